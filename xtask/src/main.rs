@@ -1,0 +1,3 @@
+//! `cargo xtask`: the routines of the project.
+
+fn main() {}
