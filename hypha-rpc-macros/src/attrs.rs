@@ -1,0 +1,161 @@
+//! `#[hypha_service(..)]` and `#[hypha(..)]`: lists of `key` and `key = value`.
+
+use proc_macro2::TokenStream;
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
+
+use crate::diag::Errors;
+
+/// The options written at one place.
+pub(crate) struct Options(Vec<Entry>);
+
+struct Entry {
+    key: Ident,
+    value: Option<Expr>,
+}
+
+impl Parse for Entry {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Entry> {
+        let key = input.call(Ident::parse_any)?;
+        let value = match input.parse::<Option<Token![=]>>()? {
+            Some(_) => Some(input.parse()?),
+            None => None,
+        };
+        Ok(Entry { key, value })
+    }
+}
+
+impl Options {
+    /// Reads the inside of one attribute.
+    pub(crate) fn parse(tokens: TokenStream, known: &[&str], errors: &mut Errors) -> Options {
+        let mut options = Options(Vec::new());
+        options.extend(tokens, known, errors);
+        options
+    }
+
+    /// Reads all `#[hypha(..)]` among `attrs`.
+    pub(crate) fn from_attrs(attrs: &[Attribute], known: &[&str], errors: &mut Errors) -> Options {
+        let mut options = Options(Vec::new());
+        for attr in attrs.iter().filter(|attr| is_ours(attr)) {
+            match &attr.meta {
+                Meta::List(list) => options.extend(list.tokens.clone(), known, errors),
+                other => errors.push(other, "write `#[hypha(key = value)]`"),
+            }
+        }
+        options
+    }
+
+    fn extend(&mut self, tokens: TokenStream, known: &[&str], errors: &mut Errors) {
+        let entries = match Punctuated::<Entry, Token![,]>::parse_terminated.parse2(tokens) {
+            Ok(entries) => entries,
+            Err(error) => return errors.absorb(error),
+        };
+        for entry in entries {
+            let key = entry.key.to_string();
+            if !known.contains(&key.as_str()) {
+                let list = known
+                    .iter()
+                    .map(|key| format!("`{key}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                errors.push(
+                    &entry.key,
+                    format!("unknown key `{key}`; the keys here are {list}"),
+                );
+            } else if self.0.iter().any(|earlier| earlier.key == entry.key) {
+                errors.push(&entry.key, format!("the key `{key}` is given twice"));
+            } else {
+                self.0.push(entry);
+            }
+        }
+    }
+
+    fn take(&mut self, key: &str) -> Option<Entry> {
+        let index = self.0.iter().position(|entry| entry.key == key)?;
+        Some(self.0.remove(index))
+    }
+
+    /// `key = "text"`.
+    pub(crate) fn text(&mut self, key: &str, errors: &mut Errors) -> Option<LitStr> {
+        let entry = self.take(key)?;
+        match entry.value {
+            Some(Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            })) => Some(text),
+            Some(other) => {
+                errors.push(other, format!("`{key}` is a string literal"));
+                None
+            }
+            None => {
+                errors.push(&entry.key, format!("write `{key} = \"..\"`"));
+                None
+            }
+        }
+    }
+
+    /// `key = some::path`.
+    pub(crate) fn path(&mut self, key: &str, errors: &mut Errors) -> Option<Path> {
+        let entry = self.take(key)?;
+        match entry.value {
+            Some(Expr::Path(path)) if path.qself.is_none() => Some(path.path),
+            Some(other) => {
+                errors.push(other, format!("`{key}` is the path of a crate or module"));
+                None
+            }
+            None => {
+                errors.push(&entry.key, format!("write `{key} = path`"));
+                None
+            }
+        }
+    }
+
+    /// `key = expression`; the key is returned for messages about the whole.
+    pub(crate) fn expr(&mut self, key: &str, errors: &mut Errors) -> Option<(Ident, Expr)> {
+        let entry = self.take(key)?;
+        if entry.value.is_none() {
+            errors.push(&entry.key, format!("write `{key} = expression`"));
+        }
+        Some((entry.key, entry.value?))
+    }
+
+    /// `key`, or `key = true` and `key = false`.
+    pub(crate) fn flag(&mut self, key: &str, errors: &mut Errors) -> Option<bool> {
+        match self.take(key)?.value {
+            None => Some(true),
+            Some(Expr::Lit(ExprLit {
+                lit: Lit::Bool(value),
+                ..
+            })) => Some(value.value),
+            Some(other) => {
+                errors.push(
+                    other,
+                    format!("`{key}` stands alone, or is `true` or `false`"),
+                );
+                None
+            }
+        }
+    }
+}
+
+/// Is this `#[hypha(..)]`?
+pub(crate) fn is_ours(attr: &Attribute) -> bool {
+    attr.path().is_ident("hypha")
+}
+
+pub(crate) fn is_doc(attr: &Attribute) -> bool {
+    attr.path().is_ident("doc")
+}
+
+/// Attributes that every piece generated from an item gets too.
+pub(crate) fn carried(attrs: &[Attribute]) -> Vec<Attribute> {
+    const CARRIED: [&str; 4] = ["cfg", "cfg_attr", "deprecated", "allow"];
+    let is_carried = |attr: &&Attribute| CARRIED.iter().any(|name| attr.path().is_ident(name));
+    attrs.iter().filter(is_carried).cloned().collect()
+}
+
+pub(crate) fn cfgs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("cfg"))
+}

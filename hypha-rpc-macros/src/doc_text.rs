@@ -1,0 +1,149 @@
+//! Documentation comments as the texts of a schema.
+
+use syn::{Attribute, Expr, ExprLit, Lit, Meta};
+
+/// The text of doc comments, without the indent that comments have.
+pub(crate) fn text(attrs: &[Attribute]) -> String {
+    let lines: Vec<String> = attrs.iter().filter_map(literal).collect();
+    let lines: Vec<&str> = lines.iter().flat_map(|text| text.split('\n')).collect();
+    let indent = |line: &&str| line.len() - line.trim_start().len();
+    let filled = lines.iter().filter(|line| !line.trim().is_empty());
+    let common = filled.map(indent).min().unwrap_or(0);
+    let lines: Vec<&str> = lines
+        .iter()
+        .map(|line| line.get(common..).unwrap_or("").trim_end())
+        .collect();
+    lines.join("\n").trim().to_owned()
+}
+
+fn literal(attr: &Attribute) -> Option<String> {
+    match &attr.meta {
+        Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => Some(text.value()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The first paragraph, on one line.
+pub(crate) fn summary(text: &str) -> String {
+    let paragraph = text.lines().take_while(|line| !line.trim().is_empty());
+    paragraph.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// Documentation of a method, with its list of arguments taken apart.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct MethodText {
+    /// Everything but the list.
+    pub(crate) description: String,
+    arguments: Vec<(String, String)>,
+}
+
+impl MethodText {
+    /// ``/// # Arguments`` followed by lines such as ``/// * `name` - text``; a text may go on in the
+    /// next lines, and ends with the list or at the next heading.
+    pub(crate) fn parse(text: &str) -> MethodText {
+        let mut description = Vec::new();
+        let mut arguments: Vec<(String, String)> = Vec::new();
+        let mut in_list = false;
+        for line in text.lines() {
+            if let Some(heading) = heading(line) {
+                in_list = ["arguments", "parameters", "args"].contains(&heading.as_str());
+                if in_list {
+                    continue;
+                }
+            }
+            if !in_list {
+                description.push(line);
+            } else if let Some(entry) = list_entry(line) {
+                arguments.push(entry);
+            } else if let (Some((_, text)), false) = (arguments.last_mut(), line.trim().is_empty())
+            {
+                text.push(' ');
+                text.push_str(line.trim());
+            }
+        }
+        MethodText {
+            description: description.join("\n").trim().to_owned(),
+            arguments,
+        }
+    }
+
+    pub(crate) fn argument(&self, name: &str) -> Option<&str> {
+        let found = self.arguments.iter().find(|(argument, _)| argument == name);
+        found.map(|(_, text)| text.as_str())
+    }
+
+    pub(crate) fn has_arguments(&self) -> bool {
+        !self.arguments.is_empty()
+    }
+}
+
+fn heading(line: &str) -> Option<String> {
+    let line = line.trim();
+    let title = line.trim_start_matches('#');
+    let is_heading = title.len() < line.len() && title.starts_with(' ');
+    is_heading.then(|| title.trim().trim_end_matches(':').to_lowercase())
+}
+
+/// ``* `name` - text``, ``- `name`: text`` and the like.
+fn list_entry(line: &str) -> Option<(String, String)> {
+    let line = line.trim_start();
+    let entry = line
+        .strip_prefix("* ")
+        .or_else(|| line.strip_prefix("- "))?
+        .trim_start();
+    let (name, text) = entry.strip_prefix('`')?.split_once('`')?;
+    let text = text
+        .trim_start()
+        .trim_start_matches(['-', ':', '–', '—'])
+        .trim();
+    Some((name.to_owned(), text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn comments_lose_their_indent_and_keep_their_paragraphs() {
+        let item: syn::ItemStruct = parse_quote! {
+            /// First line,
+            /// second line.
+            ///
+            ///     code
+            #[doc = " Last."]
+            struct S;
+        };
+        assert_eq!(
+            text(&item.attrs),
+            "First line,\nsecond line.\n\n    code\nLast."
+        );
+        assert_eq!(summary(&text(&item.attrs)), "First line, second line.");
+    }
+
+    #[test]
+    fn lists_of_arguments_are_taken_out() {
+        let text = MethodText::parse(
+            "Does it.\n\n# Arguments\n\n* `a` - the first,\n  which is long\n- `b`: the second\n\n\
+             # Errors\n\nSometimes.",
+        );
+        assert_eq!(text.description, "Does it.\n\n# Errors\n\nSometimes.");
+        assert_eq!(text.argument("a"), Some("the first, which is long"));
+        assert_eq!(text.argument("b"), Some("the second"));
+        assert_eq!(text.argument("c"), None);
+    }
+
+    #[test]
+    fn other_lists_stay() {
+        let text = MethodText::parse("Does\n\n* `a` - this\n#hashtag");
+        assert_eq!(text.description, "Does\n\n* `a` - this\n#hashtag");
+        assert!(!text.has_arguments());
+    }
+}

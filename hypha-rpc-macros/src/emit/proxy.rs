@@ -1,0 +1,101 @@
+//! `FooProxy`: the contract's methods as calls to a service elsewhere, and nothing else, so that no
+//! name can clash.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote_spanned;
+use syn::spanned::Spanned;
+
+use super::service::{codec, output_types};
+use crate::attrs;
+use crate::diag::located;
+use crate::model::{Method, Service};
+
+pub(crate) fn emit(service: &Service) -> TokenStream {
+    let Service {
+        contract,
+        proxy,
+        vis,
+        docs,
+        carried,
+        private,
+        id,
+        ..
+    } = service;
+    let cfgs: Vec<_> = attrs::cfgs(carried).collect();
+    let doc = format!("Calls a remote [`{contract}`].\n");
+    let methods = service
+        .methods
+        .iter()
+        .map(|method| one_method(service, method));
+    quote_spanned! {Span::mixed_site()=>
+        #(#carried)*
+        #[doc = #doc]
+        #(#docs)*
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #vis struct #proxy {
+            service: #private::RemoteService,
+        }
+
+        #(#cfgs)*
+        #[allow(deprecated)]
+        impl #private::Proxy for #proxy {
+            const SERVICE_ID: &'static str = #id;
+
+            fn from_service(service: #private::RemoteService) -> Self {
+                Self { service }
+            }
+
+            fn service(&self) -> &#private::RemoteService {
+                &self.service
+            }
+        }
+
+        #(#cfgs)*
+        #[allow(deprecated, clippy::too_many_arguments)]
+        impl #proxy {
+            #(#methods)*
+        }
+    }
+}
+
+fn one_method(service: &Service, method: &Method) -> TokenStream {
+    let Service { private, vis, .. } = service;
+    let Method {
+        ident,
+        wire_name,
+        carried,
+        docs,
+        ..
+    } = method;
+    let span = located(ident.span());
+    let parameters = method.values().map(|(arg, _)| {
+        let (name, ty) = (&arg.ident, &arg.ty);
+        quote_spanned!(located(ty.span())=> #name: #ty)
+    });
+    let pushes = method.values().map(|(arg, value)| {
+        let codec = codec(private, arg);
+        let (name, wire_name) = (&arg.ident, &value.wire_name);
+        let span = located(arg.ty.span());
+        // Left out, an argument with a default would become the default.
+        if value.default.is_some() {
+            quote_spanned!(span=> #codec.push_always(&mut args, #wire_name, &#name))
+        } else {
+            quote_spanned!(span=> #codec.push(&mut args, #wire_name, &#name))
+        }
+    });
+    let count = method.values().count();
+    let binding = match count {
+        0 => quote_spanned!(span=> let args),
+        _ => quote_spanned!(span=> let mut args),
+    };
+    let (ok, error) = output_types(private, &method.output);
+    quote_spanned! {span=>
+        #(#docs)*
+        #(#carried)*
+        #vis fn #ident(&self, #(#parameters),*) -> #private::Call<#ok, #error> {
+            #binding = #private::Args::new(#count, 0);
+            #(#pushes;)*
+            #private::call(&self.service, #wire_name, args)
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The schema of a method, as an expression that builds it when the service is registered.
+
+use proc_macro2::TokenStream;
+use quote::quote_spanned;
+use syn::spanned::Spanned;
+
+use super::service::{codec, default_name};
+use crate::diag::located;
+use crate::model::Method;
+
+pub(crate) fn expression(private: &TokenStream, method: &Method) -> TokenStream {
+    let span = located(method.ident.span());
+    let (name, description) = (&method.wire_name, &method.description);
+    let arguments = method.values().map(|(arg, value)| {
+        let span = located(arg.ty.span());
+        let codec = codec(private, arg);
+        let (name, description) = (&value.wire_name, &value.description);
+        match &value.default {
+            None => quote_spanned!(span=> #codec.describe(schema, #name, #description)),
+            Some(_) => {
+                let default = default_name(arg);
+                quote_spanned! {span=>
+                    #codec.describe_with_default(schema, #name, #description, #default())
+                }
+            }
+        }
+    });
+    quote_spanned! {span=>
+        {
+            let schema = #private::FunctionSchema::new(#name, #description);
+            #(let schema = #arguments;)*
+            schema.finish()
+        }
+    }
+}

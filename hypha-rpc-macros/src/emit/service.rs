@@ -1,0 +1,271 @@
+//! `FooService<T>`: an implementation of the contract, ready to be registered.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote_spanned};
+use syn::Ident;
+use syn::spanned::Spanned;
+
+use super::schema;
+use crate::attrs;
+use crate::diag::located;
+use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
+use crate::types;
+
+pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
+    let Service {
+        contract,
+        service: name,
+        proxy,
+        vis,
+        docs,
+        carried,
+        private,
+        id,
+        ..
+    } = service;
+    let cfgs: Vec<_> = attrs::cfgs(carried).collect();
+    let doc =
+        format!("An implementation of [`{contract}`] as a service, ready to be registered.\n");
+    let details = details(service);
+    // A wrong contract may be a trait that cannot even be named, one with type parameters.
+    let bound = with_methods.then_some(contract).into_iter();
+    let methods = service.methods.iter().filter(|_| with_methods);
+    let methods = methods.map(|method| one_method(service, method));
+    quote_spanned! {Span::mixed_site()=>
+        #(#carried)*
+        #[doc = #doc]
+        #(#docs)*
+        #vis struct #name<T> {
+            inner: #private::Arc<T>,
+        }
+
+        #(#cfgs)*
+        #[allow(deprecated)]
+        impl<T> #name<T> {
+            /// Serves this implementation.
+            #vis fn new(implementation: T) -> Self {
+                Self::from_arc(#private::Arc::new(implementation))
+            }
+
+            /// Serves an implementation that the program keeps using.
+            #vis fn from_arc(implementation: #private::Arc<T>) -> Self {
+                Self { inner: implementation }
+            }
+        }
+
+        #(#cfgs)*
+        #[allow(deprecated)]
+        impl<T> ::core::fmt::Debug for #name<T> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.debug_struct(::core::stringify!(#name)).finish_non_exhaustive()
+            }
+        }
+
+        // Type parameters have no hygiene, and the user may have a type `T`.
+        #(#cfgs)*
+        #[allow(deprecated)]
+        impl<__T #(: #bound)*> #private::IntoService for #name<__T> {
+            type Proxy = #proxy;
+
+            fn into_service(self) -> #private::Service {
+                let service = #private::Service::new(#id) #details;
+                #(#methods)*
+                service
+            }
+        }
+    }
+}
+
+/// What is said of the service besides its id.
+fn details(service: &Service) -> TokenStream {
+    let private = &service.private;
+    let texts = [
+        ("name", service.name.as_ref()),
+        (
+            "description",
+            Some(&service.description).filter(|text| !text.is_empty()),
+        ),
+        ("docs", service.docs_entry.as_ref()),
+        ("service_type", service.service_type.as_ref()),
+    ];
+    let mut tokens = TokenStream::new();
+    for (builder, text) in texts {
+        let Some(text) = text else { continue };
+        let builder = Ident::new(builder, Span::mixed_site());
+        tokens.extend(quote_spanned!(Span::mixed_site()=> .#builder(#text)));
+    }
+    if let Some(variant) = &service.visibility {
+        let span = Span::mixed_site();
+        tokens.extend(quote_spanned!(span=> .visibility(#private::Visibility::#variant)));
+    }
+    tokens
+}
+
+fn one_method(service: &Service, method: &Method) -> TokenStream {
+    let private = &service.private;
+    let span = located(method.ident.span());
+    let cfgs = attrs::cfgs(&method.carried);
+    let wire_name = &method.wire_name;
+    let doc = Some(&method.description).filter(|text| !text.is_empty());
+    let doc = doc.map(|text| quote_spanned!(span=> .doc(#text)));
+    let context = method
+        .needs_context()
+        .then(|| quote_spanned!(span=> .needs_context(true)));
+    let defaults = method
+        .values()
+        .filter_map(|(arg, value)| default_fn(arg, value));
+    let schema = schema::expression(private, method);
+    let handler = handler(service, method);
+    // One binding after another, because `cfg` can stand before a statement but not in a chain.
+    quote_spanned! {span=>
+        #(#cfgs)*
+        let service = {
+            #(#defaults)*
+            let schema = #schema;
+            let inner = ::core::clone::Clone::clone(&self.inner);
+            service.method(#private::Method::new(#wire_name, #handler) #doc.schema(schema) #context)
+        };
+    }
+}
+
+/// The function that makes an argument's default value: written once, so a wrong type is reported
+/// once, at the user's expression.
+fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
+    let default = value.default.as_ref()?;
+    let name = default_name(arg);
+    let ty = types::with_static(&arg.ty);
+    let span = located(default.span());
+    Some(quote_spanned!(span=> fn #name() -> #ty { #default }))
+}
+
+pub(super) fn default_name(arg: &Arg) -> Ident {
+    format_ident!("__default_{}", arg.ident, span = located(arg.ident.span()))
+}
+
+/// The closure that runs one call.
+fn handler(service: &Service, method: &Method) -> TokenStream {
+    let private = &service.private;
+    let contract = &service.contract;
+    let ident = &method.ident;
+    let span = located(ident.span());
+    let wire_names = method.values().map(|(_, value)| &value.wire_name);
+    let mut index = 0usize;
+    let (mut locals, mut decoders) = (Vec::new(), Vec::new());
+    for (position, arg) in method.args.iter().enumerate() {
+        // Own names: the user's could be those of constants, which would be patterns here.
+        locals.push(format_ident!(
+            "arg{position}",
+            span = located(arg.ident.span())
+        ));
+        decoders.push(decoder(private, arg, index));
+        index += usize::from(matches!(arg.kind, ArgKind::Value(_)));
+    }
+    let answer = answer(private, &method.output);
+    // Also without arguments, so that callers who send some are told.
+    let args = quote_spanned!(span=> incoming.args(&[#(#wire_names),*])?;);
+    let args = if index == 0 {
+        args
+    } else {
+        quote_spanned!(span=> let args = #args)
+    };
+    quote_spanned! {span=>
+        move |incoming: #private::Incoming| {
+            let inner = ::core::clone::Clone::clone(&inner);
+            async move {
+                #args
+                #(let #locals = #decoders;)*
+                let output = <__T as #contract>::#ident(&*inner, #(#locals),*).await;
+                #answer
+            }
+        }
+    }
+}
+
+fn decoder(private: &TokenStream, arg: &Arg, index: usize) -> TokenStream {
+    let ty = &arg.ty;
+    let span = located(ty.span());
+    match &arg.kind {
+        ArgKind::Context => quote_spanned!(span=> #private::context::<#ty>(&incoming)),
+        ArgKind::Value(value) => {
+            let codec = codec(private, arg);
+            match &value.default {
+                None => quote_spanned!(span=> #codec.required(&args, #index)?),
+                Some(_) => {
+                    let default = default_name(arg);
+                    quote_spanned!(span=> #codec.or_else(&args, #index, #default)?)
+                }
+            }
+        }
+    }
+}
+
+/// Everything generated code does with an argument's type goes through this one call, so a type that
+/// cannot be an argument is reported once: rustc drops repeated reports.
+pub(super) fn codec(private: &TokenStream, arg: &Arg) -> TokenStream {
+    let ty = &arg.ty;
+    let span = located(ty.span());
+    if types::is_byte_slice(ty) {
+        quote_spanned!(span=> #private::byte_argument())
+    } else {
+        quote_spanned!(span=> #private::argument::<#ty>())
+    }
+}
+
+/// Sends what the method returned.
+fn answer(private: &TokenStream, output: &Output) -> TokenStream {
+    let whole = &output.whole;
+    let span = located(whole.span());
+    let fallible = fallible(private, output);
+    let (ok, error) = match output.kind {
+        // rustc knows them from `into_result`.
+        OutputKind::Unknown => (quote_spanned!(span=> _), quote_spanned!(span=> _)),
+        _ => output_types(private, output),
+    };
+    let reply = quote_spanned!(span=> #private::reply::<#ok>(&incoming, &value));
+    let fail = quote_spanned!(span=> #private::fail::<#error>(&incoming, error));
+    quote_spanned! {span=>
+        match #private::into_result::<#whole, #fallible>(output) {
+            ::core::result::Result::Ok(value) => #reply,
+            ::core::result::Result::Err(error) => #fail,
+        }
+    }
+}
+
+/// `T` and `E` of the `Call<T, E>` that the caller gets.
+pub(super) fn output_types(private: &TokenStream, output: &Output) -> (TokenStream, TokenStream) {
+    let whole = &output.whole;
+    let span = located(whole.span());
+    match &output.kind {
+        OutputKind::Plain => (
+            whole.to_token_stream(),
+            quote_spanned!(span=> #private::Never),
+        ),
+        OutputKind::Fallible(parts) => (parts.0.to_token_stream(), parts.1.to_token_stream()),
+        OutputKind::Unknown => {
+            let fallible = fallible(private, output);
+            let output = quote_spanned!(span=> <#whole as #private::Output<#fallible>>);
+            (
+                quote_spanned!(span=> #output::Ok),
+                quote_spanned!(span=> #output::Error),
+            )
+        }
+    }
+}
+
+/// Whether the output is a `Result`, as an expression. Where the tokens do not tell, rustc does: the
+/// associated constant of `Probe<Result<..>>` hides that of the trait, also behind an alias.
+fn fallible(private: &TokenStream, output: &Output) -> TokenStream {
+    let whole = &output.whole;
+    let span = located(whole.span());
+    match output.kind {
+        OutputKind::Plain => quote_spanned!(span=> false),
+        OutputKind::Fallible(_) => quote_spanned!(span=> true),
+        OutputKind::Unknown => quote_spanned! {span=>
+            {
+                #[allow(unused_imports)]
+                use #private::Infallible as _;
+                #private::Probe::<#whole>::FALLIBLE
+            }
+        },
+    }
+}

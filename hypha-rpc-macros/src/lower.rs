@@ -1,0 +1,469 @@
+//! From syntax to the model. Goes on after a mistake, so that all are reported at once and the rest
+//! of the user's program still finds the generated items.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident};
+use syn::ext::IdentExt;
+use syn::{
+    Attribute, FnArg, Ident, ItemTrait, LitStr, Pat, PatType, Receiver, ReceiverKind, ReturnType,
+    Safety, TraitItem, TraitItemFn, Type, parse_quote_spanned,
+};
+
+use crate::attrs::{self, Options};
+use crate::diag::{Errors, located};
+use crate::doc_text::{self, MethodText};
+use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
+use crate::names::{self, Rule};
+use crate::{path, types};
+
+const SERVICE_KEYS: [&str; 8] = [
+    "id",
+    "name",
+    "description",
+    "service_type",
+    "visibility",
+    "docs",
+    "rename_all",
+    "crate",
+];
+const METHOD_KEYS: [&str; 1] = ["name"];
+const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
+
+/// Keys of every service's own description, so no method can have them.
+const RESERVED: [&str; 8] = [
+    "id",
+    "name",
+    "description",
+    "type",
+    "docs",
+    "config",
+    "app_id",
+    "service_schema",
+];
+
+/// The server takes no longer description.
+const DESCRIPTION_LIMIT: usize = 1024;
+
+pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) -> Service {
+    let mut options = Options::parse(attr, &SERVICE_KEYS, errors);
+    trait_shape(item, errors);
+
+    let id = options.text("id", errors);
+    if let Some(id) = &id {
+        names::check_id(id, errors);
+    }
+    let given_description = options.text("description", errors);
+    if let Some(text) = given_description
+        .as_ref()
+        .filter(|text| too_long(&text.value()))
+    {
+        errors.push(
+            text,
+            format!("a description has at most {DESCRIPTION_LIMIT} characters"),
+        );
+    }
+    let description = given_description
+        .map(|text| text.value())
+        .unwrap_or_else(|| {
+            let summary = doc_text::summary(&doc_text::text(&item.attrs));
+            summary.chars().take(DESCRIPTION_LIMIT).collect()
+        });
+    let rule = Rule::parse(options.text("rename_all", errors).as_ref(), errors);
+    let contract = item.ident.unraw();
+    Service {
+        contract: item.ident.clone(),
+        service: format_ident!("{contract}Service", span = item.ident.span()),
+        proxy: format_ident!("{contract}Proxy", span = item.ident.span()),
+        vis: item.vis.clone(),
+        docs: item
+            .attrs
+            .iter()
+            .filter(|attr| attrs::is_doc(attr))
+            .cloned()
+            .collect(),
+        carried: attrs::carried(&item.attrs),
+        private: path::private(options.path("crate", errors)),
+        id: id.map_or_else(|| Rule::Snake.apply(&contract.to_string()), |id| id.value()),
+        name: options.text("name", errors).map(|text| text.value()),
+        description,
+        docs_entry: options.text("docs", errors).map(|text| text.value()),
+        service_type: options
+            .text("service_type", errors)
+            .map(|text| text.value()),
+        visibility: options
+            .text("visibility", errors)
+            .and_then(|text| visibility(&text, errors)),
+        methods: methods(item, rule, errors),
+    }
+}
+
+fn too_long(text: &str) -> bool {
+    text.chars().count() > DESCRIPTION_LIMIT
+}
+
+fn visibility(given: &LitStr, errors: &mut Errors) -> Option<Ident> {
+    let variant = match given.value().as_str() {
+        "public" => "Public",
+        "protected" => "Protected",
+        "unlisted" => "Unlisted",
+        _ => {
+            errors.push(
+                given,
+                "`visibility` is one of \"public\", \"protected\", \"unlisted\"",
+            );
+            return None;
+        }
+    };
+    Some(Ident::new(variant, located(given.span())))
+}
+
+fn trait_shape(item: &ItemTrait, errors: &mut Errors) {
+    if !item.generics.params.is_empty() {
+        errors.push(
+            &item.generics.params,
+            "a contract has fixed types, because its schema and callers in other languages know no \
+             type parameters; use an enum or `Value`",
+        );
+    }
+    if let Some(clause) = &item.generics.where_clause {
+        errors.push(
+            clause,
+            "a contract has no `where` clause; write supertraits after the name",
+        );
+    }
+    if let Some(unsafety) = &item.unsafety {
+        errors.push(unsafety, "a contract is a safe trait");
+    }
+}
+
+fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> Vec<Method> {
+    let mut methods: Vec<Method> = Vec::new();
+    for item in &item.items {
+        let function = match item {
+            TraitItem::Fn(function) => function,
+            TraitItem::Type(item) => {
+                errors.push(
+                    &item.ident,
+                    "a contract has fixed types; name the type itself",
+                );
+                continue;
+            }
+            TraitItem::Const(item) => {
+                errors.push(&item.ident, "a contract has only methods");
+                continue;
+            }
+            other => {
+                errors.push(other, "a contract has only methods");
+                continue;
+            }
+        };
+        let Some((method, name_at)) = method(function, rule, errors) else {
+            continue;
+        };
+        // Two methods behind different `cfg`s may well share a name.
+        let same = |other: &&Method| {
+            other.wire_name == method.wire_name
+                && attrs::cfgs(&other.carried).next().is_none()
+                && attrs::cfgs(&method.carried).next().is_none()
+        };
+        if let Some(first) = methods.iter().find(same) {
+            let (name, first) = (&method.wire_name, &first.ident);
+            errors.push(
+                name_at,
+                format!("the name `{name}` belongs to the method `{first}` already"),
+            );
+        }
+        methods.push(method);
+    }
+    methods
+}
+
+/// The method, and what to underline if its name is the mistake. `None` if its types cannot be
+/// repeated in a proxy.
+fn method(
+    function: &TraitItemFn,
+    rule: Rule,
+    errors: &mut Errors,
+) -> Option<(Method, TokenStream)> {
+    let mut options = Options::from_attrs(&function.attrs, &METHOD_KEYS, errors);
+    let ident = &function.sig.ident;
+    let (wire_name, name_at) = wire_name(&mut options, ident, rule, errors);
+    let entry = wire_name.split('.').next().unwrap_or_default();
+    if RESERVED.contains(&entry) {
+        errors.push(
+            &name_at,
+            format!(
+                "every service has an entry `{entry}` of its own; give the method another name with \
+                 `#[hypha(name = \"..\")]`"
+            ),
+        );
+    }
+    let usable = signature_shape(function, errors);
+    let text = MethodText::parse(&doc_text::text(&function.attrs));
+    let args = arguments(function, &text, rule, errors);
+    let output = output(&function.sig.output, errors);
+    Some((
+        Method {
+            ident: ident.clone(),
+            wire_name,
+            docs: documentation(function, &text),
+            description: text.description,
+            carried: attrs::carried(&function.attrs),
+            args: args.filter(|_| usable)?,
+            output: output?,
+        },
+        name_at,
+    ))
+}
+
+/// The name on the wire, and what gave it.
+fn wire_name(
+    options: &mut Options,
+    ident: &Ident,
+    rule: Rule,
+    errors: &mut Errors,
+) -> (String, TokenStream) {
+    match options.text("name", errors) {
+        Some(name) => {
+            names::check_name(&name, errors);
+            (name.value(), name.into_token_stream())
+        }
+        None => (
+            rule.apply(&ident.unraw().to_string()),
+            ident.to_token_stream(),
+        ),
+    }
+}
+
+/// Everything but arguments and output. False if no proxy can have such a method.
+fn signature_shape(function: &TraitItemFn, errors: &mut Errors) -> bool {
+    let sig = &function.sig;
+    if sig.asyncness.is_none() {
+        errors.push(
+            sig.fn_token,
+            "service methods are asynchronous: write `async fn`",
+        );
+    }
+    if let Some(constness) = &sig.constness {
+        errors.push(constness, "a service method cannot be `const`");
+    }
+    if let Safety::Unsafe(unsafety) = &sig.safety {
+        errors.push(
+            unsafety,
+            "a service method cannot be `unsafe`: callers are elsewhere",
+        );
+    }
+    if let Some(abi) = &sig.abi {
+        errors.push(abi, "a service method cannot be `extern`");
+    }
+    match sig.receiver() {
+        None => errors.push(&sig.ident, "service methods take `&self`"),
+        Some(Receiver { kind: ReceiverKind::Reference(_, _, None), .. }) => {}
+        Some(receiver) => errors.push(
+            Receiver { attrs: Vec::new(), ..receiver.clone() },
+            "service methods take `&self`, because calls run at the same time; use a lock for state",
+        ),
+    }
+    if let Some(clause) = &sig.generics.where_clause {
+        errors.push(clause, "a service method has no `where` clause");
+    }
+    for param in &sig.generics.params {
+        let message = match param {
+            syn::GenericParam::Lifetime(_) => {
+                "a service method has no named lifetimes; leave them out, as in `&str`"
+            }
+            _ => "a contract has fixed types; use an enum or `Value`",
+        };
+        errors.push(param, message);
+    }
+    sig.generics.params.is_empty()
+}
+
+/// `None` if one of them cannot be an argument at all.
+fn arguments(
+    function: &TraitItemFn,
+    text: &MethodText,
+    rule: Rule,
+    errors: &mut Errors,
+) -> Option<Vec<Arg>> {
+    let mut args: Vec<Arg> = Vec::new();
+    let mut all = true;
+    for input in &function.sig.inputs {
+        let FnArg::Typed(input) = input else { continue };
+        let Some((arg, name_at)) = argument(input, text, rule, errors) else {
+            all = false;
+            continue;
+        };
+        let name = |arg: &Arg| match &arg.kind {
+            ArgKind::Value(value) => Some(value.wire_name.clone()),
+            ArgKind::Context => None,
+        };
+        let same = |other: &&Arg| name(&arg).is_some_and(|wire| name(other) == Some(wire));
+        if let Some(first) = args.iter().find(same) {
+            let (wire, first) = (name(&arg).unwrap_or_default(), &first.ident);
+            errors.push(
+                name_at,
+                format!("the name `{wire}` belongs to the argument `{first}` already"),
+            );
+        }
+        args.push(arg);
+    }
+    all.then_some(args)
+}
+
+fn argument(
+    input: &PatType,
+    text: &MethodText,
+    rule: Rule,
+    errors: &mut Errors,
+) -> Option<(Arg, TokenStream)> {
+    let ident = argument_ident(&input.pat);
+    if ident.is_none() {
+        errors.push(
+            &input.pat,
+            "an argument needs a name here: it is its name on the wire",
+        );
+    }
+    if let Some(cfg) = attrs::cfgs(&input.attrs).next() {
+        errors.push(
+            cfg,
+            "an argument cannot depend on `cfg`; put it on the method",
+        );
+    }
+    let mut options = Options::from_attrs(&input.attrs, &ARGUMENT_KEYS, errors);
+    let is_context = options.flag("context", errors);
+    let type_fits = argument_type(&input.ty, errors);
+    let ident = ident.filter(|_| type_fits)?;
+
+    if is_context.unwrap_or_else(|| types::is_context(&input.ty)) {
+        if let Some((key, _)) = options.expr("default", errors) {
+            errors.push(key, "the context is never left out");
+        }
+        if let Some(name) = options.text("name", errors) {
+            errors.push(
+                name,
+                "the context is not sent, so it has no name on the wire",
+            );
+        }
+        let arg = Arg {
+            ident: ident.clone(),
+            ty: (*input.ty).clone(),
+            kind: ArgKind::Context,
+        };
+        return Some((arg, ident.to_token_stream()));
+    }
+    let (wire_name, name_at) = wire_name(&mut options, ident, rule, errors);
+    let own_text = doc_text::text(&input.attrs);
+    let listed = text
+        .argument(&ident.unraw().to_string())
+        .unwrap_or_default();
+    let value = Value {
+        wire_name,
+        description: if own_text.is_empty() {
+            listed.to_owned()
+        } else {
+            own_text
+        },
+        default: options.expr("default", errors).map(|(_, value)| value),
+    };
+    let kind = ArgKind::Value(Box::new(value));
+    Some((
+        Arg {
+            ident: ident.clone(),
+            ty: (*input.ty).clone(),
+            kind,
+        },
+        name_at,
+    ))
+}
+
+/// The name, if the pattern is one.
+pub(crate) fn argument_ident(pat: &Pat) -> Option<&Ident> {
+    match pat {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(&pat.ident),
+        _ => None,
+    }
+}
+
+/// The mistakes that rustc would explain badly; it finds the others.
+fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
+    let found = types::inspect(ty);
+    if let Some(found) = found.impl_trait {
+        errors.push(found, "a contract has fixed types; use an enum or `Value`");
+    } else if types::is_named(ty, "Callback") {
+        errors.push(ty, "callbacks as arguments are not supported yet");
+    } else if types::is_named(ty, "RemoteStream") {
+        errors.push(ty, "streams as arguments are not supported yet");
+    } else if let Some(found) = found.self_path {
+        errors.push(found, "callers do not know `Self`; name the type");
+    } else if let Some(found) = found.static_lifetime {
+        errors.push(
+            found,
+            "arguments live as long as the call; leave the lifetime out",
+        );
+    } else if let Some(found) = found.mutable_reference {
+        errors.push(
+            found,
+            "arguments are copies, so changes would be lost; take an owned value",
+        );
+    } else {
+        return true;
+    }
+    false
+}
+
+fn output(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
+    let whole: Type = match output {
+        ReturnType::Default => parse_quote_spanned!(proc_macro2::Span::mixed_site()=> ()),
+        ReturnType::Type(_, ty) => (**ty).clone(),
+    };
+    let found = types::inspect(&whole);
+    if let Some(found) = found.impl_trait {
+        errors.push(
+            found,
+            "streams as results are not supported yet; return an owned value",
+        );
+        return None;
+    }
+    if let Some(found) = found.reference {
+        errors.push(found, "results leave the process; return an owned value");
+        return None;
+    }
+    if let Some(found) = found.self_path {
+        errors.push(found, "callers do not know `Self`; name the type");
+        return None;
+    }
+    let kind = match types::result_parts(&whole) {
+        Some(parts) => OutputKind::Fallible(Box::new(parts)),
+        None if types::is_surely_plain(&whole) => OutputKind::Plain,
+        None => OutputKind::Unknown,
+    };
+    Some(Output { whole, kind })
+}
+
+/// The documentation that trait and proxy show: the user's, and the texts of the arguments, which
+/// rustdoc has no place for.
+pub(crate) fn documentation(function: &TraitItemFn, text: &MethodText) -> Vec<Attribute> {
+    let own = function.attrs.iter().filter(|attr| attrs::is_doc(attr));
+    let mut docs: Vec<Attribute> = own.cloned().collect();
+    if text.has_arguments() {
+        return docs;
+    }
+    let mut lines = Vec::new();
+    for input in &function.sig.inputs {
+        let FnArg::Typed(input) = input else { continue };
+        let (Some(ident), text) = (argument_ident(&input.pat), doc_text::text(&input.attrs)) else {
+            continue;
+        };
+        if !text.is_empty() {
+            let text = text.replace('\n', "\n  ");
+            lines.push(format!("* `{}` - {text}", ident.unraw()));
+        }
+    }
+    if !lines.is_empty() {
+        let list = format!("\n# Arguments\n\n{}", lines.join("\n"));
+        let span = located(function.sig.ident.span());
+        docs.push(parse_quote_spanned!(span=> #[doc = #list]));
+    }
+    docs
+}

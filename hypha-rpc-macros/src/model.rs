@@ -1,0 +1,89 @@
+//! What a contract means, free of syntax: the errors are found before, the code is written after.
+
+use proc_macro2::TokenStream;
+use syn::{Attribute, Expr, Ident, Type, Visibility};
+
+pub(crate) struct Service {
+    pub(crate) contract: Ident,
+    pub(crate) service: Ident,
+    pub(crate) proxy: Ident,
+    pub(crate) vis: Visibility,
+    /// Documentation of the trait.
+    pub(crate) docs: Vec<Attribute>,
+    /// `cfg`, `deprecated` and `allow`, for every generated item.
+    pub(crate) carried: Vec<Attribute>,
+    /// The runtime module that generated code names.
+    pub(crate) private: TokenStream,
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) description: String,
+    pub(crate) docs_entry: Option<String>,
+    pub(crate) service_type: Option<String>,
+    /// Variant of the runtime's `Visibility`.
+    pub(crate) visibility: Option<Ident>,
+    pub(crate) methods: Vec<Method>,
+}
+
+pub(crate) struct Method {
+    pub(crate) ident: Ident,
+    pub(crate) wire_name: String,
+    pub(crate) description: String,
+    /// As [`Service::carried`].
+    pub(crate) carried: Vec<Attribute>,
+    /// Documentation for the proxy's method.
+    pub(crate) docs: Vec<Attribute>,
+    pub(crate) args: Vec<Arg>,
+    pub(crate) output: Output,
+}
+
+impl Method {
+    /// The arguments that travel, in order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&Arg, &Value)> {
+        self.args.iter().filter_map(|arg| match &arg.kind {
+            ArgKind::Value(value) => Some((arg, &**value)),
+            ArgKind::Context => None,
+        })
+    }
+
+    pub(crate) fn needs_context(&self) -> bool {
+        self.args
+            .iter()
+            .any(|arg| matches!(arg.kind, ArgKind::Context))
+    }
+}
+
+pub(crate) struct Arg {
+    pub(crate) ident: Ident,
+    pub(crate) ty: Type,
+    pub(crate) kind: ArgKind,
+}
+
+pub(crate) enum ArgKind {
+    /// Comes from the caller.
+    Value(Box<Value>),
+    /// Made by the runtime; callers do not know of it.
+    Context,
+}
+
+pub(crate) struct Value {
+    pub(crate) wire_name: String,
+    pub(crate) description: String,
+    pub(crate) default: Option<Expr>,
+}
+
+/// What a method returns. A type cannot be known to be a `Result` from its tokens, because it may be
+/// an alias; rustc decides where it must. The other two kinds are what users read in the
+/// documentation of their proxies.
+pub(crate) struct Output {
+    pub(crate) whole: Type,
+    pub(crate) kind: OutputKind,
+}
+
+pub(crate) enum OutputKind {
+    /// Certainly not a `Result`.
+    Plain,
+    /// Written as `Result<T, E>`, with these two.
+    Fallible(Box<(Type, Type)>),
+    /// Anything else.
+    Unknown,
+}

@@ -1,0 +1,288 @@
+//! What is said of mistakes, and which tokens it underlines: `underlined => message`.
+
+use super::run;
+
+/// All mistakes of a trait.
+fn mistakes(attr: &str, item: &str) -> Vec<String> {
+    run(attr, item).1.messages()
+}
+
+/// All mistakes of a trait with these methods.
+fn in_trait(methods: &str) -> Vec<String> {
+    mistakes("", &format!("trait Contract {{ {methods} }}"))
+}
+
+#[test]
+fn correct_contracts_have_none() {
+    let nothing: Vec<String> = Vec::new();
+    assert_eq!(in_trait(""), nothing);
+    assert_eq!(
+        in_trait("async fn f(&self, r#type: &str, ctx: Context) -> Option<u8>;"),
+        nothing
+    );
+    assert_eq!(
+        mistakes(
+            r#"id = "a-b", name = "n", description = "d", service_type = "t", visibility = "unlisted",
+               docs = "d", rename_all = "camelCase", crate = ::other::place,"#,
+            "trait T { #[hypha(name = \"g\")] async fn f(&self, #[hypha(default = 1, name = \"b\")] a: u8); }"
+        ),
+        nothing
+    );
+}
+
+#[test]
+fn the_receiver() {
+    assert_eq!(
+        in_trait("async fn f(&mut self);"),
+        [
+            "&mut self => service methods take `&self`, because calls run at the same time; use a lock \
+          for state"
+        ]
+    );
+    assert_eq!(in_trait("async fn f(self);").len(), 1);
+    assert_eq!(in_trait("async fn f(self: Arc<Self>);").len(), 1);
+    assert_eq!(
+        in_trait("async fn f(a: u8);"),
+        ["f => service methods take `&self`"]
+    );
+}
+
+#[test]
+fn not_async() {
+    assert_eq!(
+        in_trait("fn f(&self);"),
+        ["fn => service methods are asynchronous: write `async fn`"]
+    );
+}
+
+#[test]
+fn modifiers() {
+    assert_eq!(
+        in_trait("async unsafe extern \"C\" fn f(&self);"),
+        [
+            "unsafe => a service method cannot be `unsafe`: callers are elsewhere",
+            "extern \"C\" => a service method cannot be `extern`",
+        ]
+    );
+}
+
+#[test]
+fn generics() {
+    let fixed = "a contract has fixed types; use an enum or `Value`";
+    assert_eq!(
+        in_trait("async fn f<T: Send>(&self, t: T);"),
+        [format!("T: Send => {fixed}")]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self, t: impl Send);"),
+        [format!("impl Send => {fixed}")]
+    );
+    assert_eq!(
+        in_trait("async fn f<'a>(&'a self, t: &'a str);"),
+        ["'a => a service method has no named lifetimes; leave them out, as in `&str`"]
+    );
+    assert_eq!(
+        mistakes("", "trait T<X> { async fn f(&self, t: X); }"),
+        [
+            "X => a contract has fixed types, because its schema and callers in other languages know no \
+          type parameters; use an enum or `Value`"
+        ]
+    );
+}
+
+#[test]
+fn items_that_are_not_methods() {
+    assert_eq!(
+        in_trait("type X; const N: u8; m!();"),
+        [
+            "X => a contract has fixed types; name the type itself",
+            "N => a contract has only methods",
+            "m!(); => a contract has only methods",
+        ]
+    );
+}
+
+#[test]
+fn patterns() {
+    let message = "an argument needs a name here: it is its name on the wire";
+    assert_eq!(
+        in_trait("async fn f(&self, (a, b): (u8, u8), _: u8, ref c: u8);"),
+        [
+            format!("(a, b) => {message}"),
+            format!("_ => {message}"),
+            format!("ref c => {message}"),
+        ]
+    );
+}
+
+#[test]
+fn types_of_arguments() {
+    assert_eq!(
+        in_trait("async fn f(&self, a: &mut u8, b: &'static str, c: Vec<Self>, d: Callback<u8>);"),
+        [
+            "&mut u8 => arguments are copies, so changes would be lost; take an owned value",
+            "'static => arguments live as long as the call; leave the lifetime out",
+            "Self => callers do not know `Self`; name the type",
+            "Callback<u8> => callbacks as arguments are not supported yet",
+        ]
+    );
+}
+
+#[test]
+fn results_that_borrow() {
+    let message = "results leave the process; return an owned value";
+    assert_eq!(
+        in_trait("async fn f(&self) -> &str;"),
+        [format!("&str => {message}")]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self) -> Result<u8, Box<&'static str>>;"),
+        [format!("&'static str => {message}")]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self) -> impl Stream<Item = u8> + Send;"),
+        [
+            "impl Stream<Item = u8> + Send => streams as results are not supported yet; return an owned \
+          value"
+        ]
+    );
+}
+
+#[test]
+fn keys() {
+    assert_eq!(
+        mistakes(r#"ids = "x", name = "a", name = "b""#, "trait T {}"),
+        [
+            "ids => unknown key `ids`; the keys here are `id`, `name`, `description`, \
+             `service_type`, `visibility`, `docs`, `rename_all`, `crate`",
+            "name => the key `name` is given twice",
+        ]
+    );
+    assert_eq!(
+        in_trait("#[hypha(blocking)] async fn f(&self, #[hypha(defualt = 1)] a: u8);"),
+        [
+            "blocking => unknown key `blocking`; the keys here are `name`",
+            "defualt => unknown key `defualt`; the keys here are `name`, `default`, `context`",
+        ]
+    );
+    assert_eq!(
+        in_trait("#[hypha] #[hypha(name = \"a\")] #[hypha(name = \"b\")] async fn f(&self);"),
+        [
+            "hypha => write `#[hypha(key = value)]`",
+            "name => the key `name` is given twice"
+        ]
+    );
+}
+
+#[test]
+fn values_of_keys() {
+    assert_eq!(
+        mistakes(
+            r#"id = "a.b", name = 1, description, visibility = "secret", rename_all = "x", crate = "y""#,
+            "trait T {}"
+        ),
+        [
+            "\"a.b\" => `id` cannot contain `.`, which has a meaning in addresses",
+            "description => write `description = \"..\"`",
+            "\"x\" => `rename_all` is one of \"camelCase\", \"PascalCase\", \"snake_case\", \
+             \"SCREAMING_SNAKE_CASE\", \"kebab-case\"",
+            "\"y\" => `crate` is the path of a crate or module",
+            "1 => `name` is a string literal",
+            "\"secret\" => `visibility` is one of \"public\", \"protected\", \"unlisted\"",
+        ]
+    );
+    assert_eq!(
+        mistakes("id = \"\"", "trait T {}"),
+        ["\"\" => `id` is empty"]
+    );
+    assert_eq!(mistakes("id =", "trait T {}").len(), 1);
+    let long = format!("description = \"{}\"", "x".repeat(1025));
+    assert_eq!(mistakes(&long, "trait T {}").len(), 1);
+}
+
+#[test]
+fn names_given_twice() {
+    assert_eq!(
+        in_trait("async fn f(&self); #[hypha(name = \"f\")] async fn g(&self);"),
+        ["\"f\" => the name `f` belongs to the method `f` already"]
+    );
+    assert_eq!(
+        mistakes(
+            "rename_all = \"camelCase\"",
+            "trait T { async fn a_b(&self, c_d: u8, cD: u8); async fn aB(&self); }"
+        ),
+        [
+            "cD => the name `cD` belongs to the argument `c_d` already",
+            "aB => the name `aB` belongs to the method `a_b` already",
+        ]
+    );
+    assert!(in_trait("#[cfg(a)] async fn f(&self); #[cfg(b)] async fn f(&self);").is_empty());
+}
+
+#[test]
+fn names_of_the_service_itself() {
+    assert_eq!(
+        in_trait("async fn config(&self);"),
+        [
+            "config => every service has an entry `config` of its own; give the method another name with \
+          `#[hypha(name = \"..\")]`"
+        ]
+    );
+    assert!(in_trait("#[hypha(name = \"get_config\")] async fn config(&self);").is_empty());
+}
+
+#[test]
+fn context_is_not_sent() {
+    assert_eq!(
+        in_trait("async fn f(&self, #[hypha(name = \"c\", default = 1)] ctx: &Context);"),
+        [
+            "default => the context is never left out",
+            "\"c\" => the context is not sent, so it has no name on the wire",
+        ]
+    );
+    assert!(
+        in_trait("async fn f(&self, #[hypha(context = false, name = \"c\")] c: Context);")
+            .is_empty()
+    );
+}
+
+#[test]
+fn cfg_on_an_argument() {
+    assert_eq!(
+        in_trait("async fn f(&self, #[cfg(unix)] a: u8);"),
+        ["#[cfg(unix)] => an argument cannot depend on `cfg`; put it on the method"]
+    );
+}
+
+#[test]
+fn other_items() {
+    assert_eq!(
+        mistakes("", "struct S;"),
+        ["S => `#[hypha_service]` goes on a trait"]
+    );
+    assert_eq!(
+        mistakes("", "pub fn f() {}"),
+        ["f => `#[hypha_service]` goes on a trait"]
+    );
+    assert_eq!(
+        mistakes("", "impl Desk { pub async fn f(&self) {} }"),
+        [
+            "Desk => services as `impl` blocks are not supported yet; declare a trait, put \
+          `#[hypha_service]` on it, and implement it"
+        ]
+    );
+}
+
+/// The user's item is never lost, or every use of it would be one more error.
+#[test]
+fn the_item_survives() {
+    for item in ["struct S ;", "fn f () { }", "impl S { }"] {
+        assert_eq!(run("", item).0.to_string(), item);
+    }
+    assert!(
+        run("", "trait T<X> { }")
+            .0
+            .to_string()
+            .starts_with("trait T < X >")
+    );
+}

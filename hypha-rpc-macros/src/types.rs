@@ -1,0 +1,143 @@
+//! What can be told of a type by looking at its tokens.
+
+use proc_macro2::Span;
+use syn::visit_mut::{self, VisitMut};
+use syn::{
+    GenericArgument, Lifetime, Path, PathArguments, PathSegment, Type, TypeImplTrait, TypeReference,
+};
+
+/// The type without the parentheses and invisible groups around it.
+fn bare(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => bare(&group.elem),
+        Type::Paren(paren) => bare(&paren.elem),
+        other => other,
+    }
+}
+
+/// `C` of `a::b::C<..>`.
+fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match bare(ty) {
+        Type::Path(path) if path.qself.is_none() => path.path.segments.last(),
+        _ => None,
+    }
+}
+
+pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
+    last_segment(ty).is_some_and(|segment| segment.ident == name)
+}
+
+/// `Context` or `&Context`.
+pub(crate) fn is_context(ty: &Type) -> bool {
+    match bare(ty) {
+        Type::Reference(reference) => is_named(&reference.elem, "Context"),
+        other => is_named(other, "Context"),
+    }
+}
+
+/// `&[u8]`, which serde would take for a list of numbers.
+pub(crate) fn is_byte_slice(ty: &Type) -> bool {
+    let Type::Reference(reference) = bare(ty) else {
+        return false;
+    };
+    let Type::Slice(slice) = bare(&reference.elem) else {
+        return false;
+    };
+    is_named(&slice.elem, "u8")
+}
+
+/// `T` and `E` of `Result<T, E>`.
+pub(crate) fn result_parts(ty: &Type) -> Option<(Type, Type)> {
+    let segment = last_segment(ty).filter(|segment| segment.ident == "Result")?;
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
+    match arguments.args.iter().collect::<Vec<_>>()[..] {
+        [GenericArgument::Type(ok), GenericArgument::Type(error)] => {
+            Some((ok.clone(), error.clone()))
+        }
+        _ => None,
+    }
+}
+
+/// Can this not be an alias of `Result`? Names of the prelude count: who shadows `String` with an
+/// alias of `Result` gets an error from the generated code.
+pub(crate) fn is_surely_plain(ty: &Type) -> bool {
+    const NAMES: [&str; 20] = [
+        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",
+        "u32", "u64", "u128", "usize", "String", "Vec", "Option", "Box",
+    ];
+    match bare(ty) {
+        Type::Tuple(_) | Type::Array(_) => true,
+        Type::Path(path) if path.qself.is_none() && path.path.segments.len() == 1 => {
+            NAMES.iter().any(|name| path.path.segments[0].ident == name)
+        }
+        _ => false,
+    }
+}
+
+/// What stands somewhere inside a type; the first of each.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) reference: Option<TypeReference>,
+    pub(crate) mutable_reference: Option<TypeReference>,
+    pub(crate) impl_trait: Option<TypeImplTrait>,
+    pub(crate) self_path: Option<Path>,
+    pub(crate) static_lifetime: Option<Lifetime>,
+}
+
+/// Looks through a type.
+pub(crate) fn inspect(ty: &Type) -> Found {
+    let mut found = Found::default();
+    found.visit_type_mut(&mut ty.clone());
+    found
+}
+
+impl VisitMut for Found {
+    fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+        self.reference.get_or_insert_with(|| reference.clone());
+        if reference.mutability.is_some() {
+            self.mutable_reference
+                .get_or_insert_with(|| reference.clone());
+        }
+        visit_mut::visit_type_reference_mut(self, reference);
+    }
+
+    fn visit_type_impl_trait_mut(&mut self, found: &mut TypeImplTrait) {
+        self.impl_trait.get_or_insert_with(|| found.clone());
+    }
+
+    fn visit_path_mut(&mut self, path: &mut Path) {
+        if path
+            .segments
+            .first()
+            .is_some_and(|segment| segment.ident == "Self")
+        {
+            self.self_path.get_or_insert_with(|| path.clone());
+        }
+        visit_mut::visit_path_mut(self, path);
+    }
+
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        if lifetime.ident == "static" {
+            self.static_lifetime.get_or_insert_with(|| lifetime.clone());
+        }
+    }
+}
+
+/// The type with `'static` for every lifetime left out, as a function without parameters returns it.
+pub(crate) fn with_static(ty: &Type) -> Type {
+    struct Fill;
+    impl VisitMut for Fill {
+        fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+            reference.lifetime = Some(Lifetime::new("'static", Span::mixed_site()));
+            visit_mut::visit_type_reference_mut(self, reference);
+        }
+        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+            *lifetime = Lifetime::new("'static", lifetime.span());
+        }
+    }
+    let mut ty = ty.clone();
+    Fill.visit_type_mut(&mut ty);
+    ty
+}

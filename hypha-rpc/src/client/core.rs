@@ -1,0 +1,524 @@
+//! What all handles, the driver and the running handlers of one connection share.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use super::{events::Events, stats::Counters};
+use crate::{
+    call::{Answer, Description, Heard, Sessions},
+    error::{CallSite, Disconnected, Error},
+    service::{Registered, Registry},
+    transport::Frame,
+    wire::{ChunkError, ChunkStore, Map, Message, Value, WireError},
+    workspace::UserInfo,
+};
+
+/// How the reason begins if a peer, not the connection, is gone.
+pub(crate) const PEER_GONE: &str = "Client disconnected: ";
+/// Frames that wait for the socket. More than that make the senders wait.
+pub(crate) const OUTBOUND_FRAMES: usize = 1024;
+/// Bytes of large frames that wait for the socket, in units of [`LARGE`].
+pub(crate) const OUTBOUND_LARGE: usize = 512;
+/// From this size on a frame counts in the byte budget as well.
+pub(crate) const LARGE: usize = 16 << 10;
+/// Most calls that may run at the same time, whatever the options say.
+const MOST_CALLS: usize = u32::MAX as usize >> 4;
+/// Calls of the built-in service that may run at the same time. They are not counted with the
+/// others: a client that is busy still answers pings and takes chunks.
+pub(crate) const BUILT_IN_CALLS: usize = 4096;
+/// Bytes of unfinished chunked messages that this client holds for its peers.
+pub(crate) const CHUNK_BYTES: usize = 1 << 30;
+
+/// Who this client is: what the server said in its `connection_info` (protocol 01 §3).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The workspace this client is in.
+    pub workspace: String,
+    /// The id of this client.
+    pub client_id: String,
+    /// The id of the workspace manager, whose address is `*/<manager id>`.
+    pub manager_id: Option<String>,
+    /// The server's public URL, which marks functions as belonging to that server.
+    pub public_base_url: Option<String>,
+    /// The user this client is connected as.
+    pub user: UserInfo,
+    /// Everything the server said, unknown keys included.
+    pub connection_info: Map,
+}
+
+impl Identity {
+    /// An identity on a link without a server's handshake.
+    pub fn new(workspace: impl Into<String>, client_id: impl Into<String>) -> Self {
+        Identity {
+            workspace: workspace.into(),
+            client_id: client_id.into(),
+            ..Identity::default()
+        }
+    }
+
+    /// `workspace/client`.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.workspace, self.client_id)
+    }
+}
+
+/// Limits and habits of a connection; the defaults are those of the other clients.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// How long a call may go without a sign of life from its callee.
+    pub method_timeout: Duration,
+    /// Messages larger than this and 1 KiB more are sent in chunks of this size, in bytes.
+    pub chunk_size: usize,
+    /// Peers that say that they take larger frames get messages in one piece, and chunks, up to this
+    /// size in bytes. Larger ones are not faster, and on a slow link one frame must not take as long as
+    /// a caller is patient. Servers accept 16 MiB.
+    pub large_frame: usize,
+    /// Chunks of one message that are on their way at the same time.
+    pub chunk_concurrency: usize,
+    /// Incoming calls that may run at the same time; further ones are refused.
+    pub max_concurrent_calls: usize,
+    /// Sent in every service info.
+    pub app_id: String,
+    /// Pings and token refresh; none on links that need none.
+    pub keep_alive: Option<KeepAlive>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            method_timeout: Duration::from_secs(30),
+            chunk_size: 256 << 10,
+            large_frame: 1 << 20,
+            chunk_concurrency: 30,
+            max_concurrent_calls: 4096,
+            app_id: "*".into(),
+            keep_alive: None,
+        }
+    }
+}
+
+/// The timers of protocol 01 §6.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepAlive {
+    /// A text ping is sent that often; zero turns pings off.
+    pub ping_interval: Duration,
+    /// With pings on, a server from which nothing comes for this long after a ping is gone.
+    pub ping_timeout: Duration,
+    /// A new reconnection token is asked for that often; zero turns it off.
+    pub token_refresh_interval: Duration,
+}
+
+/// Whether the connection stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// Calls can be made.
+    Connected,
+    /// It is over, for this reason.
+    Closed(Arc<str>),
+}
+
+/// What a waiting caller gets.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Resolve(Message),
+    Reject(Message),
+    Lost(Arc<str>),
+}
+
+/// A frame for the driver, with its share of the byte budget.
+pub(crate) struct Outgoing {
+    pub(crate) frame: Frame,
+    pub(crate) _budget: Option<OwnedSemaphorePermit>,
+}
+
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    pub(crate) counters: Counters,
+    pub(crate) events: Events,
+    identity: RwLock<Arc<Identity>>,
+    sessions: Mutex<Sessions<oneshot::Sender<Reply>>>,
+    services: RwLock<Registry>,
+    chunks: Mutex<ChunkStore>,
+    peers: Mutex<HashMap<String, (u64, PeerInfo)>>,
+    manager: Mutex<Option<(String, Arc<Description>)>>,
+    handlers: Mutex<JoinSet<()>>,
+    outbound: mpsc::Sender<Outgoing>,
+    budget: Arc<Semaphore>,
+    pub(crate) running: Arc<Semaphore>,
+    pub(crate) running_built_in: Arc<Semaphore>,
+    /// Set when the program has decided to stop: calls that run may end, no other begins.
+    pub(crate) leaving: AtomicBool,
+    pub(crate) state: watch::Sender<State>,
+    pub(crate) reconnection_token: Mutex<Option<String>>,
+    /// True when the driver has ended.
+    pub(crate) ended: watch::Sender<bool>,
+    started: Instant,
+}
+
+/// What is known of another client's built-in service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerInfo {
+    /// Chunks carry their index and may overtake each other.
+    pub(crate) indexed_chunks: bool,
+    /// The largest frame it says it takes; 0 if it does not say.
+    pub(crate) max_frame: usize,
+}
+
+/// A poisoned lock only says that some thread panicked; the tables are never left half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    pub(crate) fn new(
+        identity: Identity,
+        mut options: Options,
+    ) -> (Arc<Self>, mpsc::Receiver<Outgoing>) {
+        options.max_concurrent_calls = options.max_concurrent_calls.clamp(1, MOST_CALLS);
+        let (outbound, queue) = mpsc::channel(OUTBOUND_FRAMES);
+        let core = Core {
+            running: Arc::new(Semaphore::new(options.max_concurrent_calls)),
+            running_built_in: Arc::new(Semaphore::new(BUILT_IN_CALLS)),
+            leaving: AtomicBool::new(false),
+            options,
+            counters: Counters::default(),
+            events: Events::default(),
+            identity: RwLock::new(Arc::new(identity)),
+            sessions: Mutex::new(Sessions::new()),
+            services: RwLock::default(),
+            chunks: Mutex::new(ChunkStore::new(CHUNK_BYTES)),
+            peers: Mutex::default(),
+            manager: Mutex::default(),
+            handlers: Mutex::new(JoinSet::new()),
+            outbound,
+            budget: Arc::new(Semaphore::new(OUTBOUND_LARGE)),
+            state: watch::Sender::new(State::Connected),
+            reconnection_token: Mutex::new(None),
+            ended: watch::Sender::new(false),
+            started: Instant::now(),
+        };
+        (Arc::new(core), queue)
+    }
+
+    pub(crate) fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Milliseconds since the connection was made.
+    pub(crate) fn now(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    // Services
+
+    pub(crate) fn service(&self, id: &str) -> Option<Arc<Registered>> {
+        self.services
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+    }
+
+    pub(crate) fn add_service(&self, service: Registered, overwrite: bool) -> Result<(), Error> {
+        let mut services = self
+            .services
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // With the lock held: `close` marks the end first and clears the table then.
+        if self.is_closed() {
+            return Err(Error::Disconnected(Disconnected {
+                reason: self.closed_reason().to_string(),
+                may_have_run: false,
+                peer_only: false,
+                call: CallSite {
+                    method: format!("register_service({})", service.service.id()),
+                    ..CallSite::default()
+                },
+            }));
+        }
+        services.add(service, overwrite)
+    }
+
+    pub(crate) fn remove_service(&self, id: &str) -> Option<Arc<Registered>> {
+        self.services
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id)
+    }
+
+    /// Puts back what was there before a registration that failed.
+    pub(crate) fn restore_service(&self, id: &str, former: Option<Arc<Registered>>) {
+        let mut services = self
+            .services
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let replaced = if self.is_closed() {
+            services.remove(id)
+        } else {
+            services.restore(id, former)
+        };
+        // What dropping a service does is not known, so it is done without the lock.
+        drop(services);
+        drop(replaced);
+    }
+
+    // Sessions
+
+    pub(crate) fn open_session(
+        &self,
+        id: &str,
+        target: &str,
+        heard: Heard,
+        reply: oneshot::Sender<Reply>,
+    ) -> Result<(), Arc<str>> {
+        lock(&self.sessions)
+            .open(id, target, heard, reply)
+            .map_err(|(reason, _)| reason)
+    }
+
+    pub(crate) fn forget_session(&self, id: &str) {
+        lock(&self.sessions).forget(id);
+    }
+
+    pub(crate) fn answer(&self, id: &str, from: &str) -> Answer<oneshot::Sender<Reply>> {
+        lock(&self.sessions).answer(id, from)
+    }
+
+    pub(crate) fn heartbeat(&self, id: &str, from: &str) -> bool {
+        let now = self.now();
+        lock(&self.sessions).heartbeat(id, from, now)
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        lock(&self.sessions).len()
+    }
+
+    /// Fails every call to `peer`, an absolute address.
+    pub(crate) fn peer_gone(&self, peer: &str) {
+        lock(&self.peers).remove(peer);
+        lock(&self.chunks).forget(peer);
+        let ended = lock(&self.sessions).peer_gone(peer);
+        let reason: Arc<str> = format!("{PEER_GONE}{peer}").into();
+        for reply in ended {
+            let _ = reply.send(Reply::Lost(Arc::clone(&reason)));
+        }
+    }
+
+    // Chunks
+
+    pub(crate) fn with_chunks(
+        &self,
+        f: impl FnOnce(&mut ChunkStore, std::time::Instant) -> Result<(), ChunkError>,
+    ) -> Result<Value, WireError> {
+        let now = Instant::now().into_std();
+        match f(&mut lock(&self.chunks), now) {
+            Ok(()) => Ok(Value::Null),
+            Err(e) => Err(WireError {
+                message: e.to_string(),
+                trace: String::new(),
+                name: None,
+                data: None,
+            }),
+        }
+    }
+
+    pub(crate) fn peer_info(&self, peer: &str) -> Option<PeerInfo> {
+        // A client of the same id may be another program by now.
+        const TRUSTED: u64 = 60_000;
+        let now = self.now();
+        let peers = lock(&self.peers);
+        let (asked, info) = peers.get(peer)?;
+        (now.saturating_sub(*asked) < TRUSTED).then_some(*info)
+    }
+
+    pub(crate) fn remember_peer(&self, peer: &str, info: PeerInfo) {
+        const MOST: usize = 1024;
+        let mut peers = lock(&self.peers);
+        if peers.len() >= MOST {
+            peers.clear();
+        }
+        peers.insert(peer.to_owned(), (self.now(), info));
+    }
+
+    pub(crate) fn forget_peer(&self, peer: &str) {
+        lock(&self.peers).remove(peer);
+    }
+
+    /// The manager at `address`, if it has been fetched.
+    pub(crate) fn manager(&self, address: &str) -> Option<Arc<Description>> {
+        let manager = lock(&self.manager);
+        manager
+            .as_ref()
+            .filter(|(known, _)| known == address)
+            .map(|(_, m)| Arc::clone(m))
+    }
+
+    pub(crate) fn remember_manager(
+        &self,
+        address: String,
+        manager: Arc<Description>,
+    ) -> Arc<Description> {
+        *lock(&self.manager) = Some((address, Arc::clone(&manager)));
+        manager
+    }
+
+    // Sending
+
+    /// Puts one frame into the queue of the driver; waits while it is full.
+    pub(crate) async fn enqueue(&self, frame: Bytes) -> Result<(), Closed> {
+        let budget = match share(&frame) {
+            0 => None,
+            share => {
+                let budget = Arc::clone(&self.budget).acquire_many_owned(share);
+                Some(budget.await.map_err(|_| Closed)?)
+            }
+        };
+        let outgoing = Outgoing {
+            frame: Frame::Binary(frame),
+            _budget: budget,
+        };
+        self.outbound.send(outgoing).await.map_err(|_| Closed)
+    }
+
+    /// As [`enqueue`](Self::enqueue), but drops the frame if there is no room; false then.
+    pub(crate) fn try_enqueue(&self, frame: Bytes) -> bool {
+        let budget = match share(&frame) {
+            0 => None,
+            share => match Arc::clone(&self.budget).try_acquire_many_owned(share) {
+                Ok(budget) => Some(budget),
+                Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => return false,
+            },
+        };
+        let outgoing = Outgoing {
+            frame: Frame::Binary(frame),
+            _budget: budget,
+        };
+        self.outbound.try_send(outgoing).is_ok()
+    }
+
+    // Tasks
+
+    /// Runs a handler in a task that ends with the connection.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut handlers = lock(&self.handlers);
+        reap(&mut handlers);
+        if !self.is_closed() {
+            handlers.spawn(task);
+        }
+    }
+
+    /// Frees what has ended and what nobody came back for. Called now and then.
+    pub(crate) fn tidy(&self) {
+        reap(&mut lock(&self.handlers));
+        lock(&self.chunks).expire(Instant::now().into_std());
+    }
+
+    /// Waits until no handler runs, at most for `grace`; false if some still do. From now on calls
+    /// that come in are refused.
+    pub(crate) async fn drain(&self, grace: Duration) -> bool {
+        self.leaving.store(true, Ordering::Relaxed);
+        let all = self.options.max_concurrent_calls as u32;
+        let drained = tokio::time::timeout(grace, self.running.acquire_many(all)).await;
+        self.running.close();
+        drained.is_ok()
+    }
+
+    // The end
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(*self.state.borrow(), State::Closed(_))
+    }
+
+    /// Why the connection is over.
+    pub(crate) fn closed_reason(&self) -> Arc<str> {
+        match &*self.state.borrow() {
+            State::Closed(reason) => Arc::clone(reason),
+            State::Connected => "RPC connection closed".into(),
+        }
+    }
+
+    /// Waits until the driver has closed the link.
+    pub(crate) async fn ended(&self) {
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// What contexts of incoming calls say of the link.
+    pub(crate) fn connection_type(&self) -> &'static str {
+        "websocket"
+    }
+
+    /// Fails everything that waits, ends everything that runs, and lets nothing else begin. The
+    /// first reason stays.
+    pub(crate) fn close(&self, reason: &str) {
+        self.state.send_if_modified(|state| {
+            let first = *state == State::Connected;
+            if first {
+                *state = State::Closed(reason.into());
+            }
+            first
+        });
+        let reason = self.closed_reason();
+        let ended = lock(&self.sessions).close(&reason);
+        for reply in ended {
+            let _ = reply.send(Reply::Lost(Arc::clone(&reason)));
+        }
+        lock(&self.handlers).abort_all();
+        self.budget.close();
+        self.running.close();
+        self.events.close();
+        // A service may hold a handle of this connection, which then would hold itself for ever.
+        let services = std::mem::take(
+            &mut *self
+                .services
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        drop(services);
+    }
+}
+
+/// The units of the byte budget that a frame takes.
+fn share(frame: &Bytes) -> u32 {
+    if frame.len() < LARGE {
+        return 0;
+    }
+    frame.len().div_ceil(LARGE).min(OUTBOUND_LARGE) as u32
+}
+
+fn reap(handlers: &mut JoinSet<()>) {
+    while let Some(ended) = handlers.try_join_next() {
+        if let Err(e) = ended {
+            if e.is_panic() {
+                tracing::error!("a task of the connection panicked: {e}");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("identity", &self.identity().address())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The connection is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closed;

@@ -1,0 +1,329 @@
+//! The task that owns a link: it hands in what arrives and sends what is queued.
+//!
+//! Both directions are polled in one loop, so that neither waits for the other: a client that cannot
+//! write still reads, without which two peers that answer each other could stand still for ever.
+//! Writes are batched: everything that is queued goes out with one flush.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{
+    core::{Core, KeepAlive, Outgoing, State, lock},
+    stats::{add, count},
+};
+use crate::transport::{BoxLink, Frame, LinkError};
+
+/// How long an orderly end may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Frames handled in one direction before the other has its turn. Reading, writing and the clock
+/// together stay below the 128 steps after which tokio makes a task pause: a reader that used them
+/// all up would leave none for writing as long as there is more to read.
+const BURST: usize = 32;
+
+pub(crate) struct Driver {
+    link: BoxLink,
+    queue: mpsc::Receiver<Outgoing>,
+    core: Arc<Core>,
+    /// Something has been written since the last flush.
+    dirty: bool,
+    clock: Clock,
+    /// What the server said before it closed.
+    last_error: Option<String>,
+}
+
+/// Says that the driver has ended, also if its runtime drops it or it panics.
+struct Ended(Arc<Core>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.close("Connection lost: its task has ended");
+        self.0.ended.send_replace(true);
+    }
+}
+
+/// When to send the control messages of protocol 01 §6, and when to give the server up.
+struct Clock {
+    keep_alive: KeepAlive,
+    next_ping: Option<Instant>,
+    next_refresh: Option<Instant>,
+    next_tidy: Instant,
+    heard: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// The first control messages follow that soon, as the Python client's do.
+const FIRST_CONTROL: Duration = Duration::from_secs(2);
+
+/// What has ended, or was never finished, is thrown away that often.
+const TIDY: Duration = Duration::from_secs(20);
+
+/// Longer intervals are this long: the clock cannot count without end.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Clock {
+    fn new(keep_alive: Option<KeepAlive>) -> Self {
+        let now = Instant::now();
+        let keep_alive = keep_alive.unwrap_or(KeepAlive {
+            ping_interval: Duration::ZERO,
+            ping_timeout: Duration::ZERO,
+            token_refresh_interval: Duration::ZERO,
+        });
+        let keep_alive = KeepAlive {
+            ping_interval: keep_alive.ping_interval.min(LONGEST),
+            ping_timeout: keep_alive.ping_timeout.min(LONGEST),
+            token_refresh_interval: keep_alive.token_refresh_interval.min(LONGEST),
+        };
+        let first =
+            |interval: Duration| (!interval.is_zero()).then(|| now + interval.min(FIRST_CONTROL));
+        let mut clock = Clock {
+            next_ping: first(keep_alive.ping_interval),
+            next_refresh: first(keep_alive.token_refresh_interval),
+            keep_alive,
+            next_tidy: now + TIDY,
+            heard: now,
+            timer: Box::pin(sleep_until(now)),
+        };
+        clock.rearm();
+        clock
+    }
+
+    /// The moment at which a silent server is given up.
+    fn patience(&self) -> Option<Instant> {
+        self.next_ping?;
+        Some(self.heard + self.keep_alive.ping_interval + self.keep_alive.ping_timeout)
+    }
+
+    fn rearm(&mut self) {
+        let others = [self.next_ping, self.next_refresh, self.patience()];
+        let next = others
+            .into_iter()
+            .flatten()
+            .fold(self.next_tidy, Instant::min);
+        self.timer.as_mut().reset(next);
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(link: BoxLink, queue: mpsc::Receiver<Outgoing>, core: Arc<Core>) -> Self {
+        let clock = Clock::new(core.options.keep_alive);
+        Driver {
+            link,
+            queue,
+            core,
+            dirty: false,
+            clock,
+            last_error: None,
+        }
+    }
+
+    /// Runs until the link has ended or the connection is closed by its owner; then everything that
+    /// waits has failed and the link is closed.
+    pub(crate) async fn run(mut self) {
+        // Dropped last, when link and queue are gone.
+        let _ended = Ended(Arc::clone(&self.core));
+        self.drive().await;
+        drop(self);
+    }
+
+    async fn drive(&mut self) {
+        let mut state = self.core.state.subscribe();
+        let lost = tokio::select! {
+            reason = std::future::poll_fn(|cx| self.poll(cx)) => Some(reason),
+            _ = state.wait_for(|state| matches!(state, State::Closed(_))) => None,
+        };
+        match lost {
+            Some(reason) => {
+                tracing::debug!("{reason}");
+                self.core.close(&reason);
+            }
+            None => {
+                let _ = tokio::time::timeout(FAREWELL, self.farewell()).await;
+            }
+        }
+    }
+
+    /// Sends what is still queued and a close frame, and waits for the other side's.
+    async fn farewell(&mut self) -> Result<(), LinkError> {
+        self.queue.close();
+        while let Some(outgoing) = self.queue.recv().await {
+            self.link.feed(outgoing.frame).await?;
+        }
+        self.link
+            .feed(Frame::Close(Some((1000, String::new()))))
+            .await?;
+        self.link.flush().await?;
+        while let Some(Ok(frame)) = self.link.next().await {
+            if matches!(frame, Frame::Close(_)) {
+                break;
+            }
+        }
+        self.link.close().await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<String> {
+        let mut again = false;
+        for turn in 0.. {
+            if turn == BURST {
+                again = true;
+                break;
+            }
+            match self.link.poll_next_unpin(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(reason) = self.take(frame) {
+                        return Poll::Ready(reason);
+                    }
+                }
+                Poll::Ready(end) => return Poll::Ready(self.ended(end)),
+            }
+        }
+        if let Some(reason) = self.poll_clock(cx) {
+            return Poll::Ready(reason);
+        }
+        match self.poll_send(cx) {
+            Ok(more) => again |= more,
+            Err(e) => return Poll::Ready(self.ended(Some(Err(e)))),
+        }
+        if again {
+            // The other tasks of this thread have their turn first.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn take(&mut self, frame: Frame) -> Option<String> {
+        self.clock.heard = Instant::now();
+        match frame {
+            Frame::Binary(data) => self.core.receive(data),
+            Frame::Text(text) => self.control(&text),
+            Frame::Close(reason) => {
+                return Some(match (reason, self.last_error.take()) {
+                    (_, Some(error)) => format!("Connection closed by the server: {error}"),
+                    (Some((code, text)), None) => {
+                        format!("Connection closed by the server: {code} {text}")
+                            .trim_end()
+                            .into()
+                    }
+                    (None, None) => "Connection closed by the server".into(),
+                });
+            }
+        }
+        None
+    }
+
+    fn control(&mut self, text: &str) {
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(text) else {
+            return tracing::debug!("the server sent a text that is not JSON");
+        };
+        let field = |name: &str| {
+            message
+                .get(name)
+                .and_then(|v| v.as_str())
+                .map(str::to_owned)
+        };
+        match message.get("type").and_then(|t| t.as_str()) {
+            Some("pong") => {}
+            Some("reconnection_token") => {
+                if let Some(token) = field("reconnection_token") {
+                    *lock(&self.core.reconnection_token) = Some(token);
+                }
+            }
+            Some("error") => {
+                let error = field("message").unwrap_or_default();
+                tracing::warn!("the server reports: {error}");
+                self.last_error = Some(error);
+            }
+            other => tracing::debug!("unknown control message {other:?}"),
+        }
+    }
+
+    fn ended(&mut self, end: Option<Result<Frame, LinkError>>) -> String {
+        match (end, self.last_error.take()) {
+            (_, Some(error)) => format!("Connection closed by the server: {error}"),
+            (Some(Err(e)), None) => format!("Connection lost: {e}"),
+            _ => "Connection lost".into(),
+        }
+    }
+
+    /// Writes what is queued; true if there may be more.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<bool, LinkError> {
+        let mut more = false;
+        for turn in 0.. {
+            if turn == BURST {
+                more = true;
+                break;
+            }
+            match self.link.poll_ready_unpin(cx) {
+                Poll::Pending => break,
+                Poll::Ready(ready) => ready?,
+            }
+            match self.queue.poll_recv(cx) {
+                Poll::Pending | Poll::Ready(None) => break,
+                Poll::Ready(Some(outgoing)) => {
+                    if let Frame::Binary(data) = &outgoing.frame {
+                        count(&self.core.counters.frames_sent);
+                        add(&self.core.counters.bytes_sent, data.len());
+                    }
+                    self.link.start_send_unpin(outgoing.frame)?;
+                    self.dirty = true;
+                }
+            }
+        }
+        if self.dirty {
+            match self.link.poll_flush_unpin(cx) {
+                Poll::Ready(Ok(())) => self.dirty = false,
+                Poll::Ready(Err(e)) => return Err(e),
+                Poll::Pending => {}
+            }
+        }
+        Ok(more)
+    }
+
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Option<String> {
+        let clock = &mut self.clock;
+        while clock.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if clock.patience().is_some_and(|end| end <= now) {
+                return Some("Connection lost: the server does not answer".into());
+            }
+            let mut due = |next: &mut Option<Instant>, interval, text: &str| {
+                if next.is_some_and(|at| at <= now) {
+                    *next = Some(now + interval);
+                    // A full link is busy, and a busy link needs no ping.
+                    if matches!(self.link.poll_ready_unpin(cx), Poll::Ready(Ok(()))) {
+                        let _ = self.link.start_send_unpin(Frame::Text(text.to_owned()));
+                        self.dirty = true;
+                    }
+                }
+            };
+            let KeepAlive {
+                ping_interval,
+                token_refresh_interval,
+                ..
+            } = clock.keep_alive;
+            due(&mut clock.next_ping, ping_interval, r#"{"type":"ping"}"#);
+            due(
+                &mut clock.next_refresh,
+                token_refresh_interval,
+                r#"{"type":"refresh_token"}"#,
+            );
+            if clock.next_tidy <= now {
+                clock.next_tidy = now + TIDY;
+                self.core.tidy();
+            }
+            clock.rearm();
+        }
+        None
+    }
+}

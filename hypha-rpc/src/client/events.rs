@@ -1,0 +1,132 @@
+//! Events: messages whose type is not `method` (protocol 02 §12), handed to whoever reads them.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::Mutex,
+    task::{Context, Poll},
+};
+
+use futures_util::Stream;
+use tokio::sync::mpsc;
+
+use super::core::lock;
+use crate::wire::{Map, Message, Value};
+
+/// Events of one type that wait for their reader. Further ones are dropped and counted.
+const QUEUE: usize = 1024;
+
+/// One event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    message: Map,
+}
+
+impl Event {
+    /// The type: `service_added`, or whatever a client emitted.
+    pub fn kind(&self) -> &str {
+        self.message
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// The address of the client that sent it; `None` for the server's own events. Any client of
+    /// the workspace can send an event of any type, so only an event without sender is the
+    /// server's word.
+    pub fn from(&self) -> Option<&str> {
+        self.message.get("from").and_then(Value::as_str)
+    }
+
+    /// The payload.
+    pub fn data(&self) -> &Value {
+        self.message.get("data").unwrap_or(&Value::Null)
+    }
+
+    /// Every key of the message.
+    pub fn message(&self) -> &Map {
+        &self.message
+    }
+}
+
+/// The events of one type, as a stream that ends with the connection. It holds at most 1024 unread
+/// events; more are dropped and counted in [`Stats::dropped_events`](crate::client::Stats).
+#[derive(Debug)]
+pub struct EventStream {
+    receiver: mpsc::Receiver<Event>,
+}
+
+impl EventStream {
+    /// The next event; `None` when the connection is over. Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.receiver.recv().await
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.receiver.poll_recv(cx)
+    }
+}
+
+/// The readers of a connection's events; `None` when it is over.
+pub(crate) struct Events {
+    readers: Mutex<Option<Readers>>,
+}
+
+type Readers = HashMap<String, Vec<mpsc::Sender<Event>>>;
+
+impl Default for Events {
+    fn default() -> Self {
+        Events {
+            readers: Mutex::new(Some(Readers::new())),
+        }
+    }
+}
+
+impl Events {
+    pub(crate) fn read(&self, kind: &str) -> EventStream {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        if let Some(readers) = lock(&self.readers).as_mut() {
+            let senders = readers.entry(kind.to_owned()).or_default();
+            senders.retain(|sender| !sender.is_closed());
+            senders.push(sender);
+        }
+        EventStream { receiver }
+    }
+
+    /// Hands a message to its readers; false if nobody, or not everybody, took it.
+    pub(crate) fn deliver(&self, message: &Message) -> bool {
+        let mut readers = lock(&self.readers);
+        let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(message.kind())) else {
+            return false;
+        };
+        senders.retain(|sender| !sender.is_closed());
+        let Some(event) = event(message) else {
+            return false;
+        };
+        let mut all = !senders.is_empty();
+        for sender in senders {
+            all &= sender.try_send(event.clone()).is_ok();
+        }
+        all
+    }
+
+    pub(crate) fn close(&self) {
+        *lock(&self.readers) = None;
+    }
+}
+
+/// The message with the payload that a client's event carries in its second segment.
+fn event(message: &Message) -> Option<Event> {
+    let mut map = message.main().ok()?;
+    if !message.extra_raw().is_empty() {
+        let data = message.extra().ok()?.data;
+        if let Some(data) = data {
+            map.insert("data".into(), crate::wire::from_slice(&data).ok()?);
+        }
+    }
+    Some(Event { message: map })
+}

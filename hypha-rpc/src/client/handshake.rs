@@ -1,0 +1,121 @@
+//! The first two frames of a connection (protocol 01 §2 to §4).
+
+use futures_util::{SinkExt, StreamExt};
+use serde::Serialize;
+
+use super::core::Identity;
+use crate::{
+    error::ConnectError,
+    transport::{BoxLink, Frame},
+    wire::{Map, Value},
+    workspace::UserInfo,
+};
+
+/// What the client says first.
+#[derive(Debug, Serialize)]
+pub(crate) struct Hello<'a> {
+    pub(crate) client_id: &'a str,
+    pub(crate) workspace: Option<&'a str>,
+    pub(crate) token: Option<&'a str>,
+    pub(crate) reconnection_token: Option<&'a str>,
+}
+
+/// What the server grants.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) identity: Identity,
+    pub(crate) reconnection_token: Option<String>,
+    /// Seconds.
+    pub(crate) reconnection_token_life_time: Option<f64>,
+}
+
+/// Introduces the client and reads the answer. The caller sets the time limit.
+pub(crate) async fn handshake(
+    link: &mut BoxLink,
+    hello: &Hello<'_>,
+) -> Result<Granted, ConnectError> {
+    let protocol = |what: String| ConnectError::Protocol(what);
+    let text = serde_json::to_string(hello).map_err(|e| protocol(e.to_string()))?;
+    // What breaks off without an error frame is transient (01 §9).
+    let broken = |e: crate::transport::LinkError| ConnectError::Busy(e.to_string());
+    link.send(Frame::Text(text)).await.map_err(broken)?;
+    loop {
+        match link.next().await {
+            // What was on its way to a former connection of this client.
+            Some(Ok(Frame::Binary(_))) => {}
+            Some(Ok(Frame::Text(text))) => return read(&text, hello),
+            Some(Ok(Frame::Close(reason))) => {
+                let (code, text) = reason.unwrap_or((1005, String::new()));
+                return Err(if text.is_empty() {
+                    ConnectError::Busy(format!("it closed with code {code}"))
+                } else {
+                    ConnectError::from_server(text)
+                });
+            }
+            Some(Err(e)) => return Err(broken(e)),
+            None => return Err(ConnectError::Busy("it closed the connection".into())),
+        }
+    }
+}
+
+fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
+    let info: Value = serde_json::from_str::<serde_json::Value>(text)
+        .map_err(|_| ConnectError::Protocol("the first text is not JSON".into()))?
+        .into();
+    let Value::Map(info) = info else {
+        return Err(ConnectError::Protocol(
+            "the first text is not an object".into(),
+        ));
+    };
+    let field = |name: &str| info.get(name).and_then(Value::as_str).map(str::to_owned);
+    match info.get("type").and_then(Value::as_str) {
+        Some("connection_info") => {}
+        Some("error") => {
+            return Err(ConnectError::from_server(
+                field("message").unwrap_or_default(),
+            ));
+        }
+        other => {
+            return Err(ConnectError::Protocol(format!(
+                "a first message of type {other:?}"
+            )));
+        }
+    }
+    let missing = |name: &str| ConnectError::Protocol(format!("connection_info without {name}"));
+    let workspace = field("workspace").ok_or_else(|| missing("workspace"))?;
+    if let Some(wanted) = hello.workspace {
+        if wanted != workspace {
+            return Err(ConnectError::WrongWorkspace(format!(
+                "Connected to the wrong workspace: {workspace}, expected: {wanted}"
+            )));
+        }
+    }
+    let manager_id = field("manager_id").ok_or_else(|| missing("manager_id"))?;
+    let user = match info.get("user").map(Value::decode_as) {
+        Some(Ok(user)) => user,
+        Some(Err(e)) => return Err(ConnectError::Protocol(format!("the user: {e}"))),
+        None => UserInfo::default(),
+    };
+    let reconnection_token = field("reconnection_token");
+    let life_time = info
+        .get("reconnection_token_life_time")
+        .and_then(Value::as_f64);
+    Ok(Granted {
+        identity: Identity {
+            workspace,
+            client_id: hello.client_id.to_owned(),
+            manager_id: Some(manager_id),
+            public_base_url: field("public_base_url"),
+            user,
+            connection_info: without_credentials(info),
+        },
+        reconnection_token,
+        reconnection_token_life_time: life_time,
+    })
+}
+
+/// The identity is shown in logs; the token is not part of it.
+fn without_credentials(mut info: Map) -> Map {
+    info.shift_remove("reconnection_token");
+    info
+}

@@ -1,0 +1,561 @@
+//! The connected peer: connecting, the handle that programs hold, and the task behind it.
+
+mod connect;
+mod core;
+mod driver;
+mod events;
+mod handshake;
+mod register;
+mod stats;
+
+use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+
+pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PEER_GONE, PeerInfo, Reply};
+pub(crate) use stats::{add, count};
+
+pub use connect::{Connect, connect};
+pub use core::{Identity, KeepAlive, Options, State};
+pub use events::{Event, EventStream};
+pub use register::Register;
+pub use stats::Stats;
+
+use crate::{
+    call::{Call, Description, Proxy, RemoteService, Target, failure},
+    error::{CallSite, Error, RejectKind, Rejection, from_wire},
+    service::IntoService,
+    transport::BoxLink,
+    wire::{Args, Map, MethodRef, PromiseKind, Value, WireError},
+    workspace::{
+        GetServiceConfig, ManagerError, ServiceInfo, ServiceQuery, UserInfo, WorkspaceManagerProxy,
+    },
+};
+
+/// The largest frame that servers accept (protocol 01 §5), in bytes.
+const SERVER_FRAME: usize = 16 << 20;
+
+/// How long handlers may go on after the program decided to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A connection to a Hypha server.
+///
+/// Made by [`connect`](crate::connect). Clones share the connection; it closes when
+/// [`disconnect`](Client::disconnect) is called or the last clone is dropped. Proxies and fetched
+/// services hold a clone.
+#[derive(Clone)]
+pub struct Client {
+    core: Arc<Core>,
+    /// Closes the connection with the last handle. The driver and the handlers hold only the core.
+    _owner: Arc<Owner>,
+}
+
+struct Owner(Arc<Core>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close("RPC connection closed");
+    }
+}
+
+impl Client {
+    /// A client on a link whose other end needs no handshake: a peer inside a server, or a test. The
+    /// built-in service is there; nothing is registered with a manager.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn over(link: BoxLink, identity: Identity, options: Options) -> Client {
+        let (core, queue) = Core::new(identity, options);
+        let driver = driver::Driver::new(link, queue, Arc::clone(&core));
+        let address = core.identity().address();
+        let built_in = crate::service::built_in(Arc::downgrade(&core), &address);
+        core.restore_service("built-in", Some(Arc::new(built_in)));
+        tokio::spawn(driver.run());
+        Client {
+            _owner: Arc::new(Owner(Arc::clone(&core))),
+            core,
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The workspace this client is in.
+    pub fn workspace(&self) -> String {
+        self.core.identity().workspace.clone()
+    }
+
+    /// The id of this client.
+    pub fn client_id(&self) -> String {
+        self.core.identity().client_id.clone()
+    }
+
+    /// The user this client is connected as.
+    pub fn user(&self) -> UserInfo {
+        self.core.identity().user.clone()
+    }
+
+    /// Everything the server said when the connection was made (protocol 01 §3): workspace, client
+    /// id, user, manager id, public URL, version, and what it may add.
+    pub fn identity(&self) -> Arc<Identity> {
+        self.core.identity()
+    }
+
+    /// The newest reconnection token, with which the same client id can come back to the same
+    /// workspace. A credential: keep it out of logs.
+    pub fn reconnection_token(&self) -> Option<String> {
+        core::lock(&self.core.reconnection_token).clone()
+    }
+
+    /// Whether the connection stands.
+    pub fn state(&self) -> State {
+        self.core.state.borrow().clone()
+    }
+
+    /// Waits until the connection is over; gives the reason. Cancel safe.
+    pub async fn closed(&self) -> Arc<str> {
+        let mut state = self.core.state.subscribe();
+        let _ = state
+            .wait_for(|state| matches!(state, State::Closed(_)))
+            .await;
+        self.core.closed_reason()
+    }
+
+    /// What this connection has done so far.
+    pub fn stats(&self) -> Stats {
+        self.core.counters.snapshot(self.core.sessions())
+    }
+
+    /// Offers a service to the workspace.
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{service::{Service, Visibility}, Client};
+    /// # async fn example(client: Client, service: Service) -> Result<(), hypha_rpc::Error> {
+    /// let info = client
+    ///     .register_service(service)
+    ///     .visibility(Visibility::Public)
+    ///     .overwrite(true)
+    ///     .await?;
+    /// println!("registered as {}", info.id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn register_service(&self, service: impl IntoService) -> Register {
+        Register::new(self.clone(), service.into_service())
+    }
+
+    /// Withdraws a service of this client; `service` is its id, full or short.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if this client has no such service. If the manager cannot be told, its
+    /// error, and the service stays.
+    pub async fn unregister_service(&self, service: &str) -> Result<(), Error> {
+        let id = service.rsplit(':').next().unwrap_or(service);
+        let id = id.split('@').next().unwrap_or(id);
+        if self.core.service(id).is_none() || id == crate::service::BUILT_IN {
+            return Err(Error::Invalid(format!("Service not found: {id}")));
+        }
+        if self.core.identity().manager_id.is_some() {
+            let full = format!("{}:{id}", self.core.identity().address());
+            self.manager()
+                .await?
+                .unregister_service(full)
+                .await
+                .map_err(refused("unregister_service"))?;
+        }
+        self.core.remove_service(id);
+        Ok(())
+    }
+
+    /// Finds a service through the workspace manager: `service`, `client:service`,
+    /// `workspace/service`, `workspace/client:service`, any of them with `@app`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] with
+    /// [`RejectKind::UnknownService`],
+    /// `PermissionDenied`, or `Ambiguous` if several clients offer it and no `mode` says which.
+    pub fn get_service(&self, id: impl Into<String>) -> GetService<RemoteService> {
+        GetService {
+            client: self.clone(),
+            id: id.into(),
+            config: GetServiceConfig::default(),
+            output: PhantomData,
+        }
+    }
+
+    /// Finds a service as [`get_service`](Self::get_service) does, with the methods of a contract.
+    /// The contract is trusted: a method that the service lacks fails when it is called.
+    pub fn proxy<P: Proxy>(&self, id: impl Into<String>) -> GetService<P> {
+        let GetService {
+            client, id, config, ..
+        } = self.get_service(id);
+        GetService {
+            client,
+            id,
+            config,
+            output: PhantomData,
+        }
+    }
+
+    /// Asks a client directly for one of its services, without the manager: `client:service` or
+    /// `workspace/client:service`; a name alone is a service of this client (protocol 04 §8).
+    ///
+    /// # Errors
+    ///
+    /// Those of the other client: unknown service, permission denied; or that it is not there.
+    pub async fn get_remote_service(&self, id: &str) -> Result<RemoteService, Error> {
+        let identity = self.core.identity();
+        let (provider, service) = match id.split_once(':') {
+            Some((provider, service)) => (provider.to_owned(), service),
+            None => (identity.client_id.clone(), id),
+        };
+        let service = service.split('@').next().unwrap_or(service);
+        let provider = crate::wire::absolute(&provider, &identity.workspace).into_owned();
+        let mut args = Args::new(1, 0);
+        args.push("service_id", service);
+        let members: Map = self
+            .request(
+                &provider,
+                "services.built-in.get_service",
+                PromiseKind::Full,
+                args,
+                None,
+            )
+            .await?;
+        let workspace = crate::wire::split_address(&provider).map_or("", |(ws, _)| ws);
+        let id = format!("{provider}:{service}");
+        let description = Description::new(id, members, workspace);
+        Ok(RemoteService::new(self.clone(), Arc::new(description)))
+    }
+
+    /// The workspace manager of the server, through its contract.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] on a link without a manager.
+    pub async fn manager(&self) -> Result<WorkspaceManagerProxy, Error> {
+        let identity = self.core.identity();
+        let Some(manager) = &identity.manager_id else {
+            return Err(Error::Invalid(
+                "this connection has no workspace manager".into(),
+            ));
+        };
+        let address = format!("*/{manager}");
+        let known = self.core.manager(&address);
+        let description = match known {
+            Some(description) => description,
+            None => {
+                let fetched = self
+                    .get_remote_service(&format!("{address}:default"))
+                    .await?;
+                self.core.remember_manager(address, fetched.description())
+            }
+        };
+        Ok(WorkspaceManagerProxy::from_service(RemoteService::new(
+            self.clone(),
+            description,
+        )))
+    }
+
+    /// Lists services that this client may see: all of a workspace, or those that fit a filter.
+    ///
+    /// # Errors
+    ///
+    /// A query that cannot be, or no permission.
+    pub async fn list_services(
+        &self,
+        query: impl Into<Option<ServiceQuery>>,
+    ) -> Result<Vec<ServiceInfo>, Error> {
+        let manager = self.manager().await?;
+        let list = manager.list_services(query.into(), false, false, false);
+        list.await.map_err(refused("list_services"))
+    }
+
+    /// Asks the server to deliver events of these types; they are read with
+    /// [`events`](Self::events).
+    ///
+    /// # Errors
+    ///
+    /// If the manager refuses one of the names; then none is subscribed.
+    pub async fn subscribe<I, S>(&self, kinds: I) -> Result<(), Error>
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        let kinds: Vec<String> = kinds.into_iter().map(Into::into).collect();
+        self.manager()
+            .await?
+            .subscribe(kinds.into())
+            .await
+            .map(drop)
+            .map_err(refused("subscribe"))
+    }
+
+    /// The events of one type from now on: the server's, if they are subscribed, and those that
+    /// other clients send to this one.
+    pub fn events(&self, kind: &str) -> EventStream {
+        self.core.events.read(kind)
+    }
+
+    /// Sends an event: to one client (`client` or `workspace/client`), or with `*` to every client
+    /// of the workspace that has subscribed to `kind`.
+    ///
+    /// # Errors
+    ///
+    /// If the data cannot be encoded or is larger than a server accepts (16 MiB), or the connection is
+    /// over. Whether anybody got it is not known.
+    pub async fn emit(&self, kind: &str, to: &str, data: impl Into<Value>) -> Result<(), Error> {
+        let event = Map::from_iter([
+            ("type".to_owned(), Value::from(kind)),
+            ("to".to_owned(), Value::from(to)),
+            ("data".to_owned(), data.into()),
+        ]);
+        let site = || CallSite {
+            method: format!("event {kind}"),
+            peer: to.to_owned(),
+        };
+        let frame = crate::wire::to_vec(&event)
+            .map_err(|e| failure(crate::call::Failure::Encode(e), site()))?;
+        // Events are never sent in chunks, and the server ends a connection that sends more.
+        if frame.len() > SERVER_FRAME {
+            return Err(Error::Codec(crate::error::CodecError {
+                message: format!(
+                    "an event of {} bytes; servers accept at most {SERVER_FRAME}",
+                    frame.len()
+                ),
+                received: false,
+                call: site(),
+            }));
+        }
+        self.core.enqueue(frame.into()).await.map_err(|Closed| {
+            let reason = self.core.closed_reason();
+            failure(
+                crate::call::Failure::Lost {
+                    reason,
+                    sent: false,
+                },
+                site(),
+            )
+        })
+    }
+
+    /// Asks a client whether it is there; `timeout` is for all of it.
+    ///
+    /// # Errors
+    ///
+    /// That it is not connected, or did not answer in time.
+    pub async fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
+        let to = crate::wire::absolute(client, &self.core.identity().workspace).into_owned();
+        let mut args = Args::new(1, 0);
+        args.push("msg", "ping");
+        let method = "services.built-in.ping";
+        let answer: String = self
+            .request(&to, method, PromiseKind::Full, args, Some(timeout))
+            .await?;
+        if answer == "pong" {
+            Ok(())
+        } else {
+            Err(Error::Invalid(format!(
+                "{to} answered `{answer}` to a ping"
+            )))
+        }
+    }
+
+    /// One call to a method whose path is known.
+    async fn request<T: serde::de::DeserializeOwned + 'static>(
+        &self,
+        to: &str,
+        method: &str,
+        promise: PromiseKind,
+        args: Args,
+        total: Option<Duration>,
+    ) -> Result<T, Error> {
+        let target = Target {
+            function: MethodRef {
+                method: method.to_owned(),
+                promise,
+                ..MethodRef::default()
+            },
+            address: to.to_owned(),
+            label: method
+                .strip_prefix("services.")
+                .unwrap_or(method)
+                .to_owned(),
+        };
+        let call = Call::new(self.clone(), Ok(Arc::new(target)), args);
+        match total {
+            Some(limit) => call.timeout(limit).await,
+            None => call.await,
+        }
+    }
+
+    /// Ends the connection in order: waits up to 5 s for handlers that run, fails what else waits,
+    /// and closes. The server withdraws the services of this client by itself.
+    pub async fn disconnect(&self) {
+        self.shutdown(GRACE).await;
+    }
+
+    /// As [`disconnect`](Self::disconnect), with another grace period for running handlers; those
+    /// that need longer are dropped.
+    pub async fn shutdown(&self, grace: Duration) {
+        if !self.core.is_closed() && !self.core.drain(grace).await {
+            tracing::warn!("handlers that still ran after {grace:?} are dropped");
+        }
+        self.core.close("RPC connection closed");
+        self.core.ended().await;
+    }
+
+    /// Serves until Ctrl-C or SIGTERM, then disconnects in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Disconnected`] if the connection ends before; [`Error::Invalid`] if the signals
+    /// cannot be watched.
+    pub async fn run_until_ctrl_c(&self) -> Result<(), Error> {
+        tokio::select! {
+            reason = self.closed() => Err(failure(
+                crate::call::Failure::Lost { reason, sent: false },
+                CallSite { method: "connection".into(), peer: String::new() },
+            )),
+            stop = stop_signal() => {
+                stop.map_err(|e| Error::Invalid(format!("cannot watch signals: {e}")))?;
+                self.disconnect().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a refusal of the manager means to a caller that does not match on its classes.
+pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> Error {
+    move |error| match error {
+        Error::Service(error) => {
+            let call = CallSite {
+                method: method.to_owned(),
+                peer: "workspace manager".to_owned(),
+            };
+            let kind = match &error {
+                ManagerError::Permission(_) => Some(RejectKind::PermissionDenied),
+                ManagerError::Key(text) if text.contains("not found") => {
+                    Some(RejectKind::UnknownService)
+                }
+                ManagerError::Assertion(text) if text.contains("Multiple services found") => {
+                    Some(RejectKind::Ambiguous)
+                }
+                // The provider that was asked for its service.
+                ManagerError::Timeout(_) | ManagerError::Connection(_) => {
+                    Some(RejectKind::PeerNotConnected)
+                }
+                _ => None,
+            };
+            match kind {
+                Some(kind) => {
+                    let message = error.message().to_owned();
+                    Error::Rejected(Rejection {
+                        kind,
+                        message,
+                        call,
+                    })
+                }
+                None => from_wire(WireError::new(error.to_string()), call),
+            }
+        }
+        other => other.untyped(),
+    }
+}
+
+#[cfg(unix)]
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => done,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &self.core.identity().address())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A service that is fetched when this is awaited.
+#[must_use = "the service is fetched when this is awaited"]
+#[derive(Debug)]
+pub struct GetService<P> {
+    client: Client,
+    id: String,
+    config: GetServiceConfig,
+    output: PhantomData<fn() -> P>,
+}
+
+impl<P> GetService<P> {
+    /// How to choose if several clients offer it (protocol 10 §6.6): `exact` (an error, the default
+    /// outside of `public`), `random`, `first`, `last`, `min_load`,
+    /// `select:<min|max|first_success>:<function>`.
+    pub fn mode(mut self, mode: impl Into<String>) -> Self {
+        self.config.mode = Some(mode.into());
+        self
+    }
+
+    /// How long the manager waits for the provider's description; 10 s by default.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.config.timeout = Some(limit.as_secs_f64());
+        self
+    }
+
+    /// Converts the keys of the service: `camel`, `snake`, or `camel+snake` (protocol 04 §13).
+    pub fn case_conversion(mut self, case: impl Into<String>) -> Self {
+        self.config.case_conversion = Some(case.into());
+        self
+    }
+}
+
+impl<P: Proxy + 'static> IntoFuture for GetService<P> {
+    type Output = Result<P, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let GetService {
+                client, id, config, ..
+            } = self;
+            let manager = client.manager().await?;
+            let found = manager.get_service(id.clone(), Some(config)).await;
+            let members = match found.map_err(refused("get_service"))? {
+                Value::Map(members) => members,
+                other => {
+                    return Err(Error::Codec(crate::error::CodecError {
+                        message: format!("the service is a {}, not a map", other.kind()),
+                        received: true,
+                        call: CallSite {
+                            method: format!("get_service({id})"),
+                            ..<_>::default()
+                        },
+                    }));
+                }
+            };
+            let id = members
+                .get("id")
+                .and_then(Value::as_str)
+                .unwrap_or(&id)
+                .to_owned();
+            let description = Description::new(id, members, &client.core.identity().workspace);
+            Ok(P::from_service(RemoteService::new(
+                client,
+                Arc::new(description),
+            )))
+        })
+    }
+}

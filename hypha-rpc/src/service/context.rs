@@ -1,0 +1,107 @@
+//! Who calls: the context of an incoming call (protocol 02 §11).
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use crate::{
+    wire::{self, Map, Message, Value},
+    workspace::UserInfo,
+};
+
+/// The caller of a method, as the server stamped it: a caller cannot forge any of this.
+///
+/// A contract method gets it by having a parameter of type `&Context` or `Context`. Cloning is
+/// cheap.
+#[derive(Clone)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    message: Message,
+    connection_type: &'static str,
+    user: OnceLock<UserInfo>,
+}
+
+impl Context {
+    pub(crate) fn new(message: Message, connection_type: &'static str) -> Self {
+        Context {
+            inner: Arc::new(Inner {
+                message,
+                connection_type,
+                user: OnceLock::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn message(&self) -> &Message {
+        &self.inner.message
+    }
+
+    /// The caller's address, `workspace/client`. The workspace manager is `*/<manager id>`.
+    pub fn from(&self) -> &str {
+        self.inner.message.from().unwrap_or_default()
+    }
+
+    /// The address that was called: this client's own.
+    pub fn to(&self) -> &str {
+        self.inner.message.to().unwrap_or_default()
+    }
+
+    /// The caller's workspace. Empty on links without a server.
+    pub fn workspace(&self) -> &str {
+        self.inner.message.ws().unwrap_or_default()
+    }
+
+    /// The user the caller is connected as. Without a server, or if the server sent something
+    /// else than a user, an anonymous one without id, roles and permissions.
+    pub fn user(&self) -> &UserInfo {
+        self.inner.user.get_or_init(|| {
+            let raw = self.inner.message.user();
+            let read = raw.map(|raw| wire::from_slice(&raw)).transpose();
+            let user = read.unwrap_or_else(|e| {
+                tracing::warn!("the user of {} cannot be read: {e}", self.from());
+                None
+            });
+            user.unwrap_or_default()
+        })
+    }
+
+    /// The path that was called, `services.<service>.<method>`.
+    pub fn method(&self) -> &str {
+        self.inner.message.method().unwrap_or_default()
+    }
+
+    /// The caller's session of this call; `None` if it does not wait for an answer.
+    pub fn session(&self) -> Option<&str> {
+        self.inner.message.session()
+    }
+
+    /// What carried the call here: `websocket`.
+    pub fn connection_type(&self) -> &'static str {
+        self.inner.connection_type
+    }
+
+    /// The whole context as other languages see it: every key of the message's first segment and
+    /// `connection_type`.
+    pub fn to_map(&self) -> Map {
+        // The message has been parsed before; a value in it that cannot be shown is left out whole.
+        let mut map = self.inner.message.main().unwrap_or_default();
+        map.insert(
+            "connection_type".into(),
+            Value::from(self.inner.connection_type),
+        );
+        map
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("from", &self.from())
+            .field("method", &self.method())
+            .finish_non_exhaustive()
+    }
+}

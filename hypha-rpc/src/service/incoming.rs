@@ -1,0 +1,160 @@
+//! One incoming call as its handler sees it: context, arguments, and the ways to answer.
+
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use crate::{
+    error::{RejectKind, ServiceError},
+    wire::{Args, IncomingArgs, WireError},
+};
+
+/// One call of a method: it owns the received frame, from which borrowed arguments are decoded.
+#[derive(Debug)]
+pub struct Incoming {
+    context: Context,
+    args: IncomingArgs,
+    label: String,
+}
+
+impl Incoming {
+    pub(crate) fn new(context: Context, args: IncomingArgs, label: String) -> Self {
+        Incoming {
+            context,
+            args,
+            label,
+        }
+    }
+
+    /// Who calls.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// `service.method`, for messages.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The arguments as they came, without names.
+    pub fn raw_args(&self) -> &IncomingArgs {
+        &self.args
+    }
+
+    /// Matches the arguments with the parameters of the method, by position and by name.
+    ///
+    /// # Errors
+    ///
+    /// More positional arguments than parameters, an unknown name, or a parameter given twice: an
+    /// error that names it, ready to be sent.
+    pub fn args<'a>(&'a self, names: &'static [&'static str]) -> Result<Arguments<'a>, WireError> {
+        let positional = self.args.positional();
+        if positional > names.len() {
+            let takes = match names.len() {
+                0 => "takes no arguments".to_owned(),
+                1 => format!("takes 1 argument ({})", names[0]),
+                n => format!("takes {n} arguments ({})", names.join(", ")),
+            };
+            return Err(self.invalid(format!("{takes}, got {positional}")));
+        }
+        for name in self.args.names() {
+            match names.iter().position(|known| *known == name) {
+                None => {
+                    let expected = if names.is_empty() {
+                        "none".into()
+                    } else {
+                        names.join(", ")
+                    };
+                    return Err(
+                        self.invalid(format!("unknown argument `{name}` (expected: {expected})"))
+                    );
+                }
+                Some(index) if index < positional => {
+                    return Err(self.invalid(format!(
+                        "argument `{name}` is given twice, by position and by name"
+                    )));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(Arguments { call: self, names })
+    }
+
+    /// The answer, encoded.
+    ///
+    /// # Errors
+    ///
+    /// A value that cannot be sent: a map with keys that are not strings, for instance.
+    pub fn reply<T: Serialize + ?Sized>(&self, value: &T) -> Result<Args, WireError> {
+        let mut args = Args::new(1, 0);
+        args.push("result", value);
+        Ok(args)
+    }
+
+    /// The method's own error, ready to be sent.
+    pub fn fail<E: ServiceError>(&self, error: E) -> WireError {
+        error.to_wire()
+    }
+
+    fn invalid(&self, what: String) -> WireError {
+        refusal(
+            RejectKind::InvalidArguments,
+            "TypeError",
+            format!("{}: {what}", self.label),
+        )
+    }
+}
+
+/// An error that says that the method did not run. Other languages see the class in the trace, in
+/// the form that Python gives its own refusals (02 §8).
+pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireError {
+    WireError {
+        trace: format!("{class}: {message}\n"),
+        message,
+        name: Some(kind.wire_name().into()),
+        data: None,
+    }
+}
+
+/// The arguments of one call, matched with the method's parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Arguments<'a> {
+    call: &'a Incoming,
+    names: &'static [&'static str],
+}
+
+impl<'a> Arguments<'a> {
+    /// The argument of the parameter `index`.
+    ///
+    /// # Errors
+    ///
+    /// If it is missing or of another type: names service, method, parameter and the place inside
+    /// the value.
+    pub fn required<T: Deserialize<'a>>(&self, index: usize) -> Result<T, WireError> {
+        match self.optional(index)? {
+            Some(value) => Ok(value),
+            None => Err(self.call.invalid(format!(
+                "missing argument `{}` (expected: {})",
+                self.name(index),
+                self.names.join(", ")
+            ))),
+        }
+    }
+
+    /// The argument of the parameter `index`, `None` if the caller left it out.
+    ///
+    /// # Errors
+    ///
+    /// If it is of another type.
+    pub fn optional<T: Deserialize<'a>>(&self, index: usize) -> Result<Option<T>, WireError> {
+        let args = &self.call.args;
+        let found = args.get(index).or_else(|| args.get_named(self.name(index)));
+        found.transpose().map_err(|e| {
+            self.call
+                .invalid(format!("argument `{}`: {e}", self.name(index)))
+        })
+    }
+
+    fn name(&self, index: usize) -> &'static str {
+        self.names.get(index).copied().unwrap_or("?")
+    }
+}

@@ -1,0 +1,206 @@
+//! How a service is described to others: the encoded map that `get_service` answers (protocol 04
+//! §9), the info map for the workspace manager (§4), and the schema tree (§5).
+
+use super::{Member, Service};
+use crate::{
+    client::Identity,
+    wire::{Map, MethodRef, PromiseKind, Value},
+    workspace::{ContextRule, ServiceConfig, ServiceInfo},
+};
+
+impl Service {
+    /// What the manager gets to know.
+    pub(crate) fn info(&self, identity: &Identity, app_id: &str) -> ServiceInfo {
+        let mut extra = self.config.clone();
+        let mut config = ServiceConfig {
+            visibility: self.visibility,
+            require_context: ContextRule::All(self.require_context),
+            workspace: Some(identity.workspace.clone()),
+            authorized_workspaces: (!self.authorized_workspaces.is_empty())
+                .then(|| self.authorized_workspaces.clone()),
+            ..ServiceConfig::default()
+        };
+        if let Some(Value::Bool(singleton)) = extra.get("singleton") {
+            config.singleton = Some(*singleton);
+            extra.shift_remove("singleton");
+        }
+        if let Some(Value::List(flags)) = extra.get("flags") {
+            config.flags = flags
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
+            extra.shift_remove("flags");
+        }
+        config.extra = extra;
+        ServiceInfo {
+            config,
+            id: format!("{}/{}:{}", identity.workspace, identity.client_id, self.id),
+            name: Some(self.name.clone().unwrap_or_else(|| self.id.clone())),
+            description: self.description.clone(),
+            kind: Some(self.service_type.clone()),
+            docs: self.docs.clone(),
+            app_id: Some(app_id.to_owned()),
+            service_schema: Some(Value::Map(self.schema_tree())),
+        }
+    }
+
+    /// The service as a value: plain members, and methods as functions that others can call.
+    pub(crate) fn encode(&self, identity: &Identity) -> Value {
+        let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::String);
+        let mut map = Map::new();
+        map.insert("id".into(), Value::from(self.id.as_str()));
+        map.insert(
+            "name".into(),
+            Value::from(self.name.as_deref().unwrap_or(&self.id)),
+        );
+        map.insert("description".into(), text(&self.description));
+        map.insert("docs".into(), text(&self.docs));
+        map.insert("type".into(), Value::from(self.service_type.as_str()));
+        let mut config = self.config.clone();
+        config.insert("visibility".into(), Value::from(self.visibility.as_str()));
+        config.insert("require_context".into(), Value::Bool(self.require_context));
+        if !self.authorized_workspaces.is_empty() {
+            let list = self
+                .authorized_workspaces
+                .iter()
+                .map(|w| Value::from(w.as_str()));
+            config.insert("authorized_workspaces".into(), Value::List(list.collect()));
+        }
+        config.insert("workspace".into(), Value::from(identity.workspace.as_str()));
+        map.insert("config".into(), Value::Map(config));
+        self.insert_members(&mut map, |path, member| match member {
+            Member::Value(value) => value.clone(),
+            Member::Method(method) => {
+                let function = MethodRef {
+                    server: identity.public_base_url.clone(),
+                    target: identity.address(),
+                    method: format!("services.{}.{path}", self.id),
+                    promise: PromiseKind::Star,
+                    name: Some(last_part(path).to_owned()),
+                    is_async: Some(true),
+                    doc: method.doc.clone(),
+                    schema: method.schema.clone(),
+                    enc_pub: None,
+                };
+                // Encoding plain data cannot fail.
+                Value::encode_from(&function).unwrap_or_default()
+            }
+        });
+        Value::Map(map)
+    }
+
+    fn schema_tree(&self) -> Map {
+        let mut map = Map::new();
+        self.insert_members(&mut map, |path, member| match member {
+            Member::Value(value) => value_schema(value),
+            Member::Method(method) => {
+                let name = last_part(path);
+                let mut function = match &method.schema {
+                    Some(Value::Map(schema)) => schema.clone(),
+                    _ => Map::from_iter([
+                        ("name".to_owned(), Value::Null),
+                        ("description".to_owned(), Value::from(method.doc.clone())),
+                    ]),
+                };
+                function.insert("name".into(), Value::from(name));
+                Value::Map(Map::from_iter([
+                    ("type".to_owned(), Value::from("function")),
+                    ("function".to_owned(), Value::Map(function)),
+                ]))
+            }
+        });
+        map
+    }
+
+    /// Puts every member where its dotted path says.
+    fn insert_members(&self, map: &mut Map, encode: impl Fn(&str, &Member) -> Value) {
+        for (path, member) in &self.members {
+            let mut place = &mut *map;
+            let mut parts = path.split('.').peekable();
+            while let Some(part) = parts.next() {
+                if parts.peek().is_none() {
+                    place.insert(part.to_owned(), encode(path, member));
+                    break;
+                }
+                let nested = place
+                    .entry(part.to_owned())
+                    .or_insert_with(|| Value::Map(Map::new()));
+                if !matches!(nested, Value::Map(_)) {
+                    *nested = Value::Map(Map::new());
+                }
+                match nested {
+                    Value::Map(nested) => place = nested,
+                    _ => break,
+                }
+            }
+        }
+    }
+}
+
+fn last_part(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+fn value_schema(value: &Value) -> Value {
+    let of = |name: &str| Value::Map(Map::from_iter([("type".to_owned(), Value::from(name))]));
+    match value {
+        Value::Null => of("null"),
+        Value::Bool(_) => of("boolean"),
+        Value::Int(_) | Value::UInt(_) | Value::Float(_) => of("number"),
+        Value::String(_) => of("string"),
+        Value::List(items) => Value::List(items.iter().map(value_schema).collect()),
+        Value::Map(map) => Value::Map(
+            map.iter()
+                .map(|(key, value)| (key.clone(), value_schema(value)))
+                .collect(),
+        ),
+        Value::Bytes(_) | Value::Ext(..) => Value::Map(Map::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{Incoming, Method};
+
+    #[test]
+    fn dotted_members_nest() {
+        let method = |name: &str| {
+            Method::new(name, |call: Incoming| async move { call.reply(&()) }).doc("d")
+        };
+        let service = Service::new("s")
+            .value("a.b", 1i64)
+            .method(method("a.f"))
+            .method(method("g"))
+            .authorized_workspaces(["w2"]);
+        let identity = Identity::new("ws", "me");
+        let map = service.encode(&identity);
+        let f = map.get("a").and_then(|a| a.get("f")).unwrap();
+        assert_eq!(
+            f.get("_rmethod").and_then(Value::as_str),
+            Some("services.s.a.f")
+        );
+        assert_eq!(f.get("_rname").and_then(Value::as_str), Some("f"));
+        assert_eq!(
+            map.get("a")
+                .and_then(|a| a.get("b"))
+                .and_then(Value::as_i64),
+            Some(1)
+        );
+        let info = service.info(&identity, "*");
+        assert_eq!(info.id, "ws/me:s");
+        let schema = info.service_schema.unwrap();
+        assert_eq!(
+            schema
+                .get("g")
+                .and_then(|g| g.get("type"))
+                .and_then(Value::as_str),
+            Some("function")
+        );
+        assert_eq!(
+            info.config.authorized_workspaces.as_deref(),
+            Some(&["w2".to_owned()][..])
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! What this program offers: services, their methods, and how an incoming call runs.
+
+mod builtin;
+mod context;
+pub(crate) mod dispatch;
+mod incoming;
+mod info;
+#[doc(hidden)]
+pub mod macro_support;
+mod registry;
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use indexmap::IndexMap;
+
+pub(crate) use builtin::{MAX_FRAME, registered as built_in};
+pub use context::Context;
+pub use incoming::{Arguments, Incoming};
+pub(crate) use registry::{BUILT_IN, Registered, Registry};
+
+use crate::{
+    call::Proxy,
+    wire::{Args, Map, Value, WireError},
+};
+
+pub use crate::workspace::Visibility;
+
+/// Something that can be registered: a [`Service`], or the `FooService<T>` that
+/// [`hypha_service`](crate::hypha_service) generates.
+pub trait IntoService {
+    /// The typed proxy for the other side.
+    type Proxy: Proxy;
+
+    /// The service as the dispatcher uses it.
+    fn into_service(self) -> Service;
+}
+
+impl IntoService for Service {
+    type Proxy = crate::RemoteService;
+
+    fn into_service(self) -> Service {
+        self
+    }
+}
+
+/// A service: an id, a description, and members that are methods or plain values.
+///
+/// Contracts annotated with [`hypha_service`](crate::hypha_service) generate it. It is built by
+/// hand where the methods are not known at compile time:
+///
+/// ```
+/// use hypha_rpc::{Value, service::{Incoming, Method, Service, Visibility}};
+///
+/// let service = Service::new("greeter")
+///     .description("Greets.")
+///     .visibility(Visibility::Public)
+///     .value("language", Value::from("en"))
+///     .method(Method::new("greet", |call: Incoming| async move {
+///         let name: String = call.args(&["name"])?.required(0)?;
+///         call.reply(&format!("Hello {name}!"))
+///     }));
+/// assert_eq!(service.id(), "greeter");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) docs: Option<String>,
+    pub(crate) service_type: String,
+    pub(crate) visibility: Visibility,
+    pub(crate) authorized_workspaces: Vec<String>,
+    pub(crate) require_context: bool,
+    pub(crate) config: Map,
+    /// Members by path; a dot in a path makes a nested map on the wire.
+    pub(crate) members: IndexMap<String, Member>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Member {
+    Method(Method),
+    Value(Value),
+}
+
+impl Service {
+    /// An empty service. `id` is the part after the `:` of a full service id; the characters
+    /// `. : @ /` are refused at registration.
+    pub fn new(id: impl Into<String>) -> Self {
+        Service {
+            id: id.into(),
+            name: None,
+            description: None,
+            docs: None,
+            service_type: "generic".into(),
+            visibility: Visibility::default(),
+            authorized_workspaces: Vec::new(),
+            require_context: false,
+            config: Map::new(),
+            members: IndexMap::new(),
+        }
+    }
+
+    /// The service id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Replaces the id.
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// The name shown to people; the id by default.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// What the service does, at most 1024 characters (a limit of the servers).
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = Some(text.into());
+        self
+    }
+
+    /// Longer documentation.
+    pub fn docs(mut self, text: impl Into<String>) -> Self {
+        self.docs = Some(text.into());
+        self
+    }
+
+    /// The service type, `generic` by default.
+    pub fn service_type(mut self, name: impl Into<String>) -> Self {
+        self.service_type = name.into();
+        self
+    }
+
+    /// Who may use it, [`Visibility::Protected`] by default.
+    pub fn visibility(mut self, visibility: Visibility) -> Self {
+        self.visibility = visibility;
+        self
+    }
+
+    /// Other workspaces whose clients may find and call this protected service.
+    pub fn authorized_workspaces<I, S>(mut self, workspaces: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        self.authorized_workspaces = workspaces.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Says in the service's config that its methods take the caller's context. Set by itself when
+    /// a method of a contract has a [`Context`] parameter.
+    pub fn require_context(mut self, required: bool) -> Self {
+        self.require_context = required;
+        self
+    }
+
+    /// An additional key of the service's config: `singleton`, `flags`, or one of your own.
+    pub fn config(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.config.insert(key.into(), value.into());
+        self
+    }
+
+    /// Adds a method, or replaces the one of that name.
+    pub fn method(mut self, method: Method) -> Self {
+        self.require_context |= method.needs_context;
+        self.members
+            .insert(method.name.clone(), Member::Method(method));
+        self
+    }
+
+    /// Adds a plain member: data that others read from the service.
+    pub fn value(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.members.insert(key.into(), Member::Value(value.into()));
+        self
+    }
+}
+
+/// What runs for one call: the encoded result, or the error to send.
+pub(crate) type Handler =
+    Arc<dyn Fn(Incoming) -> BoxFuture<'static, Result<Args, WireError>> + Send + Sync>;
+
+/// One method of a [`Service`].
+#[derive(Clone)]
+pub struct Method {
+    pub(crate) name: String,
+    pub(crate) doc: Option<String>,
+    pub(crate) schema: Option<Value>,
+    pub(crate) needs_context: bool,
+    pub(crate) handler: Handler,
+}
+
+impl Method {
+    /// A method called `name`; a dotted name is a nested member. The future runs in a task of its
+    /// own. A panic in it is an error to the caller; when the connection ends it is dropped.
+    pub fn new<F, Fut>(name: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(Incoming) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Args, WireError>> + Send + 'static,
+    {
+        Method {
+            name: name.into(),
+            doc: None,
+            schema: None,
+            needs_context: false,
+            handler: Arc::new(move |call| Box::pin(handler(call))),
+        }
+    }
+
+    /// The text that clients in other languages show.
+    pub fn doc(mut self, text: impl Into<String>) -> Self {
+        self.doc = Some(text.into());
+        self
+    }
+
+    /// The function schema `{name, description, parameters}` (protocol 04 §5).
+    pub fn schema(mut self, schema: serde_json::Value) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// Whether the method uses the caller's [`Context`].
+    pub fn needs_context(mut self, needed: bool) -> Self {
+        self.needs_context = needed;
+        self
+    }
+}
+
+impl fmt::Debug for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Method")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! The services this client offers, looked up by the path of an incoming call.
+
+use std::{collections::HashMap, sync::Arc};
+
+use indexmap::IndexMap;
+
+use super::{Handler, Member, Service};
+use crate::{error::Error, wire};
+
+/// The id of the service that every client offers by itself.
+pub(crate) const BUILT_IN: &str = "built-in";
+
+/// The keys of a service that are not members (protocol 04 §4).
+const RESERVED: [&str; 8] = [
+    "id",
+    "name",
+    "description",
+    "type",
+    "docs",
+    "config",
+    "app_id",
+    "service_schema",
+];
+
+/// One registered service. Replacing a service replaces this whole record, so a call in progress
+/// keeps the one it began with.
+pub(crate) struct Registered {
+    pub(crate) service: Service,
+    methods: HashMap<String, Handler>,
+}
+
+impl Registered {
+    /// The built-in service, whose id and options are known to be good.
+    pub(crate) fn trusted(service: Service) -> Self {
+        let methods = methods(&service);
+        Registered { service, methods }
+    }
+
+    /// Checks what the protocol cannot carry.
+    pub(crate) fn new(service: Service) -> Result<Self, Error> {
+        if !wire::valid_service_name(&service.id) {
+            return Err(Error::Invalid(format!(
+                "service id `{}`: it must not be empty nor contain `.`, `:`, `@` or `/`",
+                service.id
+            )));
+        }
+        if !service.authorized_workspaces.is_empty()
+            && service.visibility != super::Visibility::Protected
+        {
+            return Err(Error::Invalid(format!(
+                "service `{}`: authorized_workspaces can only be set when visibility is \
+                 'protected', got visibility='{}'",
+                service.id,
+                service.visibility.as_str()
+            )));
+        }
+        if service.id == BUILT_IN {
+            return Err(Error::Invalid(
+                "the service `built-in` is the client's own".into(),
+            ));
+        }
+        let set_elsewhere = [
+            "visibility",
+            "require_context",
+            "workspace",
+            "authorized_workspaces",
+        ];
+        if let Some(key) = set_elsewhere
+            .iter()
+            .find(|key| service.config.contains_key(**key))
+        {
+            return Err(Error::Invalid(format!(
+                "service `{}`: the config key `{key}` is set by the service itself",
+                service.id
+            )));
+        }
+        let paths = || service.members.keys().map(String::as_str);
+        let inside =
+            |outer: &str, path: &str| path.strip_prefix(outer).is_some_and(|r| r.starts_with('.'));
+        let wrong = paths().find(|path| {
+            RESERVED.contains(&path.split('.').next().unwrap_or_default())
+                || path.split('.').any(str::is_empty)
+                || paths().any(|other| inside(path, other))
+        });
+        if let Some(path) = wrong {
+            return Err(Error::Invalid(format!(
+                "service `{}`: there can be no member `{path}`: it is a key of every service, has an \
+                 empty part, or has other members below it",
+                service.id
+            )));
+        }
+        Ok(Self::trusted(service))
+    }
+
+    pub(crate) fn method(&self, path: &str) -> Option<&Handler> {
+        self.methods.get(path)
+    }
+
+    /// Whether `path` names a member that is not a method.
+    pub(crate) fn has_value(&self, path: &str) -> bool {
+        // The service itself is a map.
+        path.is_empty()
+            || self.service.members.iter().any(|(member, kind)| {
+                (member == path && matches!(kind, Member::Value(_)))
+                    || member
+                        .strip_prefix(path)
+                        .is_some_and(|rest| rest.starts_with('.'))
+            })
+    }
+}
+
+fn methods(service: &Service) -> HashMap<String, Handler> {
+    let handlers = service
+        .members
+        .iter()
+        .filter_map(|(path, member)| match member {
+            Member::Method(method) => Some((path.clone(), Arc::clone(&method.handler))),
+            Member::Value(_) => None,
+        });
+    handlers.collect()
+}
+
+/// All services of one client, in the order of registration.
+#[derive(Default)]
+pub(crate) struct Registry {
+    services: IndexMap<String, Arc<Registered>>,
+}
+
+impl Registry {
+    pub(crate) fn add(&mut self, service: Registered, overwrite: bool) -> Result<(), Error> {
+        let id = service.service.id.clone();
+        if !overwrite && self.services.contains_key(&id) {
+            return Err(Error::Invalid(format!(
+                "Service already exists: {id}, please specify a different id (not {id}) or overwrite"
+            )));
+        }
+        self.services.insert(id, Arc::new(service));
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Registered>> {
+        self.services.get(id).cloned()
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) -> Option<Arc<Registered>> {
+        self.services.shift_remove(id)
+    }
+
+    /// Puts `former` in the place of the service `id`, or nothing; gives what was there.
+    pub(crate) fn restore(
+        &mut self,
+        id: &str,
+        former: Option<Arc<Registered>>,
+    ) -> Option<Arc<Registered>> {
+        match former {
+            Some(former) => self.services.insert(id.to_owned(), former),
+            None => self.services.shift_remove(id),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The WebSocket link (protocol 01): opening the socket, TLS, frames and their limits.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{
+        self, Message,
+        client::IntoClientRequest,
+        handshake::client::Request,
+        http::{HeaderName, HeaderValue},
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use super::{Frame, LinkError};
+use crate::error::ConnectError;
+
+/// Largest frame that is accepted: the server's own limit is 16 MiB, and what it forwards grows by
+/// the stamped fields.
+pub const MAX_FRAME: usize = 32 << 20;
+
+/// The library clears as much for every read; larger frames get a buffer of their own.
+const READ_BUFFER: usize = 32 << 10;
+
+/// A received frame shares the socket's read buffer. Frames up to this size are copied, so
+/// that keeping one does not keep the buffer.
+const COPY_BELOW: usize = 512;
+
+/// How to open the socket.
+#[derive(Clone, Debug, Default)]
+pub struct SocketOptions {
+    /// Headers added to the upgrade request.
+    pub headers: Vec<(String, String)>,
+    /// Accept any certificate and host name.
+    pub accept_invalid_certificates: bool,
+}
+
+/// A client's WebSocket connection.
+#[derive(Debug)]
+pub struct WebSocketLink {
+    socket: Socket,
+}
+
+/// Opens a socket to `url` (`ws://` or `wss://`).
+///
+/// # Errors
+///
+/// [`ConnectError::InvalidUrl`] for a URL or header that cannot be used,
+/// [`ConnectError::Unreachable`] if the connection or the upgrade fails.
+pub async fn connect(url: &str, options: &SocketOptions) -> Result<WebSocketLink, ConnectError> {
+    let invalid = |reason: String| ConnectError::InvalidUrl {
+        url: url.to_owned(),
+        reason,
+    };
+    let mut request = url
+        .into_client_request()
+        .map_err(|e| invalid(e.to_string()))?;
+    // The library takes a port that is no number for none.
+    let authority = request
+        .uri()
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    let after_host = authority
+        .rsplit(']')
+        .next()
+        .and_then(|rest| rest.rsplit_once(':'));
+    if let Some((_, port)) = after_host.filter(|(_, port)| port.parse::<u16>().is_err()) {
+        return Err(invalid(format!("`{port}` is not a port")));
+    }
+    for (name, value) in &options.headers {
+        let name: HeaderName = name
+            .parse()
+            .map_err(|_| invalid(format!("bad header name `{name}`")))?;
+        let value: HeaderValue = value
+            .parse()
+            .map_err(|_| invalid(format!("bad value of header `{name}`")))?;
+        request.headers_mut().append(name, value);
+    }
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_frame_size(Some(MAX_FRAME))
+        .max_message_size(Some(MAX_FRAME));
+    let socket = open(request, config, options).await.map_err(|e| match e {
+        tungstenite::Error::Url(e) => invalid(e.to_string()),
+        e => ConnectError::Unreachable {
+            url: url.to_owned(),
+            reason: e.to_string(),
+        },
+    })?;
+    Ok(WebSocketLink { socket })
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Small frames are sent at once, hence no Nagle algorithm.
+const NO_DELAY: bool = true;
+
+#[cfg(feature = "tls")]
+async fn open(
+    request: Request,
+    config: WebSocketConfig,
+    options: &SocketOptions,
+) -> Result<Socket, tungstenite::Error> {
+    use tokio_tungstenite::{Connector, connect_async_tls_with_config};
+
+    let connector = if request.uri().scheme_str() == Some("wss") {
+        let config = tls_config(options).map_err(std::io::Error::other)?;
+        Connector::Rustls(std::sync::Arc::new(config))
+    } else {
+        Connector::Plain
+    };
+    let opened = connect_async_tls_with_config(request, Some(config), NO_DELAY, Some(connector));
+    Ok(opened.await?.0)
+}
+
+#[cfg(not(feature = "tls"))]
+async fn open(
+    request: Request,
+    config: WebSocketConfig,
+    _: &SocketOptions,
+) -> Result<Socket, tungstenite::Error> {
+    if request.uri().scheme_str() == Some("wss") {
+        let needed = "encrypted connections need the feature `tls` of hypha-rpc";
+        return Err(std::io::Error::other(needed).into());
+    }
+    Ok(
+        tokio_tungstenite::connect_async_with_config(request, Some(config), NO_DELAY)
+            .await?
+            .0,
+    )
+}
+
+#[cfg(feature = "tls")]
+fn tls_config(options: &SocketOptions) -> Result<rustls::ClientConfig, String> {
+    use std::sync::Arc;
+
+    // The provider is named: without that the first `wss` panics when a program links two.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?;
+    let config = if options.accept_invalid_certificates {
+        tracing::warn!("certificates of the server are not checked");
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
+            .with_no_client_auth()
+    } else {
+        let mut roots = rustls::RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            return Err(format!(
+                "no root certificates on this machine: {:?}",
+                found.errors
+            ));
+        }
+        builder.with_root_certificates(roots).with_no_client_auth()
+    };
+    Ok(config)
+}
+
+/// Accepts every certificate; signatures are still checked against the certificate given.
+#[cfg(feature = "tls")]
+#[derive(Debug)]
+struct AcceptAny(std::sync::Arc<rustls::crypto::CryptoProvider>);
+
+#[cfg(feature = "tls")]
+impl rustls::client::danger::ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &[rustls::pki_types::CertificateDer<'_>],
+        _: &rustls::pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &rustls::pki_types::CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &rustls::pki_types::CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl Stream for WebSocketLink {
+    type Item = Result<Frame, LinkError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            return Poll::Ready(match ready!(self.socket.poll_next_unpin(cx)) {
+                None => None,
+                Some(Err(e)) => Some(Err(LinkError(e.to_string()))),
+                Some(Ok(Message::Binary(data))) => Some(Ok(Frame::Binary(own_small(data)))),
+                Some(Ok(Message::Text(text))) => Some(Ok(Frame::Text(text.as_str().to_owned()))),
+                Some(Ok(Message::Close(frame))) => Some(Ok(Frame::Close(
+                    frame.map(|f| (u16::from(f.code), f.reason.as_str().to_owned())),
+                ))),
+                // Pings are answered by the library.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+            });
+        }
+    }
+}
+
+fn own_small(data: Bytes) -> Bytes {
+    if data.len() <= COPY_BELOW {
+        Bytes::copy_from_slice(&data)
+    } else {
+        data
+    }
+}
+
+impl Sink<Frame> for WebSocketLink {
+    type Error = LinkError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.socket.poll_ready_unpin(cx).map_err(broken)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), LinkError> {
+        let message = match frame {
+            Frame::Binary(data) => Message::Binary(data),
+            Frame::Text(text) => Message::Text(text.into()),
+            Frame::Close(reason) => Message::Close(reason.map(|(code, reason)| CloseFrame {
+                code: CloseCode::from(code),
+                reason: reason.into(),
+            })),
+        };
+        self.socket.start_send_unpin(message).map_err(broken)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.socket.poll_flush_unpin(cx).map_err(broken)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.socket.poll_close_unpin(cx).map_err(broken)
+    }
+}
+
+fn broken(error: tungstenite::Error) -> LinkError {
+    LinkError(error.to_string())
+}

@@ -1,0 +1,271 @@
+//! Addresses, ids and URLs.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use rand::RngExt;
+
+/// Why a text is not an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AddressError(String);
+
+/// The id of a service: `workspace/client:service@app`, of which only the service is required.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceId {
+    /// The workspace.
+    pub workspace: Option<String>,
+    /// The client that offers it.
+    pub client: Option<String>,
+    /// The name of the service.
+    pub service: String,
+    /// The app to which the client belongs.
+    pub app: Option<String>,
+}
+
+impl FromStr for ServiceId {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let invalid = || {
+            AddressError(format!(
+                "`{text}` is not a service id; the form is `workspace/client:service@app`"
+            ))
+        };
+        let (path, app) = match text.split_once('@') {
+            Some((path, app)) => (path, Some(app)),
+            None => (text, None),
+        };
+        let (workspace, rest) = match path.split_once('/') {
+            Some((workspace, rest)) => (Some(workspace), rest),
+            None => (None, path),
+        };
+        let (client, service) = match rest.split_once(':') {
+            Some((client, service)) => (Some(client), service),
+            None => (None, rest),
+        };
+        let parts = [workspace, client, Some(service), app];
+        let sound = |part: &str| !part.is_empty() && !part.contains(['/', ':', '@']);
+        if !parts.into_iter().flatten().all(sound) {
+            return Err(invalid());
+        }
+        Ok(Self {
+            workspace: workspace.map(str::to_owned),
+            client: client.map(str::to_owned),
+            service: service.to_owned(),
+            app: app.map(str::to_owned),
+        })
+    }
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(workspace) = &self.workspace {
+            write!(f, "{workspace}/")?;
+        }
+        if let Some(client) = &self.client {
+            write!(f, "{client}:")?;
+        }
+        f.write_str(&self.service)?;
+        if let Some(app) = &self.app {
+            write!(f, "@{app}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The workspace and the client of an absolute address `workspace/client`.
+pub fn split_address(address: &str) -> Option<(&str, &str)> {
+    address.split_once('/')
+}
+
+/// `to` as an absolute address, seen from `workspace`.
+pub fn absolute<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
+    if to.contains('/') {
+        to.into()
+    } else {
+        format!("{workspace}/{to}").into()
+    }
+}
+
+/// Whether a client may call itself so.
+pub fn valid_client_id(id: &str) -> bool {
+    !id.is_empty() && !id.contains(['/', ':', '@'])
+}
+
+/// Whether a service may be called so. With a dot in its name it could never be called.
+pub fn valid_service_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['.', ':', '@', '/'])
+}
+
+/// A new random id of 22 characters, as Python peers make them.
+pub fn random_id() -> String {
+    const ALPHABET: &[u8; 57] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    let mut rng = rand::rng();
+    (0..22)
+        .map(|_| char::from(ALPHABET[rng.random_range(..ALPHABET.len())]))
+        .collect()
+}
+
+/// The WebSocket endpoint of the server at `server_url`: `http://host` becomes `ws://host/ws`;
+/// `ws://` and `wss://` URLs are taken as they are.
+pub fn socket_url(server_url: &str) -> Result<String, AddressError> {
+    if server_url.starts_with("ws://") || server_url.starts_with("wss://") {
+        return Ok(server_url.to_owned());
+    }
+    match split_scheme(server_url)? {
+        (false, rest) => Ok(format!("ws://{}/ws", rest.trim_end_matches('/'))),
+        (true, rest) => Ok(format!("wss://{}/ws", rest.trim_end_matches('/'))),
+    }
+}
+
+/// The HTTP base of the server at `server_url`, which may be that of its WebSocket endpoint.
+pub fn http_url(server_url: &str) -> Result<String, AddressError> {
+    let (secure, rest) = split_scheme(server_url)?;
+    let rest = rest
+        .strip_suffix("/ws")
+        .unwrap_or(rest)
+        .trim_end_matches('/');
+    Ok(format!(
+        "{}://{rest}",
+        if secure { "https" } else { "http" }
+    ))
+}
+
+/// Whether the URL is of the encrypted kind, and what follows the scheme.
+fn split_scheme(server_url: &str) -> Result<(bool, &str), AddressError> {
+    let (scheme, rest) = server_url.split_once("://").unwrap_or(("", server_url));
+    let secure = match scheme {
+        "http" | "ws" => false,
+        "https" | "wss" => true,
+        _ if server_url.is_empty() => {
+            return Err(AddressError("server_url is required".to_owned()));
+        }
+        _ => {
+            return Err(AddressError(format!(
+                "server_url `{server_url}` must begin with http://, https://, ws:// or wss://"
+            )));
+        }
+    };
+    Ok((secure, rest))
+}
+
+/// The parts of the URL of a service. A part that is not given is `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceUrl {
+    /// Base URL of the server.
+    pub server_url: String,
+    /// The workspace.
+    pub workspace: String,
+    /// The client that offers the service.
+    pub client_id: String,
+    /// The name of the service.
+    pub service_id: String,
+    /// The app.
+    pub app_id: String,
+}
+
+/// Take apart `https://host/workspace/services/client:service@app`.
+pub fn parse_service_url(url: &str) -> Result<ServiceUrl, AddressError> {
+    split_service_url(url).ok_or_else(|| {
+        AddressError(format!(
+            "`{url}` is not the URL of a service; the form is \
+             `https://host/workspace/services/client:service@app`"
+        ))
+    })
+}
+
+fn split_service_url(url: &str) -> Option<ServiceUrl> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !matches!(scheme, "http" | "https") {
+        return None;
+    }
+    let (host, path) = rest.split_once('/')?;
+    let (workspace, rest) = path.split_once("/services/")?;
+    let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    if host.is_empty() || workspace.is_empty() || !workspace.chars().all(lower) {
+        return None;
+    }
+    // The Python client matches a prefix: what follows a name is ignored.
+    let (first, rest) = leading_name(rest)?;
+    let (client, service, rest) = match rest.strip_prefix(':').and_then(leading_name) {
+        Some((service, rest)) => (Some(first), service, rest),
+        None => (None, first, rest),
+    };
+    let app = rest
+        .strip_prefix('@')
+        .and_then(leading_name)
+        .map(|(app, _)| app);
+    Some(ServiceUrl {
+        server_url: format!("{scheme}://{host}"),
+        workspace: workspace.to_owned(),
+        client_id: client.unwrap_or("*").to_owned(),
+        service_id: service.to_owned(),
+        app_id: app.unwrap_or("*").to_owned(),
+    })
+}
+
+/// The name at the beginning of `text`, and the rest.
+fn leading_name(text: &str) -> Option<(&str, &str)> {
+    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let end = text.find(|c| !name(c)).unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_ids_come_apart_and_together() {
+        let full: ServiceId = "ws/client:svc@app".parse().expect("a service id");
+        assert_eq!(full.workspace.as_deref(), Some("ws"));
+        assert_eq!(full.client.as_deref(), Some("client"));
+        assert_eq!(full.service, "svc");
+        assert_eq!(full.app.as_deref(), Some("app"));
+        for text in [
+            "svc",
+            "client:svc",
+            "ws/svc",
+            "ws/client:svc",
+            "svc@*",
+            "~",
+            "ws/*:svc",
+        ] {
+            let id: ServiceId = text.parse().expect("a service id");
+            assert_eq!(id.to_string(), text);
+        }
+        for text in [
+            "", "ws/", "/svc", "client:", "a/b/c", "a:b:c", "svc@", "svc@a@b", "a:b/c",
+        ] {
+            assert!(text.parse::<ServiceId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_completed_with_the_workspace() {
+        assert_eq!(absolute("client", "ws"), "ws/client");
+        assert_eq!(absolute("*/manager", "ws"), "*/manager");
+        assert_eq!(split_address("ws/client"), Some(("ws", "client")));
+        assert_eq!(split_address("client"), None);
+    }
+
+    #[test]
+    fn ids_that_would_be_ambiguous_are_invalid() {
+        assert!(valid_client_id("client-1") && valid_service_name("my-service"));
+        assert!(!valid_client_id("a/b") && !valid_client_id("a:b") && !valid_client_id(""));
+        assert!(!valid_service_name("a.b") && !valid_service_name("a@b"));
+    }
+
+    #[test]
+    fn random_ids_are_short_uuids() {
+        let id = random_id();
+        assert_eq!(id.len(), 22);
+        assert!(
+            id.chars()
+                .all(|c| c.is_ascii_alphanumeric() && !"01IOl".contains(c))
+        );
+        assert_ne!(id, random_id());
+    }
+}

@@ -1,0 +1,343 @@
+//! A message to be sent: arguments are encoded once, and the routing is written in front of them.
+
+use serde::Serialize;
+
+use super::encode::{EncodeError, encode};
+use super::pack::{self, Count, Fill, Sink};
+
+/// Room left in front of the arguments for MAIN and the beginning of EXTRA. Two addresses with
+/// long ids, a method path and two nested sessions fit.
+const HEADROOM: usize = 384;
+
+/// The arguments of a call, or the result in an answer, encoded as they are pushed.
+#[derive(Debug)]
+pub struct Args {
+    /// Headroom, the positional arguments, then the keyword map.
+    buf: Vec<u8>,
+    positional: u32,
+    /// Optional arguments at the end that are nil so far: they may not have to be sent.
+    omissible: u32,
+    named: Option<Named>,
+    expected_named: u32,
+    error: Option<EncodeError>,
+}
+
+#[derive(Debug)]
+struct Named {
+    /// Where the header of the keyword map begins.
+    start: usize,
+    /// How long the header is that was reserved.
+    head: usize,
+    count: u32,
+}
+
+/// The routing of a message that is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// Own address.
+    pub from: &'a str,
+    /// Address of the receiver.
+    pub to: &'a str,
+    /// Path of the method that is called.
+    pub method: &'a str,
+    /// The session of the receiver in which it handed out the function.
+    pub parent: Option<&'a str>,
+    /// The own session of this call, if it is to be answered.
+    pub session: Option<&'a str>,
+}
+
+/// How a call asks to be answered.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply<'a> {
+    /// Not at all.
+    None,
+    /// At the session of the call, the usual form.
+    Star {
+        /// Heartbeat interval in seconds.
+        interval: f64,
+    },
+    /// At functions that are spelled out: the form for the built-in service and the manager's
+    /// `get_service`.
+    Full {
+        /// Own address.
+        target: &'a str,
+        /// The session of the call.
+        session: &'a str,
+        /// Heartbeat interval in seconds; 0 for no heartbeats.
+        interval: f64,
+    },
+}
+
+impl Args {
+    /// Arguments to be filled with at most so many positional and named ones.
+    pub fn new(positional: usize, named: usize) -> Args {
+        Self::with_capacity(positional, named, 128)
+    }
+
+    /// As [`Args::new`], with room for `payload_hint` bytes of encoded arguments. The counts are
+    /// hints: they save a move of the arguments when they are right.
+    pub fn with_capacity(positional: usize, named: usize, payload_hint: usize) -> Args {
+        let mut buf = Vec::with_capacity(HEADROOM + payload_hint + positional + named);
+        buf.resize(HEADROOM, 0);
+        Args {
+            buf,
+            positional: 0,
+            omissible: 0,
+            named: None,
+            expected_named: u32::try_from(named).unwrap_or(u32::MAX),
+            error: None,
+        }
+    }
+
+    /// Add a positional argument. An error is kept for [`Args::finish`], where it carries `name`.
+    pub fn push<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
+        if self.push_value(name, value) {
+            self.omissible = 0;
+        }
+    }
+
+    /// Add a positional argument that the receiver does not need: if it is nil, and all after it
+    /// are, it is not sent.
+    pub fn push_optional<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
+        let start = self.buf.len();
+        if self.push_value(name, value) {
+            let nil = self.buf[start..] == [rmp::Marker::Null.to_u8()];
+            self.omissible = if nil { self.omissible + 1 } else { 0 };
+        }
+    }
+
+    fn push_value<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> bool {
+        if self.named.is_some() {
+            self.fail(EncodeError::new("a positional argument after named ones").in_argument(name));
+            return false;
+        }
+        match encode(&mut self.buf, value) {
+            Ok(()) => {
+                self.positional += 1;
+                true
+            }
+            Err(error) => {
+                self.fail(error.in_argument(name));
+                false
+            }
+        }
+    }
+
+    /// Add an argument by name, after all positional ones.
+    pub fn push_named<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        if self.named.is_none() {
+            self.omit_trailing();
+            let (start, head) = (self.buf.len(), pack::head_len(self.expected_named));
+            self.buf.resize(start + head, 0);
+            self.named = Some(Named {
+                start,
+                head,
+                count: 0,
+            });
+        }
+        pack::put_str(&mut self.buf, name);
+        match (encode(&mut self.buf, value), &mut self.named) {
+            (Ok(()), Some(named)) => named.count += 1,
+            (Err(error), _) => self.fail(error.in_argument(name)),
+            (Ok(()), None) => {}
+        }
+    }
+
+    fn fail(&mut self, error: EncodeError) {
+        self.error.get_or_insert(error);
+    }
+
+    /// A nil is one byte, so a run of them at the end is as long as its count.
+    fn omit_trailing(&mut self) {
+        self.buf.truncate(self.buf.len() - self.omissible as usize);
+        self.positional -= self.omissible;
+        self.omissible = 0;
+    }
+
+    /// The complete message, or the first error among the arguments.
+    pub fn finish(
+        mut self,
+        head: &Head<'_>,
+        reply: Reply<'_>,
+    ) -> Result<bytes::Bytes, EncodeError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        self.omit_trailing();
+        let mut args = self.positional;
+        let with_kwargs = self.named.is_some();
+        if let Some(named) = self.named {
+            args += 1;
+            let mut map_head = Vec::with_capacity(5);
+            pack::put_map_head(&mut map_head, named.count);
+            self.buf
+                .splice(named.start..named.start + named.head, map_head);
+            pack::put_str(&mut self.buf, "with_kwargs");
+            pack::put_bool(&mut self.buf, true);
+        }
+        reply.put(&mut self.buf);
+        let entries = u32::from(args > 0) + u32::from(with_kwargs) + reply.entries();
+        let front = Front {
+            head,
+            entries,
+            args,
+        };
+        let mut len = Count(0);
+        front.put(&mut len);
+        let Some(start) = HEADROOM.checked_sub(len.0) else {
+            // Addresses of an unusual length: the one case in which arguments are copied.
+            let mut out = Vec::with_capacity(len.0 + self.buf.len() - HEADROOM);
+            front.put(&mut out);
+            out.extend_from_slice(&self.buf[HEADROOM..]);
+            return Ok(out.into());
+        };
+        front.put(&mut Fill(&mut self.buf[start..HEADROOM]));
+        Ok(bytes::Bytes::from(self.buf).slice(start..))
+    }
+}
+
+/// Everything that comes before the first argument.
+struct Front<'a> {
+    head: &'a Head<'a>,
+    /// Entries of EXTRA.
+    entries: u32,
+    args: u32,
+}
+
+impl Front<'_> {
+    fn put(&self, out: &mut impl Sink) {
+        let Head {
+            from,
+            to,
+            method,
+            parent,
+            session,
+        } = self.head;
+        let optional = [("parent", parent), ("session", session)];
+        pack::put_map_head(
+            out,
+            4 + optional.iter().filter(|(_, id)| id.is_some()).count() as u32,
+        );
+        for (key, value) in [
+            ("type", &"method"),
+            ("from", from),
+            ("to", to),
+            ("method", method),
+        ] {
+            pack::put_str(out, key);
+            pack::put_str(out, value);
+        }
+        for (key, id) in optional {
+            if let Some(id) = id {
+                pack::put_str(out, key);
+                pack::put_str(out, id);
+            }
+        }
+        // As in Python, a message with neither arguments nor promise has no second map at all.
+        if self.entries > 0 {
+            pack::put_map_head(out, self.entries);
+        }
+        if self.args > 0 {
+            pack::put_str(out, "args");
+            pack::put_list_head(out, self.args);
+        }
+    }
+}
+
+impl Reply<'_> {
+    fn entries(&self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Star { .. } => 2,
+            Self::Full { .. } => 1,
+        }
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match *self {
+            Self::None => {}
+            Self::Star { interval } => {
+                pack::put_str(out, "promise");
+                pack::put_str(out, "*");
+                pack::put_str(out, "t");
+                pack::put_f64(out, interval);
+            }
+            Self::Full {
+                target,
+                session,
+                interval,
+            } => {
+                pack::put_str(out, "promise");
+                if interval > 0.0 {
+                    pack::put_map_head(out, 4);
+                    put_promise_method(out, target, session, "heartbeat");
+                    pack::put_str(out, "interval");
+                    pack::put_f64(out, interval);
+                } else {
+                    pack::put_map_head(out, 2);
+                }
+                put_promise_method(out, target, session, "resolve");
+                put_promise_method(out, target, session, "reject");
+            }
+        }
+    }
+}
+
+/// A function by which a call is answered, under its name in the promise.
+fn put_promise_method(out: &mut Vec<u8>, target: &str, session: &str, name: &str) {
+    pack::put_str(out, name);
+    pack::put_map_head(out, 4);
+    for (key, value) in [
+        ("_rtype", "method"),
+        ("_rtarget", target),
+        ("_rmethod", &format!("{session}.{name}")),
+    ] {
+        pack::put_str(out, key);
+        pack::put_str(out, value);
+    }
+    pack::put_str(out, "_rpromise");
+    pack::put_bool(out, false);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Bytes, Message};
+
+    fn lies_in_place(parent: &str) -> bool {
+        let payload = Bytes::from(vec![5; 100_000]);
+        let mut args = Args::with_capacity(1, 0, payload.len() + 64);
+        args.push("payload", &payload);
+        let buffer = args.buf.as_ptr_range();
+        let head = Head {
+            from: "workspace/client",
+            to: "workspace/owner",
+            method: "services.service.method",
+            parent: Some(parent),
+            session: Some("session"),
+        };
+        let frame = args
+            .finish(&head, Reply::Star { interval: 15.0 })
+            .expect("encodes");
+        let message = Message::parse(frame.clone()).expect("parses");
+        assert_eq!(message.parent(), Some(parent));
+        assert_eq!(
+            message.extra().expect("parses").args.get(0),
+            Some(Ok(payload))
+        );
+        buffer.contains(&frame.as_ptr())
+    }
+
+    #[test]
+    fn the_payload_is_moved_only_for_unusual_addresses() {
+        assert!(lies_in_place("one.session.in.another"));
+        assert!(!lies_in_place(&"x".repeat(1000)));
+    }
+
+    #[test]
+    fn headroom_fits_exactly() {
+        for len in 0..2 * HEADROOM {
+            lies_in_place(&"x".repeat(len));
+        }
+    }
+}

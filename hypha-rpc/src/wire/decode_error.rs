@@ -1,0 +1,207 @@
+//! Why bytes are not the value that was expected, and where in the value that was found out.
+
+use std::fmt;
+
+use serde::de;
+
+/// Keys and names that came over the wire are cut to this length in an error text.
+const MAX_QUOTED: usize = 64;
+
+/// Why a received value could not be decoded, such as `person.tags[2]: expected string, got
+/// integer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeError(Box<Inner>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inner {
+    /// From the innermost step to the outermost: it grows while the error travels up.
+    path: Vec<Step>,
+    message: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl DecodeError {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            path: Vec::new(),
+            message: message.into(),
+        }))
+    }
+
+    pub(super) fn expected(expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        Self::new(format!("expected {expected}, got {got}"))
+    }
+
+    /// The same error, in the member `key` of a map or the argument of that name.
+    #[must_use]
+    pub fn in_key(mut self, key: &str) -> Self {
+        self.0.path.push(Step::Key(shorten(key).into_owned()));
+        self
+    }
+
+    /// The same error, in the element `index` of a list.
+    #[must_use]
+    pub fn in_index(mut self, index: usize) -> Self {
+        self.0.path.push(Step::Index(index));
+        self
+    }
+
+    /// What is wrong, without the place.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The place inside the value, such as `person.tags[2]`; empty for the value itself.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        for step in self.0.path.iter().rev() {
+            match step {
+                Step::Key(key) => {
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    path.push_str(key);
+                }
+                Step::Index(index) => path.push_str(&format!("[{index}]")),
+            }
+        }
+        path
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path();
+        if !path.is_empty() {
+            write!(f, "{path}: ")?;
+        }
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl de::Error for DecodeError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string())
+    }
+
+    fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::expected(
+            expected_kind(&expected.to_string()),
+            unexpected_kind(unexpected),
+        )
+    }
+
+    fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = expected.to_string();
+        match unexpected {
+            de::Unexpected::Unsigned(number) if is_integer_type(&expected) => {
+                Self::new(format!("{number} is out of range for {expected}"))
+            }
+            de::Unexpected::Signed(number) if is_integer_type(&expected) => {
+                Self::new(format!("{number} is out of range for {expected}"))
+            }
+            de::Unexpected::Str(text) => Self::expected(expected, format!("\"{}\"", shorten(text))),
+            other => Self::expected(expected, other),
+        }
+    }
+
+    fn invalid_length(len: usize, expected: &dyn de::Expected) -> Self {
+        Self::expected(expected, format_args!("length {len}"))
+    }
+
+    fn unknown_variant(variant: &str, allowed: &'static [&'static str]) -> Self {
+        Self::new(format!(
+            "unknown variant `{}`, {}",
+            shorten(variant),
+            choice(allowed)
+        ))
+    }
+
+    fn unknown_field(field: &str, allowed: &'static [&'static str]) -> Self {
+        Self::new(format!(
+            "unknown field `{}`, {}",
+            shorten(field),
+            choice(allowed)
+        ))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new("missing").in_key(field)
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::new("given twice").in_key(field)
+    }
+}
+
+/// `text`, cut at a character boundary if it is long.
+fn shorten(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.len() <= MAX_QUOTED {
+        return text.into();
+    }
+    let end = (0..=MAX_QUOTED)
+        .rev()
+        .find(|&end| text.is_char_boundary(end))
+        .unwrap_or(0);
+    format!("{}…", &text[..end]).into()
+}
+
+fn choice(allowed: &[&str]) -> String {
+    match allowed {
+        [] => "none are allowed".to_owned(),
+        [only] => format!("expected `{only}`"),
+        many => format!("expected one of `{}`", many.join("`, `")),
+    }
+}
+
+fn is_integer_type(name: &str) -> bool {
+    let name = name.strip_prefix("a nonzero ").unwrap_or(name);
+    name.strip_prefix(['i', 'u'])
+        .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"))
+}
+
+/// The protocol's word for what a serde visitor says it expects.
+fn expected_kind(expected: &str) -> &str {
+    let bare = ["a ", "an ", "any "]
+        .iter()
+        .find_map(|article| expected.strip_prefix(article))
+        .unwrap_or(expected);
+    match bare {
+        "borrowed string" | "formatted string" => "string",
+        "boolean" => "bool",
+        "unit" => "null",
+        "sequence" => "list",
+        "byte array" | "borrowed byte array" | "borrowed bytes" => "bytes",
+        "f32" | "f64" => "float",
+        _ if is_integer_type(bare) => "integer",
+        _ if bare.starts_with("struct ") => "map",
+        _ if bare.starts_with("tuple ") || bare.starts_with("array of length ") => "list",
+        _ if bare.starts_with("unit struct ") => "null",
+        // Names of our own visitors, and whatever a hand-written one says.
+        _ => bare,
+    }
+}
+
+/// The protocol's word for what serde found.
+fn unexpected_kind(unexpected: de::Unexpected<'_>) -> String {
+    match unexpected {
+        de::Unexpected::Bool(_) => "bool".into(),
+        de::Unexpected::Unsigned(_) | de::Unexpected::Signed(_) => "integer".into(),
+        de::Unexpected::Float(_) => "float".into(),
+        de::Unexpected::Str(_) | de::Unexpected::Char(_) => "string".into(),
+        de::Unexpected::Bytes(_) => "bytes".into(),
+        de::Unexpected::Unit | de::Unexpected::Option => "null".into(),
+        de::Unexpected::Seq => "list".into(),
+        de::Unexpected::Map => "map".into(),
+        // Only extension values are shown as newtypes, see `decode`.
+        de::Unexpected::NewtypeStruct => "extension".into(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,93 @@
+//! An error as it travels (`_rtype: "error"`).
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::value::Value;
+
+/// A failure as one peer tells it to another.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WireError {
+    /// What went wrong (`_rvalue`).
+    pub message: String,
+    /// A stack trace, for people; may be empty (`_rtrace`).
+    pub trace: String,
+    /// The name of the error, for programs (`_rname`). Only Rust peers send it.
+    pub name: Option<String>,
+    /// The error as a value (`_rdata`). Only Rust peers send it.
+    pub data: Option<Box<Value>>,
+}
+
+impl WireError {
+    /// An error with this text.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            ..Self::default()
+        }
+    }
+
+    /// What the argument of `reject` means. Peers may reject with anything, for example a plain
+    /// string; it is a failure all the same.
+    pub fn from_value(value: Value) -> Self {
+        let mut map = match value {
+            Value::Map(map) if map.get("_rtype").and_then(Value::as_str) == Some("error") => map,
+            other => return Self::new(into_text(other)),
+        };
+        let mut take = |key| map.shift_remove(key).unwrap_or_default();
+        let trace = take("_rtrace");
+        Self {
+            message: into_text(take("_rvalue")),
+            trace: if trace.is_null() {
+                String::new()
+            } else {
+                into_text(trace)
+            },
+            name: take("_rname").as_str().map(str::to_owned),
+            data: match take("_rdata") {
+                Value::Null => None,
+                data => Some(Box::new(data)),
+            },
+        }
+    }
+}
+
+fn into_text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for WireError {}
+
+impl Serialize for WireError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let extensions = usize::from(self.name.is_some()) + usize::from(self.data.is_some());
+        let mut map = serializer.serialize_map(Some(3 + extensions))?;
+        map.serialize_entry("_rtype", "error")?;
+        map.serialize_entry("_rvalue", &self.message)?;
+        map.serialize_entry("_rtrace", &self.trace)?;
+        if let Some(name) = &self.name {
+            map.serialize_entry("_rname", name)?;
+        }
+        if let Some(data) = &self.data {
+            map.serialize_entry("_rdata", data)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for WireError {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::from_value)
+    }
+}

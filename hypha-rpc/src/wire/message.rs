@@ -1,0 +1,233 @@
+//! A message as it arrives: its routing is read at once, its content when somebody asks.
+
+use super::decode::{Decoder, Token, from_span, text};
+use super::decode_error::DecodeError;
+use super::extra::{Extra, Promise};
+use super::pack::{self, Sink};
+use super::value::Map;
+
+/// A received message. Cheap to clone; nothing is copied out of the frame.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// MAIN.
+    frame: bytes::Bytes,
+    /// What follows it.
+    extra: bytes::Bytes,
+    /// Length of the header of MAIN.
+    head: u32,
+    /// How many entries MAIN has.
+    entries: u32,
+    /// Where MAIN ends and EXTRA begins.
+    end: u32,
+    values: [Span; KEYS.len()],
+}
+
+/// A value in the frame. An empty one is absent.
+type Span = (u32, u32);
+
+/// The keys of MAIN that routing looks at.
+const KEYS: [&str; 8] = [
+    "type", "from", "to", "method", "parent", "session", "ws", "user",
+];
+const TYPE: usize = 0;
+const FROM: usize = 1;
+const TO: usize = 2;
+const METHOD: usize = 3;
+const PARENT: usize = 4;
+const SESSION: usize = 5;
+const WS: usize = 6;
+const USER: usize = 7;
+
+/// What a server puts into MAIN of every message that it passes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp<'a> {
+    /// The absolute address of the receiver.
+    pub to: &'a str,
+    /// The absolute address of the sender.
+    pub from: &'a str,
+    /// The workspace of the sender.
+    pub ws: &'a str,
+    /// The user of the sender, as msgpack.
+    pub user: &'a [u8],
+}
+
+impl Message {
+    /// Read the routing of `frame`. What follows MAIN is not looked at.
+    ///
+    /// Routing keys with a value that is not a string count as absent. A routing key given twice
+    /// is an error, because readers differ in which one they believe.
+    pub fn parse(frame: bytes::Bytes) -> Result<Message, DecodeError> {
+        if u32::try_from(frame.len()).is_err() {
+            return Err(DecodeError::new("the message is larger than 4 GiB"));
+        }
+        let mut decoder = Decoder::of_message(&frame, 0);
+        let Token::Map(entries) = decoder.token()? else {
+            return Err(DecodeError::new("the message does not begin with a map"));
+        };
+        let head = decoder.pos as u32;
+        let mut values = [(0, 0); KEYS.len()];
+        for _ in 0..entries {
+            let Token::Str(key) = decoder.token()? else {
+                return Err(DecodeError::new(
+                    "the message has a key that is not a string",
+                ));
+            };
+            let start = decoder.pos;
+            decoder.skip()?;
+            let Some(known) = KEYS.iter().position(|known| known.as_bytes() == key) else {
+                continue;
+            };
+            if values[known] != (0, 0) {
+                return Err(DecodeError::new("given twice").in_key(KEYS[known]));
+            }
+            if let Token::Str(value) = Decoder::of_message(&frame, start).token()? {
+                text(value).map_err(|error| error.in_key(KEYS[known]))?;
+            }
+            values[known] = (start as u32, decoder.pos as u32);
+        }
+        let end = decoder.pos as u32;
+        Ok(Message {
+            extra: frame.slice(end as usize..),
+            frame,
+            head,
+            entries,
+            end,
+            values,
+        })
+    }
+
+    /// `method` for calls and answers, the name of the event otherwise; empty if there is none.
+    pub fn kind(&self) -> &str {
+        self.text(TYPE).unwrap_or("")
+    }
+
+    /// The address of the sender.
+    pub fn from(&self) -> Option<&str> {
+        self.text(FROM)
+    }
+
+    /// The address of the receiver.
+    pub fn to(&self) -> Option<&str> {
+        self.text(TO)
+    }
+
+    /// The path of the method that is called.
+    pub fn method(&self) -> Option<&str> {
+        self.text(METHOD)
+    }
+
+    /// The session of the receiver in which it handed out the function that is called.
+    pub fn parent(&self) -> Option<&str> {
+        self.text(PARENT)
+    }
+
+    /// The session of the sender that awaits the answer.
+    pub fn session(&self) -> Option<&str> {
+        self.text(SESSION)
+    }
+
+    /// The workspace of the sender.
+    pub fn ws(&self) -> Option<&str> {
+        self.text(WS)
+    }
+
+    /// The user of the sender, as msgpack.
+    pub fn user(&self) -> Option<bytes::Bytes> {
+        let (start, end) = self.values[USER];
+        (end > 0).then(|| self.frame.slice(start as usize..end as usize))
+    }
+
+    /// All of MAIN.
+    pub fn main(&self) -> Result<Map, DecodeError> {
+        from_span(&self.frame, 0, self.end as usize)
+    }
+
+    /// MAIN as msgpack.
+    pub fn main_raw(&self) -> &[u8] {
+        &self.frame[..self.end as usize]
+    }
+
+    /// What the message carries. This reads the structure of all arguments, so it is better done
+    /// where they are needed than where messages are received.
+    pub fn extra(&self) -> Result<Extra, DecodeError> {
+        let extra = Extra::parse(self.extra_raw())?;
+        if matches!(extra.promise, Some(Promise::Star)) {
+            if self.session().is_none() {
+                return Err(DecodeError::new("promise `*` without a session"));
+            }
+            if extra.interval.is_none() {
+                return Err(DecodeError::new("promise `*` without an interval `t`"));
+            }
+        }
+        Ok(extra)
+    }
+
+    /// Everything after MAIN; may be empty.
+    pub fn extra_raw(&self) -> bytes::Bytes {
+        self.extra.clone()
+    }
+
+    /// The message as a server passes it on: `to`, `from`, `ws` and `user` replaced or added,
+    /// everything else as it came.
+    pub fn stamped(&self, stamp: &Stamp<'_>) -> bytes::Bytes {
+        let mut replaced = [TO, WS, FROM, USER].map(|key| (self.values[key], key));
+        let added = replaced.iter().filter(|((_, end), _)| *end == 0).count();
+        // The absent ones come first, in the order in which the original server adds them.
+        replaced.sort_by_key(|((start, _), _)| *start);
+        let stamp_len = stamp.to.len() + stamp.from.len() + stamp.ws.len() + stamp.user.len();
+        // Room for four keys with their headers, the headers of the values and that of MAIN.
+        let mut out = Vec::with_capacity(self.end as usize + self.extra.len() + stamp_len + 48);
+        pack::put_map_head(&mut out, self.entries.saturating_add(added as u32));
+        let mut pos = self.head as usize;
+        for ((start, end), key) in &replaced[added..] {
+            out.put(&self.frame[pos..*start as usize]);
+            stamp.put(&mut out, *key);
+            pos = *end as usize;
+        }
+        out.put(&self.frame[pos..self.end as usize]);
+        for (_, key) in &replaced[..added] {
+            pack::put_str(&mut out, KEYS[*key]);
+            stamp.put(&mut out, *key);
+        }
+        out.put(&self.extra);
+        out.into()
+    }
+
+    /// The message as if it had come with this stamp: who sent it is what `stamp` says, what it
+    /// carries stays where it is.
+    pub fn restamped(&self, stamp: &Stamp<'_>) -> Result<Message, DecodeError> {
+        let main = Message {
+            extra: bytes::Bytes::new(),
+            ..self.clone()
+        };
+        let stamped = Message::parse(main.stamped(stamp))?;
+        Ok(Message {
+            extra: self.extra.clone(),
+            ..stamped
+        })
+    }
+
+    fn text(&self, key: usize) -> Option<&str> {
+        let (start, end) = self.values[key];
+        let raw = &self.frame[start as usize..end as usize];
+        let head = match raw.first()? {
+            0xa0..=0xbf => 1,
+            0xd9 => 2,
+            0xda => 3,
+            0xdb => 5,
+            _ => return None,
+        };
+        std::str::from_utf8(raw.get(head..)?).ok()
+    }
+}
+
+impl Stamp<'_> {
+    fn put(&self, out: &mut Vec<u8>, key: usize) {
+        match key {
+            TO => pack::put_str(out, self.to),
+            FROM => pack::put_str(out, self.from),
+            WS => pack::put_str(out, self.ws),
+            _ => out.put(self.user),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A function as data: where it lives and how it is called (`_rtype: "method"`).
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::bytes::Bytes;
+use super::value::Value;
+
+/// A reference to a function of a peer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MethodRef {
+    /// Base URL of the server to which its owner is connected.
+    pub server: Option<String>,
+    /// Address of its owner: `workspace/client`, or only `client` in the sender's workspace.
+    pub target: String,
+    /// Its path at the owner: `services.<id>.<member>` or `<session>.<object>`.
+    pub method: String,
+    /// How it answers.
+    pub promise: PromiseKind,
+    /// Its own name.
+    pub name: Option<String>,
+    /// Whether it is asynchronous; said of service methods only.
+    pub is_async: Option<bool>,
+    /// Its documentation.
+    pub doc: Option<String>,
+    /// Its schema.
+    pub schema: Option<Value>,
+    /// Public key of its owner, if calls are to be encrypted.
+    pub enc_pub: Option<bytes::Bytes>,
+}
+
+/// How the caller of a function asks for the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PromiseKind {
+    /// It does not: no answer will come.
+    #[default]
+    None,
+    /// By its session (`"*"`), the usual form.
+    Star,
+    /// By functions that are spelled out (`true`).
+    Full,
+}
+
+impl MethodRef {
+    /// Whether it is a member of a registered service, and not a callback.
+    pub fn is_service_method(&self) -> bool {
+        self.method.starts_with("services.")
+    }
+}
+
+/// Keys come in the order of the Python client, which differs for service methods and callbacks.
+impl Serialize for MethodRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let service = self.is_service_method();
+        // The functions that answer a call have neither name nor documentation.
+        let described = self.promise != PromiseKind::None;
+        let optional = [
+            self.server.is_some(),
+            described || self.name.is_some(),
+            self.is_async.is_some(),
+            described || self.doc.is_some(),
+            self.schema.is_some(),
+            self.enc_pub.is_some(),
+        ];
+        let len = 4 + optional.iter().filter(|given| **given).count();
+        let mut map = serializer.serialize_map(Some(len))?;
+        map.serialize_entry("_rtype", "method")?;
+        if let Some(server) = &self.server {
+            map.serialize_entry("_rserver", server)?;
+        }
+        map.serialize_entry("_rtarget", &self.target)?;
+        map.serialize_entry("_rmethod", &self.method)?;
+        if service {
+            map.serialize_entry("_rpromise", &self.promise)?;
+        }
+        if described || self.name.is_some() {
+            map.serialize_entry("_rname", &self.name)?;
+        }
+        if !service {
+            map.serialize_entry("_rpromise", &self.promise)?;
+        }
+        if let Some(is_async) = self.is_async {
+            map.serialize_entry("_rasync", &is_async)?;
+        }
+        if let Some(key) = &self.enc_pub {
+            map.serialize_entry("_renc_pub", &Bytes(key.clone()))?;
+        }
+        if described || self.doc.is_some() {
+            map.serialize_entry("_rdoc", &self.doc)?;
+        }
+        if let Some(schema) = &self.schema {
+            map.serialize_entry("_rschema", schema)?;
+        }
+        map.end()
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Wire {
+    #[serde(rename = "_rtype")]
+    rtype: String,
+    #[serde(rename = "_rserver")]
+    server: Option<String>,
+    #[serde(rename = "_rtarget")]
+    target: String,
+    #[serde(rename = "_rmethod")]
+    method: String,
+    #[serde(rename = "_rpromise", default)]
+    promise: PromiseKind,
+    #[serde(rename = "_rname")]
+    name: Option<String>,
+    #[serde(rename = "_rasync")]
+    is_async: Option<bool>,
+    #[serde(rename = "_rdoc")]
+    doc: Option<String>,
+    #[serde(rename = "_rschema")]
+    schema: Option<Value>,
+    #[serde(rename = "_renc_pub")]
+    enc_pub: Option<Bytes>,
+}
+
+impl<'de> Deserialize<'de> for MethodRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        if wire.rtype != "method" {
+            return Err(de::Error::custom("not a function"));
+        }
+        Ok(Self {
+            server: wire.server,
+            target: wire.target,
+            method: wire.method,
+            promise: wire.promise,
+            name: wire.name,
+            is_async: wire.is_async,
+            doc: wire.doc,
+            schema: wire.schema,
+            enc_pub: wire.enc_pub.map(|key| key.0),
+        })
+    }
+}
+
+impl Serialize for PromiseKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_bool(false),
+            Self::Star => serializer.serialize_str("*"),
+            Self::Full => serializer.serialize_bool(true),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PromiseKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Null | Value::Bool(false) => Ok(Self::None),
+            Value::Bool(true) => Ok(Self::Full),
+            Value::String(text) if text == "*" => Ok(Self::Star),
+            other => Err(de::Error::custom(format_args!(
+                "Unsupported promise type: {other}"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Writing msgpack headers and scalars in their smallest form, as the Python client does.
+
+use rmp::Marker;
+
+/// Where packed bytes go.
+pub(super) trait Sink {
+    /// Append `bytes`.
+    fn put(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// Counts what would be written.
+pub(super) struct Count(pub(super) usize);
+
+impl Sink for Count {
+    fn put(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
+}
+
+/// Fills a slice from its front. The slice was measured with [`Count`].
+pub(super) struct Fill<'a>(pub(super) &'a mut [u8]);
+
+impl Sink for Fill<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let (front, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
+        front.copy_from_slice(bytes);
+        self.0 = rest;
+    }
+}
+
+fn put_marked<const N: usize>(out: &mut impl Sink, marker: Marker, payload: [u8; N]) {
+    // One `put` of a small array: the optimizer turns it into plain stores.
+    let mut bytes = [0; 9];
+    bytes[0] = marker.to_u8();
+    bytes[1..=N].copy_from_slice(&payload);
+    out.put(&bytes[..=N]);
+}
+
+pub(super) fn put_nil(out: &mut impl Sink) {
+    put_marked(out, Marker::Null, []);
+}
+
+pub(super) fn put_bool(out: &mut impl Sink, value: bool) {
+    put_marked(out, if value { Marker::True } else { Marker::False }, []);
+}
+
+pub(super) fn put_f64(out: &mut impl Sink, value: f64) {
+    put_marked(out, Marker::F64, value.to_be_bytes());
+}
+
+pub(super) fn put_uint(out: &mut impl Sink, value: u64) {
+    if value < 0x80 {
+        put_marked(out, Marker::FixPos(value as u8), []);
+    } else if let Ok(value) = u8::try_from(value) {
+        put_marked(out, Marker::U8, value.to_be_bytes());
+    } else if let Ok(value) = u16::try_from(value) {
+        put_marked(out, Marker::U16, value.to_be_bytes());
+    } else if let Ok(value) = u32::try_from(value) {
+        put_marked(out, Marker::U32, value.to_be_bytes());
+    } else {
+        put_marked(out, Marker::U64, value.to_be_bytes());
+    }
+}
+
+pub(super) fn put_int(out: &mut impl Sink, value: i64) {
+    if let Ok(value) = u64::try_from(value) {
+        put_uint(out, value);
+    } else if value >= -32 {
+        put_marked(out, Marker::FixNeg(value as i8), []);
+    } else if let Ok(value) = i8::try_from(value) {
+        put_marked(out, Marker::I8, value.to_be_bytes());
+    } else if let Ok(value) = i16::try_from(value) {
+        put_marked(out, Marker::I16, value.to_be_bytes());
+    } else if let Ok(value) = i32::try_from(value) {
+        put_marked(out, Marker::I32, value.to_be_bytes());
+    } else {
+        put_marked(out, Marker::I64, value.to_be_bytes());
+    }
+}
+
+/// A string. Its length must fit 32 bits, which [`super::encode()`] checks.
+pub(super) fn put_str(out: &mut impl Sink, text: &str) {
+    let len = text.len();
+    if len < 32 {
+        put_marked(out, Marker::FixStr(len as u8), []);
+    } else if let Ok(len) = u8::try_from(len) {
+        put_marked(out, Marker::Str8, len.to_be_bytes());
+    } else if let Ok(len) = u16::try_from(len) {
+        put_marked(out, Marker::Str16, len.to_be_bytes());
+    } else {
+        put_marked(out, Marker::Str32, (len as u32).to_be_bytes());
+    }
+    out.put(text.as_bytes());
+}
+
+/// Bytes. Their length must fit 32 bits.
+pub(super) fn put_bin(out: &mut impl Sink, bytes: &[u8]) {
+    let len = bytes.len();
+    if let Ok(len) = u8::try_from(len) {
+        put_marked(out, Marker::Bin8, len.to_be_bytes());
+    } else if let Ok(len) = u16::try_from(len) {
+        put_marked(out, Marker::Bin16, len.to_be_bytes());
+    } else {
+        put_marked(out, Marker::Bin32, (len as u32).to_be_bytes());
+    }
+    out.put(bytes);
+}
+
+/// An extension value. Its length must fit 32 bits.
+pub(super) fn put_ext(out: &mut impl Sink, code: i8, data: &[u8]) {
+    let len = data.len();
+    match len {
+        1 => put_marked(out, Marker::FixExt1, []),
+        2 => put_marked(out, Marker::FixExt2, []),
+        4 => put_marked(out, Marker::FixExt4, []),
+        8 => put_marked(out, Marker::FixExt8, []),
+        16 => put_marked(out, Marker::FixExt16, []),
+        _ => {
+            if let Ok(len) = u8::try_from(len) {
+                put_marked(out, Marker::Ext8, len.to_be_bytes());
+            } else if let Ok(len) = u16::try_from(len) {
+                put_marked(out, Marker::Ext16, len.to_be_bytes());
+            } else {
+                put_marked(out, Marker::Ext32, (len as u32).to_be_bytes());
+            }
+        }
+    }
+    out.put(&code.to_be_bytes());
+    out.put(data);
+}
+
+pub(super) fn put_list_head(out: &mut impl Sink, len: u32) {
+    if len < 16 {
+        put_marked(out, Marker::FixArray(len as u8), []);
+    } else if let Ok(len) = u16::try_from(len) {
+        put_marked(out, Marker::Array16, len.to_be_bytes());
+    } else {
+        put_marked(out, Marker::Array32, len.to_be_bytes());
+    }
+}
+
+pub(super) fn put_map_head(out: &mut impl Sink, len: u32) {
+    if len < 16 {
+        put_marked(out, Marker::FixMap(len as u8), []);
+    } else if let Ok(len) = u16::try_from(len) {
+        put_marked(out, Marker::Map16, len.to_be_bytes());
+    } else {
+        put_marked(out, Marker::Map32, len.to_be_bytes());
+    }
+}
+
+/// Bytes a list or map header takes.
+pub(super) fn head_len(len: u32) -> usize {
+    match len {
+        0..=15 => 1,
+        16..=0xffff => 3,
+        _ => 5,
+    }
+}

@@ -1,0 +1,158 @@
+//! How the manager refuses: the classes of the original server, which clients match on by name.
+
+use std::fmt;
+
+use crate::error::ServiceError;
+use crate::wire::WireError;
+
+macro_rules! manager_errors {
+    ($($(#[$doc:meta])* $variant:ident = $class:literal),+ $(,)?) => {
+        /// A refusal or failure of the workspace manager.
+        ///
+        /// On the wire it is one line, `Class: message`, with the class names of the original
+        /// server.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum ManagerError { $($(#[$doc])* $variant(String)),+ }
+
+        impl ManagerError {
+            /// The class name on the wire.
+            pub fn class(&self) -> &'static str {
+                match self { $(ManagerError::$variant(_) => $class),+ }
+            }
+
+            /// The message without the class name.
+            pub fn message(&self) -> &str {
+                match self { $(ManagerError::$variant(message) => message),+ }
+            }
+
+            fn of_class(class: &str, message: String) -> Option<ManagerError> {
+                match class { $($class => Some(ManagerError::$variant(message)),)+ _ => None }
+            }
+        }
+    };
+}
+
+manager_errors! {
+    /// Something that was asked for does not exist.
+    Key = "KeyError",
+    /// The caller may not do this.
+    Permission = "PermissionError",
+    /// An argument has an impossible value.
+    Value = "ValueError",
+    /// A request contradicts itself, or is ambiguous.
+    Assertion = "AssertionError",
+    /// The server cannot do this, or not now.
+    Runtime = "RuntimeError",
+    /// An argument is missing, unknown or of the wrong type.
+    Type = "TypeError",
+    /// A peer did not answer in time.
+    Timeout = "TimeoutError",
+    /// A peer is gone.
+    Connection = "ConnectionError",
+    /// Any other failure.
+    Other = "Exception",
+}
+
+impl fmt::Display for ManagerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The original's language prints the key in quotes.
+            ManagerError::Key(message) => write!(f, "KeyError: {}", quoted(message)),
+            other => write!(f, "{}: {}", other.class(), other.message()),
+        }
+    }
+}
+
+impl std::error::Error for ManagerError {}
+
+fn quoted(message: &str) -> String {
+    let mark = if message.contains('\'') && !message.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
+    format!("{mark}{message}{mark}")
+}
+
+fn unquoted(message: &str) -> &str {
+    ['\'', '"']
+        .into_iter()
+        .find_map(|mark| message.strip_prefix(mark)?.strip_suffix(mark))
+        .unwrap_or(message)
+}
+
+impl ServiceError for ManagerError {
+    fn to_wire(self) -> WireError {
+        WireError {
+            message: self.to_string(),
+            trace: String::new(),
+            name: Some(self.class().to_owned()),
+            data: None,
+        }
+    }
+
+    /// The original server sends a whole traceback; its last line is `Class: message`.
+    fn from_wire(error: &WireError) -> Option<Self> {
+        let line = error
+            .message
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())?
+            .trim();
+        let (class, message) = line.split_once(": ")?;
+        let class = class.rsplit('.').next()?;
+        let message = if class == "KeyError" {
+            unquoted(message)
+        } else {
+            message
+        };
+        ManagerError::of_class(class, message.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(message: &str) -> WireError {
+        WireError {
+            message: message.into(),
+            trace: String::new(),
+            name: None,
+            data: None,
+        }
+    }
+
+    #[test]
+    fn one_line_with_the_class_name_and_back() {
+        let missing = ManagerError::Key("Service not found: w/*:s@*".into());
+        assert_eq!(
+            missing.to_string(),
+            "KeyError: 'Service not found: w/*:s@*'"
+        );
+        assert_eq!(
+            ManagerError::from_wire(&missing.clone().to_wire()),
+            Some(missing)
+        );
+        let env = ManagerError::Key("Environment variable 'K' not found in workspace w".into());
+        assert_eq!(
+            env.to_string(),
+            "KeyError: \"Environment variable 'K' not found in workspace w\""
+        );
+        assert_eq!(ManagerError::from_wire(&env.clone().to_wire()), Some(env));
+    }
+
+    #[test]
+    fn reads_the_last_line_of_a_traceback() {
+        let text = "Traceback (most recent call last):\n  File \"x\"\n\
+                    PermissionError: Permission denied for workspace w\n";
+        assert_eq!(
+            ManagerError::from_wire(&wire(text)),
+            Some(ManagerError::Permission(
+                "Permission denied for workspace w".into()
+            ))
+        );
+        assert_eq!(ManagerError::from_wire(&wire("something else")), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! Services as the manager records, lists and hands them out.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{Map, Value};
+
+/// Who sees a service, and who may call it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// Listed everywhere, usable by everyone.
+    Public,
+    /// For the own workspace and the authorized ones.
+    #[default]
+    Protected,
+    /// Usable by everyone who knows the id, never listed elsewhere.
+    Unlisted,
+}
+
+impl Visibility {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Visibility::Public => "public",
+            Visibility::Protected => "protected",
+            Visibility::Unlisted => "unlisted",
+        }
+    }
+}
+
+/// Which members of a service get the call context.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ContextRule {
+    /// All of them or none.
+    All(bool),
+    /// Only these.
+    Members(Vec<String>),
+}
+
+impl Default for ContextRule {
+    fn default() -> Self {
+        ContextRule::All(false)
+    }
+}
+
+/// The `config` of a service. Keys that are not named here are kept in `extra`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceConfig {
+    /// Who sees and may call the service.
+    #[serde(default)]
+    pub visibility: Visibility,
+    /// Which members get the call context.
+    #[serde(default)]
+    pub require_context: ContextRule,
+    /// The workspace the service is in.
+    #[serde(default)]
+    pub workspace: Option<String>,
+    /// Free words, stored only.
+    #[serde(default)]
+    pub flags: Vec<String>,
+    /// At most one service of this name in the workspace.
+    #[serde(default)]
+    pub singleton: Option<bool>,
+    /// Written by the server: who registered it.
+    #[serde(default)]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub created_by: Option<Value>,
+    /// For search; unused by this crate.
+    #[serde(default)]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub service_embedding: Option<Value>,
+    /// Other workspaces whose clients may use a protected service.
+    #[serde(default)]
+    pub authorized_workspaces: Option<Vec<String>>,
+    /// Every other key.
+    #[serde(flatten)]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub extra: Map,
+}
+
+/// A service as it is registered and listed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceInfo {
+    /// How the service behaves; required when registering.
+    pub config: ServiceConfig,
+    /// `workspace/client:name`; the workspace may be left out when registering.
+    pub id: String,
+    /// Display name; the service's own name if absent.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// One sentence, at most 1024 characters.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Kind of service, `generic` if absent.
+    #[serde(default = "generic", rename = "type")]
+    pub kind: Option<String>,
+    /// Longer text.
+    #[serde(default)]
+    pub docs: Option<String>,
+    /// The application it belongs to, `*` for none.
+    #[serde(default)]
+    pub app_id: Option<String>,
+    /// Schemas of the members.
+    #[serde(default)]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub service_schema: Option<Value>,
+}
+
+fn generic() -> Option<String> {
+    Some("generic".into())
+}
+
+/// One line of a workspace's summary.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceSummary {
+    /// Full id.
+    pub id: String,
+    /// Display name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Kind of service.
+    #[serde(default, rename = "type")]
+    pub kind: Option<String>,
+    /// One sentence.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// How the service behaves.
+    #[serde(default)]
+    pub config: ServiceConfig,
+}
+
+/// Which services to list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ServiceQuery {
+    /// `workspace`, `workspace/service`, `workspace/client:service` or `client:service`.
+    Text(String),
+    /// By property; all given ones must fit.
+    Filter(Box<ServiceFilter>),
+}
+
+impl From<&str> for ServiceQuery {
+    fn from(text: &str) -> Self {
+        ServiceQuery::Text(text.to_owned())
+    }
+}
+
+impl From<ServiceFilter> for ServiceQuery {
+    fn from(filter: ServiceFilter) -> Self {
+        ServiceQuery::Filter(Box::new(filter))
+    }
+}
+
+/// Services by property. `*` inside a value matches any text.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceFilter {
+    /// `public`, `protected` or `unlisted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<String>,
+    /// The caller's workspace if absent; `*` for the public services of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+    /// The client that offers the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The service's name, maybe with `@app`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_id: Option<String>,
+    /// Another spelling of `service_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Kind of service.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    pub kind: Option<String>,
+    /// The application it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_id: Option<String>,
+    /// Other keys; the manager refuses them by name.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: Map,
+}
+
+/// How to fetch a service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GetServiceConfig {
+    /// How to choose among several: `exact`, `random`, `first`, `last`, `native:random`,
+    /// `min_load` or `select:<min|max|first_success>:<function>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Seconds the provider may take; 10 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
+    /// `camel`, `snake` or both in one text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case_conversion: Option<String>,
+    /// Seconds for each candidate of a `select` mode; 2 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select_timeout: Option<f64>,
+}
+
+/// How to choose a service's record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SelectConfig {
+    /// As in [`GetServiceConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Seconds for each candidate of a `select` mode; 2 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select_timeout: Option<f64>,
+    /// Also look into the manifests of installed applications.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_app_manifest: Option<bool>,
+}

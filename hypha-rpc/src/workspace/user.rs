@@ -1,0 +1,173 @@
+//! Who a caller is and what it may do: the user map that the server writes into every message.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// What a user may do in a workspace. The order is that of strength.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Permission {
+    /// Connect, list and use services.
+    #[serde(rename = "r", alias = "read")]
+    Read,
+    /// Also register services.
+    #[serde(rename = "rw", alias = "read_write")]
+    ReadWrite,
+    /// Also issue tokens and delete things.
+    #[serde(rename = "a", alias = "admin")]
+    Admin,
+}
+
+impl Permission {
+    /// The letters used in tokens and user maps.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Permission::Read => "r",
+            Permission::ReadWrite => "rw",
+            Permission::Admin => "a",
+        }
+    }
+
+    /// Read the letters (`rw`) or the word (`read_write`).
+    pub fn parse(text: &str) -> Option<Permission> {
+        match text {
+            "r" | "read" => Some(Permission::Read),
+            "rw" | "read_write" => Some(Permission::ReadWrite),
+            "a" | "admin" => Some(Permission::Admin),
+            _ => None,
+        }
+    }
+}
+
+/// What a user's credentials cover.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Scope {
+    /// The workspace the connection belongs to.
+    pub current_workspace: Option<String>,
+    /// Permissions by workspace; `*` stands for every workspace.
+    #[serde(deserialize_with = "known_permissions")]
+    #[schemars(with = "std::collections::BTreeMap<String, Permission>")]
+    pub workspaces: IndexMap<String, Permission>,
+    /// The only client that may use these credentials.
+    pub client_id: Option<String>,
+    /// Further words of the token's scope.
+    pub extra_scopes: Option<Vec<String>>,
+}
+
+/// A permission that a newer server may have invented grants nothing here; it must not make the
+/// whole user unreadable.
+fn known_permissions<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<IndexMap<String, Permission>, D::Error> {
+    let raw = Option::<IndexMap<String, String>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(raw
+        .into_iter()
+        .filter_map(|(workspace, letters)| Some((workspace, Permission::parse(&letters)?)))
+        .collect())
+}
+
+/// A user as the server vouches for it: `Context::user` of every call, and
+/// `connection_info.user`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UserInfo {
+    /// The user's id.
+    pub id: String,
+    /// Roles, for example `anonymous` or `admin`.
+    pub roles: Vec<String>,
+    /// Connected without credentials.
+    pub is_anonymous: bool,
+    /// What the credentials cover.
+    pub scope: Option<Scope>,
+    /// E-mail address, if known.
+    pub email: Option<String>,
+    /// The user who issued this user's token.
+    pub parent: Option<String>,
+    /// When the credentials end, in seconds since 1970.
+    pub expires_at: Option<f64>,
+    /// Rarely set; see `scope.current_workspace`.
+    pub current_workspace: Option<String>,
+}
+
+/// Nobody in particular: anonymous, without any permission.
+impl Default for UserInfo {
+    fn default() -> Self {
+        UserInfo {
+            id: String::new(),
+            roles: Vec::new(),
+            is_anonymous: true,
+            scope: None,
+            email: None,
+            parent: None,
+            expires_at: None,
+            current_workspace: None,
+        }
+    }
+}
+
+impl UserInfo {
+    /// The permission in `workspace`: the stronger of its own entry and that for `*`.
+    pub fn permission(&self, workspace: &str) -> Option<Permission> {
+        let granted = &self.scope.as_ref()?.workspaces;
+        granted
+            .get(workspace)
+            .copied()
+            .max(granted.get("*").copied())
+    }
+
+    /// Whether the user may do in `workspace` what `needed` stands for.
+    pub fn may(&self, needed: Permission, workspace: &str) -> bool {
+        self.permission(workspace)
+            .is_some_and(|granted| granted >= needed)
+    }
+
+    /// Whether the user has this role.
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|r| r == role)
+    }
+
+    /// The workspace that belongs to the user.
+    pub fn own_workspace(&self) -> String {
+        format!("ws-user-{}", self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stronger_of_the_own_and_the_general_grant_counts() {
+        let mut scope = Scope::default();
+        scope.workspaces.insert("w".into(), Permission::Read);
+        let mut user = UserInfo {
+            id: "u".into(),
+            scope: Some(scope),
+            ..UserInfo::default()
+        };
+        assert!(user.may(Permission::Read, "w"));
+        assert!(!user.may(Permission::ReadWrite, "w"));
+        assert!(!user.may(Permission::Read, "other"));
+        if let Some(scope) = &mut user.scope {
+            scope.workspaces.insert("*".into(), Permission::Admin);
+        }
+        assert!(user.may(Permission::Admin, "w"));
+        assert!(user.may(Permission::Admin, "other"));
+    }
+
+    #[test]
+    fn reads_what_servers_send_and_ignores_permissions_it_does_not_know() {
+        let user: UserInfo = serde_json::from_value(serde_json::json!({
+            "id": "u", "roles": [], "is_anonymous": true, "email": null, "new key": 1,
+            "scope": {"current_workspace": "w", "workspaces": {"w": "a", "v": "x"},
+                      "client_id": "c", "extra_scopes": null},
+            "expires_at": 1795388455.0,
+        }))
+        .unwrap();
+        assert_eq!(user.permission("w"), Some(Permission::Admin));
+        assert_eq!(user.permission("v"), None);
+    }
+}

@@ -1,0 +1,326 @@
+//! A contract from end to end: both ends generated from one trait, connected in memory.
+
+use hypha_rpc::client::{Identity, Options};
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::IntoService;
+use hypha_rpc::transport::memory;
+use hypha_rpc::wire::Args;
+use serde_json::json;
+
+type Checked<T> = Result<T, String>;
+
+/// A tree of numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+struct Node {
+    value: u32,
+    children: Vec<Node>,
+}
+
+/// Everything that plain data can do.
+///
+/// The second paragraph is for readers of the code.
+#[hypha_service(id = "sampler", visibility = "unlisted", service_type = "sample")]
+trait Sampler {
+    /// Divide one number by another.
+    async fn divide(
+        &self,
+        /// The number to divide.
+        a: f64,
+        /// The number to divide by.
+        #[hypha(default = 2.0)]
+        b: f64,
+    ) -> Result<f64, String>;
+
+    /// Greet the caller.
+    ///
+    /// # Arguments
+    ///
+    /// * `name` - what to call them,
+    ///   by their first name
+    /// * `title` - before the name
+    async fn greet(&self, ctx: &Context, name: &str, title: Option<&str>) -> String;
+
+    async fn workspace(&self, #[hypha(context)] who: Context) -> String;
+    async fn double(&self, data: &[u8], #[hypha(default = b"!")] end: &[u8]) -> Bytes;
+    async fn largest(&self, tree: Node) -> Option<u32>;
+    async fn maybe(&self, #[hypha(default = Some(7))] number: Option<u32>) -> Option<u32>;
+    async fn aliased(&self, fail: bool) -> Checked<u32>;
+    async fn standard(&self, fail: bool) -> std::io::Result<()>;
+    async fn untyped(&self, fail: bool) -> anyhow::Result<u32>;
+    async fn nothing(&self);
+    #[hypha(name = "nested.call")]
+    async fn r#match(&self, r#type: &str, #[hypha(name = "otherName")] other: &str) -> String;
+
+    async fn with_body(&self, text: &str) -> Result<u32, String> {
+        let number: u32 = text.parse().map_err(|e| format!("{text}: {e}"))?;
+        Ok(number + 1)
+    }
+}
+
+struct Desk;
+
+impl Sampler for Desk {
+    async fn divide(&self, a: f64, b: f64) -> Result<f64, String> {
+        if b == 0.0 {
+            Err("division by zero".into())
+        } else {
+            Ok(a / b)
+        }
+    }
+
+    async fn greet(&self, ctx: &Context, name: &str, title: Option<&str>) -> String {
+        tokio::task::yield_now().await;
+        format!(
+            "Hello {}{name} from {}",
+            title.unwrap_or_default(),
+            ctx.from()
+        )
+    }
+
+    async fn workspace(&self, who: Context) -> String {
+        who.workspace().to_owned()
+    }
+
+    async fn double(&self, data: &[u8], end: &[u8]) -> Bytes {
+        tokio::task::yield_now().await;
+        [data, data, end].concat().into()
+    }
+
+    async fn largest(&self, tree: Node) -> Option<u32> {
+        tree.children.iter().map(|child| child.value).max()
+    }
+
+    async fn maybe(&self, number: Option<u32>) -> Option<u32> {
+        number
+    }
+
+    async fn aliased(&self, fail: bool) -> Checked<u32> {
+        if fail { Err("asked to".into()) } else { Ok(1) }
+    }
+
+    async fn standard(&self, fail: bool) -> std::io::Result<()> {
+        if fail {
+            Err(std::io::Error::other("asked to"))
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn untyped(&self, fail: bool) -> anyhow::Result<u32> {
+        anyhow::ensure!(!fail, "asked to");
+        Ok(1)
+    }
+
+    async fn nothing(&self) {}
+
+    async fn r#match(&self, r#type: &str, other: &str) -> String {
+        format!("{type}{other}")
+    }
+}
+
+/// Both ends; the first serves.
+async fn connected() -> (Client, RemoteService, SamplerProxy) {
+    let (left, right) = memory::pair(64);
+    let left = Client::over(
+        Box::new(left),
+        Identity::new("ws", "desk"),
+        Options::default(),
+    );
+    let right = Client::over(
+        Box::new(right),
+        Identity::new("ws", "user"),
+        Options::default(),
+    );
+    let service = left
+        .register_service(SamplerService::new(Desk))
+        .notify(false);
+    service.await.expect("the service can be registered");
+    let remote = right
+        .get_remote_service("ws/desk:sampler")
+        .await
+        .expect("it can be fetched");
+    (left, remote.clone(), SamplerProxy::from_service(remote))
+}
+
+#[tokio::test]
+async fn results_of_all_kinds() -> anyhow::Result<()> {
+    let (_desk, _, proxy) = connected().await;
+    assert_eq!(proxy.divide(1.0, 4.0).await?, 0.25);
+    assert_eq!(proxy.greet("Ada", None).await?, "Hello Ada from ws/user");
+    assert_eq!(
+        proxy.greet("Ada", Some("Dr ")).await?,
+        "Hello Dr Ada from ws/user"
+    );
+    assert_eq!(proxy.double(b"ab", b"c").await?, Bytes::from(b"ababc"));
+    let leaf = |value| Node {
+        value,
+        children: Vec::new(),
+    };
+    let tree = Node {
+        value: 9,
+        children: vec![leaf(3), leaf(5)],
+    };
+    assert_eq!(proxy.largest(tree).await?, Some(5));
+    assert_eq!(proxy.largest(leaf(1)).await?, None);
+    assert_eq!(proxy.nothing().await?, ());
+    assert_eq!(proxy.r#match("a", "b").await?, "ab");
+    assert_eq!(proxy.with_body("41").await?, 42);
+    assert_eq!(proxy.aliased(false).await?, 1);
+    proxy.standard(false).await?;
+    assert_eq!(
+        proxy
+            .untyped(false)
+            .await
+            .map_err(|e| anyhow::anyhow!("{e}"))?,
+        1
+    );
+    Ok(())
+}
+
+/// The error type of the proxy is the contract's, also where an alias hides it.
+#[tokio::test]
+async fn errors_of_all_kinds() {
+    let (_desk, _, proxy) = connected().await;
+    let divide: Result<f64, Error<String>> = proxy.divide(1.0, 0.0).await;
+    assert!(divide.is_err_and(|e| e.to_string().contains("division by zero")));
+    let aliased: Result<u32, Error<String>> = proxy.aliased(true).await;
+    assert!(aliased.is_err_and(|e| e.to_string().contains("asked to")));
+    let standard: Result<(), Error<std::io::Error>> = proxy.standard(true).await;
+    assert!(standard.is_err_and(|e| e.to_string().contains("asked to")));
+    let untyped: Result<u32, Error<anyhow::Error>> = proxy.untyped(true).await;
+    assert!(untyped.is_err_and(|e| e.to_string().contains("asked to")));
+    let body: Result<u32, Error<String>> = proxy.with_body("x").await;
+    assert!(body.is_err_and(|e| e.to_string().contains("x: invalid digit")));
+}
+
+#[tokio::test]
+async fn arguments_left_out_and_given_by_name() -> anyhow::Result<()> {
+    let (_desk, remote, proxy) = connected().await;
+    let half: f64 = remote.call("divide", hypha_rpc::args!(1.0)).await?;
+    assert_eq!(half, 0.5);
+    let named: f64 = remote
+        .call("divide", hypha_rpc::args!(b = 4.0, a = 1.0))
+        .await?;
+    assert_eq!(named, 0.25);
+    let bytes: Bytes = remote
+        .call("double", hypha_rpc::args!(Bytes::from(b"a")))
+        .await?;
+    assert_eq!(bytes, Bytes::from(b"aa!"));
+    let greeting: String = remote.call("greet", hypha_rpc::args!(name = "Ada")).await?;
+    assert_eq!(greeting, "Hello Ada from ws/user");
+    let by_wire_name: String = remote
+        .call("nested.call", hypha_rpc::args!(otherName = "b", type = "a"))
+        .await?;
+    assert_eq!(by_wire_name, "ab");
+
+    // Absent means the default; nil is a value of its own, which the proxy sends.
+    let absent: Option<u32> = remote.call("maybe", hypha_rpc::args!()).await?;
+    assert_eq!(absent, Some(7));
+    assert_eq!(proxy.maybe(None).await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_named() {
+    let (_desk, remote, _) = connected().await;
+    let refused = async |method: &str, args: Args| {
+        let answer: Result<Value, Error> = remote.call(method, args).await;
+        answer.expect_err("the arguments are wrong").to_string()
+    };
+    for (text, words) in [
+        (
+            refused("divide", hypha_rpc::args!()).await,
+            ["divide", "`a`"],
+        ),
+        (
+            refused("divide", hypha_rpc::args!("x")).await,
+            ["divide", "`a`"],
+        ),
+        (
+            refused("divide", hypha_rpc::args!(1.0, c = 2.0)).await,
+            ["divide", "`c`"],
+        ),
+        (
+            refused("nothing", hypha_rpc::args!(1.0)).await,
+            ["nothing", "got 1"],
+        ),
+        (
+            refused(
+                "largest",
+                hypha_rpc::args!(json!({"value": 1, "children": [3]})),
+            )
+            .await,
+            ["largest", "children[0]"],
+        ),
+    ] {
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_service_as_others_see_it() {
+    let (_desk, remote, _) = connected().await;
+    assert_eq!(SamplerProxy::SERVICE_ID, "sampler");
+    assert_eq!(
+        remote.get("description"),
+        Some(&Value::from("Everything that plain data can do."))
+    );
+    assert_eq!(remote.get("type"), Some(&Value::from("sample")));
+    let config = remote.get("config").expect("there is a config");
+    assert_eq!(config.get("visibility"), Some(&Value::from("unlisted")));
+    assert_eq!(config.get("require_context"), Some(&Value::from(true)));
+    assert_eq!(remote.doc("divide"), Some("Divide one number by another."));
+
+    let schema = |method| remote.schema(method).expect("there is a schema").to_json();
+    assert_eq!(
+        schema("divide").to_string(),
+        json!({
+            "name": "divide",
+            "description": "Divide one number by another.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "a": {"type": "number", "description": "The number to divide."},
+                    "b": {
+                        "type": "number",
+                        "description": "The number to divide by.",
+                        "default": 2.0
+                    },
+                },
+                "required": ["a"],
+            }
+        })
+        .to_string()
+    );
+    assert_eq!(
+        schema("greet")["parameters"],
+        json!({
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "description": "what to call them, by their first name"},
+                "title": {"type": ["string", "null"], "description": "before the name"},
+            },
+            "required": ["name"],
+        })
+    );
+    assert_eq!(schema("greet")["description"], "Greet the caller.");
+    assert_eq!(schema("workspace")["parameters"]["properties"], json!({}));
+    assert_eq!(
+        schema("double")["parameters"]["properties"]["data"],
+        json!({"type": "string", "format": "binary"})
+    );
+    let tree = &schema("largest")["parameters"];
+    assert_eq!(
+        tree["properties"]["tree"]["properties"]["children"]["items"]["$ref"],
+        "#/$defs/Node"
+    );
+    assert!(tree["$defs"]["Node"].is_object());
+}
+
+#[test]
+fn an_implementation_can_be_shared() {
+    let desk = std::sync::Arc::new(Desk);
+    let service = SamplerService::from_arc(std::sync::Arc::clone(&desk)).into_service();
+    assert_eq!(service.id(), "sampler");
+    assert_eq!(std::sync::Arc::strong_count(&desk), 13);
+}

@@ -1,0 +1,561 @@
+//! Messages that go in chunks, in both directions (protocol 02 §9).
+
+use std::time::Duration;
+
+use hypha_rpc::{Client, Error, RemoteService, Value, args, client::Options, error::TimeoutKind};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{
+    ME, PEER, Peer, Received, assert_passed, breathe, calling, client_as, client_with, list, map,
+    message, method_main, payload, seconds, service, serving, settled, text,
+};
+
+fn tiny() -> Options {
+    let mut options = Options::default();
+    options.chunk_size = 100;
+    options.large_frame = 0;
+    options
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_arguments_and_results_arrive_whole() {
+    let (a, b, service, _) = calling(tiny()).await;
+    for n in [0, 1, 900, 1100, 1124, 1300, 5_000, 50_000] {
+        let echo: hypha_rpc::Bytes = service
+            .call("echo", args!(payload(n)))
+            .await
+            .expect("echoes");
+        assert_eq!(echo, payload(n));
+        let made: hypha_rpc::Bytes = service.call("bytes", args!(n)).await.expect("makes");
+        assert_eq!(made, payload(n));
+    }
+    settled(&a).await;
+    settled(&b).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_messages_at_the_same_time_do_not_mix() {
+    let (a, b, service, _) = calling(tiny()).await;
+    let calls = (0..20usize).map(|n| {
+        let call = service.call::<hypha_rpc::Bytes>("echo", args!(payload(3_000 + n)));
+        call.into_future()
+    });
+    for (n, echo) in futures_util::future::join_all(calls)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        assert_eq!(echo.expect("echoes"), payload(3_000 + n));
+    }
+    settled(&a).await;
+    settled(&b).await;
+}
+
+/// Chunks are calls of the peer, but no work: a service that does one thing at a time can be given
+/// large things.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_runs_one_call_at_a_time_takes_large_messages() {
+    let mut options = tiny();
+    options.max_concurrent_calls = 1;
+    let (a, b, service, _) = calling(options).await;
+    let echo = service
+        .call::<hypha_rpc::Bytes>("echo", args!(payload(10_000)))
+        .await;
+    assert_eq!(echo.expect("echoes"), payload(10_000));
+    settled(&a).await;
+    settled(&b).await;
+}
+
+/// The envelope of a chunk grows with the addresses; a chunk is not split again because of that.
+#[tokio::test(start_paused = true)]
+async fn chunks_between_clients_with_long_names_are_not_split_again() {
+    let name = "n".repeat(2000);
+    let (a, b) = hypha_rpc::transport::memory::pair(64);
+    let identity = |client: &str| hypha_rpc::client::Identity::new("ws", format!("{client}{name}"));
+    let a = Client::over(Box::new(a), identity("a"), tiny());
+    let b = Client::over(Box::new(b), identity("b"), tiny());
+    let probe = Default::default();
+    b.register_service(service(&probe))
+        .await
+        .expect("registers");
+    let id = format!("ws/b{name}:svc");
+    let service = a.get_remote_service(&id).await.expect("fetches");
+    let call = service
+        .call::<usize>("bytes", args!(5_000))
+        .timeout(seconds(10));
+    // The type does not fit; what matters is that the result came.
+    assert!(matches!(call.await, Err(Error::Codec(_))));
+    settled(&a).await;
+    settled(&b).await;
+}
+
+/// Plays a peer's built-in service.
+async fn describe(peer: &mut Peer, version: f64) -> Received {
+    let asked = peer.receive().await;
+    assert_eq!(asked.text("method"), "services.built-in.get_service");
+    assert_eq!(asked.arg(0), Value::from("built-in"));
+    let cache = map! {"create": Value::Null};
+    let config = map! {"api_version": version};
+    let built_in = map! {"id": "built-in", "config": config, "message_cache": cache};
+    peer.reply(&asked, "resolve", list![built_in]).await;
+    asked
+}
+
+async fn accept(peer: &mut Peer, member: &str) -> Received {
+    let call = peer.receive().await;
+    assert_eq!(
+        call.text("method"),
+        format!("services.built-in.message_cache.{member}")
+    );
+    assert_eq!(call.extra("promise"), Some(&Value::from("*")));
+    peer.reply(&call, "resolve", list![Value::Null]).await;
+    call
+}
+
+async fn fetched() -> (Client, Peer, RemoteService) {
+    let (client, mut peer) = client_with(tiny(), 1024);
+    let service = peer.offer(&client).await;
+    (client, peer, service)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_request_is_chunked_as_the_protocol_says() {
+    for version in [3.0, 2.0] {
+        let (client, mut peer, service) = fetched().await;
+        let calling = service
+            .call::<i64>("call", args!(payload(1_500)))
+            .into_future();
+        let playing = async {
+            describe(&mut peer, version).await;
+            let create = accept(&mut peer, "create").await;
+            let key = create.arg(0);
+            assert_eq!(create.arg(1), Value::Bool(false));
+            let indexed = version >= 3.0;
+            let mut whole = Vec::new();
+            let process = loop {
+                let call = peer.receive().await;
+                let member = call.text("method").rsplit('.').next().unwrap_or_default();
+                if member == "process" {
+                    break call;
+                }
+                assert_eq!(member, if indexed { "set" } else { "append" });
+                let at = usize::from(indexed);
+                if indexed {
+                    assert_eq!(call.arg(1), Value::from((whole.len() / 100) as i64));
+                }
+                assert_eq!(call.arg(0), key);
+                let data = call.arg(at + 1);
+                whole.extend_from_slice(data.as_bytes().expect("bytes"));
+                assert_eq!(call.arg(at + 2), Value::Bool(false));
+                peer.reply(&call, "resolve", list![Value::Null]).await;
+            };
+            assert_eq!((process.arg(0), process.arg(1)), (key, Value::Bool(false)));
+            let call = crate::support::read(&whole.into());
+            assert_eq!(call.text("method"), "services.svc.call");
+            assert_eq!(call.arg(0).as_bytes().map(|b| b.len()), Some(1_500));
+            // The answer may be there before the last chunk is acknowledged.
+            peer.reply(&call, "resolve", list![7i64]).await;
+            peer.reply(&process, "resolve", list![Value::Null]).await;
+        };
+        let (answer, ()) = tokio::join!(calling, playing);
+        assert_eq!(answer.expect("answers"), 7);
+        settled(&client).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_built_in_service_of_a_peer_is_fetched_once() {
+    let (client, mut peer, service) = fetched().await;
+    for first in [true, false] {
+        let call = service
+            .call::<i64>("call", args!(payload(1_200)))
+            .into_future();
+        let playing = async {
+            if first {
+                describe(&mut peer, 3.0).await;
+            }
+            accept(&mut peer, "create").await;
+        };
+        tokio::select! {
+            outcome = call => panic!("{outcome:?}"),
+            () = playing => {}
+        }
+        // Given up by the caller: nothing of it waits here any more.
+        assert_eq!(client.stats().sessions, 0);
+        // What was sent together is read before the next round.
+        breathe().await;
+        while let Ok(Some(_)) = tokio::time::timeout(seconds(1), peer.frame()).await {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_without_a_message_cache_cannot_be_sent_large_messages() {
+    let (client, mut peer, service) = fetched().await;
+    let calling = service
+        .call::<i64>("call", args!(payload(1_500)))
+        .into_future();
+    let playing = async {
+        let asked = peer.receive().await;
+        peer.reply(&asked, "resolve", list![map! {"id": "built-in"}])
+            .await;
+    };
+    let (outcome, ()) = tokio::join!(calling, playing);
+    let error = outcome.expect_err("fails");
+    assert!(!error.may_have_run());
+    assert_eq!(
+        error.to_string(),
+        "svc.call on ws/peer: Remote client does not support message caching for long message."
+    );
+    settled(&client).await;
+}
+
+/// The caller is told, and does not wait for its time-out.
+#[tokio::test(start_paused = true)]
+async fn a_result_that_the_caller_cannot_take_is_told() {
+    let (client, mut peer, _) = serving(tiny()).await;
+    peer.call("services.svc.bytes", list![1_500i64]).await;
+    let asked = peer.receive().await;
+    peer.reply(&asked, "resolve", list![map! {"id": "built-in"}])
+        .await;
+    assert_eq!(
+        peer.answer_of("S").await,
+        Err(
+            "the result of services.svc.bytes cannot be sent: Remote client does not support \
+             message caching for long message."
+                .to_owned()
+        )
+    );
+    settled(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_is_refused_ends_the_call_and_clears_the_peer() {
+    let (client, mut peer, service) = fetched().await;
+    let begin = Instant::now();
+    let calling = service
+        .call::<i64>("call", args!(payload(1_500)))
+        .into_future();
+    let playing = async {
+        describe(&mut peer, 2.0).await;
+        let create = accept(&mut peer, "create").await;
+        accept(&mut peer, "append").await;
+        let second = peer.receive().await;
+        peer.reply(&second, "reject", list!["disk full"]).await;
+        let remove = peer.receive().await;
+        assert_eq!(
+            remove.text("method"),
+            "services.built-in.message_cache.remove"
+        );
+        assert_eq!(remove.arg(0), create.arg(0));
+    };
+    let (outcome, ()) = tokio::join!(calling, playing);
+    assert_eq!(text(outcome), "svc.call on ws/peer: disk full");
+    assert_passed(begin, Duration::ZERO);
+    settled(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_request_that_never_got_through_did_not_run() {
+    let (client, mut peer, service) = fetched().await;
+    let calling = service
+        .call::<i64>("call", args!(payload(1_500)))
+        .timeout(seconds(5))
+        .into_future();
+    let playing = async {
+        describe(&mut peer, 2.0).await;
+        accept(&mut peer, "create").await;
+    };
+    let (outcome, ()) = tokio::join!(calling, playing);
+    let Err(Error::Timeout(timeout)) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((timeout.kind, timeout.sent), (TimeoutKind::Total, false));
+
+    // With the last step on its way, it may have run. The chunks of the first call are given up.
+    let mut given_up = false;
+    let calling = service
+        .call::<i64>("call", args!(payload(1_200)))
+        .timeout(seconds(5))
+        .into_future();
+    let playing = async {
+        while let Some(frame) = peer.frame().await {
+            let hypha_rpc::transport::Frame::Binary(data) = frame else {
+                continue;
+            };
+            let call = crate::support::read(&data);
+            if call.text("method").ends_with(".process") {
+                break;
+            }
+            if call.text("method").ends_with(".remove") {
+                given_up = true;
+                continue;
+            }
+            if call.text("method").ends_with("get_service") {
+                let cache = map! {"message_cache": map!{"create": Value::Null}};
+                peer.reply(&call, "resolve", list![cache]).await;
+            } else {
+                peer.reply(&call, "resolve", list![Value::Null]).await;
+            }
+        }
+    };
+    let (outcome, ()) = tokio::join!(calling, playing);
+    let Err(Error::Timeout(timeout)) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(timeout.sent);
+    assert!(given_up, "the receiver still waits for chunks");
+    settled(&client).await;
+}
+
+const CACHE: &str = "services.built-in.message_cache";
+
+#[tokio::test(start_paused = true)]
+async fn a_large_result_keeps_its_caller_waiting() {
+    let (client, mut peer, service) = fetched().await;
+    let begin = Instant::now();
+    let calling = service
+        .call::<hypha_rpc::Bytes>("call", args!())
+        .silence(seconds(10));
+    let playing = async {
+        let call = peer.receive().await;
+        let session = call.text("session").to_owned();
+        let main = map! {
+            "type": "method", "from": PEER, "to": ME, "method": format!("{session}.resolve"),
+            "parent": session.as_str(),
+        };
+        let value = Value::Bytes(payload(500).into());
+        let whole = message(main, map! {"args": list![value]});
+        let key = session.as_str();
+        sleep(seconds(8)).await;
+        let created = peer.ask(&format!("{CACHE}.create"), list![key, true]).await;
+        created.expect("creates");
+        for (index, chunk) in whole
+            .chunks(100)
+            .enumerate()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            sleep(seconds(8)).await;
+            let data = Value::Bytes(bytes::Bytes::copy_from_slice(chunk));
+            let set = format!("{CACHE}.set");
+            peer.ask(&set, list![key, index as i64, data, true])
+                .await
+                .expect("sets");
+        }
+        sleep(seconds(8)).await;
+        peer.call(&format!("{CACHE}.process"), list![key, true])
+            .await;
+        assert_eq!(peer.answer_of("S").await, Ok(Value::Null));
+    };
+    let (answer, ()) = tokio::join!(calling.into_future(), playing);
+    assert_eq!(answer.expect("answers"), payload(500));
+    assert!(begin.elapsed() > seconds(50));
+    settled(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_result_goes_under_the_session_of_its_caller() {
+    let (client, mut peer, _) = serving(tiny()).await;
+    peer.call("services.svc.bytes", list![1_250i64]).await;
+    describe(&mut peer, 3.0).await;
+    let create = accept(&mut peer, "create").await;
+    assert_eq!((create.arg(0), create.arg(1)), ("S".into(), true.into()));
+    // The result and about 50 bytes of addresses.
+    let mut whole = vec![Vec::new(); 14];
+    for _ in 0..whole.len() {
+        let set = accept(&mut peer, "set").await;
+        assert_eq!((set.arg(0), set.arg(3)), ("S".into(), true.into()));
+        let index = set.arg(1).as_i64().expect("an index");
+        whole[index as usize] = set.arg(2).as_bytes().expect("bytes").to_vec();
+    }
+    let process = accept(&mut peer, "process").await;
+    assert_eq!((process.arg(0), process.arg(1)), ("S".into(), true.into()));
+    let answer = crate::support::read(&whole.concat().into());
+    assert_eq!(answer.text("method"), "S.resolve");
+    assert_eq!(answer.arg(0).as_bytes().map(|b| b.len()), Some(1_250));
+    settled(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_peer_cannot_touch_chunks() {
+    let (client, mut peer, probe) = serving(Default::default()).await;
+    let call = message(
+        method_main(PEER, "BIG", "services.svc.whoami"),
+        map! {"promise": "*", "t": 10.0},
+    );
+    let data = Value::Bytes(call);
+    let ask = |member: &str| format!("{CACHE}.{member}");
+    peer.ask(&ask("create"), list!["k"]).await.expect("creates");
+    peer.ask(&ask("append"), list!["k", data.clone()])
+        .await
+        .expect("appends");
+    for (member, args) in [
+        ("append", list!["k", data.clone()]),
+        ("set", list!["k", 0i64, data]),
+        ("remove", list!["k"]),
+        ("process", list!["k"]),
+    ] {
+        assert_eq!(
+            peer.ask_as("ws/other", &ask(member), args).await,
+            Err("Message with key k does not exists.".to_owned())
+        );
+    }
+    assert_eq!(
+        peer.ask(&ask("create"), list!["k"]).await,
+        Err(
+            "Message with the same key (k) already exists in the cache store, please use \
+             overwrite=True or remove it first."
+                .to_owned()
+        )
+    );
+    peer.call(&ask("process"), list!["k"]).await;
+    // What was assembled may answer before `process` does.
+    let mut answers = [peer.receive().await, peer.receive().await];
+    answers.sort_by_key(|answer| answer.text("parent").len());
+    assert_eq!(answers[1].text("method"), "BIG.resolve");
+    assert_eq!(probe.started(), 1);
+    settled(&client).await;
+}
+
+/// The server stamps who calls `process`; what the chunks say of that counts for nothing.
+#[tokio::test(start_paused = true)]
+async fn chunks_cannot_forge_who_sent_them() {
+    let (client, mut peer, _) = serving(Default::default()).await;
+    let forged = map! {
+        "type": "method", "from": "*/manager", "to": "elsewhere/me", "ws": "victim",
+        "method": "services.svc.whoami", "session": "BIG", "user": map!{"id": "root"},
+    };
+    let data = Value::Bytes(message(forged, map! {"promise": "*", "t": 10.0}));
+    peer.ask(&format!("{CACHE}.create"), list!["k"])
+        .await
+        .expect("creates");
+    peer.ask(&format!("{CACHE}.append"), list!["k", data])
+        .await
+        .expect("appends");
+    peer.call(&format!("{CACHE}.process"), list!["k"]).await;
+    let mut answers = [peer.receive().await, peer.receive().await];
+    answers.sort_by_key(|answer| answer.text("parent").len());
+    assert_eq!(
+        (answers[1].text("to"), answers[1].text("method")),
+        (PEER, "BIG.resolve")
+    );
+    assert_eq!(answers[1].arg(0), list![PEER, "ws", "user of ws/peer"]);
+    settled(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_event_in_chunks_is_nobodys_word() {
+    let (client, mut peer, service) = fetched().await;
+    let calling = tokio::spawn(service.call::<Value>("call", args!()).into_future());
+    peer.receive().await;
+    let data = map! {"id": "peer", "workspace": "ws"};
+    let event = map! {"type": "client_disconnected", "to": "*", "data": data};
+    let event = Value::Bytes(message(event, Value::Null));
+    let other = "ws/other";
+    peer.ask_as(other, &format!("{CACHE}.create"), list!["k"])
+        .await
+        .expect("creates");
+    peer.ask_as(other, &format!("{CACHE}.append"), list!["k", event])
+        .await
+        .expect("appends");
+    peer.ask_as(other, &format!("{CACHE}.process"), list!["k"])
+        .await
+        .expect("processes");
+    breathe().await;
+    assert_eq!(client.stats().sessions, 1);
+    calling.abort();
+    assert!(calling.await.is_err());
+    settled(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_chunks_are_told_so() {
+    let (client, mut peer, _) = serving(Default::default()).await;
+    let ask = |member: &str| format!("{CACHE}.{member}");
+    let gone = Err("session does not exist anymore: k".to_owned());
+    let data = || Value::Bytes(bytes::Bytes::from_static(b"\xc1"));
+    assert_eq!(peer.ask(&ask("create"), list!["k", true]).await, gone);
+    assert_eq!(
+        peer.ask(&ask("set"), list!["k", 0i64, data(), true]).await,
+        gone
+    );
+    assert_eq!(
+        peer.ask(&ask("append"), list!["k", data(), true]).await,
+        gone
+    );
+    assert_eq!(peer.ask(&ask("process"), list!["k", true]).await, gone);
+    let unknown = Err("Message with key k does not exists.".to_owned());
+    assert_eq!(peer.ask(&ask("process"), list!["k"]).await, unknown);
+    peer.ask(&ask("create"), list!["k"]).await.expect("creates");
+    peer.ask(&ask("set"), list!["k", 1i64, data()])
+        .await
+        .expect("sets");
+    assert_eq!(
+        peer.ask(&ask("process"), list!["k"]).await,
+        Err("Message with key k is incomplete: chunk 0 is missing.".to_owned())
+    );
+    assert_eq!(
+        peer.ask(&ask("set"), list!["k", 0i64, "text"]).await,
+        Err("built-in.message_cache.set: argument `data`: expected bytes, got string".to_owned())
+    );
+    peer.ask(&ask("create"), list!["k", false, true])
+        .await
+        .expect("overwrites");
+    peer.ask(&ask("append"), list!["k", data()])
+        .await
+        .expect("appends");
+    let text = peer
+        .ask(&ask("process"), list!["k"])
+        .await
+        .expect_err("garbage");
+    assert!(
+        text.starts_with("the assembled message k cannot be read: "),
+        "{text}"
+    );
+    settled(&client).await;
+}
+
+/// Half a message of somebody who has left without a word is forgotten after a while.
+#[tokio::test(start_paused = true)]
+async fn chunks_that_nobody_comes_back_for_are_forgotten() {
+    let mut options = Options::default();
+    options.keep_alive = Some(hypha_rpc::client::KeepAlive {
+        ping_interval: seconds(20),
+        ping_timeout: seconds(20),
+        token_refresh_interval: seconds(0),
+    });
+    let (client, mut peer) = client_with(options, 64);
+    let begin = Instant::now();
+    peer.ask(&format!("{CACHE}.create"), list!["k"])
+        .await
+        .expect("creates");
+    while begin.elapsed() < seconds(330) {
+        peer.frame().await.expect("a ping");
+        let pong = r#"{"type":"pong"}"#.to_owned();
+        peer.push(hypha_rpc::transport::Frame::Text(pong)).await;
+    }
+    assert_eq!(
+        peer.ask(&format!("{CACHE}.process"), list!["k"]).await,
+        Err("Message with key k does not exists.".to_owned())
+    );
+    settled(&client).await;
+}
+
+/// Half a message of somebody who has left is forgotten.
+#[tokio::test(start_paused = true)]
+async fn chunks_of_a_peer_that_leaves_are_forgotten() {
+    let identity = hypha_rpc::client::Identity::new("ws", "me");
+    let (client, mut peer) = client_as(identity, Default::default(), 64);
+    peer.ask(&format!("{CACHE}.create"), list!["k"])
+        .await
+        .expect("creates");
+    let data = map! {"id": "peer", "workspace": "ws"};
+    let event = map! {"type": "client_disconnected", "to": "*", "data": data};
+    peer.send(event, Value::Null).await;
+    assert_eq!(
+        peer.ask(&format!("{CACHE}.process"), list!["k"]).await,
+        Err("Message with key k does not exists.".to_owned())
+    );
+    settled(&client).await;
+}

@@ -1,0 +1,165 @@
+//! Text frames: pings, tokens, the server's errors, and a server that is silent.
+
+use std::time::Duration;
+
+use hypha_rpc::{
+    Client,
+    client::{KeepAlive, Options, State},
+    transport::Frame,
+};
+use tokio::time::Instant;
+
+use crate::support::{Peer, assert_passed, breathe, client_with, list, seconds};
+
+fn keeping(ping: u64, patience: u64, refresh: u64) -> (Client, Peer) {
+    let mut options = Options::default();
+    options.keep_alive = Some(KeepAlive {
+        ping_interval: seconds(ping),
+        ping_timeout: seconds(patience),
+        token_refresh_interval: seconds(refresh),
+    });
+    client_with(options, 64)
+}
+
+fn text(text: &str) -> Frame {
+    Frame::Text(text.to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn control_messages_are_understood() {
+    let (client, mut peer) = client_with(Options::default(), 64);
+    assert_eq!(client.reconnection_token(), None);
+    for frame in [
+        r#"{"type":"pong"}"#,
+        r#"{"type":"reconnection_token","reconnection_token":"T1"}"#,
+        r#"{"type":"reconnection_token","reconnection_token":5}"#,
+        r#"{"type":"what is this"}"#,
+        r#"{"type":5}"#,
+        "[]",
+        "null",
+        "not JSON",
+        "",
+    ] {
+        peer.push(text(frame)).await;
+    }
+    breathe().await;
+    assert_eq!(client.reconnection_token().as_deref(), Some("T1"));
+    peer.push(text(
+        r#"{"type":"reconnection_token","reconnection_token":"T2"}"#,
+    ))
+    .await;
+    breathe().await;
+    assert_eq!(client.reconnection_token().as_deref(), Some("T2"));
+    assert_eq!(client.state(), State::Connected);
+    peer.nothing_for(seconds(1000)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_servers_error_is_the_reason() {
+    for last in [Some(Frame::Close(Some((1008, "short".into())))), None] {
+        let (client, mut peer) = client_with(Options::default(), 64);
+        peer.push(text(r#"{"type":"error","message":"You are banned"}"#))
+            .await;
+        breathe().await;
+        assert_eq!(client.state(), State::Connected);
+        if let Some(close) = last {
+            peer.push(close).await;
+        }
+        drop(peer);
+        assert_eq!(
+            &*client.closed().await,
+            "Connection closed by the server: You are banned"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_and_refreshes_go_out_in_time() {
+    let begin = Instant::now();
+    let (client, mut peer) = keeping(20, 20, 100);
+    let mut pings = Vec::new();
+    let mut refreshes = Vec::new();
+    while begin.elapsed() < seconds(300) {
+        match peer.frame().await {
+            Some(Frame::Text(frame)) if frame == r#"{"type":"ping"}"# => {
+                pings.push(begin.elapsed().as_secs());
+                peer.push(text(r#"{"type":"pong"}"#)).await;
+            }
+            Some(Frame::Text(frame)) if frame == r#"{"type":"refresh_token"}"# => {
+                refreshes.push(begin.elapsed().as_secs());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let expected: Vec<u64> = (0..=15).map(|n| 2 + 20 * n).collect();
+    assert_eq!(pings, expected[..pings.len()]);
+    assert_eq!(refreshes, [2, 102, 202]);
+    assert_eq!(client.state(), State::Connected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_given_up() {
+    let begin = Instant::now();
+    let (client, mut peer) = keeping(20, 15, 0);
+    let reading = async { while peer.frame().await.is_some() {} };
+    let (reason, ()) = tokio::join!(client.closed(), reading);
+    assert_eq!(&*reason, "Connection lost: the server does not answer");
+    assert_passed(begin, seconds(35));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_neither_reads_nor_writes_is_given_up() {
+    let mut options = Options::default();
+    options.keep_alive = Some(KeepAlive {
+        ping_interval: seconds(20),
+        ping_timeout: seconds(15),
+        token_refresh_interval: seconds(100),
+    });
+    let begin = Instant::now();
+    let (client, _peer) = client_with(options, 1);
+    assert_eq!(
+        &*client.closed().await,
+        "Connection lost: the server does not answer"
+    );
+    assert_passed(begin, seconds(35));
+}
+
+/// Anything that comes is a sign of life.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_anything_is_there() {
+    let (client, mut peer) = keeping(20, 15, 0);
+    for _ in 0..20 {
+        tokio::time::sleep(seconds(34)).await;
+        peer.call("services.built-in.ping", list!["ping"]).await;
+        while !matches!(peer.frame().await, Some(Frame::Binary(_))) {}
+    }
+    assert_eq!(client.state(), State::Connected);
+    let begin = Instant::now();
+    let reading = async { while peer.frame().await.is_some() {} };
+    tokio::join!(client.closed(), reading);
+    assert_passed(begin, seconds(35));
+}
+
+#[tokio::test(start_paused = true)]
+async fn timers_that_are_off_do_nothing() {
+    let (client, mut peer) = keeping(0, 0, 0);
+    peer.nothing_for(seconds(100_000)).await;
+    assert_eq!(client.state(), State::Connected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endless_intervals_are_as_good_as_off() {
+    let mut options = Options::default();
+    options.keep_alive = Some(KeepAlive {
+        ping_interval: Duration::MAX,
+        ping_timeout: Duration::MAX,
+        token_refresh_interval: Duration::MAX,
+    });
+    let (client, mut peer) = client_with(options, 64);
+    // The first ones come early all the same.
+    for _ in 0..2 {
+        assert!(matches!(peer.frame().await, Some(Frame::Text(_))));
+    }
+    peer.nothing_for(seconds(100_000)).await;
+    assert_eq!(client.state(), State::Connected);
+}

@@ -1,0 +1,388 @@
+//! The end of a connection, in order and not, and that nothing outlives it.
+
+use std::{sync::Arc, time::Duration};
+
+use hypha_rpc::{Client, Error, Value, args, client::State, error::Disconnected, transport::Frame};
+use tokio::time::Instant;
+
+use crate::support::{
+    PEER, Peer, Probe, assert_passed, breathe, calling, client, list, map, seconds, service,
+    serving, settled, with,
+};
+
+fn lost<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Disconnected {
+    match outcome {
+        Err(Error::Disconnected(lost)) => lost,
+        other => panic!("not disconnected: {other:?}"),
+    }
+}
+
+/// Answers the closing of the link.
+async fn farewell(peer: &mut Peer) {
+    loop {
+        match peer.frame().await {
+            Some(Frame::Close(reason)) => {
+                assert_eq!(reason, Some((1000, String::new())));
+                return peer.push(Frame::Close(None)).await;
+            }
+            Some(_) => {}
+            None => panic!("ended without a farewell"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_link_fails_what_waits() {
+    let (client, mut peer) = client();
+    let service = peer.offer(&client).await;
+    let begin = Instant::now();
+    let calls: Vec<_> = (0..3)
+        .map(|_| tokio::spawn(service.call::<Value>("call", args!()).into_future()))
+        .collect();
+    for _ in 0..3 {
+        peer.receive().await;
+    }
+    drop(peer);
+    for call in calls {
+        let error = lost(call.await.expect("runs"));
+        assert!(error.may_have_run);
+        assert_eq!(
+            error.to_string(),
+            "svc.call on ws/peer: Connection lost (it may have run)"
+        );
+    }
+    assert_passed(begin, seconds(0));
+    assert_eq!(client.state(), State::Closed("Connection lost".into()));
+    assert_eq!(&*client.closed().await, "Connection lost");
+    assert_eq!(client.stats().sessions, 0);
+
+    // Nothing goes after that, and the error says why.
+    let error = lost(service.call::<Value>("call", args!()).await);
+    assert!(!error.may_have_run);
+    assert_eq!(error.to_string(), "svc.call on ws/peer: Connection lost");
+    let error = lost(service.call::<Value>("call", args!()).send().await);
+    assert_eq!(
+        (error.reason.as_str(), error.may_have_run),
+        ("Connection lost", false)
+    );
+    let error = lost(client.emit("news", "*", 1i64).await);
+    assert_eq!(error.to_string(), "event news on *: Connection lost");
+    let error = lost(client.get_remote_service("ws/peer:svc").await);
+    assert_eq!(error.reason, "Connection lost");
+    assert!(client.events("news").next().await.is_none());
+    client.disconnect().await;
+    assert_eq!(&*client.closed().await, "Connection lost");
+    assert_passed(begin, seconds(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_servers_reason_is_told() {
+    for (frame, expected) in [
+        (
+            Frame::Close(Some((1008, "too slow".into()))),
+            "Connection closed by the server: 1008 too slow",
+        ),
+        (
+            Frame::Close(Some((1001, String::new()))),
+            "Connection closed by the server: 1001",
+        ),
+        (Frame::Close(None), "Connection closed by the server"),
+    ] {
+        let (client, mut peer) = client();
+        peer.push(frame).await;
+        assert_eq!(&*client.closed().await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_ends_with_its_connection() {
+    let (client, mut peer, probe) = serving(Default::default()).await;
+    for session in ["S1", "S2", "S3"] {
+        peer.call_as(PEER, session, "services.svc.hang", list![])
+            .await;
+    }
+    breathe().await;
+    assert_eq!((client.stats().running, probe.dropped()), (3, 0));
+    drop(peer);
+    client.closed().await;
+    settled(&client).await;
+    assert_eq!(probe.dropped(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn disconnecting_waits_for_handlers() {
+    let (client, mut peer, probe) = serving(Default::default()).await;
+    peer.call_as(PEER, "S1", "services.svc.wait", list![]).await;
+    breathe().await;
+    let begin = Instant::now();
+    let leaving = client.clone();
+    let leaving = tokio::spawn(async move { leaving.disconnect().await });
+    breathe().await;
+    // Who calls now is told at once, and may try elsewhere.
+    peer.call_as(PEER, "S2", "services.svc.add", list![1i64])
+        .await;
+    assert_eq!(
+        peer.answer_of("S2").await,
+        Err("the client is disconnecting".to_owned())
+    );
+    probe.gate.notify_one();
+    assert_eq!(peer.answer_of("S1").await, Ok("waited".into()));
+    farewell(&mut peer).await;
+    leaving.await.expect("ends");
+    assert_passed(begin, seconds(0));
+    assert_eq!(&*client.closed().await, "RPC connection closed");
+    settled(&client).await;
+    // Again, and at the same time, is no harm.
+    tokio::join!(client.disconnect(), client.disconnect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_may_disconnect_at_once() {
+    let (client, mut peer, probe) = serving(Default::default()).await;
+    peer.call_as(PEER, "S1", "services.svc.wait", list![]).await;
+    breathe().await;
+    let begin = Instant::now();
+    let leave = async { tokio::join!(client.disconnect(), client.disconnect()) };
+    let playing = async {
+        breathe().await;
+        probe.gate.notify_one();
+        assert_eq!(peer.answer_of("S1").await, Ok("waited".into()));
+        farewell(&mut peer).await;
+    };
+    tokio::join!(leave, playing);
+    assert_passed(begin, seconds(0));
+    settled(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_that_take_too_long_are_dropped() {
+    let (client, mut peer, probe) = serving(Default::default()).await;
+    peer.call("services.svc.hang", list![]).await;
+    breathe().await;
+    let begin = Instant::now();
+    tokio::join!(client.disconnect(), farewell(&mut peer));
+    assert_passed(begin, seconds(5));
+    settled(&client).await;
+    assert_eq!(probe.dropped(), 1);
+
+    let (client, mut peer, probe) = serving(Default::default()).await;
+    peer.call("services.svc.hang", list![]).await;
+    breathe().await;
+    let begin = Instant::now();
+    tokio::join!(client.shutdown(seconds(60)), farewell(&mut peer));
+    assert_passed(begin, seconds(60));
+    settled(&client).await;
+    assert_eq!(probe.dropped(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_say_goodbye_is_left_after_a_while() {
+    let (client, _peer, _) = serving(Default::default()).await;
+    let begin = Instant::now();
+    client.disconnect().await;
+    assert_passed(begin, seconds(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn disconnecting_fails_own_calls() {
+    let (client, mut peer) = client();
+    let service = peer.offer(&client).await;
+    let call = tokio::spawn(service.call::<Value>("call", args!()).into_future());
+    peer.receive().await;
+    tokio::join!(client.disconnect(), farewell(&mut peer));
+    let error = lost(call.await.expect("runs"));
+    assert_eq!(
+        (error.reason.as_str(), error.may_have_run),
+        ("RPC connection closed", true)
+    );
+    let error = lost(service.call::<Value>("call", args!()).await);
+    assert_eq!(
+        (error.reason.as_str(), error.may_have_run),
+        ("RPC connection closed", false)
+    );
+}
+
+/// The services are held by the connection alone, so that they are gone tells that it is.
+async fn gone(probe: &Arc<Probe>) {
+    for _ in 0..1000 {
+        if Arc::strong_count(probe) == 1 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the connection lives on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_handle_closes_the_link_and_ends_every_task() {
+    let (client, mut peer, probe) = serving(Default::default()).await;
+    let service = peer.offer(&client).await;
+    peer.call("services.svc.hang", list![]).await;
+    breathe().await;
+    drop(client.clone());
+    drop(client);
+    breathe().await;
+    // A fetched service is a handle, too.
+    assert_eq!(probe.dropped(), 0);
+    peer.ask_as(PEER, "services.svc.add", list![1i64])
+        .await
+        .expect("still there");
+    drop(service);
+    farewell(&mut peer).await;
+    assert!(peer.frame().await.is_none(), "the link is closed");
+    gone(&probe).await;
+    assert_eq!(probe.dropped(), 1);
+}
+
+/// A service that calls others holds a handle of its own connection. Ending the connection breaks
+/// that circle.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_holds_its_client_is_freed_with_the_connection() {
+    struct Caller {
+        client: Client,
+        _probe: Arc<Probe>,
+    }
+    let (client, mut peer, probe) = serving(Default::default()).await;
+    let caller = Arc::new(Caller {
+        client: client.clone(),
+        _probe: Arc::clone(&probe),
+    });
+    let service = hypha_rpc::Service::new("caller").method(hypha_rpc::service::Method::new(
+        "state",
+        move |call| {
+            let caller = Arc::clone(&caller);
+            async move { call.reply(&(caller.client.state() == State::Connected)) }
+        },
+    ));
+    client.register_service(service).await.expect("registers");
+    assert_eq!(
+        peer.ask("services.caller.state", list![]).await,
+        Ok(true.into())
+    );
+    tokio::join!(client.disconnect(), farewell(&mut peer));
+    drop(client);
+    gone(&probe).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_queued_goes_out_before_the_farewell() {
+    let (client, mut peer) = client();
+    let service = peer.offer(&client).await;
+    for n in 0..100i64 {
+        service
+            .call::<Value>("call", args!(n))
+            .send()
+            .await
+            .expect("queued");
+    }
+    drop((client, service));
+    for n in 0..100i64 {
+        assert_eq!(peer.receive().await.arg(0), Value::from(n));
+    }
+    farewell(&mut peer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_leaves_takes_its_calls_along() {
+    let (client, mut peer) = client();
+    let service = peer.offer(&client).await;
+    let data = map! {"id": "peer", "workspace": "ws"};
+    let event = |data: &Value| {
+        map! {"type": "client_disconnected", "to": "*", "data": data.clone()}
+    };
+    let user = || map! {"id": "u"};
+    for good in [
+        data.clone(),
+        map! {"id": "ws/peer", "workspace": "ws"},
+        map! {"id": "ws/peer"},
+    ] {
+        let begin = Instant::now();
+        let call = tokio::spawn(service.call::<Value>("call", args!()).into_future());
+        peer.receive().await;
+        // Any client can send an event of that type; the server's have no sender.
+        for bad in [
+            with(event(&data), "from", "ws/other"),
+            with(with(event(&data), "from", PEER), "user", user()),
+            with(event(&data), "user", user()),
+            event(&map! {"id": "peer", "workspace": "other"}),
+            event(&map! {"id": "peer"}),
+            event(&map! {"id": 5i64, "workspace": "ws"}),
+            event(&"peer".into()),
+            event(&Value::Null),
+        ] {
+            peer.send(bad, Value::Null).await;
+        }
+        breathe().await;
+        assert_eq!(client.stats().sessions, 1);
+        peer.send(event(&good), Value::Null).await;
+        let error = lost(call.await.expect("runs"));
+        assert_passed(begin, seconds(0));
+        assert_eq!(
+            (error.reason.as_str(), error.may_have_run),
+            ("Client disconnected: ws/peer", true)
+        );
+    }
+    assert_eq!(client.state(), State::Connected);
+    settled(&client).await;
+}
+
+/// A service registered after the end would never be called.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_registered_after_the_end() {
+    let (client, peer) = client();
+    drop(peer);
+    client.closed().await;
+    let probe = Arc::default();
+    let error = lost(client.register_service(service(&probe)).await.map(drop));
+    assert_eq!(error.reason, "Connection lost");
+    assert_eq!(Arc::strong_count(&probe), 1);
+}
+
+/// Calls that begin while the connection ends, on several threads: each gets its error, and none is
+/// left waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_call_is_lost_in_the_instant_of_the_end() {
+    for round in 0..50 {
+        let (a, b, service, probe) = calling(Default::default()).await;
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    loop {
+                        let outcome = service.call::<i64>("add", args!(1)).await;
+                        // A peer that is about to leave says so, and is asked again.
+                        if !matches!(outcome, Ok(_) | Err(Error::Rejected(_))) {
+                            return lost(outcome);
+                        }
+                    }
+                })
+            })
+            .collect();
+        // Some of the calls are on their way in one direction or the other.
+        while b.stats().calls_received < 20 + round {
+            tokio::task::yield_now().await;
+        }
+        match round % 3 {
+            0 => a.shutdown(Duration::ZERO).await,
+            1 => b.shutdown(Duration::ZERO).await,
+            _ => tokio::join!(a.disconnect(), b.disconnect()).0,
+        }
+        for caller in callers {
+            let caller = tokio::time::timeout(seconds(60), caller).await;
+            caller.expect("in time").expect("runs");
+        }
+        a.closed().await;
+        b.closed().await;
+        for client in [&a, &b] {
+            assert_eq!(client.stats().sessions, 0);
+        }
+        drop((a, b, service));
+        let freed = async {
+            while Arc::strong_count(&probe) > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let freed = tokio::time::timeout(seconds(60), freed).await;
+        freed.expect("the connections are gone");
+    }
+}

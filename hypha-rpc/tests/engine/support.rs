@@ -1,0 +1,436 @@
+//! What the tests share: a peer whose frames are written and read by hand, and a service to call.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicUsize, Ordering},
+};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use hypha_rpc::{
+    Client, Error, Map, RemoteService, Value,
+    client::{Identity, Options},
+    service::{Incoming, Method, Service, Visibility},
+    transport::{
+        Frame,
+        memory::{MemoryLink, pair},
+    },
+    wire::{Message, from_slice, to_vec},
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// The client under test, and the peer that the tests play.
+pub(crate) const ME: &str = "ws/me";
+pub(crate) const PEER: &str = "ws/peer";
+
+macro_rules! map {
+    ($($key:literal : $value:expr),* $(,)?) => {
+        hypha_rpc::Value::Map(hypha_rpc::Map::from_iter([
+            $(($key.to_owned(), hypha_rpc::Value::from($value))),*
+        ]))
+    };
+}
+pub(crate) use map;
+
+macro_rules! list {
+    ($($value:expr),* $(,)?) => {
+        hypha_rpc::Value::List(vec![$(hypha_rpc::Value::from($value)),*])
+    };
+}
+pub(crate) use list;
+
+/// The other end of a client's link.
+pub(crate) struct Peer {
+    link: MemoryLink,
+}
+
+/// A message as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) main: Map,
+    pub(crate) extra: Option<Map>,
+}
+
+/// A client `ws/me` and the peer at the other end.
+pub(crate) fn client() -> (Client, Peer) {
+    client_with(Options::default(), 1024)
+}
+
+pub(crate) fn client_with(options: Options, capacity: usize) -> (Client, Peer) {
+    client_as(Identity::new("ws", "me"), options, capacity)
+}
+
+pub(crate) fn client_as(identity: Identity, options: Options, capacity: usize) -> (Client, Peer) {
+    let (ours, link) = pair(capacity);
+    (
+        Client::over(Box::new(ours), identity, options),
+        Peer { link },
+    )
+}
+
+/// Two clients that face each other: `ws/a` and `ws/b`.
+pub(crate) fn two_clients(options: Options) -> (Client, Client) {
+    let (a, b) = pair(1024);
+    (
+        Client::over(Box::new(a), Identity::new("ws", "a"), options.clone()),
+        Client::over(Box::new(b), Identity::new("ws", "b"), options),
+    )
+}
+
+impl Peer {
+    pub(crate) async fn frame(&mut self) -> Option<Frame> {
+        // With a clock that stands still, this ends a test that would wait for ever.
+        let frame = tokio::time::timeout(seconds(10_000_000), self.link.next()).await;
+        let frame = frame.expect("a frame in time");
+        frame.map(|frame| frame.expect("a frame"))
+    }
+
+    pub(crate) async fn receive(&mut self) -> Received {
+        match self.frame().await {
+            Some(Frame::Binary(data)) => read(&data),
+            other => panic!("not a message: {other:?}"),
+        }
+    }
+
+    /// Fails if anything comes within `time`.
+    pub(crate) async fn nothing_for(&mut self, time: Duration) {
+        let came = tokio::time::timeout(time, self.frame()).await;
+        if let Ok(Some(Frame::Binary(data))) = &came {
+            panic!("unexpected: {:?}", read(data));
+        }
+        assert!(came.is_err(), "unexpected: {came:?}");
+    }
+
+    pub(crate) async fn push(&mut self, frame: Frame) {
+        self.link.send(frame).await.expect("the client reads");
+    }
+
+    /// Sends one message; no second segment if `extra` is null.
+    pub(crate) async fn send(&mut self, main: Value, extra: Value) {
+        self.push(Frame::Binary(message(main, extra))).await;
+    }
+
+    /// Calls `method` as [`PEER`] in the session `S`, with a heartbeat interval of 10 s.
+    pub(crate) async fn call(&mut self, method: &str, args: Value) {
+        self.call_as(PEER, "S", method, args).await;
+    }
+
+    pub(crate) async fn call_as(&mut self, from: &str, session: &str, method: &str, args: Value) {
+        let extra = map! {"args": args, "promise": "*", "t": 10.0};
+        self.send(method_main(from, session, method), extra).await;
+    }
+
+    /// As [`Peer::call`], and gives what is answered.
+    pub(crate) async fn ask(&mut self, method: &str, args: Value) -> Result<Value, String> {
+        self.call(method, args).await;
+        self.answer_of("S").await
+    }
+
+    pub(crate) async fn ask_as(
+        &mut self,
+        from: &str,
+        method: &str,
+        args: Value,
+    ) -> Result<Value, String> {
+        self.call_as(from, "S", method, args).await;
+        self.answer_of("S").await
+    }
+
+    /// The next message, which must answer `session`.
+    pub(crate) async fn answer_of(&mut self, session: &str) -> Result<Value, String> {
+        let answer = self.receive().await;
+        assert_eq!(answer.text("parent"), session);
+        let (of, member) = answer.text("method").rsplit_once('.').expect("a path");
+        assert_eq!(of, session);
+        match member {
+            "resolve" => Ok(answer.arg(0)),
+            "reject" => {
+                let error = answer.arg(0);
+                assert_eq!(error.get("_rtype").and_then(Value::as_str), Some("error"));
+                let text = error.get("_rvalue").and_then(Value::as_str);
+                Err(text.expect("a text").to_owned())
+            }
+            other => panic!("neither resolve nor reject: {other}"),
+        }
+    }
+
+    /// Answers a call that was received.
+    pub(crate) async fn reply(&mut self, call: &Received, member: &str, args: Value) {
+        self.reply_as(PEER, call, member, args).await;
+    }
+
+    pub(crate) async fn reply_as(
+        &mut self,
+        from: &str,
+        call: &Received,
+        member: &str,
+        args: Value,
+    ) {
+        let session = call.text("session");
+        let main = map! {
+            "type": "method", "from": from, "to": ME,
+            "method": format!("{session}.{member}"), "parent": session,
+        };
+        let extra = if args.is_null() {
+            Value::Null
+        } else {
+            map! {"args": args}
+        };
+        self.send(main, extra).await;
+    }
+
+    /// Lets `client` fetch a service `svc` with one method, `call`.
+    pub(crate) async fn offer(&mut self, client: &Client) -> RemoteService {
+        let fetching = client.get_remote_service("ws/peer:svc");
+        let serving = async {
+            let asked = self.receive().await;
+            assert_eq!(asked.text("method"), "services.built-in.get_service");
+            let call = map! {
+                "_rtype": "method", "_rtarget": "peer", "_rmethod": "services.svc.call",
+                "_rpromise": "*", "_rname": "call",
+            };
+            let service = map! {"id": "svc", "call": call};
+            self.reply(&asked, "resolve", list![service]).await;
+        };
+        let (service, ()) = tokio::join!(fetching, serving);
+        service.expect("the service")
+    }
+}
+
+pub(crate) fn method_main(from: &str, session: &str, method: &str) -> Value {
+    let ws = from.split('/').next().unwrap_or_default();
+    map! {
+        "type": "method", "from": from, "to": ME, "method": method, "session": session,
+        "ws": ws, "user": map!{"id": format!("user of {from}")},
+    }
+}
+
+/// The map with one more entry, or another value in it.
+pub(crate) fn with(map: Value, key: &str, value: impl Into<Value>) -> Value {
+    let Value::Map(mut map) = map else {
+        panic!("not a map: {map}")
+    };
+    map.insert(key.to_owned(), value.into());
+    Value::Map(map)
+}
+
+pub(crate) fn message(main: Value, extra: Value) -> Bytes {
+    let mut bytes = to_vec(&main).expect("encodes");
+    if !extra.is_null() {
+        bytes.extend(to_vec(&extra).expect("encodes"));
+    }
+    bytes.into()
+}
+
+pub(crate) fn read(data: &Bytes) -> Received {
+    let message = Message::parse(data.clone()).expect("a message");
+    let extra = message.extra_raw();
+    Received {
+        main: message.main().expect("a map"),
+        extra: (!extra.is_empty()).then(|| from_slice(&extra).expect("a map")),
+    }
+}
+
+impl Received {
+    pub(crate) fn text(&self, key: &str) -> &str {
+        let value = self.main.get(key).and_then(Value::as_str);
+        value.unwrap_or_else(|| panic!("no {key} in {self:?}"))
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.main.contains_key(key)
+    }
+
+    pub(crate) fn extra(&self, key: &str) -> Option<&Value> {
+        self.extra.as_ref()?.get(key)
+    }
+
+    pub(crate) fn arg(&self, index: usize) -> Value {
+        let args = self.extra("args").and_then(Value::as_list);
+        args.and_then(|args| args.get(index))
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+/// Lets everything that can go on go on, until no call waits and no handler runs.
+pub(crate) async fn settled(client: &Client) {
+    for _ in 0..1000 {
+        let stats = client.stats();
+        if stats.sessions == 0 && stats.running == 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("something is left: {:?}", client.stats());
+}
+
+/// Lets every other task go on as far as it can without time passing.
+pub(crate) async fn breathe() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// That so much time has passed; timers are as exact as a millisecond.
+pub(crate) fn assert_passed(since: Instant, expected: Duration) {
+    let passed = since.elapsed();
+    assert!(
+        passed >= expected && passed <= expected + Duration::from_millis(2),
+        "{passed:?} instead of {expected:?}"
+    );
+}
+
+pub(crate) fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// What the methods of [`service`] tell the test.
+#[derive(Default)]
+pub(crate) struct Probe {
+    pub(crate) started: AtomicUsize,
+    /// Futures of `hang` that were dropped.
+    pub(crate) dropped: AtomicUsize,
+    /// Lets one `wait` go on.
+    pub(crate) gate: Notify,
+}
+
+struct CountDrop(Weak<Probe>);
+
+impl Drop for CountDrop {
+    fn drop(&mut self) {
+        if let Some(probe) = self.0.upgrade() {
+            probe.dropped.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Probe {
+    pub(crate) fn started(&self) -> usize {
+        self.started.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::SeqCst)
+    }
+}
+
+/// A public service `svc`; see below what its methods do. Every handler holds a clone of the probe,
+/// so the number of clones tells whether the service is gone.
+pub(crate) fn service(probe: &Arc<Probe>) -> Service {
+    fn method<F, Fut>(name: &str, probe: &Arc<Probe>, f: F) -> Method
+    where
+        F: Fn(Arc<Probe>, Incoming) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<hypha_rpc::wire::Args, hypha_rpc::wire::WireError>>
+            + Send
+            + 'static,
+    {
+        let probe = Arc::clone(probe);
+        Method::new(name, move |call| {
+            probe.started.fetch_add(1, Ordering::SeqCst);
+            f(Arc::clone(&probe), call)
+        })
+    }
+    Service::new("svc")
+        .visibility(Visibility::Public)
+        .value("const", 5i64)
+        .method(method("echo", probe, |_, call| async move {
+            let value: Value = call.args(&["value"])?.required(0)?;
+            call.reply(&value)
+        }))
+        .method(method("add", probe, |_, call| async move {
+            let args = call.args(&["a", "b"])?;
+            let (a, b): (i64, i64) = (args.required(0)?, args.optional(1)?.unwrap_or(1));
+            call.reply(&(a + b))
+        }))
+        .method(method("names", probe, |_, call| async move {
+            #[derive(serde::Deserialize)]
+            struct Person {
+                names: Vec<String>,
+            }
+            let person: Person = call.args(&["person"])?.required(0)?;
+            call.reply(&person.names.len())
+        }))
+        .method(method("nothing", probe, |_, call| async move {
+            call.args(&[])?;
+            call.reply(&())
+        }))
+        .method(method("hang", probe, |probe, _| async move {
+            let _count = CountDrop(Arc::downgrade(&probe));
+            std::future::pending().await
+        }))
+        .method(method("wait", probe, |probe, call| async move {
+            probe.gate.notified().await;
+            call.reply(&"waited")
+        }))
+        .method(method("sleep", probe, |_, call| async move {
+            let seconds: f64 = call.args(&["seconds"])?.required(0)?;
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+            call.reply(&seconds)
+        }))
+        .method(method("panic_first", probe, |_, call| {
+            if call.label() == "svc.panic_first" {
+                panic!("before the future");
+            }
+            async move { call.reply(&()) }
+        }))
+        .method(method("panic_later", probe, |_, call| async move {
+            tokio::task::yield_now().await;
+            if call.label() == "svc.panic_later" {
+                panic!("inside {}", "the future");
+            }
+            call.reply(&())
+        }))
+        .method(method("unencodable", probe, |_, call| async move {
+            call.reply(&std::collections::HashMap::from([((1, 2), 3)]))
+        }))
+        .method(method("bytes", probe, |_, call| async move {
+            let n: usize = call.args(&["n"])?.required(0)?;
+            call.reply(&payload(n))
+        }))
+        .method(method("math.double", probe, |_, call| async move {
+            let n: i64 = call.args(&["n"])?.required(0)?;
+            call.reply(&(n * 2))
+        }))
+        .method(
+            method("whoami", probe, |_, call| async move {
+                let context = call.context();
+                call.reply(&[context.from(), context.workspace(), &context.user().id])
+            })
+            .needs_context(true),
+        )
+}
+
+/// Bytes that are not the same everywhere.
+pub(crate) fn payload(n: usize) -> hypha_rpc::Bytes {
+    let bytes: Vec<u8> = (0..n).map(|i| (i % 251) as u8).collect();
+    bytes.into()
+}
+
+/// A client that offers [`service`].
+pub(crate) async fn serving(options: Options) -> (Client, Peer, Arc<Probe>) {
+    let (client, peer) = client_with(options, 1024);
+    let probe = Arc::new(Probe::default());
+    client
+        .register_service(service(&probe))
+        .await
+        .expect("registers");
+    (client, peer, probe)
+}
+
+/// Two clients; the second offers [`service`], which the first has fetched.
+pub(crate) async fn calling(options: Options) -> (Client, Client, RemoteService, Arc<Probe>) {
+    let (a, b) = two_clients(options);
+    let probe = Arc::new(Probe::default());
+    b.register_service(service(&probe))
+        .await
+        .expect("registers");
+    let remote = a.get_remote_service("ws/b:svc").await.expect("fetches");
+    (a, b, remote, probe)
+}
+
+/// The text of the error, which must be one.
+pub(crate) fn text<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
+    outcome.expect_err("an error").to_string()
+}

@@ -1,0 +1,17 @@
+//! Keys that are unknown or repeated, and values that do not fit, at all three places.
+
+use hypha_rpc::hypha_service;
+
+#[hypha_service(id = "lab", ids = "lab", id = "lab2", visibility = "secret")]
+trait Lab {
+    #[hypha(rename = "n")]
+    async fn count(
+        &self,
+        #[hypha(defualt = 1)] from: u32,
+        #[hypha(name = 5)] to: u32,
+    ) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count(1, 2);
+}

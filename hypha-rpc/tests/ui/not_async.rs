@@ -1,0 +1,21 @@
+//! A method that is not `async`.
+
+use hypha_rpc::hypha_service;
+use hypha_rpc::service::IntoService;
+
+#[hypha_service]
+trait Lab {
+    fn count(&self) -> u32;
+}
+
+struct Desk;
+impl Lab for Desk {
+    fn count(&self) -> u32 {
+        2
+    }
+}
+
+fn main() {
+    let _service = LabService::new(Desk).into_service();
+    let _call = |proxy: LabProxy| proxy.count();
+}
