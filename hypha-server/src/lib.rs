@@ -1,1 +1,28 @@
-//! Placeholder while the workspace is being laid out.
+//! A Hypha server in one small binary, or inside a test.
+//!
+//! The Python and JavaScript clients of Hypha, and `hypha-rpc`, connect to it as they do to the
+//! original server.
+//!
+//! ```
+//! # async fn example() -> Result<(), hypha_server::StartError> {
+//! let server = hypha_server::Server::builder().bind("127.0.0.1:0").start().await?;
+//! println!("clients connect to {}", server.url());
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod auth;
+mod config;
+mod http;
+mod metrics;
+mod registry;
+mod router;
+mod server;
+mod session;
+mod state;
+mod workspace;
+
+pub use config::{ConfigError, Limits};
+pub use metrics::Stats;
+pub use server::{Builder, Server, StartError};

@@ -1,0 +1,145 @@
+//! Users, tokens and permissions.
+
+mod names;
+mod scope;
+mod tokens;
+
+use hypha_rpc::workspace::{Permission, Scope, UserInfo, WorkspaceInfo};
+use indexmap::IndexMap;
+
+pub(crate) use names::readable_id;
+pub(crate) use scope::is_specialised;
+pub(crate) use tokens::{AUDIENCE, ISSUER, Issuer, TokenError};
+
+/// An anonymous user's credentials say that they end after so many seconds; nothing enforces it
+/// on an open connection.
+const ANONYMOUS_LIFE: u64 = 600;
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map(|since| since.as_secs())
+        .unwrap_or_default()
+}
+
+/// A new user without credentials, admin of its own workspace.
+pub(crate) fn anonymous_user() -> UserInfo {
+    let mut user = UserInfo {
+        id: format!("anonymouz-{}", readable_id()),
+        roles: vec!["anonymous".into()],
+        is_anonymous: true,
+        expires_at: Some((now() + ANONYMOUS_LIFE) as f64),
+        ..UserInfo::default()
+    };
+    let mut scope = Scope::default();
+    scope
+        .workspaces
+        .insert(user.own_workspace(), Permission::Admin);
+    user.scope = Some(scope);
+    user
+}
+
+/// The server itself, and whoever holds the root token.
+pub(crate) fn root_user() -> UserInfo {
+    UserInfo {
+        id: "root".into(),
+        roles: vec!["admin".into()],
+        is_anonymous: false,
+        scope: Some(Scope {
+            current_workspace: Some("ws-user-root".into()),
+            workspaces: IndexMap::from_iter([("*".into(), Permission::Admin)]),
+            client_id: None,
+            extra_scopes: None,
+        }),
+        ..UserInfo::default()
+    }
+}
+
+/// Freeze what `user` may do into its scope, for a connection of `client_id` to `workspace`.
+pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, client_id: &str) {
+    let granted = user.permission(&workspace.id);
+    let of_parent = user
+        .parent
+        .as_ref()
+        .map(|parent| format!("ws-user-{parent}"));
+    let owner = workspace.owned_by(user) || of_parent.as_ref() == Some(&workspace.id);
+    let inferred = owner.then_some(Permission::Admin);
+    let scope = user.scope.get_or_insert_default();
+    if let Some(permission) = granted.or(inferred) {
+        scope.workspaces.insert(workspace.id.clone(), permission);
+    }
+    scope.current_workspace = Some(workspace.id.clone());
+    scope.client_id = Some(client_id.to_owned());
+    if user.roles.iter().any(|role| role == "admin") {
+        scope.workspaces.insert("*".into(), Permission::Admin);
+    }
+}
+
+/// The strongest permission that `user` may pass on for `workspace`.
+///
+/// An owner may, although its connection belongs to another workspace. A child token may not
+/// through its parent: it would make a token stronger than itself.
+pub(crate) fn may_delegate(user: &UserInfo, workspace: &WorkspaceInfo) -> Option<Permission> {
+    let owner = workspace.owned_by(user);
+    user.permission(&workspace.id)
+        .or(owner.then_some(Permission::Admin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anonymous_users_look_as_clients_expect() {
+        let user = anonymous_user();
+        let parts: Vec<_> = user.id.split('-').collect();
+        assert_eq!(parts.len(), 4, "{}", user.id);
+        assert_eq!(parts[0], "anonymouz");
+        assert!(parts[3].len() == 8 && parts[3].bytes().all(|b| b.is_ascii_digit()));
+        assert!(user.may(Permission::Admin, &user.own_workspace()));
+        assert_ne!(anonymous_user().id, user.id);
+    }
+
+    #[test]
+    fn a_grant_is_not_widened_by_ownership() {
+        let workspace = WorkspaceInfo {
+            id: "ws-lab".into(),
+            owners: vec!["ann".into()],
+            ..WorkspaceInfo::default()
+        };
+        let mut user = UserInfo {
+            id: "ann".into(),
+            ..UserInfo::default()
+        };
+        user.scope
+            .get_or_insert_default()
+            .workspaces
+            .insert("ws-lab".into(), Permission::Read);
+        enter_workspace(&mut user, &workspace, "c");
+        assert_eq!(user.permission("ws-lab"), Some(Permission::Read));
+        assert_eq!(may_delegate(&user, &workspace), Some(Permission::Read));
+
+        let mut owner = UserInfo {
+            id: "ann".into(),
+            ..UserInfo::default()
+        };
+        assert_eq!(may_delegate(&owner, &workspace), Some(Permission::Admin));
+        enter_workspace(&mut owner, &workspace, "c");
+        assert_eq!(owner.permission("ws-lab"), Some(Permission::Admin));
+    }
+
+    #[test]
+    fn a_child_token_gains_nothing_from_its_parents_workspaces() {
+        let personal = WorkspaceInfo {
+            id: "ws-user-ann".into(),
+            ..WorkspaceInfo::default()
+        };
+        let child = UserInfo {
+            id: "calm-otter-12345678".into(),
+            parent: Some("ann".into()),
+            ..UserInfo::default()
+        };
+        assert_eq!(may_delegate(&child, &personal), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! The `scope` text of a token: words separated by blanks.
+
+use hypha_rpc::workspace::{Permission, Scope};
+
+/// Read a scope text. `None` if a workspace word names no permission that we know: such a token
+/// is refused rather than understood in part.
+pub(super) fn parse(text: &str) -> Option<Scope> {
+    let mut scope = Scope {
+        extra_scopes: Some(Vec::new()),
+        ..Scope::default()
+    };
+    for word in text.split_whitespace() {
+        if let Some(grant) = word.strip_prefix("ws:") {
+            let (workspace, letters) = grant.split_once('#')?;
+            scope
+                .workspaces
+                .insert(workspace.to_owned(), Permission::parse(letters)?);
+        } else if let Some(client) = word.strip_prefix("cid:") {
+            scope.client_id = Some(client.to_owned());
+        } else if let Some(workspace) = word.strip_prefix("wid:") {
+            scope.current_workspace = Some(workspace.to_owned());
+        } else {
+            scope
+                .extra_scopes
+                .get_or_insert_default()
+                .push(word.to_owned());
+        }
+    }
+    Some(scope)
+}
+
+/// Write a scope text.
+pub(super) fn format(scope: &Scope) -> String {
+    let mut words: Vec<String> = scope
+        .workspaces
+        .iter()
+        .map(|(workspace, permission)| format!("ws:{workspace}#{}", permission.as_str()))
+        .collect();
+    words.extend(scope.client_id.iter().map(|client| format!("cid:{client}")));
+    words.extend(
+        scope
+            .current_workspace
+            .iter()
+            .map(|workspace| format!("wid:{workspace}")),
+    );
+    words.extend(scope.extra_scopes.iter().flatten().cloned());
+    words.join(" ")
+}
+
+/// The scope words for which a token was made specially, such as `file:download`. A token that
+/// has one is not for connecting.
+pub(crate) fn is_specialised(scope: &Scope) -> Option<Vec<&str>> {
+    let words: Vec<&str> = scope
+        .extra_scopes
+        .iter()
+        .flatten()
+        .map(String::as_str)
+        .filter(|word| word.contains(':'))
+        .collect();
+    (!words.is_empty()).then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_word_survives() {
+        let text = "ws:lab#rw ws:other#r cid:c1 wid:lab openid file:download";
+        let scope = parse(text).unwrap();
+        assert_eq!(scope.workspaces["lab"], Permission::ReadWrite);
+        assert_eq!(scope.client_id.as_deref(), Some("c1"));
+        assert_eq!(scope.current_workspace.as_deref(), Some("lab"));
+        assert_eq!(is_specialised(&scope), Some(vec!["file:download"]));
+        assert_eq!(format(&scope), text);
+        assert_eq!(is_specialised(&parse("openid profile").unwrap()), None);
+    }
+
+    #[test]
+    fn a_permission_nobody_knows_spoils_the_token() {
+        assert!(parse("ws:lab#everything").is_none());
+        assert!(parse("ws:lab").is_none());
+    }
+}

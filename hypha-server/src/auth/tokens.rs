@@ -1,0 +1,338 @@
+//! Tokens: HS256 JWTs with the claims of the original server, so that either accepts the other's.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Mutex;
+
+use hypha_rpc::workspace::{Permission, Scope, UserInfo};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use rand::RngExt;
+use serde_json::{Map, Value, json};
+
+use super::{now, root_user, scope};
+
+pub(crate) const ISSUER: &str = "https://amun.ai/";
+pub(crate) const AUDIENCE: &str = "https://amun-ai.eu.auth0.com/api/v2/";
+/// Prefix of the claims that are not standard.
+const NAMESPACE: &str = "https://amun.ai/";
+
+/// Why a token is not accepted.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TokenError {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("Token has been revoked")]
+    Revoked,
+}
+
+/// Makes and reads tokens, and knows those that were revoked.
+pub(crate) struct Issuer {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    validation: Validation,
+    root_token: Option<String>,
+    /// Revoked tokens, by their prints, and when they end anyway.
+    revoked: Mutex<HashMap<[u64; 2], u64>>,
+    prints: [RandomState; 2],
+}
+
+impl Issuer {
+    /// A random secret is made if none is given; its tokens end with the process.
+    pub(crate) fn new(secret: Option<&str>, root_token: Option<String>) -> Issuer {
+        let random: [u8; 32];
+        let secret = match secret {
+            Some(secret) => secret.as_bytes(),
+            None => {
+                random = rand::rng().random();
+                &random
+            }
+        };
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = 0;
+        validation.validate_nbf = true;
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        Issuer {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+            validation,
+            root_token,
+            revoked: Mutex::default(),
+            prints: [RandomState::new(), RandomState::new()],
+        }
+    }
+
+    /// A token for `user` with the scope it has, valid for `life` seconds.
+    pub(crate) fn issue(&self, user: &UserInfo, life: u64) -> Result<String, TokenError> {
+        let issued = now();
+        let mut claims = Map::new();
+        claims.insert("iss".into(), ISSUER.into());
+        claims.insert("sub".into(), user.id.as_str().into());
+        claims.insert("aud".into(), AUDIENCE.into());
+        claims.insert("iat".into(), issued.into());
+        claims.insert("exp".into(), issued.saturating_add(life).into());
+        let scope = user.scope.as_ref().map(scope::format).unwrap_or_default();
+        claims.insert("scope".into(), scope.into());
+        claims.insert("gty".into(), "client-credentials".into());
+        claims.insert(format!("{NAMESPACE}roles"), json!(user.roles));
+        claims.insert(format!("{NAMESPACE}email"), json!(user.email));
+        if let Some(parent) = &user.parent {
+            claims.insert(format!("{NAMESPACE}parent"), parent.as_str().into());
+        }
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+            .map_err(|error| TokenError::Invalid(error.to_string()))
+    }
+
+    /// With this token the client `client_id` of `user` finds back into `workspace`.
+    pub(crate) fn reconnection_token(
+        &self,
+        user: &UserInfo,
+        workspace: &str,
+        client_id: &str,
+        life: u64,
+    ) -> Result<String, TokenError> {
+        let granted = user.scope.as_ref().map(|scope| &scope.workspaces);
+        let mut user = user.clone();
+        user.scope = Some(Scope {
+            current_workspace: Some(workspace.to_owned()),
+            workspaces: granted.cloned().unwrap_or_default(),
+            client_id: Some(client_id.to_owned()),
+            extra_scopes: None,
+        });
+        self.issue(&user, life)
+    }
+
+    /// Whom a token stands for. Expiry is checked now and never again.
+    pub(crate) fn parse(&self, token: &str) -> Result<UserInfo, TokenError> {
+        let token = bare(token)?;
+        if self.is_root(token) {
+            return Ok(root_user());
+        }
+        let decoded =
+            jsonwebtoken::decode::<Map<String, Value>>(token, &self.decoding, &self.validation)
+                .map_err(|error| TokenError::Invalid(explain(token, error.kind())))?;
+        let revoked = self
+            .revoked
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if revoked.contains_key(&self.print(token)) {
+            return Err(TokenError::Revoked);
+        }
+        drop(revoked);
+        user_of(&decoded.claims)
+            .ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
+    }
+
+    /// Refuse the token from now on.
+    pub(crate) fn revoke(&self, token: &str) -> Result<(), TokenError> {
+        let user = self.parse(token)?;
+        let Some(end) = user.expires_at else {
+            return Err(TokenError::Invalid(
+                "the root token cannot be revoked".into(),
+            ));
+        };
+        let print = self.print(bare(token)?);
+        let now = now();
+        let mut revoked = self
+            .revoked
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        // What has ended needs no remembering.
+        revoked.retain(|_, end| *end > now);
+        revoked.insert(print, end as u64);
+        Ok(())
+    }
+
+    /// Tokens are long and a print is not. Nobody knows the keys, so nobody can make two tokens of
+    /// one print.
+    fn print(&self, token: &str) -> [u64; 2] {
+        self.prints.each_ref().map(|key| key.hash_one(token))
+    }
+
+    fn is_root(&self, token: &str) -> bool {
+        // Compared in constant time, so that its characters cannot be guessed one by one.
+        self.root_token.as_ref().is_some_and(|root| {
+            root.len() == token.len()
+                && root
+                    .bytes()
+                    .zip(token.bytes())
+                    .fold(0, |diff, (a, b)| diff | (a ^ b))
+                    == 0
+        })
+    }
+}
+
+/// The token without `Bearer `.
+fn bare(token: &str) -> Result<&str, TokenError> {
+    let token = token.trim();
+    let bearer = token
+        .get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case("bearer "));
+    let token = if bearer {
+        token[7..].trim_start()
+    } else {
+        token
+    };
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        return Err(TokenError::Invalid("Token not found".into()));
+    }
+    Ok(token)
+}
+
+/// The original's texts, which people search for.
+fn explain(token: &str, kind: &ErrorKind) -> String {
+    match kind {
+        ErrorKind::ExpiredSignature => "The token has expired. Please fetch a new one".into(),
+        ErrorKind::InvalidSignature => "Signature verification failed.".into(),
+        ErrorKind::InvalidIssuer => "Invalid issuer".into(),
+        ErrorKind::InvalidAudience => "Invalid audience".into(),
+        ErrorKind::ImmatureSignature => "The token is not yet valid (nbf)".into(),
+        ErrorKind::MissingRequiredClaim(claim) => format!("missing required key '{claim}'"),
+        _ => match jsonwebtoken::decode_header(token) {
+            Ok(header) if header.alg != Algorithm::HS256 => {
+                format!("Invalid algorithm: {:?}", header.alg)
+            }
+            Ok(_) => format!("Invalid token: {kind:?}"),
+            Err(_) => "Error decoding token headers.".into(),
+        },
+    }
+}
+
+fn user_of(claims: &Map<String, Value>) -> Option<UserInfo> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+    let own = |name: &str| text(&format!("{NAMESPACE}{name}"));
+    let roles: Vec<String> = match claims.get(&format!("{NAMESPACE}roles")) {
+        None | Some(Value::Null) => Vec::new(),
+        Some(roles) => serde_json::from_value(roles.clone()).ok()?,
+    };
+    let mut user = UserInfo {
+        id: text("sub").filter(|id| usable_id(id))?,
+        is_anonymous: roles.iter().any(|role| role == "anonymous"),
+        email: own("email"),
+        parent: own("parent"),
+        expires_at: claims.get("exp").and_then(Value::as_f64),
+        roles,
+        ..UserInfo::default()
+    };
+    let mut scope = scope::parse(
+        claims
+            .get("scope")
+            .and_then(Value::as_str)
+            .unwrap_or_default(),
+    )?;
+    user.current_workspace = scope.current_workspace.clone();
+    scope
+        .workspaces
+        .insert(user.own_workspace(), Permission::Admin);
+    if user.has_role("admin") {
+        scope.workspaces.insert("*".into(), Permission::Admin);
+    }
+    user.scope = Some(scope);
+    Some(user)
+}
+
+/// A user id becomes part of a workspace name and of addresses. Ids such as `auth0|123` are real.
+fn usable_id(id: &str) -> bool {
+    !id.is_empty() && !id.contains(['/', ':', '#', '*']) && !id.contains(char::is_whitespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user() -> UserInfo {
+        let mut scope = Scope {
+            current_workspace: Some("lab".into()),
+            ..Scope::default()
+        };
+        scope.workspaces.insert("lab".into(), Permission::ReadWrite);
+        UserInfo {
+            id: "ann".into(),
+            scope: Some(scope),
+            ..UserInfo::default()
+        }
+    }
+
+    fn sign(secret: &str, claims: &Value) -> String {
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
+    }
+
+    fn claims() -> Value {
+        json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": now() + 60, "scope": ""})
+    }
+
+    #[test]
+    fn a_token_comes_back_as_the_user_it_was_made_for() {
+        let issuer = Issuer::new(Some("s3cret"), None);
+        let token = issuer.issue(&user(), 60).unwrap();
+        let parsed = issuer.parse(&format!("Bearer {token}")).unwrap();
+        assert_eq!(parsed.id, "ann");
+        assert_eq!(parsed.permission("lab"), Some(Permission::ReadWrite));
+        assert_eq!(parsed.permission("ws-user-ann"), Some(Permission::Admin));
+        assert_eq!(parsed.permission("elsewhere"), None);
+        // Another process with the same secret accepts it, one with another secret does not.
+        assert!(Issuer::new(Some("s3cret"), None).parse(&token).is_ok());
+        let error = Issuer::new(None, None).parse(&token).unwrap_err();
+        assert_eq!(error.to_string(), "Signature verification failed.");
+    }
+
+    #[test]
+    fn bad_claims_are_refused_by_name() {
+        let issuer = Issuer::new(Some("k"), None);
+        let refused = |change: &dyn Fn(&mut Value)| {
+            let mut claims = claims();
+            change(&mut claims);
+            issuer.parse(&sign("k", &claims)).unwrap_err().to_string()
+        };
+        assert!(issuer.parse(&sign("k", &claims())).is_ok());
+        assert!(refused(&|c| c["exp"] = json!(now() - 5)).contains("expired"));
+        assert!(refused(&|c| c["iss"] = json!("https://elsewhere/")).contains("issuer"));
+        assert!(refused(&|c| c["aud"] = json!("https://elsewhere/")).contains("audience"));
+        assert!(refused(&|c| c["nbf"] = json!(now() + 600)).contains("not yet valid"));
+        assert!(refused(&|c| drop(c.as_object_mut().unwrap().remove("exp"))).contains("exp"));
+        assert!(refused(&|c| c["scope"] = json!("ws:x#root")).contains("unusable"));
+        assert!(refused(&|c| c["sub"] = json!("a/b")).contains("unusable"));
+    }
+
+    #[test]
+    fn tokens_without_a_proper_signature_are_refused() {
+        let issuer = Issuer::new(Some("k"), None);
+        // {"alg":"none","typ":"JWT"} . {"sub":"root"} .
+        let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJyb290In0.";
+        assert_eq!(
+            issuer.parse(none).unwrap_err().to_string(),
+            "Error decoding token headers."
+        );
+        assert_eq!(
+            issuer.parse("garbage").unwrap_err().to_string(),
+            "Error decoding token headers."
+        );
+        assert!(issuer.parse("").is_err());
+        assert!(issuer.parse("Bearer ").is_err());
+    }
+
+    #[test]
+    fn revoked_means_refused() {
+        let issuer = Issuer::new(None, None);
+        let token = issuer.issue(&user(), 60).unwrap();
+        issuer.revoke(&token).unwrap();
+        assert_eq!(issuer.parse(&token), Err(TokenError::Revoked));
+        assert_eq!(
+            issuer.parse(&format!("bearer {token}")),
+            Err(TokenError::Revoked)
+        );
+    }
+
+    #[test]
+    fn the_root_token_is_the_root_user() {
+        let root = "0123456789abcdef0123456789abcdef";
+        let issuer = Issuer::new(None, Some(root.into()));
+        let user = issuer.parse(root).unwrap();
+        assert!(user.may(Permission::Admin, "anything"));
+        assert!(issuer.parse("0123456789abcdef0123456789abcdeX").is_err());
+        assert!(issuer.revoke(root).is_err());
+    }
+}

@@ -1,0 +1,236 @@
+//! What an operator can set: addresses, secrets, and limits with their names.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Bounds that keep one client from harming the others. Every one has a variable of the original
+/// server where that server has the limit; [`Limits::from_env`] reads them.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// A client from which no data frame came for so long is dropped (`HYPHA_WS_IDLE_TIMEOUT`).
+    pub idle_timeout: Duration,
+    /// Binary messages per second and connection, on average (`HYPHA_WS_MSG_RATE_LIMIT`).
+    pub messages_per_second: f64,
+    /// How many may come at once (`HYPHA_WS_MSG_BURST_LIMIT`).
+    pub message_burst: f64,
+    /// Handshakes in progress (`HYPHA_MAX_CONCURRENT_CONNECTIONS`).
+    pub concurrent_handshakes: usize,
+    /// Connections per user (`HYPHA_MAX_CONNECTIONS_PER_USER`).
+    pub connections_per_user: usize,
+    /// Clients per workspace (`HYPHA_MAX_CLIENTS_PER_WORKSPACE`).
+    pub clients_per_workspace: usize,
+    /// Services per client, the built-in one not counted (`HYPHA_MAX_SERVICES_PER_CLIENT`).
+    pub services_per_client: usize,
+    /// Workspaces that a user owns (`HYPHA_MAX_WORKSPACES_PER_USER`).
+    pub workspaces_per_user: usize,
+    /// The largest frame that is accepted.
+    pub frame_bytes: usize,
+    /// Frames waiting for one receiver, in bytes; senders wait for room.
+    pub queue_bytes: usize,
+    /// A receiver that has no room for a message for so long is dropped: nothing else of the sender is
+    /// read meanwhile, and clients give up a server that has not answered a ping for 20 s.
+    pub deliver_timeout: Duration,
+    /// A receiver that takes nothing for so long is dropped.
+    pub stall_timeout: Duration,
+    /// The first frame must come within this time.
+    pub handshake_timeout: Duration,
+    /// Somebody else wants a client's id: how long the client has to prove that it is there.
+    pub incumbent_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            idle_timeout: Duration::from_secs(600),
+            messages_per_second: 200.0,
+            message_burst: 2000.0,
+            concurrent_handshakes: 10,
+            connections_per_user: 200,
+            clients_per_workspace: 1000,
+            services_per_client: 1000,
+            workspaces_per_user: 100,
+            frame_bytes: 16 * 1024 * 1024,
+            queue_bytes: 2 * 1024 * 1024,
+            deliver_timeout: Duration::from_secs(15),
+            stall_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(5),
+            incumbent_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Limits {
+    /// The defaults, changed by the variables of the original server.
+    ///
+    /// # Errors
+    /// A variable that is set but is not a number is named.
+    pub fn from_env() -> Result<Limits, ConfigError> {
+        let mut limits = Limits::default();
+        if let Some(seconds) = number::<f64>("HYPHA_WS_IDLE_TIMEOUT")? {
+            limits.idle_timeout = Duration::try_from_secs_f64(seconds)
+                .map_err(|_| ConfigError::variable("HYPHA_WS_IDLE_TIMEOUT", seconds))?;
+        }
+        set(&mut limits.messages_per_second, "HYPHA_WS_MSG_RATE_LIMIT")?;
+        set(&mut limits.message_burst, "HYPHA_WS_MSG_BURST_LIMIT")?;
+        set(
+            &mut limits.concurrent_handshakes,
+            "HYPHA_MAX_CONCURRENT_CONNECTIONS",
+        )?;
+        set(
+            &mut limits.connections_per_user,
+            "HYPHA_MAX_CONNECTIONS_PER_USER",
+        )?;
+        set(
+            &mut limits.clients_per_workspace,
+            "HYPHA_MAX_CLIENTS_PER_WORKSPACE",
+        )?;
+        set(
+            &mut limits.services_per_client,
+            "HYPHA_MAX_SERVICES_PER_CLIENT",
+        )?;
+        set(
+            &mut limits.workspaces_per_user,
+            "HYPHA_MAX_WORKSPACES_PER_USER",
+        )?;
+        Ok(limits)
+    }
+}
+
+fn number<T: FromStr>(variable: &'static str) -> Result<Option<T>, ConfigError> {
+    match std::env::var(variable) {
+        Err(_) => Ok(None),
+        Ok(text) => match text.trim().parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(ConfigError::variable(variable, text)),
+        },
+    }
+}
+
+fn set<T: FromStr>(target: &mut T, variable: &'static str) -> Result<(), ConfigError> {
+    if let Some(value) = number(variable)? {
+        *target = value;
+    }
+    Ok(())
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub(crate) String);
+
+impl ConfigError {
+    fn variable(name: &str, value: impl std::fmt::Display) -> ConfigError {
+        ConfigError(format!(
+            "environment variable {name}: '{value}' is not a usable number"
+        ))
+    }
+}
+
+/// Everything that a server is told before it starts.
+#[derive(Clone, Default)]
+pub(crate) struct Config {
+    pub(crate) bind: String,
+    pub(crate) public_base_url: Option<String>,
+    pub(crate) server_id: Option<String>,
+    pub(crate) jwt_secret: Option<String>,
+    pub(crate) root_token: Option<String>,
+    pub(crate) reconnection_token_life: Option<Duration>,
+    pub(crate) limits: Limits,
+}
+
+impl std::fmt::Debug for Config {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("bind", &self.bind)
+            .field("public_base_url", &self.public_base_url)
+            .field("server_id", &self.server_id)
+            .field("reconnection_token_life", &self.reconnection_token_life)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The shortest secret for signing.
+const JWT_SECRET_MIN: usize = 16;
+/// The shortest root token, and the length from which its words no longer matter.
+const ROOT_TOKEN_MIN: usize = 32;
+const ROOT_TOKEN_LONG: usize = 64;
+const WEAK_WORDS: [&str; 8] = [
+    "test", "admin", "token", "root", "password", "secret", "default", "example",
+];
+
+impl Config {
+    /// What can be said about the settings before anything is started.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(secret) = &self.jwt_secret
+            && secret.len() < JWT_SECRET_MIN
+        {
+            return Err(ConfigError(format!(
+                "the secret for tokens must have at least {JWT_SECRET_MIN} characters"
+            )));
+        }
+        if let Some(token) = &self.root_token {
+            if token.len() < ROOT_TOKEN_MIN {
+                return Err(ConfigError(format!(
+                    "the root token must have at least {ROOT_TOKEN_MIN} characters"
+                )));
+            }
+            let lower = token.to_lowercase();
+            let weak = WEAK_WORDS.iter().find(|word| lower.contains(**word));
+            if let Some(word) = weak.filter(|_| token.len() < ROOT_TOKEN_LONG) {
+                return Err(ConfigError(format!(
+                    "the root token contains the word '{word}'; take a random one, or one of at \
+                     least {ROOT_TOKEN_LONG} characters"
+                )));
+            }
+        }
+        let unusable = |id: &&String| !hypha_rpc::wire::valid_client_id(id);
+        if let Some(id) = self.server_id.as_ref().filter(unusable) {
+            return Err(ConfigError(format!("'{id}' cannot be a server id")));
+        }
+        if self.limits.message_burst < 1.0 || self.limits.messages_per_second <= 0.0 {
+            return Err(ConfigError(
+                "the message rate limit must be positive".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_secrets_are_refused_and_none_is_printed() {
+        let with = |secret: &str| Config {
+            jwt_secret: Some(secret.into()),
+            root_token: Some("0123456789abcdef0123456789abcdef".into()),
+            ..Config::default()
+        };
+        assert!(with("").check().is_err());
+        assert!(with("fifteen letters").check().is_err());
+        let usable = with("sixteen letters!");
+        assert!(usable.check().is_ok());
+        let printed = format!("{usable:?}");
+        assert!(!printed.contains("letters") && !printed.contains("0123456789"));
+    }
+
+    #[test]
+    fn weak_root_tokens_are_refused() {
+        let with = |token: &str| Config {
+            root_token: Some(token.into()),
+            ..Config::default()
+        };
+        assert!(with("short").check().is_err());
+        assert!(
+            with("admin-0123456789-0123456789-0123456789")
+                .check()
+                .is_err()
+        );
+        assert!(with("0123456789abcdef0123456789abcdef").check().is_ok());
+        assert!(with(&"admin".repeat(13)).check().is_ok());
+    }
+}

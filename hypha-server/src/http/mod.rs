@@ -1,0 +1,106 @@
+//! The HTTP front: accepting connections, health, and the way to the WebSocket.
+
+mod upgrade;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::state::{HYPHA_VERSION, State};
+
+/// A request's head must come within this time.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long to wait before accepting again when the system has no more sockets.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+fn routes(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/ws", get(upgrade::websocket))
+        .route("/health/liveness", get(health))
+        .route("/health/readiness", get(health))
+        .route("/health", get(diagnostics))
+        .with_state(state)
+}
+
+/// Accept connections until the server stops.
+pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
+    let app = routes(state.clone());
+    let mut stopped = std::pin::pin!(state.stopped());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stopped => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Small messages must not wait for larger ones.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+        let service = TowerToHyperService::new(app.clone());
+        let stopped = state.stopped();
+        state.spawn(async move {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            let mut connection = std::pin::pin!(connection);
+            let result = tokio::select! {
+                result = &mut connection => result,
+                () = stopped => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = result {
+                tracing::debug!(%error, "an HTTP connection ended");
+            }
+        });
+    }
+}
+
+async fn health(Shared(state): Shared<Arc<State>>) -> Response {
+    let (code, status) = condition(&state);
+    let detail = json!({"server_id": state.info.server_id});
+    (code, Json(json!({"status": status, "detail": detail}))).into_response()
+}
+
+fn condition(state: &State) -> (StatusCode, &'static str) {
+    // The manager is there from before the first connection until the end.
+    if state.is_stopping() || state.manager().is_none() {
+        (StatusCode::SERVICE_UNAVAILABLE, "DOWN")
+    } else {
+        (StatusCode::OK, "OK")
+    }
+}
+
+async fn diagnostics(Shared(state): Shared<Arc<State>>) -> Response {
+    let (code, status) = condition(&state);
+    let stats = state.counters.snapshot();
+    let body = json!({
+        "status": if status == "OK" { "HEALTHY" } else { "CRITICAL" },
+        "server_id": state.info.server_id,
+        "hypha_version": HYPHA_VERSION,
+        "server_version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": state.started.elapsed().as_secs_f64(),
+        "connections": {"active": stats.connections_open, "accepted": stats.connections_accepted},
+        "messages": {"received": stats.messages_received, "routed": stats.messages_routed},
+    });
+    (code, Json(body)).into_response()
+}

@@ -1,0 +1,98 @@
+//! From an HTTP request to a WebSocket.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, HeaderName, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::session;
+use crate::state::State;
+
+/// Credentials in the URL, as very old clients sent them.
+const LEGACY_PARAMETERS: [&str; 4] = ["workspace", "client_id", "token", "reconnection_token"];
+
+pub(super) async fn websocket(
+    Shared(state): Shared<Arc<State>>,
+    mut request: Request<Body>,
+) -> Response {
+    // Before the upgrade a refusal is something that clients try again after; behind it some give
+    // up for good.
+    let alive = state.alive().filter(|_| !state.is_stopping());
+    let Some(alive) = alive else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "Server is shutting down").into_response();
+    };
+    let headers = request.headers();
+    let key = match headers.get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) if is_upgrade(headers) => derive_accept_key(key.as_bytes()),
+        _ => return bad_request("This is the address of a WebSocket"),
+    };
+    if headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
+        let version = [(header::SEC_WEBSOCKET_VERSION, "13")];
+        return (
+            StatusCode::UPGRADE_REQUIRED,
+            version,
+            "WebSocket version 13",
+        )
+            .into_response();
+    }
+    let legacy = has_legacy_parameters(request.uri().query().unwrap_or_default());
+    let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+        return bad_request("This connection cannot be upgraded");
+    };
+    state.clone().spawn(async move {
+        // Held until the connection ends: the server waits for it when it stops.
+        let _alive = alive;
+        let upgraded = match upgrade.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return tracing::debug!(%error, "an upgrade failed"),
+        };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => {
+                session::run(state, parts.io.into_inner(), parts.read_buf, legacy).await;
+            }
+            Err(other) => {
+                session::run(state, TokioIo::new(other), Default::default(), legacy).await;
+            }
+        }
+    });
+    let headers = [
+        (header::CONNECTION, "upgrade".to_owned()),
+        (header::UPGRADE, "websocket".to_owned()),
+        (header::SEC_WEBSOCKET_ACCEPT, key),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+fn bad_request(why: &'static str) -> Response {
+    (StatusCode::BAD_REQUEST, why).into_response()
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    has_word(headers, header::CONNECTION, "upgrade")
+        && has_word(headers, header::UPGRADE, "websocket")
+}
+
+fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(word))
+}
+
+fn has_legacy_parameters(query: &str) -> bool {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .any(|(name, value)| LEGACY_PARAMETERS.contains(&name) && !value.is_empty())
+}

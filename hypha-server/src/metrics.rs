@@ -1,0 +1,76 @@
+//! What the server counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// Counts since the server started, as [`Server::stats`](crate::Server::stats) returns
+        /// them.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats { $($(#[$doc])* pub $name: u64),+ }
+
+        #[derive(Default)]
+        pub(crate) struct Counters { $(pub(crate) $name: Counter),+ }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> Stats {
+                Stats { $($name: self.$name.get()),+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// WebSockets that completed the handshake.
+    connections_accepted,
+    /// Connections that are open now.
+    connections_open,
+    /// Handshakes that were refused.
+    handshakes_refused,
+    /// Binary messages received from clients.
+    messages_received,
+    /// Messages handed to a receiver, copies of broadcasts included.
+    messages_routed,
+    /// Broadcasts and system events.
+    broadcasts,
+    /// Calls answered with "not connected".
+    rejected_absent,
+    /// Broadcasts refused for want of permission.
+    rejected_forbidden,
+    /// Messages without a session to an absent target.
+    dropped_absent,
+    /// Frames that are not messages.
+    dropped_garbage,
+    /// Copies of broadcasts that a slow receiver did not get.
+    dropped_slow,
+    /// Connections closed because they took nothing any more.
+    closed_stalled,
+    /// Connections closed because a sender has waited too long for room.
+    closed_slow,
+    /// Connections closed because they said nothing any more.
+    closed_idle,
+    /// Connections closed for too many messages.
+    closed_rate,
+    /// Connections closed for a frame that is too large.
+    closed_too_large,
+    /// Connections replaced by a newer one with the same address.
+    replaced,
+}
+
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

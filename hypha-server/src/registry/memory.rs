@@ -1,0 +1,174 @@
+//! The registry of a server that is alone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use futures_util::FutureExt;
+use futures_util::future::ready;
+use hypha_rpc::workspace::{ServiceInfo, WorkspaceInfo};
+
+use super::{Answer, Registry, ServiceKey, ServicePattern};
+
+/// Services by workspace and full id.
+type Services = HashMap<String, BTreeMap<String, Arc<ServiceInfo>>>;
+
+#[derive(Default)]
+pub(crate) struct MemoryRegistry {
+    services: RwLock<Services>,
+    workspaces: RwLock<BTreeMap<String, WorkspaceInfo>>,
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn done<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
+    ready(Ok(value)).boxed()
+}
+
+fn workspace_of(id: &str) -> &str {
+    id.split('/').next().unwrap_or_default()
+}
+
+impl MemoryRegistry {
+    /// Take out the services of a workspace that are chosen by full id.
+    fn take(&self, workspace: &str, chosen: impl Fn(&str) -> bool) -> Vec<Arc<ServiceInfo>> {
+        let mut services = write(&self.services);
+        let Some(inside) = services.get_mut(workspace) else {
+            return Vec::new();
+        };
+        let ids: Vec<String> = inside.keys().filter(|id| chosen(id)).cloned().collect();
+        let taken = ids.iter().filter_map(|id| inside.remove(id)).collect();
+        if inside.is_empty() {
+            services.remove(workspace);
+        }
+        taken
+    }
+}
+
+impl Registry for MemoryRegistry {
+    fn put_service(&self, service: ServiceInfo) -> Answer<'_, Option<Arc<ServiceInfo>>> {
+        let mut services = write(&self.services);
+        let inside = services
+            .entry(workspace_of(&service.id).to_owned())
+            .or_default();
+        done(inside.insert(service.id.clone(), Arc::new(service)))
+    }
+
+    fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Arc<ServiceInfo>>> {
+        done(self.take(workspace_of(id), |other| other == id).pop())
+    }
+
+    fn find_services<'a>(
+        &'a self,
+        pattern: &'a ServicePattern,
+    ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
+        let services = read(&self.services);
+        let mut found = Vec::new();
+        let mut search = |inside: &BTreeMap<String, Arc<ServiceInfo>>| {
+            found.extend(
+                inside
+                    .values()
+                    .filter(|service| pattern.matches(service))
+                    .cloned(),
+            );
+        };
+        if pattern.workspace.contains('*') {
+            services.values().for_each(&mut search);
+        } else if let Some(inside) = services.get(&pattern.workspace) {
+            search(inside);
+        }
+        done(found)
+    }
+
+    fn remove_client<'a>(
+        &'a self,
+        workspace: &'a str,
+        client_id: &'a str,
+    ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
+        done(self.take(workspace, |id| {
+            ServiceKey::parse(id).is_some_and(|key| key.client == client_id)
+        }))
+    }
+
+    fn workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>> {
+        done(read(&self.workspaces).get(id).cloned())
+    }
+
+    fn workspaces(&self) -> Answer<'_, Vec<WorkspaceInfo>> {
+        done(read(&self.workspaces).values().cloned().collect())
+    }
+
+    fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()> {
+        write(&self.workspaces).insert(workspace.id.clone(), workspace);
+        done(())
+    }
+
+    fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>> {
+        write(&self.services).remove(id);
+        done(write(&self.workspaces).remove(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(id: &str) -> ServiceInfo {
+        ServiceInfo {
+            id: id.into(),
+            kind: Some("generic".into()),
+            ..ServiceInfo::default()
+        }
+    }
+
+    fn ids(found: Vec<Arc<ServiceInfo>>) -> Vec<String> {
+        found.iter().map(|service| service.id.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn services_are_found_replaced_and_leave_with_their_client() {
+        let registry = MemoryRegistry::default();
+        for id in ["w/a:x", "w/a:y", "w/ab:x", "v/a:x"] {
+            assert!(registry.put_service(service(id)).await.unwrap().is_none());
+        }
+        assert!(
+            registry
+                .put_service(service("w/a:x"))
+                .await
+                .unwrap()
+                .is_some()
+        );
+
+        let named = ServicePattern {
+            workspace: "w".into(),
+            name: "x".into(),
+            ..ServicePattern::default()
+        };
+        assert_eq!(
+            ids(registry.find_services(&named).await.unwrap()),
+            ["w/a:x", "w/ab:x"]
+        );
+        let all = ServicePattern {
+            name: "x".into(),
+            ..ServicePattern::default()
+        };
+        assert_eq!(registry.find_services(&all).await.unwrap().len(), 3);
+
+        assert_eq!(registry.remove_client("w", "a").await.unwrap().len(), 2);
+        assert_eq!(
+            ids(registry.find_services(&named).await.unwrap()),
+            ["w/ab:x"]
+        );
+        assert!(registry.remove_service("w/ab:x").await.unwrap().is_some());
+        assert!(registry.remove_service("w/ab:x").await.unwrap().is_none());
+        assert!(
+            read(&registry.services).get("w").is_none(),
+            "empty workspaces take no room"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! What the server knows: workspaces, and the services in them. One process keeps it in memory;
+//! several would share it.
+
+mod memory;
+mod pattern;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use hypha_rpc::workspace::{ServiceInfo, WorkspaceInfo};
+
+pub(crate) use memory::MemoryRegistry;
+pub(crate) use pattern::{ServiceKey, ServicePattern};
+
+/// The name of the service that every client offers, by which it is known to exist.
+pub(crate) const BUILT_IN: &str = "built-in";
+
+/// The registry could not be asked. The one in memory always can.
+#[derive(Debug, thiserror::Error)]
+#[error("the registry does not answer: {0}")]
+pub(crate) struct RegistryError(pub(crate) String);
+
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
+
+/// The records that the servers of a cluster have in common.
+pub(crate) trait Registry: Send + Sync {
+    /// Store a service under its full id. Returns the record that it replaces.
+    fn put_service(&self, service: ServiceInfo) -> Answer<'_, Option<Arc<ServiceInfo>>>;
+
+    /// Remove a service by its full id.
+    fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Arc<ServiceInfo>>>;
+
+    /// The services that fit, in the order of their ids.
+    fn find_services<'a>(
+        &'a self,
+        pattern: &'a ServicePattern,
+    ) -> Answer<'a, Vec<Arc<ServiceInfo>>>;
+
+    /// Remove everything that a client registered.
+    fn remove_client<'a>(
+        &'a self,
+        workspace: &'a str,
+        client_id: &'a str,
+    ) -> Answer<'a, Vec<Arc<ServiceInfo>>>;
+
+    /// A workspace's record.
+    fn workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
+
+    /// All workspaces.
+    fn workspaces(&self) -> Answer<'_, Vec<WorkspaceInfo>>;
+
+    /// Store a workspace, new or changed.
+    fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()>;
+
+    /// Remove a workspace and the services in it.
+    fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
+}

@@ -1,0 +1,126 @@
+//! Service ids taken apart, and patterns over them.
+
+use hypha_rpc::workspace::ServiceInfo;
+
+/// The parts of a full id `workspace/client:name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceKey<'a> {
+    pub(crate) workspace: &'a str,
+    pub(crate) client: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl<'a> ServiceKey<'a> {
+    pub(crate) fn parse(id: &'a str) -> Option<ServiceKey<'a>> {
+        let (workspace, rest) = id.split_once('/')?;
+        let (client, name) = rest.split_once(':')?;
+        let parts = [workspace, client, name];
+        let plain = parts
+            .iter()
+            .all(|part| !part.is_empty() && !part.contains(['/', ':', '@']));
+        plain.then_some(ServiceKey {
+            workspace,
+            client,
+            name,
+        })
+    }
+}
+
+/// Which services: every part is a text in which `*` stands for any characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServicePattern {
+    pub(crate) workspace: String,
+    pub(crate) client: String,
+    pub(crate) name: String,
+    pub(crate) app_id: String,
+    pub(crate) visibility: String,
+    pub(crate) kind: String,
+}
+
+impl Default for ServicePattern {
+    fn default() -> Self {
+        let any = || "*".to_owned();
+        ServicePattern {
+            workspace: any(),
+            client: any(),
+            name: any(),
+            app_id: any(),
+            visibility: any(),
+            kind: any(),
+        }
+    }
+}
+
+impl ServicePattern {
+    pub(crate) fn matches(&self, service: &ServiceInfo) -> bool {
+        let Some(key) = ServiceKey::parse(&service.id) else {
+            return false;
+        };
+        glob(&self.workspace, key.workspace)
+            && glob(&self.client, key.client)
+            && glob(&self.name, key.name)
+            && glob(&self.app_id, service.app_id.as_deref().unwrap_or("*"))
+            && glob(&self.visibility, service.config.visibility.as_str())
+            && glob(&self.kind, service.kind.as_deref().unwrap_or("*"))
+    }
+}
+
+/// Whether `text` fits `pattern`, in which `*` stands for any characters.
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    // The piece before the first star must begin the text; without a star it is all of it.
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = pieces.next_back() else {
+        return rest.is_empty();
+    };
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, text) in [
+            ("*", ""),
+            ("*", "abc"),
+            ("a*", "a"),
+            ("a*c", "abc"),
+            ("*b*", "abc"),
+            ("a*b*c", "axbbc"),
+        ] {
+            assert!(glob(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("", "a"),
+            ("abc", "ab"),
+            ("a*", "ba"),
+            ("a*a", "a"),
+            ("*b*", "ac"),
+            ("a*b*c", "acb"),
+        ] {
+            assert!(!glob(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn ids_are_taken_apart_or_refused() {
+        let key = ServiceKey::parse("w/c:n").unwrap();
+        assert_eq!((key.workspace, key.client, key.name), ("w", "c", "n"));
+        for bad in [
+            "w/c", "c:n", "w/:n", "/c:n", "w/c:", "w/c:n:m", "w/c:n@a", "w/x/c:n",
+        ] {
+            assert!(ServiceKey::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

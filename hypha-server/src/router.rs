@@ -1,0 +1,290 @@
+//! From addresses to peers: who is connected, and where a message goes.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hypha_rpc::wire::{self, Message, Stamp};
+use serde::Serialize;
+
+use crate::metrics::Counters;
+use crate::session::{Gone, Peer};
+
+/// The workspace part of addresses inside the server.
+pub(crate) const SERVER_WORKSPACE: &str = "*";
+/// The client part of a broadcast.
+const EVERYONE: &str = "*";
+
+/// The address belongs to a connection that keeps it.
+#[derive(Debug)]
+pub(crate) struct Taken;
+
+/// Peers by workspace and client id.
+type Peers = HashMap<String, HashMap<String, Arc<Peer>>>;
+
+pub(crate) struct Router {
+    peers: RwLock<Peers>,
+    generations: AtomicU64,
+    counters: Arc<Counters>,
+    deliver_timeout: Duration,
+}
+
+impl Router {
+    pub(crate) fn new(counters: Arc<Counters>, deliver_timeout: Duration) -> Router {
+        Router {
+            peers: RwLock::default(),
+            generations: AtomicU64::new(1),
+            counters,
+            deliver_timeout,
+        }
+    }
+
+    /// The number for the next connection.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn find(&self, workspace: &str, client_id: &str) -> Option<Arc<Peer>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.get(workspace)?.get(client_id).cloned()
+    }
+
+    /// The peer with the address `workspace/client`.
+    pub(crate) fn find_address(&self, address: &str) -> Option<Arc<Peer>> {
+        let (workspace, client_id) = address.split_once('/')?;
+        self.find(workspace, client_id)
+    }
+
+    /// Everyone connected to a workspace.
+    pub(crate) fn members(&self, workspace: &str) -> Vec<Arc<Peer>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers
+            .get(workspace)
+            .map(|inside| inside.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Route to `peer` from now on, instead of the one that has its address now, if that
+    /// `may_be_displaced`.
+    pub(crate) fn attach(
+        &self,
+        peer: Arc<Peer>,
+        may_be_displaced: impl FnOnce(&Peer) -> bool,
+    ) -> Result<Option<Arc<Peer>>, Taken> {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let inside = peers.entry(peer.workspace.clone()).or_default();
+        match inside.get(&peer.client_id) {
+            Some(present) if !may_be_displaced(present) => Err(Taken),
+            _ => Ok(inside.insert(peer.client_id.clone(), peer)),
+        }
+    }
+
+    /// Route to `peer` no longer. False if a newer connection has its address.
+    pub(crate) fn detach(&self, peer: &Peer) -> bool {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(inside) = peers.get_mut(&peer.workspace) else {
+            return false;
+        };
+        let current = inside
+            .get(&peer.client_id)
+            .is_some_and(|present| present.generation == peer.generation);
+        if current {
+            inside.remove(&peer.client_id);
+            if inside.is_empty() {
+                peers.remove(&peer.workspace);
+            }
+        }
+        current
+    }
+
+    /// Deliver what `sender` has sent. Waits a while if the receiver has no room.
+    pub(crate) async fn route(&self, sender: &Peer, frame: Bytes) {
+        let Ok(message) = Message::parse(frame) else {
+            return self.counters.dropped_garbage.add();
+        };
+        let Some(to) = message.to().filter(|to| !to.is_empty()) else {
+            return self.counters.dropped_garbage.add();
+        };
+        // `*` and `client` are in the sender's workspace.
+        let (workspace, client_id) = to.split_once('/').unwrap_or((&sender.workspace, to));
+        if client_id == EVERYONE {
+            return self.broadcast(sender, workspace, &message);
+        }
+        match self.find(workspace, client_id) {
+            Some(target) => {
+                let frame = stamp(sender, &message, &target.address, workspace);
+                if self.deliver(sender, &target, frame).await.is_err() {
+                    self.refuse_absent(sender, &message, &target.address);
+                }
+            }
+            None => self.refuse_absent(sender, &message, &format!("{workspace}/{client_id}")),
+        }
+    }
+
+    async fn deliver(&self, sender: &Peer, target: &Peer, frame: Bytes) -> Result<(), Gone> {
+        if sender.workspace == SERVER_WORKSPACE {
+            target.outbox.push(frame)?;
+        } else {
+            // Meanwhile nothing of the sender is read, its pings neither: a receiver that is slow for
+            // longer must go, or it would take the sender with it.
+            let sending = target.outbox.send(frame);
+            let Ok(sent) = tokio::time::timeout(self.deliver_timeout, sending).await else {
+                self.counters.closed_slow.add();
+                target.outbox.close_unread();
+                return Err(Gone);
+            };
+            sent?;
+        }
+        self.counters.messages_routed.add();
+        Ok(())
+    }
+
+    /// To every subscriber in the sender's workspace, the sender included.
+    fn broadcast(&self, sender: &Peer, workspace: &str, message: &Message) {
+        let from_server = sender.workspace == SERVER_WORKSPACE;
+        let problem = if from_server {
+            None
+        } else if workspace != sender.workspace {
+            Some(format!(
+                "Client {} cannot broadcast to another workspace",
+                sender.address
+            ))
+        } else if sender.is_read_only() {
+            Some(format!(
+                "Read-only client {} cannot broadcast messages. Only point-to-point messages are \
+                 allowed for read-only clients.",
+                sender.address
+            ))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            self.counters.rejected_forbidden.add();
+            let target = format!("{workspace}/{EVERYONE}");
+            return self.reject(sender, message, &target, &problem);
+        }
+        let to = format!("{workspace}/{EVERYONE}");
+        let frame = stamp(sender, message, &to, workspace);
+        self.publish(workspace, message.kind(), frame, from_server);
+    }
+
+    /// A system event: one map without `from`, `ws` and `user`.
+    pub(crate) fn event<T: Serialize + ?Sized>(&self, workspace: &str, kind: &str, data: &T) {
+        #[derive(Serialize)]
+        struct Event<'a, T: ?Sized> {
+            r#type: &'a str,
+            to: &'a str,
+            data: &'a T,
+        }
+        match wire::to_vec(&Event {
+            r#type: kind,
+            to: EVERYONE,
+            data,
+        }) {
+            Ok(frame) => self.publish(workspace, kind, frame.into(), true),
+            Err(error) => tracing::error!(%error, kind, "an event cannot be encoded"),
+        }
+    }
+
+    /// What a client broadcasts is dropped where there is no room; nobody waits, and nobody is closed
+    /// for what others send.
+    fn publish(&self, workspace: &str, kind: &str, frame: Bytes, from_server: bool) {
+        self.counters.broadcasts.add();
+        for member in self.members(workspace) {
+            if !member.is_subscribed(kind) {
+                continue;
+            }
+            let frame = frame.clone();
+            let queued = if from_server {
+                member.outbox.push(frame).is_ok()
+            } else {
+                member.outbox.offer(frame).is_ok()
+            };
+            if queued {
+                self.counters.messages_routed.add();
+            } else {
+                self.counters.dropped_slow.add();
+            }
+        }
+    }
+
+    /// Who awaits a reply from a peer that is not there learns it at once. Whoever does not is
+    /// told nothing, or every disconnect would cause a storm of rejections.
+    fn refuse_absent(&self, sender: &Peer, message: &Message, target: &str) {
+        if message.session().is_some() {
+            self.counters.rejected_absent.add();
+        } else {
+            self.counters.dropped_absent.add();
+        }
+        self.reject(
+            sender,
+            message,
+            target,
+            &format!("Target peer {target} is not connected"),
+        );
+    }
+
+    /// Fail a call in the name of its target, which must be spelled in full: the caller accepts
+    /// replies only from the address that it called.
+    fn reject(&self, sender: &Peer, message: &Message, target: &str, problem: &str) {
+        let Some(session) = message.session() else {
+            return;
+        };
+        match rejection(&sender.address, session, target, problem) {
+            Ok(frame) => drop(sender.outbox.push(frame)),
+            Err(error) => tracing::error!(%error, "a rejection cannot be encoded"),
+        }
+    }
+}
+
+/// Write the truth about sender and receiver into a message. What the server sends on its own
+/// account seems to come from the receiver's workspace, or clients would refuse it.
+fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Bytes {
+    let from_server = sender.workspace == SERVER_WORKSPACE;
+    message.stamped(&Stamp {
+        to,
+        from: &sender.address,
+        ws: if from_server {
+            workspace
+        } else {
+            &sender.workspace
+        },
+        user: &sender.user_raw,
+    })
+}
+
+fn rejection(
+    to: &str,
+    session: &str,
+    from: &str,
+    problem: &str,
+) -> Result<Bytes, wire::EncodeError> {
+    #[derive(Serialize)]
+    struct Main<'a> {
+        r#type: &'a str,
+        from: &'a str,
+        to: &'a str,
+        method: String,
+    }
+    #[derive(Serialize)]
+    struct Extra {
+        args: [wire::WireError; 1],
+    }
+    let main = Main {
+        r#type: "method",
+        from,
+        to,
+        method: format!("{session}.reject"),
+    };
+    let error = wire::WireError {
+        message: problem.to_owned(),
+        trace: String::new(),
+        name: None,
+        data: None,
+    };
+    let mut frame = wire::to_vec(&main)?;
+    wire::encode(&mut frame, &Extra { args: [error] })?;
+    Ok(frame.into())
+}

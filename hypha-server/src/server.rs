@@ -1,0 +1,305 @@
+//! Starting and ending a server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::auth::Issuer;
+use crate::config::{Config, ConfigError, Limits};
+use crate::http;
+use crate::metrics::Stats;
+use crate::registry::MemoryRegistry;
+use crate::state::{Parts, ServerInfo, State};
+use crate::workspace;
+
+const DEFAULT_BIND: &str = "127.0.0.1:9527";
+const RECONNECTION_TOKEN_LIFE: Duration = Duration::from_secs(172_800);
+/// How long connections may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The workspace manager did not come up.
+    #[error("the workspace manager did not start: {0}")]
+    Manager(String),
+}
+
+/// Settings of a server that is about to start.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a server runs when it is started"]
+pub struct Builder {
+    config: Config,
+}
+
+impl Builder {
+    /// Address and port to listen on; port 0 takes a free one. `127.0.0.1:9527` if not set.
+    pub fn bind(mut self, address: impl Into<String>) -> Self {
+        self.config.bind = address.into();
+        self
+    }
+
+    /// The URL by which clients know this server. It marks functions as belonging to it, so it
+    /// must be the same for all clients.
+    pub fn public_base_url(mut self, url: impl Into<String>) -> Self {
+        self.config.public_base_url = Some(url.into().trim_end_matches('/').to_owned());
+        self
+    }
+
+    /// The server's name, unique among those that work together. Random if not set.
+    pub fn server_id(mut self, id: impl Into<String>) -> Self {
+        self.config.server_id = Some(id.into());
+        self
+    }
+
+    /// The secret with which tokens are signed. Random if not set; then tokens end with the
+    /// server, and clients cannot come back after it is restarted.
+    pub fn jwt_secret(mut self, secret: impl Into<String>) -> Self {
+        self.config.jwt_secret = Some(secret.into());
+        self
+    }
+
+    /// A token that opens everything, of at least 32 characters.
+    pub fn root_token(mut self, token: impl Into<String>) -> Self {
+        self.config.root_token = Some(token.into());
+        self
+    }
+
+    /// How long a client may stay away and come back with its reconnection token. Two days if
+    /// not set.
+    pub fn reconnection_token_life(mut self, life: Duration) -> Self {
+        self.config.reconnection_token_life = Some(life);
+        self
+    }
+
+    /// Other limits than the usual ones.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// Listen and serve.
+    ///
+    /// # Errors
+    /// A setting that cannot be used, or an address that cannot be listened on.
+    pub async fn start(self) -> Result<Server, StartError> {
+        let config = self.config;
+        config.check()?;
+        let bind = if config.bind.is_empty() {
+            DEFAULT_BIND
+        } else {
+            &config.bind
+        };
+        let cannot_bind = |source| StartError::Bind {
+            address: bind.to_owned(),
+            source,
+        };
+        let listener = TcpListener::bind(bind).await.map_err(cannot_bind)?;
+        let address = listener.local_addr().map_err(cannot_bind)?;
+
+        let (alive, all_gone) = mpsc::channel(1);
+        let registry = MemoryRegistry::default();
+        workspace::create_system_workspaces(&registry)
+            .await
+            .map_err(|error| StartError::Manager(error.to_string()))?;
+        let life = config
+            .reconnection_token_life
+            .unwrap_or(RECONNECTION_TOKEN_LIFE);
+        let state = Arc::new(State::new(Parts {
+            info: describe(&config, address),
+            reconnection_life: life.as_secs(),
+            limits: config.limits,
+            registry: Box::new(registry),
+            issuer: Issuer::new(config.jwt_secret.as_deref(), config.root_token),
+            alive: alive.downgrade(),
+        }));
+        workspace::start(&state)
+            .await
+            .map_err(|error| StartError::Manager(error.to_string()))?;
+        tracing::info!(%address, server_id = state.info.server_id, "listening");
+        let running = tokio::spawn(run(listener, state.clone(), alive, all_gone));
+        Ok(Server {
+            state,
+            address,
+            running: Some(running),
+        })
+    }
+}
+
+fn describe(config: &Config, address: SocketAddr) -> ServerInfo {
+    // A client cannot connect to "any address".
+    let host = match address {
+        address if address.ip().is_unspecified() => "127.0.0.1".to_owned(),
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    };
+    let local_base_url = format!("http://{host}:{}", address.port());
+    let server_id = config
+        .server_id
+        .clone()
+        .unwrap_or_else(hypha_rpc::wire::random_id);
+    ServerInfo {
+        manager_id: format!("manager-{server_id}"),
+        server_id,
+        public_base_url: config
+            .public_base_url
+            .clone()
+            .unwrap_or_else(|| local_base_url.clone()),
+        local_base_url,
+    }
+}
+
+/// Accept connections until the server stops, then wait for those that say goodbye, and end what is
+/// left.
+async fn run(
+    listener: TcpListener,
+    state: Arc<State>,
+    alive: mpsc::Sender<()>,
+    mut all_gone: mpsc::Receiver<()>,
+) {
+    http::serve(listener, state.clone()).await;
+    // No new connection can take a sender from here on; those that have one give it back.
+    drop(alive);
+    if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+    // Idle HTTP connections, too.
+    state.end_tasks().await;
+    // The manager holds on to the state, and the state to the manager.
+    if let Some(manager) = state.set_manager(None) {
+        manager.shutdown(Duration::ZERO).await;
+    }
+    tracing::info!("stopped");
+}
+
+/// A running server. It stops when [`Server::shutdown`] is called or when it is dropped.
+#[must_use = "the server stops when this is dropped"]
+pub struct Server {
+    state: Arc<State>,
+    address: SocketAddr,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Begin with the usual settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The URL for clients on this machine.
+    pub fn url(&self) -> &str {
+        &self.state.info.local_base_url
+    }
+
+    /// The address that the server listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the server has done so far.
+    pub fn stats(&self) -> Stats {
+        self.state.counters.snapshot()
+    }
+
+    /// Close every connection so that clients come back elsewhere, and stop.
+    pub async fn shutdown(mut self) {
+        self.state.stop();
+        if let Some(running) = self.running.take() {
+            let _ = running.await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("url", &self.url())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The rest happens in the background.
+        self.state.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_of_a_server_outlives_it() {
+        for shut_down in [true, false] {
+            let server = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
+            let client = hypha_rpc::connect(server.url()).await.unwrap();
+            let state = Arc::downgrade(&server.state);
+            if shut_down {
+                server.shutdown().await;
+            } else {
+                drop(server);
+            }
+            client.closed().await;
+            let gone = async {
+                while state.strong_count() > 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let gone = tokio::time::timeout(Duration::from_secs(10), gone).await;
+            assert!(
+                gone.is_ok(),
+                "{} still hold the state",
+                state.strong_count()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn idle_connections_end_with_the_server() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let server = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
+        let connect = || tokio::net::TcpStream::connect(server.local_addr());
+        let (mut idle, mut begun) = (connect().await.unwrap(), connect().await.unwrap());
+        let requests = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /he";
+        begun.write_all(requests).await.unwrap();
+        // The server accepts in order: with this answer it has the other connection as well.
+        begun.read_u8().await.unwrap();
+        server.shutdown().await;
+        // A request's head has more time than this.
+        for stream in [&mut idle, &mut begun] {
+            let mut rest = Vec::new();
+            let ended = stream.read_to_end(&mut rest);
+            let ended = tokio::time::timeout(Duration::from_secs(5), ended).await;
+            assert!(ended.is_ok(), "still open");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_is_said_before_anything_starts() {
+        let start = |builder: Builder| builder.start();
+        let taken = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
+        let again = Server::builder().bind(taken.local_addr().to_string());
+        assert!(matches!(start(again).await, Err(StartError::Bind { .. })));
+        let weak = Server::builder().bind("127.0.0.1:0").root_token("short");
+        assert!(matches!(start(weak).await, Err(StartError::Config(_))));
+        let id = Server::builder().bind("127.0.0.1:0").server_id("a/b");
+        assert!(matches!(start(id).await, Err(StartError::Config(_))));
+    }
+}

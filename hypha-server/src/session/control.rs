@@ -1,0 +1,78 @@
+//! The text frames after the handshake.
+
+use serde_json::Value;
+
+/// Longer text frames are ignored, even if they make sense.
+const MAX_LENGTH: usize = 1000;
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Control {
+    Ping,
+    RefreshToken,
+}
+
+/// Read a text frame. What is not understood is ignored.
+pub(super) fn read(text: &str) -> Option<Control> {
+    if text.chars().nth(MAX_LENGTH).is_some() {
+        return None;
+    }
+    match serde_json::from_str::<Value>(text)
+        .ok()?
+        .get("type")?
+        .as_str()?
+    {
+        "ping" => Some(Control::Ping),
+        "refresh_token" => Some(Control::RefreshToken),
+        _ => None,
+    }
+}
+
+/// The reason of a close frame has room for so many bytes.
+const REASON_BYTES: usize = 123;
+
+/// As much of the text as fits into a close frame.
+pub(super) fn reason(text: &str) -> &str {
+    let mut end = text.len().min(REASON_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_short_objects_with_a_known_type_count() {
+        assert_eq!(read(r#"{"type":"ping"}"#), Some(Control::Ping));
+        assert_eq!(
+            read(r#"{"type":"refresh_token","x":1}"#),
+            Some(Control::RefreshToken)
+        );
+        for text in [
+            "",
+            "nonsense",
+            "[]",
+            r#"["ping"]"#,
+            "null",
+            "3",
+            r#"{"type":"x"}"#,
+            r#"{"type":3}"#,
+            "{}",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        let long = format!(r#"{{"type":"ping","x":"{}"}}"#, "y".repeat(1000));
+        assert_eq!(read(&long), None);
+    }
+
+    #[test]
+    fn reasons_are_cut_between_characters() {
+        assert_eq!(reason("short"), "short");
+        assert_eq!(reason(&"x".repeat(200)).len(), 123);
+        let umlauts = "ü".repeat(100);
+        assert_eq!(reason(&umlauts).len(), 122);
+    }
+}

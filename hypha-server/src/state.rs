@@ -1,0 +1,144 @@
+//! What all parts of one running server share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hypha_rpc::Client;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::auth::Issuer;
+use crate::config::Limits;
+use crate::metrics::Counters;
+use crate::registry::Registry;
+use crate::router::Router;
+use crate::session::{Admission, Seats};
+
+/// The version of the original server whose behaviour clients may expect.
+pub(crate) const HYPHA_VERSION: &str = "0.21.137";
+
+/// What the server tells about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerInfo {
+    pub(crate) server_id: String,
+    pub(crate) manager_id: String,
+    pub(crate) public_base_url: String,
+    pub(crate) local_base_url: String,
+}
+
+pub(crate) struct State {
+    pub(crate) info: ServerInfo,
+    pub(crate) started: std::time::Instant,
+    pub(crate) limits: Limits,
+    /// Life of a reconnection token in seconds.
+    pub(crate) reconnection_life: u64,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) router: Router,
+    pub(crate) registry: Box<dyn Registry>,
+    pub(crate) issuer: Issuer,
+    pub(crate) admission: Admission,
+    pub(crate) users: Arc<Seats>,
+    pub(crate) workspaces: Arc<Seats>,
+    /// Held while a workspace's record is read, changed and stored.
+    pub(crate) workspace_records: tokio::sync::Mutex<()>,
+    pub(crate) events: crate::workspace::EventLog,
+    /// The manager as a client. Taken out at the end: it holds on to this state.
+    manager: Mutex<Option<Client>>,
+    stopping: watch::Sender<bool>,
+    /// The tasks of all connections; none once the server has ended.
+    tasks: Mutex<Option<JoinSet<()>>>,
+    /// Every connection holds a sender; the receiver learns when the last one is gone.
+    alive: mpsc::WeakSender<()>,
+}
+
+/// What a [`State`] is made of.
+pub(crate) struct Parts {
+    pub(crate) info: ServerInfo,
+    pub(crate) limits: Limits,
+    pub(crate) reconnection_life: u64,
+    pub(crate) registry: Box<dyn Registry>,
+    pub(crate) issuer: Issuer,
+    pub(crate) alive: mpsc::WeakSender<()>,
+}
+
+impl State {
+    pub(crate) fn new(parts: Parts) -> State {
+        let counters = Arc::new(Counters::default());
+        let limits = parts.limits;
+        State {
+            info: parts.info,
+            started: std::time::Instant::now(),
+            reconnection_life: parts.reconnection_life,
+            router: Router::new(counters.clone(), limits.deliver_timeout),
+            counters,
+            registry: parts.registry,
+            issuer: parts.issuer,
+            admission: Admission::new(limits.concurrent_handshakes),
+            users: Seats::new(limits.connections_per_user),
+            workspaces: Seats::new(limits.clients_per_workspace),
+            workspace_records: tokio::sync::Mutex::default(),
+            events: crate::workspace::EventLog::default(),
+            manager: Mutex::default(),
+            stopping: watch::Sender::new(false),
+            tasks: Mutex::new(Some(JoinSet::new())),
+            alive: parts.alive,
+            limits,
+        }
+    }
+
+    /// The manager's own connection, while the server runs.
+    pub(crate) fn manager(&self) -> Option<Client> {
+        self.manager
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_manager(&self, client: Option<Client>) -> Option<Client> {
+        std::mem::replace(
+            &mut *self.manager.lock().unwrap_or_else(PoisonError::into_inner),
+            client,
+        )
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Option<JoinSet<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Run a connection's task, which ends with the server at the latest.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(tasks) = &mut *self.tasks() {
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(task);
+        }
+    }
+
+    /// End the tasks that are left.
+    pub(crate) async fn end_tasks(&self) {
+        let tasks = self.tasks().take();
+        if let Some(mut tasks) = tasks {
+            tasks.shutdown().await;
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Wait until the server is asked to stop.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopping = self.stopping.subscribe();
+        async move {
+            // An error means that the state is gone, which is as good.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        }
+    }
+
+    /// To be held by a task that the server's end should wait for.
+    pub(crate) fn alive(&self) -> Option<mpsc::Sender<()>> {
+        self.alive.upgrade()
+    }
+}

@@ -1,0 +1,366 @@
+//! The contract, method by method; what each one does is in the other files of this folder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hypha_rpc::workspace::{
+    Bookmark, ClientInfo, EventCount, EventRecord, GetServiceConfig, ManagerError, Names,
+    Permission, SelectConfig, ServiceInfo, ServiceQuery, ServiceTypeInfo, TokenConfig, UserInfo,
+    WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceManager, WorkspaceStatus,
+    WorkspaceSummary,
+};
+use hypha_rpc::{Context, Map, Value};
+
+use super::events::Filter;
+use super::{
+    Answer, allowed, at_home, events, listing, places, provider, registration, resolve, tokens,
+};
+use crate::session::{CloseOrder, SUBSCRIPTIONS_MAX, Seat, Seats};
+use crate::state::State;
+
+const PING_TIMEOUT: f64 = 5.0;
+/// Clients that `cleanup` asks at the same time.
+const PINGS_AT_ONCE: usize = 50;
+/// Calls of one client that wait for others at the same time. The places for calls are everybody's.
+const WAITING_MAX: usize = 256;
+
+pub(super) struct Manager {
+    state: Arc<State>,
+    waiting: Arc<Seats>,
+}
+
+impl Manager {
+    pub(super) fn new(state: Arc<State>) -> Manager {
+        Manager {
+            state,
+            waiting: Seats::new(WAITING_MAX),
+        }
+    }
+
+    /// A place for a call that may have to wait for other clients, which only such calls do for long.
+    fn place(&self, ctx: &Context) -> Answer<Seat> {
+        let caller = super::caller(ctx);
+        self.waiting.take(&caller, false).ok_or_else(|| {
+            ManagerError::Runtime(format!(
+                "Too many calls in progress: {caller} waits for {WAITING_MAX} already"
+            ))
+        })
+    }
+
+    /// Whether a client answers; the text that `ping` returns if not.
+    async fn ping_from(
+        &self,
+        ctx: &Context,
+        client_id: &str,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let address = hypha_rpc::wire::absolute(client_id, ctx.workspace());
+        let failed =
+            |why: &dyn std::fmt::Display| format!("Failed to ping client {address}: {why}");
+        let (workspace, client) = address.split_once('/').unwrap_or_default();
+        if workspace != ctx.workspace() {
+            allowed(ctx, Permission::Read, workspace).map_err(|error| failed(&error))?;
+        }
+        provider::ping(&self.state, workspace, client, limit)
+            .await
+            .map_err(|error| failed(&error))
+    }
+
+    /// Remove the clients of a workspace that do not answer.
+    async fn remove_silent(&self, ctx: &Context, workspace: &str, limit: Duration) -> Vec<Value> {
+        let mut removed = Vec::new();
+        for batch in self.state.router.members(workspace).chunks(PINGS_AT_ONCE) {
+            let asked = batch
+                .iter()
+                .map(|peer| self.ping_from(ctx, &peer.address, limit));
+            for (peer, answer) in batch.iter().zip(join_all(asked).await) {
+                if answer.is_err() {
+                    let order = CloseOrder::new(1001, "The client does not answer");
+                    peer.outbox.close(order);
+                    super::client_left(&self.state, peer).await;
+                    removed.push(Value::from(peer.address.as_str()));
+                }
+            }
+        }
+        removed
+    }
+}
+
+impl WorkspaceManager for Manager {
+    async fn echo(&self, ctx: &Context, data: Value) -> Answer<Value> {
+        at_home(ctx, Permission::ReadWrite)?;
+        let mut data = data;
+        // Functions in it must still be found when they come back.
+        resolve::make_absolute(&mut data, ctx.workspace());
+        Ok(data)
+    }
+
+    async fn log(&self, ctx: &Context, msg: Value) -> Answer<()> {
+        self.state.events.add(ctx, "log".into(), msg)
+    }
+
+    async fn log_event(
+        &self,
+        ctx: &Context,
+        event_type: String,
+        data: Option<Value>,
+    ) -> Answer<()> {
+        self.state
+            .events
+            .add(ctx, event_type, data.unwrap_or_default())
+    }
+
+    async fn get_event_stats(
+        &self,
+        ctx: &Context,
+        event_type: Option<String>,
+        start_time: Option<String>,
+        end_time: Option<String>,
+    ) -> Answer<Vec<EventCount>> {
+        self.state.events.count(
+            ctx,
+            &Filter {
+                event_type,
+                start_time,
+                end_time,
+            },
+        )
+    }
+
+    async fn get_events(
+        &self,
+        ctx: &Context,
+        event_type: Option<String>,
+        start_time: Option<String>,
+        end_time: Option<String>,
+    ) -> Answer<Vec<EventRecord>> {
+        self.state.events.read(
+            ctx,
+            &Filter {
+                event_type,
+                start_time,
+                end_time,
+            },
+        )
+    }
+
+    async fn register_service(
+        &self,
+        ctx: &Context,
+        service: ServiceInfo,
+        _config: Option<Value>,
+    ) -> Answer<()> {
+        let _place = self.place(ctx)?;
+        registration::register(&self.state, ctx, service).await
+    }
+
+    async fn unregister_service(&self, ctx: &Context, service_id: String) -> Answer<()> {
+        registration::unregister(&self.state, ctx, &service_id).await
+    }
+
+    async fn list_workspaces(
+        &self,
+        ctx: &Context,
+        r#match: Option<Value>,
+        offset: i64,
+        limit: i64,
+    ) -> Answer<Vec<WorkspaceListing>> {
+        places::list(&self.state, ctx, r#match, offset, limit).await
+    }
+
+    async fn list_services(
+        &self,
+        ctx: &Context,
+        query: Option<ServiceQuery>,
+        include_unlisted: bool,
+        _include_app_services: bool,
+        _prioritize_running_services: bool,
+    ) -> Answer<Vec<ServiceInfo>> {
+        listing::services(&self.state, ctx, query, include_unlisted).await
+    }
+
+    async fn search_services(
+        &self,
+        _ctx: &Context,
+        _query: Option<Value>,
+        _filters: Option<Value>,
+        _limit: i64,
+        _offset: i64,
+        _return_fields: Option<Vec<String>>,
+        _order_by: Option<String>,
+        _pagination: bool,
+        _include_unlisted: bool,
+    ) -> Answer<Value> {
+        Err(ManagerError::Runtime(
+            "Service search is not enabled.".into(),
+        ))
+    }
+
+    async fn list_clients(
+        &self,
+        ctx: &Context,
+        workspace: Option<String>,
+    ) -> Answer<Vec<ClientInfo>> {
+        let workspace = workspace.as_deref().unwrap_or_else(|| ctx.workspace());
+        listing::clients(&self.state, ctx, workspace).await
+    }
+
+    async fn register_service_type(
+        &self,
+        ctx: &Context,
+        type_info: ServiceTypeInfo,
+    ) -> Answer<ServiceTypeInfo> {
+        places::register_type(&self.state, ctx, type_info).await
+    }
+
+    async fn get_service_type(&self, ctx: &Context, type_id: String) -> Answer<ServiceTypeInfo> {
+        places::get_type(&self.state, ctx, &type_id).await
+    }
+
+    async fn list_service_types(
+        &self,
+        ctx: &Context,
+        workspace: Option<String>,
+    ) -> Answer<Vec<ServiceTypeInfo>> {
+        places::list_types(&self.state, ctx, workspace).await
+    }
+
+    async fn get_service_info(
+        &self,
+        ctx: &Context,
+        service_id: String,
+        config: Option<SelectConfig>,
+    ) -> Answer<ServiceInfo> {
+        let _place = self.place(ctx)?;
+        if resolve::is_manager(&service_id) {
+            let service =
+                resolve::get(&self.state, ctx, &service_id, GetServiceConfig::default()).await?;
+            return service
+                .decode_as()
+                .map_err(|error| ManagerError::Runtime(error.to_string()));
+        }
+        resolve::find(&self.state, ctx, &service_id, &config.unwrap_or_default()).await
+    }
+
+    async fn get_service(
+        &self,
+        ctx: &Context,
+        service_id: String,
+        config: Option<GetServiceConfig>,
+    ) -> Answer<Value> {
+        let _place = self.place(ctx)?;
+        resolve::get(&self.state, ctx, &service_id, config.unwrap_or_default()).await
+    }
+
+    async fn generate_token(&self, ctx: &Context, config: Option<TokenConfig>) -> Answer<String> {
+        tokens::generate(&self.state, ctx, config.unwrap_or_default()).await
+    }
+
+    async fn revoke_token(&self, ctx: &Context, token: String) -> Answer<()> {
+        tokens::revoke(&self.state, ctx, &token)
+    }
+
+    async fn parse_token(&self, ctx: &Context, token: String) -> Answer<UserInfo> {
+        tokens::parse(&self.state, ctx, &token)
+    }
+
+    async fn create_workspace(
+        &self,
+        ctx: &Context,
+        config: WorkspaceConfig,
+        overwrite: bool,
+    ) -> Answer<WorkspaceInfo> {
+        places::create(&self.state, ctx, config, overwrite).await
+    }
+
+    async fn delete_workspace(&self, ctx: &Context, workspace: String) -> Answer<()> {
+        places::delete(&self.state, ctx, &workspace).await
+    }
+
+    async fn bookmark(&self, ctx: &Context, item: Bookmark) -> Answer<()> {
+        places::bookmark(&self.state, ctx, item).await
+    }
+
+    async fn unbookmark(&self, ctx: &Context, item: Bookmark) -> Answer<()> {
+        places::unbookmark(&self.state, ctx, item).await
+    }
+
+    async fn get_workspace_info(
+        &self,
+        ctx: &Context,
+        workspace: Option<String>,
+    ) -> Answer<WorkspaceInfo> {
+        places::info(&self.state, ctx, workspace).await
+    }
+
+    async fn get_summary(&self, ctx: &Context) -> Answer<WorkspaceSummary> {
+        listing::summary(&self.state, ctx).await
+    }
+
+    async fn ping(&self, ctx: &Context, client_id: String, timeout: f64) -> Answer<String> {
+        let _place = self.place(ctx)?;
+        let limit = provider::seconds(Some(timeout), PING_TIMEOUT);
+        Ok(match self.ping_from(ctx, &client_id, limit).await {
+            Ok(()) => "pong".into(),
+            Err(text) => text,
+        })
+    }
+
+    async fn cleanup(
+        &self,
+        ctx: &Context,
+        workspace: Option<String>,
+        timeout: f64,
+    ) -> Answer<Value> {
+        let own = at_home(ctx, Permission::Admin)?;
+        let _place = self.place(ctx)?;
+        let id = workspace.as_deref().unwrap_or(own);
+        allowed(ctx, Permission::Admin, id)?;
+        let workspace = places::load(&self.state, id).await?;
+        let mut summary = Map::new();
+        if self.state.router.members(id).is_empty() && !workspace.persistent {
+            places::delete(&self.state, ctx, id).await?;
+            summary.insert("removed_workspace".into(), id.into());
+            summary.insert("removed_clients".into(), Value::List(Vec::new()));
+            return Ok(Value::Map(summary));
+        }
+        let removed = self
+            .remove_silent(ctx, id, provider::seconds(Some(timeout), PING_TIMEOUT))
+            .await;
+        if !removed.is_empty() {
+            summary.insert("removed_clients".into(), Value::List(removed));
+        }
+        Ok(Value::Map(summary))
+    }
+
+    async fn check_status(&self, ctx: &Context) -> Answer<WorkspaceStatus> {
+        places::status(&self.state, ctx).await
+    }
+
+    async fn set_env(&self, ctx: &Context, key: String, value: Option<String>) -> Answer<()> {
+        places::set_env(&self.state, ctx, key, value).await
+    }
+
+    async fn get_env(&self, ctx: &Context, key: Option<String>) -> Answer<Value> {
+        places::get_env(&self.state, ctx, key).await
+    }
+
+    async fn subscribe(&self, ctx: &Context, event_type: Names) -> Answer<bool> {
+        events::subscription(&self.state, ctx, &event_type, |peer, events| {
+            if peer.subscribe(events) {
+                return Ok(());
+            }
+            Err(ManagerError::Runtime(format!(
+                "Too many subscriptions (max {SUBSCRIPTIONS_MAX})"
+            )))
+        })
+    }
+
+    async fn unsubscribe(&self, ctx: &Context, event_type: Names) -> Answer<bool> {
+        events::subscription(&self.state, ctx, &event_type, |peer, events| {
+            peer.unsubscribe(events);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,529 @@
+//! Workspaces, and what is kept in them: variables, bookmarks, kinds of services.
+
+use std::time::Duration;
+
+use hypha_rpc::workspace::{
+    Bookmark, ManagerError, Permission, SelectConfig, ServiceTypeInfo, UserInfo, WorkspaceConfig,
+    WorkspaceInfo, WorkspaceListing, WorkspaceStatus,
+};
+use hypha_rpc::{Context, Map, Value};
+
+use super::lifecycle::{is_ready, is_system, own_workspace, ready};
+use super::{
+    Answer, ITEM_MAX, RECORD_MAX, allowed, at_home, denied, measured, resolve, unavailable,
+};
+use crate::session::CloseOrder;
+use crate::state::State;
+
+/// The longest list of workspaces.
+const LIST_MAX: i64 = 256;
+/// Longer names of workspaces are refused.
+const ID_MAX: usize = 128;
+/// How long who has deleted the workspace that it is in stays there.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+pub(super) async fn load(state: &State, id: &str) -> Answer<WorkspaceInfo> {
+    let found = state.registry.workspace(id).await.map_err(unavailable)?;
+    found.ok_or_else(|| ManagerError::Key(format!("Workspace not found: {id}")))
+}
+
+/// Store a workspace and tell those who are in it.
+async fn save(state: &State, workspace: WorkspaceInfo) -> Answer<()> {
+    measured("workspace", &workspace, RECORD_MAX)?;
+    state
+        .registry
+        .put_workspace(workspace.clone())
+        .await
+        .map_err(unavailable)?;
+    state
+        .router
+        .event(&workspace.id, "workspace_changed", &workspace);
+    Ok(())
+}
+
+pub(super) async fn info(
+    state: &State,
+    ctx: &Context,
+    id: Option<String>,
+) -> Answer<WorkspaceInfo> {
+    let own = at_home(ctx, Permission::Read)?;
+    let id = id.as_deref().unwrap_or(own);
+    let found = state.registry.workspace(id).await.map_err(unavailable)?;
+    let user = ctx.user();
+    match found {
+        Some(found) if user.may(Permission::Read, id) || found.owned_by(user) => Ok(found),
+        None if user.may(Permission::Read, id) => {
+            Err(ManagerError::Key(format!("Workspace not found: {id}")))
+        }
+        // Whether it exists is nobody else's business either.
+        _ => Err(denied(id)),
+    }
+}
+
+pub(super) async fn list(
+    state: &State,
+    ctx: &Context,
+    matching: Option<Value>,
+    offset: i64,
+    limit: i64,
+) -> Answer<Vec<WorkspaceListing>> {
+    at_home(ctx, Permission::Read)?;
+    let offset = usize::try_from(offset).map_err(|_| {
+        ManagerError::Value("Offset number must be greater than or equal to 0".into())
+    })?;
+    if !(1..=LIST_MAX).contains(&limit) {
+        return Err(ManagerError::Value(
+            "Limit must be greater than 0 and less than 256".into(),
+        ));
+    }
+    let user = ctx.user();
+    let fits = |workspace: &WorkspaceInfo| match &matching {
+        Some(Value::Map(wanted)) if !wanted.is_empty() => {
+            let Ok(record) = Value::encode_from(workspace) else {
+                return false;
+            };
+            wanted
+                .iter()
+                .all(|(key, value)| record.get(key).unwrap_or(&Value::Null) == value)
+        }
+        _ => true,
+    };
+    let all = state.registry.workspaces().await.map_err(unavailable)?;
+    let listed = all
+        .into_iter()
+        .filter(|workspace| user.may(Permission::Read, &workspace.id) || workspace.owned_by(user))
+        .filter(fits)
+        .skip(offset)
+        .take(limit as usize)
+        .map(|workspace| WorkspaceListing {
+            name: workspace.id.clone(),
+            id: workspace.id,
+            description: workspace.description,
+            read_only: workspace.read_only,
+            persistent: workspace.persistent,
+            owners: workspace.owners,
+        });
+    Ok(listed.collect())
+}
+
+pub(super) async fn create(
+    state: &State,
+    ctx: &Context,
+    config: WorkspaceConfig,
+    overwrite: bool,
+) -> Answer<WorkspaceInfo> {
+    if ctx.user().is_anonymous {
+        return Err(ManagerError::Other(
+            "Only registered user can create workspace.".into(),
+        ));
+    }
+    let user = &principal(ctx.user())?;
+    let Some(id) = config.id.filter(|id| !id.is_empty()) else {
+        return Err(ManagerError::Assertion(
+            "Workspace id must be provided.".into(),
+        ));
+    };
+    check_id(&id, user.id == "root")?;
+    let guard = state.workspace_records.lock().await;
+    let former = state.registry.workspace(&id).await.map_err(unavailable)?;
+    match &former {
+        Some(_) if !overwrite => {
+            return Err(ManagerError::Runtime(format!(
+                "Workspace already exists: {id}"
+            )));
+        }
+        Some(former) if !(former.owned_by(user) || user.may(Permission::Admin, &id)) => {
+            return Err(ManagerError::Permission(format!(
+                "Permission denied: user {} cannot overwrite workspace {id}",
+                user.id
+            )));
+        }
+        Some(_) if is_system(&id) => return Err(denied(&id)),
+        Some(_) => {}
+        // Somebody else's personal workspace cannot be made in advance.
+        None if id.starts_with("ws-user-")
+            && id != user.own_workspace()
+            && !user.may(Permission::Admin, &id) =>
+        {
+            return Err(denied(&id));
+        }
+        None => check_quota(state, user).await?,
+    }
+    let mut owners = config.owners;
+    if !owners
+        .iter()
+        .any(|owner| *owner == user.id || Some(owner) == user.email.as_ref())
+    {
+        owners.push(user.id.clone());
+    }
+    owners.retain(|owner| !owner.trim().is_empty());
+    let mut workspace = WorkspaceInfo {
+        name: config
+            .name
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| id.clone()),
+        id,
+        description: config.description,
+        persistent: config.persistent,
+        owners,
+        read_only: config.read_only,
+        icon: config.icon,
+        covers: config.covers,
+        docs: config.docs,
+        service_types: config.service_types,
+        config: config.config,
+        status: ready(),
+        ..WorkspaceInfo::default()
+    };
+    measured("workspace", &workspace, ITEM_MAX)?;
+    state
+        .registry
+        .put_workspace(workspace.clone())
+        .await
+        .map_err(unavailable)?;
+    drop(guard);
+    state
+        .router
+        .event(&user.own_workspace(), "workspace_loaded", &workspace);
+    if workspace.id != user.own_workspace() {
+        remember(state, user, workspace_bookmark(&workspace)).await?;
+    }
+    // As the original answers, although it can be used at once.
+    workspace.status = Some(Value::from(Map::from_iter([
+        ("ready".to_owned(), Value::from(false)),
+        ("status".to_owned(), Value::from("loading")),
+    ])));
+    Ok(workspace)
+}
+
+/// In whose name a caller makes what outlives its connection: its own, or that of the user who has
+/// issued its token if the token opens all of that user's workspace.
+fn principal(user: &UserInfo) -> Answer<UserInfo> {
+    let Some(parent) = &user.parent else {
+        return Ok(user.clone());
+    };
+    let principal = UserInfo {
+        id: parent.clone(),
+        parent: None,
+        ..user.clone()
+    };
+    if user.may(Permission::Admin, &principal.own_workspace()) {
+        Ok(principal)
+    } else {
+        Err(ManagerError::Permission(format!(
+            "Permission denied: this token cannot act in the name of {parent}"
+        )))
+    }
+}
+
+fn check_id(id: &str, root: bool) -> Answer<()> {
+    if !root && !id.contains('-') {
+        return Err(ManagerError::Value(
+            "Workspace name must contain at least one hyphen (e.g. my-workspace).".into(),
+        ));
+    }
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'|');
+    if id.len() > ID_MAX || !id.bytes().all(allowed) {
+        return Err(ManagerError::Value(format!(
+            "Invalid workspace name: {id}, only lowercase letters, numbers and hyphens are allowed."
+        )));
+    }
+    Ok(())
+}
+
+async fn check_quota(state: &State, user: &UserInfo) -> Answer<()> {
+    let limit = state.limits.workspaces_per_user;
+    let all = state.registry.workspaces().await.map_err(unavailable)?;
+    let owned = all
+        .iter()
+        .filter(|workspace| workspace.owners.contains(&user.id))
+        .count();
+    if owned >= limit && user.id != "root" {
+        return Err(ManagerError::Runtime(format!(
+            "Workspace quota exceeded: user {} already owns {owned} workspaces (max {limit}).",
+            user.id
+        )));
+    }
+    Ok(())
+}
+
+pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()> {
+    let user = ctx.user();
+    let guard = state.workspace_records.lock().await;
+    let found = state.registry.workspace(id).await.map_err(unavailable)?;
+    let owned = found
+        .as_ref()
+        .is_some_and(|workspace| workspace.owned_by(user));
+    if !owned {
+        allowed(ctx, Permission::Admin, id)?;
+    }
+    let workspace = found.ok_or_else(|| ManagerError::Key(format!("Workspace not found: {id}")))?;
+    if is_system(id) {
+        return Err(denied(id));
+    }
+    state
+        .registry
+        .remove_workspace(id)
+        .await
+        .map_err(unavailable)?;
+    drop(guard);
+    state.events.forget(id);
+    state
+        .router
+        .event(&user.own_workspace(), "workspace_deleted", &workspace);
+    if let Ok(user) = principal(user) {
+        forget(state, &user, id).await?;
+    }
+    let order = CloseOrder::new(1001, format!("Workspace unloaded: {id}")).with_error_frame();
+    let caller = super::caller(ctx);
+    for member in state.router.members(id) {
+        if member.address == caller {
+            // It wants its answer first.
+            let order = order.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LAST_WORD).await;
+                member.outbox.close(order);
+            });
+        } else {
+            member.outbox.close(order.clone());
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn status(state: &State, ctx: &Context) -> Answer<WorkspaceStatus> {
+    let workspace = at_home(ctx, Permission::Read)?;
+    let permission = ctx.user().permission(workspace);
+    let mut status = WorkspaceStatus {
+        user_permission: permission.map(|permission| permission.as_str().to_owned()),
+        ..WorkspaceStatus::default()
+    };
+    match state
+        .registry
+        .workspace(workspace)
+        .await
+        .map_err(unavailable)?
+    {
+        None => {
+            status.status = "not_found".into();
+            status.error = Some(format!("Workspace {workspace} not found"));
+        }
+        Some(found) if is_ready(&found) => status.status = "ready".into(),
+        Some(_) => status.status = "loading".into(),
+    }
+    Ok(status)
+}
+
+/// A map inside the `config` of a workspace, made if it is missing.
+fn section<'a>(workspace: &'a mut WorkspaceInfo, name: &str) -> &'a mut Value {
+    workspace
+        .config
+        .entry(name.to_owned())
+        .or_insert(Value::Null)
+}
+
+pub(super) async fn set_env(
+    state: &State,
+    ctx: &Context,
+    key: String,
+    value: Option<String>,
+) -> Answer<()> {
+    let own = at_home(ctx, Permission::ReadWrite)?;
+    measured("variable", &(&key, &value), ITEM_MAX)?;
+    let guard = state.workspace_records.lock().await;
+    let mut workspace = load(state, own).await?;
+    let event = if value.is_some() {
+        "env_set"
+    } else {
+        "env_removed"
+    };
+    let section = section(&mut workspace, "environs");
+    if !matches!(section, Value::Map(_)) {
+        *section = Value::Map(Map::new());
+    }
+    if let Value::Map(variables) = section {
+        match value {
+            Some(value) => drop(variables.insert(key.clone(), value.into())),
+            None => drop(variables.shift_remove(&key)),
+        }
+    }
+    save(state, workspace).await?;
+    drop(guard);
+    let data = Map::from_iter([("key".to_owned(), Value::from(key))]);
+    state.events.add(ctx, event.into(), Value::Map(data))
+}
+
+pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -> Answer<Value> {
+    let id = at_home(ctx, Permission::ReadWrite)?;
+    let workspace = load(state, id).await?;
+    let variables = workspace.config.get("environs").and_then(Value::as_map);
+    match key {
+        None => Ok(Value::Map(variables.cloned().unwrap_or_default())),
+        Some(key) => variables
+            .and_then(|variables| variables.get(&key))
+            .cloned()
+            .ok_or_else(|| {
+                ManagerError::Key(format!(
+                    "Environment variable '{key}' not found in workspace {id}"
+                ))
+            }),
+    }
+}
+
+pub(super) async fn bookmark(state: &State, ctx: &Context, item: Bookmark) -> Answer<()> {
+    let entry = match item.bookmark_type.as_str() {
+        "workspace" => workspace_bookmark(&info(state, ctx, Some(item.id)).await?),
+        "service" => {
+            let config = SelectConfig::default();
+            let service = resolve::find(state, ctx, &item.id, &config).await?;
+            let config = Value::encode_from(&service.config)
+                .map_err(|error| ManagerError::Value(error.to_string()))?;
+            let mut entry = entry("service", &service.id, service.name, service.description);
+            entry.insert("config".into(), config);
+            entry
+        }
+        other => {
+            return Err(ManagerError::Value(format!(
+                "Invalid bookmark type: {other}"
+            )));
+        }
+    };
+    measured("bookmark", &entry, ITEM_MAX)?;
+    remember(state, &principal(ctx.user())?, entry).await
+}
+
+pub(super) async fn unbookmark(state: &State, ctx: &Context, item: Bookmark) -> Answer<()> {
+    if !matches!(item.bookmark_type.as_str(), "workspace" | "service") {
+        return Err(ManagerError::Value(format!(
+            "Invalid bookmark type: {}",
+            item.bookmark_type
+        )));
+    }
+    forget(state, &principal(ctx.user())?, &item.id).await
+}
+
+fn workspace_bookmark(workspace: &WorkspaceInfo) -> Map {
+    let name = Some(workspace.name.clone());
+    entry(
+        "workspace",
+        &workspace.id,
+        name,
+        workspace.description.clone(),
+    )
+}
+
+fn entry(kind: &str, id: &str, name: Option<String>, description: Option<String>) -> Map {
+    Map::from_iter([
+        ("bookmark_type".to_owned(), Value::from(kind)),
+        ("id".to_owned(), Value::from(id)),
+        ("name".to_owned(), Value::from(name)),
+        ("description".to_owned(), Value::from(description)),
+    ])
+}
+
+async fn remember(state: &State, user: &UserInfo, entry: Map) -> Answer<()> {
+    let id = entry.get("id").cloned().unwrap_or_default();
+    let planned = Some(own_workspace(user));
+    change_bookmarks(state, user, planned, |bookmarks| {
+        bookmarks.retain(|other| other.get("id") != Some(&id));
+        bookmarks.push(Value::Map(entry));
+    })
+    .await
+}
+
+async fn forget(state: &State, user: &UserInfo, id: &str) -> Answer<()> {
+    change_bookmarks(state, user, None, |bookmarks| {
+        bookmarks.retain(|other| other.get("id").and_then(Value::as_str) != Some(id));
+    })
+    .await
+}
+
+/// Bookmarks are kept in the user's own workspace, wherever the user is now. If it is not there yet,
+/// it begins as `planned`.
+async fn change_bookmarks(
+    state: &State,
+    user: &UserInfo,
+    planned: Option<WorkspaceInfo>,
+    change: impl FnOnce(&mut Vec<Value>),
+) -> Answer<()> {
+    let id = user.own_workspace();
+    let _guard = state.workspace_records.lock().await;
+    let own = state.registry.workspace(&id).await.map_err(unavailable)?;
+    let Some(mut own) = own.or(planned) else {
+        return Ok(());
+    };
+    let section = section(&mut own, "bookmarks");
+    if !matches!(section, Value::List(_)) {
+        *section = Value::List(Vec::new());
+    }
+    if let Value::List(bookmarks) = section {
+        change(bookmarks);
+    }
+    save(state, own).await
+}
+
+pub(super) async fn register_type(
+    state: &State,
+    ctx: &Context,
+    mut info: ServiceTypeInfo,
+) -> Answer<ServiceTypeInfo> {
+    let own = at_home(ctx, Permission::ReadWrite)?;
+    measured("service type", &info, ITEM_MAX)?;
+    let _guard = state.workspace_records.lock().await;
+    let mut workspace = load(state, own).await?;
+    if let Some((prefix, name)) = info.id.split_once('/') {
+        if prefix != own {
+            return Err(ManagerError::Assertion(format!(
+                "Workspace mismatch: {prefix} != {own}, you can only register service type in \
+                 your own workspace."
+            )));
+        }
+        info.id = name.to_owned();
+    }
+    if workspace.service_types.contains_key(&info.id) {
+        return Err(ManagerError::Key(format!(
+            "Service type already exists: {}",
+            info.id
+        )));
+    }
+    workspace
+        .service_types
+        .insert(info.id.clone(), info.clone());
+    save(state, workspace).await?;
+    Ok(info)
+}
+
+pub(super) async fn get_type(
+    state: &State,
+    ctx: &Context,
+    type_id: &str,
+) -> Answer<ServiceTypeInfo> {
+    let (id, name) = type_id
+        .split_once('/')
+        .unwrap_or((ctx.workspace(), type_id));
+    let workspace = state.registry.workspace(id).await.map_err(unavailable)?;
+    let found = workspace.and_then(|mut workspace| workspace.service_types.shift_remove(name));
+    let public = |info: &ServiceTypeInfo| {
+        info.config.get("visibility").and_then(Value::as_str) == Some("public")
+    };
+    match found {
+        Some(mut info) if public(&info) || ctx.user().may(Permission::Read, id) => {
+            info.id = format!("{id}/{name}");
+            Ok(info)
+        }
+        None if ctx.user().may(Permission::Read, id) => {
+            Err(ManagerError::Key(format!("Service type not found: {name}")))
+        }
+        _ => Err(denied(id)),
+    }
+}
+
+pub(super) async fn list_types(
+    state: &State,
+    ctx: &Context,
+    id: Option<String>,
+) -> Answer<Vec<ServiceTypeInfo>> {
+    let id = id.as_deref().unwrap_or_else(|| ctx.workspace());
+    allowed(ctx, Permission::Read, id)?;
+    Ok(load(state, id).await?.service_types.into_values().collect())
+}

@@ -1,0 +1,300 @@
+//! Services come and go.
+
+use std::time::Duration;
+
+use hypha_rpc::Context;
+use hypha_rpc::Value;
+use hypha_rpc::workspace::{ManagerError, Permission, SelectConfig, ServiceInfo, Visibility};
+use serde_json::json;
+
+use super::{Answer, ITEM_MAX, at_home, caller, measured, provider, resolve, unavailable};
+use crate::registry::{BUILT_IN, ServiceKey, ServicePattern};
+use crate::state::State;
+
+/// Longer descriptions are refused.
+const DESCRIPTION_MAX: usize = 1024;
+/// Callbacks that older clients register by mistake.
+const INTERNAL_PREFIX: &str = "_rintf_";
+/// How long `setup` of a default service may take to be found, and in all.
+const SETUP_FETCH: Duration = Duration::from_secs(10);
+const SETUP: Duration = Duration::from_secs(60);
+
+pub(super) async fn register(state: &State, ctx: &Context, service: ServiceInfo) -> Answer<()> {
+    let workspace = at_home(ctx, Permission::ReadWrite)?.to_owned();
+    let client = caller(ctx);
+    let service = complete(service, &workspace, ctx)?;
+    measured("service", &service, ITEM_MAX)?;
+    let key = ServiceKey::parse(&service.id).ok_or_else(|| {
+        ManagerError::Value(format!(
+            "Invalid service id: {}, expected workspace/client:service",
+            service.id
+        ))
+    })?;
+    let name = key.name.to_owned();
+    if format!("{}/{}", key.workspace, key.client) != client {
+        return Err(ManagerError::Permission(format!(
+            "Permission denied: {client} cannot register services of {workspace}/{}",
+            key.client
+        )));
+    }
+    if name.starts_with(INTERNAL_PREFIX)
+        || service
+            .config
+            .extra
+            .get("_local_only")
+            .and_then(Value::as_bool)
+            == Some(true)
+    {
+        tracing::debug!(
+            service = service.id,
+            "not registered: it is local to its client"
+        );
+        return Ok(());
+    }
+    if name != BUILT_IN {
+        check_quota(state, &workspace, key.client, &service.id).await?;
+    }
+    check_singleton(state, &service, &workspace, &name).await?;
+    if name != BUILT_IN
+        && !is_introduced(state, &workspace, key.client).await?
+        && !matches!(workspace.as_str(), "public" | "ws-user-root")
+    {
+        tracing::debug!(service = service.id, "not registered: its client is gone");
+        return Ok(());
+    }
+    store(state, ctx, service, &name, &client).await
+}
+
+/// Fill in what the caller may leave out, and refuse what cannot be.
+fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<ServiceInfo> {
+    if !service.id.contains('/') {
+        service.id = format!("{workspace}/{}", service.id);
+    }
+    if !service.id.contains(':') {
+        return Err(ManagerError::Assertion(
+            "Service id info must contain ':'".into(),
+        ));
+    }
+    let prefix = service.id.split('/').next().unwrap_or_default();
+    if prefix != workspace {
+        return Err(ManagerError::Permission(format!(
+            "Service ID workspace prefix '{prefix}' does not match the current workspace \
+             '{workspace}'. Cannot register services in other workspaces."
+        )));
+    }
+    if service.app_id.as_ref().is_some_and(|app| app.contains('/')) {
+        return Err(ManagerError::Assertion(
+            "App id info must not contain '/'".into(),
+        ));
+    }
+    let too_long = |text: &String| text.chars().nth(DESCRIPTION_MAX).is_some();
+    if service.description.as_ref().is_some_and(too_long) {
+        return Err(ManagerError::Value(format!(
+            "The description has more than {DESCRIPTION_MAX} characters"
+        )));
+    }
+    let visibility = service.config.visibility;
+    if service.config.authorized_workspaces.is_some() && visibility != Visibility::Protected {
+        return Err(ManagerError::Value(format!(
+            "authorized_workspaces can only be set when visibility is 'protected', got \
+             visibility='{}'",
+            visibility.as_str()
+        )));
+    }
+    let name = service.id.rsplit(':').next().unwrap_or_default().to_owned();
+    let built_in = name == BUILT_IN && service.kind.as_deref() == Some(BUILT_IN);
+    // Of a built-in service the whole user is kept: it stands for the client.
+    let creator = if built_in {
+        Value::encode_from(ctx.user())
+    } else {
+        Value::encode_from(&json!({"id": ctx.user().id}))
+    };
+    service.config.created_by =
+        Some(creator.map_err(|error| ManagerError::Value(error.to_string()))?);
+    service.config.workspace = Some(workspace.to_owned());
+    service.config.service_embedding = None;
+    service.config.singleton.get_or_insert(false);
+    service.name.get_or_insert(name);
+    service.kind.get_or_insert_with(|| "generic".into());
+    service.app_id = service
+        .app_id
+        .filter(|app| !app.is_empty())
+        .or_else(|| Some("*".into()));
+    Ok(service)
+}
+
+/// Whether the client may have the service `id` besides those that it has.
+async fn check_quota(state: &State, workspace: &str, client: &str, id: &str) -> Answer<()> {
+    let pattern = ServicePattern {
+        workspace: workspace.to_owned(),
+        client: client.to_owned(),
+        ..ServicePattern::default()
+    };
+    let services = state
+        .registry
+        .find_services(&pattern)
+        .await
+        .map_err(unavailable)?;
+    let count = services
+        .iter()
+        .filter(|service| service.id != id && !is_built_in(service))
+        .count();
+    let limit = state.limits.services_per_client;
+    if count >= limit {
+        return Err(ManagerError::Runtime(format!(
+            "Service quota exceeded: client {workspace}/{client} already has {count} services \
+             (max {limit}). Remove unused services before registering new ones."
+        )));
+    }
+    Ok(())
+}
+
+fn is_built_in(service: &ServiceInfo) -> bool {
+    ServiceKey::parse(&service.id).is_some_and(|key| key.name == BUILT_IN)
+}
+
+/// At most one service of a name if one of them says so.
+async fn check_singleton(
+    state: &State,
+    service: &ServiceInfo,
+    workspace: &str,
+    name: &str,
+) -> Answer<()> {
+    let singleton = |service: &ServiceInfo| service.config.singleton == Some(true);
+    let pattern = ServicePattern {
+        workspace: workspace.to_owned(),
+        name: name.to_owned(),
+        ..ServicePattern::default()
+    };
+    let others = state
+        .registry
+        .find_services(&pattern)
+        .await
+        .map_err(unavailable)?;
+    let conflict = others.iter().any(|other| {
+        let same = other.id == service.id && other.app_id == service.app_id;
+        let again = same && singleton(service) && singleton(other);
+        !again && (singleton(service) || singleton(other))
+    });
+    if conflict {
+        return Err(ManagerError::Value(format!(
+            "A singleton service with the same name ({name}) already exists in the workspace \
+             ({workspace}), please remove it first or use a different name."
+        )));
+    }
+    Ok(())
+}
+
+/// A client exists once it has registered its built-in service. Without this rule registrations
+/// that arrive after the client was removed would leave ghosts.
+async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<bool> {
+    let pattern = ServicePattern {
+        workspace: workspace.to_owned(),
+        client: client.to_owned(),
+        name: BUILT_IN.to_owned(),
+        ..ServicePattern::default()
+    };
+    let found = state
+        .registry
+        .find_services(&pattern)
+        .await
+        .map_err(unavailable)?;
+    Ok(!found.is_empty())
+}
+
+async fn store(
+    state: &State,
+    ctx: &Context,
+    service: ServiceInfo,
+    name: &str,
+    client: &str,
+) -> Answer<()> {
+    let workspace = ctx.workspace();
+    // The connection may have ended while this call was on its way; what is stored then would
+    // stay for ever.
+    if state.router.find_address(client).is_none() {
+        return Err(ManagerError::Connection(format!(
+            "{client} is not connected"
+        )));
+    }
+    let record = service.clone();
+    let id = service.id.clone();
+    let replaced = state
+        .registry
+        .put_service(service)
+        .await
+        .map_err(unavailable)?
+        .is_some();
+    if state.router.find_address(client).is_none() {
+        state
+            .registry
+            .remove_service(&id)
+            .await
+            .map_err(unavailable)?;
+        return Ok(());
+    }
+    if name == BUILT_IN {
+        let kind = if replaced {
+            "client_updated"
+        } else {
+            "client_connected"
+        };
+        state.router.event(
+            workspace,
+            kind,
+            &json!({"id": client, "workspace": workspace}),
+        );
+        return Ok(());
+    }
+    if replaced {
+        state.router.event(workspace, "service_removed", &record);
+    }
+    state.router.event(workspace, "service_added", &record);
+    if name == "default" && !replaced {
+        set_up(state, &id).await;
+    }
+    Ok(())
+}
+
+/// Applications begin their work in `setup`. Its failure is theirs.
+async fn set_up(state: &State, id: &str) {
+    let done = async {
+        let service = provider::fetch(state, id, SETUP_FETCH).await?;
+        if service.has_method("setup") {
+            provider::call(&service, "setup").await?;
+        }
+        Ok::<_, ManagerError>(())
+    };
+    match tokio::time::timeout(SETUP, done).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, service = id, "setup failed"),
+        Err(_) => tracing::warn!(service = id, "setup takes too long"),
+    }
+}
+
+pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -> Answer<()> {
+    let workspace = at_home(ctx, Permission::ReadWrite)?;
+    let config = SelectConfig {
+        mode: Some("exact".into()),
+        ..SelectConfig::default()
+    };
+    let service = resolve::find(state, ctx, service_id, &config).await?;
+    let not_found = || ManagerError::Key(format!("Service not found: {service_id}"));
+    let key = ServiceKey::parse(&service.id).ok_or_else(not_found)?;
+    if key.workspace != workspace {
+        return Err(super::denied(key.workspace));
+    }
+    state
+        .registry
+        .remove_service(&service.id)
+        .await
+        .map_err(unavailable)?
+        .ok_or_else(not_found)?;
+    if key.name == BUILT_IN {
+        let data = json!({"id": format!("{workspace}/{}", key.client), "workspace": workspace});
+        state.router.event(workspace, "client_disconnected", &data);
+    } else {
+        state.router.event(workspace, "service_removed", &service);
+    }
+    Ok(())
+}

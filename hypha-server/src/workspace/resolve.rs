@@ -1,0 +1,340 @@
+//! From what a caller wrote to the one service that is meant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hypha_rpc::wire::{Case, absolute, convert_keys};
+use hypha_rpc::workspace::{
+    GetServiceConfig, ManagerError, Permission, SelectConfig, ServiceConfig, ServiceInfo,
+    Visibility,
+};
+use hypha_rpc::{Context, Map, Value};
+use rand::seq::IndexedRandom;
+
+use super::{Answer, at_home, provider, unavailable};
+use crate::registry::{ServiceKey, ServicePattern};
+use crate::state::State;
+
+const GET_TIMEOUT: f64 = 10.0;
+const SELECT_TIMEOUT: f64 = 2.0;
+
+/// The workspace manager by its short name.
+pub(super) fn is_manager(id: &str) -> bool {
+    id == "~" || id.ends_with("/~")
+}
+
+/// The record that is meant, as far as the caller may see it.
+pub(super) async fn find(
+    state: &State,
+    ctx: &Context,
+    id: &str,
+    config: &SelectConfig,
+) -> Answer<ServiceInfo> {
+    let pattern = pattern(id, ctx.workspace())?;
+    let candidates = state
+        .registry
+        .find_services(&pattern)
+        .await
+        .map_err(unavailable)?;
+    if candidates.is_empty() {
+        return Err(ManagerError::Key(format!(
+            "Service not found: {}/{}:{}@{}",
+            pattern.workspace, pattern.client, pattern.name, pattern.app_id
+        )));
+    }
+    // What the caller may not use it neither gets nor hears of.
+    let mut usable = candidates;
+    usable.retain(|service| may_use(ctx, &service.config, &pattern.workspace));
+    if usable.is_empty() {
+        return Err(ManagerError::Permission(format!(
+            "Permission denied for non-public service in workspace {}",
+            pattern.workspace
+        )));
+    }
+    let chosen = choose(state, ctx, &pattern, usable, config).await?;
+    Ok(seen_by(ctx, &chosen, &pattern.workspace))
+}
+
+/// `service`, `client:service`, `ws/service` or `ws/client:service`, maybe with `@app`.
+fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
+    for mark in ['/', ':', '@'] {
+        if id.matches(mark).count() > 1 {
+            return Err(ManagerError::Assertion(format!(
+                "Service id must contain at most one '{mark}'"
+            )));
+        }
+    }
+    let (id, app_id) = id.split_once('@').unwrap_or((id, "*"));
+    let (workspace, rest) = id.split_once('/').unwrap_or((own, id));
+    let (client, name) = rest.split_once(':').unwrap_or(("*", rest));
+    if workspace == "*" {
+        return Err(ManagerError::Assertion(
+            "You must specify a workspace for the service query, otherwise please call \
+             list_services to find the service."
+                .into(),
+        ));
+    }
+    if workspace.is_empty() || client.is_empty() || matches!(name, "" | "*") {
+        return Err(ManagerError::Assertion(format!("Invalid service id: {id}")));
+    }
+    Ok(ServicePattern {
+        // A workspace is meant literally, or the permission check below would mean nothing.
+        workspace: workspace.replace('*', "?"),
+        client: client.to_owned(),
+        name: name.to_owned(),
+        app_id: app_id.to_owned(),
+        ..ServicePattern::default()
+    })
+}
+
+type Candidates = Vec<Arc<ServiceInfo>>;
+
+async fn choose(
+    state: &State,
+    ctx: &Context,
+    pattern: &ServicePattern,
+    candidates: Candidates,
+    config: &SelectConfig,
+) -> Answer<Arc<ServiceInfo>> {
+    let default = if pattern.workspace == "public" {
+        "random"
+    } else {
+        "exact"
+    };
+    let mode = config.mode.as_deref().unwrap_or(default);
+    let several = candidates.len() > 1;
+    let chosen = match mode {
+        "exact" if several => {
+            let ids: Vec<_> = candidates
+                .iter()
+                .take(5)
+                .map(|service| service.id.as_str())
+                .collect();
+            return Err(ManagerError::Assertion(format!(
+                "Multiple services found for {}/{}:{}, e.g. {ids:?}. You can either specify the \
+                 mode as 'random', 'first', 'last', 'native:random', or use \
+                 'select:criteria:function' format.",
+                pattern.workspace, pattern.client, pattern.name
+            )));
+        }
+        "exact" | "first" => candidates.first(),
+        "last" => candidates.last(),
+        // All owners are connected to this server.
+        "random" | "native:random" => candidates.choose(&mut rand::rng()),
+        "min_load" => candidates
+            .iter()
+            .min_by(|a, b| load(state, a).total_cmp(&load(state, b))),
+        _ => match mode.strip_prefix("select:") {
+            Some(rest) => {
+                let may_ask = several && ctx.user().may(Permission::Read, &pattern.workspace);
+                return select(state, rest, candidates, config, may_ask).await;
+            }
+            None => {
+                return Err(ManagerError::Value(format!(
+                    "Invalid mode: {mode}. Mode must be 'random', 'first', 'last', 'exact', \
+                     'min_load', 'native:random', or 'select:criteria:function' format (e.g., \
+                     'select:min:get_load')"
+                )));
+            }
+        },
+    };
+    chosen
+        .cloned()
+        .ok_or_else(|| ManagerError::Key("Service not found".into()))
+}
+
+fn load(state: &State, service: &ServiceInfo) -> f64 {
+    ServiceKey::parse(&service.id)
+        .and_then(|key| state.router.find(key.workspace, key.client))
+        .map_or(0.0, |peer| peer.load())
+}
+
+/// Ask every candidate for a number and take the best; those that do not answer do not count. Without
+/// `may_ask`, any of them: the calls are made with the server's permissions, and strangers should not
+/// cause them.
+async fn select(
+    state: &State,
+    rule: &str,
+    candidates: Candidates,
+    config: &SelectConfig,
+    may_ask: bool,
+) -> Answer<Arc<ServiceInfo>> {
+    let Some((criterion, function)) = rule.split_once(':').filter(|(_, f)| !f.contains(':')) else {
+        return Err(ManagerError::Value(format!(
+            "Invalid select mode format: select:{rule}. Expected 'select:criteria:function'"
+        )));
+    };
+    if !matches!(criterion, "min" | "max" | "first_success") {
+        return Err(ManagerError::Value(format!(
+            "Unknown selection criteria: {criterion}"
+        )));
+    }
+    let limit = provider::seconds(config.select_timeout, SELECT_TIMEOUT);
+    let asked = join_all(
+        candidates
+            .iter()
+            .filter(|_| may_ask)
+            .map(|service| ask(state, service, function, limit)),
+    );
+    let answers = asked.await.into_iter().zip(&candidates);
+    let mut answers = answers.filter_map(|(answer, service)| Some((answer?, service)));
+    let chosen = match criterion {
+        "min" => answers.min_by(|(a, _), (b, _)| a.total_cmp(b)),
+        "max" => answers.max_by(|(a, _), (b, _)| a.total_cmp(b)),
+        _ => answers.next(),
+    };
+    let chosen = chosen
+        .map(|(_, service)| service)
+        .or_else(|| candidates.choose(&mut rand::rng()));
+    chosen
+        .cloned()
+        .ok_or_else(|| ManagerError::Key("Service not found".into()))
+}
+
+async fn ask(state: &State, service: &ServiceInfo, function: &str, limit: Duration) -> Option<f64> {
+    let answer = async {
+        let remote = provider::fetch(state, &service.id, limit).await.ok()?;
+        if !remote.has_method(function) {
+            return None;
+        }
+        let value = provider::call(&remote, function).await.ok()?;
+        Some(value.as_f64().unwrap_or_default())
+    };
+    tokio::time::timeout(limit, answer).await.ok()?
+}
+
+fn service_workspace(service: &ServiceInfo) -> &str {
+    service.id.split('/').next().unwrap_or_default()
+}
+
+/// Whether the caller may use a service of `workspace`.
+pub(super) fn may_use(ctx: &Context, config: &ServiceConfig, workspace: &str) -> bool {
+    config.visibility != Visibility::Protected
+        || ctx.user().may(Permission::Read, workspace)
+        || is_authorized(ctx, config)
+}
+
+fn is_authorized(ctx: &Context, config: &ServiceConfig) -> bool {
+    let authorized = config.authorized_workspaces.iter().flatten();
+    authorized
+        .into_iter()
+        .any(|workspace| workspace == ctx.workspace())
+}
+
+/// The record as this caller may see it: who else is authorized, and who its creator is beyond the
+/// id, is only for the service's own workspace.
+pub(super) fn seen_by(ctx: &Context, service: &ServiceInfo, workspace: &str) -> ServiceInfo {
+    let mut service = service.clone();
+    if !ctx.user().may(Permission::Read, workspace) {
+        service.config.authorized_workspaces = None;
+        if let Some(Value::Map(creator)) = &mut service.config.created_by {
+            creator.retain(|key, _| key == "id");
+        }
+    }
+    service
+}
+
+/// Fetch a service for the caller from its provider.
+pub(super) async fn get(
+    state: &State,
+    ctx: &Context,
+    id: &str,
+    config: GetServiceConfig,
+) -> Answer<Value> {
+    if id == "*" {
+        return Err(ManagerError::Assertion(
+            "Invalid service id: *, it cannot be a wildcard.".into(),
+        ));
+    }
+    let timeout = provider::seconds(config.timeout, GET_TIMEOUT);
+    let case = config.case_conversion.as_deref().and_then(Case::parse);
+    if is_manager(id) {
+        at_home(ctx, Permission::Read)?;
+        let own = format!("*/{}:default", state.info.manager_id);
+        let service = provider::fetch(state, &own, timeout).await?;
+        return Ok(converted(Value::Map(service.members().clone()), case));
+    }
+    let select = SelectConfig {
+        mode: config.mode,
+        select_timeout: config.select_timeout,
+        read_app_manifest: None,
+    };
+    let info = match find(state, ctx, id, &select).await {
+        Err(ManagerError::Key(_)) if id.contains('@') => {
+            return Err(ManagerError::Other(
+                "Failed to get application info: artifact-manager service not found.".into(),
+            ));
+        }
+        found => found?,
+    };
+    let workspace = service_workspace(&info).to_owned();
+    let service = provider::fetch(state, &info.id, timeout).await?;
+    let mut members = service.members().clone();
+    members
+        .values_mut()
+        .for_each(|member| make_absolute(member, &workspace));
+    members.insert("id".into(), info.id.as_str().into());
+    let local = info.id.split_once('/').map_or("", |(_, local)| local);
+    let url = format!(
+        "{}/{workspace}/services/{local}",
+        state.info.public_base_url
+    );
+    if !matches!(members.get("config"), Some(Value::Map(_))) {
+        members.insert("config".into(), Value::Map(Map::new()));
+    }
+    if let Some(Value::Map(config)) = members.get_mut("config") {
+        config.insert("workspace".into(), workspace.into());
+        config.insert("url".into(), url.into());
+    }
+    Ok(converted(Value::Map(members), case))
+}
+
+fn converted(service: Value, case: Option<Case>) -> Value {
+    match case {
+        Some(case) => convert_keys(service, case),
+        None => service,
+    }
+}
+
+/// Functions say where they are; relative addresses mean something only at their owner's.
+pub(super) fn make_absolute(value: &mut Value, workspace: &str) {
+    match value {
+        Value::Map(map) => {
+            let is_method = map.get("_rtype").and_then(Value::as_str) == Some("method");
+            if let Some(Value::String(target)) = map.get_mut("_rtarget").filter(|_| is_method) {
+                *target = absolute(target, workspace).into_owned();
+            }
+            map.values_mut()
+                .for_each(|value| make_absolute(value, workspace));
+        }
+        Value::List(items) => items
+            .iter_mut()
+            .for_each(|item| make_absolute(item, workspace)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_an_id_is_understood() {
+        let parts = |id: &str| {
+            let p = pattern(id, "own").unwrap();
+            (p.workspace, p.client, p.name, p.app_id)
+        };
+        let expect = |a: &str, b: &str, c: &str, d: &str| {
+            (a.to_owned(), b.to_owned(), c.to_owned(), d.to_owned())
+        };
+        assert_eq!(parts("s"), expect("own", "*", "s", "*"));
+        assert_eq!(parts("c:s"), expect("own", "c", "s", "*"));
+        assert_eq!(parts("w/s"), expect("w", "*", "s", "*"));
+        assert_eq!(parts("w/*:s"), expect("w", "*", "s", "*"));
+        assert_eq!(parts("w/c:s@app"), expect("w", "c", "s", "app"));
+        for bad in ["*/s", "a/b/c:s", "a:b:c", "a@b@c", "w/", "", "w/c:", "w/*"] {
+            assert!(pattern(bad, "own").is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Tokens on request.
+
+use hypha_rpc::Context;
+use hypha_rpc::workspace::{ManagerError, Permission, Scope, TokenConfig, UserInfo};
+
+use super::{Answer, at_home, unavailable};
+use crate::auth::{TokenError, may_delegate, now, readable_id};
+use crate::state::State;
+
+/// Seconds, if the caller does not say.
+const DEFAULT_LIFE: u64 = 3600;
+
+pub(super) async fn generate(state: &State, ctx: &Context, config: TokenConfig) -> Answer<String> {
+    let user = ctx.user();
+    let target = config
+        .workspace
+        .as_deref()
+        .unwrap_or_else(|| ctx.workspace());
+    let granted = match state
+        .registry
+        .workspace(target)
+        .await
+        .map_err(unavailable)?
+    {
+        Some(workspace) => may_delegate(user, &workspace),
+        None => user.permission(target),
+    };
+    match granted {
+        None => {
+            return Err(ManagerError::Permission(format!(
+                "You do not have any permission for workspace: {target}"
+            )));
+        }
+        Some(Permission::Admin) => {}
+        Some(_) => {
+            return Err(ManagerError::Permission(
+                "Only admin can generate token.".into(),
+            ));
+        }
+    }
+    let permission = match config.permission.as_deref() {
+        None => Permission::ReadWrite,
+        Some(word) => Permission::parse(word).ok_or_else(|| {
+            ManagerError::Value(format!(
+                "Invalid permission: {word}, it must be read, read_write or admin"
+            ))
+        })?,
+    };
+    if target == "*" || target.contains(['#', '/']) || target.contains(char::is_whitespace) {
+        return Err(ManagerError::Value(format!("Invalid workspace: {target}")));
+    }
+    let extra_scopes = config.extra_scopes.filter(|words| !words.is_empty());
+    extra_scopes
+        .iter()
+        .flatten()
+        .try_for_each(|word| extra_scope(word))?;
+    if let Some(client) = config
+        .client_id
+        .as_deref()
+        .filter(|id| id.contains(char::is_whitespace))
+    {
+        return Err(ManagerError::Value(format!("Invalid client id: {client}")));
+    }
+    let mut child = child_of(user);
+    if let Some(email) = config.email {
+        if !user.has_role("admin") {
+            return Err(ManagerError::Permission(
+                "Only callers with the 'admin' role may set TokenConfig.email".into(),
+            ));
+        }
+        child.email = Some(email);
+    }
+    child.scope = Some(Scope {
+        current_workspace: Some(target.to_owned()),
+        workspaces: [(target.to_owned(), permission)].into_iter().collect(),
+        client_id: config.client_id,
+        extra_scopes,
+    });
+    let life = config
+        .expires_in
+        .filter(|life| *life > 0)
+        .unwrap_or(DEFAULT_LIFE);
+    let life = life.min(longest_life(user, now())?);
+    state.issuer.issue(&child, life).map_err(invalid)
+}
+
+/// A token does not outlive the one that it was made with. Anonymous users have none, and the root
+/// token does not end.
+fn longest_life(user: &UserInfo, now: u64) -> Answer<u64> {
+    let end = match user.expires_at {
+        Some(end) if !user.is_anonymous => end as u64,
+        _ => return Ok(u64::MAX),
+    };
+    match end.saturating_sub(now) {
+        0 => Err(ManagerError::Permission(
+            "Your own token has expired, it cannot make others.".into(),
+        )),
+        left => Ok(left),
+    }
+}
+
+/// A new user with the parent's e-mail address and roles, except the role `admin`: it opens every
+/// workspace, and a token is for one.
+fn child_of(user: &UserInfo) -> UserInfo {
+    let keep = |role: &&String| role.as_str() != "admin";
+    UserInfo {
+        id: readable_id(),
+        parent: Some(user.parent.clone().unwrap_or_else(|| user.id.clone())),
+        roles: user.roles.iter().filter(keep).cloned().collect(),
+        is_anonymous: user.is_anonymous,
+        email: user.email.clone(),
+        ..UserInfo::default()
+    }
+}
+
+/// Further scope words must not look like those that grant something.
+fn extra_scope(word: &str) -> Answer<()> {
+    let granting = ["ws:", "wid:", "cid:"]
+        .iter()
+        .any(|prefix| word.starts_with(prefix));
+    if granting || word.is_empty() || word.contains(char::is_whitespace) {
+        return Err(ManagerError::Value(format!(
+            "Invalid scope '{word}': it cannot start with ws:, wid: or cid:, or contain blanks"
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
+    at_home(ctx, Permission::Admin)?;
+    state.issuer.revoke(token).map_err(invalid)
+}
+
+pub(super) fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
+    let workspace = at_home(ctx, Permission::Read)?;
+    let user = state.issuer.parse(token).map_err(invalid)?;
+    let bound = user
+        .scope
+        .as_ref()
+        .and_then(|scope| scope.current_workspace.as_deref());
+    // The root token is bound to a workspace of its own, and nobody's business elsewhere.
+    if bound.is_some_and(|bound| bound != workspace) {
+        return Err(ManagerError::Permission(format!(
+            "Token is not authorized for workspace '{workspace}'"
+        )));
+    }
+    Ok(user)
+}
+
+fn invalid(error: TokenError) -> ManagerError {
+    match error {
+        TokenError::Invalid(detail) => ManagerError::Value(format!("Invalid token: {detail}")),
+        TokenError::Revoked => ManagerError::Value(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_does_not_outlive_its_issuer() {
+        let mut user = UserInfo {
+            expires_at: Some(1000.0),
+            is_anonymous: false,
+            ..UserInfo::default()
+        };
+        assert_eq!(longest_life(&user, 900), Ok(100));
+        assert!(longest_life(&user, 1000).is_err());
+        user.is_anonymous = true;
+        assert_eq!(longest_life(&user, 2000), Ok(u64::MAX));
+        let root = crate::auth::root_user();
+        assert_eq!(longest_life(&root, 2000), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn the_role_that_opens_everything_is_not_passed_on() {
+        let root = crate::auth::root_user();
+        assert!(root.has_role("admin"));
+        assert!(!child_of(&root).has_role("admin"));
+    }
+}

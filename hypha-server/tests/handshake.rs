@@ -1,0 +1,357 @@
+//! Who gets in, and what the others are told.
+
+mod support;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use hypha_server::Server;
+use serde_json::json;
+use support::{End, Raw, refused, server, server_with};
+
+/// An end that says the same in both frames.
+fn said(end: &End, code: u16, text: &str) {
+    assert_eq!(end.code, code, "{end:?}");
+    let error = end.error.as_deref().unwrap_or_default();
+    assert!(error.contains(text), "{end:?} should contain {text}");
+    assert!(error.starts_with(&end.reason), "{end:?}");
+}
+
+#[tokio::test]
+async fn an_anonymous_client_gets_a_workspace_of_its_own() -> Result<()> {
+    let server = server().await?;
+    let client = Raw::anonymous(&server, "c1").await?;
+    let user = &client.info["user"];
+    let id = user["id"].as_str().unwrap_or_default();
+    assert!(id.starts_with("anonymouz-"), "{id}");
+    assert_eq!(client.workspace(), format!("ws-user-{id}"));
+    assert_eq!(client.field("client_id"), "c1");
+    assert_eq!(client.field("public_base_url"), server.url());
+    assert_eq!(user["roles"], json!(["anonymous"]));
+    assert_eq!(user["scope"]["workspaces"][client.workspace()], "a");
+    assert_eq!(user["scope"]["extra_scopes"], json!(null));
+    assert_eq!(user["current_workspace"], json!(null));
+    assert!(user["expires_at"].is_f64());
+    assert_eq!(client.info["reconnection_token_life_time"], json!(172800.0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn frames_that_are_no_hello_are_named() -> Result<()> {
+    let server = server().await?;
+    let text = "Failed to decode authentication information";
+    for first in ["nonsense", "[]", "3", r#"{"client_id": 3}"#] {
+        let mut client = Raw::open(&server, "").await?;
+        client.text(first).await?;
+        said(&client.end().await?, 1003, text);
+    }
+    let mut client = Raw::open(&server, "").await?;
+    client.binary(vec![0x80]).await?;
+    said(&client.end().await?, 1003, text);
+    assert_eq!(server.stats().handshakes_refused, 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_not_waited_for() -> Result<()> {
+    let server =
+        server_with(|limits| limits.handshake_timeout = Duration::from_millis(200)).await?;
+    let mut client = Raw::open(&server, "").await?;
+    said(&client.end().await?, 1008, "Authentication payload timeout");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_not_known_yet_cannot_send_much() -> Result<()> {
+    let server = server().await?;
+    for length in [70_000, 8_000_000] {
+        let hello = json!({"client_id": "c", "token": "x".repeat(length)});
+        let mut client = Raw::open(&server, "").await?;
+        // The server does not read it to the end; whether the client can write it all is luck.
+        let _ = client.text(&hello.to_string()).await;
+        assert_eq!(client.end().await?.code, 1009);
+    }
+    // Afterwards it can.
+    let mut known = Raw::anonymous(&server, "known").await?;
+    let large = "x".repeat(1 << 20);
+    let main = json!({"type": "n", "to": "known", "data": large});
+    known.send(main, None).await?;
+    assert_eq!(known.message().await?.kind(), "n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_newcomer_that_waits_for_another_client_holds_up_nobody() -> Result<()> {
+    let server = server_with(|limits| {
+        limits.concurrent_handshakes = 1;
+        limits.incumbent_timeout = Duration::from_secs(3600);
+    })
+    .await?;
+    let mut owner = Raw::anonymous(&server, "owner").await?;
+    let mut silent = owner.colleague(&server, "c", "read_write").await?;
+    silent.register("built-in", json!({})).await?;
+    let token = owner.ask("generate_token", json!([])).await?;
+    let hello = json!({"client_id": "c", "token": token.as_str()});
+    let _waiting = Raw::hello(&server, hello).await?;
+    // The server asks the one that is there, so the newcomer is waiting from now on.
+    silent.message().await?;
+    Raw::anonymous(&server, "other").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn credentials_in_the_url_are_refused_without_an_error_frame() -> Result<()> {
+    let server = server().await?;
+    let end = Raw::open(&server, "?client_id=c&workspace=w")
+        .await?
+        .end()
+        .await?;
+    assert_eq!((end.code, end.error), (1008, None));
+    assert!(end.reason.contains("upgrade"), "{}", end.reason);
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_that_do_not_fit_are_refused() -> Result<()> {
+    let server = server().await?;
+    let bad = refused(&server, json!({"client_id": "c", "token": "nonsense"})).await?;
+    said(
+        &bad,
+        1008,
+        "Authentication error: Error decoding token headers.",
+    );
+
+    let mut owner = Raw::anonymous(&server, "owner").await?;
+    let mut token = async |config| -> Result<String> {
+        let token = owner.ask("generate_token", json!([config])).await?;
+        Ok(token.as_str().unwrap_or_default().to_owned())
+    };
+    let bound = token(json!({"client_id": "other"})).await?;
+    let end = refused(&server, json!({"client_id": "c", "token": bound})).await?;
+    said(
+        &end,
+        1001,
+        "Failed to establish connection: Failed to authenticate user: Client id",
+    );
+
+    let plain = token(json!({})).await?;
+    let hello = json!({"client_id": "c", "token": plain, "workspace": "elsewhere"});
+    said(
+        &refused(&server, hello).await?,
+        1001,
+        "does not match the specified workspace (elsewhere)",
+    );
+
+    let special = token(json!({"extra_scopes": ["file:download"]})).await?;
+    let end = refused(&server, json!({"client_id": "c", "token": special})).await?;
+    said(&end, 1001, "Specialized token with scopes [file:download]");
+    assert!(end.reason.len() <= 123);
+
+    assert!(
+        Raw::connect(&server, json!({"client_id": "c", "token": plain}))
+            .await
+            .is_ok()
+    );
+    owner.ask("revoke_token", json!([plain])).await?;
+    let end = refused(&server, json!({"client_id": "c2", "token": plain})).await?;
+    said(&end, 1001, "Token has been revoked");
+    Ok(())
+}
+
+#[tokio::test]
+async fn workspaces_that_are_not_the_callers_are_refused() -> Result<()> {
+    let server = server().await?;
+    let other = Raw::anonymous(&server, "other").await?;
+    let hello = |workspace: &str| json!({"client_id": "c", "workspace": workspace});
+    for workspace in ["public", "ws-anonymous", other.workspace()] {
+        let end = refused(&server, hello(workspace)).await?;
+        said(
+            &end,
+            1001,
+            &format!("Permission denied for workspace: {workspace}"),
+        );
+    }
+    let end = refused(&server, hello("ws-nowhere")).await?;
+    said(
+        &end,
+        1001,
+        "'Workspace ws-nowhere does not exist or is not accessible'",
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn client_ids_that_would_confuse_addresses_are_refused() -> Result<()> {
+    let server = server().await?;
+    for id in ["", "a/b", "a:b", "a b", "*"] {
+        let end = refused(&server, json!({"client_id": id})).await?;
+        said(&end, 1001, &format!("Invalid client id: {id}"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_root_token_opens_the_root_workspace_only() -> Result<()> {
+    let root = "0123456789abcdef0123456789abcdef";
+    let server = Server::builder()
+        .bind("127.0.0.1:0")
+        .root_token(root)
+        .start()
+        .await?;
+    let mut client = Raw::connect(&server, json!({"client_id": "c", "token": root})).await?;
+    assert_eq!(client.workspace(), "ws-user-root");
+    assert_eq!(client.info["user"]["scope"]["workspaces"]["*"], "a");
+    let hello = json!({"client_id": "d", "token": root, "workspace": "public"});
+    said(
+        &refused(&server, hello).await?,
+        1001,
+        "does not match the specified workspace",
+    );
+
+    // A token for reading does not bring the role that opens everything.
+    let config = json!({"workspace": "public", "permission": "read"});
+    let token = client.ask("generate_token", json!([config])).await?;
+    let hello = json!({"client_id": "d", "token": token.as_str()});
+    let reader = Raw::connect(&server, hello).await?;
+    assert_eq!(reader.workspace(), "public");
+    assert_eq!(reader.info["user"]["scope"]["workspaces"]["public"], "r");
+    assert_eq!(reader.info["user"]["scope"]["workspaces"]["*"], json!(null));
+    Ok(())
+}
+
+#[tokio::test]
+async fn limits_on_connections_count_and_are_given_back() -> Result<()> {
+    let server = server_with(|limits| limits.clients_per_workspace = 2).await?;
+    let mut first = Raw::anonymous(&server, "c1").await?;
+    let second = first.colleague(&server, "c2", "read_write").await?;
+    let token = first.ask("generate_token", json!([])).await?;
+    let hello = json!({"client_id": "c3", "token": token.as_str()});
+    said(
+        &refused(&server, hello.clone()).await?,
+        1008,
+        "Too many clients in workspace",
+    );
+    second.close().await?;
+    while server.stats().connections_open > 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Raw::connect(&server, hello).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn silence_floods_and_giants_end_the_connection() -> Result<()> {
+    let server = server_with(|limits| limits.idle_timeout = Duration::from_millis(400)).await?;
+    let mut silent = Raw::anonymous(&server, "silent").await?;
+    said(&silent.end().await?, 1001, "Idle timeout (0s)");
+    assert_eq!(server.stats().closed_idle, 1);
+
+    let server = server_with(|limits| {
+        limits.messages_per_second = 1.0;
+        limits.message_burst = 5.0;
+        limits.frame_bytes = 100_000;
+    })
+    .await?;
+    let mut flood = Raw::anonymous(&server, "flood").await?;
+    for _ in 0..6 {
+        flood
+            .send(json!({"type": "x", "to": "nobody"}), None)
+            .await?;
+    }
+    said(
+        &flood.end().await?,
+        1008,
+        "Rate limit exceeded: too many messages per second",
+    );
+
+    let mut giant = Raw::anonymous(&server, "giant").await?;
+    giant.binary(vec![0xc0; 100_000]).await?;
+    giant.text(r#"{"type":"ping"}"#).await?;
+    assert_eq!(giant.control().await?, json!({"type": "pong"}));
+    // The server does not read it to the end; whether the client can write it all is luck.
+    let _ = giant.binary(vec![0xc0; 1_000_000]).await;
+    assert_eq!(giant.end().await?.code, 1009);
+
+    let stats = server.stats();
+    assert_eq!((stats.closed_rate, stats.closed_too_large), (1, 1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn control_messages_are_answered_and_nonsense_is_ignored() -> Result<()> {
+    let server = server().await?;
+    let mut client = Raw::anonymous(&server, "c").await?;
+    for text in ["nonsense", "[]", "null", r#"{"type":"strange"}"#] {
+        client.text(text).await?;
+    }
+    client
+        .text(&json!({"type": "ping", "x": "y".repeat(1000)}).to_string())
+        .await?;
+    client.text(r#"{"type":"ping"}"#).await?;
+    assert_eq!(client.control().await?, json!({"type": "pong"}));
+    client.text(r#"{"type":"refresh_token"}"#).await?;
+    let answer = client.control().await?;
+    assert_eq!(answer["type"], "reconnection_token");
+    let hello = json!({"client_id": "c", "reconnection_token": answer["reconnection_token"]});
+    let again = Raw::connect(&server, hello).await?;
+    assert_eq!(again.workspace(), client.workspace());
+    Ok(())
+}
+
+#[tokio::test]
+async fn shutdown_says_goodbye_and_takes_nobody_in() -> Result<()> {
+    let server = server().await?;
+    let url = server.url().to_owned();
+    let mut client = Raw::anonymous(&server, "c").await?;
+    let pending = Raw::open(&server, "").await?;
+    let goodbye = async {
+        let end = client.end().await?;
+        client.close().await?;
+        anyhow::Ok(end)
+    };
+    let ((), end) = tokio::join!(server.shutdown(), goodbye);
+    let end = end?;
+    assert_eq!((end.code, end.error), (1001, None));
+    drop(pending);
+    let address = url.trim_start_matches("http://");
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_is_told_over_http() -> Result<()> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = server().await?;
+    for (path, expected) in [
+        ("/health/liveness", "200 OK"),
+        ("/health/readiness", "200 OK"),
+        ("/health", "200 OK"),
+        ("/ws", "400 Bad Request"),
+        ("/nowhere", "404 Not Found"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(server.local_addr()).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {expected}")),
+            "{path}: {answer}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn servers_do_not_know_each_other() -> Result<()> {
+    let (one, two) = (server().await?, server().await?);
+    let client = Raw::anonymous(&one, "c").await?;
+    let hello = json!({"client_id": "c", "reconnection_token": client.field("reconnection_token")});
+    let end = refused(&two, hello).await?;
+    said(
+        &end,
+        1008,
+        "Authentication error: Signature verification failed",
+    );
+    Ok(())
+}
