@@ -1,1 +1,3 @@
-//! Placeholder while the workspace is being laid out.
+//! What several examples share.
+
+pub mod conformance;

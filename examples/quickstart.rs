@@ -1,0 +1,133 @@
+//! How do I offer a typed service, and call it?
+//!
+//! `cargo run --example quickstart` needs nothing else. `--server-url URL` uses a server that runs
+//! somewhere, `--serve` keeps the service up for others.
+
+use clap::Parser;
+use hypha_rpc::prelude::*;
+
+/// Arithmetic for demonstrations.
+#[hypha_service(id = "calculator")]
+pub trait Calculator {
+    /// Add two numbers.
+    async fn add(
+        &self,
+        /// The first number.
+        a: f64,
+        /// The second number.
+        #[hypha(default = 1.0)]
+        b: f64,
+    ) -> f64;
+
+    /// Divide one number by another.
+    async fn divide(
+        &self,
+        /// The number to divide.
+        a: f64,
+        /// The number to divide by.
+        b: f64,
+    ) -> anyhow::Result<f64>;
+
+    /// Greet the caller.
+    async fn greet(
+        &self,
+        ctx: &Context,
+        /// What to call them.
+        name: &str,
+    ) -> String;
+}
+
+struct Desk;
+
+impl Calculator for Desk {
+    async fn add(&self, a: f64, b: f64) -> f64 {
+        a + b
+    }
+
+    async fn divide(&self, a: f64, b: f64) -> anyhow::Result<f64> {
+        anyhow::ensure!(b != 0.0, "division by zero");
+        Ok(a / b)
+    }
+
+    async fn greet(&self, ctx: &Context, name: &str) -> String {
+        format!("Hello {name}, you call from {}", ctx.workspace())
+    }
+}
+
+#[derive(Parser)]
+struct Options {
+    /// A Hypha server; one is started in this process if none is given.
+    #[arg(long)]
+    server_url: Option<String>,
+    /// Stay up until Ctrl-C.
+    #[arg(long)]
+    serve: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let embedded = match &options.server_url {
+        Some(_) => None,
+        None => Some(
+            hypha_server::Server::builder()
+                .bind("127.0.0.1:0")
+                .start()
+                .await?,
+        ),
+    };
+    let url = match (&options.server_url, &embedded) {
+        (Some(url), _) => url.clone(),
+        (None, Some(server)) => server.url().to_owned(),
+        (None, None) => unreachable!("one of the two is there"),
+    };
+
+    // One program offers the service. Public: anybody may call it, here from another workspace.
+    let host = hypha_rpc::connect(&url).await?;
+    let service = CalculatorService::new(Desk);
+    let info = host
+        .register_service(service)
+        .visibility(Visibility::Public)
+        .await?;
+    println!("serving {} at {url}", info.id);
+
+    // Another one calls it. Arguments and results are checked by the compiler.
+    let caller = hypha_rpc::connect(&url).await?;
+    let calculator: CalculatorProxy = caller.proxy(&info.id).await?;
+    println!("add(1, 2)       = {}", calculator.add(1.0, 2.0).await?);
+    println!("divide(1, 4)    = {}", calculator.divide(1.0, 4.0).await?);
+    match calculator.divide(1.0, 0.0).await {
+        Err(error) => println!("divide(1, 0)    : {error}"),
+        Ok(result) => anyhow::bail!("divided by zero: {result}"),
+    }
+    println!("greet(\"Ada\")    = {}", calculator.greet("Ada").await?);
+
+    // What other languages, and language models, see.
+    let schema = calculator
+        .service()
+        .schema("add")
+        .cloned()
+        .unwrap_or_default();
+    println!(
+        "\nthe schema of `add`:\n{}",
+        serde_json::to_string_pretty(&schema.to_json())?
+    );
+    println!(
+        "\nfrom Python:\n\
+         from hypha_rpc.sync import connect_to_server\n\
+         calculator = connect_to_server({{\"server_url\": \"{url}\"}}).get_service(\"{}\")\n\
+         print(calculator.add(1, 2))",
+        info.id
+    );
+
+    if options.serve {
+        println!("\nserving until Ctrl-C");
+        host.run_until_ctrl_c().await?;
+    }
+    caller.disconnect().await;
+    host.disconnect().await;
+    if let Some(server) = embedded {
+        server.shutdown().await;
+    }
+    Ok(())
+}
