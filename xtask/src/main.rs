@@ -1,3 +1,47 @@
-//! `cargo xtask`: the routines of the project.
+//! `cargo xtask`: the routines of the project, one module each.
 
-fn main() {}
+mod bench;
+mod command;
+mod lint;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The routines of the project.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    routine: Routine,
+}
+
+#[derive(Subcommand)]
+enum Routine {
+    /// Install the Python and JavaScript peers that the whole-system tests talk to.
+    Setup,
+    /// Set up, build, and run every test.
+    Test(test::Options),
+    /// Measure calls and payloads beside the Python stack and a bare relay.
+    Bench(bench::Options),
+    /// Check formatting, lints, each feature alone, documentation, and stray paths.
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().routine {
+        Routine::Setup => setup::run(),
+        Routine::Test(options) => test::run(&options),
+        Routine::Bench(options) => bench::run(&options),
+        Routine::Lint => lint::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,56 @@
+"""Measures the benchmark's service, prints the figures as one line of JSON."""
+
+import asyncio
+import json
+import time
+
+import peer
+
+AT_ONCE = 64
+MB = 1024 * 1024
+
+
+def percentiles(samples):
+    """The median and the 99th percentile, in microseconds."""
+    samples.sort()
+    at = lambda share: samples[min(int(len(samples) * share), len(samples) - 1)] * 1e6
+    return [at(0.5), at(0.99)]
+
+
+async def calls(service, seconds, latencies):
+    """Call for so long, one at a time."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        begun = time.perf_counter()
+        await service.add(1.0, 2.0)
+        latencies.append(time.perf_counter() - begun)
+
+
+async def main():
+    parser = peer.arguments(__doc__)
+    parser.add_argument("--service", required=True)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    options = parser.parse_args()
+    server = await peer.connect(options)
+    service = await server.get_service(options.service)
+    await calls(service, 0.2, [])
+    figures = {}
+    for name, tasks in (("serial", 1), ("parallel", AT_ONCE)):
+        latencies = []
+        begun = time.perf_counter()
+        await asyncio.gather(*(calls(service, options.seconds, latencies) for _ in range(tasks)))
+        figures[f"{name}_rate"] = len(latencies) / (time.perf_counter() - begun)
+        figures[f"{name}_us"] = percentiles(latencies)
+    for size in (1, 16):
+        data = bytes(size * MB)
+        begun = time.perf_counter()
+        done = 0
+        while not done or time.perf_counter() - begun < options.seconds:
+            assert len(await service.echo(data)) == size * MB
+            done += 1
+        figures[f"mb_{size}"] = done * size / (time.perf_counter() - begun)
+    peer.say(json.dumps(figures))
+    await server.disconnect()
+
+
+asyncio.run(main())

@@ -1,0 +1,153 @@
+//! `cargo xtask bench`: what a call costs, beside the Python stack and a bare WebSocket relay, in one
+//! run. Machines are noisy: compare the ratios within a run, not the figures of two.
+
+use std::{process::Command, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use hypha_rpc_tests::{
+    executables::executable,
+    figures::Figures,
+    peers::python_program,
+    process::Process,
+    servers::{Kind, Server},
+};
+
+/// Measures calls and payloads, prints a table.
+#[derive(Parser)]
+struct Options {
+    /// Seconds per figure; there are four per stack.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// How often everything is measured; the best of each figure counts.
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+}
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let python = Server::start(Kind::Python)?;
+    let ours = Server::start(Kind::Ours)?;
+    let mut rows: Vec<(&str, Option<Figures>)> = vec![
+        ("Rust - Rust, hypha-server", None),
+        ("Rust - Rust, Python server", None),
+        ("Python - Python, Python server", None),
+        ("bare frames, WebSocket relay", None),
+    ];
+    for _ in 0..options.rounds.max(1) {
+        let measured = [
+            rust(&ours.url, options.seconds)?,
+            rust(&python.url, options.seconds)?,
+            through_python(&python.url, options.seconds)?,
+            relay(options.seconds)?,
+        ];
+        for (row, new) in rows.iter_mut().zip(measured) {
+            row.1 = Some(match row.1.take() {
+                None => new,
+                Some(old) => best(&old, &new),
+            });
+        }
+    }
+    print(&rows);
+    Ok(())
+}
+
+fn rust(url: &str, seconds: f64) -> Result<Figures> {
+    let peer = executable("bench_peer")?;
+    let host = start("the Rust host", Command::new(&peer).args(["host", url]))?;
+    let service = host.wait_for_prefix(LIMIT, "READY ")?;
+    let mut caller = Command::new(&peer);
+    caller.args(["call", url, &service, &seconds.to_string()]);
+    figures("the Rust caller", &mut caller)
+}
+
+fn through_python(url: &str, seconds: f64) -> Result<Figures> {
+    let mut host = python_program("bench_host.py")?;
+    let host = start("the Python host", host.args(["--server-url", url]))?;
+    let service = host.wait_for_prefix(LIMIT, "READY ")?;
+    let mut caller = python_program("bench_client.py")?;
+    caller.args(["--server-url", url, "--service", &service]);
+    figures(
+        "the Python caller",
+        caller.args(["--seconds", &seconds.to_string()]),
+    )
+}
+
+fn relay(seconds: f64) -> Result<Figures> {
+    let peer = executable("bench_peer")?;
+    let relay = start("the relay", Command::new(&peer).arg("relay"))?;
+    let url = relay.wait_for_prefix(LIMIT, "READY ")?;
+    let host = start(
+        "the relay's host",
+        Command::new(&peer).args(["relay-host", &url]),
+    )?;
+    host.wait_for_prefix(LIMIT, "READY")?;
+    let mut caller = Command::new(&peer);
+    figures(
+        "the relay's caller",
+        caller.args(["relay-call", &url, &seconds.to_string()]),
+    )
+}
+
+fn start(name: &str, command: &mut Command) -> Result<Process> {
+    Process::start(name, command)
+}
+
+fn figures(name: &str, command: &mut Command) -> Result<Figures> {
+    let caller = start(name, command)?;
+    let line = caller.wait_for_prefix(LIMIT, "{")?;
+    serde_json::from_str(&format!("{{{line}")).with_context(|| format!("{name} printed {line}"))
+}
+
+fn best(a: &Figures, b: &Figures) -> Figures {
+    let low = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.min(b.1));
+    Figures {
+        serial_rate: a.serial_rate.max(b.serial_rate),
+        serial_us: low(a.serial_us, b.serial_us),
+        parallel_rate: a.parallel_rate.max(b.parallel_rate),
+        parallel_us: low(a.parallel_us, b.parallel_us),
+        mb_1: a.mb_1.max(b.mb_1),
+        mb_16: a.mb_16.max(b.mb_16),
+    }
+}
+
+fn print(rows: &[(&str, Option<Figures>)]) {
+    println!(
+        "{:32} {:>9} {:>8} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8}",
+        "", "1 at once", "p50 us", "p99 us", "64 at once", "p50 us", "p99 us", "1 MB", "16 MB"
+    );
+    for (name, figures) in rows {
+        let Some(f) = figures else { continue };
+        println!(
+            "{name:32} {:>7.0}/s {:>8.0} {:>8.0} {:>8.0}/s {:>8.0} {:>8.0} {:>8.0} {:>8.0}",
+            f.serial_rate,
+            f.serial_us.0,
+            f.serial_us.1,
+            f.parallel_rate,
+            f.parallel_us.0,
+            f.parallel_us.1,
+            f.mb_1,
+            f.mb_16
+        );
+    }
+    println!("(payloads in MB/s of one direction)\n");
+    let find = |wanted: &str| rows.iter().find(|(name, _)| *name == wanted)?.1.as_ref();
+    let ours = find("Rust - Rust, hypha-server");
+    for beside in [
+        "Python - Python, Python server",
+        "bare frames, WebSocket relay",
+    ] {
+        if let (Some(ours), Some(other)) = (ours, find(beside)) {
+            println!(
+                "hypha-server beside {beside}: {:.2} x calls one at a time, {:.2} x at 64 at once, \
+                 {:.2} x at 1 MB, {:.2} x at 16 MB",
+                ours.serial_rate / other.serial_rate,
+                ours.parallel_rate / other.parallel_rate,
+                ours.mb_1 / other.mb_1,
+                ours.mb_16 / other.mb_16
+            );
+        }
+    }
+}

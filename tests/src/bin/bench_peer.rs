@@ -1,0 +1,287 @@
+//! The Rust side of the benchmark: a service and a caller of it, and the same figures for bare frames
+//! through a WebSocket relay. `bench` starts these programs; they print one line each.
+
+use std::{
+    collections::VecDeque,
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Parser, Subcommand};
+use futures_util::{SinkExt, StreamExt};
+use hypha_rpc::prelude::*;
+use hypha_rpc_tests::figures::{Figures, percentiles};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, accept_async_with_config, connect_async_with_config,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
+
+/// Fresh memory costs as much as copying it: the allocator of glibc gives large blocks back to the
+/// system and takes new ones, 16 MB messages are half as fast with it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+struct Options {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Host the service; prints `READY <id>`.
+    Host { server_url: String },
+    /// Measure it; prints the figures as JSON.
+    Call {
+        server_url: String,
+        service: String,
+        seconds: f64,
+    },
+    /// Pass frames between two connections; prints `READY <url>`.
+    Relay,
+    /// Send every frame of a relay back; prints `READY`.
+    RelayHost { url: String },
+    /// Measure that; prints the figures as JSON.
+    RelayCall { url: String, seconds: f64 },
+}
+
+/// What is measured.
+#[hypha_service(id = "bench")]
+trait Bench {
+    /// Add two numbers: a call of about 100 bytes.
+    async fn add(&self, a: f64, b: f64) -> f64;
+    /// Answer the bytes.
+    async fn echo(&self, data: Bytes) -> Bytes;
+}
+
+struct Service;
+
+impl Bench for Service {
+    async fn add(&self, a: f64, b: f64) -> f64 {
+        a + b
+    }
+
+    async fn echo(&self, data: Bytes) -> Bytes {
+        data
+    }
+}
+
+const AT_ONCE: usize = 64;
+const MB: usize = 1 << 20;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Options::parse().role {
+        Role::Host { server_url } => {
+            let hypha = hypha_rpc::connect(server_url).await?;
+            let service = BenchService::new(Service);
+            let info = hypha
+                .register_service(service)
+                .visibility(Visibility::Public)
+                .await?;
+            say(&format!("READY {}", info.id))?;
+            Ok(hypha.run_until_ctrl_c().await?)
+        }
+        Role::Call {
+            server_url,
+            service,
+            seconds,
+        } => {
+            let hypha = hypha_rpc::connect(server_url).await?;
+            let bench: BenchProxy = hypha.proxy(service).await?;
+            say(&serde_json::to_string(
+                &call(&bench, Duration::from_secs_f64(seconds)).await?,
+            )?)
+        }
+        Role::Relay => relay().await,
+        Role::RelayHost { url } => relay_host(&url).await,
+        Role::RelayCall { url, seconds } => {
+            let figures = relay_call(&url, Duration::from_secs_f64(seconds)).await?;
+            say(&serde_json::to_string(&figures)?)
+        }
+    }
+}
+
+fn say(line: &str) -> Result<()> {
+    println!("{line}");
+    Ok(std::io::stdout().flush()?)
+}
+
+async fn call(bench: &BenchProxy, time: Duration) -> Result<Figures> {
+    for i in 0..200 {
+        bench.add(f64::from(i), 1.0).await?;
+    }
+    let mut serial = Vec::new();
+    let started = Instant::now();
+    while started.elapsed() < time {
+        let begun = Instant::now();
+        bench.add(1.0, 2.0).await?;
+        serial.push(begun.elapsed());
+    }
+    let serial_rate = serial.len() as f64 / started.elapsed().as_secs_f64();
+
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            let bench = bench.clone();
+            tokio::spawn(async move {
+                let mut latencies = Vec::new();
+                while started.elapsed() < time {
+                    let begun = Instant::now();
+                    bench.add(1.0, 2.0).await?;
+                    latencies.push(begun.elapsed());
+                }
+                Ok::<_, Error>(latencies)
+            })
+        })
+        .collect();
+    let mut parallel = Vec::new();
+    for task in tasks {
+        parallel.extend(task.await??);
+    }
+    let parallel_rate = parallel.len() as f64 / started.elapsed().as_secs_f64();
+
+    let mut payload = [0.0; 2];
+    for (rate, size) in payload.iter_mut().zip([MB, 16 * MB]) {
+        let data = Bytes::from(vec![7u8; size]);
+        let (started, mut done) = (Instant::now(), 0);
+        while done == 0 || started.elapsed() < time {
+            let back = bench.echo(data.clone()).await?;
+            if back.len() != size {
+                bail!("{} bytes came back", back.len());
+            }
+            done += 1;
+        }
+        *rate = (done * size) as f64 / MB as f64 / started.elapsed().as_secs_f64();
+    }
+    Ok(Figures {
+        serial_rate,
+        serial_us: percentiles(&mut serial),
+        parallel_rate,
+        parallel_us: percentiles(&mut parallel),
+        mb_1: payload[0],
+        mb_16: payload[1],
+    })
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_frame_size(Some(32 * MB))
+        .max_message_size(Some(32 * MB))
+}
+
+/// Two connections, first the host's; what comes from one goes to the other.
+async fn relay() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    say(&format!("READY ws://{}", listener.local_addr()?))?;
+    let host = accept_async_with_config(accept(&listener).await?, Some(config())).await?;
+    let caller = accept_async_with_config(accept(&listener).await?, Some(config())).await?;
+    let (to_host, from_host) = host.split();
+    let (to_caller, from_caller) = caller.split();
+    tokio::select! {
+        end = pass(from_host, to_caller) => end,
+        end = pass(from_caller, to_host) => end,
+    }
+}
+
+async fn accept(listener: &TcpListener) -> Result<TcpStream> {
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Passes frames on; what is there already goes out with one flush.
+async fn pass(
+    mut from: impl futures_util::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>>
+    + Unpin,
+    mut to: impl futures_util::Sink<Message, Error = tokio_tungstenite::tungstenite::Error> + Unpin,
+) -> Result<()> {
+    while let Some(message) = from.next().await {
+        to.feed(message?).await?;
+        while let Some(next) = futures_util::FutureExt::now_or_never(from.next()) {
+            to.feed(next.context("the connection has ended")??).await?;
+        }
+        to.flush().await?;
+    }
+    Ok(())
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+async fn open(url: &str) -> Result<Socket> {
+    Ok(connect_async_with_config(url, Some(config()), true)
+        .await?
+        .0)
+}
+
+async fn relay_host(url: &str) -> Result<()> {
+    let (to, from) = open(url).await?.split();
+    say("READY")?;
+    pass(from, to).await
+}
+
+async fn relay_call(url: &str, time: Duration) -> Result<Figures> {
+    let mut socket = open(url).await?;
+    let small = bytes::Bytes::from(vec![1u8; 100]);
+    let mut serial = Vec::new();
+    let started = Instant::now();
+    while started.elapsed() < time {
+        let begun = Instant::now();
+        exchange(&mut socket, small.clone()).await?;
+        serial.push(begun.elapsed());
+    }
+    let serial_rate = serial.len() as f64 / started.elapsed().as_secs_f64();
+
+    // The frames come back in order, so the oldest one out is the next one in.
+    let started = Instant::now();
+    let (mut parallel, mut out) = (Vec::new(), VecDeque::new());
+    let mut room = AT_ONCE;
+    loop {
+        if started.elapsed() < time {
+            for _ in 0..std::mem::take(&mut room) {
+                out.push_back(Instant::now());
+                socket.feed(Message::Binary(small.clone())).await?;
+            }
+            socket.flush().await?;
+        }
+        let Some(begun) = out.pop_front() else { break };
+        socket.next().await.context("the relay is gone")??;
+        parallel.push(begun.elapsed());
+        room += 1;
+        // Those that have come as well are answered with one flush.
+        while let Some(next) = futures_util::FutureExt::now_or_never(socket.next()) {
+            next.context("the relay is gone")??;
+            let begun: Instant = out.pop_front().context("a frame that was not sent")?;
+            parallel.push(begun.elapsed());
+            room += 1;
+        }
+    }
+    let parallel_rate = parallel.len() as f64 / started.elapsed().as_secs_f64();
+
+    let mut payload = [0.0; 2];
+    for (rate, size) in payload.iter_mut().zip([MB, 16 * MB]) {
+        let data = bytes::Bytes::from(vec![7u8; size]);
+        let (started, mut done) = (Instant::now(), 0);
+        while done == 0 || started.elapsed() < time {
+            exchange(&mut socket, data.clone()).await?;
+            done += 1;
+        }
+        *rate = (done * size) as f64 / MB as f64 / started.elapsed().as_secs_f64();
+    }
+    Ok(Figures {
+        serial_rate,
+        serial_us: percentiles(&mut serial),
+        parallel_rate,
+        parallel_us: percentiles(&mut parallel),
+        mb_1: payload[0],
+        mb_16: payload[1],
+    })
+}
+
+async fn exchange(socket: &mut Socket, data: bytes::Bytes) -> Result<()> {
+    socket.send(Message::Binary(data)).await?;
+    socket.next().await.context("the relay is gone")??;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The conformance programs: one hosts a service, another calls all its methods, in any pair of
+//! languages.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::Deserialize;
+
+use crate::executables::executable;
+use crate::peers;
+use crate::process::Process;
+
+/// A host connects and registers.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// A client goes through all its checks; a check has a limit of its own.
+const CLIENT_LIMIT: Duration = Duration::from_secs(300);
+/// A host that was asked to terminate does so.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a peer is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Our library.
+    Rust,
+    /// The Python client.
+    Python,
+    /// The JavaScript client.
+    JavaScript,
+}
+
+impl Language {
+    /// The program that hosts the service.
+    pub fn host(self) -> Result<Command> {
+        match self {
+            Language::Rust => Ok(Command::new(executable("conformance")?)),
+            Language::Python => peers::python_program("conformance_service.py"),
+            Language::JavaScript => peers::javascript_program("conformance_service.mjs"),
+        }
+    }
+
+    /// The program that calls a service hosted in `host`.
+    pub fn client(self, host: Language) -> Result<Command> {
+        let mut command = match self {
+            Language::Rust => Command::new(executable("conformance_client")?),
+            Language::Python => peers::python_program("conformance_client.py")?,
+            Language::JavaScript => peers::javascript_program("conformance_client.mjs")?,
+        };
+        let host = match host {
+            Language::Rust => "rust",
+            Language::Python => "python",
+            Language::JavaScript => "js",
+        };
+        command.args(["--host-language", host]);
+        Ok(command)
+    }
+
+    /// Whether its peer is installed.
+    pub fn installed(self) -> Result<()> {
+        match self {
+            Language::Rust => Ok(()),
+            Language::Python => peers::python().map(drop),
+            Language::JavaScript => peers::node().map(drop),
+        }
+    }
+}
+
+/// A running conformance service.
+#[derive(Debug)]
+pub struct Host {
+    language: Language,
+    /// Its full id.
+    pub service: String,
+    /// The program.
+    pub process: Process,
+}
+
+impl Host {
+    /// Start the service, with more `options` than the server, and wait until it is registered.
+    pub fn start(language: Language, server_url: &str, options: &[&str]) -> Result<Host> {
+        let mut command = language.host()?;
+        command.args(["--server-url", server_url]).args(options);
+        let process = Process::start(format!("the {language:?} service"), &command)?;
+        let service = process.wait_for_prefix(READY_LIMIT, "READY ")?;
+        let (address, name) = service
+            .split_once(':')
+            .context("the service id has no colon")?;
+        ensure!(address.contains('/'), "{service}: not a full service id");
+        ensure!(
+            name == "conformance",
+            "{service}: not the conformance service"
+        );
+        Ok(Host {
+            language,
+            service,
+            process,
+        })
+    }
+
+    /// Have a client in `language` call it, under the id `service`; how many checks passed.
+    pub fn call_from(
+        &self,
+        language: Language,
+        server_url: &str,
+        service: &str,
+        options: &[&str],
+    ) -> Result<usize> {
+        run_client(language, self.language, server_url, service, options)
+            .map_err(|error| anyhow!("{error:#}\n{}", self.process.transcript(0)))
+    }
+
+    /// Ask it to terminate; it does so, and successfully.
+    pub fn stop(self) -> Result<()> {
+        ensure!(
+            self.process.try_wait()?.is_none(),
+            "the service has ended by itself"
+        );
+        self.process.terminate()?;
+        let status = self.process.wait(STOP_LIMIT)?;
+        ensure!(
+            status.success(),
+            "asked to terminate, it ended with {status}"
+        );
+        Ok(())
+    }
+}
+
+/// One check of a conformance client.
+#[derive(Debug, Deserialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    #[serde(default)]
+    detail: serde_json::Value,
+}
+
+/// Call a service in `host` from a client in `language`; how many checks passed.
+fn run_client(
+    language: Language,
+    host: Language,
+    server_url: &str,
+    service: &str,
+    options: &[&str],
+) -> Result<usize> {
+    let mut command = language.client(host)?;
+    command
+        .args(["--server-url", server_url, "--service", service])
+        .args(options);
+    let process = Process::start(format!("the {language:?} client"), &command)?;
+    let status = process.wait(CLIENT_LIMIT)?;
+    let mut passed = 0;
+    let mut failed = Vec::new();
+    for line in process.stdout() {
+        // Libraries may print lines of their own.
+        let Ok(check) = serde_json::from_str::<Check>(&line) else {
+            continue;
+        };
+        if check.ok {
+            passed += 1;
+        } else {
+            failed.push(format!("{}: {}", check.name, check.detail));
+        }
+    }
+    if !failed.is_empty() || !status.success() || passed == 0 {
+        bail!(
+            "{passed} checks passed, {} failed, {status}\n{}\n{}",
+            failed.len(),
+            failed.join("\n"),
+            process.transcript(0)
+        );
+    }
+    Ok(passed)
+}

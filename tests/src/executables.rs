@@ -1,0 +1,92 @@
+//! Our own programs, built by cargo the first time that one is asked for.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::Deserialize;
+
+use crate::project_root;
+
+/// The programs that tests run.
+const EXAMPLES: [&str; 3] = ["conformance", "conformance_client", "quickstart"];
+const BINARIES: [&str; 1] = ["hypha-server"];
+
+/// The path of one of our programs, by the name of its binary or example.
+///
+/// Whoever has built them already says so with `HYPHA_TEST_PROGRAMS`, the folder where they are.
+pub fn executable(name: &str) -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("HYPHA_TEST_PROGRAMS") {
+        return Ok(PathBuf::from(folder).join(name));
+    }
+    static BUILT: OnceLock<Result<HashMap<String, PathBuf>, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    let built = built.as_ref().map_err(|error| anyhow!("{error}"))?;
+    built
+        .get(name)
+        .cloned()
+        .with_context(|| format!("cargo builds no program called {name}"))
+}
+
+/// One line of cargo's machine-readable output.
+#[derive(Deserialize)]
+struct CargoMessage {
+    reason: String,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// Have cargo build them all. Where the tests themselves were built with them, as `cargo test` in
+/// the whole workspace does, there is nothing left to build and cargo only says where they are.
+fn build() -> Result<HashMap<String, PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(project_root());
+    // What cargo tells this test about its package must not reach the build scripts of others: some
+    // watch these variables, and everything above them would be built again each time.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name.as_ref());
+        }
+    }
+    command.args([
+        "build",
+        "--workspace",
+        "--message-format=json-render-diagnostics",
+    ]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    for name in EXAMPLES {
+        command.args(["--example", name]);
+    }
+    for name in BINARIES {
+        command.args(["--bin", name]);
+    }
+    let output = command.output().context("cargo cannot be run")?;
+    ensure!(
+        output.status.success(),
+        "our own programs cannot be built\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut built = HashMap::new();
+    for line in output.stdout.split(|byte| *byte == b'\n') {
+        let Ok(message) = serde_json::from_slice::<CargoMessage>(line) else {
+            continue;
+        };
+        if let ("compiler-artifact", Some(target), Some(path)) =
+            (message.reason.as_str(), message.target, message.executable)
+        {
+            built.insert(target.name, path);
+        }
+    }
+    Ok(built)
+}

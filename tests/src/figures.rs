@@ -1,0 +1,33 @@
+//! What the benchmark measures of a stack, in whatever language.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The figures of one stack: service, server and caller.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figures {
+    /// Calls per second, one at a time.
+    pub serial_rate: f64,
+    /// Their latency in microseconds: the median and the 99th percentile.
+    pub serial_us: (f64, f64),
+    /// Calls per second, 64 at once.
+    pub parallel_rate: f64,
+    /// Their latency in microseconds: the median and the 99th percentile.
+    pub parallel_us: (f64, f64),
+    /// Echoes of 1 MB, in MB per second.
+    pub mb_1: f64,
+    /// Echoes of 16 MB, in MB per second.
+    pub mb_16: f64,
+}
+
+/// The median and the 99th percentile in microseconds; sorts the samples.
+pub fn percentiles(samples: &mut [Duration]) -> (f64, f64) {
+    samples.sort_unstable();
+    let at = |share: f64| {
+        let index = (samples.len() as f64 * share) as usize;
+        let sample = samples.get(index.min(samples.len().saturating_sub(1)));
+        sample.copied().unwrap_or_default().as_secs_f64() * 1e6
+    };
+    (at(0.5), at(0.99))
+}

@@ -1,0 +1,95 @@
+//! Where the Python and JavaScript peers are, and what happens when they are not there.
+//!
+//! `cargo xtask setup` installs both. Without it the tests that need them are skipped, by name;
+//! with `CI` or `HYPHA_TEST_REQUIRE_PEERS` set they fail instead.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::project_root;
+
+/// Names a Python interpreter that has the packages of `tests/interop/requirements.lock`.
+pub const PYTHON_VARIABLE: &str = "HYPHA_TEST_PYTHON";
+/// When set, a missing peer is a failure.
+pub const REQUIRE_VARIABLE: &str = "HYPHA_TEST_REQUIRE_PEERS";
+
+/// The folder of the peers' programs and lock files.
+pub fn interop_folder() -> PathBuf {
+    project_root().join("tests").join("interop")
+}
+
+/// The Python interpreter of the tests.
+pub fn python() -> Result<PathBuf> {
+    let installed = || project_root().join("target/interop/venv/bin/python");
+    let python = std::env::var_os(PYTHON_VARIABLE).map_or_else(installed, PathBuf::from);
+    ensure!(
+        python.exists(),
+        "there is no Python environment at {}",
+        python.display()
+    );
+    Ok(python)
+}
+
+/// Node, once the packages of the JavaScript peers are installed.
+pub fn node() -> Result<PathBuf> {
+    let modules = interop_folder().join("js").join("node_modules");
+    ensure!(
+        modules.is_dir(),
+        "the JavaScript packages are not installed"
+    );
+    let node = PathBuf::from("node");
+    Command::new(&node)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .context("`node` cannot be run")?;
+    Ok(node)
+}
+
+/// A program of the Python peers.
+pub fn python_program(script: &str) -> Result<Command> {
+    let mut command = Command::new(python()?);
+    // `-u`: lines must come at once. `-B`: the sources stay as they were checked out.
+    command
+        .args(["-u", "-B"])
+        .arg(interop_folder().join("python").join(script));
+    Ok(command)
+}
+
+/// A program of the JavaScript peers.
+pub fn javascript_program(script: &str) -> Result<Command> {
+    let mut command = Command::new(node()?);
+    command.arg(interop_folder().join("js").join(script));
+    Ok(command)
+}
+
+/// What was found, or `None` after saying that this test is skipped; a panic where peers are
+/// required.
+pub fn or_skip<T>(found: Result<T>) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(error) => {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            assert!(
+                !peers_are_required(),
+                "{test} needs a peer: {error:#}; run `cargo xtask setup`"
+            );
+            // Past the capture of the test runner, which would hide it; that may stand in the
+            // middle of a line.
+            let line = format!("\nskipped: {test}: {error:#}; run `cargo xtask setup`\n");
+            let _ = std::io::stderr().write_all(line.as_bytes());
+            None
+        }
+    }
+}
+
+fn peers_are_required() -> bool {
+    let set = |name: &str| {
+        std::env::var_os(name).is_some_and(|value| value != OsString::new() && value != "0")
+    };
+    set("CI") || set(REQUIRE_VARIABLE)
+}

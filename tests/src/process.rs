@@ -1,0 +1,287 @@
+//! A child process: its output is kept, and shown when a test fails; it never outlives the test.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Runs `"$@"` in the shell's own process group. A line on standard input asks the program to
+/// terminate, the end of standard input kills the whole group. The pipe ends with the process that
+/// holds it, however that one dies, so nothing is left behind by a test that is killed, nor by a
+/// server in a `static`, which is never dropped.
+const SUPERVISE: &str = r#"
+exec 3<&0
+"$@" 3<&- </dev/null &
+child=$!
+{
+    while read -r _; do kill -TERM "$child"; done
+    kill -KILL 0
+} <&3 >/dev/null 2>&1 &
+watcher=$!
+exec 3<&-
+wait "$child"
+status=$?
+kill -KILL "$watcher"
+exit "$status"
+"#;
+
+/// Variables that would change what a child does, and that belong to whoever runs the tests.
+const FOREIGN_PREFIX: &str = "HYPHA_";
+
+/// How often to look whether a child has ended.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A running program.
+pub struct Process {
+    name: String,
+    child: Mutex<Child>,
+    /// Holding it keeps the program alive.
+    control: Mutex<Option<ChildStdin>>,
+    output: Arc<Output>,
+}
+
+#[derive(Default)]
+struct Output {
+    state: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    all: Vec<Line>,
+    /// Streams that have ended, of two.
+    ended: usize,
+}
+
+struct Line {
+    stream: Stream,
+    text: String,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stream {
+    Out,
+    Err,
+}
+
+impl Process {
+    /// Start `command`, called `name` in messages. Its standard streams and process group are ours.
+    pub fn start(name: impl Into<String>, command: &Command) -> Result<Process> {
+        let name = name.into();
+        let mut supervised = Command::new("sh");
+        supervised.args(["-c", SUPERVISE, "supervise"]);
+        supervised
+            .arg(command.get_program())
+            .args(command.get_args());
+        if let Some(folder) = command.get_current_dir() {
+            supervised.current_dir(folder);
+        }
+        for (key, _) in std::env::vars_os() {
+            if key.to_string_lossy().starts_with(FOREIGN_PREFIX) {
+                supervised.env_remove(key);
+            }
+        }
+        // Nothing here leaves this machine; a proxy would only be in the way.
+        supervised.env("NO_PROXY", "*").env("no_proxy", "*");
+        // Its output is read by people in a log.
+        supervised.env("NO_COLOR", "1");
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => supervised.env(key, value),
+                None => supervised.env_remove(key),
+            };
+        }
+        supervised
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let mut child = supervised
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let output = Arc::new(Output::default());
+        let control = child.stdin.take();
+        if let Some(stream) = child.stdout.take() {
+            output.clone().collect(Stream::Out, stream);
+        }
+        if let Some(stream) = child.stderr.take() {
+            output.clone().collect(Stream::Err, stream);
+        }
+        Ok(Process {
+            name,
+            child: Mutex::new(child),
+            control: Mutex::new(control),
+            output,
+        })
+    }
+
+    /// Wait for the first line on standard output from which `find` makes something.
+    pub fn wait_for_line<T>(
+        &self,
+        limit: Duration,
+        mut find: impl FnMut(&str) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + limit;
+        let mut seen = 0;
+        let mut lines = self.output.lock();
+        loop {
+            for line in &lines.all[seen..] {
+                if line.stream == Stream::Out
+                    && let Some(found) = find(&line.text)
+                {
+                    return Ok(found);
+                }
+            }
+            seen = lines.all.len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || lines.ended == 2 {
+                let why = if left.is_zero() {
+                    "is not ready in time"
+                } else {
+                    "has ended"
+                };
+                drop(lines);
+                bail!("{} {why}\n{}", self.name, self.transcript(0));
+            }
+            lines = self
+                .output
+                .changed
+                .wait_timeout(lines, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Wait for the rest of a line that begins with `prefix`.
+    pub fn wait_for_prefix(&self, limit: Duration, prefix: &str) -> Result<String> {
+        self.wait_for_line(limit, |line| {
+            line.strip_prefix(prefix).map(|rest| rest.trim().into())
+        })
+        .with_context(|| format!("waiting for a line {prefix:?}"))
+    }
+
+    /// Wait until the program and its output have ended.
+    pub fn wait(&self, limit: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.try_wait()? {
+                let mut lines = self.output.lock();
+                while lines.ended < 2 && Instant::now() < deadline {
+                    lines = self
+                        .output
+                        .changed
+                        .wait_timeout(lines, POLL)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                }
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "{} has not ended in {limit:?}\n{}",
+                    self.name,
+                    self.transcript(0)
+                );
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// The exit status, if the program has ended.
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(child.try_wait()?)
+    }
+
+    /// Ask the program to terminate, as a service manager does.
+    pub fn terminate(&self) -> Result<()> {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(control) = control.as_mut() else {
+            bail!("{} has ended", self.name)
+        };
+        control.write_all(b"\n")?;
+        Ok(control.flush()?)
+    }
+
+    /// The lines of standard output so far.
+    pub fn stdout(&self) -> Vec<String> {
+        let lines = self.output.lock();
+        let out = lines.all.iter().filter(|line| line.stream == Stream::Out);
+        out.map(|line| line.text.clone()).collect()
+    }
+
+    /// How many lines there are so far: a mark for [`Process::transcript`].
+    pub fn mark(&self) -> usize {
+        self.output.lock().all.len()
+    }
+
+    /// Both output streams from a mark on, for a person to read.
+    pub fn transcript(&self, mark: usize) -> String {
+        let lines = self.output.lock();
+        let mut text = format!("--- output of {} ---\n", self.name);
+        for line in lines.all.iter().skip(mark) {
+            let stream = if line.stream == Stream::Out {
+                "out"
+            } else {
+                "err"
+            };
+            text.push_str(&format!("{stream}| {}\n", line.text));
+        }
+        text.push_str("---\n");
+        text
+    }
+}
+
+impl Output {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Read a stream to its end in a thread of its own.
+    fn collect(self: Arc<Self>, stream: Stream, source: impl Read + Send + 'static) {
+        thread::spawn(move || {
+            let mut source = BufReader::new(source);
+            let mut bytes = Vec::new();
+            while matches!(source.read_until(b'\n', &mut bytes), Ok(1..)) {
+                let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+                bytes.clear();
+                self.lock().all.push(Line { stream, text });
+                self.changed.notify_all();
+            }
+            self.lock().ended += 1;
+            self.changed.notify_all();
+        });
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprint!("{}", self.transcript(0));
+        }
+        // The end of its standard input makes the shell kill the group, itself included.
+        drop(
+            self.control
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = child.wait() {
+            eprintln!("{} cannot be waited for: {error}", self.name);
+        }
+    }
+}

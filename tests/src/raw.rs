@@ -1,0 +1,182 @@
+//! A WebSocket peer without any manners: it sends what a test tells it to, and shows what comes.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+/// Nothing that a server owes takes longer.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// A connection to a server's `/ws`.
+#[derive(Debug)]
+pub struct RawClient {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// What a server said after the handshake.
+#[derive(Clone, Debug)]
+pub struct Info(Value);
+
+/// Something that a server did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A text frame.
+    Text(String),
+    /// A binary frame.
+    Binary(Bytes),
+    /// The end, with the code and reason of the close frame. 1006 if there was none.
+    Closed(u16, String),
+}
+
+impl Info {
+    /// A string of the `connection_info`.
+    pub fn text(&self, key: &str) -> &str {
+        self.0[key].as_str().unwrap_or_default()
+    }
+
+    /// The peer's address, `workspace/client_id`.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.text("workspace"), self.text("client_id"))
+    }
+}
+
+impl RawClient {
+    /// Open a socket to the server at `url`, with `query` behind the path, and say nothing.
+    pub async fn open(url: &str, query: &str) -> Result<RawClient> {
+        let address = url.strip_prefix("http://").context("not an http URL")?;
+        // Whatever a server sends is looked at. It adds to a message that it passes on, so that one
+        // of the largest size grows beyond it.
+        let limits = WebSocketConfig::default()
+            .max_message_size(None)
+            .max_frame_size(None);
+        let connect =
+            connect_async_with_config(format!("ws://{address}/ws{query}"), Some(limits), false);
+        let (socket, _) = timeout(LIMIT, connect)
+            .await
+            .context("no answer to the upgrade")??;
+        Ok(RawClient { socket })
+    }
+
+    /// Connect as the anonymous client `client_id`.
+    pub async fn connect(url: &str, client_id: &str) -> Result<(RawClient, Info)> {
+        let mut client = RawClient::open(url, "").await?;
+        client
+            .send_text(&json!({ "client_id": client_id }).to_string())
+            .await?;
+        match client.next().await? {
+            Event::Text(text) => {
+                let info: Value = serde_json::from_str(&text)?;
+                ensure!(info["type"] == "connection_info", "not connected: {text}");
+                Ok((client, Info(info)))
+            }
+            other => bail!("not connected: {other:?}"),
+        }
+    }
+
+    /// Send a text frame.
+    pub async fn send_text(&mut self, text: &str) -> Result<()> {
+        Ok(self.socket.send(Message::text(text)).await?)
+    }
+
+    /// Send a binary frame.
+    pub async fn send_binary(&mut self, bytes: Vec<u8>) -> Result<()> {
+        Ok(self.socket.send(Message::binary(bytes)).await?)
+    }
+
+    /// Send an RPC message: its first segment, and its second if there is one.
+    pub async fn send_message(&mut self, main: &Value, extra: Option<&Value>) -> Result<()> {
+        let mut frame = rmp_serde::to_vec_named(main)?;
+        if let Some(extra) = extra {
+            frame.extend(rmp_serde::to_vec_named(extra)?);
+        }
+        self.send_binary(frame).await
+    }
+
+    /// Send a call of `method` that awaits its answer in `session`.
+    pub async fn send_call(&mut self, to: &str, method: &str, session: &str) -> Result<()> {
+        let main = json!({ "type": "method", "to": to, "method": method, "session": session });
+        let extra = json!({ "args": [], "promise": "*", "t": 15.0 });
+        self.send_message(&main, Some(&extra)).await
+    }
+
+    /// Close the connection and wait until the server has done so too.
+    pub async fn close(mut self) -> Result<()> {
+        self.socket.close(None).await?;
+        while !matches!(self.next().await?, Event::Closed(..)) {}
+        Ok(())
+    }
+
+    /// What the server does next; an error if that is nothing.
+    pub async fn next(&mut self) -> Result<Event> {
+        loop {
+            let message = timeout(LIMIT, self.socket.next())
+                .await
+                .with_context(|| format!("the server did nothing for {LIMIT:?}"))?;
+            return Ok(match message {
+                Some(Ok(Message::Text(text))) => Event::Text(text.as_str().to_owned()),
+                Some(Ok(Message::Binary(bytes))) => Event::Binary(bytes),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    Event::Closed(frame.code.into(), frame.reason.as_str().to_owned())
+                }
+                Some(Ok(_)) => continue,
+                None | Some(Err(WsError::ConnectionClosed | WsError::AlreadyClosed)) => {
+                    Event::Closed(1006, String::new())
+                }
+                // The connection went down without a close frame.
+                Some(Err(WsError::Protocol(_) | WsError::Io(_))) => {
+                    Event::Closed(1006, String::new())
+                }
+                Some(Err(error)) => return Err(error.into()),
+            });
+        }
+    }
+
+    /// The next RPC message: both its segments.
+    pub async fn next_message(&mut self) -> Result<(Value, Option<Value>)> {
+        loop {
+            match self.next().await? {
+                Event::Binary(frame) => return decode(&frame),
+                Event::Text(_) => {}
+                Event::Closed(code, reason) => bail!("closed with {code} {reason:?}"),
+            }
+        }
+    }
+
+    /// Send a control ping and wait for its pong; the RPC messages that came before it.
+    ///
+    /// A server handles the frames of a connection in order, so this also shows that it has dealt
+    /// with everything sent so far.
+    pub async fn ping(&mut self) -> Result<Vec<(Value, Option<Value>)>> {
+        self.send_text(r#"{"type":"ping"}"#).await?;
+        let mut messages = Vec::new();
+        loop {
+            match self.next().await? {
+                Event::Text(text) => {
+                    let answer: Value = serde_json::from_str(&text)?;
+                    ensure!(answer["type"] == "pong", "not a pong: {text}");
+                    return Ok(messages);
+                }
+                Event::Binary(frame) => messages.push(decode(&frame)?),
+                Event::Closed(code, reason) => bail!("closed with {code} {reason:?}"),
+            }
+        }
+    }
+}
+
+fn decode(frame: &[u8]) -> Result<(Value, Option<Value>)> {
+    let mut rest = frame;
+    let main = rmp_serde::from_read(&mut rest)?;
+    let extra = if rest.is_empty() {
+        None
+    } else {
+        Some(rmp_serde::from_read(&mut rest)?)
+    };
+    Ok((main, extra))
+}

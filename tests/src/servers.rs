@@ -1,0 +1,199 @@
+//! The two servers that every whole-system test runs against.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::executables::executable;
+use crate::peers;
+use crate::process::Process;
+
+/// How long a server may take to start; the Python one takes about ten seconds.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// Between two looks at a server that is starting.
+const POLL: Duration = Duration::from_millis(100);
+/// A free port can be taken by somebody else before the server binds it.
+const START_ATTEMPTS: usize = 3;
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The original, in Python.
+    Python,
+    /// `hypha-server`.
+    Ours,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Python => "the Python server",
+            Kind::Ours => "hypha-server",
+        })
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    /// Which one it is.
+    pub kind: Kind,
+    /// Its address, `http://127.0.0.1:<port>`.
+    pub url: String,
+    /// The program.
+    pub process: Process,
+}
+
+impl Server {
+    /// Start a server and wait until it is ready.
+    pub fn start(kind: Kind) -> Result<Server> {
+        match kind {
+            Kind::Python => Server::start_python(),
+            Kind::Ours => Server::start_ours(),
+        }
+    }
+
+    fn start_python() -> Result<Server> {
+        let python = peers::python()?;
+        let mut failure = None;
+        for _ in 0..START_ATTEMPTS {
+            let port = free_port()?;
+            let mut command = Command::new(&python);
+            // `-P`: the working directory is not a place for modules.
+            command.args(["-u", "-B", "-P", "-m", "hypha.server", "--host=127.0.0.1"]);
+            command.arg(format!("--port={port}"));
+            // The tests send as fast as they can.
+            command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
+            command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");
+            let process = Process::start("the Python server", &command)?;
+            let url = format!("http://127.0.0.1:{port}");
+            match wait_until_ready(&process, &url) {
+                Ok(()) => {
+                    return Ok(Server {
+                        kind: Kind::Python,
+                        url,
+                        process,
+                    });
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.context("no attempt was made")?)
+    }
+
+    fn start_ours() -> Result<Server> {
+        let mut command = Command::new(executable("hypha-server")?);
+        command.args(["--host", "127.0.0.1", "--port", "0"]);
+        command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
+        command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");
+        let process = Process::start("hypha-server", &command)?;
+        let url = process.wait_for_prefix(START_LIMIT, "READY ")?;
+        wait_until_ready(&process, &url)?;
+        Ok(Server {
+            kind: Kind::Ours,
+            url,
+            process,
+        })
+    }
+
+    /// The server that all tests of this test program share; started by the first. `None` after
+    /// saying so if the test has to be skipped.
+    ///
+    /// Tests do not meet there: each peer gets an anonymous workspace of its own.
+    pub fn shared(kind: Kind) -> Option<ServerInUse> {
+        static PYTHON: Mutex<Option<&'static Server>> = Mutex::new(None);
+        static OURS: Mutex<Option<&'static Server>> = Mutex::new(None);
+        if kind == Kind::Python {
+            peers::or_skip(peers::python())?;
+        }
+        let place = if kind == Kind::Python { &PYTHON } else { &OURS };
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = match *place {
+            Some(server) => server,
+            None => match Server::start(kind) {
+                // It lives as long as this process; the pipe that it holds sees to that.
+                Ok(server) => *place.insert(Box::leak(Box::new(server))),
+                Err(error) => panic!("{kind} does not start: {error:#}"),
+            },
+        };
+        Some(ServerInUse {
+            server,
+            mark: server.process.mark(),
+        })
+    }
+}
+
+/// A shared server in the hands of one test: if the test fails, it shows what the server printed
+/// meanwhile.
+#[derive(Debug)]
+pub struct ServerInUse {
+    server: &'static Server,
+    mark: usize,
+}
+
+impl std::ops::Deref for ServerInUse {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        self.server
+    }
+}
+
+impl Drop for ServerInUse {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprint!("{}", self.server.process.transcript(self.mark));
+        }
+    }
+}
+
+/// A port that is free now.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn wait_until_ready(process: &Process, url: &str) -> Result<()> {
+    let deadline = Instant::now() + START_LIMIT;
+    loop {
+        let problem = match http_get(url, "/health/readiness") {
+            Ok((200, _)) => return Ok(()),
+            Ok((status, body)) => format!("status {status}: {body}"),
+            Err(error) => format!("{error:#}"),
+        };
+        if let Some(status) = process.try_wait()? {
+            bail!("the server has ended ({status})\n{}", process.transcript(0));
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "the server does not get ready: {problem}\n{}",
+                process.transcript(0)
+            );
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// The smallest possible HTTP client: status and body of a GET.
+pub fn http_get(url: &str, path: &str) -> Result<(u16, String)> {
+    let address = url.strip_prefix("http://").context("not an http URL")?;
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    let (head, body) = response
+        .split_once("\r\n\r\n")
+        .context("not an HTTP response")?;
+    ensure!(head.starts_with("HTTP/1."), "not an HTTP response");
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
+}

@@ -1,0 +1,454 @@
+//! What the Rust client says when something is wrong: each mistake has its own named error within its
+//! limit, and the connection and the other calls go on. Both servers are asked.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use hypha_rpc::{
+    args,
+    error::{ConnectError, RejectKind},
+    prelude::*,
+    workspace::TokenConfig,
+};
+use hypha_rpc_tests::servers::{Kind, Server};
+use tokio::{net::TcpListener, time::timeout};
+
+/// Somebody to be described.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Person {
+    name: String,
+    tags: Vec<String>,
+}
+
+/// What the tests call.
+#[hypha_service(id = "target")]
+trait Target {
+    /// Divide.
+    async fn divide(&self, a: f64, #[hypha(default = 1.0)] b: f64) -> anyhow::Result<f64>;
+    /// Describe somebody.
+    async fn describe(&self, person: Person) -> String;
+    /// Never answers.
+    async fn hang(&self);
+}
+
+struct Service;
+
+impl Target for Service {
+    async fn divide(&self, a: f64, b: f64) -> anyhow::Result<f64> {
+        ensure!(b != 0.0, "division by zero");
+        Ok(a / b)
+    }
+
+    async fn describe(&self, person: Person) -> String {
+        format!("{} ({})", person.name, person.tags.join(", "))
+    }
+
+    async fn hang(&self) {
+        std::future::pending().await
+    }
+}
+
+/// A host, a caller in another workspace, and its proxy.
+struct Pair {
+    host: Client,
+    caller: Client,
+    target: TargetProxy,
+}
+
+impl Pair {
+    async fn new(server: &Server) -> Result<Pair> {
+        let host = hypha_rpc::connect(&server.url).await?;
+        let service = TargetService::new(Service);
+        let id = host
+            .register_service(service)
+            .visibility(Visibility::Public)
+            .await?
+            .id;
+        let caller = hypha_rpc::connect(&server.url).await?;
+        let target = caller.proxy(&id).await?;
+        Ok(Pair {
+            host,
+            caller,
+            target,
+        })
+    }
+
+    /// The connection lives, and nothing is left of the call that failed.
+    async fn still_works(&self) -> Result<()> {
+        ensure!(self.target.divide(6.0, 3.0).await? == 2.0);
+        ensure!(
+            self.caller.stats().sessions == 0,
+            "{:?}",
+            self.caller.stats()
+        );
+        Ok(())
+    }
+
+    fn call(&self, method: &str, args: hypha_rpc::wire::Args) -> Call<Value> {
+        self.target.service().call(method, args)
+    }
+}
+
+fn rejected<T: std::fmt::Debug, E: std::fmt::Debug>(
+    outcome: Result<T, Error<E>>,
+    kind: RejectKind,
+) -> Result<String> {
+    match outcome {
+        Err(Error::Rejected(r)) if r.kind == kind => Ok(r.to_string()),
+        other => bail!("wanted {kind:?}, got {other:?}"),
+    }
+}
+
+fn not_connected(outcome: Result<Client, Error>) -> Result<ConnectError> {
+    match outcome {
+        Err(Error::Connect(error)) => Ok(error),
+        other => bail!("wanted a connect error, got {other:?}"),
+    }
+}
+
+async fn rejected_token(server: &Server) -> Result<()> {
+    let error = not_connected(hypha_rpc::connect(&server.url).token("nonsense").await)?;
+    ensure!(matches!(error, ConnectError::TokenRejected(_)), "{error:?}");
+    ensure!(
+        !error.to_string().contains("nonsense"),
+        "the token is shown: {error}"
+    );
+    ensure!(!error.is_retryable());
+    Ok(())
+}
+
+async fn wrong_workspace(server: &Server) -> Result<()> {
+    let connect = hypha_rpc::connect(&server.url).workspace("ws-of-somebody-else");
+    let error = not_connected(connect.await)?;
+    ensure!(
+        matches!(error, ConnectError::WrongWorkspace(_)),
+        "{error:?}"
+    );
+    Ok(())
+}
+
+async fn client_id_in_use(server: &Server) -> Result<()> {
+    let first = hypha_rpc::connect(&server.url).client_id("the-one").await?;
+    let manager = first.manager().await?;
+    let token = manager.generate_token(None).await?;
+    let second = hypha_rpc::connect(&server.url)
+        .token(token)
+        .client_id("the-one");
+    let error = not_connected(second.await)?;
+    ensure!(matches!(error, ConnectError::ClientIdInUse(_)), "{error:?}");
+    Ok(())
+}
+
+async fn unusable_client_id(server: &Server) -> Result<()> {
+    match hypha_rpc::connect(&server.url).client_id("a/b").await {
+        Err(Error::Invalid(text)) => ensure!(text.contains("a/b"), "{text}"),
+        other => bail!("{other:?}"),
+    }
+    Ok(())
+}
+
+async fn unknown_service(server: &Server) -> Result<()> {
+    let pair = Pair::new(server).await?;
+    for id in [
+        "no-such-service",
+        "ws-nowhere/no-such-service",
+        "no-client:no-such-service",
+    ] {
+        let found = timeout(Duration::from_secs(15), pair.caller.get_service(id)).await?;
+        let text = rejected(found, RejectKind::UnknownService)?;
+        ensure!(text.contains("no-such-service"), "{text}");
+    }
+    pair.still_works().await
+}
+
+async fn ambiguous_service(server: &Server) -> Result<()> {
+    let first = hypha_rpc::connect(&server.url).await?;
+    let token = first.manager().await?.generate_token(None).await?;
+    let second = hypha_rpc::connect(&server.url).token(token).await?;
+    for client in [&first, &second] {
+        client.register_service(TargetService::new(Service)).await?;
+    }
+    rejected(first.get_service("target").await, RejectKind::Ambiguous)?;
+    first.get_service("target").mode("random").await?;
+    Ok(())
+}
+
+async fn unknown_method(server: &Server) -> Result<()> {
+    let pair = Pair::new(server).await?;
+    // The description of the service has no such method: nothing is sent.
+    let text = rejected(
+        pair.call("multiply", args!(1, 2)).await,
+        RejectKind::UnknownMethod,
+    )?;
+    ensure!(
+        text.contains("target.multiply") && text.contains("divide"),
+        "{text}"
+    );
+    // It had it, but the service is gone meanwhile: the host says so.
+    let temporary = pair
+        .host
+        .register_service(TargetService::new(Service))
+        .id("temporary");
+    let id = temporary.visibility(Visibility::Public).await?.id;
+    let proxy: TargetProxy = pair.caller.proxy(&id).await?;
+    pair.host.unregister_service(&id).await?;
+    let text = rejected(proxy.divide(1.0, 2.0).await, RejectKind::UnknownMethod)?;
+    ensure!(
+        text.contains("temporary.divide") && text.contains(&pair.host.client_id()),
+        "{text}"
+    );
+    pair.still_works().await
+}
+
+async fn wrong_arguments(server: &Server) -> Result<()> {
+    let pair = Pair::new(server).await?;
+    let described = serde_json::json!({"name": "Ada", "tags": ["a", "b", 3]});
+    let cases = [
+        ("divide", args!(), "missing argument `a`"),
+        ("divide", args!(b = 1), "missing argument `a`"),
+        ("divide", args!(1, 2, 3), "takes 2 arguments (a, b), got 3"),
+        ("divide", args!(1, c = 2), "unknown argument `c`"),
+        ("divide", args!(1, a = 2), "argument `a` is given twice"),
+        ("divide", args!("one"), "argument `a`: expected"),
+        (
+            "describe",
+            args!(described),
+            "argument `person`: tags[2]: expected",
+        ),
+        ("hang", args!(1), "takes no arguments, got 1"),
+    ];
+    for (method, args, wanted) in cases {
+        let outcome = pair.call(method, args).await;
+        let text = rejected(outcome, RejectKind::InvalidArguments)?;
+        for part in [wanted, &format!("target.{method}"), &pair.host.client_id()] {
+            ensure!(text.contains(part), "`{text}` does not say `{part}`");
+        }
+    }
+    pair.still_works().await
+}
+
+async fn wrong_result_type(server: &Server) -> Result<()> {
+    let pair = Pair::new(server).await?;
+    match pair
+        .target
+        .service()
+        .call::<Person>("divide", args!(1, 2))
+        .await
+    {
+        Err(Error::Codec(e)) => {
+            let text = e.to_string();
+            ensure!(e.received && text.contains("target.divide"), "{text}");
+        }
+        other => bail!("{other:?}"),
+    }
+    pair.still_works().await
+}
+
+async fn unencodable_argument(server: &Server) -> Result<()> {
+    let pair = Pair::new(server).await?;
+    let map = std::collections::HashMap::from([(1, "keys must be strings")]);
+    match pair.call("divide", args!(map)).await {
+        Err(Error::Codec(e)) => ensure!(!e.received && e.to_string().contains("key"), "{e}"),
+        other => bail!("{other:?}"),
+    }
+    pair.still_works().await
+}
+
+async fn oversized_event(server: &Server) -> Result<()> {
+    let pair = Pair::new(server).await?;
+    let data = Value::Bytes(vec![0u8; 17 << 20].into());
+    match pair.caller.emit("big", &pair.host.client_id(), data).await {
+        Err(Error::Codec(e)) => ensure!(e.to_string().contains("16777216"), "{e}"),
+        other => bail!("{other:?}"),
+    }
+    pair.still_works().await
+}
+
+async fn not_permitted(server: &Server) -> Result<()> {
+    let pair = Pair::new(server).await?;
+    let private = pair
+        .host
+        .register_service(TargetService::new(Service))
+        .id("private")
+        .await?;
+    rejected(
+        pair.caller.get_service(&private.id).await,
+        RejectKind::PermissionDenied,
+    )?;
+    // Also not past the manager: the host refuses by itself.
+    let direct = pair.caller.get_remote_service(&private.id).await;
+    rejected(direct, RejectKind::PermissionDenied)?;
+    pair.still_works().await
+}
+
+/// Who may only read can connect and call, but not offer anything.
+async fn read_only_token(server: &Server) -> Result<()> {
+    let owner = hypha_rpc::connect(&server.url).await?;
+    owner.register_service(TargetService::new(Service)).await?;
+    let config = TokenConfig {
+        permission: Some("read".into()),
+        ..TokenConfig::default()
+    };
+    let token = owner.manager().await?.generate_token(Some(config)).await?;
+    let reader = hypha_rpc::connect(&server.url).token(token).await?;
+    ensure!(reader.workspace() == owner.workspace());
+    let target: TargetProxy = reader.proxy("target").await?;
+    ensure!(target.divide(6.0, 3.0).await? == 2.0);
+    let offered = reader.register_service(TargetService::new(Service)).await;
+    rejected(offered, RejectKind::PermissionDenied)?;
+    ensure!(reader.stats().sessions == 0, "{:?}", reader.stats());
+    Ok(())
+}
+
+/// The peer disconnects while a call runs, and is gone for the next one.
+async fn peer_gone(server: &Server) -> Result<()> {
+    let first = hypha_rpc::connect(&server.url).await?;
+    let token = first.manager().await?.generate_token(None).await?;
+    let host = hypha_rpc::connect(&server.url).token(token).await?;
+    host.register_service(TargetService::new(Service)).await?;
+    let target: TargetProxy = first.proxy("target").await?;
+    let pending = tokio::spawn(target.hang().into_future());
+    // Its answer shows that the call before it has been received.
+    target.divide(1.0, 1.0).await?;
+    host.shutdown(Duration::ZERO).await;
+    match timeout(Duration::from_secs(10), pending).await?? {
+        Err(Error::Disconnected(e)) => {
+            ensure!(
+                e.may_have_run && e.to_string().contains("target.hang"),
+                "{e}"
+            );
+        }
+        other => bail!("{other:?}"),
+    }
+    let gone = timeout(Duration::from_secs(10), target.divide(1.0, 1.0)).await?;
+    let text = rejected(gone, RejectKind::PeerNotConnected)?;
+    ensure!(text.contains(&host.client_id()), "{text}");
+    first.list_services(None).await?;
+    ensure!(first.stats().sessions == 0, "{:?}", first.stats());
+    Ok(())
+}
+
+/// Nobody has ever had that address: our server says so, the Python server says nothing.
+async fn peer_never_there(server: &Server) -> Result<()> {
+    let caller = hypha_rpc::connect(&server.url)
+        .method_timeout(Duration::from_secs(3))
+        .await?;
+    let outcome = caller.get_remote_service("nobody:target").await;
+    match server.kind {
+        Kind::Ours => drop(rejected(outcome, RejectKind::PeerNotConnected)?),
+        Kind::Python => match outcome {
+            Err(Error::Timeout(t)) => ensure!(t.sent, "{t}"),
+            other => bail!("{other:?}"),
+        },
+    }
+    caller.list_services(None).await?;
+    ensure!(caller.stats().sessions == 0, "{:?}", caller.stats());
+    Ok(())
+}
+
+async fn call_after_disconnect(server: &Server) -> Result<()> {
+    let pair = Pair::new(server).await?;
+    pair.caller.disconnect().await;
+    match pair.target.divide(1.0, 2.0).await {
+        Err(Error::Disconnected(e)) => ensure!(!e.may_have_run, "{e}"),
+        other => bail!("{other:?}"),
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn unusable_urls() -> Result<()> {
+    for url in [
+        "",
+        "ftp://host",
+        "http://",
+        "ws://",
+        "ws://host:port/ws",
+        "nonsense",
+    ] {
+        let error = not_connected(hypha_rpc::connect(url).await)?;
+        ensure!(
+            matches!(error, ConnectError::InvalidUrl { .. }),
+            "{url}: {error:?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn refused_connection() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    drop(listener);
+    let error = not_connected(hypha_rpc::connect(&url).await)?;
+    ensure!(
+        matches!(error, ConnectError::Unreachable { .. }),
+        "{error:?}"
+    );
+    ensure!(error.is_retryable());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let limit = Duration::from_millis(200);
+    let error = not_connected(hypha_rpc::connect(&url).connect_timeout(limit).await)?;
+    ensure!(
+        matches!(error, ConnectError::Timeout(l) if l == limit),
+        "{error:?}"
+    );
+    Ok(())
+}
+
+macro_rules! both_servers {
+    ($($case:ident)*) => {
+        mod python_server {
+            $(#[test]
+            fn $case() {
+                super::run(super::Kind::Python, async |server| super::$case(server).await);
+            })*
+        }
+        mod our_server {
+            $(#[test]
+            fn $case() {
+                super::run(super::Kind::Ours, async |server| super::$case(server).await);
+            })*
+        }
+    };
+}
+
+both_servers! {
+    rejected_token
+    wrong_workspace
+    client_id_in_use
+    unusable_client_id
+    unknown_service
+    ambiguous_service
+    unknown_method
+    wrong_arguments
+    wrong_result_type
+    unencodable_argument
+    oversized_event
+    not_permitted
+    read_only_token
+    peer_gone
+    peer_never_there
+    call_after_disconnect
+}
+
+fn run(kind: Kind, case: impl AsyncFnOnce(&Server) -> Result<()>) {
+    let Some(server) = Server::shared(kind) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = runtime
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(case(&server)));
+    if let Err(error) = outcome {
+        panic!("{kind}: {error:#}");
+    }
+}

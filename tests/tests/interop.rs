@@ -1,0 +1,97 @@
+//! Every language calls every other through both servers: the conformance service in one, the
+//! conformance client in the other.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hypha_rpc_tests::conformance::{Host, Language};
+use hypha_rpc_tests::peers::{or_skip, python_program};
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::{Kind, Server};
+
+/// Run `work` against a server, unless one of `languages` is not there.
+fn check(server: Kind, languages: &[Language], work: impl FnOnce(&str) -> Result<()>) {
+    for language in languages {
+        if or_skip(language.installed()).is_none() {
+            return;
+        }
+    }
+    let Some(server) = Server::shared(server) else {
+        return;
+    };
+    // A panic, so that the server's output is shown.
+    if let Err(error) = work(&server.url) {
+        panic!("through {}: {error:#}", server.kind);
+    }
+}
+
+fn direction(client: Language, host: Language, url: &str) -> Result<()> {
+    let service = Host::start(host, url, &[])?;
+    service.call_from(client, url, &service.service, &[])?;
+    service.stop()
+}
+
+/// Service and client in one workspace, which both enter with a token.
+fn with_tokens(url: &str) -> Result<()> {
+    let mut command = python_program("workspace_owner.py")?;
+    command.args(["--server-url", url]);
+    let owner = Process::start("the owner of the workspace", &command)?;
+    let ready = owner.wait_for_prefix(Duration::from_secs(60), "READY ")?;
+    let (workspace, token) = ready.split_once(' ').context("no token")?;
+    for language in [Language::Rust, Language::Python, Language::JavaScript] {
+        let id = format!("host-in-{language:?}");
+        let place = ["--workspace", workspace, "--token", token];
+        let host_place = [&place[..], &["--client-id", &id]].concat();
+        let service = Host::start(language, url, &host_place)?;
+        ensure!(
+            service.service == format!("{workspace}/{id}:conformance"),
+            "{} is not in {workspace} with the client id {id}",
+            service.service
+        );
+        // The full id, and the short one that stands for it within the workspace.
+        let short = format!("{id}:conformance");
+        let name = if language == Language::Rust {
+            &service.service
+        } else {
+            &short
+        };
+        service.call_from(Language::Rust, url, name, &place)?;
+        service.stop()?;
+    }
+    Ok(())
+}
+
+macro_rules! directions {
+    ($($name:ident: $client:ident calls $host:ident;)*) => {
+        directions!(python_server Python $($name $client $host)*);
+        directions!(our_server Ours $($name $client $host)*);
+    };
+    ($module:ident $kind:ident $($name:ident $client:ident $host:ident)*) => {
+        mod $module {
+            use super::*;
+
+            $(#[test]
+            fn $name() {
+                let (client, host) = (Language::$client, Language::$host);
+                check(Kind::$kind, &[client, host], |url| direction(client, host, url));
+            })*
+
+            #[test]
+            fn in_one_workspace_with_tokens() {
+                let all = [Language::Rust, Language::Python, Language::JavaScript];
+                check(Kind::$kind, &all, with_tokens);
+            }
+        }
+    };
+}
+
+directions! {
+    rust_calls_rust: Rust calls Rust;
+    rust_calls_python: Rust calls Python;
+    python_calls_rust: Python calls Rust;
+    rust_calls_javascript: Rust calls JavaScript;
+    javascript_calls_rust: JavaScript calls Rust;
+    // The peers among themselves: where these fail, the fault is not in our client.
+    python_calls_javascript: Python calls JavaScript;
+    javascript_calls_python: JavaScript calls Python;
+}

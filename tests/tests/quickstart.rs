@@ -1,0 +1,73 @@
+//! What a newcomer does first: the example of the README, by itself and with either server, and the lines
+//! of Python that it prints.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hypha_rpc_tests::executables::executable;
+use hypha_rpc_tests::peers::{or_skip, python};
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::{Kind, Server};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn start(options: &[&str]) -> Result<Process> {
+    Process::start(
+        "quickstart",
+        Command::new(executable("quickstart")?).args(options),
+    )
+}
+
+#[test]
+fn by_itself() -> Result<()> {
+    let quickstart = start(&[])?;
+    let status = quickstart.wait(LIMIT)?;
+    let printed = quickstart.stdout().join("\n");
+    ensure!(status.success(), "{status}\n{}", quickstart.transcript(0));
+    for part in [
+        "add(1, 2)       = 3",
+        "division by zero",
+        "Hello Ada",
+        "\"default\": 1.0",
+    ] {
+        ensure!(printed.contains(part), "`{part}` is not in\n{printed}");
+    }
+    Ok(())
+}
+
+/// It serves on a server that runs already, until it is told to stop; Python calls it meanwhile.
+fn with(server: Kind) -> Result<()> {
+    let Some(python) = or_skip(python()) else {
+        return Ok(());
+    };
+    let Some(server) = Server::shared(server) else {
+        return Ok(());
+    };
+    let quickstart = start(&["--server-url", &server.url, "--serve"])?;
+    quickstart.wait_for_prefix(LIMIT, "serving until")?;
+    let printed = quickstart.stdout();
+    let at = printed
+        .iter()
+        .position(|line| line == "from Python:")
+        .context("no Python")?;
+    let script = printed[at + 1..at + 4].join("\n");
+    let mut command = Command::new(python);
+    let caller = Process::start("the lines of Python", command.args(["-u", "-c", &script]))?;
+    let sum = caller.wait_for_line(LIMIT, |line| line.trim().parse::<f64>().ok())?;
+    ensure!(sum == 3.0, "Python got {sum}");
+    quickstart.terminate()?;
+    let status = quickstart.wait(LIMIT)?;
+    ensure!(status.success(), "{status}\n{}", quickstart.transcript(0));
+    Ok(())
+}
+
+#[test]
+fn with_the_python_server() -> Result<()> {
+    with(Kind::Python)
+}
+
+#[test]
+fn with_our_server() -> Result<()> {
+    with(Kind::Ours)
+}

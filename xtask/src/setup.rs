@@ -1,0 +1,102 @@
+//! `cargo xtask setup`: the peers of the whole-system tests, from their lock files.
+//!
+//! What is installed is remembered beside it, so that a second run has nothing to do and a changed
+//! lock file installs anew.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::{output, perform, root};
+
+/// Install what is missing or out of date.
+pub(crate) fn run() -> Result<()> {
+    python().context("the Python peers cannot be installed")?;
+    javascript().context("the JavaScript peers cannot be installed")
+}
+
+fn python() -> Result<()> {
+    let environment = root().join("target/interop/venv");
+    let lock = root().join("tests/interop/requirements.lock");
+    let version = output(Command::new("python3").arg("--version"))
+        .context("Python 3.11 or newer is needed, as `python3`")?;
+    let minor = version
+        .trim()
+        .strip_prefix("Python 3.")
+        .and_then(|rest| rest.split('.').next());
+    let minor: u32 = minor
+        .and_then(|minor| minor.parse().ok())
+        .unwrap_or_default();
+    ensure!(
+        minor >= 11,
+        "Python 3.11 or newer is needed, `python3` is {}",
+        version.trim()
+    );
+
+    let wanted = version + &fs::read_to_string(&lock)?;
+    let stamp = environment.join("installed");
+    if is_current(&stamp, &wanted) {
+        println!("the Python peers are up to date");
+        return Ok(());
+    }
+    println!("installing the Python peers");
+    perform(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&environment),
+    )?;
+    perform(
+        Command::new(environment.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+            ])
+            .arg("--requirement")
+            .arg(&lock),
+    )?;
+    // The lock file names everything; a hole in it shows here, not in the middle of a test.
+    perform(Command::new(environment.join("bin/python")).args(["-m", "pip", "check"]))?;
+    Ok(fs::write(stamp, wanted)?)
+}
+
+fn javascript() -> Result<()> {
+    let folder = root().join("tests/interop/js");
+    let version = output(Command::new("node").arg("--version"))
+        .context("Node 20 or newer is needed, as `node`")?;
+    let major = version
+        .trim()
+        .trim_start_matches('v')
+        .split('.')
+        .next()
+        .unwrap_or_default();
+    let major: u32 = major.parse().unwrap_or_default();
+    ensure!(
+        major >= 20,
+        "Node 20 or newer is needed, `node` is {}",
+        version.trim()
+    );
+
+    let wanted = version + &fs::read_to_string(folder.join("package-lock.json"))?;
+    let stamp = folder.join("node_modules/.installed");
+    if is_current(&stamp, &wanted) {
+        println!("the JavaScript peers are up to date");
+        return Ok(());
+    }
+    println!("installing the JavaScript peers");
+    perform(
+        Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund"])
+            .current_dir(&folder),
+    )?;
+    Ok(fs::write(stamp, wanted)?)
+}
+
+fn is_current(stamp: &Path, wanted: &str) -> bool {
+    fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted)
+}

@@ -1,0 +1,39 @@
+//! `cargo xtask test`: everything that can be tested on this machine, peers included.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::command::{Steps, cargo, perform};
+use crate::setup;
+
+/// What to run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Passed on to the tests, as after `cargo test --`: a part of their name, for example.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// Set up, build and test; every step is run, and a failed one fails the whole.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut steps = Steps::default();
+    steps.step("set up the peers", setup::run);
+    // The programs that the whole-system tests start.
+    steps.step("build", || {
+        perform(&mut cargo(&[
+            "build",
+            "--workspace",
+            "--bins",
+            "--examples",
+        ]))
+    });
+    // Documentation tests are among them.
+    steps.step("test", || {
+        let mut tests = cargo(&["test", "--workspace", "--no-fail-fast", "--"]);
+        tests.args(&options.arguments);
+        // What was set up has to be there.
+        tests.env("HYPHA_TEST_REQUIRE_PEERS", "1");
+        perform(&mut tests)
+    });
+    steps.finish()
+}
