@@ -559,3 +559,59 @@ async fn chunks_of_a_peer_that_leaves_are_forgotten() {
     );
     settled(&client).await;
 }
+
+/// A peer that says how large frames it takes gets them up to that size; one that does not say gets the
+/// common size, and what was said is not believed for ever.
+#[tokio::test(start_paused = true)]
+async fn larger_frames_go_to_those_who_ask_for_them() {
+    let (client, mut peer) = client_with(Options::default(), 64);
+    let service = peer.offer(&client).await;
+    let sends = |n: usize| {
+        service
+            .call::<Value>("call", args!(payload(n)))
+            .into_future()
+    };
+    let says = async |peer: &mut Peer, config: Value| {
+        let asked = peer.receive().await;
+        assert_eq!(asked.text("method"), "services.built-in.get_service");
+        let cache = map! {"create": Value::Null};
+        let built_in = map! {"id": "built-in", "config": config, "message_cache": cache};
+        peer.reply(&asked, "resolve", list![built_in]).await;
+    };
+    let answers_whole = async |peer: &mut Peer, n: usize| {
+        let call = peer.receive().await;
+        assert_eq!(call.arg(0).as_bytes().map(|bytes| bytes.len()), Some(n));
+        peer.reply(&call, "resolve", list![Value::Null]).await;
+    };
+    // One that takes 600,000 bytes, asked once for two messages.
+    let large = async {
+        says(
+            &mut peer,
+            map! {"api_version": 3i64, "max_frame_size": 600_000i64},
+        )
+        .await;
+        answers_whole(&mut peer, 500_000).await;
+        answers_whole(&mut peer, 590_000).await;
+        peer
+    };
+    let calls = async {
+        sends(500_000).await.expect("answered");
+        sends(590_000).await.expect("answered");
+    };
+    let ((), mut peer) = tokio::join!(calls, large);
+
+    // A minute later another program has the address, and says nothing.
+    tokio::time::advance(seconds(61)).await;
+    let common = async {
+        says(&mut peer, map! {"api_version": 3i64}).await;
+        let create = peer.receive().await;
+        assert_eq!(
+            create.text("method"),
+            "services.built-in.message_cache.create"
+        );
+        peer.reply(&create, "reject", list!["no"]).await;
+    };
+    let (refused, ()) = tokio::join!(sends(500_000), common);
+    refused.expect_err("refused");
+    settled(&client).await;
+}

@@ -364,3 +364,39 @@ async fn bad_services_are_not_registered() {
         .authorized_workspaces(["w"]);
     client.register_service(open).await.expect_err("refused");
 }
+
+/// JavaScript clients send something more with their pings.
+#[tokio::test(start_paused = true)]
+async fn a_ping_with_more_arguments_is_answered() {
+    let (client, mut peer, _) = serving(Default::default()).await;
+    let ping = "services.built-in.ping";
+    assert_eq!(
+        peer.ask(ping, list!["ping", 1i64]).await,
+        Ok(Value::from("pong"))
+    );
+    peer.ask(ping, list!["pong"]).await.expect_err("not a ping");
+    settled(&client).await;
+}
+
+/// What would contradict the service itself, or take the place of its own keys, is refused.
+#[tokio::test(start_paused = true)]
+async fn services_that_cannot_be_are_refused() {
+    let (client, _peer, _) = serving(Default::default()).await;
+    let method = |name: &str| Method::new(name, |call| async move { call.reply(&()) });
+    for service in [
+        Service::new("a.b"),
+        Service::new("built-in"),
+        Service::new("s").config("visibility", "public"),
+        Service::new("s").method(method("config")),
+        Service::new("s").method(method("a.")),
+        Service::new("s").method(method("a")).method(method("a.b")),
+    ] {
+        let refused = client.register_service(service).overwrite(true).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+    assert!(client.unregister_service("built-in").await.is_err());
+    client
+        .register_service(Service::new("s").method(method("ab")).method(method("a.b")))
+        .await
+        .expect("registered");
+}

@@ -254,3 +254,22 @@ async fn a_call_made_while_time_stands_still_is_not_late() {
     breathe().await;
     settled(&client).await;
 }
+
+/// However often a caller asks for a sign of life: ten in a second, or one call could fill the link.
+#[tokio::test(start_paused = true)]
+async fn heartbeats_have_a_shortest_interval() {
+    let (client, mut peer, _) = serving(Default::default()).await;
+    let main = method_main(PEER, "S", "services.svc.sleep");
+    let extra = map! {"args": list![1.05], "promise": "*", "t": 1e-9};
+    peer.send(main, extra).await;
+    let mut beats = 0;
+    loop {
+        let message = peer.receive().await;
+        if message.text("method") != "S.heartbeat" {
+            break;
+        }
+        beats += 1;
+    }
+    assert_eq!(beats, 10);
+    settled(&client).await;
+}
