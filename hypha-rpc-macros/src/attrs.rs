@@ -1,4 +1,4 @@
-//! `#[hypha_service(..)]` and `#[hypha(..)]`: lists of `key` and `key = value`.
+//! `#[hypha_service(..)]`, `#[hypha(..)]` and `#[remote_error(..)]`: lists of `key` and `key = value`.
 
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
@@ -20,10 +20,18 @@ impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> syn::Result<Entry> {
         let key = input.call(Ident::parse_any)?;
         let value = match input.parse::<Option<Token![=]>>()? {
-            Some(_) => Some(input.parse()?),
+            Some(_) => Some(bare(input.parse()?)),
             None => None,
         };
         Ok(Entry { key, value })
+    }
+}
+
+/// What went through `macro_rules` comes in an invisible group.
+pub(crate) fn bare(value: Expr) -> Expr {
+    match value {
+        Expr::Group(group) => bare(*group.expr),
+        other => other,
     }
 }
 
@@ -37,11 +45,21 @@ impl Options {
 
     /// Reads all `#[hypha(..)]` among `attrs`.
     pub(crate) fn from_attrs(attrs: &[Attribute], known: &[&str], errors: &mut Errors) -> Options {
+        Options::from_named("hypha", attrs, known, errors)
+    }
+
+    /// Reads all `#[name(..)]` among `attrs`.
+    pub(crate) fn from_named(
+        name: &str,
+        attrs: &[Attribute],
+        known: &[&str],
+        errors: &mut Errors,
+    ) -> Options {
         let mut options = Options(Vec::new());
-        for attr in attrs.iter().filter(|attr| is_ours(attr)) {
+        for attr in attrs.iter().filter(|attr| attr.path().is_ident(name)) {
             match &attr.meta {
                 Meta::List(list) => options.extend(list.tokens.clone(), known, errors),
-                other => errors.push(other, "write `#[hypha(key = value)]`"),
+                other => errors.push(other, format!("write `#[{name}(key = value)]`")),
             }
         }
         options
@@ -96,6 +114,26 @@ impl Options {
         }
     }
 
+    /// `key = ["text", "text"]`; the key is returned for messages about the whole.
+    pub(crate) fn texts(&mut self, key: &str, errors: &mut Errors) -> Option<(Ident, Vec<LitStr>)> {
+        let entry = self.take(key)?;
+        let Some(Expr::Array(list)) = entry.value else {
+            errors.push(&entry.key, format!("write `{key} = [\"..\", \"..\"]`"));
+            return None;
+        };
+        let mut texts = Vec::new();
+        for item in list.elems {
+            match item {
+                Expr::Lit(ExprLit {
+                    lit: Lit::Str(text),
+                    ..
+                }) => texts.push(text),
+                other => errors.push(other, format!("`{key}` is a list of string literals")),
+            }
+        }
+        Some((entry.key, texts))
+    }
+
     /// `key = some::path`.
     pub(crate) fn path(&mut self, key: &str, errors: &mut Errors) -> Option<Path> {
         let entry = self.take(key)?;
@@ -119,6 +157,15 @@ impl Options {
             errors.push(&entry.key, format!("write `{key} = expression`"));
         }
         Some((entry.key, entry.value?))
+    }
+
+    /// `key`, without a value.
+    pub(crate) fn word(&mut self, key: &str, errors: &mut Errors) -> Option<Ident> {
+        let entry = self.take(key)?;
+        if let Some(value) = &entry.value {
+            errors.push(value, format!("`{key}` stands alone"));
+        }
+        Some(entry.key)
     }
 
     /// `key`, or `key = true` and `key = false`.

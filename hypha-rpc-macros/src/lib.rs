@@ -7,6 +7,8 @@ mod attrs;
 mod diag;
 mod doc_text;
 mod emit;
+mod error_derive;
+mod inherent;
 mod lower;
 mod model;
 mod names;
@@ -22,5 +24,12 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn hypha_service(attr: TokenStream, item: TokenStream) -> TokenStream {
     let (tokens, errors) = parse::hypha_service(attr.into(), item.into());
+    errors.append_to(tokens).into()
+}
+
+/// Makes a type the error of service methods: see `hypha_rpc::RemoteError`.
+#[proc_macro_derive(RemoteError, attributes(remote_error))]
+pub fn remote_error(item: TokenStream) -> TokenStream {
+    let (tokens, errors) = error_derive::remote_error(item.into());
     errors.append_to(tokens).into()
 }

@@ -6,7 +6,7 @@ use quote::{ToTokens, format_ident};
 use syn::ext::IdentExt;
 use syn::{
     Attribute, FnArg, Ident, ItemTrait, LitStr, Pat, PatType, Receiver, ReceiverKind, ReturnType,
-    Safety, TraitItem, TraitItemFn, Type, parse_quote_spanned,
+    Safety, TraitItem, TraitItemFn, Type, TypeImplTrait, parse_quote_spanned,
 };
 
 use crate::attrs::{self, Options};
@@ -16,17 +16,20 @@ use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
 use crate::names::{self, Rule};
 use crate::{path, types};
 
-const SERVICE_KEYS: [&str; 8] = [
+const SERVICE_KEYS: [&str; 11] = [
     "id",
     "name",
     "description",
     "service_type",
     "visibility",
+    "authorized_workspaces",
+    "singleton",
+    "flags",
     "docs",
     "rename_all",
     "crate",
 ];
-const METHOD_KEYS: [&str; 1] = ["name"];
+const METHOD_KEYS: [&str; 2] = ["name", "blocking"];
 const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
 
 /// Keys of every service's own description, so no method can have them.
@@ -68,6 +71,20 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
             let summary = doc_text::summary(&doc_text::text(&item.attrs));
             summary.chars().take(DESCRIPTION_LIMIT).collect()
         });
+    let visibility = options
+        .text("visibility", errors)
+        .and_then(|text| visibility(&text, errors));
+    let authorized = options.texts("authorized_workspaces", errors);
+    let closed = visibility
+        .as_ref()
+        .is_none_or(|variant| variant == "Protected");
+    if let Some((key, _)) = authorized.as_ref().filter(|_| !closed) {
+        errors.push(
+            key,
+            "`authorized_workspaces` can only be set when `visibility` is \"protected\": everybody else \
+             may use the service anyway",
+        );
+    }
     let rule = Rule::parse(options.text("rename_all", errors).as_ref(), errors);
     let contract = item.ident.unraw();
     Service {
@@ -90,10 +107,15 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
         service_type: options
             .text("service_type", errors)
             .map(|text| text.value()),
-        visibility: options
-            .text("visibility", errors)
-            .and_then(|text| visibility(&text, errors)),
+        visibility,
+        authorized_workspaces: authorized.map(|(_, texts)| texts).unwrap_or_default(),
+        singleton: options.flag("singleton", errors).unwrap_or(false),
+        flags: options
+            .texts("flags", errors)
+            .map(|(_, texts)| texts)
+            .unwrap_or_default(),
         methods: methods(item, rule, errors),
+        inherent: None,
     }
 }
 
@@ -198,6 +220,7 @@ fn method(
             ),
         );
     }
+    let blocking = blocking(function, &mut options, errors);
     let usable = signature_shape(function, errors);
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let args = arguments(function, &text, rule, errors);
@@ -209,6 +232,7 @@ fn method(
             docs: documentation(function, &text),
             description: text.description,
             carried: attrs::carried(&function.attrs),
+            blocking,
             args: args.filter(|_| usable)?,
             output: output?,
         },
@@ -235,15 +259,29 @@ fn wire_name(
     }
 }
 
-/// Everything but arguments and output. False if no proxy can have such a method.
+/// Whether the method runs on a thread of its own.
+fn blocking(function: &TraitItemFn, options: &mut Options, errors: &mut Errors) -> bool {
+    let blocking = options.flag("blocking", errors).unwrap_or(false);
+    match &function.sig.asyncness {
+        Some(asyncness) if blocking => errors.push(
+            asyncness,
+            "a blocking method is a plain `fn`, which runs on a thread of its own; leave out `async` \
+             or `blocking`",
+        ),
+        None if !blocking => errors.push(
+            function.sig.fn_token,
+            "service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` before a \
+             method that blocks its thread",
+        ),
+        _ => {}
+    }
+    blocking
+}
+
+/// Everything but arguments, output and whether it is `async`. False if no proxy can have such a
+/// method.
 fn signature_shape(function: &TraitItemFn, errors: &mut Errors) -> bool {
     let sig = &function.sig;
-    if sig.asyncness.is_none() {
-        errors.push(
-            sig.fn_token,
-            "service methods are asynchronous: write `async fn`",
-        );
-    }
     if let Some(constness) = &sig.constness {
         errors.push(constness, "a service method cannot be `const`");
     }
@@ -389,11 +427,11 @@ pub(crate) fn argument_ident(pat: &Pat) -> Option<&Ident> {
 fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
     let found = types::inspect(ty);
     if let Some(found) = found.impl_trait {
-        errors.push(found, "a contract has fixed types; use an enum or `Value`");
-    } else if types::is_named(ty, "Callback") {
-        errors.push(ty, "callbacks as arguments are not supported yet");
-    } else if types::is_named(ty, "RemoteStream") {
-        errors.push(ty, "streams as arguments are not supported yet");
+        errors.push(
+            found,
+            "a contract has fixed types; use an enum or `Value`, `Callback<A, R>` for a function, \
+             `RemoteStream<T>` for a stream",
+        );
     } else if let Some(found) = found.self_path {
         errors.push(found, "callers do not know `Self`; name the type");
     } else if let Some(found) = found.static_lifetime {
@@ -418,13 +456,53 @@ fn output(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
         ReturnType::Type(_, ty) => (**ty).clone(),
     };
     let found = types::inspect(&whole);
-    if let Some(found) = found.impl_trait {
+    let stream = match &found.impl_trait {
+        Some(stream) => Some(Box::new(stream_items(&whole, stream, errors)?)),
+        None => None,
+    };
+    may_leave(found, errors)?;
+    let kind = output_kind(&whole);
+    Some(Output {
+        whole,
+        kind,
+        stream,
+    })
+}
+
+/// The items of the `impl Stream<Item = ..>` in an output.
+fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Option<Output> {
+    let Some(item) = types::stream_item(stream) else {
         errors.push(
-            found,
-            "streams as results are not supported yet; return an owned value",
+            stream,
+            "results leave the process: the only `impl` here is `impl Stream<Item = ..>`; return an \
+             owned value",
+        );
+        return None;
+    };
+    if !types::is_stream_or_result(whole) {
+        errors.push(
+            stream,
+            "a stream is the whole result, or what a `Result` holds; inside of other types, return \
+             `RemoteStream::new(stream)`",
         );
         return None;
     }
+    let found = types::inspect(&item);
+    if let Some(found) = found.impl_trait {
+        errors.push(found, "items have a fixed type; use an enum or `Value`");
+        return None;
+    }
+    may_leave(found, errors)?;
+    let kind = output_kind(&item);
+    Some(Output {
+        whole: item,
+        kind,
+        stream: None,
+    })
+}
+
+/// `None` for results that cannot leave the process.
+fn may_leave(found: types::Found, errors: &mut Errors) -> Option<()> {
     if let Some(found) = found.reference {
         errors.push(found, "results leave the process; return an owned value");
         return None;
@@ -433,12 +511,15 @@ fn output(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
         errors.push(found, "callers do not know `Self`; name the type");
         return None;
     }
-    let kind = match types::result_parts(&whole) {
+    Some(())
+}
+
+fn output_kind(whole: &Type) -> OutputKind {
+    match types::result_parts(whole) {
         Some(parts) => OutputKind::Fallible(Box::new(parts)),
-        None if types::is_surely_plain(&whole) => OutputKind::Plain,
+        None if types::is_surely_plain(whole) => OutputKind::Plain,
         None => OutputKind::Unknown,
-    };
-    Some(Output { whole, kind })
+    }
 }
 
 /// The documentation that trait and proxy show: the user's, and the texts of the arguments, which

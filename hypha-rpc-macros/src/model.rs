@@ -1,7 +1,7 @@
 //! What a contract means, free of syntax: the errors are found before, the code is written after.
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Expr, Ident, Type, Visibility};
+use syn::{Attribute, Expr, Ident, LitStr, Type, Visibility};
 
 pub(crate) struct Service {
     pub(crate) contract: Ident,
@@ -21,7 +21,12 @@ pub(crate) struct Service {
     pub(crate) service_type: Option<String>,
     /// Variant of the runtime's `Visibility`.
     pub(crate) visibility: Option<Ident>,
+    pub(crate) authorized_workspaces: Vec<LitStr>,
+    pub(crate) singleton: bool,
+    pub(crate) flags: Vec<LitStr>,
     pub(crate) methods: Vec<Method>,
+    /// The type of an `impl` block; `None` for a trait.
+    pub(crate) inherent: Option<Type>,
 }
 
 pub(crate) struct Method {
@@ -32,6 +37,8 @@ pub(crate) struct Method {
     pub(crate) carried: Vec<Attribute>,
     /// Documentation for the proxy's method.
     pub(crate) docs: Vec<Attribute>,
+    /// A plain `fn`, run on a thread of its own.
+    pub(crate) blocking: bool,
     pub(crate) args: Vec<Arg>,
     pub(crate) output: Output,
 }
@@ -74,11 +81,15 @@ pub(crate) struct Value {
 /// What a method returns. A type cannot be known to be a `Result` from its tokens, because it may be
 /// an alias; rustc decides where it must. The other two kinds are what users read in the
 /// documentation of their proxies.
+#[derive(Clone)]
 pub(crate) struct Output {
     pub(crate) whole: Type,
     pub(crate) kind: OutputKind,
+    /// The items, if there is an `impl Stream` in the type.
+    pub(crate) stream: Option<Box<Output>>,
 }
 
+#[derive(Clone)]
 pub(crate) enum OutputKind {
     /// Certainly not a `Result`.
     Plain,

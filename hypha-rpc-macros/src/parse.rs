@@ -5,7 +5,7 @@ use quote::ToTokens;
 use syn::Item;
 
 use crate::diag::Errors;
-use crate::{emit, lower};
+use crate::{emit, inherent, lower};
 
 /// `#[hypha_service(attr)] item`.
 pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStream, Errors) {
@@ -28,15 +28,17 @@ pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStrea
             )
         }
         Item::Impl(block) => {
-            errors.push(
-                &block.self_ty,
-                "services as `impl` blocks are not supported yet; declare a trait, put \
-                 `#[hypha_service]` on it, and implement it",
-            );
-            (item, errors)
+            let Some(service) = inherent::service(attr, &block, &mut errors) else {
+                return (item, errors);
+            };
+            let with_methods = errors.is_empty();
+            (emit::inherent_items(&service, &block, with_methods), errors)
         }
         other => {
-            errors.push(head(&other), "`#[hypha_service]` goes on a trait");
+            errors.push(
+                head(&other),
+                "`#[hypha_service]` goes on a trait or an `impl` block",
+            );
             (item, errors)
         }
     }

@@ -3,7 +3,8 @@
 use proc_macro2::Span;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    GenericArgument, Lifetime, Path, PathArguments, PathSegment, Type, TypeImplTrait, TypeReference,
+    GenericArgument, Ident, Lifetime, Path, PathArguments, PathSegment, Type, TypeImplTrait,
+    TypeParamBound, TypeReference,
 };
 
 /// The type without the parentheses and invisible groups around it.
@@ -19,6 +20,14 @@ fn bare(ty: &Type) -> &Type {
 fn last_segment(ty: &Type) -> Option<&PathSegment> {
     match bare(ty) {
         Type::Path(path) if path.qself.is_none() => path.path.segments.last(),
+        _ => None,
+    }
+}
+
+/// `Foo`, if that is all there is.
+pub(crate) fn plain_name(ty: &Type) -> Option<&Ident> {
+    match bare(ty) {
+        Type::Path(path) if path.qself.is_none() => path.path.get_ident(),
         _ => None,
     }
 }
@@ -68,12 +77,90 @@ pub(crate) fn is_surely_plain(ty: &Type) -> bool {
         "u32", "u64", "u128", "usize", "String", "Vec", "Option", "Box",
     ];
     match bare(ty) {
-        Type::Tuple(_) | Type::Array(_) => true,
+        Type::Tuple(_) | Type::Array(_) | Type::ImplTrait(_) => true,
         Type::Path(path) if path.qself.is_none() && path.path.segments.len() == 1 => {
             NAMES.iter().any(|name| path.path.segments[0].ident == name)
         }
         _ => false,
     }
+}
+
+/// `T` of `impl Stream<Item = T>`.
+pub(crate) fn stream_item(ty: &TypeImplTrait) -> Option<Type> {
+    ty.bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else {
+            return None;
+        };
+        let segment = bound.path.segments.last()?;
+        let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+            return None;
+        };
+        arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(item)
+                if segment.ident == "Stream" && item.ident == "Item" =>
+            {
+                Some(item.ty.clone())
+            }
+            _ => None,
+        })
+    })
+}
+
+/// Whether a type with an `impl` in it is that `impl`, or a generic path with it as first argument.
+pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
+    if matches!(bare(ty), Type::ImplTrait(_)) {
+        return true;
+    }
+    let Some(segment) = last_segment(ty) else {
+        return false;
+    };
+    match &segment.arguments {
+        PathArguments::AngleBracketed(arguments) => {
+            let first = arguments.args.first();
+            // `Result`, or an alias that says so.
+            segment.ident.to_string().ends_with("Result")
+                && matches!(first, Some(GenericArgument::Type(ty)) if matches!(bare(ty), Type::ImplTrait(_)))
+        }
+        _ => false,
+    }
+}
+
+/// The type with another one for every `impl`.
+pub(crate) fn with_named(ty: &Type, named: &Type) -> Type {
+    struct Replace<'a>(&'a Type);
+    impl VisitMut for Replace<'_> {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            if matches!(ty, Type::ImplTrait(_)) {
+                *ty = self.0.clone();
+            } else {
+                visit_mut::visit_type_mut(self, ty);
+            }
+        }
+    }
+    let mut ty = ty.clone();
+    Replace(named).visit_type_mut(&mut ty);
+    ty
+}
+
+/// Adds a bound to every `impl` that has none of that name.
+pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
+    struct Bind<'a>(&'a str, &'a TypeParamBound);
+    impl VisitMut for Bind<'_> {
+        fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
+            let bound = ty.bounds.iter().any(|bound| match bound {
+                TypeParamBound::Trait(bound) => bound
+                    .path
+                    .segments
+                    .last()
+                    .is_some_and(|last| last.ident == self.0),
+                _ => false,
+            });
+            if !bound {
+                ty.bounds.push(self.1.clone());
+            }
+        }
+    }
+    Bind(name, bound).visit_type_mut(ty);
 }
 
 /// What stands somewhere inside a type; the first of each.

@@ -8,6 +8,9 @@ use std::{fmt, time::Duration};
 
 use crate::wire::{Value, WireError};
 
+mod class;
+pub(crate) mod typed;
+
 /// The error type of a method that has no error of its own. It has no values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Never {}
@@ -89,6 +92,7 @@ impl<E> Error<E> {
             Error::Service(e) => Error::Remote(Box::new(RemoteError {
                 message: e.to_string(),
                 class: None,
+                name: None,
                 trace: String::new(),
                 data: None,
                 call: CallSite::default(),
@@ -142,15 +146,17 @@ impl fmt::Display for CallSite {
 
 /// An error raised by the called method, in whatever language (protocol 02 §8).
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{call}: {}{message}", class.as_deref().map(|c| format!("{c}: ")).unwrap_or_default())]
+#[error("{call}: {}{message}", class.as_ref().or(name.as_ref()).map(|c| format!("{c}: ")).unwrap_or_default())]
 pub struct RemoteError {
     /// What went wrong, without class name and trace.
     pub message: String,
     /// The class of the exception, if the peer told: `ValueError`, `TypeError`, `Error`.
     pub class: Option<String>,
+    /// The name of a typed error of a Rust peer, such as `CalcError.TooLarge`.
+    pub name: Option<String>,
     /// The peer's trace, possibly empty.
     pub trace: String,
-    /// Data that a Rust peer attached to a typed error.
+    /// A typed error of a Rust peer as a value: [`Value::decode_as`] makes a type of it.
     pub data: Option<Value>,
     /// The call that failed.
     pub call: CallSite,
@@ -391,12 +397,13 @@ impl ConnectError {
 
 /// An error type of a contract: how it travels and how the caller gets it back.
 ///
-/// `#[derive(RemoteError)]` will write it for enums; types that only have a text (`String`,
-/// `anyhow::Error`, `std::io::Error`) lose their type on the way and arrive as [`Error::Remote`].
+/// [`#[derive(RemoteError)]`](derive@crate::RemoteError) writes it for enums and structs. Types that
+/// only have a text (`String`, `anyhow::Error`, `std::io::Error`) lose their type on the way and
+/// arrive as [`Error::Remote`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a service method",
     label = "callers could not be told of this error",
-    note = "implement `hypha_rpc::ServiceError` for it, or use `anyhow::Error` and lose the type"
+    note = "add `#[derive(hypha_rpc::RemoteError)]` to the type, or use `anyhow::Error` and lose the type"
 )]
 pub trait ServiceError: Sized {
     /// The error as it is sent.
@@ -409,6 +416,29 @@ impl ServiceError for Never {
     fn to_wire(self) -> WireError {
         match self {}
     }
+    fn from_wire(_: &WireError) -> Option<Self> {
+        None
+    }
+}
+
+/// Passes on what another service said. To the caller it is an error of the method, whatever it was
+/// here.
+impl<E: fmt::Display> ServiceError for Error<E> {
+    fn to_wire(self) -> WireError {
+        match self {
+            Error::Remote(error) => WireError {
+                message: match &error.class {
+                    Some(class) => format!("{class}: {}", error.message),
+                    None => error.message,
+                },
+                trace: error.trace,
+                name: None,
+                data: error.data.map(Box::new),
+            },
+            other => WireError::new(other.to_string()),
+        }
+    }
+
     fn from_wire(_: &WireError) -> Option<Self> {
         None
     }
@@ -438,82 +468,30 @@ text_only! {
 
 /// Turns what a peer gave to `reject` into the caller's error.
 pub(crate) fn from_wire<E: ServiceError>(error: WireError, call: CallSite) -> Error<E> {
-    if let Some(own) = E::from_wire(&error) {
-        return Error::Service(own);
-    }
-    let (class, message) = split_class(&error);
+    let (class, message) = class::split(&error, &[]);
     let kind = match &error.name {
         Some(name) => RejectKind::from_wire_name(name),
         None => RejectKind::from_text(&message, &call),
     };
-    match kind {
-        Some(kind) => Error::Rejected(Rejection {
+    // First, because a contract's error may take whatever fails, and the method did not run.
+    if let Some(kind) = kind {
+        return Error::Rejected(Rejection {
             kind,
             message,
             call,
-        }),
-        None => Error::Remote(Box::new(RemoteError {
-            message,
-            class,
-            trace: error.trace,
-            data: error.data.map(|data| *data),
-            call,
-        })),
+        });
     }
-}
-
-/// Finds the exception class and the plain message in the forms of 02 §8: Python's asynchronous
-/// methods send a whole traceback as message, JavaScript `Name: message`, Python's synchronous
-/// methods the message with the class only in the trace.
-fn split_class(error: &WireError) -> (Option<String>, String) {
-    let message = error.message.trim_end();
-    if message.starts_with("Traceback (most recent call last)") {
-        let last = last_entry(message);
-        return match class_prefix(last) {
-            Some((class, rest)) => (Some(class.to_owned()), rest.to_owned()),
-            None => (None, last.to_owned()),
-        };
+    if let Some(own) = E::from_wire(&error) {
+        return Error::Service(own);
     }
-    if let Some((class, rest)) = class_prefix(message) {
-        return (Some(class.to_owned()), rest.to_owned());
-    }
-    let class = last_entry(error.trace.trim_end())
-        .strip_suffix(message)
-        .and_then(|head| head.trim_end().strip_suffix(':'))
-        .filter(|class| is_class(class));
-    (class.map(str::to_owned), message.to_owned())
-}
-
-/// The last entry of a traceback: from its last line that is not indented and follows an indented
-/// one (messages may have several lines).
-fn last_entry(trace: &str) -> &str {
-    let mut start = 0;
-    let mut offset = 0;
-    let mut indented = true;
-    for line in trace.split_inclusive('\n') {
-        let now = line.starts_with([' ', '\t']) || line.trim().is_empty();
-        if !now && indented {
-            start = offset;
-        }
-        indented = now;
-        offset += line.len();
-    }
-    trace[start..].trim_end()
-}
-
-fn class_prefix(text: &str) -> Option<(&str, &str)> {
-    let (class, rest) = text.split_once(':')?;
-    is_class(class).then(|| (class, rest.trim_start()))
-}
-
-fn is_class(text: &str) -> bool {
-    let last = text.rsplit('.').next().unwrap_or(text);
-    text.chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
-        && (last.ends_with("Error")
-            || last.ends_with("Exception")
-            || last.ends_with("Warning")
-            || matches!(last, "KeyboardInterrupt" | "SystemExit" | "StopIteration"))
+    Error::Remote(Box::new(RemoteError {
+        message,
+        class,
+        name: error.name,
+        trace: error.trace,
+        data: error.data.map(|data| *data),
+        call,
+    }))
 }
 
 #[cfg(test)]
@@ -527,43 +505,6 @@ mod tests {
             name: None,
             data: None,
         }
-    }
-
-    fn remote(error: WireError) -> RemoteError {
-        match from_wire::<Never>(error, CallSite::default()) {
-            Error::Remote(e) => *e,
-            other => panic!("not a remote error: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn python_synchronous_exception() {
-        let trace = "Traceback (most recent call last):\n  File \"x.py\", line 3\nZeroDivisionError: division by zero\n";
-        let e = remote(wire("division by zero", trace));
-        assert_eq!(e.class.as_deref(), Some("ZeroDivisionError"));
-        assert_eq!(e.message, "division by zero");
-    }
-
-    #[test]
-    fn python_asynchronous_exception_is_a_traceback() {
-        let text = "Traceback (most recent call last):\n  File \"x.py\", line 3, in f\n    raise ValueError('a: b')\nValueError: a: b\nsecond line\n";
-        let e = remote(wire(text, &format!("Exception: {text}\n")));
-        assert_eq!(e.class.as_deref(), Some("ValueError"));
-        assert_eq!(e.message, "a: b\nsecond line");
-    }
-
-    #[test]
-    fn javascript_error() {
-        let e = remote(wire(
-            "RangeError: out of range",
-            "RangeError: out of range\n    at f",
-        ));
-        assert_eq!(
-            (e.class.as_deref(), e.message.as_str()),
-            (Some("RangeError"), "out of range")
-        );
-        let e = remote(wire("Note: this is not a class", ""));
-        assert_eq!(e.class, None);
     }
 
     #[test]

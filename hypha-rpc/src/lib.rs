@@ -3,27 +3,39 @@
 
 pub mod call;
 pub mod client;
+#[cfg(feature = "encryption")]
+#[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
+pub mod crypto;
 pub mod error;
 pub mod schema;
 pub mod service;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod transport;
 pub mod wire;
 pub mod workspace;
 
-pub use call::{Call, Proxy, RemoteService};
+pub use call::{Call, Callback, Function, Object, Proxy, RemoteFile, RemoteService, RemoteStream};
 pub use client::{Client, Connect, connect};
 pub use error::{Error, Never, ServiceError};
+#[doc = include_str!("error/remote_error.md")]
+pub use hypha_rpc_macros::RemoteError;
 #[doc = include_str!("service/hypha_service.md")]
 pub use hypha_rpc_macros::hypha_service;
 pub use service::{Context, Service};
-pub use wire::{Bytes, Map, Value};
+pub use wire::{
+    Bytes, Codec, DType, Map, MemoryView, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value,
+};
 
 /// What a program that serves or calls usually needs: `use hypha_rpc::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Bytes, Call, Client, Context, Error, Proxy, RemoteService, Value, args, hypha_service,
+        Bytes, Call, Callback, Client, Context, Error, Function, NdArray, Object, Proxy,
+        RemoteError, RemoteFile, RemoteService, RemoteStream, Value, args, hypha_service,
         workspace::Visibility,
     };
+    pub use futures_util::Stream;
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
 }
@@ -65,12 +77,19 @@ macro_rules! args {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::{
-        call::{Call, Proxy, RemoteService, call},
-        error::Never,
+        call::{Call, Proxy, RemoteService, RemoteStream, call},
+        error::{
+            Never, ServiceError,
+            typed::{
+                ErrorVariant, TypedError, error_data, error_from_wire, error_text, error_to_wire,
+                message_field,
+            },
+        },
         schema::FunctionSchema,
-        service::{Incoming, IntoService, Method, Service, macro_support::*},
-        wire::{Args, WireError},
+        service::{Incoming, IntoService, Method, Service, macro_support::*, streaming::stream},
+        wire::{Args, WireError, codec},
         workspace::Visibility,
     };
     pub use std::sync::Arc;
+    pub use {schemars, serde};
 }

@@ -48,6 +48,20 @@ trait Sampler {
     async fn standard(&self, fail: bool) -> std::io::Result<()>;
     async fn untyped(&self, fail: bool) -> anyhow::Result<u32>;
     async fn nothing(&self);
+    /// Borrow everything that can be borrowed.
+    #[hypha(blocking)]
+    fn block(
+        &self,
+        ctx: &Context,
+        text: &str,
+        data: &[u8],
+        #[hypha(default = 3)] times: usize,
+    ) -> Result<String, String>;
+    #[hypha(blocking)]
+    fn block_with_body(&self, fail: bool) -> u32 {
+        assert!(!fail, "asked to");
+        1
+    }
     #[hypha(name = "nested.call")]
     async fn r#match(&self, r#type: &str, #[hypha(name = "otherName")] other: &str) -> String;
 
@@ -113,6 +127,24 @@ impl Sampler for Desk {
 
     async fn nothing(&self) {}
 
+    fn block(
+        &self,
+        ctx: &Context,
+        text: &str,
+        data: &[u8],
+        times: usize,
+    ) -> Result<String, String> {
+        if data.is_empty() {
+            return Err("no data".into());
+        }
+        Ok(format!(
+            "{} {} {}",
+            ctx.from(),
+            text.repeat(times),
+            data.len()
+        ))
+    }
+
     async fn r#match(&self, r#type: &str, other: &str) -> String {
         format!("{type}{other}")
     }
@@ -174,6 +206,31 @@ async fn results_of_all_kinds() -> anyhow::Result<()> {
             .map_err(|e| anyhow::anyhow!("{e}"))?,
         1
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn blocking_methods_are_like_others() -> anyhow::Result<()> {
+    let (_desk, remote, proxy) = connected().await;
+    assert_eq!(proxy.block("ab", b"123", 2).await?, "ws/user abab 3");
+    let by_default: String = remote
+        .call("block", hypha_rpc::args!("a", Bytes::from(b"1")))
+        .await?;
+    assert_eq!(by_default, "ws/user aaa 1");
+    let failed = proxy.block("a", b"", 1).await;
+    assert!(failed.is_err_and(|e| e.to_string().contains("no data")));
+    let wrong: Result<String, Error> = remote.call("block", hypha_rpc::args!(1)).await;
+    let wrong = wrong.expect_err("not a text").to_string();
+    assert!(
+        wrong.contains("argument `text`: expected string"),
+        "{wrong}"
+    );
+    assert_eq!(proxy.block_with_body(false).await?, 1);
+    let panicked = proxy.block_with_body(true).await.expect_err("panics");
+    let text = "sampler.block_with_body panicked: asked to";
+    assert!(panicked.to_string().contains(text), "{panicked}");
+    let config = remote.get("config").expect("there is a config");
+    assert_eq!(config.get("run_in_executor"), Some(&Value::from(true)));
     Ok(())
 }
 
@@ -269,7 +326,10 @@ async fn the_service_as_others_see_it() {
     let config = remote.get("config").expect("there is a config");
     assert_eq!(config.get("visibility"), Some(&Value::from("unlisted")));
     assert_eq!(config.get("require_context"), Some(&Value::from(true)));
-    assert_eq!(remote.doc("divide"), Some("Divide one number by another."));
+    assert_eq!(
+        remote.doc("divide").as_deref(),
+        Some("Divide one number by another.")
+    );
 
     let schema = |method| remote.schema(method).expect("there is a schema").to_json();
     assert_eq!(
@@ -322,5 +382,86 @@ fn an_implementation_can_be_shared() {
     let desk = std::sync::Arc::new(Desk);
     let service = SamplerService::from_arc(std::sync::Arc::clone(&desk)).into_service();
     assert_eq!(service.id(), "sampler");
-    assert_eq!(std::sync::Arc::strong_count(&desk), 13);
+    assert_eq!(std::sync::Arc::strong_count(&desk), 15);
+}
+
+/// A service without a contract of its own.
+struct Ledger {
+    total: std::sync::Mutex<f64>,
+}
+
+/// Keeps a total.
+#[hypha_service(visibility = "public", rename_all = "camelCase")]
+impl Ledger {
+    const LIMIT: f64 = 100.0;
+
+    fn check(amount: f64) -> Result<f64, String> {
+        if amount > Self::LIMIT {
+            return Err(format!("{amount} is too much"));
+        }
+        Ok(amount)
+    }
+
+    /// Add to the total.
+    pub(crate) async fn add_up(
+        &self,
+        /// How much.
+        #[hypha(default = 1.0)]
+        amount: f64,
+    ) -> Result<f64, String> {
+        let mut total = self.total.lock().expect("lock");
+        *total += Self::check(amount)?;
+        Ok(*total)
+    }
+
+    /// Say to whom the total belongs.
+    pub(crate) async fn owner(&self, ctx: &Context, greeting: &str) -> String {
+        format!("{greeting} {}", ctx.from())
+    }
+
+    /// Count down.
+    pub(crate) async fn countdown(&self, from: u32) -> impl Stream<Item = u32> {
+        futures_util::stream::iter((0..from).rev())
+    }
+
+    /// Block for a moment.
+    #[hypha(blocking)]
+    pub(crate) fn block(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn an_impl_block_is_a_service() {
+    let ledger = Ledger {
+        total: std::sync::Mutex::new(0.0),
+    };
+    let (a, b) = hypha_rpc::transport::memory::pair(64);
+    let client = |link, id| {
+        let identity = hypha_rpc::client::Identity::new("ws", id);
+        Client::over(
+            Box::new(link),
+            identity,
+            hypha_rpc::client::Options::default(),
+        )
+    };
+    let (a, b) = (client(a, "a"), client(b, "b"));
+    b.register_service(ledger).await.expect("registers");
+    let service = a.get_remote_service("ws/b:ledger").await.expect("fetches");
+    let description = service.get("description").and_then(Value::as_str);
+    assert_eq!(description, Some("Keeps a total."));
+    let ledger = LedgerProxy::from_service(service.clone());
+    assert_eq!(ledger.add_up(2.5).await.expect("adds"), 2.5);
+    let added: f64 = service
+        .call("addUp", hypha_rpc::args!())
+        .await
+        .expect("adds");
+    assert_eq!(added, 3.5);
+    let error = ledger.add_up(1000.0).await.expect_err("refuses");
+    assert!(error.to_string().contains("1000 is too much"), "{error}");
+    assert_eq!(ledger.owner("It is").await.expect("answers"), "It is ws/a");
+    assert!(ledger.block().await.expect("answers"));
+    let mut countdown = ledger.countdown(2).await.expect("answers");
+    assert_eq!(countdown.try_next().await.expect("an item"), Some(1));
+    assert!(!service.has_method("check"), "private methods stay private");
 }

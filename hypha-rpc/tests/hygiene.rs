@@ -25,6 +25,14 @@ pub mod plain {
     /// A type.
     #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
     pub struct Error;
+    /// A field.
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub struct Text(pub String);
+    impl From<String> for Text {
+        fn from(text: String) -> Self {
+            Text(text)
+        }
+    }
 }
 
 /// Types of the user with famous names.
@@ -68,8 +76,134 @@ pub mod shadows {
         async fn from_service(&self);
         /// Another.
         async fn clone(&self) -> ::core::primitive::u8;
+        /// On a thread of its own.
+        #[hypha(blocking)]
+        fn blocking(&self, args: &::core::primitive::str, #[hypha(default = 3)] call: u8) -> Error;
         /// A name that is a word of the language.
         async fn r#match(&self, r#type: u8);
+    }
+}
+
+/// Errors among types of the user with famous names. What other derives need is written by hand.
+pub mod errors {
+    use crate::plain::Text;
+
+    /// A type.
+    pub struct Result;
+    /// A type.
+    pub struct Option;
+    /// A type.
+    pub struct Some;
+    /// A type.
+    pub struct String;
+    /// A type.
+    pub struct ErrorVariant;
+    /// A trait.
+    pub trait TypedError {}
+    /// A constant.
+    pub const VARIANTS: u8 = 0;
+    /// A constant.
+    #[allow(non_upper_case_globals)]
+    pub const message: u8 = 0;
+    /// A constant.
+    #[allow(non_upper_case_globals)]
+    pub const error: u8 = 0;
+
+    /// Every kind of variant.
+    #[derive(hypha_rpc::RemoteError)]
+    #[remote_error(crate = crate::renamed)]
+    #[allow(missing_docs)]
+    pub enum Shadowed {
+        #[remote_error(class = "A")]
+        String,
+        #[remote_error(class = ["B", "C"])]
+        Some(Text),
+        #[deprecated]
+        Old {
+            error: u8,
+            variant: u8,
+        },
+        #[remote_error(name = "r", other)]
+        r#Type {
+            r#type: Text,
+        },
+        #[cfg(any())]
+        Gone(Missing),
+        Nothing {},
+        Empty(),
+    }
+
+    impl ::core::fmt::Display for Shadowed {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+            f.write_str("an error")
+        }
+    }
+
+    impl serde::Serialize for Shadowed {
+        fn serialize<S: serde::Serializer>(
+            &self,
+            serializer: S,
+        ) -> ::core::result::Result<S::Ok, S::Error> {
+            serializer.serialize_unit()
+        }
+    }
+
+    impl<'de> serde::Deserialize<'de> for Shadowed {
+        fn deserialize<D: serde::Deserializer<'de>>(
+            deserializer: D,
+        ) -> ::core::result::Result<Self, D::Error> {
+            <() as serde::Deserialize>::deserialize(deserializer).map(|()| Shadowed::String)
+        }
+    }
+
+    macro_rules! error {
+        ($name:ident, $wire:literal, $class:literal) => {
+            /// An error made by a macro.
+            #[derive(
+                Debug,
+                thiserror::Error,
+                serde::Serialize,
+                serde::Deserialize,
+                hypha_rpc::RemoteError,
+            )]
+            #[error("made")]
+            #[remote_error(name = $wire, class = [$class, "Other"])]
+            pub struct $name;
+        };
+    }
+    error!(Made, "made", "MadeError");
+
+    /// Without the prelude.
+    #[no_implicit_prelude]
+    pub mod bare {
+        #[derive(::hypha_rpc::RemoteError)]
+        #[remote_error(other)]
+        struct Private(::std::string::String);
+
+        impl ::core::fmt::Display for Private {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl ::serde::Serialize for Private {
+            fn serialize<S: ::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for Private {
+            fn deserialize<D: ::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                let text =
+                    <::std::string::String as ::serde::Deserialize>::deserialize(deserializer)?;
+                ::core::result::Result::Ok(Private(text))
+            }
+        }
     }
 }
 
@@ -94,6 +228,11 @@ pub mod strict {
         }
         /// Nothing at all.
         async fn nothing(&self) {}
+        /// On a thread of its own.
+        #[hypha(blocking)]
+        fn blocking(&self, number: u32) -> u32 {
+            number * 2
+        }
         /// A method of former times.
         #[deprecated = "use the other"]
         async fn former(&self, a: u8);

@@ -12,7 +12,7 @@ use syn::{
 use crate::attrs;
 use crate::diag::located;
 use crate::doc_text::{self, MethodText};
-use crate::lower;
+use crate::{lower, types};
 
 pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
     let mut item = item.clone();
@@ -54,7 +54,13 @@ fn method(function: &mut TraitItemFn) {
     }
     let (span, output) = match &function.sig.output {
         ReturnType::Default => (Span::mixed_site(), quote_spanned!(Span::mixed_site()=> ())),
-        ReturnType::Type(_, ty) => (located(ty.span()), ty.to_token_stream()),
+        ReturnType::Type(_, ty) => {
+            let (span, mut ty) = (located(ty.span()), (**ty).clone());
+            let send = parse_quote_spanned!(span=> ::core::marker::Send);
+            // Streams go from thread to thread as futures do.
+            types::bound_impls(&mut ty, "Send", &send);
+            (span, ty.into_token_stream())
+        }
     };
     function.sig.output = parse_quote_spanned! {span=>
         -> impl ::core::future::Future<Output = #output> + ::core::marker::Send

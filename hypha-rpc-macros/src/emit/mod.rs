@@ -1,11 +1,12 @@
 //! From the model to code: one file for each public item, and one for the schema.
 
 use proc_macro2::TokenStream;
-use syn::ItemTrait;
+use syn::{ItemImpl, ItemTrait};
 
 use crate::model::Service;
 
 mod contract;
+mod inherent;
 mod proxy;
 mod schema;
 mod service;
@@ -18,6 +19,17 @@ pub(crate) fn service_items(
 ) -> TokenStream {
     let mut tokens = contract::emit(contract);
     tokens.extend(service::emit(service, with_methods));
+    tokens.extend(proxy::emit(service));
+    tokens
+}
+
+/// The block, its registration, and the proxy.
+pub(crate) fn inherent_items(
+    service: &Service,
+    block: &ItemImpl,
+    with_methods: bool,
+) -> TokenStream {
+    let mut tokens = inherent::emit(service, block, with_methods);
     tokens.extend(proxy::emit(service));
     tokens
 }

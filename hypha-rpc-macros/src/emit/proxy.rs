@@ -5,7 +5,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
 
-use super::service::{codec, output_types};
+use super::service::{call_types, codec};
 use crate::attrs;
 use crate::diag::located;
 use crate::model::{Method, Service};
@@ -88,7 +88,7 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         0 => quote_spanned!(span=> let args),
         _ => quote_spanned!(span=> let mut args),
     };
-    let (ok, error) = output_types(private, &method.output);
+    let (ok, error) = call_types(private, &method.output);
     quote_spanned! {span=>
         #(#docs)*
         #(#carried)*

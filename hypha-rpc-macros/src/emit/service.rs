@@ -2,8 +2,8 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote_spanned};
-use syn::Ident;
 use syn::spanned::Spanned;
+use syn::{Ident, parse_quote_spanned};
 
 use super::schema;
 use crate::attrs;
@@ -77,7 +77,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
 }
 
 /// What is said of the service besides its id.
-fn details(service: &Service) -> TokenStream {
+pub(super) fn details(service: &Service) -> TokenStream {
     let private = &service.private;
     let texts = [
         ("name", service.name.as_ref()),
@@ -98,10 +98,21 @@ fn details(service: &Service) -> TokenStream {
         let span = Span::mixed_site();
         tokens.extend(quote_spanned!(span=> .visibility(#private::Visibility::#variant)));
     }
+    let lists = [
+        ("authorized_workspaces", &service.authorized_workspaces),
+        ("flags", &service.flags),
+    ];
+    for (builder, texts) in lists.into_iter().filter(|(_, texts)| !texts.is_empty()) {
+        let builder = Ident::new(builder, Span::mixed_site());
+        tokens.extend(quote_spanned!(Span::mixed_site()=> .#builder([#(#texts),*])));
+    }
+    if service.singleton {
+        tokens.extend(quote_spanned!(Span::mixed_site()=> .singleton(true)));
+    }
     tokens
 }
 
-fn one_method(service: &Service, method: &Method) -> TokenStream {
+pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
     let private = &service.private;
     let span = located(method.ident.span());
     let cfgs = attrs::cfgs(&method.carried);
@@ -116,14 +127,25 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         .filter_map(|(arg, value)| default_fn(arg, value));
     let schema = schema::expression(private, method);
     let handler = handler(service, method);
+    let constructor = if method.blocking {
+        quote_spanned!(span=> blocking)
+    } else {
+        quote_spanned!(span=> new)
+    };
+    let shared = match service.inherent {
+        None => quote_spanned!(span=> &self.inner),
+        Some(_) => quote_spanned!(span=> &inner),
+    };
     // One binding after another, because `cfg` can stand before a statement but not in a chain.
     quote_spanned! {span=>
         #(#cfgs)*
         let service = {
             #(#defaults)*
             let schema = #schema;
-            let inner = ::core::clone::Clone::clone(&self.inner);
-            service.method(#private::Method::new(#wire_name, #handler) #doc.schema(schema) #context)
+            let inner = ::core::clone::Clone::clone(#shared);
+            service.method(
+                #private::Method::#constructor(#wire_name, #handler) #doc.schema(schema) #context
+            )
         };
     }
 }
@@ -168,15 +190,33 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     } else {
         quote_spanned!(span=> let args = #args)
     };
+    let function = match &service.inherent {
+        None => quote_spanned!(span=> <__T as #contract>::#ident),
+        Some(ty) => quote_spanned!(span=> <#ty>::#ident),
+    };
+    let call = quote_spanned!(span=> #function(&*inner, #(#locals),*));
+    let body = |call: TokenStream| {
+        quote_spanned! {span=>
+            #args
+            #(let #locals = #decoders;)*
+            let output = #call;
+            #answer
+        }
+    };
+    if method.blocking {
+        let body = body(call);
+        return quote_spanned!(span=> move |incoming: #private::Incoming| { #body });
+    }
+    let body = body(quote_spanned!(span=> #call.await));
+    // A stream may borrow from the service and the arguments, so whatever it borrows from feeds it.
+    let run = match method.output.stream {
+        None => quote_spanned!(span=> async move { #body }),
+        Some(_) => quote_spanned!(span=> #private::stream(move |feed| async move { #body })),
+    };
     quote_spanned! {span=>
         move |incoming: #private::Incoming| {
             let inner = ::core::clone::Clone::clone(&inner);
-            async move {
-                #args
-                #(let #locals = #decoders;)*
-                let output = <__T as #contract>::#ident(&*inner, #(#locals),*).await;
-                #answer
-            }
+            #run
         }
     }
 }
@@ -213,16 +253,29 @@ pub(super) fn codec(private: &TokenStream, arg: &Arg) -> TokenStream {
 
 /// Sends what the method returned.
 fn answer(private: &TokenStream, output: &Output) -> TokenStream {
-    let whole = &output.whole;
+    let named = named(private, output);
+    let whole = &named.whole;
     let span = located(whole.span());
-    let fallible = fallible(private, output);
+    let fallible = fallible(private, &named);
     let (ok, error) = match output.kind {
         // rustc knows them from `into_result`.
         OutputKind::Unknown => (quote_spanned!(span=> _), quote_spanned!(span=> _)),
-        _ => output_types(private, output),
+        _ => output_types(private, &named),
     };
-    let reply = quote_spanned!(span=> #private::reply::<#ok>(&incoming, &value));
-    let fail = quote_spanned!(span=> #private::fail::<#error>(&incoming, error));
+    let fail = quote_spanned!(span=> #private::fail::<#error, _>(&incoming, error));
+    let (whole, reply) = match &output.stream {
+        None => {
+            let reply = quote_spanned!(span=> #private::reply::<#ok>(&incoming, &value));
+            (whole.to_token_stream(), reply)
+        }
+        Some(item) => {
+            let fallible = self::fallible(private, item);
+            let item = &item.whole;
+            let span = located(item.span());
+            let reply = quote_spanned!(span=> feed.run::<#item, #fallible>(value).await);
+            (quote_spanned!(span=> _), reply)
+        }
+    };
     quote_spanned! {span=>
         match #private::into_result::<#whole, #fallible>(output) {
             ::core::result::Result::Ok(value) => #reply,
@@ -231,8 +284,39 @@ fn answer(private: &TokenStream, output: &Output) -> TokenStream {
     }
 }
 
+/// The output with a type that has a name for its stream.
+fn named(private: &TokenStream, output: &Output) -> Output {
+    let Some(item) = &output.stream else {
+        return output.clone();
+    };
+    let span = located(item.whole.span());
+    let (ok, error) = output_types(private, item);
+    let stream = parse_quote_spanned!(span=> #private::RemoteStream<#ok, #error>);
+    let whole = types::with_named(&output.whole, &stream);
+    let kind = match &output.kind {
+        OutputKind::Plain => OutputKind::Plain,
+        OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((stream, parts.1.clone()))),
+        // An alias of `Result`: it has the same error whatever it holds.
+        OutputKind::Unknown => {
+            let unit = types::with_named(&output.whole, &parse_quote_spanned!(span=> ()));
+            let error = parse_quote_spanned!(span=> <#unit as #private::Output<true>>::Error);
+            OutputKind::Fallible(Box::new((stream, error)))
+        }
+    };
+    Output {
+        kind,
+        whole,
+        stream: None,
+    }
+}
+
 /// `T` and `E` of the `Call<T, E>` that the caller gets.
-pub(super) fn output_types(private: &TokenStream, output: &Output) -> (TokenStream, TokenStream) {
+pub(super) fn call_types(private: &TokenStream, output: &Output) -> (TokenStream, TokenStream) {
+    output_types(private, &named(private, output))
+}
+
+/// What it is when it succeeds, and when it fails.
+fn output_types(private: &TokenStream, output: &Output) -> (TokenStream, TokenStream) {
     let whole = &output.whole;
     let span = located(whole.span());
     match &output.kind {

@@ -23,9 +23,13 @@ fn correct_contracts_have_none() {
     assert_eq!(
         mistakes(
             r#"id = "a-b", name = "n", description = "d", service_type = "t", visibility = "unlisted",
-               docs = "d", rename_all = "camelCase", crate = ::other::place,"#,
+               docs = "d", rename_all = "camelCase", singleton, flags = ["a",], crate = ::other::place,"#,
             "trait T { #[hypha(name = \"g\")] async fn f(&self, #[hypha(default = 1, name = \"b\")] a: u8); }"
         ),
+        nothing
+    );
+    assert_eq!(
+        mistakes(r#"authorized_workspaces = ["w"], flags = []"#, "trait T {}"),
         nothing
     );
 }
@@ -51,7 +55,55 @@ fn the_receiver() {
 fn not_async() {
     assert_eq!(
         in_trait("fn f(&self);"),
-        ["fn => service methods are asynchronous: write `async fn`"]
+        [
+            "fn => service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` before a \
+          method that blocks its thread"
+        ]
+    );
+    assert_eq!(in_trait("#[hypha(blocking = false)] fn f(&self);").len(), 1);
+}
+
+#[test]
+fn blocking() {
+    let nothing: Vec<String> = Vec::new();
+    assert_eq!(
+        in_trait("#[hypha(blocking)] fn f(&self, ctx: &Context, text: &str) -> u8;"),
+        nothing
+    );
+    assert_eq!(
+        in_trait("#[hypha(blocking, name = \"g\")] async fn f(&self);"),
+        [
+            "async => a blocking method is a plain `fn`, which runs on a thread of its own; leave out \
+          `async` or `blocking`"
+        ]
+    );
+    assert_eq!(
+        in_trait("#[hypha(blocking = 1)] async fn f(&self);"),
+        ["1 => `blocking` stands alone, or is `true` or `false`"]
+    );
+}
+
+#[test]
+fn lists_of_texts() {
+    assert_eq!(
+        mistakes(
+            r#"flags = "a", authorized_workspaces = ["w", 1]"#,
+            "trait T {}"
+        ),
+        [
+            "1 => `authorized_workspaces` is a list of string literals",
+            "flags => write `flags = [\"..\", \"..\"]`",
+        ]
+    );
+    assert_eq!(
+        mistakes(
+            r#"visibility = "public", authorized_workspaces = ["w"], singleton"#,
+            "trait T {}"
+        ),
+        [
+            "authorized_workspaces => `authorized_workspaces` can only be set when `visibility` is \
+          \"protected\": everybody else may use the service anyway"
+        ]
     );
 }
 
@@ -75,7 +127,9 @@ fn generics() {
     );
     assert_eq!(
         in_trait("async fn f(&self, t: impl Send);"),
-        [format!("impl Send => {fixed}")]
+        [format!(
+            "impl Send => {fixed}, `Callback<A, R>` for a function, `RemoteStream<T>` for a stream"
+        )]
     );
     assert_eq!(
         in_trait("async fn f<'a>(&'a self, t: &'a str);"),
@@ -118,12 +172,11 @@ fn patterns() {
 #[test]
 fn types_of_arguments() {
     assert_eq!(
-        in_trait("async fn f(&self, a: &mut u8, b: &'static str, c: Vec<Self>, d: Callback<u8>);"),
+        in_trait("async fn f(&self, a: &mut u8, b: &'static str, c: Vec<Self>);"),
         [
             "&mut u8 => arguments are copies, so changes would be lost; take an owned value",
             "'static => arguments live as long as the call; leave the lifetime out",
             "Self => callers do not know `Self`; name the type",
-            "Callback<u8> => callbacks as arguments are not supported yet",
         ]
     );
 }
@@ -139,12 +192,38 @@ fn results_that_borrow() {
         in_trait("async fn f(&self) -> Result<u8, Box<&'static str>>;"),
         [format!("&'static str => {message}")]
     );
+}
+
+#[test]
+fn streams() {
     assert_eq!(
-        in_trait("async fn f(&self) -> impl Stream<Item = u8> + Send;"),
+        in_trait(
+            "async fn a(&self) -> impl Stream<Item = u8>; \
+             async fn b(&self) -> Result<impl futures::Stream<Item = Result<u8, E>> + Send, E>; \
+             async fn c(&self) -> anyhow::Result<impl Stream<Item = u8>>;"
+        ),
+        [""; 0]
+    );
+    let only = "results leave the process: the only `impl` here is `impl Stream<Item = ..>`; return an \
+                owned value";
+    assert_eq!(
+        in_trait("async fn f(&self) -> impl Iterator<Item = u8>;"),
+        [format!("impl Iterator<Item = u8> => {only}")]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self) -> impl Stream;"),
+        [format!("impl Stream => {only}")]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self) -> Vec<impl Stream<Item = u8>>;"),
         [
-            "impl Stream<Item = u8> + Send => streams as results are not supported yet; return an owned \
-          value"
+            "impl Stream<Item = u8> => a stream is the whole result, or what a `Result` holds; inside of \
+             other types, return `RemoteStream::new(stream)`"
         ]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self) -> impl Stream<Item = &str>;"),
+        ["&str => results leave the process; return an owned value"]
     );
 }
 
@@ -154,14 +233,15 @@ fn keys() {
         mistakes(r#"ids = "x", name = "a", name = "b""#, "trait T {}"),
         [
             "ids => unknown key `ids`; the keys here are `id`, `name`, `description`, \
-             `service_type`, `visibility`, `docs`, `rename_all`, `crate`",
+             `service_type`, `visibility`, `authorized_workspaces`, `singleton`, `flags`, `docs`, \
+             `rename_all`, `crate`",
             "name => the key `name` is given twice",
         ]
     );
     assert_eq!(
-        in_trait("#[hypha(blocking)] async fn f(&self, #[hypha(defualt = 1)] a: u8);"),
+        in_trait("#[hypha(bloking)] async fn f(&self, #[hypha(defualt = 1)] a: u8);"),
         [
-            "blocking => unknown key `blocking`; the keys here are `name`",
+            "bloking => unknown key `bloking`; the keys here are `name`, `blocking`",
             "defualt => unknown key `defualt`; the keys here are `name`, `default`, `context`",
         ]
     );
@@ -184,11 +264,11 @@ fn values_of_keys() {
         [
             "\"a.b\" => `id` cannot contain `.`, which has a meaning in addresses",
             "description => write `description = \"..\"`",
+            "\"secret\" => `visibility` is one of \"public\", \"protected\", \"unlisted\"",
             "\"x\" => `rename_all` is one of \"camelCase\", \"PascalCase\", \"snake_case\", \
              \"SCREAMING_SNAKE_CASE\", \"kebab-case\"",
             "\"y\" => `crate` is the path of a crate or module",
             "1 => `name` is a string literal",
-            "\"secret\" => `visibility` is one of \"public\", \"protected\", \"unlisted\"",
         ]
     );
     assert_eq!(
@@ -258,18 +338,11 @@ fn cfg_on_an_argument() {
 fn other_items() {
     assert_eq!(
         mistakes("", "struct S;"),
-        ["S => `#[hypha_service]` goes on a trait"]
+        ["S => `#[hypha_service]` goes on a trait or an `impl` block"]
     );
     assert_eq!(
         mistakes("", "pub fn f() {}"),
-        ["f => `#[hypha_service]` goes on a trait"]
-    );
-    assert_eq!(
-        mistakes("", "impl Desk { pub async fn f(&self) {} }"),
-        [
-            "Desk => services as `impl` blocks are not supported yet; declare a trait, put \
-          `#[hypha_service]` on it, and implement it"
-        ]
+        ["f => `#[hypha_service]` goes on a trait or an `impl` block"]
     );
 }
 
@@ -284,5 +357,32 @@ fn the_item_survives() {
             .0
             .to_string()
             .starts_with("trait T < X >")
+    );
+}
+
+#[test]
+fn impl_blocks() {
+    let in_block = |item: &str| mistakes("", item);
+    assert_eq!(
+        in_block("impl Desk { pub async fn f(&self, a: u8) -> u8 { a } fn g() {} }"),
+        [""; 0]
+    );
+    assert_eq!(
+        in_block("impl Trait for Desk { async fn f(&self) {} }"),
+        ["Trait => put `#[hypha_service]` on the trait itself; this block stays as it is"]
+    );
+    assert_eq!(
+        in_block("impl<T> Desk<T> { pub async fn f(&self) {} }"),
+        ["Desk<T> => a service is a type of this crate, written by its name"]
+    );
+    assert_eq!(
+        in_block("impl Desk { async fn f(&self) {} }"),
+        ["Desk => there is nothing to call: methods that are `pub` are served"]
+    );
+    assert_eq!(
+        in_block("impl Desk { pub async fn f(&mut self, (a, b): (u8, u8)) -> &str { \"\" } }")
+            .len(),
+        3,
+        "each of the three is reported"
     );
 }

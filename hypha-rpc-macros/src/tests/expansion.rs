@@ -69,6 +69,44 @@ fn attributes_reach_every_piece() {
 /// A wrong contract still gives its trait and a proxy, so that the rest of a program compiles; its
 /// service has no methods.
 #[test]
+fn streams() {
+    insta::assert_snapshot!(expand(
+        "",
+        r#"
+        trait Counting {
+            async fn count(&self, from: u32) -> impl Stream<Item = u32>;
+            async fn lines(&self) -> io::Result<impl Stream<Item = Line> + Send>;
+        }
+        "#
+    ));
+}
+
+#[test]
+fn an_impl_block() {
+    insta::assert_snapshot!(expand(
+        r#"id = "desk""#,
+        r#"
+        /// Adds numbers.
+        impl Desk {
+            const ZERO: i32 = 0;
+
+            fn helper(&self) -> i32 { Self::ZERO }
+
+            /// Add two numbers.
+            pub async fn add(
+                &self,
+                /// The first.
+                a: i32,
+                #[hypha(default = 1)] b: i32,
+            ) -> Result<i32, String> {
+                Ok(a + b + self.helper())
+            }
+        }
+        "#
+    ));
+}
+
+#[test]
 fn wrong_contract() {
     let (tokens, errors) = run(
         "",

@@ -5,6 +5,7 @@ use proc_macro2::TokenStream;
 use crate::diag::Errors;
 
 mod diagnostics;
+mod error_derive;
 mod expansion;
 
 fn run(attr: &str, item: &str) -> (TokenStream, Errors) {

@@ -17,11 +17,17 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::Heard;
+use super::{
+    Heard,
+    export::{Direction, Exports},
+};
 use crate::{
     client::{Closed, Core, PeerInfo, Reply as Answered},
     service::MAX_FRAME,
-    wire::{Args, EncodeError, Head, Map, Message, PromiseKind, Reply, Value, random_id},
+    wire::{
+        Args, EncodeError, Head, Home, Live, Map, Message, PromiseKind, Reply, Rope, Value,
+        random_id,
+    },
 };
 
 /// What is added to the chunk size before a message is split: room for the envelope of a chunk.
@@ -38,6 +44,10 @@ pub(crate) struct Exchange<'a> {
     pub(crate) to: &'a str,
     pub(crate) method: &'a str,
     pub(crate) promise: PromiseKind,
+    /// The callee's session in which it handed out the function.
+    pub(crate) parent: Option<&'a str>,
+    /// The key of the callee, to which the call is encrypted if this client does that.
+    pub(crate) key: Option<&'a Bytes>,
     /// Another limit of silence than the connection's.
     pub(crate) silence: Option<Duration>,
     /// A limit for all of it.
@@ -63,6 +73,8 @@ pub(crate) enum Failure {
     Encode(EncodeError),
     /// The peer cannot take a message of that size.
     NoChunks,
+    /// An answer that is not what it should be.
+    Unreadable(String),
 }
 
 impl From<EncodeError> for Failure {
@@ -80,6 +92,7 @@ impl fmt::Display for Failure {
             Failure::Lost { reason, .. } => f.write_str(reason),
             Failure::Encode(e) => e.fmt(f),
             Failure::NoChunks => f.write_str(NO_CHUNKS),
+            Failure::Unreadable(text) => f.write_str(text),
         }
     }
 }
@@ -94,6 +107,8 @@ impl<'a> Exchange<'a> {
             to,
             method,
             promise,
+            parent: None,
+            key: None,
             silence: None,
             total: None,
         }
@@ -131,22 +146,10 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Frees the session when the caller is done with it, also when its future is dropped.
-struct SessionGuard<'a> {
-    core: &'a Core,
-    id: String,
-}
-
-impl Drop for SessionGuard<'_> {
-    fn drop(&mut self) {
-        self.core.forget_session(&self.id);
-    }
-}
-
 impl Core {
     /// Sends a request and waits for its answer; `None` if none was asked for.
     pub(crate) async fn exchange(
-        &self,
+        self: &Arc<Self>,
         exchange: Exchange<'_>,
         args: Args,
     ) -> Result<Option<Message>, Failure> {
@@ -164,7 +167,7 @@ impl Core {
     }
 
     async fn request(
-        &self,
+        self: &Arc<Self>,
         exchange: Exchange<'_>,
         args: Args,
         sent: &AtomicBool,
@@ -173,9 +176,16 @@ impl Core {
             to,
             method,
             promise,
+            parent,
+            key,
             silence,
             ..
         } = exchange;
+        let key = key.filter(|_| self.secrecy.is_on());
+        let seal = |message: Rope| match key {
+            Some(key) => self.secrecy.seal(message, key),
+            None => Ok(message),
+        };
         let identity = self.identity();
         let address = identity.address();
         let mut head = Head {
@@ -185,47 +195,48 @@ impl Core {
             parent: None,
             session: None,
         };
+        head.parent = parent;
+        let session = random_id();
+        let mut exports = Exports::new(self, &identity, &session, to, Direction::Call);
+        let mut name = |live: &Live| exports.name(live);
         if promise == PromiseKind::None {
-            let frame = args.finish(&head, Reply::None)?;
-            self.send_request(frame, to, method, sent).await?;
+            let message = seal(args.finish_with(&head, Reply::None, &mut name)?)?;
+            // What was handed out stays until it is not used any more: no answer ends the session.
+            let handed_out = exports.keep(None)?;
+            self.send_request(message, to, method, sent).await?;
+            handed_out.stays();
             return Ok(None);
         }
-        let limit = silence.unwrap_or(self.options.method_timeout);
+        let limit = silence.unwrap_or_else(|| self.silence_limit(method));
         let limit = limit.min(LONGEST_SILENCE);
         let interval = limit.as_secs_f64() / 2.0;
-        let session = random_id();
         head.session = Some(&session);
-        let frame = match promise {
-            PromiseKind::Full => args.finish(
-                &head,
-                Reply::Full {
-                    target: &identity.client_id,
-                    session: &session,
-                    interval,
-                },
-            )?,
-            _ => args.finish(&head, Reply::Star { interval })?,
+        let reply = match promise {
+            PromiseKind::Full => Reply::Full {
+                target: &identity.client_id,
+                session: &session,
+                interval,
+            },
+            _ => Reply::Star { interval },
         };
+        let message = seal(args.finish_with(&head, reply, &mut name)?)?;
         let (reply, mut answer) = oneshot::channel();
         let heard = Heard::default();
-        self.open_session(&session, to, heard.clone(), reply)
-            .map_err(|reason| Failure::Lost {
-                reason,
-                sent: false,
-            })?;
-        let _guard = SessionGuard {
-            core: self,
-            id: session.clone(),
-        };
+        // Ends the session when the caller is done with it, also when its future is dropped.
+        let mut handed_out = exports.keep(Some((heard.clone(), reply)))?;
 
         // The answer may come before the last chunk of the request is acknowledged.
-        let sending = self.send_request(frame, to, method, sent);
+        let sending = self.send_request(message, to, method, sent);
         tokio::pin!(sending);
         tokio::select! {
             biased;
-            answer = &mut answer => return finished(answer, sent),
+            answer = &mut answer => {
+                handed_out.sent();
+                return self.finished(answer, sent, key);
+            }
             outcome = &mut sending => outcome?,
         }
+        handed_out.sent();
         heard.at(self.now());
         let deadline = |heard: &Heard| {
             // The driver may have heard of the peer since `now` was read.
@@ -237,7 +248,7 @@ impl Core {
         loop {
             tokio::select! {
                 biased;
-                answer = &mut answer => return finished(answer, sent),
+                answer = &mut answer => return self.finished(answer, sent, key),
                 () = &mut silent => {
                     if self.now().saturating_sub(heard.last()) >= limit.as_millis() as u64 {
                         return Err(Failure::Silent { limit, sent: true });
@@ -248,10 +259,19 @@ impl Core {
         }
     }
 
+    /// How long the callee of `method` may be silent (02 §6).
+    fn silence_limit(&self, method: &str) -> Duration {
+        if method.contains("_rintf_") {
+            self.options.interface_timeout
+        } else {
+            self.options.method_timeout
+        }
+    }
+
     /// Sends a request and notes in `sent` from when on it may run.
     async fn send_request(
-        &self,
-        message: Bytes,
+        self: &Arc<Self>,
+        message: Rope,
         to: &str,
         method: &str,
         sent: &AtomicBool,
@@ -275,8 +295,8 @@ impl Core {
 
     /// Sends an answer to the receiver's session `parent`.
     pub(crate) async fn send_answer(
-        &self,
-        message: Bytes,
+        self: &Arc<Self>,
+        message: Rope,
         to: &str,
         parent: &str,
     ) -> Result<(), Failure> {
@@ -285,17 +305,19 @@ impl Core {
     }
 
     /// Sends a message in one frame.
-    pub(crate) async fn send_whole(&self, message: Bytes) -> Result<(), Failure> {
-        self.enqueue(message).await.map_err(|Closed| Failure::Lost {
-            reason: self.closed_reason(),
-            sent: false,
-        })
+    pub(crate) async fn send_whole(&self, message: Rope) -> Result<(), Failure> {
+        self.enqueue(message.into_bytes())
+            .await
+            .map_err(|Closed| Failure::Lost {
+                reason: self.closed_reason(),
+                sent: false,
+            })
     }
 
     /// Sends a message in one frame or in chunks. `parent` is the receiver's session that it answers.
     async fn send(
-        &self,
-        message: Bytes,
+        self: &Arc<Self>,
+        message: Rope,
         to: &str,
         parent: Option<&str>,
         sent: &AtomicBool,
@@ -314,8 +336,8 @@ impl Core {
     }
 
     async fn send_chunks(
-        &self,
-        message: Bytes,
+        self: &Arc<Self>,
+        message: Rope,
         to: &str,
         parent: Option<&str>,
         sent: &AtomicBool,
@@ -362,9 +384,9 @@ impl Core {
             .step_by(size)
             .enumerate()
             .map(|(index, start)| {
-                let chunk =
-                    crate::Bytes::from(message.slice(start..(start + size).min(message.len())));
-                let mut args = Args::with_capacity(4, 0, chunk.len());
+                let end = (start + size).min(message.len());
+                let chunk = crate::Bytes::from(message.slice(start..end));
+                let mut args = Args::new(4, 0);
                 args.push("key", key);
                 if peer.indexed_chunks {
                     args.push("index", &index);
@@ -393,7 +415,7 @@ impl Core {
     }
 
     /// What the peer's built-in service says of large messages; asked now and then.
-    async fn built_in(&self, to: &str) -> Result<PeerInfo, Failure> {
+    async fn built_in(self: &Arc<Self>, to: &str) -> Result<PeerInfo, Failure> {
         if let Some(known) = self.peer_info(to) {
             return Ok(known);
         }
@@ -401,7 +423,8 @@ impl Core {
         args.push("service_id", "built-in");
         let exchange = Exchange::new(to, "services.built-in.get_service", PromiseKind::Full);
         let answer = Box::pin(self.request(exchange, args, &AtomicBool::new(false))).await?;
-        let service: Map = super::result(answer.as_ref()).unwrap_or_default();
+        let home = Arc::clone(self) as Arc<dyn Home>;
+        let service: Map = super::result(answer, home).unwrap_or_default();
         if !service.contains_key("message_cache") {
             return Err(Failure::NoChunks);
         }
@@ -419,20 +442,55 @@ impl Core {
         self.remember_peer(to, info);
         Ok(info)
     }
+
+    fn finished(
+        &self,
+        answer: Result<Answered, oneshot::error::RecvError>,
+        sent: &AtomicBool,
+        key: Option<&Bytes>,
+    ) -> Result<Option<Message>, Failure> {
+        let sent = sent.load(Ordering::Relaxed);
+        match answer {
+            Ok(Answered::Resolve(message)) => Ok(Some(self.opened(message, key)?)),
+            Ok(Answered::Reject(message)) => {
+                // Whoever carries the call may say that there is nobody to answer it, and has no key.
+                let message = match self.opened(message.clone(), key) {
+                    Err(_) if is_notice(&message) => message,
+                    opened => opened?,
+                };
+                Err(Failure::Rejected(Box::new(message)))
+            }
+            Ok(Answered::Lost(reason)) => Err(Failure::Lost { reason, sent }),
+            Err(_) => Err(Failure::Lost {
+                reason: "RPC connection closed".into(),
+                sent,
+            }),
+        }
+    }
+
+    /// The answer to an encrypted call: it must come from the owner of the key that the call was
+    /// encrypted to.
+    fn opened(&self, answer: Message, key: Option<&Bytes>) -> Result<Message, Failure> {
+        let Some(key) = key else { return Ok(answer) };
+        let failed = |what: String| Failure::Unreadable(format!("the answer is refused: {what}"));
+        let extra = answer.extra().map_err(|e| failed(e.to_string()))?;
+        let Some(encrypted) = extra.encrypted else {
+            return Err(failed("the call was encrypted, and it is not".into()));
+        };
+        let (plain, sender) = self.secrecy.open(&encrypted).map_err(failed)?;
+        if sender != *key {
+            return Err(failed(
+                "it is encrypted with another key than the callee's".into(),
+            ));
+        }
+        Ok(answer.with_extra(plain))
+    }
 }
 
-fn finished(
-    answer: Result<Answered, oneshot::error::RecvError>,
-    sent: &AtomicBool,
-) -> Result<Option<Message>, Failure> {
-    let sent = sent.load(Ordering::Relaxed);
-    match answer {
-        Ok(Answered::Resolve(message)) => Ok(Some(message)),
-        Ok(Answered::Reject(message)) => Err(Failure::Rejected(Box::new(message))),
-        Ok(Answered::Lost(reason)) => Err(Failure::Lost { reason, sent }),
-        Err(_) => Err(Failure::Lost {
-            reason: "RPC connection closed".into(),
-            sent,
-        }),
-    }
+/// What a server says of a callee that is gone, or a callee that cannot decrypt: refusals, which tell
+/// nothing.
+fn is_notice(rejection: &Message) -> bool {
+    super::rejection(rejection)
+        .name
+        .is_none_or(|name| name.starts_with("hypha."))
 }

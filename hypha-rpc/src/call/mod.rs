@@ -1,18 +1,36 @@
 //! What this program asks of others: calls, and the services they go to.
 
+mod callback;
 mod exchange;
+mod export;
+mod file;
+mod function;
+mod object;
+mod producer;
+mod release;
 mod remote;
+mod secrecy;
 mod sessions;
+mod stream;
 
-use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 
+pub use callback::Callback;
 pub(crate) use exchange::{BUILT_IN, Exchange, Failure};
+pub(crate) use export::{Direction, Exported, Exports, HandedOut, Resident};
+pub use file::RemoteFile;
+pub use function::Function;
+pub use object::Object;
+pub(crate) use release::abandoned;
 pub use remote::call;
 pub(crate) use remote::{Description, Target};
 pub use remote::{Proxy, RemoteService};
-pub(crate) use sessions::{Answer, Heard, Sessions};
+pub(crate) use secrecy::{Secrecy, hex};
+pub(crate) use sessions::{Answer, Found, Heard, Sessions};
+pub use stream::RemoteStream;
+pub(crate) use stream::pack;
 
 use crate::{
     client::{Client, count},
@@ -20,7 +38,10 @@ use crate::{
         CallSite, CodecError, Disconnected, Error, Never, RejectKind, Rejection, ServiceError,
         Timeout, TimeoutKind, from_wire,
     },
-    wire::{Args, Message, PromiseKind, Value, WireError},
+    service::Handler,
+    wire::{
+        Args, DecodeError, Home, IncomingArgs, Live, Message, Origin, PromiseKind, Value, WireError,
+    },
 };
 
 /// A call that is made when it is awaited.
@@ -38,26 +59,71 @@ use crate::{
 /// # }
 /// ```
 #[must_use = "a call is made when it is awaited, or with `.send()`"]
-#[derive(Debug)]
 pub struct Call<T, E = Never> {
-    client: Client,
-    target: Result<Arc<Target>, Rejection>,
+    to: To,
     args: Args,
     total: Option<Duration>,
     silence: Option<Duration>,
     output: PhantomData<fn() -> (T, E)>,
 }
 
+/// What is called.
+enum To {
+    Peer {
+        client: Client,
+        target: Arc<Target>,
+        /// What must not be dropped before: a function tells its owner when it is.
+        _held: Option<Live>,
+    },
+    /// A function of this program.
+    Local {
+        handler: Handler,
+        label: String,
+    },
+    Refused(Rejection),
+    Invalid(String),
+}
+
 impl<T, E> Call<T, E> {
-    pub(crate) fn new(client: Client, target: Result<Arc<Target>, Rejection>, args: Args) -> Self {
+    pub(crate) fn new(client: Client, target: Arc<Target>, args: Args) -> Self {
+        let _held = None;
+        Self::to(
+            To::Peer {
+                client,
+                target,
+                _held,
+            },
+            args,
+        )
+    }
+
+    pub(crate) fn local(handler: Handler, label: String, args: Args) -> Self {
+        Self::to(To::Local { handler, label }, args)
+    }
+
+    pub(crate) fn refused(rejection: Rejection) -> Self {
+        Self::to(To::Refused(rejection), Args::new(0, 0))
+    }
+
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        Self::to(To::Invalid(what.into()), Args::new(0, 0))
+    }
+
+    fn to(to: To, args: Args) -> Self {
         Call {
-            client,
-            target,
+            to,
             args,
             total: None,
             silence: None,
             output: PhantomData,
         }
+    }
+
+    pub(crate) fn holding(mut self, live: Live) -> Self {
+        if let To::Peer { _held, .. } = &mut self.to {
+            *_held = Some(live);
+        }
+        self
     }
 
     /// A limit for the whole call, from the moment it is awaited until the result is there. None by
@@ -76,25 +142,39 @@ impl<T, E> Call<T, E> {
     }
 
     /// Makes the call without asking for an answer: returns when the request is on its way, and
-    /// neither a result nor an error of the method is ever known.
+    /// neither a result nor an error of the method is ever known. (A function of this program runs in
+    /// place, to its end.)
     ///
     /// # Errors
     ///
     /// If the arguments cannot be encoded, the connection is over, or the request has to wait for
     /// longer than its [`timeout`](Self::timeout) to be sent.
     pub async fn send(self) -> Result<(), Error> {
-        let target = self.target.map_err(Error::Rejected)?;
-        let core = self.client.core();
-        count(&core.counters.calls_made);
-        let site = || target.site();
-        let exchange = Exchange {
-            total: self.total,
-            ..Exchange::new(&target.address, &target.function.method, PromiseKind::None)
-        };
-        core.exchange(exchange, self.args)
-            .await
-            .map(drop)
-            .map_err(|f| failure(f, site()))
+        match self.to {
+            To::Peer { client, target, .. } => {
+                let core = client.core();
+                count(&core.counters.calls_made);
+                let exchange = Exchange {
+                    total: self.total,
+                    parent: target.parent.as_deref(),
+                    key: target.function.enc_pub.as_ref(),
+                    ..Exchange::new(&target.address, &target.function.method, PromiseKind::None)
+                };
+                core.exchange(exchange, self.args)
+                    .await
+                    .map(drop)
+                    .map_err(|f| failure(f, target.site()))
+            }
+            To::Local { handler, label } => {
+                let run = function::run_local::<Value, Never>(handler, label, self.args);
+                if let Err(e) = run.await {
+                    tracing::warn!("{e}");
+                }
+                Ok(())
+            }
+            To::Refused(rejection) => Err(Error::Rejected(rejection)),
+            To::Invalid(what) => Err(Error::Invalid(what)),
+        }
     }
 }
 
@@ -108,26 +188,40 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         let Call {
-            client,
-            target,
+            to,
             args,
             total,
             silence,
             ..
         } = self;
         Box::pin(async move {
-            let target = target.map_err(Error::Rejected)?;
+            let (client, target, _held) = match to {
+                To::Peer {
+                    client,
+                    target,
+                    _held,
+                } => (client, target, _held),
+                To::Local { handler, label } => {
+                    return function::run_local_within(handler, label, args, total).await;
+                }
+                To::Refused(rejection) => return Err(Error::Rejected(rejection)),
+                To::Invalid(what) => return Err(Error::Invalid(what)),
+            };
             let core = client.core();
             count(&core.counters.calls_made);
-            let mut exchange = Exchange::new(
-                &target.address,
-                &target.function.method,
-                target.function.promise,
-            );
-            exchange.silence = silence;
-            exchange.total = total;
+            let exchange = Exchange {
+                silence,
+                total,
+                parent: target.parent.as_deref(),
+                key: target.function.enc_pub.as_ref(),
+                ..Exchange::new(
+                    &target.address,
+                    &target.function.method,
+                    target.function.promise,
+                )
+            };
             match core.exchange(exchange, args).await {
-                Ok(message) => result(message.as_ref()).map_err(|e| {
+                Ok(message) => result(message, client.home()).map_err(|e| {
                     Error::Codec(CodecError {
                         message: format!("the result is not what is expected: {e}"),
                         received: true,
@@ -140,19 +234,48 @@ where
     }
 }
 
-/// The value in an answer; no value at all is null.
+impl<T, E> fmt::Debug for Call<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let method = match &self.to {
+            To::Peer { target, .. } => &target.label,
+            To::Local { label, .. } => label,
+            To::Refused(rejection) => &rejection.call.method,
+            To::Invalid(what) => what,
+        };
+        f.debug_struct("Call")
+            .field("method", method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The value in an answer; no value at all is null. Functions in it can be used on `home`.
 pub(crate) fn result<T: DeserializeOwned>(
-    message: Option<&Message>,
-) -> Result<T, crate::wire::DecodeError> {
-    const NULL: bytes::Bytes = bytes::Bytes::from_static(&[0xc0]);
-    let Some(message) = message else {
-        return crate::wire::from_slice(&NULL);
+    message: Option<Message>,
+    home: Arc<dyn Home>,
+) -> Result<T, DecodeError> {
+    let args = match message {
+        Some(message) => answer_args(message, home)?,
+        None => IncomingArgs::default(),
     };
-    let args = message.extra()?.args;
     match args.get(0) {
         Some(value) => value,
-        None => crate::wire::from_slice(&NULL),
+        None => null(),
     }
+}
+
+/// What an answer holds.
+fn answer_args(message: Message, home: Arc<dyn Home>) -> Result<IncomingArgs, DecodeError> {
+    let extra = message.extra()?;
+    if extra.encrypted.is_some() {
+        return Err(DecodeError::custom(
+            "it is encrypted, and nobody asked for that",
+        ));
+    }
+    Ok(extra.args.of(Origin { home, message }))
+}
+
+fn null<T: DeserializeOwned>() -> Result<T, DecodeError> {
+    crate::wire::from_slice(&bytes::Bytes::from_static(&[0xc0]))
 }
 
 /// What was given to `reject`.
@@ -191,6 +314,11 @@ pub(crate) fn failure<E: ServiceError>(failure: Failure, call: CallSite) -> Erro
         Failure::Encode(e) => Error::Codec(CodecError {
             message: e.to_string(),
             received: false,
+            call,
+        }),
+        Failure::Unreadable(message) => Error::Codec(CodecError {
+            message,
+            received: true,
             call,
         }),
         Failure::NoChunks => Error::Rejected(Rejection {

@@ -2,11 +2,13 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use super::Call;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::{Call, Function};
 use crate::{
     client::Client,
     error::{CallSite, RejectKind, Rejection},
-    wire::{Args, Map, MethodRef, Value, absolute},
+    wire::{Args, Home, Map, MethodRef, Value, absolute},
     workspace::ServiceInfo,
 };
 
@@ -26,7 +28,7 @@ pub trait Proxy: Sized {
     fn service(&self) -> &RemoteService;
 }
 
-/// One callable member of a service.
+/// A function of a peer.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) function: MethodRef,
@@ -34,6 +36,8 @@ pub(crate) struct Target {
     pub(crate) address: String,
     /// `service.method`, for messages.
     pub(crate) label: String,
+    /// The owner's session in which it was handed out.
+    pub(crate) parent: Option<String>,
 }
 
 impl Target {
@@ -45,21 +49,31 @@ impl Target {
     }
 }
 
-/// A service of another client, without a contract: methods are called by name.
+/// A service of another client, without a contract: methods are called by name. Also any other object
+/// with functions that came from a peer.
 ///
 /// It is a snapshot of the moment it was fetched. Cloning is cheap; the connection stays open as
 /// long as a clone exists.
 #[derive(Clone)]
 pub struct RemoteService {
-    client: Client,
+    /// `None` if its functions have the connection.
+    client: Option<Client>,
     inner: Arc<Description>,
 }
 
-/// What was fetched. It does not hold the connection, so the connection can keep one.
+/// What was fetched.
 pub(crate) struct Description {
     id: String,
     members: Map,
-    targets: HashMap<String, Arc<Target>>,
+    targets: HashMap<String, Member>,
+}
+
+/// One callable member of a service.
+enum Member {
+    /// On the connection of the service.
+    Target(Arc<Target>),
+    /// With a connection of its own, or of this program.
+    Function(Function),
 }
 
 impl Description {
@@ -67,17 +81,35 @@ impl Description {
     pub(crate) fn new(id: String, members: Map, workspace: &str) -> Self {
         let service = id.rsplit(':').next().unwrap_or(&id).to_owned();
         let mut targets = HashMap::new();
-        collect(&members, "", &mut |path, function| {
-            let address = absolute(&function.target, workspace).into_owned();
-            let label = format!("{service}.{path}");
-            targets.insert(
-                path.to_owned(),
-                Arc::new(Target {
-                    function,
-                    address,
-                    label,
-                }),
-            );
+        collect(&members, "", &mut |path, value| {
+            let label = match service.as_str() {
+                "" => path.to_owned(),
+                service => format!("{service}.{path}"),
+            };
+            let member = match value {
+                Value::Live(live) if live.raw().is_none() => match value.decode_as() {
+                    Ok(function) => Member::Function(function),
+                    Err(_) => return,
+                },
+                _ => {
+                    let Some(raw) = raw(value) else { return };
+                    let Ok(function) = Value::Map(raw.clone()).decode_as::<MethodRef>() else {
+                        return;
+                    };
+                    let address = absolute(&function.target, workspace).into_owned();
+                    let parent = match value {
+                        Value::Live(live) => live.parent().map(str::to_owned),
+                        _ => None,
+                    };
+                    Member::Target(Arc::new(Target {
+                        function,
+                        address,
+                        label,
+                        parent,
+                    }))
+                }
+            };
+            targets.insert(path.to_owned(), member);
         });
         Description {
             id,
@@ -85,11 +117,42 @@ impl Description {
             targets,
         }
     }
+
+    /// The method of that name: the key in the service, or, where keys were converted to another case,
+    /// the name at its owner.
+    fn member(&self, name: &str) -> Option<&Member> {
+        self.targets.get(name).or_else(|| {
+            let service = self.id.rsplit(':').next().unwrap_or_default();
+            let is_meant = |member: &&Member| match member {
+                Member::Target(target) => {
+                    let path = target.function.method.strip_prefix("services.");
+                    let path = path.and_then(|path| path.strip_prefix(service));
+                    path.and_then(|path| path.strip_prefix('.')) == Some(name)
+                }
+                Member::Function(_) => false,
+            };
+            self.targets.values().find(is_meant)
+        })
+    }
 }
 
 impl RemoteService {
     pub(crate) fn new(client: Client, inner: Arc<Description>) -> Self {
-        RemoteService { client, inner }
+        RemoteService {
+            client: Some(client),
+            inner,
+        }
+    }
+
+    /// An object with functions, which have their own connections.
+    pub(crate) fn from_members(members: Map) -> Self {
+        let client = first_home(&members).and_then(|home| Client::of_home(&home));
+        let id = members.get("id").and_then(Value::as_str);
+        let id = id.unwrap_or_default().to_owned();
+        RemoteService {
+            client,
+            inner: Arc::new(Description::new(id, members, "")),
+        }
     }
 
     pub(crate) fn description(&self) -> Arc<Description> {
@@ -106,7 +169,8 @@ impl RemoteService {
         self.inner.members.get(key)
     }
 
-    /// Everything in the service as it came, functions as maps of `_rtype` `method`.
+    /// Everything in the service as it came. Functions in it can be used as
+    /// [`Function`](crate::Function)s.
     pub fn members(&self) -> &Map {
         &self.inner.members
     }
@@ -118,17 +182,34 @@ impl RemoteService {
 
     /// Whether there is a method of that name.
     pub fn has_method(&self, name: &str) -> bool {
-        self.inner.targets.contains_key(name)
+        self.inner.member(name).is_some()
     }
 
     /// The schema of a method, `{name, description, parameters}`, if its owner gave one.
-    pub fn schema(&self, method: &str) -> Option<&Value> {
-        self.inner.targets.get(method)?.function.schema.as_ref()
+    pub fn schema(&self, method: &str) -> Option<Value> {
+        match self.inner.member(method)? {
+            Member::Target(target) => target.function.schema.clone(),
+            Member::Function(function) => function.schema(),
+        }
     }
 
     /// The documentation of a method, if its owner gave any.
-    pub fn doc(&self, method: &str) -> Option<&str> {
-        self.inner.targets.get(method)?.function.doc.as_deref()
+    pub fn doc(&self, method: &str) -> Option<String> {
+        match self.inner.member(method)? {
+            Member::Target(target) => target.function.doc.clone(),
+            Member::Function(function) => function.doc(),
+        }
+    }
+
+    /// A method as a value, which can be passed on. `None` if there is none of that name.
+    pub fn function(&self, method: &str) -> Option<Function> {
+        let mut found = None;
+        collect(&self.inner.members, "", &mut |path, value| {
+            if path == method {
+                found = value.decode_as().ok();
+            }
+        });
+        found
     }
 
     /// Calls a method. `args` comes from [`args!`](crate::args); `T` is what the result is read as,
@@ -143,16 +224,19 @@ impl RemoteService {
     }
 
     pub(crate) fn typed<T, E>(&self, method: &str, args: Args) -> Call<T, E> {
-        let target = self
-            .inner
-            .targets
-            .get(method)
-            .map(Arc::clone)
-            .ok_or_else(|| {
+        match (self.inner.member(method), &self.client) {
+            (Some(Member::Target(target)), Some(client)) => {
+                Call::new(client.clone(), Arc::clone(target), args)
+            }
+            (Some(Member::Target(_)), None) => {
+                Call::invalid("the service does not know its connection")
+            }
+            (Some(Member::Function(function)), _) => function.typed(args),
+            (None, _) => {
                 let service = self.id().rsplit(':').next().unwrap_or_default();
                 let mut known: Vec<&str> = self.methods().collect();
                 known.sort_unstable();
-                Rejection {
+                Call::refused(Rejection {
                     kind: RejectKind::UnknownMethod,
                     message: format!(
                         "the service has no such method (it has: {})",
@@ -162,9 +246,9 @@ impl RemoteService {
                         method: format!("{service}.{method}"),
                         peer: self.id().split(':').next().unwrap_or_default().to_owned(),
                     },
-                }
-            });
-        Call::new(self.client.clone(), target, args)
+                })
+            }
+        }
     }
 
     /// What the service says of itself, as a service info (protocol 04 §4).
@@ -197,15 +281,22 @@ impl fmt::Debug for RemoteService {
     }
 }
 
-/// Walks through the members; functions inside lists have their index as name.
-fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, MethodRef)) {
-    fn visit(value: &Value, path: &str, found: &mut impl FnMut(&str, MethodRef)) {
+/// The map by which a function of a peer is known.
+fn raw(value: &Value) -> Option<&Map> {
+    let map = match value {
+        Value::Live(live) => live.raw()?,
+        Value::Map(map) => map,
+        _ => return None,
+    };
+    (map.get("_rtype").and_then(Value::as_str) == Some("method")).then_some(map)
+}
+
+/// Walks through the members to the functions; those inside lists have their index as name.
+fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
+    fn visit(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
         match value {
-            Value::Map(map) if map.get("_rtype").and_then(Value::as_str) == Some("method") => {
-                if let Ok(function) = value.decode_as::<MethodRef>() {
-                    found(path, function);
-                }
-            }
+            Value::Live(_) => found(path, value),
+            Value::Map(_) if raw(value).is_some() => found(path, value),
             Value::Map(map) => collect(map, &format!("{path}."), found),
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
@@ -217,6 +308,35 @@ fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, MethodRef))
     }
     for (key, member) in members {
         visit(member, &format!("{prefix}{key}"), found);
+    }
+}
+
+/// The connection of the first function of a peer.
+fn first_home(members: &Map) -> Option<Arc<dyn Home>> {
+    let mut home = None;
+    collect(members, "", &mut |_, value| {
+        if let (None, Value::Live(live)) = (&home, value) {
+            home = live.home();
+        }
+    });
+    home
+}
+
+impl Serialize for RemoteService {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(&self.inner.members)
+    }
+}
+
+impl<'de> Deserialize<'de> for RemoteService {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Map(members) => Ok(RemoteService::from_members(members)),
+            other => Err(D::Error::custom(format_args!(
+                "expected an object with functions, got {}",
+                other.kind()
+            ))),
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::{future::IntoFuture, path::Path, pin::Pin, time::Duration};
 
 use super::{
     Client,
-    core::{KeepAlive, Options, lock},
+    core::lock,
     handshake::{Hello, handshake},
+    options::{KeepAlive, Options},
 };
 use crate::{
     error::{ConnectError, Error},
@@ -133,6 +134,15 @@ impl Connect {
     /// The id of this client; random by default. It must not be in use in the workspace.
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = Some(id.into());
+        self
+    }
+
+    /// Encrypts calls end to end with these keys, where the other side's key is known: that of a
+    /// service is given to [`GetService::encryption_public_key`](super::GetService::encryption_public_key),
+    /// callbacks carry theirs (protocol 07 §5). Off by default.
+    #[cfg(feature = "encryption")]
+    pub fn encryption(mut self, keys: crate::crypto::KeyPair) -> Self {
+        self.options.encryption = Some(keys);
         self
     }
 

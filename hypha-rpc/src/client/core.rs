@@ -1,6 +1,7 @@
 //! What all handles, the driver and the running handlers of one connection share.
 
 use std::{
+    any::Any,
     collections::HashMap,
     fmt,
     sync::{
@@ -17,14 +18,17 @@ use tokio::{
     time::Instant,
 };
 
-use super::{events::Events, stats::Counters};
+use super::{
+    events::Events,
+    options::{Identity, Options, State},
+    stats::Counters,
+};
 use crate::{
-    call::{Answer, Description, Heard, Sessions},
+    call::{Answer, Description, Exported, Failure, Found, Heard, Secrecy, Sessions},
     error::{CallSite, Disconnected, Error},
     service::{Registered, Registry},
     transport::Frame,
-    wire::{ChunkError, ChunkStore, Map, Message, Value, WireError},
-    workspace::UserInfo,
+    wire::{ChunkError, ChunkStore, EncodeError, Home, Message, Remote, Value, WireError},
 };
 
 /// How the reason begins if a peer, not the connection, is gone.
@@ -42,97 +46,6 @@ const MOST_CALLS: usize = u32::MAX as usize >> 4;
 pub(crate) const BUILT_IN_CALLS: usize = 4096;
 /// Bytes of unfinished chunked messages that this client holds for its peers.
 pub(crate) const CHUNK_BYTES: usize = 1 << 30;
-
-/// Who this client is: what the server said in its `connection_info` (protocol 01 §3).
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Identity {
-    /// The workspace this client is in.
-    pub workspace: String,
-    /// The id of this client.
-    pub client_id: String,
-    /// The id of the workspace manager, whose address is `*/<manager id>`.
-    pub manager_id: Option<String>,
-    /// The server's public URL, which marks functions as belonging to that server.
-    pub public_base_url: Option<String>,
-    /// The user this client is connected as.
-    pub user: UserInfo,
-    /// Everything the server said, unknown keys included.
-    pub connection_info: Map,
-}
-
-impl Identity {
-    /// An identity on a link without a server's handshake.
-    pub fn new(workspace: impl Into<String>, client_id: impl Into<String>) -> Self {
-        Identity {
-            workspace: workspace.into(),
-            client_id: client_id.into(),
-            ..Identity::default()
-        }
-    }
-
-    /// `workspace/client`.
-    pub fn address(&self) -> String {
-        format!("{}/{}", self.workspace, self.client_id)
-    }
-}
-
-/// Limits and habits of a connection; the defaults are those of the other clients.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Options {
-    /// How long a call may go without a sign of life from its callee.
-    pub method_timeout: Duration,
-    /// Messages larger than this and 1 KiB more are sent in chunks of this size, in bytes.
-    pub chunk_size: usize,
-    /// Peers that say that they take larger frames get messages in one piece, and chunks, up to this
-    /// size in bytes. Larger ones are not faster, and on a slow link one frame must not take as long as
-    /// a caller is patient. Servers accept 16 MiB.
-    pub large_frame: usize,
-    /// Chunks of one message that are on their way at the same time.
-    pub chunk_concurrency: usize,
-    /// Incoming calls that may run at the same time; further ones are refused.
-    pub max_concurrent_calls: usize,
-    /// Sent in every service info.
-    pub app_id: String,
-    /// Pings and token refresh; none on links that need none.
-    pub keep_alive: Option<KeepAlive>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            method_timeout: Duration::from_secs(30),
-            chunk_size: 256 << 10,
-            large_frame: 1 << 20,
-            chunk_concurrency: 30,
-            max_concurrent_calls: 4096,
-            app_id: "*".into(),
-            keep_alive: None,
-        }
-    }
-}
-
-/// The timers of protocol 01 §6.
-#[derive(Clone, Copy, Debug)]
-pub struct KeepAlive {
-    /// A text ping is sent that often; zero turns pings off.
-    pub ping_interval: Duration,
-    /// With pings on, a server from which nothing comes for this long after a ping is gone.
-    pub ping_timeout: Duration,
-    /// A new reconnection token is asked for that often; zero turns it off.
-    pub token_refresh_interval: Duration,
-}
-
-/// Whether the connection stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum State {
-    /// Calls can be made.
-    Connected,
-    /// It is over, for this reason.
-    Closed(Arc<str>),
-}
 
 /// What a waiting caller gets.
 #[derive(Debug)]
@@ -152,8 +65,9 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) counters: Counters,
     pub(crate) events: Events,
+    pub(crate) secrecy: Secrecy,
     identity: RwLock<Arc<Identity>>,
-    sessions: Mutex<Sessions<oneshot::Sender<Reply>>>,
+    sessions: Mutex<Sessions<oneshot::Sender<Reply>, Exported>>,
     services: RwLock<Registry>,
     chunks: Mutex<ChunkStore>,
     peers: Mutex<HashMap<String, (u64, PeerInfo)>>,
@@ -197,6 +111,10 @@ impl Core {
             running: Arc::new(Semaphore::new(options.max_concurrent_calls)),
             running_built_in: Arc::new(Semaphore::new(BUILT_IN_CALLS)),
             leaving: AtomicBool::new(false),
+            #[cfg(feature = "encryption")]
+            secrecy: Secrecy::new(options.encryption.take()),
+            #[cfg(not(feature = "encryption"))]
+            secrecy: Secrecy::default(),
             options,
             counters: Counters::default(),
             events: Events::default(),
@@ -284,19 +202,37 @@ impl Core {
         &self,
         id: &str,
         target: &str,
-        heard: Heard,
-        reply: oneshot::Sender<Reply>,
-    ) -> Result<(), Arc<str>> {
-        lock(&self.sessions)
-            .open(id, target, heard, reply)
-            .map_err(|(reason, _)| reason)
+        call: Option<(Heard, oneshot::Sender<Reply>)>,
+        objects: HashMap<String, Exported>,
+    ) -> Result<(), Failure> {
+        let now = self.now();
+        let most = self.options.max_objects;
+        let mut sessions = lock(&self.sessions);
+        if !objects.is_empty() && sessions.objects() + objects.len() > most {
+            drop(sessions);
+            return Err(Failure::Encode(EncodeError::new(format!(
+                "peers hold {most} functions and streams of this client, and may not hold more"
+            ))));
+        }
+        let opened = sessions.open(id, target, call, objects, now);
+        // What dropping the objects does is not known, so it is done without the lock.
+        drop(sessions);
+        opened.map_err(|(reason, _)| Failure::Lost {
+            reason,
+            sent: false,
+        })
     }
 
-    pub(crate) fn forget_session(&self, id: &str) {
-        lock(&self.sessions).forget(id);
+    pub(crate) fn has_session(&self, id: &str) -> bool {
+        lock(&self.sessions).exists(id)
     }
 
-    pub(crate) fn answer(&self, id: &str, from: &str) -> Answer<oneshot::Sender<Reply>> {
+    pub(crate) fn end_session(&self, id: &str) {
+        let ended = lock(&self.sessions).end(id);
+        drop(ended);
+    }
+
+    pub(crate) fn answer(&self, id: &str, from: &str) -> Answer<oneshot::Sender<Reply>, Exported> {
         lock(&self.sessions).answer(id, from)
     }
 
@@ -305,17 +241,57 @@ impl Core {
         lock(&self.sessions).heartbeat(id, from, now)
     }
 
-    pub(crate) fn sessions(&self) -> usize {
-        lock(&self.sessions).len()
+    /// Looks up what a message to a session is for.
+    pub(crate) fn with_object<T>(
+        &self,
+        id: &str,
+        object: &str,
+        from: &str,
+        parent: Option<&str>,
+        then: impl FnOnce(Found<'_, Exported>) -> T,
+    ) -> T {
+        let now = self.now();
+        then(lock(&self.sessions).find(id, object, from, parent, now))
     }
 
-    /// Fails every call to `peer`, an absolute address.
+    /// Takes back an object of a session with `peer`.
+    pub(crate) fn release(&self, peer: &str, id: &str, object: &str) {
+        let found = self.with_object(id, object, peer, None, |found| {
+            matches!(found, Found::Object(_))
+        });
+        if found {
+            self.withdraw(id, &[object]);
+        }
+    }
+
+    /// Takes objects out of a session.
+    pub(crate) fn withdraw(&self, id: &str, objects: &[&str]) {
+        let ended = lock(&self.sessions).withdraw(id, objects);
+        drop(ended);
+    }
+
+    /// How many calls wait, and how many objects peers can call.
+    pub(crate) fn sessions(&self) -> (usize, usize) {
+        let sessions = lock(&self.sessions);
+        let (calls, objects) = (sessions.calls(), sessions.objects());
+        drop(sessions);
+        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
+        (calls, objects + services.interfaces())
+    }
+
+    /// Fails every call to `peer`, an absolute address, and takes back what it was handed.
     pub(crate) fn peer_gone(&self, peer: &str) {
         lock(&self.peers).remove(peer);
         lock(&self.chunks).forget(peer);
         let ended = lock(&self.sessions).peer_gone(peer);
+        let interfaces = self
+            .services
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .caller_gone(peer);
+        drop(interfaces);
         let reason: Arc<str> = format!("{PEER_GONE}{peer}").into();
-        for reply in ended {
+        for reply in ended.replies {
             let _ = reply.send(Reply::Lost(Arc::clone(&reason)));
         }
     }
@@ -374,7 +350,12 @@ impl Core {
         address: String,
         manager: Arc<Description>,
     ) -> Arc<Description> {
-        *lock(&self.manager) = Some((address, Arc::clone(&manager)));
+        // With the lock held: `close` marks the end first and forgets the manager then.
+        let mut known = lock(&self.manager);
+        if !self.is_closed() {
+            *known = Some((address, Arc::clone(&manager)));
+        }
+        drop(known);
         manager
     }
 
@@ -427,6 +408,11 @@ impl Core {
     pub(crate) fn tidy(&self) {
         reap(&mut lock(&self.handlers));
         lock(&self.chunks).expire(Instant::now().into_std());
+        let idle = self.options.idle_objects.as_millis() as u64;
+        if let Some(since) = self.now().checked_sub(idle) {
+            let ended = lock(&self.sessions).expire(since);
+            drop(ended);
+        }
     }
 
     /// Waits until no handler runs, at most for `grace`; false if some still do. From now on calls
@@ -475,7 +461,7 @@ impl Core {
         });
         let reason = self.closed_reason();
         let ended = lock(&self.sessions).close(&reason);
-        for reply in ended {
+        for reply in ended.replies {
             let _ = reply.send(Reply::Lost(Arc::clone(&reason)));
         }
         lock(&self.handlers).abort_all();
@@ -490,6 +476,19 @@ impl Core {
                 .unwrap_or_else(PoisonError::into_inner),
         );
         drop(services);
+        // So do the functions of the manager.
+        let manager = lock(&self.manager).take();
+        drop(manager);
+    }
+}
+
+impl Home for Core {
+    fn abandoned(&self, remote: &Remote) {
+        crate::call::abandoned(self, remote);
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }
 

@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use super::{
-    core::{Core, KeepAlive, Outgoing, State, lock},
+    core::{Core, Outgoing, lock},
+    options::{KeepAlive, State},
     stats::{add, count},
 };
 use crate::transport::{BoxLink, Frame, LinkError};

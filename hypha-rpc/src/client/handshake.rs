@@ -3,7 +3,7 @@
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
 
-use super::core::Identity;
+use super::options::Identity;
 use crate::{
     error::ConnectError,
     transport::{BoxLink, Frame},

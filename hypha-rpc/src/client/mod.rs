@@ -4,30 +4,31 @@ mod connect;
 mod core;
 mod driver;
 mod events;
+mod find;
 mod handshake;
+mod options;
 mod register;
 mod stats;
 
-use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
-pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PEER_GONE, PeerInfo, Reply};
+pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PEER_GONE, PeerInfo, Reply, lock};
 pub(crate) use stats::{add, count};
 
 pub use connect::{Connect, connect};
-pub use core::{Identity, KeepAlive, Options, State};
 pub use events::{Event, EventStream};
+pub use find::{GetRemoteService, GetService};
+pub use options::{Identity, KeepAlive, Options, State};
 pub use register::Register;
 pub use stats::Stats;
 
 use crate::{
-    call::{Call, Description, Proxy, RemoteService, Target, failure},
+    call::{Call, Proxy, RemoteService, Target, failure},
     error::{CallSite, Error, RejectKind, Rejection, from_wire},
     service::IntoService,
     transport::BoxLink,
-    wire::{Args, Map, MethodRef, PromiseKind, Value, WireError},
-    workspace::{
-        GetServiceConfig, ManagerError, ServiceInfo, ServiceQuery, UserInfo, WorkspaceManagerProxy,
-    },
+    wire::{Args, Home, Map, MethodRef, PromiseKind, Remote, Value, WireError},
+    workspace::{ManagerError, ServiceInfo, ServiceQuery, UserInfo, WorkspaceManagerProxy},
 };
 
 /// The largest frame that servers accept (protocol 01 §5), in bytes.
@@ -44,8 +45,9 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Client {
     core: Arc<Core>,
-    /// Closes the connection with the last handle. The driver and the handlers hold only the core.
-    _owner: Arc<Owner>,
+    /// Closes the connection with the last handle. The driver and the handlers hold only the core, and
+    /// what peers hand to them does not keep the connection open either.
+    owner: Option<Arc<Owner>>,
 }
 
 struct Owner(Arc<Core>);
@@ -53,6 +55,25 @@ struct Owner(Arc<Core>);
 impl Drop for Owner {
     fn drop(&mut self) {
         self.0.close("RPC connection closed");
+    }
+}
+
+impl Home for Owner {
+    fn abandoned(&self, remote: &Remote) {
+        self.0.abandoned(remote);
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// The connection that a value came on.
+pub(crate) fn core_of(home: &Arc<dyn Home>) -> Option<Arc<Core>> {
+    let any = Arc::clone(home).as_any();
+    match any.downcast::<Core>() {
+        Ok(core) => Some(core),
+        Err(any) => Some(Arc::clone(&any.downcast::<Owner>().ok()?.0)),
     }
 }
 
@@ -71,13 +92,35 @@ impl Client {
         core.restore_service("built-in", Some(Arc::new(built_in)));
         tokio::spawn(driver.run());
         Client {
-            _owner: Arc::new(Owner(Arc::clone(&core))),
+            owner: Some(Arc::new(Owner(Arc::clone(&core)))),
             core,
         }
     }
 
-    pub(crate) fn core(&self) -> &Core {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
+    }
+
+    /// What values that come to this handle keep: the connection stays open as long as they are there.
+    pub(crate) fn home(&self) -> Arc<dyn Home> {
+        match &self.owner {
+            Some(owner) => Arc::clone(owner) as Arc<dyn Home>,
+            None => Arc::clone(&self.core) as Arc<dyn Home>,
+        }
+    }
+
+    pub(crate) fn of_home(home: &Arc<dyn Home>) -> Option<Client> {
+        let owner = Arc::clone(home).as_any().downcast::<Owner>().ok();
+        let core = core_of(home)?;
+        Some(Client { core, owner })
+    }
+
+    /// A handle that does not keep the connection open.
+    fn unowned(&self) -> Client {
+        Client {
+            core: Arc::clone(&self.core),
+            owner: None,
+        }
     }
 
     /// The workspace this client is in.
@@ -99,6 +142,12 @@ impl Client {
     /// id, user, manager id, public URL, version, and what it may add.
     pub fn identity(&self) -> Arc<Identity> {
         self.core.identity()
+    }
+
+    /// The key that others encrypt their calls to, if [`Connect::encryption`] was given a pair.
+    #[cfg(feature = "encryption")]
+    pub fn public_key(&self) -> Option<crate::crypto::PublicKey> {
+        self.core.secrecy.public_key()
     }
 
     /// The newest reconnection token, with which the same client id can come back to the same
@@ -149,7 +198,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Invalid`] if this client has no such service. If the manager cannot be told, its
-    /// error, and the service stays.
+    /// error, and the service stays. That the manager never knew of it is no error.
     pub async fn unregister_service(&self, service: &str) -> Result<(), Error> {
         let id = service.rsplit(':').next().unwrap_or(service);
         let id = id.split('@').next().unwrap_or(id);
@@ -158,76 +207,14 @@ impl Client {
         }
         if self.core.identity().manager_id.is_some() {
             let full = format!("{}:{id}", self.core.identity().address());
-            self.manager()
-                .await?
-                .unregister_service(full)
-                .await
-                .map_err(refused("unregister_service"))?;
+            let told = self.manager().await?.unregister_service(full).await;
+            match told.map_err(refused("unregister_service")) {
+                Err(Error::Rejected(refusal)) if refusal.kind == RejectKind::UnknownService => {}
+                told => told?,
+            }
         }
         self.core.remove_service(id);
         Ok(())
-    }
-
-    /// Finds a service through the workspace manager: `service`, `client:service`,
-    /// `workspace/service`, `workspace/client:service`, any of them with `@app`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Rejected`] with
-    /// [`RejectKind::UnknownService`],
-    /// `PermissionDenied`, or `Ambiguous` if several clients offer it and no `mode` says which.
-    pub fn get_service(&self, id: impl Into<String>) -> GetService<RemoteService> {
-        GetService {
-            client: self.clone(),
-            id: id.into(),
-            config: GetServiceConfig::default(),
-            output: PhantomData,
-        }
-    }
-
-    /// Finds a service as [`get_service`](Self::get_service) does, with the methods of a contract.
-    /// The contract is trusted: a method that the service lacks fails when it is called.
-    pub fn proxy<P: Proxy>(&self, id: impl Into<String>) -> GetService<P> {
-        let GetService {
-            client, id, config, ..
-        } = self.get_service(id);
-        GetService {
-            client,
-            id,
-            config,
-            output: PhantomData,
-        }
-    }
-
-    /// Asks a client directly for one of its services, without the manager: `client:service` or
-    /// `workspace/client:service`; a name alone is a service of this client (protocol 04 §8).
-    ///
-    /// # Errors
-    ///
-    /// Those of the other client: unknown service, permission denied; or that it is not there.
-    pub async fn get_remote_service(&self, id: &str) -> Result<RemoteService, Error> {
-        let identity = self.core.identity();
-        let (provider, service) = match id.split_once(':') {
-            Some((provider, service)) => (provider.to_owned(), service),
-            None => (identity.client_id.clone(), id),
-        };
-        let service = service.split('@').next().unwrap_or(service);
-        let provider = crate::wire::absolute(&provider, &identity.workspace).into_owned();
-        let mut args = Args::new(1, 0);
-        args.push("service_id", service);
-        let members: Map = self
-            .request(
-                &provider,
-                "services.built-in.get_service",
-                PromiseKind::Full,
-                args,
-                None,
-            )
-            .await?;
-        let workspace = crate::wire::split_address(&provider).map_or("", |(ws, _)| ws);
-        let id = format!("{provider}:{service}");
-        let description = Description::new(id, members, workspace);
-        Ok(RemoteService::new(self.clone(), Arc::new(description)))
     }
 
     /// The workspace manager of the server, through its contract.
@@ -247,7 +234,9 @@ impl Client {
         let description = match known {
             Some(description) => description,
             None => {
+                // The connection keeps it, so it must not keep the connection.
                 let fetched = self
+                    .unowned()
                     .get_remote_service(&format!("{address}:default"))
                     .await?;
                 self.core.remember_manager(address, fetched.description())
@@ -383,8 +372,9 @@ impl Client {
                 .strip_prefix("services.")
                 .unwrap_or(method)
                 .to_owned(),
+            parent: None,
         };
-        let call = Call::new(self.clone(), Ok(Arc::new(target)), args);
+        let call = Call::new(self.clone(), Arc::new(target), args);
         match total {
             Some(limit) => call.timeout(limit).await,
             None => call.await,
@@ -487,75 +477,5 @@ impl fmt::Debug for Client {
             .field("address", &self.core.identity().address())
             .field("state", &self.state())
             .finish_non_exhaustive()
-    }
-}
-
-/// A service that is fetched when this is awaited.
-#[must_use = "the service is fetched when this is awaited"]
-#[derive(Debug)]
-pub struct GetService<P> {
-    client: Client,
-    id: String,
-    config: GetServiceConfig,
-    output: PhantomData<fn() -> P>,
-}
-
-impl<P> GetService<P> {
-    /// How to choose if several clients offer it (protocol 10 §6.6): `exact` (an error, the default
-    /// outside of `public`), `random`, `first`, `last`, `min_load`,
-    /// `select:<min|max|first_success>:<function>`.
-    pub fn mode(mut self, mode: impl Into<String>) -> Self {
-        self.config.mode = Some(mode.into());
-        self
-    }
-
-    /// How long the manager waits for the provider's description; 10 s by default.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.config.timeout = Some(limit.as_secs_f64());
-        self
-    }
-
-    /// Converts the keys of the service: `camel`, `snake`, or `camel+snake` (protocol 04 §13).
-    pub fn case_conversion(mut self, case: impl Into<String>) -> Self {
-        self.config.case_conversion = Some(case.into());
-        self
-    }
-}
-
-impl<P: Proxy + 'static> IntoFuture for GetService<P> {
-    type Output = Result<P, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let GetService {
-                client, id, config, ..
-            } = self;
-            let manager = client.manager().await?;
-            let found = manager.get_service(id.clone(), Some(config)).await;
-            let members = match found.map_err(refused("get_service"))? {
-                Value::Map(members) => members,
-                other => {
-                    return Err(Error::Codec(crate::error::CodecError {
-                        message: format!("the service is a {}, not a map", other.kind()),
-                        received: true,
-                        call: CallSite {
-                            method: format!("get_service({id})"),
-                            ..<_>::default()
-                        },
-                    }));
-                }
-            };
-            let id = members
-                .get("id")
-                .and_then(Value::as_str)
-                .unwrap_or(&id)
-                .to_owned();
-            let description = Description::new(id, members, &client.core.identity().workspace);
-            Ok(P::from_service(RemoteService::new(
-                client,
-                Arc::new(description),
-            )))
-        })
     }
 }

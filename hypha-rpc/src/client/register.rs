@@ -6,7 +6,7 @@ use std::{future::IntoFuture, pin::Pin, sync::Arc};
 use super::{Client, Core, refused};
 use crate::{
     error::{Error, RejectKind},
-    service::{Registered, Service, Visibility},
+    service::{GENERIC, Registered, Service, Visibility},
     workspace::ServiceInfo,
 };
 
@@ -24,6 +24,7 @@ pub struct Register {
     service: Service,
     overwrite: bool,
     notify: bool,
+    check_type: bool,
 }
 
 impl Register {
@@ -33,6 +34,7 @@ impl Register {
             service,
             overwrite: false,
             notify: true,
+            check_type: false,
         }
     }
 
@@ -54,6 +56,18 @@ impl Register {
         self
     }
 
+    /// Longer documentation.
+    pub fn docs(mut self, text: impl Into<String>) -> Self {
+        self.service = self.service.docs(text);
+        self
+    }
+
+    /// The service type, `generic` by default.
+    pub fn service_type(mut self, name: impl Into<String>) -> Self {
+        self.service = self.service.service_type(name);
+        self
+    }
+
     /// Who may use it; its own workspace by default.
     pub fn visibility(mut self, visibility: Visibility) -> Self {
         self.service = self.service.visibility(visibility);
@@ -70,6 +84,32 @@ impl Register {
         self
     }
 
+    /// The public keys of those who may call it, as in [`Service::trusted_keys`].
+    pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<str>,
+    {
+        self.service = self.service.trusted_keys(keys);
+        self
+    }
+
+    /// At most one service of this id in the workspace, as in [`Service::singleton`].
+    pub fn singleton(mut self, singleton: bool) -> Self {
+        self.service = self.service.singleton(singleton);
+        self
+    }
+
+    /// Words that are kept with the service.
+    pub fn flags<I, S>(mut self, flags: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        self.service = self.service.flags(flags);
+        self
+    }
+
     /// Replaces a service of this client that has the same id; calls in progress end as they began.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
@@ -82,6 +122,19 @@ impl Register {
         self.notify = notify;
         self
     }
+
+    /// Checks the service against its [`service_type`](Self::service_type) before it is registered:
+    /// its members must be those of the type's definition. Its methods take over the descriptions and
+    /// parameters of the definition, so that all services of a type look alike.
+    ///
+    /// A definition comes from [`Service::schema`], and is kept by the manager
+    /// ([`register_service_type`](crate::workspace::WorkspaceManagerProxy::register_service_type)).
+    /// A service that does not fit is [`Error::Invalid`]; a type that is not known is the manager's
+    /// refusal.
+    pub fn check_type(mut self, check: bool) -> Self {
+        self.check_type = check;
+        self
+    }
 }
 
 impl IntoFuture for Register {
@@ -92,11 +145,15 @@ impl IntoFuture for Register {
         Box::pin(async move {
             let Register {
                 client,
-                service,
+                mut service,
                 overwrite,
                 notify,
+                check_type,
             } = self;
             let core = client.core();
+            if check_type {
+                client.check_type(&mut service).await?;
+            }
             let id = service.id().to_owned();
             let info = service.info(&core.identity(), &core.options.app_id);
             let former = core.service(&id);
@@ -154,6 +211,23 @@ impl Client {
             tracing::warn!("clients that leave will not be noticed: {error}");
         }
         Ok(())
+    }
+
+    /// Compares the service with its type, and takes over what the type says of the methods.
+    async fn check_type(&self, service: &mut Service) -> Result<(), Error> {
+        let kind = service.service_type.clone();
+        if kind == GENERIC {
+            return Err(Error::Invalid(format!(
+                "service `{}`: it has no service type that it could be checked against",
+                service.id()
+            )));
+        }
+        let manager = self.manager().await?;
+        let info = manager.get_service_type(kind.clone()).await;
+        let info = info.map_err(refused("get_service_type"))?;
+        service.conform(&info.definition).map_err(|why| {
+            Error::Invalid(format!("Failed to get service type {kind}, error: {why}"))
+        })
     }
 
     async fn tell_manager(&self, info: ServiceInfo) -> Result<(), Error> {

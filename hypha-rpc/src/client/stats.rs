@@ -13,22 +13,25 @@ macro_rules! counters {
         }
 
         /// What a connection has done since it was made; all numbers only grow, except
-        /// `sessions` and `running`, which say what is going on now.
+        /// `sessions`, `objects` and `running`, which say what is going on now.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
             /// Own calls that wait for an answer.
             pub sessions: usize,
+            /// Functions, streams and interfaces that peers may call.
+            pub objects: usize,
             /// Incoming calls whose handlers run.
             pub running: usize,
         }
 
         impl Counters {
-            pub(crate) fn snapshot(&self, sessions: usize) -> Stats {
+            pub(crate) fn snapshot(&self, (sessions, objects): (usize, usize)) -> Stats {
                 Stats {
                     $($name: self.$name.load(Ordering::Relaxed),)*
                     sessions,
+                    objects,
                     running: self.running.load(Ordering::Relaxed),
                 }
             }

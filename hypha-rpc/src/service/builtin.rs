@@ -40,6 +40,10 @@ pub(crate) fn registered(core: Weak<Core>, address: &str) -> Registered {
         .config(MAX_FRAME, MAX_FRAME_BYTES)
         .method(method("ping", ping).doc("Answer `pong` to `ping`."))
         .method(method("get_service", get_service).doc("Get a service of this client by its id."))
+        .method(
+            method("release", release)
+                .doc("Take back a function of a result: it is not used any more."),
+        )
         .method(method("message_cache.create", create).doc("Begin a message sent in chunks."))
         .method(method("message_cache.append", append).doc("Add the next chunk."))
         .method(method("message_cache.set", set).doc("Add the chunk of a given index."))
@@ -88,6 +92,14 @@ fn get_service(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
         ));
     }
     Ok(service.encode(&identity))
+}
+
+fn release(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+    let method: &str = call.args(&["method"])?.required(0)?;
+    if let Some((session, object)) = method.rsplit_once('.') {
+        core.release(call.context().from(), session, object);
+    }
+    Ok(Value::Null)
 }
 
 fn create(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {

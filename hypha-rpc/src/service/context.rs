@@ -22,18 +22,30 @@ pub struct Context {
 struct Inner {
     message: Message,
     connection_type: &'static str,
+    /// Of who encrypted the call.
+    caller_key: Option<bytes::Bytes>,
     user: OnceLock<UserInfo>,
 }
 
 impl Context {
-    pub(crate) fn new(message: Message, connection_type: &'static str) -> Self {
+    pub(crate) fn new(
+        message: Message,
+        connection_type: &'static str,
+        caller_key: Option<bytes::Bytes>,
+    ) -> Self {
         Context {
             inner: Arc::new(Inner {
                 message,
                 connection_type,
+                caller_key,
                 user: OnceLock::new(),
             }),
         }
+    }
+
+    /// The context of a call that does not leave this program.
+    pub(crate) fn local() -> Self {
+        Self::new(Message::default(), "local", None)
     }
 
     pub(crate) fn message(&self) -> &Message {
@@ -79,13 +91,26 @@ impl Context {
         self.inner.message.session()
     }
 
-    /// What carried the call here: `websocket`.
+    /// What carried the call here: `websocket`, or `local` inside of one program.
     pub fn connection_type(&self) -> &'static str {
         self.inner.connection_type
     }
 
-    /// The whole context as other languages see it: every key of the message's first segment and
-    /// `connection_type`.
+    /// The public key with which the call was encrypted, which only the owner of that key can have
+    /// done; `None` if it was not encrypted.
+    #[cfg(feature = "encryption")]
+    pub fn caller_public_key(&self) -> Option<crate::crypto::PublicKey> {
+        let key = self.inner.caller_key.as_deref()?;
+        crate::crypto::PublicKey::try_from(key).ok()
+    }
+
+    /// As 64 hexadecimal digits.
+    pub(crate) fn caller_key(&self) -> Option<String> {
+        self.inner.caller_key.as_deref().map(crate::call::hex)
+    }
+
+    /// The whole context as other languages see it: every key of the message's first segment,
+    /// `connection_type`, and for an encrypted call `encryption` and `caller_public_key`.
     pub fn to_map(&self) -> Map {
         // The message has been parsed before; a value in it that cannot be shown is left out whole.
         let mut map = self.inner.message.main().unwrap_or_default();
@@ -93,6 +118,10 @@ impl Context {
             "connection_type".into(),
             Value::from(self.inner.connection_type),
         );
+        if let Some(key) = self.caller_key() {
+            map.insert("encryption".into(), true.into());
+            map.insert("caller_public_key".into(), key.into());
+        }
         map
     }
 }

@@ -9,23 +9,24 @@ use std::{panic::AssertUnwindSafe, sync::Arc, sync::atomic::Ordering, time::Dura
 use bytes::Bytes;
 use futures_util::FutureExt;
 
-use super::{Context, Handler, Incoming, Visibility, incoming::refusal};
+use super::{
+    Context, Handler, Incoming, Visibility,
+    answer::{AnswerTo, workspace_of},
+    incoming::refusal,
+};
 use crate::{
-    call::{Answer, BUILT_IN, Failure},
+    call::{Answer, BUILT_IN, Direction, Exports, Failure, Found, HandedOut},
     client::{BUILT_IN_CALLS, Core, Reply as Answered, count},
     error::RejectKind,
     wire::{
-        Args, DecodeError, Extra, FullPromise, Head, Message, Promise, Reply, Stamp, Value,
-        WireError, absolute, split_address,
+        Args, DecodeError, EncodeError, Extra, Home, Live, Message, Origin, Reply, Rope, Stamp,
+        Value, WireError, absolute, random_id, split_address,
     },
 };
 
 /// A method that is done within this time sends no heartbeat; the caller's patience is at least
 /// twice the interval that it asked for.
 const FIRST_HEARTBEAT: Duration = Duration::from_millis(250);
-
-/// However often a caller asks for a sign of life, it gets ten in a second.
-const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A service description up to this size is sent in one frame.
 const LARGEST_DESCRIPTION: usize = 256 << 10;
@@ -101,7 +102,8 @@ impl Core {
                 }
                 "resolve" | "reject" => {
                     match self.answer(session, from) {
-                        Answer::Final(waiting) => {
+                        Answer::Final(waiting, ended) => {
+                            drop(ended);
                             let resolved = member == "resolve";
                             let message = message.clone();
                             // A caller that has gone away in this instant does not want it any more.
@@ -125,6 +127,8 @@ impl Core {
 
     fn begin_call(self: &Arc<Self>, message: Message) {
         count(&self.counters.calls_received);
+        // Now, because what is called may be gone when its turn comes: a callback ends with its call.
+        let found = self.find_handler(&message);
         let (permits, most) = if message.method().is_some_and(|m| m.starts_with(BUILT_IN)) {
             (&self.running_built_in, BUILT_IN_CALLS)
         } else {
@@ -136,7 +140,7 @@ impl Core {
                 self.spawn(async move {
                     core.counters.running.fetch_add(1, Ordering::Relaxed);
                     let running = Running(&core);
-                    core.run_call(message).await;
+                    core.run_call(message, found).await;
                     drop(running);
                     drop(permit);
                 });
@@ -151,7 +155,7 @@ impl Core {
                 let error = refusal(RejectKind::Busy, "RuntimeError", text);
                 // The driver must not wait for room, and what waits for it must have a bound.
                 if let Some(frame) = self.refusal_frame(&message, &error) {
-                    if !self.try_enqueue(frame) {
+                    if !self.try_enqueue(frame.into_bytes()) {
                         count(&self.counters.undelivered);
                     }
                 }
@@ -160,26 +164,29 @@ impl Core {
     }
 
     /// Runs one incoming call from its decoding to its answer.
-    async fn run_call(self: &Arc<Self>, message: Message) {
-        let extra = match message.extra() {
-            Ok(extra) => extra,
-            Err(e) => {
+    async fn run_call(self: &Arc<Self>, message: Message, found: Result<Callee, WireError>) {
+        let (extra, key) = match self.read_extra(&message) {
+            Ok(read) => read,
+            Err(error) => {
                 count(&self.counters.dropped_malformed);
-                let text = format!("the arguments cannot be read: {e}");
-                let error = refusal(RejectKind::InvalidArguments, "ValueError", text);
                 return self.refuse(&message, error).await;
             }
         };
-        let answer_to = match AnswerTo::new(&message, &extra) {
+        let answer_to = match AnswerTo::new(&message, &extra, key.clone()) {
             Ok(answer_to) => answer_to,
             Err(reason) => {
                 count(&self.counters.dropped_malformed);
                 return tracing::debug!("dropped a call: {reason}");
             }
         };
-        let outcome = match self.find_handler(&message, extra) {
-            Ok((handler, incoming)) => {
-                let label = incoming.label().to_owned();
+        let outcome = match found {
+            Ok(Callee { handler, label }) => {
+                let origin = Origin {
+                    home: Arc::clone(self) as Arc<dyn Home>,
+                    message: message.clone(),
+                };
+                let context = Context::new(message.clone(), self.connection_type(), key);
+                let incoming = Incoming::new(context, extra.args.of(origin), label.clone());
                 let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
                 let run = async {
                     match run {
@@ -203,14 +210,21 @@ impl Core {
             }
             return;
         };
+        let mut handed_out = None;
         let frame = match outcome {
-            Ok(args) => self.answer_frame(args, &answer_to.resolve, &answer_to),
+            Ok(args) => self.result_frame(args, &answer_to).map(|(frame, kept)| {
+                handed_out = kept;
+                frame
+            }),
             Err(error) => self.error_frame(&error, &answer_to),
         };
         let sent = match frame {
             Ok(frame) => self.deliver(frame, &answer_to).await,
-            Err(e) => Err(e.into()),
+            Err(e) => Err(e),
         };
+        if let (Ok(()), Some(handed_out)) = (&sent, handed_out) {
+            handed_out.stays();
+        }
         let sent = match sent {
             Ok(()) | Err(Failure::Lost { .. }) => sent,
             // The caller would wait in vain for what cannot get there.
@@ -218,7 +232,7 @@ impl Core {
                 let text = format!("the result of {} cannot be sent: {e}", answer_to.label);
                 match self.error_frame(&WireError::new(text), &answer_to) {
                     Ok(frame) => self.deliver(frame, &answer_to).await,
-                    Err(e) => Err(e.into()),
+                    Err(e) => Err(e),
                 }
             }
         };
@@ -228,7 +242,29 @@ impl Core {
         }
     }
 
-    async fn deliver(&self, frame: Bytes, answer_to: &AnswerTo) -> Result<(), Failure> {
+    /// The second segment of a call, and the key of its caller if it was encrypted (07 §5).
+    fn read_extra(&self, message: &Message) -> Result<(Extra, Option<Bytes>), WireError> {
+        let unreadable = |e: DecodeError| {
+            let text = format!("the arguments cannot be read: {e}");
+            refusal(RejectKind::InvalidArguments, "ValueError", text)
+        };
+        let extra = message.extra().map_err(unreadable)?;
+        let Some(encrypted) = &extra.encrypted else {
+            return Ok((extra, None));
+        };
+        let (plain, key) = self.secrecy.open(encrypted).map_err(|reason| {
+            let (from, method) = (message.from(), message.method());
+            let (from, method) = (from.unwrap_or_default(), method.unwrap_or_default());
+            let text = format!(
+                "Decryption failed for method {from}:{method}. Invalid key or tampered data. ({reason})"
+            );
+            refusal(RejectKind::PermissionDenied, "Exception", text)
+        })?;
+        let extra = Extra::parse(plain).map_err(unreadable)?;
+        Ok((extra, Some(key)))
+    }
+
+    async fn deliver(self: &Arc<Self>, frame: Rope, answer_to: &AnswerTo) -> Result<(), Failure> {
         // Before anything is sent in chunks the built-in service of the receiver is fetched. Were
         // that answer sent in chunks too, two peers could ask each other for ever.
         if answer_to.label.starts_with(BUILT_IN) && frame.len() <= LARGEST_DESCRIPTION {
@@ -262,18 +298,14 @@ impl Core {
                     biased;
                     outcome = &mut run => return outcome,
                     // Only the driver's end can make this fail, and that ends this task as well.
-                    _ = self.enqueue(frame) => {}
+                    _ = self.send_whole(frame) => {}
                 }
             }
         }
     }
 
     /// Finds what is called and checks that the caller may call it (02 §7.5, §7.6).
-    fn find_handler(
-        &self,
-        message: &Message,
-        extra: Extra,
-    ) -> Result<(Handler, Incoming), WireError> {
+    fn find_handler(&self, message: &Message) -> Result<Callee, WireError> {
         let identity = self.identity();
         let method = message.method().unwrap_or_default();
         let from = message.from().unwrap_or_default();
@@ -288,22 +320,17 @@ impl Core {
             ));
         }
         let Some(path) = method.strip_prefix("services.") else {
-            return Err(if method.contains('.') {
-                refusal(
-                    RejectKind::Expired,
-                    "KeyError",
-                    format!("Session not found: {from}:{method}"),
-                )
-            } else {
-                refusal(
+            return match method.rsplit_once('.') {
+                Some((session, object)) => self.find_object(message, session, object),
+                None => Err(refusal(
                     RejectKind::UnknownMethod,
                     "KeyError",
                     format!(
                         "Method not found: {from}:{method} at {}",
                         identity.client_id
                     ),
-                )
-            });
+                )),
+            };
         };
         let (id, path) = path.split_once('.').unwrap_or((path, ""));
         let registered = self.service(id).ok_or_else(|| expired(message))?;
@@ -319,8 +346,21 @@ impl Core {
             });
         };
         let service = &registered.service;
+        if let Some(only) = &registered.only_caller {
+            if only != from {
+                return Err(refusal(
+                    RejectKind::PermissionDenied,
+                    "PermissionError",
+                    format!(
+                        "Permission denied for _rintf callback {from}:{method}, caller {from} is not \
+                         the allowed caller {only}"
+                    ),
+                ));
+            }
+        }
         let manager = identity.manager_id.as_deref();
         let allowed = service.visibility != Visibility::Protected
+            || registered.only_caller.is_some()
             || caller == own
             || service.authorized_workspaces.iter().any(|w| w == caller)
             || manager.is_some_and(|m| from.strip_prefix("*/") == Some(m));
@@ -334,9 +374,80 @@ impl Core {
                 ),
             ));
         }
-        let context = Context::new(message.clone(), self.connection_type());
-        let incoming = Incoming::new(context, extra.args, format!("{id}.{path}"));
-        Ok((Arc::clone(handler), incoming))
+        Ok(Callee {
+            handler: Arc::clone(handler),
+            label: format!("{id}.{path}"),
+        })
+    }
+
+    /// Finds a callback, or another object that was handed out with a message.
+    fn find_object(
+        &self,
+        message: &Message,
+        session: &str,
+        object: &str,
+    ) -> Result<Callee, WireError> {
+        let (from, parent) = (message.from().unwrap_or_default(), message.parent());
+        let method = message.method().unwrap_or_default();
+        self.with_object(session, object, from, parent, |found| {
+            let (kind, class, text) = match found {
+                Found::Object(object) => {
+                    return Ok(Callee {
+                        handler: object.handler(object.turn()),
+                        label: object.name().to_owned(),
+                    });
+                }
+                Found::NoSession => (
+                    RejectKind::Expired,
+                    "KeyError",
+                    format!("Session not found: {from}:{method}"),
+                ),
+                Found::NoObject => (
+                    RejectKind::Expired,
+                    "KeyError",
+                    format!("Method expired or not found: {from}:{method}"),
+                ),
+                Found::Stranger(target) => (
+                    RejectKind::PermissionDenied,
+                    "PermissionError",
+                    format!(
+                        "Access denied for method call ({from}:{method}) from {from} to target {target}"
+                    ),
+                ),
+                Found::ParentClosed => (
+                    RejectKind::Expired,
+                    "Exception",
+                    format!("Parent session was closed: {}", parent.unwrap_or_default()),
+                ),
+            };
+            Err(refusal(kind, class, text))
+        })
+    }
+
+    /// The answer with a result. What it hands out is kept in a session of its own: inside of the
+    /// session in which the called function was handed out, if that is what it was.
+    fn result_frame(
+        self: &Arc<Self>,
+        args: Args,
+        answer_to: &AnswerTo,
+    ) -> Result<(Rope, Option<HandedOut>), Failure> {
+        if !args.has_live() {
+            let frame = self.answer_frame(args, &answer_to.resolve, answer_to)?;
+            return Ok((frame, None));
+        }
+        let identity = self.identity();
+        let session = match &answer_to.within {
+            Some(outer) if self.has_session(outer) => format!("{outer}.{}", random_id()),
+            _ => random_id(),
+        };
+        let to = &answer_to.to;
+        let mut exports = Exports::new(self, &identity, &session, to, Direction::Answer);
+        let address = identity.address();
+        let head = answer_to.head(&address, &answer_to.resolve);
+        let name = &mut |live: &Live| exports.name(live);
+        let message = args.finish_with(&head, Reply::None, name)?;
+        let message = self.sealed(message, answer_to)?;
+        Ok((message, Some(exports.keep(None)?)))
     }
 
     fn answer_frame(
@@ -344,38 +455,38 @@ impl Core {
         args: Args,
         path: &str,
         answer_to: &AnswerTo,
-    ) -> Result<Bytes, crate::wire::EncodeError> {
-        let head = Head {
-            from: &self.identity().address(),
-            to: &answer_to.to,
-            method: path,
-            parent: Some(&answer_to.parent),
-            session: None,
-        };
-        args.finish(&head, Reply::None)
+    ) -> Result<Rope, EncodeError> {
+        let address = self.identity().address();
+        let nothing = &mut |_: &Live| Err(EncodeError::new("nothing can be handed out with this"));
+        let message = args.finish_with(&answer_to.head(&address, path), Reply::None, nothing)?;
+        self.sealed(message, answer_to)
     }
 
-    fn error_frame(
-        &self,
-        error: &WireError,
-        answer_to: &AnswerTo,
-    ) -> Result<Bytes, crate::wire::EncodeError> {
+    /// The answer to an encrypted call is encrypted to its caller.
+    fn sealed(&self, message: Rope, answer_to: &AnswerTo) -> Result<Rope, EncodeError> {
+        match &answer_to.key {
+            Some(key) => self.secrecy.seal(message, key),
+            None => Ok(message),
+        }
+    }
+
+    fn error_frame(&self, error: &WireError, answer_to: &AnswerTo) -> Result<Rope, Failure> {
         let mut args = Args::new(1, 0);
         args.push("error", error);
-        self.answer_frame(args, &answer_to.reject, answer_to)
+        Ok(self.answer_frame(args, &answer_to.reject, answer_to)?)
     }
 
     /// Rejects a call whose promise could not be read: the address follows from the first segment.
     async fn refuse(&self, message: &Message, error: WireError) {
         if let Some(frame) = self.refusal_frame(message, &error) {
-            if self.enqueue(frame).await.is_err() {
+            if self.send_whole(frame).await.is_err() {
                 count(&self.counters.undelivered);
             }
         }
     }
 
     /// `None` if the caller does not wait for an answer.
-    fn refusal_frame(&self, message: &Message, error: &WireError) -> Option<Bytes> {
+    fn refusal_frame(&self, message: &Message, error: &WireError) -> Option<Rope> {
         let answer_to = AnswerTo::star(message.from()?, message.session()?, None);
         self.error_frame(error, &answer_to).ok()
     }
@@ -413,79 +524,11 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Where the answer of a call goes.
-struct AnswerTo {
-    /// The caller, an absolute address.
-    to: String,
-    /// The caller's session.
-    parent: String,
-    resolve: String,
-    reject: String,
-    heartbeat: Option<(String, Duration)>,
+/// What is called.
+struct Callee {
+    handler: Handler,
+    /// `service.method`, or the name of a callback.
     label: String,
-}
-
-impl AnswerTo {
-    fn star(from: &str, session: &str, interval: Option<Duration>) -> Self {
-        AnswerTo {
-            to: from.to_owned(),
-            parent: session.to_owned(),
-            resolve: format!("{session}.resolve"),
-            reject: format!("{session}.reject"),
-            heartbeat: interval.map(|interval| (format!("{session}.heartbeat"), interval)),
-            label: String::new(),
-        }
-    }
-
-    /// `None` for a call that wants no answer; an error for a promise that cannot be kept.
-    fn new(message: &Message, extra: &Extra) -> Result<Option<Self>, String> {
-        let from = message.from().unwrap_or_default();
-        let seconds = |t: Option<f64>| {
-            t.filter(|t| *t > 0.0)
-                .and_then(|t| Duration::try_from_secs_f64(t).ok())
-                .map(|interval| interval.max(MIN_INTERVAL))
-        };
-        let mut answer_to = match &extra.promise {
-            None => return Ok(None),
-            Some(Promise::Star) => {
-                let session = message.session().ok_or("a promise `*` without session")?;
-                Self::star(from, session, seconds(extra.interval))
-            }
-            Some(Promise::Full(promise)) => {
-                let FullPromise {
-                    heartbeat,
-                    interval,
-                    resolve,
-                    reject,
-                } = &**promise;
-                // Functions may point anywhere; an answer goes to the caller only (02 §15).
-                let workspace = workspace_of(from);
-                for function in [Some(resolve), Some(reject), heartbeat.as_ref()] {
-                    let Some(function) = function else { continue };
-                    let target = absolute(&function.target, workspace);
-                    if target != from {
-                        return Err(format!("a promise of {from} that points to {target}"));
-                    }
-                }
-                let interval = seconds(*interval);
-                let heartbeat = heartbeat.as_ref().map(|h| h.method.clone()).zip(interval);
-                AnswerTo {
-                    to: from.to_owned(),
-                    parent: message.session().unwrap_or_default().to_owned(),
-                    resolve: resolve.method.clone(),
-                    reject: reject.method.clone(),
-                    heartbeat,
-                    label: String::new(),
-                }
-            }
-        };
-        answer_to.label = message.method().unwrap_or_default().to_owned();
-        Ok(Some(answer_to))
-    }
-}
-
-fn workspace_of(address: &str) -> &str {
-    split_address(address).map_or("", |(workspace, _)| workspace)
 }
 
 fn expired(message: &Message) -> WireError {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use crate::{
     error::{RejectKind, ServiceError},
-    wire::{Args, IncomingArgs, WireError},
+    wire::{Args, IncomingArgs, Value, WireError},
 };
 
 /// One call of a method: it owns the received frame, from which borrowed arguments are decoded.
@@ -95,7 +95,36 @@ impl Incoming {
         error.to_wire()
     }
 
-    fn invalid(&self, what: String) -> WireError {
+    /// Checks that there are `count` arguments, all by position.
+    pub(crate) fn expect(&self, count: usize) -> Result<(), WireError> {
+        if let Some(name) = self.args.names().next() {
+            return Err(self.invalid(format!("takes no argument by name, got `{name}`")));
+        }
+        let given = self.args.positional();
+        if given == count {
+            return Ok(());
+        }
+        let plural = if count == 1 { "" } else { "s" };
+        Err(self.invalid(format!("takes {count} argument{plural}, got {given}")))
+    }
+
+    /// All arguments as values, with their names.
+    pub(crate) fn values(&self) -> Result<Vec<(Option<String>, Value)>, WireError> {
+        let read = |value: Option<Result<Value, _>>| {
+            let value = value.unwrap_or(Ok(Value::Null));
+            value.map_err(|e: crate::wire::DecodeError| self.invalid(e.to_string()))
+        };
+        let mut values = Vec::new();
+        for index in 0..self.args.positional() {
+            values.push((None, read(self.args.get(index))?));
+        }
+        for name in self.args.names() {
+            values.push((Some(name.to_owned()), read(self.args.get_named(name))?));
+        }
+        Ok(values)
+    }
+
+    pub(crate) fn invalid(&self, what: String) -> WireError {
         refusal(
             RejectKind::InvalidArguments,
             "TypeError",

@@ -1,7 +1,7 @@
 //! How a service is described to others: the encoded map that `get_service` answers (protocol 04
 //! §9), the info map for the workspace manager (§4), and the schema tree (§5).
 
-use super::{Member, Service};
+use super::{Member, Method, Service};
 use crate::{
     client::Identity,
     wire::{Map, MethodRef, PromiseKind, Value},
@@ -11,28 +11,17 @@ use crate::{
 impl Service {
     /// What the manager gets to know.
     pub(crate) fn info(&self, identity: &Identity, app_id: &str) -> ServiceInfo {
-        let mut extra = self.config.clone();
-        let mut config = ServiceConfig {
+        let config = ServiceConfig {
             visibility: self.visibility,
             require_context: ContextRule::All(self.require_context),
             workspace: Some(identity.workspace.clone()),
             authorized_workspaces: (!self.authorized_workspaces.is_empty())
                 .then(|| self.authorized_workspaces.clone()),
+            singleton: self.singleton.then_some(true),
+            flags: self.flags.clone(),
+            extra: self.extra_config(),
             ..ServiceConfig::default()
         };
-        if let Some(Value::Bool(singleton)) = extra.get("singleton") {
-            config.singleton = Some(*singleton);
-            extra.shift_remove("singleton");
-        }
-        if let Some(Value::List(flags)) = extra.get("flags") {
-            config.flags = flags
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect();
-            extra.shift_remove("flags");
-        }
-        config.extra = extra;
         ServiceInfo {
             config,
             id: format!("{}/{}:{}", identity.workspace, identity.client_id, self.id),
@@ -57,53 +46,89 @@ impl Service {
         map.insert("description".into(), text(&self.description));
         map.insert("docs".into(), text(&self.docs));
         map.insert("type".into(), Value::from(self.service_type.as_str()));
-        let mut config = self.config.clone();
-        config.insert("visibility".into(), Value::from(self.visibility.as_str()));
-        config.insert("require_context".into(), Value::Bool(self.require_context));
-        if !self.authorized_workspaces.is_empty() {
-            let list = self
-                .authorized_workspaces
-                .iter()
-                .map(|w| Value::from(w.as_str()));
-            config.insert("authorized_workspaces".into(), Value::List(list.collect()));
-        }
+        let mut config = self.own_config();
         config.insert("workspace".into(), Value::from(identity.workspace.as_str()));
         map.insert("config".into(), Value::Map(config));
         self.insert_members(&mut map, |path, member| match member {
             Member::Value(value) => value.clone(),
             Member::Method(method) => {
-                let function = MethodRef {
-                    server: identity.public_base_url.clone(),
-                    target: identity.address(),
-                    method: format!("services.{}.{path}", self.id),
-                    promise: PromiseKind::Star,
-                    name: Some(last_part(path).to_owned()),
-                    is_async: Some(true),
-                    doc: method.doc.clone(),
-                    schema: method.schema.clone(),
-                    enc_pub: None,
-                };
-                // Encoding plain data cannot fail.
-                Value::encode_from(&function).unwrap_or_default()
+                self.method_reference(path, method, identity, &identity.address())
             }
         });
         Value::Map(map)
     }
 
-    fn schema_tree(&self) -> Map {
+    /// Only the members, with methods of the owner `target`.
+    pub(crate) fn members_map(&self, identity: &Identity, target: &str) -> Map {
+        let mut map = Map::new();
+        self.insert_members(&mut map, |path, member| match member {
+            Member::Value(value) => value.clone(),
+            Member::Method(method) => self.method_reference(path, method, identity, target),
+        });
+        map
+    }
+
+    fn method_reference(
+        &self,
+        path: &str,
+        method: &Method,
+        identity: &Identity,
+        target: &str,
+    ) -> Value {
+        let function = MethodRef {
+            server: identity.public_base_url.clone(),
+            target: target.to_owned(),
+            method: format!("services.{}.{path}", self.id),
+            promise: PromiseKind::Star,
+            name: Some(last_part(path).to_owned()),
+            is_async: Some(true),
+            doc: method.doc.clone(),
+            schema: method.schema.clone(),
+            enc_pub: None,
+            release: false,
+        };
+        // Encoding plain data cannot fail.
+        Value::encode_from(&function).unwrap_or_default()
+    }
+
+    /// The config without what is said of the place.
+    pub(super) fn own_config(&self) -> Map {
+        let mut config = self.extra_config();
+        config.insert("visibility".into(), Value::from(self.visibility.as_str()));
+        config.insert("require_context".into(), Value::Bool(self.require_context));
+        if !self.authorized_workspaces.is_empty() {
+            let list = texts(&self.authorized_workspaces);
+            config.insert("authorized_workspaces".into(), list);
+        }
+        if self.singleton {
+            config.insert("singleton".into(), Value::Bool(true));
+        }
+        if !self.flags.is_empty() {
+            config.insert("flags".into(), texts(&self.flags));
+        }
+        config
+    }
+
+    /// The keys of the config that [`ServiceConfig`] has no field for.
+    fn extra_config(&self) -> Map {
+        let mut config = self.config.clone();
+        let blocking =
+            |member: &Member| matches!(member, Member::Method(method) if method.blocking);
+        if self.members.values().any(blocking) {
+            config.insert("run_in_executor".into(), Value::Bool(true));
+        }
+        if !self.trusted_keys.is_empty() {
+            config.insert("trusted_keys".into(), texts(&self.trusted_keys));
+        }
+        config
+    }
+
+    pub(super) fn schema_tree(&self) -> Map {
         let mut map = Map::new();
         self.insert_members(&mut map, |path, member| match member {
             Member::Value(value) => value_schema(value),
             Member::Method(method) => {
-                let name = last_part(path);
-                let mut function = match &method.schema {
-                    Some(Value::Map(schema)) => schema.clone(),
-                    _ => Map::from_iter([
-                        ("name".to_owned(), Value::Null),
-                        ("description".to_owned(), Value::from(method.doc.clone())),
-                    ]),
-                };
-                function.insert("name".into(), Value::from(name));
+                let function = method.described(last_part(path));
                 Value::Map(Map::from_iter([
                     ("type".to_owned(), Value::from("function")),
                     ("function".to_owned(), Value::Map(function)),
@@ -114,7 +139,7 @@ impl Service {
     }
 
     /// Puts every member where its dotted path says.
-    fn insert_members(&self, map: &mut Map, encode: impl Fn(&str, &Member) -> Value) {
+    pub(crate) fn insert_members(&self, map: &mut Map, encode: impl Fn(&str, &Member) -> Value) {
         for (path, member) in &self.members {
             let mut place = &mut *map;
             let mut parts = path.split('.').peekable();
@@ -138,11 +163,35 @@ impl Service {
     }
 }
 
-fn last_part(path: &str) -> &str {
+impl Method {
+    /// The schema, or what takes its place.
+    pub(super) fn described(&self, name: &str) -> Map {
+        let mut function = match &self.schema {
+            Some(Value::Map(schema)) => schema.clone(),
+            _ => Map::from_iter([
+                ("name".to_owned(), Value::Null),
+                ("description".to_owned(), Value::from(self.doc.clone())),
+            ]),
+        };
+        function.insert("name".into(), Value::from(name));
+        function
+    }
+}
+
+fn texts(texts: &[String]) -> Value {
+    Value::List(
+        texts
+            .iter()
+            .map(|text| Value::from(text.as_str()))
+            .collect(),
+    )
+}
+
+pub(super) fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-fn value_schema(value: &Value) -> Value {
+pub(super) fn value_schema(value: &Value) -> Value {
     let of = |name: &str| Value::Map(Map::from_iter([("type".to_owned(), Value::from(name))]));
     match value {
         Value::Null => of("null"),
@@ -155,14 +204,14 @@ fn value_schema(value: &Value) -> Value {
                 .map(|(key, value)| (key.clone(), value_schema(value)))
                 .collect(),
         ),
-        Value::Bytes(_) | Value::Ext(..) => Value::Map(Map::new()),
+        Value::Bytes(_) | Value::Ext(..) | Value::Live(_) => Value::Map(Map::new()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Incoming, Method};
+    use crate::service::Incoming;
 
     #[test]
     fn dotted_members_nest() {

@@ -289,12 +289,28 @@ where
     output.into_result()
 }
 
+/// The implementation of a service, as all its calls share it.
+pub fn shared<T: Implementation>(implementation: T) -> std::sync::Arc<T> {
+    std::sync::Arc::new(implementation)
+}
+
+/// What can serve calls that run at the same time, on any thread.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a service",
+    label = "calls run at the same time, on any thread",
+    note = "state that changes goes behind a lock, such as `std::sync::Mutex`"
+)]
+pub trait Implementation: Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + Sync + 'static> Implementation for T {}
+
 /// Encodes the result of a method.
 pub fn reply<T: ServiceResult>(incoming: &Incoming, value: &T) -> Result<Args, WireError> {
     incoming.reply(value)
 }
 
 /// Encodes the error of a method.
-pub fn fail<E: ServiceError>(incoming: &Incoming, error: E) -> Result<Args, WireError> {
+pub fn fail<E: ServiceError, T>(incoming: &Incoming, error: E) -> Result<T, WireError> {
     Err(incoming.fail(error))
 }

@@ -1,5 +1,6 @@
 //! What this program offers: services, their methods, and how an incoming call runs.
 
+mod answer;
 mod builtin;
 mod context;
 pub(crate) mod dispatch;
@@ -8,6 +9,10 @@ mod info;
 #[doc(hidden)]
 pub mod macro_support;
 mod registry;
+mod service_type;
+#[doc(hidden)]
+pub mod streaming;
+mod trust;
 
 use std::{fmt, sync::Arc};
 
@@ -25,6 +30,9 @@ use crate::{
 };
 
 pub use crate::workspace::Visibility;
+
+/// The type of a service that has no other.
+pub(crate) const GENERIC: &str = "generic";
 
 /// Something that can be registered: a [`Service`], or the `FooService<T>` that
 /// [`hypha_service`](crate::hypha_service) generates.
@@ -71,6 +79,10 @@ pub struct Service {
     pub(crate) service_type: String,
     pub(crate) visibility: Visibility,
     pub(crate) authorized_workspaces: Vec<String>,
+    /// In lower case; only their owners may call. Checked where the service is registered.
+    pub(crate) trusted_keys: Vec<String>,
+    pub(crate) singleton: bool,
+    pub(crate) flags: Vec<String>,
     pub(crate) require_context: bool,
     pub(crate) config: Map,
     /// Members by path; a dot in a path makes a nested map on the wire.
@@ -92,9 +104,12 @@ impl Service {
             name: None,
             description: None,
             docs: None,
-            service_type: "generic".into(),
+            service_type: GENERIC.into(),
             visibility: Visibility::default(),
             authorized_workspaces: Vec::new(),
+            trusted_keys: Vec::new(),
+            singleton: false,
+            flags: Vec::new(),
             require_context: false,
             config: Map::new(),
             members: IndexMap::new(),
@@ -152,6 +167,38 @@ impl Service {
         self
     }
 
+    /// Public keys of callers, each of 32 bytes in 64 hexadecimal digits: only calls that are encrypted
+    /// with one of them are answered. This client cannot read encrypted calls yet, so for now such a
+    /// service refuses them all.
+    ///
+    /// The keys are checked when the service is registered.
+    pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<str>,
+    {
+        let keys = keys.into_iter();
+        self.trusted_keys = keys.map(|key| key.as_ref().to_ascii_lowercase()).collect();
+        self
+    }
+
+    /// At most one service of this id in the workspace: the manager refuses it if there is another,
+    /// and others while it is there.
+    pub fn singleton(mut self, singleton: bool) -> Self {
+        self.singleton = singleton;
+        self
+    }
+
+    /// Words that are kept with the service, for people and programs that list services.
+    pub fn flags<I, S>(mut self, flags: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        self.flags = flags.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Says in the service's config that its methods take the caller's context. Set by itself when
     /// a method of a contract has a [`Context`] parameter.
     pub fn require_context(mut self, required: bool) -> Self {
@@ -159,7 +206,8 @@ impl Service {
         self
     }
 
-    /// An additional key of the service's config: `singleton`, `flags`, or one of your own.
+    /// An additional key of the service's config. Those that have a method here are refused when the
+    /// service is registered, and so are those that only servers write.
     pub fn config(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.config.insert(key.into(), value.into());
         self
@@ -191,6 +239,7 @@ pub struct Method {
     pub(crate) doc: Option<String>,
     pub(crate) schema: Option<Value>,
     pub(crate) needs_context: bool,
+    pub(crate) blocking: bool,
     pub(crate) handler: Handler,
 }
 
@@ -207,7 +256,55 @@ impl Method {
             doc: None,
             schema: None,
             needs_context: false,
+            blocking: false,
             handler: Arc::new(move |call| Box::pin(handler(call))),
+        }
+    }
+
+    pub(crate) fn handler(&self) -> Handler {
+        Arc::clone(&self.handler)
+    }
+
+    /// A method that blocks its thread: it computes for long, or waits for a file or an instrument.
+    /// It runs on tokio's pool of threads for such work, while heartbeats tell the caller that it is
+    /// alive.
+    ///
+    /// At most as many run as the runtime's `max_blocking_threads` allows (512 by default); further
+    /// ones wait for a thread. A panic in it is an error to the caller. It cannot be stopped: when the
+    /// connection ends it runs to its own end, which a runtime that shuts down waits for, and its
+    /// result is lost.
+    ///
+    /// ```
+    /// use hypha_rpc::service::{Incoming, Method, Service};
+    ///
+    /// let service = Service::new("files").method(Method::blocking("size", |call: Incoming| {
+    ///     let path: &str = call.args(&["path"])?.required(0)?;
+    ///     let file = std::fs::metadata(path).map_err(|error| call.fail(error.to_string()))?;
+    ///     call.reply(&file.len())
+    /// }));
+    /// ```
+    pub fn blocking<F>(name: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(Incoming) -> Result<Args, WireError> + Send + Sync + 'static,
+    {
+        let handler = Arc::new(handler);
+        let method = Method::new(name, move |call: Incoming| {
+            let handler = Arc::clone(&handler);
+            async move {
+                let label = call.label().to_owned();
+                let run = tokio::task::spawn_blocking(move || handler(call));
+                run.await.unwrap_or_else(|end| match end.try_into_panic() {
+                    // Whoever runs the future reports it as any other panic.
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => Err(WireError::new(format!(
+                        "{label} did not run: its program is shutting down"
+                    ))),
+                })
+            }
+        });
+        Method {
+            blocking: true,
+            ..method
         }
     }
 

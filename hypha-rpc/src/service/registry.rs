@@ -4,14 +4,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use indexmap::IndexMap;
 
-use super::{Handler, Member, Service};
+use super::{Handler, Member, Service, trust};
 use crate::{error::Error, wire};
 
 /// The id of the service that every client offers by itself.
 pub(crate) const BUILT_IN: &str = "built-in";
 
 /// The keys of a service that are not members (protocol 04 §4).
-const RESERVED: [&str; 8] = [
+pub(super) const RESERVED: [&str; 8] = [
     "id",
     "name",
     "description",
@@ -27,13 +27,27 @@ const RESERVED: [&str; 8] = [
 pub(crate) struct Registered {
     pub(crate) service: Service,
     methods: HashMap<String, Handler>,
+    /// The only client that may call it: an interface.
+    pub(crate) only_caller: Option<String>,
 }
 
 impl Registered {
     /// The built-in service, whose id and options are known to be good.
     pub(crate) fn trusted(service: Service) -> Self {
         let methods = methods(&service);
-        Registered { service, methods }
+        Registered {
+            service,
+            methods,
+            only_caller: None,
+        }
+    }
+
+    /// A service that one client was handed with a message, and that nobody else gets to know.
+    pub(crate) fn interface(service: Service, caller: &str) -> Self {
+        Registered {
+            only_caller: Some(caller.to_owned()),
+            ..Self::trusted(service)
+        }
     }
 
     /// Checks what the protocol cannot carry.
@@ -59,11 +73,19 @@ impl Registered {
                 "the service `built-in` is the client's own".into(),
             ));
         }
+        trust::check_keys(&service.trusted_keys)
+            .map_err(|why| Error::Invalid(format!("service `{}`: {why}", service.id)))?;
         let set_elsewhere = [
             "visibility",
             "require_context",
+            "run_in_executor",
             "workspace",
             "authorized_workspaces",
+            "trusted_keys",
+            "singleton",
+            "flags",
+            "created_by",
+            "service_embedding",
         ];
         if let Some(key) = set_elsewhere
             .iter()
@@ -114,7 +136,7 @@ fn methods(service: &Service) -> HashMap<String, Handler> {
         .members
         .iter()
         .filter_map(|(path, member)| match member {
-            Member::Method(method) => Some((path.clone(), Arc::clone(&method.handler))),
+            Member::Method(method) => Some((path.clone(), trust::guard(service, &method.handler))),
             Member::Value(_) => None,
         });
     handlers.collect()
@@ -140,6 +162,23 @@ impl Registry {
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Registered>> {
         self.services.get(id).cloned()
+    }
+
+    /// Takes out the interfaces of a caller that has gone.
+    pub(crate) fn caller_gone(&mut self, caller: &str) -> Vec<Arc<Registered>> {
+        let theirs = |s: &Registered| s.only_caller.as_deref() == Some(caller);
+        let (gone, kept) = std::mem::take(&mut self.services)
+            .into_iter()
+            .partition(|(_, service)| theirs(service));
+        self.services = kept;
+        let gone: IndexMap<String, Arc<Registered>> = gone;
+        gone.into_values().collect()
+    }
+
+    /// How many interfaces are handed out.
+    pub(crate) fn interfaces(&self) -> usize {
+        let services = self.services.values();
+        services.filter(|s| s.only_caller.is_some()).count()
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> Option<Arc<Registered>> {

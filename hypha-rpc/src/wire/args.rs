@@ -2,18 +2,27 @@
 
 use serde::Serialize;
 
-use super::encode::{EncodeError, encode};
+use super::encode::{EncodeError, Splices, encode, encode_spliced, replace};
+use super::extra::IncomingArgs;
+use super::live::{Live, Splice};
+use super::local::{self, Packed};
 use super::pack::{self, Count, Fill, Sink};
+use super::rope::Rope;
+use super::value::Value;
 
 /// Room left in front of the arguments for MAIN and the beginning of EXTRA. Two addresses with
 /// long ids, a method path and two nested sessions fit.
 const HEADROOM: usize = 384;
 
 /// The arguments of a call, or the result in an answer, encoded as they are pushed.
+///
+/// Large binary data is not copied, and functions and streams of this program get their names when
+/// the message is finished.
 #[derive(Debug)]
 pub struct Args {
     /// Headroom, the positional arguments, then the keyword map.
     buf: Vec<u8>,
+    splices: Splices,
     positional: u32,
     /// Optional arguments at the end that are nil so far: they may not have to be sent.
     omissible: u32,
@@ -81,6 +90,7 @@ impl Args {
         buf.resize(HEADROOM, 0);
         Args {
             buf,
+            splices: Splices::new(),
             positional: 0,
             omissible: 0,
             named: None,
@@ -101,6 +111,7 @@ impl Args {
     pub fn push_optional<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         let start = self.buf.len();
         if self.push_value(name, value) {
+            // What is spliced in is not in the buffer, so it is no nil.
             let nil = self.buf[start..] == [rmp::Marker::Null.to_u8()];
             self.omissible = if nil { self.omissible + 1 } else { 0 };
         }
@@ -111,7 +122,7 @@ impl Args {
             self.fail(EncodeError::new("a positional argument after named ones").in_argument(name));
             return false;
         }
-        match encode(&mut self.buf, value) {
+        match encode_spliced(&mut self.buf, &mut self.splices, value) {
             Ok(()) => {
                 self.positional += 1;
                 true
@@ -121,6 +132,46 @@ impl Args {
                 false
             }
         }
+    }
+
+    /// Add a positional argument that is encoded already.
+    pub(crate) fn push_packed(&mut self, value: Packed) {
+        self.append(value);
+        self.positional += 1;
+        self.omissible = 0;
+    }
+
+    /// The items of an encoded list of `count`, each an argument of its own.
+    pub(crate) fn spread(mut list: Packed, count: usize) -> Args {
+        let mut args = Args::new(0, 0);
+        let count = count as u32;
+        replace(
+            &mut list.buf,
+            &mut list.splices,
+            0..pack::head_len(count),
+            Vec::new(),
+        );
+        args.append(list);
+        args.positional = count;
+        args
+    }
+
+    /// Add a positional argument that is a list of such.
+    pub(crate) fn push_list(&mut self, items: Vec<Packed>) {
+        pack::put_list_head(&mut self.buf, items.len() as u32);
+        for item in items {
+            self.append(item);
+        }
+        self.positional += 1;
+        self.omissible = 0;
+    }
+
+    fn append(&mut self, value: Packed) {
+        let start = self.buf.len();
+        self.buf.extend_from_slice(&value.buf);
+        let moved = value.splices.into_iter();
+        self.splices
+            .extend(moved.map(|(position, splice)| (start + position, splice)));
     }
 
     /// Add an argument by name, after all positional ones.
@@ -136,7 +187,8 @@ impl Args {
             });
         }
         pack::put_str(&mut self.buf, name);
-        match (encode(&mut self.buf, value), &mut self.named) {
+        let encoded = encode_spliced(&mut self.buf, &mut self.splices, value);
+        match (encoded, &mut self.named) {
             (Ok(()), Some(named)) => named.count += 1,
             (Err(error), _) => self.fail(error.in_argument(name)),
             (Ok(()), None) => {}
@@ -154,24 +206,38 @@ impl Args {
         self.omissible = 0;
     }
 
-    /// The complete message, or the first error among the arguments.
-    pub fn finish(
+    /// Whether there are functions or streams of this program among them.
+    pub(crate) fn has_live(&self) -> bool {
+        let mut splices = self.splices.iter();
+        splices.any(|(_, splice)| matches!(splice, Splice::Live(_)))
+    }
+
+    /// The complete message in one piece, or the first error among the arguments.
+    ///
+    /// # Errors
+    ///
+    /// An argument that could not be encoded; a function or stream of this program, which only a
+    /// connection can name.
+    pub fn finish(self, head: &Head<'_>, reply: Reply<'_>) -> Result<bytes::Bytes, EncodeError> {
+        let message = self.finish_with(head, reply, &mut |live| match live.raw() {
+            Some(raw) => Ok(Value::Map(raw.clone())),
+            None => Err(EncodeError::new(
+                "a function or stream of this program can only be sent in a call or a result",
+            )),
+        })?;
+        Ok(message.into_bytes())
+    }
+
+    /// The complete message, or the first error among the arguments. `name` makes of a function or
+    /// stream what a peer knows it by.
+    pub(crate) fn finish_with(
         mut self,
         head: &Head<'_>,
         reply: Reply<'_>,
-    ) -> Result<bytes::Bytes, EncodeError> {
-        if let Some(error) = self.error {
-            return Err(error);
-        }
-        self.omit_trailing();
-        let mut args = self.positional;
-        let with_kwargs = self.named.is_some();
-        if let Some(named) = self.named {
-            args += 1;
-            let mut map_head = Vec::with_capacity(5);
-            pack::put_map_head(&mut map_head, named.count);
-            self.buf
-                .splice(named.start..named.start + named.head, map_head);
+        name: &mut dyn FnMut(&Live) -> Result<Value, EncodeError>,
+    ) -> Result<Rope, EncodeError> {
+        let (args, with_kwargs) = self.complete()?;
+        if with_kwargs {
             pack::put_str(&mut self.buf, "with_kwargs");
             pack::put_bool(&mut self.buf, true);
         }
@@ -183,16 +249,66 @@ impl Args {
             args,
         };
         let mut len = Count(0);
-        front.put(&mut len);
-        let Some(start) = HEADROOM.checked_sub(len.0) else {
-            // Addresses of an unusual length: the one case in which arguments are copied.
-            let mut out = Vec::with_capacity(len.0 + self.buf.len() - HEADROOM);
-            front.put(&mut out);
-            out.extend_from_slice(&self.buf[HEADROOM..]);
-            return Ok(out.into());
+        front.put_main(&mut len);
+        let mut message = Rope::default();
+        #[cfg(feature = "encryption")]
+        message.set_main(len.0);
+        front.put_extra(&mut len);
+        let start = match HEADROOM.checked_sub(len.0) {
+            Some(start) => {
+                front.put(&mut Fill(&mut self.buf[start..HEADROOM]));
+                start
+            }
+            None => {
+                // Addresses of an unusual length.
+                let mut out = Vec::with_capacity(len.0);
+                front.put(&mut out);
+                message.push(out.into());
+                HEADROOM
+            }
         };
-        front.put(&mut Fill(&mut self.buf[start..HEADROOM]));
-        Ok(bytes::Bytes::from(self.buf).slice(start..))
+        let (buf, mut done) = (bytes::Bytes::from(self.buf), start);
+        for (position, splice) in self.splices {
+            message.push(buf.slice(done..position));
+            done = position;
+            message.push(match splice {
+                Splice::Bytes(bytes) => bytes,
+                Splice::Live(live) => {
+                    let mut out = Vec::new();
+                    encode(&mut out, &name(&live)?)?;
+                    out.into()
+                }
+            });
+        }
+        message.push(buf.slice(done..));
+        Ok(message)
+    }
+
+    /// The arguments as a receiver inside of this program sees them.
+    pub(crate) fn into_local(mut self) -> Result<IncomingArgs, EncodeError> {
+        let (args, with_kwargs) = self.complete()?;
+        let mut out = Vec::with_capacity(5);
+        pack::put_list_head(&mut out, args);
+        replace(&mut self.buf, &mut self.splices, 0..HEADROOM, out);
+        let (frame, table) = local::join(self.buf, self.splices);
+        IncomingArgs::local(frame, with_kwargs, table)
+            .map_err(|error| EncodeError::new(error.to_string()))
+    }
+
+    /// Writes what was left open. How many entries there are, and whether the last are names.
+    fn complete(&mut self) -> Result<(u32, bool), EncodeError> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        self.omit_trailing();
+        let Some(named) = self.named.take() else {
+            return Ok((self.positional, false));
+        };
+        let mut head = Vec::with_capacity(5);
+        pack::put_map_head(&mut head, named.count);
+        let reserved = named.start..named.start + named.head;
+        replace(&mut self.buf, &mut self.splices, reserved, head);
+        Ok((self.positional + 1, true))
     }
 }
 
@@ -206,6 +322,11 @@ struct Front<'a> {
 
 impl Front<'_> {
     fn put(&self, out: &mut impl Sink) {
+        self.put_main(out);
+        self.put_extra(out);
+    }
+
+    fn put_main(&self, out: &mut impl Sink) {
         let Head {
             from,
             to,
@@ -233,7 +354,10 @@ impl Front<'_> {
                 pack::put_str(out, id);
             }
         }
-        // As in Python, a message with neither arguments nor promise has no second map at all.
+    }
+
+    /// As in Python, a message with neither arguments nor promise has no second map at all.
+    fn put_extra(&self, out: &mut impl Sink) {
         if self.entries > 0 {
             pack::put_map_head(out, self.entries);
         }
@@ -302,10 +426,11 @@ fn put_promise_method(out: &mut Vec<u8>, target: &str, session: &str, name: &str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Bytes, Message};
+    use crate::wire::Message;
 
     fn lies_in_place(parent: &str) -> bool {
-        let payload = Bytes::from(vec![5; 100_000]);
+        // As a list, since binary data of that size would never be in the buffer.
+        let payload = vec![5u8; 100_000];
         let mut args = Args::with_capacity(1, 0, payload.len() + 64);
         args.push("payload", &payload);
         let buffer = args.buf.as_ptr_range();

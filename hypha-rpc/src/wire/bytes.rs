@@ -1,13 +1,15 @@
 //! Binary data that is decoded without a copy: a slice that shares the frame it came in.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::fmt;
 use std::ops::Deref;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+use super::live::serialize_bytes;
+use super::scope::share;
 
 /// Binary data, such as an image or a file. Cheap to clone.
 ///
@@ -91,7 +93,7 @@ impl JsonSchema for Bytes {
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self)
+        serialize_bytes(&self.0, serializer)
     }
 }
 
@@ -150,38 +152,4 @@ impl<'de> Visitor<'de> for BytesVisitor {
             _ => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
         }
     }
-}
-
-thread_local! {
-    /// The frame that is being decoded on this thread, if any.
-    static FRAME: RefCell<Option<bytes::Bytes>> = const { RefCell::new(None) };
-}
-
-/// While it lives, byte slices that lie in `frame` are decoded as slices of it. The scope before
-/// it is restored on drop, also when decoding panics in a user's code.
-pub(super) struct FrameScope(Option<bytes::Bytes>);
-
-impl FrameScope {
-    pub(super) fn enter(frame: &bytes::Bytes) -> Self {
-        Self(FRAME.replace(Some(frame.clone())))
-    }
-}
-
-impl Drop for FrameScope {
-    fn drop(&mut self) {
-        FRAME.set(self.0.take());
-    }
-}
-
-/// `slice` as shared bytes: a part of the current frame if it lies in it, else a copy.
-pub(super) fn share(slice: &[u8]) -> bytes::Bytes {
-    FRAME.with_borrow(|frame| match frame {
-        Some(frame) if lies_in(slice, frame) => frame.slice_ref(slice),
-        _ => bytes::Bytes::copy_from_slice(slice),
-    })
-}
-
-fn lies_in(slice: &[u8], frame: &[u8]) -> bool {
-    let (slice, frame) = (slice.as_ptr_range(), frame.as_ptr_range());
-    frame.start <= slice.start && slice.end <= frame.end
 }

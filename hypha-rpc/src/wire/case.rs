@@ -23,6 +23,15 @@ impl Case {
             (false, false) => None,
         }
     }
+
+    /// The option `case_conversion` that means this.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Camel => "camel",
+            Self::Snake => "snake",
+            Self::Both => "camel+snake",
+        }
+    }
 }
 
 /// `name` in camel case.
@@ -67,11 +76,16 @@ pub fn to_snake_case(name: &str) -> String {
 /// `value` with the keys of its maps converted, at every depth. Maps in lists and typed values
 /// (`_rtype`) are left alone; functions take the new key as their name.
 pub fn convert_keys(value: Value, case: Case) -> Value {
-    let Value::Map(map) = value else {
-        return value;
-    };
+    match value {
+        Value::Map(map) => Value::Map(convert_map_keys(map, case)),
+        other => other,
+    }
+}
+
+/// As [`convert_keys`], of a map.
+pub(crate) fn convert_map_keys(map: Map, case: Case) -> Map {
     if map.get("_rtype").is_some_and(|tag| tag.as_str().is_some()) {
-        return Value::Map(map);
+        return map;
     }
     let mut converted = Map::with_capacity(map.len());
     for (key, value) in map {
@@ -86,21 +100,29 @@ pub fn convert_keys(value: Value, case: Case) -> Value {
             converted.insert(key, value);
         }
     }
-    Value::Map(converted)
+    converted
 }
 
 /// `value`, and if it is a function, under its new name.
-fn renamed(mut value: Value, name: &str) -> Value {
-    if value.get("_rtype").and_then(Value::as_str) != Some("method") {
-        return value;
-    }
-    if let Value::Map(map) = &mut value {
-        map.insert("_rname".to_owned(), name.into());
-        if let Some(Value::Map(schema)) = map.get_mut("_rschema") {
-            schema.insert("name".to_owned(), name.into());
+fn renamed(value: Value, name: &str) -> Value {
+    match value {
+        Value::Live(live) => Value::Live(live.edited(|raw| rename(raw, name))),
+        Value::Map(mut map) => {
+            rename(&mut map, name);
+            Value::Map(map)
         }
+        other => other,
     }
-    value
+}
+
+fn rename(map: &mut Map, name: &str) {
+    if map.get("_rtype").and_then(Value::as_str) != Some("method") {
+        return;
+    }
+    map.insert("_rname".to_owned(), name.into());
+    if let Some(Value::Map(schema)) = map.get_mut("_rschema") {
+        schema.insert("name".to_owned(), name.into());
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +146,9 @@ mod tests {
             converted(json!({"my_id": {"aB": 1}}), Case::Both),
             json!({"myId": {"aB": 1}, "my_id": {"a_b": 1}}),
         );
-        assert_eq!(Case::parse("camel+snake"), Some(Case::Both));
+        for case in [Case::Camel, Case::Snake, Case::Both] {
+            assert_eq!(Case::parse(case.as_str()), Some(case));
+        }
         assert_eq!(Case::parse("kebab"), None);
     }
 

@@ -3,13 +3,21 @@
 //! Input comes from strangers: no byte makes this panic, no length prefix is believed before the
 //! bytes behind it are there, and nesting is bounded.
 
+mod access;
+mod elements;
+mod tagged;
+
+use std::sync::Arc;
+
 use rmp::Marker;
 use serde::de::value::BorrowedBytesDeserializer;
-use serde::de::{self, Deserialize, DeserializeSeed, Visitor};
+use serde::de::{self, Deserialize, Visitor};
 
 use super::MAX_DEPTH;
-use super::bytes::FrameScope;
 use super::decode_error::DecodeError;
+use super::live::Live;
+use super::scope::{Origin, Scope};
+use access::{List, Map, Variant};
 
 /// Room made in advance for the elements of a list or map, at most. Lists may be nested, and each
 /// level could claim to be as long as the rest of the frame.
@@ -27,8 +35,28 @@ pub(super) fn from_span<'de, T: Deserialize<'de>>(
     start: usize,
     end: usize,
 ) -> Result<T, DecodeError> {
-    let _scope = FrameScope::enter(frame);
-    let mut decoder = Decoder::new(frame.get(start..end).ok_or_else(truncated)?);
+    let _scope = Scope::inside(frame);
+    decode(frame, start, end)
+}
+
+/// As [`from_span`], with functions that come from `origin` or stand in `table`.
+pub(super) fn from_origin<'de, T: Deserialize<'de>>(
+    frame: &'de bytes::Bytes,
+    start: usize,
+    end: usize,
+    origin: Option<&Origin>,
+    table: &Arc<[Live]>,
+) -> Result<T, DecodeError> {
+    let _scope = Scope::enter(frame, origin, table);
+    decode(frame, start, end)
+}
+
+fn decode<'de, T: Deserialize<'de>>(
+    frame: &'de bytes::Bytes,
+    start: usize,
+    end: usize,
+) -> Result<T, DecodeError> {
+    let mut decoder = Decoder::of_span(frame, start, end)?;
     let value = T::deserialize(&mut decoder)?;
     match decoder.remaining() {
         0 => Ok(value),
@@ -95,6 +123,19 @@ impl Token<'_> {
             Self::Map(_) => "map",
         }
     }
+
+    /// Floats that are whole as integers: a JavaScript peer may send either.
+    fn whole(self) -> Self {
+        match self {
+            // Both bounds are exact as floats; the upper ones lie just outside.
+            Self::Float(value) if value.fract() != 0.0 => self,
+            Self::Float(value) if (-(2f64.powi(63))..0.0).contains(&value) => {
+                Self::Int(value as i64)
+            }
+            Self::Float(value) if (0.0..2f64.powi(64)).contains(&value) => Self::UInt(value as u64),
+            other => other,
+        }
+    }
 }
 
 /// Reads values from the front of `input`.
@@ -103,6 +144,8 @@ pub(super) struct Decoder<'de> {
     pub(super) pos: usize,
     /// How many more lists and maps may be opened inside each other.
     depth_left: usize,
+    /// How many more tags may be looked for behind the first key, inside each other.
+    late_tags_left: usize,
 }
 
 impl<'de> Decoder<'de> {
@@ -111,7 +154,13 @@ impl<'de> Decoder<'de> {
             input,
             pos: 0,
             depth_left: MAX_DEPTH,
+            late_tags_left: tagged::MAX_LATE_TAGS,
         }
+    }
+
+    /// Reads the one value in `input[start..end]`.
+    pub(super) fn of_span(input: &'de [u8], start: usize, end: usize) -> Result<Self, DecodeError> {
+        Ok(Self::new(input.get(start..end).ok_or_else(truncated)?))
     }
 
     /// Reads a part of a message from `start` on; positions stay those of `input`. Around the
@@ -122,6 +171,7 @@ impl<'de> Decoder<'de> {
             input,
             pos: start,
             depth_left: MAX_DEPTH + 3,
+            late_tags_left: tagged::MAX_LATE_TAGS,
         }
     }
 
@@ -266,11 +316,26 @@ impl<'de> Decoder<'de> {
     }
 
     fn map<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, DecodeError> {
+        self.entries(len, false, visitor)
+    }
+
+    /// A list of pairs, read as a map.
+    fn pairs<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, DecodeError> {
+        self.entries(len, true, visitor)
+    }
+
+    fn entries<V: Visitor<'de>>(
+        &mut self,
+        len: u32,
+        pairs: bool,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         self.enter()?;
         let mut map = Map {
             decoder: self,
             left: len as usize,
             key: 0,
+            pairs,
         };
         let value = visitor.visit_map(&mut map)?;
         if map.left > 0 {
@@ -322,25 +387,19 @@ impl<'de> Decoder<'de> {
                 de::Unexpected::Str(text(value)?),
                 &visitor,
             )),
+            Token::Map(len) => self.tagged_bytes(len, visitor),
             token => self.visit(token, visitor),
         }
     }
 
-    /// Integers, and floats that are whole: a JavaScript peer may send either.
+    fn number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        let token = self.scalar(&visitor)?;
+        self.visit(token, visitor)
+    }
+
     fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.token()? {
-            Token::Float(value) if value.fract() == 0.0 => {
-                // Both bounds are exact as floats; the upper ones lie just outside.
-                if (-(2f64.powi(63))..0.0).contains(&value) {
-                    visitor.visit_i64(value as i64)
-                } else if (0.0..2f64.powi(64)).contains(&value) {
-                    visitor.visit_u64(value as u64)
-                } else {
-                    visitor.visit_f64(value)
-                }
-            }
-            token => self.visit(token, visitor),
-        }
+        let token = self.scalar(&visitor)?.whole();
+        self.visit(token, visitor)
     }
 }
 
@@ -369,8 +428,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         self.visit(token, visitor)
     }
 
-    forward!(deserialize_any: deserialize_bool deserialize_f32 deserialize_f64
-        deserialize_unit deserialize_map deserialize_identifier);
+    forward!(deserialize_any: deserialize_unit);
+    forward!(number: deserialize_bool deserialize_f32 deserialize_f64);
     forward!(string: deserialize_char deserialize_str deserialize_string);
     forward!(bytes: deserialize_bytes deserialize_byte_buf);
     forward!(integer: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
@@ -411,6 +470,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
                 items.end()?;
                 Ok(value)
             }
+            Token::Map(len) => self.tagged_list(len, visitor),
             token => self.visit(token, visitor),
         }
     }
@@ -432,15 +492,31 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         self.deserialize_seq(visitor)
     }
 
-    /// Structs are maps on this wire; serde would take a list too.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.token()? {
+            Token::Map(len) => self.tagged_map(len, visitor),
+            token => self.visit(token, visitor),
+        }
+    }
+
+    /// Where a key is wanted. In an ordered map it may be a number, which serde would take for the
+    /// index of a field.
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let key = self.key()?;
+        visitor.visit_borrowed_str(key)
+    }
+
+    /// Structs are maps on this wire; serde would take a list too. One that has a field for the tag
+    /// gets tagged values as they are.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match self.token()? {
-            Token::Map(len) => self.map(len, visitor),
+            Token::Map(len) if fields.contains(&"_rtype") => self.map(len, visitor),
+            Token::Map(len) => self.tagged_map(len, visitor),
             Token::List(_) => Err(de::Error::invalid_type(de::Unexpected::Seq, &visitor)),
             token => self.visit(token, visitor),
         }
@@ -479,138 +555,5 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.skip()?;
         visitor.visit_unit()
-    }
-}
-
-struct List<'a, 'de> {
-    decoder: &'a mut Decoder<'de>,
-    next: usize,
-    len: usize,
-}
-
-impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
-    type Error = DecodeError;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, DecodeError> {
-        if self.next == self.len {
-            return Ok(None);
-        }
-        let index = self.next;
-        self.next += 1;
-        match seed.deserialize(&mut *self.decoder) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) => Err(error.in_index(index)),
-        }
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(
-            (self.len - self.next)
-                .min(self.decoder.remaining())
-                .min(MAX_RESERVED),
-        )
-    }
-}
-
-struct Map<'a, 'de> {
-    decoder: &'a mut Decoder<'de>,
-    left: usize,
-    /// Where the last key begins, for error paths.
-    key: usize,
-}
-
-impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
-    type Error = DecodeError;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, DecodeError> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        self.key = self.decoder.pos;
-        if !is_string_marker(self.decoder.peek()?) {
-            return Err(bad_key(self.decoder.token()?.kind()));
-        }
-        seed.deserialize(&mut *self.decoder).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<S::Value, DecodeError> {
-        seed.deserialize(&mut *self.decoder).map_err(|error| {
-            match Decoder::of_message(self.decoder.input, self.key).key() {
-                Ok(key) => error.in_key(key),
-                Err(_) => error,
-            }
-        })
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(
-            self.left
-                .min(self.decoder.remaining() / 2)
-                .min(MAX_RESERVED),
-        )
-    }
-}
-
-/// An enum variant with content: a map with one entry.
-struct Variant<'a, 'de> {
-    decoder: &'a mut Decoder<'de>,
-    name: &'de str,
-}
-
-impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
-    type Error = DecodeError;
-    type Variant = Self;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(
-        mut self,
-        seed: S,
-    ) -> Result<(S::Value, Self), DecodeError> {
-        self.name = self.decoder.key()?;
-        let variant = seed.deserialize(de::value::BorrowedStrDeserializer::new(self.name))?;
-        Ok((variant, self))
-    }
-}
-
-impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
-    type Error = DecodeError;
-
-    fn unit_variant(self) -> Result<(), DecodeError> {
-        <()>::deserialize(self.decoder).map_err(|error| error.in_key(self.name))
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<S::Value, DecodeError> {
-        seed.deserialize(self.decoder)
-            .map_err(|error| error.in_key(self.name))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        de::Deserializer::deserialize_tuple(self.decoder, len, visitor)
-            .map_err(|error| error.in_key(self.name))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        de::Deserializer::deserialize_struct(self.decoder, "", fields, visitor)
-            .map_err(|error| error.in_key(self.name))
     }
 }

@@ -142,7 +142,7 @@ impl de::Error for DecodeError {
 }
 
 /// `text`, cut at a character boundary if it is long.
-fn shorten(text: &str) -> std::borrow::Cow<'_, str> {
+pub(super) fn shorten(text: &str) -> std::borrow::Cow<'_, str> {
     if text.len() <= MAX_QUOTED {
         return text.into();
     }

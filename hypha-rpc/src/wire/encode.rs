@@ -9,6 +9,7 @@ use std::fmt;
 use serde::ser::{self, Serialize};
 
 use super::decode;
+use super::live::{SPLICE, Splice, Taking, offered};
 use super::pack::{self, Sink};
 use super::{MAX_DEPTH, Value};
 
@@ -20,7 +21,7 @@ pub struct EncodeError {
 }
 
 impl EncodeError {
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
             argument: None,
             message: message.into(),
@@ -59,11 +60,56 @@ impl ser::Error for EncodeError {
 /// Append `value` to `out`. After an error `out` is as it was before.
 pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
     let start = out.len();
-    let result = value.serialize(&mut Encoder { out, depth: 0 });
+    let splices = None;
+    let result = value.serialize(&mut Encoder {
+        out,
+        splices,
+        depth: 0,
+    });
     if result.is_err() {
         out.truncate(start);
     }
     result
+}
+
+/// As [`encode`], but large binary data and what is live is not written: `splices` says where it
+/// belongs.
+pub(super) fn encode_spliced<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    splices: &mut Splices,
+    value: &T,
+) -> Result<(), EncodeError> {
+    let (start, before) = (out.len(), splices.len());
+    let _taking = Taking::begin();
+    let result = value.serialize(&mut Encoder {
+        out,
+        splices: Some(splices),
+        depth: 0,
+    });
+    if result.is_err() {
+        out.truncate(start);
+        splices.truncate(before);
+    }
+    result
+}
+
+/// What is not in a buffer, and the positions in front of which it belongs, in ascending order.
+pub(super) type Splices = Vec<(usize, Splice)>;
+
+/// Replaces a part of the buffer, and moves what belongs behind it.
+pub(super) fn replace(
+    out: &mut Vec<u8>,
+    splices: &mut Splices,
+    range: std::ops::Range<usize>,
+    new: Vec<u8>,
+) {
+    for (position, _) in splices.iter_mut().rev() {
+        if *position < range.end {
+            break;
+        }
+        *position = *position - range.len() + new.len();
+    }
+    out.splice(range, new);
 }
 
 /// `value` as msgpack.
@@ -78,6 +124,8 @@ pub(super) const EXT: &str = "$hypha_rpc::ext";
 
 struct Encoder<'a> {
     out: &'a mut Vec<u8>,
+    /// `None` if everything is to be written.
+    splices: Option<&'a mut Splices>,
     depth: usize,
 }
 
@@ -194,7 +242,10 @@ impl Open<'_, '_> {
             let mut head = Vec::new();
             self.kind.put_head(&mut head, count);
             let end = self.start + pack::head_len(self.written);
-            self.encoder.out.splice(self.start..end, head);
+            let Encoder { out, splices, .. } = self.encoder;
+            let mut none = Splices::new();
+            let splices = splices.as_deref_mut().unwrap_or(&mut none);
+            replace(out, splices, self.start..end, head);
         }
         Ok(())
     }
@@ -327,6 +378,18 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
         name: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
+        if name == SPLICE {
+            match (offered(), &mut self.splices) {
+                (Some(splice), Some(splices)) => {
+                    if let Splice::Bytes(bytes) = &splice {
+                        pack::put_bin_head(self.out, length(bytes.len())?);
+                    }
+                    splices.push((self.out.len(), splice));
+                    return Ok(());
+                }
+                _ => return value.serialize(self),
+            }
+        }
         if name != EXT {
             return value.serialize(self);
         }

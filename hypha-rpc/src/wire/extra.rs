@@ -3,12 +3,17 @@
 //! Only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data` are looked at. Whatever else a
 //! peer puts there, such as another `from`, cannot take the place of what the server wrote.
 
-use rmp::Marker;
-use serde::Deserialize;
+use std::fmt;
+use std::sync::Arc;
 
-use super::decode::{Decoder, Token, from_slice, from_span};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
+
+use super::bytes::Bytes;
+use super::decode::{Decoder, Token, from_origin, from_slice};
 use super::decode_error::DecodeError;
+use super::live::Live;
 use super::method::MethodRef;
+use super::scope::{Origin, Scope};
 
 /// What a received message carries besides its routing.
 #[derive(Clone, Debug, Default)]
@@ -19,10 +24,50 @@ pub struct Extra {
     pub promise: Option<Promise>,
     /// The heartbeat interval in seconds that goes with [`Promise::Star`] (`t`).
     pub interval: Option<f64>,
-    /// The raw msgpack of `data`: the ciphertext, if `encrypted`.
+    /// The raw msgpack of `data`, in which events have their content.
     pub data: Option<bytes::Bytes>,
-    /// Whether `data` is an encrypted EXTRA (`_enc`).
-    pub encrypted: bool,
+    /// The EXTRA that is meant, encrypted (`_enc`). Whatever else is here then is not its sender's
+    /// word and must not be used.
+    pub encrypted: Option<EncryptedExtra>,
+}
+
+/// An encrypted EXTRA, as it came (protocol 07 §5). Nothing of it has been checked.
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+pub struct EncryptedExtra {
+    /// The version of the encryption (`v`).
+    #[serde(rename = "v")]
+    pub version: u64,
+    /// The public key of whoever encrypted it (`pub`).
+    #[serde(rename = "pub", default)]
+    pub sender: Bytes,
+    /// The number that makes equal texts differ (`nonce`).
+    #[serde(default)]
+    pub nonce: Bytes,
+    /// The ciphertext, which stands beside `_enc`, under `data`.
+    #[serde(skip)]
+    pub data: Bytes,
+}
+
+#[cfg(feature = "encryption")]
+impl EncryptedExtra {
+    /// The bytes of an encrypted EXTRA up to its ciphertext, of which `len` bytes have to follow,
+    /// in a buffer with room for them.
+    pub(crate) fn head(version: u64, sender: &[u8], nonce: &[u8], len: u32) -> Vec<u8> {
+        use super::pack::{put_bin, put_bin_head, put_map_head, put_str, put_uint};
+        let mut out = Vec::with_capacity(96 + len as usize);
+        put_map_head(&mut out, 2);
+        put_str(&mut out, "_enc");
+        put_map_head(&mut out, 3);
+        put_str(&mut out, "v");
+        put_uint(&mut out, version);
+        put_str(&mut out, "pub");
+        put_bin(&mut out, sender);
+        put_str(&mut out, "nonce");
+        put_bin(&mut out, nonce);
+        put_str(&mut out, "data");
+        put_bin_head(&mut out, len);
+        out
+    }
 }
 
 /// How a call is to be answered.
@@ -35,7 +80,7 @@ pub enum Promise {
 }
 
 /// The functions by which a call is answered.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 pub struct FullPromise {
     /// Called every `interval` while the call runs.
     pub heartbeat: Option<MethodRef>,
@@ -88,7 +133,7 @@ impl Extra {
                         "with_kwargs" => with_kwargs = flag(&value)?,
                         "promise" => extra.promise = promise(&value)?,
                         "t" => extra.interval = seconds(from_slice(&value)?)?,
-                        "_enc" => extra.encrypted = !is_nil_or_false(&value),
+                        "_enc" => extra.encrypted = encryption(&value)?,
                         "data" => extra.data = Some(value),
                         _ => {}
                     }
@@ -96,6 +141,9 @@ impl Extra {
                 })
             };
             read.map_err(|error| error.in_key(key))?;
+        }
+        if let (Some(encrypted), Some(data)) = (&mut extra.encrypted, &extra.data) {
+            encrypted.data = from_slice(data).map_err(|error| error.in_key("data"))?;
         }
         let mut named = Vec::new();
         if with_kwargs {
@@ -106,6 +154,7 @@ impl Extra {
             frame: raw,
             positional,
             named,
+            ..IncomingArgs::default()
         };
         Ok(extra)
     }
@@ -156,9 +205,11 @@ fn flag(value: &bytes::Bytes) -> Result<bool, DecodeError> {
     Ok(from_slice::<Option<bool>>(value)?.unwrap_or(false))
 }
 
-/// What `_enc` says is read by whoever decrypts; here its presence matters.
-fn is_nil_or_false(value: &[u8]) -> bool {
-    value == [Marker::Null.to_u8()] || value == [Marker::False.to_u8()]
+fn encryption(value: &bytes::Bytes) -> Result<Option<EncryptedExtra>, DecodeError> {
+    match Decoder::of_message(value, 0).token()? {
+        Token::Nil | Token::Bool(false) => Ok(None),
+        _ => from_slice(value).map(Some),
+    }
 }
 
 fn promise(value: &bytes::Bytes) -> Result<Option<Promise>, DecodeError> {
@@ -184,15 +235,76 @@ fn seconds(value: Option<f64>) -> Result<Option<f64>, DecodeError> {
     }
 }
 
+impl fmt::Debug for IncomingArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingArgs")
+            .field("positional", &self.positional.len())
+            .field("named", &self.named)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The arguments of a received call. They stay undecoded in the message until they are asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct IncomingArgs {
     frame: bytes::Bytes,
     positional: Vec<Span>,
     named: Vec<Named>,
+    /// Where functions and streams among them come from.
+    origin: Option<Origin>,
+    /// Those that never left this program.
+    table: Arc<[Live]>,
 }
 
 impl IncomingArgs {
+    /// Arguments, packed as a list, that have not left this program.
+    pub(super) fn local(
+        frame: bytes::Bytes,
+        with_kwargs: bool,
+        table: Arc<[Live]>,
+    ) -> Result<Self, DecodeError> {
+        let mut positional = args(&mut Decoder::of_message(&frame, 0))?;
+        let mut named = Vec::new();
+        if with_kwargs {
+            let last = positional.pop();
+            named = last.map_or_else(|| Err(no_kwargs()), |span| kwargs(&frame, span))?;
+        }
+        Ok(Self {
+            frame,
+            positional,
+            named,
+            origin: None,
+            table,
+        })
+    }
+
+    /// The same arguments; functions and streams among them can be used, as those of `origin`.
+    pub(crate) fn of(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// The argument at `index`, which must be a list, as if its items were the arguments.
+    pub(crate) fn items(&self, index: usize) -> Result<Self, DecodeError> {
+        let Some(&(start, _)) = self.positional.get(index) else {
+            return Err(DecodeError::expected("list", "nothing"));
+        };
+        Ok(Self {
+            positional: args(&mut Decoder::of_message(&self.frame, start))?,
+            named: Vec::new(),
+            ..self.clone()
+        })
+    }
+
+    /// All positional arguments as one tuple.
+    pub(crate) fn as_tuple<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DecodeError> {
+        T::deserialize(Tuple(self))
+    }
+
+    fn decode<'a, T: Deserialize<'a>>(&'a self, (start, end): Span) -> Result<T, DecodeError> {
+        from_origin(&self.frame, start, end, self.origin.as_ref(), &self.table)
+    }
+
     /// How many were given by position.
     pub fn positional(&self) -> usize {
         self.positional.len()
@@ -217,8 +329,7 @@ impl IncomingArgs {
 
     /// The argument at `index`, borrowing from the message.
     pub fn get<'a, T: Deserialize<'a>>(&'a self, index: usize) -> Option<Result<T, DecodeError>> {
-        let &(start, end) = self.positional.get(index)?;
-        Some(from_span(&self.frame, start, end))
+        Some(self.decode(*self.positional.get(index)?))
     }
 
     /// The argument called `name`, borrowing from the message.
@@ -226,8 +337,7 @@ impl IncomingArgs {
         &'a self,
         name: &str,
     ) -> Option<Result<T, DecodeError>> {
-        let (start, end) = self.span_of(name)?;
-        Some(from_span(&self.frame, start, end))
+        Some(self.decode(self.span_of(name)?))
     }
 
     /// As in any map, the last of several with one name counts.
@@ -237,5 +347,88 @@ impl IncomingArgs {
             .rev()
             .find(|named| named.name == name)
             .map(|named| named.span)
+    }
+}
+
+/// The positional arguments as a sequence.
+struct Tuple<'a>(&'a IncomingArgs);
+
+impl<'de> Deserializer<'de> for Tuple<'de> {
+    type Error = DecodeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_seq(Items {
+            args: self.0,
+            next: 0,
+        })
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+struct Items<'a> {
+    args: &'a IncomingArgs,
+    next: usize,
+}
+
+impl<'a> SeqAccess<'a> for Items<'a> {
+    type Error = DecodeError;
+
+    fn next_element_seed<S: DeserializeSeed<'a>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, DecodeError> {
+        let IncomingArgs {
+            frame,
+            positional,
+            origin,
+            table,
+            ..
+        } = self.args;
+        let Some(&(start, end)) = positional.get(self.next) else {
+            return Ok(None);
+        };
+        let _scope = Scope::enter(frame, origin.as_ref(), table);
+        let value = seed.deserialize(&mut Decoder::of_span(frame, start, end)?);
+        let value = value.map_err(|error| error.in_index(self.next))?;
+        self.next += 1;
+        Ok(Some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Value, to_vec};
+
+    fn parse(json: serde_json::Value) -> Result<Extra, DecodeError> {
+        Extra::parse(to_vec(&Value::from(json)).expect("encodes").into())
+    }
+
+    #[test]
+    fn encryption_is_read_or_refused() {
+        use serde_json::json;
+        let parsed = |json| parse(json).expect("parses").encrypted;
+        assert_eq!(parsed(json!({"data": 1})), None);
+        assert_eq!(parsed(json!({"_enc": null, "data": 1})), None);
+        assert_eq!(parsed(json!({"_enc": false})), None);
+        // Another version may have other parts; this one is told by its number.
+        let other = parsed(json!({"_enc": {"v": 3, "key": 1}})).expect("encrypted");
+        assert_eq!((other.version, other.data.len()), (3, 0));
+
+        let refused = |json| parse(json).expect_err("refused").to_string();
+        assert_eq!(refused(json!({"_enc": {}})), "_enc.v: missing");
+        assert_eq!(
+            refused(json!({"_enc": {"v": 2, "pub": "key"}})),
+            "_enc.pub: expected bytes, got string"
+        );
+        assert_eq!(
+            refused(json!({"_enc": {"v": 2}, "data": "text"})),
+            "data: expected bytes, got string"
+        );
+        assert!(refused(json!({"_enc": "yes"})).starts_with("_enc: expected map"));
     }
 }

@@ -7,7 +7,7 @@ use super::pack::{self, Sink};
 use super::value::Map;
 
 /// A received message. Cheap to clone; nothing is copied out of the frame.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Message {
     /// MAIN.
     frame: bytes::Bytes,
@@ -145,6 +145,14 @@ impl Message {
     /// MAIN as msgpack.
     pub fn main_raw(&self) -> &[u8] {
         &self.frame[..self.end as usize]
+    }
+
+    /// The same message with another second segment: what an encrypted one meant.
+    pub(crate) fn with_extra(&self, extra: bytes::Bytes) -> Message {
+        Message {
+            extra,
+            ..self.clone()
+        }
     }
 
     /// What the message carries. This reads the structure of all arguments, so it is better done

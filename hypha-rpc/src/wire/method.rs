@@ -27,6 +27,8 @@ pub struct MethodRef {
     pub schema: Option<Value>,
     /// Public key of its owner, if calls are to be encrypted.
     pub enc_pub: Option<bytes::Bytes>,
+    /// Whether its owner wants to be told when it is not used any more; said by Rust peers only.
+    pub release: bool,
 }
 
 /// How the caller of a function asks for the answer.
@@ -61,6 +63,7 @@ impl Serialize for MethodRef {
             described || self.doc.is_some(),
             self.schema.is_some(),
             self.enc_pub.is_some(),
+            self.release,
         ];
         let len = 4 + optional.iter().filter(|given| **given).count();
         let mut map = serializer.serialize_map(Some(len))?;
@@ -91,6 +94,9 @@ impl Serialize for MethodRef {
         if let Some(schema) = &self.schema {
             map.serialize_entry("_rschema", schema)?;
         }
+        if self.release {
+            map.serialize_entry("_rrelease", &true)?;
+        }
         map.end()
     }
 }
@@ -117,6 +123,8 @@ struct Wire {
     schema: Option<Value>,
     #[serde(rename = "_renc_pub")]
     enc_pub: Option<Bytes>,
+    #[serde(rename = "_rrelease", default)]
+    release: bool,
 }
 
 impl<'de> Deserialize<'de> for MethodRef {
@@ -135,6 +143,7 @@ impl<'de> Deserialize<'de> for MethodRef {
             doc: wire.doc,
             schema: wire.schema,
             enc_pub: wire.enc_pub.map(|key| key.0),
+            release: wire.release,
         })
     }
 }

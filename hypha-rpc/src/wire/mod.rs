@@ -6,17 +6,31 @@
 
 mod address;
 mod args;
+mod array;
+#[cfg(feature = "ndarray")]
+mod array_ndarray;
+mod array_serde;
 mod bytes;
 mod case;
 mod chunks;
+#[doc(hidden)]
+pub mod codec;
+mod collections;
 mod decode;
 mod decode_error;
+mod dtype;
+mod element;
 mod encode;
 mod error;
 mod extra;
+mod live;
+mod local;
 mod message;
 mod method;
 mod pack;
+mod rope;
+mod scope;
+mod timestamp;
 mod value;
 mod value_serde;
 
@@ -25,16 +39,29 @@ pub use address::{
     socket_url, split_address, valid_client_id, valid_service_name,
 };
 pub use args::{Args, Head, Reply};
+pub use array::{ArrayError, NdArray};
+pub use array_serde::{MemoryView, TypedArray};
 pub use bytes::Bytes;
+pub(crate) use case::convert_map_keys;
 pub use case::{Case, convert_keys, to_camel_case, to_snake_case};
 pub use chunks::{ChunkError, ChunkStore};
+pub use codec::Codec;
+pub use collections::{OrderedMap, Set};
 pub use decode::{from_slice, skip};
 pub use decode_error::DecodeError;
+pub use dtype::{ByteOrder, DType};
+pub use element::Element;
 pub use encode::{EncodeError, encode, to_vec};
 pub use error::WireError;
-pub use extra::{Extra, FullPromise, IncomingArgs, Promise};
+pub use extra::{EncryptedExtra, Extra, FullPromise, IncomingArgs, Promise};
+pub use live::Live;
+pub(crate) use live::{Home, Kind, Remote, give_key};
+pub(crate) use local::Packed;
 pub use message::{Message, Stamp};
 pub use method::{MethodRef, PromiseKind};
+pub use rope::Rope;
+pub(crate) use scope::Origin;
+pub use timestamp::{Timestamp, TimestampError};
 pub use value::{Map, Value};
 
 /// How many maps and lists may lie inside each other in one value, written or read.

@@ -101,15 +101,18 @@ pub(super) fn put_str(out: &mut impl Sink, text: &str) {
 
 /// Bytes. Their length must fit 32 bits.
 pub(super) fn put_bin(out: &mut impl Sink, bytes: &[u8]) {
-    let len = bytes.len();
+    put_bin_head(out, bytes.len() as u32);
+    out.put(bytes);
+}
+
+pub(super) fn put_bin_head(out: &mut impl Sink, len: u32) {
     if let Ok(len) = u8::try_from(len) {
         put_marked(out, Marker::Bin8, len.to_be_bytes());
     } else if let Ok(len) = u16::try_from(len) {
         put_marked(out, Marker::Bin16, len.to_be_bytes());
     } else {
-        put_marked(out, Marker::Bin32, (len as u32).to_be_bytes());
+        put_marked(out, Marker::Bin32, len.to_be_bytes());
     }
-    out.put(bytes);
 }
 
 /// An extension value. Its length must fit 32 bits.

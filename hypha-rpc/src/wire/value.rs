@@ -5,17 +5,19 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::decode::from_slice;
 use super::decode_error::DecodeError;
-use super::encode::{EncodeError, to_vec};
+use super::encode::EncodeError;
+use super::live::Live;
+use super::local::Packed;
 
 /// The entries of a [`Value::Map`], in the order in which they were sent.
 pub type Map = indexmap::IndexMap<String, Value>;
 
 /// Any value that can travel between peers.
 ///
-/// Typed values such as arrays, sets, functions and errors are maps with a member `_rtype`, and
-/// are kept as such, so that they can be sent on unchanged.
+/// Typed values such as arrays, sets and errors are maps with a member `_rtype`, and are kept as
+/// such, so that they can be sent on unchanged. Functions and streams keep the connection they came
+/// on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
     /// Nothing: Python `None`, JavaScript `null`.
@@ -39,6 +41,10 @@ pub enum Value {
     Map(Map),
     /// A msgpack extension value: its type and data. Type -1 is a point in time.
     Ext(i8, bytes::Bytes),
+    /// A function or a stream, of a peer or of this program. [`decode_as`](Self::decode_as) makes a
+    /// [`Function`](crate::Function), [`Callback`](crate::Callback) or
+    /// [`RemoteStream`](crate::RemoteStream) of it.
+    Live(Live),
 }
 
 impl Value {
@@ -54,6 +60,10 @@ impl Value {
             Self::List(_) => "list",
             Self::Map(_) => "map",
             Self::Ext(..) => "extension",
+            Self::Live(live) => match live.raw().and_then(|raw| raw.get("_rtype")) {
+                Some(rtype) if rtype.as_str() == Some("generator") => "stream",
+                _ => "function",
+            },
         }
     }
 
@@ -135,19 +145,27 @@ impl Value {
     }
 
     /// This value as a `T`, as if `T` had been received.
+    ///
+    /// # Errors
+    ///
+    /// If it is none; says where.
     pub fn decode_as<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        let packed = to_vec(self).map_err(|error| DecodeError::new(error.to_string()))?;
-        from_slice(&packed.into())
+        let packed = Packed::new(self).map_err(|error| DecodeError::new(error.to_string()))?;
+        packed.decode()
     }
 
     /// `value` as a peer would receive it.
+    ///
+    /// # Errors
+    ///
+    /// A value that cannot be sent: a map with keys that are not strings, for instance.
     pub fn encode_from<T: Serialize + ?Sized>(value: &T) -> Result<Value, EncodeError> {
-        let packed = to_vec(value)?;
-        from_slice(&packed.into()).map_err(|error| EncodeError::new(error.to_string()))
+        let decoded = Packed::new(value)?.decode();
+        decoded.map_err(|error| EncodeError::new(error.to_string()))
     }
 
     /// This value as JSON. What JSON lacks is marked: `{"$bytes": hex}`, `{"$ext": [type, hex]}`,
-    /// `{"$float": "NaN"}`.
+    /// `{"$float": "NaN"}`, and `{"$live": "function"}` for one of this program.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::{Value as Json, json};
         match self {
@@ -168,6 +186,14 @@ impl Value {
                     .collect(),
             ),
             Self::Ext(code, data) => json!({ "$ext": [code, hex(data)] }),
+            Self::Live(live) => match live.raw() {
+                Some(raw) => Json::Object(
+                    raw.iter()
+                        .map(|(key, value)| (key.clone(), value.to_json()))
+                        .collect(),
+                ),
+                None => json!({ "$live": self.kind() }),
+            },
         }
     }
 }

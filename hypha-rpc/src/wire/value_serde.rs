@@ -7,8 +7,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::bytes::{Bytes, share};
+use super::bytes::Bytes;
 use super::encode::EXT;
+use super::live::{self, Live};
+use super::scope::share;
 use super::value::{Map, Value};
 
 impl Serialize for Value {
@@ -20,7 +22,8 @@ impl Serialize for Value {
             Self::UInt(value) => serializer.serialize_u64(*value),
             Self::Float(value) => serializer.serialize_f64(*value),
             Self::String(value) => serializer.serialize_str(value),
-            Self::Bytes(value) => serializer.serialize_bytes(value),
+            Self::Bytes(value) => live::serialize_bytes(value, serializer),
+            Self::Live(live) => live.serialize(serializer),
             Self::List(items) => serializer.collect_seq(items),
             Self::Map(map) => serializer.collect_map(map),
             Self::Ext(code, data) => {
@@ -106,7 +109,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
             return Err(de::Error::custom("an extension value has no type"));
         }
         let code = data.split_to(1)[0] as i8;
-        Ok(Value::Ext(code, data))
+        Ok(match live::resident(code, &data) {
+            Some(live) => Value::Live(live),
+            None => Value::Ext(code, data),
+        })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
@@ -119,8 +125,13 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::with_capacity(entries.size_hint().unwrap_or(0).min(4096));
-        while let Some((key, value)) = entries.next_entry()? {
+        let mut tagged = false;
+        while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+            tagged |= key == "_rtype";
             map.insert(key, value);
+        }
+        if tagged {
+            return Ok(Live::from_map(map).map_or_else(Value::Map, Value::Live));
         }
         Ok(Value::Map(map))
     }

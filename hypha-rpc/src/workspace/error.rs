@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::error::ServiceError;
-use crate::wire::WireError;
+use serde::{Deserialize, Serialize};
 
 macro_rules! manager_errors {
     ($($(#[$doc:meta])* $variant:ident = $class:literal),+ $(,)?) => {
@@ -11,9 +10,12 @@ macro_rules! manager_errors {
         ///
         /// On the wire it is one line, `Class: message`, with the class names of the original
         /// server.
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, crate::RemoteError)]
+        #[remote_error(crate = crate)]
         #[non_exhaustive]
-        pub enum ManagerError { $($(#[$doc])* $variant(String)),+ }
+        pub enum ManagerError {
+            $($(#[$doc])* #[remote_error(name = $class, class = $class)] $variant(String)),+
+        }
 
         impl ManagerError {
             /// The class name on the wire.
@@ -24,10 +26,6 @@ macro_rules! manager_errors {
             /// The message without the class name.
             pub fn message(&self) -> &str {
                 match self { $(ManagerError::$variant(message) => message),+ }
-            }
-
-            fn of_class(class: &str, message: String) -> Option<ManagerError> {
-                match class { $($class => Some(ManagerError::$variant(message)),)+ _ => None }
             }
         }
     };
@@ -75,45 +73,10 @@ fn quoted(message: &str) -> String {
     format!("{mark}{message}{mark}")
 }
 
-fn unquoted(message: &str) -> &str {
-    ['\'', '"']
-        .into_iter()
-        .find_map(|mark| message.strip_prefix(mark)?.strip_suffix(mark))
-        .unwrap_or(message)
-}
-
-impl ServiceError for ManagerError {
-    fn to_wire(self) -> WireError {
-        WireError {
-            message: self.to_string(),
-            trace: String::new(),
-            name: Some(self.class().to_owned()),
-            data: None,
-        }
-    }
-
-    /// The original server sends a whole traceback; its last line is `Class: message`.
-    fn from_wire(error: &WireError) -> Option<Self> {
-        let line = error
-            .message
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())?
-            .trim();
-        let (class, message) = line.split_once(": ")?;
-        let class = class.rsplit('.').next()?;
-        let message = if class == "KeyError" {
-            unquoted(message)
-        } else {
-            message
-        };
-        ManagerError::of_class(class, message.to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{error::ServiceError, wire::WireError};
 
     fn wire(message: &str) -> WireError {
         WireError {
@@ -133,7 +96,17 @@ mod tests {
         );
         assert_eq!(
             ManagerError::from_wire(&missing.clone().to_wire()),
-            Some(missing)
+            Some(missing.clone())
+        );
+        // Other clients know the error by this text and nothing else.
+        let sent = missing.to_wire();
+        assert_eq!(
+            (sent.trace.as_str(), sent.name.as_deref()),
+            ("", Some("KeyError"))
+        );
+        assert_eq!(
+            ManagerError::from_wire(&wire(&sent.message)),
+            Some(ManagerError::Key("Service not found: w/*:s@*".into()))
         );
         let env = ManagerError::Key("Environment variable 'K' not found in workspace w".into());
         assert_eq!(

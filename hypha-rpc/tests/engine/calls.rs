@@ -219,7 +219,7 @@ async fn late_answers_and_strangers_are_counted_and_ignored() {
 async fn whatever_is_given_to_reject_is_a_failure() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
-    let error = map! {"_rtype": "error", "_rvalue": "bad", "_rtrace": "Traceback:\n  File\nValueError: bad\n"};
+    let error = map! {"_rtype": "error", "_rvalue": "bad", "_rtrace": "Traceback (most recent call last):\n  File\nValueError: bad\n"};
     for (given, expected) in [
         (list!["just text"], "svc.call on ws/peer: just text"),
         (list![error], "svc.call on ws/peer: ValueError: bad"),

@@ -5,10 +5,18 @@ mod backpressure;
 mod calls;
 mod chunks;
 mod control;
+#[cfg(feature = "encryption")]
+mod encryption;
 mod ending;
 mod events;
+mod files;
+mod foreign_files;
 mod hostile;
+mod live;
+mod live_ends;
+mod options;
 mod permissions;
 mod services;
 mod support;
 mod timeouts;
+mod typed_errors;

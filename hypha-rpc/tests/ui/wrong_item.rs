@@ -1,4 +1,4 @@
-//! The attribute on other items than a trait; they stay as they are.
+//! The attribute on items that are neither a trait nor an `impl` block; they stay as they are.
 
 use hypha_rpc::hypha_service;
 
@@ -10,14 +10,7 @@ fn count() -> u32 {
     2
 }
 
-#[hypha_service]
-impl Desk {
-    async fn count(&self) -> u32 {
-        2
-    }
-}
-
 fn main() {
     let _number: u32 = count();
-    let _future = Desk.count();
+    let _desk = Desk;
 }

@@ -1,0 +1,72 @@
+//! A service written as an `impl` block: the block itself, and the type as something to register.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{FnArg, ImplItem, ItemImpl};
+
+use super::service;
+use crate::attrs;
+use crate::diag::located;
+use crate::inherent;
+use crate::model::Service;
+
+pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> TokenStream {
+    let mut tokens = stripped(block);
+    if with_methods {
+        tokens.extend(registration(service, block));
+    }
+    tokens
+}
+
+/// The user's block without our attributes.
+fn stripped(block: &ItemImpl) -> TokenStream {
+    let mut block = block.clone();
+    for item in &mut block.items {
+        let ImplItem::Fn(function) = item else {
+            continue;
+        };
+        if !inherent::is_served(function) {
+            continue;
+        }
+        function.attrs.retain(|attr| !attrs::is_ours(attr));
+        for input in &mut function.sig.inputs {
+            let FnArg::Typed(input) = input else { continue };
+            input
+                .attrs
+                .retain(|attr| !attrs::is_doc(attr) && !attrs::is_ours(attr));
+        }
+    }
+    block.into_token_stream()
+}
+
+fn registration(service: &Service, block: &ItemImpl) -> TokenStream {
+    let Service {
+        proxy,
+        carried,
+        private,
+        id,
+        ..
+    } = service;
+    let ty = &block.self_ty;
+    let cfgs: Vec<_> = attrs::cfgs(carried).collect();
+    let details = service::details(service);
+    let methods = service.methods.iter();
+    let methods = methods.map(|method| service::one_method(service, method));
+    // Shown at the type if it cannot be shared between calls.
+    let shared = quote_spanned!(located(ty.span())=> #private::shared::<#ty>(self));
+    quote_spanned! {Span::mixed_site()=>
+        #(#cfgs)*
+        #[allow(deprecated)]
+        impl #private::IntoService for #ty {
+            type Proxy = #proxy;
+
+            fn into_service(self) -> #private::Service {
+                let inner = #shared;
+                let service = #private::Service::new(#id) #details;
+                #(#methods)*
+                service
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! `#[derive(RemoteError)]`: a table of the variants, from which the runtime does the rest.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Fields, Lit, LitStr, Member};
+
+use crate::attrs::{self, Options};
+use crate::diag::{Errors, located};
+use crate::path;
+
+const ATTRIBUTE: &str = "remote_error";
+const ENUM_KEYS: [&str; 2] = ["name", "crate"];
+const VARIANT_KEYS: [&str; 3] = ["name", "class", "other"];
+const STRUCT_KEYS: [&str; 4] = ["name", "class", "other", "crate"];
+
+/// One way to fail: a variant, or a struct as a whole.
+struct Variant {
+    /// `Self::Name` or `Self`.
+    path: TokenStream,
+    /// What the user wrote for it, for messages.
+    ident: Ident,
+    name: String,
+    classes: Vec<LitStr>,
+    other: Option<Ident>,
+    /// How a message becomes this variant; there if it has a class or takes others.
+    make: Option<TokenStream>,
+}
+
+pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
+    let mut errors = Errors::default();
+    let input = match syn::parse2::<DeriveInput>(item) {
+        Ok(input) => input,
+        Err(error) => {
+            errors.absorb(error);
+            return (TokenStream::new(), errors);
+        }
+    };
+    no_generics(&input, &mut errors);
+    let keys: &[&str] = match input.data {
+        Data::Struct(_) => &STRUCT_KEYS,
+        _ => &ENUM_KEYS,
+    };
+    let mut options = Options::from_named(ATTRIBUTE, &input.attrs, keys, &mut errors);
+    let private = path::private(options.path("crate", &mut errors));
+    let variants = variants(&input, options, &private, &mut errors);
+    unambiguous(&variants, &mut errors);
+    let tokens = if errors.is_empty() {
+        emit(&input.ident, &variants, &private)
+    } else {
+        placeholder(&input, &private)
+    };
+    (tokens, errors)
+}
+
+fn no_generics(input: &DeriveInput, errors: &mut Errors) {
+    if !input.generics.params.is_empty() {
+        errors.push(
+            &input.generics.params,
+            "the error of a contract is one type, and leaves the process; it has no type parameters \
+             and borrows nothing",
+        );
+    }
+    if let Some(clause) = &input.generics.where_clause {
+        errors.push(clause, "the error of a contract has no `where` clause");
+    }
+}
+
+fn variants(
+    input: &DeriveInput,
+    mut options: Options,
+    private: &TokenStream,
+    errors: &mut Errors,
+) -> Vec<Variant> {
+    let type_name = match wire_name(&mut options, errors) {
+        Some(name) => name,
+        None => input.ident.unraw().to_string(),
+    };
+    match &input.data {
+        Data::Struct(data) => {
+            let span = located(input.ident.span());
+            let path = quote_spanned!(span=> Self);
+            vec![variant(
+                path,
+                &input.ident,
+                &data.fields,
+                options,
+                type_name,
+                private,
+                errors,
+            )]
+        }
+        Data::Enum(data) => {
+            if data.variants.is_empty() {
+                errors.push(
+                    &input.ident,
+                    "an error without variants never happens; use `hypha_rpc::Never`",
+                );
+            }
+            let one = |item: &syn::Variant, errors: &mut Errors| {
+                let keys = &VARIANT_KEYS;
+                let mut options = Options::from_named(ATTRIBUTE, &item.attrs, keys, errors);
+                let name = wire_name(&mut options, errors)
+                    .unwrap_or_else(|| format!("{type_name}.{}", item.ident.unraw()));
+                let (ident, span) = (&item.ident, located(item.ident.span()));
+                let path = quote_spanned!(span=> Self::#ident);
+                variant(path, ident, &item.fields, options, name, private, errors)
+            };
+            data.variants.iter().map(|item| one(item, errors)).collect()
+        }
+        Data::Union(_) => {
+            errors.push(&input.ident, "`RemoteError` goes on an enum or a struct");
+            Vec::new()
+        }
+    }
+}
+
+fn variant(
+    path: TokenStream,
+    ident: &Ident,
+    fields: &Fields,
+    mut options: Options,
+    name: String,
+    private: &TokenStream,
+    errors: &mut Errors,
+) -> Variant {
+    for field in fields {
+        let ours = |attr: &&Attribute| attr.path().is_ident(ATTRIBUTE);
+        if let Some(attr) = field.attrs.iter().find(ours) {
+            errors.push(attr, "`#[remote_error(..)]` goes on the type or a variant");
+        }
+    }
+    let (mut classes, mut made_of_messages) = (Vec::new(), None);
+    if let Some((key, value)) = options.expr("class", errors) {
+        classes = class_names(value, errors);
+        made_of_messages = Some(key);
+    }
+    let other = options.word("other", errors);
+    if let Some(other) = &other {
+        made_of_messages = Some(other.clone());
+    }
+    let make = made_of_messages.and_then(|key| {
+        let span = located(ident.span());
+        let mut fields = fields.iter().zip(fields.members());
+        match (fields.next(), fields.next()) {
+            (None, _) => Some(quote_spanned!(span=> |_| #path {})),
+            (Some((field, member)), None) => {
+                Some(from_message(&path, &field.ty, &member, private, ident))
+            }
+            (Some(_), Some(_)) => {
+                errors.push(
+                    ident,
+                    format!(
+                        "with `{key}`, `{ident}` is made of the message of an exception: it has \
+                         one field for it, or none"
+                    ),
+                );
+                None
+            }
+        }
+    });
+    Variant {
+        path,
+        ident: ident.clone(),
+        name,
+        classes,
+        other,
+        make,
+    }
+}
+
+fn from_message(
+    path: &TokenStream,
+    ty: &syn::Type,
+    member: &Member,
+    private: &TokenStream,
+    ident: &Ident,
+) -> TokenStream {
+    // At the type, so that one that cannot hold a message is underlined.
+    let field = quote_spanned!(located(ty.span())=> #private::message_field::<#ty>);
+    let span = located(ident.span());
+    // The user may have a constant of any other name, which would be a pattern here.
+    quote_spanned!(span=> |__message| #path { #member: #field(__message) })
+}
+
+/// `name = ".."`, by which Rust peers know the error.
+fn wire_name(options: &mut Options, errors: &mut Errors) -> Option<String> {
+    let given = options.text("name", errors)?;
+    let name = given.value();
+    if name.is_empty() {
+        errors.push(&given, "`name` is empty");
+    } else if name.starts_with("hypha.") {
+        errors.push(
+            &given,
+            "names that begin with `hypha.` are refusals of the runtime",
+        );
+    }
+    Some(name)
+}
+
+/// `".."` or `["..", ".."]`.
+fn class_names(value: Expr, errors: &mut Errors) -> Vec<LitStr> {
+    let items: Vec<Expr> = match value {
+        Expr::Array(list) if list.elems.is_empty() => {
+            errors.push(list, "`class` is empty");
+            return Vec::new();
+        }
+        Expr::Array(list) => list.elems.into_iter().collect(),
+        other => vec![other],
+    };
+    let mut classes = Vec::new();
+    for item in items {
+        match attrs::bare(item) {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) if is_class_name(&text.value()) => classes.push(text),
+            other => errors.push(
+                other,
+                "`class` is the name of an exception class, such as \"ValueError\", or a list of them",
+            ),
+        }
+    }
+    classes
+}
+
+fn is_class_name(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_alphanumeric() || "_$".contains(c))
+    };
+    text.split('.').all(part)
+}
+
+/// What tells variants apart has to.
+fn unambiguous(variants: &[Variant], errors: &mut Errors) {
+    let mut others: Option<&Variant> = None;
+    for (index, variant) in variants.iter().enumerate() {
+        let earlier = &variants[..index];
+        if let Some(first) = earlier.iter().find(|first| first.name == variant.name) {
+            errors.push(
+                &variant.ident,
+                format!(
+                    "the name `{}` belongs to the variant `{}` already",
+                    variant.name, first.ident
+                ),
+            );
+        }
+        for (at, class) in variant.classes.iter().enumerate() {
+            let same = |other: &LitStr| other.value() == class.value();
+            let has = |first: &&Variant| first.classes.iter().any(same);
+            if let Some(first) = earlier.iter().find(has) {
+                let (class_name, first) = (class.value(), &first.ident);
+                let text =
+                    format!("the class `{class_name}` belongs to the variant `{first}` already");
+                errors.push(class, text);
+            } else if variant.classes[..at].iter().any(same) {
+                errors.push(
+                    class,
+                    format!("the class `{}` is given twice", class.value()),
+                );
+            }
+        }
+        if let Some(key) = &variant.other {
+            match others {
+                Some(first) => errors.push(
+                    key,
+                    format!("`other` stands on the variant `{}` already", first.ident),
+                ),
+                None => others = Some(variant),
+            }
+        }
+    }
+}
+
+fn emit(ident: &Ident, variants: &[Variant], private: &TokenStream) -> TokenStream {
+    let span = located(ident.span());
+    let entries = variants.iter().map(|variant| {
+        let Variant {
+            name,
+            classes,
+            make,
+            ..
+        } = variant;
+        let span = located(variant.ident.span());
+        let classes =
+            (!classes.is_empty()).then(|| quote_spanned!(span=> .classes(&[#(#classes),*], #make)));
+        let others = (variant.other.is_some()).then(|| quote_spanned!(span=> .others(#make)));
+        quote_spanned!(span=> #private::ErrorVariant::new(#name) #classes #others)
+    });
+    let arms = variants.iter().enumerate().map(|(index, variant)| {
+        let path = &variant.path;
+        quote_spanned!(located(variant.ident.span())=> #path { .. } => #index)
+    });
+    quote_spanned! {span=>
+        #[automatically_derived]
+        #[allow(deprecated)]
+        impl #private::TypedError for #ident {
+            const VARIANTS: &'static [#private::ErrorVariant<Self>] = &[#(#entries),*];
+
+            fn variant(&self) -> ::core::primitive::usize {
+                match self { #(#arms),* }
+            }
+        }
+
+        #[automatically_derived]
+        #[allow(deprecated)]
+        impl #private::ServiceError for #ident {
+            fn to_wire(self) -> #private::WireError {
+                #private::error_to_wire(
+                    &self,
+                    #private::error_text::<Self>(&self),
+                    #private::error_data::<Self>(),
+                )
+            }
+
+            fn from_wire(__error: &#private::WireError) -> ::core::option::Option<Self> {
+                #private::error_from_wire(__error, #private::error_data::<Self>())
+            }
+        }
+    }
+}
+
+/// A wrong type is an error type all the same, or every contract that uses it would be wrong too.
+fn placeholder(input: &DeriveInput, private: &TokenStream) -> TokenStream {
+    let ident = &input.ident;
+    let span = located(ident.span());
+    let (generics, arguments, clause) = input.generics.split_for_impl();
+    let (generics, clause) = (generics.to_token_stream(), quote!(#clause));
+    quote_spanned! {span=>
+        #[automatically_derived]
+        #[allow(deprecated)]
+        impl #generics #private::ServiceError for #ident #arguments #clause {
+            fn to_wire(self) -> #private::WireError {
+                loop {}
+            }
+
+            fn from_wire(_: &#private::WireError) -> ::core::option::Option<Self> {
+                ::core::option::Option::None
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! From an `impl` block to the model: it is read as the trait that its methods would make.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{ImplItem, ImplItemFn, ItemImpl, Visibility};
+
+use crate::diag::Errors;
+use crate::model::Service;
+use crate::{lower, types};
+
+/// A service written as an `impl` block: its methods that are not private. `None` if it is a block of
+/// another kind.
+pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) -> Option<Service> {
+    if let Some((path, _)) = &block.trait_ {
+        errors.push(
+            path,
+            "put `#[hypha_service]` on the trait itself; this block stays as it is",
+        );
+        return None;
+    }
+    let Some(ident) = types::plain_name(&block.self_ty) else {
+        errors.push(
+            &block.self_ty,
+            "a service is a type of this crate, written by its name",
+        );
+        return None;
+    };
+    if !block.generics.params.is_empty() {
+        errors.push(
+            &block.generics.params,
+            "a service has fixed types, because its schema and callers in other languages know no type \
+             parameters; use an enum or `Value`",
+        );
+        return None;
+    }
+    let served = block.items.iter().filter_map(|item| match item {
+        ImplItem::Fn(function) if is_served(function) => Some(function),
+        _ => None,
+    });
+    let served: Vec<&ImplItemFn> = served.collect();
+    let Some(first) = served.first() else {
+        errors.push(
+            &block.self_ty,
+            "there is nothing to call: methods that are `pub` are served",
+        );
+        return None;
+    };
+    let public = served
+        .iter()
+        .find(|function| matches!(function.vis, Visibility::Public(_)));
+    let (vis, attrs) = (&public.unwrap_or(first).vis, &block.attrs);
+    let methods = served.iter().map(|function| {
+        let (attrs, sig) = (&function.attrs, &function.sig);
+        quote!(#(#attrs)* #sig;)
+    });
+    // The same as the trait with these methods.
+    let contract = syn::parse2(quote!(#(#attrs)* #vis trait #ident { #(#methods)* }));
+    match contract {
+        Ok(contract) => Some(Service {
+            inherent: Some((*block.self_ty).clone()),
+            ..lower::service(attr, &contract, errors)
+        }),
+        Err(error) => {
+            errors.absorb(error);
+            None
+        }
+    }
+}
+
+/// Whether a method of a block is part of the service.
+pub(crate) fn is_served(function: &ImplItemFn) -> bool {
+    !matches!(function.vis, Visibility::Inherited)
+}

@@ -1,0 +1,161 @@
+//! `#[derive(RemoteError)]`: what it expands to, and what is said of mistakes.
+
+use proc_macro2::TokenStream;
+
+use crate::diag::Errors;
+use crate::error_derive::remote_error;
+
+fn run(item: &str) -> (TokenStream, Errors) {
+    remote_error(item.parse().expect("test input is made of tokens"))
+}
+
+fn mistakes(item: &str) -> Vec<String> {
+    run(item).1.messages()
+}
+
+fn expand(item: &str) -> String {
+    let (tokens, errors) = run(item);
+    assert!(errors.is_empty(), "{:?}", errors.messages());
+    prettyplease::unparse(&syn::parse2(tokens).expect("expansions are items"))
+}
+
+#[test]
+fn an_enum() {
+    insta::assert_snapshot!(expand(
+        r#"
+        pub enum CalcError {
+            #[error("division by zero")]
+            #[remote_error(class = "ZeroDivisionError")]
+            DivisionByZero,
+            TooLarge { value: f64, limit: f64 },
+            #[remote_error(name = "Missing", class = ["KeyError", "a.b.LookupError"])]
+            Missing { key: String },
+            #[remote_error(other)]
+            r#Other(Box<str>),
+        }
+        "#,
+    ));
+}
+
+#[test]
+fn a_struct() {
+    insta::assert_snapshot!(expand(
+        r#"
+        #[remote_error(crate = crate::rpc, name = "lab.Broken")]
+        #[remote_error(class = "BrokenError", other)]
+        struct Broken(String);
+        "#,
+    ));
+}
+
+#[test]
+fn what_is_not_an_error_type() {
+    assert_eq!(
+        mistakes("union U { a: u8 }"),
+        ["U => `RemoteError` goes on an enum or a struct"]
+    );
+    assert_eq!(
+        mistakes("enum E {}"),
+        ["E => an error without variants never happens; use `hypha_rpc::Never`"]
+    );
+    let one_type = "the error of a contract is one type, and leaves the process; it has no type \
+                    parameters and borrows nothing";
+    assert_eq!(
+        mistakes("enum E<T> where T: Copy { A(T) }"),
+        [
+            format!("T => {one_type}"),
+            "where T: Copy => the error of a contract has no `where` clause".into(),
+        ]
+    );
+    assert_eq!(
+        mistakes("struct E<'a, const N: usize>(&'a str);"),
+        [format!("'a, const N: usize => {one_type}")]
+    );
+}
+
+#[test]
+fn keys() {
+    assert_eq!(
+        mistakes(
+            r#"#[remote_error(class = "X")] enum E { #[remote_error(crate = a)] A, #[remote_error] B }"#
+        ),
+        [
+            "class => unknown key `class`; the keys here are `name`, `crate`",
+            "crate => unknown key `crate`; the keys here are `name`, `class`, `other`",
+            "remote_error => write `#[remote_error(key = value)]`",
+        ]
+    );
+    assert_eq!(
+        mistakes("#[remote_error(clas = \"X\")] struct S;"),
+        ["clas => unknown key `clas`; the keys here are `name`, `class`, `other`, `crate`"]
+    );
+    assert_eq!(
+        mistakes("struct S { #[remote_error(other)] a: u8 }"),
+        ["#[remote_error(other)] => `#[remote_error(..)]` goes on the type or a variant"]
+    );
+}
+
+#[test]
+fn values_of_keys() {
+    let class =
+        "`class` is the name of an exception class, such as \"ValueError\", or a list of them";
+    assert_eq!(
+        mistakes(
+            r#"enum E { #[remote_error(class = Value)] A, #[remote_error(class = ["", "a b", 1])] B,
+               #[remote_error(class = [])] C, #[remote_error(other = true)] D,
+               #[remote_error(name = "")] F, #[remote_error(name = "hypha.Busy")] G }"#
+        ),
+        [
+            format!("Value => {class}"),
+            format!("\"\" => {class}"),
+            format!("\"a b\" => {class}"),
+            format!("1 => {class}"),
+            "[] => `class` is empty".into(),
+            "true => `other` stands alone".into(),
+            "\"\" => `name` is empty".into(),
+            "\"hypha.Busy\" => names that begin with `hypha.` are refusals of the runtime".into(),
+        ]
+    );
+}
+
+#[test]
+fn variants_that_no_message_makes() {
+    assert_eq!(
+        mistakes(
+            "enum E { #[remote_error(class = \"X\")] A(u8, u8), #[remote_error(other)] B { a: u8, b: u8 } }"
+        ),
+        [
+            "A => with `class`, `A` is made of the message of an exception: it has one field for it, \
+             or none",
+            "B => with `other`, `B` is made of the message of an exception: it has one field for it, \
+             or none",
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_told_apart() {
+    assert_eq!(
+        mistakes(
+            r#"enum E {
+                #[remote_error(class = ["X", "Y", "X"], other)] A,
+                #[remote_error(class = "Y", name = "E.A", other)] B,
+            }"#
+        ),
+        [
+            "\"X\" => the class `X` is given twice",
+            "B => the name `E.A` belongs to the variant `A` already",
+            "\"Y\" => the class `Y` belongs to the variant `A` already",
+            "other => `other` stands on the variant `A` already",
+        ]
+    );
+}
+
+/// A wrong type can still be the error of a contract, or that would be one more mistake.
+#[test]
+fn a_wrong_type_is_an_error_type() {
+    let (tokens, errors) = run("enum E<T> { A(T) }");
+    assert!(!errors.is_empty());
+    let tokens = tokens.to_string();
+    assert!(tokens.contains("ServiceError for E < T >"), "{tokens}");
+}

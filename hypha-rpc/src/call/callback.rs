@@ -1,0 +1,304 @@
+//! Typed functions as values.
+
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeOwned, Visitor},
+};
+use tokio::sync::mpsc;
+
+use super::{Call, Function};
+use crate::{
+    error::{Never, ServiceError},
+    service::Incoming,
+    wire::{Args, EncodeError, Packed, WireError},
+};
+
+/// A function that is handed over: the caller of a service makes it of a closure, the service calls it.
+///
+/// It may stand anywhere in an argument or a result: in a struct, a list, a map. `A` is the argument;
+/// a tuple is several arguments, `()` is none. (So is an array: put one into a tuple, as in
+/// `Callback<([f64; 2],)>`.) How long it can be called is said at [`Function`].
+///
+/// ```
+/// use hypha_rpc::prelude::*;
+///
+/// /// Trains models.
+/// #[hypha_service]
+/// trait Trainer {
+///     /// Train a model.
+///     async fn train(&self, epochs: u32, on_loss: Callback<(u32, f32)>) -> anyhow::Result<()>;
+/// }
+///
+/// struct Desk;
+/// impl Trainer for Desk {
+///     async fn train(&self, epochs: u32, on_loss: Callback<(u32, f32)>) -> anyhow::Result<()> {
+///         for epoch in 0..epochs {
+///             on_loss.call((epoch, 1.0 / (epoch + 1) as f32)).await?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # async fn example(trainer: TrainerProxy) -> Result<(), hypha_rpc::Error> {
+/// let print = Callback::new(|(epoch, loss)| async move { println!("{epoch}: {loss}") });
+/// trainer.train(3, print).await.map_err(|e| e.untyped())?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Callback<A, R = (), E = Never> {
+    function: Function,
+    types: PhantomData<fn(A) -> Result<R, E>>,
+}
+
+impl<A, R> Callback<A, R>
+where
+    A: Serialize + DeserializeOwned + Send + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+{
+    /// A callback that runs `run` for every call. Calls begin in the order in which they come, and run
+    /// at the same time. A panic is an error to the caller.
+    pub fn new<F, Fut>(run: F) -> Self
+    where
+        F: Fn(A) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+    {
+        Self::local(move |call: &Incoming| Ok(run(parameters(call)?)), Ok)
+    }
+}
+
+impl<A, R, E> Callback<A, R, E>
+where
+    A: Serialize + DeserializeOwned + Send + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+{
+    /// As [`new`](Self::new), with a closure that can fail. The caller gets the error. Where no contract
+    /// says the type, write it out: `Callback::<i64, i64>::try_new(..)`.
+    pub fn try_new<F, Fut, F2>(run: F) -> Self
+    where
+        F: Fn(A) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, F2>> + Send + 'static,
+        F2: ServiceError + 'static,
+    {
+        Self::local(
+            move |call: &Incoming| Ok(run(parameters(call)?)),
+            |result: Result<R, F2>| result.map_err(ServiceError::to_wire),
+        )
+    }
+
+    fn local<F, Fut>(begin: F, end: fn(Fut::Output) -> Result<R, WireError>) -> Self
+    where
+        F: Fn(&Incoming) -> Result<Fut, WireError> + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: 'static,
+    {
+        let function = Function::new(move |call| {
+            let run = begin(&call);
+            async move { call.reply(&end(run?.await)?) }
+        });
+        Callback {
+            function,
+            types: PhantomData,
+        }
+    }
+
+    /// Calls it.
+    ///
+    /// # Errors
+    ///
+    /// Awaiting the call gives an [`Error`](crate::Error): that of the function, or
+    /// [`RejectKind::Expired`](crate::error::RejectKind::Expired) if its owner does not keep it any
+    /// more. With [`Call::send`] nothing is known of either.
+    pub fn call(&self, args: A) -> Call<R, E> {
+        match packed(&args) {
+            Ok(args) => self.function.typed(args),
+            Err(e) => Call::invalid(e.to_string()),
+        }
+    }
+}
+
+impl<A> Callback<A>
+where
+    A: Serialize + DeserializeOwned + Send + 'static,
+{
+    /// A callback whose calls are read from a channel of `capacity`, in the order in which they come.
+    /// While it is full, callers wait; once the receiver is dropped, calls fail.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is zero.
+    pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<A>) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        let callback = Self::try_new(move |args| {
+            let sender = sender.clone();
+            async move {
+                let sent = sender.send(args).await;
+                sent.map_err(|_| "nobody listens to this callback any more".to_owned())
+            }
+        });
+        (callback, receiver)
+    }
+}
+
+impl<A, R, E> Callback<A, R, E> {
+    /// The same callback with a name, which receivers show to people.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Callback {
+            function: self.function.named(name),
+            types: PhantomData,
+        }
+    }
+
+    /// The same without types.
+    pub fn function(&self) -> &Function {
+        &self.function
+    }
+
+    /// Gives a function types. Nothing is checked: calls with other arguments fail at the owner.
+    pub fn from_function(function: Function) -> Self {
+        Callback {
+            function,
+            types: PhantomData,
+        }
+    }
+}
+
+/// How the type of the arguments looks.
+enum Shape {
+    None,
+    One,
+    Many(usize),
+}
+
+/// Asks a type what it would read. The answer comes as an error, so nothing is made.
+struct Probe;
+
+#[derive(Debug)]
+struct Answer(Shape);
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the shape of a type")
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shape")
+    }
+}
+
+impl std::error::Error for Answer {}
+
+impl de::Error for Answer {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Answer(Shape::One)
+    }
+}
+
+impl<'de> Deserializer<'de> for Probe {
+    type Error = Answer;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Answer> {
+        Err(Answer(Shape::One))
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Answer> {
+        Err(Answer(Shape::None))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, _: V) -> Result<V::Value, Answer> {
+        Err(Answer(Shape::Many(len)))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit_struct newtype_struct seq tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+fn shape<A: DeserializeOwned>() -> Shape {
+    match A::deserialize(Probe) {
+        Err(Answer(shape)) => shape,
+        Ok(_) => Shape::One,
+    }
+}
+
+fn packed<A: Serialize + DeserializeOwned>(args: &A) -> Result<Args, EncodeError> {
+    let packed = Packed::new(args)?;
+    Ok(match shape::<A>() {
+        Shape::None => Args::new(0, 0),
+        Shape::One => {
+            let mut args = Args::new(1, 0);
+            args.push_packed(packed);
+            args
+        }
+        Shape::Many(count) => Args::spread(packed, count),
+    })
+}
+
+fn parameters<A: DeserializeOwned>(call: &Incoming) -> Result<A, WireError> {
+    match shape::<A>() {
+        Shape::None => {
+            call.expect(0)?;
+            let nothing = Packed::new(&()).map_err(|e| WireError::new(e.to_string()))?;
+            nothing.decode().map_err(|e| call.invalid(e.to_string()))
+        }
+        Shape::One => {
+            call.expect(1)?;
+            match call.raw_args().get(0) {
+                Some(value) => value.map_err(|e| call.invalid(format!("argument 1: {e}"))),
+                None => Err(call.invalid("missing argument 1".into())),
+            }
+        }
+        Shape::Many(count) => {
+            call.expect(count)?;
+            let all = call.raw_args().as_tuple();
+            all.map_err(|e| call.invalid(format!("the arguments: {e}")))
+        }
+    }
+}
+
+impl<A, R, E> Clone for Callback<A, R, E> {
+    fn clone(&self) -> Self {
+        Callback {
+            function: self.function.clone(),
+            types: PhantomData,
+        }
+    }
+}
+
+impl<A, R, E> fmt::Debug for Callback<A, R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Callback").field(&self.function).finish()
+    }
+}
+
+impl<A, R, E> Serialize for Callback<A, R, E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.function.serialize(serializer)
+    }
+}
+
+impl<'de, A, R, E> Deserialize<'de> for Callback<A, R, E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Function::deserialize(deserializer).map(Self::from_function)
+    }
+}
+
+impl<A, R, E> JsonSchema for Callback<A, R, E> {
+    fn schema_name() -> Cow<'static, str> {
+        Function::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Function::json_schema(generator)
+    }
+}

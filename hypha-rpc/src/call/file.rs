@@ -1,0 +1,550 @@
+//! Files: what other languages read, seek and write, and readers and writers of this program
+//! (protocol 03 §9).
+
+mod peer;
+mod source;
+
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    io::{self, SeekFrom},
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use futures_util::{FutureExt, future::BoxFuture};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
+
+use crate::wire::Value;
+use peer::{Chunk, Peer, unsupported};
+use source::{Abilities, Reader, Seekable, Source, Whole, Writer};
+
+/// What is asked for or sent at once: one frame for every peer.
+const PIECE: usize = 256 << 10;
+
+/// A file as a value: an argument or a result of a method, or a part of one. Its content stays where
+/// it is until somebody reads it.
+///
+/// A Python file object, a `BytesIO`, a JavaScript `Blob` or `File` arrives as one, and is used with
+/// the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
+/// [`AsyncSeekExt`](tokio::io::AsyncSeekExt), [`AsyncWriteExt`](tokio::io::AsyncWriteExt). Text files
+/// are read and written as UTF-8. What the owner has no function for fails as
+/// [`Unsupported`](io::ErrorKind::Unsupported); the errors of the owner come with their text, and
+/// [`io::Error::get_ref`] has the [`Error`](crate::Error) of the call.
+///
+/// Every read asks the owner for 256 KiB; who reads on is sent the next of them ahead. A write is sent
+/// at once and its error told by what is done next: call `flush` after the last one. All of this
+/// moves the position of the owner's file, which nobody else should use meanwhile.
+///
+/// A file in an argument can be used for as long as the call, and its owner closes it. One in a result
+/// lives until its receiver has gone or has not used it for ten minutes (protocol 02 §10); dropping it
+/// closes it at its owner. A file of a peer can be sent on before it is read: whoever gets it reads
+/// through this program, as its owner answers nobody else.
+///
+/// One of this program is made with [`from_bytes`](Self::from_bytes), [`open`](Self::open),
+/// [`from_reader`](Self::from_reader) and their like. Other languages get an object with `read`,
+/// `seek`, `tell`, `write`, `flush` and `close`, of which those that it can do. What it was made of is
+/// dropped with the last of them.
+///
+/// ```
+/// use hypha_rpc::prelude::*;
+/// use tokio::io::AsyncReadExt;
+///
+/// /// Knows files.
+/// #[hypha_service]
+/// trait Library {
+///     /// Count the lines of a file.
+///     async fn count_lines(&self, file: RemoteFile) -> anyhow::Result<usize>;
+///     /// Open a book.
+///     async fn book(&self, title: String) -> anyhow::Result<RemoteFile>;
+/// }
+///
+/// struct Desk;
+/// impl Library for Desk {
+///     async fn count_lines(&self, mut file: RemoteFile) -> anyhow::Result<usize> {
+///         let mut text = String::new();
+///         file.read_to_string(&mut text).await?;
+///         Ok(text.lines().count())
+///     }
+///
+///     async fn book(&self, title: String) -> anyhow::Result<RemoteFile> {
+///         anyhow::ensure!(!title.contains('/'), "not the title of a book");
+///         Ok(RemoteFile::open(format!("books/{title}.txt")).await?)
+///     }
+/// }
+///
+/// # async fn example(library: LibraryProxy) -> anyhow::Result<()> {
+/// let lines = library.count_lines(RemoteFile::from_bytes("a\nb\n")).await?;
+/// let mut book = library.book("Emma".into()).await?;
+/// let mut beginning = [0; 100];
+/// book.read_exact(&mut beginning).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct RemoteFile {
+    peer: Arc<Peer>,
+    /// What came and was not handed out yet.
+    unread: VecDeque<Bytes>,
+    busy: Option<Busy>,
+    /// Whether what came before was all handed out: the next is asked for ahead.
+    sequential: bool,
+    /// Whether the owner reads and writes text.
+    text: bool,
+    /// Where the reader is, as far as that is known.
+    position: Option<u64>,
+}
+
+/// What the owner was asked to do.
+enum Busy {
+    Read(BoxFuture<'static, io::Result<Chunk>>),
+    /// Gives also what came before it was done.
+    Seek(BoxFuture<'static, (io::Result<u64>, Bytes)>),
+    Write(BoxFuture<'static, io::Result<()>>),
+    Flush(BoxFuture<'static, io::Result<()>>),
+    Close(BoxFuture<'static, io::Result<()>>),
+}
+
+impl RemoteFile {
+    /// A file with this content, which can be read and sought.
+    pub fn from_bytes(content: impl Into<Bytes>) -> Self {
+        let content: Bytes = content.into();
+        let size = content.len() as u64;
+        Self::from_seekable(io::Cursor::new(content)).sized(size)
+    }
+
+    /// Opens a file of this machine for reading; its name and size are told with it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let file = tokio::fs::File::open(path).await?;
+        let size = file.metadata().await?.len();
+        let file = Self::from_seekable(file).sized(size);
+        Ok(match path.file_name() {
+            Some(name) => file.named(name.to_string_lossy()),
+            None => file,
+        })
+    }
+
+    /// A file that can be read from its beginning to its end. It is read when its receiver asks.
+    pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
+        Self::local(Reader(Box::pin(reader)))
+    }
+
+    /// A file that can be read and sought.
+    pub fn from_seekable(reader: impl AsyncRead + AsyncSeek + Send + 'static) -> Self {
+        Self::local(Seekable(Box::pin(reader)))
+    }
+
+    /// A file that can be written. It is flushed when its receiver asks for that or closes it.
+    pub fn from_writer(writer: impl AsyncWrite + Send + 'static) -> Self {
+        Self::local(Writer(Box::pin(writer)))
+    }
+
+    /// A file that can be read, sought and written, such as a [`tokio::fs::File`].
+    pub fn from_file(file: impl AsyncRead + AsyncSeek + AsyncWrite + Send + 'static) -> Self {
+        Self::local(Whole(Box::pin(file)))
+    }
+
+    fn local<S: Source + Abilities + 'static>(source: S) -> Self {
+        Self::of(Peer::new(source::members(source)))
+    }
+
+    fn of(peer: Peer) -> Self {
+        RemoteFile {
+            unread: VecDeque::new(),
+            busy: None,
+            sequential: false,
+            text: peer.is_text(),
+            position: (!peer.has("tell")).then_some(0),
+            peer: Arc::new(peer),
+        }
+    }
+
+    /// The same file with a name.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        self.with("name", name.into())
+    }
+
+    /// The same file with a size that is told, in bytes.
+    #[must_use]
+    pub fn sized(self, size: u64) -> Self {
+        self.with("size", size)
+    }
+
+    /// The same file with a media type, such as `image/png`.
+    #[must_use]
+    pub fn typed(self, content_type: impl Into<String>) -> Self {
+        self.with("type", content_type.into())
+    }
+
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        // Nobody else has it before it is read or sent.
+        if let Some(peer) = Arc::get_mut(&mut self.peer) {
+            peer.set(key, value.into());
+        }
+        self
+    }
+
+    /// The name, if the owner told one. It may be a path.
+    pub fn name(&self) -> Option<&str> {
+        self.get("name")?.as_str()
+    }
+
+    /// The size in bytes, if the owner told it; Python does not.
+    pub fn size(&self) -> Option<u64> {
+        self.get("size")?.as_u64()
+    }
+
+    /// The media type, if the owner told one.
+    pub fn content_type(&self) -> Option<&str> {
+        self.get("type")?.as_str()
+    }
+
+    /// A member of the object that the file is to other languages: a function that is not used here,
+    /// such as `truncate`, is called as a [`Function`](crate::Function).
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.peer.get(key)
+    }
+
+    /// Closes the file at its owner, also one that came in an argument, after everything that was
+    /// written to it. The same as `shutdown`. Does nothing to files that cannot be closed, such as a
+    /// `Blob`.
+    ///
+    /// # Errors
+    ///
+    /// Those of earlier writes; if the owner cannot be reached or fails to close it.
+    pub async fn close(mut self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await
+    }
+
+    fn unread_len(&self) -> usize {
+        self.unread.iter().map(Bytes::len).sum()
+    }
+
+    fn keep(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.unread.push_back(bytes);
+        }
+    }
+
+    /// Hands out or passes over `len` of the unread bytes.
+    fn advance(&mut self, mut len: usize, mut take: impl FnMut(&[u8])) {
+        if let Some(position) = &mut self.position {
+            *position += len as u64;
+        }
+        while let Some(front) = self.unread.front_mut() {
+            let taken = front.len().min(len);
+            take(&front[..taken]);
+            front.advance(taken);
+            len -= taken;
+            if !front.is_empty() {
+                return;
+            }
+            self.unread.pop_front();
+        }
+    }
+
+    /// A read that is on its way.
+    fn take_read(&mut self) -> Option<BoxFuture<'static, io::Result<Chunk>>> {
+        match self.busy.take() {
+            Some(Busy::Read(read)) => Some(read),
+            other => {
+                self.busy = other;
+                None
+            }
+        }
+    }
+
+    /// Asks for the next piece. It is on its way when this returns.
+    fn start_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Chunk>> {
+        let peer = Arc::clone(&self.peer);
+        let mut read = async move { peer.read(PIECE).await }.boxed();
+        let polled = read.poll_unpin(cx);
+        if polled.is_pending() {
+            self.busy = Some(Busy::Read(read));
+        }
+        polled
+    }
+
+    /// Takes what a read has brought; true if it was the end of the file.
+    fn arrived(&mut self, chunk: io::Result<Chunk>) -> io::Result<bool> {
+        let chunk = chunk?;
+        if chunk.text {
+            // Places in a text file are not numbers of bytes.
+            (self.text, self.position) = (true, None);
+        }
+        let end = chunk.bytes.is_empty();
+        self.keep(chunk.bytes);
+        Ok(end)
+    }
+
+    /// Waits for the end of what the owner was asked to do, unless it is a read.
+    fn poll_settled(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        let outcome = match &mut self.busy {
+            None | Some(Busy::Read(_)) => return Poll::Ready(Ok(())),
+            Some(Busy::Seek(seek)) => {
+                let (outcome, came) = ready!(seek.poll_unpin(cx));
+                self.sought(outcome, came).map(drop)
+            }
+            Some(Busy::Write(work) | Busy::Flush(work) | Busy::Close(work)) => {
+                ready!(work.poll_unpin(cx))
+            }
+        };
+        self.busy = None;
+        Poll::Ready(outcome)
+    }
+
+    fn sought(&mut self, outcome: io::Result<u64>, came: Bytes) -> io::Result<u64> {
+        match &outcome {
+            Ok(position) => {
+                self.unread.clear();
+                self.sequential = false;
+                self.position = (!self.text).then_some(*position);
+            }
+            // It is where it was.
+            Err(_) => self.keep(came),
+        }
+        outcome
+    }
+
+    /// The place that `to` means, if that is known here.
+    fn target(&self, to: SeekFrom) -> Option<u64> {
+        match to {
+            SeekFrom::Start(target) => Some(target),
+            SeekFrom::Current(by) => self.position?.checked_add_signed(by),
+            SeekFrom::End(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for RemoteFile {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_settled(cx))?;
+        if self.unread.is_empty() {
+            let chunk = match self.take_read() {
+                Some(mut read) => {
+                    let polled = read.poll_unpin(cx);
+                    if polled.is_pending() {
+                        self.busy = Some(Busy::Read(read));
+                    }
+                    polled
+                }
+                None => self.start_read(cx),
+            };
+            if self.arrived(ready!(chunk))? {
+                self.sequential = false;
+                return Poll::Ready(Ok(()));
+            }
+            if std::mem::replace(&mut self.sequential, true) {
+                if let Poll::Ready(chunk) = self.start_read(cx) {
+                    // A file of this program. What failed now fails again when it is its turn.
+                    let _ = self.arrived(chunk);
+                }
+            }
+        }
+        let len = buf.remaining().min(self.unread_len());
+        self.advance(len, |bytes| buf.put_slice(bytes));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncSeek for RemoteFile {
+    fn start_seek(mut self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
+        if !matches!(self.busy, None | Some(Busy::Read(_))) {
+            return Err(io::Error::other(
+                "the file is busy; call poll_complete before start_seek",
+            ));
+        }
+        let passed_over = match (self.position, self.target(to)) {
+            (Some(here), Some(there)) => there.checked_sub(here),
+            _ => None,
+        };
+        if let Some(by) = passed_over.filter(|by| *by <= self.unread_len() as u64) {
+            self.advance(by as usize, |_| ());
+            return Ok(());
+        }
+        let peer = Arc::clone(&self.peer);
+        let read = self.take_read();
+        let to = self.target(to).map_or(to, SeekFrom::Start);
+        let (unread, text) = (self.unread_len(), self.text);
+        self.busy = Some(Busy::Seek(Box::pin(async move {
+            let came = drain(read).await;
+            let outcome = peer.seek(to, unread + came.len(), text).await;
+            (outcome, came)
+        })));
+        Ok(())
+    }
+
+    fn poll_complete(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<u64>> {
+        if let Some(Busy::Seek(seek)) = &mut self.busy {
+            let (outcome, came) = ready!(seek.poll_unpin(cx));
+            self.busy = None;
+            return Poll::Ready(self.sought(outcome, came));
+        }
+        ready!(self.poll_settled(cx))?;
+        Poll::Ready(Ok(self.position.unwrap_or_default()))
+    }
+}
+
+/// What a read still brings that nobody waits for. If it fails, it has not moved the file.
+async fn drain(read: Option<BoxFuture<'static, io::Result<Chunk>>>) -> Bytes {
+    match read {
+        Some(read) => read.await.map(|chunk| chunk.bytes).unwrap_or_default(),
+        None => Bytes::new(),
+    }
+}
+
+impl AsyncWrite for RemoteFile {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_settled(cx))?;
+        if !self.peer.has("write") {
+            return Poll::Ready(Err(unsupported("write")));
+        }
+        let data = &data[..data.len().min(PIECE)];
+        let data = match self.text {
+            true => whole_characters(data)?,
+            false => data,
+        };
+        if data.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let (len, sent) = (data.len(), Bytes::copy_from_slice(data));
+        let peer = Arc::clone(&self.peer);
+        let read = self.take_read();
+        let (unread, text, position) = (self.unread_len(), self.text, self.position);
+        self.unread.clear();
+        self.sequential = false;
+        // Without `tell` nobody else can say; with it, the owner may have another opinion: a file that
+        // is opened for appending.
+        self.position = match self.peer.has("tell") {
+            true => None,
+            false => position.map(|position| position + len as u64),
+        };
+        let mut write = async move {
+            let unread = unread + drain(read).await.len();
+            if unread > 0 {
+                let here = position.map_or(SeekFrom::Current(0), SeekFrom::Start);
+                peer.seek(here, unread, text).await?;
+            }
+            peer.write(sent, text).await
+        }
+        .boxed();
+        match write.poll_unpin(cx) {
+            Poll::Ready(outcome) => outcome?,
+            Poll::Pending => self.busy = Some(Busy::Write(write)),
+        }
+        Poll::Ready(Ok(len))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        if !matches!(self.busy, Some(Busy::Flush(_))) {
+            ready!(self.poll_settled(cx))?;
+            if self.busy.is_some() || !self.peer.has("flush") {
+                // Nothing was written since it was read.
+                return Poll::Ready(Ok(()));
+            }
+            let peer = Arc::clone(&self.peer);
+            self.busy = Some(Busy::Flush(Box::pin(async move {
+                peer.call("flush", crate::args!()).await.map(drop)
+            })));
+        }
+        self.poll_settled(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        if !matches!(self.busy, Some(Busy::Close(_))) {
+            ready!(self.poll_settled(cx))?;
+            self.unread.clear();
+            let read = self.take_read();
+            if !self.peer.has("close") {
+                return Poll::Ready(Ok(()));
+            }
+            let peer = Arc::clone(&self.peer);
+            self.busy = Some(Busy::Close(Box::pin(async move {
+                drain(read).await;
+                peer.close().await
+            })));
+        }
+        self.poll_settled(cx)
+    }
+}
+
+/// The beginning of `data` that is text.
+fn whole_characters(data: &[u8]) -> io::Result<&[u8]> {
+    match std::str::from_utf8(data) {
+        Ok(_) => Ok(data),
+        Err(e) if e.valid_up_to() > 0 => Ok(&data[..e.valid_up_to()]),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the file takes text, and these bytes are not whole characters of UTF-8",
+        )),
+    }
+}
+
+impl Serialize for RemoteFile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.busy.is_some() || !self.unread.is_empty() {
+            return Err(S::Error::custom(
+                "a file that is being read or written cannot be sent",
+            ));
+        }
+        serializer.collect_map(peer::members(&self.peer))
+    }
+}
+
+impl<'de> Deserialize<'de> for RemoteFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Map(members) if peer::is_file(&members) => Ok(Self::of(Peer::new(members))),
+            other => Err(D::Error::custom(format_args!(
+                "expected a file, got {}",
+                other.kind()
+            ))),
+        }
+    }
+}
+
+impl JsonSchema for RemoteFile {
+    fn schema_name() -> Cow<'static, str> {
+        "File".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "A file: a file object or a blob." })
+    }
+}
+
+impl fmt::Debug for RemoteFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteFile")
+            .field("name", &self.name())
+            .field("size", &self.size())
+            .finish_non_exhaustive()
+    }
+}

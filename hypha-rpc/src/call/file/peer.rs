@@ -1,0 +1,259 @@
+//! The functions of a file at its owner, and what their errors mean here.
+
+use std::{
+    io::{self, SeekFrom},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+use super::super::{Function, function::forward};
+use crate::{
+    args,
+    error::{Error, RejectKind},
+    wire::{Args, Kind, Live, Map, Value, WireError},
+};
+
+/// The object that a file is on the wire.
+pub(super) struct Peer {
+    members: Map,
+}
+
+/// What a read has brought.
+pub(super) struct Chunk {
+    pub(super) bytes: Bytes,
+    /// Whether the owner reads text.
+    pub(super) text: bool,
+}
+
+pub(super) fn is_file(members: &Map) -> bool {
+    members.get("_rtype").and_then(Value::as_str) == Some("iostream")
+}
+
+/// The members by which others use the file. They call a peer's functions through this program: a peer
+/// lets nobody call them but the one that it gave them to (protocol 02 §7).
+pub(super) fn members(peer: &Arc<Peer>) -> impl Iterator<Item = (&str, Value)> {
+    peer.members.iter().map(|(name, member)| {
+        let value = match member {
+            Value::Live(Live(Kind::Remote(_))) => relay(peer, name),
+            other => other.clone(),
+        };
+        (name.as_str(), value)
+    })
+}
+
+fn relay(peer: &Arc<Peer>, name: &str) -> Value {
+    let (peer, function) = (Arc::clone(peer), name.to_owned());
+    let relay = Function::new(move |call| {
+        let (peer, function) = (Arc::clone(&peer), function.clone());
+        async move {
+            let function = peer.function(&function);
+            let function = function.map_err(|e| WireError::new(e.to_string()))?;
+            forward(&function, call).await
+        }
+    });
+    relay.named(name).into()
+}
+
+pub(super) fn unsupported(what: &str) -> io::Error {
+    let text = format!("the file has no function `{what}`");
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
+
+impl Peer {
+    pub(super) fn new(members: Map) -> Self {
+        Peer { members }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        self.members.get(key)
+    }
+
+    /// Puts plain values in front of the functions.
+    pub(super) fn set(&mut self, key: &str, value: Value) {
+        if self.members.contains_key(key) {
+            self.members.insert(key.to_owned(), value);
+        } else {
+            self.members.shift_insert(0, key.to_owned(), value);
+        }
+    }
+
+    pub(super) fn has(&self, function: &str) -> bool {
+        matches!(self.get(function), Some(Value::Live(_)))
+    }
+
+    /// Whether it is known before the first read to be one of Python's text files.
+    pub(super) fn is_text(&self) -> bool {
+        let native = self.get("_rnative").and_then(Value::as_str);
+        native.is_some_and(|native| {
+            native.starts_with("py:")
+                && (native.contains("TextIOWrapper") || native.contains("StringIO"))
+        })
+    }
+
+    pub(super) async fn call(&self, function: &str, args: Args) -> io::Result<Value> {
+        let function = self.function(function)?;
+        function.call(args).await.map_err(io_error)
+    }
+
+    fn function(&self, name: &str) -> io::Result<Function> {
+        let member = self.get(name).filter(|_| self.has(name));
+        let function = member.and_then(|member| member.decode_as().ok());
+        function.ok_or_else(|| unsupported(name))
+    }
+
+    pub(super) async fn read(&self, most: usize) -> io::Result<Chunk> {
+        match self.call("read", args!(most)).await? {
+            Value::Bytes(bytes) => Ok(Chunk { bytes, text: false }),
+            Value::String(text) => Ok(Chunk {
+                bytes: text.into(),
+                text: true,
+            }),
+            // A buffer of another kind.
+            other => match other.decode_as::<crate::Bytes>() {
+                Ok(bytes) => Ok(Chunk {
+                    bytes: bytes.0,
+                    text: false,
+                }),
+                Err(_) => Err(unexpected("read", "bytes or text", &other)),
+            },
+        }
+    }
+
+    /// Moves the position, which is `unread` bytes further than that of the reader; where it is then.
+    pub(super) async fn seek(&self, to: SeekFrom, unread: usize, text: bool) -> io::Result<u64> {
+        if !self.has("seek") {
+            return Err(unsupported("seek"));
+        }
+        let (place, args) = match to {
+            SeekFrom::Start(place) => (place, args!(place)),
+            SeekFrom::Current(_) if text => {
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "a text file can be sought from its start or end only",
+                ));
+            }
+            SeekFrom::Current(by) => {
+                let told = self.call("tell", args!()).await?;
+                let here = told
+                    .as_u64()
+                    .ok_or_else(|| unexpected("tell", "a place", &told))?;
+                let place = here.checked_add_signed(by);
+                let place = place.and_then(|place| place.checked_sub(unread as u64));
+                let place = place.ok_or_else(before_start)?;
+                (place, args!(place))
+            }
+            // Not every `seek` knows that it can be asked for another origin.
+            SeekFrom::End(by) if self.has("tell") => (0, args!(by, 2)),
+            SeekFrom::End(by) => {
+                let size = self.get("size").and_then(Value::as_u64);
+                let size = size.ok_or_else(|| {
+                    let text = "the size of the file is not known";
+                    io::Error::new(io::ErrorKind::Unsupported, text)
+                })?;
+                let place = size.checked_add_signed(by).ok_or_else(before_start)?;
+                (place, args!(place))
+            }
+        };
+        // Not every `seek` answers where it is.
+        Ok(self.call("seek", args).await?.as_u64().unwrap_or(place))
+    }
+
+    pub(super) async fn write(&self, mut data: Bytes, text: bool) -> io::Result<()> {
+        while !data.is_empty() {
+            if text {
+                let text = std::str::from_utf8(&data)
+                    .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+                // What it answers counts characters; text files take all of them.
+                return self.call("write", args!(text)).await.map(drop);
+            }
+            let sent = crate::Bytes(data.clone());
+            let written = match self.call("write", args!(sent)).await?.as_u64() {
+                Some(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Some(written) => data.len().min(written.try_into().unwrap_or(usize::MAX)),
+                None => data.len(),
+            };
+            drop(data.split_to(written));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close(&self) -> io::Result<()> {
+        let closed = self.call("close", args!()).await.map(drop);
+        if let Some(Value::Live(Live(Kind::Remote(remote)))) = self.get("close") {
+            remote.set_done();
+        }
+        closed
+    }
+}
+
+/// Nobody uses the file any more. Whoever got it as a result closes it.
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let Some(Value::Live(Live(Kind::Remote(remote)))) = self.get("close") else {
+            return;
+        };
+        // The caller closes what it gave; somebody may have another handle of it.
+        if remote.parent.is_some() || remote.is_done() || Arc::strong_count(remote) > 1 {
+            return;
+        }
+        if let Ok(close) = self.function("close") {
+            // At once or not at all: if there is no room in the queue, the owner's own limit has to do.
+            let _ = close.call::<Value>(args!()).send().now_or_never();
+        }
+    }
+}
+
+fn before_start() -> io::Error {
+    let text = "a place before the start of the file";
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+fn unexpected(function: &str, wanted: &str, got: &Value) -> io::Error {
+    let text = format!(
+        "`{function}` of the file has answered {} instead of {wanted}",
+        got.kind()
+    );
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// The classes by which other languages know kinds of errors.
+const CLASSES: [(&str, io::ErrorKind); 6] = [
+    ("UnsupportedOperation", io::ErrorKind::Unsupported),
+    ("FileNotFoundError", io::ErrorKind::NotFound),
+    ("PermissionError", io::ErrorKind::PermissionDenied),
+    ("FileExistsError", io::ErrorKind::AlreadyExists),
+    ("ValueError", io::ErrorKind::InvalidInput),
+    ("UnicodeDecodeError", io::ErrorKind::InvalidData),
+];
+
+/// The class that other languages are told.
+pub(super) fn class(kind: io::ErrorKind) -> &'static str {
+    let found = CLASSES.iter().find(|(_, known)| *known == kind);
+    found.map_or("OSError", |(class, _)| class)
+}
+
+fn io_error(error: Error) -> io::Error {
+    let kind = match &error {
+        Error::Remote(remote) => {
+            let class = remote.class.as_deref().unwrap_or_default();
+            let class = class.rsplit('.').next().unwrap_or_default();
+            let found = CLASSES.iter().find(|(known, _)| *known == class);
+            found.map_or(io::ErrorKind::Other, |(_, kind)| *kind)
+        }
+        Error::Rejected(rejection) if rejection.kind == RejectKind::Expired => {
+            return io::Error::new(io::ErrorKind::NotConnected, Gone(error));
+        }
+        Error::Timeout(_) => io::ErrorKind::TimedOut,
+        Error::Disconnected(_) => io::ErrorKind::ConnectionAborted,
+        Error::Codec(_) => io::ErrorKind::InvalidData,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
+/// The file does not exist any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the file is gone, as its call has ended or it was not used for too long ({0})")]
+struct Gone(#[source] Error);

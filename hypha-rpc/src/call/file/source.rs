@@ -1,0 +1,321 @@
+//! What a file of this program is made of, and the functions by which others use it.
+
+use std::{
+    io::{self, SeekFrom},
+    pin::Pin,
+    sync::Arc,
+};
+
+use bytes::{BufMut, BytesMut};
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite, AsyncWriteExt},
+    sync::Mutex,
+};
+
+use super::{
+    super::{Function, export::handler, function::LocalFunction},
+    PIECE,
+    peer::{class, unsupported},
+};
+use crate::{
+    service::Incoming,
+    wire::{Args, Map, WireError},
+};
+
+/// The most that one `read` gives, whatever it is asked for.
+const LARGEST_READ: usize = 512 << 20;
+
+/// Something that can be used as a file.
+pub(super) trait Source: Send {
+    /// Adds at most `most` bytes; none at the end.
+    fn read<'a>(
+        &'a mut self,
+        _into: &'a mut BytesMut,
+        _most: usize,
+    ) -> BoxFuture<'a, io::Result<usize>> {
+        refused("read")
+    }
+
+    fn seek(&mut self, _to: SeekFrom) -> BoxFuture<'_, io::Result<u64>> {
+        refused("seek")
+    }
+
+    fn write<'a>(&'a mut self, _data: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
+        refused("write")
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, io::Result<()>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn close(&mut self) -> BoxFuture<'_, io::Result<()>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+fn refused<'a, T: Send + 'a>(what: &str) -> BoxFuture<'a, io::Result<T>> {
+    let error = unsupported(what);
+    async move { Err(error) }.boxed()
+}
+
+/// What a kind of source can do.
+pub(super) trait Abilities {
+    const READ: bool = false;
+    const SEEK: bool = false;
+    const WRITE: bool = false;
+}
+
+pub(super) struct Reader<T>(pub(super) Pin<Box<T>>);
+pub(super) struct Seekable<T>(pub(super) Pin<Box<T>>);
+pub(super) struct Writer<T>(pub(super) Pin<Box<T>>);
+pub(super) struct Whole<T>(pub(super) Pin<Box<T>>);
+
+macro_rules! reads {
+    () => {
+        fn read<'a>(
+            &'a mut self,
+            into: &'a mut BytesMut,
+            most: usize,
+        ) -> BoxFuture<'a, io::Result<usize>> {
+            async move { self.0.read_buf(&mut into.limit(most)).await }.boxed()
+        }
+    };
+}
+
+macro_rules! seeks {
+    () => {
+        fn seek(&mut self, to: SeekFrom) -> BoxFuture<'_, io::Result<u64>> {
+            self.0.seek(to).boxed()
+        }
+    };
+}
+
+macro_rules! writes {
+    () => {
+        fn write<'a>(&'a mut self, data: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
+            self.0.write_all(data).boxed()
+        }
+
+        fn flush(&mut self) -> BoxFuture<'_, io::Result<()>> {
+            self.0.flush().boxed()
+        }
+
+        fn close(&mut self) -> BoxFuture<'_, io::Result<()>> {
+            self.0.shutdown().boxed()
+        }
+    };
+}
+
+impl<T: AsyncRead + Send> Source for Reader<T> {
+    reads!();
+}
+
+impl<T> Abilities for Reader<T> {
+    const READ: bool = true;
+}
+
+impl<T: AsyncRead + AsyncSeek + Send> Source for Seekable<T> {
+    reads!();
+    seeks!();
+}
+
+impl<T> Abilities for Seekable<T> {
+    const READ: bool = true;
+    const SEEK: bool = true;
+}
+
+impl<T: AsyncWrite + Send> Source for Writer<T> {
+    writes!();
+}
+
+impl<T> Abilities for Writer<T> {
+    const WRITE: bool = true;
+}
+
+impl<T: AsyncRead + AsyncSeek + AsyncWrite + Send> Source for Whole<T> {
+    reads!();
+    seeks!();
+    writes!();
+}
+
+impl<T> Abilities for Whole<T> {
+    const READ: bool = true;
+    const SEEK: bool = true;
+    const WRITE: bool = true;
+}
+
+/// A source until it is closed. Whoever calls its functions waits for those who called before.
+type Shared = Arc<Mutex<Option<Box<dyn Source>>>>;
+
+/// The object that a source is to others.
+pub(super) fn members<S: Source + Abilities + 'static>(source: S) -> Map {
+    let source: Shared = Arc::new(Mutex::new(Some(Box::new(source))));
+    let mut members = Map::new();
+    let mut offer = |name: &str, doc: &str, run: Run| {
+        let source = Arc::clone(&source);
+        let function = Function::local(LocalFunction {
+            handler: handler(move |call| {
+                let source = Arc::clone(&source);
+                async move { run(&source, &call).await }
+            }),
+            name: Some(name.to_owned()),
+            doc: Some(doc.to_owned()),
+            schema: None,
+        });
+        members.insert(name.to_owned(), function.into());
+    };
+    if S::READ {
+        offer(
+            "read",
+            "read(size=-1): the next bytes, at most `size`, all if it is negative; none at the end.",
+            |source, call| Box::pin(read(source, call)),
+        );
+    }
+    if S::SEEK {
+        offer(
+            "seek",
+            "seek(offset, whence=0): go there, from the start (0), from here (1) or from the end (2).",
+            |source, call| Box::pin(seek(source, call)),
+        );
+        offer(
+            "tell",
+            "tell(): the number of bytes before.",
+            |source, call| Box::pin(tell(source, call)),
+        );
+    }
+    if S::WRITE {
+        offer(
+            "write",
+            "write(data): write bytes; how many.",
+            |source, call| Box::pin(write(source, call)),
+        );
+        offer(
+            "flush",
+            "flush(): write what is buffered.",
+            |source, call| Box::pin(flush(source, call)),
+        );
+    }
+    offer(
+        "close",
+        "close(): the file is not needed any more.",
+        |source, call| Box::pin(close(source, call)),
+    );
+    offer(
+        "readable",
+        "readable(): whether it can be read.",
+        |_, call| Box::pin(can(call, S::READ)),
+    );
+    offer(
+        "seekable",
+        "seekable(): whether it can be sought.",
+        |_, call| Box::pin(can(call, S::SEEK)),
+    );
+    offer(
+        "writable",
+        "writable(): whether it can be written.",
+        |_, call| Box::pin(can(call, S::WRITE)),
+    );
+    members.insert("_rnative".into(), "rust:file".into());
+    members.insert("_rtype".into(), "iostream".into());
+    members
+}
+
+type Run = for<'a> fn(&'a Shared, &'a Incoming) -> BoxFuture<'a, Result<Args, WireError>>;
+
+fn failed(error: io::Error) -> WireError {
+    let message = error.to_string();
+    WireError {
+        trace: format!("{}: {message}\n", class(error.kind())),
+        ..WireError::new(message)
+    }
+}
+
+fn invalid(text: impl Into<String>) -> WireError {
+    failed(io::Error::new(io::ErrorKind::InvalidInput, text.into()))
+}
+
+fn closed() -> WireError {
+    invalid("I/O operation on closed file")
+}
+
+async fn read(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+    let size: Option<i64> = call.args(&["size"])?.optional(0)?.flatten();
+    let size = size.and_then(|size| u64::try_from(size).ok());
+    let most = size.map_or(LARGEST_READ, |size| size.min(LARGEST_READ as u64) as usize);
+    let mut source = source.lock().await;
+    let source = source.as_mut().ok_or_else(closed)?;
+    let mut data = BytesMut::new();
+    while data.len() < most {
+        let next = (most - data.len()).min(PIECE);
+        // As it comes: what it was asked for may be far more than there is.
+        data.reserve(next);
+        if source.read(&mut data, next).await.map_err(failed)? == 0 {
+            break;
+        }
+    }
+    if size.is_none() && data.len() == LARGEST_READ {
+        return Err(invalid(format!(
+            "the file is too large to be read at once; call read(size) with at most {LARGEST_READ} bytes"
+        )));
+    }
+    call.reply(&crate::Bytes(data.freeze()))
+}
+
+async fn seek(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+    let args = call.args(&["offset", "whence"])?;
+    let (offset, whence): (i64, Option<u8>) = (args.required(0)?, args.optional(1)?.flatten());
+    let to = match whence.unwrap_or(0) {
+        0 => match u64::try_from(offset) {
+            Ok(offset) => SeekFrom::Start(offset),
+            Err(_) => return Err(invalid(format!("negative seek position {offset}"))),
+        },
+        1 => SeekFrom::Current(offset),
+        2 => SeekFrom::End(offset),
+        other => {
+            return Err(invalid(format!(
+                "invalid whence ({other}, should be 0, 1 or 2)"
+            )));
+        }
+    };
+    let mut source = source.lock().await;
+    let source = source.as_mut().ok_or_else(closed)?;
+    call.reply(&source.seek(to).await.map_err(failed)?)
+}
+
+async fn tell(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+    call.args(&[])?;
+    let mut source = source.lock().await;
+    let source = source.as_mut().ok_or_else(closed)?;
+    call.reply(&source.seek(SeekFrom::Current(0)).await.map_err(failed)?)
+}
+
+async fn write(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+    let data: crate::Bytes = call.args(&["data"])?.required(0)?;
+    let mut source = source.lock().await;
+    let source = source.as_mut().ok_or_else(closed)?;
+    source.write(&data).await.map_err(failed)?;
+    call.reply(&data.len())
+}
+
+async fn flush(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+    call.args(&[])?;
+    let mut source = source.lock().await;
+    let source = source.as_mut().ok_or_else(closed)?;
+    source.flush().await.map_err(failed)?;
+    call.reply(&())
+}
+
+/// The source is gone afterwards, whatever it says to that. Closing twice is no error.
+async fn close(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+    call.args(&[])?;
+    if let Some(mut source) = source.lock().await.take() {
+        source.close().await.map_err(failed)?;
+    }
+    call.reply(&())
+}
+
+async fn can(call: &Incoming, ability: bool) -> Result<Args, WireError> {
+    call.args(&[])?;
+    call.reply(&ability)
+}

@@ -1,0 +1,366 @@
+//! Functions as values: closures of this program that peers may call, and functions that peers handed
+//! over.
+
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Error as _},
+};
+
+use super::{Call, Resident, Target, export::handler};
+use crate::{
+    client::Client,
+    error::{CallSite, Error, ServiceError},
+    service::{Context, Handler, Incoming},
+    wire::{Args, EncodeError, Kind, Live, Map, MethodRef, Value, WireError},
+};
+
+/// A function as a value: an argument, a part of a result, a member of a map.
+///
+/// One that is made here can be called by whoever gets it, for as long as the call lasts with which
+/// it was sent; one in a result lives until its receiver has gone, or has not called it for ten
+/// minutes (protocol 02 §10). A function that a peer sent is called like a method of a service; once it is
+/// gone, a call fails at once with [`RejectKind::Expired`](crate::error::RejectKind::Expired).
+///
+/// [`Callback`](crate::Callback) is the same with types.
+///
+/// ```
+/// # use hypha_rpc::{args, Function, RemoteService};
+/// # async fn example(service: RemoteService) -> Result<(), hypha_rpc::Error> {
+/// let double = Function::new(|call| async move {
+///     let n: i64 = call.args(&["n"])?.required(0)?;
+///     call.reply(&(2 * n))
+/// });
+/// let doubled: Vec<i64> = service.call("map", args!(double, vec![1, 2, 3])).await?;
+///
+/// let counter: Function = service.call("make_counter", args!()).await?;
+/// let one: i64 = counter.call(args!()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct Function {
+    live: Live,
+}
+
+/// A function of this program.
+pub(crate) struct LocalFunction {
+    pub(crate) handler: Handler,
+    pub(crate) name: Option<String>,
+    pub(crate) doc: Option<String>,
+    pub(crate) schema: Option<Value>,
+}
+
+impl LocalFunction {
+    /// A function that calls one of another server, which the receiver cannot reach.
+    pub(crate) fn relay(live: Live) -> Result<Resident, EncodeError> {
+        let function = Function { live };
+        let reference = function.reference();
+        let reference = reference.map_err(|e| EncodeError::new(e.to_string()))?;
+        let relay = move |call: Incoming| {
+            let function = function.clone();
+            async move { forward(&function, call).await }
+        };
+        Ok(Resident::Function(LocalFunction {
+            handler: handler(relay),
+            name: reference.name,
+            doc: reference.doc,
+            schema: reference.schema,
+        }))
+    }
+}
+
+/// Passes a call on to a function of a peer.
+pub(super) async fn forward(function: &Function, call: Incoming) -> Result<Args, WireError> {
+    let mut args = Args::new(call.raw_args().positional(), 0);
+    for (index, value) in call.values()?.into_iter().enumerate() {
+        match value {
+            (None, value) => args.push(positional_name(index), &value),
+            (Some(name), value) => args.push_named(&name, &value),
+        }
+    }
+    let result: Result<Value, Error> = function.call(args).await;
+    call.reply(&result.map_err(|e| e.to_wire())?)
+}
+
+pub(super) fn positional_name(index: usize) -> &'static str {
+    const NAMES: [&str; 8] = [
+        "argument 1",
+        "argument 2",
+        "argument 3",
+        "argument 4",
+        "argument 5",
+        "argument 6",
+        "argument 7",
+        "argument 8",
+    ];
+    NAMES.get(index).copied().unwrap_or("a later argument")
+}
+
+impl Function {
+    /// A function that runs `run` for every call. Calls begin in the order in which they come, and
+    /// run at the same time; a panic is an error to the caller.
+    pub fn new<F, Fut>(run: F) -> Self
+    where
+        F: Fn(Incoming) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Args, WireError>> + Send + 'static,
+    {
+        Self::local(LocalFunction {
+            handler: handler(run),
+            name: None,
+            doc: None,
+            schema: None,
+        })
+    }
+
+    pub(crate) fn local(function: LocalFunction) -> Self {
+        Function {
+            live: Live::local(Arc::new(Resident::Function(function))),
+        }
+    }
+
+    /// The same function with a name, which receivers show to people. Does nothing to a function of a
+    /// peer.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        let Some(local) = self.as_local() else {
+            return self;
+        };
+        let named = LocalFunction {
+            handler: Arc::clone(&local.handler),
+            name: Some(name.into()),
+            doc: local.doc.clone(),
+            schema: local.schema.clone(),
+        };
+        Self::local(named)
+    }
+
+    fn resident(&self) -> Option<&Resident> {
+        match &self.live.0 {
+            Kind::Local(object) => object.downcast_ref(),
+            Kind::Remote(_) => None,
+        }
+    }
+
+    fn as_local(&self) -> Option<&LocalFunction> {
+        match self.resident() {
+            Some(Resident::Function(function)) => Some(function),
+            _ => None,
+        }
+    }
+
+    fn reference(&self) -> Result<MethodRef, crate::wire::DecodeError> {
+        let raw = self.live.raw().cloned().unwrap_or_default();
+        Value::Map(raw).decode_as()
+    }
+
+    /// The function's own name, if it has one.
+    pub fn name(&self) -> Option<String> {
+        match self.live.raw() {
+            None => self.as_local()?.name.clone(),
+            Some(raw) => text(raw, "_rname"),
+        }
+    }
+
+    /// The function's documentation, if it has any.
+    pub fn doc(&self) -> Option<String> {
+        match self.live.raw() {
+            None => self.as_local()?.doc.clone(),
+            Some(raw) => text(raw, "_rdoc"),
+        }
+    }
+
+    /// The function's schema `{name, description, parameters}`, if it has one.
+    pub fn schema(&self) -> Option<Value> {
+        match self.live.raw() {
+            None => self.as_local()?.schema.clone(),
+            Some(raw) => raw.get("_rschema").filter(|s| !s.is_null()).cloned(),
+        }
+    }
+
+    /// Calls it. `args` comes from [`args!`](crate::args); `T` is what the result is read as,
+    /// [`Value`] for anything.
+    ///
+    /// A function of this program runs in place, in the task that awaits the call.
+    ///
+    /// # Errors
+    ///
+    /// Awaiting the call gives an [`Error`](crate::Error).
+    pub fn call<T>(&self, args: Args) -> Call<T> {
+        self.typed(args)
+    }
+
+    pub(crate) fn typed<T, E>(&self, args: Args) -> Call<T, E> {
+        match &self.live.0 {
+            Kind::Local(_) => match self.as_local() {
+                Some(function) => Call::local(
+                    Arc::clone(&function.handler),
+                    function.name.clone().unwrap_or_else(|| "callback".into()),
+                    args,
+                ),
+                None => Call::invalid("a stream is no function"),
+            },
+            Kind::Remote(remote) => {
+                let function = match self.reference() {
+                    Ok(function) => function,
+                    Err(e) => {
+                        return Call::invalid(format!("a function that cannot be called: {e}"));
+                    }
+                };
+                let address = function.target.clone();
+                let label = label(&function);
+                let target = Target {
+                    function,
+                    address,
+                    label,
+                    parent: remote.parent.clone(),
+                };
+                match Client::of_home(&remote.home) {
+                    Some(client) => {
+                        Call::new(client, Arc::new(target), args).holding(self.live.clone())
+                    }
+                    None => Call::invalid("a function without a connection"),
+                }
+            }
+        }
+    }
+}
+
+fn text(raw: &Map, key: &str) -> Option<String> {
+    let text = raw.get(key)?.as_str()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// How a function is called in messages (03 §6).
+fn label(function: &MethodRef) -> String {
+    if let Some(name) = function.name.as_ref().filter(|name| !name.is_empty()) {
+        return name.clone();
+    }
+    match function.method.strip_prefix("services.") {
+        Some(path) => path.to_owned(),
+        None => {
+            let last = function.method.rsplit('.').next().unwrap_or_default();
+            match last.rsplit_once('#') {
+                Some((_, name)) => name.to_owned(),
+                None => "callback".to_owned(),
+            }
+        }
+    }
+}
+
+/// Runs a function of this program without a connection.
+pub(super) async fn run_local<T: DeserializeOwned, E: ServiceError>(
+    handler: Handler,
+    label: String,
+    args: Args,
+) -> Result<T, Error<E>> {
+    let site = CallSite {
+        method: label.clone(),
+        peer: String::new(),
+    };
+    let codec = |message: String, received| {
+        Error::Codec(crate::error::CodecError {
+            message,
+            received,
+            call: site.clone(),
+        })
+    };
+    let args = args.into_local().map_err(|e| codec(e.to_string(), false))?;
+    let call = Incoming::new(Context::local(), args, label);
+    let outcome: BoxFuture<'static, _> = handler(call);
+    match outcome.await {
+        Ok(result) => {
+            let result = result
+                .into_local()
+                .map_err(|e| codec(e.to_string(), false))?;
+            let value = result.get(0).unwrap_or_else(super::null);
+            value.map_err(|e| codec(format!("the result is not what is expected: {e}"), true))
+        }
+        Err(error) => Err(crate::error::from_wire(error, site.clone())),
+    }
+}
+
+/// As [`run_local`], with a limit for all of it.
+pub(super) async fn run_local_within<T: DeserializeOwned, E: ServiceError>(
+    handler: Handler,
+    label: String,
+    args: Args,
+    total: Option<Duration>,
+) -> Result<T, Error<E>> {
+    let run = run_local(handler, label.clone(), args);
+    let Some(limit) = total else { return run.await };
+    match tokio::time::timeout(limit, run).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let call = CallSite {
+                method: label,
+                peer: String::new(),
+            };
+            Err(super::failure(
+                super::Failure::Late { limit, sent: true },
+                call,
+            ))
+        }
+    }
+}
+
+impl Serialize for Function {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.live.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Function {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        match value {
+            Value::Live(live) => {
+                let function = Function { live };
+                let is_function = match function.live.raw() {
+                    Some(raw) => raw.get("_rtype").and_then(Value::as_str) == Some("method"),
+                    None => function.as_local().is_some(),
+                };
+                if is_function {
+                    return Ok(function);
+                }
+                Err(D::Error::custom("expected a function, got a stream"))
+            }
+            other => Err(D::Error::custom(format_args!(
+                "expected a function, got {}",
+                other.kind()
+            ))),
+        }
+    }
+}
+
+impl JsonSchema for Function {
+    fn schema_name() -> Cow<'static, str> {
+        "Function".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "A function, which is called back." })
+    }
+}
+
+impl From<Function> for Value {
+    fn from(function: Function) -> Self {
+        Value::Live(function.live)
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function")
+            .field("name", &self.name())
+            .field("of_this_program", &self.live.raw().is_none())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,271 @@
+//! Objects with functions as values: what a service returns or a caller passes so that the other side
+//! can call it like a service.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, Mutex},
+};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+
+use super::{Function, Proxy, RemoteService, Resident, function::LocalFunction};
+use crate::{
+    args,
+    client::{Client, Core, lock},
+    error::Error,
+    service::{Incoming, IntoService, Member, Method, Service, Visibility},
+    wire::{Live, Map, Value},
+};
+
+/// An object with functions, as an argument or a result: a service that is handed over instead of
+/// registered.
+///
+/// `P` is the proxy by which the other side uses it, [`RemoteService`] for anything. An object made
+/// with [`new`](Self::new) lives as a [`Function`] does: in an argument for as long as the call, in a
+/// result until its receiver has gone or has not used it for ten minutes. One made with
+/// [`interface`](Self::interface) outlives the call (protocol 03 §8): until it is disposed of, by either
+/// side, or its receiver leaves; nobody but its receiver can call it.
+///
+/// ```
+/// use hypha_rpc::prelude::*;
+/// use hypha_rpc::Object;
+/// use std::sync::atomic::{AtomicI64, Ordering};
+///
+/// /// Counts.
+/// #[hypha_service]
+/// trait Counter {
+///     async fn increment(&self, by: i64) -> i64;
+/// }
+///
+/// struct Count(AtomicI64);
+/// impl Counter for Count {
+///     async fn increment(&self, by: i64) -> i64 {
+///         self.0.fetch_add(by, Ordering::Relaxed) + by
+///     }
+/// }
+///
+/// /// Makes counters.
+/// #[hypha_service]
+/// trait Counters {
+///     async fn make_counter(&self) -> Object<CounterProxy>;
+/// }
+///
+/// struct Desk;
+/// impl Counters for Desk {
+///     async fn make_counter(&self) -> Object<CounterProxy> {
+///         Object::new(CounterService::new(Count(AtomicI64::new(0))))
+///     }
+/// }
+///
+/// # async fn example(counters: CountersProxy) -> Result<(), hypha_rpc::Error> {
+/// let counter = counters.make_counter().await?.proxy();
+/// assert_eq!(counter.increment(2).await?, 2);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Object<P = RemoteService> {
+    content: Content,
+    proxy: PhantomData<fn() -> P>,
+}
+
+#[derive(Clone)]
+enum Content {
+    /// Of this program: a map of functions.
+    Local(RemoteService),
+    /// Of this program, to outlive the call.
+    Interface(Arc<Resident>, RemoteService),
+    Remote(RemoteService),
+}
+
+/// An interface of this program.
+pub(crate) struct LocalInterface {
+    service: Service,
+    /// The services as which it was handed out.
+    placed: Mutex<Vec<String>>,
+}
+
+impl<P: Proxy> Object<P> {
+    /// An object that lives as long as the call, or as a result as long as it is used.
+    pub fn new<S: IntoService<Proxy = P>>(service: S) -> Self {
+        let members = members(&service.into_service());
+        Object {
+            content: Content::Local(RemoteService::from_members(members)),
+            proxy: PhantomData,
+        }
+    }
+
+    /// An object that outlives the call, for one receiver: `_rintf`.
+    pub fn interface<S: IntoService<Proxy = P>>(service: S) -> Self {
+        let service = service.into_service();
+        let local = RemoteService::from_members(members(&service));
+        let interface = Resident::Interface(Box::new(LocalInterface {
+            service,
+            placed: Mutex::default(),
+        }));
+        Object {
+            content: Content::Interface(Arc::new(interface), local),
+            proxy: PhantomData,
+        }
+    }
+
+    /// The object's methods. Those of an object of this program run in place.
+    pub fn proxy(&self) -> P {
+        P::from_service(self.service().clone())
+    }
+}
+
+impl<P> Object<P> {
+    /// The object's members, without types.
+    pub fn service(&self) -> &RemoteService {
+        match &self.content {
+            Content::Local(service) | Content::Interface(_, service) | Content::Remote(service) => {
+                service
+            }
+        }
+    }
+
+    /// Says to the owner of an interface that it is not needed any more. Does nothing to objects that
+    /// have no such function; they end by themselves.
+    ///
+    /// # Errors
+    ///
+    /// If the owner cannot be reached or has disposed of it before.
+    pub async fn dispose(&self) -> Result<(), Error> {
+        match &self.content {
+            Content::Remote(service) if service.has_method("_dispose") => {
+                service.call::<Value>("_dispose", args!()).await.map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes an interface of this program back: later calls fail, wherever on `client`'s connection it
+    /// was handed out.
+    pub fn withdraw(&self, client: &Client) {
+        if let Content::Interface(resident, _) = &self.content {
+            if let Resident::Interface(interface) = &**resident {
+                for id in lock(&interface.placed).drain(..) {
+                    drop(client.core().remove_service(&id));
+                }
+            }
+        }
+    }
+}
+
+/// Every member of a service where its dotted path says, methods as functions.
+fn members(service: &Service) -> Map {
+    let mut map = Map::new();
+    service.insert_members(&mut map, |path, member| match member {
+        Member::Value(value) => value.clone(),
+        Member::Method(method) => {
+            let name = path.rsplit('.').next().unwrap_or(path);
+            Function::local(LocalFunction {
+                handler: method.handler(),
+                name: Some(name.to_owned()),
+                doc: method.doc.clone(),
+                schema: method.schema.clone(),
+            })
+            .into()
+        }
+    });
+    map
+}
+
+impl LocalInterface {
+    /// The service that stands for it at one receiver.
+    pub(crate) fn service(&self, id: &str, core: &Arc<Core>) -> Service {
+        let (core, own_id) = (Arc::downgrade(core), id.to_owned());
+        let dispose = Method::new("_dispose", move |call: Incoming| {
+            let removed = core.upgrade().and_then(|core| core.remove_service(&own_id));
+            async move {
+                drop(removed);
+                call.reply(&())
+            }
+        });
+        self.service
+            .clone()
+            .with_id(id)
+            .visibility(Visibility::Protected)
+            .method(dispose)
+    }
+
+    pub(crate) fn placed(&self, id: &str) {
+        lock(&self.placed).push(id.to_owned());
+    }
+}
+
+impl<P> Serialize for Object<P> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.content {
+            Content::Local(service) | Content::Remote(service) => service.serialize(serializer),
+            Content::Interface(resident, _) => match Arc::clone(resident) {
+                resident if matches!(*resident, Resident::Interface(_)) => {
+                    Live::local(resident).serialize(serializer)
+                }
+                _ => Err(S::Error::custom("not an interface")),
+            },
+        }
+    }
+}
+
+impl<'de, P> Deserialize<'de> for Object<P> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let content = match Value::deserialize(deserializer)? {
+            Value::Map(members) => Content::Remote(RemoteService::from_members(members)),
+            Value::Live(live) => match live.resident() {
+                Some(resident) => match &*resident {
+                    Resident::Interface(interface) => {
+                        let local = RemoteService::from_members(members(&interface.service));
+                        Content::Interface(resident, local)
+                    }
+                    _ => return Err(D::Error::custom("expected an object, got a function")),
+                },
+                None => return Err(D::Error::custom("expected an object, got a function")),
+            },
+            other => {
+                return Err(D::Error::custom(format_args!(
+                    "expected an object with functions, got {}",
+                    other.kind()
+                )));
+            }
+        };
+        Ok(Object {
+            content,
+            proxy: PhantomData,
+        })
+    }
+}
+
+impl<P> JsonSchema for Object<P> {
+    fn schema_name() -> Cow<'static, str> {
+        "Object".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "description": "An object with functions." })
+    }
+}
+
+impl<P> Clone for Object<P> {
+    fn clone(&self) -> Self {
+        Object {
+            content: self.content.clone(),
+            proxy: PhantomData,
+        }
+    }
+}
+
+impl<P> fmt::Debug for Object<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut methods: Vec<&str> = self.service().methods().collect();
+        methods.sort_unstable();
+        f.debug_struct("Object").field("methods", &methods).finish()
+    }
+}

@@ -1,0 +1,212 @@
+//! Streams of this program that peers read: what advances them, and when they end (protocol 03 §7).
+
+use std::sync::{Arc, Mutex, Weak};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::export::{Exported, handler};
+use crate::{
+    client::{Core, lock},
+    service::Incoming,
+    wire::{Args, Packed, WireError},
+};
+
+/// Most items in a batch.
+pub(super) const BATCH_ITEMS: u64 = 1024;
+/// A batch is sent when it has this many bytes.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// The key of the generator's method by which Rust peers get several items at once: called with the
+/// most items that are wanted, it answers a list of items and how it goes on: `false` there may be
+/// more, `true` that was all, or the error that ended the stream.
+pub(super) const BATCH_METHOD: &str = "_rbatch_method";
+
+/// A stream of encoded items.
+pub(crate) type Items = BoxStream<'static, Result<Packed, WireError>>;
+
+/// A stream of this program, until it is sent or read.
+pub(crate) struct LocalStream(Mutex<Option<Items>>);
+
+impl LocalStream {
+    pub(crate) fn new(items: Items) -> Self {
+        LocalStream(Mutex::new(Some(items)))
+    }
+}
+
+/// A stream that was taken to be sent.
+pub(crate) struct Source {
+    pub(super) stream: Items,
+}
+
+/// Where a stream is kept.
+#[derive(Clone)]
+pub(crate) struct At {
+    pub(crate) core: Weak<Core>,
+    pub(crate) session: String,
+    pub(crate) id: String,
+}
+
+impl At {
+    fn withdraw(&self) {
+        if let Some(core) = self.core.upgrade() {
+            let (close, batch) = (format!("{}:close", self.id), format!("{}:batch", self.id));
+            core.withdraw(&self.session, &[&self.id, &close, &batch]);
+        }
+    }
+}
+
+impl LocalStream {
+    pub(crate) fn take(&self) -> Option<Source> {
+        let stream = lock(&self.0).take()?;
+        Some(Source { stream })
+    }
+}
+
+/// What advances the stream, one call after the other.
+struct Producer {
+    stream: tokio::sync::Mutex<Option<Items>>,
+    closed: watch::Sender<bool>,
+    at: At,
+}
+
+/// The stream's place in a session. When that ends, so does an item that is being waited for.
+struct Kept(Arc<Producer>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.closed.send_replace(true);
+    }
+}
+
+impl Source {
+    /// The objects by which a peer reads the stream: the key of each in the generator's description,
+    /// what is added to the stream's id, and the function.
+    pub(crate) fn objects(self, at: At) -> [(&'static str, &'static str, Exported); 3] {
+        let producer = Arc::new(Producer {
+            stream: tokio::sync::Mutex::new(Some(self.stream)),
+            closed: watch::Sender::new(false),
+            at,
+        });
+        let kept = Arc::new(Kept(Arc::clone(&producer)));
+        let object = |run: fn(Arc<Producer>, Incoming) -> BoxFuture<'static, _>| {
+            let producer = Arc::clone(&producer);
+            let run = move |call| run(Arc::clone(&producer), call);
+            Exported::guarded(handler(run), "stream", Some(kept.clone()))
+        };
+        [
+            ("_rmethod", "", object(|p, call| Box::pin(next(p, call)))),
+            (
+                "_rclose_method",
+                ":close",
+                object(|p, call| Box::pin(closed(p, call))),
+            ),
+            (
+                BATCH_METHOD,
+                ":batch",
+                object(|p, call| Box::pin(batch(p, call))),
+            ),
+        ]
+    }
+}
+
+impl Producer {
+    /// Waits for what advances the stream, until the stream is closed.
+    async fn until_closed<T>(&self, advance: impl Future<Output = Option<T>>) -> Option<T> {
+        let mut closed = self.closed.subscribe();
+        let closed = closed.wait_for(|closed| *closed);
+        tokio::pin!(closed);
+        tokio::select! {
+            biased;
+            _ = closed => None,
+            taken = advance => taken,
+        }
+    }
+
+    async fn finish(&self) {
+        self.closed.send_replace(true);
+        self.at.withdraw();
+        // Whoever advances it lets go now.
+        let stream = self.stream.lock().await.take();
+        drop(stream);
+    }
+}
+
+async fn next(producer: Arc<Producer>, _: Incoming) -> Result<Args, WireError> {
+    let item = async { producer.stream.lock().await.as_mut()?.next().await };
+    match producer.until_closed(item).await {
+        Some(Ok(item)) => {
+            let mut args = Args::new(1, 0);
+            args.push_packed(item);
+            Ok(args)
+        }
+        Some(Err(error)) => {
+            producer.finish().await;
+            Err(error)
+        }
+        None => {
+            producer.finish().await;
+            let mut args = Args::new(1, 0);
+            args.push(
+                "item",
+                &Stop {
+                    rtype: "stop_iteration",
+                },
+            );
+            Ok(args)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Stop {
+    #[serde(rename = "_rtype")]
+    rtype: &'static str,
+}
+
+async fn batch(producer: Arc<Producer>, call: Incoming) -> Result<Args, WireError> {
+    let most: u64 = call.args(&["count"])?.required(0)?;
+    let taken = async {
+        let mut stream = producer.stream.lock().await;
+        let stream = stream.as_mut()?;
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        let mut item = stream.next().await;
+        loop {
+            match item {
+                Some(Ok(packed)) => {
+                    bytes += packed.len();
+                    items.push(packed);
+                }
+                Some(Err(error)) => return Some((items, Some(Err(error)))),
+                None => return Some((items, Some(Ok(())))),
+            }
+            if items.len() as u64 >= most.min(BATCH_ITEMS) || bytes >= BATCH_BYTES {
+                return Some((items, None));
+            }
+            // What is not there yet must not keep back what is.
+            match stream.next().now_or_never() {
+                Some(more) => item = more,
+                None => return Some((items, None)),
+            }
+        }
+    };
+    let taken = producer.until_closed(taken).await;
+    let (items, end) = taken.unwrap_or_else(|| (Vec::new(), Some(Ok(()))));
+    if end.is_some() {
+        producer.finish().await;
+    }
+    let mut args = Args::new(2, 0);
+    args.push_list(items);
+    match end {
+        None => args.push("end", &false),
+        Some(Ok(())) => args.push("end", &true),
+        Some(Err(error)) => args.push("end", &error),
+    }
+    Ok(args)
+}
+
+async fn closed(producer: Arc<Producer>, call: Incoming) -> Result<Args, WireError> {
+    producer.finish().await;
+    call.reply(&true)
+}

@@ -1,0 +1,41 @@
+//! Telling the owner of a function or stream that nobody here uses it any more, without waiting for
+//! anything.
+
+use crate::{
+    client::{Core, count},
+    wire::{Args, Head, Remote, Reply, Value},
+};
+
+/// The function of the built-in service by which a Rust peer takes back what it handed out in a result.
+const RELEASE: &str = "services.built-in.release";
+
+/// The last handle of `remote` is gone.
+pub(crate) fn abandoned(core: &Core, remote: &Remote) {
+    let text = |key| remote.raw.get(key).and_then(Value::as_str);
+    let Some(to) = text("_rtarget") else { return };
+    let mut args = Args::new(1, 0);
+    let (method, parent) = match text("_rclose_method") {
+        Some(close) => (close, remote.parent.as_deref()),
+        // Functions in arguments end with their call; other owners count the time.
+        None if remote.raw.get("_rrelease") == Some(&Value::Bool(true)) => {
+            let Some(method) = text("_rmethod") else {
+                return;
+            };
+            args.push("method", method);
+            (RELEASE, None)
+        }
+        None => return,
+    };
+    let head = Head {
+        from: &core.identity().address(),
+        to,
+        method,
+        parent,
+        session: None,
+    };
+    if let Ok(frame) = args.finish(&head, Reply::None) {
+        if !core.is_closed() && !core.try_enqueue(frame) {
+            count(&core.counters.undelivered);
+        }
+    }
+}

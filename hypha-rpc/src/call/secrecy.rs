@@ -1,0 +1,91 @@
+//! End-to-end encryption of one connection: sealing what is sent, opening what comes (protocol 07 §5).
+//!
+//! Without the feature `encryption` nothing is ever sealed, and what comes sealed is refused.
+
+use bytes::Bytes;
+
+#[cfg(feature = "encryption")]
+use crate::crypto::{Encryption, KeyPair, PublicKey};
+use crate::wire::{EncodeError, EncryptedExtra, Rope};
+
+/// The keys of a connection, if it has any. Keys of peers are kept as they came, in 32 bytes.
+#[derive(Default)]
+pub(crate) struct Secrecy {
+    #[cfg(feature = "encryption")]
+    encryption: Option<Encryption>,
+}
+
+#[cfg(feature = "encryption")]
+impl Secrecy {
+    pub(crate) fn new(keys: Option<KeyPair>) -> Self {
+        Secrecy {
+            encryption: keys.map(Encryption::new),
+        }
+    }
+
+    /// The key that peers encrypt to.
+    pub(crate) fn public_key(&self) -> Option<PublicKey> {
+        self.encryption.as_ref().map(Encryption::public_key)
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.encryption.is_some()
+    }
+
+    /// Its 32 bytes.
+    pub(crate) fn key(&self) -> Option<Bytes> {
+        let key = self.public_key()?;
+        Some(Bytes::copy_from_slice(key.as_bytes()))
+    }
+
+    /// Encrypts the second segment of a message to the owner of a key. A message without one has
+    /// nothing to hide.
+    pub(crate) fn seal(&self, message: Rope, to: &Bytes) -> Result<Rope, EncodeError> {
+        let Some(encryption) = &self.encryption else {
+            return Err(EncodeError::new("this client has no keys to encrypt with"));
+        };
+        let (main, extra) = message.segments();
+        if extra.is_empty() {
+            return Ok(message);
+        }
+        let failed = |e| EncodeError::new(format!("the message cannot be encrypted: {e}"));
+        let to = PublicKey::try_from(&**to).map_err(failed)?;
+        let sealed = encryption.seal(&to, &extra).map_err(failed)?;
+        Ok(Rope::message(main, sealed.into()))
+    }
+
+    /// Decrypts a second segment; also gives the key of who encrypted it.
+    pub(crate) fn open(&self, extra: &EncryptedExtra) -> Result<(Bytes, Bytes), String> {
+        let Some(encryption) = &self.encryption else {
+            return Err("this client has no keys to decrypt with".to_owned());
+        };
+        let (plain, sender) = encryption.open(extra).map_err(|e| e.to_string())?;
+        Ok((plain, Bytes::copy_from_slice(sender.as_bytes())))
+    }
+}
+
+#[cfg(not(feature = "encryption"))]
+impl Secrecy {
+    pub(crate) fn is_on(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn key(&self) -> Option<Bytes> {
+        None
+    }
+
+    pub(crate) fn seal(&self, _: Rope, _: &Bytes) -> Result<Rope, EncodeError> {
+        Err(EncodeError::new(
+            "this program was built without encryption",
+        ))
+    }
+
+    pub(crate) fn open(&self, _: &EncryptedExtra) -> Result<(Bytes, Bytes), String> {
+        Err("this program was built without encryption".to_owned())
+    }
+}
+
+/// A key as people read it.
+pub(crate) fn hex(key: &[u8]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,477 @@
+//! Streams: generators of other languages, and streams of this program (protocol 03 §7).
+
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    fmt,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context as TaskContext, Poll, ready},
+};
+
+use futures_util::{Stream, StreamExt};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Error as _},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Resident,
+    exchange::{Exchange, Failure},
+    producer::{BATCH_ITEMS, BATCH_METHOD, Items, LocalStream},
+};
+use crate::{
+    client::Core,
+    error::{CallSite, CodecError, Error, Never, ServiceError, from_wire},
+    wire::{
+        Args, DecodeError, EncodeError, Home, IncomingArgs, Kind, Live, Message, Packed,
+        PromiseKind, Remote, Value, WireError,
+    },
+};
+
+/// Items that are asked for before they are needed, from a peer that sends them one by one.
+const READ_AHEAD: usize = 16;
+/// Batches that are asked for before they are needed.
+const BATCHES_AHEAD: usize = 2;
+/// What a generator answers after its last item: `{"_rtype": "stop_iteration"}`.
+const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
+
+/// A stream as a value: an argument or a result of a method, or a part of one.
+///
+/// On the wire it is a generator: Python reads it with `async for` and sends generators, JavaScript
+/// async iterators. Items are `Result`s; after an error the stream ends. Dropping the stream closes the
+/// other side's generator.
+///
+/// Some items are asked for before they are needed: up to 16 from a peer that sends them one by
+/// one, two batches of up to 1024 items or 256 KiB from a Rust peer. Not before the stream is polled for
+/// the first time.
+///
+/// A stream of this program is made with [`RemoteStream::new`], and can be sent once. It is polled
+/// only when its receiver asks for items.
+///
+/// ```
+/// use hypha_rpc::{args, RemoteService, RemoteStream};
+///
+/// # async fn example(service: RemoteService) -> Result<(), hypha_rpc::Error> {
+/// let mut numbers: RemoteStream<i64> = service.call("count", args!(3)).await?;
+/// while let Some(n) = numbers.try_next().await? {
+///     println!("{n}");
+/// }
+/// let numbers = RemoteStream::<f64>::from_iter([1.0, 2.0]);
+/// let sum: f64 = service.call("sum", args!(numbers)).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a stream does nothing unless it is read or sent"]
+pub struct RemoteStream<T, E = Never> {
+    state: State,
+    types: PhantomData<fn() -> (T, E)>,
+}
+
+enum State {
+    /// Not polled yet.
+    Whole(Live),
+    Local(Items),
+    Remote(Reader),
+    Ended,
+}
+
+impl<T, E> RemoteStream<T, E> {
+    /// Makes a stream of this program one that can be sent. Its items are results: after an error it
+    /// ends.
+    pub fn try_new<S, E2>(stream: S) -> Self
+    where
+        S: Stream<Item = Result<T, E2>> + Send + 'static,
+        T: Serialize,
+        E2: ServiceError,
+    {
+        Self::of_packed(stream.map(|item| pack(item.map_err(ServiceError::to_wire)?)))
+    }
+
+    /// Makes a stream of this program one that can be sent.
+    pub fn new<S>(stream: S) -> Self
+    where
+        S: Stream<Item = T> + Send + 'static,
+        T: Serialize,
+    {
+        Self::of_packed(stream.map(|item| pack(item)))
+    }
+
+    /// A stream of the items of an iterator, which is advanced when the receiver asks for items.
+    #[expect(clippy::should_implement_trait, reason = "the iterator must be `Send`")]
+    pub fn from_iter<I>(items: I) -> Self
+    where
+        I: IntoIterator<Item = T>,
+        I::IntoIter: Send + 'static,
+        T: Serialize,
+    {
+        Self::new(futures_util::stream::iter(items))
+    }
+
+    pub(crate) fn of_packed<S>(stream: S) -> Self
+    where
+        S: Stream<Item = Result<Packed, WireError>> + Send + 'static,
+    {
+        let local = LocalStream::new(stream.boxed());
+        RemoteStream {
+            state: State::Whole(Live::local(Arc::new(Resident::Stream(local)))),
+            types: PhantomData,
+        }
+    }
+}
+
+pub(crate) fn pack<T: Serialize>(item: T) -> Result<Packed, WireError> {
+    Packed::new(&item).map_err(|e| WireError::new(format!("an item cannot be sent: {e}")))
+}
+
+/// A stream that reads one of another server, which the receiver cannot reach.
+pub(crate) fn relayed_stream(live: Live) -> Result<Resident, EncodeError> {
+    let stream = RemoteStream::<Value> {
+        state: State::Whole(live),
+        types: PhantomData,
+    };
+    let items = stream.map(|item| pack(item.map_err(|e| e.to_wire())?));
+    Ok(Resident::Stream(LocalStream::new(items.boxed())))
+}
+
+impl<T, E> RemoteStream<T, E>
+where
+    T: DeserializeOwned,
+    E: ServiceError,
+{
+    /// The next item; `None` when the stream has ended. Cancel safe.
+    pub async fn next(&mut self) -> Option<Result<T, Error<E>>> {
+        StreamExt::next(self).await
+    }
+
+    /// The next item, or the error that ended the stream. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// What the stream failed with; an item of another type; the connection is over.
+    pub async fn try_next(&mut self) -> Result<Option<T>, Error<E>> {
+        self.next().await.transpose()
+    }
+}
+
+impl<T, E> Unpin for RemoteStream<T, E> {}
+
+impl<T, E> Stream for RemoteStream<T, E>
+where
+    T: DeserializeOwned,
+    E: ServiceError,
+{
+    type Item = Result<T, Error<E>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        if let State::Whole(live) = &self.state {
+            self.state = match &live.0 {
+                Kind::Local(object) => match object.downcast_ref() {
+                    Some(Resident::Stream(stream)) => stream
+                        .take()
+                        .map_or(State::Ended, |source| State::Local(source.stream)),
+                    _ => State::Ended,
+                },
+                Kind::Remote(remote) => match Reader::start(Arc::clone(remote)) {
+                    Ok(reader) => State::Remote(reader),
+                    Err(e) => {
+                        self.state = State::Ended;
+                        return Poll::Ready(Some(Err(e)));
+                    }
+                },
+            };
+        }
+        let item = match &mut self.state {
+            State::Local(stream) => ready!(stream.poll_next_unpin(cx)).map(|item| {
+                let call = CallSite::default();
+                match item {
+                    Ok(item) => item.decode().map_err(|e| unreadable(e, call)),
+                    Err(e) => Err(from_wire(e, call)),
+                }
+            }),
+            State::Remote(reader) => ready!(reader.poll_next(cx)),
+            State::Whole(_) | State::Ended => None,
+        };
+        if !matches!(item, Some(Ok(_))) {
+            self.state = State::Ended;
+        }
+        Poll::Ready(item)
+    }
+}
+
+fn unreadable<E>(error: DecodeError, call: CallSite) -> Error<E> {
+    Error::Codec(CodecError {
+        message: format!("an item is not what is expected: {error}"),
+        received: true,
+        call,
+    })
+}
+
+// Reading
+
+/// Items as they came, not decoded.
+struct Batch {
+    items: IncomingArgs,
+    next: usize,
+    len: usize,
+    end: End,
+}
+
+enum End {
+    More,
+    Finished,
+    Failed(Box<WireError>),
+}
+
+/// Reads a generator of a peer.
+struct Reader {
+    /// Here and not in the pump, so that the owner hears at once that a stream is dropped: if it came
+    /// with a call, before that is answered. With the answer, the owner may forget the stream without
+    /// closing it.
+    _remote: Arc<Remote>,
+    batches: mpsc::Receiver<Result<Batch, Failure>>,
+    current: VecDeque<Batch>,
+    site: CallSite,
+}
+
+impl Reader {
+    fn start<E>(remote: Arc<Remote>) -> Result<Self, Error<E>> {
+        let text = |key| remote.raw.get(key).and_then(Value::as_str);
+        let (method, to) = (text("_rmethod"), text("_rtarget"));
+        let site = CallSite {
+            method: "stream".into(),
+            peer: to.unwrap_or_default().to_owned(),
+        };
+        let invalid = |what: &str| Error::Invalid(format!("a stream that cannot be read: {what}"));
+        let method = method
+            .ok_or_else(|| invalid("it has no method"))?
+            .to_owned();
+        let to = to.ok_or_else(|| invalid("it has no address"))?.to_owned();
+        let batch = text(BATCH_METHOD).map(str::to_owned);
+        let core =
+            crate::client::core_of(&remote.home).ok_or_else(|| invalid("it has no connection"))?;
+        let ahead = if batch.is_some() {
+            BATCHES_AHEAD
+        } else {
+            READ_AHEAD
+        };
+        // One is on its way while this many wait.
+        let (sender, batches) = mpsc::channel(ahead.max(2) - 1);
+        let pump = Pump {
+            core: Arc::clone(&core),
+            remote: Arc::downgrade(&remote),
+            to,
+            method,
+            batch,
+            parent: remote.parent.clone(),
+            key: remote.raw.get("_renc_pub").cloned(),
+        };
+        core.spawn(pump.run(sender));
+        Ok(Reader {
+            _remote: remote,
+            batches,
+            current: VecDeque::new(),
+            site,
+        })
+    }
+
+    fn poll_next<T: DeserializeOwned, E: ServiceError>(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<T, Error<E>>>> {
+        loop {
+            if let Some(batch) = self.current.front_mut() {
+                if batch.next < batch.len {
+                    let item = batch.items.get(batch.next);
+                    batch.next += 1;
+                    let missing = || Err(DecodeError::custom("nothing"));
+                    let item = item.unwrap_or_else(missing);
+                    let call = || self.site.clone();
+                    return Poll::Ready(Some(item.map_err(|e| unreadable(e, call()))));
+                }
+                match std::mem::replace(&mut batch.end, End::Finished) {
+                    End::More => {
+                        self.current.pop_front();
+                    }
+                    End::Finished => return Poll::Ready(None),
+                    End::Failed(e) => {
+                        return Poll::Ready(Some(Err(from_wire(*e, self.site.clone()))));
+                    }
+                }
+                continue;
+            }
+            match ready!(self.batches.poll_recv(cx)) {
+                Some(Ok(batch)) => self.current.push_back(batch),
+                Some(Err(failure)) => {
+                    return Poll::Ready(Some(Err(super::failure(failure, self.site.clone()))));
+                }
+                // The pump ends without a word when the connection does.
+                None => {
+                    let failure = Failure::Lost {
+                        reason: "RPC connection closed".into(),
+                        sent: true,
+                    };
+                    return Poll::Ready(Some(Err(super::failure(failure, self.site.clone()))));
+                }
+            }
+        }
+    }
+}
+
+/// Asks a generator for its items, ahead of the reader. It ends with the reader or the connection;
+/// unless the generator has ended, the last handle of it tells the peer to close it.
+struct Pump {
+    core: Arc<Core>,
+    remote: Weak<Remote>,
+    to: String,
+    method: String,
+    batch: Option<String>,
+    parent: Option<String>,
+    key: Option<Value>,
+}
+
+impl Pump {
+    async fn run(self, sender: mpsc::Sender<Result<Batch, Failure>>) {
+        loop {
+            // There is room before there is something to put there: what is asked for is bounded.
+            let Ok(room) = sender.reserve().await else {
+                return;
+            };
+            let batch = tokio::select! {
+                biased;
+                () = sender.closed() => return,
+                batch = self.ask() => batch,
+            };
+            let last = !matches!(&batch, Ok(Batch { end: End::More, .. }));
+            if matches!(
+                &batch,
+                Ok(Batch {
+                    end: End::Finished | End::Failed(_),
+                    ..
+                })
+            ) {
+                if let Some(remote) = self.remote.upgrade() {
+                    remote.set_done();
+                }
+            }
+            room.send(batch);
+            if last {
+                return;
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Batch, Failure> {
+        let mut args = Args::new(1, 0);
+        let method = match &self.batch {
+            Some(method) => {
+                args.push("count", &BATCH_ITEMS);
+                method
+            }
+            None => &self.method,
+        };
+        let exchange = Exchange {
+            parent: self.parent.as_deref(),
+            key: self.key.as_ref().and_then(Value::as_bytes),
+            ..Exchange::new(&self.to, method, PromiseKind::Star)
+        };
+        let answer = self.core.exchange(exchange, args).await?;
+        let message = answer.ok_or(Failure::NoChunks)?;
+        let batch = match self.batch {
+            Some(_) => several(&self.core, message),
+            None => one(&self.core, message),
+        };
+        batch.map_err(|e| Failure::Unreadable(e.to_string()))
+    }
+}
+
+fn one(core: &Arc<Core>, message: Message) -> Result<Batch, DecodeError> {
+    let items = super::answer_args(message, Arc::clone(core) as Arc<dyn Home>)?;
+    let stop = items.raw(0).is_some_and(|raw| raw == STOP);
+    Ok(Batch {
+        items,
+        next: 0,
+        len: usize::from(!stop),
+        end: if stop { End::Finished } else { End::More },
+    })
+}
+
+fn several(core: &Arc<Core>, message: Message) -> Result<Batch, DecodeError> {
+    let answer = super::answer_args(message, Arc::clone(core) as Arc<dyn Home>)?;
+    let end = match answer.get::<Value>(1).transpose()? {
+        Some(Value::Bool(false)) => End::More,
+        Some(Value::Bool(true)) | None => End::Finished,
+        Some(error) => End::Failed(Box::new(WireError::from_value(error))),
+    };
+    let items = answer.items(0)?;
+    Ok(Batch {
+        next: 0,
+        len: items.positional(),
+        items,
+        end,
+    })
+}
+
+impl<T, E> Serialize for RemoteStream<T, E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.state {
+            State::Whole(live) => live.serialize(serializer),
+            _ => Err(serde::ser::Error::custom(
+                "a stream that has been read from cannot be sent",
+            )),
+        }
+    }
+}
+
+impl<'de, T, E> Deserialize<'de> for RemoteStream<T, E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        match value {
+            Value::Live(live) if is_stream(&live) => Ok(RemoteStream {
+                state: State::Whole(live),
+                types: PhantomData,
+            }),
+            other => Err(D::Error::custom(format_args!(
+                "expected a stream, got {}",
+                other.kind()
+            ))),
+        }
+    }
+}
+
+fn is_stream(live: &Live) -> bool {
+    match &live.0 {
+        Kind::Local(object) => matches!(object.downcast_ref(), Some(Resident::Stream(_))),
+        Kind::Remote(remote) => {
+            remote.raw.get("_rtype").and_then(Value::as_str) == Some("generator")
+        }
+    }
+}
+
+impl<T, E> JsonSchema for RemoteStream<T, E> {
+    fn schema_name() -> Cow<'static, str> {
+        "Stream".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "A stream of values: a generator or an iterator." })
+    }
+}
+
+impl<T, E> fmt::Debug for RemoteStream<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Whole(_) => "not read yet",
+            State::Local(_) | State::Remote(_) => "being read",
+            State::Ended => "ended",
+        };
+        f.debug_tuple("RemoteStream").field(&state).finish()
+    }
+}

@@ -1,0 +1,110 @@
+//! What a connection is: who it belongs to, its limits and habits, and whether it stands.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{wire::Map, workspace::UserInfo};
+
+/// Who this client is: what the server said in its `connection_info` (protocol 01 §3).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The workspace this client is in.
+    pub workspace: String,
+    /// The id of this client.
+    pub client_id: String,
+    /// The id of the workspace manager, whose address is `*/<manager id>`.
+    pub manager_id: Option<String>,
+    /// The server's public URL, which marks functions as belonging to that server.
+    pub public_base_url: Option<String>,
+    /// The user this client is connected as.
+    pub user: UserInfo,
+    /// Everything the server said, unknown keys included.
+    pub connection_info: Map,
+}
+
+impl Identity {
+    /// An identity on a link without a server's handshake.
+    pub fn new(workspace: impl Into<String>, client_id: impl Into<String>) -> Self {
+        Identity {
+            workspace: workspace.into(),
+            client_id: client_id.into(),
+            ..Identity::default()
+        }
+    }
+
+    /// `workspace/client`.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.workspace, self.client_id)
+    }
+}
+
+/// Limits and habits of a connection; the defaults are those of the other clients.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// How long a call may go without a sign of life from its callee.
+    pub method_timeout: Duration,
+    /// Messages larger than this and 1 KiB more are sent in chunks of this size, in bytes.
+    pub chunk_size: usize,
+    /// Peers that say that they take larger frames get messages in one piece, and chunks, up to this
+    /// size in bytes. Larger ones are not faster, and on a slow link one frame must not take as long as
+    /// a caller is patient. Servers accept 16 MiB.
+    pub large_frame: usize,
+    /// Chunks of one message that are on their way at the same time.
+    pub chunk_concurrency: usize,
+    /// Incoming calls that may run at the same time; further ones are refused.
+    pub max_concurrent_calls: usize,
+    /// How long the method of an interface (`_rintf`) may go without a sign of life.
+    pub interface_timeout: Duration,
+    /// Functions and streams in results are taken back when nobody has called them for this long.
+    pub idle_objects: Duration,
+    /// Functions, streams and interfaces that peers may hold at the same time. Handing out more fails.
+    pub max_objects: usize,
+    /// Sent in every service info.
+    pub app_id: String,
+    /// Pings and token refresh; none on links that need none.
+    pub keep_alive: Option<KeepAlive>,
+    /// The keys of this client, if calls are to be encrypted.
+    #[cfg(feature = "encryption")]
+    pub encryption: Option<crate::crypto::KeyPair>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            method_timeout: Duration::from_secs(30),
+            chunk_size: 256 << 10,
+            large_frame: 1 << 20,
+            chunk_concurrency: 30,
+            max_concurrent_calls: 4096,
+            interface_timeout: Duration::from_secs(10),
+            idle_objects: Duration::from_secs(600),
+            max_objects: 65_536,
+            app_id: "*".into(),
+            keep_alive: None,
+            #[cfg(feature = "encryption")]
+            encryption: None,
+        }
+    }
+}
+
+/// The timers of protocol 01 §6.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepAlive {
+    /// A text ping is sent that often; zero turns pings off.
+    pub ping_interval: Duration,
+    /// With pings on, a server from which nothing comes for this long after a ping is gone.
+    pub ping_timeout: Duration,
+    /// A new reconnection token is asked for that often; zero turns it off.
+    pub token_refresh_interval: Duration,
+}
+
+/// Whether the connection stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// Calls can be made.
+    Connected,
+    /// It is over, for this reason.
+    Closed(Arc<str>),
+}

@@ -1,0 +1,423 @@
+//! End-to-end encryption: key pairs, and the boxes in which arguments and results travel.
+//!
+//! Two programs that know each other's public keys can call each other so that neither the server
+//! nor anybody in between reads what is sent. Only arguments and results are hidden, not who calls
+//! which method; and the server can send the same request twice, or to another method of its
+//! receiver (protocol 07 §8).
+//!
+//! The algorithm is NaCl's `crypto_box`, X25519 with XSalsa20-Poly1305, as in the other languages.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crypto_box::SalsaBox;
+use crypto_box::aead::AeadInPlace;
+use indexmap::IndexMap;
+use rand::TryRng;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use crate::wire::{Bytes, EncryptedExtra};
+
+#[cfg(test)]
+mod tests;
+
+/// The only version of the encryption there is.
+const VERSION: u64 = 2;
+const KEY_LEN: usize = 32;
+const KEY_DIGITS: usize = 2 * KEY_LEN;
+const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
+
+/// How many peers' shared keys are kept. The oldest goes first; a new one takes 0.1 ms.
+const MAX_SHARED_KEYS: usize = 256;
+
+/// Why something cannot be encrypted or decrypted, or is not a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncryptionError {
+    /// A key of another length.
+    #[error("a public key has {KEY_LEN} bytes, not {0}")]
+    KeyLength(usize),
+    /// A text that is not a key.
+    #[error("a public key is written as {KEY_DIGITS} hexadecimal digits, not as {0:?}")]
+    KeyText(String),
+    /// A key that hides nothing: what is encrypted to it can be read by anybody.
+    #[error("the public key {0} is not safe: it belongs to no private key")]
+    WeakKey(String),
+    /// The two halves of a key pair do not belong together.
+    #[error("the public key {given} does not belong to the private key, which has {actual}")]
+    KeysDiffer {
+        /// The public key that was given.
+        given: PublicKey,
+        /// The public key of the private key that was given.
+        actual: PublicKey,
+    },
+    /// Encrypted by a program that does it in another way.
+    #[error("version {0} of the encryption is unknown; this program knows {VERSION}")]
+    Version(u64),
+    /// The nonce is not one.
+    #[error("a nonce has {NONCE_LEN} bytes, not {0}")]
+    NonceLength(usize),
+    /// It was encrypted to another key, or changed on the way.
+    #[error("cannot be decrypted: it was encrypted to another key, or changed on the way")]
+    Undecryptable,
+    /// More than fits into one message.
+    #[error("{0} bytes are too many to be encrypted at once")]
+    TooLong(usize),
+    /// The operating system has no random numbers.
+    #[error("no random numbers: {0}")]
+    NoRandomness(String),
+}
+
+/// The public half of a [`KeyPair`]: it may be known to everybody, and stands for its owner.
+///
+/// It is written and read as 64 hexadecimal digits, and travels as 32 bytes.
+///
+/// ```
+/// # use hypha_rpc::crypto::{EncryptionError, PublicKey};
+/// # fn example() -> Result<(), EncryptionError> {
+/// let key: PublicKey =
+///     "07A37CBC142093C8B755DC1B10E86CB426374AD16AA853ED0BDFC0B2B86D1C7C".parse()?;
+/// assert!(key.to_string().starts_with("07a37cbc"));
+/// # Ok(())
+/// # }
+/// # example().unwrap();
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PublicKey([u8; KEY_LEN]);
+
+impl PublicKey {
+    /// The 32 bytes of the key.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl TryFrom<[u8; 32]> for PublicKey {
+    type Error = EncryptionError;
+
+    /// # Errors
+    ///
+    /// [`EncryptionError::WeakKey`] for the few numbers that agree on the same shared key with
+    /// whomever. libsodium refuses them as well.
+    fn try_from(bytes: [u8; 32]) -> Result<Self, EncryptionError> {
+        let key = PublicKey(bytes);
+        // The highest bit has no meaning.
+        let mut point = bytes;
+        point[KEY_LEN - 1] &= 0x7f;
+        if SMALL_ORDER.contains(&point) {
+            return Err(EncryptionError::WeakKey(key.to_string()));
+        }
+        Ok(key)
+    }
+}
+
+impl TryFrom<&[u8]> for PublicKey {
+    type Error = EncryptionError;
+
+    /// # Errors
+    ///
+    /// Another length than 32 bytes, or a weak key.
+    fn try_from(bytes: &[u8]) -> Result<Self, EncryptionError> {
+        let len = bytes.len();
+        let bytes: [u8; KEY_LEN] = bytes
+            .try_into()
+            .map_err(|_| EncryptionError::KeyLength(len))?;
+        bytes.try_into()
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = EncryptionError;
+
+    /// # Errors
+    ///
+    /// Anything but 64 hexadecimal digits, small or capital; a weak key.
+    fn from_str(text: &str) -> Result<Self, EncryptionError> {
+        let wrong = || EncryptionError::KeyText(text.chars().take(KEY_DIGITS + 1).collect());
+        if text.len() != KEY_DIGITS {
+            return Err(wrong());
+        }
+        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or_else(wrong);
+        let mut bytes = [0; KEY_LEN];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+        }
+        bytes.try_into()
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = Bytes::deserialize(deserializer)?;
+        PublicKey::try_from(&*bytes).map_err(D::Error::custom)
+    }
+}
+
+/// The keys of one program. The private half decrypts what was encrypted to the public one; it is
+/// never shown, and overwritten in memory when the pair is dropped.
+///
+/// ```
+/// # use hypha_rpc::crypto::{EncryptionError, KeyPair};
+/// # fn example() -> Result<(), EncryptionError> {
+/// let keys = KeyPair::generate()?;
+/// println!("encrypt to {}", keys.public_key());
+/// // Kept in a safe place, the private half brings the same pair back.
+/// let again = KeyPair::from_private_key(keys.private_key());
+/// assert_eq!(again.public_key(), keys.public_key());
+/// # Ok(())
+/// # }
+/// # example().unwrap();
+/// ```
+#[derive(Clone)]
+pub struct KeyPair {
+    private: crypto_box::SecretKey,
+    public: PublicKey,
+}
+
+impl KeyPair {
+    /// A new pair, from the randomness of the operating system.
+    ///
+    /// # Errors
+    ///
+    /// [`EncryptionError::NoRandomness`], if that has none.
+    pub fn generate() -> Result<Self, EncryptionError> {
+        let bytes: Zeroizing<[u8; KEY_LEN]> = Zeroizing::new(random()?);
+        Ok(Self::from_private_key(*bytes))
+    }
+
+    /// The pair of this private key.
+    pub fn from_private_key(private: [u8; 32]) -> Self {
+        let private = crypto_box::SecretKey::from_bytes(private);
+        let public = PublicKey(private.public_key().to_bytes());
+        KeyPair { private, public }
+    }
+
+    /// The pair of these keys, which the other languages keep both of.
+    ///
+    /// # Errors
+    ///
+    /// [`EncryptionError::KeysDiffer`], if they do not belong together.
+    pub fn from_keys(private: [u8; 32], public: PublicKey) -> Result<Self, EncryptionError> {
+        let keys = Self::from_private_key(private);
+        if keys.public != public {
+            return Err(EncryptionError::KeysDiffer {
+                given: public,
+                actual: keys.public,
+            });
+        }
+        Ok(keys)
+    }
+
+    /// The half that others may know.
+    pub fn public_key(&self) -> PublicKey {
+        self.public
+    }
+
+    /// The half that nobody may know, for keeping it: who has it reads everything that was ever
+    /// encrypted to this pair.
+    pub fn private_key(&self) -> [u8; 32] {
+        self.private.to_bytes()
+    }
+}
+
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyPair")
+            .field("public", &self.public)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Encrypts and decrypts the second segment of messages, EXTRA, with one key pair.
+///
+/// ```
+/// # use hypha_rpc::crypto::{Encryption, EncryptionError, KeyPair};
+/// # use hypha_rpc::wire::Extra;
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ann, ben) = (KeyPair::generate()?, KeyPair::generate()?);
+/// let (ann, ben) = (Encryption::new(ann), Encryption::new(ben));
+///
+/// let sealed = ann.seal(&ben.public_key(), b"\x80")?;
+/// let extra = Extra::parse(sealed.into())?.encrypted.ok_or("not encrypted")?;
+/// let (plain, sender) = ben.open(&extra)?;
+/// assert_eq!((&plain[..], sender), (&b"\x80"[..], ann.public_key()));
+/// # Ok(())
+/// # }
+/// # example().unwrap();
+/// ```
+pub struct Encryption {
+    keys: KeyPair,
+    /// What was agreed on with each peer, the oldest first.
+    shared: Mutex<IndexMap<PublicKey, Arc<SalsaBox>>>,
+}
+
+impl Encryption {
+    /// Encryption with these keys.
+    pub fn new(keys: KeyPair) -> Self {
+        Encryption {
+            keys,
+            shared: Mutex::default(),
+        }
+    }
+
+    /// The own public key.
+    pub fn public_key(&self) -> PublicKey {
+        self.keys.public
+    }
+
+    /// Encrypts an EXTRA, given as the msgpack of its map, to a peer: the EXTRA to be sent instead.
+    ///
+    /// # Errors
+    ///
+    /// More than 4 GiB, or no random numbers.
+    pub fn seal(&self, to: &PublicKey, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
+        self.seal_with(to, random()?, plain)
+    }
+
+    /// Under one key, a nonce may be used once.
+    fn seal_with(
+        &self,
+        to: &PublicKey,
+        nonce: [u8; NONCE_LEN],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, EncryptionError> {
+        let too_long = || EncryptionError::TooLong(plain.len());
+        let len = u32::try_from(plain.len()).ok();
+        let len = len.and_then(|len| len.checked_add(TAG_LEN as u32));
+        let len = len.ok_or_else(too_long)?;
+
+        let mut out = EncryptedExtra::head(VERSION, &self.keys.public.0, &nonce, len);
+        let tag_at = out.len();
+        out.extend_from_slice(&[0; TAG_LEN]);
+        out.extend_from_slice(plain);
+        let shared = self.shared_with(to);
+        let tag = shared
+            .encrypt_in_place_detached(&nonce.into(), b"", &mut out[tag_at + TAG_LEN..])
+            .map_err(|_| too_long())?;
+        out[tag_at..tag_at + TAG_LEN].copy_from_slice(&tag);
+        self.keep(to, shared);
+        Ok(out)
+    }
+
+    /// Decrypts an EXTRA: the msgpack of the map that was meant, and the public key of its sender.
+    /// Whether that sender is allowed to send it is for the caller to say.
+    ///
+    /// # Errors
+    ///
+    /// Another version, keys or nonces that are none, a text encrypted to another key or changed.
+    pub fn open(
+        &self,
+        extra: &EncryptedExtra,
+    ) -> Result<(bytes::Bytes, PublicKey), EncryptionError> {
+        if extra.version != VERSION {
+            return Err(EncryptionError::Version(extra.version));
+        }
+        let sender = PublicKey::try_from(&*extra.sender)?;
+        let nonce: [u8; NONCE_LEN] = (*extra.nonce)
+            .try_into()
+            .map_err(|_| EncryptionError::NonceLength(extra.nonce.len()))?;
+        let (tag, text) = extra
+            .data
+            .split_first_chunk::<TAG_LEN>()
+            .ok_or(EncryptionError::Undecryptable)?;
+        let mut plain = text.to_vec();
+        let shared = self.shared_with(&sender);
+        shared
+            .decrypt_in_place_detached(&nonce.into(), b"", &mut plain, tag.into())
+            .map_err(|_| EncryptionError::Undecryptable)?;
+        // Only now: a stranger's noise must not displace the keys of peers.
+        self.keep(&sender, shared);
+        Ok((plain.into(), sender))
+    }
+
+    fn shared_with(&self, peer: &PublicKey) -> Arc<SalsaBox> {
+        let known = self.lock().get(peer).cloned();
+        known.unwrap_or_else(|| Arc::new(SalsaBox::new(&peer.0.into(), &self.keys.private)))
+    }
+
+    fn keep(&self, peer: &PublicKey, shared: Arc<SalsaBox>) {
+        let mut known = self.lock();
+        if known.contains_key(peer) {
+            return;
+        }
+        if known.len() >= MAX_SHARED_KEYS {
+            known.shift_remove_index(0);
+        }
+        known.insert(*peer, shared);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, IndexMap<PublicKey, Arc<SalsaBox>>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encryption")
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], EncryptionError> {
+    let mut bytes = [0; N];
+    rand::rngs::SysRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(|error| EncryptionError::NoRandomness(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// The points of small order, in all their spellings below 2^255.
+#[rustfmt::skip]
+const SMALL_ORDER: [[u8; KEY_LEN]; 7] = [
+    [
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    ],
+    [
+        0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    ],
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+        0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+        0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+    [
+        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+    ],
+    [
+        0xed, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+    ],
+    [
+        0xee, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+    ],
+];

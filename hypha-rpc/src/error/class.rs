@@ -1,0 +1,173 @@
+//! The classes of exceptions, which other languages tell only in the text of an error.
+
+use crate::wire::WireError;
+
+/// Finds the exception class and the plain message in the forms of 02 §8: Python's asynchronous
+/// methods send a whole traceback as message, JavaScript `Name: message`, Python's synchronous
+/// methods the message with the class only in the trace. Besides what looks like a class, `known`
+/// names are.
+pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, String) {
+    let message = error.message.trim_end();
+    if message.starts_with("Traceback (most recent call last)") {
+        let last = last_entry(message);
+        return match prefix(last, known) {
+            Some((class, rest)) => (Some(class.to_owned()), rest.to_owned()),
+            // Python leaves the colon out where there is no message.
+            None if is_class(last, known) => (Some(last.to_owned()), String::new()),
+            None => (None, last.to_owned()),
+        };
+    }
+    if let Some((class, rest)) = prefix(message, known) {
+        return (Some(class.to_owned()), rest.to_owned());
+    }
+    // JavaScript leaves it out, too.
+    if is_class(message, known) && error.trace.lines().next() == Some(message) {
+        return (Some(message.to_owned()), String::new());
+    }
+    let last = last_entry(error.trace.trim_end());
+    let class = match message {
+        "" => Some(last),
+        _ => last
+            .strip_suffix(message)
+            .and_then(|head| head.trim_end().strip_suffix(':')),
+    };
+    let class = class.filter(|class| is_class(class, known));
+    (class.map(str::to_owned), message.to_owned())
+}
+
+/// Whether an exception of the class `class`, perhaps with its module, is meant by `name`.
+pub(super) fn is_named(class: &str, name: &str) -> bool {
+    class == name || class.rsplit('.').next() == Some(name)
+}
+
+/// The message of a Python `KeyError`, which is the key as a literal.
+pub(super) fn unquoted(message: &str) -> &str {
+    ['\'', '"']
+        .into_iter()
+        .find_map(|mark| message.strip_prefix(mark)?.strip_suffix(mark))
+        .unwrap_or(message)
+}
+
+/// What stands after the frames of the last traceback: the class, and a message that may have several
+/// lines, empty ones too. All of a text without a traceback.
+fn last_entry(trace: &str) -> &str {
+    let header = trace.rfind("Traceback (most recent call last):");
+    let Some(frames) = header.and_then(|start| trace[start..].split_once('\n')) else {
+        return trace.trim();
+    };
+    let mut rest = frames.1;
+    while rest.starts_with([' ', '\t', '\r', '\n']) {
+        rest = rest.split_once('\n').map_or("", |(_, after)| after);
+    }
+    rest.trim_end()
+}
+
+fn prefix<'a>(text: &'a str, known: &[&str]) -> Option<(&'a str, &'a str)> {
+    let (class, rest) = text.split_once(':')?;
+    is_class(class, known).then(|| (class, rest.trim_start()))
+}
+
+fn is_class(text: &str, known: &[&str]) -> bool {
+    let last = text.rsplit('.').next().unwrap_or(text);
+    let looks_so = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
+        && (last.ends_with("Error")
+            || last.ends_with("Exception")
+            || last.ends_with("Warning")
+            || matches!(last, "KeyboardInterrupt" | "SystemExit" | "StopIteration"));
+    looks_so || known.iter().any(|name| is_named(text, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(message: &str, trace: &str) -> (Option<String>, String) {
+        let error = WireError {
+            trace: trace.into(),
+            ..WireError::new(message)
+        };
+        split(&error, &["Timeout"])
+    }
+
+    fn of(class: &str, message: &str) -> (Option<String>, String) {
+        (Some(class.to_owned()), message.to_owned())
+    }
+
+    #[test]
+    fn python_synchronous_exception() {
+        let head = "Traceback (most recent call last):\n  File \"x.py\", line 3\n";
+        let trace = format!("{head}ZeroDivisionError: division by zero\n");
+        assert_eq!(
+            parts("division by zero", &trace),
+            of("ZeroDivisionError", "division by zero")
+        );
+        let trace = format!("{head}ZeroDivisionError\n");
+        assert_eq!(parts("", &trace), of("ZeroDivisionError", ""));
+        assert_eq!(parts("", ""), (None, String::new()));
+    }
+
+    #[test]
+    fn python_asynchronous_exception_is_a_traceback() {
+        let head =
+            "Traceback (most recent call last):\n  File \"x.py\", line 3, in f\n    raise x\n";
+        let text = format!("{head}ValueError: a: b\nsecond line\n");
+        assert_eq!(
+            parts(&text, &format!("Exception: {text}\n")),
+            of("ValueError", "a: b\nsecond line")
+        );
+        let text = format!("{head}ValueError: a\n\nb\n  c\nd\n");
+        assert_eq!(parts(&text, ""), of("ValueError", "a\n\nb\n  c\nd"));
+        let text = format!(
+            "{head}KeyError: 'a'\n\nDuring handling of the above exception, another exception \
+             occurred:\n\n{head}ValueError: b\n"
+        );
+        assert_eq!(parts(&text, ""), of("ValueError", "b"));
+        // The exception of another peer, told on with its own trace.
+        let text = format!("{head}lib.RemoteException: RemoteError:b\n{head}ValueError: b\n");
+        assert_eq!(parts(&text, ""), of("ValueError", "b"));
+        assert_eq!(
+            parts(&format!("{head}lib.TooHot\n"), ""),
+            (None, "lib.TooHot".to_owned())
+        );
+        assert_eq!(
+            parts(&format!("{head}lib.Timeout: 3 s\n"), ""),
+            of("lib.Timeout", "3 s")
+        );
+        assert_eq!(
+            parts(&format!("{head}KeyboardInterrupt\n"), ""),
+            of("KeyboardInterrupt", "")
+        );
+    }
+
+    #[test]
+    fn javascript_error() {
+        assert_eq!(
+            parts(
+                "RangeError: out of range",
+                "RangeError: out of range\n    at f"
+            ),
+            of("RangeError", "out of range")
+        );
+        assert_eq!(
+            parts("RangeError", "RangeError\n    at f"),
+            of("RangeError", "")
+        );
+        assert_eq!(parts("RangeError", ""), (None, "RangeError".to_owned()));
+        assert_eq!(parts("Note: this is not a class", "").0, None);
+        assert_eq!(
+            parts("Timeout: but this is", ""),
+            of("Timeout", "but this is")
+        );
+    }
+
+    #[test]
+    fn keys_lose_their_quotes() {
+        assert_eq!(unquoted("'a'"), "a");
+        assert_eq!(unquoted("\"it's\""), "it's");
+        for text in ["a", "'", "'a\"", ""] {
+            assert_eq!(unquoted(text), text);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Where the answer of an incoming call goes (protocol 02 §5).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::wire::{Extra, FullPromise, Head, Message, Promise, absolute, split_address};
+
+/// However often a caller asks for a sign of life, it gets ten in a second.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Where the answer of a call goes.
+pub(super) struct AnswerTo {
+    /// The caller, an absolute address.
+    pub(super) to: String,
+    /// The caller's session.
+    pub(super) parent: String,
+    pub(super) resolve: String,
+    pub(super) reject: String,
+    pub(super) heartbeat: Option<(String, Duration)>,
+    /// Our session in which the called function was handed out.
+    pub(super) within: Option<String>,
+    /// The caller's key, if the call was encrypted.
+    pub(super) key: Option<Bytes>,
+    pub(super) label: String,
+}
+
+impl AnswerTo {
+    pub(super) fn head<'a>(&'a self, from: &'a str, method: &'a str) -> Head<'a> {
+        Head {
+            from,
+            to: &self.to,
+            method,
+            parent: Some(&self.parent),
+            session: None,
+        }
+    }
+
+    pub(super) fn star(from: &str, session: &str, interval: Option<Duration>) -> Self {
+        AnswerTo {
+            to: from.to_owned(),
+            parent: session.to_owned(),
+            resolve: format!("{session}.resolve"),
+            reject: format!("{session}.reject"),
+            heartbeat: interval.map(|interval| (format!("{session}.heartbeat"), interval)),
+            within: None,
+            key: None,
+            label: String::new(),
+        }
+    }
+
+    /// `None` for a call that wants no answer; an error for a promise that cannot be kept.
+    pub(super) fn new(
+        message: &Message,
+        extra: &Extra,
+        key: Option<Bytes>,
+    ) -> Result<Option<Self>, String> {
+        let from = message.from().unwrap_or_default();
+        let seconds = |t: Option<f64>| {
+            t.filter(|t| *t > 0.0)
+                .and_then(|t| Duration::try_from_secs_f64(t).ok())
+                .map(|interval| interval.max(MIN_INTERVAL))
+        };
+        let mut answer_to = match &extra.promise {
+            None => return Ok(None),
+            Some(Promise::Star) => {
+                let session = message.session().ok_or("a promise `*` without session")?;
+                Self::star(from, session, seconds(extra.interval))
+            }
+            Some(Promise::Full(promise)) => {
+                let FullPromise {
+                    heartbeat,
+                    interval,
+                    resolve,
+                    reject,
+                } = &**promise;
+                // Functions may point anywhere; an answer goes to the caller only (02 §15).
+                let workspace = workspace_of(from);
+                for function in [Some(resolve), Some(reject), heartbeat.as_ref()] {
+                    let Some(function) = function else { continue };
+                    let target = absolute(&function.target, workspace);
+                    if target != from {
+                        return Err(format!("a promise of {from} that points to {target}"));
+                    }
+                }
+                let interval = seconds(*interval);
+                let heartbeat = heartbeat.as_ref().map(|h| h.method.clone()).zip(interval);
+                AnswerTo {
+                    to: from.to_owned(),
+                    parent: message.session().unwrap_or_default().to_owned(),
+                    resolve: resolve.method.clone(),
+                    reject: reject.method.clone(),
+                    heartbeat,
+                    within: None,
+                    key: None,
+                    label: String::new(),
+                }
+            }
+        };
+        answer_to.key = key;
+        answer_to.within = message.parent().map(str::to_owned);
+        answer_to.label = message.method().unwrap_or_default().to_owned();
+        Ok(Some(answer_to))
+    }
+}
+
+/// `ws` of `ws/client`.
+pub(super) fn workspace_of(address: &str) -> &str {
+    split_address(address).map_or("", |(workspace, _)| workspace)
+}

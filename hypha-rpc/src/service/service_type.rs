@@ -1,0 +1,209 @@
+//! Service types: the schema of a whole service, and whether another service has the same members
+//! (protocol 04 §5, §14).
+
+use super::{
+    GENERIC, Member, Service, Visibility,
+    info::{last_part, value_schema},
+    registry::RESERVED,
+};
+use crate::wire::{Map, Value};
+
+impl Service {
+    /// The schema of everything in the service, its methods and what was said of it: the
+    /// `definition` of a service type.
+    ///
+    /// Clients in other languages compare all of it: `name`, `description`, `docs` or a key of
+    /// `config` that was given to this example must be given to every service of the type, and no
+    /// other. Rust services are compared by their members.
+    ///
+    /// ```
+    /// use hypha_rpc::prelude::*;
+    /// use hypha_rpc::{service::IntoService, workspace::ServiceTypeInfo};
+    ///
+    /// #[hypha_service]
+    /// trait Shutter {
+    ///     /// Open it.
+    ///     async fn open(&self) -> bool;
+    /// }
+    ///
+    /// async fn define(client: Client, example: ShutterService<impl Shutter>) -> Result<(), Error> {
+    ///     let info = ServiceTypeInfo {
+    ///         id: "shutter".into(),
+    ///         name: "Shutter".into(),
+    ///         definition: example.into_service().schema(),
+    ///         ..ServiceTypeInfo::default()
+    ///     };
+    ///     let defined = client.manager().await?.register_service_type(info).await;
+    ///     defined.map_err(Error::untyped)?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn schema(&self) -> Value {
+        let text = || value_schema(&Value::String(String::new()));
+        let mut schema = Map::from_iter([("id".to_owned(), text())]);
+        let texts = [
+            ("name", self.name.is_some()),
+            ("description", self.description.is_some()),
+            ("type", self.service_type != GENERIC),
+            ("docs", self.docs.is_some()),
+        ];
+        for (key, given) in texts {
+            if given {
+                schema.insert(key.to_owned(), text());
+            }
+        }
+        let mut config = self.own_config();
+        if self.visibility == Visibility::default() {
+            config.shift_remove("visibility");
+        }
+        if !self.require_context {
+            config.shift_remove("require_context");
+        }
+        if !config.is_empty() {
+            schema.insert("config".to_owned(), value_schema(&Value::Map(config)));
+        }
+        schema.extend(self.schema_tree());
+        Value::Map(schema)
+    }
+
+    /// Checks that the service has the members of `definition`, and gives its methods the names,
+    /// descriptions and parameters that are written there. The error says which member does not fit.
+    pub(crate) fn conform(&mut self, definition: &Value) -> Result<(), String> {
+        let Value::Map(definition) = definition else {
+            return Err(format!(
+                "the definition must be a map, and is: {}",
+                definition.kind()
+            ));
+        };
+        // What every service has, whatever its type.
+        let mut defined = definition.clone();
+        defined.retain(|key, _| !RESERVED.contains(&key.as_str()));
+        let mut found = Vec::new();
+        compare_maps(&self.schema_tree(), &defined, "root", "", &mut found)?;
+        for (path, function) in found {
+            if let Some(Member::Method(method)) = self.members.get_mut(&path) {
+                let mut schema = method.described(last_part(&path));
+                for key in ["name", "description", "parameters"] {
+                    if let Some(value) = function.get(key).filter(|value| !value.is_null()) {
+                        schema.insert(key.to_owned(), value.clone());
+                    }
+                }
+                if let Some(text) = schema.get("description").and_then(Value::as_str) {
+                    method.doc = Some(text.to_owned());
+                }
+                method.schema = Some(Value::Map(schema));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The functions of a definition, by the path of the member that they describe.
+type Found<'a> = Vec<(String, &'a Map)>;
+
+/// `shown` is the place in messages, `path` that of a member.
+fn compare_maps<'a>(
+    own: &Map,
+    defined: &'a Map,
+    shown: &str,
+    path: &str,
+    found: &mut Found<'a>,
+) -> Result<(), String> {
+    if let Some(key) = defined.keys().find(|key| !own.contains_key(*key)) {
+        return Err(format!("Missing key '{key}' in service at path '{shown}'"));
+    }
+    for (key, own) in own {
+        let Some(defined) = defined.get(key) else {
+            if key == "type" {
+                continue;
+            }
+            return Err(format!(
+                "Unexpected key '{key}' in service at path '{shown}'"
+            ));
+        };
+        compare(
+            own,
+            defined,
+            &format!("{shown}.{key}"),
+            &format!("{path}{key}"),
+            found,
+        )?;
+    }
+    Ok(())
+}
+
+fn compare<'a>(
+    own: &Value,
+    defined: &'a Value,
+    shown: &str,
+    path: &str,
+    found: &mut Found<'a>,
+) -> Result<(), String> {
+    match (kind(own), kind(defined)) {
+        (Kind::Function, Kind::Function) => {
+            if let Some(Value::Map(function)) = defined.get("function") {
+                found.push((path.to_owned(), function));
+            }
+            Ok(())
+        }
+        (Kind::Map(own), Kind::Map(defined)) => {
+            compare_maps(own, defined, shown, &format!("{path}."), found)
+        }
+        (Kind::List(own), Kind::List(defined)) => {
+            if own.len() != defined.len() {
+                return Err(format!("Length mismatch at path '{shown}'"));
+            }
+            for (index, (own, defined)) in own.iter().zip(defined).enumerate() {
+                compare(
+                    own,
+                    defined,
+                    &format!("{shown}[{index}]"),
+                    &format!("{path}.{index}"),
+                    found,
+                )?;
+            }
+            Ok(())
+        }
+        // A value may be of another type in another service: null instead of a number, say.
+        (Kind::Plain, Kind::Plain) => Ok(()),
+        (own, defined) => Err(format!(
+            "Expected {} at path '{shown}', found {}",
+            defined.name(),
+            own.name()
+        )),
+    }
+}
+
+/// What a schema describes.
+enum Kind<'a> {
+    Function,
+    Map(&'a Map),
+    List(&'a [Value]),
+    Plain,
+}
+
+fn kind(schema: &Value) -> Kind<'_> {
+    match schema {
+        Value::List(items) => Kind::List(items),
+        // A member may be called `type` as well; then it has a schema there, not a word.
+        Value::Map(map) => match map.get("type").and_then(Value::as_str) {
+            Some("function") => Kind::Function,
+            Some(_) => Kind::Plain,
+            // What no schema is known for: bytes, or an empty map.
+            None if map.is_empty() => Kind::Plain,
+            None => Kind::Map(map),
+        },
+        _ => Kind::Plain,
+    }
+}
+
+impl Kind<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Kind::Function => "a function",
+            Kind::Map(_) => "a map",
+            Kind::List(_) => "a list",
+            Kind::Plain => "a value",
+        }
+    }
+}

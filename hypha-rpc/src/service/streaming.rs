@@ -1,0 +1,128 @@
+//! Methods that return a stream. It may borrow from the service and from the arguments, so the future
+//! that runs the method owns them and goes on as long as the stream is read: it feeds the stream that
+//! is handed out, one item at a time.
+
+use std::{
+    pin::{Pin, pin},
+    sync::{Arc, Mutex},
+    task::Poll,
+};
+
+use futures_util::{Stream, StreamExt, future::BoxFuture};
+
+use super::macro_support::{Output, ServiceResult};
+use crate::{
+    RemoteStream,
+    call::pack,
+    client::lock,
+    error::ServiceError,
+    wire::{Args, Packed, WireError},
+};
+
+/// Where the method puts its items.
+pub struct Feed(Arc<Slot>);
+
+/// Room for one item. Nobody is woken: whoever takes an item polls the method next.
+struct Slot(Mutex<State>);
+
+enum State {
+    /// The method has not returned its stream.
+    Begun,
+    Empty,
+    Item(Packed),
+}
+
+impl Feed {
+    /// Hands the items of `stream` over.
+    pub async fn run<T, const FALLIBLE: bool>(
+        self,
+        stream: impl Stream<Item = T>,
+    ) -> Result<(), WireError>
+    where
+        T: Output<FALLIBLE>,
+        T::Ok: ServiceResult,
+        T::Error: ServiceError,
+    {
+        *lock(&self.0.0) = State::Empty;
+        let mut stream = pin!(stream);
+        // The call is answered before the first item is asked for.
+        self.wanted().await;
+        while let Some(item) = stream.next().await {
+            let item = item.into_result().map_err(ServiceError::to_wire)?;
+            *lock(&self.0.0) = State::Item(pack(item)?);
+            self.wanted().await;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is room, and the next item is asked for.
+    async fn wanted(&self) {
+        let mut given_up = false;
+        std::future::poll_fn(|_| {
+            let room = matches!(*lock(&self.0.0), State::Empty);
+            let ready = room && given_up;
+            given_up = true;
+            if ready {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+}
+
+/// Runs a method until it has returned its stream; the answer hands that out.
+pub async fn stream<F, Fut>(run: F) -> Result<Args, WireError>
+where
+    F: FnOnce(Feed) -> Fut,
+    Fut: Future<Output = Result<(), WireError>> + Send + 'static,
+{
+    let slot = Arc::new(Slot(Mutex::new(State::Begun)));
+    let mut method: BoxFuture<'static, _> = Box::pin(run(Feed(Arc::clone(&slot))));
+    let ended = std::future::poll_fn(|cx| {
+        let ended = method.as_mut().poll(cx);
+        match &*lock(&slot.0) {
+            State::Begun => ended.map(Some),
+            _ => Poll::Ready(None),
+        }
+    });
+    if let Some(outcome) = ended.await {
+        // A method that failed before there was a stream; others say that there is one.
+        outcome?;
+    }
+    let items = Items {
+        method: Some(method),
+        slot,
+    };
+    let mut args = Args::new(1, 0);
+    args.push("result", &RemoteStream::<()>::of_packed(items));
+    Ok(args)
+}
+
+struct Items {
+    method: Option<BoxFuture<'static, Result<(), WireError>>>,
+    slot: Arc<Slot>,
+}
+
+impl Stream for Items {
+    type Item = Result<Packed, WireError>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
+        let Some(method) = &mut self.method else {
+            return Poll::Ready(None);
+        };
+        let ended = method.as_mut().poll(cx);
+        if let Poll::Ready(outcome) = ended {
+            self.method = None;
+            return Poll::Ready(outcome.err().map(Err));
+        }
+        match std::mem::replace(&mut *lock(&self.slot.0), State::Empty) {
+            State::Item(item) => Poll::Ready(Some(Ok(item))),
+            State::Begun | State::Empty => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Testing services without a server (feature `testing`).
+//!
+//! ```
+//! use hypha_rpc::{prelude::*, testing};
+//!
+//! /// Arithmetic.
+//! #[hypha_service]
+//! trait Calculator {
+//!     async fn divide(&self, a: f64, b: f64) -> Result<f64, String>;
+//! }
+//!
+//! struct Desk;
+//! impl Calculator for Desk {
+//!     async fn divide(&self, a: f64, b: f64) -> Result<f64, String> {
+//!         if b == 0.0 { Err("division by zero".into()) } else { Ok(a / b) }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! // In a `#[tokio::test]`:
+//! let calculator = testing::in_process(CalculatorService::new(Desk)).await.unwrap();
+//! assert_eq!(calculator.divide(1.0, 4.0).await.unwrap(), 0.25);
+//! assert!(calculator.divide(1.0, 0.0).await.is_err());
+//! # }
+//! ```
+
+use std::{future::IntoFuture, pin::Pin};
+
+use futures_util::{SinkExt, StreamExt};
+
+use crate::{
+    call::Proxy,
+    client::{Client, Identity, Options},
+    error::Error,
+    service::IntoService,
+    transport::{
+        Frame,
+        memory::{MemoryLink, pair},
+    },
+    wire::{EncodeError, Map, Message, Stamp, Value, absolute, split_address, to_vec},
+    workspace::UserInfo,
+};
+
+/// Frames that wait in each direction of a link.
+const CAPACITY: usize = 1024;
+
+/// The workspace of the service, and of the caller if it has no other.
+const WORKSPACE: &str = "test";
+
+/// Serves `service` and connects its typed proxy to it, in this process, without a server or a network.
+///
+/// Everything else is real: encoding, checks of arguments and permissions, heartbeats, chunks, callbacks,
+/// streams, the caller's [`Context`](crate::Context). With tokio's paused clock nothing takes time. It
+/// ends when the last clone of the proxy, and of what it gave, is dropped.
+///
+/// # Errors
+///
+/// Awaiting it fails for a service that cannot be registered, and if the caller may not see it.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub fn in_process<S: IntoService>(service: S) -> InProcess<S> {
+    InProcess {
+        service,
+        workspace: WORKSPACE.to_owned(),
+        user: UserInfo::default(),
+        options: Options::default(),
+    }
+}
+
+/// A service in this process; awaiting it gives the proxy. Made by [`in_process`].
+#[must_use = "the service begins when this is awaited"]
+#[derive(Debug)]
+pub struct InProcess<S> {
+    service: S,
+    workspace: String,
+    user: UserInfo,
+    options: Options,
+}
+
+impl<S> InProcess<S> {
+    /// Who calls; an anonymous user without id by default.
+    pub fn user(mut self, user: UserInfo) -> Self {
+        self.user = user;
+        self
+    }
+
+    /// The caller's workspace; that of the service, `test`, by default.
+    pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
+        self.workspace = workspace.into();
+        self
+    }
+
+    /// The limits and habits of both sides.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+impl<S> IntoFuture for InProcess<S>
+where
+    S: IntoService,
+    S::Proxy: 'static,
+{
+    type Output = Result<S::Proxy, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let InProcess {
+            service,
+            workspace,
+            user,
+            options,
+        } = self;
+        let service = service.into_service();
+        Box::pin(async move {
+            let caller = Identity {
+                user: user.clone(),
+                ..Identity::new(workspace, "caller")
+            };
+            let host = Identity::new(WORKSPACE, "service");
+            let side = |identity: &Identity| {
+                let (ours, theirs) = pair(CAPACITY);
+                let client = Client::over(Box::new(theirs), identity.clone(), options.clone());
+                Side::new(ours, identity).map(|side| (side, client))
+            };
+            let unfit = |e: EncodeError| Error::Invalid(format!("the user of a test: {e}"));
+            let (caller_side, client) = side(&caller).map_err(unfit)?;
+            let (host_side, host) = side(&host).map_err(unfit)?;
+            let id = service.id().to_owned();
+            host.register_service(service).await?;
+            tokio::spawn(carry(caller_side, host_side, host));
+            let service = client
+                .get_remote_service(&format!("{WORKSPACE}/service:{id}"))
+                .await?;
+            Ok(S::Proxy::from_service(service))
+        })
+    }
+}
+
+/// One client, as whoever carries its messages knows it.
+struct Side {
+    link: MemoryLink,
+    address: String,
+    user: Vec<u8>,
+}
+
+impl Side {
+    fn new(link: MemoryLink, identity: &Identity) -> Result<Self, EncodeError> {
+        Ok(Side {
+            link,
+            address: identity.address(),
+            user: to_vec(&identity.user)?,
+        })
+    }
+
+    /// A message of this client, with what a server writes into it; `None` if it goes nowhere.
+    fn stamp(&self, frame: Frame) -> Option<(String, Frame)> {
+        let Frame::Binary(data) = frame else {
+            return None;
+        };
+        let message = Message::parse(data).ok()?;
+        let (workspace, _) = split_address(&self.address)?;
+        let to = absolute(message.to()?, workspace).into_owned();
+        let stamped = message.stamped(&Stamp {
+            to: &to,
+            from: &self.address,
+            ws: workspace,
+            user: &self.user,
+        });
+        Some((to, Frame::Binary(stamped)))
+    }
+}
+
+/// Passes messages on as a server does, until the caller has gone.
+async fn carry(mut caller: Side, mut host: Side, _service: Client) {
+    loop {
+        let (from_caller, frame) = tokio::select! {
+            frame = caller.link.next() => (true, frame),
+            frame = host.link.next() => (false, frame),
+        };
+        let Some(Ok(frame)) = frame else { break };
+        let from = if from_caller { &caller } else { &host };
+        let Some((to, frame)) = from.stamp(frame) else {
+            continue;
+        };
+        let receiver = [&mut caller, &mut host]
+            .into_iter()
+            .find(|side| side.address == to);
+        if let Some(receiver) = receiver {
+            if receiver.link.send(frame).await.is_err() {
+                break;
+            }
+        }
+    }
+    // The service hears of it as from a server.
+    let (workspace, id) = split_address(&caller.address).unwrap_or_default();
+    let data = Map::from_iter([
+        ("id".to_owned(), Value::from(id)),
+        ("workspace".to_owned(), Value::from(workspace)),
+    ]);
+    let event = Map::from_iter([
+        ("type".to_owned(), Value::from("client_disconnected")),
+        ("to".to_owned(), Value::from("*")),
+        ("data".to_owned(), Value::Map(data)),
+    ]);
+    if let Ok(event) = to_vec(&event) {
+        let _ = host.link.send(Frame::Binary(event.into())).await;
+    }
+}

@@ -1,0 +1,359 @@
+//! What is live ends when one side goes away in the middle: of a callback, of a stream, of a message
+//! that goes in chunks.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::stream;
+use hypha_rpc::{
+    Client, Error, Value, args,
+    client::Options,
+    prelude::*,
+    service::{Method, Service},
+};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+
+use crate::support::{
+    PEER, Peer, Received, assert_passed, breathe, client, client_with, list, map, seconds, settled,
+};
+
+/// A counter as an object.
+#[hypha_service]
+trait Counter {
+    async fn increment(&self, by: i64) -> i64;
+}
+
+struct Plus;
+
+impl Counter for Plus {
+    async fn increment(&self, by: i64) -> i64 {
+        by + 1
+    }
+}
+
+/// Counts a stream for as long as it exists.
+struct Alive(Arc<AtomicUsize>);
+
+impl Alive {
+    fn count(alive: &Arc<AtomicUsize>) -> Self {
+        alive.fetch_add(1, Ordering::Relaxed);
+        Alive(Arc::clone(alive))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream that never has an item.
+fn stuck(alive: &Arc<AtomicUsize>) -> RemoteStream<u32> {
+    RemoteStream::new(stream::unfold(Alive::count(alive), async |_| {
+        std::future::pending().await
+    }))
+}
+
+/// Nothing is left of what was done.
+async fn all_over(client: &Client) {
+    breathe().await;
+    settled(client).await;
+    assert_eq!(client.stats().objects, 0);
+}
+
+async fn leave(peer: &mut Peer) {
+    let data = map! {"id": "peer", "workspace": "ws"};
+    let event = map! {"type": "client_disconnected", "to": "*", "data": data};
+    peer.send(event, Value::Null).await;
+}
+
+/// A function of the peer, as it stands in its messages.
+fn function(method: &str) -> Value {
+    map! {"_rtype": "method", "_rtarget": "peer", "_rmethod": method, "_rpromise": "*"}
+}
+
+/// A stream of the peer.
+fn generator() -> Value {
+    map! {
+        "_rtype": "generator", "_rtarget": "peer", "_rmethod": "T.next",
+        "_rclose_method": "T.close", "_rpromise": "*",
+    }
+}
+
+fn path<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).expect("a path")
+}
+
+type Calling = JoinHandle<Result<Value, Error>>;
+
+/// Lets `client` call the peer with something in the arguments.
+async fn begin(client: &Client, peer: &mut Peer, args: hypha_rpc::wire::Args) -> Calling {
+    let service = peer.offer(client).await;
+    tokio::spawn(service.call::<Value>("call", args).into_future())
+}
+
+async fn aborted(calling: Calling) {
+    calling.abort();
+    assert!(calling.await.expect_err("is aborted").is_cancelled());
+}
+
+/// A callback that waits for the gate.
+fn gated(gate: &Arc<Notify>) -> Callback<i64, i64> {
+    let gate = Arc::clone(gate);
+    Callback::new(move |n| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.notified().await;
+            n
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_leaves_while_its_callback_runs() {
+    let (client, mut peer) = client();
+    let gate = Arc::new(Notify::new());
+    let calling = begin(&client, &mut peer, args!(gated(&gate))).await;
+    let asked = peer.receive().await;
+    let callback = path(&asked.arg(0), "_rmethod").to_owned();
+    peer.call(&callback, list![3i64]).await;
+    breathe().await;
+    assert_eq!(client.stats().running, 1);
+    aborted(calling).await;
+    let stats = client.stats();
+    assert_eq!((stats.sessions, stats.objects, stats.running), (0, 0, 1));
+    // What runs is done in order, and answered; nothing else begins.
+    gate.notify_one();
+    assert_eq!(peer.answer_of("S").await, Ok(Value::from(3i64)));
+    let gone = peer.ask(&callback, list![3i64]).await.expect_err("is gone");
+    assert!(gone.contains("Session not found"), "{gone}");
+    all_over(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_stops_waiting_for_the_callback_of_a_peer_that_leaves() {
+    let (client, mut peer) = client();
+    let service = Service::new("svc").method(Method::new("twice", |call| async move {
+        let callback: Callback<i64, i64> = call.args(&["callback"])?.required(0)?;
+        let answer = callback.call(1).await;
+        call.reply(&answer.map_err(|e| hypha_rpc::ServiceError::to_wire(e.to_string()))?)
+    }));
+    client.register_service(service).await.expect("registers");
+    let begun = Instant::now();
+    peer.call("services.svc.twice", list![function("S.callback")])
+        .await;
+    let asked = peer.receive().await;
+    assert_eq!(asked.text("method"), "S.callback");
+    assert_eq!(asked.text("parent"), "S");
+    leave(&mut peer).await;
+    let refused = peer.answer_of("S").await.expect_err("nobody answers");
+    assert!(
+        refused.contains("Client disconnected: ws/peer"),
+        "{refused}"
+    );
+    assert_passed(begun, Duration::ZERO);
+    all_over(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_the_peer_that_reads_it() {
+    let (client, mut peer) = client();
+    let alive = Arc::new(AtomicUsize::new(0));
+    let service = Service::new("svc").method({
+        let alive = Arc::clone(&alive);
+        Method::new("stuck", move |call| {
+            let stream = stuck(&alive);
+            async move { call.reply(&stream) }
+        })
+    });
+    client.register_service(service).await.expect("registers");
+    // One is not read yet, an item of the other is waited for.
+    peer.ask("services.svc.stuck", list![])
+        .await
+        .expect("a stream");
+    let read = peer.ask("services.svc.stuck", list![]).await;
+    peer.call_as(
+        PEER,
+        "I",
+        path(&read.expect("a stream"), "_rmethod"),
+        list![],
+    )
+    .await;
+    breathe().await;
+    assert_eq!(alive.load(Ordering::Relaxed), 2);
+    leave(&mut peer).await;
+    all_over(&client).await;
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reader_of_a_stream_hears_at_once_that_its_owner_has_left() {
+    let (client, mut peer) = client();
+    let calling = begin(&client, &mut peer, args!()).await;
+    let asked = peer.receive().await;
+    peer.reply(&asked, "resolve", list![generator()]).await;
+    let stream = calling.await.expect("no panic").expect("answers");
+    let mut stream: RemoteStream<u32> = stream.decode_as().expect("a stream");
+    let reading = tokio::spawn(async move { stream.try_next().await });
+    let asked = peer.receive().await;
+    assert_eq!(asked.text("method"), "T.next");
+    let begun = Instant::now();
+    leave(&mut peer).await;
+    let error = reading.await.expect("no panic").expect_err("is gone");
+    assert!(
+        matches!(&error, Error::Disconnected(d) if d.peer_only),
+        "{error:?}"
+    );
+    assert_passed(begun, Duration::ZERO);
+    all_over(&client).await;
+}
+
+/// JavaScript forgets the streams of a call with its answer, and does not run their `finally`.
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
+    let (client, mut peer) = client();
+    let service = Service::new("svc").method(Method::new("first", |call| async move {
+        let mut numbers: RemoteStream<i64> = call.args(&["numbers"])?.required(0)?;
+        let first = numbers.try_next().await;
+        drop(numbers);
+        call.reply(&first.map_err(|e| hypha_rpc::ServiceError::to_wire(e.to_string()))?)
+    }));
+    client.register_service(service).await.expect("registers");
+    peer.call("services.svc.first", list![generator()]).await;
+    let mut asked = peer.receive().await;
+    assert_eq!(
+        (asked.text("method"), asked.text("parent")),
+        ("T.next", "S")
+    );
+    peer.reply(&asked, "resolve", list![4i64]).await;
+    // The next is asked for before it is needed.
+    loop {
+        asked = peer.receive().await;
+        if asked.text("method") != "T.next" {
+            break;
+        }
+    }
+    assert_eq!(
+        (asked.text("method"), asked.text("parent")),
+        ("T.close", "S")
+    );
+    assert_eq!(peer.answer_of("S").await, Ok(Value::from(4i64)));
+    peer.nothing_for(seconds(100)).await;
+    all_over(&client).await;
+}
+
+fn tiny() -> Options {
+    let mut options = Options::default();
+    options.chunk_size = 100;
+    options.large_frame = 0;
+    options
+}
+
+/// Plays the peer's built-in service as far as the first chunk.
+async fn first_chunk(peer: &mut Peer) -> Received {
+    let asked = peer.receive().await;
+    assert_eq!(asked.text("method"), "services.built-in.get_service");
+    let built_in = map! {
+        "id": "built-in", "config": map! {"api_version": 3i64},
+        "message_cache": map! {"create": Value::Null},
+    };
+    peer.reply(&asked, "resolve", list![built_in]).await;
+    let created = peer.receive().await;
+    peer.reply(&created, "resolve", list![Value::Null]).await;
+    let chunk = peer.receive().await;
+    assert_eq!(chunk.text("method"), "services.built-in.message_cache.set");
+    chunk
+}
+
+/// A large argument beside everything that is live.
+fn large(gate: &Arc<Notify>, alive: &Arc<AtomicUsize>) -> hypha_rpc::wire::Args {
+    let interface = Object::interface(CounterService::new(Plus));
+    let large = Bytes::from(vec![7; 5000]);
+    args!(gated(gate), stuck(alive), interface, large)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_a_half_sent_message_ends_with_its_caller() {
+    let (client, mut peer) = client_with(tiny(), 1024);
+    let (gate, alive) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let calling = begin(&client, &mut peer, large(&gate, &alive)).await;
+    first_chunk(&mut peer).await;
+    assert_eq!(client.stats().objects, 1 + 3 + 1);
+    aborted(calling).await;
+    all_over(&client).await;
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+    // The peer may forget what it has got.
+    loop {
+        let last = peer.receive().await;
+        if last.text("method") == "services.built-in.message_cache.remove" {
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_a_half_sent_message_ends_with_its_receiver() {
+    let (client, mut peer) = client_with(tiny(), 1024);
+    let (gate, alive) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let calling = begin(&client, &mut peer, large(&gate, &alive)).await;
+    first_chunk(&mut peer).await;
+    leave(&mut peer).await;
+    let error = calling.await.expect("no panic").expect_err("is gone");
+    assert!(
+        matches!(&error, Error::Disconnected(d) if d.peer_only && !d.may_have_run),
+        "{error:?}"
+    );
+    all_over(&client).await;
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_a_half_sent_answer_ends_with_its_receiver() {
+    let (client, mut peer) = client_with(tiny(), 1024);
+    let alive = Arc::new(AtomicUsize::new(0));
+    let service = Service::new("svc").method({
+        let alive = Arc::clone(&alive);
+        Method::new("large", move |call| {
+            let interface = Object::interface(CounterService::new(Plus));
+            let double: Callback<i64, i64> = Callback::new(|n| async move { 2 * n });
+            let answer = (stuck(&alive), interface, double, Bytes::from(vec![7; 5000]));
+            async move { call.reply(&answer) }
+        })
+    });
+    client.register_service(service).await.expect("registers");
+    peer.call("services.svc.large", list![]).await;
+    first_chunk(&mut peer).await;
+    assert_eq!(client.stats().objects, 3 + 1 + 1);
+    leave(&mut peer).await;
+    all_over(&client).await;
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_outlives_the_connection() {
+    let (client, mut peer) = client();
+    let (gate, alive) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let service = peer.offer(&client).await;
+    let interface = Object::interface(CounterService::new(Plus));
+    let args = args!(gated(&gate), stuck(&alive), interface);
+    let calling = tokio::spawn(service.call::<Value>("call", args).into_future());
+    let asked = peer.receive().await;
+    let (callback, stream) = (asked.arg(0), asked.arg(1));
+    peer.call_as(PEER, "A", path(&callback, "_rmethod"), list![1i64])
+        .await;
+    peer.call_as(PEER, "B", path(&stream, "_rmethod"), list![])
+        .await;
+    breathe().await;
+    let stats = client.stats();
+    assert_eq!((stats.sessions, stats.objects, stats.running), (1, 5, 2));
+    drop(peer);
+    let error = calling.await.expect("no panic").expect_err("is lost");
+    assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
+    all_over(&client).await;
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+}

@@ -1,0 +1,240 @@
+//! Errors of contracts: what the caller matches on, whoever serves.
+
+use hypha_rpc::{
+    ServiceError, Value,
+    error::{RejectKind, RemoteError as Remote},
+    prelude::*,
+    service::Visibility,
+};
+
+use crate::support::{Peer, client, list, map, settled, two_clients};
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
+enum CalcError {
+    #[error("division by zero")]
+    #[remote_error(class = "ZeroDivisionError")]
+    DivisionByZero,
+    #[error("{value} is larger than {limit}")]
+    TooLarge { value: f64, limit: f64 },
+    #[error("unknown unit {0}")]
+    #[remote_error(class = ["KeyError", "RangeError"])]
+    Unit(String),
+}
+
+#[hypha_service(id = "calc")]
+trait Calc {
+    async fn divide(&self, a: f64, b: f64) -> Result<f64, CalcError>;
+}
+
+struct Impl;
+
+impl Calc for Impl {
+    async fn divide(&self, a: f64, b: f64) -> Result<f64, CalcError> {
+        match (a, b) {
+            (_, 0.0) => Err(CalcError::DivisionByZero),
+            (100.0.., _) => Err(CalcError::TooLarge {
+                value: a,
+                limit: 100.0,
+            }),
+            (_, ..0.0) => Err(CalcError::Unit("it's".into())),
+            _ => Ok(a / b),
+        }
+    }
+}
+
+/// The same service, as one who knows fewer errors sees it.
+mod older {
+    use super::*;
+
+    #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
+    pub(super) enum CalcError {
+        #[error("division by zero")]
+        DivisionByZero,
+    }
+
+    #[hypha_service(id = "calc")]
+    #[allow(dead_code)]
+    pub(super) trait Calc {
+        async fn divide(&self, a: f64, b: f64) -> Result<f64, CalcError>;
+    }
+}
+
+/// As one who takes every failure, of a method that is not there either.
+mod careless {
+    use super::*;
+
+    #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
+    #[error("{0}")]
+    #[remote_error(other)]
+    pub(super) struct Failed(pub(super) String);
+
+    #[hypha_service]
+    #[allow(dead_code)]
+    pub(super) trait Calc {
+        async fn divide(&self, a: f64, b: f64) -> Result<f64, Failed>;
+        async fn call(&self) -> Result<f64, Failed>;
+    }
+}
+
+/// The method of a service that the test plays.
+#[hypha_service]
+#[allow(dead_code)]
+trait Foreign {
+    async fn call(&self) -> Result<f64, CalcError>;
+}
+
+async fn fetched() -> (Client, Client, RemoteService) {
+    let (a, b) = two_clients(Default::default());
+    b.register_service(CalcService::new(Impl))
+        .visibility(Visibility::Public)
+        .await
+        .expect("registers");
+    let service = a.get_remote_service("ws/b:calc").await.expect("fetches");
+    (a, b, service)
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_match_on_variants_with_their_data() {
+    let (a, b, service) = fetched().await;
+    let calc = CalcProxy::from_service(service);
+    assert_eq!(calc.divide(3.0, 1.5).await.expect("divides"), 2.0);
+    match calc.divide(1.0, 0.0).await {
+        Err(Error::Service(CalcError::DivisionByZero)) => {}
+        other => panic!("{other:?}"),
+    }
+    match calc.divide(500.0, 1.0).await {
+        Err(Error::Service(CalcError::TooLarge { value, limit })) => {
+            assert_eq!((value, limit), (500.0, 100.0));
+        }
+        other => panic!("{other:?}"),
+    }
+    let error = calc.divide(1.0, -1.0).await.expect_err("fails");
+    assert!(error.may_have_run() && !error.is_retryable());
+    assert_eq!(error.to_string(), "unknown unit it's");
+    match error {
+        Error::Service(error) => assert_eq!(error, CalcError::Unit("it's".into())),
+        other => panic!("{other:?}"),
+    }
+    settled(&a).await;
+    settled(&b).await;
+}
+
+fn remote<E: std::fmt::Debug>(outcome: Result<f64, Error<E>>) -> Remote {
+    match outcome {
+        Err(Error::Remote(remote)) => *remote,
+        other => panic!("not a remote error: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_caller_does_not_know_can_be_read() {
+    let (a, _b, service) = fetched().await;
+    let calc = older::CalcProxy::from_service(service.clone());
+    let known = calc.divide(1.0, 0.0).await.expect_err("fails");
+    assert!(matches!(
+        known,
+        Error::Service(older::CalcError::DivisionByZero)
+    ));
+
+    let unknown = remote(calc.divide(500.0, 1.0).await);
+    assert_eq!(unknown.name.as_deref(), Some("CalcError.TooLarge"));
+    assert_eq!(unknown.message, "500 is larger than 100");
+    assert_eq!(
+        unknown.to_string(),
+        "calc.divide on ws/b: CalcError.TooLarge: 500 is larger than 100"
+    );
+    let data = unknown.data.expect("data");
+    assert_eq!(
+        data,
+        map! {"TooLarge": map!{"value": 500.0, "limit": 100.0}}
+    );
+    let again: CalcError = data.decode_as().expect("the error");
+    assert!(matches!(again, CalcError::TooLarge { value: 500.0, .. }));
+
+    // Without a contract, the class is that of other languages.
+    let args = hypha_rpc::args!(1.0, 0.0);
+    let untyped = remote(service.call::<f64>("divide", args).await);
+    assert_eq!(untyped.class.as_deref(), Some("ZeroDivisionError"));
+    assert_eq!(untyped.name.as_deref(), Some("CalcError.DivisionByZero"));
+    settled(&a).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_catch_all_takes_failures_but_no_refusals() {
+    let (a, _b, service) = fetched().await;
+    let calc = careless::CalcProxy::from_service(service);
+    match calc.divide(500.0, 1.0).await {
+        Err(Error::Service(careless::Failed(text))) => {
+            assert_eq!(text, "CalcError.TooLarge: 500 is larger than 100");
+        }
+        other => panic!("{other:?}"),
+    }
+    settled(&a).await;
+
+    let (client, mut peer) = client();
+    let calc = careless::CalcProxy::from_service(peer.offer(&client).await);
+    for (text, name) in [
+        ("Method not found: ws/peer:services.svc.call", Value::Null),
+        ("it is gone", "hypha.UnknownMethod".into()),
+    ] {
+        let error = map! {"_rtype": "error", "_rvalue": text, "_rtrace": "", "_rname": name};
+        match rejected(&mut peer, calc.call(), error).await {
+            Error::Rejected(refused) => assert_eq!(refused.kind, RejectKind::UnknownMethod),
+            other => panic!("{other:?}"),
+        }
+    }
+    settled(&client).await;
+}
+
+/// What becomes of the call if the peer rejects it with `error`.
+async fn rejected<E>(peer: &mut Peer, call: Call<f64, E>, error: Value) -> Error<E>
+where
+    E: ServiceError + std::fmt::Debug + Send + 'static,
+{
+    let answering = async {
+        let call = peer.receive().await;
+        peer.reply(&call, "reject", list![error]).await;
+    };
+    let (outcome, ()) = tokio::join!(call.into_future(), answering);
+    outcome.expect_err("fails")
+}
+
+/// Exceptions of Python and JavaScript, in the forms in which they come.
+#[tokio::test(start_paused = true)]
+async fn exceptions_of_other_languages_are_variants_too() {
+    let (client, mut peer) = client();
+    let foreign = ForeignProxy::from_service(peer.offer(&client).await);
+    let head = "Traceback (most recent call last):\n  File \"x.py\", line 3, in call\n";
+    let python =
+        |class: &str, message: &str| (message.to_owned(), format!("{head}{class}: {message}\n"));
+    let coroutine = |line| {
+        (
+            format!("{head}{line}\n"),
+            format!("Exception: {head}{line}\n\n"),
+        )
+    };
+    let javascript = |line: &str| (line.to_owned(), format!("{line}\n    at call"));
+    let mile = || Some(CalcError::Unit("mile".into()));
+    let division = || Some(CalcError::DivisionByZero);
+    let cases = [
+        (python("ZeroDivisionError", "division by zero"), division()),
+        (coroutine("ZeroDivisionError: division by zero"), division()),
+        (python("KeyError", "'mile'"), mile()),
+        (coroutine("KeyError: 'mile'"), mile()),
+        (javascript("RangeError: mile"), mile()),
+        (coroutine("ZeroDivisionError"), division()),
+        (javascript("ZeroDivisionError"), division()),
+        (python("ValueError", "mile"), None),
+        (coroutine("lib.Unforeseen: mile"), None),
+        (javascript("mile"), None),
+    ];
+    for ((message, trace), expected) in cases {
+        let error = map! {"_rtype": "error", "_rvalue": message.as_str(), "_rtrace": trace};
+        match (rejected(&mut peer, foreign.call(), error).await, expected) {
+            (Error::Service(error), Some(expected)) => assert_eq!(error, expected, "{message}"),
+            (Error::Remote(_), None) => {}
+            (other, expected) => panic!("{message}: {other:?} instead of {expected:?}"),
+        }
+    }
+    settled(&client).await;
+}

@@ -1,0 +1,128 @@
+//! Services in this process: the proxy is a real one, and nothing is left behind.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+use std::time::Duration;
+
+use futures_util::stream;
+use hypha_rpc::{error::RejectKind, prelude::*, testing::in_process, workspace::UserInfo};
+
+/// Everything that a proxy does.
+#[hypha_service]
+trait Desk {
+    async fn divide(&self, a: f64, #[hypha(default = 2.0)] b: f64) -> anyhow::Result<f64>;
+    async fn who(&self, ctx: &Context) -> (String, String, bool);
+    async fn count(&self, n: u32) -> impl Stream<Item = u32>;
+    async fn call_back(&self, callback: Callback<u32, u32>) -> Result<u32, Error>;
+    async fn echo(&self, data: Bytes) -> Bytes;
+    async fn sleep(&self, seconds: u64);
+}
+
+struct Impl(Arc<AtomicUsize>);
+
+impl Drop for Impl {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Desk for Impl {
+    async fn divide(&self, a: f64, b: f64) -> anyhow::Result<f64> {
+        anyhow::ensure!(b != 0.0, "division by zero");
+        Ok(a / b)
+    }
+
+    async fn who(&self, ctx: &Context) -> (String, String, bool) {
+        let user = ctx.user();
+        (ctx.from().to_owned(), user.id.clone(), user.is_anonymous)
+    }
+
+    async fn count(&self, n: u32) -> impl Stream<Item = u32> {
+        stream::iter(0..n)
+    }
+
+    async fn call_back(&self, callback: Callback<u32, u32>) -> Result<u32, Error> {
+        callback.call(20).await
+    }
+
+    async fn echo(&self, data: Bytes) -> Bytes {
+        data
+    }
+
+    async fn sleep(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+}
+
+fn desk() -> (DeskService<Impl>, Arc<AtomicUsize>) {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    (DeskService::new(Impl(Arc::clone(&dropped))), dropped)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_proxy_is_a_real_one() {
+    let (service, dropped) = desk();
+    let desk = in_process(service).await.expect("begins");
+    assert_eq!(desk.divide(1.0, 4.0).await.expect("divides"), 0.25);
+    let error = desk.divide(1.0, 0.0).await.expect_err("fails");
+    assert!(error.to_string().contains("division by zero"), "{error}");
+    let half: f64 = desk
+        .service()
+        .call("divide", hypha_rpc::args!(1))
+        .await
+        .expect("divides");
+    assert_eq!(half, 0.5);
+    let wrong = desk
+        .service()
+        .call::<f64>("divide", hypha_rpc::args!("one"));
+    assert!(
+        matches!(wrong.await, Err(Error::Rejected(r)) if r.kind == RejectKind::InvalidArguments)
+    );
+
+    let mut counted = desk.count(3).await.expect("counts");
+    for n in 0..3 {
+        assert_eq!(counted.try_next().await.expect("a number"), Some(n));
+    }
+    let double = Callback::new(|n| async move { 2 * n });
+    assert_eq!(desk.call_back(double).await.expect("answers"), 40);
+    let large = Bytes::from(vec![7; 3 << 20]);
+    assert_eq!(desk.echo(large.clone()).await.expect("echoes"), large);
+    // Longer than the limit of silence.
+    desk.sleep(3600).await.expect("sleeps");
+
+    assert_eq!(dropped.load(Ordering::Relaxed), 0);
+    drop((counted, desk));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(
+        dropped.load(Ordering::Relaxed),
+        1,
+        "the service ends with its proxy"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_caller_is_who_the_test_says() {
+    let desk = in_process(desk().0).await.expect("begins");
+    let anonymous = desk.who().await.expect("answers");
+    assert_eq!(anonymous, ("test/caller".into(), String::new(), true));
+
+    let ada = UserInfo {
+        id: "ada".into(),
+        is_anonymous: false,
+        ..UserInfo::default()
+    };
+    let desk = in_process(self::desk().0).user(ada).await.expect("begins");
+    let known = desk.who().await.expect("answers");
+    assert_eq!(known, ("test/caller".into(), "ada".into(), false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn permissions_are_checked() {
+    let error = in_process(desk().0)
+        .workspace("elsewhere")
+        .await
+        .expect_err("is protected");
+    assert!(matches!(error, Error::Rejected(r) if r.kind == RejectKind::PermissionDenied));
+}

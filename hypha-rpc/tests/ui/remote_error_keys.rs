@@ -1,0 +1,28 @@
+//! Wrong uses of `#[derive(RemoteError)]` itself; the contract is not blamed for them.
+
+use hypha_rpc::{RemoteError, hypha_service};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
+enum Wrong {
+    #[error("a")]
+    #[remote_error(classes = "ValueError")]
+    A,
+    #[error("b")]
+    #[remote_error(class = "KeyError")]
+    B(u8, u8),
+}
+
+#[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
+#[error("generic")]
+struct Generic<T>(T);
+
+#[hypha_service]
+trait Lab {
+    async fn wrong(&self) -> Result<u32, Wrong>;
+    async fn generic(&self) -> Result<u32, Generic<u8>>;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.wrong();
+}
