@@ -14,7 +14,10 @@ pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
     steps.step("formatting", || {
         component("rustfmt", "fmt")?;
-        perform(&mut cargo(&["fmt", "--all", "--check"]))
+        perform(&mut cargo(&["fmt", "--all", "--check"]))?;
+        // The fuzz targets are no part of the workspace.
+        let fuzz = ["--manifest-path", "hypha-rpc/fuzz/Cargo.toml"];
+        perform(cargo(&["fmt", "--check"]).args(fuzz))
     });
     steps.step("clippy", || {
         component("clippy", "clippy")?;
@@ -41,7 +44,7 @@ fn component(name: &str, subcommand: &str) -> Result<()> {
         .map(drop)
 }
 
-/// `hypha-rpc` compiles with none of its features, and with each one by itself.
+/// What has features compiles with none of them and with each one by itself, tests included.
 fn each_feature_alone() -> Result<()> {
     let metadata = output(&mut cargo(&[
         "metadata",
@@ -51,25 +54,21 @@ fn each_feature_alone() -> Result<()> {
     ]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let packages = metadata["packages"].as_array().context("no packages")?;
-    let package = packages
-        .iter()
-        .find(|package| package["name"] == "hypha-rpc")
-        .context("there is no package hypha-rpc")?;
-    let features = package["features"].as_object().context("no features")?;
-    let check = |features: &str| {
-        println!("features: [{features}]");
-        let mut command = cargo(&[
-            "clippy",
-            "--quiet",
-            "-p",
-            "hypha-rpc",
-            "--no-default-features",
-        ]);
-        perform(command.args(["--features", features, "--", "-D", "warnings"]))
-    };
-    check("")?;
-    for feature in features.keys().filter(|feature| *feature != "default") {
-        check(feature)?;
+    for package in packages {
+        let name = package["name"].as_str().context("a package without name")?;
+        let features = package["features"].as_object().context("no features")?;
+        let alone = features.keys().filter(|feature| *feature != "default");
+        let mut alone: Vec<&str> = alone.map(String::as_str).collect();
+        if !alone.is_empty() {
+            alone.push("");
+        }
+        for feature in alone {
+            println!("{name}: [{feature}]");
+            let options = ["--quiet", "--no-default-features", "--all-targets"];
+            let mut command = cargo(&["clippy", "--package", name]);
+            command.args(options).args(["--features", feature]);
+            perform(command.args(["--", "-D", "warnings"]))?;
+        }
     }
     Ok(())
 }

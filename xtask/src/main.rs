@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod fuzz;
 mod lint;
 mod setup;
 mod test;
@@ -26,6 +27,8 @@ enum Routine {
     Test(test::Options),
     /// Measure calls and payloads beside the Python stack and a bare relay.
     Bench(bench::Options),
+    /// Feed hostile bytes to everything that reads them, and keep what is new.
+    Fuzz(fuzz::Options),
     /// Check formatting, lints, each feature alone, documentation, and stray paths.
     Lint,
 }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Routine::Setup => setup::run(),
         Routine::Test(options) => test::run(&options),
         Routine::Bench(options) => bench::run(&options),
+        Routine::Fuzz(options) => fuzz::run(&options),
         Routine::Lint => lint::run(),
     };
     match done {

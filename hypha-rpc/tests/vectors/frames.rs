@@ -25,6 +25,41 @@ pub(crate) fn check_http(file: &str, entry: &Json) -> Coverage {
     check_frame(file, entry, frame)
 }
 
+/// The request without a body that opens a stream: it names the client whom all of the stream is for,
+/// and who sends everything that is posted.
+pub(crate) fn check_http_stream(entry: &Json) -> Coverage {
+    let query = &entry["request"]["query"];
+    let text = |key: &str| query[key].as_str().expect("a text");
+    let client = format!("{}/{}", text("workspace"), text("client_id"));
+    let mut seen = 0;
+    for entry in load("http-rpc.json") {
+        if entry["hex"].is_null() {
+            continue;
+        }
+        let mut frame = unhex(&entry["hex"]);
+        let received = entry["direction"] == "recv";
+        let message = Message::parse(if received { frame.split_off(4) } else { frame });
+        let message = message.expect("parses");
+        if message.kind() == "method" {
+            let whose = if received {
+                message.to()
+            } else {
+                message.from()
+            };
+            assert_eq!(whose, Some(&*client));
+            seen += 1;
+        } else if message.kind() == "connection_info" {
+            let main = message.main().expect("MAIN");
+            for key in ["workspace", "client_id"] {
+                assert_eq!(main.get(key).and_then(Value::as_str), Some(text(key)));
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "only {seen} messages");
+    Checked
+}
+
 pub(crate) fn check_frame(file: &str, entry: &Json, frame: bytes::Bytes) -> Coverage {
     let parts = entry["decoded"]
         .as_array()
@@ -61,17 +96,21 @@ pub(crate) fn check_frame(file: &str, entry: &Json, frame: bytes::Bytes) -> Cove
         let python = !file.contains("javascript");
         check_tagged(&value, python);
         encode(&mut again, &value).expect("encodes");
-        if message.kind() == "method" && python && !extra.encrypted {
+        if message.kind() == "method" && python && extra.encrypted.is_none() {
             check_rebuilt(&message, &extra, &value);
         }
     } else if message.kind() == "method" {
         check_rebuilt(&message, &extra, &Value::Null);
     }
+    #[cfg(feature = "encryption")]
+    if let Some(encrypted) = &extra.encrypted {
+        crate::encryption::check_segment(entry, &message, encrypted);
+    }
     assert_eq!(again, frame);
     Checked
 }
 
-fn check_extra(extra: &Extra, value: &Value) {
+pub(crate) fn check_extra(extra: &Extra, value: &Value) {
     let mut given = value
         .get("args")
         .and_then(Value::as_list)
@@ -101,7 +140,7 @@ fn check_extra(extra: &Extra, value: &Value) {
     }
     assert_eq!(extra.interval, value.get("t").and_then(Value::as_f64));
     assert_eq!(extra.promise.is_some(), value.get("promise").is_some());
-    assert_eq!(extra.encrypted, value.get("_enc").is_some());
+    assert_eq!(extra.encrypted.is_some(), value.get("_enc").is_some());
 }
 
 /// Build the message from its parts and let a server stamp it: these are the recorded bytes.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use hypha_rpc::{Client, Error, error::ConnectError};
+use hypha_rpc::{Client, Error, error::ConnectError, wire::valid_client_id};
 use serde_json::Value as Json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
@@ -45,7 +45,9 @@ async fn handshake(
         .ping_interval(soon)
         .token_refresh_interval(soon);
     let given = |key: &str| hello[key].as_str().map(str::to_owned);
-    connect = connect.client_id(given("client_id").expect("a client id"));
+    if let Some(id) = given("client_id") {
+        connect = connect.client_id(id);
+    }
     if let Some(workspace) = given("workspace") {
         connect = connect.workspace(workspace);
     }
@@ -59,8 +61,13 @@ async fn handshake(
         let (stream, _) = listener.accept().await.expect("a connection");
         let mut socket = accept_async(stream).await.expect("an upgrade");
         let said = next_text(&mut socket).await;
-        for key in ["client_id", "workspace", "token", "reconnection_token"] {
+        for key in ["workspace", "token", "reconnection_token"] {
             assert_eq!(said[key], hello[key], "{step}: {key}");
+        }
+        match &hello["client_id"] {
+            // Ours makes itself an id.
+            Json::Null => assert!(said["client_id"].as_str().is_some_and(valid_client_id)),
+            id => assert_eq!(said["client_id"], *id, "{step}"),
         }
         say(&mut socket, &answer).await;
         socket
@@ -111,6 +118,9 @@ async fn recorded_refusals() {
         matches!(error, ConnectError::WrongWorkspace(_)),
         "{error:?}"
     );
+    // What a server says that wants an id, were we to send none.
+    let error = refused("error_client_id_missing").await;
+    assert!(matches!(error, ConnectError::Refused(_)), "{error:?}");
     let error = refused("reconnect_auth").await;
     assert!(matches!(error, ConnectError::Refused(_)), "{error:?}");
 }

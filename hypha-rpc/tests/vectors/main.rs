@@ -1,47 +1,26 @@
 //! Every recorded vector in `vectors/` against the wire module. An entry that is neither checked
 //! here nor named in `PENDING` fails the test, and so does one that is both.
 
+#[cfg(feature = "encryption")]
+mod encryption;
 mod frames;
 mod handshake;
 mod rendering;
+mod schemas;
 mod values;
 
 use std::collections::HashSet;
 
 use serde_json::Value as Json;
 
-use frames::{check_frame, check_http, check_malformed};
+use frames::{check_frame, check_http, check_http_stream, check_malformed};
 use rendering::{directory, load, unhex};
 use values::{check_conversion, check_decode, check_encode};
 
 /// What is not checked yet: file, name (a prefix if it ends with `*`), and why.
 const PENDING: &[(&str, &str, &str)] = &[
-    (
-        "crypto-box.json",
-        "*",
-        "encryption is not part of the wire module",
-    ),
-    (
-        "service-schema.json",
-        "*",
-        "schemas are not part of the wire module",
-    ),
-    ("http-rpc.json", "001/get", "an HTTP request without a body"),
-    (
-        "frames-handshake.json",
-        "error_client_id_missing/*",
-        "our client always has an id",
-    ),
-    ("values-encode-python.json", "bytearray", FOREIGN),
-    ("values-encode-python.json", "frozenset", FOREIGN),
-    ("values-encode-python.json", "unsupported_*", FOREIGN),
-    (
-        "values-encode-python.json",
-        "function_no_session",
-        "sessions are kept by the call layer",
-    ),
-    ("values-encode-javascript.json", "bigint", FOREIGN),
-    ("values-encode-javascript.json", "class_instance", FOREIGN),
+    #[cfg(not(feature = "encryption"))]
+    ("crypto-box.json", "*", "the feature `encryption` is off"),
 ];
 
 /// What other tests check: the same form, and which.
@@ -53,6 +32,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("frames-handshake.json", "keepalive/*", TEXT),
     ("frames-handshake.json", "error_bad_token/*", TEXT),
     ("frames-handshake.json", "error_wrong_workspace/*", TEXT),
+    ("frames-handshake.json", "error_client_id_missing/*", TEXT),
     ("frames-handshake.json", "reconnect_auth/*", TEXT),
     ("frames-calls-javascript.json", "connect/01", TEXT),
     ("frames-calls-javascript.json", "connect/02", TEXT),
@@ -71,7 +51,6 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 ];
 
 const TEXT: &str = "tests/vectors/handshake.rs: what a client says and hears first";
-const FOREIGN: &str = "a type of another language that its own client refuses";
 const DISPATCH: &str = "tests/engine/hostile.rs: well formed, dispatch decides";
 
 const FILES: [&str; 18] = [
@@ -177,12 +156,18 @@ fn check(file: &str, name: &str, entry: &Json) -> Coverage {
     match file {
         "conversions.json" => check_conversion(name, entry),
         "values-decode.json" => check_decode(name, entry),
-        "values-encode-python.json" | "values-encode-javascript.json" => check_encode(file, entry),
+        "values-encode-python.json" | "values-encode-javascript.json" => {
+            check_encode(file, name, entry)
+        }
         "frames-malformed.json" => check_malformed(name, entry),
+        #[cfg(feature = "encryption")]
+        "crypto-box.json" => encryption::check_box(entry),
         _ if file.starts_with("frames-") && entry["frame"] == "binary" => {
             check_frame(file, entry, unhex(&entry["hex"]))
         }
+        "service-schema.json" => schemas::check_schema(name, entry),
         "http-rpc.json" if entry["hex"].is_string() => check_http(file, entry),
+        "http-rpc.json" => check_http_stream(entry),
         _ => Coverage::None,
     }
 }

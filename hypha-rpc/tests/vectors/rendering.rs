@@ -9,9 +9,13 @@ pub(crate) fn directory() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors")
 }
 
-pub(crate) fn load(file: &str) -> Vec<Json> {
+pub(crate) fn whole_file(file: &str) -> Json {
     let text = std::fs::read_to_string(directory().join(file)).expect("vectors are there");
-    let json: Json = serde_json::from_str(&text).expect("vectors are JSON");
+    serde_json::from_str(&text).expect("vectors are JSON")
+}
+
+pub(crate) fn load(file: &str) -> Vec<Json> {
+    let json = whole_file(file);
     json["vectors"].as_array().expect("a list").clone()
 }
 

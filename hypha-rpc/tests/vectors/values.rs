@@ -1,10 +1,17 @@
 //! Conversions of names and URLs, and values without a message around them.
 
-use hypha_rpc::Value;
+use std::collections::BTreeSet;
+
+use hypha_rpc::service::Incoming;
 use hypha_rpc::wire::{
-    MethodRef, WireError, from_slice, http_url, parse_service_url, socket_url, to_camel_case,
-    to_snake_case, to_vec,
+    Args, Head, MethodRef, Reply, WireError, from_slice, http_url, parse_service_url, socket_url,
+    to_camel_case, to_snake_case, to_vec,
 };
+use hypha_rpc::{
+    Bytes, Function, MemoryView, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use crate::Coverage::{self, Checked};
@@ -49,22 +56,41 @@ pub(crate) fn check_decode(name: &str, entry: &Json) -> Coverage {
     if name == "str_invalid_utf8" {
         assert!(from_slice::<Value>(&packed).is_err());
     } else {
-        check_value(&packed, &entry["decoded"], !NOT_CANONICAL.contains(&name));
+        let value = check_value(&packed, &entry["decoded"], !NOT_CANONICAL.contains(&name));
+        if let Some(value) = value {
+            check_typed(name, &value);
+        }
     }
     Checked
 }
 
-pub(crate) fn check_encode(file: &str, entry: &Json) -> Coverage {
+/// Arrays and collections that a client is known to send, and those that are damaged.
+fn check_typed(name: &str, value: &Value) {
+    let error = match name {
+        "ndarray_bad_size" => "1 bytes of data, but shape [2] of int16 needs 4",
+        "typedarray_null_dtype" => {
+            "a typed array without the type of its elements: JavaScript sends BigInt and clamped \
+             arrays so, and only their bytes can be read"
+        }
+        "ndarray_split" => {
+            let array: NdArray = value.decode_as().expect("an array");
+            assert_eq!(array.to_vec::<i16>(), Ok(vec![1, 2]));
+            return;
+        }
+        "typedarray_int64" => {
+            let array: NdArray = value.decode_as().expect("an array");
+            assert_eq!(array.to_vec::<i64>(), Ok(vec![1]));
+            "JavaScript has no typed array of int64"
+        }
+        _ => return check_tagged(value, false),
+    };
+    let found = value.decode_as::<TypedArray>().expect_err("is damaged");
+    assert_eq!(found.to_string(), error);
+}
+
+pub(crate) fn check_encode(file: &str, name: &str, entry: &Json) -> Coverage {
     if entry["hex"].is_null() {
-        // Python's integers have no bound, ours do not fit the wire above 64 bits either.
-        let Some(number) = entry["input"]
-            .as_str()
-            .and_then(|input| input.parse::<i128>().ok())
-        else {
-            return Coverage::None;
-        };
-        assert!(to_vec(&number).is_err());
-        return Checked;
+        return check_refused(name, entry);
     }
     let mut packed = unhex(&entry["hex"]).to_vec();
     if let Some([byte, count]) = entry["hex_repeat"].as_array().map(Vec::as_slice) {
@@ -79,6 +105,77 @@ pub(crate) fn check_encode(file: &str, entry: &Json) -> Coverage {
     if let Some(value) = value {
         check_tagged(&value, file.contains("python"));
     }
+    Checked
+}
+
+/// Values that the client of their own language refuses to send, and what becomes of the nearest that
+/// there is in Rust.
+fn check_refused(name: &str, entry: &Json) -> Coverage {
+    #[derive(Serialize)]
+    struct Nothing;
+    #[derive(Serialize)]
+    struct Instance {
+        x: i32,
+    }
+    fn sent(value: impl Serialize) -> Result<Value, String> {
+        Value::encode_from(&value).map_err(|error| error.to_string())
+    }
+    let json = |json: Json| Ok(Value::from(json));
+    let (ours, wanted) = match name {
+        // Numbers of more than 64 bits fit no message, here neither.
+        "int_too_big" | "int_too_small" => {
+            let input = entry["input"].as_str().expect("a number");
+            let number: i128 = input.parse().expect("a number");
+            (
+                sent(number),
+                Err(format!("integer {number} does not fit 64 bits")),
+            )
+        }
+        // Any integer type is sent whose number fits.
+        "bigint" => (sent(10i128), Ok(Value::Int(10))),
+        "bytearray" => (sent(Bytes::from(b"ab")), Ok(Value::Bytes(b"ab"[..].into()))),
+        // As serde has it; what is to arrive as a set is wrapped.
+        "frozenset" => {
+            let set = BTreeSet::from([1]);
+            let tagged = serde_json::json!({"_rtype": "set", "_rvalue": [1]});
+            assert_eq!(sent(Set(&set)), json(tagged));
+            (sent(set), json(serde_json::json!([1])))
+        }
+        "unsupported_object" => (sent(Nothing), Ok(Value::Null)),
+        "unsupported_complex" => (sent((1.0, 2.0)), json(serde_json::json!([1.0, 2.0]))),
+        "unsupported_datetime" => {
+            let time = Timestamp::new(1_577_836_800, 0).expect("a time");
+            (sent(time), Ok(Value::Ext(-1, b"\x5e\x0b\xe1\0"[..].into())))
+        }
+        "class_instance" => (sent(Instance { x: 1 }), json(serde_json::json!({"x": 1}))),
+        // Who can be called back has to be connected.
+        "function_no_session" => {
+            let function =
+                || Function::new(async |_: Incoming| Ok::<_, WireError>(Args::new(0, 0)));
+            let mut args = Args::new(1, 0);
+            args.push("callback", &function());
+            let head = Head {
+                from: "ws/a",
+                to: "ws/b",
+                method: "services.svc.f",
+                parent: None,
+                session: None,
+            };
+            let refused = args.finish(&head, Reply::None).map(|_| Value::Null);
+            let refused = refused.map_err(|error| error.to_string());
+            let text =
+                "a function or stream of this program can only be sent in a call or a result";
+            assert_eq!(refused, Err(text.to_owned()));
+            // Values can hold one as long as it stays in this program.
+            (
+                sent(function()).map(|value| value.kind().into()),
+                Ok("function".into()),
+            )
+        }
+        _ => return Coverage::None,
+    };
+    assert!(entry["error"].is_string(), "the other client refuses it");
+    assert_eq!(ours, wanted);
     Checked
 }
 
@@ -109,22 +206,30 @@ pub(crate) fn check_value(
     Some(value)
 }
 
-/// Functions and errors anywhere in `value` survive their typed form. The Python client's come
-/// out byte for byte; others order their keys differently.
+/// `value` through its typed form.
+fn through<T: Serialize + DeserializeOwned>(value: &Value) -> Value {
+    let typed: T = value.decode_as().expect("is of this type");
+    Value::encode_from(&typed).expect("encodes")
+}
+
+/// Tagged values anywhere in `value` survive their typed form: arrays and collections byte for
+/// byte, functions and errors only from the Python client; others order their keys differently.
 pub(crate) fn check_tagged(value: &Value, exact: bool) {
     match value {
         Value::List(items) => items.iter().for_each(|item| check_tagged(item, exact)),
+        Value::Ext(-1, _) => assert_eq!(through::<Timestamp>(value), *value),
         Value::Map(map) => {
             map.values().for_each(|item| check_tagged(item, exact));
-            let again = match map.get("_rtype").and_then(Value::as_str) {
-                Some("method") => {
-                    let method: MethodRef = value.decode_as().expect("a function");
-                    Value::encode_from(&method).expect("encodes")
-                }
-                Some("error") => {
-                    let error: WireError = value.decode_as().expect("an error");
-                    Value::encode_from(&error).expect("encodes")
-                }
+            let tag = map.get("_rtype").and_then(Value::as_str);
+            let (again, exact) = match tag {
+                Some("method") => (through::<MethodRef>(value), exact),
+                Some("error") => (through::<WireError>(value), exact),
+                Some("ndarray") => (through::<NdArray>(value), true),
+                Some("typedarray") if map.get("_rdtype") == Some(&Value::Null) => return,
+                Some("typedarray") => (through::<TypedArray>(value), true),
+                Some("memoryview") => (through::<MemoryView>(value), true),
+                Some("set") => (through::<Set<Vec<Value>>>(value), true),
+                Some("orderedmap") => (through::<OrderedMap<Value, Value>>(value), true),
                 _ => return,
             };
             // A map that a user wrote out, or a key that is there without a value.

@@ -1,0 +1,34 @@
+//! One value: written again it is the same, as any type it is read or refused. The first byte says as
+//! which.
+
+use hypha_rpc::Value;
+use hypha_rpc::wire::{Case, convert_keys, from_slice, skip, to_vec};
+
+use super::shapes;
+
+pub(crate) fn run(input: &[u8]) {
+    let Some((kind, input)) = input.split_first() else {
+        return;
+    };
+    let packed = bytes::Bytes::copy_from_slice(input);
+    let length = skip(&packed);
+    if let Ok(length) = length {
+        assert!((1..=packed.len()).contains(&length));
+    }
+    shapes::pick(*kind, &mut shapes::Decode(&packed));
+    let Ok(value) = from_slice::<Value>(&packed) else {
+        return;
+    };
+    assert_eq!(length, Ok(packed.len()));
+    let canonical = bytes::Bytes::from(to_vec(&value).expect("encodes"));
+    assert!(canonical.len() <= packed.len() + 4 * packed.len(), "grows");
+    // Compared as bytes, since NaN is not equal to itself.
+    let again: Value = value.decode_as().expect("is a value");
+    assert_eq!(to_vec(&again).expect("encodes"), canonical);
+
+    let json = value.to_json();
+    let _ = Value::from(json).to_string();
+    for case in [Case::Camel, Case::Snake] {
+        to_vec(&convert_keys(value.clone(), case)).expect("encodes");
+    }
+}

@@ -1,0 +1,278 @@
+//! Recorded schemas of Python functions and values: kept as they are by our records of services, and
+//! beside what a contract in Rust with the same arguments says.
+
+use std::collections::BTreeMap;
+
+use hypha_rpc::Map;
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::{Incoming, IntoService, Method, Service};
+use hypha_rpc::wire::{from_slice, to_vec};
+use hypha_rpc::workspace::ServiceInfo;
+use serde_json::Value as Json;
+
+use crate::Coverage::{self, Checked};
+use crate::rendering::from_rendering;
+
+/// A point.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+struct P {
+    /// the a
+    #[schemars(range(min = 0))]
+    a: i64,
+    b: Option<String>,
+}
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum IntOrText {
+    Int(i64),
+    Text(String),
+}
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Letter {
+    A,
+    B,
+}
+
+/// The recorded functions, with the types that their authors meant.
+#[hypha_service(id = "recorded")]
+trait Recorded {
+    /// Docs of typed.
+    #[allow(clippy::too_many_arguments)]
+    async fn typed(
+        &self,
+        /// x arg
+        x: i64,
+        /// y arg
+        #[hypha(default = "d")]
+        y: &str,
+        p: Option<P>,
+        l: Option<Vec<i64>>,
+        #[hypha(default = IntOrText::Int(1))] u: IntOrText,
+        #[hypha(default = Letter::A)] lit: Letter,
+        context: &Context,
+    ) -> String;
+
+    /// Native doc.
+    async fn native(
+        &self,
+        x: i64,
+        #[hypha(default = 2.0)] y: f64,
+        z: Option<BTreeMap<String, Value>>,
+    );
+
+    /// Plain doc line one.
+    /// line two
+    #[allow(clippy::too_many_arguments)]
+    async fn plain(
+        &self,
+        /// the a arg continued
+        a: String,
+        /// the b arg
+        b: i64,
+        #[hypha(default = 1.0)] c: f64,
+        #[hypha(default = true)] d: bool,
+        e: Option<Vec<Value>>,
+        f: Option<BTreeMap<String, Value>>,
+        #[hypha(default = "x")] g: &str,
+        h: Option<Bytes>,
+        context: &Context,
+    );
+
+    async fn bare(&self);
+
+    async fn v(&self, args: String, kw: String);
+}
+
+struct Desk;
+
+impl Recorded for Desk {
+    async fn typed(
+        &self,
+        _: i64,
+        _: &str,
+        _: Option<P>,
+        _: Option<Vec<i64>>,
+        _: IntOrText,
+        _: Letter,
+        _: &Context,
+    ) -> String {
+        String::new()
+    }
+
+    async fn native(&self, _: i64, _: f64, _: Option<BTreeMap<String, Value>>) {}
+
+    async fn plain(
+        &self,
+        _: String,
+        _: i64,
+        _: f64,
+        _: bool,
+        _: Option<Vec<Value>>,
+        _: Option<BTreeMap<String, Value>>,
+        _: &str,
+        _: Option<Bytes>,
+        _: &Context,
+    ) {
+    }
+
+    async fn bare(&self) {}
+
+    async fn v(&self, _: String, _: String) {}
+}
+
+pub(crate) fn check_schema(name: &str, entry: &Json) -> Coverage {
+    let recorded = &entry["decoded"];
+    check_kept(name, recorded);
+    let method = match name {
+        "values" => return check_values(recorded),
+        "pydantic" | "pydantic_skip_context" | "pydantic_renamed" => "typed",
+        "varargs" => "v",
+        other => other,
+    };
+    let service = RecordedService::new(Desk).into_service();
+    let mut ours = service.schema().to_json()[method].clone();
+    if name == "pydantic_renamed" {
+        // The key in the service is the name, there and here.
+        let renamed = Method::new("renamed", async |call: Incoming| call.reply(&()));
+        let renamed = renamed.schema(ours["function"].take());
+        ours = Service::new("renamed").method(renamed).schema().to_json()["renamed"].take();
+    }
+    let mut recorded = recorded.clone();
+    inline(&mut recorded);
+    let mut found = Vec::new();
+    differences("", &recorded, &ours, &mut found);
+    // Only Python writes a text that is empty.
+    found.retain(|line| !line.ends_with(r#".description: "", ours none"#));
+    // The rest, without what all have in common.
+    let found: Vec<&str> = found
+        .iter()
+        .map(|line| line.trim_start_matches("function.parameters.properties."))
+        .collect();
+    assert_eq!(found, wanted_differences(name));
+    Checked
+}
+
+/// Where our schema is another, on purpose.
+fn wanted_differences(name: &str) -> Vec<&'static str> {
+    // `None` as a default is no value that `type` allows; that an argument may be left out is said by
+    // `required`, and that it may be nothing by `type`.
+    let typed = [
+        "p.default: null, ours none",
+        r#"p.properties.b.anyOf: [{"type":"string"},{"type":"null"}], ours none"#,
+        "p.properties.b.default: null, ours none",
+        r#"p.properties.b.type: none, ours ["string","null"]"#,
+        r#"p.type: "object", ours ["object","null"]"#,
+        "l.default: null, ours none",
+        r#"l.type: "array", ours ["array","null"]"#,
+    ];
+    // The context is no argument; Python leaves it in unless the whole service wants one.
+    let context = "context: {\"default\":null}, ours none";
+    match name {
+        "pydantic" | "pydantic_renamed" => [&typed[..], &[context]].concat(),
+        "pydantic_skip_context" => typed.to_vec(),
+        "native" => vec![
+            // JSON Schema knows no types of Python.
+            r#"x.type: "int", ours "integer""#,
+            r#"y.type: "float", ours "number""#,
+            r#"z.type: "dict", ours ["object","null"]"#,
+            "z.default: null, ours none",
+            "z.additionalProperties: none, ours {}",
+        ],
+        // Of a function without decorator Python says neither defaults, nor what may be nothing, nor
+        // what is in a list or a map; and bytes are a string like any other.
+        "plain" => vec![
+            "c.default: none, ours 1.0",
+            "d.default: none, ours true",
+            r#"e.type: "array", ours ["array","null"]"#,
+            "e.items: none, ours {}",
+            r#"f.type: "object", ours ["object","null"]"#,
+            "f.additionalProperties: none, ours {}",
+            "g.default: none, ours \"x\"",
+            r#"h.type: "string", ours ["string","null"]"#,
+            "h.format: none, ours \"binary\"",
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// We write a type where it is used, and Python beside all others.
+fn inline(function: &mut Json) {
+    let parameters = &mut function["function"]["parameters"];
+    let Some(definitions) = parameters
+        .as_object_mut()
+        .expect("a map")
+        .shift_remove("$defs")
+    else {
+        return;
+    };
+    let properties = parameters["properties"].as_object_mut().expect("a map");
+    for property in properties.values_mut() {
+        let property = property.as_object_mut().expect("a map");
+        let Some(reference) = property.shift_remove("$ref") else {
+            continue;
+        };
+        let name = reference
+            .as_str()
+            .expect("a text")
+            .trim_start_matches("#/$defs/");
+        property.extend(definitions[name].as_object().expect("a map").clone());
+    }
+}
+
+/// The record of a service has it as it came.
+fn check_kept(name: &str, recorded: &Json) {
+    let schema = from_rendering(recorded).expect("string keys");
+    let tree = Map::from_iter([(name.to_owned(), schema)]);
+    let info = ServiceInfo {
+        id: "ws/client:svc".to_owned(),
+        service_schema: Some(Value::Map(tree.clone())),
+        ..ServiceInfo::default()
+    };
+    let packed = bytes::Bytes::from(to_vec(&info).expect("encodes"));
+    let again: ServiceInfo = from_slice(&packed).expect("decodes");
+    assert_eq!(again.service_schema, Some(Value::Map(tree)));
+    assert_eq!(to_vec(&again).expect("encodes"), packed);
+}
+
+/// The schemas of plain members.
+fn check_values(recorded: &Json) -> Coverage {
+    let service = Service::new("values")
+        .value("n", 1i64)
+        .value("f", 1.5)
+        .value("s", "x")
+        .value("b", true)
+        .value("none", Value::Null)
+        .value("list", Value::List(vec![1i64.into(), "x".into()]))
+        .value("bytes", Value::Bytes(b"x"[..].into()));
+    let ours = service.schema().to_json();
+    let mut found = Vec::new();
+    for (name, schema) in recorded.as_object().expect("a map") {
+        differences(name, schema, &ours[name], &mut found);
+    }
+    // A truth value is a number in Python.
+    assert_eq!(found, [r#"b.type: "number", ours "boolean""#]);
+    Checked
+}
+
+/// Every place in which the two are not the same.
+fn differences(path: &str, recorded: &Json, ours: &Json, found: &mut Vec<String>) {
+    let (Json::Object(left), Json::Object(right)) = (recorded, ours) else {
+        if recorded != ours {
+            found.push(format!("{path}: {recorded}, ours {ours}"));
+        }
+        return;
+    };
+    let inside = |key: &str| format!("{path}.{key}").trim_start_matches('.').to_owned();
+    for (key, value) in left {
+        match right.get(key) {
+            Some(other) => differences(&inside(key), value, other, found),
+            None => found.push(format!("{}: {value}, ours none", inside(key))),
+        }
+    }
+    for (key, value) in right.iter().filter(|(key, _)| !left.contains_key(*key)) {
+        found.push(format!("{}: none, ours {value}", inside(key)));
+    }
+}

@@ -1,0 +1,162 @@
+//! `cargo xtask fuzz`: hostile bytes against everything that reads them.
+//!
+//! Inputs that are worth keeping are in `hypha-rpc/tests/fuzz/corpus/<target>.hex`, one a line, where
+//! an ordinary test runs them. libFuzzer wants a file for each: they are unpacked beside the targets.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::command::{Steps, cargo, output, perform, root};
+
+/// What to run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How long each target runs.
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+    /// Afterwards, keep the smallest set of inputs that reaches as much.
+    #[arg(long)]
+    keep: bool,
+    /// The targets; all of them if none is named.
+    targets: Vec<String>,
+}
+
+/// Longer inputs find little that shorter ones do not.
+const MAX_LEN: &str = "-max_len=4096";
+/// Of the kept inputs: they are read by people and by every test run.
+const MAX_KEPT_LEN: &str = "-max_len=256";
+/// An input of a few kilobytes that makes us allocate this much at once is a finding.
+const LIMITS: [&str; 3] = ["-malloc_limit_mb=64", "-rss_limit_mb=1024", "-timeout=20"];
+
+/// Fuzz each target for a while; every one is run, and a finding fails the whole.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    output(&mut cargo(&["fuzz", "--version"]))
+        .context("cargo-fuzz is missing: `cargo install cargo-fuzz` (it needs a C++ compiler)")?;
+    let known = targets()?;
+    for target in &options.targets {
+        ensure!(
+            known.contains(target),
+            "there is no target `{target}`, only {}",
+            known.join(", ")
+        );
+    }
+    let mut steps = Steps::default();
+    for target in &known {
+        if !options.targets.is_empty() && !options.targets.contains(target) {
+            continue;
+        }
+        steps.step(target.as_str(), || {
+            let corpus = unpack(target)?;
+            let time = format!("-max_total_time={}", options.seconds);
+            perform(
+                libfuzzer(target)
+                    .arg(&corpus)
+                    .args(["--", MAX_LEN, &time])
+                    .args(LIMITS),
+            )?;
+            if options.keep {
+                keep(target, &corpus)
+            } else {
+                Ok(())
+            }
+        });
+    }
+    steps.finish()
+}
+
+fn folder() -> PathBuf {
+    root().join("hypha-rpc/fuzz")
+}
+
+fn kept(target: &str) -> PathBuf {
+    root().join(format!("hypha-rpc/tests/fuzz/corpus/{target}.hex"))
+}
+
+/// The names of the targets, each of which is a file.
+fn targets() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for file in fs::read_dir(folder().join("fuzz_targets"))? {
+        let name = file?
+            .path()
+            .file_stem()
+            .map(|name| name.to_string_lossy().into_owned());
+        names.extend(name);
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn libfuzzer(target: &str) -> Command {
+    let mut command = cargo(&["fuzz", "run", "--fuzz-dir"]);
+    command.arg(folder()).arg(target);
+    // Sanitizers are not stable; the compiler has them all the same.
+    command.env("RUSTC_BOOTSTRAP", "1");
+    // Where memory was allocated is of no interest, and takes half of the time.
+    command.env(
+        "ASAN_OPTIONS",
+        "malloc_context_size=0:quarantine_size_mb=16",
+    );
+    command
+}
+
+/// The folder with the inputs of a target: those that are kept, and what earlier runs have found.
+fn unpack(target: &str) -> Result<PathBuf> {
+    let corpus = folder().join("corpus").join(target);
+    fs::create_dir_all(&corpus)?;
+    let path = kept(target);
+    let lines = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    for (index, line) in lines.lines().enumerate() {
+        let input =
+            unhex(line).with_context(|| format!("{}: line {}", path.display(), index + 1))?;
+        fs::write(corpus.join(format!("kept-{index}")), input)?;
+    }
+    Ok(corpus)
+}
+
+/// Replaces the kept inputs by as few as reach what all of them and the new ones do.
+fn keep(target: &str, corpus: &Path) -> Result<()> {
+    let smallest = folder().join("corpus").join(format!("{target}.smallest"));
+    fs::create_dir_all(&smallest)?;
+    // How often a line is reached does not count here.
+    let merge = [
+        "--",
+        "-merge=1",
+        "-set_cover_merge=1",
+        "-use_counters=0",
+        MAX_KEPT_LEN,
+    ];
+    perform(
+        libfuzzer(target)
+            .arg(&smallest)
+            .arg(corpus)
+            .args(merge)
+            .args(LIMITS),
+    )?;
+    let mut inputs = BTreeSet::new();
+    for file in fs::read_dir(&smallest)? {
+        let input = fs::read(file?.path())?;
+        inputs.insert((input.len(), input));
+    }
+    fs::remove_dir_all(&smallest)?;
+    let mut lines = String::new();
+    for (_, input) in inputs {
+        for byte in input {
+            write!(lines, "{byte:02x}")?;
+        }
+        lines.push('\n');
+    }
+    Ok(fs::write(kept(target), lines)?)
+}
+
+fn unhex(line: &str) -> Result<Vec<u8>> {
+    let pairs = line.as_bytes().chunks(2);
+    pairs
+        .map(|pair| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?))
+        .collect()
+}
