@@ -165,6 +165,9 @@ async fn select(
             "Invalid select mode format: select:{rule}. Expected 'select:criteria:function'"
         )));
     };
+    if let [only] = candidates.as_slice() {
+        return Ok(Arc::clone(only));
+    }
     if !matches!(criterion, "min" | "max" | "first_success") {
         return Err(ManagerError::Value(format!(
             "Unknown selection criteria: {criterion}"
@@ -178,28 +181,47 @@ async fn select(
             .map(|service| ask(state, service, function, limit)),
     );
     let answers = asked.await.into_iter().zip(&candidates);
-    let mut answers = answers.filter_map(|(answer, service)| Some((answer?, service)));
-    let chosen = match criterion {
-        "min" => answers.min_by(|(a, _), (b, _)| a.total_cmp(b)),
-        "max" => answers.max_by(|(a, _), (b, _)| a.total_cmp(b)),
-        _ => answers.next(),
+    let answers = answers.filter_map(|(answer, service)| Some((answer?, service)));
+    let mut answers = answers.peekable();
+    let chosen = if criterion == "first_success" {
+        answers.peek().map(|(_, service)| *service)
+    } else {
+        let numbers = answers.filter_map(|(answer, service)| Some((as_number(&answer)?, service)));
+        let best = if criterion == "min" {
+            numbers.min_by(|(a, _), (b, _)| a.total_cmp(b))
+        } else {
+            numbers.max_by(|(a, _), (b, _)| a.total_cmp(b))
+        };
+        best.map(|(_, service)| service)
     };
-    let chosen = chosen
-        .map(|(_, service)| service)
-        .or_else(|| candidates.choose(&mut rand::rng()));
+    let chosen = chosen.or_else(|| candidates.choose(&mut rand::rng()));
     chosen
         .cloned()
         .ok_or_else(|| ManagerError::Key("Service not found".into()))
 }
 
-async fn ask(state: &State, service: &ServiceInfo, function: &str, limit: Duration) -> Option<f64> {
+/// What Python makes a number of.
+fn as_number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Bool(truth) => f64::from(u8::from(*truth)),
+        Value::String(text) => text.trim().parse().ok()?,
+        value => value.as_f64()?,
+    };
+    (!number.is_nan()).then_some(number)
+}
+
+async fn ask(
+    state: &State,
+    service: &ServiceInfo,
+    function: &str,
+    limit: Duration,
+) -> Option<Value> {
     let answer = async {
         let remote = provider::fetch(state, &service.id, limit).await.ok()?;
         if !remote.has_method(function) {
             return None;
         }
-        let value = provider::call(&remote, function).await.ok()?;
-        Some(value.as_f64().unwrap_or_default())
+        provider::call(&remote, function).await.ok()
     };
     tokio::time::timeout(limit, answer).await.ok()?
 }
@@ -248,7 +270,7 @@ pub(super) async fn get(
         ));
     }
     let timeout = provider::seconds(config.timeout, GET_TIMEOUT);
-    let case = config.case_conversion.as_deref().and_then(Case::parse);
+    let case = case(config.case_conversion.as_deref())?;
     if is_manager(id) {
         at_home(ctx, Permission::Read)?;
         let own = format!("*/{}:default", state.info.manager_id);
@@ -288,6 +310,19 @@ pub(super) async fn get(
         config.insert("url".into(), url.into());
     }
     Ok(converted(Value::Map(members), case))
+}
+
+/// The option `case_conversion`; an empty one is none.
+fn case(given: Option<&str>) -> Answer<Option<Case>> {
+    let Some(text) = given.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    match Case::parse(text) {
+        Some(case) => Ok(Some(case)),
+        None => Err(ManagerError::Value(format!(
+            "Invalid case_conversion: {text}. It must be 'camel', 'snake' or 'camel+snake'"
+        ))),
+    }
 }
 
 fn converted(service: Value, case: Option<Case>) -> Value {

@@ -1,0 +1,196 @@
+//! How one of several services is chosen, how keys are converted, and who has which service types.
+
+mod support;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use hypha_rpc::service::{Incoming, Method, Service};
+use hypha_rpc::workspace::{GetServiceConfig, ManagerError, ServiceTypeInfo, TokenConfig};
+use hypha_rpc::{Client, Error, Value, connect};
+use hypha_server::Server;
+use serde_json::json;
+use support::server;
+
+async fn member(server: &Server, of: &Client, permission: &str) -> Result<Client> {
+    let config = TokenConfig {
+        permission: Some(permission.into()),
+        ..TokenConfig::default()
+    };
+    let token = of.manager().await?.generate_token(Some(config)).await?;
+    Ok(connect(server.url()).token(token).await?)
+}
+
+/// The manager's own refusal.
+fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result<ManagerError> {
+    match answer {
+        Err(Error::Service(error)) => Ok(error),
+        other => bail!("{other:?} is no refusal of the manager"),
+    }
+}
+
+/// Who answers with something that is no number cannot be the smallest or largest, and who takes too
+/// long is not waited for.
+#[tokio::test]
+async fn only_numbers_in_time_are_compared() -> Result<()> {
+    let server = server().await?;
+    let owner = connect(server.url()).client_id("owner").await?;
+    let home = owner.workspace();
+    let offer = async |id: &str, answer: Option<Value>| -> Result<Client> {
+        let client = member(&server, &owner, "read_write").await?;
+        let method = Method::new("get", move |call: Incoming| {
+            let answer = answer.clone();
+            async move {
+                match answer {
+                    Some(answer) => call.reply(&answer),
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        client
+            .register_service(Service::new(id).method(method))
+            .await?;
+        Ok(client)
+    };
+    let chosen = async |id: &str, mode: &str| -> Result<String> {
+        let fetching = owner.get_service(id).mode(mode);
+        let limit = Duration::from_secs(1);
+        Ok(fetching.select_timeout(limit).await?.id().to_owned())
+    };
+    let mut clients = Vec::new();
+    for answer in [
+        Some(Value::Null),
+        Some(Value::from("many")),
+        Some(Value::Float(f64::NAN)),
+        None,
+    ] {
+        clients.push(offer("n", answer).await?);
+    }
+    let one = offer("n", Some(Value::Bool(true))).await?;
+    let two = offer("n", Some(Value::from(" 2.5 "))).await?;
+    for (mode, client) in [("select:min:get", &one), ("select:max:get", &two)] {
+        let expected = format!("{home}/{}:n", client.client_id());
+        assert_eq!(chosen("n", mode).await?, expected, "{mode}");
+    }
+    // Longer than the two seconds that are usual.
+    let slow = Method::new("get", |call: Incoming| async move {
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        call.reply(&9.0)
+    });
+    clients.push(offer("slow", Some(Value::from(1))).await?);
+    two.register_service(Service::new("slow").method(slow))
+        .await?;
+    let patient = owner.get_service("slow").mode("select:max:get");
+    let patient = patient.select_timeout(Duration::from_secs(10)).await?;
+    assert!(patient.id().contains(&two.client_id()), "{}", patient.id());
+    // Among those that answer nothing useful any is as good.
+    clients.push(offer("m", Some(Value::Null)).await?);
+    clients.push(offer("m", None).await?);
+    chosen("m", "select:max:get").await?;
+    // An only one is taken as it is, without being asked.
+    let only = offer("only", None).await?;
+    let expected = format!("{home}/{}:only", only.client_id());
+    assert_eq!(chosen("only", "select:none:get").await?, expected);
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_are_converted_as_asked() -> Result<()> {
+    let server = server().await?;
+    let owner = connect(server.url()).await?;
+    let method = Method::new("get_it", |call| async move { call.reply(&1i64) });
+    owner
+        .register_service(Service::new("s").method(method))
+        .await?;
+    let manager = owner.manager().await?;
+    let fetch = async |case: &str| {
+        let config = GetServiceConfig {
+            case_conversion: Some(case.into()),
+            ..GetServiceConfig::default()
+        };
+        manager.get_service("s".into(), Some(config)).await
+    };
+    for (case, keys) in [
+        ("", ["get_it", ""]),
+        ("snake", ["get_it", ""]),
+        ("camel", ["getIt", ""]),
+        ("camel+snake", ["getIt", "get_it"]),
+        ("snake+camel", ["getIt", "get_it"]),
+    ] {
+        let service = fetch(case).await?;
+        for key in ["get_it", "getIt"] {
+            assert_eq!(
+                service.get(key).is_some(),
+                keys.contains(&key),
+                "{case}: {key}"
+            );
+        }
+        let config = service.get("config").context("no config")?;
+        assert_eq!(
+            config.get("workspace"),
+            Some(&Value::from(owner.workspace()))
+        );
+    }
+    let error = refusal(fetch("kebab").await)?;
+    assert!(
+        matches!(&error, ManagerError::Value(text) if text.contains("kebab")),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn service_types_belong_to_their_workspace() -> Result<()> {
+    let server = server().await?;
+    let owner = connect(server.url()).await?;
+    let reader = member(&server, &owner, "read").await?;
+    let stranger = connect(server.url()).await?;
+    let home = owner.workspace();
+    let info = |id: &str, config: serde_json::Value| ServiceTypeInfo {
+        id: id.into(),
+        name: "N".into(),
+        definition: json!({"f": {"type": "function"}}).into(),
+        config: Value::from(config).as_map().cloned().unwrap_or_default(),
+        ..ServiceTypeInfo::default()
+    };
+    let manager = owner.manager().await?;
+    manager
+        .register_service_type(info("closed", json!({})))
+        .await?;
+    let open = info(&format!("{home}/open"), json!({"visibility": "public"}));
+    manager.register_service_type(open).await?;
+    let twice = refusal(manager.register_service_type(info("open", json!({}))).await)?;
+    assert_eq!(
+        twice,
+        ManagerError::Key("Service type already exists: open".into())
+    );
+    let elsewhere = refusal(
+        manager
+            .register_service_type(info("other/x", json!({})))
+            .await,
+    )?;
+    assert!(
+        matches!(elsewhere, ManagerError::Assertion(_)),
+        "{elsewhere}"
+    );
+    let readers = reader.manager().await?;
+    let refused = refusal(readers.register_service_type(info("mine", json!({}))).await)?;
+    assert!(matches!(refused, ManagerError::Permission(_)), "{refused}");
+
+    for (client, may) in [(&owner, true), (&reader, true), (&stranger, false)] {
+        let manager = client.manager().await?;
+        let open = manager.get_service_type(format!("{home}/open")).await?;
+        assert_eq!(open.id, format!("{home}/open"));
+        assert_eq!(open.definition, json!({"f": {"type": "function"}}).into());
+        let closed = manager.get_service_type(format!("{home}/closed")).await;
+        assert_eq!(closed.is_ok(), may, "{closed:?}");
+        let list = manager.list_service_types(Some(home.clone())).await;
+        assert_eq!(list.map(|list| list.len()).ok(), may.then_some(2));
+    }
+    let missing = refusal(manager.get_service_type("nothing".into()).await)?;
+    assert_eq!(
+        missing,
+        ManagerError::Key("Service type not found: nothing".into())
+    );
+    Ok(())
+}
