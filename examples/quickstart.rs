@@ -103,11 +103,7 @@ async fn main() -> anyhow::Result<()> {
     println!("greet(\"Ada\")    = {}", calculator.greet("Ada").await?);
 
     // What other languages, and language models, see.
-    let schema = calculator
-        .service()
-        .schema("add")
-        .cloned()
-        .unwrap_or_default();
+    let schema = calculator.service().schema("add").unwrap_or_default();
     println!(
         "\nthe schema of `add`:\n{}",
         serde_json::to_string_pretty(&schema.to_json())?

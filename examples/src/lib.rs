@@ -1,3 +1,5 @@
 //! What several examples share.
 
+pub mod checks;
 pub mod conformance;
+pub mod host;
