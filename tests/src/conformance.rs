@@ -105,7 +105,8 @@ impl Host {
         service: &str,
         options: &[&str],
     ) -> Result<usize> {
-        run_client(language, self.language, server_url, service, options)
+        start_client(language, self.language, server_url, service, options)
+            .and_then(|client| passed_checks(&client))
             .map_err(|error| anyhow!("{error:#}\n{}", self.process.transcript(0)))
     }
 
@@ -134,19 +135,23 @@ struct Check {
     detail: serde_json::Value,
 }
 
-/// Call a service in `host` from a client in `language`; how many checks passed.
-fn run_client(
+/// Start a client in `language` that checks a service in `host`.
+pub fn start_client(
     language: Language,
     host: Language,
     server_url: &str,
     service: &str,
     options: &[&str],
-) -> Result<usize> {
+) -> Result<Process> {
     let mut command = language.client(host)?;
     command
         .args(["--server-url", server_url, "--service", service])
         .args(options);
-    let process = Process::start(format!("the {language:?} client"), &command)?;
+    Process::start(format!("the {language:?} client"), &command)
+}
+
+/// Wait until a program that prints a line per check has ended; how many checks passed.
+pub fn passed_checks(process: &Process) -> Result<usize> {
     let status = process.wait(CLIENT_LIMIT)?;
     let mut passed = 0;
     let mut failed = Vec::new();

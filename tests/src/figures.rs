@@ -19,6 +19,12 @@ pub struct Figures {
     pub mb_1: f64,
     /// Echoes of 16 MB, in MB per second.
     pub mb_16: f64,
+    /// Echoes of arrays of 16 MB, in MB per second; 0 where there are none.
+    #[serde(default)]
+    pub mb_array: f64,
+    /// Items of a stream of small ones, per second at the consumer; 0 where there are none.
+    #[serde(default)]
+    pub items: f64,
 }
 
 /// The median and the 99th percentile in microseconds; sorts the samples.

@@ -21,6 +21,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// A free port can be taken by somebody else before the server binds it.
 const START_ATTEMPTS: usize = 3;
 
+/// The token of the user `root` of every server here.
+pub const ROOT_TOKEN: &str = "c4b1f09a7d3e62858f1d0b6ac79e3542";
+
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -68,6 +71,7 @@ impl Server {
             // `-P`: the working directory is not a place for modules.
             command.args(["-u", "-B", "-P", "-m", "hypha.server", "--host=127.0.0.1"]);
             command.arg(format!("--port={port}"));
+            command.args(["--root-token", ROOT_TOKEN]);
             // The tests send as fast as they can.
             command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
             command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");
@@ -90,6 +94,7 @@ impl Server {
     fn start_ours() -> Result<Server> {
         let mut command = Command::new(executable("hypha-server")?);
         command.args(["--host", "127.0.0.1", "--port", "0"]);
+        command.args(["--root-token", ROOT_TOKEN]);
         command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
         command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");
         let process = Process::start("hypha-server", &command)?;

@@ -2,47 +2,25 @@
 //
 // Prints one JSON line `{"name", "ok", "detail"}` per check; exit status 1 if any is false.
 
+import { MEGABYTE, expect, expectError, expectSame, named, pause } from "./checks.mjs";
+import { liveChecks } from "./live_checks.mjs";
 import { connect, parse, say } from "./peer.mjs";
 import { difference, pattern, plain, short } from "./sample_values.mjs";
 
 // No check waits longer than this, in milliseconds.
 const LIMIT = 90_000;
-const MEGABYTE = 1024 * 1024;
-
-function expect(condition, detail) {
-  if (!condition) throw new Error(detail);
-}
-
-function expectSame(got, wanted) {
-  const found = difference(got, wanted);
-  expect(found === null, found);
-}
-
-/** Fail the check unless `call` fails with a text that contains one of `words`, as a word. */
-async function expectError(call, ...words) {
-  let got;
-  try {
-    got = await call;
-  } catch (error) {
-    // Services can throw anything; its text is what users see.
-    const message = String(error?.message ?? error);
-    expect(
-      words.some((word) => new RegExp(`(?<![A-Za-z])${word}`, "i").test(message)),
-      `the error should contain one of ${words}: ${message.slice(-500)}`,
-    );
-    return;
-  }
-  throw new Error(`should have failed, answered ${short(got)}`);
-}
-
-/** Arguments by name, as callers in JavaScript write them. */
-const named = (args) => ({ ...args, _rkwargs: true });
 
 /** The checks, in the order in which they run. */
 function allChecks(options, server, service) {
   const host = options["host-language"];
   // Python and Rust functions know their parameters; JavaScript drops what is too much.
   const knowsParameters = host === "python" || host === "rust";
+
+  // The sessions of calls that are left alone.
+  const leftAlone = new Set();
+
+  /** Another client, in the same workspace if it was named. */
+  const another = (more) => connect({ ...options, "client-id": undefined }, more);
 
   /** A method of the service that its description does not list. */
   async function member(name) {
@@ -155,7 +133,7 @@ function allChecks(options, server, service) {
 
     async sleep_longer_than_the_silence_limit() {
       // Heartbeats keep the call alive; without them it would end after `method_timeout`.
-      const second = await connect({ ...options, "client-id": undefined }, { method_timeout: 5 });
+      const second = await another({ method_timeout: 5 });
       try {
         const sleeper = await second.getService(options.service);
         expectSame(await sleeper.sleep(8), 8);
@@ -187,7 +165,12 @@ function allChecks(options, server, service) {
     async calls_do_not_wait_for_each_other() {
       let ended = false;
       // It is still running when this program ends; nobody waits for it.
+      const before = Object.keys(server.rpc._object_store);
       service.sleep(30).then(() => (ended = true), () => {});
+      await pause(0);
+      for (const key of Object.keys(server.rpc._object_store)) {
+        if (!before.includes(key)) leftAlone.add(key);
+      }
       const started = Date.now();
       const sleepers = Array.from({ length: 40 }, () => service.sleep(0.5));
       expectSame(await service.echo("quick"), "quick");
@@ -244,7 +227,7 @@ function allChecks(options, server, service) {
     async schema() {
       const methods = [
         ...["echo", "add", "divide", "describe", "whoami", "sleep", "make_bytes", "length"],
-        "panic_now",
+        ...["panic_now", "scale", "call_back", "count", "sum", "store"],
       ];
       const info = await server.getServiceInfo(options.service);
       for (const method of methods) {
@@ -256,12 +239,20 @@ function allChecks(options, server, service) {
       await expectError(service.panic_now(), "panic");
     },
 
+    async read_all() {
+      for (const size of [0, 10, 700000]) {
+        expectSame(await service.read_all(new Blob([pattern(size)])), pattern(size));
+      }
+    },
+
     async answers_after_the_panic() {
       expectSame(await service.echo("still there"), "still there");
       const numbers = Array.from({ length: 20 }, (_, i) => i);
       const got = await Promise.all(numbers.map((i) => service.add(i, 1)));
       expectSame(got, numbers.map((i) => i + 1));
     },
+
+    ...liveChecks({ options, server, service, another, leftAlone }),
   };
 }
 

@@ -86,6 +86,178 @@ function panic_now() {
   throw new Error("panic_now was called");
 }
 
+const TYPED_ARRAYS = {
+  int8: Int8Array,
+  int16: Int16Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+  uint16: Uint16Array,
+  uint32: Uint32Array,
+  float32: Float32Array,
+  float64: Float64Array,
+};
+
+/**
+ * An array as `{dtype, shape, elements}`: a typed array, or the map as which an array of more
+ * dimensions arrives where no library for these is loaded.
+ */
+function expectArray(value, name) {
+  for (const [dtype, type] of Object.entries(TYPED_ARRAYS)) {
+    if (value instanceof type) return { dtype, shape: [value.length], elements: value };
+  }
+  const type = value?._rtype === "ndarray" && TYPED_ARRAYS[value._rdtype];
+  if (!type) throw new TypeError(`${name}: expected an array`);
+  // A copy: the bytes may lie anywhere in the message.
+  const elements = new type(value._rvalue.slice().buffer);
+  return { dtype: value._rdtype, shape: value._rshape, elements };
+}
+
+/** Multiply every element of an array; the type of the elements stays, and the kind of array. */
+function scale(image, factor) {
+  const { elements } = expectArray(image, "image");
+  const scaled = elements.map((element) => element * expectType(factor, "number", "factor"));
+  return image._rtype ? { ...image, _rvalue: new Uint8Array(scaled.buffer) } : scaled;
+}
+
+/** Describe an array. */
+function array_info(array) {
+  const { dtype, shape, elements } = expectArray(array, "array");
+  return { dtype, shape, sum: elements.reduce((sum, element) => sum + element, 0) };
+}
+
+/** An error of a class that other languages know. */
+function failure(name, message) {
+  return Object.assign(new Error(message), { name });
+}
+
+/** Divide one number by another, with an error that callers can match on. */
+function checked_divide(a, b) {
+  if (b === 0) throw failure("ZeroDivisionError", "division by zero");
+  const quotient = divide(a, b);
+  if (!Number.isFinite(quotient) && Number.isFinite(a)) {
+    throw failure("OverflowError", `${a} / ${b} is too large`);
+  }
+  return quotient;
+}
+
+/** Call a function so many times, with 0, 1, 2 and so on, and answer what it answered. */
+async function call_back(callback, times) {
+  const answers = [];
+  for (let index = 0; index < times; index++) answers.push(await callback(index));
+  return answers;
+}
+
+/** Tell a function of every step, from 0 on; how many steps. Whatever it answers is ignored. */
+async function progress(callback, steps) {
+  const calls = Array.from({ length: steps }, (_, step) => callback(step));
+  await Promise.allSettled(calls);
+  return steps;
+}
+
+/** Call functions that stand in lists in a map, each with its key. */
+async function call_nested(functions) {
+  const answers = {};
+  for (const [key, members] of Object.entries(functions)) {
+    answers[key] = [];
+    for (const member of members) answers[key].push(await member(key));
+  }
+  return answers;
+}
+
+let openStreams = 0;
+
+/** Count from 0 to `n - 1`. */
+async function* count(n, delay = 0) {
+  openStreams += 1;
+  try {
+    for (let index = 0; index < n; index++) {
+      if (delay) await new Promise((resolve) => setTimeout(resolve, delay * 1000));
+      yield index;
+    }
+  } finally {
+    openStreams -= 1;
+  }
+}
+
+/** How many streams of `count` somebody reads. */
+function open_streams() {
+  return openStreams;
+}
+
+/** Count from 0, and fail instead of the number `n`. */
+function fail_after(n) {
+  function* numbers() {
+    for (let index = 0; index < n; index++) yield index;
+    throw new Error(`failed after ${n} items`);
+  }
+  return numbers();
+}
+
+/** Add up a stream of numbers, or so many of them. */
+async function sum(numbers, limit = null) {
+  let total = 0;
+  let seen = 0;
+  if (limit === 0) return total;
+  for await (const item of numbers) {
+    total += expectType(item, "number", "numbers");
+    seen += 1;
+    if (seen === limit) break;
+  }
+  return total;
+}
+
+/** Make blocks of bytes, as an iterator that is no generator. */
+function blocks(n, size) {
+  let made = 0;
+  return {
+    next() {
+      if (made === n) return { done: true, value: undefined };
+      return { done: false, value: new Uint8Array(size).fill(made++) };
+    },
+    [Symbol.iterator]() {
+      return this;
+    },
+  };
+}
+
+/** Count the bytes in every block of a stream. */
+async function lengths(blocks) {
+  const found = [];
+  for await (const block of blocks) found.push(length(block));
+  return found;
+}
+
+/** Make a counter that starts at 0. */
+function make_counter() {
+  let value = 0;
+  return {
+    increment: (by = 1) => (value += by),
+    value: () => value,
+  };
+}
+
+let stored = null;
+
+/** Keep an object for later; it has a function `getItem(key)`. */
+function store(object) {
+  stored = object;
+}
+
+/** Ask the kept object for an item. */
+async function use_stored(key) {
+  return await stored.getItem(key);
+}
+
+/** Tell the owner of the kept object that it is not needed any more; it stays kept. */
+async function dispose_stored() {
+  await stored._dispose();
+}
+
+/** Read a file to its end; those of JavaScript arrive as a Blob. */
+async function read_all(file) {
+  return file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : await file.read();
+}
+
 const options = parse();
 const server = await connect(options, { name: "JavaScript conformance service" });
 onTermination(async () => {
@@ -107,5 +279,22 @@ const info = await server.registerService({
   make_bytes,
   length,
   panic_now,
+  scale,
+  array_info,
+  checked_divide,
+  call_back,
+  progress,
+  call_nested,
+  count,
+  open_streams,
+  fail_after,
+  sum,
+  blocks,
+  lengths,
+  make_counter,
+  store,
+  use_stored,
+  dispose_stored,
+  read_all,
 });
 say(`READY ${info.id}`);

@@ -8,6 +8,8 @@ import peer
 
 AT_ONCE = 64
 MB = 1024 * 1024
+# Echoes of each size that do not count, as in the Rust caller.
+WARM_UP = 3
 
 
 def percentiles(samples):
@@ -26,13 +28,29 @@ async def calls(service, seconds, latencies):
         latencies.append(time.perf_counter() - begun)
 
 
+async def stream(service, count):
+    """Read a stream of numbers, which must all be there; items per second."""
+    begun = time.perf_counter()
+    read = 0
+    async for number in await service.numbers(count):
+        assert number == read
+        read += 1
+    assert read == count
+    return count / (time.perf_counter() - begun)
+
+
 async def main():
     parser = peer.arguments(__doc__)
     parser.add_argument("--service", required=True)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--items", type=int, help="only read a stream of so many items")
     options = parser.parse_args()
     server = await peer.connect(options)
     service = await server.get_service(options.service)
+    if options.items:
+        rate = await stream(service, options.items)
+        peer.say(f"RATE {rate}")
+        return await server.disconnect()
     await calls(service, 0.2, [])
     figures = {}
     for name, tasks in (("serial", 1), ("parallel", AT_ONCE)):
@@ -43,12 +61,15 @@ async def main():
         figures[f"{name}_us"] = percentiles(latencies)
     for size in (1, 16):
         data = bytes(size * MB)
+        for _ in range(WARM_UP):
+            await service.echo(data)
         begun = time.perf_counter()
         done = 0
         while not done or time.perf_counter() - begun < options.seconds:
             assert len(await service.echo(data)) == size * MB
             done += 1
         figures[f"mb_{size}"] = done * size / (time.perf_counter() - begun)
+    figures["items"] = await stream(service, 3000)
     peer.say(json.dumps(figures))
     await server.disconnect()
 

@@ -15,13 +15,18 @@ def echo(data: bytes):
     return data
 
 
+def numbers(n: int):
+    """Count."""
+    yield from range(int(n))
+
+
 async def main():
     options = peer.arguments(__doc__).parse_args()
     server = await peer.connect(options)
     stop = asyncio.Event()
     peer.on_termination(asyncio.get_running_loop(), stop.set)
     info = await server.register_service(
-        {"id": "bench", "config": {"visibility": "public"}, "add": add, "echo": echo}
+        {"id": "bench", "config": {"visibility": "public"}, "add": add, "echo": echo, "numbers": numbers}
     )
     peer.say(f"READY {info['id']}")
     await stop.wait()

@@ -4,6 +4,9 @@ Every method is as strict as the contract: an argument of another type is an err
 """
 
 import asyncio
+import contextlib
+
+import numpy as np
 
 import peer
 
@@ -99,12 +102,161 @@ def panic_now():
     raise RuntimeError("panic_now was called")
 
 
+def expect_array(value, name):
+    """`value`, if it is an array."""
+    if not isinstance(value, (np.ndarray, np.generic)):
+        raise TypeError(f"{name}: expected an array, got {type(value).__name__}")
+    return value
+
+
+def scale(image, factor: float):
+    """Multiply every element of an array; the type of the elements stays."""
+    expect_array(image, "image")
+    return (image * number(factor, "factor")).astype(image.dtype)
+
+
+def array_info(array):
+    """Describe an array."""
+    expect_array(array, "array")
+    return {
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "sum": float(array.sum(dtype="float64")),
+    }
+
+
+def checked_divide(a: float, b: float):
+    """Divide one number by another, with an error that callers can match on."""
+    quotient = divide(a, b)
+    if quotient in (float("inf"), float("-inf")) and abs(a) != float("inf"):
+        raise OverflowError(f"{a} / {b} is too large")
+    return quotient
+
+
+async def call_back(callback, times: int):
+    """Call a function so many times, with 0, 1, 2 and so on, and answer what it answered."""
+    return [await callback(index) for index in range(times)]
+
+
+async def progress(callback, steps: int):
+    """Tell a function of every step, from 0 on; how many steps. Whatever it answers is ignored."""
+    calls = [callback(step) for step in range(steps)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    return steps
+
+
+async def call_nested(functions: dict):
+    """Call functions that stand in lists in a map, each with its key."""
+    return {
+        key: [await function(key) for function in members] for key, members in functions.items()
+    }
+
+
+class Streams:
+    """How many streams of `count` somebody reads."""
+
+    open = 0
+
+
+async def count(n: int, delay: float = 0.0):
+    """Count from 0 to `n - 1`."""
+    Streams.open += 1
+    try:
+        for index in range(n):
+            if delay:
+                await asyncio.sleep(delay)
+            yield index
+    finally:
+        Streams.open -= 1
+
+
+def open_streams():
+    """How many streams of `count` somebody reads."""
+    return Streams.open
+
+
+def fail_after(n: int):
+    """Count from 0, and fail instead of the number `n`."""
+
+    def numbers():
+        yield from range(n)
+        raise RuntimeError(f"failed after {n} items")
+
+    return numbers()
+
+
+async def sum_numbers(numbers, limit: int = None):
+    """Add up a stream of numbers, or so many of them."""
+    total = 0.0
+    if limit == 0:
+        return total
+    async with contextlib.aclosing(numbers):
+        seen = 0
+        async for item in numbers:
+            total += number(item, "numbers")
+            seen += 1
+            if seen == limit:
+                break
+    return total
+
+
+def blocks(n: int, size: int):
+    """Make blocks of bytes, as an iterator that is no generator."""
+    return map(lambda index: bytes([index % 256]) * size, range(n))
+
+
+async def lengths(blocks):
+    """Count the bytes in every block of a stream."""
+    return [length(block) async for block in blocks]
+
+
+def make_counter():
+    """Make a counter that starts at 0."""
+    state = {"value": 0}
+
+    def increment(by=1):
+        state["value"] += by
+        return state["value"]
+
+    return {"increment": increment, "value": lambda: state["value"]}
+
+
+class Stored:
+    """What `store` keeps."""
+
+    interface = None
+
+
+def store(interface):
+    """Keep an object for later; it has a function `getItem(key)`."""
+    Stored.interface = interface
+
+
+async def use_stored(key):
+    """Ask the kept object for an item."""
+    return await Stored.interface.getItem(key)
+
+
+async def dispose_stored():
+    """Tell the owner of the kept object that it is not needed any more; it stays kept."""
+    await Stored.interface._dispose()
+
+
+async def read_all(file):
+    """Read a file to its end."""
+    return await file.read()
+
+
 async def main():
     options = peer.arguments(__doc__).parse_args()
     server = await peer.connect(options, name="Python conformance service")
     stop = asyncio.Event()
     peer.on_termination(asyncio.get_running_loop(), stop.set)
     methods = [echo, add, divide, describe, whoami, sleep, make_bytes, length, panic_now]
+    methods += [scale, array_info, checked_divide, call_back, progress, call_nested, count]
+    methods += [open_streams, fail_after, blocks, lengths, make_counter, store, use_stored, dispose_stored]
+    methods += [read_all]
+    methods = {method.__name__: method for method in methods}
     info = await server.register_service(
         {
             "id": "conformance",
@@ -112,7 +264,8 @@ async def main():
             "description": "The methods that every Hypha client is checked with",
             # Public, so that a caller in its own anonymous workspace needs only the full id.
             "config": {"visibility": "public", "require_context": ["whoami"]},
-            **{method.__name__: method for method in methods},
+            **methods,
+            "sum": sum_numbers,
         }
     )
     peer.say(f"READY {info['id']}")

@@ -39,6 +39,12 @@ enum Role {
         service: String,
         seconds: f64,
     },
+    /// Read a stream of so many items; prints items per second.
+    Stream {
+        server_url: String,
+        service: String,
+        items: u32,
+    },
     /// Pass frames between two connections; prints `READY <url>`.
     Relay,
     /// Send every frame of a relay back; prints `READY`.
@@ -54,6 +60,10 @@ trait Bench {
     async fn add(&self, a: f64, b: f64) -> f64;
     /// Answer the bytes.
     async fn echo(&self, data: Bytes) -> Bytes;
+    /// Answer the array.
+    async fn echo_array(&self, array: NdArray) -> NdArray;
+    /// Count.
+    async fn numbers(&self, n: u32) -> impl Stream<Item = u32>;
 }
 
 struct Service;
@@ -66,10 +76,22 @@ impl Bench for Service {
     async fn echo(&self, data: Bytes) -> Bytes {
         data
     }
+
+    async fn echo_array(&self, array: NdArray) -> NdArray {
+        array
+    }
+
+    async fn numbers(&self, n: u32) -> impl Stream<Item = u32> {
+        futures_util::stream::iter(0..n)
+    }
 }
 
 const AT_ONCE: usize = 64;
 const MB: usize = 1 << 20;
+/// Echoes of each size that do not count: the first ones take fresh memory from the system.
+const WARM_UP: usize = 3;
+/// Items of a stream.
+const ITEMS: u32 = 100_000;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -94,6 +116,15 @@ async fn main() -> Result<()> {
             say(&serde_json::to_string(
                 &call(&bench, Duration::from_secs_f64(seconds)).await?,
             )?)
+        }
+        Role::Stream {
+            server_url,
+            service,
+            items,
+        } => {
+            let hypha = hypha_rpc::connect(server_url).await?;
+            let bench: BenchProxy = hypha.proxy(service).await?;
+            say(&format!("RATE {}", stream(&bench, items).await?))
         }
         Role::Relay => relay().await,
         Role::RelayHost { url } => relay_host(&url).await,
@@ -146,15 +177,37 @@ async fn call(bench: &BenchProxy, time: Duration) -> Result<Figures> {
     let mut payload = [0.0; 2];
     for (rate, size) in payload.iter_mut().zip([MB, 16 * MB]) {
         let data = Bytes::from(vec![7u8; size]);
-        let (started, mut done) = (Instant::now(), 0);
-        while done == 0 || started.elapsed() < time {
+        let echo = async || -> Result<()> {
             let back = bench.echo(data.clone()).await?;
             if back.len() != size {
                 bail!("{} bytes came back", back.len());
             }
+            Ok(())
+        };
+        for _ in 0..WARM_UP {
+            echo().await?;
+        }
+        let (started, mut done) = (Instant::now(), 0);
+        while done == 0 || started.elapsed() < time {
+            echo().await?;
             done += 1;
         }
         *rate = (done * size) as f64 / MB as f64 / started.elapsed().as_secs_f64();
+    }
+    let array = NdArray::from_vec([MB / 4, 16], vec![1.0f32; 4 * MB])?;
+    let (started, mut done) = (Instant::now(), 0);
+    while done == 0 || started.elapsed() < time {
+        let back = bench.echo_array(array.clone()).await?;
+        if back.len() != array.len() {
+            bail!("an array of {} elements came back", back.len());
+        }
+        done += 1;
+    }
+    let mb_array = (done * 16) as f64 / started.elapsed().as_secs_f64();
+    let mut items = 0.0f64;
+    let started = Instant::now();
+    while items == 0.0 || started.elapsed() < time {
+        items = items.max(stream(bench, ITEMS).await?);
     }
     Ok(Figures {
         serial_rate,
@@ -163,7 +216,26 @@ async fn call(bench: &BenchProxy, time: Duration) -> Result<Figures> {
         parallel_us: percentiles(&mut parallel),
         mb_1: payload[0],
         mb_16: payload[1],
+        mb_array,
+        items,
     })
+}
+
+/// Reads a stream of numbers, which must all be there; items per second.
+async fn stream(bench: &BenchProxy, items: u32) -> Result<f64> {
+    let started = Instant::now();
+    let mut numbers = bench.numbers(items).await?;
+    let mut next = 0;
+    while let Some(number) = numbers.try_next().await? {
+        if number != next {
+            bail!("{number} instead of {next}");
+        }
+        next += 1;
+    }
+    if next != items {
+        bail!("the stream ended after {next} items");
+    }
+    Ok(f64::from(items) / started.elapsed().as_secs_f64())
 }
 
 fn config() -> WebSocketConfig {
@@ -263,6 +335,9 @@ async fn relay_call(url: &str, time: Duration) -> Result<Figures> {
     let mut payload = [0.0; 2];
     for (rate, size) in payload.iter_mut().zip([MB, 16 * MB]) {
         let data = bytes::Bytes::from(vec![7u8; size]);
+        for _ in 0..WARM_UP {
+            exchange(&mut socket, data.clone()).await?;
+        }
         let (started, mut done) = (Instant::now(), 0);
         while done == 0 || started.elapsed() < time {
             exchange(&mut socket, data.clone()).await?;
@@ -277,6 +352,8 @@ async fn relay_call(url: &str, time: Duration) -> Result<Figures> {
         parallel_us: percentiles(&mut parallel),
         mb_1: payload[0],
         mb_16: payload[1],
+        mb_array: 0.0,
+        items: 0.0,
     })
 }
 

@@ -1,0 +1,185 @@
+// Either offers a service `values`, or checks the service `values` of a Rust client; as the Python
+// program of this name.
+
+import { connect, onTermination, parse, say } from "./peer.mjs";
+
+const SIZE = 700_000;
+
+/** Bytes that are not the same everywhere. */
+const payload = (size) => Uint8Array.from({ length: size }, (_, index) => index % 251);
+
+class Point {
+  constructor(x, y) {
+    this.x = x;
+    this.y = y;
+  }
+}
+
+/** Something that only one side has a codec for. */
+class Shape {}
+
+function register(server) {
+  server.registerCodec({
+    name: "point",
+    type: Point,
+    encoder: (point) => ({ x: point.x, y: point.y }),
+    decoder: async (wire) => new Point(wire.x, wire.y),
+  });
+  server.registerCodec({ name: "shape", type: Shape, encoder: () => ({ edges: 3, hole: null }) });
+}
+
+/** Keys in order. */
+const json = (value) =>
+  JSON.stringify(value, (_, v) =>
+    v?.constructor === Object ? Object.fromEntries(Object.entries(v).sort()) : v,
+  );
+
+async function provide(server) {
+  register(server);
+  const samples = {
+    set: new Set([1, 2, 3]),
+    "ordered map": new Map([
+      [1, "a"],
+      ["b", null],
+    ]),
+    nan: [NaN, Infinity, -0.0],
+    none: { given: null },
+    undefined: { given: undefined },
+    absent: {},
+    date: new Date(981173106500),
+    // A codec for the points of the map applies, also inside of it.
+    points: new Map([["p", new Point(1, 2)]]),
+  };
+  const info = await server.registerService({
+    id: "values",
+    config: { visibility: "public" },
+    mirrored: (points) => points.map((point) => new Point(-point.x, point.y)),
+    seen: (value) => `${value?.constructor?.name} ${json(value)}`,
+    shape: () => new Shape(),
+    sample: (name) => samples[name],
+    open_file: (kind) =>
+      kind === "blob"
+        ? new Blob([payload(SIZE)], { type: "image/png" })
+        : new File([payload(SIZE)], "some file"),
+    // Read a file in parts, then its end again, and all of it at once.
+    async read(file) {
+      const parts = [];
+      for (let part; (part = await file.read(100_000)).length > 0; ) parts.push(part);
+      const data = new Uint8Array(await new Blob(parts).arrayBuffer());
+      const at = await file.seek(-5, 2);
+      same(at, data.length - 5);
+      same(await file.tell(), at);
+      same(Array.from(await file.read()), Array.from(data.slice(-5)));
+      await file.seek(0);
+      same(Array.from(await file.read(-1)), Array.from(data));
+      same([await file.seekable(), await file.writable()], [true, false]);
+      same([file.size, file.name], [data.length, "some file"]);
+      return data;
+    },
+    async write(file) {
+      same(await file.write(payload(SIZE)), SIZE);
+      await file.seek(3);
+      same(await file.write(new Uint8Array([120, 121, 122])), 3);
+      await file.flush();
+      await file.close();
+      try {
+        await file.write(new Uint8Array(1));
+      } catch (error) {
+        return String(error);
+      }
+    },
+  });
+  const stopped = new Promise(onTermination);
+  say(`READY ${info.id}`);
+  await stopped;
+}
+
+function same(got, wanted) {
+  const [a, b] = [JSON.stringify(got), JSON.stringify(wanted)];
+  if (a !== b) throw new Error(`got ${a}, wanted ${b}`.slice(0, 500));
+}
+
+/** `doing` fails, and says `text`. */
+async function refused(doing, text) {
+  try {
+    await doing;
+  } catch (error) {
+    if (!String(error).includes(text)) throw new Error(`"${text}" is not in ${error}`);
+    return;
+  }
+  throw new Error(`not refused: ${text}`);
+}
+
+function checks(server, service) {
+  return {
+    async codecs() {
+      const points = await service.mirrored([new Point(1.5, 2), new Point(0.5, -1)]);
+      same(
+        points.map((point) => point instanceof Point),
+        [true, true],
+      );
+      same(points, [new Point(-1.5, 2), new Point(-0.5, -1)]);
+      same(await service.shape(), { edges: 3, hole: null, _rtype: "rust-shape" });
+      await refused(service.mirrored([{ x: 1, y: 2 }]), "expected a `point`, got a map");
+      await refused(service.mirrored([new Shape()]), "expected a `point`, got a `shape`");
+      await refused(service.mirrored([new Point(Infinity, 1)]), "it lies at infinity");
+    },
+    async values() {
+      const set = await service.sample("set");
+      same([set instanceof Set, Array.from(set).sort()], [true, [1, 2, 3]]);
+      const map = await service.sample("ordered map");
+      same([map instanceof Map, Array.from(map)], [true, [[1, "a"], ["b", null]]]);
+      const [nan, inf] = await service.sample("nan");
+      same([Number.isNaN(nan), inf === Infinity], [true, true]);
+      same(await service.sample("none"), { given: null });
+      same(await service.sample("absent"), {});
+      const date = await service.sample("date");
+      same([date instanceof Date, date.getTime()], [true, 981173106500]);
+      same(await service.greet({ name: "Ada", age: undefined }), "Ada, None");
+    },
+    async own_files() {
+      for (const file of [new Blob([payload(SIZE)]), new File([payload(10)], "some file")]) {
+        const wanted = new Uint8Array(await file.arrayBuffer());
+        same(Array.from(await service.read_all(file)), Array.from(wanted));
+        same(Array.from(await service.part(file, 2, 3)), [2, 3, 4]);
+        same(Array.from(await service.part(file, -3, 3)), Array.from(wanted.slice(-3)));
+        await refused(service.write_to(file, new Uint8Array(1)), "no function `write`");
+      }
+    },
+    async gone() {
+      await service.keep(new Blob([payload(3)]));
+      await refused(service.read_kept(), "the file is gone, as its call has ended");
+    },
+    async their_files() {
+      const file = await service.open(SIZE);
+      same([file.size, file.name], [SIZE, "opened"]);
+      same(Array.from(await file.read(10)), Array.from(payload(10)));
+      same(await file.seek(-10, 1), 0);
+      same(Array.from(await file.read()), Array.from(payload(SIZE)));
+      same((await file.read(1)).length, 0);
+      await file.close();
+      await refused(file.read(1), "I/O operation on closed file");
+    },
+  };
+}
+
+async function check(server, host) {
+  register(server);
+  let passed = true;
+  for (const [name, run] of Object.entries(checks(server, await server.getService(host)))) {
+    try {
+      await run();
+      say(JSON.stringify({ name, ok: true }));
+    } catch (error) {
+      say(JSON.stringify({ name, ok: false, detail: String(error.stack ?? error) }));
+      passed = false;
+    }
+  }
+  return passed ? 0 : 1;
+}
+
+const options = parse("host");
+const server = await connect(options);
+const code = options.host ? await check(server, options.host) : await provide(server);
+await server.disconnect();
+process.exit(code ?? 0);
