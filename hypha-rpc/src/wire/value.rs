@@ -139,9 +139,14 @@ impl Value {
         }
     }
 
-    /// The member `key`, if this is a map that has it.
+    /// The member `key`, if this is a map that has it. Of a peer's function or stream it is a part of
+    /// how that is known on the wire, such as `_rschema`.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.as_map()?.get(key)
+        match self {
+            Self::Map(map) => map.get(key),
+            Self::Live(live) => live.raw()?.get(key),
+            _ => None,
+        }
     }
 
     /// This value as a `T`, as if `T` had been received.
