@@ -296,6 +296,7 @@ impl<'a> Exports<'a> {
 
     /// A local service for this receiver only (03 §8).
     fn interface(&mut self, interface: &LocalInterface) -> Result<Value, EncodeError> {
+        self.core.room_for(self.objects.len() + 1)?;
         let id = format!("_rintf_{}", random_id());
         let service = interface.service(&id, self.core);
         let mut map = service.members_map(self.identity, &self.target());

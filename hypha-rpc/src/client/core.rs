@@ -206,14 +206,10 @@ impl Core {
         objects: HashMap<String, Exported>,
     ) -> Result<(), Failure> {
         let now = self.now();
-        let most = self.options.max_objects;
-        let mut sessions = lock(&self.sessions);
-        if !objects.is_empty() && sessions.objects() + objects.len() > most {
-            drop(sessions);
-            return Err(Failure::Encode(EncodeError::new(format!(
-                "peers hold {most} functions and streams of this client, and may not hold more"
-            ))));
+        if !objects.is_empty() {
+            self.room_for(objects.len()).map_err(Failure::Encode)?;
         }
+        let mut sessions = lock(&self.sessions);
         let opened = sessions.open(id, target, call, objects, now);
         // What dropping the objects does is not known, so it is done without the lock.
         drop(sessions);
@@ -221,6 +217,17 @@ impl Core {
             reason,
             sent: false,
         })
+    }
+
+    /// Whether peers may hold so much more of this client.
+    pub(crate) fn room_for(&self, more: usize) -> Result<(), EncodeError> {
+        let (most, (_, held)) = (self.options.max_objects, self.sessions());
+        if held + more <= most {
+            return Ok(());
+        }
+        Err(EncodeError::new(format!(
+            "peers hold {held} functions and streams of this client, and may not hold more than {most}"
+        )))
     }
 
     pub(crate) fn has_session(&self, id: &str) -> bool {

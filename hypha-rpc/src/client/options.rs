@@ -58,7 +58,8 @@ pub struct Options {
     pub interface_timeout: Duration,
     /// Functions and streams in results are taken back when nobody has called them for this long.
     pub idle_objects: Duration,
-    /// Functions, streams and interfaces that peers may hold at the same time. Handing out more fails.
+    /// Functions, streams and interfaces that peers may hold at the same time; a stream counts as three,
+    /// an object as its functions. Handing out more fails.
     pub max_objects: usize,
     /// Sent in every service info.
     pub app_id: String,

@@ -690,6 +690,15 @@ async fn what_peers_may_hold_is_bounded() {
     let error = desk.adder(3).await.expect_err("too many");
     assert!(error.to_string().contains("may not hold more"), "{error}");
     assert_eq!(kept[0].call(5).await.expect("adds"), 5);
+
+    // Interfaces too, which are not in a session.
+    let interface = || Object::interface(CounterService::new(Count::default()));
+    for _ in 0..3 {
+        desk.keep(interface()).await.expect("keeps");
+    }
+    let error = desk.keep(interface()).await.expect_err("too many");
+    assert!(error.to_string().contains("may not hold more"), "{error}");
+    assert_eq!(a.stats().objects, 3);
 }
 
 #[tokio::test(start_paused = true)]
