@@ -55,12 +55,13 @@ pub enum Error<E = Never> {
 }
 
 impl<E> Error<E> {
-    /// Whether the same call may succeed if it is made again on this connection: time-outs, a peer
-    /// that has left, is not connected or too busy. A connection that is over stays so.
+    /// Whether the same call may succeed if it is made again on this connection: time-outs, a link that
+    /// was lost and comes back, a peer that has left, is not connected or too busy. A connection that is
+    /// over stays so.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Timeout(_) => true,
-            Error::Disconnected(d) => d.peer_only,
+            Error::Disconnected(d) => d.peer_only || d.recovering,
             Error::Rejected(r) => {
                 matches!(r.kind, RejectKind::PeerNotConnected | RejectKind::Busy)
             }
@@ -78,6 +79,20 @@ impl<E> Error<E> {
             Error::Disconnected(d) => d.may_have_run,
             Error::Codec(c) => c.received,
             Error::Rejected(_) | Error::Connect(_) | Error::Invalid(_) => false,
+        }
+    }
+
+    /// Whether the peer may have moved: it is not there, or does not know (any more) what was called.
+    pub(crate) fn is_about_a_stale_address(&self) -> bool {
+        match self {
+            Error::Rejected(refusal) => matches!(
+                refusal.kind,
+                RejectKind::PeerNotConnected
+                    | RejectKind::UnknownService
+                    | RejectKind::UnknownMethod
+            ),
+            Error::Disconnected(lost) => lost.peer_only,
+            _ => false,
         }
     }
 
@@ -305,6 +320,8 @@ pub struct Disconnected {
     pub may_have_run: bool,
     /// Whether it is only the peer that has left; the own connection stands.
     pub peer_only: bool,
+    /// Whether the connection is being made again: a new call waits until it stands.
+    pub recovering: bool,
     /// The call that was cut off.
     pub call: CallSite,
 }
@@ -322,7 +339,7 @@ pub struct CodecError {
 }
 
 /// Why no connection came about (protocol 01 §2 to §4).
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The server URL cannot be used.

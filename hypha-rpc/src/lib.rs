@@ -16,7 +16,9 @@ pub mod transport;
 pub mod wire;
 pub mod workspace;
 
-pub use call::{Call, Callback, Function, Object, Proxy, RemoteFile, RemoteService, RemoteStream};
+pub use call::{
+    Call, Callback, Function, Object, Proxy, RemoteFile, RemoteService, RemoteStream, Retry,
+};
 pub use client::{Client, Connect, connect};
 pub use error::{Error, Never, ServiceError};
 #[doc = include_str!("error/remote_error.md")]

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     Heard,
     export::{Direction, Exports},
+    release::Awaited,
 };
 use crate::{
     client::{Closed, Core, PeerInfo, Reply as Answered},
@@ -52,10 +53,14 @@ pub(crate) struct Exchange<'a> {
     pub(crate) silence: Option<Duration>,
     /// A limit for all of it.
     pub(crate) total: Option<Duration>,
+    /// It is a part of setting the connection up, and does not wait until that is done.
+    pub(crate) setup: bool,
+    /// The callee wants to be told if nobody waits any more.
+    pub(crate) cancel: bool,
 }
 
 /// Why there is no result.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Failure {
     Rejected(Box<Message>),
     Silent {
@@ -67,7 +72,7 @@ pub(crate) enum Failure {
         sent: bool,
     },
     Lost {
-        reason: Arc<str>,
+        loss: Loss,
         sent: bool,
     },
     Encode(EncodeError),
@@ -75,6 +80,25 @@ pub(crate) enum Failure {
     NoChunks,
     /// An answer that is not what it should be.
     Unreadable(String),
+}
+
+/// What is gone, and why.
+#[derive(Clone, Debug)]
+pub(crate) enum Loss {
+    /// The peer of a call.
+    Peer(Arc<str>),
+    /// The link to the server; it is made again.
+    Link(Arc<str>),
+    /// The whole connection.
+    Connection(Arc<str>),
+}
+
+impl Loss {
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Loss::Peer(reason) | Loss::Link(reason) | Loss::Connection(reason) => reason,
+        }
+    }
 }
 
 impl From<EncodeError> for Failure {
@@ -89,7 +113,7 @@ impl fmt::Display for Failure {
             Failure::Rejected(message) => f.write_str(&super::rejection(message).message),
             Failure::Silent { limit, .. } => write!(f, "no sign of life within {limit:?}"),
             Failure::Late { limit, .. } => write!(f, "no answer within {limit:?}"),
-            Failure::Lost { reason, .. } => f.write_str(reason),
+            Failure::Lost { loss, .. } => f.write_str(loss.reason()),
             Failure::Encode(e) => e.fmt(f),
             Failure::NoChunks => f.write_str(NO_CHUNKS),
             Failure::Unreadable(text) => f.write_str(text),
@@ -111,6 +135,8 @@ impl<'a> Exchange<'a> {
             key: None,
             silence: None,
             total: None,
+            setup: false,
+            cancel: false,
         }
     }
 }
@@ -154,10 +180,20 @@ impl Core {
         args: Args,
     ) -> Result<Option<Message>, Failure> {
         let sent = AtomicBool::new(false);
-        let Some(limit) = exchange.total else {
-            return self.request(exchange, args, &sent).await;
+        let request = async {
+            if !exchange.setup && !self.is_connected() {
+                let limit = match exchange.total {
+                    Some(_) => LONGEST_SILENCE,
+                    None => self.silence(&exchange).min(LONGEST_SILENCE),
+                };
+                self.stands(limit).await?;
+            }
+            self.request(&exchange, args, &sent).await
         };
-        match tokio::time::timeout(limit, self.request(exchange, args, &sent)).await {
+        let Some(limit) = exchange.total else {
+            return request.await;
+        };
+        match tokio::time::timeout(limit, request).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::Late {
                 limit,
@@ -168,19 +204,20 @@ impl Core {
 
     async fn request(
         self: &Arc<Self>,
-        exchange: Exchange<'_>,
+        exchange: &Exchange<'_>,
         args: Args,
         sent: &AtomicBool,
     ) -> Result<Option<Message>, Failure> {
-        let Exchange {
+        let &Exchange {
             to,
             method,
             promise,
             parent,
             key,
-            silence,
             ..
         } = exchange;
+        let present = self.present_manager(to);
+        let to = present.as_deref().unwrap_or(to);
         let key = key.filter(|_| self.secrecy.is_on());
         let seal = |message: Rope| match key {
             Some(key) => self.secrecy.seal(message, key),
@@ -207,8 +244,7 @@ impl Core {
             handed_out.stays();
             return Ok(None);
         }
-        let limit = silence.unwrap_or_else(|| self.silence_limit(method));
-        let limit = limit.min(LONGEST_SILENCE);
+        let limit = self.silence(exchange).min(LONGEST_SILENCE);
         let interval = limit.as_secs_f64() / 2.0;
         head.session = Some(&session);
         let reply = match promise {
@@ -225,6 +261,12 @@ impl Core {
         // Ends the session when the caller is done with it, also when its future is dropped.
         let mut handed_out = exports.keep(Some((heard.clone(), reply)))?;
 
+        let mut awaited = Awaited {
+            core: self,
+            to,
+            session: &session,
+            tell: false,
+        };
         // The answer may come before the last chunk of the request is acknowledged.
         let sending = self.send_request(message, to, method, sent);
         tokio::pin!(sending);
@@ -237,6 +279,7 @@ impl Core {
             outcome = &mut sending => outcome?,
         }
         handed_out.sent();
+        awaited.tell = exchange.cancel;
         heard.at(self.now());
         let deadline = |heard: &Heard| {
             // The driver may have heard of the peer since `now` was read.
@@ -248,7 +291,10 @@ impl Core {
         loop {
             tokio::select! {
                 biased;
-                answer = &mut answer => return self.finished(answer, sent, key),
+                answer = &mut answer => {
+                    awaited.tell = false;
+                    return self.finished(answer, sent, key);
+                }
                 () = &mut silent => {
                     if self.now().saturating_sub(heard.last()) >= limit.as_millis() as u64 {
                         return Err(Failure::Silent { limit, sent: true });
@@ -259,13 +305,15 @@ impl Core {
         }
     }
 
-    /// How long the callee of `method` may be silent (02 §6).
-    fn silence_limit(&self, method: &str) -> Duration {
-        if method.contains("_rintf_") {
-            self.options.interface_timeout
-        } else {
-            self.options.method_timeout
-        }
+    /// How long the callee may be silent (02 §6).
+    fn silence(&self, exchange: &Exchange<'_>) -> Duration {
+        exchange.silence.unwrap_or({
+            if exchange.method.contains("_rintf_") {
+                self.options.interface_timeout
+            } else {
+                self.options.method_timeout
+            }
+        })
     }
 
     /// Sends a request and notes in `sent` from when on it may run.
@@ -286,7 +334,7 @@ impl Core {
             // What became of the chunks says nothing of the request that they were to become.
             let sent = sent.load(Ordering::Relaxed);
             match e {
-                Failure::Lost { reason, .. } => Failure::Lost { reason, sent },
+                Failure::Lost { loss, .. } => Failure::Lost { loss, sent },
                 Failure::Silent { limit, .. } => Failure::Silent { limit, sent },
                 e => e,
             }
@@ -308,10 +356,7 @@ impl Core {
     pub(crate) async fn send_whole(&self, message: Rope) -> Result<(), Failure> {
         self.enqueue(message.into_bytes())
             .await
-            .map_err(|Closed| Failure::Lost {
-                reason: self.closed_reason(),
-                sent: false,
-            })
+            .map_err(|Closed| self.over())
     }
 
     /// Sends a message in one frame or in chunks. `parent` is the receiver's session that it answers.
@@ -363,7 +408,7 @@ impl Core {
         let cache = |member: &'static str, promise: PromiseKind, args: Args| async move {
             let method = format!("{BUILT_IN}message_cache.{member}");
             let exchange = Exchange::new(to, &method, promise);
-            Box::pin(self.request(exchange, args, &AtomicBool::new(false))).await
+            Box::pin(self.request(&exchange, args, &AtomicBool::new(false))).await
         };
         let mut args = Args::new(2, 0);
         args.push("key", key);
@@ -422,7 +467,7 @@ impl Core {
         let mut args = Args::new(1, 0);
         args.push("service_id", "built-in");
         let exchange = Exchange::new(to, "services.built-in.get_service", PromiseKind::Full);
-        let answer = Box::pin(self.request(exchange, args, &AtomicBool::new(false))).await?;
+        let answer = Box::pin(self.request(&exchange, args, &AtomicBool::new(false))).await?;
         let home = Arc::clone(self) as Arc<dyn Home>;
         let service: Map = super::result(answer, home).unwrap_or_default();
         if !service.contains_key("message_cache") {
@@ -458,11 +503,14 @@ impl Core {
                     Err(_) if is_notice(&message) => message,
                     opened => opened?,
                 };
+                if is_forgotten(&message, &self.identity().address()) {
+                    self.drop_link();
+                }
                 Err(Failure::Rejected(Box::new(message)))
             }
-            Ok(Answered::Lost(reason)) => Err(Failure::Lost { reason, sent }),
+            Ok(Answered::Lost(loss)) => Err(Failure::Lost { loss, sent }),
             Err(_) => Err(Failure::Lost {
-                reason: "RPC connection closed".into(),
+                loss: Loss::Connection(self.closed_reason()),
                 sent,
             }),
         }
@@ -485,6 +533,13 @@ impl Core {
         }
         Ok(answer.with_extra(plain))
     }
+}
+
+/// Whether the server has forgotten this client although the link stands, as the Python server does when
+/// another one has tried to connect with its id (01 §13).
+fn is_forgotten(rejection: &Message, address: &str) -> bool {
+    let text = super::rejection(rejection).message;
+    text.contains("Connection has already been closed (client: ") && text.contains(address)
 }
 
 /// What a server says of a callee that is gone, or a callee that cannot decrypt: refusals, which tell

@@ -250,6 +250,7 @@ impl<'a> Exports<'a> {
                     enc_pub: self.core.secrecy.key(),
                     // Those of a call end with it anyway.
                     release: matches!(self.direction, Direction::Answer),
+                    cancel: false,
                 })
             }
             Resident::Stream(stream) => {

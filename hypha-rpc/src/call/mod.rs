@@ -9,6 +9,7 @@ mod object;
 mod producer;
 mod release;
 mod remote;
+mod retry;
 mod secrecy;
 mod sessions;
 mod stream;
@@ -16,17 +17,19 @@ mod stream;
 use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
 
 use serde::de::{DeserializeOwned, Error as _};
+use tokio::time::Instant;
 
 pub use callback::Callback;
-pub(crate) use exchange::{BUILT_IN, Exchange, Failure};
+pub(crate) use exchange::{BUILT_IN, Exchange, Failure, Loss};
 pub(crate) use export::{Direction, Exported, Exports, HandedOut, Resident};
 pub use file::RemoteFile;
 pub use function::Function;
 pub use object::Object;
 pub(crate) use release::abandoned;
 pub use remote::call;
-pub(crate) use remote::{Description, Target};
+pub(crate) use remote::{Description, Query, Target, Whereabouts};
 pub use remote::{Proxy, RemoteService};
+pub use retry::Retry;
 pub(crate) use secrecy::{Secrecy, hex};
 pub(crate) use sessions::{Answer, Found, Heard, Sessions};
 pub use stream::RemoteStream;
@@ -47,8 +50,8 @@ use crate::{
 /// A call that is made when it is awaited.
 ///
 /// It resolves to the result of the method, or to an [`Error`] that names method and peer. Dropping
-/// the future gives up waiting and frees everything the call held; the method runs on at the other
-/// side.
+/// the future gives up waiting and frees everything the call held; a method of a Rust program is told by the
+/// [cancellation token](crate::Context::cancellation) of its context, and others run on.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -64,14 +67,22 @@ pub struct Call<T, E = Never> {
     args: Args,
     total: Option<Duration>,
     silence: Option<Duration>,
+    idempotent: bool,
+    retry: Option<Retry>,
     output: PhantomData<fn() -> (T, E)>,
 }
+
+/// An idempotent call without a limit of its own is not sent more often than this: it may be what brings
+/// the server down.
+const RESENT: u32 = 10;
 
 /// What is called.
 enum To {
     Peer {
         client: Client,
         target: Arc<Target>,
+        /// Where the target was found, and can be looked for again.
+        whereabouts: Option<Arc<Whereabouts>>,
         /// What must not be dropped before: a function tells its owner when it is.
         _held: Option<Live>,
     },
@@ -91,10 +102,18 @@ impl<T, E> Call<T, E> {
             To::Peer {
                 client,
                 target,
+                whereabouts: None,
                 _held,
             },
             args,
         )
+    }
+
+    pub(crate) fn found_by(mut self, found_by: Option<&Arc<Whereabouts>>) -> Self {
+        if let To::Peer { whereabouts, .. } = &mut self.to {
+            *whereabouts = found_by.cloned();
+        }
+        self
     }
 
     pub(crate) fn local(handler: Handler, label: String, args: Args) -> Self {
@@ -115,6 +134,8 @@ impl<T, E> Call<T, E> {
             args,
             total: None,
             silence: None,
+            idempotent: false,
+            retry: None,
             output: PhantomData,
         }
     }
@@ -141,6 +162,23 @@ impl<T, E> Call<T, E> {
         self
     }
 
+    /// The method may run twice without harm. The call is made again then when the link to the server is lost
+    /// while it waits and comes back within its [`timeout`](Self::timeout), at most 10 times; and a
+    /// [`retry`](Self::retry) policy applies to it also where it may have run.
+    ///
+    /// What it hands out is handed out again each time.
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// What is done about passing failures, in place of what the connection does by default
+    /// ([`Connect::retry`](crate::Connect::retry)).
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
     /// Makes the call without asking for an answer: returns when the request is on its way, and
     /// neither a result nor an error of the method is ever known. (A function of this program runs in
     /// place, to its end.)
@@ -155,6 +193,7 @@ impl<T, E> Call<T, E> {
                 let core = client.core();
                 count(&core.counters.calls_made);
                 let exchange = Exchange {
+                    setup: client.is_for_setup(),
                     total: self.total,
                     parent: target.parent.as_deref(),
                     key: target.function.enc_pub.as_ref(),
@@ -187,50 +226,114 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            match self.to {
+                To::Peer { .. } => self.ask().await,
+                To::Local { handler, label } => {
+                    function::run_local_within(handler, label, self.args, self.total).await
+                }
+                To::Refused(rejection) => Err(Error::Rejected(rejection)),
+                To::Invalid(what) => Err(Error::Invalid(what)),
+            }
+        })
+    }
+}
+
+impl<T, E> Call<T, E>
+where
+    T: DeserializeOwned + 'static,
+    E: ServiceError + 'static,
+{
+    /// Asks the peer, and again where that is of use.
+    async fn ask(self) -> Result<T, Error<E>> {
         let Call {
             to,
-            args,
+            mut args,
             total,
             silence,
+            idempotent,
+            retry,
             ..
         } = self;
-        Box::pin(async move {
-            let (client, target, _held) = match to {
-                To::Peer {
-                    client,
-                    target,
-                    _held,
-                } => (client, target, _held),
-                To::Local { handler, label } => {
-                    return function::run_local_within(handler, label, args, total).await;
-                }
-                To::Refused(rejection) => return Err(Error::Rejected(rejection)),
-                To::Invalid(what) => return Err(Error::Invalid(what)),
+        let To::Peer {
+            client,
+            mut target,
+            mut whereabouts,
+            _held,
+        } = to
+        else {
+            return Err(Error::Invalid("the call goes to no peer".into()));
+        };
+        let core = client.core();
+        count(&core.counters.calls_made);
+        let begin = Instant::now();
+        let left = |total: Duration| total.saturating_sub(begin.elapsed());
+        let policy = retry.unwrap_or(core.options.retry);
+        let (mut failures, mut resent) = (0, 0);
+        loop {
+            // Without a copy if this is the only time; large binary data is never copied.
+            let last = !idempotent && policy.is_never() && whereabouts.is_none();
+            let attempt = match last {
+                true => std::mem::replace(&mut args, Args::new(0, 0)),
+                false => args.clone(),
             };
-            let core = client.core();
-            count(&core.counters.calls_made);
             let exchange = Exchange {
                 silence,
-                total,
+                total: total.map(left),
                 parent: target.parent.as_deref(),
                 key: target.function.enc_pub.as_ref(),
+                setup: client.is_for_setup(),
+                cancel: target.function.cancel,
                 ..Exchange::new(
                     &target.address,
                     &target.function.method,
                     target.function.promise,
                 )
             };
-            match core.exchange(exchange, args).await {
-                Ok(message) => result(message, client.home()).map_err(|e| {
-                    Error::Codec(CodecError {
-                        message: format!("the result is not what is expected: {e}"),
-                        received: true,
-                        call: target.site(),
-                    })
-                }),
-                Err(error) => Err(failure(error, target.site())),
+            let failed = match core.exchange(exchange, attempt).await {
+                Ok(message) => {
+                    return result(message, client.home()).map_err(|e| {
+                        count(&core.counters.call_errors);
+                        Error::Codec(CodecError {
+                            message: format!("the result is not what is expected: {e}"),
+                            received: true,
+                            call: target.site(),
+                        })
+                    });
+                }
+                Err(failed) => failed,
+            };
+            // What the contract makes of it does not matter for this.
+            let error: Error = failure(failed.clone(), target.site());
+            let may_repeat = idempotent || !error.may_have_run();
+            // Once: whoever is there instead may lack the method, too.
+            if may_repeat && error.is_about_a_stale_address() {
+                if let Some(whereabouts) = whereabouts.take() {
+                    if let Some(moved) = whereabouts.find_again(&client, &target).await {
+                        target = moved;
+                        count(&core.counters.retries);
+                        continue;
+                    }
+                }
             }
-        })
+            let lost = matches!(&error, Error::Disconnected(lost) if lost.recovering);
+            if idempotent && lost && resent < RESENT {
+                resent += 1;
+                count(&core.counters.retries);
+                continue;
+            }
+            failures += 1;
+            let pause = policy.pause(failures, rand::random());
+            let pause = pause.filter(|_| may_repeat && error.is_retryable());
+            // What would end after the limit is not begun.
+            let pause = pause.filter(|pause| total.is_none_or(|total| *pause < left(total)));
+            let Some(pause) = pause else {
+                count(&core.counters.call_errors);
+                return Err(failure(failed, target.site()));
+            };
+            tokio::time::sleep(pause).await;
+            count(&core.counters.retries);
+        }
     }
 }
 
@@ -305,10 +408,11 @@ pub(crate) fn failure<E: ServiceError>(failure: Failure, call: CallSite) -> Erro
             sent,
             call,
         }),
-        Failure::Lost { reason, sent } => Error::Disconnected(Disconnected {
-            reason: reason.to_string(),
+        Failure::Lost { loss, sent } => Error::Disconnected(Disconnected {
+            reason: loss.reason().to_owned(),
             may_have_run: sent,
-            peer_only: reason.starts_with(crate::client::PEER_GONE),
+            peer_only: matches!(loss, Loss::Peer(_)),
+            recovering: matches!(loss, Loss::Link(_)),
             call,
         }),
         Failure::Encode(e) => Error::Codec(CodecError {

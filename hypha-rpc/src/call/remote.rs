@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use tokio::sync::Mutex;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{Call, Function};
@@ -9,7 +11,7 @@ use crate::{
     client::Client,
     error::{CallSite, RejectKind, Rejection},
     wire::{Args, Home, Map, MethodRef, Value, absolute},
-    workspace::ServiceInfo,
+    workspace::{GetServiceConfig, ServiceInfo},
 };
 
 /// A typed view of a service. `#[hypha_service]` generates one per contract; [`RemoteService`] is
@@ -53,12 +55,68 @@ impl Target {
 /// with functions that came from a peer.
 ///
 /// It is a snapshot of the moment it was fetched. Cloning is cheap; the connection stays open as
-/// long as a clone exists.
+/// long as a clone exists. It outlives a lost link: what the workspace manager found is looked for again,
+/// once in a call, when it is not where it was.
 #[derive(Clone)]
 pub struct RemoteService {
     /// `None` if its functions have the connection.
     client: Option<Client>,
     inner: Arc<Description>,
+    whereabouts: Option<Arc<Whereabouts>>,
+}
+
+/// How a service was found, and where it is now.
+pub(crate) struct Whereabouts {
+    query: Query,
+    /// What was found last. While one call looks for it again, the others wait for what that finds.
+    newest: Mutex<Arc<Description>>,
+}
+
+/// What the workspace manager was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    pub(crate) id: String,
+    pub(crate) config: GetServiceConfig,
+    /// The owner's public key.
+    pub(crate) key: Option<bytes::Bytes>,
+}
+
+impl Whereabouts {
+    pub(crate) fn new(query: Query, found: Arc<Description>) -> Arc<Self> {
+        Arc::new(Whereabouts {
+            query,
+            newest: Mutex::new(found),
+        })
+    }
+
+    /// Where `target`, which has failed, is now; `None` if it is nowhere else.
+    pub(crate) async fn find_again(&self, client: &Client, target: &Target) -> Option<Arc<Target>> {
+        let path = target.label.split_once('.').map_or("", |(_, path)| path);
+        let elsewhere = |found: &Description| match found.member(path) {
+            Some(Member::Target(found)) if found.address != target.address => {
+                Some(Arc::clone(found))
+            }
+            _ => None,
+        };
+        let mut newest = self.newest.lock().await;
+        if let Some(found) = elsewhere(&newest) {
+            return Some(found);
+        }
+        let found = client.find(&self.query).await.inspect_err(|e| {
+            tracing::debug!("{} is not to be found again: {e}", self.query.id);
+        });
+        *newest = Arc::new(found.ok()?);
+        elsewhere(&newest)
+    }
+
+    /// The method where the service was seen last.
+    fn moved(&self, method: &str) -> Option<Arc<Target>> {
+        // Somebody is looking for it at this moment: whoever calls now finds out.
+        match self.newest.try_lock().ok()?.member(method)? {
+            Member::Target(target) => Some(Arc::clone(target)),
+            Member::Function(_) => None,
+        }
+    }
 }
 
 /// What was fetched.
@@ -141,6 +199,16 @@ impl RemoteService {
         RemoteService {
             client: Some(client),
             inner,
+            whereabouts: None,
+        }
+    }
+
+    /// A service that the workspace manager has found.
+    pub(crate) fn found(client: Client, query: Query, inner: Arc<Description>) -> Self {
+        RemoteService {
+            client: Some(client),
+            whereabouts: Some(Whereabouts::new(query, Arc::clone(&inner))),
+            inner,
         }
     }
 
@@ -152,6 +220,7 @@ impl RemoteService {
         RemoteService {
             client,
             inner: Arc::new(Description::new(id, members, "")),
+            whereabouts: None,
         }
     }
 
@@ -226,7 +295,12 @@ impl RemoteService {
     pub(crate) fn typed<T, E>(&self, method: &str, args: Args) -> Call<T, E> {
         match (self.inner.member(method), &self.client) {
             (Some(Member::Target(target)), Some(client)) => {
-                Call::new(client.clone(), Arc::clone(target), args)
+                let moved = self
+                    .whereabouts
+                    .as_ref()
+                    .and_then(|whereabouts| whereabouts.moved(method));
+                let target = moved.unwrap_or_else(|| Arc::clone(target));
+                Call::new(client.clone(), target, args).found_by(self.whereabouts.as_ref())
             }
             (Some(Member::Target(_)), None) => {
                 Call::invalid("the service does not know its connection")

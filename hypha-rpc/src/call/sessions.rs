@@ -256,6 +256,11 @@ impl<R, O: Clone> Sessions<R, O> {
         self.end_all(|session| session.target == peer)
     }
 
+    /// Ends the sessions of calls.
+    pub(crate) fn end_calls(&mut self) -> Ended<R, O> {
+        self.end_all(|session| session.call.is_some())
+    }
+
     /// Ends the sessions that only hold objects which nobody has used since `since`.
     pub(crate) fn expire(&mut self, since: u64) -> Ended<R, O> {
         self.end_all(|session| session.call.is_none() && session.used < since)
@@ -324,6 +329,15 @@ mod tests {
         ended.replies.sort_unstable();
         assert_eq!(ended.replies, [1, 2]);
         assert_eq!(counts(&table), (1, 1));
+    }
+
+    #[test]
+    fn a_lost_link_takes_the_calls_along_and_nothing_else() {
+        let mut table = table();
+        let mut ended = table.end_calls();
+        ended.replies.sort_unstable();
+        assert_eq!(ended.replies, [1, 2, 3]);
+        assert_eq!(counts(&table), (0, 1), "the object of a result stays");
     }
 
     #[test]

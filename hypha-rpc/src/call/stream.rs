@@ -311,7 +311,7 @@ impl Reader {
                 // The pump ends without a word when the connection does.
                 None => {
                     let failure = Failure::Lost {
-                        reason: "RPC connection closed".into(),
+                        loss: super::Loss::Connection("RPC connection closed".into()),
                         sent: true,
                     };
                     return Poll::Ready(Some(Err(super::failure(failure, self.site.clone()))));

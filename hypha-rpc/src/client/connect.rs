@@ -1,16 +1,17 @@
 //! Connecting: options, their defaults and environment variables, and the order of the first calls.
 
-use std::{future::IntoFuture, path::Path, pin::Pin, time::Duration};
+use std::{future::IntoFuture, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
-    Client,
-    core::lock,
-    handshake::{Hello, handshake},
+    Client, Core,
+    connection::{Connection, Way},
     options::{KeepAlive, Options},
+    state::{Backoff, State},
 };
 use crate::{
+    call::Retry,
     error::{ConnectError, Error},
-    transport::websocket,
+    transport::{Dial, websocket},
     wire,
 };
 
@@ -31,7 +32,8 @@ use crate::{
 ///
 /// Awaiting it gives [`Error::Connect`] with the reason, or the manager's refusal of the first calls.
 /// There is no retry: what the server refuses at first, it refuses again. A token that may only read is
-/// enough to connect; offering services fails then.
+/// enough to connect; offering services fails then. Once it stands, a connection that is lost comes back by
+/// itself ([`Connect::reconnect`]).
 ///
 /// [`Connect::from_env`] takes the options from the environment variables of the other clients.
 pub fn connect(server_url: impl Into<String>) -> Connect {
@@ -53,6 +55,8 @@ pub struct Connect {
     socket: websocket::SocketOptions,
     keep_alive: KeepAlive,
     options: Options,
+    backoff: Option<Backoff>,
+    dial: Option<Arc<dyn Dial>>,
 }
 
 impl Connect {
@@ -77,6 +81,8 @@ impl Connect {
                 token_refresh_interval: Duration::from_secs(7200),
             },
             options,
+            backoff: Some(Backoff::default()),
+            dial: None,
         }
     }
 
@@ -235,13 +241,48 @@ impl Connect {
         self
     }
 
+    /// Opens the links of this connection in another way, for tests and for networks of one's own. The server
+    /// URL is not used then.
+    pub fn dial(mut self, dial: impl Dial) -> Self {
+        self.dial = Some(Arc::new(dial));
+        self
+    }
+
+    /// When a lost connection is tried again; `None` for never: the connection is over with its first
+    /// link then. By default without end, as [`Backoff::default`] says.
+    ///
+    /// Calls that are in flight when the link is lost fail with
+    /// [`Error::Disconnected`], or are made again if they are
+    /// [idempotent](crate::Call::idempotent). Calls that are made meanwhile wait, within their limits.
+    /// Services are registered again before the state reads
+    /// [`Connected`](super::State::Connected).
+    pub fn reconnect(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
+        self.backoff = backoff.into();
+        self
+    }
+
+    /// What calls of this connection do about passing failures, unless they say otherwise; nothing by
+    /// default.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.options.retry = retry;
+        self
+    }
+
+    /// All limits at once, in place of those set before.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
     async fn run(self) -> Result<Client, Error> {
-        let limit = self.connect_timeout.unwrap_or(self.options.method_timeout);
+        let limit = self.limit();
         let connecting = async {
+            let silent = self.silent;
             let client = self.open().await?;
-            if !self.silent {
-                client.announce().await?;
+            if !silent {
+                client.for_setup().announce().await?;
             }
+            client.core().connected();
             Ok(client)
         };
         match tokio::time::timeout(limit, connecting).await {
@@ -250,44 +291,59 @@ impl Connect {
         }
     }
 
-    async fn open(&self) -> Result<Client, Error> {
-        let url = wire::socket_url(&self.server_url).map_err(|e| ConnectError::InvalidUrl {
-            url: self.server_url.clone(),
-            reason: e.to_string(),
-        })?;
+    /// For one attempt.
+    fn limit(&self) -> Duration {
+        self.connect_timeout.unwrap_or(self.options.method_timeout)
+    }
+
+    async fn open(self) -> Result<Client, Error> {
+        let dial = match &self.dial {
+            Some(dial) => Arc::clone(dial),
+            None => self.dialer()?,
+        };
         let client_id = self.client_id.clone().unwrap_or_else(wire::random_id);
         if !wire::valid_client_id(&client_id) {
             return Err(Error::Invalid(format!(
                 "client id `{client_id}`: only letters, digits, `-`, `_` and `.`"
             )));
         }
-        let mut link: crate::transport::BoxLink =
-            Box::new(websocket::connect(&url, &self.socket).await?);
-        let hello = Hello {
-            client_id: &client_id,
-            workspace: self.workspace.as_deref(),
-            token: self.token.as_deref(),
-            reconnection_token: self.reconnection_token.as_deref(),
+        let way = Way {
+            dial,
+            limit: self.limit(),
+            workspace: self.workspace,
+            token: self.token,
+            silent: self.silent,
+            keep_alive: self.keep_alive,
+            backoff: self.backoff,
         };
-        let granted = handshake(&mut link, &hello).await?;
-        if let Some(text) = granted.identity.connection_info.get("announcement") {
-            tracing::info!("the server announces: {text}");
-        }
-        let mut options = self.options.clone();
-        let mut keep_alive = self.keep_alive;
-        if let Some(life) = granted.reconnection_token_life_time {
-            let most = Duration::try_from_secs_f64(life / 1.5).unwrap_or(Duration::MAX);
-            keep_alive.token_refresh_interval = keep_alive.token_refresh_interval.min(most);
-        }
-        options.keep_alive = Some(keep_alive);
+        let (link, granted) = way
+            .open(&client_id, self.reconnection_token.as_deref())
+            .await?;
         tracing::info!(
             name = self.name.as_deref(),
-            "connected as {} to {url}",
-            granted.identity.address()
+            "connected as {} to {}",
+            granted.identity.address(),
+            self.server_url
         );
-        let client = Client::over(link, granted.identity, options);
-        *lock(&client.core().reconnection_token) = granted.reconnection_token;
-        Ok(client)
+        let keep_alive = way.keep_alive(&granted);
+        let kind = way.dial.connection_type();
+        let identity = granted.identity.clone();
+        let (core, queue) = Core::new(identity, self.options, kind, State::Connecting);
+        core.adopt(granted);
+        Ok(Client::start(link, core, Some(keep_alive), |core| {
+            Connection::new(core, queue, Some(way))
+        }))
+    }
+
+    fn dialer(&self) -> Result<Arc<dyn Dial>, Error> {
+        let url = wire::socket_url(&self.server_url).map_err(|e| ConnectError::InvalidUrl {
+            url: self.server_url.clone(),
+            reason: e.to_string(),
+        })?;
+        Ok(Arc::new(websocket::Dialer {
+            url,
+            options: self.socket.clone(),
+        }))
     }
 }
 

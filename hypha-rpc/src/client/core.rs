@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -13,26 +13,25 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch},
     task::JoinSet,
     time::Instant,
 };
 
 use super::{
     events::Events,
-    options::{Identity, Options, State},
-    stats::Counters,
+    options::{Identity, Options},
+    state::{CloseReason, State},
+    stats::{Counters, count},
 };
 use crate::{
-    call::{Answer, Description, Exported, Failure, Found, Heard, Secrecy, Sessions},
+    call::{Answer, Description, Exported, Failure, Found, Heard, Loss, Secrecy, Sessions},
     error::{CallSite, Disconnected, Error},
-    service::{Registered, Registry},
+    service::{Calls, Registered, Registry},
     transport::Frame,
-    wire::{ChunkError, ChunkStore, EncodeError, Home, Message, Remote, Value, WireError},
+    wire::{ChunkError, ChunkStore, EncodeError, Home, Map, Message, Remote, Value, WireError},
 };
 
-/// How the reason begins if a peer, not the connection, is gone.
-pub(crate) const PEER_GONE: &str = "Client disconnected: ";
 /// Frames that wait for the socket. More than that make the senders wait.
 pub(crate) const OUTBOUND_FRAMES: usize = 1024;
 /// Bytes of large frames that wait for the socket, in units of [`LARGE`].
@@ -46,13 +45,15 @@ const MOST_CALLS: usize = u32::MAX as usize >> 4;
 pub(crate) const BUILT_IN_CALLS: usize = 4096;
 /// Bytes of unfinished chunked messages that this client holds for its peers.
 pub(crate) const CHUNK_BYTES: usize = 1 << 30;
+/// Managers whose addresses are still understood after the server has got another one.
+const FORMER_MANAGERS: usize = 64;
 
 /// What a waiting caller gets.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Resolve(Message),
     Reject(Message),
-    Lost(Arc<str>),
+    Lost(Loss),
 }
 
 /// A frame for the driver, with its share of the byte budget.
@@ -72,14 +73,29 @@ pub(crate) struct Core {
     chunks: Mutex<ChunkStore>,
     peers: Mutex<HashMap<String, (u64, PeerInfo)>>,
     manager: Mutex<Option<(String, Arc<Description>)>>,
+    /// Addresses of managers that the server had before.
+    former_managers: Mutex<VecDeque<String>>,
+    /// The types of events that the server was asked for.
+    pub(super) subscriptions: Mutex<BTreeSet<String>>,
     handlers: Mutex<JoinSet<()>>,
     outbound: mpsc::Sender<Outgoing>,
     budget: Arc<Semaphore>,
     pub(crate) running: Arc<Semaphore>,
     pub(crate) running_built_in: Arc<Semaphore>,
+    /// Bytes of large requests whose handlers run, in units of [`LARGE`].
+    call_bytes: Arc<Semaphore>,
+    /// The incoming calls whose handlers run.
+    pub(crate) calls: Calls,
+    /// Calls that may wait for the connection to come back.
+    waiting: Semaphore,
     /// Set when the program has decided to stop: calls that run may end, no other begins.
     pub(crate) leaving: AtomicBool,
     pub(crate) state: watch::Sender<State>,
+    /// Whether the connection ever stood.
+    was_connected: AtomicBool,
+    /// The link is of no use any more, though it stands.
+    pub(super) broken: Notify,
+    connection_type: &'static str,
     pub(crate) reconnection_token: Mutex<Option<String>>,
     /// True when the driver has ended.
     pub(crate) ended: watch::Sender<bool>,
@@ -104,12 +120,17 @@ impl Core {
     pub(crate) fn new(
         identity: Identity,
         mut options: Options,
+        connection_type: &'static str,
+        state: State,
     ) -> (Arc<Self>, mpsc::Receiver<Outgoing>) {
         options.max_concurrent_calls = options.max_concurrent_calls.clamp(1, MOST_CALLS);
         let (outbound, queue) = mpsc::channel(OUTBOUND_FRAMES);
         let core = Core {
             running: Arc::new(Semaphore::new(options.max_concurrent_calls)),
             running_built_in: Arc::new(Semaphore::new(BUILT_IN_CALLS)),
+            call_bytes: Arc::new(Semaphore::new(call_shares(&options))),
+            calls: Calls::default(),
+            waiting: Semaphore::new(options.max_waiting_calls.min(Semaphore::MAX_PERMITS)),
             leaving: AtomicBool::new(false),
             #[cfg(feature = "encryption")]
             secrecy: Secrecy::new(options.encryption.take()),
@@ -124,10 +145,15 @@ impl Core {
             chunks: Mutex::new(ChunkStore::new(CHUNK_BYTES)),
             peers: Mutex::default(),
             manager: Mutex::default(),
+            former_managers: Mutex::default(),
+            subscriptions: Mutex::default(),
             handlers: Mutex::new(JoinSet::new()),
             outbound,
             budget: Arc::new(Semaphore::new(OUTBOUND_LARGE)),
-            state: watch::Sender::new(State::Connected),
+            was_connected: AtomicBool::new(state == State::Connected),
+            state: watch::Sender::new(state),
+            broken: Notify::new(),
+            connection_type,
             reconnection_token: Mutex::new(None),
             ended: watch::Sender::new(false),
             started: Instant::now(),
@@ -137,6 +163,39 @@ impl Core {
 
     pub(crate) fn identity(&self) -> Arc<Identity> {
         Arc::clone(&self.identity.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over who this client is on a new link. The manager may be another one.
+    pub(super) fn set_identity(&self, identity: Identity) {
+        let identity = Arc::new(identity);
+        let mut current = self
+            .identity
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let former = std::mem::replace(&mut *current, Arc::clone(&identity));
+        drop(current);
+        if former.manager_id == identity.manager_id {
+            return;
+        }
+        if let Some(former) = &former.manager_id {
+            let mut known = lock(&self.former_managers);
+            let former = format!("*/{former}");
+            if !known.contains(&former) {
+                if known.len() == FORMER_MANAGERS {
+                    known.pop_front();
+                }
+                known.push_back(former);
+            }
+        }
+    }
+
+    /// The address of the manager, if `to` is one that it had before.
+    pub(crate) fn present_manager(&self, to: &str) -> Option<String> {
+        if !to.starts_with("*/") || !lock(&self.former_managers).iter().any(|f| f == to) {
+            return None;
+        }
+        let identity = self.identity();
+        identity.manager_id.as_ref().map(|id| format!("*/{id}"))
     }
 
     /// Milliseconds since the connection was made.
@@ -153,6 +212,12 @@ impl Core {
             .get(id)
     }
 
+    /// The services that the manager knows, in the order in which they were registered.
+    pub(super) fn listed_services(&self) -> Vec<Arc<Registered>> {
+        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
+        services.listed()
+    }
+
     pub(crate) fn add_service(&self, service: Registered, overwrite: bool) -> Result<(), Error> {
         let mut services = self
             .services
@@ -164,6 +229,7 @@ impl Core {
                 reason: self.closed_reason().to_string(),
                 may_have_run: false,
                 peer_only: false,
+                recovering: false,
                 call: CallSite {
                     method: format!("register_service({})", service.service.id()),
                     ..CallSite::default()
@@ -214,7 +280,7 @@ impl Core {
         // What dropping the objects does is not known, so it is done without the lock.
         drop(sessions);
         opened.map_err(|(reason, _)| Failure::Lost {
-            reason,
+            loss: Loss::Connection(reason),
             sent: false,
         })
     }
@@ -286,10 +352,12 @@ impl Core {
         (calls, objects + services.interfaces())
     }
 
-    /// Fails every call to `peer`, an absolute address, and takes back what it was handed.
+    /// Fails every call to `peer`, an absolute address, takes back what it was handed, and tells the
+    /// handlers that it called.
     pub(crate) fn peer_gone(&self, peer: &str) {
         lock(&self.peers).remove(peer);
         lock(&self.chunks).forget(peer);
+        self.calls.cancel(|call| call.from() == peer);
         let ended = lock(&self.sessions).peer_gone(peer);
         let interfaces = self
             .services
@@ -297,10 +365,30 @@ impl Core {
             .unwrap_or_else(PoisonError::into_inner)
             .caller_gone(peer);
         drop(interfaces);
-        let reason: Arc<str> = format!("{PEER_GONE}{peer}").into();
+        let reason: Arc<str> = format!("Client disconnected: {peer}").into();
         for reply in ended.replies {
-            let _ = reply.send(Reply::Lost(Arc::clone(&reason)));
+            let _ = reply.send(Reply::Lost(Loss::Peer(Arc::clone(&reason))));
         }
+    }
+
+    /// Fails every call that waits for an answer: none will come over another link. What peers were handed
+    /// otherwise stays.
+    pub(super) fn fail_calls(&self, reason: &str) {
+        let ended = lock(&self.sessions).end_calls();
+        let reason: Arc<str> = reason.into();
+        for reply in ended.replies {
+            let _ = reply.send(Reply::Lost(Loss::Link(Arc::clone(&reason))));
+        }
+    }
+
+    /// What was known of peers may have changed meanwhile.
+    pub(super) fn forget_peers(&self) {
+        lock(&self.peers).clear();
+    }
+
+    /// Hands an event of this client's own to whoever reads it.
+    pub(super) fn tell(&self, kind: &str, data: Map) {
+        self.events.tell(kind, data);
     }
 
     // Chunks
@@ -411,6 +499,18 @@ impl Core {
         }
     }
 
+    /// A share of the memory for requests, which is held while the handler of this one runs; `None` if
+    /// there is not enough.
+    pub(crate) fn room_for_call(&self, bytes: usize) -> Option<Option<OwnedSemaphorePermit>> {
+        if bytes < LARGE {
+            return Some(None);
+        }
+        let share = bytes.div_ceil(LARGE).min(call_shares(&self.options));
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.call_bytes).try_acquire_many_owned(share);
+        permit.ok().map(Some)
+    }
+
     /// Frees what has ended and what nobody came back for. Called now and then.
     pub(crate) fn tidy(&self) {
         reap(&mut lock(&self.handlers));
@@ -422,55 +522,139 @@ impl Core {
         }
     }
 
-    /// Waits until no handler runs, at most for `grace`; false if some still do. From now on calls
-    /// that come in are refused.
-    pub(crate) async fn drain(&self, grace: Duration) -> bool {
+    /// From now on calls that come in are refused.
+    pub(crate) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until no handler runs, at most for `grace`; false if some still do.
+    pub(crate) async fn drain(&self, grace: Duration) -> bool {
         let all = self.options.max_concurrent_calls as u32;
         let drained = tokio::time::timeout(grace, self.running.acquire_many(all)).await;
-        self.running.close();
         drained.is_ok()
+    }
+
+    // State
+
+    /// Another state, unless the connection is over.
+    pub(super) fn set_state(&self, new: State) {
+        if new == State::Connected {
+            self.was_connected.store(true, Ordering::Relaxed);
+        }
+        self.state.send_if_modified(|state| {
+            let changed = !state.is_closed() && *state != new;
+            if changed {
+                *state = new;
+            }
+            changed
+        });
+    }
+
+    pub(super) fn was_connected(&self) -> bool {
+        self.was_connected.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        *self.state.borrow() == State::Connected
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.borrow().is_closed()
+    }
+
+    /// Waits until calls can be made, at most for `limit`.
+    pub(crate) async fn stands(&self, limit: Duration) -> Result<(), Failure> {
+        if self.is_connected() {
+            return Ok(());
+        }
+        let lost = |reason: String| Failure::Lost {
+            loss: Loss::Link(reason.into()),
+            sent: false,
+        };
+        let Ok(_waiting) = self.waiting.try_acquire() else {
+            count(&self.counters.refused_waiting);
+            let most = self.options.max_waiting_calls;
+            return Err(lost(format!(
+                "not connected, and {most} calls wait for the connection already"
+            )));
+        };
+        let mut state = self.state.subscribe();
+        let settled = state.wait_for(|state| state.is_closed() || *state == State::Connected);
+        match tokio::time::timeout(limit, settled).await {
+            Ok(_) if self.is_closed() => Err(self.over()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(lost(format!("not connected for {limit:?}"))),
+        }
+    }
+
+    /// How many calls wait for the connection, and frames for the link.
+    pub(super) fn queued(&self) -> (usize, usize) {
+        let most = self.options.max_waiting_calls.min(Semaphore::MAX_PERMITS);
+        (
+            most - self.waiting.available_permits(),
+            self.outbound.max_capacity() - self.outbound.capacity(),
+        )
+    }
+
+    /// Gives the link up, so that another one takes its place.
+    pub(crate) fn drop_link(&self) {
+        self.broken.notify_waiters();
     }
 
     // The end
 
-    pub(crate) fn is_closed(&self) -> bool {
-        matches!(*self.state.borrow(), State::Closed(_))
-    }
-
     /// Why the connection is over.
-    pub(crate) fn closed_reason(&self) -> Arc<str> {
+    pub(crate) fn close_reason(&self) -> Arc<CloseReason> {
         match &*self.state.borrow() {
-            State::Closed(reason) => Arc::clone(reason),
-            State::Connected => "RPC connection closed".into(),
+            State::Closed { reason } => Arc::clone(reason),
+            _ => Arc::new(CloseReason::Requested),
         }
     }
 
-    /// Waits until the driver has closed the link.
+    /// The same as text.
+    pub(crate) fn closed_reason(&self) -> Arc<str> {
+        self.close_reason().to_string().into()
+    }
+
+    /// What a call meets that cannot be made any more.
+    pub(crate) fn over(&self) -> Failure {
+        Failure::Lost {
+            loss: Loss::Connection(self.closed_reason()),
+            sent: false,
+        }
+    }
+
+    /// Waits until the link has been closed.
     pub(crate) async fn ended(&self) {
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
     /// What contexts of incoming calls say of the link.
     pub(crate) fn connection_type(&self) -> &'static str {
-        "websocket"
+        self.connection_type
     }
 
     /// Fails everything that waits, ends everything that runs, and lets nothing else begin. The
     /// first reason stays.
-    pub(crate) fn close(&self, reason: &str) {
-        self.state.send_if_modified(|state| {
-            let first = *state == State::Connected;
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let reason = Arc::new(reason);
+        let first = self.state.send_if_modified(|state| {
+            let first = !state.is_closed();
             if first {
-                *state = State::Closed(reason.into());
+                *state = State::Closed { reason };
             }
             first
         });
         let reason = self.closed_reason();
+        if first {
+            let why = Map::from_iter([("reason".into(), Value::from(&*reason))]);
+            self.tell("disconnected", why);
+        }
         let ended = lock(&self.sessions).close(&reason);
         for reply in ended.replies {
-            let _ = reply.send(Reply::Lost(Arc::clone(&reason)));
+            let _ = reply.send(Reply::Lost(Loss::Connection(Arc::clone(&reason))));
         }
+        self.calls.cancel(|_| true);
         lock(&self.handlers).abort_all();
         self.budget.close();
         self.running.close();
@@ -505,6 +689,12 @@ fn share(frame: &Bytes) -> u32 {
         return 0;
     }
     frame.len().div_ceil(LARGE).min(OUTBOUND_LARGE) as u32
+}
+
+/// The bound on requests whose handlers run, in units of [`LARGE`].
+fn call_shares(options: &Options) -> usize {
+    let shares = (options.max_call_bytes / LARGE).max(1);
+    shares.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize)
 }
 
 fn reap(handlers: &mut JoinSet<()>) {

@@ -5,6 +5,7 @@
 //! Writes are batched: everything that is queued goes out with one flush.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -18,11 +19,14 @@ use tokio::{
 };
 
 use super::{
-    core::{Core, Outgoing, lock},
-    options::{KeepAlive, State},
+    core::{Core, OUTBOUND_FRAMES, Outgoing, lock},
+    options::KeepAlive,
     stats::{add, count},
 };
-use crate::transport::{BoxLink, Frame, LinkError};
+use crate::{
+    transport::{BoxLink, Frame, LinkError},
+    wire::Message,
+};
 
 /// How long an orderly end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -32,9 +36,71 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// all up would leave none for writing as long as there is more to read.
 const BURST: usize = 32;
 
-pub(crate) struct Driver {
-    link: BoxLink,
+/// How the server closes a connection whose id another one has taken.
+const REPLACED: &str = "Replaced by a newer connection";
+
+/// The frames that wait for a link. They outlive it, if they are still of use.
+pub(super) struct Queue {
+    /// What a former link has left.
+    kept: VecDeque<Outgoing>,
     queue: mpsc::Receiver<Outgoing>,
+}
+
+impl Queue {
+    pub(super) fn new(queue: mpsc::Receiver<Outgoing>) -> Self {
+        Queue {
+            kept: VecDeque::new(),
+            queue,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outgoing>> {
+        match self.kept.pop_front() {
+            Some(outgoing) => Poll::Ready(Some(outgoing)),
+            None => self.queue.poll_recv(cx),
+        }
+    }
+
+    /// No more can be queued; gives what is.
+    async fn last(&mut self) -> Option<Outgoing> {
+        self.queue.close();
+        match self.kept.pop_front() {
+            Some(outgoing) => Some(outgoing),
+            None => self.queue.recv().await,
+        }
+    }
+
+    /// Throws away the requests nobody waits for any more: the callers have been told that the link was
+    /// lost, and would not expect that they run after all.
+    pub(super) fn purge(&mut self, core: &Core) {
+        self.kept.retain(|outgoing| !outgoing.is_abandoned(core));
+        while let Ok(outgoing) = self.queue.try_recv() {
+            if outgoing.is_abandoned(core) {
+                continue;
+            }
+            if self.kept.len() < OUTBOUND_FRAMES {
+                self.kept.push_back(outgoing);
+            } else {
+                count(&core.counters.undelivered);
+            }
+        }
+    }
+}
+
+impl Outgoing {
+    fn is_abandoned(&self, core: &Core) -> bool {
+        let Frame::Binary(data) = &self.frame else {
+            return false;
+        };
+        let message = Message::parse(data.clone());
+        let session = message.as_ref().ok().and_then(Message::session);
+        session.is_some_and(|session| !core.has_session(session))
+    }
+}
+
+pub(super) struct Driver<'a> {
+    link: BoxLink,
+    queue: &'a mut Queue,
     core: Arc<Core>,
     /// Something has been written since the last flush.
     dirty: bool,
@@ -43,14 +109,15 @@ pub(crate) struct Driver {
     last_error: Option<String>,
 }
 
-/// Says that the driver has ended, also if its runtime drops it or it panics.
-struct Ended(Arc<Core>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.close("Connection lost: its task has ended");
-        self.0.ended.send_replace(true);
-    }
+/// How a link has ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The connection has been closed on this side, and the link after it.
+    Closed,
+    /// The link is lost, for this reason.
+    Lost(String),
+    /// Another connection has the id of this client now.
+    Replaced,
 }
 
 /// When to send the control messages of protocol 01 §6, and when to give the server up.
@@ -66,8 +133,8 @@ struct Clock {
 /// The first control messages follow that soon, as the Python client's do.
 const FIRST_CONTROL: Duration = Duration::from_secs(2);
 
-/// What has ended, or was never finished, is thrown away that often.
-const TIDY: Duration = Duration::from_secs(20);
+/// What has ended, or was never finished, is thrown away that often, and the metrics are written.
+const TIDY: Duration = Duration::from_secs(5);
 
 /// Longer intervals are this long: the clock cannot count without end.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -115,49 +182,46 @@ impl Clock {
     }
 }
 
-impl Driver {
-    pub(crate) fn new(link: BoxLink, queue: mpsc::Receiver<Outgoing>, core: Arc<Core>) -> Self {
-        let clock = Clock::new(core.options.keep_alive);
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        link: BoxLink,
+        queue: &'a mut Queue,
+        core: Arc<Core>,
+        keep_alive: Option<KeepAlive>,
+    ) -> Self {
         Driver {
             link,
             queue,
             core,
             dirty: false,
-            clock,
+            clock: Clock::new(keep_alive),
             last_error: None,
         }
     }
 
-    /// Runs until the link has ended or the connection is closed by its owner; then everything that
-    /// waits has failed and the link is closed.
-    pub(crate) async fn run(mut self) {
-        // Dropped last, when link and queue are gone.
-        let _ended = Ended(Arc::clone(&self.core));
-        self.drive().await;
-        drop(self);
-    }
-
-    async fn drive(&mut self) {
+    /// Runs until the link has ended or the connection is closed.
+    pub(super) async fn run(mut self) -> Ended {
         let mut state = self.core.state.subscribe();
+        let core = Arc::clone(&self.core);
         let lost = tokio::select! {
-            reason = std::future::poll_fn(|cx| self.poll(cx)) => Some(reason),
-            _ = state.wait_for(|state| matches!(state, State::Closed(_))) => None,
+            ended = std::future::poll_fn(|cx| self.poll(cx)) => Some(ended),
+            () = core.broken.notified() => {
+                Some(Ended::Lost("Connection lost: the server has forgotten this client".into()))
+            }
+            _ = state.wait_for(|state| state.is_closed()) => None,
         };
         match lost {
-            Some(reason) => {
-                tracing::debug!("{reason}");
-                self.core.close(&reason);
-            }
+            Some(ended) => ended,
             None => {
                 let _ = tokio::time::timeout(FAREWELL, self.farewell()).await;
+                Ended::Closed
             }
         }
     }
 
     /// Sends what is still queued and a close frame, and waits for the other side's.
     async fn farewell(&mut self) -> Result<(), LinkError> {
-        self.queue.close();
-        while let Some(outgoing) = self.queue.recv().await {
+        while let Some(outgoing) = self.queue.last().await {
             self.link.feed(outgoing.frame).await?;
         }
         self.link
@@ -172,7 +236,7 @@ impl Driver {
         self.link.close().await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<String> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let mut again = false;
         for turn in 0.. {
             if turn == BURST {
@@ -182,15 +246,15 @@ impl Driver {
             match self.link.poll_next_unpin(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(frame))) => {
-                    if let Some(reason) = self.take(frame) {
-                        return Poll::Ready(reason);
+                    if let Some(ended) = self.take(frame) {
+                        return Poll::Ready(ended);
                     }
                 }
                 Poll::Ready(end) => return Poll::Ready(self.ended(end)),
             }
         }
         if let Some(reason) = self.poll_clock(cx) {
-            return Poll::Ready(reason);
+            return Poll::Ready(Ended::Lost(reason));
         }
         match self.poll_send(cx) {
             Ok(more) => again |= more,
@@ -203,21 +267,25 @@ impl Driver {
         Poll::Pending
     }
 
-    fn take(&mut self, frame: Frame) -> Option<String> {
+    fn take(&mut self, frame: Frame) -> Option<Ended> {
         self.clock.heard = Instant::now();
         match frame {
             Frame::Binary(data) => self.core.receive(data),
             Frame::Text(text) => self.control(&text),
+            // The first is answered below, if at all; the second has just been noted.
+            Frame::Ping | Frame::Pong => {}
+            Frame::Close(Some((_, text))) if text.starts_with(REPLACED) => {
+                return Some(Ended::Replaced);
+            }
             Frame::Close(reason) => {
-                return Some(match (reason, self.last_error.take()) {
-                    (_, Some(error)) => format!("Connection closed by the server: {error}"),
-                    (Some((code, text)), None) => {
-                        format!("Connection closed by the server: {code} {text}")
-                            .trim_end()
-                            .into()
-                    }
-                    (None, None) => "Connection closed by the server".into(),
-                });
+                let reason = match (self.last_error.take(), reason) {
+                    (Some(error), _) => format!(": {error}"),
+                    (None, Some((code, text))) => format!(": {code} {text}").trim_end().into(),
+                    (None, None) => String::new(),
+                };
+                return Some(Ended::Lost(format!(
+                    "Connection closed by the server{reason}"
+                )));
             }
         }
         None
@@ -249,12 +317,12 @@ impl Driver {
         }
     }
 
-    fn ended(&mut self, end: Option<Result<Frame, LinkError>>) -> String {
-        match (end, self.last_error.take()) {
+    fn ended(&mut self, end: Option<Result<Frame, LinkError>>) -> Ended {
+        Ended::Lost(match (end, self.last_error.take()) {
             (_, Some(error)) => format!("Connection closed by the server: {error}"),
             (Some(Err(e)), None) => format!("Connection lost: {e}"),
             _ => "Connection lost".into(),
-        }
+        })
     }
 
     /// Writes what is queued; true if there may be more.
@@ -269,7 +337,7 @@ impl Driver {
                 Poll::Pending => break,
                 Poll::Ready(ready) => ready?,
             }
-            match self.queue.poll_recv(cx) {
+            match self.queue.poll(cx) {
                 Poll::Pending | Poll::Ready(None) => break,
                 Poll::Ready(Some(outgoing)) => {
                     if let Frame::Binary(data) = &outgoing.frame {
@@ -298,12 +366,12 @@ impl Driver {
             if clock.patience().is_some_and(|end| end <= now) {
                 return Some("Connection lost: the server does not answer".into());
             }
-            let mut due = |next: &mut Option<Instant>, interval, text: &str| {
+            let mut due = |next: &mut Option<Instant>, interval, frame: Frame| {
                 if next.is_some_and(|at| at <= now) {
                     *next = Some(now + interval);
                     // A full link is busy, and a busy link needs no ping.
                     if matches!(self.link.poll_ready_unpin(cx), Poll::Ready(Ok(()))) {
-                        let _ = self.link.start_send_unpin(Frame::Text(text.to_owned()));
+                        let _ = self.link.start_send_unpin(frame);
                         self.dirty = true;
                     }
                 }
@@ -313,11 +381,20 @@ impl Driver {
                 token_refresh_interval,
                 ..
             } = clock.keep_alive;
-            due(&mut clock.next_ping, ping_interval, r#"{"type":"ping"}"#);
+            let text = |text: &str| Frame::Text(text.to_owned());
+            let also_below = clock.next_ping.is_some_and(|at| at <= now);
+            due(
+                &mut clock.next_ping,
+                ping_interval,
+                text(r#"{"type":"ping"}"#),
+            );
+            if also_below {
+                due(&mut Some(now), ping_interval, Frame::Ping);
+            }
             due(
                 &mut clock.next_refresh,
                 token_refresh_interval,
-                r#"{"type":"refresh_token"}"#,
+                text(r#"{"type":"refresh_token"}"#),
             );
             if clock.next_tidy <= now {
                 clock.next_tidy = now + TIDY;

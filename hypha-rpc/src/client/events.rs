@@ -1,4 +1,5 @@
-//! Events: messages whose type is not `method` (protocol 02 §12), handed to whoever reads them.
+//! What a program can watch: events, which are messages whose type is not `method` (protocol 02 §12),
+//! and the states of the connection.
 
 use std::{
     collections::HashMap,
@@ -8,9 +9,9 @@ use std::{
 };
 
 use futures_util::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use super::core::lock;
+use super::{core::lock, state::State};
 use crate::wire::{Map, Message, Value};
 
 /// Events of one type that wait for their reader. Further ones are dropped and counted.
@@ -71,6 +72,35 @@ impl Stream for EventStream {
     }
 }
 
+/// The states of a connection, from [`Client::states`](super::Client::states).
+#[derive(Debug)]
+pub struct States {
+    receiver: watch::Receiver<State>,
+    first: bool,
+    over: bool,
+}
+
+impl States {
+    pub(super) fn new(receiver: watch::Receiver<State>) -> Self {
+        States {
+            receiver,
+            first: true,
+            over: false,
+        }
+    }
+
+    /// The present state at first, then each other one; `None` after [`State::Closed`]. Cancel safe.
+    pub async fn next(&mut self) -> Option<State> {
+        if self.over || (!self.first && self.receiver.changed().await.is_err()) {
+            return None;
+        }
+        self.first = false;
+        let state = self.receiver.borrow_and_update().clone();
+        self.over = state.is_closed();
+        Some(state)
+    }
+}
+
 /// The readers of a connection's events; `None` when it is over.
 pub(crate) struct Events {
     readers: Mutex<Option<Readers>>,
@@ -112,6 +142,27 @@ impl Events {
             all &= sender.try_send(event.clone()).is_ok();
         }
         all
+    }
+
+    /// Hands out an event of this client's own.
+    pub(crate) fn tell(&self, kind: &str, data: Map) {
+        let mut readers = lock(&self.readers);
+        let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(kind)) else {
+            return;
+        };
+        let message = Map::from_iter([
+            ("type".to_owned(), Value::from(kind)),
+            ("data".to_owned(), Value::Map(data)),
+        ]);
+        senders.retain(|sender| {
+            let event = Event {
+                message: message.clone(),
+            };
+            !matches!(
+                sender.try_send(event),
+                Err(mpsc::error::TrySendError::Closed(_))
+            )
+        });
     }
 
     pub(crate) fn close(&self) {

@@ -4,7 +4,7 @@ use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Du
 
 use super::{Client, refused};
 use crate::{
-    call::{Description, Proxy, RemoteService},
+    call::{Description, Proxy, Query, RemoteService},
     error::{CallSite, Error},
     wire::{
         Args, Case, Map, PromiseKind, Value, absolute, convert_map_keys, give_key, split_address,
@@ -227,37 +227,39 @@ impl<P: Proxy + 'static> IntoFuture for GetService<P> {
                 ..
             } = self;
             client.may_encrypt(key.as_ref())?;
-            let manager = client.manager().await?;
-            let found = manager.get_service(id.clone(), Some(config)).await;
-            let mut members = match found.map_err(refused("get_service"))? {
-                Value::Map(members) => members,
-                other => {
-                    return Err(Error::Codec(crate::error::CodecError {
-                        message: format!("the service is a {}, not a map", other.kind()),
-                        received: true,
-                        call: CallSite {
-                            method: format!("get_service({id})"),
-                            ..<_>::default()
-                        },
-                    }));
-                }
-            };
-            give_key(&mut members, key.as_ref());
-            let id = members
-                .get("id")
-                .and_then(Value::as_str)
-                .unwrap_or(&id)
-                .to_owned();
-            let description = Description::new(id, members, &client.core.identity().workspace);
-            Ok(P::from_service(RemoteService::new(
-                client,
-                Arc::new(description),
-            )))
+            let query = Query { id, config, key };
+            let found = Arc::new(client.find(&query).await?);
+            Ok(P::from_service(RemoteService::found(client, query, found)))
         })
     }
 }
 
 impl Client {
+    /// Asks the workspace manager for a service.
+    pub(crate) async fn find(&self, query: &Query) -> Result<Description, Error> {
+        let Query { id, config, key } = query;
+        let manager = self.manager().await?;
+        let found = manager.get_service(id.clone(), Some(config.clone())).await;
+        let mut members = match found.map_err(refused("get_service"))? {
+            Value::Map(members) => members,
+            other => {
+                return Err(Error::Codec(crate::error::CodecError {
+                    message: format!("the service is a {}, not a map", other.kind()),
+                    received: true,
+                    call: CallSite {
+                        method: format!("get_service({id})"),
+                        ..<_>::default()
+                    },
+                }));
+            }
+        };
+        give_key(&mut members, key.as_ref());
+        let id = members.get("id").and_then(Value::as_str);
+        let id = id.unwrap_or(&query.id).to_owned();
+        let workspace = &self.core().identity().workspace;
+        Ok(Description::new(id, members, workspace))
+    }
+
     fn may_encrypt(&self, key: Option<&bytes::Bytes>) -> Result<(), Error> {
         if key.is_some() && !self.core.secrecy.is_on() {
             return Err(Error::Invalid(

@@ -42,7 +42,7 @@ pub(crate) async fn handshake(
     loop {
         match link.next().await {
             // What was on its way to a former connection of this client.
-            Some(Ok(Frame::Binary(_))) => {}
+            Some(Ok(Frame::Binary(_) | Frame::Ping | Frame::Pong)) => {}
             Some(Ok(Frame::Text(text))) => return read(&text, hello),
             Some(Ok(Frame::Close(reason))) => {
                 let (code, text) = reason.unwrap_or((1005, String::new()));

@@ -1,6 +1,7 @@
 //! The connected peer: connecting, the handle that programs hold, and the task behind it.
 
 mod connect;
+mod connection;
 mod core;
 mod driver;
 mod events;
@@ -8,19 +9,23 @@ mod find;
 mod handshake;
 mod options;
 mod register;
+mod state;
 mod stats;
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
-pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PEER_GONE, PeerInfo, Reply, lock};
+pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PeerInfo, Reply, lock};
 pub(crate) use stats::{add, count};
 
 pub use connect::{Connect, connect};
-pub use events::{Event, EventStream};
+pub use events::{Event, EventStream, States};
 pub use find::{GetRemoteService, GetService};
-pub use options::{Identity, KeepAlive, Options, State};
+pub use options::{Identity, KeepAlive, Options};
 pub use register::Register;
+pub use state::{Backoff, CloseReason, State};
 pub use stats::Stats;
+
+use connection::Connection;
 
 use crate::{
     call::{Call, Proxy, RemoteService, Target, failure},
@@ -37,6 +42,12 @@ const SERVER_FRAME: usize = 16 << 20;
 /// How long handlers may go on after the program decided to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long taking the services back may take when the program disconnects.
+const WITHDRAWAL: Duration = Duration::from_secs(2);
+
+/// How long handlers may go on after they were told to stop.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A connection to a Hypha server.
 ///
 /// Made by [`connect`](crate::connect). Clones share the connection; it closes when
@@ -48,13 +59,15 @@ pub struct Client {
     /// Closes the connection with the last handle. The driver and the handlers hold only the core, and
     /// what peers hand to them does not keep the connection open either.
     owner: Option<Arc<Owner>>,
+    /// Its calls set the connection up, and do not wait until that is done.
+    setup: bool,
 }
 
 struct Owner(Arc<Core>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.close("RPC connection closed");
+        self.0.close(CloseReason::Requested);
     }
 }
 
@@ -85,16 +98,51 @@ impl Client {
     ///
     /// Outside of a tokio runtime.
     pub fn over(link: BoxLink, identity: Identity, options: Options) -> Client {
-        let (core, queue) = Core::new(identity, options);
-        let driver = driver::Driver::new(link, queue, Arc::clone(&core));
+        let keep_alive = options.keep_alive;
+        let (core, queue) = Core::new(identity, options, "websocket", State::Connected);
+        Self::start(link, Arc::clone(&core), keep_alive, |core| {
+            Connection::new(core, queue, None)
+        })
+    }
+
+    /// A client on its first link, and the task that keeps it connected.
+    fn start(
+        link: BoxLink,
+        core: Arc<Core>,
+        keep_alive: Option<KeepAlive>,
+        connection: impl FnOnce(Arc<Core>) -> Connection,
+    ) -> Client {
         let address = core.identity().address();
         let built_in = crate::service::built_in(Arc::downgrade(&core), &address);
         core.restore_service("built-in", Some(Arc::new(built_in)));
-        tokio::spawn(driver.run());
+        tokio::spawn(connection(Arc::clone(&core)).run(link, keep_alive));
         Client {
             owner: Some(Arc::new(Owner(Arc::clone(&core)))),
             core,
+            setup: false,
         }
+    }
+
+    /// A handle that does not keep the connection open.
+    fn of_core(core: &Arc<Core>) -> Client {
+        Client {
+            core: Arc::clone(core),
+            owner: None,
+            setup: false,
+        }
+    }
+
+    /// The same for the calls that set the connection up.
+    fn for_setup(&self) -> Client {
+        Client {
+            setup: true,
+            ..Self::of_core(&self.core)
+        }
+    }
+
+    /// Whether calls of this handle wait until the connection stands.
+    pub(crate) fn is_for_setup(&self) -> bool {
+        self.setup
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -112,14 +160,18 @@ impl Client {
     pub(crate) fn of_home(home: &Arc<dyn Home>) -> Option<Client> {
         let owner = Arc::clone(home).as_any().downcast::<Owner>().ok();
         let core = core_of(home)?;
-        Some(Client { core, owner })
+        Some(Client {
+            core,
+            owner,
+            setup: false,
+        })
     }
 
-    /// A handle that does not keep the connection open.
+    /// This handle, not keeping the connection open.
     fn unowned(&self) -> Client {
         Client {
-            core: Arc::clone(&self.core),
             owner: None,
+            ..self.clone()
         }
     }
 
@@ -161,18 +213,39 @@ impl Client {
         self.core.state.borrow().clone()
     }
 
+    /// The states of the connection from now on, the present one first. A reader that is slow sees the
+    /// newest one only.
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{client::State, Client};
+    /// # async fn example(client: Client) {
+    /// let mut states = client.states();
+    /// tokio::spawn(async move {
+    ///     while let Some(state) = states.next().await {
+    ///         match state {
+    ///             State::Backoff { attempt, .. } => println!("offline, attempt {attempt} follows"),
+    ///             other => println!("{other:?}"),
+    ///         }
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn states(&self) -> States {
+        States::new(self.core.state.subscribe())
+    }
+
     /// Waits until the connection is over; gives the reason. Cancel safe.
-    pub async fn closed(&self) -> Arc<str> {
+    pub async fn closed(&self) -> Arc<CloseReason> {
         let mut state = self.core.state.subscribe();
-        let _ = state
-            .wait_for(|state| matches!(state, State::Closed(_)))
-            .await;
-        self.core.closed_reason()
+        let _ = state.wait_for(State::is_closed).await;
+        self.core.close_reason()
     }
 
     /// What this connection has done so far.
     pub fn stats(&self) -> Stats {
-        self.core.counters.snapshot(self.core.sessions())
+        self.core
+            .counters
+            .snapshot(self.core.sessions(), self.core.queued())
     }
 
     /// Offers a service to the workspace.
@@ -274,12 +347,11 @@ impl Client {
         S: Into<String>,
     {
         let kinds: Vec<String> = kinds.into_iter().map(Into::into).collect();
-        self.manager()
-            .await?
-            .subscribe(kinds.into())
-            .await
-            .map(drop)
-            .map_err(refused("subscribe"))
+        let manager = self.manager().await?;
+        let subscribed = manager.subscribe(kinds.clone().into()).await;
+        subscribed.map(drop).map_err(refused("subscribe"))?;
+        core::lock(&self.core.subscriptions).extend(kinds);
+        Ok(())
     }
 
     /// The events of one type from now on: the server's, if they are subscribed, and those that
@@ -318,16 +390,8 @@ impl Client {
                 call: site(),
             }));
         }
-        self.core.enqueue(frame.into()).await.map_err(|Closed| {
-            let reason = self.core.closed_reason();
-            failure(
-                crate::call::Failure::Lost {
-                    reason,
-                    sent: false,
-                },
-                site(),
-            )
-        })
+        let queued = self.core.enqueue(frame.into()).await;
+        queued.map_err(|Closed| failure(self.core.over(), site()))
     }
 
     /// Asks a client whether it is there; `timeout` is for all of it.
@@ -381,20 +445,53 @@ impl Client {
         }
     }
 
-    /// Ends the connection in order: waits up to 5 s for handlers that run, fails what else waits,
-    /// and closes. The server withdraws the services of this client by itself.
+    /// Ends the connection in order, with 5 s for handlers that run; see [`shutdown`](Self::shutdown).
     pub async fn disconnect(&self) {
         self.shutdown(GRACE).await;
     }
 
-    /// As [`disconnect`](Self::disconnect), with another grace period for running handlers; those
-    /// that need longer are dropped.
+    /// Ends the connection in order. Nobody is to find the services any more, and calls that still come are
+    /// refused; handlers that run have `grace` to end. Those that have not are told by the
+    /// [cancellation token](crate::Context::cancellation) of their context, and dropped a second later. Then
+    /// everything else that waits fails, and the link is closed.
+    ///
+    /// Cancelling this leaves the connection as it is at that point; it can be called again.
     pub async fn shutdown(&self, grace: Duration) {
-        if !self.core.is_closed() && !self.core.drain(grace).await {
-            tracing::warn!("handlers that still ran after {grace:?} are dropped");
+        if !self.core.is_closed() {
+            let begin = tokio::time::Instant::now();
+            self.core.leave();
+            let _ = tokio::time::timeout(grace.min(WITHDRAWAL), self.withdraw()).await;
+            if !self.core.drain(grace.saturating_sub(begin.elapsed())).await {
+                self.core.calls.cancel(|_| true);
+                if !self.core.drain(LAST_WORDS).await {
+                    tracing::warn!("handlers that still ran after {grace:?} are dropped");
+                }
+            }
         }
-        self.core.close("RPC connection closed");
+        self.core.close(CloseReason::Requested);
         self.core.ended().await;
+    }
+
+    /// Takes all services back from the manager, so that nobody finds them any more.
+    async fn withdraw(&self) {
+        let identity = self.core.identity();
+        if identity.manager_id.is_none() || !self.core.is_connected() {
+            return;
+        }
+        let Ok(manager) = self.manager().await else {
+            return;
+        };
+        let services = self.core.listed_services();
+        let taken_back = services.iter().map(|service| {
+            let id = format!("{}:{}", identity.address(), service.service.id());
+            let manager = manager.clone();
+            async move {
+                if let Err(e) = manager.unregister_service(id).await {
+                    tracing::debug!("not taken back: {e}");
+                }
+            }
+        });
+        futures_util::future::join_all(taken_back).await;
     }
 
     /// Serves until Ctrl-C or SIGTERM, then disconnects in order.
@@ -405,8 +502,8 @@ impl Client {
     /// cannot be watched.
     pub async fn run_until_ctrl_c(&self) -> Result<(), Error> {
         tokio::select! {
-            reason = self.closed() => Err(failure(
-                crate::call::Failure::Lost { reason, sent: false },
+            _ = self.closed() => Err(failure(
+                self.core.over(),
                 CallSite { method: "connection".into(), peer: String::new() },
             )),
             stop = stop_signal() => {

@@ -1,8 +1,8 @@
-//! What a connection is: who it belongs to, its limits and habits, and whether it stands.
+//! What a connection is: who it belongs to, its limits and habits.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use crate::{wire::Map, workspace::UserInfo};
+use crate::{call::Retry, wire::Map, workspace::UserInfo};
 
 /// Who this client is: what the server said in its `connection_info` (protocol 01 §3).
 #[derive(Clone, Debug, Default)]
@@ -61,6 +61,14 @@ pub struct Options {
     /// Functions, streams and interfaces that peers may hold at the same time; a stream counts as three,
     /// an object as its functions. Handing out more fails.
     pub max_objects: usize,
+    /// Calls that may wait at the same time for a lost connection to come back; further ones fail at
+    /// once.
+    pub max_waiting_calls: usize,
+    /// Bytes of the requests whose handlers run; what would exceed it is refused. One larger request is
+    /// taken if no other runs.
+    pub max_call_bytes: usize,
+    /// What calls do about passing failures, unless they say otherwise.
+    pub retry: Retry,
     /// Sent in every service info.
     pub app_id: String,
     /// Pings and token refresh; none on links that need none.
@@ -81,6 +89,9 @@ impl Default for Options {
             interface_timeout: Duration::from_secs(10),
             idle_objects: Duration::from_secs(600),
             max_objects: 65_536,
+            max_waiting_calls: 4096,
+            max_call_bytes: 512 << 20,
+            retry: Retry::never(),
             app_id: "*".into(),
             keep_alive: None,
             #[cfg(feature = "encryption")]
@@ -98,14 +109,4 @@ pub struct KeepAlive {
     pub ping_timeout: Duration,
     /// A new reconnection token is asked for that often; zero turns it off.
     pub token_refresh_interval: Duration,
-}
-
-/// Whether the connection stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum State {
-    /// Calls can be made.
-    Connected,
-    /// It is over, for this reason.
-    Closed(Arc<str>),
 }

@@ -1,14 +1,28 @@
 //! Registration: a service becomes known locally, then to the workspace manager (protocol 04 §2,
 //! 01 §7).
 
-use std::{future::IntoFuture, pin::Pin, sync::Arc};
+use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
 
-use super::{Client, Core, refused};
+use futures_util::{StreamExt, stream};
+
+use super::{Client, Core, lock, refused};
 use crate::{
     error::{Error, RejectKind},
     service::{GENERIC, Registered, Service, Visibility},
+    wire::{Map, Value},
     workspace::ServiceInfo,
 };
+
+/// Services that are registered again at the same time.
+const OFFERED_AT_ONCE: usize = 8;
+
+/// Before a service that the manager refuses is tried again after reconnecting: what a former connection
+/// has left there may still be going away.
+const REFUSED_PAUSES: [Duration; 3] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+];
 
 /// A service that is registered when this is awaited; resolves to its info, `id` being the full id.
 /// Dropping the future takes the registration back here; the manager may have it already.
@@ -157,7 +171,7 @@ impl IntoFuture for Register {
             let id = service.id().to_owned();
             let info = service.info(&core.identity(), &core.options.app_id);
             let former = core.service(&id);
-            core.add_service(Registered::new(service)?, overwrite)?;
+            core.add_service(Registered::new(service)?.listed(notify), overwrite)?;
             if notify && core.identity().manager_id.is_some() {
                 let mut unconfirmed = Unconfirmed {
                     core,
@@ -211,6 +225,65 @@ impl Client {
             tracing::warn!("clients that leave will not be noticed: {error}");
         }
         Ok(())
+    }
+
+    /// Tells the manager of a new link about all services. One that it refuses is tried again; if it stays
+    /// with that, the service is left out until the next time, and an event says so.
+    pub(super) async fn offer_again(&self) -> Result<(), Error> {
+        let core = self.core();
+        let services = core.listed_services();
+        let total = services.len();
+        let offered = stream::iter(services).map(|service| async move {
+            let info = service.service.info(&core.identity(), &core.options.app_id);
+            let mut pauses = REFUSED_PAUSES.iter();
+            loop {
+                match self.tell_manager(info.clone()).await {
+                    Ok(()) => return Ok(None),
+                    Err(e @ (Error::Disconnected(_) | Error::Timeout(_))) => return Err(e),
+                    Err(refusal) => match pauses.next() {
+                        Some(pause) => tokio::time::sleep(*pause).await,
+                        None => return Ok(Some((info.id.clone(), refusal))),
+                    },
+                }
+            }
+        });
+        let mut offered = offered.buffered(OFFERED_AT_ONCE);
+        let mut failed = Vec::new();
+        while let Some(outcome) = offered.next().await {
+            if let Some((id, refusal)) = outcome? {
+                tracing::error!("{id} is not offered any more: {refusal}");
+                failed.push((id, refusal.to_string()));
+            }
+        }
+        let count = |n: usize| Value::from(n as u64);
+        let ids = failed.iter().map(|(id, _)| Value::from(id.as_str()));
+        core.tell(
+            "services_registered",
+            Map::from_iter([
+                ("total".into(), count(total)),
+                ("registered".into(), count(total - failed.len())),
+                ("failed".into(), Value::List(ids.collect())),
+            ]),
+        );
+        if let Some((id, refusal)) = failed.first() {
+            let text = format!("{id}: {refusal}");
+            core.tell(
+                "services_registration_failed",
+                Map::from_iter([
+                    ("error".into(), text.into()),
+                    ("total_services".into(), count(total)),
+                ]),
+            );
+        }
+        Ok(())
+    }
+
+    /// Asks a new link for the events that were asked for before.
+    pub(super) async fn subscribe_again(&self) {
+        let kinds = lock(&self.core().subscriptions).clone();
+        if let Err(error) = self.subscribe(kinds).await {
+            tracing::warn!("some events will not be noticed any more: {error}");
+        }
     }
 
     /// Compares the service with its type, and takes over what the type says of the methods.

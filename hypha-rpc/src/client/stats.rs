@@ -13,7 +13,7 @@ macro_rules! counters {
         }
 
         /// What a connection has done since it was made; all numbers only grow, except
-        /// `sessions`, `objects` and `running`, which say what is going on now.
+        /// `sessions`, `objects`, `running`, `waiting` and `queued`, which say what is going on now.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -24,11 +24,21 @@ macro_rules! counters {
             pub objects: usize,
             /// Incoming calls whose handlers run.
             pub running: usize,
+            /// Own calls that wait for the connection to come back.
+            pub waiting: usize,
+            /// Frames that wait for the link, of at most 1024.
+            pub queued: usize,
         }
 
         impl Counters {
-            pub(crate) fn snapshot(&self, (sessions, objects): (usize, usize)) -> Stats {
+            pub(crate) fn snapshot(
+                &self,
+                (sessions, objects): (usize, usize),
+                (waiting, queued): (usize, usize),
+            ) -> Stats {
                 Stats {
+                    waiting,
+                    queued,
                     $($name: self.$name.load(Ordering::Relaxed),)*
                     sessions,
                     objects,
@@ -42,8 +52,18 @@ macro_rules! counters {
 counters! {
     /// Calls made, those without an answer included.
     calls_made,
+    /// Calls made that ended with an error, those that were tried again with success not counted.
+    call_errors,
+    /// Calls that were made again: idempotent ones after the link was lost, and those with a retry policy.
+    retries,
     /// Calls that came in for one of our methods.
     calls_received,
+    /// Of these, the ones that were answered with an error.
+    calls_failed,
+    /// Attempts to get a lost connection back.
+    attempts,
+    /// How often it came back.
+    reconnects,
     /// Frames sent.
     frames_sent,
     /// Frames received.
@@ -63,7 +83,10 @@ counters! {
     dropped_events,
     /// Incoming calls refused because too many were running.
     refused_busy,
-    /// Answers that could not be delivered because the connection ended first.
+    /// Own calls refused because too many waited for the connection to come back.
+    refused_waiting,
+    /// Answers and other messages that could not be delivered because the link or the connection ended
+    /// first.
     undelivered,
 }
 

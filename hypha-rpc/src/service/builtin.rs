@@ -44,6 +44,7 @@ pub(crate) fn registered(core: Weak<Core>, address: &str) -> Registered {
             method("release", release)
                 .doc("Take back a function of a result: it is not used any more."),
         )
+        .method(method("cancel", cancel).doc("Stop a call: its caller does not wait any more."))
         .method(method("message_cache.create", create).doc("Begin a message sent in chunks."))
         .method(method("message_cache.append", append).doc("Add the next chunk."))
         .method(method("message_cache.set", set).doc("Add the chunk of a given index."))
@@ -99,6 +100,15 @@ fn release(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
     if let Some((session, object)) = method.rsplit_once('.') {
         core.release(call.context().from(), session, object);
     }
+    Ok(Value::Null)
+}
+
+fn cancel(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+    let session: &str = call.args(&["session"])?.required(0)?;
+    let caller = call.context().from();
+    let is_meant =
+        |running: &Context| running.session() == Some(session) && running.from() == caller;
+    core.calls.cancel(is_meant);
     Ok(Value::Null)
 }
 

@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     wire::{self, Map, Message, Value},
     workspace::UserInfo,
@@ -25,6 +27,7 @@ struct Inner {
     /// Of who encrypted the call.
     caller_key: Option<bytes::Bytes>,
     user: OnceLock<UserInfo>,
+    cancelled: CancellationToken,
 }
 
 impl Context {
@@ -39,6 +42,7 @@ impl Context {
                 connection_type,
                 caller_key,
                 user: OnceLock::new(),
+                cancelled: CancellationToken::new(),
             }),
         }
     }
@@ -94,6 +98,33 @@ impl Context {
     /// What carried the call here: `websocket`, or `local` inside of one program.
     pub fn connection_type(&self) -> &'static str {
         self.inner.connection_type
+    }
+
+    /// Is triggered when nobody waits for this call any more: the caller has left, a Rust caller has dropped
+    /// its future or given up waiting, or this program disconnects. The handler decides what it does then;
+    /// it is only ended from outside when this program disconnects and the grace period is over.
+    ///
+    /// Clones of the context share it, so it can be handed to a task that the handler starts.
+    ///
+    /// ```
+    /// # use hypha_rpc::service::Context;
+    /// async fn survey(ctx: &Context, plates: Vec<u32>) -> Result<u32, String> {
+    ///     let mut done = 0;
+    ///     for plate in plates {
+    ///         if ctx.cancellation().is_cancelled() {
+    ///             return Err(format!("stopped after {done} plates"));
+    ///         }
+    ///         done += plate.min(1);
+    ///     }
+    ///     Ok(done)
+    /// }
+    /// ```
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.inner.cancelled
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.inner.cancelled.cancel();
     }
 
     /// The public key with which the call was encrypted, which only the owner of that key can have

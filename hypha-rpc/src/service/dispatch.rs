@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     call::{Answer, BUILT_IN, Direction, Exports, Failure, Found, HandedOut},
-    client::{BUILT_IN_CALLS, Core, Reply as Answered, count},
+    client::{BUILT_IN_CALLS, CloseReason, Core, Reply as Answered, count},
     error::RejectKind,
     wire::{
         Args, DecodeError, EncodeError, Extra, Home, Live, Message, Origin, Reply, Rope, Stamp,
@@ -71,8 +71,10 @@ impl Core {
             "method" => self.dispatch_method(message),
             "" => count(&self.counters.dropped_malformed),
             _ => {
-                if message.kind() == "client_disconnected" {
-                    self.client_disconnected(&message);
+                match message.kind() {
+                    "client_disconnected" => self.client_disconnected(&message),
+                    "force-exit" => self.dismissed(&message),
+                    _ => {}
                 }
                 if !self.events.deliver(&message) {
                     count(&self.counters.dropped_events);
@@ -134,23 +136,31 @@ impl Core {
         } else {
             (&self.running, self.options.max_concurrent_calls)
         };
-        match Arc::clone(permits).try_acquire_owned() {
-            Ok(permit) => {
+        let built_in = std::ptr::eq(permits, &self.running_built_in);
+        let leaving = !built_in && self.leaving.load(Ordering::Relaxed);
+        let permit = Arc::clone(permits).try_acquire_owned().ok();
+        let permit = permit.filter(|_| !leaving);
+        let room = self.room_for_call(message.len());
+        match (permit, room) {
+            (Some(permit), Some(room)) => {
                 let core = Arc::clone(self);
                 self.spawn(async move {
                     core.counters.running.fetch_add(1, Ordering::Relaxed);
                     let running = Running(&core);
                     core.run_call(message, found).await;
                     drop(running);
-                    drop(permit);
+                    drop((permit, room));
                 });
             }
-            Err(_) => {
+            (permit, _) => {
                 count(&self.counters.refused_busy);
-                let text = if self.leaving.load(Ordering::Relaxed) {
+                let text = if leaving {
                     "the client is disconnecting".to_owned()
-                } else {
+                } else if permit.is_none() {
                     format!("too many calls in progress (at most {most})")
+                } else {
+                    let most = self.options.max_call_bytes;
+                    format!("the calls in progress are too large (at most {most} bytes)")
                 };
                 let error = refusal(RejectKind::Busy, "RuntimeError", text);
                 // The driver must not wait for room, and what waits for it must have a bound.
@@ -186,6 +196,7 @@ impl Core {
                     message: message.clone(),
                 };
                 let context = Context::new(message.clone(), self.connection_type(), key);
+                let _running = self.calls.begin(context.clone());
                 let incoming = Incoming::new(context, extra.args.of(origin), label.clone());
                 let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
                 let run = async {
@@ -200,6 +211,9 @@ impl Core {
             }
             Err(error) => Err(error),
         };
+        if outcome.is_err() {
+            count(&self.counters.calls_failed);
+        }
         let Some(answer_to) = answer_to else {
             if let Err(error) = outcome {
                 tracing::warn!(
@@ -293,6 +307,10 @@ impl Core {
                 return outcome;
             }
             wait = *interval;
+            if !self.is_connected() {
+                // It would only pile up.
+                continue;
+            }
             if let Ok(frame) = self.answer_frame(Args::new(0, 0), path, answer_to) {
                 tokio::select! {
                     biased;
@@ -489,6 +507,18 @@ impl Core {
     fn refusal_frame(&self, message: &Message, error: &WireError) -> Option<Rope> {
         let answer_to = AnswerTo::star(message.from()?, message.session()?, None);
         self.error_frame(error, &answer_to).ok()
+    }
+
+    /// The manager tells this client to leave (01 §11).
+    fn dismissed(&self, message: &Message) {
+        let manager = self.identity().manager_id.clone();
+        let from = message.from().and_then(|from| from.strip_prefix("*/"));
+        if from.is_none() || from != manager.as_deref() {
+            return;
+        }
+        let main = message.main().unwrap_or_default();
+        let reason = main.get("reason").and_then(Value::as_str);
+        self.close(CloseReason::Dismissed(reason.unwrap_or("no reason").into()));
     }
 
     /// Ends what waits for a client that has left. Only the server's own word counts: its events

@@ -86,6 +86,7 @@ impl Service {
             schema: method.schema.clone(),
             enc_pub: None,
             release: false,
+            cancel: true,
         };
         // Encoding plain data cannot fail.
         Value::encode_from(&function).unwrap_or_default()

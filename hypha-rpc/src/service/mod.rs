@@ -2,6 +2,7 @@
 
 mod answer;
 mod builtin;
+mod calls;
 mod context;
 pub(crate) mod dispatch;
 mod incoming;
@@ -20,6 +21,7 @@ use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 
 pub(crate) use builtin::{MAX_FRAME, registered as built_in};
+pub(crate) use calls::Calls;
 pub use context::Context;
 pub use incoming::{Arguments, Incoming};
 pub(crate) use registry::{BUILT_IN, Registered, Registry};

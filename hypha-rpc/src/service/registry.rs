@@ -29,6 +29,8 @@ pub(crate) struct Registered {
     methods: HashMap<String, Handler>,
     /// The only client that may call it: an interface.
     pub(crate) only_caller: Option<String>,
+    /// Whether the manager is to know it.
+    pub(crate) listed: bool,
 }
 
 impl Registered {
@@ -39,6 +41,7 @@ impl Registered {
             service,
             methods,
             only_caller: None,
+            listed: false,
         }
     }
 
@@ -114,6 +117,11 @@ impl Registered {
         Ok(Self::trusted(service))
     }
 
+    /// The same, known to the manager or not.
+    pub(crate) fn listed(self, listed: bool) -> Self {
+        Registered { listed, ..self }
+    }
+
     pub(crate) fn method(&self, path: &str) -> Option<&Handler> {
         self.methods.get(path)
     }
@@ -162,6 +170,12 @@ impl Registry {
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Registered>> {
         self.services.get(id).cloned()
+    }
+
+    /// The services that the manager is to know, in order.
+    pub(crate) fn listed(&self) -> Vec<Arc<Registered>> {
+        let listed = self.services.values().filter(|s| s.listed);
+        listed.cloned().collect()
     }
 
     /// Takes out the interfaces of a caller that has gone.

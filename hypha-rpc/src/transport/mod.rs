@@ -1,12 +1,15 @@
-//! What carries messages between this program and a server: one [`Link`], whatever is below it.
+//! What carries messages between this program and a server: one [`Link`], whatever is below it, and how
+//! another one is opened when it is lost.
 
 pub mod memory;
 pub mod websocket;
 
-use std::fmt;
+use std::{fmt, pin::Pin};
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
+
+use crate::error::ConnectError;
 
 /// One unit of a link (protocol 01 §5, §6).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,11 @@ pub enum Frame {
     Binary(Bytes),
     /// A JSON control object.
     Text(String),
+    /// Asks for a sign of life below the protocol, which keeps proxies from cutting an idle link. Links
+    /// without such a thing ignore it.
+    Ping,
+    /// The other side's answer to it.
+    Pong,
     /// The other side closes, with code and reason if it gave them.
     Close(Option<(u16, String)>),
 }
@@ -39,6 +47,26 @@ impl<T> Link for T where
 
 /// A link of any kind.
 pub type BoxLink = Box<dyn Link>;
+
+/// Opens links to one server, again and again.
+///
+/// What goes over a new link is the client's business: it introduces itself with a [`Frame::Text`]
+/// (protocol 01 §2) and waits for the answer, whatever carries it.
+pub trait Dial: Send + Sync + 'static {
+    /// Opens one more link. Dropping the future gives it up.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none. Whether it is tried again is asked of
+    /// [`ConnectError::is_retryable`].
+    fn dial(&self) -> Dialing<'_>;
+
+    /// What contexts of incoming calls say of the link: `websocket`, for instance.
+    fn connection_type(&self) -> &'static str;
+}
+
+/// A link that is being opened.
+pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<BoxLink, ConnectError>> + Send + 'a>>;
 
 /// The text of what broke a link.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Frame, LinkError};
+use super::{Dial, Dialing, Frame, LinkError};
 use crate::error::ConnectError;
 
 /// Largest frame that is accepted: the server's own limit is 16 MiB, and what it forwards grows by
@@ -40,6 +40,28 @@ pub struct SocketOptions {
     pub headers: Vec<(String, String)>,
     /// Accept any certificate and host name.
     pub accept_invalid_certificates: bool,
+}
+
+/// Opens WebSocket connections to one URL.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    /// `ws://..` or `wss://..`.
+    pub url: String,
+    /// How to open the socket.
+    pub options: SocketOptions,
+}
+
+impl Dial for Dialer {
+    fn dial(&self) -> Dialing<'_> {
+        Box::pin(async {
+            let link = connect(&self.url, &self.options).await?;
+            Ok(Box::new(link) as super::BoxLink)
+        })
+    }
+
+    fn connection_type(&self) -> &'static str {
+        "websocket"
+    }
 }
 
 /// A client's WebSocket connection.
@@ -223,8 +245,9 @@ impl Stream for WebSocketLink {
                 Some(Ok(Message::Close(frame))) => Some(Ok(Frame::Close(
                     frame.map(|f| (u16::from(f.code), f.reason.as_str().to_owned())),
                 ))),
+                Some(Ok(Message::Pong(_))) => Some(Ok(Frame::Pong)),
                 // Pings are answered by the library.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
             });
         }
     }
@@ -249,6 +272,8 @@ impl Sink<Frame> for WebSocketLink {
         let message = match frame {
             Frame::Binary(data) => Message::Binary(data),
             Frame::Text(text) => Message::Text(text.into()),
+            Frame::Ping => Message::Ping(Bytes::new()),
+            Frame::Pong => Message::Pong(Bytes::new()),
             Frame::Close(reason) => Message::Close(reason.map(|(code, reason)| CloseFrame {
                 code: CloseCode::from(code),
                 reason: reason.into(),

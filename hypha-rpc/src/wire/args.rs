@@ -18,7 +18,7 @@ const HEADROOM: usize = 384;
 ///
 /// Large binary data is not copied, and functions and streams of this program get their names when
 /// the message is finished.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Args {
     /// Headroom, the positional arguments, then the keyword map.
     buf: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct Args {
     error: Option<EncodeError>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Named {
     /// Where the header of the keyword map begins.
     start: usize,

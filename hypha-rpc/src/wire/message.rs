@@ -96,6 +96,11 @@ impl Message {
         })
     }
 
+    /// How many bytes it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.frame.len().max(self.extra.len())
+    }
+
     /// `method` for calls and answers, the name of the event otherwise; empty if there is none.
     pub fn kind(&self) -> &str {
         self.text(TYPE).unwrap_or("")

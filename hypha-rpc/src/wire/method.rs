@@ -29,6 +29,8 @@ pub struct MethodRef {
     pub enc_pub: Option<bytes::Bytes>,
     /// Whether its owner wants to be told when it is not used any more; said by Rust peers only.
     pub release: bool,
+    /// Whether its owner wants to be told when a caller does not wait any more; said by Rust peers only.
+    pub cancel: bool,
 }
 
 /// How the caller of a function asks for the answer.
@@ -64,6 +66,7 @@ impl Serialize for MethodRef {
             self.schema.is_some(),
             self.enc_pub.is_some(),
             self.release,
+            self.cancel,
         ];
         let len = 4 + optional.iter().filter(|given| **given).count();
         let mut map = serializer.serialize_map(Some(len))?;
@@ -97,6 +100,9 @@ impl Serialize for MethodRef {
         if self.release {
             map.serialize_entry("_rrelease", &true)?;
         }
+        if self.cancel {
+            map.serialize_entry("_rcancel", &true)?;
+        }
         map.end()
     }
 }
@@ -125,6 +131,8 @@ struct Wire {
     enc_pub: Option<Bytes>,
     #[serde(rename = "_rrelease", default)]
     release: bool,
+    #[serde(rename = "_rcancel", default)]
+    cancel: bool,
 }
 
 impl<'de> Deserialize<'de> for MethodRef {
@@ -144,6 +152,7 @@ impl<'de> Deserialize<'de> for MethodRef {
             schema: wire.schema,
             enc_pub: wire.enc_pub.map(|key| key.0),
             release: wire.release,
+            cancel: wire.cancel,
         })
     }
 }

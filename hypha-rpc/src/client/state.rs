@@ -1,0 +1,286 @@
+//! Whether a connection stands, and when it is tried again (protocol 01 §9): pure transitions, without a
+//! clock of their own, without tasks.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::error::ConnectError;
+
+/// Whether the connection stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It is being made, or made again. Calls wait.
+    Connecting,
+    /// Calls can be made, and all services are known to the server.
+    Connected,
+    /// The link is lost; the next attempt begins in a while. Calls wait.
+    Backoff {
+        /// Which attempt since the connection last stood, from 1 on.
+        attempt: u32,
+        /// When it begins.
+        until: Instant,
+    },
+    /// It is over, for this reason.
+    Closed {
+        /// Why.
+        reason: Arc<CloseReason>,
+    },
+}
+
+impl State {
+    /// Whether nothing will ever come of this connection again.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, State::Closed { .. })
+    }
+}
+
+/// Why a connection is over for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// This program has disconnected, or dropped the last handle.
+    Requested,
+    /// The link is lost, and it is not made again: reconnecting is turned off, or not possible.
+    Lost(String),
+    /// The server does not take this client back: its token is not accepted any more, or its workspace is
+    /// gone, for instance.
+    Refused(ConnectError),
+    /// Reconnecting has failed as often as [`Backoff::attempts`] allows.
+    GaveUp {
+        /// How many attempts have failed.
+        attempts: u32,
+        /// Why the last one did.
+        last: String,
+    },
+    /// Another connection has taken the id of this client over.
+    Replaced,
+    /// The server told this client to leave, in these words.
+    Dismissed(String),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::Requested => f.write_str("RPC connection closed"),
+            CloseReason::Lost(reason) => f.write_str(reason),
+            CloseReason::Refused(e) => {
+                write!(f, "Connection lost: Server refused reconnection: {e}")
+            }
+            CloseReason::GaveUp { attempts, last } => {
+                write!(
+                    f,
+                    "Connection lost: gave up after {attempts} attempts: {last}"
+                )
+            }
+            CloseReason::Replaced => {
+                f.write_str("Connection lost: another client has taken over the id")
+            }
+            CloseReason::Dismissed(reason) => {
+                write!(
+                    f,
+                    "Connection closed: the server told this client to leave: {reason}"
+                )
+            }
+        }
+    }
+}
+
+/// When a lost connection is tried again.
+///
+/// The first attempt follows after a random part of [`spread`](Self::spread), so that the clients of a
+/// server that restarts do not all come at once. After each failed attempt the pause doubles, from
+/// [`first`](Self::first) up to [`longest`](Self::longest), each pause between one half and one and a half
+/// of that. A connection that does not last as long as [`stable`](Self::stable) counts as a failed
+/// attempt.
+///
+/// With the defaults a thousand clients of one server make at most 1500 attempts in any second, and while it
+/// stays away these become fewer, down to about 17 a second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backoff {
+    /// The first attempt begins at a random moment within this time; 1 s by default.
+    pub spread: Duration,
+    /// The pause after the first failed attempt; 1 s by default.
+    pub first: Duration,
+    /// The longest pause, before it is varied; 60 s by default.
+    pub longest: Duration,
+    /// How long a connection must last to be a success; 5 s by default.
+    pub stable: Duration,
+    /// How many attempts may fail in a row until the connection is given up; without end by default.
+    pub attempts: Option<u32>,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff {
+            spread: Duration::from_secs(1),
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(60),
+            stable: Duration::from_secs(5),
+            attempts: None,
+        }
+    }
+}
+
+impl Backoff {
+    /// Gives up after so many failed attempts in a row.
+    pub fn attempts(mut self, most: u32) -> Self {
+        self.attempts = Some(most);
+        self
+    }
+
+    /// Another longest pause; the first one is not longer.
+    pub fn longest(mut self, pause: Duration) -> Self {
+        self.longest = pause;
+        self.first = self.first.min(pause);
+        self
+    }
+
+    /// The pause before the next attempt after `failures` failed ones; `chance` is a random number from 0
+    /// to 1.
+    fn pause(&self, failures: u32, chance: f64) -> Duration {
+        let Some(doublings) = failures.checked_sub(1) else {
+            return self.spread.mul_f64(chance);
+        };
+        let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        let pause = self.first.saturating_mul(factor).min(self.longest);
+        // Not `mul_f64` of the whole: the longest duration there is has no one and a half.
+        (pause / 2).saturating_add(pause.mul_f64(chance.clamp(0.0, 0.999)))
+    }
+}
+
+/// What has been tried to get a connection back.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    backoff: Backoff,
+    /// Failed attempts, and connections that died young, since one lasted.
+    failures: u32,
+    /// Attempts since the connection last stood.
+    attempt: u32,
+}
+
+/// What is to be done about a lost connection.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// Begin this attempt after this pause.
+    Try { attempt: u32, pause: Duration },
+    /// Nothing any more.
+    GiveUp { attempts: u32 },
+}
+
+impl Recovery {
+    pub(super) fn new(backoff: Backoff) -> Self {
+        Recovery {
+            backoff,
+            failures: 0,
+            attempt: 0,
+        }
+    }
+
+    /// A connection that stood for `lasted` is lost.
+    pub(super) fn lost(&mut self, lasted: Duration, chance: f64) -> Next {
+        self.attempt = 0;
+        if lasted < self.backoff.stable {
+            self.failures = self.failures.saturating_add(1);
+        } else {
+            self.failures = 0;
+        }
+        self.next(chance)
+    }
+
+    /// An attempt has failed.
+    pub(super) fn failed(&mut self, chance: f64) -> Next {
+        self.failures = self.failures.saturating_add(1);
+        self.next(chance)
+    }
+
+    fn next(&mut self, chance: f64) -> Next {
+        if self
+            .backoff
+            .attempts
+            .is_some_and(|most| self.failures >= most.max(1))
+        {
+            return Next::GiveUp {
+                attempts: self.failures,
+            };
+        }
+        self.attempt = self.attempt.saturating_add(1);
+        Next::Try {
+            attempt: self.attempt,
+            pause: self.backoff.pause(self.failures, chance),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(next: Next) -> f64 {
+        match next {
+            Next::Try { pause, .. } => pause.as_secs_f64(),
+            Next::GiveUp { attempts } => panic!("gave up after {attempts}"),
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn pauses_double_up_to_a_limit() {
+        let mut recovery = Recovery::new(Backoff::default());
+        assert_eq!(seconds(recovery.lost(LONG, 0.25)), 0.25);
+        let pauses: Vec<f64> = (0..9).map(|_| seconds(recovery.failed(0.5))).collect();
+        assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]);
+        assert_eq!(seconds(recovery.failed(0.0)), 30.0);
+        assert!((seconds(recovery.failed(1.0)) - 90.0).abs() < 0.1);
+        for _ in 0..100 {
+            assert_eq!(seconds(recovery.failed(0.5)), 60.0);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_lasted_begins_anew_and_one_that_died_young_does_not() {
+        let mut recovery = Recovery::new(Backoff::default());
+        for _ in 0..4 {
+            recovery.failed(0.5);
+        }
+        assert_eq!(seconds(recovery.lost(Duration::from_secs(4), 0.5)), 16.0);
+        assert_eq!(seconds(recovery.lost(Duration::ZERO, 0.5)), 32.0);
+        assert_eq!(seconds(recovery.lost(LONG, 0.5)), 0.5);
+    }
+
+    #[test]
+    fn attempts_are_counted_since_the_connection_stood() {
+        let mut recovery = Recovery::new(Backoff::default());
+        let attempt = |next| match next {
+            Next::Try { attempt, .. } => attempt,
+            Next::GiveUp { .. } => 0,
+        };
+        assert_eq!(attempt(recovery.lost(LONG, 0.0)), 1);
+        assert_eq!(attempt(recovery.failed(0.0)), 2);
+        assert_eq!(attempt(recovery.failed(0.0)), 3);
+        assert_eq!(attempt(recovery.lost(Duration::ZERO, 0.0)), 1);
+    }
+
+    #[test]
+    fn it_gives_up_when_it_may() {
+        let mut recovery = Recovery::new(Backoff::default().attempts(2));
+        assert_eq!(seconds(recovery.lost(LONG, 0.5)), 0.5);
+        assert_eq!(seconds(recovery.failed(0.5)), 1.0);
+        assert_eq!(recovery.failed(0.5), Next::GiveUp { attempts: 2 });
+    }
+
+    #[test]
+    fn no_pause_is_too_long_for_the_clock() {
+        let backoff = Backoff {
+            first: Duration::MAX,
+            longest: Duration::MAX,
+            ..Backoff::default()
+        };
+        assert!(backoff.pause(70, 0.999) > LONG);
+    }
+}

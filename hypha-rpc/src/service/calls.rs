@@ -1,0 +1,51 @@
+//! The incoming calls whose handlers run, so that they can be told when nobody waits for them any more.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::Context;
+use crate::client::lock;
+
+/// The contexts of the calls that run.
+#[derive(Default)]
+pub(crate) struct Calls {
+    next: AtomicU64,
+    running: Mutex<HashMap<u64, Context>>,
+}
+
+/// A call that runs; taken out of the table when it is dropped.
+pub(crate) struct Running<'a> {
+    calls: &'a Calls,
+    id: u64,
+}
+
+impl Calls {
+    pub(crate) fn begin(&self, context: Context) -> Running<'_> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        lock(&self.running).insert(id, context);
+        Running { calls: self, id }
+    }
+
+    /// Tells the handlers of some calls to stop.
+    pub(crate) fn cancel(&self, which: impl Fn(&Context) -> bool) {
+        let running = lock(&self.running);
+        let told: Vec<Context> = running.values().filter(|c| which(c)).cloned().collect();
+        drop(running);
+        // What wakes up then is not known, so it is done without the lock.
+        for context in told {
+            context.cancel();
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let context = lock(&self.calls.running).remove(&self.id);
+        drop(context);
+    }
+}

@@ -1,0 +1,391 @@
+//! A server that can be cut off, and that says what the test wants: a connection to it comes back as one to
+//! a real server would.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{SinkExt, StreamExt};
+use hypha_rpc::{
+    Client, Connect, Error, Map, Value,
+    error::ConnectError,
+    transport::{
+        Dial, Dialing, Frame,
+        memory::{MemoryLink, pair},
+    },
+};
+use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
+
+use crate::support::{Received, list, map, message, read};
+
+/// What the next attempt to connect meets.
+#[derive(Clone, Debug)]
+pub(crate) enum Plan {
+    /// The server takes the client.
+    Welcome,
+    /// Nobody listens.
+    Unreachable,
+    /// The link stands, and this is the answer to the introduction; the link ends then.
+    Say(Frame),
+    /// The link ends before the introduction is answered.
+    HangUp,
+    /// Nothing ever comes.
+    Silence,
+    /// Another workspace than before is granted.
+    Elsewhere,
+}
+
+/// The server, as the test commands it.
+#[derive(Clone)]
+pub(crate) struct Net(Arc<Inner>);
+
+struct Inner {
+    plans: Mutex<VecDeque<Plan>>,
+    /// What it meets if nothing else is planned.
+    otherwise: Mutex<Plan>,
+    attempts: Mutex<Vec<Instant>>,
+    hellos: Mutex<Vec<serde_json::Value>>,
+    manager: Mutex<String>,
+    /// What the manager was asked, in order: `register svc`, `subscribe [..]`.
+    asked: Mutex<Vec<String>>,
+    /// Services that the manager refuses.
+    refused: Mutex<Vec<String>>,
+    /// How long it takes to register one.
+    slowness: Mutex<Duration>,
+    /// Frames that a link holds.
+    capacity: Mutex<usize>,
+    /// Whether it does not answer at all.
+    deaf: Mutex<bool>,
+    /// What `get_service` of the manager answers: the address of the owner.
+    owner: Mutex<String>,
+    line: Mutex<Option<Line>>,
+    others: mpsc::UnboundedSender<Received>,
+}
+
+/// The present link.
+struct Line {
+    push: mpsc::UnboundedSender<Frame>,
+    task: AbortHandle,
+}
+
+/// What the client sends to others than the manager.
+pub(crate) type Others = mpsc::UnboundedReceiver<Received>;
+
+impl Dial for Net {
+    fn dial(&self) -> Dialing<'_> {
+        Box::pin(async {
+            self.0.attempts.lock().unwrap().push(Instant::now());
+            let plan = self.0.plans.lock().unwrap().pop_front();
+            let plan = plan.unwrap_or_else(|| self.0.otherwise.lock().unwrap().clone());
+            if matches!(plan, Plan::Unreachable) {
+                return Err(ConnectError::Unreachable {
+                    url: "memory".into(),
+                    reason: "nobody listens".into(),
+                });
+            }
+            let (theirs, link) = pair(*self.0.capacity.lock().unwrap());
+            let (push, pushed) = mpsc::unbounded_channel();
+            let task = tokio::spawn(self.clone().serve(link, pushed, plan));
+            let line = Line {
+                push,
+                task: task.abort_handle(),
+            };
+            *self.0.line.lock().unwrap() = Some(line);
+            Ok(Box::new(theirs) as hypha_rpc::transport::BoxLink)
+        })
+    }
+
+    fn connection_type(&self) -> &'static str {
+        "memory"
+    }
+}
+
+impl Net {
+    pub(crate) fn new() -> (Net, Others) {
+        let (others, received) = mpsc::unbounded_channel();
+        let net = Net(Arc::new(Inner {
+            plans: Mutex::default(),
+            otherwise: Mutex::new(Plan::Welcome),
+            attempts: Mutex::default(),
+            hellos: Mutex::default(),
+            manager: Mutex::new("m1".into()),
+            asked: Mutex::default(),
+            refused: Mutex::default(),
+            slowness: Mutex::default(),
+            capacity: Mutex::new(1024),
+            deaf: Mutex::default(),
+            owner: Mutex::new("ws/peer".into()),
+            line: Mutex::default(),
+            others,
+        }));
+        (net, received)
+    }
+
+    /// Options for a client `ws/me` of this server.
+    pub(crate) fn connect(&self) -> Connect {
+        hypha_rpc::connect("memory:")
+            .client_id("me")
+            .dial(self.clone())
+    }
+
+    pub(crate) fn plan(&self, plans: impl IntoIterator<Item = Plan>) {
+        self.0.plans.lock().unwrap().extend(plans);
+    }
+
+    pub(crate) fn otherwise(&self, plan: Plan) {
+        *self.0.otherwise.lock().unwrap() = plan;
+    }
+
+    /// Cuts the link: the client sees its end.
+    pub(crate) fn cut(&self) {
+        if let Some(line) = self.0.line.lock().unwrap().take() {
+            line.task.abort();
+        }
+    }
+
+    /// Cuts the link when everything sent so far has been read and answered.
+    pub(crate) async fn cut_after_all(&self) {
+        crate::support::breathe().await;
+        self.cut();
+    }
+
+    pub(crate) fn push(&self, frame: Frame) {
+        let line = self.0.line.lock().unwrap();
+        let push = &line.as_ref().expect("a link").push;
+        push.send(frame).expect("the link stands");
+    }
+
+    pub(crate) fn send(&self, main: Value, extra: Value) {
+        self.push(Frame::Binary(message(main, extra)));
+    }
+
+    /// Answers a call that came to [`Others`].
+    pub(crate) fn reply(&self, call: &Received, member: &str, args: Value) {
+        let session = call.text("session");
+        let main = map! {
+            "type": "method", "from": call.text("to"), "to": "ws/me",
+            "method": format!("{session}.{member}"), "parent": session,
+        };
+        self.send(main, map! {"args": args});
+    }
+
+    pub(crate) fn attempts(&self) -> usize {
+        self.0.attempts.lock().unwrap().len()
+    }
+
+    /// The times between the attempts, in seconds.
+    pub(crate) fn pauses(&self) -> Vec<f64> {
+        let attempts = self.0.attempts.lock().unwrap();
+        let pairs = attempts.windows(2);
+        pairs.map(|two| (two[1] - two[0]).as_secs_f64()).collect()
+    }
+
+    pub(crate) fn hellos(&self) -> Vec<serde_json::Value> {
+        self.0.hellos.lock().unwrap().clone()
+    }
+
+    pub(crate) fn manager(&self, id: &str) {
+        *self.0.manager.lock().unwrap() = id.into();
+    }
+
+    pub(crate) fn refuse(&self, services: &[&str]) {
+        *self.0.refused.lock().unwrap() = services.iter().map(|s| (*s).to_owned()).collect();
+    }
+
+    pub(crate) fn slowness(&self, time: Duration) {
+        *self.0.slowness.lock().unwrap() = time;
+    }
+
+    /// How many frames the next links hold.
+    pub(crate) fn capacity(&self, frames: usize) {
+        *self.0.capacity.lock().unwrap() = frames;
+    }
+
+    pub(crate) fn deaf(&self, deaf: bool) {
+        *self.0.deaf.lock().unwrap() = deaf;
+    }
+
+    pub(crate) fn owner(&self, address: &str) {
+        *self.0.owner.lock().unwrap() = address.into();
+    }
+
+    /// What the manager was asked since this was called before.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.asked.lock().unwrap())
+    }
+
+    async fn serve(
+        self,
+        mut link: MemoryLink,
+        mut pushed: mpsc::UnboundedReceiver<Frame>,
+        plan: Plan,
+    ) {
+        let Some(Ok(Frame::Text(hello))) = link.next().await else {
+            return;
+        };
+        let hello: serde_json::Value = serde_json::from_str(&hello).expect("JSON");
+        self.0.hellos.lock().unwrap().push(hello);
+        let mut workspace = "ws";
+        match plan {
+            Plan::Welcome | Plan::Unreachable => {}
+            Plan::Elsewhere => workspace = "other",
+            Plan::HangUp => return,
+            Plan::Silence => return std::future::pending().await,
+            Plan::Say(frame) => {
+                let _ = link.send(frame).await;
+                return;
+            }
+        }
+        let manager = self.0.manager.lock().unwrap().clone();
+        let attempt = self.attempts();
+        let info = serde_json::json!({
+            "type": "connection_info", "workspace": workspace, "client_id": "me",
+            "manager_id": manager, "public_base_url": "http://h",
+            "reconnection_token": format!("secret-{attempt}"),
+            "reconnection_token_life_time": 172800.0,
+        });
+        if link.send(Frame::Text(info.to_string())).await.is_err() {
+            return;
+        }
+        loop {
+            tokio::select! {
+                frame = pushed.recv() => {
+                    let Some(frame) = frame else { return };
+                    let _ = link.send(frame).await;
+                }
+                frame = link.next() => match frame {
+                    Some(Ok(Frame::Binary(data))) => {
+                        let call = read(&data);
+                        if call.text("to").starts_with("*/") {
+                            self.managed(&mut link, &call, &manager).await;
+                        } else {
+                            let _ = self.0.others.send(call);
+                        }
+                    }
+                    Some(Ok(Frame::Close(_))) => {
+                        let _ = link.send(Frame::Close(None)).await;
+                    }
+                    Some(Ok(_)) => {}
+                    _ => return,
+                },
+            }
+        }
+    }
+
+    /// The part of the workspace manager.
+    async fn managed(&self, link: &mut MemoryLink, call: &Received, manager: &str) {
+        if *self.0.deaf.lock().unwrap() {
+            return;
+        }
+        let method = call.text("method").rsplit('.').next().unwrap().to_owned();
+        let address = format!("*/{manager}");
+        if call.text("to") != address {
+            // Who was the manager before is not there any more, and nobody says so.
+            return;
+        }
+        let mut member = "resolve";
+        let log = |what: String| self.0.asked.lock().unwrap().push(what);
+        let answer = match method.as_str() {
+            "get_service" if call.text("method").contains("built-in") => {
+                let methods = [
+                    "get_service",
+                    "register_service",
+                    "unregister_service",
+                    "subscribe",
+                    "echo",
+                ];
+                let methods = methods.map(|name| {
+                    let function = map! {
+                        "_rtype": "method", "_rtarget": address.as_str(), "_rpromise": "*",
+                        "_rmethod": format!("services.default.{name}"), "_rname": name,
+                    };
+                    (name.to_owned(), function)
+                });
+                Value::Map(Map::from_iter(methods))
+            }
+            "get_service" => {
+                let owner = self.0.owner.lock().unwrap().clone();
+                log(format!("get_service at {owner}"));
+                map! {
+                    "id": format!("{owner}:svc"),
+                    "call": map! {
+                        "_rtype": "method", "_rtarget": owner.as_str(), "_rpromise": "*",
+                        "_rmethod": "services.svc.call", "_rname": "call",
+                    },
+                }
+            }
+            "register_service" => {
+                let id = call
+                    .arg(0)
+                    .get("id")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned();
+                let id = id.rsplit(':').next().unwrap().to_owned();
+                let slowness = *self.0.slowness.lock().unwrap();
+                tokio::time::sleep(slowness).await;
+                log(format!("register {id}"));
+                if self.0.refused.lock().unwrap().contains(&id) {
+                    member = "reject";
+                    map! {"_rtype": "error", "_rvalue": format!("PermissionError: no {id}")}
+                } else {
+                    Value::Null
+                }
+            }
+            "unregister_service" => {
+                log(format!(
+                    "unregister {}",
+                    call.arg(0).as_str().unwrap_or_default()
+                ));
+                Value::Null
+            }
+            "subscribe" => {
+                log(format!("subscribe {}", call.arg(0)));
+                true.into()
+            }
+            _ => Value::Null,
+        };
+        let session = call.text("session");
+        let main = map! {
+            "type": "method", "from": address.as_str(), "to": "ws/me",
+            "method": format!("{session}.{member}"), "parent": session,
+        };
+        let frame = Frame::Binary(message(main, map! {"args": list![answer]}));
+        let _ = link.send(frame).await;
+    }
+}
+
+/// A connected client and its server.
+pub(crate) async fn connected() -> (Client, Net, Others) {
+    let (net, others) = Net::new();
+    let client = net.connect().await.expect("connects");
+    (client, net, others)
+}
+
+/// Waits until the client is connected, at most for a (paused) hour.
+pub(crate) async fn back(client: &Client) {
+    // It has to notice first that the link is lost.
+    crate::support::breathe().await;
+    let mut states = client.states();
+    let wait = async {
+        while let Some(state) = states.next().await {
+            if state == hypha_rpc::client::State::Connected {
+                return;
+            }
+        }
+        panic!("closed: {}", client.closed().await);
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(3600), wait);
+    waited.await.expect("comes back");
+}
+
+pub(crate) fn disconnected<T: std::fmt::Debug>(
+    outcome: Result<T, Error>,
+) -> hypha_rpc::error::Disconnected {
+    match outcome {
+        Err(Error::Disconnected(lost)) => lost,
+        other => panic!("not disconnected: {other:?}"),
+    }
+}

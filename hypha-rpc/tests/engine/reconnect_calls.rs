@@ -1,0 +1,523 @@
+//! What becomes of calls when the link is lost: each ends, and is made again only where that is asked for.
+
+use std::{
+    sync::{Arc, atomic::AtomicUsize, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use hypha_rpc::{
+    Callback, Client, Error, RemoteService, Retry, Value, args,
+    client::Options,
+    error::RejectKind,
+    service::{Method, Service, Visibility},
+};
+use tokio::time::Instant;
+
+use crate::{
+    net::{Net, Others, Plan, back, connected, disconnected},
+    support::{
+        Received, assert_passed, breathe, calling, list, map, seconds, settled, text, two_clients,
+    },
+};
+
+/// The service `svc` of `ws/peer`, and a call of it on its way.
+async fn found(client: &Client) -> RemoteService {
+    client.get_service("svc").await.expect("finds")
+}
+
+fn call(service: &RemoteService) -> hypha_rpc::Call<i64> {
+    service.call("call", args!(1))
+}
+
+fn spawn(call: hypha_rpc::Call<i64>) -> tokio::task::JoinHandle<Result<i64, Error>> {
+    tokio::spawn(call.into_future())
+}
+
+async fn next(others: &mut Others) -> Received {
+    let call = tokio::time::timeout(seconds(100), others.recv()).await;
+    call.expect("a message in time").expect("a message")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_flight_fails_at_once() {
+    let (client, net, mut others) = connected().await;
+    let service = found(&client).await;
+    let waiting = spawn(call(&service));
+    next(&mut others).await;
+    let begin = Instant::now();
+    net.cut();
+    let error = waiting.await.expect("runs").expect_err("lost");
+    assert_passed(begin, seconds(0));
+    assert!(error.may_have_run() && error.is_retryable(), "{error:?}");
+    let error = disconnected::<()>(Err(error));
+    assert!(error.recovering && !error.peer_only);
+    assert_eq!(
+        error.to_string(),
+        "svc.call on ws/peer: Connection lost (it may have run)"
+    );
+
+    // A new one waits, and goes over the next link, with the same service.
+    let waiting = spawn(call(&service));
+    breathe().await;
+    assert_eq!(client.stats().waiting, 1);
+    let asked = next(&mut others).await;
+    net.reply(&asked, "resolve", list![7i64]);
+    assert_eq!(waiting.await.expect("runs").expect("answered"), 7);
+    settled(&client).await;
+    assert_eq!(client.stats().call_errors, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idempotent_call_is_made_again() {
+    let (client, net, mut others) = connected().await;
+    let service = found(&client).await;
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    let callback = Callback::new(move |_: i64| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async {}
+    });
+    let call = service.call::<i64>("call", args!(callback)).idempotent();
+    let waiting = tokio::spawn(call.into_future());
+    let first = next(&mut others).await;
+    net.cut();
+    let second = next(&mut others).await;
+    assert_ne!(first.text("session"), second.text("session"));
+    // What was handed out is there again, under its new name.
+    let function = second.arg(0);
+    let path = function
+        .get("_rmethod")
+        .and_then(Value::as_str)
+        .expect("a path")
+        .to_owned();
+    net.send(
+        map! {"type": "method", "from": "ws/peer", "to": "ws/me", "method": path},
+        map! {"args": list![5i64]},
+    );
+    breathe().await;
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+    net.reply(&second, "resolve", list![3i64]);
+    assert_eq!(waiting.await.expect("runs").expect("answered"), 3);
+    assert_eq!((client.stats().retries, client.stats().call_errors), (1, 0));
+    settled(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idempotent_call_has_limits() {
+    // Its own time.
+    let (client, net, mut others) = connected().await;
+    let service = found(&client).await;
+    let waiting = spawn(call(&service).idempotent().timeout(seconds(7)));
+    next(&mut others).await;
+    let begin = Instant::now();
+    net.otherwise(Plan::Unreachable);
+    net.cut();
+    let error = waiting.await.expect("runs").expect_err("late");
+    assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+    assert_passed(begin, seconds(7));
+
+    // A number of times: it may be what brings the server down.
+    let (client, net, mut others) = connected().await;
+    let service = found(&client).await;
+    let waiting = spawn(call(&service).idempotent().silence(seconds(1000)));
+    let mut sent = 0;
+    let error = loop {
+        tokio::select! {
+            _ = others.recv() => { sent += 1; net.cut(); }
+            outcome = async { while !waiting.is_finished() { tokio::time::sleep(seconds(1)).await; } } => break outcome,
+        }
+    };
+    let () = error;
+    assert_eq!(sent, 11);
+    assert!(disconnected(waiting.await.expect("runs")).may_have_run);
+    settled(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_has_a_limit() {
+    let (net, mut others) = Net::new();
+    let options = {
+        let mut options = Options::default();
+        options.max_waiting_calls = 2;
+        options
+    };
+    let client = net.connect().options(options).await.expect("connects");
+    let service = found(&client).await;
+    net.otherwise(Plan::Unreachable);
+    net.cut();
+    breathe().await;
+    let begin = Instant::now();
+    let patient = spawn(call(&service));
+    let hasty = spawn(call(&service).timeout(seconds(3)));
+    breathe().await;
+    assert_eq!(client.stats().waiting, 2);
+    let error = disconnected(call(&service).await);
+    assert!(!error.may_have_run && error.recovering);
+    assert!(error.reason.contains("2 calls wait"), "{error}");
+    assert_eq!(client.stats().refused_waiting, 1);
+    let error = hasty.await.expect("runs").expect_err("late");
+    assert!(
+        matches!(&error, Error::Timeout(late) if !late.sent),
+        "{error:?}"
+    );
+    assert_passed(begin, seconds(3));
+    // Without a limit of its own it waits as long as for a sign of life.
+    let error = disconnected(patient.await.expect("runs"));
+    assert_passed(begin, seconds(30));
+    assert_eq!(error.reason, "not connected for 30s");
+    assert!(!error.may_have_run);
+    assert_eq!(client.stats().waiting, 0);
+    assert!(others.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_those_who_wait() {
+    let (client, net, _others) = connected().await;
+    let service = found(&client).await;
+    net.otherwise(Plan::Unreachable);
+    net.cut();
+    breathe().await;
+    let waiting = spawn(call(&service));
+    breathe().await;
+    client.disconnect().await;
+    let error = disconnected(waiting.await.expect("runs"));
+    assert_eq!(
+        (error.reason.as_str(), error.recovering),
+        ("RPC connection closed", false)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_told_to_have_failed_is_not_sent_later() {
+    let (net, mut others) = Net::new();
+    net.capacity(1);
+    let client = net.connect().await.expect("connects");
+    let service = found(&client).await;
+    // While the server is busy with this, nobody reads the link, which holds one frame.
+    net.slowness(seconds(1000));
+    let busy = client.register_service(Service::new("late")).into_future();
+    let busy = tokio::spawn(busy);
+    breathe().await;
+    let mut calls: Vec<_> = (0..5)
+        .map(|_| Box::pin(call(&service).into_future()))
+        .collect();
+    let mut plain = Box::pin(service.call::<i64>("call", args!("sent")).send());
+    for one in &mut calls {
+        assert!(one.now_or_never().is_none());
+    }
+    assert!((&mut plain).now_or_never().is_some());
+    breathe().await;
+    assert_eq!(client.stats().queued, 5, "the sixth is in the link");
+    net.slowness(seconds(0));
+    net.cut();
+    disconnected(busy.await.expect("runs"));
+    for one in calls {
+        disconnected(one.await);
+    }
+    back(&client).await;
+    breathe().await;
+    // What nobody waits for is sent all the same, once.
+    assert_eq!(next(&mut others).await.arg(0), Value::from("sent"));
+    assert!(others.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_answers_over_the_next_link() {
+    let (client, net, mut others) = connected().await;
+    let slow = Method::new("slow", |call| async move {
+        tokio::time::sleep(seconds(20)).await;
+        call.reply(&"done")
+    });
+    client
+        .register_service(Service::new("svc").method(slow))
+        .await
+        .expect("registers");
+    let main = map! {
+        "type": "method", "from": "ws/peer", "to": "ws/me", "session": "S", "ws": "ws",
+        "method": "services.svc.slow",
+    };
+    net.send(main, map! {"args": list![], "promise": "*", "t": 10.0});
+    breathe().await;
+    net.cut();
+    back(&client).await;
+    loop {
+        let message = next(&mut others).await;
+        match message.text("method") {
+            "S.heartbeat" => {}
+            "S.resolve" => break assert_eq!(message.arg(0), Value::from("done")),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_manager_in_hand_is_the_present_one() {
+    let (client, net, _others) = connected().await;
+    let manager = client.manager().await.expect("a manager");
+    for id in ["m2", "m3"] {
+        net.manager(id);
+        net.cut();
+        back(&client).await;
+        // The old address is not served any more.
+        manager
+            .unregister_service("x".into())
+            .await
+            .expect("answered");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_has_moved_is_found_again() {
+    let (client, net, mut others) = connected().await;
+    let service = found(&client).await;
+    let gone = "Target peer ws/peer is not connected";
+    net.owner("ws/other");
+    net.asked();
+    let waiting = [spawn(call(&service)), spawn(call(&service))];
+    for _ in 0..2 {
+        let asked = next(&mut others).await;
+        assert_eq!(asked.text("to"), "ws/peer");
+        let error = map! {"_rtype": "error", "_rvalue": gone};
+        net.reply(&asked, "reject", list![error]);
+    }
+    for _ in 0..2 {
+        let asked = next(&mut others).await;
+        assert_eq!(asked.text("to"), "ws/other");
+        net.reply(&asked, "resolve", list![2i64]);
+    }
+    for one in waiting {
+        assert_eq!(one.await.expect("runs").expect("answered"), 2);
+    }
+    assert_eq!(
+        net.asked(),
+        ["get_service at ws/other"],
+        "asked once for both"
+    );
+
+    // From then on it is called there at once.
+    let waiting = spawn(call(&service.clone()));
+    let asked = next(&mut others).await;
+    assert_eq!(asked.text("to"), "ws/other");
+    net.reply(&asked, "resolve", list![2i64]);
+    waiting.await.expect("runs").expect("answered");
+
+    // If it is nowhere else, the refusal is told.
+    let waiting = spawn(call(&service));
+    let asked = next(&mut others).await;
+    let error = map! {"_rtype": "error", "_rvalue": "Target peer ws/other is not connected"};
+    net.reply(&asked, "reject", list![error]);
+    match waiting.await.expect("runs") {
+        Err(Error::Rejected(refusal)) => assert_eq!(refusal.kind, RejectKind::PeerNotConnected),
+        other => panic!("{other:?}"),
+    }
+    assert!(others.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_run_is_not_made_again_elsewhere() {
+    let (client, net, mut others) = connected().await;
+    let service = found(&client).await;
+    net.owner("ws/other");
+    let waiting = spawn(call(&service));
+    let second = spawn(call(&service).idempotent());
+    next(&mut others).await;
+    next(&mut others).await;
+    let left = map! {"id": "peer", "workspace": "ws"};
+    net.send(
+        map! {"type": "client_disconnected", "data": left},
+        Value::Null,
+    );
+    let error = disconnected(waiting.await.expect("runs"));
+    assert!(error.peer_only && error.may_have_run);
+    let asked = next(&mut others).await;
+    assert_eq!(asked.text("to"), "ws/other");
+    net.reply(&asked, "resolve", list![4i64]);
+    assert_eq!(second.await.expect("runs").expect("answered"), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_policy_outlasts_what_passes() {
+    let (net, mut others) = Net::new();
+    let connect = net.connect().retry(Retry::times(3).first(seconds(1)));
+    let client = connect.await.expect("connects");
+    let service = found(&client).await;
+    let busy = map! {"_rtype": "error", "_rvalue": "too many calls", "_rname": "hypha.Busy"};
+    let begin = Instant::now();
+    let waiting = spawn(call(&service));
+    for _ in 0..3 {
+        let asked = next(&mut others).await;
+        net.reply(&asked, "reject", list![busy.clone()]);
+    }
+    let asked = next(&mut others).await;
+    net.reply(&asked, "resolve", list![1i64]);
+    assert_eq!(waiting.await.expect("runs").expect("answered"), 1);
+    let passed = begin.elapsed().as_secs_f64();
+    assert!((3.5..10.6).contains(&passed), "{passed}");
+
+    // Not more often, not what may have run, not what does not pass, not beyond the limit, not if the
+    // call says so.
+    let waiting = spawn(call(&service));
+    for _ in 0..4 {
+        let asked = next(&mut others).await;
+        net.reply(&asked, "reject", list![busy.clone()]);
+    }
+    assert!(text(waiting.await.expect("runs")).contains("too many calls"));
+
+    let waiting = spawn(call(&service).silence(seconds(1)));
+    next(&mut others).await;
+    assert!(matches!(
+        waiting.await.expect("runs"),
+        Err(Error::Timeout(_))
+    ));
+
+    let waiting = spawn(call(&service));
+    let asked = next(&mut others).await;
+    let refusal = map! {"_rtype": "error", "_rvalue": "no", "_rname": "hypha.PermissionDenied"};
+    net.reply(&asked, "reject", list![refusal]);
+    assert!(matches!(
+        waiting.await.expect("runs"),
+        Err(Error::Rejected(_))
+    ));
+
+    let begin = Instant::now();
+    let waiting = spawn(call(&service).timeout(Duration::from_millis(400)));
+    let asked = next(&mut others).await;
+    net.reply(&asked, "reject", list![busy.clone()]);
+    assert!(matches!(
+        waiting.await.expect("runs"),
+        Err(Error::Rejected(_))
+    ));
+    assert_passed(begin, seconds(0));
+
+    let waiting = spawn(call(&service).retry(Retry::never()));
+    let asked = next(&mut others).await;
+    net.reply(&asked, "reject", list![busy]);
+    assert!(matches!(
+        waiting.await.expect("runs"),
+        Err(Error::Rejected(_))
+    ));
+    assert!(others.try_recv().is_err());
+
+    // Idempotent: also what may have run.
+    let waiting = spawn(call(&service).silence(seconds(1)).idempotent());
+    next(&mut others).await;
+    let asked = next(&mut others).await;
+    net.reply(&asked, "resolve", list![9i64]);
+    assert_eq!(waiting.await.expect("runs").expect("answered"), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_forgotten_the_client_is_called_anew() {
+    let (client, net, mut others) = connected().await;
+    let service = found(&client).await;
+    tokio::time::sleep(seconds(10)).await;
+    for (words, links) in [
+        ("Connection has already been closed (client: ws/another)", 1),
+        ("Connection has already been closed (client: ws/me)", 2),
+    ] {
+        let waiting = spawn(call(&service));
+        let asked = next(&mut others).await;
+        net.reply(
+            &asked,
+            "reject",
+            list![map! {"_rtype": "error", "_rvalue": words}],
+        );
+        assert!(text(waiting.await.expect("runs")).contains(words));
+        tokio::time::sleep(seconds(2)).await;
+        assert_eq!(net.attempts(), links);
+    }
+    back(&client).await;
+}
+
+/// A service whose method waits until it is told to stop, and a counter of those that were.
+fn stoppable(stopped: &Arc<AtomicUsize>) -> Service {
+    let stopped = Arc::clone(stopped);
+    let run = Method::new("run", move |call| {
+        let stopped = Arc::clone(&stopped);
+        async move {
+            call.context().cancellation().cancelled().await;
+            stopped.fetch_add(1, Ordering::SeqCst);
+            call.reply(&"stopped")
+        }
+    });
+    Service::new("slow")
+        .visibility(Visibility::Public)
+        .method(run)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_told_that_its_caller_has_left() {
+    let (client, net, mut others) = connected().await;
+    let stopped = Arc::new(AtomicUsize::new(0));
+    client
+        .register_service(stoppable(&stopped))
+        .await
+        .expect("registers");
+    for (from, session) in [("ws/peer", "S"), ("ws/other", "O")] {
+        let main = map! {
+            "type": "method", "from": from, "to": "ws/me", "session": session, "ws": "ws",
+            "method": "services.slow.run",
+        };
+        net.send(main, map! {"args": list![], "promise": "*", "t": 100.0});
+    }
+    breathe().await;
+    let left = map! {"id": "peer", "workspace": "ws"};
+    net.send(
+        map! {"type": "client_disconnected", "data": left},
+        Value::Null,
+    );
+    assert_eq!(next(&mut others).await.text("method"), "S.resolve");
+    breathe().await;
+    assert_eq!(stopped.load(Ordering::SeqCst), 1);
+
+    // And that this program leaves, when the grace period is over.
+    let begin = Instant::now();
+    client.shutdown(seconds(3)).await;
+    assert_passed(begin, seconds(3));
+    assert_eq!(stopped.load(Ordering::SeqCst), 2);
+    let mut told = next(&mut others).await;
+    while told.text("method").ends_with(".heartbeat") {
+        told = next(&mut others).await;
+    }
+    assert_eq!(told.text("method"), "O.resolve");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_told_that_nobody_waits_for_it() {
+    let (a, b) = two_clients(Options::default());
+    let stopped = Arc::new(AtomicUsize::new(0));
+    b.register_service(stoppable(&stopped))
+        .await
+        .expect("registers");
+    let service = a.get_remote_service("ws/b:slow").await.expect("fetches");
+    let run = || service.call::<String>("run", args!());
+
+    let waiting = tokio::spawn(run().into_future());
+    let staying = tokio::spawn(run().into_future());
+    breathe().await;
+    waiting.abort();
+    breathe().await;
+    assert_eq!(stopped.load(Ordering::SeqCst), 1);
+    assert!(run().timeout(seconds(1)).await.is_err());
+    breathe().await;
+    assert_eq!(stopped.load(Ordering::SeqCst), 2);
+    assert_eq!((b.stats().running, a.stats().sessions), (1, 1));
+    staying.abort();
+    breathe().await;
+    settled(&a).await;
+    settled(&b).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_answered_stops_nothing() {
+    let (a, b, remote, _probe) = calling(Options::default()).await;
+    let before = b.stats().calls_received;
+    for _ in 0..3 {
+        let sum: i64 = remote.call("add", args!(1, 2)).await.expect("answered");
+        assert_eq!(sum, 3);
+    }
+    breathe().await;
+    assert_eq!(b.stats().calls_received - before, 3);
+    drop(a);
+}
