@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use clap::Parser;
-use hypha_rpc::prelude::*;
+use hypha_rpc::{prelude::*, transport::Transport};
 use hypha_rpc_examples::{conformance::ConformanceService, host::Host};
 
 /// Hosts the service `conformance` and prints `READY <full service id>`; stays until Ctrl-C or
@@ -24,6 +24,9 @@ struct Options {
     /// The id of this client.
     #[arg(long)]
     client_id: Option<String>,
+    /// What carries the messages: `websocket`, `http` or `auto`.
+    #[arg(long, default_value = "websocket")]
+    transport: Transport,
 }
 
 #[tokio::main]
@@ -33,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let options = Options::parse();
-    let mut connect = hypha_rpc::connect(options.server_url);
+    let mut connect = hypha_rpc::connect(options.server_url).transport(options.transport);
     if let Some(workspace) = options.workspace {
         connect = connect.workspace(workspace);
     }

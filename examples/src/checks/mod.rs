@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
-use hypha_rpc::{prelude::*, wire::Args};
+use hypha_rpc::{prelude::*, transport::Transport, wire::Args};
 use serde_json::json;
 
 use crate::conformance::ConformanceProxy;
@@ -32,6 +32,13 @@ pub struct Options {
     /// The id of this client.
     #[arg(long)]
     pub client_id: Option<String>,
+    /// What carries the messages: `websocket`, `http` or `auto`.
+    #[arg(long, default_value = "websocket")]
+    pub transport: Transport,
+    /// The service or this client is connected over HTTP: servers do not tell then who has left, and lose
+    /// what comes in large bursts.
+    #[arg(long)]
+    pub over_http: bool,
     /// What hosts the service: `rust`, `python` or `js`. A check that does not concern it is left
     /// out; without this, only what holds for all of them is checked.
     #[arg(long)]
@@ -58,7 +65,7 @@ pub type Outcome = anyhow::Result<()>;
 
 impl Options {
     async fn connect(&self) -> Result<Client, Error> {
-        let mut connect = hypha_rpc::connect(&self.server_url);
+        let mut connect = hypha_rpc::connect(&self.server_url).transport(self.transport);
         if let Some(workspace) = &self.workspace {
             connect = connect.workspace(workspace);
         }

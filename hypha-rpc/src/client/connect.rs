@@ -8,10 +8,12 @@ use super::{
     options::{KeepAlive, Options},
     state::{Backoff, State},
 };
+#[cfg(feature = "http")]
+use crate::transport::http;
 use crate::{
     call::Retry,
     error::{ConnectError, Error},
-    transport::{Dial, websocket},
+    transport::{Dial, SocketOptions, Transport, websocket},
     wire,
 };
 
@@ -52,7 +54,8 @@ pub struct Connect {
     name: Option<String>,
     silent: bool,
     connect_timeout: Option<Duration>,
-    socket: websocket::SocketOptions,
+    transport: Transport,
+    socket: SocketOptions,
     keep_alive: KeepAlive,
     options: Options,
     backoff: Option<Backoff>,
@@ -74,7 +77,8 @@ impl Connect {
             name: None,
             silent: false,
             connect_timeout: None,
-            socket: websocket::SocketOptions::default(),
+            transport: Transport::default(),
+            socket: SocketOptions::default(),
             keep_alive: KeepAlive {
                 ping_interval: Duration::from_secs(20),
                 ping_timeout: Duration::from_secs(20),
@@ -241,6 +245,12 @@ impl Connect {
         self
     }
 
+    /// What carries the messages; a WebSocket by default.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
     /// Opens the links of this connection in another way, for tests and for networks of one's own. The server
     /// URL is not used then.
     pub fn dial(mut self, dial: impl Dial) -> Self {
@@ -326,24 +336,36 @@ impl Connect {
             self.server_url
         );
         let keep_alive = way.keep_alive(&granted);
-        let kind = way.dial.connection_type();
         let identity = granted.identity.clone();
-        let (core, queue) = Core::new(identity, self.options, kind, State::Connecting);
+        let (core, queue) = Core::new(identity, self.options, State::Connecting);
         core.adopt(granted);
         Ok(Client::start(link, core, Some(keep_alive), |core| {
             Connection::new(core, queue, Some(way))
         }))
     }
 
-    fn dialer(&self) -> Result<Arc<dyn Dial>, Error> {
-        let url = wire::socket_url(&self.server_url).map_err(|e| ConnectError::InvalidUrl {
+    fn dialer(&self) -> Result<Arc<dyn Dial>, ConnectError> {
+        let invalid = |e: wire::AddressError| ConnectError::InvalidUrl {
             url: self.server_url.clone(),
             reason: e.to_string(),
-        })?;
-        Ok(Arc::new(websocket::Dialer {
-            url,
-            options: self.socket.clone(),
-        }))
+        };
+        let socket = || {
+            let url = wire::socket_url(&self.server_url).map_err(invalid)?;
+            let options = self.socket.clone();
+            Ok::<_, ConnectError>(websocket::Dialer { url, options })
+        };
+        #[cfg(feature = "http")]
+        let http = || {
+            let base = wire::http_url(&self.server_url).map_err(invalid)?;
+            http::Dialer::new(&base, &self.socket)
+        };
+        Ok(match self.transport {
+            Transport::WebSocket => Arc::new(socket()?),
+            #[cfg(feature = "http")]
+            Transport::Http => Arc::new(http()?),
+            #[cfg(feature = "http")]
+            Transport::Auto => Arc::new(http::Fallback::new(socket()?, http()?)),
+        })
     }
 }
 

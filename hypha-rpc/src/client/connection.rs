@@ -51,7 +51,8 @@ impl Way {
             token: self.token.as_deref(),
             reconnection_token,
         };
-        let granted = handshake(&mut link, &hello).await?;
+        let mut granted = handshake(&mut link, &hello).await?;
+        granted.identity.connection_type = self.dial.connection_type();
         if let Some(text) = granted.identity.connection_info.get("announcement") {
             tracing::info!("the server announces: {text}");
         }

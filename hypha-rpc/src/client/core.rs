@@ -95,7 +95,6 @@ pub(crate) struct Core {
     was_connected: AtomicBool,
     /// The link is of no use any more, though it stands.
     pub(super) broken: Notify,
-    connection_type: &'static str,
     pub(crate) reconnection_token: Mutex<Option<String>>,
     /// True when the driver has ended.
     pub(crate) ended: watch::Sender<bool>,
@@ -120,7 +119,6 @@ impl Core {
     pub(crate) fn new(
         identity: Identity,
         mut options: Options,
-        connection_type: &'static str,
         state: State,
     ) -> (Arc<Self>, mpsc::Receiver<Outgoing>) {
         options.max_concurrent_calls = options.max_concurrent_calls.clamp(1, MOST_CALLS);
@@ -153,7 +151,6 @@ impl Core {
             was_connected: AtomicBool::new(state == State::Connected),
             state: watch::Sender::new(state),
             broken: Notify::new(),
-            connection_type,
             reconnection_token: Mutex::new(None),
             ended: watch::Sender::new(false),
             started: Instant::now(),
@@ -627,11 +624,6 @@ impl Core {
     /// Waits until the link has been closed.
     pub(crate) async fn ended(&self) {
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
-    }
-
-    /// What contexts of incoming calls say of the link.
-    pub(crate) fn connection_type(&self) -> &'static str {
-        self.connection_type
     }
 
     /// Fails everything that waits, ends everything that runs, and lets nothing else begin. The

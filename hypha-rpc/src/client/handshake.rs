@@ -106,6 +106,7 @@ fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
             client_id: hello.client_id.to_owned(),
             manager_id: Some(manager_id),
             public_base_url: field("public_base_url"),
+            connection_type: "websocket",
             user,
             connection_info: without_credentials(info),
         },

@@ -99,7 +99,7 @@ impl Client {
     /// Outside of a tokio runtime.
     pub fn over(link: BoxLink, identity: Identity, options: Options) -> Client {
         let keep_alive = options.keep_alive;
-        let (core, queue) = Core::new(identity, options, "websocket", State::Connected);
+        let (core, queue) = Core::new(identity, options, State::Connected);
         Self::start(link, Arc::clone(&core), keep_alive, |core| {
             Connection::new(core, queue, None)
         })
@@ -481,7 +481,11 @@ impl Client {
         let Ok(manager) = self.manager().await else {
             return;
         };
-        let services = self.core.listed_services();
+        let mut services = self.core.listed_services();
+        if identity.connection_type == "http_streaming" {
+            // Without this it stays there after the stream has ended (05 §A8).
+            services.extend(self.core.service(crate::service::BUILT_IN));
+        }
         let taken_back = services.iter().map(|service| {
             let id = format!("{}:{}", identity.address(), service.service.id());
             let manager = manager.clone();

@@ -18,6 +18,8 @@ pub struct Identity {
     pub public_base_url: Option<String>,
     /// The user this client is connected as.
     pub user: UserInfo,
+    /// What carries the messages: `websocket`, `http_streaming`; contexts of calls say so.
+    pub connection_type: &'static str,
     /// Everything the server said, unknown keys included.
     pub connection_info: Map,
 }
@@ -28,6 +30,7 @@ impl Identity {
         Identity {
             workspace: workspace.into(),
             client_id: client_id.into(),
+            connection_type: "websocket",
             ..Identity::default()
         }
     }

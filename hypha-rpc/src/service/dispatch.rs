@@ -195,7 +195,7 @@ impl Core {
                     home: Arc::clone(self) as Arc<dyn Home>,
                     message: message.clone(),
                 };
-                let context = Context::new(message.clone(), self.connection_type(), key);
+                let context = Context::new(message.clone(), self.identity().connection_type, key);
                 let _running = self.calls.begin(context.clone());
                 let incoming = Incoming::new(context, extra.args.of(origin), label.clone());
                 let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));

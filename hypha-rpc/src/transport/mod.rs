@@ -1,7 +1,11 @@
 //! What carries messages between this program and a server: one [`Link`], whatever is below it, and how
 //! another one is opened when it is lost.
 
+#[cfg(feature = "http")]
+pub mod http;
 pub mod memory;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod websocket;
 
 use std::{fmt, pin::Pin};
@@ -10,6 +14,51 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 
 use crate::error::ConnectError;
+
+/// Largest frame that is accepted: the server's own limit is 16 MiB, and what it forwards grows by
+/// the stamped fields.
+pub const MAX_FRAME: usize = 32 << 20;
+
+/// How to reach the server.
+#[derive(Clone, Debug, Default)]
+pub struct SocketOptions {
+    /// Headers added to the request that opens a link.
+    pub headers: Vec<(String, String)>,
+    /// Accept any certificate and host name.
+    pub accept_invalid_certificates: bool,
+}
+
+/// What carries the messages of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transport {
+    /// A WebSocket (protocol 01).
+    #[default]
+    WebSocket,
+    /// HTTP: a long answer for what comes, single requests for what goes (protocol 05). Slower, but goes
+    /// through proxies that let no WebSocket through.
+    #[cfg(feature = "http")]
+    Http,
+    /// A WebSocket, and HTTP where none can be opened.
+    #[cfg(feature = "http")]
+    Auto,
+}
+
+impl std::str::FromStr for Transport {
+    type Err = ConnectError;
+
+    /// `websocket`, `http` or `auto`, as the other clients call them.
+    fn from_str(name: &str) -> Result<Self, ConnectError> {
+        match name {
+            "websocket" => Ok(Transport::WebSocket),
+            #[cfg(feature = "http")]
+            "http" => Ok(Transport::Http),
+            #[cfg(feature = "http")]
+            "auto" => Ok(Transport::Auto),
+            other => Err(ConnectError::UnknownTransport(other.to_owned())),
+        }
+    }
+}
 
 /// One unit of a link (protocol 01 §5, §6).
 #[derive(Clone, Debug, PartialEq, Eq)]

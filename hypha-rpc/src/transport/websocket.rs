@@ -19,12 +19,8 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Dial, Dialing, Frame, LinkError};
+use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions};
 use crate::error::ConnectError;
-
-/// Largest frame that is accepted: the server's own limit is 16 MiB, and what it forwards grows by
-/// the stamped fields.
-pub const MAX_FRAME: usize = 32 << 20;
 
 /// The library clears as much for every read; larger frames get a buffer of their own.
 const READ_BUFFER: usize = 32 << 10;
@@ -32,15 +28,6 @@ const READ_BUFFER: usize = 32 << 10;
 /// A received frame shares the socket's read buffer. Frames up to this size are copied, so
 /// that keeping one does not keep the buffer.
 const COPY_BELOW: usize = 512;
-
-/// How to open the socket.
-#[derive(Clone, Debug, Default)]
-pub struct SocketOptions {
-    /// Headers added to the upgrade request.
-    pub headers: Vec<(String, String)>,
-    /// Accept any certificate and host name.
-    pub accept_invalid_certificates: bool,
-}
 
 /// Opens WebSocket connections to one URL.
 #[derive(Clone, Debug)]
@@ -133,7 +120,7 @@ async fn open(
     use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 
     let connector = if request.uri().scheme_str() == Some("wss") {
-        let config = tls_config(options).map_err(std::io::Error::other)?;
+        let config = super::tls::config(options.accept_invalid_certificates).map_err(std::io::Error::other)?;
         Connector::Rustls(std::sync::Arc::new(config))
     } else {
         Connector::Plain
@@ -157,79 +144,6 @@ async fn open(
             .await?
             .0,
     )
-}
-
-#[cfg(feature = "tls")]
-fn tls_config(options: &SocketOptions) -> Result<rustls::ClientConfig, String> {
-    use std::sync::Arc;
-
-    // The provider is named: without that the first `wss` panics when a program links two.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?;
-    let config = if options.accept_invalid_certificates {
-        tracing::warn!("certificates of the server are not checked");
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
-            .with_no_client_auth()
-    } else {
-        let mut roots = rustls::RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            return Err(format!(
-                "no root certificates on this machine: {:?}",
-                found.errors
-            ));
-        }
-        builder.with_root_certificates(roots).with_no_client_auth()
-    };
-    Ok(config)
-}
-
-/// Accepts every certificate; signatures are still checked against the certificate given.
-#[cfg(feature = "tls")]
-#[derive(Debug)]
-struct AcceptAny(std::sync::Arc<rustls::crypto::CryptoProvider>);
-
-#[cfg(feature = "tls")]
-impl rustls::client::danger::ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &[rustls::pki_types::CertificateDer<'_>],
-        _: &rustls::pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &rustls::pki_types::CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &rustls::pki_types::CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 impl Stream for WebSocketLink {

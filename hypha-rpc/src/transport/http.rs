@@ -1,0 +1,636 @@
+//! The HTTP link (protocol 05, part A): what comes is one long answer to a GET, what goes are single POSTs.
+//!
+//! To the client it is a link like any other: the introduction opens the stream, and control messages are
+//! texts, as on a WebSocket.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{
+    Sink, Stream, StreamExt,
+    future::BoxFuture,
+    stream::{BoxStream, FuturesUnordered},
+};
+use reqwest::{StatusCode, Url, header};
+use serde::Deserialize;
+
+use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions};
+use crate::{
+    error::ConnectError,
+    wire::{Args, Head, Map, Message, Reply, Value, WireError, to_vec},
+};
+
+/// POSTs on their way at the same time.
+const POSTS: usize = 16;
+
+/// Frames that wait for their turn. More make the sender wait.
+const WAITING: usize = 256;
+
+/// A POST is tried again after these pauses where the server has not taken it (05 §A3).
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
+
+/// The types of control messages on the stream (05 §A5).
+const CONTROL: [&str; 5] = [
+    "connection_info",
+    "ping",
+    "pong",
+    "reconnection_token",
+    "error",
+];
+
+/// Opens HTTP links to one server.
+#[derive(Clone)]
+pub struct Dialer {
+    client: reqwest::Client,
+    url: Url,
+    /// Where the client is; known after the first link at the latest.
+    workspace: Arc<Mutex<Option<String>>>,
+}
+
+impl Dialer {
+    /// For the server at `base`, `http://..` or `https://..`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::InvalidUrl`] for a URL or header that cannot be used, or if there is no TLS.
+    pub fn new(base: &str, options: &SocketOptions) -> Result<Self, ConnectError> {
+        let invalid = |reason: String| ConnectError::InvalidUrl {
+            url: base.to_owned(),
+            reason,
+        };
+        let url = format!("{base}/rpc");
+        let url = Url::parse(&url).map_err(|e| invalid(e.to_string()))?;
+        let mut headers = header::HeaderMap::new();
+        for (name, value) in &options.headers {
+            let name: header::HeaderName = name
+                .parse()
+                .map_err(|_| invalid(format!("bad header name `{name}`")))?;
+            let value = value
+                .parse()
+                .map_err(|_| invalid(format!("bad value of header `{name}`")))?;
+            headers.append(name, value);
+        }
+        let builder = reqwest::Client::builder()
+            .default_headers(headers)
+            .tcp_nodelay(true)
+            // Who is redirected does not know the server that it talks to.
+            .redirect(reqwest::redirect::Policy::none());
+        let client = with_tls(builder, &url, options)
+            .and_then(|builder| builder.build().map_err(|e| e.to_string()))
+            .map_err(invalid)?;
+        Ok(Dialer {
+            client,
+            url,
+            workspace: Arc::default(),
+        })
+    }
+}
+
+#[cfg(feature = "tls")]
+fn with_tls(
+    builder: reqwest::ClientBuilder,
+    url: &Url,
+    options: &SocketOptions,
+) -> Result<reqwest::ClientBuilder, String> {
+    let config = match url.scheme() {
+        "https" => super::tls::config(options.accept_invalid_certificates)?,
+        _ => super::tls::trusting_nobody()?,
+    };
+    Ok(builder.tls_backend_preconfigured(config))
+}
+
+#[cfg(not(feature = "tls"))]
+fn with_tls(
+    builder: reqwest::ClientBuilder,
+    url: &Url,
+    _: &SocketOptions,
+) -> Result<reqwest::ClientBuilder, String> {
+    match url.scheme() {
+        "https" => Err("encrypted connections need the feature `tls` of hypha-rpc".into()),
+        _ => Ok(builder),
+    }
+}
+
+impl Dial for Dialer {
+    fn dial(&self) -> Dialing<'_> {
+        // The stream is opened by the introduction, which is part of the request.
+        let link = HttpLink::new(self.clone());
+        Box::pin(async { Ok(Box::new(link) as super::BoxLink) })
+    }
+
+    fn connection_type(&self) -> &'static str {
+        "http_streaming"
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer")
+            .field("url", &self.url.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the client says first.
+#[derive(Deserialize)]
+struct Hello {
+    client_id: String,
+    workspace: Option<String>,
+    token: Option<String>,
+    reconnection_token: Option<String>,
+}
+
+/// A connection over HTTP.
+pub struct HttpLink {
+    dialer: Dialer,
+    /// The same for every request of this link.
+    client_id: String,
+    token: Option<String>,
+    stream: Incoming,
+    /// Bytes of the stream that are not a whole frame yet.
+    buffer: BytesMut,
+    /// What comes before the next frame of the stream.
+    ready: VecDeque<Frame>,
+    posts: FuturesUnordered<BoxFuture<'static, Posted>>,
+    /// The orders of the POSTs on their way.
+    busy: HashSet<String>,
+    waiting: VecDeque<Post>,
+    /// Who waits for room.
+    blocked: Option<Waker>,
+    closing: bool,
+}
+
+enum Incoming {
+    /// The client has not introduced itself yet.
+    Unopened,
+    Opening(BoxFuture<'static, Result<reqwest::Response, reqwest::Error>>),
+    /// The server does not want it; this is what it says.
+    Refusing(BoxFuture<'static, Result<Frame, LinkError>>),
+    Open(BoxStream<'static, reqwest::Result<Bytes>>),
+    Ended,
+}
+
+/// One message on its way, or waiting for it.
+struct Post {
+    /// Messages of the same order arrive in the order in which they were sent; calls of services have none.
+    order: Option<String>,
+    body: Bytes,
+}
+
+struct Posted {
+    post: Post,
+    failure: Option<String>,
+}
+
+impl HttpLink {
+    fn new(dialer: Dialer) -> Self {
+        HttpLink {
+            dialer,
+            client_id: String::new(),
+            token: None,
+            stream: Incoming::Unopened,
+            buffer: BytesMut::new(),
+            ready: VecDeque::new(),
+            posts: FuturesUnordered::new(),
+            busy: HashSet::new(),
+            waiting: VecDeque::new(),
+            blocked: None,
+            closing: false,
+        }
+    }
+
+    fn workspace(&self) -> Option<String> {
+        let known = self.dialer.workspace.lock();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        let request = request.header(header::CONTENT_TYPE, "application/msgpack");
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    fn open(&mut self, hello: Hello) {
+        let mut url = self.dialer.url.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("client_id", &hello.client_id);
+            if let Some(workspace) = hello.workspace.or_else(|| self.workspace()) {
+                query.append_pair("workspace", &workspace);
+            }
+            if let Some(token) = &hello.reconnection_token {
+                query.append_pair("reconnection_token", token);
+            }
+        }
+        self.client_id = hello.client_id;
+        self.token = hello.token;
+        let request = self
+            .authorized(self.dialer.client.get(url))
+            .header(header::ACCEPT, "application/x-msgpack-stream")
+            // What is compressed comes late.
+            .header(header::ACCEPT_ENCODING, "identity");
+        self.stream = Incoming::Opening(Box::pin(request.send()));
+    }
+
+    /// Begins the POSTs whose turn it is.
+    fn begin_posts(&mut self) {
+        while self.posts.len() < POSTS {
+            let free = |post: &Post| {
+                let order = post.order.as_ref();
+                order.is_none_or(|order| !self.busy.contains(order))
+            };
+            let Some(next) = self.waiting.iter().position(free) else {
+                break;
+            };
+            let Some(post) = self.waiting.remove(next) else {
+                break;
+            };
+            self.busy.extend(post.order.clone());
+            let mut url = self.dialer.url.clone();
+            {
+                let mut query = url.query_pairs_mut();
+                query.append_pair("client_id", &self.client_id);
+                if let Some(workspace) = self.workspace() {
+                    query.append_pair("workspace", &workspace);
+                }
+            }
+            let request = self.authorized(self.dialer.client.post(url));
+            self.posts.push(Box::pin(send(request, post)));
+        }
+    }
+
+    /// Lets the POSTs go on.
+    fn poll_posts(&mut self, cx: &mut Context<'_>) {
+        self.begin_posts();
+        while let Poll::Ready(Some(posted)) = self.posts.poll_next_unpin(cx) {
+            if let Some(order) = &posted.post.order {
+                self.busy.remove(order);
+            }
+            if let Some(failure) = posted.failure {
+                match rejection(&posted.post.body, &failure) {
+                    Some(frame) => self.ready.push_back(Frame::Binary(frame)),
+                    None => tracing::warn!("a message could not be sent: {failure}"),
+                }
+            }
+            self.begin_posts();
+        }
+        if self.waiting.len() < WAITING {
+            if let Some(blocked) = self.blocked.take() {
+                blocked.wake();
+            }
+        }
+    }
+
+    /// The next frame in the buffer.
+    fn next_frame(&mut self) -> Option<Result<Frame, LinkError>> {
+        let head: [u8; 4] = self.buffer.get(..4)?.try_into().ok()?;
+        let len = u32::from_be_bytes(head) as usize;
+        if len > MAX_FRAME {
+            return Some(Err(LinkError(format!("a frame of {len} bytes"))));
+        }
+        if self.buffer.len() - 4 < len {
+            return None;
+        }
+        self.buffer.advance(4);
+        let frame = self.buffer.split_to(len).freeze();
+        Some(Ok(self.control(&frame).unwrap_or(Frame::Binary(frame))))
+    }
+
+    /// A control message as the text that it would be on a WebSocket.
+    fn control(&self, frame: &Bytes) -> Option<Frame> {
+        let message = Message::parse(frame.clone()).ok()?;
+        // What comes from a client is an event, whatever it is called.
+        if !CONTROL.contains(&message.kind()) || message.from().is_some() {
+            return None;
+        }
+        let main = message.main().ok()?;
+        if let Some(workspace) = main.get("workspace").and_then(Value::as_str) {
+            let known = self.dialer.workspace.lock();
+            *known.unwrap_or_else(PoisonError::into_inner) = Some(workspace.to_owned());
+        }
+        serde_json::to_string(&main).ok().map(Frame::Text)
+    }
+
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, LinkError>>> {
+        loop {
+            match &mut self.stream {
+                Incoming::Unopened => return Poll::Pending,
+                Incoming::Ended => return Poll::Ready(None),
+                Incoming::Opening(opening) => {
+                    let Poll::Ready(opened) = opening.as_mut().poll(cx) else {
+                        return Poll::Pending;
+                    };
+                    self.stream = match opened {
+                        Ok(response) if response.status() == StatusCode::OK => {
+                            Incoming::Open(response.bytes_stream().boxed())
+                        }
+                        Ok(response) => Incoming::Refusing(Box::pin(refused(response))),
+                        Err(e) => {
+                            self.stream = Incoming::Ended;
+                            return Poll::Ready(Some(Err(LinkError(told(&e)))));
+                        }
+                    };
+                }
+                Incoming::Refusing(refusing) => {
+                    let Poll::Ready(refusal) = refusing.as_mut().poll(cx) else {
+                        return Poll::Pending;
+                    };
+                    self.stream = Incoming::Ended;
+                    return Poll::Ready(Some(refusal));
+                }
+                Incoming::Open(_) => {}
+            }
+            if let Some(frame) = self.next_frame() {
+                if frame.is_err() {
+                    self.stream = Incoming::Ended;
+                }
+                return Poll::Ready(Some(frame));
+            }
+            let Incoming::Open(stream) = &mut self.stream else {
+                continue;
+            };
+            match stream.poll_next_unpin(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(bytes))) => self.buffer.extend_from_slice(&bytes),
+                Poll::Ready(end) => {
+                    self.stream = Incoming::Ended;
+                    let error = end.and_then(Result::err);
+                    return Poll::Ready(error.map(|e| Err(LinkError(told(&e)))));
+                }
+            }
+        }
+    }
+}
+
+/// Posts one message until the server has taken it, or will not.
+async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
+    let mut pauses = PAUSES.iter();
+    let failure = loop {
+        let attempt = request.try_clone().map(|r| r.body(post.body.clone()));
+        let Some(attempt) = attempt else {
+            break Some("the request cannot be repeated".to_owned());
+        };
+        let (failure, taken) = match attempt.send().await {
+            Ok(response) if response.status().is_success() => break None,
+            Ok(response) => {
+                let status = response.status();
+                (detail(response).await, status != StatusCode::BAD_REQUEST)
+            }
+            // Who was reached may have taken it, and it must not be sent twice.
+            Err(e) => (told(&e), !e.is_connect()),
+        };
+        match pauses.next() {
+            Some(pause) if !taken => tokio::time::sleep(*pause).await,
+            _ => break Some(failure),
+        }
+    };
+    Posted { post, failure }
+}
+
+/// What a server answers that does not open the stream.
+async fn refused(response: reqwest::Response) -> Result<Frame, LinkError> {
+    let status = response.status();
+    let detail = detail(response).await;
+    // In the words of the WebSocket, by which the kinds are told apart.
+    let message = match status {
+        StatusCode::UNAUTHORIZED => format!("Authentication error: {detail}"),
+        StatusCode::FORBIDDEN if !detail.contains("Permission denied for workspace") => {
+            format!("Permission denied for workspace: {detail}")
+        }
+        StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => detail,
+        _ => return Err(LinkError(format!("{status}: {detail}"))),
+    };
+    let text = Map::from_iter([
+        ("type".to_owned(), Value::from("error")),
+        ("message".to_owned(), message.into()),
+    ]);
+    let text = serde_json::to_string(&text).map_err(|e| LinkError(e.to_string()))?;
+    Ok(Frame::Text(text))
+}
+
+/// The reason in the body of an error.
+async fn detail(response: reqwest::Response) -> String {
+    let status = response.status();
+    let body = response.text().await.unwrap_or_default();
+    let json = serde_json::from_str::<serde_json::Value>(&body).ok();
+    let detail = json.as_ref().and_then(|json| json.get("detail"));
+    match detail {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => status.to_string(),
+    }
+}
+
+/// The error with its causes, and without the URL: tokens may stand in it.
+fn told(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    if text.is_empty() { "the request failed".into() } else { text }
+}
+
+/// What the caller gets whose request could not be sent, as if the callee had answered.
+fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
+    let message = Message::parse(request.clone()).ok()?;
+    let (session, method) = (message.session()?, message.method()?);
+    let (from, to) = (message.from()?, message.to()?);
+    let text = format!(
+        "Failed to send the request when calling method ({to}:{method}), error: {failure}"
+    );
+    let mut args = Args::new(1, 0);
+    args.push("error", &WireError::new(text));
+    let head = Head {
+        from: to,
+        to: from,
+        method: &format!("{session}.reject"),
+        parent: Some(session),
+        session: None,
+    };
+    args.finish(&head, Reply::None).ok()
+}
+
+/// What must arrive in order: everything of one session, of one callback, of one kind of event.
+fn order_of(body: &Bytes) -> Option<String> {
+    let message = Message::parse(body.clone()).ok()?;
+    match message.method() {
+        Some(method) if method.starts_with("services.") => None,
+        Some(method) => method.rsplit_once('.').map(|(session, _)| session.to_owned()),
+        None => Some(format!("event {}", message.kind())),
+    }
+}
+
+impl Stream for HttpLink {
+    type Item = Result<Frame, LinkError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_posts(cx);
+        if let Some(frame) = self.ready.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if self.closing && self.posts.is_empty() && self.waiting.is_empty() {
+            self.stream = Incoming::Ended;
+            return Poll::Ready(Some(Ok(Frame::Close(None))));
+        }
+        self.poll_stream(cx)
+    }
+}
+
+impl Sink<Frame> for HttpLink {
+    type Error = LinkError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        if self.waiting.len() < WAITING {
+            return Poll::Ready(Ok(()));
+        }
+        self.blocked = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), LinkError> {
+        let post = match frame {
+            Frame::Binary(body) => Post {
+                order: order_of(&body),
+                body,
+            },
+            Frame::Text(text) => {
+                let unreadable = |e: serde_json::Error| LinkError(e.to_string());
+                if matches!(self.stream, Incoming::Unopened) {
+                    self.open(serde_json::from_str(&text).map_err(unreadable)?);
+                    return Ok(());
+                }
+                let json: serde_json::Value = serde_json::from_str(&text).map_err(unreadable)?;
+                let body = to_vec(&Value::from(json)).map_err(|e| LinkError(e.to_string()))?;
+                Post {
+                    order: Some("control".into()),
+                    body: body.into(),
+                }
+            }
+            Frame::Close(_) => {
+                self.closing = true;
+                return Ok(());
+            }
+            Frame::Ping | Frame::Pong => return Ok(()),
+        };
+        self.waiting.push_back(post);
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.poll_posts(cx);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.closing = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl fmt::Debug for HttpLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpLink")
+            .field("dialer", &self.dialer)
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A WebSocket, or HTTP where none can be opened.
+#[derive(Debug)]
+pub struct Fallback {
+    socket: super::websocket::Dialer,
+    http: Dialer,
+    /// What the link is that was opened last.
+    over_http: std::sync::atomic::AtomicBool,
+}
+
+impl Fallback {
+    /// Tries `socket` first, each time.
+    pub fn new(socket: super::websocket::Dialer, http: Dialer) -> Self {
+        Fallback {
+            socket,
+            http,
+            over_http: false.into(),
+        }
+    }
+}
+
+impl Dial for Fallback {
+    fn dial(&self) -> Dialing<'_> {
+        Box::pin(async {
+            let opened = self.socket.dial().await;
+            let over_http = match &opened {
+                Err(error @ ConnectError::Unreachable { .. }) => {
+                    tracing::warn!("no WebSocket ({error}), trying HTTP");
+                    true
+                }
+                _ => false,
+            };
+            self.over_http
+                .store(over_http, std::sync::atomic::Ordering::Relaxed);
+            if over_http {
+                return self.http.dial().await;
+            }
+            opened
+        })
+    }
+
+    fn connection_type(&self) -> &'static str {
+        match self.over_http.load(std::sync::atomic::Ordering::Relaxed) {
+            true => self.http.connection_type(),
+            false => self.socket.connection_type(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(method: &str, session: Option<&str>) -> Bytes {
+        let head = Head {
+            from: "ws/me",
+            to: "ws/you",
+            method,
+            parent: None,
+            session,
+        };
+        let reply = match session {
+            Some(_) => Reply::Star { interval: 10.0 },
+            None => Reply::None,
+        };
+        Args::new(0, 0).finish(&head, reply).unwrap()
+    }
+
+    #[test]
+    fn what_belongs_together_keeps_its_order() {
+        let order = |method| order_of(&message(method, None));
+        assert_eq!(order("services.a.b"), None);
+        assert_eq!(order("S.heartbeat"), order("S.resolve"));
+        assert_ne!(order("S.heartbeat"), order("T.resolve"));
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_sent_is_rejected() {
+        let frame = rejection(&message("services.a.b", Some("S")), "503").unwrap();
+        let answer = Message::parse(frame).unwrap();
+        assert_eq!(answer.from(), Some("ws/you"));
+        assert_eq!(answer.method(), Some("S.reject"));
+        assert_eq!(rejection(&message("S.resolve", None), "503"), None);
+    }
+}
