@@ -35,6 +35,18 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// The first frame must come within this time.
     pub handshake_timeout: Duration,
+    /// The body of a request must come within this time.
+    pub body_timeout: Duration,
+    /// A client over HTTP that has lost its stream keeps its place for so long.
+    pub stream_grace: Duration,
+    /// A client over HTTP hears something at least this often.
+    pub stream_ping: Duration,
+    /// A client over HTTP that has sent nothing for so long is asked whether it is there
+    /// (`HYPHA_STREAM_IDLE_THRESHOLD`).
+    pub stream_idle: Duration,
+    /// Between two such questions; after three without an answer it is dropped
+    /// (`HYPHA_STREAM_SWEEP_INTERVAL`).
+    pub stream_sweep: Duration,
     /// Somebody else wants a client's id: how long the client has to prove that it is there.
     pub incumbent_timeout: Duration,
 }
@@ -55,6 +67,11 @@ impl Default for Limits {
             deliver_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(60),
+            stream_grace: Duration::from_secs(15),
+            stream_ping: Duration::from_secs(10),
+            stream_idle: Duration::from_secs(60),
+            stream_sweep: Duration::from_secs(30),
             incumbent_timeout: Duration::from_secs(5),
         }
     }
@@ -67,10 +84,9 @@ impl Limits {
     /// A variable that is set but is not a number is named.
     pub fn from_env() -> Result<Limits, ConfigError> {
         let mut limits = Limits::default();
-        if let Some(seconds) = number::<f64>("HYPHA_WS_IDLE_TIMEOUT")? {
-            limits.idle_timeout = Duration::try_from_secs_f64(seconds)
-                .map_err(|_| ConfigError::variable("HYPHA_WS_IDLE_TIMEOUT", seconds))?;
-        }
+        set_seconds(&mut limits.idle_timeout, "HYPHA_WS_IDLE_TIMEOUT")?;
+        set_seconds(&mut limits.stream_idle, "HYPHA_STREAM_IDLE_THRESHOLD")?;
+        set_seconds(&mut limits.stream_sweep, "HYPHA_STREAM_SWEEP_INTERVAL")?;
         set(&mut limits.messages_per_second, "HYPHA_WS_MSG_RATE_LIMIT")?;
         set(&mut limits.message_burst, "HYPHA_WS_MSG_BURST_LIMIT")?;
         set(
@@ -110,6 +126,14 @@ fn number<T: FromStr>(variable: &'static str) -> Result<Option<T>, ConfigError> 
 fn set<T: FromStr>(target: &mut T, variable: &'static str) -> Result<(), ConfigError> {
     if let Some(value) = number(variable)? {
         *target = value;
+    }
+    Ok(())
+}
+
+fn set_seconds(target: &mut Duration, variable: &'static str) -> Result<(), ConfigError> {
+    if let Some(seconds) = number::<f64>(variable)? {
+        *target = Duration::try_from_secs_f64(seconds)
+            .map_err(|_| ConfigError::variable(variable, seconds))?;
     }
     Ok(())
 }

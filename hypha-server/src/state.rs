@@ -11,7 +11,7 @@ use crate::config::Limits;
 use crate::metrics::Counters;
 use crate::registry::Registry;
 use crate::router::Router;
-use crate::session::{Admission, Seats};
+use crate::session::{Admission, Seats, Streams};
 
 /// The version of the original server whose behaviour clients may expect.
 pub(crate) const HYPHA_VERSION: &str = "0.21.137";
@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) registry: Box<dyn Registry>,
     pub(crate) issuer: Issuer,
     pub(crate) admission: Admission,
+    /// The clients over HTTP.
+    pub(crate) streams: Streams,
     pub(crate) users: Arc<Seats>,
     pub(crate) workspaces: Arc<Seats>,
     /// Held while a workspace's record is read, changed and stored.
@@ -73,6 +75,7 @@ impl State {
             registry: parts.registry,
             issuer: parts.issuer,
             admission: Admission::new(limits.concurrent_handshakes),
+            streams: Streams::default(),
             users: Seats::new(limits.connections_per_user),
             workspaces: Seats::new(limits.clients_per_workspace),
             workspace_records: tokio::sync::Mutex::default(),

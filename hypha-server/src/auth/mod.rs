@@ -25,8 +25,17 @@ pub(crate) fn now() -> u64 {
 
 /// A new user without credentials, admin of its own workspace.
 pub(crate) fn anonymous_user() -> UserInfo {
+    anonymous(format!("anonymouz-{}", readable_id()))
+}
+
+/// Whoever comes over HTTP without credentials: all of them are one user.
+pub(crate) fn anonymous_http_user() -> UserInfo {
+    anonymous("anonymouz-http".into())
+}
+
+fn anonymous(id: String) -> UserInfo {
     let mut user = UserInfo {
-        id: format!("anonymouz-{}", readable_id()),
+        id,
         roles: vec!["anonymous".into()],
         is_anonymous: true,
         expires_at: Some((now() + ANONYMOUS_LIFE) as f64),

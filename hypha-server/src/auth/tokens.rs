@@ -113,14 +113,9 @@ impl Issuer {
         let decoded =
             jsonwebtoken::decode::<Map<String, Value>>(token, &self.decoding, &self.validation)
                 .map_err(|error| TokenError::Invalid(explain(token, error.kind())))?;
-        let revoked = self
-            .revoked
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if revoked.contains_key(&self.print(token)) {
+        if self.is_revoked(token) {
             return Err(TokenError::Revoked);
         }
-        drop(revoked);
         user_of(&decoded.claims)
             .ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
@@ -145,9 +140,19 @@ impl Issuer {
         Ok(())
     }
 
+    /// Whether the token was revoked, be it otherwise good or not.
+    pub(crate) fn is_revoked(&self, token: &str) -> bool {
+        let print = bare(token).map(|token| self.print(token));
+        let revoked = self
+            .revoked
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        print.is_ok_and(|print| revoked.contains_key(&print))
+    }
+
     /// Tokens are long and a print is not. Nobody knows the keys, so nobody can make two tokens of
     /// one print.
-    fn print(&self, token: &str) -> [u64; 2] {
+    pub(crate) fn print(&self, token: &str) -> [u64; 2] {
         self.prints.each_ref().map(|key| key.hash_one(token))
     }
 

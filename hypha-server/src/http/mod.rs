@@ -1,5 +1,7 @@
 //! The HTTP front: accepting connections, health, and the way to the WebSocket.
 
+mod identity;
+mod rpc;
 mod upgrade;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 fn routes(state: Arc<State>) -> Router {
     Router::new()
         .route("/ws", get(upgrade::websocket))
+        .route("/rpc", get(rpc::stream).post(rpc::message))
         .route("/health/liveness", get(health))
         .route("/health/readiness", get(health))
         .route("/health", get(diagnostics))
