@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+
 /// Bounds that keep one client from harming the others. Every one has a variable of the original
 /// server where that server has the limit; [`Limits::from_env`] reads them.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,6 +162,7 @@ pub(crate) struct Config {
     pub(crate) jwt_secret: Option<String>,
     pub(crate) root_token: Option<String>,
     pub(crate) reconnection_token_life: Option<Duration>,
+    pub(crate) allow_origins: Vec<String>,
     pub(crate) limits: Limits,
 }
 
@@ -171,6 +174,7 @@ impl std::fmt::Debug for Config {
             .field("public_base_url", &self.public_base_url)
             .field("server_id", &self.server_id)
             .field("reconnection_token_life", &self.reconnection_token_life)
+            .field("allow_origins", &self.allow_origins)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -186,6 +190,23 @@ const WEAK_WORDS: [&str; 8] = [
 ];
 
 impl Config {
+    /// The origins that are allowed; none for any.
+    pub(crate) fn origins(&self) -> Result<Vec<HeaderValue>, ConfigError> {
+        let origins = self.allow_origins.iter().map(|origin| origin.trim());
+        if origins.clone().any(|origin| origin == "*") {
+            return Ok(Vec::new());
+        }
+        let value = |origin: &str| {
+            origin
+                .parse()
+                .map_err(|_| ConfigError(format!("'{origin}' is no origin of a web page")))
+        };
+        origins
+            .filter(|origin| !origin.is_empty())
+            .map(value)
+            .collect()
+    }
+
     /// What can be said about the settings before anything is started.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if let Some(secret) = &self.jwt_secret

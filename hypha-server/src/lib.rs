@@ -15,6 +15,7 @@
 mod auth;
 mod config;
 mod http;
+mod local;
 mod metrics;
 mod registry;
 mod router;

@@ -88,6 +88,17 @@ impl Builder {
         self
     }
 
+    /// The origins of the web pages that may use the server, such as `https://lab.example.org`. Any
+    /// if not set.
+    pub fn allow_origins<I, S>(mut self, origins: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        self.config.allow_origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Other limits than the usual ones.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = limits;
@@ -124,6 +135,7 @@ impl Builder {
         let state = Arc::new(State::new(Parts {
             info: describe(&config, address),
             reconnection_life: life.as_secs(),
+            origins: config.origins()?,
             limits: config.limits,
             registry: Box::new(registry),
             issuer: Issuer::new(config.jwt_secret.as_deref(), config.root_token),

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::http::HeaderValue;
 use hypha_rpc::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -25,10 +26,18 @@ pub(crate) struct ServerInfo {
     pub(crate) local_base_url: String,
 }
 
+impl ServerInfo {
+    pub(crate) fn login_service_url(&self) -> String {
+        format!("{}/public/services/hypha-login", self.public_base_url)
+    }
+}
+
 pub(crate) struct State {
     pub(crate) info: ServerInfo,
     pub(crate) started: std::time::Instant,
     pub(crate) limits: Limits,
+    /// The origins of web pages that may use the server; any if empty.
+    pub(crate) origins: Vec<HeaderValue>,
     /// Life of a reconnection token in seconds.
     pub(crate) reconnection_life: u64,
     pub(crate) counters: Arc<Counters>,
@@ -56,6 +65,7 @@ pub(crate) struct State {
 pub(crate) struct Parts {
     pub(crate) info: ServerInfo,
     pub(crate) limits: Limits,
+    pub(crate) origins: Vec<HeaderValue>,
     pub(crate) reconnection_life: u64,
     pub(crate) registry: Box<dyn Registry>,
     pub(crate) issuer: Issuer,
@@ -69,6 +79,7 @@ impl State {
         State {
             info: parts.info,
             started: std::time::Instant::now(),
+            origins: parts.origins,
             reconnection_life: parts.reconnection_life,
             router: Router::new(counters.clone(), limits.deliver_timeout),
             counters,

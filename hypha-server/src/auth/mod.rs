@@ -33,6 +33,17 @@ pub(crate) fn anonymous_http_user() -> UserInfo {
     anonymous("anonymouz-http".into())
 }
 
+/// The same user where it has no connection: it may look around in the workspace `ws-anonymous`.
+pub(crate) fn anonymous_caller() -> UserInfo {
+    let mut user = anonymous_http_user();
+    user.scope = Some(Scope {
+        current_workspace: Some("ws-anonymous".into()),
+        workspaces: IndexMap::from_iter([("ws-anonymous".into(), Permission::Read)]),
+        ..Scope::default()
+    });
+    user
+}
+
 fn anonymous(id: String) -> UserInfo {
     let mut user = UserInfo {
         id,

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
-use serde_json::json;
 use tokio::time::timeout;
 
 use super::identity;
-use crate::session::{Refusal, StreamHello, Why, open_stream};
+use super::problem::{Problem, problem};
+use crate::session::{StreamHello, open_stream};
 use crate::state::State;
 
 /// What the URL says.
@@ -23,33 +22,6 @@ pub(super) struct Place {
     client_id: String,
     workspace: Option<String>,
     reconnection_token: Option<String>,
-}
-
-/// `{"success": false, "detail": …}`, the form in which everything here is refused.
-pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Response {
-    let detail: String = detail.into();
-    (status, Json(json!({"success": false, "detail": detail}))).into_response()
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = match self.why {
-            Why::Undecodable => StatusCode::BAD_REQUEST,
-            Why::Credentials | Why::Revoked => StatusCode::UNAUTHORIZED,
-            Why::Denied => StatusCode::FORBIDDEN,
-            Why::Missing => StatusCode::NOT_FOUND,
-            Why::Taken => StatusCode::CONFLICT,
-            Why::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Why::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Why::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        let mut response = problem(status, self.message);
-        if matches!(self.why, Why::TooMany | Why::Busy) {
-            let soon = header::HeaderValue::from_static("1");
-            response.headers_mut().insert(header::RETRY_AFTER, soon);
-        }
-        response
-    }
 }
 
 pub(super) async fn stream(
@@ -72,7 +44,7 @@ pub(super) async fn stream(
         Err(refusal) => {
             state.counters.handshakes_refused.add();
             tracing::info!(why = ?refusal.why, reason = refusal.message, "stream refused");
-            refusal.into_response()
+            Problem::from(refusal).into_response()
         }
         Ok(pieces) => {
             let pieces = stream::unfold(pieces, |mut pieces| async {
@@ -82,10 +54,7 @@ pub(super) async fn stream(
             let headers = [
                 (header::CONTENT_TYPE, "application/x-msgpack-stream"),
                 (header::CACHE_CONTROL, "no-cache"),
-                (
-                    header::HeaderName::from_static("x-accel-buffering"),
-                    "no",
-                ),
+                (header::HeaderName::from_static("x-accel-buffering"), "no"),
             ];
             (headers, Body::from_stream(pieces)).into_response()
         }
@@ -97,35 +66,31 @@ pub(super) async fn message(
     Query(place): Query<Place>,
     headers: HeaderMap,
     body: Body,
-) -> Response {
+) -> Result<(), Problem> {
+    let missing = |what: &str| problem(StatusCode::BAD_REQUEST, format!("{what} is required"));
     if place.client_id.is_empty() {
-        return problem(StatusCode::BAD_REQUEST, "client_id is required");
+        return Err(missing("client_id"));
     }
-    let token = identity::token(&headers);
-    let Some(workspace) = place.workspace.filter(|named| !named.is_empty()) else {
-        return problem(StatusCode::BAD_REQUEST, "workspace is required");
-    };
-    let Some(session) = state.streams.find(&workspace, &place.client_id) else {
-        // A status that clients try again after.
+    let workspace = place.workspace.filter(|named| !named.is_empty());
+    let workspace = workspace.ok_or_else(|| missing("workspace"))?;
+    let session = state.streams.find(&workspace, &place.client_id);
+    // A status that clients try again after.
+    let session = session.ok_or_else(|| {
         let detail = format!("There is no stream of {workspace}/{}", place.client_id);
-        return problem(StatusCode::BAD_REQUEST, detail);
-    };
+        problem(StatusCode::BAD_REQUEST, detail)
+    })?;
     // Before the body is read: strangers are not listened to.
-    if let Err(refusal) = session.authorize(&state, token.as_deref()) {
-        return refusal.into_response();
+    let token = identity::token(&headers);
+    session.authorize(&state, token.as_deref())?;
+    let frame = read(&state, body).await?;
+    if frame.is_empty() {
+        return Err(problem(StatusCode::BAD_REQUEST, "The body is empty"));
     }
-    let frame = match read(&state, body).await {
-        Ok(frame) => frame,
-        Err(refused) => return refused,
-    };
-    match session.receive(&state, frame).await {
-        Ok(()) => StatusCode::OK.into_response(),
-        Err(refusal) => refusal.into_response(),
-    }
+    Ok(session.receive(&state, frame).await?)
 }
 
 /// A request's whole body, if it is not too large and comes in time.
-pub(super) async fn read(state: &State, body: Body) -> Result<Bytes, Response> {
+pub(super) async fn read(state: &State, body: Body) -> Result<Bytes, Problem> {
     let limit = state.limits.frame_bytes;
     let reading = axum::body::to_bytes(body, limit);
     match timeout(state.limits.body_timeout, reading).await {
@@ -137,9 +102,6 @@ pub(super) async fn read(state: &State, body: Body) -> Result<Bytes, Response> {
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("The body cannot be read, or has more than {limit} bytes"),
         )),
-        Ok(Ok(body)) if body.is_empty() => {
-            Err(problem(StatusCode::BAD_REQUEST, "The body is empty"))
-        }
         Ok(Ok(body)) => Ok(body),
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Admitted {
 }
 
 /// Whom a token stands for, if it is one for connecting.
-pub(super) fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
+pub(crate) fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
     let user = state.issuer.parse(token).map_err(|error| match error {
         TokenError::Invalid(detail) => {
             Refusal::new(Why::Credentials, format!("Authentication error: {detail}"))
@@ -336,7 +336,6 @@ async fn attach(
         _seats: seats,
     })
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ mod refusal;
 mod socket;
 mod stream;
 
-pub(crate) use admission::Admission;
+pub(crate) use admission::{Admission, user_of};
 pub(crate) use limits::{LoadMeter, Seat, Seats};
 pub(crate) use outbox::{CloseOrder, Gone, Outbox, Outgoing, Queue, Queued};
 pub(crate) use peer::{Peer, SUBSCRIPTIONS_MAX};

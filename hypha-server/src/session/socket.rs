@@ -16,8 +16,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::control;
 use super::admission::Admitted;
+use super::control;
 use super::handshake::{self, Hello};
 use super::limits::RateLimit;
 use super::refusal::code;
@@ -118,7 +118,11 @@ where
         loop {
             match socket.next().await {
                 Some(Ok(Message::Text(text))) if text.len() > FIRST_FRAME => break Err(too_large()),
-                Some(Ok(Message::Text(text))) => break Hello::parse(text.as_str()).map(Some).map_err(CloseOrder::from),
+                Some(Ok(Message::Text(text))) => {
+                    break Hello::parse(text.as_str())
+                        .map(Some)
+                        .map_err(CloseOrder::from);
+                }
                 Some(Ok(Message::Binary(_))) => break Err(Hello::undecodable().into()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(Error::Capacity(_))) => break Err(too_large()),

@@ -107,14 +107,15 @@ impl Session {
                 ),
             )
         };
+        let credential = *lock(&self.credential);
         let Some(token) = token else {
-            return if self.peer.user.is_anonymous {
+            return if self.peer.user.is_anonymous && credential.is_none() {
                 Ok(())
             } else {
                 Err(stranger())
             };
         };
-        if *lock(&self.credential) == Some(state.issuer.print(token)) {
+        if credential == Some(state.issuer.print(token)) {
             return match state.issuer.is_revoked(token) {
                 true => Err(Refusal::new(Why::Revoked, "Token has been revoked")),
                 false => Ok(()),
