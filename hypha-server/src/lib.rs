@@ -22,8 +22,10 @@ mod router;
 mod server;
 mod session;
 mod state;
+mod store;
 mod workspace;
 
 pub use config::{ConfigError, Limits};
 pub use metrics::Stats;
 pub use server::{Builder, Server, StartError};
+pub use store::StoreError;

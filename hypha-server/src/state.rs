@@ -13,6 +13,7 @@ use crate::metrics::Counters;
 use crate::registry::Registry;
 use crate::router::Router;
 use crate::session::{Admission, Seats, Streams};
+use crate::store::Store;
 
 /// The version of the original server whose behaviour clients may expect.
 pub(crate) const HYPHA_VERSION: &str = "0.21.137";
@@ -22,6 +23,8 @@ pub(crate) const HYPHA_VERSION: &str = "0.21.137";
 pub(crate) struct ServerInfo {
     pub(crate) server_id: String,
     pub(crate) manager_id: String,
+    /// Empty, or `/something`.
+    pub(crate) base_path: String,
     pub(crate) public_base_url: String,
     pub(crate) local_base_url: String,
 }
@@ -43,6 +46,7 @@ pub(crate) struct State {
     pub(crate) counters: Arc<Counters>,
     pub(crate) router: Router,
     pub(crate) registry: Box<dyn Registry>,
+    pub(crate) store: Store,
     pub(crate) issuer: Issuer,
     pub(crate) admission: Admission,
     /// The clients over HTTP.
@@ -68,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) reconnection_life: u64,
     pub(crate) registry: Box<dyn Registry>,
+    pub(crate) store: Store,
     pub(crate) issuer: Issuer,
     pub(crate) alive: mpsc::WeakSender<()>,
 }
@@ -84,6 +89,7 @@ impl State {
             router: Router::new(counters.clone(), limits.deliver_timeout),
             counters,
             registry: parts.registry,
+            store: parts.store,
             issuer: parts.issuer,
             admission: Admission::new(limits.concurrent_handshakes),
             streams: Streams::default(),

@@ -95,7 +95,7 @@ impl Server {
 
     fn start_ours() -> Result<Server> {
         let mut command = Command::new(executable("hypha-server")?);
-        command.args(["--host", "127.0.0.1", "--port", "0"]);
+        command.args(["--host", "127.0.0.1", "--port", "0", "--in-memory"]);
         command.args(["--root-token", ROOT_TOKEN]);
         command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
         command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");

@@ -9,11 +9,18 @@ use indexmap::IndexMap;
 
 pub(crate) use names::readable_id;
 pub(crate) use scope::is_specialised;
-pub(crate) use tokens::{AUDIENCE, ISSUER, Issuer, TokenError};
+pub(crate) use tokens::{AUDIENCE, ISSUER, Issuer, Print, TokenError, print};
 
 /// An anonymous user's credentials say that they end after so many seconds; nothing enforces it
 /// on an open connection.
 const ANONYMOUS_LIFE: u64 = 600;
+
+/// A secret for signing that nobody has had before.
+pub(crate) fn new_secret() -> String {
+    use rand::RngExt;
+    let secret: [u8; 32] = rand::rng().random();
+    secret.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {

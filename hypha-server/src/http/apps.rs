@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, BodyDataStream, Bytes};
-use axum::extract::{Path, State as Shared};
+use axum::extract::{OriginalUri, Path, State as Shared};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -34,8 +34,7 @@ const HOP_BY_HOP: [HeaderName; 3] = [
 ];
 
 /// An application's address ends with a slash, so that relative links in it work.
-pub(super) async fn slash(request: Request<Body>) -> Redirect {
-    let uri = request.uri();
+pub(super) async fn slash(OriginalUri(uri): OriginalUri) -> Redirect {
     let query = uri.query().map(|query| format!("?{query}"));
     Redirect::temporary(&format!("{}/{}", uri.path(), query.unwrap_or_default()))
 }

@@ -36,7 +36,8 @@ const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 fn routes(state: Arc<State>) -> Router {
-    Router::new()
+    let base = state.info.base_path.clone();
+    let app = Router::new()
         .route("/ws", get(upgrade::websocket))
         .route("/rpc", get(rpc::stream).post(rpc::message))
         .route("/health/liveness", get(health))
@@ -57,7 +58,11 @@ fn routes(state: Arc<State>) -> Router {
         .route("/{workspace}/apps/{id}/", any(apps::index))
         .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
         .layer(cors(&state.origins))
-        .with_state(state)
+        .with_state(state);
+    match base.as_str() {
+        "" => app,
+        base => Router::new().nest(base, app),
+    }
 }
 
 /// Which pages may use the server from elsewhere: those of the origins given, or any.

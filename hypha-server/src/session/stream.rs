@@ -55,7 +55,7 @@ pub(crate) struct Session {
     /// Where a new GET of the same client goes.
     takeovers: mpsc::Sender<Line>,
     /// The print of the token of its last GET. A token ends, what was opened with it does not.
-    credential: Mutex<Option<[u64; 2]>>,
+    credential: Mutex<Option<auth::Print>>,
     rate: Mutex<RateLimit>,
     heard: Mutex<Instant>,
 }
@@ -115,7 +115,7 @@ impl Session {
                 Err(stranger())
             };
         };
-        if credential == Some(state.issuer.print(token)) {
+        if credential == Some(auth::print(token)) {
             return match state.issuer.is_revoked(token) {
                 true => Err(Refusal::new(Why::Revoked, "Token has been revoked")),
                 false => Ok(()),
@@ -178,8 +178,7 @@ pub(crate) async fn open(
         reconnecting: hello.reconnection_token.is_some(),
     };
     let info = workspace_of(state, &mut applicant).await?;
-    let credential = hello.token.as_deref();
-    let credential = credential.map(|token| state.issuer.print(token));
+    let credential = hello.token.as_deref().map(auth::print);
 
     // Nobody can prove to be the same anonymous client without a token.
     let proven = applicant.reconnecting || !applicant.user.is_anonymous;

@@ -132,7 +132,8 @@ pub(crate) async fn visitor_left(state: &State, peer: &Peer) {
 /// The last one turns off the light: a workspace that is not persistent goes with its last client.
 async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
     let _guard = state.workspace_records.lock().await;
-    if is_system(id) || !state.router.members(id).is_empty() {
+    // Clients that a server sends away when it stops come back.
+    if is_system(id) || state.is_stopping() || !state.router.members(id).is_empty() {
         return Ok(());
     }
     let Some(mut workspace) = state.registry.workspace(id).await? else {
