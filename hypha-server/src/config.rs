@@ -1,14 +1,20 @@
 //! What an operator can set: addresses, secrets, and limits with their names.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
 /// Bounds that keep one client from harming the others. Every one has a variable of the original
 /// server where that server has the limit; [`Limits::from_env`] reads them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Limits {
     /// A client from which no data frame came for so long is dropped (`HYPHA_WS_IDLE_TIMEOUT`).
+    #[serde(serialize_with = "in_seconds")]
     pub idle_timeout: Duration,
     /// Binary messages per second and connection, on average (`HYPHA_WS_MSG_RATE_LIMIT`).
     pub messages_per_second: f64,
@@ -30,12 +36,33 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// A receiver that has no room for a message for so long is dropped: nothing else of the sender is
     /// read meanwhile, and clients give up a server that has not answered a ping for 20 s.
+    #[serde(serialize_with = "in_seconds")]
     pub deliver_timeout: Duration,
     /// A receiver that takes nothing for so long is dropped.
+    #[serde(serialize_with = "in_seconds")]
     pub stall_timeout: Duration,
     /// The first frame must come within this time.
+    #[serde(serialize_with = "in_seconds")]
     pub handshake_timeout: Duration,
+    /// The body of a request must come within this time.
+    #[serde(serialize_with = "in_seconds")]
+    pub body_timeout: Duration,
+    /// A client over HTTP that has lost its stream keeps its place for so long.
+    #[serde(serialize_with = "in_seconds")]
+    pub stream_grace: Duration,
+    /// A client over HTTP hears something at least this often.
+    #[serde(serialize_with = "in_seconds")]
+    pub stream_ping: Duration,
+    /// A client over HTTP that has sent nothing for so long is asked whether it is there
+    /// (`HYPHA_STREAM_IDLE_THRESHOLD`).
+    #[serde(serialize_with = "in_seconds")]
+    pub stream_idle: Duration,
+    /// Between two such questions; after three without an answer it is dropped
+    /// (`HYPHA_STREAM_SWEEP_INTERVAL`).
+    #[serde(serialize_with = "in_seconds")]
+    pub stream_sweep: Duration,
     /// Somebody else wants a client's id: how long the client has to prove that it is there.
+    #[serde(serialize_with = "in_seconds")]
     pub incumbent_timeout: Duration,
 }
 
@@ -55,6 +82,11 @@ impl Default for Limits {
             deliver_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(60),
+            stream_grace: Duration::from_secs(15),
+            stream_ping: Duration::from_secs(10),
+            stream_idle: Duration::from_secs(60),
+            stream_sweep: Duration::from_secs(30),
             incumbent_timeout: Duration::from_secs(5),
         }
     }
@@ -67,10 +99,9 @@ impl Limits {
     /// A variable that is set but is not a number is named.
     pub fn from_env() -> Result<Limits, ConfigError> {
         let mut limits = Limits::default();
-        if let Some(seconds) = number::<f64>("HYPHA_WS_IDLE_TIMEOUT")? {
-            limits.idle_timeout = Duration::try_from_secs_f64(seconds)
-                .map_err(|_| ConfigError::variable("HYPHA_WS_IDLE_TIMEOUT", seconds))?;
-        }
+        set_seconds(&mut limits.idle_timeout, "HYPHA_WS_IDLE_TIMEOUT")?;
+        set_seconds(&mut limits.stream_idle, "HYPHA_STREAM_IDLE_THRESHOLD")?;
+        set_seconds(&mut limits.stream_sweep, "HYPHA_STREAM_SWEEP_INTERVAL")?;
         set(&mut limits.messages_per_second, "HYPHA_WS_MSG_RATE_LIMIT")?;
         set(&mut limits.message_burst, "HYPHA_WS_MSG_BURST_LIMIT")?;
         set(
@@ -97,6 +128,10 @@ impl Limits {
     }
 }
 
+fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
 fn number<T: FromStr>(variable: &'static str) -> Result<Option<T>, ConfigError> {
     match std::env::var(variable) {
         Err(_) => Ok(None),
@@ -110,6 +145,14 @@ fn number<T: FromStr>(variable: &'static str) -> Result<Option<T>, ConfigError> 
 fn set<T: FromStr>(target: &mut T, variable: &'static str) -> Result<(), ConfigError> {
     if let Some(value) = number(variable)? {
         *target = value;
+    }
+    Ok(())
+}
+
+fn set_seconds(target: &mut Duration, variable: &'static str) -> Result<(), ConfigError> {
+    if let Some(seconds) = number::<f64>(variable)? {
+        *target = Duration::try_from_secs_f64(seconds)
+            .map_err(|_| ConfigError::variable(variable, seconds))?;
     }
     Ok(())
 }
@@ -131,24 +174,21 @@ impl ConfigError {
 #[derive(Clone, Default)]
 pub(crate) struct Config {
     pub(crate) bind: String,
+    pub(crate) base_path: String,
     pub(crate) public_base_url: Option<String>,
     pub(crate) server_id: Option<String>,
     pub(crate) jwt_secret: Option<String>,
     pub(crate) root_token: Option<String>,
+    pub(crate) data_dir: Option<PathBuf>,
     pub(crate) reconnection_token_life: Option<Duration>,
+    pub(crate) allow_origins: Vec<String>,
     pub(crate) limits: Limits,
 }
 
 impl std::fmt::Debug for Config {
     /// Without the secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config")
-            .field("bind", &self.bind)
-            .field("public_base_url", &self.public_base_url)
-            .field("server_id", &self.server_id)
-            .field("reconnection_token_life", &self.reconnection_token_life)
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        write!(f, "Config({})", self.describe())
     }
 }
 
@@ -162,6 +202,53 @@ const WEAK_WORDS: [&str; 8] = [
 ];
 
 impl Config {
+    /// The settings without the secrets, of which only is said whether they are set.
+    pub(crate) fn describe(&self) -> serde_json::Value {
+        let life = self.reconnection_token_life;
+        json!({
+            "bind": self.bind,
+            "base_path": self.base_path,
+            "public_base_url": self.public_base_url,
+            "server_id": self.server_id,
+            "data_dir": self.data_dir,
+            "allow_origins": self.allow_origins,
+            "reconnection_token_life": life.map(|life| life.as_secs()),
+            "jwt_secret": self.jwt_secret.as_ref().map(|_| "(set)"),
+            "root_token": self.root_token.as_ref().map(|_| "(set)"),
+            "limits": self.limits,
+        })
+    }
+
+    /// The base path as it stands in front of a path: empty, or `/something`.
+    pub(crate) fn base(&self) -> Result<String, ConfigError> {
+        let base = self.base_path.trim_matches('/');
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~/".contains(&b);
+        if base.is_empty() {
+            Ok(String::new())
+        } else if base.bytes().all(plain) && !base.contains("//") {
+            Ok(format!("/{base}"))
+        } else {
+            Err(ConfigError(format!("'{base}' cannot be a base path")))
+        }
+    }
+
+    /// The origins that are allowed; none for any.
+    pub(crate) fn origins(&self) -> Result<Vec<HeaderValue>, ConfigError> {
+        let origins = self.allow_origins.iter().map(|origin| origin.trim());
+        if origins.clone().any(|origin| origin == "*") {
+            return Ok(Vec::new());
+        }
+        let value = |origin: &str| {
+            origin
+                .parse()
+                .map_err(|_| ConfigError(format!("'{origin}' is no origin of a web page")))
+        };
+        origins
+            .filter(|origin| !origin.is_empty())
+            .map(value)
+            .collect()
+    }
+
     /// What can be said about the settings before anything is started.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if let Some(secret) = &self.jwt_secret
@@ -190,6 +277,8 @@ impl Config {
         if let Some(id) = self.server_id.as_ref().filter(unusable) {
             return Err(ConfigError(format!("'{id}' cannot be a server id")));
         }
+        self.base()?;
+        self.origins()?;
         if self.limits.message_burst < 1.0 || self.limits.messages_per_second <= 0.0 {
             return Err(ConfigError(
                 "the message rate limit must be positive".into(),

@@ -15,14 +15,17 @@
 mod auth;
 mod config;
 mod http;
+mod local;
 mod metrics;
 mod registry;
 mod router;
 mod server;
 mod session;
 mod state;
+mod store;
 mod workspace;
 
 pub use config::{ConfigError, Limits};
 pub use metrics::Stats;
 pub use server::{Builder, Server, StartError};
+pub use store::StoreError;

@@ -2,13 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+    ($($(#[doc = $doc:literal])* $name:ident),+ $(,)?) => {
         /// Counts since the server started, as [`Server::stats`](crate::Server::stats) returns
         /// them.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
-        pub struct Stats { $($(#[$doc])* pub $name: u64),+ }
+        pub struct Stats { $($(#[doc = $doc])* pub $name: u64),+ }
 
         #[derive(Default)]
         pub(crate) struct Counters { $(pub(crate) $name: Counter),+ }
@@ -16,6 +20,17 @@ macro_rules! counters {
         impl Counters {
             pub(crate) fn snapshot(&self) -> Stats {
                 Stats { $($name: self.$name.get()),+ }
+            }
+
+            /// All counts in the text format of Prometheus.
+            pub(crate) fn exposition(&self) -> String {
+                let mut registry = Registry::with_prefix("hypha_server");
+                $(self.$name.register(&mut registry, stringify!($name), concat!($($doc),*));)+
+                let mut text = String::new();
+                if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &registry) {
+                    tracing::error!(%error, "the metrics cannot be written");
+                }
+                text
             }
         }
     };
@@ -58,6 +73,7 @@ counters! {
     replaced,
 }
 
+/// Something that is counted. What can become less again is a gauge to Prometheus.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -72,5 +88,37 @@ impl Counter {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    fn register(&self, registry: &mut Registry, name: &str, doc: &str) {
+        let help = doc.trim().trim_end_matches('.');
+        if name.ends_with("_open") {
+            let value = i64::try_from(self.get()).unwrap_or(i64::MAX);
+            registry.register(name, help, ConstGauge::new(value));
+        } else {
+            registry.register(name, help, ConstCounter::new(self.get()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prometheus_can_read_the_counts() {
+        let counters = Counters::default();
+        counters.connections_accepted.add();
+        counters.connections_open.add();
+        let text = counters.exposition();
+        assert!(
+            text.contains("hypha_server_connections_accepted_total 1\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# TYPE hypha_server_connections_open gauge"),
+            "{text}"
+        );
+        assert!(text.ends_with("# EOF\n"));
     }
 }

@@ -1,6 +1,7 @@
 //! Starting and ending a server.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::auth::Issuer;
+use crate::auth::{self, Issuer};
 use crate::config::{Config, ConfigError, Limits};
 use crate::http;
 use crate::metrics::Stats;
 use crate::registry::MemoryRegistry;
 use crate::state::{Parts, ServerInfo, State};
+use crate::store::{Store, StoreError};
 use crate::workspace;
 
 const DEFAULT_BIND: &str = "127.0.0.1:9527";
@@ -36,6 +38,9 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The workspace manager did not come up.
     #[error("the workspace manager did not start: {0}")]
     Manager(String),
@@ -55,6 +60,22 @@ impl Builder {
         self
     }
 
+    /// The path below which everything is, such as `/hypha`, if others share the address. None if not
+    /// set.
+    pub fn base_path(mut self, path: impl Into<String>) -> Self {
+        self.config.base_path = path.into();
+        self
+    }
+
+    /// The settings as JSON, without secrets: of those is said whether they are set.
+    ///
+    /// # Errors
+    /// A setting that cannot be used.
+    pub fn describe(&self) -> Result<String, ConfigError> {
+        self.config.check()?;
+        Ok(format!("{:#}", self.config.describe()))
+    }
+
     /// The URL by which clients know this server. It marks functions as belonging to it, so it
     /// must be the same for all clients.
     pub fn public_base_url(mut self, url: impl Into<String>) -> Self {
@@ -62,14 +83,16 @@ impl Builder {
         self
     }
 
-    /// The server's name, unique among those that work together. Random if not set.
+    /// The server's name, unique among those that work together. If not set, the one in the data
+    /// folder, or a random one.
     pub fn server_id(mut self, id: impl Into<String>) -> Self {
         self.config.server_id = Some(id.into());
         self
     }
 
-    /// The secret with which tokens are signed. Random if not set; then tokens end with the
-    /// server, and clients cannot come back after it is restarted.
+    /// The secret with which tokens are signed. If not set, the one in the data folder. Without
+    /// either it is random; then tokens end with the server, and clients cannot come back after it
+    /// is restarted.
     pub fn jwt_secret(mut self, secret: impl Into<String>) -> Self {
         self.config.jwt_secret = Some(secret.into());
         self
@@ -88,6 +111,25 @@ impl Builder {
         self
     }
 
+    /// The origins of the web pages that may use the server, such as `https://lab.example.org`. Any
+    /// if not set.
+    pub fn allow_origins<I, S>(mut self, origins: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        self.config.allow_origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// A folder for what is to survive a restart: the server's id and the secret for tokens, if they
+    /// are not set, workspaces with what is in them, and which tokens were revoked. It is made if it
+    /// is not there, and belongs to one server at a time. Without one nothing survives.
+    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.config.data_dir = Some(folder.into());
+        self
+    }
+
     /// Other limits than the usual ones.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = limits;
@@ -99,8 +141,19 @@ impl Builder {
     /// # Errors
     /// A setting that cannot be used, or an address that cannot be listened on.
     pub async fn start(self) -> Result<Server, StartError> {
-        let config = self.config;
+        let mut config = self.config;
         config.check()?;
+        let store = match &config.data_dir {
+            Some(folder) => Store::open(folder)?,
+            None => Store::default(),
+        };
+        let kept = store.load()?;
+        if config.server_id.is_none() {
+            config.server_id = Some(store.setting("server_id", hypha_rpc::wire::random_id)?);
+        }
+        if config.jwt_secret.is_none() {
+            config.jwt_secret = Some(store.setting("jwt_secret", auth::new_secret)?);
+        }
         let bind = if config.bind.is_empty() {
             DEFAULT_BIND
         } else {
@@ -114,19 +167,27 @@ impl Builder {
         let address = listener.local_addr().map_err(cannot_bind)?;
 
         let (alive, all_gone) = mpsc::channel(1);
-        let registry = MemoryRegistry::default();
+        let registry = MemoryRegistry::new(store.clone(), kept.workspaces);
         workspace::create_system_workspaces(&registry)
             .await
             .map_err(|error| StartError::Manager(error.to_string()))?;
         let life = config
             .reconnection_token_life
             .unwrap_or(RECONNECTION_TOKEN_LIFE);
+        let issuer = Issuer::new(config.jwt_secret.as_deref(), config.root_token.clone());
+        for (print, end) in kept.revoked {
+            if let Ok(print) = auth::Print::try_from(print.as_slice()) {
+                issuer.remember_revoked(print, end);
+            }
+        }
         let state = Arc::new(State::new(Parts {
-            info: describe(&config, address),
+            info: describe(&config, address)?,
             reconnection_life: life.as_secs(),
+            origins: config.origins()?,
             limits: config.limits,
             registry: Box::new(registry),
-            issuer: Issuer::new(config.jwt_secret.as_deref(), config.root_token),
+            issuer,
+            store,
             alive: alive.downgrade(),
         }));
         workspace::start(&state)
@@ -142,19 +203,21 @@ impl Builder {
     }
 }
 
-fn describe(config: &Config, address: SocketAddr) -> ServerInfo {
+fn describe(config: &Config, address: SocketAddr) -> Result<ServerInfo, ConfigError> {
     // A client cannot connect to "any address".
     let host = match address {
         address if address.ip().is_unspecified() => "127.0.0.1".to_owned(),
         SocketAddr::V4(address) => address.ip().to_string(),
         SocketAddr::V6(address) => format!("[{}]", address.ip()),
     };
-    let local_base_url = format!("http://{host}:{}", address.port());
+    let base_path = config.base()?;
+    let local_base_url = format!("http://{host}:{}{base_path}", address.port());
     let server_id = config
         .server_id
         .clone()
         .unwrap_or_else(hypha_rpc::wire::random_id);
-    ServerInfo {
+    Ok(ServerInfo {
+        base_path,
         manager_id: format!("manager-{server_id}"),
         server_id,
         public_base_url: config
@@ -162,7 +225,7 @@ fn describe(config: &Config, address: SocketAddr) -> ServerInfo {
             .clone()
             .unwrap_or_else(|| local_base_url.clone()),
         local_base_url,
-    }
+    })
 }
 
 /// Accept connections until the server stops, then wait for those that say goodbye, and end what is
@@ -185,6 +248,7 @@ async fn run(
     if let Some(manager) = state.set_manager(None) {
         manager.shutdown(Duration::ZERO).await;
     }
+    state.store.close();
     tracing::info!("stopped");
 }
 

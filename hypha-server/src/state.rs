@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::http::HeaderValue;
 use hypha_rpc::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -11,7 +12,8 @@ use crate::config::Limits;
 use crate::metrics::Counters;
 use crate::registry::Registry;
 use crate::router::Router;
-use crate::session::{Admission, Seats};
+use crate::session::{Admission, Seats, Streams};
+use crate::store::Store;
 
 /// The version of the original server whose behaviour clients may expect.
 pub(crate) const HYPHA_VERSION: &str = "0.21.137";
@@ -21,21 +23,34 @@ pub(crate) const HYPHA_VERSION: &str = "0.21.137";
 pub(crate) struct ServerInfo {
     pub(crate) server_id: String,
     pub(crate) manager_id: String,
+    /// Empty, or `/something`.
+    pub(crate) base_path: String,
     pub(crate) public_base_url: String,
     pub(crate) local_base_url: String,
+}
+
+impl ServerInfo {
+    pub(crate) fn login_service_url(&self) -> String {
+        format!("{}/public/services/hypha-login", self.public_base_url)
+    }
 }
 
 pub(crate) struct State {
     pub(crate) info: ServerInfo,
     pub(crate) started: std::time::Instant,
     pub(crate) limits: Limits,
+    /// The origins of web pages that may use the server; any if empty.
+    pub(crate) origins: Vec<HeaderValue>,
     /// Life of a reconnection token in seconds.
     pub(crate) reconnection_life: u64,
     pub(crate) counters: Arc<Counters>,
     pub(crate) router: Router,
     pub(crate) registry: Box<dyn Registry>,
+    pub(crate) store: Store,
     pub(crate) issuer: Issuer,
     pub(crate) admission: Admission,
+    /// The clients over HTTP.
+    pub(crate) streams: Streams,
     pub(crate) users: Arc<Seats>,
     pub(crate) workspaces: Arc<Seats>,
     /// Held while a workspace's record is read, changed and stored.
@@ -54,8 +69,10 @@ pub(crate) struct State {
 pub(crate) struct Parts {
     pub(crate) info: ServerInfo,
     pub(crate) limits: Limits,
+    pub(crate) origins: Vec<HeaderValue>,
     pub(crate) reconnection_life: u64,
     pub(crate) registry: Box<dyn Registry>,
+    pub(crate) store: Store,
     pub(crate) issuer: Issuer,
     pub(crate) alive: mpsc::WeakSender<()>,
 }
@@ -67,12 +84,15 @@ impl State {
         State {
             info: parts.info,
             started: std::time::Instant::now(),
+            origins: parts.origins,
             reconnection_life: parts.reconnection_life,
             router: Router::new(counters.clone(), limits.deliver_timeout),
             counters,
             registry: parts.registry,
+            store: parts.store,
             issuer: parts.issuer,
             admission: Admission::new(limits.concurrent_handshakes),
+            streams: Streams::default(),
             users: Seats::new(limits.connections_per_user),
             workspaces: Seats::new(limits.clients_per_workspace),
             workspace_records: tokio::sync::Mutex::default(),

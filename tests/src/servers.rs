@@ -75,6 +75,8 @@ impl Server {
             // The tests send as fast as they can.
             command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
             command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");
+            command.env("HYPHA_HTTP_RATE_LIMIT", "1000000");
+            command.env("HYPHA_HTTP_BURST_LIMIT", "1000000");
             let process = Process::start("the Python server", &command)?;
             let url = format!("http://127.0.0.1:{port}");
             match wait_until_ready(&process, &url) {
@@ -93,10 +95,12 @@ impl Server {
 
     fn start_ours() -> Result<Server> {
         let mut command = Command::new(executable("hypha-server")?);
-        command.args(["--host", "127.0.0.1", "--port", "0"]);
+        command.args(["--host", "127.0.0.1", "--port", "0", "--in-memory"]);
         command.args(["--root-token", ROOT_TOKEN]);
         command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
         command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");
+        command.env("HYPHA_HTTP_RATE_LIMIT", "1000000");
+        command.env("HYPHA_HTTP_BURST_LIMIT", "1000000");
         let process = Process::start("hypha-server", &command)?;
         let url = process.wait_for_prefix(START_LIMIT, "READY ")?;
         wait_until_ready(&process, &url)?;

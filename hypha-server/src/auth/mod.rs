@@ -9,11 +9,18 @@ use indexmap::IndexMap;
 
 pub(crate) use names::readable_id;
 pub(crate) use scope::is_specialised;
-pub(crate) use tokens::{AUDIENCE, ISSUER, Issuer, TokenError};
+pub(crate) use tokens::{AUDIENCE, ISSUER, Issuer, Print, TokenError, print};
 
 /// An anonymous user's credentials say that they end after so many seconds; nothing enforces it
 /// on an open connection.
 const ANONYMOUS_LIFE: u64 = 600;
+
+/// A secret for signing that nobody has had before.
+pub(crate) fn new_secret() -> String {
+    use rand::RngExt;
+    let secret: [u8; 32] = rand::rng().random();
+    secret.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
@@ -25,8 +32,28 @@ pub(crate) fn now() -> u64 {
 
 /// A new user without credentials, admin of its own workspace.
 pub(crate) fn anonymous_user() -> UserInfo {
+    anonymous(format!("anonymouz-{}", readable_id()))
+}
+
+/// Whoever comes over HTTP without credentials: all of them are one user.
+pub(crate) fn anonymous_http_user() -> UserInfo {
+    anonymous("anonymouz-http".into())
+}
+
+/// The same user where it has no connection: it may look around in the workspace `ws-anonymous`.
+pub(crate) fn anonymous_caller() -> UserInfo {
+    let mut user = anonymous_http_user();
+    user.scope = Some(Scope {
+        current_workspace: Some("ws-anonymous".into()),
+        workspaces: IndexMap::from_iter([("ws-anonymous".into(), Permission::Read)]),
+        ..Scope::default()
+    });
+    user
+}
+
+fn anonymous(id: String) -> UserInfo {
     let mut user = UserInfo {
-        id: format!("anonymouz-{}", readable_id()),
+        id,
         roles: vec!["anonymous".into()],
         is_anonymous: true,
         expires_at: Some((now() + ANONYMOUS_LIFE) as f64),

@@ -1,7 +1,6 @@
 //! Tokens: HS256 JWTs with the claims of the original server, so that either accepts the other's.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 
 use hypha_rpc::workspace::{Permission, Scope, UserInfo};
@@ -9,6 +8,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rand::RngExt;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{now, root_user, scope};
 
@@ -26,6 +26,9 @@ pub(crate) enum TokenError {
     Revoked,
 }
 
+/// What stands for a token where it is only to be known again: nobody can make another token of it.
+pub(crate) type Print = [u8; 32];
+
 /// Makes and reads tokens, and knows those that were revoked.
 pub(crate) struct Issuer {
     encoding: EncodingKey,
@@ -33,8 +36,7 @@ pub(crate) struct Issuer {
     validation: Validation,
     root_token: Option<String>,
     /// Revoked tokens, by their prints, and when they end anyway.
-    revoked: Mutex<HashMap<[u64; 2], u64>>,
-    prints: [RandomState; 2],
+    revoked: Mutex<HashMap<Print, u64>>,
 }
 
 impl Issuer {
@@ -60,7 +62,6 @@ impl Issuer {
             validation,
             root_token,
             revoked: Mutex::default(),
-            prints: [RandomState::new(), RandomState::new()],
         }
     }
 
@@ -113,27 +114,28 @@ impl Issuer {
         let decoded =
             jsonwebtoken::decode::<Map<String, Value>>(token, &self.decoding, &self.validation)
                 .map_err(|error| TokenError::Invalid(explain(token, error.kind())))?;
-        let revoked = self
-            .revoked
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if revoked.contains_key(&self.print(token)) {
+        if self.is_revoked(token) {
             return Err(TokenError::Revoked);
         }
-        drop(revoked);
         user_of(&decoded.claims)
             .ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
-    /// Refuse the token from now on.
-    pub(crate) fn revoke(&self, token: &str) -> Result<(), TokenError> {
+    /// Refuse the token from now on. Its print, and when it ends by itself, to be remembered.
+    pub(crate) fn revoke(&self, token: &str) -> Result<(Print, u64), TokenError> {
         let user = self.parse(token)?;
         let Some(end) = user.expires_at else {
             return Err(TokenError::Invalid(
                 "the root token cannot be revoked".into(),
             ));
         };
-        let print = self.print(bare(token)?);
+        let (print, end) = (print(token), end as u64);
+        self.remember_revoked(print, end);
+        Ok((print, end))
+    }
+
+    /// Tokens that were revoked before.
+    pub(crate) fn remember_revoked(&self, print: Print, end: u64) {
         let now = now();
         let mut revoked = self
             .revoked
@@ -141,14 +143,16 @@ impl Issuer {
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         // What has ended needs no remembering.
         revoked.retain(|_, end| *end > now);
-        revoked.insert(print, end as u64);
-        Ok(())
+        revoked.insert(print, end);
     }
 
-    /// Tokens are long and a print is not. Nobody knows the keys, so nobody can make two tokens of
-    /// one print.
-    fn print(&self, token: &str) -> [u64; 2] {
-        self.prints.each_ref().map(|key| key.hash_one(token))
+    /// Whether the token was revoked, be it otherwise good or not.
+    pub(crate) fn is_revoked(&self, token: &str) -> bool {
+        let revoked = self
+            .revoked
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        revoked.contains_key(&print(token))
     }
 
     fn is_root(&self, token: &str) -> bool {
@@ -162,6 +166,11 @@ impl Issuer {
                     == 0
         })
     }
+}
+
+/// The print of a token, however it is presented.
+pub(crate) fn print(token: &str) -> Print {
+    Sha256::digest(bare(token).unwrap_or(token)).into()
 }
 
 /// The token without `Bearer `.

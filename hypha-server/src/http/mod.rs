@@ -1,35 +1,95 @@
 //! The HTTP front: accepting connections, health, and the way to the WebSocket.
 
+mod apps;
+mod call;
+mod identity;
+mod info;
+mod problem;
+mod rpc;
 mod upgrade;
+mod visitor;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State as Shared;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 use crate::state::{HYPHA_VERSION, State};
 
 /// A request's head must come within this time.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a browser may remember who is allowed in.
+const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
 /// How long to wait before accepting again when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 fn routes(state: Arc<State>) -> Router {
-    Router::new()
+    let base = state.info.base_path.clone();
+    let app = Router::new()
         .route("/ws", get(upgrade::websocket))
+        .route("/rpc", get(rpc::stream).post(rpc::message))
         .route("/health/liveness", get(health))
         .route("/health/readiness", get(health))
         .route("/health", get(diagnostics))
-        .with_state(state)
+        .route("/metrics", get(info::metrics))
+        .route("/assets/config.json", get(info::config))
+        .route("/login", get(info::login))
+        .route("/{workspace}/info", get(info::workspace))
+        .route("/{workspace}/services", get(apps::slash))
+        .route("/{workspace}/services/", get(info::services))
+        .route("/{workspace}/services/{id}", get(info::service))
+        .route(
+            "/{workspace}/services/{id}/{function}",
+            get(call::function).post(call::function),
+        )
+        .route("/{workspace}/apps/{id}", any(apps::slash))
+        .route("/{workspace}/apps/{id}/", any(apps::index))
+        .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
+        .layer(cors(&state.origins))
+        .with_state(state);
+    match base.as_str() {
+        "" => app,
+        base => Router::new().nest(base, app),
+    }
 }
+
+/// Which pages may use the server from elsewhere: those of the origins given, or any.
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    let origins = match origins {
+        [] => AllowOrigin::mirror_request(),
+        some => AllowOrigin::list(some.iter().cloned()),
+    };
+    let inference = HeaderName::from_static("inference-header-content-length");
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_credentials(true)
+        .allow_methods(AllowMethods::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([
+            inference,
+            header::ACCEPT_ENCODING,
+            header::RANGE,
+            header::ORIGIN,
+            header::CONTENT_TYPE,
+        ])
+        .max_age(PREFLIGHT_LIFE)
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remote(SocketAddr);
 
 /// Accept connections until the server stops.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
@@ -40,8 +100,8 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
             accepted = listener.accept() => accepted,
             () = &mut stopped => return,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, remote) = match accepted {
+            Ok((stream, remote)) => (stream, Remote(remote)),
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -52,7 +112,11 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
-        let service = TowerToHyperService::new(app.clone());
+        let app = TowerToHyperService::new(app.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(remote);
+            app.call(request)
+        });
         let stopped = state.stopped();
         state.spawn(async move {
             let connection = hyper::server::conn::http1::Builder::new()

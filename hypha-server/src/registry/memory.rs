@@ -7,7 +7,8 @@ use futures_util::FutureExt;
 use futures_util::future::ready;
 use hypha_rpc::workspace::{ServiceInfo, WorkspaceInfo};
 
-use super::{Answer, Registry, ServiceKey, ServicePattern};
+use super::{Answer, Registry, RegistryError, ServiceKey, ServicePattern};
+use crate::store::{Store, StoreError};
 
 /// Services by workspace and full id.
 type Services = HashMap<String, BTreeMap<String, Arc<ServiceInfo>>>;
@@ -16,6 +17,23 @@ type Services = HashMap<String, BTreeMap<String, Arc<ServiceInfo>>>;
 pub(crate) struct MemoryRegistry {
     services: RwLock<Services>,
     workspaces: RwLock<BTreeMap<String, WorkspaceInfo>>,
+    store: Store,
+}
+
+/// A workspace as it is stored. What nobody owns who could come back is not.
+fn lasting(workspace: &WorkspaceInfo) -> Option<WorkspaceInfo> {
+    let anonymous = workspace.id.starts_with("ws-user-anonymouz-");
+    (!anonymous).then(|| WorkspaceInfo {
+        // Whether it is in use is not for the next start.
+        status: None,
+        ..workspace.clone()
+    })
+}
+
+impl From<StoreError> for RegistryError {
+    fn from(error: StoreError) -> Self {
+        RegistryError(error.to_string())
+    }
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
@@ -35,6 +53,18 @@ fn workspace_of(id: &str) -> &str {
 }
 
 impl MemoryRegistry {
+    /// The registry of a server that had these `workspaces` when it ended, and will keep its own in
+    /// `store`.
+    pub(crate) fn new(store: Store, workspaces: Vec<WorkspaceInfo>) -> MemoryRegistry {
+        let workspaces = workspaces.into_iter();
+        let by_id = workspaces.map(|workspace| (workspace.id.clone(), workspace));
+        MemoryRegistry {
+            services: RwLock::default(),
+            workspaces: RwLock::new(by_id.collect()),
+            store,
+        }
+    }
+
     /// Take out the services of a workspace that are chosen by full id.
     fn take(&self, workspace: &str, chosen: impl Fn(&str) -> bool) -> Vec<Arc<ServiceInfo>> {
         let mut services = write(&self.services);
@@ -104,13 +134,28 @@ impl Registry for MemoryRegistry {
     }
 
     fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()> {
-        write(&self.workspaces).insert(workspace.id.clone(), workspace);
-        done(())
+        let lasts = lasting(&workspace);
+        let former = write(&self.workspaces).insert(workspace.id.clone(), workspace);
+        let changed = lasts.filter(|new| former.as_ref().and_then(lasting).as_ref() != Some(new));
+        async move {
+            match changed {
+                Some(changed) => Ok(self.store.put_workspace(changed).await?),
+                None => Ok(()),
+            }
+        }
+        .boxed()
     }
 
     fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>> {
         write(&self.services).remove(id);
-        done(write(&self.workspaces).remove(id))
+        let removed = write(&self.workspaces).remove(id);
+        async move {
+            if removed.as_ref().and_then(lasting).is_some() {
+                self.store.remove_workspace(id).await?;
+            }
+            Ok(removed)
+        }
+        .boxed()
     }
 }
 

@@ -1,6 +1,9 @@
-//! The text frames after the handshake.
+//! The control messages after the handshake: text frames, or single maps over HTTP.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use super::Peer;
+use crate::state::State;
 
 /// Longer text frames are ignored, even if they make sense.
 const MAX_LENGTH: usize = 1000;
@@ -17,15 +20,41 @@ pub(super) fn read(text: &str) -> Option<Control> {
     if text.chars().nth(MAX_LENGTH).is_some() {
         return None;
     }
-    match serde_json::from_str::<Value>(text)
-        .ok()?
-        .get("type")?
-        .as_str()?
-    {
+    named(
+        serde_json::from_str::<Value>(text)
+            .ok()?
+            .get("type")?
+            .as_str()?,
+    )
+}
+
+/// The control message of this type.
+pub(super) fn named(kind: &str) -> Option<Control> {
+    match kind {
         "ping" => Some(Control::Ping),
         "refresh_token" => Some(Control::RefreshToken),
         _ => None,
     }
+}
+
+/// Give a client what it asks for.
+pub(super) fn answer(state: &State, peer: &Peer, request: Control) {
+    let answer = match request {
+        Control::Ping => json!({"type": "pong"}),
+        Control::RefreshToken => {
+            let token = state.issuer.reconnection_token(
+                &peer.user,
+                &peer.workspace,
+                &peer.client_id,
+                state.reconnection_life,
+            );
+            match token {
+                Ok(token) => json!({"type": "reconnection_token", "reconnection_token": token}),
+                Err(error) => return tracing::error!(%error, "no reconnection token can be made"),
+            }
+        }
+    };
+    let _ = peer.outbox.push_text(answer.to_string());
 }
 
 /// The reason of a close frame has room for so many bytes.

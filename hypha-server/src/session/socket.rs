@@ -16,9 +16,11 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::control::{self, Control};
-use super::handshake::{self, Admitted, Hello, code};
+use super::admission::Admitted;
+use super::control;
+use super::handshake::{self, Hello};
 use super::limits::RateLimit;
+use super::refusal::code;
 use super::{CloseOrder, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
 use crate::workspace;
@@ -116,8 +118,12 @@ where
         loop {
             match socket.next().await {
                 Some(Ok(Message::Text(text))) if text.len() > FIRST_FRAME => break Err(too_large()),
-                Some(Ok(Message::Text(text))) => break Hello::parse(text.as_str()).map(Some),
-                Some(Ok(Message::Binary(_))) => break Err(Hello::undecodable()),
+                Some(Ok(Message::Text(text))) => {
+                    break Hello::parse(text.as_str())
+                        .map(Some)
+                        .map_err(CloseOrder::from);
+                }
+                Some(Ok(Message::Binary(_))) => break Err(Hello::undecodable().into()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(Error::Capacity(_))) => break Err(too_large()),
                 Some(Err(Error::Io(error))) if error.kind() == ErrorKind::FileTooLarge => {
@@ -132,7 +138,7 @@ where
         return Err(order.with_error_frame());
     };
     match hello? {
-        Some(hello) => handshake::admit(state, hello).await.map(Some),
+        Some(hello) => Ok(Some(handshake::admit(state, hello).await?)),
         None => Ok(None),
     }
 }
@@ -236,7 +242,9 @@ where
             }
             Some(Ok(Message::Text(text))) => {
                 heard = Instant::now();
-                answer(state, peer, text.as_str());
+                if let Some(request) = control::read(text.as_str()) {
+                    control::answer(state, peer, request);
+                }
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Err(Error::Capacity(_))) => {
@@ -246,27 +254,6 @@ where
             Some(Ok(Message::Close(_)) | Err(_)) | None => return End::Peer,
         }
     }
-}
-
-/// Control messages.
-fn answer(state: &State, peer: &Peer, text: &str) {
-    let answer = match control::read(text) {
-        None => return,
-        Some(Control::Ping) => json!({"type": "pong"}),
-        Some(Control::RefreshToken) => {
-            let token = state.issuer.reconnection_token(
-                &peer.user,
-                &peer.workspace,
-                &peer.client_id,
-                state.reconnection_life,
-            );
-            match token {
-                Ok(token) => json!({"type": "reconnection_token", "reconnection_token": token}),
-                Err(error) => return tracing::error!(%error, "no reconnection token can be made"),
-            }
-        }
-    };
-    let _ = peer.outbox.push_text(answer.to_string());
 }
 
 /// Everything that the client is sent: as much as there is, then one flush.

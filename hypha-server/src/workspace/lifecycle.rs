@@ -120,10 +120,20 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
     }
 }
 
+/// A client inside the server has gone. Nobody was told when it came.
+pub(crate) async fn visitor_left(state: &State, peer: &Peer) {
+    if state.router.detach(peer)
+        && let Err(error) = unload_if_empty(state, &peer.workspace).await
+    {
+        tracing::error!(%error, workspace = peer.workspace, "the workspace remains");
+    }
+}
+
 /// The last one turns off the light: a workspace that is not persistent goes with its last client.
 async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
     let _guard = state.workspace_records.lock().await;
-    if is_system(id) || !state.router.members(id).is_empty() {
+    // Clients that a server sends away when it stops come back.
+    if is_system(id) || state.is_stopping() || !state.router.members(id).is_empty() {
         return Ok(());
     }
     let Some(mut workspace) = state.registry.workspace(id).await? else {

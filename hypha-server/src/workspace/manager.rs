@@ -258,7 +258,7 @@ impl WorkspaceManager for Manager {
     }
 
     async fn revoke_token(&self, ctx: &Context, token: String) -> Answer<()> {
-        tokens::revoke(&self.state, ctx, &token)
+        tokens::revoke(&self.state, ctx, &token).await
     }
 
     async fn parse_token(&self, ctx: &Context, token: String) -> Answer<UserInfo> {

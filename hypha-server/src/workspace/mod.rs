@@ -20,7 +20,9 @@ use serde::Serialize;
 use crate::registry::RegistryError;
 
 pub(crate) use events::EventLog;
-pub(crate) use lifecycle::{client_left, create_system_workspaces, find_or_plan, open};
+pub(crate) use lifecycle::{
+    client_left, create_system_workspaces, find_or_plan, open, visitor_left,
+};
 pub(crate) use link::start;
 pub(crate) use provider::ping;
 

@@ -126,9 +126,11 @@ fn extra_scope(word: &str) -> Answer<()> {
     Ok(())
 }
 
-pub(super) fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
+pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
     at_home(ctx, Permission::Admin)?;
-    state.issuer.revoke(token).map_err(invalid)
+    let (print, end) = state.issuer.revoke(token).map_err(invalid)?;
+    let kept = state.store.revoke(print, end, now()).await;
+    kept.map_err(|error| ManagerError::Runtime(error.to_string()))
 }
 
 pub(super) fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {

@@ -276,7 +276,8 @@ async function run(name, check) {
   return ok;
 }
 
-const options = parse("service", "host-language");
+const options = parse("service", "host-language", "skip");
+const skipped = (options.skip ?? "").split(",");
 if (!options.service) throw new Error("--service is required");
 let server;
 let service;
@@ -286,6 +287,7 @@ let ok = await run("connect", async () => {
 });
 if (ok) {
   for (const [name, check] of Object.entries(allChecks(options, server, service))) {
+    if (skipped.includes(name)) continue;
     ok = (await run(name, check)) && ok;
   }
   await server.disconnect();

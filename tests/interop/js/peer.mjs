@@ -12,7 +12,7 @@ globalThis.WebSocket = WebSocket;
 
 const { connectToServer } = await import("hypha-rpc");
 
-const COMMON = ["server-url", "workspace", "token", "client-id"];
+const COMMON = ["server-url", "workspace", "token", "client-id", "transport"];
 
 /** The options of the command line: the common ones, and those named `more`. */
 export function parse(...more) {
@@ -30,6 +30,7 @@ export function connect(options, more = {}) {
     workspace: options.workspace,
     token: options.token,
     client_id: options["client-id"],
+    ...(options.transport && { transport: options.transport }),
     ...more,
   });
 }

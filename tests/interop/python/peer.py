@@ -20,6 +20,7 @@ def arguments(description):
     parser.add_argument("--workspace")
     parser.add_argument("--token")
     parser.add_argument("--client-id")
+    parser.add_argument("--transport", choices=["websocket", "http"])
     return parser
 
 
@@ -30,6 +31,7 @@ def connect(options, **more):
         "workspace": options.workspace,
         "token": options.token,
         "client_id": options.client_id,
+        "transport": options.transport,
         **more,
     }
     return connect_to_server({key: value for key, value in config.items() if value is not None})

@@ -1,0 +1,65 @@
+//! The credentials of a request.
+
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// The token in a request: `Authorization` as `Bearer`, as `Basic` with the token for a password, or
+/// alone; or the cookie `access_token`.
+pub(super) fn token(headers: &HeaderMap) -> Option<String> {
+    authorization(headers)
+        .or_else(|| cookie(headers, "access_token"))
+        .filter(|token| !token.is_empty())
+}
+
+fn authorization(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
+    let Some((scheme, rest)) = value.split_once(' ') else {
+        return Some(value.to_owned());
+    };
+    if scheme.eq_ignore_ascii_case("basic") {
+        let pair = STANDARD.decode(rest.trim()).ok()?;
+        let pair = String::from_utf8(pair).ok()?;
+        return pair.split_once(':').map(|(_, token)| token.to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    // Not ours to understand; it will be refused as a token.
+    Some(value.to_owned())
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.trim_matches('"').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: header::HeaderName, value: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        token(&headers)
+    }
+
+    #[test]
+    fn every_way_to_carry_a_token_is_understood() {
+        for value in ["Bearer t0k", "bearer  t0k", "t0k", "Basic dTp0MGs="] {
+            let found = of(header::AUTHORIZATION, value);
+            assert_eq!(found.as_deref(), Some("t0k"), "{value}");
+        }
+        let found = of(header::COOKIE, "a=b; access_token=t0k; c");
+        assert_eq!(found.as_deref(), Some("t0k"));
+        assert_eq!(of(header::COOKIE, "other=t0k"), None);
+        // What is there but cannot be read is not the same as nothing.
+        assert!(of(header::AUTHORIZATION, "Digest x").is_some());
+    }
+}

@@ -1,0 +1,122 @@
+//! What the server and its workspaces tell about themselves: lists of services, records, metrics.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State as Shared};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use hypha_rpc::workspace::{SelectConfig, ServiceFilter};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::problem::{Problem, problem};
+use super::visitor;
+use crate::state::{HYPHA_VERSION, State};
+
+pub(super) async fn config(
+    Shared(state): Shared<Arc<State>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let user = visitor::identify(&state, &headers)?;
+    let info = &state.info;
+    let body = json!({
+        "user": user,
+        "server_id": info.server_id,
+        "hypha_version": HYPHA_VERSION,
+        "public_base_url": info.public_base_url,
+        "local_base_url": info.local_base_url,
+        "auth0_client_id": "",
+        "auth0_domain": "",
+        "auth0_audience": crate::auth::AUDIENCE,
+        "auth0_issuer": crate::auth::ISSUER,
+        "login_service_url": info.login_service_url(),
+    });
+    Ok(Json(body).into_response())
+}
+
+pub(super) async fn login(Shared(state): Shared<Arc<State>>) -> Redirect {
+    let base = &state.info.public_base_url;
+    Redirect::temporary(&format!("{base}/public/apps/hypha-login/"))
+}
+
+pub(super) async fn workspace(
+    Shared(state): Shared<Arc<State>>,
+    Path(workspace): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let user = visitor::identify(&state, &headers)?;
+    let client = visitor::enter(&state, user, &workspace).await?;
+    let manager = client.manager().await;
+    let manager = manager.map_err(|error| visitor::refusal(&error))?;
+    let info = manager.get_workspace_info(Some(workspace)).await;
+    Ok(Json(info.map_err(visitor::manager_refusal)?).into_response())
+}
+
+/// The services of a workspace that the requester may see, with ids as they are inside it.
+pub(super) async fn services(
+    Shared(state): Shared<Arc<State>>,
+    Path(workspace): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let user = visitor::identify(&state, &headers)?;
+    let known = state.registry.workspace(&workspace).await;
+    if !matches!(known, Ok(Some(_))) {
+        return Err(problem(
+            StatusCode::NOT_FOUND,
+            format!("Workspace not found: {workspace}"),
+        ));
+    }
+    let client = visitor::enter(&state, user, &workspace).await?;
+    let manager = client.manager().await;
+    let manager = manager.map_err(|error| visitor::refusal(&error))?;
+    let filter = ServiceFilter {
+        workspace: Some(workspace),
+        ..ServiceFilter::default()
+    };
+    let listed = manager
+        .list_services(Some(filter.into()), false, false, false)
+        .await;
+    let mut listed = listed.map_err(visitor::manager_refusal)?;
+    for service in &mut listed {
+        if let Some((_, local)) = service.id.split_once('/') {
+            service.id = local.to_owned();
+        }
+    }
+    Ok(Json(listed).into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct Selection {
+    _mode: Option<String>,
+}
+
+pub(super) async fn service(
+    Shared(state): Shared<Arc<State>>,
+    Path((workspace, id)): Path<(String, String)>,
+    Query(selection): Query<Selection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let user = visitor::identify(&state, &headers)?;
+    let client = visitor::enter(&state, user, &workspace).await?;
+    if matches!(id.as_str(), "ws" | "~") {
+        let manager = visitor::service(&client, &workspace, "~", None).await?;
+        let members = hypha_rpc::Value::Map(manager.members().clone());
+        return Ok(Json(members.to_json()).into_response());
+    }
+    let manager = client.manager().await;
+    let manager = manager.map_err(|error| visitor::refusal(&error))?;
+    let config = SelectConfig {
+        mode: selection._mode,
+        ..SelectConfig::default()
+    };
+    let info = manager
+        .get_service_info(format!("{workspace}/{id}"), Some(config))
+        .await;
+    Ok(Json(info.map_err(visitor::manager_refusal)?).into_response())
+}
+
+pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], state.counters.exposition()).into_response()
+}

@@ -1,0 +1,78 @@
+//! How a request is refused.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::session::{Refusal, Why};
+
+/// Status and text of a refusal, sent as `{"success": false, "detail": …}`.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    detail: String,
+}
+
+/// The same as plain text, which the addresses of applications answer.
+pub(super) struct PlainProblem(Problem);
+
+pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Problem {
+    Problem {
+        status,
+        detail: detail.into(),
+    }
+}
+
+/// Something that the server itself could not do.
+pub(super) fn failed(error: impl std::fmt::Display) -> Problem {
+    problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.why {
+            Why::Undecodable => StatusCode::BAD_REQUEST,
+            Why::Credentials | Why::Revoked => StatusCode::UNAUTHORIZED,
+            Why::Denied => StatusCode::FORBIDDEN,
+            Why::Missing => StatusCode::NOT_FOUND,
+            Why::Taken => StatusCode::CONFLICT,
+            Why::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Why::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Why::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        problem(status, refusal.message)
+    }
+}
+
+impl From<Problem> for PlainProblem {
+    fn from(problem: Problem) -> Self {
+        PlainProblem(problem)
+    }
+}
+
+/// When to try again, where that may help.
+fn with_retry(status: StatusCode, mut response: Response) -> Response {
+    if matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        let soon = HeaderValue::from_static("1");
+        response.headers_mut().insert(header::RETRY_AFTER, soon);
+    }
+    response
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Json(json!({"success": false, "detail": self.detail}));
+        with_retry(self.status, (self.status, body).into_response())
+    }
+}
+
+impl IntoResponse for PlainProblem {
+    fn into_response(self) -> Response {
+        let Problem { status, detail } = self.0;
+        with_retry(status, (status, detail).into_response())
+    }
+}

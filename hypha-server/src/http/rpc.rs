@@ -1,0 +1,107 @@
+//! The RPC transport over HTTP: `GET /rpc` opens a client's stream, `POST /rpc` brings its messages.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State as Shared};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::identity;
+use super::problem::{Problem, problem};
+use crate::session::{StreamHello, open_stream};
+use crate::state::State;
+
+/// What the URL says.
+#[derive(Deserialize)]
+pub(super) struct Place {
+    #[serde(default)]
+    client_id: String,
+    workspace: Option<String>,
+    reconnection_token: Option<String>,
+}
+
+pub(super) async fn stream(
+    Shared(state): Shared<Arc<State>>,
+    Query(place): Query<Place>,
+    headers: HeaderMap,
+) -> Response {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let client_id = match given(Some(place.client_id)) {
+        Some(id) => id,
+        None => hypha_rpc::wire::random_id(),
+    };
+    let hello = StreamHello {
+        client_id,
+        workspace: given(place.workspace),
+        token: identity::token(&headers),
+        reconnection_token: given(place.reconnection_token),
+    };
+    match open_stream(&state, hello).await {
+        Err(refusal) => {
+            state.counters.handshakes_refused.add();
+            tracing::info!(why = ?refusal.why, reason = refusal.message, "stream refused");
+            Problem::from(refusal).into_response()
+        }
+        Ok(pieces) => {
+            let pieces = stream::unfold(pieces, |mut pieces| async {
+                let piece = pieces.recv().await?;
+                Some((Ok::<_, std::convert::Infallible>(piece), pieces))
+            });
+            let headers = [
+                (header::CONTENT_TYPE, "application/x-msgpack-stream"),
+                (header::CACHE_CONTROL, "no-cache"),
+                (header::HeaderName::from_static("x-accel-buffering"), "no"),
+            ];
+            (headers, Body::from_stream(pieces)).into_response()
+        }
+    }
+}
+
+pub(super) async fn message(
+    Shared(state): Shared<Arc<State>>,
+    Query(place): Query<Place>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(), Problem> {
+    let missing = |what: &str| problem(StatusCode::BAD_REQUEST, format!("{what} is required"));
+    if place.client_id.is_empty() {
+        return Err(missing("client_id"));
+    }
+    let workspace = place.workspace.filter(|named| !named.is_empty());
+    let workspace = workspace.ok_or_else(|| missing("workspace"))?;
+    let session = state.streams.find(&workspace, &place.client_id);
+    // A status that clients try again after.
+    let session = session.ok_or_else(|| {
+        let detail = format!("There is no stream of {workspace}/{}", place.client_id);
+        problem(StatusCode::BAD_REQUEST, detail)
+    })?;
+    // Before the body is read: strangers are not listened to.
+    let token = identity::token(&headers);
+    session.authorize(&state, token.as_deref())?;
+    let frame = read(&state, body).await?;
+    if frame.is_empty() {
+        return Err(problem(StatusCode::BAD_REQUEST, "The body is empty"));
+    }
+    Ok(session.receive(&state, frame).await?)
+}
+
+/// A request's whole body, if it is not too large and comes in time.
+pub(super) async fn read(state: &State, body: Body) -> Result<Bytes, Problem> {
+    let limit = state.limits.frame_bytes;
+    let reading = axum::body::to_bytes(body, limit);
+    match timeout(state.limits.body_timeout, reading).await {
+        Err(_) => Err(problem(
+            StatusCode::REQUEST_TIMEOUT,
+            "The body did not come in time",
+        )),
+        Ok(Err(_)) => Err(problem(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The body cannot be read, or has more than {limit} bytes"),
+        )),
+        Ok(Ok(body)) => Ok(body),
+    }
+}

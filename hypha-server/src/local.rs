@@ -1,0 +1,76 @@
+//! Peers inside the server: ordinary clients of the library, each on a memory link whose other end the
+//! router holds. The manager is one, the server's own services are, and so is every plain HTTP request.
+
+use std::sync::Arc;
+
+use futures_util::{SinkExt, StreamExt};
+use hypha_rpc::Client;
+use hypha_rpc::client::{Identity, Options};
+use hypha_rpc::transport::{Frame, memory};
+use hypha_rpc::workspace::UserInfo;
+
+use crate::session::{Outbox, Outgoing, Peer, Queued};
+use crate::state::State;
+use crate::workspace;
+
+/// Frames in the link itself; the queue that matters is before it.
+const LINK_FRAMES: usize = 64;
+const BATCH: usize = 64;
+
+/// Connect a client to the router under an address that nobody else has. It is there until the last
+/// handle is dropped, or somebody closes it.
+pub(crate) fn connect(
+    state: &Arc<State>,
+    workspace: &str,
+    client_id: &str,
+    user: UserInfo,
+    queue_bytes: usize,
+    options: Options,
+) -> Option<Client> {
+    let (outbox, mut queue) = Outbox::new(queue_bytes);
+    let generation = state.router.next_generation();
+    let peer = Peer::new(workspace, client_id, user.clone(), generation, outbox);
+    let peer = Arc::new(peer);
+    state.router.attach(peer.clone(), |_| false).ok()?;
+
+    let (ours, theirs) = memory::pair(LINK_FRAMES);
+    let (mut to_client, mut from_client) = ours.split();
+    tokio::spawn(async move {
+        let mut batch = Vec::new();
+        let mut closed = std::pin::pin!(queue.closed());
+        loop {
+            tokio::select! {
+                more = queue.take(&mut batch, BATCH) => if !more { return },
+                _ = &mut closed => {
+                    let _ = to_client.close().await;
+                    return;
+                }
+            }
+            for Queued { frame, held } in batch.drain(..) {
+                let Outgoing::Binary(bytes) = frame else {
+                    continue;
+                };
+                if to_client.send(Frame::Binary(bytes)).await.is_err() {
+                    return;
+                }
+                drop(held);
+            }
+        }
+    });
+    tokio::spawn({
+        let state = state.clone();
+        async move {
+            while let Some(Ok(Frame::Binary(bytes))) = from_client.next().await {
+                state.router.route(&peer, bytes).await;
+            }
+            // Closed: nothing more is to be sent to it either, which ends the other task.
+            workspace::visitor_left(&state, &peer).await;
+        }
+    });
+
+    let mut identity = Identity::new(workspace, client_id);
+    identity.manager_id = Some(state.info.manager_id.clone());
+    identity.public_base_url = Some(state.info.public_base_url.clone());
+    identity.user = user;
+    Some(Client::over(Box::new(theirs), identity, options))
+}

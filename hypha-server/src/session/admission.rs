@@ -1,0 +1,353 @@
+//! Letting a client in whose credentials are known: the same rules for every transport.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hypha_rpc::workspace::{Permission, UserInfo, WorkspaceInfo};
+use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::limits::Seat;
+use super::refusal::code;
+use super::{CloseOrder, Outbox, Peer, Queue, Refusal, Why};
+use crate::auth::{self, TokenError};
+use crate::registry::{BUILT_IN, ServicePattern};
+use crate::state::{HYPHA_VERSION, State};
+use crate::workspace;
+
+/// How long a handshake may wait for others to finish.
+const ADMISSION_WAIT: Duration = Duration::from_secs(30);
+/// Longer client ids are not accepted.
+const CLIENT_ID_MAX: usize = 128;
+
+/// The places for handshakes in progress.
+pub(crate) struct Admission(Semaphore);
+
+impl Admission {
+    pub(crate) fn new(places: usize) -> Admission {
+        Admission(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)))
+    }
+
+    pub(super) async fn enter(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        match tokio::time::timeout(ADMISSION_WAIT, self.0.acquire()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(Refusal::new(Why::Busy, "Server busy, please retry")),
+        }
+    }
+}
+
+/// Who wants to come in, and where to.
+pub(super) struct Applicant<'a> {
+    pub(super) user: UserInfo,
+    pub(super) workspace: String,
+    pub(super) client_id: &'a str,
+    /// It has a reconnection token: whoever has its address is its own former connection.
+    pub(super) reconnecting: bool,
+}
+
+/// A client that has come in: routed to, with frames perhaps already waiting.
+pub(super) struct Admitted {
+    pub(super) peer: Arc<Peer>,
+    pub(super) queue: Queue,
+    /// What the client is told first.
+    pub(super) connection_info: String,
+    /// Its places in the counts; given back when it leaves.
+    _seats: (Seat, Seat),
+}
+
+/// Whom a token stands for, if it is one for connecting.
+pub(crate) fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
+    let user = state.issuer.parse(token).map_err(|error| match error {
+        TokenError::Invalid(detail) => {
+            Refusal::new(Why::Credentials, format!("Authentication error: {detail}"))
+        }
+        TokenError::Revoked => Refusal {
+            why: Why::Revoked,
+            ..unauthenticated(error)
+        },
+    })?;
+    match user.scope.as_ref().and_then(auth::is_specialised) {
+        None => Ok(user),
+        Some(words) => Err(unauthenticated(format_args!(
+            "Specialized token with scopes [{}] cannot be used for general workspace access. This \
+             token can only be used for its intended purpose.",
+            words.join(", ")
+        ))),
+    }
+}
+
+/// The user and the workspace of a reconnection token, which is for this client only.
+pub(super) fn reconnection(
+    state: &State,
+    token: &str,
+    client_id: &str,
+    workspace: Option<&str>,
+) -> Result<(UserInfo, String), Refusal> {
+    let user = user_of(state, token)?;
+    let scope = user.scope.clone().unwrap_or_default();
+    let Some(bound) = scope.current_workspace else {
+        return Err(unauthenticated(
+            "Invalid scope, current_workspace is required",
+        ));
+    };
+    if let Some(named) = workspace.filter(|named| *named != bound) {
+        return Err(unauthenticated(format_args!(
+            "Invalid scope, workspace mismatch: {named} != {bound}"
+        )));
+    }
+    let Some(bound_client) = scope.client_id else {
+        return Err(unauthenticated("Invalid scope, client_id is required"));
+    };
+    if !user.may(Permission::Read, &bound) {
+        return Err(unauthenticated(format_args!(
+            "Permission denied for workspace: {bound}"
+        )));
+    }
+    if bound_client != client_id {
+        return Err(unauthenticated("Client id mismatch, disconnecting"));
+    }
+    Ok((user, bound))
+}
+
+/// A refusal while looking at the credentials.
+pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
+    Refusal::new(
+        Why::Denied,
+        format_args!("Failed to authenticate user: {message}"),
+    )
+}
+
+/// The applicant's workspace, with its permissions there frozen into the user.
+pub(super) async fn workspace_of(
+    state: &State,
+    applicant: &mut Applicant<'_>,
+) -> Result<WorkspaceInfo, Refusal> {
+    let Applicant {
+        user,
+        workspace,
+        client_id,
+        ..
+    } = applicant;
+    let found = workspace::find_or_plan(state, user, workspace).await?;
+    let info = found.ok_or_else(|| {
+        Refusal::new(
+            Why::Missing,
+            format_args!("'Workspace {workspace} does not exist or is not accessible'"),
+        )
+    })?;
+    auth::enter_workspace(user, &info, client_id);
+    if !user.may(Permission::Read, &info.id) {
+        return Err(Refusal::new(
+            Why::Denied,
+            format_args!("Permission denied for workspace: {}", info.id),
+        ));
+    }
+    if !usable_client_id(client_id) {
+        return Err(Refusal::new(
+            Why::Denied,
+            format_args!("Invalid client id: {client_id}"),
+        ));
+    }
+    Ok(info)
+}
+
+/// Give the applicant the address that it wants. `place` is given back before this waits for another
+/// client, which nobody else should.
+pub(super) async fn settle(
+    state: &State,
+    applicant: Applicant<'_>,
+    info: WorkspaceInfo,
+    place: SemaphorePermit<'_>,
+) -> Result<Admitted, Refusal> {
+    let client_id = applicant.client_id;
+    let seats = take_seats(state, &applicant.user, &info, client_id)?;
+    drop(place);
+    let displaces = if applicant.reconnecting {
+        Displaces::Anyone
+    } else {
+        Displaces::Only(displace_dead(state, &info.id, client_id).await?)
+    };
+    attach(state, applicant.user, info, client_id, displaces, seats).await
+}
+
+fn usable_client_id(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    !id.is_empty() && id.len() <= CLIENT_ID_MAX && id.bytes().all(allowed)
+}
+
+fn take_seats(
+    state: &State,
+    user: &UserInfo,
+    workspace: &WorkspaceInfo,
+    client_id: &str,
+) -> Result<(Seat, Seat), Refusal> {
+    let replacing = state
+        .router
+        .find(&workspace.id, client_id)
+        .is_some_and(|incumbent| incumbent.user.id == user.id);
+    let of_user = state.users.take(&user.id, replacing).ok_or_else(|| {
+        Refusal::new(
+            Why::TooMany,
+            format_args!(
+                "Too many connections of user {} ({})",
+                user.id,
+                state.users.limit()
+            ),
+        )
+    })?;
+    let of_workspace = state
+        .workspaces
+        .take(&workspace.id, replacing)
+        .ok_or_else(|| {
+            Refusal::new(
+                Why::TooMany,
+                format_args!(
+                    "Too many clients in workspace {} ({})",
+                    workspace.id,
+                    state.workspaces.limit()
+                ),
+            )
+        })?;
+    Ok((of_user, of_workspace))
+}
+
+/// Whose connection a newcomer takes over.
+enum Displaces {
+    /// It has proved to be the same client.
+    Anyone,
+    /// At most this one, by its generation.
+    Only(Option<u64>),
+}
+
+/// If the address is in use, its holder keeps it as long as it answers. Whoever does not is
+/// removed. The holder must not notice the attempt. Returns the connection that has the address
+/// but has not introduced itself, if there is one: it may be displaced.
+async fn displace_dead(
+    state: &State,
+    workspace: &str,
+    client_id: &str,
+) -> Result<Option<u64>, Refusal> {
+    let pattern = ServicePattern {
+        workspace: workspace.to_owned(),
+        client: client_id.to_owned(),
+        name: BUILT_IN.to_owned(),
+        ..ServicePattern::default()
+    };
+    let incumbent = state.router.find(workspace, client_id);
+    if state.registry.find_services(&pattern).await?.is_empty() {
+        return Ok(incumbent.map(|incumbent| incumbent.generation));
+    }
+    if incumbent.is_some()
+        && workspace::ping(state, workspace, client_id, state.limits.incumbent_timeout)
+            .await
+            .is_ok()
+    {
+        return Err(active(workspace, client_id));
+    }
+    if let Some(incumbent) = incumbent {
+        incumbent.outbox.close(CloseOrder::new(
+            code::GOING_AWAY,
+            "Replaced by another client with the same id",
+        ));
+        workspace::client_left(state, &incumbent).await;
+    } else {
+        state.registry.remove_client(workspace, client_id).await?;
+    }
+    Ok(None)
+}
+
+fn active(workspace: &str, client_id: &str) -> Refusal {
+    Refusal::new(
+        Why::Taken,
+        format_args!("Client already exists and is active: {workspace}/{client_id}"),
+    )
+}
+
+/// What a client is told when it has come in, with a new reconnection token.
+pub(super) fn connection_info(
+    state: &State,
+    user: &UserInfo,
+    workspace: &str,
+    client_id: &str,
+) -> Result<String, Refusal> {
+    let life = state.reconnection_life;
+    let token = state
+        .issuer
+        .reconnection_token(user, workspace, client_id, life)
+        .map_err(|error| Refusal::new(Why::Failed, error))?;
+    let info = json!({
+        "type": "connection_info",
+        "hypha_version": HYPHA_VERSION,
+        "public_base_url": state.info.public_base_url,
+        "local_base_url": state.info.local_base_url,
+        "manager_id": state.info.manager_id,
+        "workspace": workspace,
+        "client_id": client_id,
+        "user": user,
+        "reconnection_token": token,
+        "reconnection_token_life_time": life as f64,
+    });
+    Ok(info.to_string())
+}
+
+async fn attach(
+    state: &State,
+    user: UserInfo,
+    workspace: WorkspaceInfo,
+    client_id: &str,
+    displaces: Displaces,
+    seats: (Seat, Seat),
+) -> Result<Admitted, Refusal> {
+    let connection_info = connection_info(state, &user, &workspace.id, client_id)?;
+    let (outbox, queue) = Outbox::new(state.limits.queue_bytes);
+    let generation = state.router.next_generation();
+    let peer = Arc::new(Peer::new(
+        &workspace.id,
+        client_id,
+        user,
+        generation,
+        outbox,
+    ));
+
+    let guard = state.workspace_records.lock().await;
+    let displaced = state
+        .router
+        .attach(peer.clone(), |present| match displaces {
+            Displaces::Anyone => true,
+            Displaces::Only(generation) => Some(present.generation) == generation,
+        })
+        .map_err(|_| active(&workspace.id, client_id))?;
+    if let Err(error) = workspace::open(state, workspace).await {
+        state.router.detach(&peer);
+        return Err(error.into());
+    }
+    drop(guard);
+    if let Some(displaced) = displaced {
+        state.counters.replaced.add();
+        displaced.outbox.close(CloseOrder::new(
+            code::GOING_AWAY,
+            "Replaced by a newer connection with the same id",
+        ));
+    }
+    Ok(Admitted {
+        peer,
+        queue,
+        connection_info,
+        _seats: seats,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_ids_keep_addresses_readable() {
+        for id in ["c", "a-b_c.1", "k3jh2__rlb"] {
+            assert!(usable_client_id(id), "{id}");
+        }
+        for id in ["", "a/b", "a:b", "a b", "*", "ü", &"x".repeat(129)] {
+            assert!(!usable_client_id(id), "{id}");
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! One client over HTTP: what it is sent goes down one long answer to a GET, what it sends comes in
+//! single POSTs. The client outlives its GETs: while it is away what it is sent waits for it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hypha_rpc::wire::{self, Message};
+use hypha_rpc::workspace::UserInfo;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::admission::{
+    Admitted, Applicant, connection_info, reconnection, settle, unauthenticated, user_of,
+    workspace_of,
+};
+use super::limits::RateLimit;
+use super::refusal::code;
+use super::{CloseOrder, Outgoing, Peer, Queue, Queued, Refusal, Why, control};
+use crate::auth;
+use crate::state::State;
+use crate::workspace;
+
+/// Frames are handed over in pieces of this size, so that a slow reader can be told from a dead one.
+const PIECE: usize = 64 * 1024;
+/// Pieces on their way to the socket.
+const PIECES: usize = 8;
+/// Frames taken from the queue at a time.
+const BATCH: usize = 64;
+/// GETs of one client that wait to take over.
+const TAKEOVERS: usize = 4;
+/// How long a client may take to answer when it is asked whether it is there, and how often it may fail.
+const PING_LIMIT: Duration = Duration::from_secs(10);
+const PING_FAILURES: u32 = 3;
+/// How long the last word may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a GET says about who is there.
+pub(crate) struct StreamHello {
+    pub(crate) client_id: String,
+    pub(crate) workspace: Option<String>,
+    pub(crate) token: Option<String>,
+    pub(crate) reconnection_token: Option<String>,
+}
+
+/// The clients over HTTP, by address.
+#[derive(Default)]
+pub(crate) struct Streams(Mutex<HashMap<String, Arc<Session>>>);
+
+/// A client over HTTP.
+pub(crate) struct Session {
+    peer: Arc<Peer>,
+    /// Where a new GET of the same client goes.
+    takeovers: mpsc::Sender<Line>,
+    /// The print of the token of its last GET. A token ends, what was opened with it does not.
+    credential: Mutex<Option<auth::Print>>,
+    rate: Mutex<RateLimit>,
+    heard: Mutex<Instant>,
+}
+
+/// One GET that is being answered.
+struct Line {
+    pieces: mpsc::Sender<Bytes>,
+    greeting: String,
+}
+
+/// The reader takes nothing any more, or is gone.
+struct Lost;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Streams {
+    pub(crate) fn find(&self, workspace: &str, client_id: &str) -> Option<Arc<Session>> {
+        lock(&self.0)
+            .get(&format!("{workspace}/{client_id}"))
+            .cloned()
+    }
+
+    fn insert(&self, session: Arc<Session>) {
+        lock(&self.0).insert(session.peer.address.clone(), session);
+    }
+
+    fn remove(&self, session: &Arc<Session>) {
+        let mut sessions = lock(&self.0);
+        if sessions
+            .get(&session.peer.address)
+            .is_some_and(|present| Arc::ptr_eq(present, session))
+        {
+            sessions.remove(&session.peer.address);
+        }
+    }
+}
+
+impl Session {
+    /// Whether a POST with this token is the client's.
+    pub(crate) fn authorize(&self, state: &State, token: Option<&str>) -> Result<(), Refusal> {
+        let stranger = || {
+            Refusal::new(
+                Why::Denied,
+                format_args!(
+                    "Permission denied: the stream of {} belongs to another user",
+                    self.peer.address
+                ),
+            )
+        };
+        let credential = *lock(&self.credential);
+        let Some(token) = token else {
+            return if self.peer.user.is_anonymous && credential.is_none() {
+                Ok(())
+            } else {
+                Err(stranger())
+            };
+        };
+        if credential == Some(auth::print(token)) {
+            return match state.issuer.is_revoked(token) {
+                true => Err(Refusal::new(Why::Revoked, "Token has been revoked")),
+                false => Ok(()),
+            };
+        }
+        let user = user_of(state, token)?;
+        let bound = user.scope.as_ref().and_then(|s| s.client_id.as_deref());
+        if user.id != self.peer.user.id || bound.is_some_and(|id| id != self.peer.client_id) {
+            return Err(stranger());
+        }
+        Ok(())
+    }
+
+    /// Deal with one message of the client; waits for room at the receiver.
+    pub(crate) async fn receive(&self, state: &State, frame: Bytes) -> Result<(), Refusal> {
+        *lock(&self.heard) = Instant::now();
+        if !lock(&self.rate).admit() {
+            return Err(Refusal::new(
+                Why::TooMany,
+                "Rate limit exceeded: too many messages per second",
+            ));
+        }
+        state.counters.messages_received.add();
+        let request = Message::parse(frame.clone())
+            .ok()
+            .filter(|message| message.to().is_none())
+            .and_then(|message| control::named(message.kind()));
+        match request {
+            Some(request) => control::answer(state, &self.peer, request),
+            None => {
+                self.peer.count_message();
+                state.router.route(&self.peer, frame).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `user` is the one that opened this, with the same permissions.
+    fn belongs_to(&self, user: &UserInfo) -> bool {
+        let granted = |user: &UserInfo| user.scope.clone().unwrap_or_default().workspaces;
+        let own = &self.peer.user;
+        own.id == user.id && own.roles == user.roles && granted(own) == granted(user)
+    }
+}
+
+/// Let a client in, or in again; what comes out of the channel is the body of the answer.
+pub(crate) async fn open(
+    state: &Arc<State>,
+    hello: StreamHello,
+) -> Result<mpsc::Receiver<Bytes>, Refusal> {
+    let Some(alive) = state.alive().filter(|_| !state.is_stopping()) else {
+        return Err(Refusal::new(Why::Busy, "Server is shutting down"));
+    };
+    let place = state.admission.enter().await?;
+    let (user, workspace) = authenticate(state, &hello)?;
+    let mut applicant = Applicant {
+        user,
+        workspace,
+        client_id: &hello.client_id,
+        reconnecting: hello.reconnection_token.is_some(),
+    };
+    let info = workspace_of(state, &mut applicant).await?;
+    let credential = hello.token.as_deref().map(auth::print);
+
+    // Nobody can prove to be the same anonymous client without a token.
+    let proven = applicant.reconnecting || !applicant.user.is_anonymous;
+    let present = state.streams.find(&info.id, &hello.client_id);
+    let present = present.filter(|present| proven && present.belongs_to(&applicant.user));
+    if let Some(present) = present {
+        let greeting = connection_info(state, &present.peer.user, &info.id, &hello.client_id)?;
+        let (pieces, body) = mpsc::channel(PIECES);
+        if present
+            .takeovers
+            .send(Line { pieces, greeting })
+            .await
+            .is_ok()
+        {
+            *lock(&present.credential) = credential;
+            *lock(&present.heard) = Instant::now();
+            return Ok(body);
+        }
+        // It has ended meanwhile.
+    }
+
+    let mut admitted = settle(state, applicant, info, place).await?;
+    let (pieces, body) = mpsc::channel(PIECES);
+    let first = Line {
+        pieces,
+        greeting: std::mem::take(&mut admitted.connection_info),
+    };
+    let (takeovers, lines) = mpsc::channel(TAKEOVERS);
+    let limits = &state.limits;
+    let session = Arc::new(Session {
+        peer: admitted.peer.clone(),
+        takeovers,
+        credential: Mutex::new(credential),
+        rate: Mutex::new(RateLimit::new(
+            limits.messages_per_second,
+            limits.message_burst,
+        )),
+        heard: Mutex::new(Instant::now()),
+    });
+    state.streams.insert(session.clone());
+    state.spawn({
+        let state = state.clone();
+        async move {
+            // Held until the client is gone: the server waits for it when it stops.
+            let _alive = alive;
+            serve(&state, admitted, &session, first, lines).await;
+        }
+    });
+    Ok(body)
+}
+
+/// Whom the credentials stand for, and where the client works.
+fn authenticate(state: &State, hello: &StreamHello) -> Result<(UserInfo, String), Refusal> {
+    if let Some(token) = &hello.reconnection_token {
+        let named = hello.workspace.as_deref();
+        return reconnection(state, token, &hello.client_id, named).map_err(|refusal| {
+            let message = format!("Invalid reconnection token: {}", refusal.message);
+            Refusal::new(Why::Credentials, message)
+        });
+    }
+    let named = hello.workspace.clone().filter(|named| named != "public");
+    let Some(token) = &hello.token else {
+        let user = auth::anonymous_http_user();
+        let workspace = named.unwrap_or_else(|| user.own_workspace());
+        return Ok((user, workspace));
+    };
+    let user = user_of(state, token)?;
+    let scope = user.scope.clone().unwrap_or_default();
+    if let Some(bound) = scope.client_id.filter(|bound| *bound != hello.client_id) {
+        return Err(unauthenticated(format_args!(
+            "Client id mismatch: this token is restricted to client with client_id='{bound}'"
+        )));
+    }
+    let workspace = named
+        .or(scope.current_workspace)
+        .unwrap_or_else(|| user.own_workspace());
+    Ok((user, workspace))
+}
+
+async fn serve(
+    state: &State,
+    mut admitted: Admitted,
+    session: &Arc<Session>,
+    first: Line,
+    mut lines: mpsc::Receiver<Line>,
+) {
+    let Admitted { peer, queue, .. } = &mut admitted;
+    state.counters.connections_accepted.add();
+    state.counters.connections_open.add();
+    tracing::info!(
+        peer = peer.address,
+        user = peer.user.id,
+        "connected over HTTP"
+    );
+    let mut line = Some(first);
+    let ordered = queue.closed();
+    let end = tokio::select! {
+        biased;
+        order = ordered => Some(order),
+        () = state.stopped() => {
+            Some(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
+        }
+        () = feed(state, queue, &mut lines, &mut line) => None,
+        () = silence(state, session) => {
+            let order = CloseOrder::new(code::GOING_AWAY, "The client does not answer");
+            Some(order.with_error_frame())
+        }
+    };
+    state.streams.remove(session);
+    workspace::client_left(state, peer).await;
+    state.counters.connections_open.sub();
+    let reason = end
+        .as_ref()
+        .map_or("the client is gone", |order| &order.reason);
+    tracing::info!(peer = peer.address, reason, "disconnected");
+    if let (Some(line), Some(order)) = (line, end.filter(|order| order.error_frame)) {
+        let text = json!({"type": "error", "message": order.reason}).to_string();
+        let _ = line.send(&Outgoing::Text(text), FAREWELL).await;
+    }
+}
+
+/// Answer the client's GETs, one after the other, with what is queued for it. Ends when it stays away.
+async fn feed(
+    state: &State,
+    queue: &mut Queue,
+    lines: &mut mpsc::Receiver<Line>,
+    line: &mut Option<Line>,
+) {
+    let limits = &state.limits;
+    // What could not be handed over is for the next GET.
+    let mut waiting = VecDeque::new();
+    loop {
+        let Some(current) = line else {
+            match timeout(limits.stream_grace, lines.recv()).await {
+                Ok(Some(next)) => *line = Some(next),
+                _ => return,
+            }
+            continue;
+        };
+        let pieces = current.pieces.clone();
+        *line = tokio::select! {
+            biased;
+            next = lines.recv() => next,
+            () = pieces.closed() => None,
+            Lost = write(current, queue, &mut waiting, limits) => None,
+        };
+    }
+}
+
+async fn write(
+    line: &Line,
+    queue: &mut Queue,
+    waiting: &mut VecDeque<Queued>,
+    limits: &crate::config::Limits,
+) -> Lost {
+    let sending = async {
+        let stall = limits.stall_timeout;
+        let greeting = Outgoing::Text(line.greeting.clone());
+        line.send(&greeting, stall).await?;
+        let mut batch = Vec::new();
+        loop {
+            while let Some(next) = waiting.front() {
+                line.send(&next.frame, stall).await?;
+                waiting.pop_front();
+            }
+            tokio::select! {
+                more = queue.take(&mut batch, BATCH) => {
+                    if !more {
+                        return Err(Lost);
+                    }
+                    waiting.extend(batch.drain(..));
+                }
+                () = sleep(limits.stream_ping) => {
+                    let ping = Outgoing::Text(json!({"type": "ping"}).to_string());
+                    line.send(&ping, stall).await?;
+                }
+            }
+        }
+    };
+    let result: Result<std::convert::Infallible, Lost> = sending.await;
+    match result {
+        Ok(never) => match never {},
+        Err(lost) => lost,
+    }
+}
+
+impl Line {
+    /// Hand over one frame: its length in four bytes, then itself. Control messages are maps here.
+    async fn send(&self, frame: &Outgoing, stall: Duration) -> Result<(), Lost> {
+        let payload = match frame {
+            Outgoing::Binary(bytes) => bytes.clone(),
+            Outgoing::Text(text) => {
+                let map: Value = serde_json::from_str(text).map_err(|_| Lost)?;
+                wire::to_vec(&map).map_err(|_| Lost)?.into()
+            }
+        };
+        let length = u32::try_from(payload.len()).map_err(|_| Lost)?;
+        let first = payload.slice(..payload.len().min(PIECE));
+        let mut head = BytesMut::with_capacity(4 + first.len());
+        head.put_u32(length);
+        head.put_slice(&first);
+        self.piece(head.freeze(), stall).await?;
+        let mut rest = payload.slice(first.len()..);
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE));
+            self.piece(piece, stall).await?;
+        }
+        Ok(())
+    }
+
+    async fn piece(&self, piece: Bytes, stall: Duration) -> Result<(), Lost> {
+        match timeout(stall, self.pieces.send(piece)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Lost),
+        }
+    }
+}
+
+/// Ends when the client sends nothing any more and does not answer when it is asked.
+async fn silence(state: &State, session: &Session) {
+    let limits = &state.limits;
+    let mut failures = 0;
+    while failures < PING_FAILURES {
+        sleep(limits.stream_sweep).await;
+        let silent = lock(&session.heard).elapsed();
+        let Peer {
+            workspace,
+            client_id,
+            ..
+        } = &*session.peer;
+        if silent < limits.stream_idle
+            || workspace::ping(state, workspace, client_id, PING_LIMIT)
+                .await
+                .is_ok()
+        {
+            failures = 0;
+        } else {
+            failures += 1;
+        }
+    }
+}

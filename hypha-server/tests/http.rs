@@ -1,0 +1,315 @@
+//! Plain HTTP: calls of functions, streams, applications, lists, and who may do what.
+
+mod support;
+
+use anyhow::{Context as _, Result};
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::{Incoming, Method, Service};
+use hypha_rpc::{Client, Context, Function, RemoteStream, Value, args};
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::json;
+use support::server;
+
+struct Desk;
+
+/// Things to call over HTTP.
+#[hypha_service(id = "desk")]
+impl Desk {
+    /// Adds.
+    pub(crate) async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    /// Returns what it gets.
+    pub(crate) async fn echo(&self, value: Value) -> Value {
+        value
+    }
+
+    /// Says who calls.
+    pub(crate) async fn who(&self, ctx: &Context) -> String {
+        let user = &ctx.user().id;
+        format!("{user} in {}", ctx.workspace())
+    }
+
+    /// Counts, and fails after that.
+    pub(crate) async fn count(&self, to: u32) -> RemoteStream<u32> {
+        let items = (0..to).map(Ok).chain([Err("no more".to_owned())]);
+        RemoteStream::try_new(futures_util::stream::iter(items))
+    }
+
+    /// Fails.
+    pub(crate) async fn fail(&self, with: String) -> Result<(), String> {
+        Err(with)
+    }
+}
+
+async fn answer(request: RequestBuilder) -> Result<(StatusCode, String)> {
+    let response = request.send().await?;
+    Ok((response.status(), response.text().await?))
+}
+
+async fn host(server: &hypha_server::Server, visibility: Visibility) -> Result<(Client, String)> {
+    let client = hypha_rpc::connect(server.url()).await?;
+    client.register_service(Desk).visibility(visibility).await?;
+    let url = format!("{}/{}/services", server.url(), client.workspace());
+    Ok((client, url))
+}
+
+#[tokio::test]
+async fn functions_are_called_with_keywords() -> Result<()> {
+    let server = server().await?;
+    let (host, url) = host(&server, Visibility::Public).await?;
+    let http = reqwest::Client::new();
+    let get = |path: &str| http.get(format!("{url}/{path}"));
+
+    let ok = |text: &str| (StatusCode::OK, text.to_owned());
+    assert_eq!(answer(get("desk/add?a=2&b=3")).await?, ok("5"));
+    let local = format!("{}:desk/add?a=2&b=3&_mode=first", host.client_id());
+    assert_eq!(answer(get(&local)).await?, ok("5"));
+    let post = |body: &'static str, kind: &str| {
+        let request = http.post(format!("{url}/desk/add")).body(body);
+        request.header("Content-Type", kind)
+    };
+    let json = "application/json; charset=utf-8";
+    assert_eq!(answer(post(r#"{"a": 4, "b": 5}"#, json)).await?, ok("9"));
+    assert_eq!(answer(post("[4, 5]", json)).await?, ok("9"));
+    let (status, text) = answer(post("a=4", "text/plain")).await?;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{text}");
+
+    // msgpack in, msgpack out; binary data is none of JSON's.
+    let body = hypha_rpc::wire::to_vec(&json!({"value": [1, "x"]}))?;
+    let request = http.post(format!("{url}/desk/echo")).body(body.clone());
+    let response = request.header("Content-Type", "application/msgpack");
+    let bytes = response.send().await?.bytes().await?;
+    assert_eq!(bytes, hypha_rpc::wire::to_vec(&json!([1, "x"]))?);
+
+    for (path, expected) in [
+        ("desk/add?a=1", StatusCode::BAD_REQUEST),
+        ("desk/nothing", StatusCode::NOT_FOUND),
+        ("nobody/add", StatusCode::NOT_FOUND),
+        ("desk/fail?with=ValueError:%20x", StatusCode::BAD_REQUEST),
+        ("desk/fail?with=PermissionError:%20x", StatusCode::FORBIDDEN),
+        (
+            "desk/fail?with=the%20file%20was%20Not%20Found",
+            StatusCode::NOT_FOUND,
+        ),
+        ("desk/fail?with=whatever", StatusCode::INTERNAL_SERVER_ERROR),
+        ("a%2Fb%2Fc/add", StatusCode::BAD_REQUEST),
+        ("*/add", StatusCode::BAD_REQUEST),
+    ] {
+        let (status, text) = answer(get(path)).await?;
+        assert_eq!(status, expected, "{path}: {text}");
+        assert!(text.contains(r#""success":false"#), "{path}: {text}");
+    }
+    let (_, value) = answer(get("desk/id")).await?;
+    assert!(
+        value.contains("desk"),
+        "a member that is no function: {value}"
+    );
+    let (_, text) = answer(get("desk/who")).await?;
+    assert_eq!(text, r#""anonymouz-http in ws-anonymous""#);
+    Ok(())
+}
+
+#[tokio::test]
+async fn streams_come_item_by_item() -> Result<()> {
+    let server = server().await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    let http = reqwest::Client::new();
+    let response = http.get(format!("{url}/desk/count?to=2")).send().await?;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let text = response.text().await?;
+    let events: Vec<&str> = text.split_terminator("\n\n").collect();
+    assert_eq!(events[..2], ["data: 0", "data: 1"]);
+    assert!(events[2].contains("no more"), "{text}");
+    assert_eq!(events[3..], ["data: [DONE]"]);
+
+    let request = http.get(format!("{url}/desk/count?to=2"));
+    let request = request.header("Content-Type", "application/msgpack");
+    let bytes = request.send().await?.bytes().await?;
+    assert_eq!(bytes[..2], [0, 1]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn strangers_reach_what_is_public_and_nothing_else() -> Result<()> {
+    let server = server().await?;
+    let (owner, url) = host(&server, Visibility::Protected).await?;
+    let http = reqwest::Client::new();
+    let call = || http.get(format!("{url}/desk/add?a=1&b=1"));
+    let list = || http.get(format!("{url}/"));
+    let info = || http.get(format!("{}/{}/info", server.url(), owner.workspace()));
+
+    assert_eq!(answer(call()).await?.0, StatusCode::FORBIDDEN);
+    assert_eq!(answer(info()).await?.0, StatusCode::FORBIDDEN);
+    // The built-in service is public.
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&answer(list()).await?.1)?;
+    assert_eq!(listed.len(), 1, "{listed:?}");
+
+    let token = owner.manager().await?.generate_token(None).await?;
+    assert_eq!(answer(call().bearer_auth(&token)).await?.1, "2");
+    assert_eq!(answer(call().basic_auth("any", Some(&token))).await?.1, "2");
+    let cookie = format!("access_token={token}");
+    assert_eq!(answer(call().header("Cookie", cookie)).await?.1, "2");
+    assert_eq!(answer(info().bearer_auth(&token)).await?.0, StatusCode::OK);
+    let (_, listed) = answer(list().bearer_auth(&token)).await?;
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed)?;
+    let ids: Vec<_> = listed.iter().map(|s| s["id"].as_str()).collect();
+    let desk = format!("{}:desk", owner.client_id());
+    assert!(ids.contains(&Some(desk.as_str())), "{ids:?}");
+
+    // A token that is there must be good.
+    for bad in ["garbage", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJyb290In0."] {
+        let (status, text) = answer(list().bearer_auth(bad)).await?;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{text}");
+    }
+    let nowhere = http.get(format!("{}/ws-nowhere/services/", server.url()));
+    assert_eq!(answer(nowhere).await?.0, StatusCode::NOT_FOUND);
+    Ok(())
+}
+
+#[tokio::test]
+async fn visitors_leave_nothing_behind() -> Result<()> {
+    let server = server().await?;
+    let (owner, url) = host(&server, Visibility::Public).await?;
+    let http = reqwest::Client::new();
+    for _ in 0..20 {
+        assert_eq!(
+            answer(http.get(format!("{url}/desk/add?a=1&b=1"))).await?.1,
+            "2"
+        );
+    }
+    let clients = owner.manager().await?.list_clients(None).await?;
+    assert_eq!(clients.len(), 1);
+    let status = owner.manager().await?.get_workspace_info(None).await;
+    assert!(status.is_ok());
+    Ok(())
+}
+
+/// An ASGI application that sends back what it got, in pieces.
+async fn serve(call: Incoming) -> Result<hypha_rpc::wire::Args, hypha_rpc::wire::WireError> {
+    let fail = |error: hypha_rpc::Error| call.fail(error.to_string());
+    let request: Value = call.args(&["request"])?.required(0)?;
+    let function = |name: &str| request.get(name)?.decode_as::<Function>().ok();
+    let (Some(receive), Some(send)) = (function("receive"), function("send")) else {
+        return Err(call.fail("no functions".to_owned()));
+    };
+    let path = request.get("scope").and_then(|scope| scope.get("path"));
+    let path = path.cloned();
+    let start = json!({"type": "http.response.start", "status": 201,
+        "headers": [["x-path", path.unwrap_or_default().as_str()], ["content-type", "text/plain"]]});
+    send.call::<Value>(args!(Value::from(start)))
+        .await
+        .map_err(fail)?;
+    loop {
+        let piece: Value = receive.call(args!()).await.map_err(fail)?;
+        let more = piece.get("more_body").cloned().unwrap_or_default();
+        let body = piece.get("body").cloned().unwrap_or_default();
+        let message = hypha_rpc::Map::from_iter([
+            ("type".to_owned(), Value::from("http.response.body")),
+            ("body".to_owned(), body),
+            ("more_body".to_owned(), more.clone()),
+        ]);
+        send.call::<Value>(args!(message)).await.map_err(fail)?;
+        if more.as_bool() != Some(true) {
+            return call.reply(&());
+        }
+    }
+}
+
+#[tokio::test]
+async fn applications_answer_for_themselves() -> Result<()> {
+    let server = server().await?;
+    let client = hypha_rpc::connect(server.url()).await?;
+    let asgi = Service::new("app")
+        .service_type("asgi")
+        .method(Method::new("serve", serve));
+    client
+        .register_service(asgi)
+        .visibility(Visibility::Public)
+        .await?;
+    let page = Method::new("index", |call: Incoming| async move {
+        let request: Value = call.args(&["request"])?.required(0)?;
+        let method = request.get("method").and_then(Value::as_str).unwrap_or("?");
+        call.reply(&json!({"status": 200, "headers": {"X-Made-By": "index"}, "body": method}))
+    });
+    let other = Method::new("default", |call: Incoming| async move {
+        let request: Value = call.args(&["request"])?.required(0)?;
+        call.reply(&json!({"status": 404, "body": request.get("function_path").unwrap().to_json()}))
+    });
+    let functions = Service::new("pages")
+        .service_type("functions")
+        .method(page)
+        .method(other);
+    client
+        .register_service(functions)
+        .visibility(Visibility::Public)
+        .await?;
+
+    let url = format!("{}/{}/apps", server.url(), client.workspace());
+    let http = reqwest::Client::new();
+    let body = "x".repeat(700_000);
+    let response = http
+        .post(format!("{url}/app/a/b?c=d"))
+        .header("Origin", "https://lab.example.org")
+        .body(body.clone())
+        .send()
+        .await?;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    assert_eq!(response.headers()["x-path"], "/a/b");
+    let origin = response.headers().get("access-control-allow-origin");
+    assert_eq!(origin.context("no CORS")?, "https://lab.example.org");
+    assert_eq!(response.text().await?, body);
+
+    let response = http.put(format!("{url}/pages")).send().await?;
+    assert_eq!(response.headers()["x-made-by"], "index");
+    assert_eq!(response.text().await?, "PUT");
+    let missing = http.get(format!("{url}/pages/deep/down"));
+    assert_eq!(
+        answer(missing).await?,
+        (StatusCode::NOT_FOUND, "/deep/down".to_owned())
+    );
+    assert_eq!(
+        answer(http.get(format!("{url}/nothing/"))).await?.0,
+        StatusCode::NOT_FOUND
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_server_tells_about_itself() -> Result<()> {
+    let server = server().await?;
+    let http = reqwest::Client::new();
+    let get = |path: &str| http.get(format!("{}{path}", server.url()));
+    let (_, config) = answer(get("/assets/config.json")).await?;
+    let config: serde_json::Value = serde_json::from_str(&config)?;
+    assert_eq!(config["public_base_url"], server.url());
+    assert_eq!(config["user"]["id"], "anonymouz-http");
+    let (_, metrics) = answer(get("/metrics")).await?;
+    assert!(
+        metrics.contains("hypha_server_connections_open 0"),
+        "{metrics}"
+    );
+    assert_eq!(answer(get("/health/liveness")).await?.0, StatusCode::OK);
+    let (status, services) = answer(get("/public/services")).await?;
+    assert_eq!(status, StatusCode::OK, "{services}");
+
+    let preflight = http
+        .request(reqwest::Method::OPTIONS, format!("{}/rpc", server.url()))
+        .header("Origin", "https://lab.example.org")
+        .header("Access-Control-Request-Method", "POST")
+        .header(
+            "Access-Control-Request-Headers",
+            "authorization,content-type",
+        )
+        .send()
+        .await?;
+    assert_eq!(preflight.status(), StatusCode::OK);
+    let headers = preflight.headers();
+    assert_eq!(headers["access-control-allow-credentials"], "true");
+    assert_eq!(
+        headers["access-control-allow-headers"],
+        "authorization,content-type"
+    );
+    Ok(())
+}

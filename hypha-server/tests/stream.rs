@@ -1,0 +1,320 @@
+//! The RPC transport over HTTP: whose stream it is, coming back, and what happens to others.
+
+mod support;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use hypha_rpc::Value;
+use hypha_rpc::wire::{self, Message};
+use hypha_server::Server;
+use reqwest::{Client, StatusCode};
+use serde_json::json;
+use support::{Raw, server, server_with};
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A GET that is being answered.
+struct Line {
+    body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    read: Vec<u8>,
+    info: Value,
+}
+
+impl Line {
+    async fn open(server: &Server, query: &[(&str, &str)], token: Option<&str>) -> Result<Line> {
+        let response = get(server, query, token).await?;
+        ensure!(
+            response.status() == StatusCode::OK,
+            "{}",
+            response.text().await?
+        );
+        let kind = "application/x-msgpack-stream";
+        ensure!(response.headers()["content-type"] == kind);
+        let mut line = Line {
+            body: response.bytes_stream().boxed(),
+            read: Vec::new(),
+            info: Value::Null,
+        };
+        let first = line.frame().await?.context("no connection_info")?;
+        line.info = wire::from_slice(&first)?;
+        ensure!(line.field("type") == "connection_info");
+        Ok(line)
+    }
+
+    fn field(&self, name: &str) -> &str {
+        self.info
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// The next frame, `None` at the end.
+    async fn frame(&mut self) -> Result<Option<bytes::Bytes>> {
+        loop {
+            if let Some((head, rest)) = self.read.split_first_chunk::<4>() {
+                let length = u32::from_be_bytes(*head) as usize;
+                if rest.len() >= length {
+                    let frame = bytes::Bytes::copy_from_slice(&rest[..length]);
+                    self.read.drain(..4 + length);
+                    return Ok(Some(frame));
+                }
+            }
+            match timeout(LIMIT, self.body.next()).await? {
+                Some(Ok(piece)) => self.read.extend_from_slice(&piece),
+                Some(Err(_)) | None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next frame that is no ping.
+    async fn message(&mut self) -> Result<Message> {
+        loop {
+            let frame = self.frame().await?.context("the stream has ended")?;
+            let message = Message::parse(frame)?;
+            if message.kind() != "ping" {
+                return Ok(message);
+            }
+        }
+    }
+}
+
+async fn get(
+    server: &Server,
+    query: &[(&str, &str)],
+    token: Option<&str>,
+) -> Result<reqwest::Response> {
+    let mut request = Client::new()
+        .get(format!("{}/rpc", server.url()))
+        .query(query);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    Ok(request.send().await?)
+}
+
+async fn post(
+    server: &Server,
+    address: (&str, &str),
+    token: Option<&str>,
+    message: serde_json::Value,
+) -> Result<StatusCode> {
+    let query = [("workspace", address.0), ("client_id", address.1)];
+    let mut request = Client::new()
+        .post(format!("{}/rpc", server.url()))
+        .query(&query)
+        .body(wire::to_vec(&message)?);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    Ok(request.send().await?.status())
+}
+
+/// A workspace with an owner on a WebSocket, and a token for it.
+async fn workspace(server: &Server) -> Result<(Raw, String)> {
+    let mut owner = Raw::anonymous(server, "owner").await?;
+    let token = owner.ask("generate_token", json!([])).await?;
+    let token = token.as_str().context("no token")?.to_owned();
+    Ok((owner, token))
+}
+
+#[tokio::test]
+async fn messages_go_both_ways() -> Result<()> {
+    let server = server().await?;
+    let (mut owner, token) = workspace(&server).await?;
+    let home = owner.workspace().to_owned();
+    let mut line = Line::open(&server, &[("client_id", "c")], Some(&token)).await?;
+    assert_eq!(line.field("workspace"), home);
+    let at = (home.as_str(), "c");
+    let ok = |status| assert_eq!(status, StatusCode::OK);
+
+    let hello = json!({"type": "hello", "to": "owner", "from": "public/x", "ws": "public"});
+    ok(post(&server, at, Some(&token), hello).await?);
+    let got = owner.message().await?;
+    assert_eq!(got.from(), Some(format!("{home}/c").as_str()));
+    assert_eq!(got.ws(), Some(home.as_str()));
+    owner.send(json!({"type": "hi", "to": "c"}), None).await?;
+    assert_eq!(line.message().await?.kind(), "hi");
+
+    // Control messages, answered on the stream.
+    ok(post(&server, at, Some(&token), json!({"type": "ping"})).await?);
+    assert_eq!(line.message().await?.kind(), "pong");
+    ok(post(&server, at, Some(&token), json!({"type": "refresh_token"})).await?);
+    assert_eq!(line.message().await?.kind(), "reconnection_token");
+    // A call of somebody who is not there is answered.
+    let call = json!({"type": "method", "to": "nobody", "method": "x", "session": "s"});
+    ok(post(&server, at, Some(&token), call).await?);
+    assert_eq!(line.message().await?.method(), Some("s.reject"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_takes_messages_from_its_user_only() -> Result<()> {
+    let server = server().await?;
+    let (mut owner, token) = workspace(&server).await?;
+    let (mut stranger, foreign) = workspace(&server).await?;
+    let home = owner.workspace().to_owned();
+    let _line = Line::open(&server, &[("client_id", "c")], Some(&token)).await?;
+    let message = json!({"type": "hello", "to": "owner"});
+    let at = (home.as_str(), "c");
+    for (token, expected) in [
+        (None, StatusCode::FORBIDDEN),
+        (Some(foreign.as_str()), StatusCode::FORBIDDEN),
+        (Some("garbage"), StatusCode::UNAUTHORIZED),
+        (Some(token.as_str()), StatusCode::OK),
+    ] {
+        let status = post(&server, at, token, message.clone()).await?;
+        assert_eq!(status, expected, "{token:?}");
+    }
+    let nobody = post(&server, (&home, "d"), Some(&token), message.clone()).await?;
+    assert_eq!(nobody, StatusCode::BAD_REQUEST);
+
+    // What the stream was opened with is good until it is revoked.
+    owner.ask("revoke_token", json!([token])).await?;
+    let status = post(&server, at, Some(&token), message).await?;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+
+    // A token for something special is not one for connecting.
+    let config = json!([{"extra_scopes": ["file:download"]}]);
+    let special = stranger.ask("generate_token", config).await?;
+    let refused = get(&server, &[("client_id", "e")], special.as_str()).await?;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_comes_back_gets_what_was_sent_meanwhile() -> Result<()> {
+    let server = server_with(|limits| limits.stream_grace = LIMIT).await?;
+    let (mut owner, token) = workspace(&server).await?;
+    let line = Line::open(&server, &[("client_id", "c")], Some(&token)).await?;
+    let reconnection = line.field("reconnection_token").to_owned();
+    drop(line);
+    for kind in ["one", "two"] {
+        owner.send(json!({"type": kind, "to": "c"}), None).await?;
+    }
+    assert!(owner.is_quiet().await);
+    let again = [
+        ("client_id", "c"),
+        ("reconnection_token", reconnection.as_str()),
+    ];
+    let mut line = Line::open(&server, &again, None).await?;
+    // A message may have been on its way to the former stream when that broke.
+    let first = line.message().await?;
+    if first.kind() == "one" {
+        assert_eq!(line.message().await?.kind(), "two");
+    }
+
+    // A second stream of the same client ends the first.
+    let second = Line::open(&server, &[("client_id", "c")], Some(&token)).await?;
+    while line.frame().await?.is_some() {}
+    // A reconnection token is for its client only.
+    let other = [("client_id", "d"), again[1]];
+    let refused = get(&server, &other, None).await?;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert!(refused.text().await?.contains("Invalid reconnection token"));
+    drop(second);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_stays_away_is_gone() -> Result<()> {
+    let server = server_with(|limits| limits.stream_grace = Duration::from_millis(100)).await?;
+    let (mut owner, token) = workspace(&server).await?;
+    let home = owner.workspace().to_owned();
+    owner
+        .ask("subscribe", json!(["client_disconnected"]))
+        .await?;
+    let line = Line::open(&server, &[("client_id", "c")], Some(&token)).await?;
+    drop(line);
+    let event = owner.message().await?;
+    assert_eq!(event.kind(), "client_disconnected");
+    let message = json!({"type": "hello", "to": "owner"});
+    let status = post(&server, (&home, "c"), Some(&token), message).await?;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    Ok(())
+}
+
+#[tokio::test]
+async fn both_transports_share_the_addresses() -> Result<()> {
+    let limit = Duration::from_millis(300);
+    let server = server_with(|limits| limits.incumbent_timeout = limit).await?;
+    let (owner, token) = workspace(&server).await?;
+    let connect = hypha_rpc::connect(server.url()).token(&token);
+    let living = connect.client_id("c").await?;
+    // It answers, so it stays.
+    let refused = get(&server, &[("client_id", "c")], Some(&token)).await?;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    assert!(living.manager().await?.echo(Value::from(1)).await.is_ok());
+
+    // A stream is displaced by a WebSocket of the same client.
+    let mut line = Line::open(&server, &[("client_id", "d")], Some(&token)).await?;
+    let hello = json!({
+        "client_id": "d", "reconnection_token": line.field("reconnection_token"),
+    });
+    let socket = Raw::connect(&server, hello).await?;
+    while line.frame().await?.is_some() {}
+    let message = json!({"type": "hello", "to": "owner"});
+    let gone = post(&server, (owner.workspace(), "d"), Some(&token), message).await?;
+    assert_eq!(gone, StatusCode::BAD_REQUEST);
+    drop(socket);
+    Ok(())
+}
+
+#[tokio::test]
+async fn anonymous_clients_share_a_workspace_and_keep_their_ids() -> Result<()> {
+    let limit = Duration::from_millis(300);
+    let server = server_with(|limits| limits.incumbent_timeout = limit).await?;
+    let line = Line::open(
+        &server,
+        &[("client_id", "a"), ("workspace", "public")],
+        None,
+    )
+    .await?;
+    assert_eq!(line.field("workspace"), "ws-user-anonymouz-http");
+    let elsewhere = get(
+        &server,
+        &[("client_id", "b"), ("workspace", "ws-user-root")],
+        None,
+    )
+    .await?;
+    assert_eq!(elsewhere.status(), StatusCode::FORBIDDEN);
+    let nowhere = get(
+        &server,
+        &[("client_id", "b"), ("workspace", "ws-none")],
+        None,
+    )
+    .await?;
+    assert_eq!(nowhere.status(), StatusCode::NOT_FOUND);
+    let bad = get(&server, &[("client_id", "a/b")], None).await?;
+    assert_eq!(bad.status(), StatusCode::FORBIDDEN);
+    Ok(())
+}
+
+#[tokio::test]
+async fn floods_and_giants_are_refused() -> Result<()> {
+    let server = server_with(|limits| {
+        limits.messages_per_second = 0.001;
+        limits.message_burst = 3.0;
+        limits.frame_bytes = 1000;
+    })
+    .await?;
+    let _line = Line::open(&server, &[("client_id", "c")], None).await?;
+    let at = ("ws-user-anonymouz-http", "c");
+    let big = json!({"type": "x", "to": "c", "data": "x".repeat(2000)});
+    assert_eq!(
+        post(&server, at, None, big).await?,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(post(&server, at, None, json!({"type": "ping"})).await?);
+    }
+    assert_eq!(
+        statuses[2..],
+        [StatusCode::OK, StatusCode::TOO_MANY_REQUESTS]
+    );
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! The RPC transport over HTTP: the Python and JavaScript clients host and call services with
+//! `transport: "http"`, among themselves and with Rust on a WebSocket, through both servers.
+
+use anyhow::Result;
+use hypha_rpc_tests::conformance::{Host, Language};
+use hypha_rpc_tests::peers::or_skip;
+use hypha_rpc_tests::servers::{Kind, Server};
+
+const HTTP: [&str; 2] = ["--transport", "http"];
+const WEBSOCKET: [&str; 0] = [];
+/// The transport brings POSTs in any order, and a client that goes does not say so: it is waited for.
+const SKIP: &str = "progress,an_interface_ends_with_its_owner,streams_that_are_left";
+/// The Python server does not tell who the user is, and loses messages beyond a hundred at a time.
+const SKIP_PYTHON: &str = "whoami,many_calls_at_once,calls_do_not_wait_for_each_other,\
+    large_payloads_at_once,make_counter,count,sum,use_stored,nothing_is_left,\
+    nobody_else_uses_what_was_handed_out,fail_after,blocks,streams_of_ours_that_fail,dispose_stored";
+
+fn check(kind: Kind, client: (Language, &[&str]), host: (Language, &[&str])) {
+    for (language, _) in [client, host] {
+        if or_skip(language.installed()).is_none() {
+            return;
+        }
+    }
+    let Some(server) = Server::shared(kind) else {
+        return;
+    };
+    let work = || -> Result<()> {
+        let service = Host::start(host.0, &server.url, host.1)?;
+        let skip = match kind {
+            Kind::Python => format!("{SKIP},{SKIP_PYTHON}"),
+            Kind::Ours => SKIP.to_owned(),
+        };
+        let options = [client.1, &["--skip", &skip]].concat();
+        service.call_from(client.0, &server.url, &service.service, &options)?;
+        service.stop()
+    };
+    // A panic, so that the server's output is shown.
+    if let Err(error) = work() {
+        panic!("through {}: {error:#}", server.kind);
+    }
+}
+
+macro_rules! directions {
+    ($($name:ident: $client:ident $from:ident calls $host:ident $to:ident;)*) => {
+        directions!(python_server Python $($name $client $from $host $to)*);
+        directions!(our_server Ours $($name $client $from $host $to)*);
+    };
+    ($module:ident $kind:ident $($name:ident $client:ident $from:ident $host:ident $to:ident)*) => {
+        mod $module {
+            use super::*;
+
+            $(#[test]
+            fn $name() {
+                check(Kind::$kind, (Language::$client, &$from), (Language::$host, &$to));
+            })*
+        }
+    };
+}
+
+directions! {
+    python_calls_rust: Python HTTP calls Rust WEBSOCKET;
+    javascript_calls_python: JavaScript HTTP calls Python HTTP;
+    python_calls_javascript: Python WEBSOCKET calls JavaScript HTTP;
+}
