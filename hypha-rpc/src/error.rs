@@ -82,6 +82,20 @@ impl<E> Error<E> {
         }
     }
 
+    /// A word for the kind of failure, as metrics and spans have it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Error::Service(_) => "service",
+            Error::Remote(_) => "remote",
+            Error::Rejected(_) => "rejected",
+            Error::Timeout(_) => "timeout",
+            Error::Disconnected(_) => "disconnected",
+            Error::Codec(_) => "codec",
+            Error::Connect(_) => "connect",
+            Error::Invalid(_) => "invalid",
+        }
+    }
+
     /// Whether the peer may have moved: it is not there, or does not know (any more) what was called.
     pub(crate) fn is_about_a_stale_address(&self) -> bool {
         match self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use hypha_rpc::{args, error::RejectKind, prelude::*};
+use hypha_rpc::{args, error::RejectKind, prelude::*, transport::Transport};
 use serde_json::json;
 
 use super::{Checks, MEGABYTE, Outcome, pattern, same, short};

@@ -247,6 +247,7 @@ impl Core {
         let limit = self.silence(exchange).min(LONGEST_SILENCE);
         let interval = limit.as_secs_f64() / 2.0;
         head.session = Some(&session);
+        tracing::Span::current().record("session", session.as_str());
         let reply = match promise {
             PromiseKind::Full => Reply::Full {
                 target: &identity.client_id,

@@ -18,6 +18,7 @@ use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, tim
 
 use serde::de::{DeserializeOwned, Error as _};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 pub use callback::Callback;
 pub(crate) use exchange::{BUILT_IN, Exchange, Failure, Loss};
@@ -36,7 +37,7 @@ pub use stream::RemoteStream;
 pub(crate) use stream::pack;
 
 use crate::{
-    client::{Client, count},
+    client::{Client, Side, Telling, count},
     error::{
         CallSite, CodecError, Disconnected, Error, Never, RejectKind, Rejection, ServiceError,
         Timeout, TimeoutKind, from_wire,
@@ -228,7 +229,12 @@ where
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             match self.to {
-                To::Peer { .. } => self.ask().await,
+                To::Peer { ref target, .. } => {
+                    let telling = Telling::new(Side::Caller, &target.label, &target.address, None);
+                    let outcome = self.ask().instrument(telling.span()).await;
+                    telling.ended(outcome.as_ref().err().map_or("ok", Error::kind));
+                    outcome
+                }
                 To::Local { handler, label } => {
                     function::run_local_within(handler, label, self.args, self.total).await
                 }

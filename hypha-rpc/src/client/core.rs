@@ -22,7 +22,7 @@ use super::{
     events::Events,
     options::{Identity, Options},
     state::{CloseReason, State},
-    stats::{Counters, count},
+    stats::{Counters, Stats, count},
 };
 use crate::{
     call::{Answer, Description, Exported, Failure, Found, Heard, Loss, Secrecy, Sessions},
@@ -349,6 +349,10 @@ impl Core {
         (calls, objects + services.interfaces())
     }
 
+    pub(super) fn stats(&self) -> Stats {
+        self.counters.snapshot(self.sessions(), self.queued())
+    }
+
     /// Fails every call to `peer`, an absolute address, takes back what it was handed, and tells the
     /// handlers that it called.
     pub(crate) fn peer_gone(&self, peer: &str) {
@@ -510,6 +514,8 @@ impl Core {
 
     /// Frees what has ended and what nobody came back for. Called now and then.
     pub(crate) fn tidy(&self) {
+        #[cfg(feature = "metrics")]
+        super::telling::publish(self);
         reap(&mut lock(&self.handlers));
         lock(&self.chunks).expire(Instant::now().into_std());
         let idle = self.options.idle_objects.as_millis() as u64;
@@ -662,6 +668,8 @@ impl Core {
         // So do the functions of the manager.
         let manager = lock(&self.manager).take();
         drop(manager);
+        #[cfg(feature = "metrics")]
+        super::telling::publish(self);
     }
 }
 

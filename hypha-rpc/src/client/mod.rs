@@ -11,11 +11,13 @@ mod options;
 mod register;
 mod state;
 mod stats;
+mod telling;
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PeerInfo, Reply, lock};
 pub(crate) use stats::{add, count};
+pub(crate) use telling::{Side, Telling};
 
 pub use connect::{Connect, connect};
 pub use events::{Event, EventStream, States};
@@ -243,9 +245,7 @@ impl Client {
 
     /// What this connection has done so far.
     pub fn stats(&self) -> Stats {
-        self.core
-            .counters
-            .snapshot(self.core.sessions(), self.core.queued())
+        self.core.stats()
     }
 
     /// Offers a service to the workspace.

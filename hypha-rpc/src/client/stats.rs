@@ -14,6 +14,11 @@ macro_rules! counters {
 
         /// What a connection has done since it was made; all numbers only grow, except
         /// `sessions`, `objects`, `running`, `waiting` and `queued`, which say what is going on now.
+        ///
+        /// With the feature `metrics` the same numbers go every five seconds to the recorder of the
+        /// `metrics` facade, as `hypha_rpc_<name>_total` and `hypha_rpc_<name>` with the label `client`;
+        /// and of each call `hypha_rpc_call_seconds`, with the labels `side` (`caller`, `callee`),
+        /// `method` and `outcome`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -28,6 +33,23 @@ macro_rules! counters {
             pub waiting: usize,
             /// Frames that wait for the link, of at most 1024.
             pub queued: usize,
+        }
+
+        #[cfg(feature = "metrics")]
+        impl Stats {
+            /// The numbers that only grow, under the names of their metrics.
+            pub(super) fn each_counter(&self, mut tell: impl FnMut(&'static str, u64)) {
+                $(tell(concat!("hypha_rpc_", stringify!($name), "_total"), self.$name);)*
+            }
+
+            /// The numbers of what goes on now.
+            pub(super) fn each_gauge(&self, mut tell: impl FnMut(&'static str, usize)) {
+                tell("hypha_rpc_sessions", self.sessions);
+                tell("hypha_rpc_objects", self.objects);
+                tell("hypha_rpc_running", self.running);
+                tell("hypha_rpc_waiting", self.waiting);
+                tell("hypha_rpc_queued", self.queued);
+            }
         }
 
         impl Counters {

@@ -8,6 +8,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, sync::atomic::Ordering, time::Dura
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tracing::Instrument as _;
 
 use super::{
     Context, Handler, Incoming, Visibility,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     call::{Answer, BUILT_IN, Direction, Exports, Failure, Found, HandedOut},
-    client::{BUILT_IN_CALLS, CloseReason, Core, Reply as Answered, count},
+    client::{BUILT_IN_CALLS, CloseReason, Core, Reply as Answered, Side, Telling, count},
     error::RejectKind,
     wire::{
         Args, DecodeError, EncodeError, Extra, Home, Live, Message, Origin, Reply, Rope, Stamp,
@@ -189,6 +190,9 @@ impl Core {
                 return tracing::debug!("dropped a call: {reason}");
             }
         };
+        let method = found.as_ref().map_or("unknown", |callee| &callee.label);
+        let from = message.from().unwrap_or_default();
+        let telling = Telling::new(Side::Callee, method, from, message.session());
         let outcome = match found {
             Ok(Callee { handler, label }) => {
                 let origin = Origin {
@@ -206,6 +210,7 @@ impl Core {
                     }
                 };
                 self.with_heartbeats(&answer_to, run)
+                    .instrument(telling.span())
                     .await
                     .unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))
             }
@@ -214,6 +219,7 @@ impl Core {
         if outcome.is_err() {
             count(&self.counters.calls_failed);
         }
+        telling.ended(outcome.as_ref().map_or("failed", |_| "ok"));
         let Some(answer_to) = answer_to else {
             if let Err(error) = outcome {
                 tracing::warn!(

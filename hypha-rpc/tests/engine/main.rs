@@ -21,5 +21,6 @@ mod reconnect;
 mod reconnect_calls;
 mod services;
 mod support;
+mod telling;
 mod timeouts;
 mod typed_errors;

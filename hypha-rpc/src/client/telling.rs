@@ -1,0 +1,82 @@
+//! What is told of each call to those who watch a program: a span for `tracing`, and with the feature
+//! `metrics` how long it took.
+
+use tracing::Span;
+
+#[cfg(feature = "metrics")]
+use super::core::Core;
+
+/// Which side of a call this is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
+    Caller,
+    Callee,
+}
+
+/// One call that goes on.
+pub(crate) struct Telling {
+    span: Span,
+    #[cfg(feature = "metrics")]
+    side: Side,
+    #[cfg(feature = "metrics")]
+    method: String,
+    #[cfg(feature = "metrics")]
+    begin: std::time::Instant,
+}
+
+impl Telling {
+    /// `method` is `service.method`; there are as many as this program or its peers have.
+    pub(crate) fn new(side: Side, method: &str, peer: &str, session: Option<&str>) -> Self {
+        let span = match side {
+            Side::Caller => tracing::debug_span!(
+                target: "hypha_rpc::call", "call", method, peer, session, outcome = tracing::field::Empty
+            ),
+            Side::Callee => tracing::debug_span!(
+                target: "hypha_rpc::call", "serve", method, peer, session, outcome = tracing::field::Empty
+            ),
+        };
+        Telling {
+            span,
+            #[cfg(feature = "metrics")]
+            side,
+            #[cfg(feature = "metrics")]
+            method: method.to_owned(),
+            #[cfg(feature = "metrics")]
+            begin: std::time::Instant::now(),
+        }
+    }
+
+    /// In which everything happens that belongs to the call.
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// It is over; `outcome` is `ok` or the kind of the error.
+    pub(crate) fn ended(self, outcome: &'static str) {
+        self.span.record("outcome", outcome);
+        self.span.in_scope(|| tracing::debug!(target: "hypha_rpc::call", outcome, "ended"));
+        #[cfg(feature = "metrics")]
+        {
+            let side = match self.side {
+                Side::Caller => "caller",
+                Side::Callee => "callee",
+            };
+            let labels = [
+                ("side", side.into()),
+                ("method", self.method.into()),
+                ("outcome", metrics::SharedString::const_str(outcome)),
+            ];
+            metrics::histogram!("hypha_rpc_call_seconds", &labels).record(self.begin.elapsed());
+        }
+    }
+}
+
+/// Writes the numbers of a connection: now and then, and when it is over.
+#[cfg(feature = "metrics")]
+pub(super) fn publish(core: &Core) {
+    let client = core.identity().address();
+    let labels = [("client", metrics::SharedString::from(client))];
+    let stats = core.stats();
+    stats.each_counter(|name, value| metrics::counter!(name, &labels).absolute(value));
+    stats.each_gauge(|name, value| metrics::gauge!(name, &labels).set(value as f64));
+}
