@@ -391,7 +391,9 @@ pub enum ConnectError {
     #[error("unexpected message during the handshake: {0}")]
     Protocol(String),
     /// No transport of this name, or it needs the feature `http`.
-    #[error("unknown transport `{0}`: it is `websocket`, or with the feature `http` also `http` or `auto`")]
+    #[error(
+        "unknown transport `{0}`: it is `websocket`, or with the feature `http` also `http` or `auto`"
+    )]
     UnknownTransport(String),
     /// The limit for connecting passed.
     #[error("not connected within {0:?}")]

@@ -9,6 +9,7 @@ pub mod executables;
 pub mod figures;
 pub mod peers;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod servers;
 

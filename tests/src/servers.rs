@@ -53,31 +53,65 @@ pub struct Server {
     pub process: Process,
 }
 
+/// How a server is started if not in the usual way.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Its port; any that is free by default.
+    pub port: Option<u16>,
+    /// What its tokens are signed with; made up by default, so that none survives a restart.
+    pub secret: Option<String>,
+}
+
+impl Setup {
+    /// A port that is free now, to start one server after the other on.
+    pub fn restartable() -> Result<Setup> {
+        Ok(Setup {
+            port: Some(free_port()?),
+            secret: Some("the secret of the tests, long enough for HS256".into()),
+        })
+    }
+}
+
 impl Server {
     /// Start a server and wait until it is ready.
     pub fn start(kind: Kind) -> Result<Server> {
+        Self::start_as(kind, &Setup::default())
+    }
+
+    /// The same with a port and a secret of its own.
+    pub fn start_as(kind: Kind, setup: &Setup) -> Result<Server> {
+        let mut command = match kind {
+            Kind::Python => Command::new(peers::python()?),
+            Kind::Ours => Command::new(executable("hypha-server")?),
+        };
+        if kind == Kind::Python {
+            // `-P`: the working directory is not a place for modules.
+            command.args(["-u", "-B", "-P", "-m", "hypha.server"]);
+        }
+        command.args(["--host=127.0.0.1", "--root-token", ROOT_TOKEN]);
+        // The tests send as fast as they can.
+        for limit in ["WS_MSG_RATE", "WS_MSG_BURST", "HTTP_RATE", "HTTP_BURST"] {
+            command.env(format!("HYPHA_{limit}_LIMIT"), "1000000");
+        }
+        if let Some(secret) = &setup.secret {
+            command.env("JWT_SECRET", secret);
+        }
         match kind {
-            Kind::Python => Server::start_python(),
-            Kind::Ours => Server::start_ours(),
+            Kind::Python => Server::start_python(&command, setup.port),
+            Kind::Ours => Server::start_ours(command, setup.port.unwrap_or(0)),
         }
     }
 
-    fn start_python() -> Result<Server> {
-        let python = peers::python()?;
+    fn start_python(command: &Command, port: Option<u16>) -> Result<Server> {
         let mut failure = None;
         for _ in 0..START_ATTEMPTS {
-            let port = free_port()?;
-            let mut command = Command::new(&python);
-            // `-P`: the working directory is not a place for modules.
-            command.args(["-u", "-B", "-P", "-m", "hypha.server", "--host=127.0.0.1"]);
-            command.arg(format!("--port={port}"));
-            command.args(["--root-token", ROOT_TOKEN]);
-            // The tests send as fast as they can.
-            command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
-            command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");
-            command.env("HYPHA_HTTP_RATE_LIMIT", "1000000");
-            command.env("HYPHA_HTTP_BURST_LIMIT", "1000000");
-            let process = Process::start("the Python server", &command)?;
+            let port = port.map_or_else(free_port, Ok)?;
+            let mut at_port = Command::new(command.get_program());
+            at_port
+                .args(command.get_args())
+                .arg(format!("--port={port}"));
+            at_port.envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
+            let process = Process::start("the Python server", &at_port)?;
             let url = format!("http://127.0.0.1:{port}");
             match wait_until_ready(&process, &url) {
                 Ok(()) => {
@@ -93,14 +127,8 @@ impl Server {
         Err(failure.context("no attempt was made")?)
     }
 
-    fn start_ours() -> Result<Server> {
-        let mut command = Command::new(executable("hypha-server")?);
-        command.args(["--host", "127.0.0.1", "--port", "0", "--in-memory"]);
-        command.args(["--root-token", ROOT_TOKEN]);
-        command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
-        command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");
-        command.env("HYPHA_HTTP_RATE_LIMIT", "1000000");
-        command.env("HYPHA_HTTP_BURST_LIMIT", "1000000");
+    fn start_ours(mut command: Command, port: u16) -> Result<Server> {
+        command.arg(format!("--port={port}")).arg("--in-memory");
         let process = Process::start("hypha-server", &command)?;
         let url = process.wait_for_prefix(START_LIMIT, "READY ")?;
         wait_until_ready(&process, &url)?;

@@ -54,7 +54,8 @@ impl Telling {
     /// It is over; `outcome` is `ok` or the kind of the error.
     pub(crate) fn ended(self, outcome: &'static str) {
         self.span.record("outcome", outcome);
-        self.span.in_scope(|| tracing::debug!(target: "hypha_rpc::call", outcome, "ended"));
+        self.span
+            .in_scope(|| tracing::debug!(target: "hypha_rpc::call", outcome, "ended"));
         #[cfg(feature = "metrics")]
         {
             let side = match self.side {

@@ -441,7 +441,11 @@ fn told(error: &reqwest::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    if text.is_empty() { "the request failed".into() } else { text }
+    if text.is_empty() {
+        "the request failed".into()
+    } else {
+        text
+    }
 }
 
 /// What the caller gets whose request could not be sent, as if the callee had answered.
@@ -449,9 +453,8 @@ fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
     let message = Message::parse(request.clone()).ok()?;
     let (session, method) = (message.session()?, message.method()?);
     let (from, to) = (message.from()?, message.to()?);
-    let text = format!(
-        "Failed to send the request when calling method ({to}:{method}), error: {failure}"
-    );
+    let text =
+        format!("Failed to send the request when calling method ({to}:{method}), error: {failure}");
     let mut args = Args::new(1, 0);
     args.push("error", &WireError::new(text));
     let head = Head {
@@ -469,7 +472,9 @@ fn order_of(body: &Bytes) -> Option<String> {
     let message = Message::parse(body.clone()).ok()?;
     match message.method() {
         Some(method) if method.starts_with("services.") => None,
-        Some(method) => method.rsplit_once('.').map(|(session, _)| session.to_owned()),
+        Some(method) => method
+            .rsplit_once('.')
+            .map(|(session, _)| session.to_owned()),
         None => Some(format!("event {}", message.kind())),
     }
 }

@@ -16,7 +16,10 @@ fn builder() -> Result<(Builder, Arc<rustls::crypto::CryptoProvider>), String> {
 #[cfg(feature = "http")]
 pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, String> {
     let roots = rustls::RootCertStore::empty();
-    Ok(builder()?.0.with_root_certificates(roots).with_no_client_auth())
+    Ok(builder()?
+        .0
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 /// What a client expects of the server's certificate.

@@ -120,7 +120,8 @@ async fn open(
     use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 
     let connector = if request.uri().scheme_str() == Some("wss") {
-        let config = super::tls::config(options.accept_invalid_certificates).map_err(std::io::Error::other)?;
+        let config = super::tls::config(options.accept_invalid_certificates)
+            .map_err(std::io::Error::other)?;
         Connector::Rustls(std::sync::Arc::new(config))
     } else {
         Connector::Plain

@@ -59,7 +59,12 @@ async fn every_call_has_a_span_on_both_sides() {
     let (_a, _b, remote, _probe) = calling(Options::default()).await;
     let _: i64 = remote.call("add", args!(1, 2)).await.expect("answered");
     text(remote.call::<Value>("add", args!()).await);
-    text(remote.call::<Value>("hang", args!()).timeout(seconds(1)).await);
+    text(
+        remote
+            .call::<Value>("hang", args!())
+            .timeout(seconds(1))
+            .await,
+    );
     breathe().await;
     let log = log.text();
     for (span, method, peer, outcome) in [
@@ -72,7 +77,10 @@ async fn every_call_has_a_span_on_both_sides() {
         let begin = format!("{span}{{method=\"{method}\" peer=\"{peer}\" ");
         let end = format!("outcome=\"{outcome}\"}}");
         let found = log.lines().any(|line| {
-            line.contains(&begin) && line.contains("session=") && line.contains(&end) && line.contains("close")
+            line.contains(&begin)
+                && line.contains("session=")
+                && line.contains(&end)
+                && line.contains("close")
         });
         assert!(found, "no {begin}..{end} in\n{log}");
     }
@@ -95,7 +103,12 @@ async fn credentials_are_not_logged() {
     net.push(hypha_rpc::transport::Frame::Text(fresh.into()));
     breathe().await;
     assert_eq!(client.reconnection_token().as_deref(), Some("secret-fresh"));
-    said += &format!("{client:?} {:?} {:?} {:?}", client.identity(), client.state(), client.stats());
+    said += &format!(
+        "{client:?} {:?} {:?} {:?}",
+        client.identity(),
+        client.state(),
+        client.stats()
+    );
     net.otherwise(Plan::Say(hypha_rpc::transport::Frame::Text(
         r#"{"type":"error","message":"Authentication error: no"}"#.into(),
     )));
@@ -117,7 +130,11 @@ fn the_numbers_go_to_the_recorder() {
     let snapshotter = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, || {
         let runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = { runtime }.enable_all().start_paused(true).build().expect("a runtime");
+        let runtime = { runtime }
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
             let (a, _b, remote, _probe) = calling(Options::default()).await;
             let _: i64 = remote.call("add", args!(1, 2)).await.expect("answered");
@@ -137,9 +154,15 @@ fn the_numbers_go_to_the_recorder() {
     let calls = find("hypha_rpc_calls_made_total", ("client", "ws/a"));
     assert!(matches!(calls, Some(DebugValue::Counter(2))), "{calls:?}");
     let received = find("hypha_rpc_calls_received_total", ("client", "ws/b"));
-    assert!(matches!(received, Some(DebugValue::Counter(2))), "{received:?}");
+    assert!(
+        matches!(received, Some(DebugValue::Counter(2))),
+        "{received:?}"
+    );
     let queued = find("hypha_rpc_queued", ("client", "ws/b"));
-    assert!(matches!(queued, Some(DebugValue::Gauge(v)) if v.0 == 0.0), "{queued:?}");
+    assert!(
+        matches!(queued, Some(DebugValue::Gauge(v)) if v.0 == 0.0),
+        "{queued:?}"
+    );
     for side in ["caller", "callee"] {
         let seconds = numbers.iter().find(|(key, ..)| {
             let labels: Vec<_> = key.key().labels().map(|l| (l.key(), l.value())).collect();
@@ -150,6 +173,4 @@ fn the_numbers_go_to_the_recorder() {
         });
         assert!(seconds.is_some(), "{side}: {numbers:?}");
     }
-
-
 }

@@ -1,0 +1,100 @@
+//! A peer that calls faster than anybody can answer: what the client keeps for it has a bound.
+//!
+//! By itself in a program, and the only test there, which watches the memory of that program.
+#![cfg(target_os = "linux")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use hypha_rpc::{
+    Client,
+    client::{Identity, Options, Stats},
+    service::{Method, Service, Visibility},
+    transport::{
+        Frame,
+        memory::{MemoryLink, pair},
+    },
+    wire::{Args, Head, Reply},
+};
+
+/// The most memory that this program ever had, in bytes.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number
+        .and_then(|number| number.parse::<usize>().ok())
+        .expect("a number")
+        << 10
+}
+
+fn call(session: usize, size: usize) -> Frame {
+    let mut args = Args::new(1, 0);
+    args.push("data", &hypha_rpc::Bytes::from(vec![7; size]));
+    let head = Head {
+        from: "ws/flood",
+        to: "ws/me",
+        method: "services.svc.hang",
+        parent: None,
+        session: Some(&format!("S{session}")),
+    };
+    let message = args.finish(&head, Reply::Star { interval: 10.0 });
+    // A buffer of its own, as it comes from a socket.
+    Frame::Binary(Bytes::from(message.expect("encodes").to_vec()))
+}
+
+/// Sends calls as fast as they are taken, and reads what is answered.
+async fn flood(link: &mut MemoryLink, calls: usize, size: usize) {
+    for n in 0..calls {
+        link.send(call(n, size)).await.expect("the client reads");
+        while let Some(Some(_)) = link.next().now_or_never() {}
+    }
+}
+
+/// Waits until so many calls have come in.
+async fn seen(client: &Client, link: &mut MemoryLink, calls: u64) -> Stats {
+    let came = async {
+        while client.stats().calls_received < calls {
+            let _ = link.next().now_or_never();
+            tokio::task::yield_now().await;
+        }
+        // Those that are taken begin a moment later.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        client.stats()
+    };
+    let came = tokio::time::timeout(Duration::from_secs(60), came);
+    came.await.expect("all calls come in")
+}
+
+#[tokio::test]
+async fn a_flood_of_calls_has_a_bound() {
+    let (theirs, mut link) = pair(4);
+    let mut options = Options::default();
+    options.max_call_bytes = 32 << 20;
+    let client = Client::over(Box::new(theirs), Identity::new("ws", "me"), options);
+    let hang = Method::new("hang", |_| std::future::pending());
+    let service = Service::new("svc")
+        .visibility(Visibility::Public)
+        .method(hang);
+    client.register_service(service).await.expect("registers");
+
+    flood(&mut link, 10, 1 << 20).await;
+    let before = peak();
+    // Two gigabytes in all.
+    flood(&mut link, 2000, 1 << 20).await;
+    let stats = seen(&client, &mut link, 2010).await;
+    let grown = peak() - before;
+    assert!(grown < 64 << 20, "{} MiB", grown >> 20);
+    assert!((20..=32).contains(&stats.running), "{stats:?}");
+    assert_eq!(stats.refused_busy, 2010 - stats.running as u64);
+
+    // And so many small ones that nobody counts them.
+    flood(&mut link, 30_000, 10).await;
+    let stats = seen(&client, &mut link, 32_010).await;
+    let grown = peak() - before;
+    assert!(grown < 128 << 20, "{} MiB", grown >> 20);
+    assert_eq!(stats.running, 4096);
+}

@@ -1,0 +1,483 @@
+//! What a connection survives: servers that are killed, links that are cut, stalled or slow, a thousand
+//! clients that come back at once. Real servers, and clients in this process whose tasks are counted.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use futures_util::future::try_join_all;
+use hypha_rpc::{
+    args,
+    client::{Backoff, CloseReason, State},
+    error::ConnectError,
+    prelude::*,
+    service::{Method, Service},
+    transport::Transport,
+};
+use hypha_rpc_tests::{
+    peers::{self, or_skip},
+    proxy::{Proxy, Weather},
+    servers::{Kind, Server, Setup},
+};
+use tokio::{runtime::Runtime, task::spawn_blocking};
+
+/// The longest that anything here takes that is to happen soon.
+const SOON: Duration = Duration::from_secs(90);
+
+/// Runs `work` in a runtime of its own, and counts its tasks afterwards.
+fn run<F>(kind: Kind, work: impl FnOnce() -> F)
+where
+    F: Future<Output = Result<()>>,
+{
+    if kind == Kind::Python && or_skip(peers::python()).is_none() {
+        return;
+    }
+    let runtime = Runtime::new().expect("a runtime");
+    let outcome = runtime.block_on(async {
+        work().await?;
+        eventually("tasks are left", async || {
+            Ok(tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+                == 0)
+        })
+        .await
+    });
+    if let Err(error) = outcome {
+        panic!("with {kind}: {error:?}");
+    }
+}
+
+async fn eventually(what: &str, check: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let begin = Instant::now();
+    while !check().await? {
+        ensure!(begin.elapsed() < SOON, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+async fn start(kind: Kind, setup: &Setup) -> Result<Server> {
+    let setup = setup.clone();
+    spawn_blocking(move || Server::start_as(kind, &setup)).await?
+}
+
+/// Killed with SIGKILL, at once.
+async fn kill(server: Server) -> Result<()> {
+    Ok(spawn_blocking(move || drop(server)).await?)
+}
+
+/// Does not wait long; what it does wait is left to chance as ever.
+fn quick() -> Backoff {
+    let mut backoff = Backoff::default().longest(Duration::from_secs(2));
+    backoff.stable = Duration::from_millis(500);
+    backoff
+}
+
+fn echo() -> Service {
+    let echo = Method::new("echo", |call| async move {
+        let value: Value = call.args(&["value"])?.required(0)?;
+        call.reply(&value)
+    });
+    Service::new("echo")
+        .visibility(Visibility::Public)
+        .method(echo)
+}
+
+/// A client that offers the service `echo`, and its full id.
+async fn host(url: &str) -> Result<(Client, String)> {
+    let host = hypha_rpc::connect(url).reconnect(quick()).await?;
+    let id = host.register_service(echo()).await?.id;
+    Ok((host, id))
+}
+
+fn nothing_is_left(client: &Client) -> Result<()> {
+    let stats = client.stats();
+    let left = (stats.sessions, stats.running, stats.waiting, stats.objects);
+    ensure!(left == (0, 0, 0, 0), "{stats:?}");
+    Ok(())
+}
+
+async fn leave(clients: impl IntoIterator<Item = Client>) -> Result<()> {
+    for client in clients {
+        client.disconnect().await;
+        nothing_is_left(&client)?;
+    }
+    Ok(())
+}
+
+/// What 64 callers have seen.
+#[derive(Default)]
+struct Seen {
+    made: AtomicU64,
+    answered: AtomicU64,
+    failed: AtomicU64,
+    /// Successes of each caller.
+    each: Vec<AtomicU64>,
+    stop: AtomicBool,
+}
+
+async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Result<()> {
+    while !seen.stop.load(Ordering::SeqCst) {
+        let n = seen.made.fetch_add(1, Ordering::SeqCst);
+        let mut call = service.call::<u64>("echo", args!(n)).timeout(SOON);
+        if caller % 2 == 0 {
+            call = call.idempotent();
+        }
+        match call.await {
+            Ok(answer) => {
+                ensure!(
+                    answer == n,
+                    "{answer} is the answer of another call than {n}"
+                );
+                seen.answered.fetch_add(1, Ordering::SeqCst);
+                seen.each[caller].fetch_add(1, Ordering::SeqCst);
+            }
+            // The host may not be back yet, or this client.
+            Err(error) if error.is_retryable() || matches!(error, Error::Rejected(_)) => {
+                seen.failed.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => bail!("call {n}: {error:?}"),
+        }
+    }
+    Ok(())
+}
+
+async fn killed_under_callers(kind: Kind) -> Result<()> {
+    const CALLERS: usize = 64;
+    const ROUNDS: usize = 20;
+    let setup = Setup::restartable()?;
+    let mut server = start(kind, &setup).await?;
+    let (host, id) = host(&server.url).await?;
+    let caller = hypha_rpc::connect(&server.url).reconnect(quick()).await?;
+    let service = caller.get_service(&id).await?;
+    let seen = Arc::new(Seen {
+        each: (0..CALLERS).map(|_| AtomicU64::new(0)).collect(),
+        ..Seen::default()
+    });
+    let callers = (0..CALLERS).map(|n| call_on(service.clone(), n, Arc::clone(&seen)));
+    let callers: Vec<_> = callers.map(tokio::spawn).collect();
+    for round in 0..ROUNDS {
+        let pause = Duration::from_secs([0, 1, 10][round % 3]);
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        kill(server).await?;
+        tokio::time::sleep(pause).await;
+        server = start(kind, &setup).await?;
+        let before: Vec<u64> = seen.each.iter().map(|n| n.load(Ordering::SeqCst)).collect();
+        let all = eventually("some caller gets no answer any more", async || {
+            ensure!(
+                !callers.iter().any(|c| c.is_finished()),
+                "a caller has given up"
+            );
+            let now = seen.each.iter().map(|n| n.load(Ordering::SeqCst));
+            Ok(now.zip(&before).all(|(now, before)| now > *before))
+        });
+        all.await
+            .with_context(|| format!("round {round}: {:?}, {:?}", host.state(), caller.state()))?;
+    }
+    seen.stop.store(true, Ordering::SeqCst);
+    for caller in callers {
+        caller.await??;
+    }
+    let [made, answered, failed] =
+        [&seen.made, &seen.answered, &seen.failed].map(|n| n.load(Ordering::SeqCst));
+    ensure!(
+        made == answered + failed,
+        "{made} calls, {answered} answers, {failed} failures"
+    );
+    println!("{kind}: {made} calls, {answered} answered, {failed} failed in {ROUNDS} restarts");
+    for client in [&host, &caller] {
+        ensure!(
+            client.stats().reconnects >= ROUNDS as u64,
+            "{:?}",
+            client.stats()
+        );
+    }
+    let known = host.list_services(None).await?;
+    ensure!(known.iter().any(|s| s.id.ends_with(":echo")), "{known:?}");
+    drop(service);
+    leave([host, caller]).await?;
+    kill(server).await
+}
+
+/// A link that breaks at every part of a message sent in chunks.
+async fn cut_in_the_middle(kind: Kind) -> Result<()> {
+    let server = start(kind, &Setup::default()).await?;
+    let proxy = Proxy::start(&server.url).await?;
+    let (host, id) = host(&server.url).await?;
+    let caller = hypha_rpc::connect(&proxy.url).reconnect(quick()).await?;
+    let service = caller.get_service(&id).await?;
+    // 1.5 MB in chunks of 256 KiB, with what is said around them.
+    let payload: Bytes = (0..1_500_000u32)
+        .map(|n| n as u8)
+        .collect::<Vec<u8>>()
+        .into();
+    for cut in (0..1_600_000).step_by(200_000) {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        proxy.cut_after(cut);
+        let echoed = service.call::<Bytes>("echo", args!(payload)).await;
+        match echoed {
+            Err(Error::Disconnected(lost)) if lost.recovering => {}
+            other => bail!("cut after {cut} bytes: {:?}", other.map(|b| b.len())),
+        }
+        // The next one waits until the link is back.
+        proxy.cut_after(cut);
+        let echoed = service
+            .call::<Bytes>("echo", args!(payload))
+            .idempotent()
+            .timeout(SOON);
+        ensure!(echoed.await? == payload, "another payload came back");
+    }
+    eventually("sessions are left", async || {
+        Ok(caller.stats().sessions == 0)
+    })
+    .await?;
+    drop(service);
+    leave([caller, host]).await?;
+    drop(proxy);
+    kill(server).await
+}
+
+/// A link on which nothing arrives, and nobody says so.
+async fn stalled_and_slow(kind: Kind) -> Result<()> {
+    let server = start(kind, &Setup::default()).await?;
+    let proxy = Proxy::start(&server.url).await?;
+    let (host, id) = host(&server.url).await?;
+    let limit = Duration::from_secs(2);
+    let caller = hypha_rpc::connect(&proxy.url)
+        .reconnect(quick())
+        .connect_timeout(limit)
+        .ping_interval(limit)
+        .ping_timeout(limit)
+        .await?;
+    let service = caller.get_service(&id).await?;
+    let call = |n: u64| service.call::<u64>("echo", args!(n)).timeout(SOON);
+
+    proxy.weather(Weather::Slow(Duration::from_millis(200)));
+    for n in 0..10 {
+        ensure!(call(n).await? == n);
+    }
+    tokio::time::sleep(limit * 3).await;
+    ensure!(caller.stats().reconnects == 0, "slow is not gone");
+
+    proxy.weather(Weather::Stalled);
+    let begin = Instant::now();
+    match call(1).await {
+        Err(Error::Disconnected(lost)) => ensure!(lost.recovering && lost.may_have_run, "{lost}"),
+        other => bail!("{other:?}"),
+    }
+    ensure!(
+        begin.elapsed() < limit * 3,
+        "noticed after {:?}",
+        begin.elapsed()
+    );
+    // Attempts stall, too, and are given up.
+    tokio::time::sleep(limit * 3).await;
+    ensure!(caller.stats().attempts >= 1 && caller.state() != State::Connected);
+    proxy.weather(Weather::Fair);
+    ensure!(call(2).await? == 2);
+
+    proxy.weather(Weather::Refusing);
+    proxy.cut();
+    tokio::time::sleep(limit).await;
+    proxy.weather(Weather::Fair);
+    ensure!(call(3).await? == 3);
+    drop(service);
+    leave([caller, host]).await?;
+    drop(proxy);
+    kill(server).await
+}
+
+/// Where no WebSocket goes through, and the link is lost all the same.
+async fn over_http(kind: Kind) -> Result<()> {
+    let server = start(kind, &Setup::default()).await?;
+    let proxy = Proxy::start(&server.url).await?;
+    let (host, id) = host(&server.url).await?;
+    proxy.weather(Weather::OnlyHttp);
+    let plain = hypha_rpc::connect(&proxy.url).await.err();
+    ensure!(
+        matches!(
+            &plain,
+            Some(Error::Connect(ConnectError::Unreachable { .. }))
+        ),
+        "{plain:?}"
+    );
+    let caller = hypha_rpc::connect(&proxy.url)
+        .transport(Transport::Auto)
+        .reconnect(quick())
+        .await?;
+    ensure!(caller.identity().connection_type == "http_streaming");
+    let own = caller.register_service(echo()).await?.id;
+    let service = caller.get_service(&id).await?;
+    let from_host = host.get_service(&own).await?;
+    for n in 0..3u64 {
+        let there = service
+            .call::<u64>("echo", args!(n))
+            .idempotent()
+            .timeout(SOON);
+        ensure!(there.await? == n);
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let back = caller.stats().reconnects + 1;
+        proxy.cut();
+        eventually("it does not come back", async || {
+            Ok(caller.stats().reconnects == back)
+        })
+        .await?;
+        let here = from_host
+            .call::<u64>("echo", args!(n))
+            .idempotent()
+            .timeout(SOON);
+        ensure!(here.await? == n);
+    }
+    proxy.weather(Weather::Fair);
+    proxy.cut();
+    eventually("it does not go back to the WebSocket", async || {
+        Ok(caller.state() == State::Connected && caller.identity().connection_type == "websocket")
+    })
+    .await?;
+    drop((service, from_host));
+    leave([caller, host]).await?;
+    drop(proxy);
+    kill(server).await
+}
+
+/// A server that does not know the tokens of the one before.
+async fn rejected_on_return(kind: Kind) -> Result<()> {
+    let setup = Setup::restartable()?;
+    let server = start(kind, &setup).await?;
+    let (client, id) = host(&server.url).await?;
+    let service = client.get_service(&id).await?;
+    kill(server).await?;
+    let waiting = service
+        .call::<u64>("echo", args!(1))
+        .timeout(SOON)
+        .into_future();
+    let waiting = tokio::spawn(waiting);
+    let setup = Setup {
+        secret: Some("another secret, just as long as the first one".into()),
+        ..setup
+    };
+    let server = start(kind, &setup).await?;
+    let reason = tokio::time::timeout(SOON, client.closed()).await?;
+    match &*reason {
+        CloseReason::Refused(ConnectError::TokenRejected(_)) => {}
+        other => bail!("{other:?}"),
+    }
+    match waiting.await? {
+        Err(Error::Disconnected(lost)) => ensure!(!lost.recovering, "{lost}"),
+        other => bail!("{other:?}"),
+    }
+    drop(service);
+    leave([client]).await?;
+    kill(server).await
+}
+
+/// Another program comes with the same id and a reconnection token.
+async fn taken_over(kind: Kind) -> Result<()> {
+    let server = start(kind, &Setup::default()).await?;
+    let first = hypha_rpc::connect(&server.url).client_id("same").await?;
+    let token = first.reconnection_token().context("a token")?;
+    let connect = hypha_rpc::connect(&server.url)
+        .client_id("same")
+        .reconnection_token(token);
+    let second = connect.workspace(first.workspace()).await?;
+    let reason = tokio::time::timeout(SOON, first.closed()).await?;
+    ensure!(*reason == CloseReason::Replaced, "{reason}");
+    second.manager().await?;
+    ensure!(second.stats().reconnects == 0);
+    leave([first, second]).await?;
+    kill(server).await
+}
+
+/// How many attempts a client makes in any second, at most (see [`Backoff`]).
+const ATTEMPTS_PER_CLIENT: f64 = 1.5;
+
+async fn a_thousand_come_back(kind: Kind) -> Result<()> {
+    const CLIENTS: usize = 1000;
+    let setup = Setup::restartable()?;
+    let server = start(kind, &setup).await?;
+    let proxy = Proxy::start(&server.url).await?;
+    let (host, id) = host(&server.url).await?;
+    let mut clients = Vec::new();
+    while clients.len() < CLIENTS {
+        let some = (0..50).map(|_| hypha_rpc::connect(&proxy.url).into_future());
+        clients.extend(try_join_all(some).await?);
+    }
+    // As connections that have lasted.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let before = proxy.accepted().len();
+    let services = try_join_all(clients.iter().map(|c| c.get_service(&id).into_future())).await?;
+    let begin = Instant::now();
+    kill(server).await?;
+    let calls = services.iter().map(|service| async {
+        // The host may come back later than the caller.
+        let retry = hypha_rpc::Retry::times(100).first(Duration::from_millis(500));
+        let call = service
+            .call::<u64>("echo", args!(7))
+            .idempotent()
+            .retry(retry);
+        call.timeout(SOON * 2).await
+    });
+    let (server, answers) = tokio::join!(
+        async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            start(kind, &setup).await
+        },
+        futures_util::future::join_all(calls),
+    );
+    let took = begin.elapsed();
+    for answer in answers {
+        ensure!(answer? == 7);
+    }
+    let attempts = proxy.accepted().split_off(before);
+    let most = (0..attempts.len()).map(|first| {
+        let within = attempts[first..].iter();
+        within
+            .take_while(|at| **at - attempts[first] < Duration::from_secs(1))
+            .count()
+    });
+    let most = most.max().unwrap_or(0);
+    println!(
+        "{kind}: {CLIENTS} clients were back and had their answer {took:.1?} after the server was killed, \
+         with {} attempts, at most {most} in a second",
+        attempts.len()
+    );
+    ensure!(
+        (most as f64) < ATTEMPTS_PER_CLIENT * CLIENTS as f64,
+        "{most} attempts in a second"
+    );
+    drop(services);
+    futures_util::future::join_all(clients.iter().map(Client::disconnect)).await;
+    for client in &clients {
+        nothing_is_left(client)?;
+    }
+    leave([host]).await?;
+    drop((clients, proxy));
+    kill(server?).await
+}
+
+macro_rules! faults {
+    ($($module:ident $kind:ident: $($fault:ident)*;)*) => {$(
+        mod $module {
+            use super::*;
+
+            $(#[test]
+            fn $fault() {
+                run(Kind::$kind, || super::$fault(Kind::$kind));
+            })*
+        }
+    )*};
+}
+
+faults! {
+    python_server Python: killed_under_callers cut_in_the_middle stalled_and_slow over_http rejected_on_return;
+    our_server Ours: killed_under_callers cut_in_the_middle stalled_and_slow over_http rejected_on_return
+        taken_over a_thousand_come_back;
+}
