@@ -19,11 +19,12 @@ use hypha_rpc::{
     prelude::*,
     service::{Method, Service},
     transport::Transport,
+    workspace::WorkspaceConfig,
 };
 use hypha_rpc_tests::{
     peers::{self, or_skip},
     proxy::{Proxy, Weather},
-    servers::{Kind, Server, Setup},
+    servers::{Kind, ROOT_TOKEN, Server, Setup},
 };
 use tokio::{runtime::Runtime, task::spawn_blocking};
 
@@ -355,6 +356,8 @@ async fn rejected_on_return(kind: Kind) -> Result<()> {
     let (client, id) = host(&server.url).await?;
     let service = client.get_service(&id).await?;
     kill(server).await?;
+    let lost = async || Ok(client.state() != State::Connected);
+    eventually("the link stands", lost).await?;
     let waiting = service
         .call::<u64>("echo", args!(1))
         .timeout(SOON)
@@ -377,6 +380,37 @@ async fn rejected_on_return(kind: Kind) -> Result<()> {
     drop(service);
     leave([client]).await?;
     kill(server).await
+}
+
+/// A server that has forgotten the workspace.
+async fn workspace_gone(kind: Kind) -> Result<()> {
+    let setup = Setup::restartable()?;
+    let server = start(kind, &setup).await?;
+    let root = hypha_rpc::connect(&server.url).token(ROOT_TOKEN).await?;
+    let manager = root.manager().await?;
+    let workspace: WorkspaceConfig = from_value(serde_json::json!({"id": "passing-ws"}))?;
+    manager.create_workspace(workspace, true).await?;
+    let token = from_value(serde_json::json!({"workspace": "passing-ws"}))?;
+    let token = manager.generate_token(Some(token)).await?;
+    let connect = hypha_rpc::connect(&server.url)
+        .workspace("passing-ws")
+        .token(token);
+    let client = connect.reconnect(quick()).await?;
+    leave([root]).await?;
+    drop(manager);
+    kill(server).await?;
+    let server = start(kind, &setup).await?;
+    let reason = tokio::time::timeout(SOON, client.closed()).await?;
+    match &*reason {
+        CloseReason::Refused(ConnectError::WrongWorkspace(_)) => {}
+        other => bail!("{other:?}"),
+    }
+    leave([client]).await?;
+    kill(server).await
+}
+
+fn from_value<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result<T> {
+    Ok(serde_json::from_value(json)?)
 }
 
 /// Another program comes with the same id and a reconnection token.
@@ -477,7 +511,8 @@ macro_rules! faults {
 }
 
 faults! {
-    python_server Python: killed_under_callers cut_in_the_middle stalled_and_slow over_http rejected_on_return;
+    python_server Python: killed_under_callers cut_in_the_middle stalled_and_slow over_http rejected_on_return
+        workspace_gone;
     our_server Ours: killed_under_callers cut_in_the_middle stalled_and_slow over_http rejected_on_return
-        taken_over a_thousand_come_back;
+        workspace_gone taken_over a_thousand_come_back;
 }

@@ -175,10 +175,8 @@ impl Checks {
         if self.has("dispose_stored") {
             self.check("dispose_stored", Self::dispose_stored).await;
         }
-        if !self.options.over_http {
-            self.check("an_interface_ends_with_its_owner", Self::owner_leaves)
-                .await;
-        }
+        self.check("an_interface_ends_with_its_owner", Self::owner_leaves)
+            .await;
     }
 
     async fn blocks(&self) -> Outcome {

@@ -307,7 +307,7 @@ impl Checks {
     }
 
     pub(super) async fn many_calls_at_once(&self) -> Outcome {
-        let calls: Vec<_> = (0..if self.options.over_http { 30 } else { 300 })
+        let calls: Vec<_> = (0..self.options.burst)
             .map(|i| tokio::spawn(self.service.add(f64::from(i), 0.5).into_future()))
             .collect();
         for (i, call) in calls.into_iter().enumerate() {

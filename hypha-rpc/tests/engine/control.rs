@@ -1,11 +1,20 @@
 //! Text frames: pings, tokens, the server's errors, and a server that is silent.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
 
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hypha_rpc::{
     Client,
     client::{KeepAlive, Options, State},
-    transport::Frame,
+    transport::{Frame, LinkError},
 };
 use tokio::time::Instant;
 
@@ -165,4 +174,71 @@ async fn endless_intervals_are_as_good_as_off() {
     }
     peer.nothing_for(seconds(100_000)).await;
     assert_eq!(client.state(), State::Connected);
+}
+
+/// A link that notes what goes below the protocol.
+struct Below {
+    link: hypha_rpc::transport::memory::MemoryLink,
+    pings: Arc<AtomicUsize>,
+}
+
+impl Stream for Below {
+    type Item = Result<Frame, LinkError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        self.link.poll_next_unpin(cx)
+    }
+}
+
+impl Sink<Frame> for Below {
+    type Error = LinkError;
+
+    fn poll_ready(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), LinkError>> {
+        self.link.poll_ready_unpin(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), LinkError> {
+        if frame == Frame::Ping {
+            self.pings.fetch_add(1, Ordering::SeqCst);
+        }
+        self.link.start_send_unpin(frame)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), LinkError>> {
+        self.link.poll_flush_unpin(cx)
+    }
+
+    fn poll_close(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), LinkError>> {
+        self.link.poll_close_unpin(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_go_out_below_the_protocol_too() {
+    let (link, _other) = hypha_rpc::transport::memory::pair(64);
+    let pings = Arc::new(AtomicUsize::new(0));
+    let below = Below {
+        link,
+        pings: Arc::clone(&pings),
+    };
+    let mut options = Options::default();
+    options.keep_alive = Some(KeepAlive {
+        ping_interval: seconds(10),
+        ping_timeout: seconds(1000),
+        token_refresh_interval: seconds(0),
+    });
+    let identity = hypha_rpc::client::Identity::new("ws", "me");
+    let client = hypha_rpc::Client::over(Box::new(below), identity, options);
+    tokio::time::sleep(seconds(35)).await;
+    assert_eq!(pings.load(Ordering::SeqCst), 4);
+    drop(client);
 }

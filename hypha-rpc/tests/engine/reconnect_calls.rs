@@ -11,6 +11,7 @@ use hypha_rpc::{
     client::Options,
     error::RejectKind,
     service::{Method, Service, Visibility},
+    transport::Frame,
 };
 use tokio::time::Instant;
 
@@ -520,4 +521,69 @@ async fn a_call_that_is_answered_stops_nothing() {
     breathe().await;
     assert_eq!(b.stats().calls_received - before, 3);
     drop(a);
+}
+
+/// Plays the peer's part of a message in chunks, as far as `steps` messages, and gives how many there were.
+async fn take_chunks(net: &Net, others: &mut Others, steps: usize) -> usize {
+    for taken in 0..steps {
+        let message = tokio::time::timeout(seconds(1), others.recv()).await;
+        let Ok(Some(message)) = message else {
+            return taken;
+        };
+        let answer = match message.text("method") {
+            "services.built-in.get_service" => map! {
+                "id": "built-in", "config": map! {"api_version": 3i64},
+                "message_cache": map! {"create": Value::Null},
+            },
+            _ => Value::Null,
+        };
+        if message.has("session") {
+            net.reply(&message, "resolve", list![answer]);
+        }
+    }
+    steps
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_may_break_at_every_step_of_a_large_message() {
+    // The peer's built-in service, a beginning, four chunks and the end.
+    const STEPS: usize = 7;
+    let codes = [
+        None,
+        Some(1000),
+        Some(1001),
+        Some(1008),
+        Some(1009),
+        Some(1012),
+    ];
+    for steps in 0..=STEPS {
+        for code in codes {
+            let (client, net, mut others) = connected().await;
+            let service = found(&client).await;
+            let payload = crate::support::payload(1_000_000);
+            let large = || service.call::<i64>("call", args!(payload));
+            let waiting = spawn(large());
+            let taken = take_chunks(&net, &mut others, steps).await;
+            assert_eq!(taken, steps);
+            breathe().await;
+            match code {
+                None => net.cut(),
+                Some(code) => net.push(Frame::Close(Some((code, "now".into())))),
+            }
+            let error = disconnected(waiting.await.expect("runs"));
+            assert!(error.recovering, "{error:?}");
+            // Until everything but the order to begin is there, it cannot have run.
+            assert_eq!(
+                error.may_have_run,
+                steps >= STEPS - 1,
+                "after {steps} steps"
+            );
+            assert_eq!(client.stats().sessions, 0);
+            back(&client).await;
+            while others.try_recv().is_ok() {}
+            let waiting = spawn(large());
+            assert_eq!(take_chunks(&net, &mut others, STEPS).await, STEPS);
+            waiting.abort();
+        }
+    }
 }

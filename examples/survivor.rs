@@ -1,0 +1,122 @@
+//! What does a program notice when its server goes away and comes back?
+//!
+//! `cargo run --example survivor -- --server-url URL`, and then kill and restart the server.
+
+use std::{
+    io::{IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use hypha_rpc::{client::State, prelude::*};
+
+/// Calls a service of its own in a loop and shows how the connection is, in one line.
+#[derive(Parser)]
+struct Options {
+    /// The Hypha server.
+    #[arg(long)]
+    server_url: String,
+    /// Between two calls, in milliseconds.
+    #[arg(long, default_value_t = 200)]
+    every: u64,
+    /// Leave after so many calls; by default Ctrl-C ends it.
+    #[arg(long)]
+    calls: Option<u64>,
+}
+
+/// A service that is still there next week.
+#[hypha_service(id = "survivor")]
+trait Survivor {
+    /// Answer with the next number.
+    async fn next(&self, number: u64) -> u64;
+}
+
+struct Desk;
+
+impl Survivor for Desk {
+    async fn next(&self, number: u64) -> u64 {
+        number + 1
+    }
+}
+
+fn shown(state: State) -> String {
+    match state {
+        State::Backoff { attempt, until } => {
+            let left = until.saturating_duration_since(Instant::now());
+            format!("attempt {attempt} in {:.1} s", left.as_secs_f64())
+        }
+        State::Closed { reason } => format!("closed: {reason}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// One line, which on a terminal takes the place of the one before.
+fn show(client: &Client, latency: Option<Duration>) -> std::io::Result<()> {
+    let stats = client.stats();
+    let latency = latency.map_or("-".into(), |time| {
+        format!("{:.1} ms", time.as_secs_f64() * 1e3)
+    });
+    let mut out = std::io::stdout();
+    let (begin, end) = if out.is_terminal() {
+        ("\r\x1b[K", "")
+    } else {
+        ("", "\n")
+    };
+    write!(
+        out,
+        "{begin}{} | calls {} | errors {} | made again {} | reconnects {} | last latency {latency}{end}",
+        shown(client.state()),
+        stats.calls_made,
+        stats.call_errors,
+        stats.retries,
+        stats.reconnects,
+    )?;
+    out.flush()
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let options = Options::parse();
+    let hypha = hypha_rpc::connect(options.server_url).await?;
+    let info = hypha.register_service(SurvivorService::new(Desk)).await?;
+    let survivor: SurvivorProxy = hypha.proxy(&info.id).await?;
+
+    // The line is kept up to date also while a call waits for the server.
+    let watching = tokio::spawn({
+        let hypha = hypha.clone();
+        async move {
+            let mut states = hypha.states();
+            while states.next().await.is_some() {
+                show(&hypha, None)?;
+            }
+            anyhow::Ok(())
+        }
+    });
+    let calling = async {
+        let mut number = 0;
+        while options.calls.is_none_or(|most| number < most) {
+            let begin = Instant::now();
+            // It may be made twice without harm, so it is made again when the link is lost meanwhile.
+            match survivor.next(number).idempotent().await {
+                Ok(next) => number = next,
+                Err(error) if error.is_retryable() => eprintln!("\n{error}"),
+                Err(error) => return Err(error.into()),
+            }
+            show(&hypha, Some(begin.elapsed()))?;
+            tokio::time::sleep(Duration::from_millis(options.every)).await;
+        }
+        anyhow::Ok(())
+    };
+    let outcome = tokio::select! {
+        outcome = calling => outcome,
+        stop = tokio::signal::ctrl_c() => Ok(stop?),
+    };
+    watching.abort();
+    println!();
+    hypha.disconnect().await;
+    outcome
+}

@@ -1,0 +1,49 @@
+//! The example `survivor`, while its server is killed and started again.
+
+use std::{process::Command, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use hypha_rpc_tests::{
+    executables::executable,
+    process::Process,
+    servers::{Kind, Server, Setup},
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The number in front of which `name` stands.
+fn number(line: &str, name: &str) -> Option<u64> {
+    let rest = line.split(&format!("{name} ")).nth(1)?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+#[test]
+fn it_shows_what_happens() -> Result<()> {
+    let setup = Setup::restartable()?;
+    let server = Server::start_as(Kind::Ours, &setup)?;
+    let mut command = Command::new(executable("survivor")?);
+    command.args(["--server-url", &server.url, "--every", "50"]);
+    let survivor = Process::start("the survivor", &command)?;
+    let calls = |most: u64| {
+        move |line: &str| {
+            let calls = number(line, "calls")?;
+            (line.starts_with("connected") && calls > most).then_some(calls)
+        }
+    };
+    let made = survivor.wait_for_line(LIMIT, calls(5))?;
+    drop(server);
+    survivor
+        .wait_for_line(LIMIT, |line| line.starts_with("attempt 1 in").then_some(()))
+        .context("it does not tell of the attempts")?;
+    thread::sleep(Duration::from_secs(2));
+    let server = Server::start_as(Kind::Ours, &setup)?;
+    survivor.wait_for_line(LIMIT, calls(made + 20))?;
+    let lines = survivor.stdout();
+    let last = lines.last().context("no line")?;
+    ensure!(number(last, "errors") == Some(0), "{last}");
+    ensure!(number(last, "reconnects") == Some(1), "{last}");
+    ensure!(last.contains(" ms"), "{last}");
+    survivor.terminate()?;
+    drop(server);
+    Ok(())
+}
