@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -70,29 +70,33 @@ struct Line {
     task: AbortHandle,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What the client sends to others than the manager.
 pub(crate) type Others = mpsc::UnboundedReceiver<Received>;
 
 impl Dial for Net {
     fn dial(&self) -> Dialing<'_> {
         Box::pin(async {
-            self.0.attempts.lock().unwrap().push(Instant::now());
-            let plan = self.0.plans.lock().unwrap().pop_front();
-            let plan = plan.unwrap_or_else(|| self.0.otherwise.lock().unwrap().clone());
+            lock(&self.0.attempts).push(Instant::now());
+            let plan = lock(&self.0.plans).pop_front();
+            let plan = plan.unwrap_or_else(|| lock(&self.0.otherwise).clone());
             if matches!(plan, Plan::Unreachable) {
                 return Err(ConnectError::Unreachable {
                     url: "memory".into(),
                     reason: "nobody listens".into(),
                 });
             }
-            let (theirs, link) = pair(*self.0.capacity.lock().unwrap());
+            let (theirs, link) = pair(*lock(&self.0.capacity));
             let (push, pushed) = mpsc::unbounded_channel();
             let task = tokio::spawn(self.clone().serve(link, pushed, plan));
             let line = Line {
                 push,
                 task: task.abort_handle(),
             };
-            *self.0.line.lock().unwrap() = Some(line);
+            *lock(&self.0.line) = Some(line);
             Ok(Box::new(theirs) as hypha_rpc::transport::BoxLink)
         })
     }
@@ -131,16 +135,16 @@ impl Net {
     }
 
     pub(crate) fn plan(&self, plans: impl IntoIterator<Item = Plan>) {
-        self.0.plans.lock().unwrap().extend(plans);
+        lock(&self.0.plans).extend(plans);
     }
 
     pub(crate) fn otherwise(&self, plan: Plan) {
-        *self.0.otherwise.lock().unwrap() = plan;
+        *lock(&self.0.otherwise) = plan;
     }
 
     /// Cuts the link: the client sees its end.
     pub(crate) fn cut(&self) {
-        if let Some(line) = self.0.line.lock().unwrap().take() {
+        if let Some(line) = lock(&self.0.line).take() {
             line.task.abort();
         }
     }
@@ -152,7 +156,7 @@ impl Net {
     }
 
     pub(crate) fn push(&self, frame: Frame) {
-        let line = self.0.line.lock().unwrap();
+        let line = lock(&self.0.line);
         let push = &line.as_ref().expect("a link").push;
         push.send(frame).expect("the link stands");
     }
@@ -172,48 +176,48 @@ impl Net {
     }
 
     pub(crate) fn attempts(&self) -> usize {
-        self.0.attempts.lock().unwrap().len()
+        lock(&self.0.attempts).len()
     }
 
     /// The times between the attempts, in seconds.
     pub(crate) fn pauses(&self) -> Vec<f64> {
-        let attempts = self.0.attempts.lock().unwrap();
+        let attempts = lock(&self.0.attempts);
         let pairs = attempts.windows(2);
         pairs.map(|two| (two[1] - two[0]).as_secs_f64()).collect()
     }
 
     pub(crate) fn hellos(&self) -> Vec<serde_json::Value> {
-        self.0.hellos.lock().unwrap().clone()
+        lock(&self.0.hellos).clone()
     }
 
     pub(crate) fn manager(&self, id: &str) {
-        *self.0.manager.lock().unwrap() = id.into();
+        *lock(&self.0.manager) = id.into();
     }
 
     pub(crate) fn refuse(&self, services: &[&str]) {
-        *self.0.refused.lock().unwrap() = services.iter().map(|s| (*s).to_owned()).collect();
+        *lock(&self.0.refused) = services.iter().map(|s| (*s).to_owned()).collect();
     }
 
     pub(crate) fn slowness(&self, time: Duration) {
-        *self.0.slowness.lock().unwrap() = time;
+        *lock(&self.0.slowness) = time;
     }
 
     /// How many frames the next links hold.
     pub(crate) fn capacity(&self, frames: usize) {
-        *self.0.capacity.lock().unwrap() = frames;
+        *lock(&self.0.capacity) = frames;
     }
 
     pub(crate) fn deaf(&self, deaf: bool) {
-        *self.0.deaf.lock().unwrap() = deaf;
+        *lock(&self.0.deaf) = deaf;
     }
 
     pub(crate) fn owner(&self, address: &str) {
-        *self.0.owner.lock().unwrap() = address.into();
+        *lock(&self.0.owner) = address.into();
     }
 
     /// What the manager was asked since this was called before.
     pub(crate) fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.asked.lock().unwrap())
+        std::mem::take(&mut *lock(&self.0.asked))
     }
 
     async fn serve(
@@ -226,7 +230,7 @@ impl Net {
             return;
         };
         let hello: serde_json::Value = serde_json::from_str(&hello).expect("JSON");
-        self.0.hellos.lock().unwrap().push(hello);
+        lock(&self.0.hellos).push(hello);
         let mut workspace = "ws";
         match plan {
             Plan::Welcome | Plan::Unreachable => {}
@@ -238,7 +242,7 @@ impl Net {
                 return;
             }
         }
-        let manager = self.0.manager.lock().unwrap().clone();
+        let manager = lock(&self.0.manager).clone();
         let attempt = self.attempts();
         let info = serde_json::json!({
             "type": "connection_info", "workspace": workspace, "client_id": "me",
@@ -276,17 +280,22 @@ impl Net {
 
     /// The part of the workspace manager.
     async fn managed(&self, link: &mut MemoryLink, call: &Received, manager: &str) {
-        if *self.0.deaf.lock().unwrap() {
+        if *lock(&self.0.deaf) {
             return;
         }
-        let method = call.text("method").rsplit('.').next().unwrap().to_owned();
+        let method = call
+            .text("method")
+            .rsplit('.')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let address = format!("*/{manager}");
         if call.text("to") != address {
             // Who was the manager before is not there any more, and nobody says so.
             return;
         }
         let mut member = "resolve";
-        let log = |what: String| self.0.asked.lock().unwrap().push(what);
+        let log = |what: String| lock(&self.0.asked).push(what);
         let answer = match method.as_str() {
             "get_service" if call.text("method").contains("built-in") => {
                 let methods = [
@@ -306,7 +315,7 @@ impl Net {
                 Value::Map(Map::from_iter(methods))
             }
             "get_service" => {
-                let owner = self.0.owner.lock().unwrap().clone();
+                let owner = lock(&self.0.owner).clone();
                 log(format!("get_service at {owner}"));
                 map! {
                     "id": format!("{owner}:svc"),
@@ -323,11 +332,11 @@ impl Net {
                     .and_then(Value::as_str)
                     .unwrap_or_default()
                     .to_owned();
-                let id = id.rsplit(':').next().unwrap().to_owned();
-                let slowness = *self.0.slowness.lock().unwrap();
+                let id = id.rsplit(':').next().unwrap_or_default().to_owned();
+                let slowness = *lock(&self.0.slowness);
                 tokio::time::sleep(slowness).await;
                 log(format!("register {id}"));
-                if self.0.refused.lock().unwrap().contains(&id) {
+                if lock(&self.0.refused).contains(&id) {
                     member = "reject";
                     map! {"_rtype": "error", "_rvalue": format!("PermissionError: no {id}")}
                 } else {
