@@ -14,6 +14,7 @@ mod model;
 mod names;
 mod parse;
 mod path;
+mod source;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -12,7 +12,7 @@ use syn::{
 use crate::attrs::{self, Options};
 use crate::diag::{Errors, located};
 use crate::doc_text::{self, MethodText};
-use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
+use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Stub, Value};
 use crate::names::{self, Rule};
 use crate::{path, types};
 
@@ -87,6 +87,7 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
     }
     let rule = Rule::parse(options.text("rename_all", errors).as_ref(), errors);
     let contract = item.ident.unraw();
+    let (methods, stubs) = methods(item, rule, errors);
     Service {
         contract: item.ident.clone(),
         service: format_ident!("{contract}Service", span = item.ident.span()),
@@ -114,7 +115,8 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
             .texts("flags", errors)
             .map(|(_, texts)| texts)
             .unwrap_or_default(),
-        methods: methods(item, rule, errors),
+        methods,
+        stubs,
         inherent: None,
     }
 }
@@ -158,8 +160,9 @@ fn trait_shape(item: &ItemTrait, errors: &mut Errors) {
     }
 }
 
-fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> Vec<Method> {
+fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, Vec<Stub>) {
     let mut methods: Vec<Method> = Vec::new();
+    let mut stubs = Vec::new();
     for item in &item.items {
         let function = match item {
             TraitItem::Fn(function) => function,
@@ -174,19 +177,32 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> Vec<Method> {
                 errors.push(&item.ident, "a contract has only methods");
                 continue;
             }
+            // Reported where it was read, or by rustc.
+            TraitItem::Verbatim(_) => continue,
             other => {
                 errors.push(other, "a contract has only methods");
                 continue;
             }
         };
-        let Some((method, name_at)) = method(function, rule, errors) else {
-            continue;
+        let (method, name_at) = match method(function, rule, errors) {
+            Ok(method) => method,
+            Err(stub) => {
+                stubs.push(stub);
+                continue;
+            }
         };
+        let unconditional = |attrs: &[Attribute]| attrs::cfgs(attrs).next().is_none();
+        let twice = |other: &Method| other.ident == method.ident;
+        if unconditional(&method.carried) && methods.iter().any(twice) {
+            // rustc reports it of the trait.
+            errors.silent();
+            continue;
+        }
         // Two methods behind different `cfg`s may well share a name.
         let same = |other: &&Method| {
             other.wire_name == method.wire_name
-                && attrs::cfgs(&other.carried).next().is_none()
-                && attrs::cfgs(&method.carried).next().is_none()
+                && unconditional(&other.carried)
+                && unconditional(&method.carried)
         };
         if let Some(first) = methods.iter().find(same) {
             let (name, first) = (&method.wire_name, &first.ident);
@@ -197,16 +213,20 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> Vec<Method> {
         }
         methods.push(method);
     }
-    methods
+    (methods, stubs)
 }
 
-/// The method, and what to underline if its name is the mistake. `None` if its types cannot be
-/// repeated in a proxy.
+/// The method, and what to underline if its name is the mistake; a stub if it cannot be called.
 fn method(
     function: &TraitItemFn,
     rule: Rule,
     errors: &mut Errors,
-) -> Option<(Method, TokenStream)> {
+) -> Result<(Method, TokenStream), Stub> {
+    if function.sig.receiver().is_none() {
+        // What else is said of a method would not help.
+        errors.push(&function.sig.ident, "service methods take `&self`");
+        return Err(Stub::new(function, None));
+    }
     let mut options = Options::from_attrs(&function.attrs, &METHOD_KEYS, errors);
     let ident = &function.sig.ident;
     let (wire_name, name_at) = wire_name(&mut options, ident, rule, errors);
@@ -225,19 +245,46 @@ fn method(
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let args = arguments(function, &text, rule, errors);
     let output = output(&function.sig.output, errors);
-    Some((
-        Method {
-            ident: ident.clone(),
-            wire_name,
-            docs: documentation(function, &text),
-            description: text.description,
+    if let Some(stream) = output.as_ref().and_then(|output| output.stream.as_ref()) {
+        if blocking {
+            errors.push(
+                &stream.whole,
+                "a blocking method has no stream to return, because nobody would wait for its items; \
+                 write `async fn`",
+            );
+        }
+    }
+    let (args, output) = match (args, output) {
+        (Some(args), Some(output)) if usable => (args, output),
+        (_, output) => return Err(Stub::new(function, output.filter(|_| usable))),
+    };
+    let method = Method {
+        ident: ident.clone(),
+        wire_name,
+        docs: documentation(function, &text),
+        description: text.description,
+        carried: attrs::carried(&function.attrs),
+        blocking,
+        args,
+        output,
+    };
+    Ok((method, name_at))
+}
+
+impl Stub {
+    fn new(function: &TraitItemFn, output: Option<Output>) -> Stub {
+        let sent = function.sig.inputs.iter().filter_map(|input| match input {
+            FnArg::Typed(input) if !types::is_context(&input.ty) => Some((*input.ty).clone()),
+            _ => None,
+        });
+        Stub {
+            ident: function.sig.ident.clone(),
+            generics: function.sig.generics.clone(),
             carried: attrs::carried(&function.attrs),
-            blocking,
-            args: args.filter(|_| usable)?,
-            output: output?,
-        },
-        name_at,
-    ))
+            args: sent.collect(),
+            output,
+        }
+    }
 }
 
 /// The name on the wire, and what gave it.
@@ -295,8 +342,7 @@ fn signature_shape(function: &TraitItemFn, errors: &mut Errors) -> bool {
         errors.push(abi, "a service method cannot be `extern`");
     }
     match sig.receiver() {
-        None => errors.push(&sig.ident, "service methods take `&self`"),
-        Some(Receiver { kind: ReceiverKind::Reference(_, _, None), .. }) => {}
+        None | Some(Receiver { kind: ReceiverKind::Reference(_, _, None), .. }) => {}
         Some(receiver) => errors.push(
             Receiver { attrs: Vec::new(), ..receiver.clone() },
             "service methods take `&self`, because calls run at the same time; use a lock for state",

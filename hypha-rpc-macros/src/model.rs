@@ -1,7 +1,7 @@
 //! What a contract means, free of syntax: the errors are found before, the code is written after.
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Expr, Ident, LitStr, Type, Visibility};
+use syn::{Attribute, Expr, Generics, Ident, LitStr, Type, Visibility};
 
 pub(crate) struct Service {
     pub(crate) contract: Ident,
@@ -25,6 +25,7 @@ pub(crate) struct Service {
     pub(crate) singleton: bool,
     pub(crate) flags: Vec<LitStr>,
     pub(crate) methods: Vec<Method>,
+    pub(crate) stubs: Vec<Stub>,
     /// The type of an `impl` block; `None` for a trait.
     pub(crate) inherent: Option<Type>,
 }
@@ -41,6 +42,16 @@ pub(crate) struct Method {
     pub(crate) blocking: bool,
     pub(crate) args: Vec<Arg>,
     pub(crate) output: Output,
+}
+
+/// A method with a mistake that keeps it from being called. Its proxy has something of that name, or
+/// every use of it would be one more error.
+pub(crate) struct Stub {
+    pub(crate) ident: Ident,
+    pub(crate) generics: Generics,
+    pub(crate) carried: Vec<Attribute>,
+    pub(crate) args: Vec<Type>,
+    pub(crate) output: Option<Output>,
 }
 
 impl Method {

@@ -1,21 +1,19 @@
 //! A service written as an `impl` block: the block itself, and the type as something to register.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{FnArg, ImplItem, ItemImpl};
+use syn::{FnArg, ImplItem, ImplItemFn, ItemImpl};
 
 use super::service;
 use crate::attrs;
 use crate::diag::located;
-use crate::inherent;
 use crate::model::Service;
+use crate::{inherent, source};
 
 pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> TokenStream {
     let mut tokens = stripped(block);
-    if with_methods {
-        tokens.extend(registration(service, block));
-    }
+    tokens.extend(registration(service, block, with_methods));
     tokens
 }
 
@@ -26,21 +24,28 @@ fn stripped(block: &ItemImpl) -> TokenStream {
         let ImplItem::Fn(function) = item else {
             continue;
         };
-        if !inherent::is_served(function) {
-            continue;
+        if inherent::is_served(function) {
+            function.attrs.retain(|attr| !attrs::is_ours(attr));
+            for input in &mut function.sig.inputs {
+                let FnArg::Typed(input) = input else { continue };
+                input
+                    .attrs
+                    .retain(|attr| !attrs::is_doc(attr) && !attrs::is_ours(attr));
+            }
         }
-        function.attrs.retain(|attr| !attrs::is_ours(attr));
-        for input in &mut function.sig.inputs {
-            let FnArg::Typed(input) = input else { continue };
-            input
-                .attrs
-                .retain(|attr| !attrs::is_doc(attr) && !attrs::is_ours(attr));
-        }
+        let ImplItemFn {
+            attrs, vis, sig, ..
+        } = function;
+        let (defaultness, body) = (
+            &function.modifiers.defaultness,
+            source::body(&function.block),
+        );
+        *item = ImplItem::Verbatim(quote!(#(#attrs)* #vis #defaultness #sig #body));
     }
     block.into_token_stream()
 }
 
-fn registration(service: &Service, block: &ItemImpl) -> TokenStream {
+fn registration(service: &Service, block: &ItemImpl, with_methods: bool) -> TokenStream {
     let Service {
         proxy,
         carried,
@@ -51,7 +56,7 @@ fn registration(service: &Service, block: &ItemImpl) -> TokenStream {
     let ty = &block.self_ty;
     let cfgs: Vec<_> = attrs::cfgs(carried).collect();
     let details = service::details(service);
-    let methods = service.methods.iter();
+    let methods = service.methods.iter().filter(|_| with_methods);
     let methods = methods.map(|method| service::one_method(service, method));
     // Shown at the type if it cannot be shared between calls.
     let shared = quote_spanned!(located(ty.span())=> #private::shared::<#ty>(self));
@@ -62,6 +67,7 @@ fn registration(service: &Service, block: &ItemImpl) -> TokenStream {
             type Proxy = #proxy;
 
             fn into_service(self) -> #private::Service {
+                #[allow(unused_variables)]
                 let inner = #shared;
                 let service = #private::Service::new(#id) #details;
                 #(#methods)*

@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use super::service::{call_types, codec};
 use crate::attrs;
 use crate::diag::located;
-use crate::model::{Method, Service};
+use crate::model::{Method, Service, Stub};
 
 pub(crate) fn emit(service: &Service) -> TokenStream {
     let Service {
@@ -27,6 +27,7 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         .methods
         .iter()
         .map(|method| one_method(service, method));
+    let stubs = service.stubs.iter().map(|stub| one_stub(service, stub));
     quote_spanned! {Span::mixed_site()=>
         #(#carried)*
         #[doc = #doc]
@@ -54,6 +55,34 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         #[allow(deprecated, clippy::too_many_arguments)]
         impl #proxy {
             #(#methods)*
+            #(#stubs)*
+        }
+    }
+}
+
+fn one_stub(service: &Service, stub: &Stub) -> TokenStream {
+    let Service { private, vis, .. } = service;
+    let Stub {
+        ident,
+        generics,
+        carried,
+        args,
+        output,
+    } = stub;
+    let span = located(ident.span());
+    let (ok, error) = match output {
+        Some(output) => call_types(private, output),
+        None => (
+            quote_spanned!(span=> #private::Never),
+            quote_spanned!(span=> #private::Never),
+        ),
+    };
+    let clause = &generics.where_clause;
+    quote_spanned! {span=>
+        #(#carried)*
+        #[allow(missing_docs)]
+        #vis fn #ident #generics(&self, #(_: #args),*) -> #private::Call<#ok, #error> #clause {
+            loop {}
         }
     }
 }

@@ -349,15 +349,13 @@ fn other_items() {
 /// The user's item is never lost, or every use of it would be one more error.
 #[test]
 fn the_item_survives() {
-    for item in ["struct S ;", "fn f () { }", "impl S { }"] {
+    for item in ["struct S ;", "fn f () { }", "impl A for S { }", "trait { }"] {
         assert_eq!(run("", item).0.to_string(), item);
     }
-    assert!(
-        run("", "trait T<X> { }")
-            .0
-            .to_string()
-            .starts_with("trait T < X >")
-    );
+    for item in ["impl S { }", "trait T < X >"] {
+        let text = format!("{}{{}}", item.trim_end_matches("{ }"));
+        assert!(run("", &text).0.to_string().starts_with(item), "{item}");
+    }
 }
 
 #[test]
