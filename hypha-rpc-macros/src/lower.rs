@@ -1,7 +1,7 @@
 //! From syntax to the model. Goes on after a mistake, so that all are reported at once and the rest
 //! of the user's program still finds the generated items.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident};
 use syn::ext::IdentExt;
 use syn::{
@@ -87,8 +87,7 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
     }
     let rule = Rule::parse(options.text("rename_all", errors).as_ref(), errors);
     let contract = item.ident.unraw();
-    let (methods, stubs) = methods(item, rule, errors);
-    Service {
+    let mut service = Service {
         contract: item.ident.clone(),
         service: format_ident!("{contract}Service", span = item.ident.span()),
         proxy: format_ident!("{contract}Proxy", span = item.ident.span()),
@@ -100,7 +99,8 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
             .cloned()
             .collect(),
         carried: attrs::carried(&item.attrs),
-        private: path::private(options.path("crate", errors)),
+        runtime: path::private(options.path("crate", errors)),
+        private: format_ident!("__{contract}Runtime", span = Span::mixed_site()),
         id: id.map_or_else(|| Rule::Snake.apply(&contract.to_string()), |id| id.value()),
         name: options.text("name", errors).map(|text| text.value()),
         description,
@@ -115,10 +115,12 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
             .texts("flags", errors)
             .map(|(_, texts)| texts)
             .unwrap_or_default(),
-        methods,
-        stubs,
+        methods: Vec::new(),
+        stubs: Vec::new(),
         inherent: None,
-    }
+    };
+    (service.methods, service.stubs) = methods(item, rule, errors);
+    service
 }
 
 fn too_long(text: &str) -> bool {
@@ -315,7 +317,7 @@ fn blocking(function: &TraitItemFn, options: &mut Options, errors: &mut Errors) 
             "a blocking method is a plain `fn`, which runs on a thread of its own; leave out `async` \
              or `blocking`",
         ),
-        None if !blocking => errors.push(
+        None if !blocking && function.sig.constness.is_none() => errors.push(
             function.sig.fn_token,
             "service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` before a \
              method that blocks its thread",
@@ -330,7 +332,10 @@ fn blocking(function: &TraitItemFn, options: &mut Options, errors: &mut Errors) 
 fn signature_shape(function: &TraitItemFn, errors: &mut Errors) -> bool {
     let sig = &function.sig;
     if let Some(constness) = &sig.constness {
-        errors.push(constness, "a service method cannot be `const`");
+        errors.push(
+            constness,
+            "a service method cannot be `const`: it runs while the program does",
+        );
     }
     if let Safety::Unsafe(unsafety) = &sig.safety {
         errors.push(
@@ -498,7 +503,7 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
 
 fn output(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
     let whole: Type = match output {
-        ReturnType::Default => parse_quote_spanned!(proc_macro2::Span::mixed_site()=> ()),
+        ReturnType::Default => parse_quote_spanned!(Span::mixed_site()=> ()),
         ReturnType::Type(_, ty) => (**ty).clone(),
     };
     let found = types::inspect(&whole);

@@ -12,8 +12,10 @@ pub(crate) struct Service {
     pub(crate) docs: Vec<Attribute>,
     /// `cfg`, `deprecated` and `allow`, for every generated item.
     pub(crate) carried: Vec<Attribute>,
-    /// The runtime module that generated code names.
-    pub(crate) private: TokenStream,
+    /// The path of the runtime module.
+    pub(crate) runtime: TokenStream,
+    /// The name by which generated code knows it.
+    pub(crate) private: Ident,
     pub(crate) id: String,
     pub(crate) name: Option<String>,
     pub(crate) description: String,

@@ -23,6 +23,9 @@ pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
     ];
     item.colon_token.get_or_insert_with(|| syn::Token![:](span));
     item.supertraits.extend(bounds);
+    // Reported; rustc would try to expand them.
+    item.items
+        .retain(|item| !matches!(item, TraitItem::Macro(_)));
     for item in &mut item.items {
         if let TraitItem::Fn(function) = item {
             let body = method(function);
@@ -51,9 +54,12 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
             *input.pat = Pat::Verbatim(quote_spanned!(input.pat.span()=> _));
         }
     }
+    // Reported, as what a trait has no room for.
+    function.sig.constness = None;
+    let end = function.semi_token.to_token_stream();
     let body = function.default.as_ref().map(source::body);
     if function.sig.asyncness.take().is_none() {
-        return body.unwrap_or_else(|| quote!(;));
+        return body.unwrap_or(end);
     }
     let (span, output) = match &function.sig.output {
         ReturnType::Default => (Span::mixed_site(), quote_spanned!(Span::mixed_site()=> ())),
@@ -70,6 +76,6 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
     };
     match body {
         Some(body) => quote_spanned!(located(body.span())=> { async move #body }),
-        None => quote!(;),
+        None => end,
     }
 }

@@ -249,10 +249,6 @@ pub trait Infallible {
 impl<T> Infallible for Probe<T> {}
 
 /// What a method returns, as a `Result`: itself if it is one, else with an error that cannot be.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` has the name of `Result` and is another type",
-    note = "give the type another name in this contract, for example with `use .. as ..`"
-)]
 pub trait Output<const FALLIBLE: bool> {
     /// Of success.
     type Ok;
@@ -286,6 +282,27 @@ pub fn into_result<T, const FALLIBLE: bool>(output: T) -> Result<T::Ok, T::Error
 where
     T: Output<FALLIBLE>,
 {
+    output.into_result()
+}
+
+/// What is written as `Result<T, E>`, and should be one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has the name of `Result` and is another type",
+    note = "give the type another name in this contract, for example with `use .. as ..`"
+)]
+pub trait WrittenResult<T, E> {
+    /// Itself.
+    fn into_result(self) -> Result<T, E>;
+}
+
+impl<T, E> WrittenResult<T, E> for Result<T, E> {
+    fn into_result(self) -> Result<T, E> {
+        self
+    }
+}
+
+/// What a method returned that is written as `Result<T, E>`.
+pub fn written_result<W: WrittenResult<T, E>, T, E>(output: W) -> Result<T, E> {
     output.into_result()
 }
 
