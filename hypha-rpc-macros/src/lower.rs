@@ -189,7 +189,7 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
         let (method, name_at) = match method(function, rule, errors) {
             Ok(method) => method,
             Err(stub) => {
-                stubs.push(stub);
+                stubs.push(*stub);
                 continue;
             }
         };
@@ -223,11 +223,11 @@ fn method(
     function: &TraitItemFn,
     rule: Rule,
     errors: &mut Errors,
-) -> Result<(Method, TokenStream), Stub> {
+) -> Result<(Method, TokenStream), Box<Stub>> {
     if function.sig.receiver().is_none() {
         // What else is said of a method would not help.
         errors.push(&function.sig.ident, "service methods take `&self`");
-        return Err(Stub::new(function, None));
+        return Err(Box::new(Stub::new(function, None)));
     }
     let mut options = Options::from_attrs(&function.attrs, &METHOD_KEYS, errors);
     let ident = &function.sig.ident;
@@ -258,7 +258,10 @@ fn method(
     }
     let (args, output) = match (args, output) {
         (Some(args), Some(output)) if usable => (args, output),
-        (_, output) => return Err(Stub::new(function, output.filter(|_| usable))),
+        (_, output) => {
+            let stub = Stub::new(function, output.filter(|_| usable));
+            return Err(Box::new(stub));
+        }
     };
     let method = Method {
         ident: ident.clone(),

@@ -38,7 +38,7 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         }
 
         #(#cfgs)*
-        #[allow(deprecated)]
+        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #private::Proxy for #proxy {
             const SERVICE_ID: &'static str = #id;
 
@@ -52,7 +52,7 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         }
 
         #(#cfgs)*
-        #[allow(deprecated, clippy::too_many_arguments)]
+        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #proxy {
             #(#methods)*
             #(#stubs)*

@@ -40,7 +40,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
         }
 
         #(#cfgs)*
-        #[allow(deprecated)]
+        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl<T> #name<T> {
             /// Serves this implementation.
             #vis fn new(implementation: T) -> Self {
@@ -54,7 +54,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
         }
 
         #(#cfgs)*
-        #[allow(deprecated)]
+        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl<T> ::core::fmt::Debug for #name<T> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.debug_struct(::core::stringify!(#name)).finish_non_exhaustive()
@@ -63,7 +63,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
 
         // Type parameters have no hygiene, and the user may have a type `T`.
         #(#cfgs)*
-        #[allow(deprecated)]
+        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl<__T> #private::IntoService for #name<__T> #(where __T: #bound)* {
             type Proxy = #proxy;
 
@@ -319,7 +319,23 @@ fn named(private: &Ident, output: &Output) -> Output {
 
 /// `T` and `E` of the `Call<T, E>` that the caller gets.
 pub(super) fn call_types(private: &Ident, output: &Output) -> (TokenStream, TokenStream) {
-    output_types(private, &named(private, output))
+    output_types(private, &received(&named(private, output)))
+}
+
+/// What borrows from the service, as `Cow<'_, str>` may, is owned where it arrives.
+fn received(output: &Output) -> Output {
+    let kind = match &output.kind {
+        OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((
+            types::with_static(&parts.0),
+            types::with_static(&parts.1),
+        ))),
+        other => other.clone(),
+    };
+    Output {
+        whole: types::with_static(&output.whole),
+        kind,
+        stream: None,
+    }
 }
 
 /// What it is when it succeeds, and when it fails.

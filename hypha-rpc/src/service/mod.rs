@@ -8,6 +8,7 @@ mod incoming;
 mod info;
 #[doc(hidden)]
 pub mod macro_support;
+mod misfit;
 mod registry;
 mod service_type;
 #[doc(hidden)]
