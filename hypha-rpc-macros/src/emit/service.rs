@@ -281,6 +281,10 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
         (OutputKind::Fallible(_), None) => {
             quote_spanned!(span=> #private::written_result::<#whole, #ok, #error>(output))
         }
+        // An alias, as far as can be seen here.
+        (OutputKind::Unknown, Some(_)) => {
+            quote_spanned!(span=> #private::written_result(output))
+        }
         _ => quote_spanned!(span=> #private::into_result::<#whole, #fallible>(output)),
     };
     quote_spanned! {span=>

@@ -259,8 +259,8 @@ impl<T> Infallible for Probe<T> {}
 
 /// What a method returns, as a `Result`: itself if it is one, else with an error that cannot be.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot hold the stream of a service method",
-    label = "this is not a `Result`",
+    message = "`{Self}` stands where only a `Result` can be",
+    label = "this is another type",
     note = "a stream is the whole result, or what a `Result` holds; inside of other types, return `RemoteStream::new(stream)`"
 )]
 pub trait Output<const FALLIBLE: bool> {
@@ -299,10 +299,12 @@ where
     output.into_result()
 }
 
-/// What is written as `Result<T, E>`, and should be one.
+/// What is written as `Result<T, E>`, or holds a stream as only a `Result` does.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has the name of `Result` and is another type",
-    note = "give the type another name in this contract, for example with `use .. as ..`"
+    message = "`{Self}` stands where only a `Result` can be",
+    label = "this is another type",
+    note = "if it has the name of `Result`, give it another one in this contract, for example with `use .. as ..`",
+    note = "a stream is the whole result, or what a `Result` holds; inside of other types, return `RemoteStream::new(stream)`"
 )]
 pub trait WrittenResult<T, E> {
     /// Itself.
@@ -315,7 +317,7 @@ impl<T, E> WrittenResult<T, E> for Result<T, E> {
     }
 }
 
-/// What a method returned that is written as `Result<T, E>`.
+/// What a method returned, where it can only be a `Result`.
 pub fn written_result<W: WrittenResult<T, E>, T, E>(output: W) -> Result<T, E> {
     output.into_result()
 }

@@ -1,4 +1,4 @@
-//! A stream inside of a type of the user, which is no `Result`.
+//! A stream inside of a type of the user that is no `Result`: said of the method, and of what is made of it.
 
 use hypha_rpc::prelude::*;
 
