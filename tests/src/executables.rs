@@ -11,7 +11,13 @@ use serde::Deserialize;
 use crate::project_root;
 
 /// The programs that tests run.
-const EXAMPLES: [&str; 3] = ["conformance", "conformance_client", "quickstart"];
+const EXAMPLES: [&str; 5] = [
+    "conformance",
+    "conformance_client",
+    "microscope",
+    "quickstart",
+    "segmenter",
+];
 const BINARIES: [&str; 1] = ["hypha-server"];
 
 /// The path of one of our programs, by the name of its binary or example.

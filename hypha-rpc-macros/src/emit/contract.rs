@@ -21,6 +21,9 @@ pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
         parse_quote_spanned!(span=> ::core::marker::Sync),
         parse_quote_spanned!(span=> 'static),
     ];
+    // Its callers are in other programs.
+    item.attrs
+        .push(parse_quote_spanned!(span=> #[allow(dead_code)]));
     item.colon_token.get_or_insert_with(|| syn::Token![:](span));
     item.supertraits.extend(bounds);
     // Reported; rustc would try to expand them.

@@ -62,7 +62,7 @@ fn registration(service: &Service, block: &ItemImpl, with_methods: bool) -> Toke
     let shared = quote_spanned!(located(ty.span())=> #private::shared::<#ty>(self));
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #private::IntoService for #ty {
             type Proxy = #proxy;
 

@@ -33,12 +33,13 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         #[doc = #doc]
         #(#docs)*
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #[allow(dead_code)]
         #vis struct #proxy {
             service: #private::RemoteService,
         }
 
         #(#cfgs)*
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #private::Proxy for #proxy {
             const SERVICE_ID: &'static str = #id;
 
@@ -52,7 +53,7 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         }
 
         #(#cfgs)*
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #proxy {
             #(#methods)*
             #(#stubs)*

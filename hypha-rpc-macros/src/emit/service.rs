@@ -35,12 +35,13 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
         #(#carried)*
         #[doc = #doc]
         #(#docs)*
+        #[allow(dead_code)]
         #vis struct #name<T> {
             inner: #private::Arc<T>,
         }
 
         #(#cfgs)*
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl<T> #name<T> {
             /// Serves this implementation.
             #vis fn new(implementation: T) -> Self {
@@ -54,7 +55,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
         }
 
         #(#cfgs)*
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl<T> ::core::fmt::Debug for #name<T> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.debug_struct(::core::stringify!(#name)).finish_non_exhaustive()
@@ -63,7 +64,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
 
         // Type parameters have no hygiene, and the user may have a type `T`.
         #(#cfgs)*
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl<__T> #private::IntoService for #name<__T> #(where __T: #bound)* {
             type Proxy = #proxy;
 

@@ -55,6 +55,22 @@ pub mod alone;
 pub mod shared;
 pub mod types;
 
+/// A contract that nobody in this crate uses: its callers and services are elsewhere.
+mod private {
+    use hypha_rpc::hypha_service;
+
+    /// What is served.
+    #[hypha_service]
+    trait Unused {
+        /// Nothing.
+        async fn nothing(&self, number: u32) -> u32;
+        /// Nothing, with a body.
+        async fn body(&self) -> u32 {
+            1
+        }
+    }
+}
+
 /// Every snippet of the guide, compiled; those that are not marked `no_run` are run.
 #[cfg(doctest)]
 mod guide;
