@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{FnArg, ImplItem, ImplItemFn, ItemImpl};
+use syn::{FnArg, ImplItem, ImplItemFn, ItemImpl, parse_quote_spanned};
 
 use super::service;
 use crate::attrs;
@@ -26,6 +26,12 @@ fn stripped(block: &ItemImpl) -> TokenStream {
         };
         if inherent::is_served(function) {
             function.attrs.retain(|attr| !attrs::is_ours(attr));
+            if let Some(asyncness) = &function.sig.asyncness {
+                // It has to be, also with nothing to wait for.
+                let span = located(asyncness.span());
+                let allow = parse_quote_spanned!(span=> #[allow(clippy::unused_async)]);
+                function.attrs.push(allow);
+            }
             for input in &mut function.sig.inputs {
                 let FnArg::Typed(input) = input else { continue };
                 input

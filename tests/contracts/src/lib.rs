@@ -48,8 +48,8 @@
     clippy::single_call_fn,
     clippy::unwrap_used
 )]
-// Of methods that have to be `async` and to return errors.
-#![allow(clippy::missing_errors_doc, clippy::unused_async)]
+// Of the methods themselves, which are the user's.
+#![allow(clippy::missing_errors_doc)]
 
 pub mod alone;
 pub mod shared;
