@@ -374,7 +374,7 @@ fn a_contract_in_a_function() {
     struct Alone;
     #[::hypha_rpc::hypha_service]
     impl Alone {
-        pub(crate) async fn checked_add(&self, a: u8, b: u8) -> Checked {
+        pub async fn checked_add(&self, a: u8, b: u8) -> Checked {
             a.checked_add(b).ok_or_else(|| "too much".to_owned())
         }
     }

@@ -26,12 +26,11 @@ fn stripped(block: &ItemImpl) -> TokenStream {
         };
         if inherent::is_served(function) {
             function.attrs.retain(|attr| !attrs::is_ours(attr));
-            if let Some(asyncness) = &function.sig.asyncness {
-                // It has to be, also with nothing to wait for.
-                let span = located(asyncness.span());
-                let allow = parse_quote_spanned!(span=> #[allow(clippy::unused_async)]);
-                function.attrs.push(allow);
-            }
+            // It has to be `pub` to be served, and `async` also with nothing to wait for.
+            let span = located(function.sig.ident.span());
+            let allow =
+                parse_quote_spanned!(span=> #[allow(unreachable_pub, clippy::unused_async)]);
+            function.attrs.push(allow);
             for input in &mut function.sig.inputs {
                 let FnArg::Typed(input) = input else { continue };
                 input
