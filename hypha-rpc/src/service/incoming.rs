@@ -189,8 +189,9 @@ impl<'a> Arguments<'a> {
                 Some(Ok(value)) => look(error, &value),
                 _ => error,
             };
+            let error = error.in_key(self.name(index));
             self.call
-                .invalid(format!("argument `{}`: {error}", self.name(index)))
+                .invalid(format!("argument `{}`: {}", error.path(), error.message()))
         })
     }
 

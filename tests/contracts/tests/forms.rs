@@ -400,78 +400,78 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::wire::Args, &'static str)>
         (
             "plate",
             plate(&["tags", "2"], json!(3)),
-            "argument `plate`: tags[2]: expected string, got integer",
+            "argument `plate.tags[2]`: expected string, got integer",
         ),
         (
             "plate",
             plate(&["wells", "A1", "volume"], json!("x")),
-            "argument `plate`: wells.A1.volume: expected float, got string",
+            "argument `plate.wells.A1.volume`: expected float, got string",
         ),
         (
             "plate",
             plate(&["wells", "A1", "content", "Mix", "second"], json!([])),
-            "argument `plate`: wells.A1.content.Mix.second: expected float, got list",
+            "argument `plate.wells.A1.content.Mix.second`: expected float, got list",
         ),
         (
             "plate",
             plate(&["wells", "A1", "content"], json!("Air")),
-            "argument `plate`: wells.A1.content: ",
+            "argument `plate.wells.A1.content`: ",
         ),
         (
             "plate",
             plate(&["wells"], json!([1])),
-            "argument `plate`: wells: expected map, got list",
+            "argument `plate.wells`: expected map, got list",
         ),
         (
             "plate",
             plate(&["corners", "1", "0"], json!("x")),
-            "argument `plate`: corners[1][0]: expected float, got string",
+            "argument `plate.corners[1][0]`: expected float, got string",
         ),
         (
             "plate",
             plate(&["corners", "1"], json!([1])),
-            "argument `plate`: corners[1]: ",
+            "argument `plate.corners[1]`: ",
         ),
         (
             "plate",
             plate(&["uses"], json!(300)),
-            "argument `plate`: uses: 300 is out of range for u8",
+            "argument `plate.uses`: 300 is out of range for u8",
         ),
         (
             "plate",
             plate(&["note"], json!(3)),
-            "argument `plate`: note: expected string, got integer",
+            "argument `plate.note`: expected string, got integer",
         ),
         // Inside of what serde reads into a buffer first.
         (
             "plate",
             plate(&["room"], json!(3)),
-            "argument `plate`: room: expected string, got integer",
+            "argument `plate.room`: expected string, got integer",
         ),
         (
             "plate",
             plate(&["shelf"], json!(-3)),
-            "argument `plate`: shelf: ",
+            "argument `plate.shelf`: ",
         ),
         (
             "plate",
             plate(&["madeOf", "thickness"], json!("x")),
-            "argument `plate`: madeOf.thickness: expected float, got string",
+            "argument `plate.madeOf.thickness`: expected float, got string",
         ),
         (
             "plate",
             plate(&["madeOf", "kind"], json!("wood")),
-            "argument `plate`: madeOf.kind: ",
+            "argument `plate.madeOf.kind`: ",
         ),
         (
             "plate",
             plate(&["madeOf"], json!({"thickness": 1})),
-            "argument `plate`: madeOf.kind: missing",
+            "argument `plate.madeOf.kind`: missing",
         ),
         (
             "enums",
             enums(json!({"Salt": "x"}), plastic(), json!([]), json!(1)),
-            "argument `content`: Salt: expected float, got string",
+            "argument `content.Salt`: expected float, got string",
         ),
         (
             "enums",
@@ -481,7 +481,7 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::wire::Args, &'static str)>
                 json!([{"order": "Heat", "with": 1}, {"order": "Move", "with": {"room": "R", "shelf": "x"}}]),
                 json!(1),
             ),
-            "argument `orders`: [1].with.shelf: expected integer, got string",
+            "argument `orders[1].with.shelf`: expected integer, got string",
         ),
         (
             "enums",
@@ -491,7 +491,7 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::wire::Args, &'static str)>
                 json!([{"order": "Cook", "with": 1}]),
                 json!(1),
             ),
-            "argument `orders`: [0].order: ",
+            "argument `orders[0].order`: ",
         ),
         (
             "enums",
@@ -501,7 +501,7 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::wire::Args, &'static str)>
                 json!([]),
                 json!({"width": 1, "height": "x"}),
             ),
-            "argument `size`: height: expected float, got string",
+            "argument `size.height`: expected float, got string",
         ),
         (
             "enums",
@@ -515,7 +515,7 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::wire::Args, &'static str)>
                 json!([1, "a"]),
                 json!([1, 2, 3])
             ),
-            "argument `groups`: a[1][0]: expected integer, got string",
+            "argument `groups.a[1][0]`: expected integer, got string",
         ),
         (
             "nested",
@@ -524,12 +524,12 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::wire::Args, &'static str)>
                 json!([1, "a"]),
                 json!([1, 2, 3])
             ),
-            "argument `groups`: a[0][1]",
+            "argument `groups.a[0][1].height`: missing",
         ),
         (
             "nested",
             args!(json!({}), json!([1, 2]), json!([1, 2, 3])),
-            "argument `pair`: [1]: expected string, got integer",
+            "argument `pair[1]`: expected string, got integer",
         ),
         (
             "nested",
@@ -541,7 +541,7 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::wire::Args, &'static str)>
             args!(
                 json!({"id": 1, "children": [{"id": 2, "children": [{"id": "x", "children": []}]}]})
             ),
-            "argument `tree`: children[0].children[0].id: expected integer, got string",
+            "argument `tree.children[0].children[0].id`: expected integer, got string",
         ),
         ("image", args!("x"), "argument `image`: "),
         ("sum", args!(1), "argument `numbers`: "),
