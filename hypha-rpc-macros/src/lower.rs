@@ -9,28 +9,12 @@ use syn::{
     Safety, TraitItem, TraitItemFn, Type, TypeImplTrait, parse_quote_spanned,
 };
 
-use crate::attrs::{self, Options};
+use crate::attrs::{self, ARGUMENT_KEYS, METHOD_KEYS, Options, SERVICE_KEYS};
 use crate::diag::{Errors, located};
 use crate::doc_text::{self, MethodText};
 use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Stub, Value};
 use crate::names::{self, Rule};
 use crate::{path, types};
-
-const SERVICE_KEYS: [&str; 11] = [
-    "id",
-    "name",
-    "description",
-    "service_type",
-    "visibility",
-    "authorized_workspaces",
-    "singleton",
-    "flags",
-    "docs",
-    "rename_all",
-    "crate",
-];
-const METHOD_KEYS: [&str; 2] = ["name", "blocking"];
-const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
 
 /// Keys of every service's own description, so no method can have them.
 const RESERVED: [&str; 8] = [
