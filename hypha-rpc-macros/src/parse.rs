@@ -22,7 +22,7 @@ pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStrea
         }
         Source::Block(block) => match inherent::service(attr, &block, &mut errors) {
             Some(service) => emit::inherent_items(&service, &block, errors.is_empty()),
-            None => block.into_token_stream(),
+            None => emit::only_the_block(&block),
         },
         Source::Other(other) => {
             errors.push(

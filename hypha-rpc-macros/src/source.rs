@@ -92,6 +92,13 @@ fn split(tokens: TokenStream) -> Vec<Member> {
     let mut member = Member::default();
     let mut is_function = false;
     for token in tokens.into_iter().flat_map(ungrouped) {
+        if is_function && matches!(&token, TokenTree::Ident(ident) if ident == "async") {
+            // The one before has no end yet.
+            let head = member.head.split_off(beginning(&member.head));
+            let unfinished = std::mem::replace(&mut member, Member { head, body: None });
+            members.push(unfinished);
+            is_function = false;
+        }
         let last = member.head.last();
         let after = |marks: &str| matches!(last, Some(TokenTree::Punct(punct)) if marks.contains(punct.as_char()));
         let ends = match &token {
@@ -122,6 +129,27 @@ fn split(tokens: TokenStream) -> Vec<Member> {
         members.push(member);
     }
     members
+}
+
+/// Where the attributes and the visibility of the next member begin, at the end of these tokens.
+fn beginning(tokens: &[TokenTree]) -> usize {
+    let is_word = |at: usize, word| matches!(&tokens[at], TokenTree::Ident(ident) if ident == word);
+    let is_hash =
+        |at: usize| matches!(&tokens[at], TokenTree::Punct(mark) if mark.as_char() == '#');
+    let mut start = tokens.len();
+    while start > 0 {
+        let group = match &tokens[start - 1] {
+            TokenTree::Group(group) if start > 1 => Some(group.delimiter()),
+            _ => None,
+        };
+        start -= match group {
+            Some(Delimiter::Bracket) if is_hash(start - 2) => 2,
+            Some(Delimiter::Parenthesis) if is_word(start - 2, "pub") => 2,
+            _ if is_word(start - 1, "pub") => 1,
+            _ => break,
+        };
+    }
+    start
 }
 
 /// What went through `macro_rules` comes in invisible groups: here matter those of members and bodies.

@@ -18,7 +18,7 @@ pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> T
 }
 
 /// The user's block without our attributes.
-fn stripped(block: &ItemImpl) -> TokenStream {
+pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
     let mut block = block.clone();
     for item in &mut block.items {
         let ImplItem::Fn(function) = item else {

@@ -25,6 +25,11 @@ pub(crate) fn service_items(
     tokens
 }
 
+/// A block that cannot be a service.
+pub(crate) fn only_the_block(block: &ItemImpl) -> TokenStream {
+    inherent::stripped(block)
+}
+
 /// The block, its registration, and the proxy.
 pub(crate) fn inherent_items(
     service: &Service,

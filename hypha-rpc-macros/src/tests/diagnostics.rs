@@ -349,7 +349,12 @@ fn other_items() {
 /// The user's item is never lost, or every use of it would be one more error.
 #[test]
 fn the_item_survives() {
-    for item in ["struct S ;", "fn f () { }", "impl A for S { }", "trait { }"] {
+    for item in [
+        "struct S ;",
+        "fn f () { }",
+        "impl A for S { fn f () { 1 } }",
+        "trait { }",
+    ] {
         assert_eq!(run("", item).0.to_string(), item);
     }
     for item in ["impl S { }", "trait T < X >"] {
@@ -374,15 +379,15 @@ fn half_typed() {
         "async fn size(&self, a: ) -> u8;",
         "async fn size(&self)",
         "async fn",
-        "#[hypha(name",
     ] {
-        // Unbalanced tokens never arrive here.
-        let Ok(_) = typed.parse::<proc_macro2::TokenStream>() else {
-            continue;
-        };
+        let item = format!("trait Lab {{ {typed} #[doc = \"a\"] async fn count(&self) -> u8; }}");
+        assert!(proxy_of(&item), "{item}");
         let item = format!("trait Lab {{ async fn count(&self) -> u8; {typed} }}");
         assert!(proxy_of(&item), "{item}");
-        let item = format!("impl Lab {{ pub async fn count(&self) -> u8 {{ 1 }} pub {typed} }}");
+        let count = "/// Text. \n pub(crate) async fn count(&self) -> u8 { 1 }";
+        let item = format!("impl Lab {{ {count} pub {typed} }}");
+        assert!(proxy_of(&item), "{item}");
+        let item = format!("impl Lab {{ pub {typed} {count} }}");
         assert!(proxy_of(&item), "{item}");
     }
 }
