@@ -78,10 +78,11 @@ impl Options {
                     .map(|key| format!("`{key}`"))
                     .collect::<Vec<_>>()
                     .join(", ");
-                errors.push(
-                    &entry.key,
-                    format!("unknown key `{key}`; the keys here are {list}"),
-                );
+                let message = match elsewhere(&key, known) {
+                    Some(place) => format!("`{key}` goes {place}; the keys here are {list}"),
+                    None => format!("unknown key `{key}`; the keys here are {list}"),
+                };
+                errors.push(&entry.key, message);
             } else if self.0.iter().any(|earlier| earlier.key == entry.key) {
                 errors.push(&entry.key, format!("the key `{key}` is given twice"));
             } else {
@@ -185,6 +186,36 @@ impl Options {
             }
         }
     }
+}
+
+/// The keys of `#[hypha_service(..)]`, and of `#[hypha(..)]` before a method and a parameter.
+pub(crate) const SERVICE_KEYS: [&str; 11] = [
+    "id",
+    "name",
+    "description",
+    "service_type",
+    "visibility",
+    "authorized_workspaces",
+    "singleton",
+    "flags",
+    "docs",
+    "rename_all",
+    "crate",
+];
+pub(crate) const METHOD_KEYS: [&str; 2] = ["name", "blocking"];
+pub(crate) const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
+
+/// Where a key belongs that was not expected among these.
+fn elsewhere(key: &str, known: &[&str]) -> Option<&'static str> {
+    let places = [
+        (&SERVICE_KEYS[..], "into `#[hypha_service(..)]`"),
+        (&METHOD_KEYS, "before a method"),
+        (&ARGUMENT_KEYS, "before a parameter"),
+    ];
+    // `#[remote_error(..)]` has keys of its own.
+    let ours = places.iter().any(|(keys, _)| *keys == known);
+    let found = places.iter().find(|(keys, _)| keys.contains(&key));
+    found.filter(|_| ours).map(|(_, place)| *place)
 }
 
 /// Is this `#[hypha(..)]`?

@@ -5,26 +5,35 @@ use quote::ToTokens;
 
 /// Every mistake found in one use of a macro; all of them are reported together.
 #[derive(Debug, Default)]
-pub(crate) struct Errors(Vec<syn::Error>);
+pub(crate) struct Errors {
+    all: Vec<syn::Error>,
+    /// There is a mistake that rustc reports.
+    silent: bool,
+}
 
 impl Errors {
     /// Notes a mistake that underlines all of `at`.
     pub(crate) fn push(&mut self, at: impl ToTokens, message: impl Into<String>) {
-        self.0.push(syn::Error::new_spanned(at, message.into()));
+        self.all.push(syn::Error::new_spanned(at, message.into()));
     }
 
     /// Takes over the mistake of a parser.
     pub(crate) fn absorb(&mut self, error: syn::Error) {
-        self.0.push(error);
+        self.all.push(error);
+    }
+
+    /// Notes a mistake that rustc reports by itself.
+    pub(crate) fn silent(&mut self) {
+        self.silent = true;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty() && !self.silent
     }
 
     /// The generated code with a `compile_error!` for every mistake.
     pub(crate) fn append_to(self, mut tokens: TokenStream) -> TokenStream {
-        tokens.extend(self.0.iter().map(syn::Error::to_compile_error));
+        tokens.extend(self.all.iter().map(syn::Error::to_compile_error));
         tokens
     }
 
@@ -32,7 +41,7 @@ impl Errors {
     #[cfg(test)]
     pub(crate) fn messages(&self) -> Vec<String> {
         let place = |error: &syn::Error| error.span().source_text().unwrap_or_default();
-        self.0
+        self.all
             .iter()
             .map(|error| format!("{} => {error}", place(error)))
             .collect()

@@ -1,6 +1,6 @@
 //! `#[derive(RemoteError)]`: a table of the variants, from which the runtime does the rest.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -43,7 +43,9 @@ pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
         _ => &ENUM_KEYS,
     };
     let mut options = Options::from_named(ATTRIBUTE, &input.attrs, keys, &mut errors);
-    let private = path::private(options.path("crate", &mut errors));
+    let runtime = path::private(options.path("crate", &mut errors));
+    let alias = Ident::new("__runtime", Span::mixed_site());
+    let private = alias.to_token_stream();
     let variants = variants(&input, options, &private, &mut errors);
     unambiguous(&variants, &mut errors);
     let tokens = if errors.is_empty() {
@@ -51,6 +53,8 @@ pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
     } else {
         placeholder(&input, &private)
     };
+    let import = path::import(&runtime, &alias, &[]);
+    let tokens = quote_spanned!(Span::mixed_site()=> const _: () = { #import #tokens };);
     (tokens, errors)
 }
 

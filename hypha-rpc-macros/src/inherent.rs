@@ -37,18 +37,29 @@ pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) 
         ImplItem::Fn(function) if is_served(function) => Some(function),
         _ => None,
     });
-    let served: Vec<&ImplItemFn> = served.collect();
-    let Some(first) = served.first() else {
+    let (served, unreachable): (Vec<_>, Vec<_>) =
+        served.partition(|function| function.sig.receiver().is_some());
+    for function in &unreachable {
+        errors.push(
+            &function.sig.ident,
+            "callers cannot reach a function without `&self`; move it to another `impl` block",
+        );
+    }
+    let read_all = !block
+        .items
+        .iter()
+        .any(|item| matches!(item, ImplItem::Verbatim(_)));
+    if served.is_empty() && unreachable.is_empty() && read_all {
         errors.push(
             &block.self_ty,
             "there is nothing to call: methods that are `pub` are served",
         );
-        return None;
-    };
+    }
     let public = served
         .iter()
         .find(|function| matches!(function.vis, Visibility::Public(_)));
-    let (vis, attrs) = (&public.unwrap_or(first).vis, &block.attrs);
+    let vis = public.or(served.first()).map(|function| &function.vis);
+    let attrs = &block.attrs;
     let methods = served.iter().map(|function| {
         let (attrs, sig) = (&function.attrs, &function.sig);
         quote!(#(#attrs)* #sig;)

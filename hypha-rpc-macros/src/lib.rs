@@ -1,6 +1,6 @@
 //! Macros of `hypha-rpc`; their documentation is where that crate re-exports them.
 //!
-//! `parse` → `lower` (errors collected) → `model` → `emit`. Everything below the entry points is a
+//! `source` → `lower` (errors collected) → `model` → `emit`. Everything below the entry points is a
 //! pure function of tokens, so the tests need no compiler.
 
 mod attrs;
@@ -14,6 +14,7 @@ mod model;
 mod names;
 mod parse;
 mod path;
+mod source;
 #[cfg(test)]
 mod tests;
 mod types;

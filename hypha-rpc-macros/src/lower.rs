@@ -1,7 +1,7 @@
 //! From syntax to the model. Goes on after a mistake, so that all are reported at once and the rest
 //! of the user's program still finds the generated items.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident};
 use syn::ext::IdentExt;
 use syn::{
@@ -9,28 +9,12 @@ use syn::{
     Safety, TraitItem, TraitItemFn, Type, TypeImplTrait, parse_quote_spanned,
 };
 
-use crate::attrs::{self, Options};
+use crate::attrs::{self, ARGUMENT_KEYS, METHOD_KEYS, Options, SERVICE_KEYS};
 use crate::diag::{Errors, located};
 use crate::doc_text::{self, MethodText};
-use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
+use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Stub, Value};
 use crate::names::{self, Rule};
 use crate::{path, types};
-
-const SERVICE_KEYS: [&str; 11] = [
-    "id",
-    "name",
-    "description",
-    "service_type",
-    "visibility",
-    "authorized_workspaces",
-    "singleton",
-    "flags",
-    "docs",
-    "rename_all",
-    "crate",
-];
-const METHOD_KEYS: [&str; 2] = ["name", "blocking"];
-const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
 
 /// Keys of every service's own description, so no method can have them.
 const RESERVED: [&str; 8] = [
@@ -87,7 +71,7 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
     }
     let rule = Rule::parse(options.text("rename_all", errors).as_ref(), errors);
     let contract = item.ident.unraw();
-    Service {
+    let mut service = Service {
         contract: item.ident.clone(),
         service: format_ident!("{contract}Service", span = item.ident.span()),
         proxy: format_ident!("{contract}Proxy", span = item.ident.span()),
@@ -99,7 +83,8 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
             .cloned()
             .collect(),
         carried: attrs::carried(&item.attrs),
-        private: path::private(options.path("crate", errors)),
+        runtime: path::private(options.path("crate", errors)),
+        private: format_ident!("__{contract}Runtime", span = Span::mixed_site()),
         id: id.map_or_else(|| Rule::Snake.apply(&contract.to_string()), |id| id.value()),
         name: options.text("name", errors).map(|text| text.value()),
         description,
@@ -114,9 +99,12 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
             .texts("flags", errors)
             .map(|(_, texts)| texts)
             .unwrap_or_default(),
-        methods: methods(item, rule, errors),
+        methods: Vec::new(),
+        stubs: Vec::new(),
         inherent: None,
-    }
+    };
+    (service.methods, service.stubs) = methods(item, rule, errors);
+    service
 }
 
 fn too_long(text: &str) -> bool {
@@ -158,8 +146,9 @@ fn trait_shape(item: &ItemTrait, errors: &mut Errors) {
     }
 }
 
-fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> Vec<Method> {
+fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, Vec<Stub>) {
     let mut methods: Vec<Method> = Vec::new();
+    let mut stubs = Vec::new();
     for item in &item.items {
         let function = match item {
             TraitItem::Fn(function) => function,
@@ -174,19 +163,32 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> Vec<Method> {
                 errors.push(&item.ident, "a contract has only methods");
                 continue;
             }
+            // Reported where it was read, or by rustc.
+            TraitItem::Verbatim(_) => continue,
             other => {
                 errors.push(other, "a contract has only methods");
                 continue;
             }
         };
-        let Some((method, name_at)) = method(function, rule, errors) else {
-            continue;
+        let (method, name_at) = match method(function, rule, errors) {
+            Ok(method) => method,
+            Err(stub) => {
+                stubs.push(*stub);
+                continue;
+            }
         };
+        let unconditional = |attrs: &[Attribute]| attrs::cfgs(attrs).next().is_none();
+        let twice = |other: &Method| other.ident == method.ident;
+        if unconditional(&method.carried) && methods.iter().any(twice) {
+            // rustc reports it of the trait.
+            errors.silent();
+            continue;
+        }
         // Two methods behind different `cfg`s may well share a name.
         let same = |other: &&Method| {
             other.wire_name == method.wire_name
-                && attrs::cfgs(&other.carried).next().is_none()
-                && attrs::cfgs(&method.carried).next().is_none()
+                && unconditional(&other.carried)
+                && unconditional(&method.carried)
         };
         if let Some(first) = methods.iter().find(same) {
             let (name, first) = (&method.wire_name, &first.ident);
@@ -197,16 +199,20 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> Vec<Method> {
         }
         methods.push(method);
     }
-    methods
+    (methods, stubs)
 }
 
-/// The method, and what to underline if its name is the mistake. `None` if its types cannot be
-/// repeated in a proxy.
+/// The method, and what to underline if its name is the mistake; a stub if it cannot be called.
 fn method(
     function: &TraitItemFn,
     rule: Rule,
     errors: &mut Errors,
-) -> Option<(Method, TokenStream)> {
+) -> Result<(Method, TokenStream), Box<Stub>> {
+    if function.sig.receiver().is_none() {
+        // What else is said of a method would not help.
+        errors.push(&function.sig.ident, "service methods take `&self`");
+        return Err(Box::new(Stub::new(function, None)));
+    }
     let mut options = Options::from_attrs(&function.attrs, &METHOD_KEYS, errors);
     let ident = &function.sig.ident;
     let (wire_name, name_at) = wire_name(&mut options, ident, rule, errors);
@@ -225,19 +231,49 @@ fn method(
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let args = arguments(function, &text, rule, errors);
     let output = output(&function.sig.output, errors);
-    Some((
-        Method {
-            ident: ident.clone(),
-            wire_name,
-            docs: documentation(function, &text),
-            description: text.description,
+    if let Some(stream) = output.as_ref().and_then(|output| output.stream.as_ref()) {
+        if blocking {
+            errors.push(
+                &stream.whole,
+                "a blocking method has no stream to return, because nobody would wait for its items; \
+                 write `async fn`",
+            );
+        }
+    }
+    let (args, output) = match (args, output) {
+        (Some(args), Some(output)) if usable => (args, output),
+        (_, output) => {
+            let stub = Stub::new(function, output.filter(|_| usable));
+            return Err(Box::new(stub));
+        }
+    };
+    let method = Method {
+        ident: ident.clone(),
+        wire_name,
+        docs: documentation(function, &text),
+        description: text.description,
+        carried: attrs::carried(&function.attrs),
+        blocking,
+        args,
+        output,
+    };
+    Ok((method, name_at))
+}
+
+impl Stub {
+    fn new(function: &TraitItemFn, output: Option<Output>) -> Stub {
+        let sent = function.sig.inputs.iter().filter_map(|input| match input {
+            FnArg::Typed(input) if !types::is_context(&input.ty) => Some((*input.ty).clone()),
+            _ => None,
+        });
+        Stub {
+            ident: function.sig.ident.clone(),
+            generics: function.sig.generics.clone(),
             carried: attrs::carried(&function.attrs),
-            blocking,
-            args: args.filter(|_| usable)?,
-            output: output?,
-        },
-        name_at,
-    ))
+            args: sent.collect(),
+            output,
+        }
+    }
 }
 
 /// The name on the wire, and what gave it.
@@ -268,7 +304,7 @@ fn blocking(function: &TraitItemFn, options: &mut Options, errors: &mut Errors) 
             "a blocking method is a plain `fn`, which runs on a thread of its own; leave out `async` \
              or `blocking`",
         ),
-        None if !blocking => errors.push(
+        None if !blocking && function.sig.constness.is_none() => errors.push(
             function.sig.fn_token,
             "service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` before a \
              method that blocks its thread",
@@ -283,7 +319,10 @@ fn blocking(function: &TraitItemFn, options: &mut Options, errors: &mut Errors) 
 fn signature_shape(function: &TraitItemFn, errors: &mut Errors) -> bool {
     let sig = &function.sig;
     if let Some(constness) = &sig.constness {
-        errors.push(constness, "a service method cannot be `const`");
+        errors.push(
+            constness,
+            "a service method cannot be `const`: it runs while the program does",
+        );
     }
     if let Safety::Unsafe(unsafety) = &sig.safety {
         errors.push(
@@ -295,8 +334,7 @@ fn signature_shape(function: &TraitItemFn, errors: &mut Errors) -> bool {
         errors.push(abi, "a service method cannot be `extern`");
     }
     match sig.receiver() {
-        None => errors.push(&sig.ident, "service methods take `&self`"),
-        Some(Receiver { kind: ReceiverKind::Reference(_, _, None), .. }) => {}
+        None | Some(Receiver { kind: ReceiverKind::Reference(_, _, None), .. }) => {}
         Some(receiver) => errors.push(
             Receiver { attrs: Vec::new(), ..receiver.clone() },
             "service methods take `&self`, because calls run at the same time; use a lock for state",
@@ -452,7 +490,7 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
 
 fn output(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
     let whole: Type = match output {
-        ReturnType::Default => parse_quote_spanned!(proc_macro2::Span::mixed_site()=> ()),
+        ReturnType::Default => parse_quote_spanned!(Span::mixed_site()=> ()),
         ReturnType::Type(_, ty) => (**ty).clone(),
     };
     let found = types::inspect(&whole);

@@ -1,7 +1,7 @@
 //! What a contract means, free of syntax: the errors are found before, the code is written after.
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Expr, Ident, LitStr, Type, Visibility};
+use syn::{Attribute, Expr, Generics, Ident, LitStr, Type, Visibility};
 
 pub(crate) struct Service {
     pub(crate) contract: Ident,
@@ -12,8 +12,10 @@ pub(crate) struct Service {
     pub(crate) docs: Vec<Attribute>,
     /// `cfg`, `deprecated` and `allow`, for every generated item.
     pub(crate) carried: Vec<Attribute>,
-    /// The runtime module that generated code names.
-    pub(crate) private: TokenStream,
+    /// The path of the runtime module.
+    pub(crate) runtime: TokenStream,
+    /// The name by which generated code knows it.
+    pub(crate) private: Ident,
     pub(crate) id: String,
     pub(crate) name: Option<String>,
     pub(crate) description: String,
@@ -25,6 +27,7 @@ pub(crate) struct Service {
     pub(crate) singleton: bool,
     pub(crate) flags: Vec<LitStr>,
     pub(crate) methods: Vec<Method>,
+    pub(crate) stubs: Vec<Stub>,
     /// The type of an `impl` block; `None` for a trait.
     pub(crate) inherent: Option<Type>,
 }
@@ -41,6 +44,16 @@ pub(crate) struct Method {
     pub(crate) blocking: bool,
     pub(crate) args: Vec<Arg>,
     pub(crate) output: Output,
+}
+
+/// A method with a mistake that keeps it from being called. Its proxy has something of that name, or
+/// every use of it would be one more error.
+pub(crate) struct Stub {
+    pub(crate) ident: Ident,
+    pub(crate) generics: Generics,
+    pub(crate) carried: Vec<Attribute>,
+    pub(crate) args: Vec<Type>,
+    pub(crate) output: Option<Output>,
 }
 
 impl Method {

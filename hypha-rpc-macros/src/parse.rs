@@ -5,43 +5,34 @@ use quote::ToTokens;
 use syn::Item;
 
 use crate::diag::Errors;
-use crate::{emit, inherent, lower};
+use crate::source::Source;
+use crate::{emit, inherent, lower, source};
 
 /// `#[hypha_service(attr)] item`.
 pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStream, Errors) {
     let mut errors = Errors::default();
-    let parsed = match syn::parse2::<Item>(item.clone()) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            errors.absorb(error);
-            return (item, errors);
-        }
+    let Some(source) = source::read(item.clone(), &mut errors) else {
+        return (item, errors);
     };
-    match parsed {
-        Item::Trait(contract) => {
+    let tokens = match source {
+        Source::Trait(contract) => {
             let service = lower::service(attr, &contract, &mut errors);
             // A dispatcher for a wrong contract would only repeat its mistakes in rustc's words.
-            let with_methods = errors.is_empty();
-            (
-                emit::service_items(&service, &contract, with_methods),
-                errors,
-            )
+            emit::service_items(&service, &contract, errors.is_empty())
         }
-        Item::Impl(block) => {
-            let Some(service) = inherent::service(attr, &block, &mut errors) else {
-                return (item, errors);
-            };
-            let with_methods = errors.is_empty();
-            (emit::inherent_items(&service, &block, with_methods), errors)
-        }
-        other => {
+        Source::Block(block) => match inherent::service(attr, &block, &mut errors) {
+            Some(service) => emit::inherent_items(&service, &block, errors.is_empty()),
+            None => emit::only_the_block(&block),
+        },
+        Source::Other(other) => {
             errors.push(
                 head(&other),
                 "`#[hypha_service]` goes on a trait or an `impl` block",
             );
-            (item, errors)
+            item
         }
-    }
+    };
+    (tokens, errors)
 }
 
 /// What to underline of an item: its name where it has one.

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
-use syn::Path;
+use syn::{Attribute, Ident, Path};
 
 /// The module with everything that generated code names, in `::hypha_rpc` or what `crate = ..` says.
 pub(crate) fn private(given: Option<Path>) -> TokenStream {
@@ -10,5 +10,14 @@ pub(crate) fn private(given: Option<Path>) -> TokenStream {
     match given {
         Some(path) => quote_spanned!(span=> #path::__private),
         None => quote_spanned!(span=> ::hypha_rpc::__private),
+    }
+}
+
+/// The one place that names that module: if the path is wrong, rustc says so once and asks no further.
+pub(crate) fn import(private: &TokenStream, alias: &Ident, cfgs: &[&Attribute]) -> TokenStream {
+    quote_spanned! {Span::mixed_site()=>
+        #(#cfgs)*
+        #[allow(non_camel_case_types, unused_imports)]
+        use #private as #alias;
     }
 }

@@ -111,15 +111,17 @@ pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     if matches!(bare(ty), Type::ImplTrait(_)) {
         return true;
     }
+    if is_surely_plain(ty) {
+        return false;
+    }
     let Some(segment) = last_segment(ty) else {
         return false;
     };
     match &segment.arguments {
         PathArguments::AngleBracketed(arguments) => {
+            // `Result` or an alias of it, as far as can be seen here.
             let first = arguments.args.first();
-            // `Result`, or an alias that says so.
-            segment.ident.to_string().ends_with("Result")
-                && matches!(first, Some(GenericArgument::Type(ty)) if matches!(bare(ty), Type::ImplTrait(_)))
+            matches!(first, Some(GenericArgument::Type(ty)) if matches!(bare(ty), Type::ImplTrait(_)))
         }
         _ => false,
     }

@@ -88,7 +88,11 @@ pub mod __private {
             },
         },
         schema::FunctionSchema,
-        service::{Incoming, IntoService, Method, Service, macro_support::*, streaming::stream},
+        service::{
+            Incoming, IntoService, Method, Service,
+            macro_support::*,
+            streaming::{item, stream},
+        },
         wire::{Args, WireError, codec},
         workspace::Visibility,
     };

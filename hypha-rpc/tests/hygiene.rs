@@ -25,6 +25,8 @@ pub mod plain {
     /// A type.
     #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
     pub struct Error;
+    /// A result.
+    pub type Outcome<T> = Result<T, String>;
     /// A field.
     #[derive(serde::Serialize, serde::Deserialize)]
     pub struct Text(pub String);
@@ -52,6 +54,52 @@ pub mod shadows {
     pub struct Args;
     /// A type.
     pub struct Service;
+    /// A type.
+    pub struct Box;
+    /// A type.
+    pub struct Value;
+    /// A type.
+    pub struct Call;
+    /// A type.
+    pub struct RemoteService;
+    /// A type.
+    pub struct RemoteStream;
+    /// A type.
+    pub struct Method;
+    /// A type.
+    pub struct Incoming;
+    /// A type.
+    pub struct Probe;
+    /// A type.
+    pub struct WireError;
+    /// A type.
+    pub struct Never;
+    /// A type.
+    pub struct Some;
+    /// A type.
+    pub struct None;
+    /// A type.
+    pub struct Ok;
+    /// A type.
+    pub struct Err;
+    /// A trait.
+    pub trait Stream {}
+    /// A trait.
+    pub trait Proxy {}
+    /// A trait.
+    pub trait IntoService {}
+    /// A trait.
+    pub trait Infallible {}
+    /// A trait.
+    pub trait Output {}
+    /// A trait.
+    pub trait Clone {}
+    /// A trait.
+    pub trait Debug {}
+    /// A trait.
+    pub trait Drop {}
+    /// A trait.
+    pub trait FnOnce {}
     /// A trait.
     pub trait Send {}
     /// A trait.
@@ -81,6 +129,11 @@ pub mod shadows {
         fn blocking(&self, args: &::core::primitive::str, #[hypha(default = 3)] call: u8) -> Error;
         /// A name that is a word of the language.
         async fn r#match(&self, r#type: u8);
+        /// A stream, and an alias.
+        async fn stream(
+            &self,
+            feed: u8,
+        ) -> crate::plain::Outcome<impl ::futures_util::Stream<Item = crate::plain::Outcome<u8>>>;
     }
 }
 
@@ -276,20 +329,58 @@ macro_rules! contract {
 }
 contract!(Made, u8, &str);
 
+macro_rules! block {
+    ($name:ident, $vis:vis, $body:block, $method:item) => {
+        /// A service made by a macro.
+        pub struct $name;
+
+        #[::hypha_rpc::hypha_service]
+        impl $name {
+            /// A body from outside.
+            $vis async fn number(&self) -> u8 $body
+            $method
+        }
+    };
+}
+block!(
+    MadeBlock,
+    pub,
+    { 3 },
+    /// A method from outside.
+    pub async fn other(&self) -> u8 {
+        4
+    }
+);
+
 #[test]
 fn a_contract_in_a_function() {
     #[::hypha_rpc::hypha_service]
     trait Local {
         async fn add(&self, a: u8, b: u8) -> u8;
+        async fn checked_add(&self, a: u8, b: u8) -> Checked;
     }
 
+    type Checked = plain::Outcome<u8>;
     struct Adder;
     impl Local for Adder {
         async fn add(&self, a: u8, b: u8) -> u8 {
             a + b
         }
+        async fn checked_add(&self, a: u8, b: u8) -> Checked {
+            a.checked_add(b).ok_or_else(|| "too much".to_owned())
+        }
+    }
+
+    struct Alone;
+    #[::hypha_rpc::hypha_service]
+    impl Alone {
+        pub async fn checked_add(&self, a: u8, b: u8) -> Checked {
+            a.checked_add(b).ok_or_else(|| "too much".to_owned())
+        }
     }
 
     let service = hypha_rpc::service::IntoService::into_service(LocalService::new(Adder));
     assert_eq!(service.id(), "local");
+    let service = hypha_rpc::service::IntoService::into_service(Alone);
+    assert_eq!(service.id(), "alone");
 }

@@ -7,3 +7,14 @@
 fn messages() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }
+
+#[test]
+fn every_case_says_what_it_is_about() {
+    let files = std::fs::read_dir("tests/ui").expect("there are cases");
+    let paths = files.map(|file| file.expect("a file").path());
+    for path in paths.filter(|path| path.extension().is_some_and(|kind| kind == "rs")) {
+        let text = std::fs::read_to_string(&path).expect("a text");
+        assert!(text.starts_with("//! "), "{}", path.display());
+        assert!(path.with_extension("stderr").exists(), "{}", path.display());
+    }
+}

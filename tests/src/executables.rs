@@ -11,10 +11,12 @@ use serde::Deserialize;
 use crate::project_root;
 
 /// The programs that tests run.
-const EXAMPLES: [&str; 4] = [
+const EXAMPLES: [&str; 6] = [
     "conformance",
     "conformance_client",
+    "microscope",
     "quickstart",
+    "segmenter",
     "survivor",
 ];
 const BINARIES: [&str; 1] = ["hypha-server"];

@@ -213,7 +213,7 @@ async fn wrong_arguments(server: &Server) -> Result<()> {
         (
             "describe",
             args!(described),
-            "argument `person`: tags[2]: expected",
+            "argument `person.tags[2]`: expected",
         ),
         ("hang", args!(1), "takes no arguments, got 1"),
     ];

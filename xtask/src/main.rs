@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod compile_time;
 mod fuzz;
 mod lint;
 mod setup;
@@ -27,6 +28,8 @@ enum Routine {
     Test(test::Options),
     /// Measure calls and payloads beside the Python stack and a bare relay.
     Bench(bench::Options),
+    /// Measure what a contract of 50 methods costs to compile.
+    CompileTime(compile_time::Options),
     /// Feed hostile bytes to everything that reads them, and keep what is new.
     Fuzz(fuzz::Options),
     /// Check formatting, lints, each feature alone, documentation, and stray paths.
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Routine::Setup => setup::run(),
         Routine::Test(options) => test::run(&options),
         Routine::Bench(options) => bench::run(&options),
+        Routine::CompileTime(options) => compile_time::run(&options),
         Routine::Fuzz(options) => fuzz::run(&options),
         Routine::Lint => lint::run(),
     };

@@ -2,17 +2,16 @@
 //! future which can be sent between threads.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
-    Block, FnArg, ItemTrait, Pat, ReturnType, TraitItem, TraitItemFn, TypeParamBound,
-    parse_quote_spanned,
+    FnArg, ItemTrait, Pat, ReturnType, TraitItem, TraitItemFn, TypeParamBound, parse_quote_spanned,
 };
 
 use crate::attrs;
 use crate::diag::located;
 use crate::doc_text::{self, MethodText};
-use crate::{lower, types};
+use crate::{lower, source, types};
 
 pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
     let mut item = item.clone();
@@ -22,17 +21,26 @@ pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
         parse_quote_spanned!(span=> ::core::marker::Sync),
         parse_quote_spanned!(span=> 'static),
     ];
+    // Its callers are in other programs.
+    item.attrs
+        .push(parse_quote_spanned!(span=> #[allow(dead_code)]));
     item.colon_token.get_or_insert_with(|| syn::Token![:](span));
     item.supertraits.extend(bounds);
+    // Reported; rustc would try to expand them.
+    item.items
+        .retain(|item| !matches!(item, TraitItem::Macro(_)));
     for item in &mut item.items {
         if let TraitItem::Fn(function) = item {
-            method(function);
+            let body = method(function);
+            let TraitItemFn { attrs, sig, .. } = function;
+            *item = TraitItem::Verbatim(quote!(#(#attrs)* #sig #body));
         }
     }
     item.into_token_stream()
 }
 
-fn method(function: &mut TraitItemFn) {
+/// Rewrites the signature; returns the body, or what stands for it.
+fn method(function: &mut TraitItemFn) -> TokenStream {
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let docs = lower::documentation(function, &text);
     function
@@ -49,8 +57,12 @@ fn method(function: &mut TraitItemFn) {
             *input.pat = Pat::Verbatim(quote_spanned!(input.pat.span()=> _));
         }
     }
+    // Reported, as what a trait has no room for.
+    function.sig.constness = None;
+    let end = function.semi_token.to_token_stream();
+    let body = function.default.as_ref().map(source::body);
     if function.sig.asyncness.take().is_none() {
-        return;
+        return body.unwrap_or(end);
     }
     let (span, output) = match &function.sig.output {
         ReturnType::Default => (Span::mixed_site(), quote_spanned!(Span::mixed_site()=> ())),
@@ -65,9 +77,8 @@ fn method(function: &mut TraitItemFn) {
     function.sig.output = parse_quote_spanned! {span=>
         -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
     };
-    if let Some(body) = &mut function.default {
-        let inner = &*body;
-        let wrapped: Block = parse_quote_spanned!(located(body.span())=> { async move #inner });
-        *body = wrapped;
+    match body {
+        Some(body) => quote_spanned!(located(body.span())=> { async move #body }),
+        None => end,
     }
 }

@@ -1,46 +1,56 @@
 //! A service written as an `impl` block: the block itself, and the type as something to register.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{FnArg, ImplItem, ItemImpl};
+use syn::{FnArg, ImplItem, ImplItemFn, ItemImpl, parse_quote_spanned};
 
 use super::service;
 use crate::attrs;
 use crate::diag::located;
-use crate::inherent;
 use crate::model::Service;
+use crate::{inherent, source};
 
 pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> TokenStream {
     let mut tokens = stripped(block);
-    if with_methods {
-        tokens.extend(registration(service, block));
-    }
+    tokens.extend(registration(service, block, with_methods));
     tokens
 }
 
 /// The user's block without our attributes.
-fn stripped(block: &ItemImpl) -> TokenStream {
+pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
     let mut block = block.clone();
     for item in &mut block.items {
         let ImplItem::Fn(function) = item else {
             continue;
         };
-        if !inherent::is_served(function) {
-            continue;
+        if inherent::is_served(function) {
+            function.attrs.retain(|attr| !attrs::is_ours(attr));
+            // It has to be `pub` to be served, and `async` also with nothing to wait for.
+            let span = located(function.sig.ident.span());
+            let allow =
+                parse_quote_spanned!(span=> #[allow(unreachable_pub, clippy::unused_async)]);
+            function.attrs.push(allow);
+            for input in &mut function.sig.inputs {
+                let FnArg::Typed(input) = input else { continue };
+                input
+                    .attrs
+                    .retain(|attr| !attrs::is_doc(attr) && !attrs::is_ours(attr));
+            }
         }
-        function.attrs.retain(|attr| !attrs::is_ours(attr));
-        for input in &mut function.sig.inputs {
-            let FnArg::Typed(input) = input else { continue };
-            input
-                .attrs
-                .retain(|attr| !attrs::is_doc(attr) && !attrs::is_ours(attr));
-        }
+        let ImplItemFn {
+            attrs, vis, sig, ..
+        } = function;
+        let (defaultness, body) = (
+            &function.modifiers.defaultness,
+            source::body(&function.block),
+        );
+        *item = ImplItem::Verbatim(quote!(#(#attrs)* #vis #defaultness #sig #body));
     }
     block.into_token_stream()
 }
 
-fn registration(service: &Service, block: &ItemImpl) -> TokenStream {
+fn registration(service: &Service, block: &ItemImpl, with_methods: bool) -> TokenStream {
     let Service {
         proxy,
         carried,
@@ -51,17 +61,18 @@ fn registration(service: &Service, block: &ItemImpl) -> TokenStream {
     let ty = &block.self_ty;
     let cfgs: Vec<_> = attrs::cfgs(carried).collect();
     let details = service::details(service);
-    let methods = service.methods.iter();
+    let methods = service.methods.iter().filter(|_| with_methods);
     let methods = methods.map(|method| service::one_method(service, method));
     // Shown at the type if it cannot be shared between calls.
     let shared = quote_spanned!(located(ty.span())=> #private::shared::<#ty>(self));
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*
-        #[allow(deprecated)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #private::IntoService for #ty {
             type Proxy = #proxy;
 
             fn into_service(self) -> #private::Service {
+                #[allow(unused_variables)]
                 let inner = #shared;
                 let service = #private::Service::new(#id) #details;
                 #(#methods)*

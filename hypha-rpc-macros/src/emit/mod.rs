@@ -4,6 +4,7 @@ use proc_macro2::TokenStream;
 use syn::{ItemImpl, ItemTrait};
 
 use crate::model::Service;
+use crate::{attrs, path};
 
 mod contract;
 mod inherent;
@@ -18,9 +19,15 @@ pub(crate) fn service_items(
     with_methods: bool,
 ) -> TokenStream {
     let mut tokens = contract::emit(contract);
+    tokens.extend(runtime(service));
     tokens.extend(service::emit(service, with_methods));
     tokens.extend(proxy::emit(service));
     tokens
+}
+
+/// A block that cannot be a service.
+pub(crate) fn only_the_block(block: &ItemImpl) -> TokenStream {
+    inherent::stripped(block)
 }
 
 /// The block, its registration, and the proxy.
@@ -30,6 +37,12 @@ pub(crate) fn inherent_items(
     with_methods: bool,
 ) -> TokenStream {
     let mut tokens = inherent::emit(service, block, with_methods);
+    tokens.extend(runtime(service));
     tokens.extend(proxy::emit(service));
     tokens
+}
+
+fn runtime(service: &Service) -> TokenStream {
+    let cfgs: Vec<_> = attrs::cfgs(&service.carried).collect();
+    path::import(&service.runtime, &service.private, &cfgs)
 }

@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use super::service::{call_types, codec};
 use crate::attrs;
 use crate::diag::located;
-use crate::model::{Method, Service};
+use crate::model::{Method, Service, Stub};
 
 pub(crate) fn emit(service: &Service) -> TokenStream {
     let Service {
@@ -27,17 +27,19 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         .methods
         .iter()
         .map(|method| one_method(service, method));
+    let stubs = service.stubs.iter().map(|stub| one_stub(service, stub));
     quote_spanned! {Span::mixed_site()=>
         #(#carried)*
         #[doc = #doc]
         #(#docs)*
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #[allow(dead_code)]
         #vis struct #proxy {
             service: #private::RemoteService,
         }
 
         #(#cfgs)*
-        #[allow(deprecated)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #private::Proxy for #proxy {
             const SERVICE_ID: &'static str = #id;
 
@@ -51,9 +53,37 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         }
 
         #(#cfgs)*
-        #[allow(deprecated, clippy::too_many_arguments)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #proxy {
             #(#methods)*
+            #(#stubs)*
+        }
+    }
+}
+
+fn one_stub(service: &Service, stub: &Stub) -> TokenStream {
+    let Service { private, vis, .. } = service;
+    let Stub {
+        ident,
+        generics,
+        carried,
+        args,
+        output,
+    } = stub;
+    let span = located(ident.span());
+    let (ok, error) = match output {
+        Some(output) => call_types(private, output),
+        None => (
+            quote_spanned!(span=> #private::Never),
+            quote_spanned!(span=> #private::Never),
+        ),
+    };
+    let clause = &generics.where_clause;
+    quote_spanned! {span=>
+        #(#carried)*
+        #[allow(missing_docs)]
+        #vis fn #ident #generics(&self, #(_: #args),*) -> #private::Call<#ok, #error> #clause {
+            loop {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The schema of a method, as an expression that builds it when the service is registered.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
 
@@ -8,7 +8,7 @@ use super::service::{codec, default_name};
 use crate::diag::located;
 use crate::model::Method;
 
-pub(crate) fn expression(private: &TokenStream, method: &Method) -> TokenStream {
+pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
     let span = located(method.ident.span());
     let (name, description) = (&method.wire_name, &method.description);
     let arguments = method.values().map(|(arg, value)| {

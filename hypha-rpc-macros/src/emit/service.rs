@@ -35,12 +35,13 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
         #(#carried)*
         #[doc = #doc]
         #(#docs)*
+        #[allow(dead_code)]
         #vis struct #name<T> {
             inner: #private::Arc<T>,
         }
 
         #(#cfgs)*
-        #[allow(deprecated)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl<T> #name<T> {
             /// Serves this implementation.
             #vis fn new(implementation: T) -> Self {
@@ -54,7 +55,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
         }
 
         #(#cfgs)*
-        #[allow(deprecated)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl<T> ::core::fmt::Debug for #name<T> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.debug_struct(::core::stringify!(#name)).finish_non_exhaustive()
@@ -63,8 +64,8 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
 
         // Type parameters have no hygiene, and the user may have a type `T`.
         #(#cfgs)*
-        #[allow(deprecated)]
-        impl<__T #(: #bound)*> #private::IntoService for #name<__T> {
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
+        impl<__T> #private::IntoService for #name<__T> #(where __T: #bound)* {
             type Proxy = #proxy;
 
             fn into_service(self) -> #private::Service {
@@ -221,7 +222,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     }
 }
 
-fn decoder(private: &TokenStream, arg: &Arg, index: usize) -> TokenStream {
+fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
     match &arg.kind {
@@ -241,7 +242,7 @@ fn decoder(private: &TokenStream, arg: &Arg, index: usize) -> TokenStream {
 
 /// Everything generated code does with an argument's type goes through this one call, so a type that
 /// cannot be an argument is reported once: rustc drops repeated reports.
-pub(super) fn codec(private: &TokenStream, arg: &Arg) -> TokenStream {
+pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
     if types::is_byte_slice(ty) {
@@ -252,7 +253,7 @@ pub(super) fn codec(private: &TokenStream, arg: &Arg) -> TokenStream {
 }
 
 /// Sends what the method returned.
-fn answer(private: &TokenStream, output: &Output) -> TokenStream {
+fn answer(private: &Ident, output: &Output) -> TokenStream {
     let named = named(private, output);
     let whole = &named.whole;
     let span = located(whole.span());
@@ -272,12 +273,23 @@ fn answer(private: &TokenStream, output: &Output) -> TokenStream {
             let fallible = self::fallible(private, item);
             let item = &item.whole;
             let span = located(item.span());
-            let reply = quote_spanned!(span=> feed.run::<#item, #fallible>(value).await);
+            let pack = quote_spanned!(span=> #private::item::<#item, #fallible>());
+            let reply = quote_spanned!(span=> feed.run(value, #pack).await);
             (quote_spanned!(span=> _), reply)
         }
     };
+    let result = match (&output.kind, &output.stream) {
+        (OutputKind::Fallible(_), None) => {
+            quote_spanned!(span=> #private::written_result::<#whole, #ok, #error>(output))
+        }
+        // An alias, as far as can be seen here.
+        (OutputKind::Unknown, Some(_)) => {
+            quote_spanned!(span=> #private::written_result(output))
+        }
+        _ => quote_spanned!(span=> #private::into_result::<#whole, #fallible>(output)),
+    };
     quote_spanned! {span=>
-        match #private::into_result::<#whole, #fallible>(output) {
+        match #result {
             ::core::result::Result::Ok(value) => #reply,
             ::core::result::Result::Err(error) => #fail,
         }
@@ -285,7 +297,7 @@ fn answer(private: &TokenStream, output: &Output) -> TokenStream {
 }
 
 /// The output with a type that has a name for its stream.
-fn named(private: &TokenStream, output: &Output) -> Output {
+fn named(private: &Ident, output: &Output) -> Output {
     let Some(item) = &output.stream else {
         return output.clone();
     };
@@ -311,12 +323,28 @@ fn named(private: &TokenStream, output: &Output) -> Output {
 }
 
 /// `T` and `E` of the `Call<T, E>` that the caller gets.
-pub(super) fn call_types(private: &TokenStream, output: &Output) -> (TokenStream, TokenStream) {
-    output_types(private, &named(private, output))
+pub(super) fn call_types(private: &Ident, output: &Output) -> (TokenStream, TokenStream) {
+    output_types(private, &received(&named(private, output)))
+}
+
+/// What borrows from the service, as `Cow<'_, str>` may, is owned where it arrives.
+fn received(output: &Output) -> Output {
+    let kind = match &output.kind {
+        OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((
+            types::with_static(&parts.0),
+            types::with_static(&parts.1),
+        ))),
+        other => other.clone(),
+    };
+    Output {
+        whole: types::with_static(&output.whole),
+        kind,
+        stream: None,
+    }
 }
 
 /// What it is when it succeeds, and when it fails.
-fn output_types(private: &TokenStream, output: &Output) -> (TokenStream, TokenStream) {
+fn output_types(private: &Ident, output: &Output) -> (TokenStream, TokenStream) {
     let whole = &output.whole;
     let span = located(whole.span());
     match &output.kind {
@@ -338,7 +366,7 @@ fn output_types(private: &TokenStream, output: &Output) -> (TokenStream, TokenSt
 
 /// Whether the output is a `Result`, as an expression. Where the tokens do not tell, rustc does: the
 /// associated constant of `Probe<Result<..>>` hides that of the trait, also behind an alias.
-fn fallible(private: &TokenStream, output: &Output) -> TokenStream {
+fn fallible(private: &Ident, output: &Output) -> TokenStream {
     let whole = &output.whole;
     let span = located(whole.span());
     match output.kind {

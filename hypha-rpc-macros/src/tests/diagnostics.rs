@@ -349,14 +349,80 @@ fn other_items() {
 /// The user's item is never lost, or every use of it would be one more error.
 #[test]
 fn the_item_survives() {
-    for item in ["struct S ;", "fn f () { }", "impl S { }"] {
+    for item in [
+        "struct S ;",
+        "fn f () { }",
+        "impl A for S { fn f () { 1 } }",
+        "trait { }",
+    ] {
         assert_eq!(run("", item).0.to_string(), item);
     }
-    assert!(
-        run("", "trait T<X> { }")
-            .0
-            .to_string()
-            .starts_with("trait T < X >")
+    for item in ["impl S { }", "trait T < X >"] {
+        let text = format!("{}{{}}", item.trim_end_matches("{ }"));
+        assert!(run("", &text).0.to_string().contains(item), "{item}");
+    }
+}
+
+/// What is being typed is rustc's to report, and takes nothing else away.
+#[test]
+fn half_typed() {
+    let proxy_of = |item: &str| {
+        let (tokens, errors) = run("", item);
+        assert_eq!(errors.messages(), [""; 0], "{item}");
+        assert!(!errors.is_empty(), "{item}");
+        let text = tokens.to_string();
+        assert!(text.contains("struct LabProxy"), "{item}");
+        text.contains("fn count (& self ,)")
+    };
+    for typed in [
+        "async fn size(&self) -> ;",
+        "async fn size(&self, a: ) -> u8;",
+        "async fn size(&self)",
+        "async fn",
+    ] {
+        let item = format!("trait Lab {{ {typed} #[doc = \"a\"] async fn count(&self) -> u8; }}");
+        assert!(proxy_of(&item), "{item}");
+        let item = format!("trait Lab {{ async fn count(&self) -> u8; {typed} }}");
+        assert!(proxy_of(&item), "{item}");
+        let count = "/// Text. \n pub(crate) async fn count(&self) -> u8 { 1 }";
+        let item = format!("impl Lab {{ {count} pub {typed} }}");
+        assert!(proxy_of(&item), "{item}");
+        let item = format!("impl Lab {{ pub {typed} {count} }}");
+        assert!(proxy_of(&item), "{item}");
+    }
+}
+
+#[test]
+fn bodies_are_not_read() {
+    let item = "impl Lab { pub async fn count(&self) -> u8 { let = ; self. } fn other() { 1 + } }";
+    let (tokens, errors) = run("", item);
+    assert!(errors.is_empty(), "{:?}", errors.messages());
+    let text = tokens.to_string();
+    assert!(text.contains("{ let = ; self . }"), "{text}");
+    assert!(text.contains("fn other () { 1 + }"), "{text}");
+    let item =
+        "trait Lab { async fn count(&self) -> Array<{ 1 + 1 }> { let = ; } const A: u8 = { 1 }; }";
+    assert_eq!(mistakes("", item), ["A => a contract has only methods"]);
+}
+
+#[test]
+fn attributes_that_mean_nothing_where_they_stand() {
+    assert_eq!(
+        mistakes(
+            "",
+            "#[hypha(id = \"a\")] trait T { \
+             #[hypha(name = \"x\")] const X: u8; async fn f(#[hypha(name = \"x\")] &self); \
+             #[cfg_attr(unix, hypha(name = \"x\"))] async fn g(&self); pub async fn h(&self); }"
+        ),
+        [
+            "#[hypha(id = \"a\")] => what is said of the whole service goes into `#[hypha_service(..)]`",
+            "#[hypha(name = \"x\")] => `#[hypha(..)]` goes on methods and their parameters",
+            "#[hypha(name = \"x\")] => `self` is the service, not an argument",
+            "#[cfg_attr(unix, hypha(name = \"x\"))] => `cfg_attr` cannot hold `hypha`; write the method \
+             twice, each with its own `cfg`",
+            "pub => everything in a trait is as visible as the trait; leave `pub` out",
+            "X => a contract has only methods",
+        ]
     );
 }
 

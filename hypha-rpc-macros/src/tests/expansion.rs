@@ -66,8 +66,6 @@ fn attributes_reach_every_piece() {
     ));
 }
 
-/// A wrong contract still gives its trait and a proxy, so that the rest of a program compiles; its
-/// service has no methods.
 #[test]
 fn streams() {
     insta::assert_snapshot!(expand(
@@ -106,6 +104,129 @@ fn an_impl_block() {
     ));
 }
 
+#[test]
+fn blocking() {
+    insta::assert_snapshot!(expand(
+        "",
+        r#"
+        trait Files {
+            #[hypha(blocking)]
+            fn lines(&self, path: &str, ctx: &Context) -> Result<u64, Error>;
+            #[hypha(blocking)]
+            fn twice(&self, n: u8) -> u8 { 2 * n }
+        }
+        "#
+    ));
+}
+
+#[test]
+fn contexts() {
+    insta::assert_snapshot!(expand(
+        "",
+        r#"
+        trait Callers {
+            async fn owned(&self, a: u8, who: rpc::Context);
+            async fn marked(&self, #[hypha(context)] who: Caller, b: u8);
+            async fn ordinary(&self, #[hypha(context = false)] context: Context);
+        }
+        "#
+    ));
+}
+
+#[test]
+fn aliases() {
+    insta::assert_snapshot!(expand(
+        "",
+        r#"
+        trait Aliases {
+            async fn plain(&self) -> Outcome<u8>;
+            async fn stream(&self) -> Outcome<impl Stream<Item = Outcome<u8>>>;
+            async fn borrowed(&self) -> Cow<'_, str>;
+        }
+        "#
+    ));
+}
+
+#[test]
+fn names() {
+    insta::assert_snapshot!(expand(
+        r#"rename_all = "camelCase""#,
+        r#"
+        trait Names {
+            async fn take_all(&self, first_plate: u8, #[hypha(name = "2nd")] second: u8);
+            #[hypha(name = "stage.move")]
+            async fn move_stage(&self);
+            async fn r#match(&self, r#fn: u8) -> u8;
+        }
+        "#
+    ));
+}
+
+#[test]
+fn what_is_said_of_a_service() {
+    insta::assert_snapshot!(expand(
+        r#"id = "a", name = "A", description = "d", service_type = "t", visibility = "protected",
+           authorized_workspaces = ["ws"], singleton, flags = ["f", "g"], docs = "x""#,
+        "/// Not the description.\ntrait Everything {}"
+    ));
+}
+
+#[test]
+fn an_impl_block_with_everything() {
+    insta::assert_snapshot!(expand(
+        "",
+        r#"
+        impl Desk {
+            pub async fn count(&self, to: u32) -> impl Stream<Item = u32> { stream::iter(0..to) }
+            #[cfg(unix)]
+            #[hypha(blocking)]
+            pub(crate) fn block(&self, ctx: &Context, #[hypha(default = b"")] data: &[u8]) {}
+            pub async fn train(&self, mut on_loss: Callback<f32>) -> anyhow::Result<()> { Ok(()) }
+            pub const LIMIT: u8 = 1;
+            async fn private(&self) {}
+        }
+        "#
+    ));
+}
+
+/// What names the runtime is one line, whatever else there is.
+#[test]
+fn the_runtime_is_named_once() {
+    let methods = "async fn f(&self, a: u8) -> Result<impl Stream<Item = u8>, E>;
+                   async fn g(&self, #[hypha(default = 1)] a: u8) -> Alias;";
+    let text = expand("crate = a::b", &format!("trait T {{ {methods} }}"));
+    assert_eq!(text.matches("use a::b::__private as").count(), 1);
+    assert_eq!(text.matches("a::b").count(), 1);
+    assert_eq!(text.matches("hypha_rpc").count(), 0, "{text}");
+}
+
+#[test]
+fn half_typed() {
+    let (tokens, errors) = run(
+        "",
+        "trait Lab { async fn size(&self, plate: ) -> u8; async fn count(&self) -> u8; }",
+    );
+    assert!(!errors.is_empty());
+    insta::assert_snapshot!(prettyplease::unparse(&syn::parse2(tokens).expect("items")));
+}
+
+#[test]
+fn wrong_impl_block() {
+    let (tokens, errors) = run(
+        "",
+        "impl Desk {
+            pub fn new() -> Self { Desk }
+            pub async fn pattern(&self, (a, b): (u8, u8)) -> u8 { a + b }
+            pub async fn generic<T: Send>(&self, item: T) -> T { item }
+            pub async fn good(&self, #[hypha(name = \"b\")] a: u8) -> u8 { a }
+        }",
+    );
+    assert_eq!(errors.messages().len(), 3);
+    insta::assert_snapshot!(prettyplease::unparse(&syn::parse2(tokens).expect("items")));
+}
+
+/// A wrong contract still gives its trait and a proxy, so that the rest of a program compiles; its
+/// service has no methods.
 #[test]
 fn wrong_contract() {
     let (tokens, errors) = run(

@@ -19,6 +19,11 @@ use crate::{
 ///
 /// The constructors are here and not on the proxy itself, so that a proxy has only the methods of
 /// its contract.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the proxy of a service",
+    label = "this has no methods that call a service",
+    note = "`#[hypha_service]` on a trait `Foo` makes `FooProxy`; `RemoteService` is the proxy of any service"
+)]
 pub trait Proxy: Sized {
     /// The service id of the contract; empty if it has none.
     const SERVICE_ID: &'static str;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use crate::{
     error::{RejectKind, ServiceError},
-    wire::{Args, IncomingArgs, Value, WireError},
+    wire::{Args, DecodeError, IncomingArgs, Value, WireError},
 };
 
 /// One call of a method: it owns the received frame, from which borrowed arguments are decoded.
@@ -175,12 +175,29 @@ impl<'a> Arguments<'a> {
     ///
     /// If it is of another type.
     pub fn optional<T: Deserialize<'a>>(&self, index: usize) -> Result<Option<T>, WireError> {
-        let args = &self.call.args;
-        let found = args.get(index).or_else(|| args.get_named(self.name(index)));
-        found.transpose().map_err(|e| {
+        self.located(index, |error, _| error)
+    }
+
+    /// [`optional`](Self::optional), with a second look at what does not fit.
+    pub(crate) fn located<T: Deserialize<'a>>(
+        &self,
+        index: usize,
+        look: impl FnOnce(DecodeError, &Value) -> DecodeError,
+    ) -> Result<Option<T>, WireError> {
+        self.raw(index).transpose().map_err(|error| {
+            let error = match self.raw::<Value>(index) {
+                Some(Ok(value)) => look(error, &value),
+                _ => error,
+            };
+            let error = error.in_key(self.name(index));
             self.call
-                .invalid(format!("argument `{}`: {e}", self.name(index)))
+                .invalid(format!("argument `{}`: {}", error.path(), error.message()))
         })
+    }
+
+    fn raw<T: Deserialize<'a>>(&self, index: usize) -> Option<Result<T, DecodeError>> {
+        let args = &self.call.args;
+        args.get(index).or_else(|| args.get_named(self.name(index)))
     }
 
     fn name(&self, index: usize) -> &'static str {

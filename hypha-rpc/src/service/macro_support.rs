@@ -11,10 +11,10 @@ use serde::de::value::Error as Unfit;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Arguments, Context, Incoming};
+use super::{Arguments, Context, Incoming, misfit};
 use crate::error::{Never, ServiceError};
 use crate::schema::FunctionSchema;
-use crate::wire::{Args, WireError};
+use crate::wire::{Args, DecodeError, Value, WireError};
 
 /// A type that can be an argument of a service method.
 #[diagnostic::on_unimplemented(
@@ -97,13 +97,22 @@ enum Presence {
 /// How arguments of type `T` are decoded, encoded and described.
 pub fn argument<'de, T: ServiceArgument<'de>>() -> Codec<'de, T> {
     Codec {
-        given: |args, index| args.optional(index),
+        given: |args, index| args.located(index, locate::<T>),
         required: |args, index| args.required(index),
         absent: || T::deserialize(Absent).ok(),
         push: push::<T>,
         describe: describe::<T>,
         to_json: |value| serde_json::to_value(value).ok(),
     }
+}
+
+/// What the schema of `T` says about a value that is none.
+fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
+    let schema = FunctionSchema::new("", "")
+        .argument::<T>("value", "")
+        .finish();
+    let root = &schema["parameters"];
+    misfit::nearest(error, value, &root["properties"]["value"], root)
 }
 
 /// [`argument`] for `&[u8]`, which serde would encode as a list of numbers.
@@ -250,8 +259,9 @@ impl<T> Infallible for Probe<T> {}
 
 /// What a method returns, as a `Result`: itself if it is one, else with an error that cannot be.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has the name of `Result` and is another type",
-    note = "give the type another name in this contract, for example with `use .. as ..`"
+    message = "`{Self}` stands where only a `Result` can be",
+    label = "this is another type",
+    note = "a stream is the whole result, or what a `Result` holds; inside of other types, return `RemoteStream::new(stream)`"
 )]
 pub trait Output<const FALLIBLE: bool> {
     /// Of success.
@@ -286,6 +296,29 @@ pub fn into_result<T, const FALLIBLE: bool>(output: T) -> Result<T::Ok, T::Error
 where
     T: Output<FALLIBLE>,
 {
+    output.into_result()
+}
+
+/// What is written as `Result<T, E>`, or holds a stream as only a `Result` does.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` stands where only a `Result` can be",
+    label = "this is another type",
+    note = "if it has the name of `Result`, give it another one in this contract, for example with `use .. as ..`",
+    note = "a stream is the whole result, or what a `Result` holds; inside of other types, return `RemoteStream::new(stream)`"
+)]
+pub trait WrittenResult<T, E> {
+    /// Itself.
+    fn into_result(self) -> Result<T, E>;
+}
+
+impl<T, E> WrittenResult<T, E> for Result<T, E> {
+    fn into_result(self) -> Result<T, E> {
+        self
+    }
+}
+
+/// What a method returned, where it can only be a `Result`.
+pub fn written_result<W: WrittenResult<T, E>, T, E>(output: W) -> Result<T, E> {
     output.into_result()
 }
 

@@ -9,6 +9,7 @@ mod incoming;
 mod info;
 #[doc(hidden)]
 pub mod macro_support;
+mod misfit;
 mod registry;
 mod service_type;
 #[doc(hidden)]
@@ -38,6 +39,11 @@ pub(crate) const GENERIC: &str = "generic";
 
 /// Something that can be registered: a [`Service`], or the `FooService<T>` that
 /// [`hypha_service`](crate::hypha_service) generates.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a service",
+    label = "this has no methods that callers know of",
+    note = "what implements a contract `Foo` is registered as `FooService::new(..)`; a type without a contract needs `#[hypha_service]` on its `impl` block"
+)]
 pub trait IntoService {
     /// The typed proxy for the other side.
     type Proxy: Proxy;

@@ -34,22 +34,17 @@ enum State {
 
 impl Feed {
     /// Hands the items of `stream` over.
-    pub async fn run<T, const FALLIBLE: bool>(
+    pub async fn run<T>(
         self,
         stream: impl Stream<Item = T>,
-    ) -> Result<(), WireError>
-    where
-        T: Output<FALLIBLE>,
-        T::Ok: ServiceResult,
-        T::Error: ServiceError,
-    {
+        item: Sent<T>,
+    ) -> Result<(), WireError> {
         *lock(&self.0.0) = State::Empty;
         let mut stream = pin!(stream);
         // The call is answered before the first item is asked for.
         self.wanted().await;
-        while let Some(item) = stream.next().await {
-            let item = item.into_result().map_err(ServiceError::to_wire)?;
-            *lock(&self.0.0) = State::Item(pack(item)?);
+        while let Some(next) = stream.next().await {
+            *lock(&self.0.0) = State::Item((item.0)(next)?);
             self.wanted().await;
         }
         Ok(())
@@ -70,6 +65,20 @@ impl Feed {
         })
         .await;
     }
+}
+
+/// Sends an item.
+pub struct Sent<T>(fn(T) -> Result<Packed, WireError>);
+
+/// How an item is sent. Not part of [`Feed::run`], whose future would make every report of a wrong
+/// type a second time.
+pub fn item<T, const FALLIBLE: bool>() -> Sent<T>
+where
+    T: Output<FALLIBLE>,
+    T::Ok: ServiceResult,
+    T::Error: ServiceError,
+{
+    Sent(|item| pack(item.into_result().map_err(ServiceError::to_wire)?))
 }
 
 /// Runs a method until it has returned its stream; the answer hands that out.

@@ -139,7 +139,7 @@ async fn wrong_arguments_are_refused_by_name() {
         (
             "names",
             person(list!["a", 2i64]),
-            "svc.names: argument `person`: names[1]: expected string, got integer",
+            "svc.names: argument `person.names[1]`: expected string, got integer",
         ),
     ] {
         let outcome = peer.ask(&format!("services.svc.{method}"), args).await;

@@ -1,0 +1,74 @@
+//! How do programs in Python and JavaScript use a service written in Rust?
+//!
+//! `HYPHA_SERVER_URL=.. cargo run --example microscope`; the guide has the callers.
+
+use futures_util::stream;
+use hypha_rpc::prelude::*;
+
+/// A part of the picture.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Region {
+    width: u16,
+    height: u16,
+}
+
+#[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
+enum ScopeError {
+    #[error("the image would be too bright")]
+    #[remote_error(class = "ValueError")]
+    TooBright,
+}
+
+struct Microscope;
+
+/// A microscope with a camera.
+#[hypha_service(id = "microscope", visibility = "public")]
+impl Microscope {
+    /// Take an image.
+    pub async fn snap(
+        &self,
+        /// Seconds.
+        #[hypha(default = 0.1)]
+        exposure: f64,
+        region: Option<Region>,
+    ) -> Result<NdArray, ScopeError> {
+        if exposure > 10.0 {
+            return Err(ScopeError::TooBright);
+        }
+        Ok(image(exposure, region))
+    }
+
+    /// Take images, one after the other.
+    pub async fn live(&self, frames: u16) -> impl Stream<Item = NdArray> {
+        stream::iter((0..frames).map(|frame| image(f64::from(frame), None)))
+    }
+
+    /// Focus, and report every step; the height at the end.
+    pub async fn focus(&self, steps: u32, on_step: Callback<(u32, f64)>) -> Result<f64, Error> {
+        for step in 1..=steps {
+            on_step.call((step, 1.0 / f64::from(step))).await?;
+        }
+        Ok(1.0 / f64::from(steps.max(1)))
+    }
+
+    /// Say who is asking.
+    pub async fn who(&self, ctx: &Context) -> String {
+        ctx.from().to_owned()
+    }
+}
+
+fn image(brightness: f64, region: Option<Region>) -> NdArray {
+    let (width, height) = region.map_or((6, 4), |region| (region.width, region.height));
+    let (width, height) = (usize::from(width), usize::from(height));
+    NdArray::from_vec([height, width], vec![brightness; width * height])
+        .expect("as many elements as the shape has")
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let hypha = hypha_rpc::client::Connect::from_env()?.await?;
+    let info = hypha.register_service(Microscope).await?;
+    println!("{}", info.id);
+    hypha.run_until_ctrl_c().await?;
+    Ok(())
+}

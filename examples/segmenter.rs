@@ -1,0 +1,47 @@
+//! How do I call a service written in Python or JavaScript as if it were in Rust?
+//!
+//! `HYPHA_SERVER_URL=.. cargo run --example segmenter -- SERVICE_ID`; the guide has the services.
+
+use hypha_rpc::prelude::*;
+
+/// What the service can raise.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
+enum SegmentError {
+    #[error("{0}")]
+    #[remote_error(class = ["ValueError", "RangeError"])]
+    BadInput(String),
+    #[error("{0}")]
+    #[remote_error(other)]
+    Other(String),
+}
+
+/// The service as it would be in Rust; only its proxy is used.
+#[hypha_service]
+trait Segmenter {
+    /// Which pixels are brighter than the threshold.
+    async fn segment(&self, image: Vec<f64>, threshold: f64) -> Result<Vec<bool>, SegmentError>;
+
+    /// The numbers of the brighter pixels, one after the other.
+    async fn bright(&self, image: Vec<f64>) -> Result<RemoteStream<u32>, SegmentError>;
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let service = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "segmenter".into());
+    let hypha = hypha_rpc::client::Connect::from_env()?.await?;
+    let segmenter: SegmenterProxy = hypha.proxy(service).await?;
+
+    let mask = segmenter.segment(vec![0.1, 0.9, 0.5], 0.4).await?;
+    println!("mask: {mask:?}");
+    match segmenter.segment(vec![], 0.4).await {
+        Err(Error::Service(SegmentError::BadInput(message))) => println!("refused: {message}"),
+        other => println!("not refused: {other:?}"),
+    }
+    let mut bright = segmenter.bright(vec![0.1, 0.9, 0.7]).await?;
+    while let Some(number) = bright.try_next().await? {
+        println!("bright: {number}");
+    }
+    Ok(())
+}

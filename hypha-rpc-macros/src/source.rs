@@ -1,0 +1,359 @@
+//! Reading the item under the attribute, piece by piece. Bodies of methods are passed on unread:
+//! mistakes in them are rustc's to report, and one that is half typed takes nothing else away. The
+//! same goes for a member that cannot be read at all.
+
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::parse::{Parse, ParseStream};
+use syn::{
+    Attribute, Block, Expr, FnArg, ImplItem, Item, ItemImpl, ItemTrait, Meta, Signature, Stmt,
+    TraitItem,
+};
+
+use crate::attrs;
+use crate::diag::Errors;
+use crate::inherent::is_served;
+
+/// What the attribute was put on.
+pub(crate) enum Source {
+    Trait(ItemTrait),
+    Block(ItemImpl),
+    /// Only good for saying where it is.
+    Other(Item),
+}
+
+const ON_MEMBERS: &str = "`#[hypha(..)]` goes on methods and their parameters";
+
+/// Reads an item, and takes out of it what only the macro understands where it means nothing.
+/// `None` if it has no beginning that can be read.
+pub(crate) fn read(item: TokenStream, errors: &mut Errors) -> Option<Source> {
+    let mut tokens: Vec<TokenTree> = item.into_iter().collect();
+    let members = match tokens.last_mut() {
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+            let members = group.stream();
+            *group = emptied(group);
+            members
+        }
+        _ => TokenStream::new(),
+    };
+    let mut source = match syn::parse2::<Item>(tokens.into_iter().collect()) {
+        Ok(Item::Trait(item)) => Source::Trait(item),
+        Ok(Item::Impl(item)) => Source::Block(item),
+        Ok(other) => return Some(Source::Other(other)),
+        Err(error) => {
+            errors.absorb(error);
+            return None;
+        }
+    };
+    let Members(inner, members) = match syn::parse2(members) {
+        Ok(members) => members,
+        Err(error) => {
+            errors.absorb(error);
+            return None;
+        }
+    };
+    match &mut source {
+        Source::Trait(item) => {
+            item.attrs.extend(inner);
+            on_the_whole(&mut item.attrs, errors);
+            let members = members.into_iter();
+            item.items = members.map(|member| member.of_trait(errors)).collect();
+        }
+        Source::Block(item) => {
+            item.attrs.extend(inner);
+            on_the_whole(&mut item.attrs, errors);
+            let members = members.into_iter();
+            item.items = members.map(|member| member.of_block(errors)).collect();
+        }
+        Source::Other(_) => {}
+    }
+    Some(source)
+}
+
+/// The attributes at the beginning of a trait or block, and its members.
+struct Members(Vec<Attribute>, Vec<Member>);
+
+impl Parse for Members {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Members> {
+        let inner = Attribute::parse_inner(input)?;
+        Ok(Members(inner, split(input.parse()?)))
+    }
+}
+
+/// The tokens of a member, and its body if it is a function that has one.
+#[derive(Default)]
+struct Member {
+    head: Vec<TokenTree>,
+    body: Option<Group>,
+}
+
+fn split(tokens: TokenStream) -> Vec<Member> {
+    let mut members = Vec::new();
+    let mut member = Member::default();
+    let mut is_function = false;
+    for token in tokens.into_iter().flat_map(ungrouped) {
+        if is_function && matches!(&token, TokenTree::Ident(ident) if ident == "async") {
+            // The one before has no end yet.
+            let head = member.head.split_off(beginning(&member.head));
+            let unfinished = std::mem::replace(&mut member, Member { head, body: None });
+            members.push(unfinished);
+            is_function = false;
+        }
+        let last = member.head.last();
+        let after = |marks: &str| matches!(last, Some(TokenTree::Punct(punct)) if marks.contains(punct.as_char()));
+        let ends = match &token {
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            TokenTree::Ident(ident) => {
+                let is_mark = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() != '#');
+                is_function |= ident == "fn" && !member.head.iter().any(is_mark);
+                false
+            }
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+                // Not in `-> Array<{ N }>`.
+                if is_function && !after("<,=") {
+                    member.body = Some(group.clone());
+                }
+                member.body.is_some() || after("!")
+            }
+            _ => false,
+        };
+        if member.body.is_none() {
+            member.head.push(token);
+        }
+        if ends {
+            members.push(std::mem::take(&mut member));
+            is_function = false;
+        }
+    }
+    if !member.head.is_empty() {
+        members.push(member);
+    }
+    members
+}
+
+/// Where the attributes and the visibility of the next member begin, at the end of these tokens.
+fn beginning(tokens: &[TokenTree]) -> usize {
+    let is_word = |at: usize, word| matches!(&tokens[at], TokenTree::Ident(ident) if ident == word);
+    let is_hash =
+        |at: usize| matches!(&tokens[at], TokenTree::Punct(mark) if mark.as_char() == '#');
+    let mut start = tokens.len();
+    while start > 0 {
+        let group = match &tokens[start - 1] {
+            TokenTree::Group(group) if start > 1 => Some(group.delimiter()),
+            _ => None,
+        };
+        start -= match group {
+            Some(Delimiter::Bracket) if is_hash(start - 2) => 2,
+            Some(Delimiter::Parenthesis) if is_word(start - 2, "pub") => 2,
+            _ if is_word(start - 1, "pub") => 1,
+            _ => break,
+        };
+    }
+    start
+}
+
+/// What went through `macro_rules` comes in invisible groups: here matter those of members and bodies.
+fn ungrouped(token: TokenTree) -> Vec<TokenTree> {
+    let TokenTree::Group(group) = &token else {
+        return vec![token];
+    };
+    let is_piece = group.stream().into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "fn",
+        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+        _ => false,
+    });
+    if group.delimiter() == Delimiter::None && is_piece {
+        group.stream().into_iter().collect()
+    } else {
+        vec![token]
+    }
+}
+
+fn emptied(group: &Group) -> Group {
+    let mut empty = Group::new(group.delimiter(), TokenStream::new());
+    empty.set_span(group.span());
+    empty
+}
+
+impl Member {
+    /// The tokens, without those of the body.
+    fn tokens(&self) -> TokenStream {
+        let body = self.body.as_ref().map(emptied).map(TokenTree::Group);
+        self.head.iter().cloned().chain(body).collect()
+    }
+
+    /// What is left of a member that cannot be read: nothing. One that just ends, because it is being
+    /// typed, was reported by rustc, which has read it before.
+    fn unread(mut self, error: syn::Error, errors: &mut Errors) -> TokenStream {
+        let is_end =
+            |token: &TokenTree| matches!(token, TokenTree::Punct(mark) if mark.as_char() == ';');
+        let mut error = error;
+        if self.head.last().is_some_and(is_end) {
+            self.head.pop();
+            error = syn::parse2::<TraitItem>(self.tokens())
+                .err()
+                .unwrap_or(error);
+        }
+        if error.to_string().starts_with("unexpected end of input") {
+            errors.silent();
+        } else {
+            errors.absorb(error);
+        }
+        TokenStream::new()
+    }
+
+    fn of_trait(mut self, errors: &mut Errors) -> TraitItem {
+        self.take_visibility(errors);
+        let mut item = match syn::parse2(self.tokens()) {
+            Ok(item) => item,
+            Err(error) => return TraitItem::Verbatim(self.unread(error, errors)),
+        };
+        match &mut item {
+            TraitItem::Fn(function) => {
+                in_signature(&mut function.attrs, &mut function.sig, true, errors);
+                if let (Some(block), Some(body)) = (&mut function.default, self.body) {
+                    fill(block, &body);
+                }
+            }
+            TraitItem::Const(item) => misplaced(&mut item.attrs, ON_MEMBERS, errors),
+            TraitItem::Type(item) => misplaced(&mut item.attrs, ON_MEMBERS, errors),
+            TraitItem::Macro(item) => misplaced(&mut item.attrs, ON_MEMBERS, errors),
+            _ => {}
+        }
+        item
+    }
+
+    fn of_block(self, errors: &mut Errors) -> ImplItem {
+        let mut item = match syn::parse2(self.tokens()) {
+            Ok(item) => item,
+            Err(error) => return ImplItem::Verbatim(self.unread(error, errors)),
+        };
+        match &mut item {
+            ImplItem::Fn(function) => {
+                let served = is_served(function);
+                in_signature(&mut function.attrs, &mut function.sig, served, errors);
+                if let Some(body) = self.body {
+                    fill(&mut function.block, &body);
+                }
+            }
+            ImplItem::Const(item) => misplaced(&mut item.attrs, ON_MEMBERS, errors),
+            ImplItem::Type(item) => misplaced(&mut item.attrs, ON_MEMBERS, errors),
+            ImplItem::Macro(item) => misplaced(&mut item.attrs, ON_MEMBERS, errors),
+            _ => {}
+        }
+        item
+    }
+
+    /// `pub` before a method of a trait: rustc would say so much later.
+    fn take_visibility(&mut self, errors: &mut Errors) {
+        let is =
+            |token: &TokenTree, word| matches!(token, TokenTree::Ident(ident) if ident == word);
+        let Some(at) = self.head.iter().position(|token| is(token, "pub")) else {
+            return;
+        };
+        // Elsewhere it is not about visibility.
+        let before = |token: &TokenTree| matches!(token, TokenTree::Punct(_) | TokenTree::Group(_));
+        if !self.head[..at].iter().all(before) {
+            return;
+        }
+        let word = self.head.remove(at);
+        errors.push(
+            word,
+            "everything in a trait is as visible as the trait; leave `pub` out",
+        );
+        if let Some(TokenTree::Group(_)) = self.head.get(at) {
+            self.head.remove(at);
+        }
+    }
+}
+
+/// Puts the body back, as it came. Its own braces tell rustc where it is, so it is printed with
+/// [`body`] and not as a block.
+fn fill(block: &mut Block, body: &Group) {
+    let group = TokenTree::Group(body.clone()).into();
+    block.stmts = vec![Stmt::Expr(Expr::Verbatim(group), None)];
+}
+
+/// The body of a method, with its braces.
+pub(crate) fn body(block: &Block) -> TokenStream {
+    block.stmts.iter().map(ToTokens::to_token_stream).collect()
+}
+
+fn in_signature(
+    attrs: &mut Vec<Attribute>,
+    sig: &mut Signature,
+    served: bool,
+    errors: &mut Errors,
+) {
+    const PRIVATE: &str = "this method is private, so it is not served: make it `pub`, or leave the \
+                           attribute out";
+    conditional(attrs, errors);
+    if !served {
+        misplaced(attrs, PRIVATE, errors);
+    }
+    for input in &mut sig.inputs {
+        match input {
+            FnArg::Receiver(receiver) => misplaced(
+                &mut receiver.attrs,
+                "`self` is the service, not an argument",
+                errors,
+            ),
+            FnArg::Typed(input) => {
+                conditional(&mut input.attrs, errors);
+                if !served {
+                    misplaced(&mut input.attrs, PRIVATE, errors);
+                }
+            }
+        }
+    }
+}
+
+/// `#[hypha(..)]`, a second `#[hypha_service]` and `#[async_trait]` on the whole item.
+fn on_the_whole(attrs: &mut Vec<Attribute>, errors: &mut Errors) {
+    conditional(attrs, errors);
+    attrs.retain(|attr| {
+        let last = attr.path().segments.last();
+        let name = last.map_or_else(String::new, |segment| segment.ident.to_string());
+        let message = match name.as_str() {
+            "hypha" => "what is said of the whole service goes into `#[hypha_service(..)]`",
+            "hypha_service" => "`#[hypha_service]` is given twice; put all keys into one",
+            "async_trait" => {
+                "leave `#[async_trait]` out: a contract has `async fn`s of its own, whose futures can be \
+                 sent between threads"
+            }
+            _ => return true,
+        };
+        errors.push(attr, message);
+        false
+    });
+}
+
+fn misplaced(attrs: &mut Vec<Attribute>, message: &str, errors: &mut Errors) {
+    attrs.retain(|attr| {
+        let ours = attrs::is_ours(attr);
+        if ours {
+            errors.push(attr, message);
+        }
+        !ours
+    });
+}
+
+/// `#[cfg_attr(.., hypha(..))]`: macros see such attributes before the condition is looked at.
+fn conditional(attrs: &mut Vec<Attribute>, errors: &mut Errors) {
+    attrs.retain(|attr| {
+        let Meta::List(list) = &attr.meta else {
+            return true;
+        };
+        let is_ours =
+            |token: TokenTree| matches!(token, TokenTree::Ident(ident) if ident == "hypha");
+        let found = list.path.is_ident("cfg_attr")
+            && list.tokens.to_token_stream().into_iter().any(is_ours);
+        if found {
+            errors.push(
+                attr,
+                "`cfg_attr` cannot hold `hypha`; write the method twice, each with its own `cfg`",
+            );
+        }
+        !found
+    });
+}

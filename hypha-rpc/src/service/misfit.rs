@@ -1,0 +1,375 @@
+//! Where a value does not fit the schema of its type. serde reads what is flattened, untagged or tagged
+//! inside into a buffer first, and its errors no longer know the place; the schema still does.
+
+use serde_json::{Map as Object, Value as Schema};
+
+use crate::wire::{DecodeError, Value};
+
+/// Looks that are worth an error text; a hostile value gets a shorter one.
+const LOOKS: usize = 10_000;
+const MAX_DEPTH: usize = 128;
+
+/// `error`, or what the schema says about a place further inside of the same value.
+pub(crate) fn nearest(
+    error: DecodeError,
+    value: &Value,
+    schema: &Schema,
+    root: &Schema,
+) -> DecodeError {
+    let mut search = Search { root, looks: LOOKS };
+    let Err(misfit) = search.fit(value, schema, 0) else {
+        return error;
+    };
+    let found = misfit.into_error();
+    let (outer, inner) = (error.path(), found.path());
+    let unsure = error.message().contains("did not match any variant");
+    if inner.starts_with(&outer) && (inner.len() > outer.len() || unsure) {
+        found
+    } else {
+        error
+    }
+}
+
+struct Search<'a> {
+    /// Has the definitions.
+    root: &'a Schema,
+    looks: usize,
+}
+
+struct Misfit {
+    /// From the innermost step to the outermost.
+    path: Vec<Step>,
+    what: What,
+}
+
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+enum What {
+    /// Another kind of value.
+    Kind {
+        expected: Vec<String>,
+        got: String,
+    },
+    /// Not one of a few values.
+    Choice {
+        expected: Vec<String>,
+        got: String,
+    },
+    Missing,
+    Other(String),
+}
+
+type Fit = Result<(), Misfit>;
+
+impl Misfit {
+    fn new(what: What) -> Misfit {
+        Misfit {
+            path: Vec::new(),
+            what,
+        }
+    }
+
+    fn within(mut self, step: Step) -> Misfit {
+        self.path.push(step);
+        self
+    }
+
+    /// How much speaks for this being what was meant, among alternatives that all do not fit.
+    fn likelihood(&self) -> (u8, usize) {
+        let depth = self.path.len();
+        let score = match self.what {
+            _ if depth == 0 => 0,
+            // The tag of another one.
+            What::Choice { .. } if depth == 1 => 1,
+            What::Missing => 2,
+            _ => 3,
+        };
+        (score, depth)
+    }
+
+    fn into_error(self) -> DecodeError {
+        let message = match self.what {
+            What::Kind { expected, got } => {
+                format!("expected {}, got {got}", expected.join(" or "))
+            }
+            What::Choice { expected, got } => match &expected[..] {
+                [only] => format!("expected `{only}`, got {got}"),
+                many => format!("expected one of `{}`, got {got}", many.join("`, `")),
+            },
+            What::Missing => "missing".to_owned(),
+            What::Other(message) => message,
+        };
+        let error = <DecodeError as serde::de::Error>::custom(message);
+        self.path.into_iter().fold(error, |error, step| match step {
+            Step::Key(key) => error.in_key(&key),
+            Step::Index(index) => error.in_index(index),
+        })
+    }
+}
+
+impl Search<'_> {
+    fn fit(&mut self, value: &Value, schema: &Schema, depth: usize) -> Fit {
+        let Some(rest) = self.looks.checked_sub(1) else {
+            return Ok(());
+        };
+        self.looks = rest;
+        let Some(schema) = schema.as_object() else {
+            return Ok(());
+        };
+        if depth > MAX_DEPTH || stands_for_another(value) {
+            return Ok(());
+        }
+        if let Some(name) = schema.get("$ref").and_then(Schema::as_str) {
+            let root = self.root;
+            let found = name.strip_prefix('#').and_then(|path| root.pointer(path));
+            return found.map_or(Ok(()), |schema| self.fit(value, schema, depth + 1));
+        }
+        kind(value, schema)?;
+        choice(value, schema)?;
+        bounds(value, schema)?;
+        match value {
+            Value::List(items) => self.list(items, schema, depth)?,
+            Value::Map(_) => self.object(value, schema, depth)?,
+            _ => {}
+        }
+        for part in alternatives(schema, "allOf") {
+            self.fit(value, part, depth + 1)?;
+        }
+        for key in ["anyOf", "oneOf"] {
+            self.any(value, alternatives(schema, key), depth)?;
+        }
+        Ok(())
+    }
+
+    fn any(&mut self, value: &Value, schemas: &[Schema], depth: usize) -> Fit {
+        let mut best: Option<Misfit> = None;
+        for schema in schemas {
+            let Err(misfit) = self.fit(value, schema, depth + 1) else {
+                return Ok(());
+            };
+            best = Some(match best {
+                None => misfit,
+                Some(best) => likelier(best, misfit),
+            });
+        }
+        best.map_or(Ok(()), Err)
+    }
+
+    fn list(&mut self, items: &[Value], schema: &Object<String, Schema>, depth: usize) -> Fit {
+        let length = |key| schema.get(key).and_then(Schema::as_u64);
+        let count = items.len() as u64;
+        let (least, most) = (length("minItems"), length("maxItems"));
+        if least.is_some_and(|least| count < least) || most.is_some_and(|most| count > most) {
+            let expected = least.or(most).unwrap_or_default();
+            let text = format!("expected a list of length {expected}, got length {count}");
+            return Err(Misfit::new(What::Other(text)));
+        }
+        for (index, item) in items.iter().enumerate() {
+            let schema = match schema.get("items") {
+                Some(Schema::Array(each)) => each.get(index),
+                all => all,
+            };
+            if let Some(schema) = schema {
+                let within = |misfit: Misfit| misfit.within(Step::Index(index));
+                self.fit(item, schema, depth + 1).map_err(within)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, value: &Value, schema: &Object<String, Schema>, depth: usize) -> Fit {
+        let Some(map) = value.as_map() else {
+            return Ok(());
+        };
+        let none = Object::new();
+        let properties = schema.get("properties").and_then(Schema::as_object);
+        let properties = properties.unwrap_or(&none);
+        let mut first = None;
+        for (key, item) in map {
+            let schema = properties.get(key).or(schema.get("additionalProperties"));
+            let fit = match schema {
+                Some(Schema::Bool(false)) => Err(Misfit::new(What::Other("unknown".into()))),
+                Some(schema) => self.fit(item, schema, depth + 1),
+                None => Ok(()),
+            };
+            if let Err(misfit) = fit {
+                let misfit = misfit.within(Step::Key(key.to_owned()));
+                // A wrong tag says more than what follows from it.
+                let is_tag = misfit.likelihood().0 == 1;
+                if is_tag || first.is_none() {
+                    first = Some(misfit);
+                }
+                if is_tag {
+                    break;
+                }
+            }
+        }
+        if let Some(misfit) = first {
+            return Err(misfit);
+        }
+        let required = schema.get("required").and_then(Schema::as_array);
+        let mut required = required.into_iter().flatten().filter_map(Schema::as_str);
+        match required.find(|key| value.get(key).is_none()) {
+            Some(key) => Err(Misfit::new(What::Missing).within(Step::Key(key.to_owned()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Values that decode as other types than they look like.
+fn stands_for_another(value: &Value) -> bool {
+    match value {
+        Value::Bytes(_) | Value::Ext(..) | Value::Live(_) => true,
+        Value::Map(map) => map.contains_key("_rtype"),
+        _ => false,
+    }
+}
+
+fn alternatives<'a>(schema: &'a Object<String, Schema>, key: &str) -> &'a [Schema] {
+    let list = schema.get(key).and_then(Schema::as_array);
+    list.map_or(&[], Vec::as_slice)
+}
+
+fn kind(value: &Value, schema: &Object<String, Schema>) -> Fit {
+    let names: Vec<&str> = match schema.get("type") {
+        Some(Schema::String(name)) => vec![name],
+        Some(Schema::Array(names)) => names.iter().filter_map(Schema::as_str).collect(),
+        _ => return Ok(()),
+    };
+    let is = |name: &&str| match *name {
+        "null" => value.is_null(),
+        "boolean" => matches!(value, Value::Bool(_)),
+        "integer" => match value {
+            Value::Float(number) => number.fract() == 0.0,
+            value => matches!(value, Value::Int(_) | Value::UInt(_)),
+        },
+        "number" => matches!(value, Value::Int(_) | Value::UInt(_) | Value::Float(_)),
+        "string" => matches!(value, Value::String(_)),
+        "array" => matches!(value, Value::List(_)),
+        "object" => matches!(value, Value::Map(_)),
+        _ => true,
+    };
+    if names.iter().any(is) {
+        return Ok(());
+    }
+    // The words of other errors.
+    let word = |name: &str| match name {
+        "boolean" => "bool".to_owned(),
+        "number" => "float".to_owned(),
+        "array" => "list".to_owned(),
+        "object" => "map".to_owned(),
+        other => other.to_owned(),
+    };
+    let meant = names
+        .iter()
+        .filter(|name| names.len() == 1 || **name != "null");
+    Err(Misfit::new(What::Kind {
+        expected: meant.map(|name| word(name)).collect(),
+        got: value.kind().to_owned(),
+    }))
+}
+
+/// `enum` and `const`, of texts.
+fn choice(value: &Value, schema: &Object<String, Schema>) -> Fit {
+    let values: Vec<&Schema> = match (schema.get("const"), schema.get("enum")) {
+        (Some(only), _) => vec![only],
+        (None, Some(Schema::Array(values))) => values.iter().collect(),
+        _ => return Ok(()),
+    };
+    let Some(expected) = values
+        .iter()
+        .map(|value| value.as_str())
+        .collect::<Option<Vec<_>>>()
+    else {
+        return Ok(());
+    };
+    let got = match value.as_str() {
+        Some(text) if expected.contains(&text) => return Ok(()),
+        Some(text) => format!("{text:.64?}"),
+        None => value.kind().to_owned(),
+    };
+    let expected = expected.into_iter().map(str::to_owned).collect();
+    Err(Misfit::new(What::Choice { expected, got }))
+}
+
+fn bounds(value: &Value, schema: &Object<String, Schema>) -> Fit {
+    let Some(number) = value.as_f64().filter(|_| !matches!(value, Value::Bool(_))) else {
+        return Ok(());
+    };
+    let bound = |key| schema.get(key).and_then(Schema::as_f64);
+    let text = match (bound("minimum"), bound("maximum")) {
+        (Some(least), _) if number < least => format!("expected at least {least}, got {number}"),
+        (_, Some(most)) if number > most => format!("expected at most {most}, got {number}"),
+        _ => return Ok(()),
+    };
+    Err(Misfit::new(What::Other(text)))
+}
+
+/// Of two alternatives, the one that was meant; or both, where nothing tells.
+fn likelier(mut a: Misfit, b: Misfit) -> Misfit {
+    let same_place = a.path.len() == b.path.len()
+        && a.path.iter().zip(&b.path).all(|steps| match steps {
+            (Step::Key(a), Step::Key(b)) => a == b,
+            (Step::Index(a), Step::Index(b)) => a == b,
+            _ => false,
+        });
+    if same_place {
+        match (&mut a.what, &b.what) {
+            (What::Kind { expected, .. }, What::Kind { expected: more, .. })
+            | (What::Choice { expected, .. }, What::Choice { expected: more, .. }) => {
+                for word in more {
+                    if !expected.contains(word) && word != "null" {
+                        expected.push(word.clone());
+                    }
+                }
+                return a;
+            }
+            _ => {}
+        }
+    }
+    if b.likelihood() > a.likelihood() {
+        b
+    } else {
+        a
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn look(value: Value, schema: &Schema) -> String {
+        let error = <DecodeError as serde::de::Error>::custom("wrong");
+        nearest(error, &value, schema, schema).to_string()
+    }
+
+    #[test]
+    fn schemas_that_never_end_are_left() {
+        let itself = json!({"$ref": "#"});
+        assert_eq!(look(Value::from(1), &itself), "wrong");
+        let twice = json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}], "type": "string"});
+        assert_eq!(look(Value::from("a"), &twice), "wrong");
+        let wide = Value::List(vec![Value::from(1); LOOKS * 2]);
+        assert_eq!(look(wide, &json!({"items": {"type": "integer"}})), "wrong");
+    }
+
+    #[test]
+    fn what_stands_for_another_type_fits() {
+        let schema = json!({"properties": {"a": {"type": "number"}}});
+        let map = |value| Value::Map([("a".to_owned(), value)].into_iter().collect());
+        let scalar = Value::Map(
+            [("_rtype".to_owned(), Value::from("x"))]
+                .into_iter()
+                .collect(),
+        );
+        assert_eq!(look(map(scalar), &schema), "wrong");
+        assert_eq!(
+            look(map(Value::Null), &schema),
+            "a: expected float, got null"
+        );
+    }
+}

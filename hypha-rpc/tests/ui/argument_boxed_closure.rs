@@ -1,0 +1,13 @@
+//! A boxed closure as an argument, where a callback is meant.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    async fn train(&self, on_loss: Box<dyn Fn(f32) + Send>);
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}

@@ -1,0 +1,13 @@
+//! A condition on an argument, which would be another contract.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    async fn load(&self, #[cfg(unix)] plate: u32);
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}

@@ -1,0 +1,16 @@
+//! A type that does not exist; rustc says so once.
+
+use hypha_rpc::prelude::*;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Plate;
+
+#[hypha_service]
+trait Lab {
+    async fn load(&self, plate: Plte) -> u32;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}

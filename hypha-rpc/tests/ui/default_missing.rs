@@ -1,0 +1,13 @@
+//! A default without a value.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    async fn load(&self, #[hypha(default)] plate: u32);
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.load(1);
+}

@@ -1,0 +1,13 @@
+//! A text of the program as an error, which the other side could not hold.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    async fn load(&self) -> Result<u32, &'static str>;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.load();
+}

@@ -1,0 +1,13 @@
+//! An error that says nothing.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    async fn load(&self) -> Result<u32, ()>;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}

@@ -1,0 +1,21 @@
+//! Half a line in the body of a method: one error, and the other methods are there.
+
+use hypha_rpc::prelude::*;
+
+struct Desk;
+
+#[hypha_service]
+impl Desk {
+    pub async fn size(&self) -> u32 {
+        let size = ;
+        size
+    }
+    pub async fn count(&self) -> u32 {
+        2
+    }
+}
+
+fn main() {
+    let _service = hypha_rpc::service::IntoService::into_service(Desk);
+    let _call = |proxy: DeskProxy| proxy.count();
+}

@@ -1,0 +1,13 @@
+//! A method without its semicolon: one error, and the other methods are there.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    async fn count(&self) -> u32;
+    async fn size(&self)
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}

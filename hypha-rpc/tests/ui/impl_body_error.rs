@@ -1,0 +1,20 @@
+//! A mistake in the body of a method is rustc's, in its own place.
+
+use hypha_rpc::prelude::*;
+
+struct Desk;
+
+#[hypha_service]
+impl Desk {
+    pub async fn size(&self) -> u32 {
+        self.missing
+    }
+    pub async fn count(&self) -> u32 {
+        2
+    }
+}
+
+fn main() {
+    let _service = hypha_rpc::service::IntoService::into_service(Desk);
+    let _call = |proxy: DeskProxy| proxy.size();
+}

@@ -1,0 +1,26 @@
+//! A result and an error that cannot be sent, in a block.
+
+use hypha_rpc::prelude::*;
+
+struct Plate;
+
+struct Desk;
+
+#[hypha_service]
+impl Desk {
+    pub async fn take(&self) -> Plate {
+        Plate
+    }
+
+    pub async fn find(&self) -> Result<u32, Plate> {
+        Err(Plate)
+    }
+    pub async fn count(&self) -> u32 {
+        2
+    }
+}
+
+fn main() {
+    let _service = hypha_rpc::service::IntoService::into_service(Desk);
+    let _call = |proxy: DeskProxy| proxy.count();
+}

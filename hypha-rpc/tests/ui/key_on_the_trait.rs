@@ -1,0 +1,14 @@
+//! `#[hypha(..)]` on the trait, where `#[hypha_service(..)]` is meant.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+#[hypha(id = "lab")]
+trait Lab {
+    async fn size(&self) -> u32;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.size();
+}

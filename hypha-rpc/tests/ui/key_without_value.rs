@@ -1,0 +1,13 @@
+//! Keys without the value that they need.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service(id, visibility, rename_all, crate)]
+trait Lab {
+    async fn size(&self) -> u32;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.size();
+}

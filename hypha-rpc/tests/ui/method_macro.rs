@@ -1,0 +1,13 @@
+//! A macro among the methods.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    methods!();
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}

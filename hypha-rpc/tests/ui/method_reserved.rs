@@ -1,0 +1,13 @@
+//! A method named as an entry that every service has.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    async fn id(&self) -> String;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.id();
+}

@@ -1,0 +1,13 @@
+//! A function without `&self`; nothing else is said of it.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab: Sized {
+    fn new(size: u32) -> Self;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}

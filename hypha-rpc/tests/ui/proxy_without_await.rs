@@ -1,0 +1,18 @@
+//! A caller that forgets to wait: the call is not made, and rustc says so.
+
+use hypha_rpc::prelude::*;
+
+#[deny(unused_must_use)]
+fn forget(lab: LabProxy) {
+    lab.size();
+}
+
+#[hypha_service]
+trait Lab {
+    async fn size(&self) -> u32;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.size();
+}

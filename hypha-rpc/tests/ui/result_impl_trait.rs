@@ -1,0 +1,13 @@
+//! A result that is some type, but not a stream.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    async fn wells(&self) -> impl Iterator<Item = u32>;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.wells();
+}

@@ -1,0 +1,13 @@
+//! A result of type `Self`, which callers do not know.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab: Sized {
+    async fn copy(&self) -> Self;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.copy();
+}

@@ -1,0 +1,15 @@
+//! A stream inside of a type of the user that is no `Result`: said of the method, and of what is made of it.
+
+use hypha_rpc::prelude::*;
+
+struct Named<T>(T);
+
+#[hypha_service]
+trait Lab {
+    async fn plates(&self) -> Named<impl Stream<Item = u32>>;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}

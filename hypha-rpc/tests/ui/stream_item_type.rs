@@ -1,0 +1,15 @@
+//! A stream of something that cannot be sent.
+
+use hypha_rpc::prelude::*;
+
+struct Plate;
+
+#[hypha_service]
+trait Lab {
+    async fn plates(&self) -> impl Stream<Item = Plate>;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}

@@ -1,0 +1,13 @@
+//! An `unsafe` contract.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+unsafe trait Lab {
+    async fn size(&self) -> u32;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.size();
+}

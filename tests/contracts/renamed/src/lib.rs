@@ -1,0 +1,102 @@
+//! `::hypha_rpc` does not exist here, and the edition is not ours: what is generated may rely on neither.
+
+#![deny(
+    warnings,
+    missing_docs,
+    rust_2018_idioms,
+    unreachable_pub,
+    unused_qualifications
+)]
+#![deny(clippy::all, clippy::pedantic)]
+#![allow(clippy::missing_errors_doc)]
+
+use futures_util::stream;
+use rpc::prelude::*;
+
+/// What can go wrong.
+#[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
+#[remote_error(crate = rpc)]
+pub enum LabError {
+    /// Somebody else is at it.
+    #[error("somebody else is at it")]
+    #[remote_error(class = "BlockingIOError")]
+    Busy,
+}
+
+/// A contract.
+#[hypha_service(crate = rpc)]
+pub trait Lab {
+    /// Say something often.
+    async fn repeat(
+        &self,
+        text: &str,
+        #[hypha(default = 2)] times: usize,
+    ) -> Result<String, LabError>;
+
+    /// The words of a text.
+    async fn words(&self, text: &str) -> impl Stream<Item = String>;
+}
+
+/// A service with the contract.
+#[derive(Debug)]
+pub struct Served;
+
+impl Lab for Served {
+    async fn repeat(&self, text: &str, times: usize) -> Result<String, LabError> {
+        Alone.repeat(text, times).await
+    }
+
+    async fn words(&self, text: &str) -> impl Stream<Item = String> {
+        Alone.words(text.to_owned()).await
+    }
+}
+
+/// A service without one.
+#[derive(Debug)]
+pub struct Alone;
+
+/// The same methods.
+#[hypha_service(crate = rpc)]
+impl Alone {
+    /// Say something often.
+    pub async fn repeat(
+        &self,
+        text: &str,
+        #[hypha(default = 2)] times: usize,
+    ) -> Result<String, LabError> {
+        if times > 9 {
+            return Err(LabError::Busy);
+        }
+        Ok(text.repeat(times))
+    }
+
+    /// The words of a text.
+    pub async fn words(&self, text: String) -> impl Stream<Item = String> {
+        let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
+        stream::iter(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rpc::testing::in_process;
+
+    #[tokio::test]
+    async fn both_forms() -> Result<(), Box<dyn std::error::Error>> {
+        let lab = in_process(LabService::new(Served)).await?;
+        let alone = in_process(Alone).await?;
+        assert_eq!(lab.repeat("a", 3).await?, "aaa");
+        assert_eq!(alone.repeat("a", 3).await?, "aaa");
+        let busy = alone.repeat("a", 10).await;
+        assert!(
+            matches!(busy, Err(Error::Service(LabError::Busy))),
+            "{busy:?}"
+        );
+        let mut words = lab.words("one two").await?;
+        assert_eq!(words.try_next().await?.as_deref(), Some("one"));
+        let mut words = alone.words("one two".into()).await?;
+        assert_eq!(words.try_next().await?.as_deref(), Some("one"));
+        Ok(())
+    }
+}

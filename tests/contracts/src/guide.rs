@@ -1,0 +1,21 @@
+//! The chapters of the guide, whose snippets are compiled and run as documentation tests.
+
+macro_rules! chapters {
+    ($($name:ident $file:literal;)*) => {
+        $(#[doc = include_str!(concat!("../../../docs/guide/", $file))]
+        mod $name {})*
+    };
+}
+
+chapters! {
+    contract "contract.md";
+    service "service.md";
+    caller "caller.md";
+    data "data.md";
+    streams "streams.md";
+    errors "errors.md";
+    context "context.md";
+    testing "testing.md";
+    python "python.md";
+    javascript "javascript.md";
+}

@@ -1,0 +1,19 @@
+"""Runs the Python of a chapter of the guide, in which `await` may stand anywhere, as in a notebook.
+
+The program is the argument.
+"""
+
+import ast
+import asyncio
+import inspect
+import sys
+
+
+async def run(source):
+    code = compile(source, "the chapter", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    result = eval(code, {"__name__": "__main__"})
+    if inspect.iscoroutine(result):
+        await result
+
+
+asyncio.run(run(sys.argv[1]))
