@@ -128,7 +128,7 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
     while !seen.stop.load(Ordering::SeqCst) {
         let n = seen.made.fetch_add(1, Ordering::SeqCst);
         let mut call = service.call::<u64>("echo", args!(n)).timeout(SOON);
-        if caller % 2 == 0 {
+        if caller.is_multiple_of(2) {
             call = call.idempotent();
         }
         match call.await {

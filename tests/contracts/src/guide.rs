@@ -15,6 +15,7 @@ chapters! {
     streams "streams.md";
     errors "errors.md";
     context "context.md";
+    connection "connection.md";
     testing "testing.md";
     python "python.md";
     javascript "javascript.md";
