@@ -316,7 +316,7 @@ pub(super) fn call_types(private: &TokenStream, output: &Output) -> (TokenStream
 }
 
 /// What it is when it succeeds, and when it fails.
-fn output_types(private: &TokenStream, output: &Output) -> (TokenStream, TokenStream) {
+pub(super) fn output_types(private: &TokenStream, output: &Output) -> (TokenStream, TokenStream) {
     let whole = &output.whole;
     let span = located(whole.span());
     match &output.kind {
