@@ -10,7 +10,7 @@
 //!
 //! [`export`] makes the descriptions of other languages from it.
 
-//pub mod export;
+pub mod export;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;

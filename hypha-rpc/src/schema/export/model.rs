@@ -1,0 +1,204 @@
+//! A service as types, whatever language it is written in: what the exporters write down.
+
+use serde_json::{Map, Value as Json};
+
+use super::collect::Table;
+use super::types::{Type, Types};
+use crate::schema::export::names::pascal;
+
+/// A service.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) members: Vec<Member>,
+    pub(super) types: Types,
+    /// The definitions as schemas, at the same places as the first ones of `types`.
+    pub(super) table: Table,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    /// The key in the service, or in the member around it.
+    pub(super) name: String,
+    pub(super) kind: MemberKind,
+}
+
+#[derive(Debug)]
+pub(super) enum MemberKind {
+    Method(Method),
+    /// Members below this one.
+    Group(Vec<Member>),
+    Value(Type),
+}
+
+#[derive(Debug)]
+pub(super) struct Method {
+    /// With the members around it: `stage.move`.
+    pub(super) path: String,
+    pub(super) description: String,
+    /// `None` if nothing is known of them.
+    pub(super) parameters: Option<Vec<Parameter>>,
+    pub(super) returns: Type,
+    /// The schema of what is returned.
+    pub(super) returns_schema: Json,
+}
+
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) ty: Type,
+    /// It may be left out.
+    pub(super) optional: bool,
+    pub(super) default: Option<Json>,
+    pub(super) schema: Json,
+}
+
+/// How far the schema of a function is believed.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Trust {
+    /// Its author wrote it.
+    Written,
+    /// Python guessed it from the source: whatever has no type there is a string.
+    Guessed,
+}
+
+impl Model {
+    /// Reads the `service_schema` of a service; `trust` says how far that of the method at a path is believed.
+    pub(super) fn new(tree: &Map<String, Json>, trust: &dyn Fn(&str) -> Trust) -> Model {
+        let mut table = Table::default();
+        let raw = raw_members(tree, "", trust, &mut table);
+        let mut types = Types::new(&table);
+        let members = typed_members(raw, "", &mut types);
+        types.finish();
+        Model {
+            members,
+            types,
+            table,
+        }
+    }
+
+    /// All methods, those of groups too.
+    pub(super) fn methods(&self) -> Vec<&Method> {
+        fn visit<'a>(members: &'a [Member], found: &mut Vec<&'a Method>) {
+            for member in members {
+                match &member.kind {
+                    MemberKind::Method(method) => found.push(method),
+                    MemberKind::Group(members) => visit(members, found),
+                    MemberKind::Value(_) => {}
+                }
+            }
+        }
+        let mut found = Vec::new();
+        visit(&self.members, &mut found);
+        found
+    }
+
+    /// Whether there is an array of numbers anywhere.
+    pub(super) fn uses_arrays(&self) -> bool {
+        let found = |ty: &Type| self.types.contains(ty, |ty| *ty == Type::NdArray);
+        let in_method = |method: &Method| {
+            let mut parameters = method.parameters.iter().flatten();
+            found(&method.returns) || parameters.any(|parameter| found(&parameter.ty))
+        };
+        self.methods().into_iter().any(in_method)
+            || (0..self.types.definitions.len()).any(|index| found(&Type::Named(index)))
+    }
+}
+
+/// A member before types are made of its schemas: the table has to be complete first.
+enum Raw {
+    Method(Method),
+    Group(Vec<(String, Raw)>),
+    Value(Json),
+}
+
+fn raw_members(
+    tree: &Map<String, Json>,
+    path: &str,
+    trust: &dyn Fn(&str) -> Trust,
+    table: &mut Table,
+) -> Vec<(String, Raw)> {
+    let members = tree.iter().map(|(name, schema)| {
+        let path = format!("{path}{name}");
+        let member = match schema {
+            Json::Object(map) => match map.get("type") {
+                Some(Json::String(kind)) if kind == "function" => {
+                    let function = map.get("function").unwrap_or(&Json::Null);
+                    let trust = trust(&path);
+                    Raw::Method(raw_method(path, function, trust, table))
+                }
+                Some(Json::String(_)) => Raw::Value(schema.clone()),
+                // A member may be called `type` as well: then there is no word there.
+                _ if map.is_empty() => Raw::Value(schema.clone()),
+                _ => Raw::Group(raw_members(map, &format!("{path}."), trust, table)),
+            },
+            // Lists, which have no methods worth a type.
+            _ => Raw::Value(Json::Object(Map::new())),
+        };
+        (name.clone(), member)
+    });
+    members.collect()
+}
+
+fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) -> Method {
+    let text = |schema: &Json| schema["description"].as_str().unwrap_or("").to_owned();
+    let parameters = &function["parameters"];
+    let required: Vec<&str> = match &parameters["required"] {
+        Json::Array(names) => names.iter().filter_map(Json::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let collected = match &parameters["properties"] {
+        Json::Object(properties) => Some(properties),
+        _ => None,
+    };
+    let parameter = |(name, schema): (&String, &Json)| {
+        let mut schema = table.collect(schema, parameters);
+        if trust == Trust::Guessed && schema["type"] == "string" {
+            schema = Json::Object(Map::new());
+        }
+        Parameter {
+            name: name.clone(),
+            description: text(&properties_of(parameters)[name.as_str()]),
+            ty: Type::Any,
+            optional: !required.contains(&name.as_str()),
+            default: properties_of(parameters)[name.as_str()].get("default").cloned(),
+            schema,
+        }
+    };
+    let parameters = collected.map(|properties| properties.iter().map(parameter).collect());
+    let returns = &function["returns"];
+    Method {
+        path,
+        description: text(function),
+        parameters,
+        returns: Type::Any,
+        returns_schema: match returns {
+            Json::Null => Json::Object(Map::new()),
+            returns => table.collect(returns, returns),
+        },
+    }
+}
+
+fn properties_of(parameters: &Json) -> &Json {
+    &parameters["properties"]
+}
+
+fn typed_members(raw: Vec<(String, Raw)>, hint: &str, types: &mut Types) -> Vec<Member> {
+    let members = raw.into_iter().map(|(name, raw)| {
+        let hint = format!("{hint}{}", pascal(&name));
+        let kind = match raw {
+            Raw::Method(mut method) => {
+                for parameter in method.parameters.iter_mut().flatten() {
+                    let hint = format!("{hint}{}", pascal(&parameter.name));
+                    parameter.ty = types.read(&parameter.schema, &hint);
+                }
+                method.returns = types.read(&method.returns_schema, &format!("{hint}Result"));
+                MemberKind::Method(method)
+            }
+            Raw::Group(members) => MemberKind::Group(typed_members(members, &hint, types)),
+            Raw::Value(schema) => MemberKind::Value(types.read(&schema, &hint)),
+        };
+        Member { name, kind }
+    });
+    members.collect()
+}

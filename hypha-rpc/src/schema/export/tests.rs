@@ -1,0 +1,1 @@
+//! What is written of services, in all formats.
