@@ -12,7 +12,7 @@ use crate::project_root;
 
 /// The programs that tests run.
 const EXAMPLES: [&str; 3] = ["conformance", "conformance_client", "quickstart"];
-const BINARIES: [&str; 1] = ["hypha-server"];
+const BINARIES: [&str; 2] = ["hypha-schema", "hypha-server"];
 
 /// The path of one of our programs, by the name of its binary or example.
 ///

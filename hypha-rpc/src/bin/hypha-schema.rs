@@ -18,7 +18,11 @@ struct Options {
     #[arg(long)]
     service: String,
     /// Where the server is
-    #[arg(long, env = "HYPHA_SERVER_URL", default_value = "http://localhost:9527")]
+    #[arg(
+        long,
+        env = "HYPHA_SERVER_URL",
+        default_value = "http://localhost:9527"
+    )]
     server_url: String,
     /// Who asks; an anonymous user without it
     #[arg(long, env = "HYPHA_TOKEN", hide_env_values = true)]
@@ -56,9 +60,13 @@ async fn run(options: Options) -> Result<(), String> {
     }
     let client = connect.await.map_err(|error| error.to_string())?;
     let description = Description::fetch(&client, &options.service).await;
-    let text = description.map_err(|error| error.to_string())?.write(options.format);
+    let text = description
+        .map_err(|error| error.to_string())?
+        .write(options.format);
     let written = match &options.output {
-        Some(path) => std::fs::write(path, text).map_err(|error| (path.display().to_string(), error)),
+        Some(path) => {
+            std::fs::write(path, text).map_err(|error| (path.display().to_string(), error))
+        }
         None => std::io::stdout()
             .write_all(text.as_bytes())
             .map_err(|error| ("the standard output".to_owned(), error)),

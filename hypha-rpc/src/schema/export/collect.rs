@@ -136,7 +136,9 @@ fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = after
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match (first, byte) {
             (b'%', Some(byte)) => {
@@ -161,7 +163,11 @@ fn unescaped(name: &str) -> String {
 pub(super) fn map_schema(schema: &Json, change: &mut impl FnMut(&mut Map<String, Json>)) -> Json {
     let Json::Object(map) = schema else {
         // `true` is any value; `false` is none, which no argument is.
-        return if schema.is_boolean() { json!({}) } else { schema.clone() };
+        return if schema.is_boolean() {
+            json!({})
+        } else {
+            schema.clone()
+        };
     };
     let mut changed = Map::new();
     for (key, value) in map {
@@ -173,7 +179,10 @@ pub(super) fn map_schema(schema: &Json, change: &mut impl FnMut(&mut Map<String,
                 .collect::<Map<_, _>>()
                 .into(),
             ("anyOf" | "oneOf" | "allOf" | "prefixItems" | "items", Json::Array(schemas)) => {
-                schemas.iter().map(|schema| map_schema(schema, change)).collect()
+                schemas
+                    .iter()
+                    .map(|schema| map_schema(schema, change))
+                    .collect()
             }
             ("additionalProperties", Json::Bool(_)) => value.clone(),
             ("items" | "additionalProperties" | "not" | "contains", _) => map_schema(value, change),

@@ -14,13 +14,19 @@ use crate::schema::KIND;
 pub(super) fn write(model: &Model) -> Json {
     let mut names = Names::default();
     let methods = model.methods().into_iter();
-    let callable = methods
-        .filter_map(|method| Some((method, sendable(model, method, Type::is_not_json)?)));
+    let callable =
+        methods.filter_map(|method| Some((method, sendable(model, method, Type::is_not_json)?)));
     let functions = callable.map(|(method, parameters)| {
         let name: String = method
             .path
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '-' {
+                    c
+                } else {
+                    '_'
+                }
+            })
             .take(60)
             .collect();
         json!({
@@ -97,7 +103,9 @@ fn whole(model: &Model, parameters: Option<Vec<&Parameter>>) -> Json {
     let mut used: Vec<(usize, Json)> = used.into_iter().collect();
     used.sort_unstable_by_key(|(index, _)| *index);
     if !used.is_empty() {
-        let used = used.into_iter().map(|(index, schema)| (names[index].clone(), schema));
+        let used = used
+            .into_iter()
+            .map(|(index, schema)| (names[index].clone(), schema));
         object.insert("$defs".to_owned(), used.collect::<Map<_, _>>().into());
     }
     object.into()
@@ -112,7 +120,9 @@ fn references(schema: &Json, found: &mut Vec<usize>) {
 pub(super) fn definition_names(model: &Model) -> Vec<String> {
     let mut names = Names::default();
     let definitions = model.table.definitions.iter();
-    definitions.map(|definition| names.fresh(&definition.name)).collect()
+    definitions
+        .map(|definition| names.fresh(&definition.name))
+        .collect()
 }
 
 /// A schema in words that everybody knows.

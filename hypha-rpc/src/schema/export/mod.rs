@@ -96,14 +96,20 @@ impl Description {
         let manager = client.manager().await?;
         // Its record also describes functions that have no schema of their own, and leaves out the context.
         // A service can be used by those who may not read its record.
-        let record = manager.get_service_info(service.id().to_owned(), None).await;
+        let record = manager
+            .get_service_info(service.id().to_owned(), None)
+            .await;
         let record = record.ok().and_then(|info| info.service_schema);
-        let mut tree = record.map(|schema| members(schema.to_json())).unwrap_or_default();
+        let mut tree = record
+            .map(|schema| members(schema.to_json()))
+            .unwrap_or_default();
         let mut guessed = HashSet::new();
         let mut methods: Vec<&str> = service.methods().collect();
         methods.sort_unstable();
         for method in methods {
-            let schema = service.schema(method).filter(|schema| *schema != Value::Null);
+            let schema = service
+                .schema(method)
+                .filter(|schema| *schema != Value::Null);
             if schema.is_none() {
                 guessed.insert(method.to_owned());
             }
@@ -183,7 +189,10 @@ impl Description {
     /// The first line of what is written: where it comes from.
     fn origin(&self) -> String {
         let id = names::comment_lines(&self.id).join(" ");
-        format!("The service `{id}`, as hypha-rpc {} found it.", env!("CARGO_PKG_VERSION"))
+        format!(
+            "The service `{id}`, as hypha-rpc {} found it.",
+            env!("CARGO_PKG_VERSION")
+        )
     }
 }
 
@@ -234,10 +243,15 @@ impl FromStr for Format {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Format, String> {
-        let found = Format::ALL.into_iter().find(|format| format.as_str() == name);
+        let found = Format::ALL
+            .into_iter()
+            .find(|format| format.as_str() == name);
         found.ok_or_else(|| {
             let names = Format::ALL.map(Format::as_str);
-            format!("there is no format `{name}`; it is one of {}", names.join(", "))
+            format!(
+                "there is no format `{name}`; it is one of {}",
+                names.join(", ")
+            )
         })
     }
 }
@@ -256,7 +270,9 @@ fn add_function(tree: &mut Map<String, Json>, path: &str, schema: Json, doc: Opt
     let mut parts = path.split('.').peekable();
     while let Some(part) = parts.next() {
         if parts.peek().is_none() {
-            let entry = place.entry(part).or_insert_with(|| Json::Object(Map::new()));
+            let entry = place
+                .entry(part)
+                .or_insert_with(|| Json::Object(Map::new()));
             // Something else of that name in the record: it is older than the service.
             if entry["type"] != "function" {
                 *entry = serde_json::json!({ "type": "function" });
@@ -273,7 +289,9 @@ fn add_function(tree: &mut Map<String, Json>, path: &str, schema: Json, doc: Opt
             }
             return;
         }
-        let group = place.entry(part).or_insert_with(|| Json::Object(Map::new()));
+        let group = place
+            .entry(part)
+            .or_insert_with(|| Json::Object(Map::new()));
         match group {
             Json::Object(group) => place = group,
             // In a list: no language calls it by a name.

@@ -1,10 +1,13 @@
 //! A service as types, whatever language it is written in: what the exporters write down.
 
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value as Json};
 
 use super::collect::Table;
+use super::names::pascal;
 use super::types::{Type, Types};
-use crate::schema::export::names::pascal;
+use crate::schema::KIND;
+use crate::{Function, NdArray, Object, RemoteFile, RemoteService, RemoteStream, Timestamp, Value};
 
 /// A service.
 #[derive(Debug)]
@@ -141,13 +144,14 @@ fn raw_members(
 }
 
 fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) -> Method {
-    let text = |schema: &Json| schema["description"].as_str().unwrap_or("").to_owned();
     let parameters = &function["parameters"];
     let required: Vec<&str> = match &parameters["required"] {
         Json::Array(names) => names.iter().filter_map(Json::as_str).collect(),
         _ => Vec::new(),
     };
     let collected = match &parameters["properties"] {
+        // Python says of `*args` and `**kwargs` that they are texts of these names.
+        Json::Object(properties) if trust == Trust::Guessed && has_rest(properties) => None,
         Json::Object(properties) => Some(properties),
         _ => None,
     };
@@ -158,10 +162,10 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
         }
         Parameter {
             name: name.clone(),
-            description: text(&properties_of(parameters)[name.as_str()]),
+            description: own_text(&schema),
             ty: Type::Any,
             optional: !required.contains(&name.as_str()),
-            default: properties_of(parameters)[name.as_str()].get("default").cloned(),
+            default: schema.get("default").cloned(),
             schema,
         }
     };
@@ -169,7 +173,7 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
     let returns = &function["returns"];
     Method {
         path,
-        description: text(function),
+        description: own_text(function),
         parameters,
         returns: Type::Any,
         returns_schema: match returns {
@@ -179,8 +183,29 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
     }
 }
 
-fn properties_of(parameters: &Json) -> &Json {
-    &parameters["properties"]
+fn has_rest(properties: &Map<String, Json>) -> bool {
+    ["args", "kwargs"]
+        .iter()
+        .any(|name| properties.contains_key(*name))
+}
+
+/// What its author said of something, not what is said of every array or function.
+pub(super) fn own_text(schema: &Json) -> String {
+    let text = schema["description"].as_str().unwrap_or("");
+    let mut generator = SchemaGenerator::default();
+    let common = match schema[KIND].as_str() {
+        Some("ndarray") => NdArray::json_schema(&mut generator),
+        Some("function") => Function::json_schema(&mut generator),
+        Some("stream") => RemoteStream::<Value>::json_schema(&mut generator),
+        Some("object") => Object::<RemoteService>::json_schema(&mut generator),
+        Some("file") => RemoteFile::json_schema(&mut generator),
+        Some("timestamp") => Timestamp::json_schema(&mut generator),
+        _ => return text.to_owned(),
+    };
+    match common.get("description").and_then(Json::as_str) == Some(text) {
+        true => String::new(),
+        false => text.to_owned(),
+    }
 }
 
 fn typed_members(raw: Vec<(String, Raw)>, hint: &str, types: &mut Types) -> Vec<Member> {

@@ -95,7 +95,9 @@ pub(super) fn identifier(text: &str) -> String {
 /// The lines of a text for a comment: without what ends lines or changes their direction elsewhere, and
 /// without empty ones at both ends.
 pub(super) fn comment_lines(text: &str) -> Vec<String> {
-    let lines = text.split(['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']);
+    let lines = text.split([
+        '\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}',
+    ]);
     let mut lines: Vec<String> = lines
         .map(|line| {
             let line: String = line
@@ -114,10 +116,10 @@ pub(super) fn comment_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// What makes text read in another order than it is written: no compiler likes it in a source, nor does its
-/// reader.
+/// What makes text read in another order than it is written, or break where no line ends: no compiler likes it in
+/// a source, nor does its reader.
 pub(super) fn is_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }
 
 /// A literal text of JavaScript and Python: JSON, and ASCII but for letters.

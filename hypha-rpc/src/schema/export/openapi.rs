@@ -50,7 +50,10 @@ pub(super) fn write(description: &Description, model: &Model) -> Json {
         if !method.description.is_empty() {
             operation.insert("description".to_owned(), method.description.as_str().into());
         }
-        let is_required = parameters.iter().flatten().any(|parameter| !parameter.optional);
+        let is_required = parameters
+            .iter()
+            .flatten()
+            .any(|parameter| !parameter.optional);
         let body = object(parameters, &refer);
         operation.insert(
             "requestBody".to_owned(),

@@ -13,20 +13,35 @@ use super::types::{Body, Definition, Struct, Type};
 /// The words of the language.
 const WORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue",
-    "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in",
-    "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with",
-    "yield",
+    "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import",
+    "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while",
+    "with", "yield",
 ];
 
 /// What is used in what is written here, by the modules that it is from.
 const MODULES: [(&str, &[&str]); 5] = [
-    ("builtins", &["bool", "bytes", "dict", "float", "int", "list", "set", "str", "tuple"]),
+    (
+        "builtins",
+        &[
+            "bool", "bytes", "dict", "float", "int", "list", "set", "str", "tuple",
+        ],
+    ),
     ("collections", &["OrderedDict"]),
-    ("collections.abc", &["AsyncGenerator", "Awaitable", "Callable", "Generator"]),
+    (
+        "collections.abc",
+        &["AsyncGenerator", "Awaitable", "Callable", "Generator"],
+    ),
     (
         "typing",
         &[
-            "Any", "Literal", "NotRequired", "Optional", "Protocol", "TypeAlias", "TypedDict", "Union",
+            "Any",
+            "Literal",
+            "NotRequired",
+            "Optional",
+            "Protocol",
+            "TypeAlias",
+            "TypedDict",
+            "Union",
             "overload",
         ],
     ),
@@ -34,7 +49,12 @@ const MODULES: [(&str, &[&str]); 5] = [
 ];
 
 /// What every service has.
-const ENTRIES: [(&str, &str); 4] = [("id", "str"), ("name", "str"), ("type", "str"), ("config", "Any")];
+const ENTRIES: [(&str, &str); 4] = [
+    ("id", "str"),
+    ("name", "str"),
+    ("type", "str"),
+    ("config", "Any"),
+];
 
 /// Where a type stands: a stream is given otherwise than it is got.
 #[derive(Clone, Copy, PartialEq)]
@@ -43,7 +63,8 @@ enum Place {
     Result,
 }
 
-struct Writer {
+struct Writer<'a> {
+    model: &'a Model,
     /// Of the definitions.
     names: Vec<String>,
     /// Of members anywhere in the service. In a class they hide what is called so outside.
@@ -55,30 +76,47 @@ struct Writer {
 pub(super) fn write(description: &Description, model: &Model) -> String {
     let mut members = HashSet::new();
     member_names(&model.members, &mut members);
-    let mut reserved: Vec<&str> = MODULES.iter().flat_map(|(_, names)| *names).copied().collect();
+    let mut reserved: Vec<&str> = MODULES
+        .iter()
+        .flat_map(|(_, names)| *names)
+        .copied()
+        .collect();
     reserved.extend(WORDS);
     reserved.extend(members.iter().map(String::as_str));
     let mut taken = Names::new(&reserved);
     let service = taken.fresh(&pascal(description.short_id()));
     let definitions = model.types.definitions.iter();
-    let names = definitions.map(|definition| taken.fresh(&pascal(&definition.name))).collect();
+    let names = definitions
+        .map(|definition| taken.fresh(&pascal(&definition.name)))
+        .collect();
     let mut writer = Writer {
+        model,
         names,
         members,
         taken,
-        text: format!("# {}\n", description.origin()),
+        text: String::new(),
     };
-    writer.imports(model.uses_arrays());
-    for (definition, name) in model.types.definitions.iter().zip(writer.names.clone()) {
+    for (index, name) in writer.names.clone().into_iter().enumerate() {
+        // A single word stands where it is used.
+        if model.types.only_word(&Type::Named(index)).is_some() {
+            continue;
+        }
+        let definition = &model.types.definitions[index];
         writer.definition(definition, &name);
     }
-    let entries = ENTRIES.iter().filter(|(name, _)| {
-        model.members.iter().all(|member| member.name != *name)
-    });
-    let entries: Vec<_> =
-        entries.map(|(name, ty)| format!("{name}: {}", writer.known(ty))).collect();
+    let entries = ENTRIES
+        .iter()
+        .filter(|(name, _)| model.members.iter().all(|member| member.name != *name));
+    let entries: Vec<_> = entries
+        .map(|(name, ty)| format!("{name}: {}", writer.known(ty)))
+        .collect();
     writer.class(&service, &description.description, &model.members, &entries);
-    writer.text
+    format!(
+        "# {}\n{}{}",
+        description.origin(),
+        writer.imports(),
+        writer.text
+    )
 }
 
 fn member_names(members: &[Member], found: &mut HashSet<String>) {
@@ -96,7 +134,7 @@ struct Keyed {
     ty: String,
 }
 
-impl Writer {
+impl Writer<'_> {
     /// What is used here, under a name that nothing in the service has.
     fn known(&self, name: &str) -> String {
         match self.members.contains(name) {
@@ -105,24 +143,25 @@ impl Writer {
         }
     }
 
-    fn imports(&mut self, arrays: bool) {
+    /// What is used; who uses no arrays need not have numpy.
+    fn imports(&self) -> String {
+        let mut imports = String::new();
         for (module, names) in MODULES {
-            // Who uses no arrays need not have numpy.
-            if module == "numpy.typing" && !arrays {
-                continue;
-            }
-            let imported: Vec<String> = names
-                .iter()
-                .filter(|name| module != "builtins" || self.members.contains(**name))
-                .map(|name| match self.known(name) {
-                    known if known != *name => format!("{name} as {known}"),
-                    known => known,
+            let used = names.iter().map(|name| (*name, self.known(name)));
+            let used = used.filter(|(name, known)| {
+                self.text.contains(known.as_str()) && (module != "builtins" || name != known)
+            });
+            let used: Vec<String> = used
+                .map(|(name, known)| match name == known {
+                    true => known,
+                    false => format!("{name} as {known}"),
                 })
                 .collect();
-            if !imported.is_empty() {
-                self.line(0, &format!("from {module} import {}", imported.join(", ")));
+            if !used.is_empty() {
+                imports.push_str(&format!("from {module} import {}\n", used.join(", ")));
             }
         }
+        imports
     }
 
     fn line(&mut self, depth: usize, line: &str) {
@@ -133,9 +172,11 @@ impl Writer {
 
     /// True if there is a text.
     fn doc(&mut self, depth: usize, text: &str) -> bool {
-        // Nothing else ends it, or begins something that is no character.
-        let text = text.replace('\\', "\\\\").replace("\"\"\"", "\\\"\\\"\\\"");
-        let lines = comment_lines(&text);
+        let mut lines = comment_lines(text);
+        for line in &mut lines {
+            // Nothing else ends it, or begins something that is no character.
+            *line = line.replace('\\', "\\\\").replace("\"\"\"", "\\\"\\\"\\\"");
+        }
         match &lines[..] {
             [] => return false,
             [line] => {
@@ -169,8 +210,9 @@ impl Writer {
             }
             Body::Choice(choice) => {
                 let variants = choice.variants.iter();
-                let variants: Vec<_> =
-                    variants.map(|variant| self.ty(&variant.ty, Place::Result)).collect();
+                let variants: Vec<_> = variants
+                    .map(|variant| self.ty(&variant.ty, Place::Result))
+                    .collect();
                 format!("{}[{}]", self.known("Union"), variants.join(", "))
             }
             Body::Alias(ty) => self.ty(ty, Place::Result),
@@ -186,21 +228,32 @@ impl Writer {
             .map(|field| {
                 let ty = self.ty(&field.ty, Place::Result);
                 match field.optional {
-                    true => (field.name.clone(), format!("{}[{ty}]", self.known("NotRequired"))),
+                    true => (
+                        field.name.clone(),
+                        format!("{}[{ty}]", self.known("NotRequired")),
+                    ),
                     false => (field.name.clone(), ty),
                 }
             })
             .collect();
         // In a class the name of a field would hide a type of that name.
         let hides = |name: &String| {
-            self.names.contains(name) || MODULES.iter().any(|(_, names)| names.contains(&name.as_str()))
+            self.names.contains(name)
+                || MODULES
+                    .iter()
+                    .any(|(_, names)| names.contains(&name.as_str()))
         };
         if fields.iter().any(|(name, _)| !is_name(name) || hides(name)) {
-            let fields: Vec<_> =
-                fields.iter().map(|(name, ty)| format!("{}: {ty}", literal(name))).collect();
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, ty)| format!("{}: {ty}", literal(name)))
+                .collect();
             let fields = fields.join(", ");
             let dictionary = self.known("TypedDict");
-            return self.line(0, &format!("{name} = {dictionary}({}, {{{fields}}})", literal(name)));
+            return self.line(
+                0,
+                &format!("{name} = {dictionary}({}, {{{fields}}})", literal(name)),
+            );
         }
         self.line(0, &format!("class {name}({}):", self.known("TypedDict")));
         let documented = self.doc(1, description);
@@ -251,7 +304,10 @@ impl Writer {
             empty = false;
             match is_name(&member.name) {
                 true => self.line(1, &format!("{}: {ty}", member.name)),
-                false => keyed.push(Keyed { key: literal(&member.name), ty }),
+                false => keyed.push(Keyed {
+                    key: literal(&member.name),
+                    ty,
+                }),
             }
         }
         for Keyed { key, ty } in &keyed {
@@ -260,7 +316,10 @@ impl Writer {
                 self.line(1, &format!("@{overload}"));
             }
             let key = format!("{}[{key}]", self.known("Literal"));
-            self.line(1, &format!("def __getitem__(self, name: {key}, /) -> {ty}: ..."));
+            self.line(
+                1,
+                &format!("def __getitem__(self, name: {key}, /) -> {ty}: ..."),
+            );
         }
         if empty {
             self.line(1, "...");
@@ -291,7 +350,9 @@ impl Writer {
                     }
                     let ty = self.ty(&parameter.ty, Place::Argument);
                     // What stands before something that has to be given has to be given too.
-                    let last = parameters[index..].iter().all(|parameter| parameter.optional);
+                    let last = parameters[index..]
+                        .iter()
+                        .all(|parameter| parameter.optional);
                     let default = if last { " = ..." } else { "" };
                     written.push(format!("{name}: {ty}{default}"));
                     if !parameter.description.is_empty() {
@@ -326,6 +387,9 @@ impl Writer {
         let known = |name| self.known(name);
         // `name[..]`
         let made = |name, of: &[String]| format!("{}[{}]", self.known(name), of.join(", "));
+        if let Some(word) = self.model.types.only_word(ty) {
+            return made("Literal", &[literal(word)]);
+        }
         match ty {
             Type::Any | Type::File | Type::Object => known("Any"),
             Type::Null => "None".to_owned(),

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value as Json, json};
 
 use super::collect::{Table, table_index};
+use super::model::own_text;
 use super::names::pascal;
 use crate::schema::KIND;
 
@@ -97,7 +98,9 @@ pub(super) struct Variant {
 
 #[derive(Debug)]
 pub(super) struct Types {
+    /// Those that their authors named stand first.
     pub(super) definitions: Vec<Definition>,
+    named: usize,
 }
 
 /// The words that are the types of JSON Schema, and those that Python writes for them.
@@ -135,6 +138,7 @@ impl Types {
         };
         let mut types = Types {
             definitions: table.definitions.iter().map(placeholder).collect(),
+            named: table.definitions.len(),
         };
         for (index, definition) in table.definitions.iter().enumerate() {
             types.define(index, &definition.schema);
@@ -179,7 +183,11 @@ impl Types {
                 [] => Type::Any,
                 [only] => self.read(only, hint),
                 _ => {
-                    let key = if map.contains_key("oneOf") { "oneOf" } else { "anyOf" };
+                    let key = if map.contains_key("oneOf") {
+                        "oneOf"
+                    } else {
+                        "anyOf"
+                    };
                     self.read_definition(&json!({ (key): others }), hint)
                 }
             };
@@ -195,7 +203,11 @@ impl Types {
                 values if values.iter().all(Json::is_string) => {
                     self.read_definition(&json!({ "enum": values }), hint)
                 }
-                values if values.iter().any(|value| value.is_array() || value.is_object()) => {
+                values
+                    if values
+                        .iter()
+                        .any(|value| value.is_array() || value.is_object()) =>
+                {
                     return Type::Any;
                 }
                 _ => Type::Literals(values),
@@ -235,9 +247,11 @@ impl Types {
             },
             Some("object") => match has_fields(map) {
                 true => self.read_definition(schema, hint),
-                false => {
-                    Type::Map(Box::new(item(self, "additionalProperties", &format!("{hint}Value"))))
-                }
+                false => Type::Map(Box::new(item(
+                    self,
+                    "additionalProperties",
+                    &format!("{hint}Value"),
+                ))),
             },
             _ => Type::Any,
         }
@@ -298,7 +312,10 @@ impl Types {
                 if ty == Type::Any {
                     return Some(Body::Alias(Type::Any));
                 }
-                variants.push(Variant { ty, description: text(other) });
+                variants.push(Variant {
+                    ty,
+                    description: text(other),
+                });
             }
             return Some(Body::Choice(Choice {
                 exactly_one: map.contains_key("oneOf"),
@@ -320,7 +337,7 @@ impl Types {
             for (name, property) in properties {
                 body.fields.push(Field {
                     name: name.clone(),
-                    description: text(property),
+                    description: own_text(property),
                     ty: self.read(property, &format!("{hint}{}", pascal(name))),
                     optional: !required.contains(&name.as_str()),
                     default: property.get("default").cloned(),
@@ -390,6 +407,25 @@ impl Types {
         false
     }
 
+    /// The definition of a type, if its author gave it no name.
+    pub(super) fn unnamed(&self, ty: &Type) -> Option<&Body> {
+        match ty {
+            Type::Named(index) if *index >= self.named => Some(&self.definitions[*index].body),
+            _ => None,
+        }
+    }
+
+    /// The text that is the only value of a type without a name.
+    pub(super) fn only_word(&self, ty: &Type) -> Option<&str> {
+        match self.unnamed(ty)? {
+            Body::Words(words) => match &words[..] {
+                [word] => Some(&word.text),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The types in a definition.
     pub(super) fn parts(&self, index: usize) -> Vec<&Type> {
         match &self.definitions[index].body {
@@ -407,7 +443,10 @@ impl Types {
 impl Type {
     /// It lives at its owner, who is asked for more of it.
     pub(super) fn is_live(&self) -> bool {
-        matches!(self, Type::Function | Type::Stream(_) | Type::File | Type::Object)
+        matches!(
+            self,
+            Type::Function | Type::Stream(_) | Type::File | Type::Object
+        )
     }
 
     /// It cannot be written in JSON.
@@ -498,7 +537,9 @@ fn variant_name(schema: &Json, index: usize) -> String {
     let properties = schema["properties"].as_object();
     let only = properties.and_then(|properties| match properties.len() {
         1 => properties.keys().next().map(String::as_str),
-        _ => properties.values().find_map(|property| property["const"].as_str()),
+        _ => properties
+            .values()
+            .find_map(|property| property["const"].as_str()),
     });
     only.map_or_else(|| (index + 1).to_string(), pascal)
 }
@@ -511,6 +552,8 @@ fn has_length(map: &Map<String, Json>, length: usize) -> bool {
 
 fn has_fields(map: &Map<String, Json>) -> bool {
     let some = |properties: &Map<String, Json>| !properties.is_empty();
-    map.get("properties").and_then(Json::as_object).is_some_and(some)
+    map.get("properties")
+        .and_then(Json::as_object)
+        .is_some_and(some)
         || map.get("additionalProperties") == Some(&Json::Bool(false))
 }

@@ -10,17 +10,69 @@ use super::types::{Body, Definition, Field, Type};
 
 /// Words that are no names of parameters, in strict code.
 const WORDS: [&str; 50] = [
-    "arguments", "await", "break", "case", "catch", "class", "const", "continue", "debugger",
-    "default", "delete", "do", "else", "enum", "eval", "export", "extends", "false", "finally",
-    "for", "function", "if", "implements", "import", "in", "instanceof", "interface", "let", "new",
-    "null", "package", "private", "protected", "public", "return", "static", "super", "switch",
-    "this", "throw", "true", "try", "typeof", "undefined", "var", "void", "while", "with", "yield",
+    "arguments",
+    "await",
+    "break",
+    "case",
+    "catch",
+    "class",
+    "const",
+    "continue",
+    "debugger",
+    "default",
+    "delete",
+    "do",
+    "else",
+    "enum",
+    "eval",
+    "export",
+    "extends",
+    "false",
+    "finally",
+    "for",
+    "function",
+    "if",
+    "implements",
+    "import",
+    "in",
+    "instanceof",
+    "interface",
+    "let",
+    "new",
+    "null",
+    "package",
+    "private",
+    "protected",
+    "public",
+    "return",
+    "static",
+    "super",
+    "switch",
+    "this",
+    "throw",
+    "true",
+    "try",
+    "typeof",
+    "undefined",
+    "var",
+    "void",
+    "while",
+    "with",
+    "yield",
     "async",
 ];
 
 /// Types that are used in what is written here.
 const TYPES: [&str; 9] = [
-    "Array", "AsyncGenerator", "Date", "Generator", "Map", "Promise", "Record", "Set", "Uint8Array",
+    "Array",
+    "AsyncGenerator",
+    "Date",
+    "Generator",
+    "Map",
+    "Promise",
+    "Record",
+    "Set",
+    "Uint8Array",
 ];
 
 /// An array of numbers, where one is used.
@@ -53,7 +105,8 @@ enum Place {
     Result,
 }
 
-struct Writer {
+struct Writer<'a> {
+    model: &'a Model,
     /// Of the definitions.
     names: Vec<String>,
     text: String,
@@ -63,8 +116,11 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
     let mut taken = Names::new(&[&TYPES[..], &["NdArray"]].concat());
     let service = taken.fresh(&pascal(description.short_id()));
     let definitions = model.types.definitions.iter();
-    let names = definitions.map(|definition| taken.fresh(&pascal(&definition.name))).collect();
+    let names = definitions
+        .map(|definition| taken.fresh(&pascal(&definition.name)))
+        .collect();
     let mut writer = Writer {
+        model,
         names,
         text: format!("// {}\n", description.origin()),
     };
@@ -73,14 +129,25 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
         writer.text.push_str(ND_ARRAY);
         writer.text.push('\n');
     }
-    for (definition, name) in model.types.definitions.iter().zip(writer.names.clone()) {
+    for (index, name) in writer.names.clone().into_iter().enumerate() {
+        // A single word stands where it is used.
+        if model.types.only_word(&Type::Named(index)).is_some() {
+            continue;
+        }
+        let definition = &model.types.definitions[index];
         writer.definition(definition, &name);
         writer.text.push('\n');
     }
     writer.comment(0, &description.description, &[]);
-    writer.text.push_str(&format!("export interface {service} {{\n"));
+    writer
+        .text
+        .push_str(&format!("export interface {service} {{\n"));
     for (name, ty) in ENTRIES {
-        if model.members.iter().all(|member| member.name != name.trim_end_matches('?')) {
+        if model
+            .members
+            .iter()
+            .all(|member| member.name != name.trim_end_matches('?'))
+        {
             writer.text.push_str(&format!("  {name}: {ty};\n"));
         }
     }
@@ -89,7 +156,7 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
     writer.text
 }
 
-impl Writer {
+impl Writer<'_> {
     fn line(&mut self, depth: usize, line: &str) {
         self.text.push_str(&"  ".repeat(depth));
         self.text.push_str(line);
@@ -97,14 +164,16 @@ impl Writer {
     }
 
     fn comment(&mut self, depth: usize, text: &str, parameters: &[(String, &str)]) {
-        // Nothing else ends a comment.
-        let closed = |text: &str| text.replace("*/", "*\\/");
-        let mut lines = comment_lines(&closed(text));
+        let mut lines = comment_lines(text);
         for (name, text) in parameters {
-            let text = comment_lines(&closed(text)).join(" ");
+            let text = comment_lines(text).join(" ");
             if !text.is_empty() {
                 lines.push(format!("@param {name} - {text}"));
             }
+        }
+        // Nothing else ends a comment.
+        for line in &mut lines {
+            *line = line.replace("*/", "*\\/");
         }
         match &lines[..] {
             [] => {}
@@ -138,9 +207,12 @@ impl Writer {
                 return self.line(0, "}");
             }
             Body::Words(words) => join(words.iter().map(|word| literal(&word.text))),
-            Body::Choice(choice) => {
-                join(choice.variants.iter().map(|variant| self.ty(&variant.ty, Place::Result)))
-            }
+            Body::Choice(choice) => join(
+                choice
+                    .variants
+                    .iter()
+                    .map(|variant| self.ty(&variant.ty, Place::Result)),
+            ),
             Body::Alias(ty) => self.ty(ty, Place::Result),
         };
         self.line(0, &format!("export type {name} = {alias};"));
@@ -182,7 +254,9 @@ impl Writer {
                     let name = taken.fresh(&identifier(&parameter.name));
                     let ty = self.ty(&parameter.ty, Place::Argument);
                     // What stands before something that has to be given has to be given too.
-                    let last = parameters[index..].iter().all(|parameter| parameter.optional);
+                    let last = parameters[index..]
+                        .iter()
+                        .all(|parameter| parameter.optional);
                     let mark = if last { "?" } else { "" };
                     written.push(format!("{name}{mark}: {ty}"));
                     texts.push((name, parameter.description.as_str()));
@@ -198,6 +272,9 @@ impl Writer {
     fn ty(&self, ty: &Type, place: Place) -> String {
         let of = |inner: &Type| self.ty(inner, place);
         let list = |inner: &Type| format!("Array<{}>", of(inner));
+        if let Some(word) = self.model.types.only_word(ty) {
+            return literal(word);
+        }
         match ty {
             Type::Any | Type::File | Type::Object => "any".to_owned(),
             // A function without a result answers null, or nothing at all.

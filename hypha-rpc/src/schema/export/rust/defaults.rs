@@ -13,18 +13,25 @@ impl Writer<'_> {
     /// value, or one that cannot be written.
     pub(super) fn default(&self, ty: &Type, json: &Json, within: Option<usize>) -> Option<String> {
         let all = |inner: &Type, items: &[Json]| -> Option<String> {
-            let items: Option<Vec<_>> =
-                items.iter().map(|item| self.default(inner, item, None)).collect();
+            let items: Option<Vec<_>> = items
+                .iter()
+                .map(|item| self.default(inner, item, None))
+                .collect();
             Some(items?.join(", "))
         };
         Some(match (ty, json) {
             (Type::Optional(_), Json::Null) => "None".to_owned(),
-            (Type::Optional(inner), json) => format!("Some({})", self.default(inner, json, within)?),
+            (Type::Optional(inner), json) => {
+                format!("Some({})", self.default(inner, json, within)?)
+            }
             (Type::Null, Json::Null) => "()".to_owned(),
             (Type::Bool, Json::Bool(value)) => value.to_string(),
             (Type::Integer(least, most), Json::Number(number)) => {
                 let kind = integer(*least, *most);
-                let value = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from))?;
+                let value = number
+                    .as_i64()
+                    .map(i128::from)
+                    .or(number.as_u64().map(i128::from))?;
                 let is_inside = match kind {
                     "u8" => u8::try_from(value).is_ok(),
                     "u16" => u16::try_from(value).is_ok(),
@@ -54,8 +61,9 @@ impl Writer<'_> {
             }
             (Type::Tuple(types), Json::Array(items)) if types.len() == items.len() => {
                 let items = types.iter().zip(items);
-                let items: Option<Vec<String>> =
-                    items.map(|(ty, item)| self.default(ty, item, within)).collect();
+                let items: Option<Vec<String>> = items
+                    .map(|(ty, item)| self.default(ty, item, within))
+                    .collect();
                 let items = items?;
                 match &items[..] {
                     [only] => format!("({only},)"),
@@ -68,7 +76,10 @@ impl Writer<'_> {
                     Some(format!("({}.to_owned(), {value})", literal(key)))
                 });
                 let entries: Option<Vec<String>> = entries.collect();
-                format!("std::collections::BTreeMap::from([{}])", entries?.join(", "))
+                format!(
+                    "std::collections::BTreeMap::from([{}])",
+                    entries?.join(", ")
+                )
             }
             (Type::Named(index), json) => {
                 let value = self.named_default(*index, json)?;
@@ -88,10 +99,14 @@ impl Writer<'_> {
             Body::Struct(body) => self.struct_default(name, body, index, json),
             Body::Words(words) => {
                 let mut taken = variants();
-                let variants = words.iter().map(|word| (word, taken.fresh(&pascal(&word.text))));
+                let variants = words
+                    .iter()
+                    .map(|word| (word, taken.fresh(&pascal(&word.text))));
                 let mut fitting =
                     variants.filter(|(word, _)| json.as_str() == Some(word.text.as_str()));
-                fitting.next().map(|(_, variant)| format!("{name}::{variant}"))
+                fitting
+                    .next()
+                    .map(|(_, variant)| format!("{name}::{variant}"))
             }
             // A value of an enum with tags is too much for a default.
             Body::Choice(choice) => {
@@ -111,9 +126,19 @@ impl Writer<'_> {
         }
     }
 
-    fn struct_default(&self, name: &str, body: &Struct, index: usize, json: &Json) -> Option<String> {
+    fn struct_default(
+        &self,
+        name: &str,
+        body: &Struct,
+        index: usize,
+        json: &Json,
+    ) -> Option<String> {
         let given = json.as_object()?;
-        if body.others.is_some() || given.keys().any(|key| body.fields.iter().all(|f| f.name != *key)) {
+        if body.others.is_some()
+            || given
+                .keys()
+                .any(|key| body.fields.iter().all(|f| f.name != *key))
+        {
             return None;
         }
         let mut taken = Names::default();

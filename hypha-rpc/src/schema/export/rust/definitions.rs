@@ -56,7 +56,10 @@ impl Writer<'_> {
             let name = taken.fresh("others");
             self.line(depth, "/// Everything else.");
             self.line(depth, "#[serde(flatten)]");
-            self.line(depth, &format!("{vis}{name}: std::collections::BTreeMap<String, {others}>,"));
+            self.line(
+                depth,
+                &format!("{vis}{name}: std::collections::BTreeMap<String, {others}>,"),
+            );
         }
     }
 
@@ -75,7 +78,8 @@ impl Writer<'_> {
         if name != field.name {
             keys.push(format!("rename = {}", literal(&field.name)));
         }
-        let (ty, default) = self.with_default(&field.ty, field.optional, &field.default, Some(within));
+        let (ty, default) =
+            self.with_default(&field.ty, field.optional, &field.default, Some(within));
         match default.as_deref() {
             None => {}
             // It is left out then: its owner may not know what to do with nothing.
@@ -116,7 +120,7 @@ impl Writer<'_> {
         if self.is_externally_tagged(choice) {
             self.line(0, &format!("pub enum {name} {{"));
             for variant in &choice.variants {
-                match self.unnamed(&variant.ty).cloned() {
+                match self.model.types.unnamed(&variant.ty).cloned() {
                     Some(Body::Words(words)) => {
                         for word in &words {
                             let description = match words.len() {
@@ -124,7 +128,13 @@ impl Writer<'_> {
                                 _ => &word.description,
                             };
                             let description = description.clone();
-                            self.word(&Word { description, ..word.clone() }, &mut taken);
+                            self.word(
+                                &Word {
+                                    description,
+                                    ..word.clone()
+                                },
+                                &mut taken,
+                            );
                         }
                     }
                     Some(Body::Struct(body)) => {
@@ -139,11 +149,13 @@ impl Writer<'_> {
             self.line(0, &format!("#[serde(tag = {})]", literal(&tag)));
             self.line(0, &format!("pub enum {name} {{"));
             for variant in &choice.variants {
-                let Some(Body::Struct(mut body)) = self.unnamed(&variant.ty).cloned() else {
+                let Some(Body::Struct(mut body)) = self.model.types.unnamed(&variant.ty).cloned()
+                else {
                     continue;
                 };
                 let word = body.fields.iter().find(|field| field.name == tag);
-                let word = word.and_then(|field| self.only_word(&field.ty)).unwrap_or_default();
+                let word = word.and_then(|field| self.model.types.only_word(&field.ty));
+                let word = word.unwrap_or_default().to_owned();
                 body.fields.retain(|field| field.name != tag);
                 self.docs(1, &variant.description);
                 let variant = taken.fresh(&pascal(&word));
@@ -166,20 +178,30 @@ impl Writer<'_> {
     /// As serde writes enums that nothing was said of: a word, or an object with one member.
     fn is_externally_tagged(&self, choice: &Choice) -> bool {
         choice.exactly_one
-            && choice.variants.iter().all(|variant| match self.unnamed(&variant.ty) {
-                Some(Body::Words(_)) => true,
-                Some(Body::Struct(body)) => {
-                    body.closed && body.fields.len() == 1 && !body.fields[0].optional
-                }
-                _ => false,
-            })
+            && choice
+                .variants
+                .iter()
+                .all(|variant| match self.model.types.unnamed(&variant.ty) {
+                    Some(Body::Words(_)) => true,
+                    Some(Body::Struct(body)) => {
+                        body.closed && body.fields.len() == 1 && !body.fields[0].optional
+                    }
+                    _ => false,
+                })
     }
 
-    fn tagged(&mut self, variant: &Variant, field: &Field, index: usize, before: usize, taken: &mut Names) {
+    fn tagged(
+        &mut self,
+        variant: &Variant,
+        field: &Field,
+        index: usize,
+        before: usize,
+        taken: &mut Names,
+    ) {
         self.docs(1, &variant.description);
         let name = taken.fresh(&pascal(&field.name));
         self.rename(&name, &field.name);
-        match self.unnamed(&field.ty).cloned() {
+        match self.model.types.unnamed(&field.ty).cloned() {
             Some(Body::Struct(body)) if !body.closed && body.others.is_none() => {
                 self.struct_variant(&name, &body, index, before);
             }
@@ -208,7 +230,7 @@ impl Writer<'_> {
         let bodies: Option<Vec<&Struct>> = choice
             .variants
             .iter()
-            .map(|variant| match self.unnamed(&variant.ty) {
+            .map(|variant| match self.model.types.unnamed(&variant.ty) {
                 Some(Body::Struct(body)) if body.others.is_none() && !body.closed => Some(body),
                 _ => None,
             })
@@ -217,28 +239,21 @@ impl Writer<'_> {
         let word = |body: &Struct, name: &str| {
             let mut fields = body.fields.iter();
             let field = fields.find(|field| field.name == name && !field.optional)?;
-            self.only_word(&field.ty)
+            self.model.types.only_word(&field.ty)
         };
-        let mut candidates = bodies.first()?.fields.iter().map(|field| field.name.as_str());
+        let mut candidates = bodies
+            .first()?
+            .fields
+            .iter()
+            .map(|field| field.name.as_str());
         let tag = candidates.find(|name| {
-            let mut words: Vec<Option<String>> = bodies.iter().map(|body| word(body, name)).collect();
+            let mut words: Vec<Option<&str>> = bodies.iter().map(|body| word(body, name)).collect();
             let count = words.len();
             words.sort_unstable();
             words.dedup();
             words.len() == count && words.iter().all(Option::is_some)
         });
         tag.map(str::to_owned)
-    }
-
-    /// The text that is the only value of a type.
-    fn only_word(&self, ty: &Type) -> Option<String> {
-        match self.unnamed(ty)? {
-            Body::Words(words) => match &words[..] {
-                [word] => Some(word.text.clone()),
-                _ => None,
-            },
-            _ => None,
-        }
     }
 
     pub(super) fn variant_name(&self, ty: &Type) -> String {

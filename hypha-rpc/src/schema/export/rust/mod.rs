@@ -9,21 +9,70 @@ use std::collections::{HashSet, VecDeque};
 use super::Description;
 use super::model::{Method, Model, Parameter};
 use super::names::{Names, comment_lines, pascal, snake};
-use super::types::{Body, Type, inner};
+use super::types::{Type, inner};
 use text::{docs, ident, literal};
 
 /// What has a meaning in the file besides what is defined there.
 const TYPES: [&str; 46] = [
-    "Box", "Bytes", "Call", "Callback", "Client", "Clone", "Context", "Copy", "Debug", "Default",
-    "Deserialize", "Drop", "Eq", "Err", "Error", "Fn", "From", "Function", "Hash", "Into",
-    "Iterator", "JsonSchema", "NdArray", "None", "Object", "Ok", "Option", "Ord", "PartialEq",
-    "Proxy", "RemoteError", "RemoteFile", "RemoteService", "RemoteStream", "Result", "Self", "Send",
-    "Serialize", "Sized", "Some", "Stream", "String", "Sync", "Value", "Vec", "Visibility",
+    "Box",
+    "Bytes",
+    "Call",
+    "Callback",
+    "Client",
+    "Clone",
+    "Context",
+    "Copy",
+    "Debug",
+    "Default",
+    "Deserialize",
+    "Drop",
+    "Eq",
+    "Err",
+    "Error",
+    "Fn",
+    "From",
+    "Function",
+    "Hash",
+    "Into",
+    "Iterator",
+    "JsonSchema",
+    "NdArray",
+    "None",
+    "Object",
+    "Ok",
+    "Option",
+    "Ord",
+    "PartialEq",
+    "Proxy",
+    "RemoteError",
+    "RemoteFile",
+    "RemoteService",
+    "RemoteStream",
+    "Result",
+    "Self",
+    "Send",
+    "Serialize",
+    "Sized",
+    "Some",
+    "Stream",
+    "String",
+    "Sync",
+    "Value",
+    "Vec",
+    "Visibility",
 ];
 
 /// Entries of every service, which are no methods.
-const ENTRIES: [&str; 8] =
-    ["id", "name", "description", "type", "docs", "config", "app_id", "service_schema"];
+const ENTRIES: [&str; 8] = [
+    "id",
+    "name",
+    "description",
+    "type",
+    "docs",
+    "config",
+    "app_id",
+    "service_schema",
+];
 
 /// How many arguments a method has of which nothing is known: those that are not given are not sent.
 const UNKNOWN: usize = 4;
@@ -50,7 +99,9 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
         taken.fresh(&format!("{service}{generated}"));
     }
     let definitions = model.types.definitions.iter();
-    let names = definitions.map(|definition| taken.fresh(&pascal(&definition.name))).collect();
+    let names = definitions
+        .map(|definition| taken.fresh(&pascal(&definition.name)))
+        .collect();
     let mut writer = Writer {
         model,
         names,
@@ -87,11 +138,18 @@ impl Writer<'_> {
             false => String::new(),
         };
         self.text.push('\n');
-        let text: String = description.description.chars().take(LONGEST_DESCRIPTION).collect();
+        let text: String = description
+            .description
+            .chars()
+            .take(LONGEST_DESCRIPTION)
+            .collect();
         self.docs(0, &text);
         self.line(0, &format!("#[hypha_service{id}]"));
         // What others called their functions and how many arguments they have is not ours to judge.
-        self.line(0, "#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]");
+        self.line(
+            0,
+            "#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]",
+        );
         self.line(0, &format!("pub trait {service} {{"));
         let mut taken = Names::default();
         let mut first = true;
@@ -109,7 +167,10 @@ impl Writer<'_> {
         let entry = path.split('.').next().unwrap_or_default();
         if !is_wire_name(path) || ENTRIES.contains(&entry) {
             let path = comment_lines(path).join(" ");
-            return self.line(1, &format!("// `{path}` is no name that a contract can have."));
+            return self.line(
+                1,
+                &format!("// `{path}` is no name that a contract can have."),
+            );
         }
         self.docs(1, &method.description);
         let name = taken.fresh(&snake(path));
@@ -185,7 +246,9 @@ impl Writer<'_> {
         if !optional {
             return (written, None);
         }
-        let default = default.as_ref().and_then(|json| self.default(ty, json, within));
+        let default = default
+            .as_ref()
+            .and_then(|json| self.default(ty, json, within));
         match (&default, ty) {
             (Some(_), _) => (written, default),
             (None, Type::Optional(_)) => (written, Some("None".to_owned())),
@@ -215,15 +278,20 @@ impl Writer<'_> {
             Type::List(inner) => format!("Vec<{}>", self.ty(inner, None)),
             Type::Set(inner) => format!("hypha_rpc::Set<Vec<{}>>", self.ty(inner, None)),
             Type::Tuple(items) => {
-                let items: String =
-                    items.iter().map(|item| format!("{}, ", self.ty(item, within))).collect();
+                let items: String = items
+                    .iter()
+                    .map(|item| format!("{}, ", self.ty(item, within)))
+                    .collect();
                 match items.matches(", ").count() {
                     1 => format!("({})", items.trim_end()),
                     _ => format!("({})", items.trim_end_matches(", ")),
                 }
             }
             Type::Map(inner) => {
-                format!("std::collections::BTreeMap<String, {}>", self.ty(inner, None))
+                format!(
+                    "std::collections::BTreeMap<String, {}>",
+                    self.ty(inner, None)
+                )
             }
             Type::OrderedMap(inner) => {
                 format!("hypha_rpc::OrderedMap<Value, {}>", self.ty(inner, None))
@@ -267,16 +335,6 @@ impl Writer<'_> {
             }
         }
         false
-    }
-
-    /// A definition that has no name of its own.
-    fn unnamed(&self, ty: &Type) -> Option<&Body> {
-        match ty {
-            Type::Named(index) if *index >= self.model.table.definitions.len() => {
-                Some(&self.model.types.definitions[*index].body)
-            }
-            _ => None,
-        }
     }
 }
 

@@ -4,11 +4,11 @@ use crate::schema::export::names::{comment_lines, is_direction};
 
 /// The words of the language, in all editions.
 const WORDS: [&str; 52] = [
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do",
-    "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let",
-    "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return",
-    "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe",
-    "unsized", "use", "virtual", "where", "while", "yield", "Self",
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
+    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
+    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
+    "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
+    "unsafe", "unsized", "use", "virtual", "where", "while", "yield", "Self",
 ];
 
 /// An identifier; one that is a word of the language is written as a raw one.
@@ -50,10 +50,12 @@ pub(super) fn docs(text: &str) -> Vec<String> {
             while let Some(c) = chars.next() {
                 run = if c == last { run + 1 } else { 1 };
                 last = c;
-                let is_fence = run == 1
-                    && matches!(c, '`' | '~')
-                    && chars.clone().take(2).eq([c, c]);
-                let is_tag = c == '<' && chars.peek().is_some_and(|next| !next.is_whitespace() && *next != '=');
+                let is_fence =
+                    run == 1 && matches!(c, '`' | '~') && chars.clone().take(2).eq([c, c]);
+                let is_tag = c == '<'
+                    && chars
+                        .peek()
+                        .is_some_and(|next| !next.is_whitespace() && *next != '=');
                 if is_fence || is_tag {
                     safe.push('\\');
                 }
@@ -70,7 +72,8 @@ mod tests {
 
     #[test]
     fn documentation_runs_nothing() {
-        let text = "Text.\n\n    code()\n```\ncode()\n````rust\n- ~~~\n-     code()\n<script> a <= b < c";
+        let text =
+            "Text.\n\n    code()\n```\ncode()\n````rust\n- ~~~\n-     code()\n<script> a <= b < c";
         assert_eq!(
             docs(text),
             [
