@@ -57,7 +57,11 @@ pub(crate) enum Shape {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Happening {
     Started,
-    GoneWrong { text: String },
+    GoneWrong {
+        text: String,
+    },
+    /// It is there.
+    Arrived(Point),
 }
 
 /// A number or its name.

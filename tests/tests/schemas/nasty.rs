@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 /// What ends comments, texts and lines in some language, and what would run then.
 pub(crate) const TEXT: &str = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\r\
     os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n\
-    -     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} \"";
+    -     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"";
 
 /// Names of members, which are given to those who call.
 const NAMES: [&str; 22] = [
@@ -151,7 +151,7 @@ pub(crate) fn description() -> Description {
     let types =
         json!({"type": "object", "properties": kinds, "required": ["Vec_x"], "$defs": definitions});
     let members_only = json!({"type": "object", "properties": {"it": members}, "required": ["it"]});
-    let mut service = Service::new("nasty").description(TEXT);
+    let mut service = Service::new("nasty */ evil() \n\"\"\"").description(TEXT);
     for name in NAMES {
         let schema = schema(
             json!({"type": "object", "properties": {}}),

@@ -1,7 +1,9 @@
 //! The schemas of all functions of a service, with one table of definitions: every function brings `$defs` of
 //! its own, and what is the same in several is there once.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 
 use serde_json::{Map, Value as Json, json};
 
@@ -21,9 +23,11 @@ pub(super) struct Definition {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) definitions: Vec<Definition>,
-    /// What was found, by its name and everything that it says.
-    known: HashMap<String, usize>,
 }
+
+/// How deep two definitions of the same name are compared. Nobody but one who means harm has such that differ
+/// below, and they only get types that are wrong.
+const ROUNDS: usize = 32;
 
 impl Table {
     /// `schema`, which refers to itself or to `root`, with references into the table.
@@ -53,12 +57,19 @@ impl Table {
                 return;
             };
             let place = reference.as_str().and_then(|text| text.strip_prefix('#'));
-            let index = place.and_then(|place| match places.get(place) {
-                Some(index) => Some(*index),
+            let place = place.filter(|place| target(root, place).is_some());
+            let index = place.map(|place| match places.get(place) {
+                Some(index) => *index,
                 None => {
-                    let index = self.index(place, root, waiting)?;
+                    let name = unescaped(place.rsplit('/').next().unwrap_or_default());
+                    let index = self.definitions.len();
+                    self.definitions.push(Definition {
+                        name: names::pascal(&name),
+                        schema: json!({}),
+                    });
                     places.insert(place.to_owned(), index);
-                    Some(index)
+                    waiting.push_back((index, place.to_owned()));
+                    index
                 }
             });
             match index {
@@ -69,60 +80,80 @@ impl Table {
         })
     }
 
-    /// Where the definition at `place` is in the table, or will be.
-    fn index(
-        &mut self,
-        place: &str,
-        root: &Json,
-        waiting: &mut VecDeque<(usize, String)>,
-    ) -> Option<usize> {
-        target(root, place)?;
-        let name = place.rsplit('/').next().unwrap_or_default();
-        let name = names::pascal(&unescaped(name));
-        let key = format!("{name} {}", everything(root, place));
-        if let Some(index) = self.known.get(&key) {
-            return Some(*index);
+    /// Makes one of definitions that are the same; where each of them is now.
+    pub(super) fn unify(&mut self) -> Vec<usize> {
+        let mut references: Vec<Vec<usize>> = Vec::new();
+        let own: Vec<u64> = self
+            .definitions
+            .iter()
+            .map(|definition| {
+                let mut found = Vec::new();
+                let without = map_schema(&definition.schema, &mut |schema| {
+                    found.extend(table_index(schema));
+                    schema.shift_remove("$ref");
+                });
+                references.push(found);
+                hash(&(&definition.name, without.to_string()))
+            })
+            .collect();
+        // Two are the same if they say the same and refer to the same.
+        let mut hashes = own.clone();
+        let count = |hashes: &[u64]| hashes.iter().collect::<HashSet<_>>().len();
+        for _ in 0..ROUNDS {
+            let next: Vec<u64> = own
+                .iter()
+                .zip(&references)
+                .map(|(own, references)| {
+                    let referred: Vec<u64> =
+                        references.iter().map(|index| hashes[*index]).collect();
+                    hash(&(own, referred))
+                })
+                .collect();
+            let is_finer = count(&next) > count(&hashes);
+            hashes = next;
+            if !is_finer {
+                break;
+            }
         }
-        let index = self.definitions.len();
-        self.definitions.push(Definition {
-            name,
-            schema: json!({}),
-        });
-        self.known.insert(key, index);
-        waiting.push_back((index, place.to_owned()));
-        Some(index)
+        let mut first = HashMap::new();
+        let mut kept = Vec::new();
+        let mut places = Vec::new();
+        for (definition, hash) in std::mem::take(&mut self.definitions)
+            .into_iter()
+            .zip(hashes)
+        {
+            places.push(*first.entry(hash).or_insert_with(|| {
+                kept.push(definition);
+                kept.len() - 1
+            }));
+        }
+        for definition in &mut kept {
+            definition.schema = moved(&definition.schema, &places);
+        }
+        self.definitions = kept;
+        places
     }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A schema after the definitions in the table have moved.
+pub(super) fn moved(schema: &Json, places: &[usize]) -> Json {
+    map_schema(schema, &mut |schema| {
+        if let Some(place) = table_index(schema).and_then(|index| places.get(index)) {
+            schema.insert("$ref".to_owned(), format!("{PREFIX}{place}").into());
+        }
+    })
 }
 
 /// The place in the table that a reference leads to.
 pub(super) fn table_index(schema: &Map<String, Json>) -> Option<usize> {
     let reference = schema.get("$ref")?.as_str()?;
     reference.strip_prefix(PREFIX)?.parse().ok()
-}
-
-/// A definition, and all that it refers to.
-fn everything(root: &Json, place: &str) -> String {
-    let mut places = BTreeSet::from([place.to_owned()]);
-    let mut waiting = vec![place.to_owned()];
-    while let Some(place) = waiting.pop() {
-        let Some(definition) = target(root, &place) else {
-            continue;
-        };
-        map_schema(definition, &mut |schema| {
-            let reference = schema.get("$ref").and_then(Json::as_str);
-            if let Some(place) = reference.and_then(|text| text.strip_prefix('#')) {
-                if places.insert(place.to_owned()) {
-                    waiting.push(place.to_owned());
-                }
-            }
-        });
-    }
-    let mut text = String::new();
-    for place in places {
-        let definition = target(root, &place).unwrap_or(&Json::Null);
-        text.push_str(&format!("{place} {definition} "));
-    }
-    text
 }
 
 /// What a JSON pointer, in a URL, points at; `None` for anything but a schema.

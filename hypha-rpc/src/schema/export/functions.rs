@@ -7,15 +7,15 @@ use serde_json::{Map, Value as Json, json};
 use super::collect::{map_schema, table_index};
 use super::model::{Method, Model, Parameter};
 use super::names::{self, Names};
-use super::types::{Type, plain_kind};
+use super::types::{Finder, Type, plain_kind};
 use crate::schema::KIND;
 
 /// The list of functions.
 pub(super) fn write(model: &Model) -> Json {
     let mut names = Names::default();
     let methods = model.methods().into_iter();
-    let callable =
-        methods.filter_map(|method| Some((method, sendable(model, method, Type::is_not_json)?)));
+    let unfit = model.types.finder(Type::is_not_json);
+    let callable = methods.filter_map(|method| Some((method, sendable(method, &unfit)?)));
     let functions = callable.map(|(method, parameters)| {
         let name: String = method
             .path
@@ -43,16 +43,15 @@ pub(super) fn write(model: &Model) -> Json {
 
 /// The parameters without those that cannot be sent; `None` if one of these has to be given.
 pub(super) fn sendable<'a>(
-    model: &Model,
     method: &'a Method,
-    unfit: fn(&Type) -> bool,
+    unfit: &Finder,
 ) -> Option<Option<Vec<&'a Parameter>>> {
     let Some(parameters) = &method.parameters else {
         return Some(None);
     };
     let mut given = Vec::new();
     for parameter in parameters {
-        match model.types.contains(&parameter.ty, unfit) {
+        match unfit.is_in(&parameter.ty) {
             false => given.push(parameter),
             true if parameter.optional => {}
             true => return None,

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value as Json};
 
-use super::collect::Table;
+use super::collect::{Table, moved};
 use super::names::pascal;
 use super::types::{Type, Types};
 use crate::schema::KIND;
@@ -69,7 +69,9 @@ impl Model {
     /// Reads the `service_schema` of a service; `trust` says how far that of the method at a path is believed.
     pub(super) fn new(tree: &Map<String, Json>, trust: &dyn Fn(&str) -> Trust) -> Model {
         let mut table = Table::default();
-        let raw = raw_members(tree, "", trust, &mut table);
+        let mut raw = raw_members(tree, "", trust, &mut table);
+        let places = table.unify();
+        each_schema(&mut raw, &mut |schema| *schema = moved(schema, &places));
         let mut types = Types::new(&table);
         let members = typed_members(raw, "", &mut types);
         types.finish();
@@ -98,13 +100,13 @@ impl Model {
 
     /// Whether there is an array of numbers anywhere.
     pub(super) fn uses_arrays(&self) -> bool {
-        let found = |ty: &Type| self.types.contains(ty, |ty| *ty == Type::NdArray);
+        let arrays = self.types.finder(|ty| *ty == Type::NdArray);
         let in_method = |method: &Method| {
             let mut parameters = method.parameters.iter().flatten();
-            found(&method.returns) || parameters.any(|parameter| found(&parameter.ty))
+            arrays.is_in(&method.returns) || parameters.any(|parameter| arrays.is_in(&parameter.ty))
         };
         self.methods().into_iter().any(in_method)
-            || (0..self.types.definitions.len()).any(|index| found(&Type::Named(index)))
+            || (0..self.types.definitions.len()).any(|index| arrays.is_in(&Type::Named(index)))
     }
 }
 
@@ -113,6 +115,20 @@ enum Raw {
     Method(Method),
     Group(Vec<(String, Raw)>),
     Value(Json),
+}
+
+fn each_schema(members: &mut [(String, Raw)], change: &mut impl FnMut(&mut Json)) {
+    for (_, member) in members {
+        match member {
+            Raw::Method(method) => {
+                change(&mut method.returns_schema);
+                let parameters = method.parameters.iter_mut().flatten();
+                parameters.for_each(|parameter| change(&mut parameter.schema));
+            }
+            Raw::Group(members) => each_schema(members, change),
+            Raw::Value(_) => {}
+        }
+    }
 }
 
 fn raw_members(
@@ -215,7 +231,7 @@ fn typed_members(raw: Vec<(String, Raw)>, hint: &str, types: &mut Types) -> Vec<
             Raw::Method(mut method) => {
                 for parameter in method.parameters.iter_mut().flatten() {
                     let hint = format!("{hint}{}", pascal(&parameter.name));
-                    parameter.ty = types.read(&parameter.schema, &hint);
+                    parameter.ty = types.read_place(&parameter.schema, &hint);
                 }
                 method.returns = types.read(&method.returns_schema, &format!("{hint}Result"));
                 MemberKind::Method(method)

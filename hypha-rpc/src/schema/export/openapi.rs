@@ -39,9 +39,10 @@ pub(super) fn write(description: &Description, model: &Model) -> Json {
         }),
     );
     let mut paths = Map::new();
+    let unfit = model.types.finder(Type::is_live);
     let mut operations = Names::default();
     for method in model.methods() {
-        let Some(parameters) = sendable(model, method, Type::is_live) else {
+        let Some(parameters) = sendable(method, &unfit) else {
             continue;
         };
         let mut operation = Map::new();

@@ -172,18 +172,14 @@ impl Writer<'_> {
 
     /// True if there is a text.
     fn doc(&mut self, depth: usize, text: &str) -> bool {
-        let mut lines = comment_lines(text);
-        for line in &mut lines {
-            // Nothing else ends it, or begins something that is no character.
-            *line = line.replace('\\', "\\\\").replace("\"\"\"", "\\\"\\\"\\\"");
-        }
+        let lines: Vec<String> = comment_lines(text)
+            .iter()
+            .map(|line| escaped(line))
+            .collect();
         match &lines[..] {
             [] => return false,
             [line] => {
-                let line = match line.strip_suffix('"') {
-                    Some(line) => format!("\"\"\"{line}\\\"\"\"\""),
-                    None => format!("\"\"\"{line}\"\"\""),
-                };
+                let line = format!("\"\"\"{line}\"\"\"");
                 self.line(depth, &line);
             }
             [first, rest @ ..] => {
@@ -429,6 +425,21 @@ impl Writer<'_> {
             },
         }
     }
+}
+
+/// A line of a text between three quotes: nothing else ends it, or begins something that is no character.
+fn escaped(line: &str) -> String {
+    let mut escaped = String::new();
+    let mut chars = line.chars().peekable();
+    let mut last = ' ';
+    while let Some(c) = chars.next() {
+        if c == '\\' || (c == '"' && (last == '"' || chars.peek().is_none())) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+        last = c;
+    }
+    escaped
 }
 
 /// What `Literal` takes; not a fraction.

@@ -61,6 +61,8 @@ pub(super) enum Body {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Struct {
     pub(super) fields: Vec<Field>,
+    /// The definition that has all fields but those before its own.
+    pub(super) base: Option<usize>,
     /// Nothing else may stand there.
     pub(super) closed: bool,
     /// What else may stand there, if that was said.
@@ -100,7 +102,8 @@ pub(super) struct Variant {
 pub(super) struct Types {
     /// Those that their authors named stand first.
     pub(super) definitions: Vec<Definition>,
-    named: usize,
+    /// The schemas of these.
+    schemas: Vec<Json>,
 }
 
 /// The words that are the types of JSON Schema, and those that Python writes for them.
@@ -138,7 +141,11 @@ impl Types {
         };
         let mut types = Types {
             definitions: table.definitions.iter().map(placeholder).collect(),
-            named: table.definitions.len(),
+            schemas: table
+                .definitions
+                .iter()
+                .map(|definition| definition.schema.clone())
+                .collect(),
         };
         for (index, definition) in table.definitions.iter().enumerate() {
             types.define(index, &definition.schema);
@@ -163,9 +170,10 @@ impl Types {
             return Type::Any;
         };
         if let Some(index) = table_index(map) {
-            return match index < self.definitions.len() {
-                true => Type::Named(index),
-                false => Type::Any,
+            return match self.merged(map) {
+                Some(_) => self.read_definition(schema, hint),
+                None if index < self.schemas.len() => Type::Named(index),
+                None => Type::Any,
             };
         }
         if let Some(kind) = map.get(KIND).and_then(Json::as_str) {
@@ -257,6 +265,15 @@ impl Types {
         }
     }
 
+    /// The type of a member or an argument: if it is null by default, it may be null, whatever else is said.
+    pub(super) fn read_place(&mut self, schema: &Json, hint: &str) -> Type {
+        match self.read(schema, hint) {
+            ty @ (Type::Any | Type::Null | Type::Optional(_)) => ty,
+            ty if schema.get("default") == Some(&Json::Null) => Type::Optional(Box::new(ty)),
+            ty => ty,
+        }
+    }
+
     /// What JSON does not have.
     fn special(&mut self, kind: &str, map: &Map<String, Json>, hint: &str) -> Type {
         let mut inner = |key: &str| match map.get(key) {
@@ -284,17 +301,47 @@ impl Types {
             description: String::new(),
             body: Body::Alias(Type::Any),
         });
-        let Some(body) = self.body(schema, hint) else {
-            return Type::Any;
-        };
-        self.definitions[index].body = body;
-        Type::Named(index)
+        match self.body(schema, hint) {
+            None | Some(Body::Alias(Type::Any)) => {
+                // With all that only it refers to.
+                self.definitions.truncate(index);
+                Type::Any
+            }
+            Some(body) => {
+                self.definitions[index].body = body;
+                Type::Named(index)
+            }
+        }
+    }
+
+    /// A reference to an object, with more members beside it: as an object of its own.
+    fn merged(&self, map: &Map<String, Json>) -> Option<Map<String, Json>> {
+        let more = map.get("properties")?.as_object()?;
+        let base = self.schemas.get(table_index(map)?)?.as_object()?;
+        if base.contains_key("$ref") || plain_kind(base) != Some("object") {
+            return None;
+        }
+        let mut merged = base.clone();
+        merged.extend(map.clone());
+        merged.shift_remove("$ref");
+        let mut properties = more.clone();
+        if let Some(Json::Object(members)) = base.get("properties") {
+            properties.extend(members.clone());
+        }
+        merged.insert("properties".to_owned(), properties.into());
+        let required = [map, base].map(|map| map.get("required").and_then(Json::as_array));
+        let required: Json = required.into_iter().flatten().flatten().cloned().collect();
+        merged.insert("required".to_owned(), required);
+        Some(merged)
     }
 
     /// The body of a definition, if the schema is of the kind that has one of its own: what may also be null
     /// has none.
     fn body(&mut self, schema: &Json, hint: &str) -> Option<Body> {
         let map = schema.as_object()?;
+        let merged = self.merged(map);
+        let base = merged.as_ref().and_then(|_| table_index(map));
+        let map = merged.as_ref().unwrap_or(map);
         if table_index(map).is_some() || map.contains_key(KIND) || map.contains_key("allOf") {
             return None;
         }
@@ -323,7 +370,7 @@ impl Types {
             }));
         }
         if literals(map).is_some() {
-            return words(&[schema.clone()]).map(Body::Words);
+            return words(std::slice::from_ref(schema)).map(Body::Words);
         }
         if plain_kind(map) != Some("object") || !has_fields(map) {
             return None;
@@ -332,13 +379,16 @@ impl Types {
             Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).collect(),
             _ => Vec::new(),
         };
-        let mut body = Struct::default();
+        let mut body = Struct {
+            base,
+            ..Struct::default()
+        };
         if let Some(Json::Object(properties)) = map.get("properties") {
             for (name, property) in properties {
                 body.fields.push(Field {
                     name: name.clone(),
                     description: own_text(property),
-                    ty: self.read(property, &format!("{hint}{}", pascal(name))),
+                    ty: self.read_place(property, &format!("{hint}{}", pascal(name))),
                     optional: !required.contains(&name.as_str()),
                     default: property.get("default").cloned(),
                 });
@@ -391,26 +441,40 @@ impl Types {
         found
     }
 
-    /// Whether a value of the type may have one in it that is `wanted`.
-    pub(super) fn contains(&self, ty: &Type, wanted: fn(&Type) -> bool) -> bool {
-        let mut seen = HashSet::new();
-        let mut waiting = vec![ty];
-        while let Some(ty) = waiting.pop() {
-            match ty {
-                ty if wanted(ty) => return true,
-                Type::Named(index) if seen.insert(*index) => {
-                    waiting.extend(self.parts(*index));
+    /// Finds the types whose values may have something `wanted` in them.
+    pub(super) fn finder(&self, wanted: fn(&Type) -> bool) -> Finder {
+        // From the definitions that have it themselves to those that refer to them.
+        let mut users: Vec<Vec<usize>> = vec![Vec::new(); self.definitions.len()];
+        let mut found = vec![false; self.definitions.len()];
+        let mut waiting = Vec::new();
+        for index in 0..self.definitions.len() {
+            let mut types = self.parts(index);
+            while let Some(ty) = types.pop() {
+                if let Type::Named(used) = ty {
+                    users[*used].push(index);
                 }
-                ty => waiting.extend(inner(ty)),
+                if wanted(ty) && !std::mem::replace(&mut found[index], true) {
+                    waiting.push(index);
+                }
+                types.extend(inner(ty));
             }
         }
-        false
+        while let Some(index) = waiting.pop() {
+            for user in &users[index] {
+                if !std::mem::replace(&mut found[*user], true) {
+                    waiting.push(*user);
+                }
+            }
+        }
+        Finder { wanted, found }
     }
 
     /// The definition of a type, if its author gave it no name.
     pub(super) fn unnamed(&self, ty: &Type) -> Option<&Body> {
         match ty {
-            Type::Named(index) if *index >= self.named => Some(&self.definitions[*index].body),
+            Type::Named(index) if *index >= self.schemas.len() => {
+                Some(&self.definitions[*index].body)
+            }
             _ => None,
         }
     }
@@ -437,6 +501,24 @@ impl Types {
             Body::Choice(choice) => choice.variants.iter().map(|variant| &variant.ty).collect(),
             Body::Alias(ty) => vec![ty],
         }
+    }
+}
+
+/// See [`Types::finder`].
+pub(super) struct Finder {
+    wanted: fn(&Type) -> bool,
+    /// By definition.
+    found: Vec<bool>,
+}
+
+impl Finder {
+    /// Whether something wanted may be in a value of the type.
+    pub(super) fn is_in(&self, ty: &Type) -> bool {
+        (self.wanted)(ty)
+            || match ty {
+                Type::Named(index) => self.found.get(*index) == Some(&true),
+                ty => inner(ty).iter().any(|ty| self.is_in(ty)),
+            }
     }
 }
 

@@ -138,6 +138,9 @@ pub enum Happening {
     GoneWrong {
         text: String,
     },
+    /// It is there.
+    #[serde(rename = "arrived")]
+    Arrived(Point),
 }
 
 /// A number or its name.

@@ -13,10 +13,10 @@ use hypha_rpc::prelude::*;
 /// \```
 /// - panic!("listed");
 /// \~~~
-/// \<script>alert(1)\</script> reversed {@link x} #{x} "
-#[hypha_service(id = "nasty")]
+/// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
+#[hypha_service]
 #[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]
-pub trait Nasty {
+pub trait Evil {
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -28,7 +28,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     async fn class(&self);
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -42,7 +42,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "type_")]
     async fn r#type(&self);
 
@@ -57,7 +57,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     async fn new(&self);
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -71,7 +71,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     async fn constructor(&self);
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -85,7 +85,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     async fn r#fn(&self);
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -99,7 +99,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     async fn self_(&self);
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -113,7 +113,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "Self")]
     async fn self2(&self);
 
@@ -128,7 +128,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "__init__")]
     async fn _init(&self);
 
@@ -143,7 +143,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "__x")]
     async fn _x(&self);
 
@@ -158,7 +158,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     async fn list(&self);
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -172,7 +172,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     async fn str(&self);
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -186,7 +186,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "Any")]
     async fn any(&self);
 
@@ -201,7 +201,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "None")]
     async fn none(&self);
 
@@ -216,7 +216,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "with-dash")]
     async fn with_dash(&self);
 
@@ -233,7 +233,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "3d")]
     async fn _3d(&self);
 
@@ -248,7 +248,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "kůň")]
     async fn k(&self);
 
@@ -263,7 +263,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "日本")]
     async fn x(&self);
 
@@ -278,7 +278,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "a\"b")]
     async fn a_b(&self);
 
@@ -299,7 +299,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     async fn members(
         &self,
         /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -313,7 +313,7 @@ pub trait Nasty {
         /// \```
         /// - panic!("listed");
         /// \~~~
-        /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+        /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
         it: MembersIt,
     ) -> MembersResult;
 
@@ -328,7 +328,7 @@ pub trait Nasty {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     async fn types(
         &self,
         #[hypha(name = "Vec_x")]
@@ -356,14 +356,14 @@ pub trait Nasty {
         gone_x: Option<Value>,
         anything: Option<Value>,
         wrong_default: Option<i64>,
-        #[hypha(default = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} \"".to_owned())]
+        #[hypha(default = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"".to_owned())]
         text_default: String,
         #[hypha(default = Promise::EndsHereOrOrOrProcessExit1ImportOsOsAbortStdProcessAbortPani)]
         word_default: Promise,
         point_default: Option<Open>,
         #[hypha(default = Either::Either2(Either2::Text("text".to_owned())))]
         either_default: Either,
-        #[hypha(default = std::collections::BTreeMap::from([("Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} \"".to_owned(), 1.0)]))]
+        #[hypha(default = std::collections::BTreeMap::from([("Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"".to_owned(), 1.0)]))]
         map_default: std::collections::BTreeMap<String, f64>,
         #[hypha(default = 18446744073709551615)]
         large_default: u64,
@@ -414,7 +414,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     pub class: String,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -427,7 +427,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "type_")]
     pub r#type: String,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -441,7 +441,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     pub new: String,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -454,7 +454,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     pub constructor: String,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -467,7 +467,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#fn: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -481,7 +481,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -495,7 +495,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "Self", default, skip_serializing_if = "Option::is_none")]
     pub self2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -509,7 +509,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "__init__", default, skip_serializing_if = "Option::is_none")]
     pub _init: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -523,7 +523,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "__x", default, skip_serializing_if = "Option::is_none")]
     pub _x: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -537,7 +537,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -551,7 +551,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub str: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -565,7 +565,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "Any", default, skip_serializing_if = "Option::is_none")]
     pub any: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -579,7 +579,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "None", default, skip_serializing_if = "Option::is_none")]
     pub none: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -593,7 +593,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "with-dash", default, skip_serializing_if = "Option::is_none")]
     pub with_dash: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -607,7 +607,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "with space", default, skip_serializing_if = "Option::is_none")]
     pub with_space: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -621,7 +621,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "3d", default, skip_serializing_if = "Option::is_none")]
     pub _3d: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -635,7 +635,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "kůň", default, skip_serializing_if = "Option::is_none")]
     pub k: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -649,7 +649,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "日本", default, skip_serializing_if = "Option::is_none")]
     pub x: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -663,7 +663,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\"b", default, skip_serializing_if = "Option::is_none")]
     pub a_b: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -677,7 +677,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
     pub a_b2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -691,7 +691,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
     pub a_b3: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -705,7 +705,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "}; export const x = 1; interface Y {", default, skip_serializing_if = "Option::is_none")]
     pub _export_const_x_1_interface_y: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -719,7 +719,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a_b", default, skip_serializing_if = "Option::is_none")]
     pub a_b4: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -733,7 +733,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -747,7 +747,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#async: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -761,7 +761,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -775,7 +775,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "r#type", default, skip_serializing_if = "Option::is_none")]
     pub r_type: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -789,7 +789,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "", default, skip_serializing_if = "Option::is_none")]
     pub x2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -803,7 +803,7 @@ pub struct MembersResult {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "_", default, skip_serializing_if = "Option::is_none")]
     pub x3: Option<String>,
 }
@@ -821,7 +821,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     pub class: String,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -834,7 +834,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "type_")]
     pub r#type: String,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -848,7 +848,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     pub new: String,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -861,7 +861,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     pub constructor: String,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -874,7 +874,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#fn: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -888,7 +888,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -902,7 +902,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "Self", default, skip_serializing_if = "Option::is_none")]
     pub self2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -916,7 +916,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "__init__", default, skip_serializing_if = "Option::is_none")]
     pub _init: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -930,7 +930,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "__x", default, skip_serializing_if = "Option::is_none")]
     pub _x: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -944,7 +944,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -958,7 +958,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub str: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -972,7 +972,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "Any", default, skip_serializing_if = "Option::is_none")]
     pub any: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -986,7 +986,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "None", default, skip_serializing_if = "Option::is_none")]
     pub none: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1000,7 +1000,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "with-dash", default, skip_serializing_if = "Option::is_none")]
     pub with_dash: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1014,7 +1014,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "with space", default, skip_serializing_if = "Option::is_none")]
     pub with_space: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1028,7 +1028,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "3d", default, skip_serializing_if = "Option::is_none")]
     pub _3d: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1042,7 +1042,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "kůň", default, skip_serializing_if = "Option::is_none")]
     pub k: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1056,7 +1056,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "日本", default, skip_serializing_if = "Option::is_none")]
     pub x: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1070,7 +1070,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\"b", default, skip_serializing_if = "Option::is_none")]
     pub a_b: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1084,7 +1084,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
     pub a_b2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1098,7 +1098,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
     pub a_b3: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1112,7 +1112,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "}; export const x = 1; interface Y {", default, skip_serializing_if = "Option::is_none")]
     pub _export_const_x_1_interface_y: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1126,7 +1126,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a_b", default, skip_serializing_if = "Option::is_none")]
     pub a_b4: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1140,7 +1140,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1154,7 +1154,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#async: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1168,7 +1168,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1182,7 +1182,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "r#type", default, skip_serializing_if = "Option::is_none")]
     pub r_type: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1196,7 +1196,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "", default, skip_serializing_if = "Option::is_none")]
     pub x2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -1210,7 +1210,7 @@ pub struct MembersIt {
     /// \```
     /// - panic!("listed");
     /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} "
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "_", default, skip_serializing_if = "Option::is_none")]
     pub x3: Option<String>,
 }
@@ -1240,7 +1240,7 @@ pub struct Vec3 {
 /// \```
 /// - panic!("listed");
 /// \~~~
-/// \<script>alert(1)\</script> reversed {@link x} #{x} "
+/// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Promise {
     #[serde(rename = "class")]
@@ -1287,7 +1287,7 @@ pub enum Promise {
     ExportConstX1InterfaceY,
     #[serde(rename = "")]
     T2,
-    #[serde(rename = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} \"")]
+    #[serde(rename = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"")]
     EndsHereOrOrOrProcessExit1ImportOsOsAbortStdProcessAbortPani,
     #[serde(rename = "x")]
     X2,
@@ -1343,7 +1343,7 @@ pub struct Open {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum ABCX {
-    #[serde(rename = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} \"")]
+    #[serde(rename = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"")]
     EndsHereOrOrOrProcessExit1ImportOsOsAbortStdProcessAbortPani,
 }
 

@@ -83,7 +83,7 @@ impl Writer<'_> {
             }
             (Type::Named(index), json) => {
                 let value = self.named_default(*index, json)?;
-                match within.is_some_and(|within| self.holds(*index, within)) {
+                match self.is_boxed(within, *index) {
                     true => format!("Box::new({value})"),
                     false => value,
                 }

@@ -1,6 +1,7 @@
 //! Types: structs, and enums for all that is one of several things.
 
 use super::Writer;
+use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
 use super::text::{ident, literal};
 use crate::schema::export::names::{Names, pascal, snake};
 use crate::schema::export::types::{Body, Choice, Field, Struct, Type, Variant, Word};
@@ -13,9 +14,7 @@ impl Writer<'_> {
         // Functions for defaults stand before it; they are known when it is written.
         let before = self.text.len();
         self.docs(0, &definition.description);
-        let own = Type::Named(index);
-        let is_owned = |ty: &Type| matches!(ty, Type::Stream(_) | Type::File | Type::Object);
-        let derives = match self.model.types.contains(&own, is_owned) {
+        let derives = match self.owned.is_in(&Type::Named(index)) {
             true => "Debug, Serialize, Deserialize, JsonSchema",
             false => "Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema",
         };
@@ -116,8 +115,9 @@ impl Writer<'_> {
     }
 
     fn choice(&mut self, choice: &Choice, index: usize, name: &str, before: usize) {
+        let types = &self.model.types;
         let mut taken = variants();
-        if self.is_externally_tagged(choice) {
+        if is_externally_tagged(types, choice) {
             self.line(0, &format!("pub enum {name} {{"));
             for variant in &choice.variants {
                 match self.model.types.unnamed(&variant.ty).cloned() {
@@ -145,7 +145,7 @@ impl Writer<'_> {
                     _ => {}
                 }
             }
-        } else if let Some(tag) = self.internal_tag(choice) {
+        } else if let Some(tag) = internal_tag(types, choice) {
             self.line(0, &format!("#[serde(tag = {})]", literal(&tag)));
             self.line(0, &format!("pub enum {name} {{"));
             for variant in &choice.variants {
@@ -160,7 +160,13 @@ impl Writer<'_> {
                 self.docs(1, &variant.description);
                 let variant = taken.fresh(&pascal(&word));
                 self.rename(&variant, &word);
-                self.struct_variant(&variant, &body, index, before);
+                match body.base.filter(|base| self.is_all_of(&body, *base)) {
+                    Some(base) => {
+                        let ty = self.ty(&Type::Named(base), Some(index));
+                        self.line(1, &format!("{variant}({ty}),"));
+                    }
+                    None => self.struct_variant(&variant, &body, index, before),
+                }
             }
         } else {
             self.line(0, "#[serde(untagged)]");
@@ -175,19 +181,12 @@ impl Writer<'_> {
         self.line(0, "}");
     }
 
-    /// As serde writes enums that nothing was said of: a word, or an object with one member.
-    fn is_externally_tagged(&self, choice: &Choice) -> bool {
-        choice.exactly_one
-            && choice
-                .variants
-                .iter()
-                .all(|variant| match self.model.types.unnamed(&variant.ty) {
-                    Some(Body::Words(_)) => true,
-                    Some(Body::Struct(body)) => {
-                        body.closed && body.fields.len() == 1 && !body.fields[0].optional
-                    }
-                    _ => false,
-                })
+    /// Whether a definition has all these fields.
+    fn is_all_of(&self, body: &Struct, base: usize) -> bool {
+        match &self.model.types.definitions[base].body {
+            Body::Struct(base) => body.fields.len() == base.fields.len(),
+            _ => false,
+        }
     }
 
     fn tagged(
@@ -201,11 +200,9 @@ impl Writer<'_> {
         self.docs(1, &variant.description);
         let name = taken.fresh(&pascal(&field.name));
         self.rename(&name, &field.name);
-        match self.model.types.unnamed(&field.ty).cloned() {
-            Some(Body::Struct(body)) if !body.closed && body.others.is_none() => {
-                self.struct_variant(&name, &body, index, before);
-            }
-            _ => {
+        match members_of_variant(&self.model.types, &field.ty).cloned() {
+            Some(body) => self.struct_variant(&name, &body, index, before),
+            None => {
                 let ty = self.ty(&field.ty, Some(index));
                 let content = match &field.ty {
                     Type::Tuple(items) if items.len() > 1 => ty,
@@ -223,37 +220,6 @@ impl Writer<'_> {
         self.line(1, &format!("{name} {{"));
         self.fields(body, index, 2, "", before);
         self.line(1, "},");
-    }
-
-    /// The member that says which of them an object is.
-    fn internal_tag(&self, choice: &Choice) -> Option<String> {
-        let bodies: Option<Vec<&Struct>> = choice
-            .variants
-            .iter()
-            .map(|variant| match self.model.types.unnamed(&variant.ty) {
-                Some(Body::Struct(body)) if body.others.is_none() && !body.closed => Some(body),
-                _ => None,
-            })
-            .collect();
-        let bodies = bodies?;
-        let word = |body: &Struct, name: &str| {
-            let mut fields = body.fields.iter();
-            let field = fields.find(|field| field.name == name && !field.optional)?;
-            self.model.types.only_word(&field.ty)
-        };
-        let mut candidates = bodies
-            .first()?
-            .fields
-            .iter()
-            .map(|field| field.name.as_str());
-        let tag = candidates.find(|name| {
-            let mut words: Vec<Option<&str>> = bodies.iter().map(|body| word(body, name)).collect();
-            let count = words.len();
-            words.sort_unstable();
-            words.dedup();
-            words.len() == count && words.iter().all(Option::is_some)
-        });
-        tag.map(str::to_owned)
     }
 
     pub(super) fn variant_name(&self, ty: &Type) -> String {

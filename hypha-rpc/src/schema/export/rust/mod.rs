@@ -2,6 +2,7 @@
 
 mod defaults;
 mod definitions;
+mod tags;
 mod text;
 
 use std::collections::{HashSet, VecDeque};
@@ -9,7 +10,7 @@ use std::collections::{HashSet, VecDeque};
 use super::Description;
 use super::model::{Method, Model, Parameter};
 use super::names::{Names, comment_lines, pascal, snake};
-use super::types::{Type, inner};
+use super::types::{Finder, Type};
 use text::{docs, ident, literal};
 
 /// What has a meaning in the file besides what is defined there.
@@ -84,6 +85,10 @@ struct Writer<'a> {
     model: &'a Model,
     /// Of the definitions.
     names: Vec<String>,
+    /// Definitions that stand in a box, inside of others.
+    boxes: HashSet<(usize, usize)>,
+    /// What cannot be copied.
+    owned: Finder,
     /// Names of functions for defaults.
     functions: Names,
     /// Definitions that are used, in the order of their use, and those of them that are still to be written.
@@ -105,6 +110,10 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
     let mut writer = Writer {
         model,
         names,
+        boxes: tags::boxes(&model.types),
+        owned: model
+            .types
+            .finder(|ty| matches!(ty, Type::Stream(_) | Type::File | Type::Object)),
         functions: Names::default(),
         used: HashSet::new(),
         waiting: VecDeque::new(),
@@ -256,6 +265,10 @@ impl Writer<'_> {
         }
     }
 
+    fn is_boxed(&self, within: Option<usize>, index: usize) -> bool {
+        within.is_some_and(|within| self.boxes.contains(&(within, index)))
+    }
+
     /// A type as it is written in the definition `within`.
     fn ty(&mut self, ty: &Type, within: Option<usize>) -> String {
         match ty {
@@ -301,7 +314,7 @@ impl Writer<'_> {
                     self.waiting.push_back(*index);
                 }
                 let name = &self.names[*index];
-                match within.is_some_and(|within| self.holds(*index, within)) {
+                match self.is_boxed(within, *index) {
                     true => format!("Box<{name}>"),
                     false => name.clone(),
                 }
@@ -312,29 +325,6 @@ impl Writer<'_> {
             Type::File => "RemoteFile".to_owned(),
             Type::Object => "Object".to_owned(),
         }
-    }
-
-    /// Whether a value of the definition `index` has one of `wanted` in itself, not elsewhere in memory.
-    fn holds(&self, index: usize, wanted: usize) -> bool {
-        let mut seen = HashSet::new();
-        let mut waiting = vec![index];
-        while let Some(index) = waiting.pop() {
-            if index == wanted {
-                return true;
-            }
-            if !seen.insert(index) {
-                continue;
-            }
-            let mut types = self.model.types.parts(index);
-            while let Some(ty) = types.pop() {
-                match ty {
-                    Type::Named(index) => waiting.push(*index),
-                    Type::Optional(_) | Type::Tuple(_) => types.extend(inner(ty)),
-                    _ => {}
-                }
-            }
-        }
-        false
     }
 }
 
