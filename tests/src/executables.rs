@@ -11,7 +11,12 @@ use serde::Deserialize;
 use crate::project_root;
 
 /// The programs that tests run.
-const EXAMPLES: [&str; 3] = ["conformance", "conformance_client", "quickstart"];
+const EXAMPLES: [&str; 4] = [
+    "conformance",
+    "conformance_client",
+    "describe",
+    "quickstart",
+];
 const BINARIES: [&str; 2] = ["hypha-schema", "hypha-server"];
 
 /// The path of one of our programs, by the name of its binary or example.

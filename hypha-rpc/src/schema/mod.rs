@@ -250,5 +250,10 @@ fn say_null(schema: &mut Schema) {
     }
 }
 
+/// The chapter of the guide, whose snippets are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/schemas.md")]
+mod guide {}
+
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,7 @@ use crate::peers::{finished, folder, host, mypy, run, typescript};
 
 macro_rules! generated {
     ($($name:ident)*) => {$(
-        #[allow(dead_code, unreachable_pub, missing_docs)]
+        #[allow(dead_code, unreachable_pub, missing_docs, clippy::all)]
         mod $name {
             include!(concat!("generated/", stringify!($name), ".rs"));
         }
@@ -409,4 +409,25 @@ fn the_command_writes_what_the_library_does() {
         );
         Ok(())
     });
+}
+
+/// What the example of the guide writes, in every format.
+#[test]
+fn the_example_describes_its_service() -> Result<()> {
+    for (format, part) in [
+        ("json", "\"name\": \"stage_go\""),
+        ("openapi", "\"/stage.go\": {"),
+        ("typescript", "  snap(exposure?: number): Promise<NdArray>;"),
+        ("python", "    async def go(self, to: Place) -> float:"),
+        ("rust", "    #[hypha(name = \"stage.go\")]"),
+    ] {
+        let mut command = Command::new(executable("describe")?);
+        let output = command.args(["--format", format]).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(
+            output.status.success() && text.contains(part),
+            "{format}: {text}"
+        );
+    }
+    Ok(())
 }

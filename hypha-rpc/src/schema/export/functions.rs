@@ -7,7 +7,8 @@ use serde_json::{Map, Value as Json, json};
 use super::collect::{map_schema, table_index};
 use super::model::{Method, Model, Parameter};
 use super::names::{self, Names};
-use super::types::{Finder, Type, plain_kind};
+use super::read::plain_kind;
+use super::types::{Finder, Type};
 use crate::schema::KIND;
 
 /// The list of functions.

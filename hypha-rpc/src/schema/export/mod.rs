@@ -40,6 +40,7 @@ mod model;
 mod names;
 mod openapi;
 mod python;
+mod read;
 mod rust;
 mod types;
 mod typescript;

@@ -1,5 +1,6 @@
 //! A service as types, whatever language it is written in: what the exporters write down.
 
+use indexmap::IndexMap;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value as Json};
 
@@ -161,31 +162,30 @@ fn raw_members(
 
 fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) -> Method {
     let parameters = &function["parameters"];
-    let required: Vec<&str> = match &parameters["required"] {
-        Json::Array(names) => names.iter().filter_map(Json::as_str).collect(),
-        _ => Vec::new(),
+    let collected = match parameters.as_object() {
+        Some(object) => match object.get("properties") {
+            // Python says of `*args` and `**kwargs` that they are texts of these names.
+            Some(Json::Object(names)) if trust == Trust::Guessed && has_rest(names) => None,
+            Some(Json::Object(_)) => Some(properties(object)),
+            _ => None,
+        },
+        None => None,
     };
-    let collected = match &parameters["properties"] {
-        // Python says of `*args` and `**kwargs` that they are texts of these names.
-        Json::Object(properties) if trust == Trust::Guessed && has_rest(properties) => None,
-        Json::Object(properties) => Some(properties),
-        _ => None,
-    };
-    let parameter = |(name, schema): (&String, &Json)| {
-        let mut schema = table.collect(schema, parameters);
+    let parameter = |property: Property<'_>| {
+        let mut schema = table.collect(property.schema, parameters);
         if trust == Trust::Guessed && schema["type"] == "string" {
             schema = Json::Object(Map::new());
         }
         Parameter {
-            name: name.clone(),
+            name: property.name.to_owned(),
             description: own_text(&schema),
             ty: Type::Any,
-            optional: !required.contains(&name.as_str()),
+            optional: !property.required,
             default: schema.get("default").cloned(),
             schema,
         }
     };
-    let parameters = collected.map(|properties| properties.iter().map(parameter).collect());
+    let parameters = collected.map(|properties| properties.into_iter().map(parameter).collect());
     let returns = &function["returns"];
     Method {
         path,
@@ -197,6 +197,55 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
             returns => table.collect(returns, returns),
         },
     }
+}
+
+/// A member of an object.
+pub(super) struct Property<'a> {
+    pub(super) name: &'a str,
+    pub(super) schema: &'a Json,
+    pub(super) required: bool,
+}
+
+/// The members of an object, with those of which is only known that they are required. Python takes every key
+/// `title` out of its schemas, and with it the member of that name; the order of arguments matters.
+pub(super) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
+    const ANY: &Json = &Json::Bool(true);
+    let names = object.get("required").and_then(Json::as_array);
+    let names = names
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .enumerate();
+    let places: IndexMap<&str, usize> = names.map(|(place, name)| (name, place)).collect();
+    let given = object.get("properties").and_then(Json::as_object);
+    let is_given = |name: &str| given.is_some_and(|given| given.contains_key(name));
+    let lost = places.iter().filter(|(name, _)| !is_given(name));
+    let mut lost = lost.map(|(name, place)| (*name, *place)).peekable();
+    let mut properties = Vec::new();
+    for (name, schema) in given.into_iter().flatten() {
+        let place = places.get(name.as_str()).copied();
+        // What is required stands before what is not.
+        while let Some((name, _)) =
+            lost.next_if(|(_, lost)| place.is_none_or(|place| *lost < place))
+        {
+            properties.push(Property {
+                name,
+                schema: ANY,
+                required: true,
+            });
+        }
+        properties.push(Property {
+            name,
+            schema,
+            required: place.is_some(),
+        });
+    }
+    properties.extend(lost.map(|(name, _)| Property {
+        name,
+        schema: ANY,
+        required: true,
+    }));
+    properties
 }
 
 fn has_rest(properties: &Map<String, Json>) -> bool {

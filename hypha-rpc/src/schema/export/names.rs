@@ -1,31 +1,32 @@
 //! Names in other languages: identifiers made of any text, each given only once.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// The names that are taken in one place: a file, a class, a list of parameters.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    taken: HashSet<String>,
+    /// Each with the number that the next of its name gets.
+    taken: HashMap<String, u64>,
 }
 
 impl Names {
     /// A place in which `reserved` mean something else already.
     pub(super) fn new(reserved: &[&str]) -> Self {
+        let taken = reserved.iter().map(|&name| (name.to_owned(), 2));
         Names {
-            taken: reserved.iter().map(|&name| name.to_owned()).collect(),
+            taken: taken.collect(),
         }
     }
 
     /// `wanted`, or `wanted` with a number if it is taken.
     pub(super) fn fresh(&mut self, wanted: &str) -> String {
-        if self.taken.insert(wanted.to_owned()) {
-            return wanted.to_owned();
+        let mut name = wanted.to_owned();
+        while self.taken.contains_key(&name) {
+            let number = self.taken.entry(wanted.to_owned()).or_insert(2);
+            name = format!("{wanted}{number}");
+            *number += 1;
         }
-        let numbered = (2u64..).map(|number| format!("{wanted}{number}"));
-        let mut free = numbered.filter(|name| !self.taken.contains(name));
-        // There is always another number.
-        let name = free.next().unwrap_or_default();
-        self.taken.insert(name.clone());
+        self.taken.insert(name.clone(), 2);
         name
     }
 }

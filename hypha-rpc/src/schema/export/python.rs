@@ -67,6 +67,8 @@ struct Writer<'a> {
     model: &'a Model,
     /// Of the definitions.
     names: Vec<String>,
+    /// The same, to look them up.
+    types: HashSet<String>,
     /// Of members anywhere in the service. In a class they hide what is called so outside.
     members: HashSet<String>,
     taken: Names,
@@ -86,11 +88,12 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
     let mut taken = Names::new(&reserved);
     let service = taken.fresh(&pascal(description.short_id()));
     let definitions = model.types.definitions.iter();
-    let names = definitions
+    let names: Vec<String> = definitions
         .map(|definition| taken.fresh(&pascal(&definition.name)))
         .collect();
     let mut writer = Writer {
         model,
+        types: names.iter().cloned().collect(),
         names,
         members,
         taken,
@@ -234,7 +237,7 @@ impl Writer<'_> {
             .collect();
         // In a class the name of a field would hide a type of that name.
         let hides = |name: &String| {
-            self.names.contains(name)
+            self.types.contains(name)
                 || MODULES
                     .iter()
                     .any(|(_, names)| names.contains(&name.as_str()))

@@ -212,6 +212,34 @@ fn a_long_chain_of_definitions_is_no_deep_call() {
 }
 
 #[test]
+fn what_python_loses_is_put_where_it_was() {
+    let parameters = json!({
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}, "c": {"type": "integer"}},
+        "required": ["title", "a", "lost", "b"],
+    });
+    let lost = describe([method("f", json!({"parameters": parameters}))]);
+    contains(
+        &lost.typescript(),
+        "f(title: any, a: number, lost: any, b: number, c?: number)",
+    );
+    let member =
+        schema(json!({"properties": {"a": {"type": "string"}}, "required": ["a", "title"]}));
+    contains(&member.typescript(), "  a: string;\n  title: any;\n");
+}
+
+#[test]
+fn many_names_that_become_one_take_no_time() {
+    let letters = (0x4e00..0x4e00 + 20_000).filter_map(char::from_u32);
+    let many: serde_json::Map<String, Json> = letters
+        .map(|letter| (letter.to_string(), json!({})))
+        .collect();
+    let large =
+        schema(json!({"properties": many, "required": many.keys().rev().collect::<Vec<_>>()}));
+    contains(&large.rust(), "pub struct FIt {");
+    contains(&large.python(), "FIt = TypedDict(");
+}
+
+#[test]
 fn what_a_class_would_hide_in_python_has_another_name() {
     let python = describe([
         method(
