@@ -23,12 +23,12 @@ struct Microscope;
 impl Microscope {
     /// Move the stage; how far it went.
     #[hypha(name = "stage.go")]
-    pub async fn go(&self, to: Place) -> f64 {
+    pub(crate) async fn go(&self, to: Place) -> f64 {
         to.x.hypot(to.y)
     }
 
     /// Take an image.
-    pub async fn snap(
+    pub(crate) async fn snap(
         &self,
         /// In seconds.
         #[hypha(default = 0.1)]

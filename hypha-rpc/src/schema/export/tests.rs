@@ -127,6 +127,31 @@ fn schemas_are_standard_where_they_are_for_models() {
 }
 
 #[test]
+fn tuples_and_words_that_are_no_names_in_rust() {
+    let map = json!({"type": "object", "additionalProperties": {"type": "integer"}});
+    let one = json!({"type": "array", "prefixItems": [map], "minItems": 1, "maxItems": 1});
+    contains(
+        &schema(one).rust(),
+        "it: (std::collections::BTreeMap<String, i64>,),",
+    );
+    let both = json!({"self": {"type": "string"}, "self_": {"type": "string"}, "type": {}});
+    let object =
+        json!({"type": "object", "properties": both, "required": ["self", "self_", "type"]});
+    let rust = schema(object.clone()).rust();
+    for part in [
+        "pub self2: String",
+        "pub self3: String",
+        "pub r#type: Value",
+    ] {
+        contains(&rust, part);
+    }
+    contains(
+        &describe([method("f", json!({"parameters": object}))]).rust(),
+        "self2: String,",
+    );
+}
+
+#[test]
 fn types_of_python_are_understood() {
     for (kind, rust) in [
         ("int", "i64"),

@@ -100,7 +100,8 @@ pub trait Evil {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    async fn self_(&self);
+    #[hypha(name = "self")]
+    async fn self2(&self);
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -115,7 +116,7 @@ pub trait Evil {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[hypha(name = "Self")]
-    async fn self2(&self);
+    async fn self3(&self);
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -482,8 +483,8 @@ pub struct MembersResult {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub self_: Option<String>,
+    #[serde(rename = "self", default, skip_serializing_if = "Option::is_none")]
+    pub self2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -497,7 +498,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "Self", default, skip_serializing_if = "Option::is_none")]
-    pub self2: Option<String>,
+    pub self3: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -889,8 +890,8 @@ pub struct MembersIt {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub self_: Option<String>,
+    #[serde(rename = "self", default, skip_serializing_if = "Option::is_none")]
+    pub self2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -904,7 +905,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "Self", default, skip_serializing_if = "Option::is_none")]
-    pub self2: Option<String>,
+    pub self3: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()

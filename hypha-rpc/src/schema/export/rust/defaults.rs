@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::definitions::variants;
-use super::text::{ident, literal};
+use super::text::{NEVER_RAW, ident, literal};
 use super::{Writer, integer};
 use crate::schema::export::names::{Names, pascal, snake};
 use crate::schema::export::types::{Body, Struct, Type};
@@ -141,7 +141,7 @@ impl Writer<'_> {
         {
             return None;
         }
-        let mut taken = Names::default();
+        let mut taken = Names::new(&NEVER_RAW);
         let mut fields = Vec::new();
         for field in &body.fields {
             let ident = ident(&taken.fresh(&snake(&field.name)));

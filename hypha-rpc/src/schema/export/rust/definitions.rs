@@ -2,7 +2,7 @@
 
 use super::Writer;
 use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
-use super::text::{ident, literal};
+use super::text::{NEVER_RAW, ident, literal};
 use crate::schema::export::names::{Names, pascal, snake};
 use crate::schema::export::types::{Body, Choice, Field, Struct, Type, Variant, Word};
 
@@ -46,7 +46,7 @@ impl Writer<'_> {
 
     /// `before` is where functions can stand.
     fn fields(&mut self, body: &Struct, within: usize, depth: usize, vis: &str, before: usize) {
-        let mut taken = Names::default();
+        let mut taken = Names::new(&NEVER_RAW);
         for field in &body.fields {
             self.field(field, &mut taken, within, depth, vis, before);
         }
@@ -252,5 +252,5 @@ impl Writer<'_> {
 
 /// The names of the variants of an enum.
 pub(super) fn variants() -> Names {
-    Names::new(&["Self"])
+    Names::new(&NEVER_RAW)
 }

@@ -11,7 +11,7 @@ use super::Description;
 use super::model::{Method, Model, Parameter};
 use super::names::{Names, comment_lines, pascal, snake};
 use super::types::{Finder, Type};
-use text::{docs, ident, literal};
+use text::{NEVER_RAW, docs, ident, literal};
 
 /// What has a meaning in the file besides what is defined there.
 const TYPES: [&str; 46] = [
@@ -160,7 +160,7 @@ impl Writer<'_> {
             "#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]",
         );
         self.line(0, &format!("pub trait {service} {{"));
-        let mut taken = Names::default();
+        let mut taken = Names::new(&NEVER_RAW);
         let mut first = true;
         for method in self.model.methods() {
             if !std::mem::take(&mut first) {
@@ -216,7 +216,7 @@ impl Writer<'_> {
     fn parameters(&mut self, parameters: &[Parameter]) {
         let wires = parameters.iter().map(|parameter| parameter.name.as_str());
         let mut wires = Names::new(&wires.filter(|name| is_wire_name(name)).collect::<Vec<_>>());
-        let mut taken = Names::new(&["self"]);
+        let mut taken = Names::new(&NEVER_RAW);
         for parameter in parameters {
             self.docs(2, &parameter.description);
             let name = taken.fresh(&snake(&parameter.name));
@@ -291,13 +291,10 @@ impl Writer<'_> {
             Type::List(inner) => format!("Vec<{}>", self.ty(inner, None)),
             Type::Set(inner) => format!("hypha_rpc::Set<Vec<{}>>", self.ty(inner, None)),
             Type::Tuple(items) => {
-                let items: String = items
-                    .iter()
-                    .map(|item| format!("{}, ", self.ty(item, within)))
-                    .collect();
-                match items.matches(", ").count() {
-                    1 => format!("({})", items.trim_end()),
-                    _ => format!("({})", items.trim_end_matches(", ")),
+                let items: Vec<String> = items.iter().map(|item| self.ty(item, within)).collect();
+                match &items[..] {
+                    [only] => format!("({only},)"),
+                    items => format!("({})", items.join(", ")),
                 }
             }
             Type::Map(inner) => {

@@ -11,11 +11,12 @@ const WORDS: [&str; 52] = [
     "unsafe", "unsized", "use", "virtual", "where", "while", "yield", "Self",
 ];
 
+/// Words that are no identifiers in any form: nothing gets such a name.
+pub(super) const NEVER_RAW: [&str; 4] = ["self", "Self", "super", "crate"];
+
 /// An identifier; one that is a word of the language is written as a raw one.
 pub(super) fn ident(name: &str) -> String {
     match name {
-        // These cannot be raw either.
-        "self" | "Self" | "super" | "crate" => format!("{name}_"),
         name if WORDS.contains(&name) => format!("r#{name}"),
         name => name.to_owned(),
     }
@@ -93,6 +94,6 @@ mod tests {
     #[test]
     fn literals_and_identifiers() {
         assert_eq!(literal("a\"\\\n\u{202e}\0ů"), r#""a\"\\\n\u{202e}\u{0}ů""#);
-        assert_eq!(["type", "self", "x"].map(ident), ["r#type", "self_", "x"]);
+        assert_eq!(["type", "x"].map(ident), ["r#type", "x"]);
     }
 }
