@@ -348,7 +348,8 @@ async fn the_service_as_others_see_it() {
                     },
                 },
                 "required": ["a"],
-            }
+            },
+            "returns": {"type": "number"},
         })
         .to_string()
     );
@@ -358,7 +359,11 @@ async fn the_service_as_others_see_it() {
             "type": "object",
             "properties": {
                 "name": {"type": "string", "description": "what to call them, by their first name"},
-                "title": {"type": ["string", "null"], "description": "before the name"},
+                "title": {
+                    "anyOf": [{"type": "string"}, {"type": "null"}],
+                    "description": "before the name",
+                    "default": null,
+                },
             },
             "required": ["name"],
         })
@@ -370,11 +375,11 @@ async fn the_service_as_others_see_it() {
         json!({"type": "string", "format": "binary"})
     );
     let tree = &schema("largest")["parameters"];
+    assert_eq!(tree["properties"]["tree"]["$ref"], "#/$defs/Node");
     assert_eq!(
-        tree["properties"]["tree"]["properties"]["children"]["items"]["$ref"],
+        tree["$defs"]["Node"]["properties"]["children"]["items"]["$ref"],
         "#/$defs/Node"
     );
-    assert!(tree["$defs"]["Node"].is_object());
 }
 
 #[test]

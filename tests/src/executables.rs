@@ -11,15 +11,16 @@ use serde::Deserialize;
 use crate::project_root;
 
 /// The programs that tests run.
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 7] = [
     "conformance",
     "conformance_client",
+    "describe",
     "microscope",
     "quickstart",
     "segmenter",
     "survivor",
 ];
-const BINARIES: [&str; 1] = ["hypha-server"];
+const BINARIES: [&str; 2] = ["hypha-schema", "hypha-server"];
 
 /// The path of one of our programs, by the name of its binary or example.
 ///

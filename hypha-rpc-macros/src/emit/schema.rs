@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
 
-use super::service::{codec, default_name};
+use super::service::{codec, default_name, output_types};
 use crate::diag::located;
 use crate::model::Method;
 
@@ -25,11 +25,18 @@ pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
             }
         }
     });
+    let (function, returned) = match &method.output.stream {
+        None => (quote_spanned!(span=> result), &method.output),
+        Some(item) => (quote_spanned!(span=> items), &**item),
+    };
+    let (returned, _) = output_types(private, returned);
     quote_spanned! {span=>
         {
+            #[allow(unused_imports)]
+            use #private::Undescribed as _;
             let schema = #private::FunctionSchema::new(#name, #description);
             #(let schema = #arguments;)*
-            schema.finish()
+            #private::Described::<#returned>::#function(schema).finish()
         }
     }
 }

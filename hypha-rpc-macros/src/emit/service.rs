@@ -344,7 +344,7 @@ fn received(output: &Output) -> Output {
 }
 
 /// What it is when it succeeds, and when it fails.
-fn output_types(private: &Ident, output: &Output) -> (TokenStream, TokenStream) {
+pub(super) fn output_types(private: &Ident, output: &Output) -> (TokenStream, TokenStream) {
     let whole = &output.whole;
     let span = located(whole.span());
     match &output.kind {

@@ -22,7 +22,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
-use crate::wire::Value;
+use crate::{schema::KIND, wire::Value};
 use peer::{Chunk, Peer, unsupported};
 use source::{Abilities, Reader, Seekable, Source, Whole, Writer};
 
@@ -536,7 +536,7 @@ impl JsonSchema for RemoteFile {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "A file: a file object or a blob." })
+        json_schema!({ "description": "A file: a file object or a blob.", (KIND): "file" })
     }
 }
 

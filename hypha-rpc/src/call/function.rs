@@ -14,6 +14,7 @@ use super::{Call, Resident, Target, export::handler};
 use crate::{
     client::Client,
     error::{CallSite, Error, ServiceError},
+    schema::KIND,
     service::{Context, Handler, Incoming},
     wire::{Args, EncodeError, Kind, Live, Map, MethodRef, Value, WireError},
 };
@@ -346,7 +347,7 @@ impl JsonSchema for Function {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "A function, which is called back." })
+        json_schema!({ "description": "A function, which is called back.", (KIND): "function" })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     args,
     client::{Client, Core, lock},
     error::Error,
+    schema::KIND,
     service::{Incoming, IntoService, Member, Method, Service, Visibility},
     wire::{Live, Map, Value},
 };
@@ -249,7 +250,11 @@ impl<P> JsonSchema for Object<P> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object", "description": "An object with functions." })
+        json_schema!({
+            "type": "object",
+            "description": "An object with functions.",
+            (KIND): "object"
+        })
     }
 }
 

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     client::Core,
     error::{CallSite, CodecError, Error, Never, ServiceError, from_wire},
+    schema::KIND,
     wire::{
         Args, DecodeError, EncodeError, Home, IncomingArgs, Kind, Live, Message, Packed,
         PromiseKind, Remote, Value, WireError,
@@ -461,7 +462,10 @@ impl<T, E> JsonSchema for RemoteStream<T, E> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "A stream of values: a generator or an iterator." })
+        json_schema!({
+            "description": "A stream of values: a generator or an iterator.",
+            (KIND): "stream"
+        })
     }
 }
 

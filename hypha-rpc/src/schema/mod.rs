@@ -1,13 +1,26 @@
 //! Function schemas: what a service says of its methods to callers in any language.
 //!
-//! A function is described as `{name, description, parameters}`, where `parameters` is a JSON Schema
-//! object. Types come from [`schemars`], inlined; a recursive type, which cannot be inlined, is a
-//! `$ref` into `$defs` of the same `parameters` object.
+//! A function is described as `{name, description, parameters, returns}`. `parameters` is a JSON Schema
+//! object of draft 2020-12, as the Python client makes it of a function with pydantic's types: a type
+//! with a name is a `$ref` into `$defs` of the same object, an `Option` is `anyOf` with `null`, and its
+//! default is `null`. `returns` is the schema of the result, with `$defs` of its own; clients that do not
+//! know it pass over it, and it is absent where the type of the result has no schema.
+//!
+//! What JSON does not have is marked with the key [`KIND`]: arrays of numbers, functions, streams.
+//!
+//! [`export`] makes the descriptions of other languages from it.
+
+pub mod export;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
+
+/// The key in a schema that says which kind of value stands there, if JSON has no such kind: `ndarray`,
+/// `function`, `stream` (of `items`), `object` (one with functions), `file`, `timestamp`, `set` or
+/// `ordered_map`. A validator takes it for a note.
+pub const KIND: &str = "x-hypha-type";
 
 /// Builds the schema of one function, argument after argument.
 ///
@@ -26,25 +39,19 @@ pub struct FunctionSchema {
     generator: SchemaGenerator,
     properties: Map<String, Value>,
     required: Vec<Value>,
+    returns: Option<Value>,
 }
 
 impl FunctionSchema {
     /// A function without arguments so far.
     pub fn new(name: impl Into<String>, description: impl Into<String>) -> FunctionSchema {
-        let settings = SchemaSettings::draft07().with(|settings| {
-            settings.meta_schema = None;
-            settings.inline_subschemas = true;
-            settings.definitions_path = "/$defs".into();
-            settings
-                .transforms
-                .push(Box::new(RecursiveTransform(normalise)));
-        });
         FunctionSchema {
             name: name.into(),
             description: description.into(),
-            generator: settings.into_generator(),
+            generator: generator(),
             properties: Map::new(),
             required: Vec::new(),
+            returns: None,
         }
     }
 
@@ -60,10 +67,7 @@ impl FunctionSchema {
         name: &str,
         description: &str,
     ) -> Self {
-        let mut schema = self.generator.subschema_for::<T>();
-        for transform in self.generator.transforms_mut() {
-            transform.transform(&mut schema);
-        }
+        let mut schema = subschema::<T>(&mut self.generator);
         describe(&mut schema, description);
         self.properties.insert(name.to_owned(), schema.to_value());
         self
@@ -78,13 +82,30 @@ impl FunctionSchema {
     ) -> Self {
         let mut this = self.optional_argument::<T>(name, description);
         if let Some(Value::Object(property)) = this.properties.get_mut(name) {
-            keep_reference(property);
             property.insert("default".to_owned(), default);
         }
         this
     }
 
-    /// `{name, description, parameters}`.
+    /// Says what the function returns.
+    pub fn returns<T: JsonSchema + ?Sized>(mut self) -> Self {
+        let mut generator = generator();
+        let schema = subschema::<T>(&mut generator);
+        self.returns = Some(with_definitions(schema, generator));
+        self
+    }
+
+    /// Says that the function returns a stream of such items.
+    pub fn returns_stream<T: JsonSchema>(mut self) -> Self {
+        let mut generator = generator();
+        let items = subschema::<T>(&mut generator);
+        let mut schema = crate::RemoteStream::<T>::json_schema(&mut generator);
+        schema.insert("items".to_owned(), items.to_value());
+        self.returns = Some(with_definitions(schema, generator));
+        self
+    }
+
+    /// `{name, description, parameters}`, and `returns` if it was said.
     pub fn finish(mut self) -> Value {
         let mut parameters = Map::new();
         parameters.insert("type".to_owned(), "object".into());
@@ -94,8 +115,41 @@ impl FunctionSchema {
         if !definitions.is_empty() {
             parameters.insert("$defs".to_owned(), definitions.into());
         }
-        json!({"name": self.name, "description": self.description, "parameters": parameters})
+        let mut function =
+            json!({"name": self.name, "description": self.description, "parameters": parameters});
+        if let Some(returns) = self.returns {
+            function["returns"] = returns;
+        }
+        function
     }
+}
+
+/// Makes schemas as pydantic does.
+fn generator() -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.meta_schema = None;
+        let transforms = &mut settings.transforms;
+        transforms.push(Box::new(RecursiveTransform(normalise)));
+        // What is looked at here is a level below what is changed there.
+        transforms.push(Box::new(RecursiveTransform(say_null)));
+    });
+    settings.into_generator()
+}
+
+fn subschema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<T>();
+    for transform in generator.transforms_mut() {
+        transform.transform(&mut schema);
+    }
+    schema
+}
+
+fn with_definitions(mut schema: Schema, mut generator: SchemaGenerator) -> Value {
+    let definitions = generator.take_definitions(true);
+    if !definitions.is_empty() {
+        schema.insert("$defs".to_owned(), definitions.into());
+    }
+    schema.to_value()
 }
 
 /// The text of the contract wins over the text of the type.
@@ -103,40 +157,96 @@ fn describe(schema: &mut Schema, description: &str) {
     if !description.is_empty() {
         // Also turns `true`, which is any value, into an object that can hold the text.
         let schema = schema.ensure_object();
-        keep_reference(schema);
         schema.insert("description".to_owned(), description.into());
     }
 }
 
-/// In draft 7 everything beside a `$ref` is ignored, so before anything is put there the reference
-/// moves into `allOf`.
-fn keep_reference(schema: &mut Map<String, Value>) {
-    if let Some(reference) = schema.shift_remove("$ref") {
-        schema.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
-    }
-}
-
 /// Takes out of one (sub)schema what only Rust programs understand, and titles, which the other
-/// clients do not write either.
+/// clients do not write either; and writes what pydantic writes otherwise as pydantic does.
 fn normalise(schema: &mut Schema) {
     let Some(schema) = schema.as_object_mut() else {
         return;
     };
     schema.shift_remove("title");
     schema.shift_remove("$schema");
-    let is_rust_only = |format: &str| {
-        matches!(format, "float" | "double" | "int" | "uint" | "char")
-            || ["int", "uint"].iter().any(|prefix| {
-                let bits = format.strip_prefix(prefix).unwrap_or("");
-                !bits.is_empty() && bits.bytes().all(|digit| digit.is_ascii_digit())
-            })
+    if let Some(format) = schema.get("format").and_then(Value::as_str) {
+        // schemars itself has the limits of the smaller types.
+        let limits = match format {
+            "int32" => Some((json!(i32::MIN), json!(i32::MAX))),
+            "uint32" => Some((json!(u32::MIN), json!(u32::MAX))),
+            _ => None,
+        };
+        if is_rust_only(format) {
+            schema.shift_remove("format");
+        }
+        if let Some((least, most)) = limits {
+            schema.entry("minimum").or_insert(least);
+            schema.entry("maximum").or_insert(most);
+        }
+    }
+    if schema.get("additionalProperties") == Some(&json!({})) {
+        schema.insert("additionalProperties".to_owned(), true.into());
+    }
+    if schema.get("type").is_some_and(Value::is_array) {
+        split(schema);
+    }
+}
+
+fn is_rust_only(format: &str) -> bool {
+    matches!(format, "float" | "double" | "int" | "uint" | "char")
+        || ["int", "uint"].iter().any(|prefix| {
+            let bits = format.strip_prefix(prefix).unwrap_or("");
+            !bits.is_empty() && bits.bytes().all(|digit| digit.is_ascii_digit())
+        })
+}
+
+/// `type: [T, "null"]` becomes `anyOf`; what is said of the value as a whole stays outside.
+fn split(schema: &mut Map<String, Value>) {
+    let Some(Value::Array(types)) = schema.get("type") else {
+        return;
     };
-    if schema
-        .get("format")
-        .and_then(Value::as_str)
-        .is_some_and(is_rust_only)
-    {
-        schema.shift_remove("format");
+    let [Value::String(first), Value::String(second)] = &types[..] else {
+        return;
+    };
+    if second != "null" {
+        return;
+    }
+    let mut inner = Map::from_iter([("type".to_owned(), Value::from(first.as_str()))]);
+    let mut outer = Map::new();
+    for (key, value) in std::mem::take(schema) {
+        match key.as_str() {
+            "type" => {}
+            "description" | "default" | "examples" | "deprecated" | "readOnly" | "writeOnly" => {
+                outer.insert(key, value);
+            }
+            _ => {
+                inner.insert(key, value);
+            }
+        }
+    }
+    schema.insert("anyOf".to_owned(), json!([inner, {"type": "null"}]));
+    schema.extend(outer);
+}
+
+/// A member that may be left out and may be null is null if it is left out.
+fn say_null(schema: &mut Schema) {
+    let Some(schema) = schema.as_object_mut() else {
+        return;
+    };
+    let required = schema.get("required").cloned().unwrap_or_default();
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else {
+        return;
+    };
+    for (name, property) in properties {
+        let is_required = required
+            .as_array()
+            .is_some_and(|names| names.iter().any(|other| other == name));
+        let is_nullable = property["anyOf"]
+            .as_array()
+            .is_some_and(|kinds| kinds.contains(&json!({"type": "null"})));
+        if let (false, true, Value::Object(property)) = (is_required, is_nullable, property) {
+            property.entry("default").or_insert(Value::Null);
+        }
     }
 }
 

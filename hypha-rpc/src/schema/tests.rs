@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
-use super::FunctionSchema;
+use super::{FunctionSchema, KIND};
 
 /// A tree of numbers.
 #[derive(JsonSchema)]
@@ -28,7 +28,22 @@ fn property<T: JsonSchema>(description: &str) -> Value {
     let schema = FunctionSchema::new("f", "")
         .argument::<T>("it", description)
         .finish();
-    schema["parameters"]["properties"]["it"].clone()
+    let parameters = &schema["parameters"];
+    let property = &parameters["properties"]["it"];
+    match property["$ref"].as_str() {
+        // Only the reference, and what was said here.
+        Some(reference) => {
+            let mut whole = parameters
+                .pointer(&reference[1..])
+                .expect("defined")
+                .clone();
+            if let Some(description) = property.get("description") {
+                whole["description"] = description.clone();
+            }
+            whole
+        }
+        None => property.clone(),
+    }
 }
 
 #[test]
@@ -52,8 +67,8 @@ fn arguments_keep_their_order_and_only_needed_ones_are_required() {
             "type": "object",
             "properties": {
                 "z": {"type": "number", "description": "Last letter."},
-                "a": {"type": ["string", "null"]},
-                "m": {"type": "integer", "default": 3},
+                "a": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                "m": {"type": "integer", "minimum": i32::MIN, "maximum": i32::MAX, "default": 3},
             },
             "required": ["z"],
         })
@@ -114,10 +129,13 @@ fn any_value_can_have_a_text() {
 }
 
 #[test]
-fn tuples_are_written_as_draft_7_has_them() {
+fn tuples_are_written_as_draft_2020_12_has_them() {
     let schema = property::<(u8, String)>("");
-    assert!(schema["items"].is_array(), "{schema}");
-    assert!(schema.get("prefixItems").is_none(), "{schema}");
+    assert!(schema["prefixItems"].is_array(), "{schema}");
+    assert_eq!(
+        (&schema["minItems"], &schema["maxItems"]),
+        (&json!(2), &json!(2))
+    );
 }
 
 #[test]
@@ -128,13 +146,16 @@ fn references_of_recursive_types_resolve_inside_the_parameters() {
         .finish();
     let parameters = &schema["parameters"];
     assert_eq!(
-        parameters["properties"]["root"]["properties"]["children"],
-        json!({"type": "array", "items": {"$ref": "#/$defs/Node"}})
+        parameters["properties"],
+        json!({
+            "root": {"$ref": "#/$defs/Node"},
+            "forest": {"type": "array", "items": {"$ref": "#/$defs/Node"}},
+        })
     );
     let definition = &parameters["$defs"]["Node"];
     assert_eq!(
         definition["properties"]["value"],
-        json!({"type": "integer", "minimum": 0, "description": "The number here."})
+        json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "description": "The number here."})
     );
     assert_eq!(
         definition["properties"]["children"]["items"]["$ref"],
@@ -143,21 +164,50 @@ fn references_of_recursive_types_resolve_inside_the_parameters() {
 }
 
 #[test]
-fn nothing_stands_beside_a_reference() {
-    struct Reference;
-    impl JsonSchema for Reference {
-        fn schema_name() -> std::borrow::Cow<'static, str> {
-            "Reference".into()
-        }
-        fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-            schemars::json_schema!({"$ref": "#/$defs/Elsewhere"})
-        }
-    }
+fn a_text_and_a_default_stand_beside_a_reference() {
     let schema = FunctionSchema::new("f", "")
-        .argument_with_default::<Reference>("it", "Text.", 1.into())
+        .argument_with_default::<Point>("it", "Text.", 1.into())
         .finish();
     assert_eq!(
         schema["parameters"]["properties"]["it"],
-        json!({"allOf": [{"$ref": "#/$defs/Elsewhere"}], "description": "Text.", "default": 1})
+        json!({"$ref": "#/$defs/Point", "description": "Text.", "default": 1})
     );
+}
+
+#[test]
+fn what_may_be_nothing_is_written_as_pydantic_does() {
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Person {
+        /// In years.
+        age: Option<u8>,
+        friend: Option<Box<Person>>,
+        #[serde(default)]
+        tags: Vec<String>,
+    }
+    assert_eq!(
+        property::<Person>("")["properties"],
+        json!({
+            "age": {
+                "anyOf": [{"type": "integer", "minimum": 0, "maximum": 255}, {"type": "null"}],
+                "description": "In years.",
+                "default": null,
+            },
+            "friend": {"anyOf": [{"$ref": "#/$defs/Person"}, {"type": "null"}], "default": null},
+            "tags": {"type": "array", "items": {"type": "string"}, "default": []},
+        })
+    );
+}
+
+#[test]
+fn what_is_returned_has_definitions_of_its_own() {
+    let schema = FunctionSchema::new("f", "").returns::<Vec<Node>>().finish();
+    assert_eq!(schema["parameters"].get("$defs"), None);
+    let returns = &schema["returns"];
+    assert_eq!(returns["items"], json!({"$ref": "#/$defs/Node"}));
+    assert!(returns["$defs"]["Node"].is_object(), "{returns}");
+    let schema = FunctionSchema::new("f", "").returns_stream::<u8>().finish();
+    let returns = &schema["returns"];
+    assert_eq!(returns[KIND], "stream");
+    assert_eq!(returns["items"]["maximum"], 255);
 }

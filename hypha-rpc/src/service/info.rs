@@ -124,7 +124,7 @@ impl Service {
         config
     }
 
-    pub(super) fn schema_tree(&self) -> Map {
+    pub(crate) fn schema_tree(&self) -> Map {
         let mut map = Map::new();
         self.insert_members(&mut map, |path, member| match member {
             Member::Value(value) => value_schema(value),

@@ -191,7 +191,7 @@ impl<'de, T> Codec<'de, T> {
     pub fn describe(self, schema: FunctionSchema, name: &str, description: &str) -> FunctionSchema {
         let optional = (self.absent)().is_some();
         let presence = if optional {
-            Presence::Optional
+            Presence::Default(serde_json::Value::Null)
         } else {
             Presence::Required
         };
@@ -256,6 +256,37 @@ pub trait Infallible {
 }
 
 impl<T> Infallible for Probe<T> {}
+
+/// Says in the schema of a method what it returns, if that has a schema: results need none. The functions
+/// of `Described<T>` hide those of [`Undescribed`] where `T` has one.
+pub struct Described<T>(PhantomData<T>);
+
+impl<T: JsonSchema> Described<T> {
+    /// It returns `T`.
+    pub fn result(schema: FunctionSchema) -> FunctionSchema {
+        schema.returns::<T>()
+    }
+
+    /// It returns a stream of `T`.
+    pub fn items(schema: FunctionSchema) -> FunctionSchema {
+        schema.returns_stream::<T>()
+    }
+}
+
+/// See [`Described`].
+pub trait Undescribed {
+    /// It returns something.
+    fn result(schema: FunctionSchema) -> FunctionSchema {
+        schema
+    }
+
+    /// It returns a stream of something.
+    fn items(schema: FunctionSchema) -> FunctionSchema {
+        schema.returns_stream::<crate::Value>()
+    }
+}
+
+impl<T> Undescribed for Described<T> {}
 
 /// What a method returns, as a `Result`: itself if it is one, else with an error that cannot be.
 #[diagnostic::on_unimplemented(

@@ -12,6 +12,7 @@ use super::bytes::Bytes;
 use super::dtype::{ByteOrder, DType};
 use super::scope::share;
 use super::value::{Map, Value};
+use crate::schema::KIND;
 
 /// As the Python client writes it, with the same order of keys.
 impl Serialize for NdArray {
@@ -57,7 +58,8 @@ impl JsonSchema for NdArray {
                             the bytes of the elements, little-endian, the last index running \
                             fastest; `_rshape`, the list of lengths along each dimension; and \
                             `_rdtype`, the type of the elements as numpy names it, such as \
-                            \"uint8\" or \"float32\"."
+                            \"uint8\" or \"float32\".",
+            (KIND): "ndarray"
         })
     }
 }

@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, Se
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::value::Value;
+use crate::schema::KIND;
 
 /// A collection that arrives in Python and JavaScript as a set.
 ///
@@ -108,6 +109,7 @@ impl<C: JsonSchema> JsonSchema for Set<C> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = C::json_schema(generator);
         schema.insert("uniqueItems".to_owned(), true.into());
+        schema.insert(KIND.to_owned(), "set".into());
         schema
     }
 }
@@ -236,7 +238,8 @@ impl<K, V: JsonSchema> JsonSchema for OrderedMap<K, V> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "object",
-            "additionalProperties": generator.subschema_for::<V>()
+            "additionalProperties": generator.subschema_for::<V>(),
+            (KIND): "ordered_map"
         })
     }
 }

@@ -8,6 +8,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 use super::value::Value;
+use crate::schema::KIND;
 
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
 
@@ -205,7 +206,8 @@ impl JsonSchema for Timestamp {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "number",
-            "description": "A point in time: a Date in JavaScript, or seconds since 1970-01-01 UTC."
+            "description": "A point in time: a Date in JavaScript, or seconds since 1970-01-01 UTC.",
+            (KIND): "timestamp"
         })
     }
 }

@@ -141,7 +141,15 @@ pub(crate) fn check_schema(name: &str, entry: &Json) -> Coverage {
         ours = Service::new("renamed").method(renamed).schema().to_json()["renamed"].take();
     }
     let mut recorded = recorded.clone();
-    inline(&mut recorded);
+    for schema in [&mut recorded, &mut ours] {
+        inline(&mut schema["function"]["parameters"]);
+    }
+    // Only Rust says what is returned.
+    assert!(ours["function"]["returns"]["type"].is_string(), "{ours}");
+    ours["function"]
+        .as_object_mut()
+        .expect("a map")
+        .shift_remove("returns");
     let mut found = Vec::new();
     differences("", &recorded, &ours, &mut found);
     // Only Python writes a text that is empty.
@@ -157,17 +165,8 @@ pub(crate) fn check_schema(name: &str, entry: &Json) -> Coverage {
 
 /// Where our schema is another, on purpose.
 fn wanted_differences(name: &str) -> Vec<&'static str> {
-    // `None` as a default is no value that `type` allows; that an argument may be left out is said by
-    // `required`, and that it may be nothing by `type`.
-    let typed = [
-        "p.default: null, ours none",
-        r#"p.properties.b.anyOf: [{"type":"string"},{"type":"null"}], ours none"#,
-        "p.properties.b.default: null, ours none",
-        r#"p.properties.b.type: none, ours ["string","null"]"#,
-        r#"p.type: "object", ours ["object","null"]"#,
-        "l.default: null, ours none",
-        r#"l.type: "array", ours ["array","null"]"#,
-    ];
+    // Their authors wrote `p: P = None`, which is no value of that type.
+    let typed = ["p: ours may be null", "l: ours may be null"];
     // The context is no argument; Python leaves it in unless the whole service wants one.
     let context = "context: {\"default\":null}, ours none";
     match name {
@@ -177,49 +176,52 @@ fn wanted_differences(name: &str) -> Vec<&'static str> {
             // JSON Schema knows no types of Python.
             r#"x.type: "int", ours "integer""#,
             r#"y.type: "float", ours "number""#,
-            r#"z.type: "dict", ours ["object","null"]"#,
-            "z.default: null, ours none",
-            "z.additionalProperties: none, ours {}",
+            "z: ours may be null",
+            r#"z.type: "dict", ours "object""#,
+            "z.additionalProperties: none, ours true",
         ],
         // Of a function without decorator Python says neither defaults, nor what may be nothing, nor
         // what is in a list or a map; and bytes are a string like any other.
         "plain" => vec![
             "c.default: none, ours 1.0",
             "d.default: none, ours true",
-            r#"e.type: "array", ours ["array","null"]"#,
+            "e: ours may be null",
+            "e.default: none, ours null",
             "e.items: none, ours {}",
-            r#"f.type: "object", ours ["object","null"]"#,
-            "f.additionalProperties: none, ours {}",
+            "f: ours may be null",
+            "f.default: none, ours null",
+            "f.additionalProperties: none, ours true",
             "g.default: none, ours \"x\"",
-            r#"h.type: "string", ours ["string","null"]"#,
+            "h: ours may be null",
+            "h.default: none, ours null",
             "h.format: none, ours \"binary\"",
         ],
         _ => Vec::new(),
     }
 }
 
-/// We write a type where it is used, and Python beside all others.
-fn inline(function: &mut Json) {
-    let parameters = &mut function["function"]["parameters"];
-    let Some(definitions) = parameters
+/// Types with a name are compared where they are used: what has a name is not the same in both languages.
+fn inline(parameters: &mut Json) {
+    let definitions = parameters
         .as_object_mut()
-        .expect("a map")
-        .shift_remove("$defs")
-    else {
-        return;
-    };
-    let properties = parameters["properties"].as_object_mut().expect("a map");
-    for property in properties.values_mut() {
-        let property = property.as_object_mut().expect("a map");
-        let Some(reference) = property.shift_remove("$ref") else {
-            continue;
-        };
-        let name = reference
-            .as_str()
-            .expect("a text")
-            .trim_start_matches("#/$defs/");
-        property.extend(definitions[name].as_object().expect("a map").clone());
+        .and_then(|parameters| parameters.shift_remove("$defs"));
+    fn visit(schema: &mut Json, definitions: &Json) {
+        match schema {
+            Json::Object(map) => {
+                if let Some(reference) = map.shift_remove("$ref") {
+                    let name = reference.as_str().and_then(|text| text.rsplit('/').next());
+                    let definition = &definitions[name.expect("a text")];
+                    map.extend(definition.as_object().expect("defined").clone());
+                }
+                for value in map.values_mut() {
+                    visit(value, definitions);
+                }
+            }
+            Json::Array(items) => items.iter_mut().for_each(|item| visit(item, definitions)),
+            _ => {}
+        }
     }
+    visit(parameters, &definitions.unwrap_or_default());
 }
 
 /// The record of a service has it as it came.
@@ -265,6 +267,13 @@ fn differences(path: &str, recorded: &Json, ours: &Json, found: &mut Vec<String>
         }
         return;
     };
+    let unwrapped = (!left.contains_key("anyOf"))
+        .then(|| not_null(right))
+        .flatten();
+    if unwrapped.is_some() {
+        found.push(format!("{path}: ours may be null"));
+    }
+    let right = unwrapped.as_ref().unwrap_or(right);
     let inside = |key: &str| format!("{path}.{key}").trim_start_matches('.').to_owned();
     for (key, value) in left {
         match right.get(key) {
@@ -275,4 +284,19 @@ fn differences(path: &str, recorded: &Json, ours: &Json, found: &mut Vec<String>
     for (key, value) in right.iter().filter(|(key, _)| !left.contains_key(*key)) {
         found.push(format!("{}: none, ours {value}", inside(key)));
     }
+}
+
+/// The schema of `T` out of that of `Option<T>`.
+fn not_null(schema: &serde_json::Map<String, Json>) -> Option<serde_json::Map<String, Json>> {
+    let kinds = schema.get("anyOf")?.as_array()?;
+    let [Json::Object(inner), null] = &kinds[..] else {
+        return None;
+    };
+    if null["type"] != "null" {
+        return None;
+    }
+    let mut outer = schema.clone();
+    outer.shift_remove("anyOf");
+    outer.extend(inner.clone());
+    Some(outer)
 }

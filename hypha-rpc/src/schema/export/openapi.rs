@@ -1,0 +1,143 @@
+//! OpenAPI 3.1: the functions under the paths of a server's HTTP interface.
+//!
+//! Arguments are the members of one JSON object, by name. A result is JSON, or msgpack if the request was; a
+//! stream comes as server-sent events.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::Description;
+use super::functions::{definition_names, object, sendable, standard};
+use super::model::{Method, Model};
+use super::names::{Names, pascal};
+use super::types::Type;
+
+/// What goes wrong, by status.
+const FAILURES: [(&str, &str); 6] = [
+    ("400", "The arguments do not fit."),
+    ("401", "The token is not valid."),
+    ("403", "The caller may not use the service."),
+    ("404", "There is no such service or function."),
+    ("500", "The function failed."),
+    ("504", "The service did not answer in time."),
+];
+
+pub(super) fn write(description: &Description, model: &Model) -> Json {
+    let names = definition_names(model);
+    let refer = |index: usize| format!("#/components/schemas/{}", names[index]);
+    let definitions = model.table.definitions.iter().zip(&names);
+    let mut schemas: Map<String, Json> = definitions
+        .map(|(definition, name)| (name.clone(), standard(&definition.schema, &refer)))
+        .collect();
+    let mut others = Names::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let failure = others.fresh("Failure");
+    schemas.insert(
+        failure.clone(),
+        json!({
+            "type": "object",
+            "properties": {"success": {"const": false}, "detail": {"type": "string"}},
+            "required": ["success", "detail"],
+        }),
+    );
+    let mut paths = Map::new();
+    let unfit = model.types.finder(Type::is_live);
+    let mut operations = Names::default();
+    for method in model.methods() {
+        let Some(parameters) = sendable(method, &unfit) else {
+            continue;
+        };
+        let mut operation = Map::new();
+        let id: String = method.path.split('.').map(pascal).collect();
+        operation.insert("operationId".to_owned(), operations.fresh(&id).into());
+        if !method.description.is_empty() {
+            operation.insert("description".to_owned(), method.description.as_str().into());
+        }
+        let is_required = parameters
+            .iter()
+            .flatten()
+            .any(|parameter| !parameter.optional);
+        let body = object(parameters, &refer);
+        operation.insert(
+            "requestBody".to_owned(),
+            json!({
+                "required": is_required,
+                "content": in_both(&body.into()),
+            }),
+        );
+        operation.insert("responses".to_owned(), responses(method, &refer, &failure));
+        paths.insert(path(&method.path), json!({ "post": operation }));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": description.short_id(),
+            "description": description.description,
+            "version": "0",
+        },
+        "servers": [server(description)],
+        "security": [{"token": []}, {}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    })
+}
+
+fn server(description: &Description) -> Json {
+    if let Some(url) = &description.url {
+        return json!({ "url": url });
+    }
+    json!({
+        "url": "{server}/{workspace}/services/{service}",
+        "variables": {
+            "server": {"default": "http://localhost:9527"},
+            "workspace": {"default": "public"},
+            "service": {"default": description.short_id()},
+        },
+    })
+}
+
+/// As JSON, and as msgpack, which has bytes and arrays too.
+fn in_both(schema: &Json) -> Json {
+    json!({ "application/json": {"schema": schema}, "application/msgpack": {"schema": schema} })
+}
+
+/// A name as a part of a URL; braces would be a variable.
+fn path(name: &str) -> String {
+    let mut path = String::from("/");
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                path.push(char::from(byte));
+            }
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
+}
+
+fn responses(method: &Method, refer: &dyn Fn(usize) -> String, failure: &str) -> Json {
+    let result = standard(&method.returns_schema, refer);
+    let content = match method.returns {
+        Type::Stream(_) => json!({
+            "text/event-stream": {
+                "schema": {
+                    "type": "string",
+                    "description": "One `data:` block of JSON for each item, and `data: [DONE]` at the end.",
+                },
+            },
+        }),
+        _ => in_both(&result),
+    };
+    let mut responses = Map::new();
+    responses.insert(
+        "200".to_owned(),
+        json!({ "description": "What the function returned.", "content": content }),
+    );
+    let failed = json!({ "schema": {"$ref": format!("#/components/schemas/{failure}")} });
+    for (status, text) in FAILURES {
+        let response = json!({ "description": text, "content": {"application/json": failed} });
+        responses.insert(status.to_owned(), response);
+    }
+    responses.into()
+}

@@ -1,0 +1,464 @@
+//! Python stubs: a service as the asynchronous Python client hands it out.
+//!
+//! It is a protocol with asynchronous methods. Maps are dictionaries with known keys, a stream an asynchronous
+//! generator, an array of numbers one of numpy. Members whose names are no identifiers are found with `[..]`.
+
+use std::collections::HashSet;
+
+use super::Description;
+use super::model::{Member, MemberKind, Method, Model};
+use super::names::{Names, comment_lines, identifier, is_identifier, literal, pascal, snake};
+use super::types::{Body, Definition, Struct, Type};
+
+/// The words of the language.
+const WORDS: [&str; 35] = [
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue",
+    "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import",
+    "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while",
+    "with", "yield",
+];
+
+/// What is used in what is written here, by the modules that it is from.
+const MODULES: [(&str, &[&str]); 5] = [
+    (
+        "builtins",
+        &[
+            "bool", "bytes", "dict", "float", "int", "list", "set", "str", "tuple",
+        ],
+    ),
+    ("collections", &["OrderedDict"]),
+    (
+        "collections.abc",
+        &["AsyncGenerator", "Awaitable", "Callable", "Generator"],
+    ),
+    (
+        "typing",
+        &[
+            "Any",
+            "Literal",
+            "NotRequired",
+            "Optional",
+            "Protocol",
+            "TypeAlias",
+            "TypedDict",
+            "Union",
+            "overload",
+        ],
+    ),
+    ("numpy.typing", &["NDArray"]),
+];
+
+/// What every service has.
+const ENTRIES: [(&str, &str); 4] = [
+    ("id", "str"),
+    ("name", "str"),
+    ("type", "str"),
+    ("config", "Any"),
+];
+
+/// Where a type stands: a stream is given otherwise than it is got.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Argument,
+    Result,
+}
+
+struct Writer<'a> {
+    model: &'a Model,
+    /// Of the definitions.
+    names: Vec<String>,
+    /// The same, to look them up.
+    types: HashSet<String>,
+    /// Of members anywhere in the service. In a class they hide what is called so outside.
+    members: HashSet<String>,
+    taken: Names,
+    text: String,
+}
+
+pub(super) fn write(description: &Description, model: &Model) -> String {
+    let mut members = HashSet::new();
+    member_names(&model.members, &mut members);
+    let mut reserved: Vec<&str> = MODULES
+        .iter()
+        .flat_map(|(_, names)| *names)
+        .copied()
+        .collect();
+    reserved.extend(WORDS);
+    reserved.extend(members.iter().map(String::as_str));
+    let mut taken = Names::new(&reserved);
+    let service = taken.fresh(&pascal(description.short_id()));
+    let definitions = model.types.definitions.iter();
+    let names: Vec<String> = definitions
+        .map(|definition| taken.fresh(&pascal(&definition.name)))
+        .collect();
+    let mut writer = Writer {
+        model,
+        types: names.iter().cloned().collect(),
+        names,
+        members,
+        taken,
+        text: String::new(),
+    };
+    for (index, name) in writer.names.clone().into_iter().enumerate() {
+        // A single word stands where it is used.
+        if model.types.only_word(&Type::Named(index)).is_some() {
+            continue;
+        }
+        let definition = &model.types.definitions[index];
+        writer.definition(definition, &name);
+    }
+    let entries = ENTRIES
+        .iter()
+        .filter(|(name, _)| model.members.iter().all(|member| member.name != *name));
+    let entries: Vec<_> = entries
+        .map(|(name, ty)| format!("{name}: {}", writer.known(ty)))
+        .collect();
+    writer.class(&service, &description.description, &model.members, &entries);
+    format!(
+        "# {}\n{}{}",
+        description.origin(),
+        writer.imports(),
+        writer.text
+    )
+}
+
+fn member_names(members: &[Member], found: &mut HashSet<String>) {
+    for member in members {
+        found.insert(member.name.clone());
+        if let MemberKind::Group(members) = &member.kind {
+            member_names(members, found);
+        }
+    }
+}
+
+/// A member that is found by its name as a text.
+struct Keyed {
+    key: String,
+    ty: String,
+}
+
+impl Writer<'_> {
+    /// What is used here, under a name that nothing in the service has.
+    fn known(&self, name: &str) -> String {
+        match self.members.contains(name) {
+            true => format!("_{name}"),
+            false => name.to_owned(),
+        }
+    }
+
+    /// What is used; who uses no arrays need not have numpy.
+    fn imports(&self) -> String {
+        let mut imports = String::new();
+        for (module, names) in MODULES {
+            let used = names.iter().map(|name| (*name, self.known(name)));
+            let used = used.filter(|(name, known)| {
+                self.text.contains(known.as_str()) && (module != "builtins" || name != known)
+            });
+            let used: Vec<String> = used
+                .map(|(name, known)| match name == known {
+                    true => known,
+                    false => format!("{name} as {known}"),
+                })
+                .collect();
+            if !used.is_empty() {
+                imports.push_str(&format!("from {module} import {}\n", used.join(", ")));
+            }
+        }
+        imports
+    }
+
+    fn line(&mut self, depth: usize, line: &str) {
+        self.text.push_str(&"    ".repeat(depth));
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    /// True if there is a text.
+    fn doc(&mut self, depth: usize, text: &str) -> bool {
+        let lines: Vec<String> = comment_lines(text)
+            .iter()
+            .map(|line| escaped(line))
+            .collect();
+        match &lines[..] {
+            [] => return false,
+            [line] => {
+                let line = format!("\"\"\"{line}\"\"\"");
+                self.line(depth, &line);
+            }
+            [first, rest @ ..] => {
+                self.line(depth, &format!("\"\"\"{first}"));
+                for line in rest {
+                    match line.is_empty() {
+                        true => self.line(0, ""),
+                        false => self.line(depth, line),
+                    }
+                }
+                self.line(depth, "\"\"\"");
+            }
+        }
+        true
+    }
+
+    fn definition(&mut self, definition: &Definition, name: &str) {
+        self.text.push('\n');
+        let alias = match &definition.body {
+            Body::Struct(body) => return self.dictionary(body, &definition.description, name),
+            Body::Words(words) => {
+                let words: Vec<_> = words.iter().map(|word| literal(&word.text)).collect();
+                format!("{}[{}]", self.known("Literal"), words.join(", "))
+            }
+            Body::Choice(choice) => {
+                let variants = choice.variants.iter();
+                let variants: Vec<_> = variants
+                    .map(|variant| self.ty(&variant.ty, Place::Result))
+                    .collect();
+                format!("{}[{}]", self.known("Union"), variants.join(", "))
+            }
+            Body::Alias(ty) => self.ty(ty, Place::Result),
+        };
+        self.line(0, &format!("{name}: {} = {alias}", self.known("TypeAlias")));
+        self.doc(0, &definition.description);
+    }
+
+    fn dictionary(&mut self, body: &Struct, description: &str, name: &str) {
+        let fields: Vec<(String, String)> = body
+            .fields
+            .iter()
+            .map(|field| {
+                let ty = self.ty(&field.ty, Place::Result);
+                match field.optional {
+                    true => (
+                        field.name.clone(),
+                        format!("{}[{ty}]", self.known("NotRequired")),
+                    ),
+                    false => (field.name.clone(), ty),
+                }
+            })
+            .collect();
+        // In a class the name of a field would hide a type of that name.
+        let hides = |name: &String| {
+            self.types.contains(name)
+                || MODULES
+                    .iter()
+                    .any(|(_, names)| names.contains(&name.as_str()))
+        };
+        if fields.iter().any(|(name, _)| !is_name(name) || hides(name)) {
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, ty)| format!("{}: {ty}", literal(name)))
+                .collect();
+            let fields = fields.join(", ");
+            let dictionary = self.known("TypedDict");
+            return self.line(
+                0,
+                &format!("{name} = {dictionary}({}, {{{fields}}})", literal(name)),
+            );
+        }
+        self.line(0, &format!("class {name}({}):", self.known("TypedDict")));
+        let documented = self.doc(1, description);
+        if !documented && fields.is_empty() {
+            self.line(1, "...");
+        }
+        for ((name, ty), field) in fields.iter().zip(&body.fields) {
+            self.line(1, &format!("{name}: {ty}"));
+            self.doc(1, &field.description);
+        }
+    }
+
+    fn class(&mut self, name: &str, description: &str, members: &[Member], entries: &[String]) {
+        // Classes of groups stand before that of what they are in.
+        let groups: Vec<Option<String>> = members
+            .iter()
+            .map(|member| match &member.kind {
+                MemberKind::Group(members) => {
+                    let group = self.taken.fresh(&format!("{name}{}", pascal(&member.name)));
+                    self.class(&group, "", members, &[]);
+                    Some(group)
+                }
+                _ => None,
+            })
+            .collect();
+        self.text.push('\n');
+        self.line(0, &format!("class {name}({}):", self.known("Protocol")));
+        let mut empty = !self.doc(1, description) && entries.is_empty();
+        for entry in entries {
+            self.line(1, entry);
+        }
+        let mut keyed = Vec::new();
+        for (member, group) in members.iter().zip(groups) {
+            let ty = match (&member.kind, group) {
+                (MemberKind::Method(method), _) if is_name(&member.name) => {
+                    empty = false;
+                    self.method(method, &member.name);
+                    continue;
+                }
+                (MemberKind::Method(method), _) => {
+                    let returns = self.ty(&method.returns, Place::Result);
+                    let (callable, awaitable) = (self.known("Callable"), self.known("Awaitable"));
+                    format!("{callable}[..., {awaitable}[{returns}]]")
+                }
+                (MemberKind::Value(ty), _) => self.ty(ty, Place::Result),
+                (MemberKind::Group(_), group) => group.unwrap_or_else(|| self.known("Any")),
+            };
+            empty = false;
+            match is_name(&member.name) {
+                true => self.line(1, &format!("{}: {ty}", member.name)),
+                false => keyed.push(Keyed {
+                    key: literal(&member.name),
+                    ty,
+                }),
+            }
+        }
+        for Keyed { key, ty } in &keyed {
+            if keyed.len() > 1 {
+                let overload = self.known("overload");
+                self.line(1, &format!("@{overload}"));
+            }
+            let key = format!("{}[{key}]", self.known("Literal"));
+            self.line(
+                1,
+                &format!("def __getitem__(self, name: {key}, /) -> {ty}: ..."),
+            );
+        }
+        if empty {
+            self.line(1, "...");
+        }
+    }
+
+    fn method(&mut self, method: &Method, name: &str) {
+        let mut written = vec!["self".to_owned()];
+        let mut taken = Names::new(&[&WORDS[..], &["self"]].concat());
+        let mut texts = Vec::new();
+        match &method.parameters {
+            None => {
+                let any = self.known("Any");
+                written.push(format!("*args: {any}, **kwargs: {any}"));
+            }
+            Some(parameters) => {
+                let mut positional = 0;
+                for (index, parameter) in parameters.iter().enumerate() {
+                    // Two `_` at the beginning have a meaning in a class.
+                    let wanted = match parameter.name.starts_with("__") {
+                        true => snake(&parameter.name),
+                        false => identifier(&parameter.name),
+                    };
+                    let name = taken.fresh(&wanted);
+                    if name != parameter.name {
+                        // It cannot be given by that name, nor can those before it.
+                        positional = written.len() + 1;
+                    }
+                    let ty = self.ty(&parameter.ty, Place::Argument);
+                    // What stands before something that has to be given has to be given too.
+                    let last = parameters[index..]
+                        .iter()
+                        .all(|parameter| parameter.optional);
+                    let default = if last { " = ..." } else { "" };
+                    written.push(format!("{name}: {ty}{default}"));
+                    if !parameter.description.is_empty() {
+                        texts.push(format!("{name}: {}", parameter.description));
+                    }
+                }
+                if positional > 0 {
+                    written.insert(positional, "/".to_owned());
+                }
+            }
+        }
+        let returns = self.ty(&method.returns, Place::Result);
+        let head = format!("async def {name}({}) -> {returns}:", written.join(", "));
+        let mut text = method.description.trim().to_owned();
+        if !texts.is_empty() {
+            text.push_str("\n\nArgs:");
+            for line in texts {
+                text.push_str("\n    ");
+                text.push_str(&comment_lines(&line).join(" "));
+            }
+        }
+        if comment_lines(&text).is_empty() {
+            return self.line(1, &format!("{head} ..."));
+        }
+        self.line(1, &head);
+        self.doc(2, &text);
+        self.line(2, "...");
+    }
+
+    fn ty(&self, ty: &Type, place: Place) -> String {
+        let of = |inner: &Type| self.ty(inner, place);
+        let known = |name| self.known(name);
+        // `name[..]`
+        let made = |name, of: &[String]| format!("{}[{}]", self.known(name), of.join(", "));
+        if let Some(word) = self.model.types.only_word(ty) {
+            return made("Literal", &[literal(word)]);
+        }
+        match ty {
+            Type::Any | Type::File | Type::Object => known("Any"),
+            Type::Null => "None".to_owned(),
+            Type::Bool => known("bool"),
+            Type::Integer(..) => known("int"),
+            Type::Number => known("float"),
+            Type::Text => known("str"),
+            Type::Bytes => known("bytes"),
+            // Python sends seconds, and gets what its library for msgpack has.
+            Type::Timestamp if place == Place::Argument => known("float"),
+            Type::Timestamp => known("Any"),
+            Type::Literals(values) => {
+                let written: Option<Vec<_>> = values.iter().map(literal_value).collect();
+                written.map_or_else(|| known("Any"), |values| made("Literal", &values))
+            }
+            Type::Optional(inner) => made("Optional", &[of(inner)]),
+            Type::List(inner) => made("list", &[of(inner)]),
+            Type::Set(inner) => made("set", &[of(inner)]),
+            // Tuples arrive as lists.
+            Type::Tuple(_) if place == Place::Result => made("list", &[known("Any")]),
+            Type::Tuple(items) if items.is_empty() => made("tuple", &["()".to_owned()]),
+            Type::Tuple(items) => made("tuple", &items.iter().map(of).collect::<Vec<_>>()),
+            Type::Map(inner) => made("dict", &[known("str"), of(inner)]),
+            Type::OrderedMap(inner) => made("OrderedDict", &[known("Any"), of(inner)]),
+            Type::Named(index) => self.names[*index].clone(),
+            Type::NdArray => made("NDArray", &[known("Any")]),
+            Type::Function => made("Callable", &["...".to_owned(), known("Any")]),
+            Type::Stream(inner) => match place {
+                Place::Argument => {
+                    let generators = [
+                        made("AsyncGenerator", &[of(inner), known("Any")]),
+                        made("Generator", &[of(inner), known("Any"), known("Any")]),
+                    ];
+                    made("Union", &generators)
+                }
+                Place::Result => made("AsyncGenerator", &[of(inner), "None".to_owned()]),
+            },
+        }
+    }
+}
+
+/// A line of a text between three quotes: nothing else ends it, or begins something that is no character.
+fn escaped(line: &str) -> String {
+    let mut escaped = String::new();
+    let mut chars = line.chars().peekable();
+    let mut last = ' ';
+    while let Some(c) = chars.next() {
+        if c == '\\' || (c == '"' && (last == '"' || chars.peek().is_none())) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+        last = c;
+    }
+    escaped
+}
+
+/// What `Literal` takes; not a fraction.
+fn literal_value(value: &serde_json::Value) -> Option<String> {
+    use serde_json::Value as Json;
+    match value {
+        Json::String(text) => Some(literal(text)),
+        Json::Bool(value) => Some(if *value { "True" } else { "False" }.to_owned()),
+        Json::Number(number) if !number.is_f64() => Some(number.to_string()),
+        Json::Null => Some("None".to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether a member of a class can be called so. Two `_` at the beginning would be changed by the class, or have
+/// a meaning.
+fn is_name(name: &str) -> bool {
+    is_identifier(name) && !name.starts_with("__") && !WORDS.contains(&name)
+}

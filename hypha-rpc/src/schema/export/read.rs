@@ -1,0 +1,398 @@
+//! Types, read from JSON schemas. What no type can be made of is any value: a description that says too little
+//! is of use, one that says something wrong is not.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::collect::{Table, table_index};
+use super::model::{Property, own_text, properties};
+use super::names::pascal;
+use super::types::{Body, Choice, Definition, Field, Struct, Type, Types, Variant, Word};
+use crate::schema::KIND;
+
+/// The words that are the types of JSON Schema, and those that Python writes for them.
+fn plain(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "string" | "str" => "string",
+        "integer" | "int" => "integer",
+        "number" | "float" => "number",
+        "boolean" | "bool" => "boolean",
+        "array" | "list" | "tuple" | "set" => "array",
+        "object" | "dict" => "object",
+        "null" | "None" | "NoneType" => "null",
+        _ => return None,
+    })
+}
+
+/// The type of a schema, as JSON Schema calls it.
+pub(super) fn plain_kind(schema: &Map<String, Json>) -> Option<&'static str> {
+    match schema.get("type") {
+        Some(Json::String(kind)) => plain(kind),
+        Some(_) => None,
+        None if schema.contains_key("properties") => Some("object"),
+        None if schema.contains_key("prefixItems") => Some("array"),
+        None => None,
+    }
+}
+
+impl Types {
+    /// The types of a table.
+    pub(super) fn new(table: &Table) -> Types {
+        let placeholder = |definition: &super::collect::Definition| Definition {
+            name: definition.name.clone(),
+            description: String::new(),
+            body: Body::Alias(Type::Any),
+        };
+        let mut types = Types {
+            definitions: table.definitions.iter().map(placeholder).collect(),
+            schemas: table
+                .definitions
+                .iter()
+                .map(|definition| definition.schema.clone())
+                .collect(),
+        };
+        for (index, definition) in table.definitions.iter().enumerate() {
+            types.define(index, &definition.schema);
+        }
+        types
+    }
+
+    fn define(&mut self, index: usize, schema: &Json) {
+        let name = self.definitions[index].name.clone();
+        let body = match self.body(schema, &name) {
+            Some(body) => body,
+            None => Body::Alias(self.read(schema, &name)),
+        };
+        let definition = &mut self.definitions[index];
+        definition.description = text(schema);
+        definition.body = body;
+    }
+
+    /// The type that a schema describes; `hint` is what it would be called if it needs a name.
+    pub(super) fn read(&mut self, schema: &Json, hint: &str) -> Type {
+        let Json::Object(map) = schema else {
+            return Type::Any;
+        };
+        if let Some(index) = table_index(map) {
+            return match self.merged(map) {
+                Some(_) => self.read_definition(schema, hint),
+                None if index < self.schemas.len() => Type::Named(index),
+                None => Type::Any,
+            };
+        }
+        if let Some(kind) = map.get(KIND).and_then(Json::as_str) {
+            return self.special(kind, map, hint);
+        }
+        if let Some(Json::Array(schemas)) = map.get("allOf") {
+            return match &schemas[..] {
+                [schema] => self.read(schema, hint),
+                _ => Type::Any,
+            };
+        }
+        if let Some((others, nullable)) = alternatives(map) {
+            let inner = match &others[..] {
+                [] if nullable => return Type::Null,
+                [] => Type::Any,
+                [only] => self.read(only, hint),
+                _ => {
+                    let key = if map.contains_key("oneOf") {
+                        "oneOf"
+                    } else {
+                        "anyOf"
+                    };
+                    self.read_definition(&json!({ (key): others }), hint)
+                }
+            };
+            return match (inner, nullable) {
+                (inner @ (Type::Any | Type::Null | Type::Optional(_)), _) | (inner, false) => inner,
+                (inner, true) => Type::Optional(Box::new(inner)),
+            };
+        }
+        if let Some(values) = literals(map) {
+            let (nulls, values): (Vec<_>, Vec<_>) = values.into_iter().partition(Json::is_null);
+            let inner = match &values[..] {
+                [] => return Type::Null,
+                values if values.iter().all(Json::is_string) => {
+                    self.read_definition(&json!({ "enum": values }), hint)
+                }
+                values
+                    if values
+                        .iter()
+                        .any(|value| value.is_array() || value.is_object()) =>
+                {
+                    return Type::Any;
+                }
+                _ => Type::Literals(values),
+            };
+            return match nulls.is_empty() {
+                true => inner,
+                false => Type::Optional(Box::new(inner)),
+            };
+        }
+        let item = |types: &mut Types, key: &str, hint: &str| match map.get(key) {
+            Some(schema) => types.read(schema, hint),
+            None => Type::Any,
+        };
+        match plain_kind(map) {
+            Some("null") => Type::Null,
+            Some("boolean") => Type::Bool,
+            Some("integer") => {
+                let bound = |key: &str| map.get(key).and_then(Json::as_f64);
+                Type::Integer(bound("minimum"), bound("maximum"))
+            }
+            Some("number") => Type::Number,
+            Some("string") => match map.get("format").and_then(Json::as_str) {
+                Some("binary") => Type::Bytes,
+                _ => Type::Text,
+            },
+            Some("array") => match map.get("prefixItems").or_else(|| map.get("items")) {
+                Some(Json::Array(items)) if has_length(map, items.len()) => {
+                    let items = items.iter().enumerate();
+                    Type::Tuple(
+                        items
+                            .map(|(index, item)| self.read(item, &format!("{hint}{index}")))
+                            .collect(),
+                    )
+                }
+                Some(Json::Array(_)) => Type::List(Box::new(Type::Any)),
+                _ => Type::List(Box::new(item(self, "items", &format!("{hint}Item")))),
+            },
+            Some("object") => match has_fields(map) {
+                true => self.read_definition(schema, hint),
+                false => Type::Map(Box::new(item(
+                    self,
+                    "additionalProperties",
+                    &format!("{hint}Value"),
+                ))),
+            },
+            _ => Type::Any,
+        }
+    }
+
+    /// The type of a member or an argument: if it is null by default, it may be null, whatever else is said.
+    pub(super) fn read_place(&mut self, schema: &Json, hint: &str) -> Type {
+        match self.read(schema, hint) {
+            ty @ (Type::Any | Type::Null | Type::Optional(_)) => ty,
+            ty if schema.get("default") == Some(&Json::Null) => Type::Optional(Box::new(ty)),
+            ty => ty,
+        }
+    }
+
+    /// What JSON does not have.
+    fn special(&mut self, kind: &str, map: &Map<String, Json>, hint: &str) -> Type {
+        let mut inner = |key: &str| match map.get(key) {
+            Some(schema) => Box::new(self.read(schema, &format!("{hint}Item"))),
+            None => Box::new(Type::Any),
+        };
+        match kind {
+            "ndarray" => Type::NdArray,
+            "function" => Type::Function,
+            "stream" => Type::Stream(inner("items")),
+            "object" => Type::Object,
+            "file" => Type::File,
+            "timestamp" => Type::Timestamp,
+            "set" => Type::Set(inner("items")),
+            "ordered_map" => Type::OrderedMap(inner("additionalProperties")),
+            _ => Type::Any,
+        }
+    }
+
+    /// A type without a name that needs one.
+    fn read_definition(&mut self, schema: &Json, hint: &str) -> Type {
+        let index = self.definitions.len();
+        self.definitions.push(Definition {
+            name: hint.to_owned(),
+            description: String::new(),
+            body: Body::Alias(Type::Any),
+        });
+        match self.body(schema, hint) {
+            None | Some(Body::Alias(Type::Any)) => {
+                // With all that only it refers to.
+                self.definitions.truncate(index);
+                Type::Any
+            }
+            Some(body) => {
+                self.definitions[index].body = body;
+                Type::Named(index)
+            }
+        }
+    }
+
+    /// A reference to an object, with more members beside it: as an object of its own.
+    fn merged(&self, map: &Map<String, Json>) -> Option<Map<String, Json>> {
+        let more = map.get("properties")?.as_object()?;
+        let base = self.schemas.get(table_index(map)?)?.as_object()?;
+        if base.contains_key("$ref") || plain_kind(base) != Some("object") {
+            return None;
+        }
+        let mut merged = base.clone();
+        merged.extend(map.clone());
+        merged.shift_remove("$ref");
+        let mut properties = more.clone();
+        if let Some(Json::Object(members)) = base.get("properties") {
+            properties.extend(members.clone());
+        }
+        merged.insert("properties".to_owned(), properties.into());
+        let required = [map, base].map(|map| map.get("required").and_then(Json::as_array));
+        let required: Json = required.into_iter().flatten().flatten().cloned().collect();
+        merged.insert("required".to_owned(), required);
+        Some(merged)
+    }
+
+    /// The body of a definition, if the schema is of the kind that has one of its own: what may also be null
+    /// has none.
+    fn body(&mut self, schema: &Json, hint: &str) -> Option<Body> {
+        let map = schema.as_object()?;
+        let merged = self.merged(map);
+        let base = merged.as_ref().and_then(|_| table_index(map));
+        let map = merged.as_ref().unwrap_or(map);
+        if table_index(map).is_some() || map.contains_key(KIND) || map.contains_key("allOf") {
+            return None;
+        }
+        if let Some((others, nullable)) = alternatives(map) {
+            if nullable || others.len() < 2 {
+                return None;
+            }
+            if let Some(words) = words(&others) {
+                return Some(Body::Words(words));
+            }
+            let mut variants = Vec::new();
+            for (index, other) in others.iter().enumerate() {
+                let hint = format!("{hint}{}", variant_name(other, index));
+                let ty = self.read(other, &hint);
+                if ty == Type::Any {
+                    return Some(Body::Alias(Type::Any));
+                }
+                variants.push(Variant {
+                    ty,
+                    description: text(other),
+                });
+            }
+            return Some(Body::Choice(Choice {
+                exactly_one: map.contains_key("oneOf"),
+                variants,
+            }));
+        }
+        if literals(map).is_some() {
+            return words(std::slice::from_ref(schema)).map(Body::Words);
+        }
+        if plain_kind(map) != Some("object") || !has_fields(map) {
+            return None;
+        }
+        let mut body = Struct {
+            base,
+            ..Struct::default()
+        };
+        for Property {
+            name,
+            schema,
+            required,
+        } in properties(map)
+        {
+            body.fields.push(Field {
+                name: name.to_owned(),
+                description: own_text(schema),
+                ty: self.read_place(schema, &format!("{hint}{}", pascal(name))),
+                optional: !required,
+                default: schema.get("default").cloned(),
+            });
+        }
+        match map.get("additionalProperties") {
+            None => {}
+            Some(Json::Bool(false)) => body.closed = true,
+            Some(others) => body.others = Some(self.read(others, &format!("{hint}Value"))),
+        }
+        Some(Body::Struct(body))
+    }
+}
+
+fn text(schema: &Json) -> String {
+    schema["description"].as_str().unwrap_or("").to_owned()
+}
+
+/// The schemas of which a value has to fit one, without `null`, and whether `null` was among them.
+fn alternatives(map: &Map<String, Json>) -> Option<(Vec<Json>, bool)> {
+    let all = match (map.get("anyOf"), map.get("oneOf"), map.get("type")) {
+        (Some(Json::Array(schemas)), _, _) | (_, Some(Json::Array(schemas)), _) => schemas.clone(),
+        (_, _, Some(Json::Array(kinds))) => {
+            let of = |kind: &Json| {
+                let mut schema = map.clone();
+                schema.insert("type".to_owned(), kind.clone());
+                Json::Object(schema)
+            };
+            kinds.iter().map(of).collect()
+        }
+        _ => return None,
+    };
+    let count = all.len();
+    let is_null = |schema: &Json| {
+        let kind = schema["type"].as_str().and_then(plain);
+        kind == Some("null") || schema.get("const") == Some(&Json::Null)
+    };
+    let others: Vec<Json> = all.into_iter().filter(|schema| !is_null(schema)).collect();
+    let nullable = others.len() < count;
+    Some((others, nullable))
+}
+
+/// The values of which a value has to be one.
+fn literals(map: &Map<String, Json>) -> Option<Vec<Json>> {
+    match (map.get("const"), map.get("enum")) {
+        (Some(value), _) => Some(vec![value.clone()]),
+        (None, Some(Json::Array(values))) => Some(values.clone()),
+        _ => None,
+    }
+}
+
+/// The texts, if all alternatives are texts.
+fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
+    let mut words = Vec::new();
+    let mut known = HashSet::new();
+    for alternative in alternatives {
+        let description = match alternatives.len() {
+            // That of the whole.
+            1 => String::new(),
+            _ => text(alternative),
+        };
+        for value in literals(alternative.as_object()?)? {
+            match value {
+                Json::String(text) => {
+                    if known.insert(text.clone()) {
+                        words.push(Word {
+                            text,
+                            description: description.clone(),
+                        });
+                    }
+                }
+                _ => return None,
+            }
+        }
+    }
+    (!words.is_empty()).then_some(words)
+}
+
+/// What tells one alternative from the others, for its name.
+fn variant_name(schema: &Json, index: usize) -> String {
+    let properties = schema["properties"].as_object();
+    let only = properties.and_then(|properties| match properties.len() {
+        1 => properties.keys().next().map(String::as_str),
+        _ => properties
+            .values()
+            .find_map(|property| property["const"].as_str()),
+    });
+    only.map_or_else(|| (index + 1).to_string(), pascal)
+}
+
+fn has_length(map: &Map<String, Json>, length: usize) -> bool {
+    let length = json!(length);
+    map.get("minItems") == Some(&length)
+        && (map.get("maxItems") == Some(&length) || map.get("items") == Some(&json!(false)))
+}
+
+fn has_fields(map: &Map<String, Json>) -> bool {
+    let some = |properties: &Map<String, Json>| !properties.is_empty();
+    map.get("properties")
+        .and_then(Json::as_object)
+        .is_some_and(some)
+        || map.get("additionalProperties") == Some(&Json::Bool(false))
+}

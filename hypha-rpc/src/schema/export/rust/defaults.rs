@@ -1,0 +1,165 @@
+//! Default values as expressions.
+
+use serde_json::Value as Json;
+
+use super::definitions::variants;
+use super::text::{NEVER_RAW, ident, literal};
+use super::{Writer, integer};
+use crate::schema::export::names::{Names, pascal, snake};
+use crate::schema::export::types::{Body, Struct, Type};
+
+impl Writer<'_> {
+    /// The expression of a value of a type, as it is written in the definition `within`; `None` if it is no such
+    /// value, or one that cannot be written.
+    pub(super) fn default(&self, ty: &Type, json: &Json, within: Option<usize>) -> Option<String> {
+        let all = |inner: &Type, items: &[Json]| -> Option<String> {
+            let items: Option<Vec<_>> = items
+                .iter()
+                .map(|item| self.default(inner, item, None))
+                .collect();
+            Some(items?.join(", "))
+        };
+        Some(match (ty, json) {
+            (Type::Optional(_), Json::Null) => "None".to_owned(),
+            (Type::Optional(inner), json) => {
+                format!("Some({})", self.default(inner, json, within)?)
+            }
+            (Type::Null, Json::Null) => "()".to_owned(),
+            (Type::Bool, Json::Bool(value)) => value.to_string(),
+            (Type::Integer(least, most), Json::Number(number)) => {
+                let kind = integer(*least, *most);
+                let value = number
+                    .as_i64()
+                    .map(i128::from)
+                    .or(number.as_u64().map(i128::from))?;
+                let is_inside = match kind {
+                    "u8" => u8::try_from(value).is_ok(),
+                    "u16" => u16::try_from(value).is_ok(),
+                    "u32" => u32::try_from(value).is_ok(),
+                    "u64" => u64::try_from(value).is_ok(),
+                    "i8" => i8::try_from(value).is_ok(),
+                    "i16" => i16::try_from(value).is_ok(),
+                    "i32" => i32::try_from(value).is_ok(),
+                    _ => i64::try_from(value).is_ok(),
+                };
+                is_inside.then(|| value.to_string())?
+            }
+            (Type::Number, Json::Number(number)) => format!("{:?}", number.as_f64()?),
+            (Type::Text, Json::String(text)) => format!("{}.to_owned()", literal(text)),
+            (Type::Any, json) => match json {
+                Json::Null => "Value::Null".to_owned(),
+                Json::Bool(value) => format!("Value::from({value})"),
+                Json::Number(number) if number.is_i64() => format!("Value::from({number}i64)"),
+                Json::Number(number) => format!("Value::from({:?}f64)", number.as_f64()?),
+                Json::String(text) => format!("Value::from({})", literal(text)),
+                Json::Array(items) => format!("Value::List(vec![{}])", all(&Type::Any, items)?),
+                Json::Object(_) => return None,
+            },
+            (Type::List(inner), Json::Array(items)) => format!("vec![{}]", all(inner, items)?),
+            (Type::Set(inner), Json::Array(items)) => {
+                format!("hypha_rpc::Set(vec![{}])", all(inner, items)?)
+            }
+            (Type::Tuple(types), Json::Array(items)) if types.len() == items.len() => {
+                let items = types.iter().zip(items);
+                let items: Option<Vec<String>> = items
+                    .map(|(ty, item)| self.default(ty, item, within))
+                    .collect();
+                let items = items?;
+                match &items[..] {
+                    [only] => format!("({only},)"),
+                    items => format!("({})", items.join(", ")),
+                }
+            }
+            (Type::Map(inner), Json::Object(map)) => {
+                let entries = map.iter().map(|(key, value)| {
+                    let value = self.default(inner, value, None)?;
+                    Some(format!("({}.to_owned(), {value})", literal(key)))
+                });
+                let entries: Option<Vec<String>> = entries.collect();
+                format!(
+                    "std::collections::BTreeMap::from([{}])",
+                    entries?.join(", ")
+                )
+            }
+            (Type::Named(index), json) => {
+                let value = self.named_default(*index, json)?;
+                match self.is_boxed(within, *index) {
+                    true => format!("Box::new({value})"),
+                    false => value,
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    fn named_default(&self, index: usize, json: &Json) -> Option<String> {
+        let name = &self.names[index];
+        match &self.model.types.definitions[index].body {
+            Body::Alias(ty) => Some(format!("{name}({})", self.default(ty, json, Some(index))?)),
+            Body::Struct(body) => self.struct_default(name, body, index, json),
+            Body::Words(words) => {
+                let mut taken = variants();
+                let variants = words
+                    .iter()
+                    .map(|word| (word, taken.fresh(&pascal(&word.text))));
+                let mut fitting =
+                    variants.filter(|(word, _)| json.as_str() == Some(word.text.as_str()));
+                fitting
+                    .next()
+                    .map(|(_, variant)| format!("{name}::{variant}"))
+            }
+            // A value of an enum with tags is too much for a default.
+            Body::Choice(choice) => {
+                if choice.exactly_one {
+                    return None;
+                }
+                let mut taken = variants();
+                let variants = choice.variants.iter();
+                let variants: Vec<(String, &Type)> = variants
+                    .map(|variant| (taken.fresh(&self.variant_name(&variant.ty)), &variant.ty))
+                    .collect();
+                variants.into_iter().find_map(|(variant, ty)| {
+                    let value = self.default(ty, json, Some(index))?;
+                    Some(format!("{name}::{variant}({value})"))
+                })
+            }
+        }
+    }
+
+    fn struct_default(
+        &self,
+        name: &str,
+        body: &Struct,
+        index: usize,
+        json: &Json,
+    ) -> Option<String> {
+        let given = json.as_object()?;
+        if body.others.is_some()
+            || given
+                .keys()
+                .any(|key| body.fields.iter().all(|f| f.name != *key))
+        {
+            return None;
+        }
+        let mut taken = Names::new(&NEVER_RAW);
+        let mut fields = Vec::new();
+        for field in &body.fields {
+            let ident = ident(&taken.fresh(&snake(&field.name)));
+            let own = field.default.as_ref();
+            let own = own.and_then(|json| self.default(&field.ty, json, Some(index)));
+            // As `with_default` decides.
+            let is_wrapped =
+                field.optional && own.is_none() && !matches!(field.ty, Type::Optional(_));
+            let value = match given.get(&field.name) {
+                Some(json) if is_wrapped => {
+                    format!("Some({})", self.default(&field.ty, json, Some(index))?)
+                }
+                Some(json) => self.default(&field.ty, json, Some(index))?,
+                None if field.optional => own.unwrap_or_else(|| "None".to_owned()),
+                None => return None,
+            };
+            fields.push(format!("{ident}: {value}"));
+        }
+        Some(format!("{name} {{ {} }}", fields.join(", ")))
+    }
+}

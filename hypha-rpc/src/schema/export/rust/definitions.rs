@@ -1,0 +1,256 @@
+//! Types: structs, and enums for all that is one of several things.
+
+use super::Writer;
+use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
+use super::text::{NEVER_RAW, ident, literal};
+use crate::schema::export::names::{Names, pascal, snake};
+use crate::schema::export::types::{Body, Choice, Field, Struct, Type, Variant, Word};
+
+impl Writer<'_> {
+    pub(super) fn definition(&mut self, index: usize) {
+        let definition = self.model.types.definitions[index].clone();
+        let name = self.names[index].clone();
+        self.text.push('\n');
+        // Functions for defaults stand before it; they are known when it is written.
+        let before = self.text.len();
+        self.docs(0, &definition.description);
+        let derives = match self.owned.is_in(&Type::Named(index)) {
+            true => "Debug, Serialize, Deserialize, JsonSchema",
+            false => "Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema",
+        };
+        self.line(0, &format!("#[derive({derives})]"));
+        match &definition.body {
+            Body::Struct(body) => {
+                if body.closed {
+                    self.line(0, "#[serde(deny_unknown_fields)]");
+                }
+                self.line(0, &format!("pub struct {name} {{"));
+                self.fields(body, index, 1, "pub ", before);
+                self.line(0, "}");
+            }
+            Body::Words(words) => {
+                self.line(0, &format!("pub enum {name} {{"));
+                let mut taken = variants();
+                for word in words {
+                    self.word(word, &mut taken);
+                }
+                self.line(0, "}");
+            }
+            Body::Choice(choice) => self.choice(choice, index, &name, before),
+            Body::Alias(ty) => {
+                let ty = self.ty(ty, Some(index));
+                self.line(0, &format!("pub struct {name}(pub {ty});"));
+            }
+        }
+    }
+
+    /// `before` is where functions can stand.
+    fn fields(&mut self, body: &Struct, within: usize, depth: usize, vis: &str, before: usize) {
+        let mut taken = Names::new(&NEVER_RAW);
+        for field in &body.fields {
+            self.field(field, &mut taken, within, depth, vis, before);
+        }
+        if let Some(others) = &body.others {
+            let others = self.ty(others, None);
+            let name = taken.fresh("others");
+            self.line(depth, "/// Everything else.");
+            self.line(depth, "#[serde(flatten)]");
+            self.line(
+                depth,
+                &format!("{vis}{name}: std::collections::BTreeMap<String, {others}>,"),
+            );
+        }
+    }
+
+    fn field(
+        &mut self,
+        field: &Field,
+        taken: &mut Names,
+        within: usize,
+        depth: usize,
+        vis: &str,
+        before: usize,
+    ) {
+        self.docs(depth, &field.description);
+        let name = taken.fresh(&snake(&field.name));
+        let mut keys = Vec::new();
+        if name != field.name {
+            keys.push(format!("rename = {}", literal(&field.name)));
+        }
+        let (ty, default) =
+            self.with_default(&field.ty, field.optional, &field.default, Some(within));
+        match default.as_deref() {
+            None => {}
+            // It is left out then: its owner may not know what to do with nothing.
+            Some("None") if !matches!(field.ty, Type::Optional(_)) => {
+                keys.push("default, skip_serializing_if = \"Option::is_none\"".to_owned());
+            }
+            // Left out or nothing is the same for an `Option`.
+            Some("None") => {}
+            Some(default) => {
+                let function = snake(&format!("default_{}_{}", self.names[within], field.name));
+                let function = self.functions.fresh(&function);
+                let text = format!("fn {function}() -> {ty} {{\n    {default}\n}}\n\n");
+                self.text.insert_str(before, &text);
+                keys.push(format!("default = {}", literal(&function)));
+            }
+        }
+        if !keys.is_empty() {
+            self.line(depth, &format!("#[serde({})]", keys.join(", ")));
+        }
+        self.line(depth, &format!("{vis}{}: {ty},", ident(&name)));
+    }
+
+    fn word(&mut self, word: &Word, taken: &mut Names) {
+        self.docs(1, &word.description);
+        let variant = taken.fresh(&pascal(&word.text));
+        self.rename(&variant, &word.text);
+        self.line(1, &format!("{variant},"));
+    }
+
+    fn rename(&mut self, variant: &str, name: &str) {
+        if variant != name {
+            self.line(1, &format!("#[serde(rename = {})]", literal(name)));
+        }
+    }
+
+    fn choice(&mut self, choice: &Choice, index: usize, name: &str, before: usize) {
+        let types = &self.model.types;
+        let mut taken = variants();
+        if is_externally_tagged(types, choice) {
+            self.line(0, &format!("pub enum {name} {{"));
+            for variant in &choice.variants {
+                match self.model.types.unnamed(&variant.ty).cloned() {
+                    Some(Body::Words(words)) => {
+                        for word in &words {
+                            let description = match words.len() {
+                                1 => &variant.description,
+                                _ => &word.description,
+                            };
+                            let description = description.clone();
+                            self.word(
+                                &Word {
+                                    description,
+                                    ..word.clone()
+                                },
+                                &mut taken,
+                            );
+                        }
+                    }
+                    Some(Body::Struct(body)) => {
+                        for field in &body.fields {
+                            self.tagged(variant, field, index, before, &mut taken);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        } else if let Some(tag) = internal_tag(types, choice) {
+            self.line(0, &format!("#[serde(tag = {})]", literal(&tag)));
+            self.line(0, &format!("pub enum {name} {{"));
+            for variant in &choice.variants {
+                let Some(Body::Struct(mut body)) = self.model.types.unnamed(&variant.ty).cloned()
+                else {
+                    continue;
+                };
+                let word = body.fields.iter().find(|field| field.name == tag);
+                let word = word.and_then(|field| self.model.types.only_word(&field.ty));
+                let word = word.unwrap_or_default().to_owned();
+                body.fields.retain(|field| field.name != tag);
+                self.docs(1, &variant.description);
+                let variant = taken.fresh(&pascal(&word));
+                self.rename(&variant, &word);
+                match body.base.filter(|base| self.is_all_of(&body, *base)) {
+                    Some(base) => {
+                        let ty = self.ty(&Type::Named(base), Some(index));
+                        self.line(1, &format!("{variant}({ty}),"));
+                    }
+                    None => self.struct_variant(&variant, &body, index, before),
+                }
+            }
+        } else {
+            self.line(0, "#[serde(untagged)]");
+            self.line(0, &format!("pub enum {name} {{"));
+            for variant in &choice.variants {
+                self.docs(1, &variant.description);
+                let ty = self.ty(&variant.ty, Some(index));
+                let variant = taken.fresh(&self.variant_name(&variant.ty));
+                self.line(1, &format!("{variant}({ty}),"));
+            }
+        }
+        self.line(0, "}");
+    }
+
+    /// Whether a definition has all these fields.
+    fn is_all_of(&self, body: &Struct, base: usize) -> bool {
+        match &self.model.types.definitions[base].body {
+            Body::Struct(base) => body.fields.len() == base.fields.len(),
+            _ => false,
+        }
+    }
+
+    fn tagged(
+        &mut self,
+        variant: &Variant,
+        field: &Field,
+        index: usize,
+        before: usize,
+        taken: &mut Names,
+    ) {
+        self.docs(1, &variant.description);
+        let name = taken.fresh(&pascal(&field.name));
+        self.rename(&name, &field.name);
+        match members_of_variant(&self.model.types, &field.ty).cloned() {
+            Some(body) => self.struct_variant(&name, &body, index, before),
+            None => {
+                let ty = self.ty(&field.ty, Some(index));
+                let content = match &field.ty {
+                    Type::Tuple(items) if items.len() > 1 => ty,
+                    _ => format!("({ty})"),
+                };
+                self.line(1, &format!("{name}{content},"));
+            }
+        }
+    }
+
+    fn struct_variant(&mut self, name: &str, body: &Struct, index: usize, before: usize) {
+        if body.fields.is_empty() && body.others.is_none() {
+            return self.line(1, &format!("{name},"));
+        }
+        self.line(1, &format!("{name} {{"));
+        self.fields(body, index, 2, "", before);
+        self.line(1, "},");
+    }
+
+    pub(super) fn variant_name(&self, ty: &Type) -> String {
+        let name = match ty {
+            Type::Any => "Any",
+            Type::Null => "Nothing",
+            Type::Bool => "Bool",
+            Type::Integer(..) => "Integer",
+            Type::Number => "Number",
+            Type::Text => "Text",
+            Type::Bytes => "Bytes",
+            Type::Timestamp => "Timestamp",
+            Type::Literals(_) => "Literal",
+            Type::Optional(inner) => return self.variant_name(inner),
+            Type::List(_) => "List",
+            Type::Set(_) => "Set",
+            Type::Tuple(_) => "Tuple",
+            Type::Map(_) => "Map",
+            Type::OrderedMap(_) => "OrderedMap",
+            Type::Named(index) => &self.names[*index],
+            Type::NdArray => "Array",
+            Type::Function => "Function",
+            Type::Stream(_) => "Stream",
+            Type::File => "File",
+            Type::Object => "Object",
+        };
+        name.to_owned()
+    }
+}
+
+/// The names of the variants of an enum.
+pub(super) fn variants() -> Names {
+    Names::new(&NEVER_RAW)
+}

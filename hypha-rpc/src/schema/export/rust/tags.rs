@@ -1,0 +1,136 @@
+//! How an enum says which of its variants a value is, and which definitions are written inside of others for it.
+
+use std::collections::HashSet;
+
+use crate::schema::export::types::{Body, Choice, Struct, Type, Types, inner};
+
+/// As serde writes enums that nothing was said of: a word, or an object with one member.
+pub(super) fn is_externally_tagged(types: &Types, choice: &Choice) -> bool {
+    let is_tagged = |ty: &Type| match types.unnamed(ty) {
+        Some(Body::Words(_)) => true,
+        Some(Body::Struct(body)) => {
+            body.closed && body.fields.len() == 1 && !body.fields[0].optional
+        }
+        _ => false,
+    };
+    choice.exactly_one && choice.variants.iter().all(|variant| is_tagged(&variant.ty))
+}
+
+/// The member that says which of them an object is.
+pub(super) fn internal_tag(types: &Types, choice: &Choice) -> Option<String> {
+    let bodies: Option<Vec<&Struct>> = choice
+        .variants
+        .iter()
+        .map(|variant| match types.unnamed(&variant.ty) {
+            Some(Body::Struct(body)) if body.others.is_none() && !body.closed => Some(body),
+            _ => None,
+        })
+        .collect();
+    let bodies = bodies?;
+    let word = |body: &Struct, name: &str| {
+        let mut fields = body.fields.iter();
+        let field = fields.find(|field| field.name == name && !field.optional)?;
+        types.only_word(&field.ty).map(str::to_owned)
+    };
+    let mut candidates = bodies
+        .first()?
+        .fields
+        .iter()
+        .map(|field| field.name.as_str());
+    let tag = candidates.find(|name| {
+        let words: Option<HashSet<String>> = bodies.iter().map(|body| word(body, name)).collect();
+        words.is_some_and(|words| words.len() == bodies.len())
+    });
+    tag.map(str::to_owned)
+}
+
+/// What is written as the members of a variant, and not as a type of its own.
+pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option<&'a Struct> {
+    match types.unnamed(content) {
+        Some(Body::Struct(body)) if !body.closed && body.others.is_none() => Some(body),
+        _ => None,
+    }
+}
+
+/// The definitions that stand in boxes, inside of others: without, a value would be endlessly large.
+pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
+    let absorbed = absorbed(types);
+    // What a value has in itself, not elsewhere in memory.
+    let by_value = |index: usize| {
+        let mut found = Vec::new();
+        let mut parts = types.parts(index);
+        while let Some(ty) = parts.pop() {
+            match ty {
+                Type::Named(index) if absorbed.contains(index) => {
+                    if let Body::Struct(body) = &types.definitions[*index].body {
+                        found.extend(body.base);
+                    }
+                    parts.extend(types.parts(*index));
+                }
+                Type::Named(index) => found.push(*index),
+                Type::Optional(_) | Type::Tuple(_) => parts.extend(inner(ty)),
+                _ => {}
+            }
+        }
+        found
+    };
+    let mut boxes = HashSet::new();
+    let mut seen = HashSet::new();
+    for start in 0..types.definitions.len() {
+        // Those that lead here, each with what is left of its own.
+        let mut path: Vec<(usize, Vec<usize>)> = Vec::new();
+        let mut around = HashSet::new();
+        if seen.insert(start) {
+            around.insert(start);
+            path.push((start, by_value(start)));
+        }
+        while let Some((index, left)) = path.last_mut() {
+            let index = *index;
+            match left.pop() {
+                Some(next) if around.contains(&next) => {
+                    boxes.insert((index, next));
+                }
+                Some(next) if seen.insert(next) => {
+                    around.insert(next);
+                    path.push((next, by_value(next)));
+                }
+                Some(_) => {}
+                None => {
+                    around.remove(&index);
+                    path.pop();
+                }
+            }
+        }
+    }
+    boxes
+}
+
+/// The definitions without a name that are written inside of enums.
+fn absorbed(types: &Types) -> HashSet<usize> {
+    let mut absorbed = HashSet::new();
+    for definition in &types.definitions {
+        let Body::Choice(choice) = &definition.body else {
+            continue;
+        };
+        let external = is_externally_tagged(types, choice);
+        if !external && internal_tag(types, choice).is_none() {
+            continue;
+        }
+        for variant in &choice.variants {
+            if let Type::Named(index) = &variant.ty {
+                absorbed.insert(*index);
+            }
+            let Some(Body::Struct(body)) = types.unnamed(&variant.ty) else {
+                continue;
+            };
+            for field in body.fields.iter().filter(|_| external) {
+                if let (Type::Named(index), Some(_)) =
+                    (&field.ty, members_of_variant(types, &field.ty))
+                {
+                    absorbed.insert(*index);
+                }
+            }
+        }
+    }
+    absorbed
+}

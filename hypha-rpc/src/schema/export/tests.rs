@@ -1,0 +1,400 @@
+//! What is written of services, in all formats; that compilers take it is tested with the other languages.
+
+use proptest::prelude::*;
+use schemars::JsonSchema;
+use serde_json::{Value as Json, json};
+
+use super::{Description, Format, add_function, members};
+use crate::service::{Incoming, Method, Service};
+use crate::{Function, NdArray, RemoteStream, Timestamp, schema::FunctionSchema};
+
+fn method(name: &str, schema: Json) -> Method {
+    Method::new(name, async |call: Incoming| call.reply(&())).schema(schema)
+}
+
+fn describe(methods: impl IntoIterator<Item = Method>) -> Description {
+    let service = Service::new("desk");
+    Description::of(methods.into_iter().fold(service, Service::method))
+}
+
+fn argument<T: JsonSchema>() -> Description {
+    describe([method(
+        "f",
+        FunctionSchema::new("f", "")
+            .argument::<T>("it", "")
+            .finish(),
+    )])
+}
+
+/// A description of one argument with this schema.
+fn schema(schema: Json) -> Description {
+    let parameters = json!({"type": "object", "properties": {"it": schema}, "required": ["it"]});
+    describe([method("f", json!({"name": "f", "parameters": parameters}))])
+}
+
+#[track_caller]
+fn contains(text: &str, part: &str) {
+    assert!(text.contains(part), "`{part}` is not in\n{text}");
+}
+
+#[test]
+fn what_json_does_not_have() {
+    let array = argument::<NdArray>();
+    contains(&array.typescript(), "export interface NdArray {");
+    contains(&array.typescript(), "f(it: NdArray)");
+    contains(&array.python(), "from numpy.typing import NDArray\n");
+    contains(&array.rust(), "it: NdArray,");
+    // A text that all arrays have says nothing about this one.
+    assert!(!array.rust().contains("///"), "{}", array.rust());
+
+    let stream = argument::<RemoteStream<u8>>();
+    contains(
+        &stream.typescript(),
+        "it: AsyncGenerator<any> | Generator<any>",
+    );
+    contains(&stream.rust(), "it: RemoteStream<Value>,");
+    contains(&argument::<Function>().python(), "it: Callable[..., Any]");
+    let optional = FunctionSchema::new("f", "");
+    let optional = optional.argument_with_default::<Option<Function>>("it", "", Json::Null);
+    let optional = describe([method("f", optional.finish())]);
+    contains(
+        &optional.typescript(),
+        "it?: ((...args: any[]) => any) | null",
+    );
+    contains(&optional.rust(), "it: Option<Function>,");
+    // It is left out where there can be none.
+    let without = &optional.functions()[0]["function"]["parameters"]["properties"];
+    assert_eq!(*without, json!({}));
+    contains(&argument::<Timestamp>().typescript(), "it: Date");
+    contains(&argument::<crate::Set<Vec<u8>>>().python(), "it: set[int]");
+    contains(
+        &argument::<crate::OrderedMap<u8, bool>>().typescript(),
+        "it: Map<any, boolean>",
+    );
+}
+
+#[test]
+fn functions_that_want_a_callback_are_not_called_with_json() {
+    assert_eq!(argument::<Function>().functions(), json!([]));
+    assert_eq!(argument::<Function>().openapi()["paths"], json!({}));
+    // An array is no JSON, but msgpack.
+    assert_eq!(argument::<NdArray>().functions(), json!([]));
+    assert!(argument::<NdArray>().openapi()["paths"]["/f"].is_object());
+}
+
+#[test]
+fn names_that_interfaces_of_models_take() {
+    let functions = describe([
+        method("a.b", json!({})),
+        method("a_b", json!({})),
+        method("ů!", json!({})),
+    ]);
+    let functions = functions.functions();
+    let names: Vec<&Json> = (0..3)
+        .map(|index| &functions[index]["function"]["name"])
+        .collect();
+    assert_eq!(names, ["a_b", "a_b2", "__"]);
+    let anything = json!({"type": "object", "additionalProperties": true});
+    assert_eq!(functions[0]["function"]["parameters"], anything);
+}
+
+#[test]
+fn schemas_are_standard_where_they_are_for_models() {
+    let parameters = json!({
+        "type": "object",
+        "properties": {
+            "a": {"type": "int"},
+            "b": {"$ref": "#/$defs/Place", "x-hypha-type": "odd"},
+            "c": {"type": "nonsense", "description": "Text."},
+        },
+        "required": ["a"],
+        "$defs": {"Place": {"type": "dict"}, "Unused": {"type": "str"}},
+    });
+    let functions = describe([method("f", json!({"parameters": parameters}))]).functions();
+    assert_eq!(
+        functions[0]["function"]["parameters"],
+        json!({
+            "type": "object",
+            "properties": {
+                "a": {"type": "integer"},
+                "b": {"$ref": "#/$defs/Place"},
+                "c": {"description": "Text."},
+            },
+            "required": ["a"],
+            "$defs": {"Place": {"type": "object"}},
+        })
+    );
+}
+
+#[test]
+fn tuples_and_words_that_are_no_names_in_rust() {
+    let map = json!({"type": "object", "additionalProperties": {"type": "integer"}});
+    let one = json!({"type": "array", "prefixItems": [map], "minItems": 1, "maxItems": 1});
+    contains(
+        &schema(one).rust(),
+        "it: (std::collections::BTreeMap<String, i64>,),",
+    );
+    let both = json!({"self": {"type": "string"}, "self_": {"type": "string"}, "type": {}});
+    let object =
+        json!({"type": "object", "properties": both, "required": ["self", "self_", "type"]});
+    let rust = schema(object.clone()).rust();
+    for part in [
+        "pub self2: String",
+        "pub self3: String",
+        "pub r#type: Value",
+    ] {
+        contains(&rust, part);
+    }
+    contains(
+        &describe([method("f", json!({"parameters": object}))]).rust(),
+        "self2: String,",
+    );
+}
+
+#[test]
+fn types_of_python_are_understood() {
+    for (kind, rust) in [
+        ("int", "i64"),
+        ("float", "f64"),
+        ("str", "String"),
+        ("bool", "bool"),
+        ("list", "Vec<Value>"),
+        ("dict", "std::collections::BTreeMap<String, Value>"),
+        ("Widget", "Value"),
+    ] {
+        contains(
+            &schema(json!({"type": kind})).rust(),
+            &format!("it: {rust},"),
+        );
+    }
+}
+
+#[test]
+fn nonsense_is_any_value() {
+    for nonsense in [
+        json!(true),
+        json!(false),
+        json!(7),
+        json!("text"),
+        json!([]),
+        json!({"$ref": "#/$defs/gone"}),
+        json!({"$ref": "#"}),
+        json!({"$ref": 7}),
+        json!({"allOf": [{"type": "string"}, {"minLength": 1}]}),
+        json!({"anyOf": []}),
+        json!({"anyOf": [{}, {"type": "string"}]}),
+        json!({"enum": [[], {}]}),
+        json!({"type": {}, "properties": 7}),
+    ] {
+        let description = schema(nonsense.clone());
+        for format in Format::ALL {
+            assert!(!description.write(format).is_empty());
+        }
+        if nonsense["$ref"] != "#" {
+            contains(&description.rust(), "it: Value,");
+        }
+    }
+}
+
+#[test]
+fn the_same_definition_of_two_functions_is_one_and_another_of_its_name_is_two() {
+    let of = |kind: &str| {
+        json!({"parameters": {
+            "type": "object",
+            "properties": {"it": {"$ref": "#/$defs/Place"}},
+            "$defs": {
+                "Place": {"type": "object", "properties": {"x": {"$ref": "#/$defs/Unit"}}},
+                "Unit": {"type": "object", "properties": {"unit": {"type": kind}}},
+            },
+        }})
+    };
+    let two = describe([method("f", of("string")), method("g", of("string"))]).typescript();
+    assert_eq!(two.matches("interface Place").count(), 1, "{two}");
+    let three = describe([method("f", of("string")), method("g", of("integer"))]).typescript();
+    contains(&three, "f(it?: Place):");
+    contains(&three, "g(it?: Place2):");
+    contains(&three, "x?: Unit2;");
+}
+
+#[test]
+fn a_long_chain_of_definitions_is_no_deep_call() {
+    let mut definitions = serde_json::Map::new();
+    for index in 0..3_000 {
+        let next = json!({"$ref": format!("#/$defs/D{}", index + 1)});
+        definitions.insert(
+            format!("D{index}"),
+            json!({"type": "object", "properties": {"next": next}}),
+        );
+    }
+    let parameters = json!({
+        "type": "object",
+        "properties": {"it": {"$ref": "#/$defs/D0"}},
+        "$defs": definitions,
+    });
+    let long = describe([method("f", json!({"parameters": parameters}))]);
+    contains(&long.typescript(), "interface D2999 ");
+    contains(&long.rust(), "struct D2999 ");
+}
+
+#[test]
+fn what_python_loses_is_put_where_it_was() {
+    let parameters = json!({
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}, "c": {"type": "integer"}},
+        "required": ["title", "a", "lost", "b"],
+    });
+    let lost = describe([method("f", json!({"parameters": parameters}))]);
+    contains(
+        &lost.typescript(),
+        "f(title: any, a: number, lost: any, b: number, c?: number)",
+    );
+    let member =
+        schema(json!({"properties": {"a": {"type": "string"}}, "required": ["a", "title"]}));
+    contains(&member.typescript(), "  a: string;\n  title: any;\n");
+}
+
+#[test]
+fn many_names_that_become_one_take_no_time() {
+    let letters = (0x4e00..0x4e00 + 20_000).filter_map(char::from_u32);
+    let many: serde_json::Map<String, Json> = letters
+        .map(|letter| (letter.to_string(), json!({})))
+        .collect();
+    let large =
+        schema(json!({"properties": many, "required": many.keys().rev().collect::<Vec<_>>()}));
+    contains(&large.rust(), "pub struct FIt {");
+    contains(&large.python(), "FIt = TypedDict(");
+}
+
+#[test]
+fn what_a_class_would_hide_in_python_has_another_name() {
+    let python = describe([
+        method(
+            "list",
+            FunctionSchema::new("list", "")
+                .returns::<Vec<String>>()
+                .finish(),
+        ),
+        method("Any", json!({})),
+    ])
+    .python();
+    contains(&python, "from builtins import list as _list\n");
+    contains(&python, "async def list(self) -> _list[str]: ...");
+    contains(&python, "*args: _Any");
+}
+
+#[test]
+fn arguments_in_the_middle_have_to_be_given() {
+    let middle = FunctionSchema::new("f", "")
+        .argument_with_default::<i64>("a", "", 1.into())
+        .argument::<i64>("b", "")
+        .argument_with_default::<Option<i64>>("c", "", Json::Null)
+        .finish();
+    let middle = describe([method("f", middle)]);
+    contains(
+        &middle.typescript(),
+        "f(a: number, b: number, c?: number | null)",
+    );
+    contains(&middle.python(), "a: int, b: int, c: Optional[int] = ...");
+}
+
+#[test]
+fn members_that_the_record_does_not_have() {
+    let mut tree = members(json!({"f": {"type": "string"}, "list": [{"type": "number"}]}));
+    let schema = json!({"name": "f", "parameters": {"type": "object", "properties": {}}});
+    add_function(&mut tree, "f", schema.clone(), Some("Text.".into()));
+    add_function(&mut tree, "a.b", Json::Null, None);
+    add_function(&mut tree, "list.0", Json::Null, None);
+    let mut wanted = schema;
+    wanted["description"] = "Text.".into();
+    assert_eq!(tree["f"], json!({"type": "function", "function": wanted}));
+    assert_eq!(
+        tree["a"]["b"],
+        json!({"type": "function", "function": {"name": "b"}})
+    );
+    assert_eq!(tree["list"], json!([{"type": "number"}]));
+}
+
+#[test]
+fn formats_have_names() {
+    for format in Format::ALL {
+        assert_eq!(format.to_string().parse(), Ok(format));
+    }
+    let error = "java".parse::<Format>().expect_err("no such format");
+    contains(&error, "json, openapi, typescript, python, rust");
+}
+
+/// A file without its comments and texts.
+fn code(text: &str, line_comment: &str, quotes: &[(&str, &str)]) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    'outer: while let Some(first) = rest.chars().next() {
+        if rest.starts_with(line_comment) {
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+            continue;
+        }
+        for (open, close) in quotes {
+            let Some(inside) = rest.strip_prefix(open) else {
+                continue;
+            };
+            rest = inside;
+            while !rest.starts_with(close) {
+                let mut chars = rest.chars();
+                let escaped = chars.next() == Some('\\') && *open != "/*";
+                if escaped {
+                    chars.next();
+                }
+                assert!(!rest.is_empty(), "{open} does not end in\n{text}");
+                rest = chars.as_str();
+            }
+            rest = &rest[close.len()..];
+            continue 'outer;
+        }
+        code.push(first);
+        rest = &rest[first.len_utf8()..];
+    }
+    code
+}
+
+/// Texts of what ends comments and texts somewhere, and of what would be code then.
+fn hostile() -> impl Strategy<Value = String> {
+    const PARTS: [&str; 28] = [
+        "*/", "/*", "\"\"\"", "\"", "'", "'''", "\\", "\n", "\r", "\u{2028}", "\u{85}", "\0", "`",
+        "#", "//", "*", "/", "${", "}", "{", "evil=1", " ", "]", "_", "x", "\u{202e}", "ů", "😀",
+    ];
+    proptest::collection::vec(proptest::sample::select(&PARTS[..]), 0..12)
+        .prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #[test]
+    fn texts_stay_texts(texts in proptest::collection::vec(hostile(), 6)) {
+        let [name, text, key, word, default, id] = &texts[..] else { unreachable!() };
+        let it = json!({
+            "type": "object",
+            "description": text,
+            "properties": {(key.as_str()): {"enum": [word, "x"], "description": text, "default": word}},
+        });
+        let parameters = json!({
+            "type": "object",
+            "properties": {
+                "it": it,
+                (key.as_str()): {"type": "string", "default": default, "description": text},
+            },
+        });
+        let function = json!({"description": text, "parameters": parameters, "returns": {"const": word}});
+        let service = Service::new(id.as_str()).description(text.as_str());
+        let service = service.method(method(name, function.clone())).method(method("f", function));
+        let description = Description::of(service.value(key.as_str(), 1i64));
+        for (text, comment, quotes) in [
+            (description.typescript(), "//", &[("/*", "*/"), ("\"", "\"")][..]),
+            (description.python(), "#", &[("\"\"\"", "\"\"\""), ("\"", "\"")]),
+            (description.rust(), "//", &[("\"", "\"")]),
+        ] {
+            let code = code(&text, comment, quotes);
+            prop_assert!(!code.contains("evil="), "{}\n{}", code, text);
+            let is_plain = |c: char| c.is_ascii() && (!c.is_control() || c == '\n');
+            prop_assert!(code.chars().all(is_plain), "{}\n{}", code, text);
+        }
+        // JSON is JSON whatever it says.
+        prop_assert!(!description.openapi().to_string().is_empty());
+    }
+}

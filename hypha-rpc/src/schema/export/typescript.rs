@@ -1,0 +1,323 @@
+//! TypeScript declarations: a service as the JavaScript client hands it out.
+//!
+//! Its methods are functions that return promises. A stream is an asynchronous generator, a callback any
+//! function, an array of numbers the map that the client has for it where no library for arrays is loaded.
+
+use super::Description;
+use super::model::{Member, MemberKind, Method, Model};
+use super::names::{self, Names, comment_lines, identifier, is_identifier, literal, pascal};
+use super::types::{Body, Definition, Field, Type};
+
+/// Words that are no names of parameters, in strict code.
+const WORDS: [&str; 50] = [
+    "arguments",
+    "await",
+    "break",
+    "case",
+    "catch",
+    "class",
+    "const",
+    "continue",
+    "debugger",
+    "default",
+    "delete",
+    "do",
+    "else",
+    "enum",
+    "eval",
+    "export",
+    "extends",
+    "false",
+    "finally",
+    "for",
+    "function",
+    "if",
+    "implements",
+    "import",
+    "in",
+    "instanceof",
+    "interface",
+    "let",
+    "new",
+    "null",
+    "package",
+    "private",
+    "protected",
+    "public",
+    "return",
+    "static",
+    "super",
+    "switch",
+    "this",
+    "throw",
+    "true",
+    "try",
+    "typeof",
+    "undefined",
+    "var",
+    "void",
+    "while",
+    "with",
+    "yield",
+    "async",
+];
+
+/// Types that are used in what is written here.
+const TYPES: [&str; 9] = [
+    "Array",
+    "AsyncGenerator",
+    "Date",
+    "Generator",
+    "Map",
+    "Promise",
+    "Record",
+    "Set",
+    "Uint8Array",
+];
+
+/// An array of numbers, where one is used.
+const ND_ARRAY: &str = "\
+/** An array of numbers, as the client has it where neither `nj` nor `tf` is loaded. */
+export interface NdArray {
+  _rtype: \"ndarray\";
+  /** The elements, little-endian, the last index running fastest. */
+  _rvalue: Uint8Array;
+  _rshape: number[];
+  /** As numpy names it: `float32`, for example. */
+  _rdtype: string;
+}
+";
+
+/// What every service has.
+const ENTRIES: [(&str, &str); 6] = [
+    ("id", "string"),
+    ("name", "string"),
+    ("type", "string"),
+    ("description?", "string | null"),
+    ("docs?", "any"),
+    ("config", "any"),
+];
+
+/// Where a type stands: a stream is given otherwise than it is got.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Argument,
+    Result,
+}
+
+struct Writer<'a> {
+    model: &'a Model,
+    /// Of the definitions.
+    names: Vec<String>,
+    text: String,
+}
+
+pub(super) fn write(description: &Description, model: &Model) -> String {
+    let mut taken = Names::new(&[&TYPES[..], &["NdArray"]].concat());
+    let service = taken.fresh(&pascal(description.short_id()));
+    let definitions = model.types.definitions.iter();
+    let names = definitions
+        .map(|definition| taken.fresh(&pascal(&definition.name)))
+        .collect();
+    let mut writer = Writer {
+        model,
+        names,
+        text: format!("// {}\n", description.origin()),
+    };
+    writer.text.push('\n');
+    if model.uses_arrays() {
+        writer.text.push_str(ND_ARRAY);
+        writer.text.push('\n');
+    }
+    for (index, name) in writer.names.clone().into_iter().enumerate() {
+        // A single word stands where it is used.
+        if model.types.only_word(&Type::Named(index)).is_some() {
+            continue;
+        }
+        let definition = &model.types.definitions[index];
+        writer.definition(definition, &name);
+        writer.text.push('\n');
+    }
+    writer.comment(0, &description.description, &[]);
+    writer
+        .text
+        .push_str(&format!("export interface {service} {{\n"));
+    for (name, ty) in ENTRIES {
+        if model
+            .members
+            .iter()
+            .all(|member| member.name != name.trim_end_matches('?'))
+        {
+            writer.text.push_str(&format!("  {name}: {ty};\n"));
+        }
+    }
+    writer.members(&model.members, 1);
+    writer.text.push_str("}\n");
+    writer.text
+}
+
+impl Writer<'_> {
+    fn line(&mut self, depth: usize, line: &str) {
+        self.text.push_str(&"  ".repeat(depth));
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn comment(&mut self, depth: usize, text: &str, parameters: &[(String, &str)]) {
+        let mut lines = comment_lines(text);
+        for (name, text) in parameters {
+            let text = comment_lines(text).join(" ");
+            if !text.is_empty() {
+                lines.push(format!("@param {name} - {text}"));
+            }
+        }
+        // Nothing else ends a comment.
+        for line in &mut lines {
+            *line = line.replace("*/", "*\\/");
+        }
+        match &lines[..] {
+            [] => {}
+            [line] => {
+                let line = format!("/** {line} */");
+                self.line(depth, &line);
+            }
+            _ => {
+                self.line(depth, "/**");
+                for line in lines {
+                    let line = format!(" * {line}");
+                    self.line(depth, line.trim_end());
+                }
+                self.line(depth, " */");
+            }
+        }
+    }
+
+    fn definition(&mut self, definition: &Definition, name: &str) {
+        self.comment(0, &definition.description, &[]);
+        let alias = match &definition.body {
+            Body::Struct(body) => {
+                self.line(0, &format!("export interface {name} {{"));
+                for field in &body.fields {
+                    self.field(field);
+                }
+                // Members that are named are of other types, which this one has to have room for.
+                if body.others.is_some() {
+                    self.line(1, "[key: string]: any;");
+                }
+                return self.line(0, "}");
+            }
+            Body::Words(words) => join(words.iter().map(|word| literal(&word.text))),
+            Body::Choice(choice) => join(
+                choice
+                    .variants
+                    .iter()
+                    .map(|variant| self.ty(&variant.ty, Place::Result)),
+            ),
+            Body::Alias(ty) => self.ty(ty, Place::Result),
+        };
+        self.line(0, &format!("export type {name} = {alias};"));
+    }
+
+    fn field(&mut self, field: &Field) {
+        self.comment(1, &field.description, &[]);
+        let mark = if field.optional { "?" } else { "" };
+        let ty = self.ty(&field.ty, Place::Result);
+        self.line(1, &format!("{}{mark}: {ty};", key(&field.name)));
+    }
+
+    fn members(&mut self, members: &[Member], depth: usize) {
+        for member in members {
+            let key = key(&member.name);
+            match &member.kind {
+                MemberKind::Method(method) => self.method(method, &key, depth),
+                MemberKind::Group(members) => {
+                    self.line(depth, &format!("{key}: {{"));
+                    self.members(members, depth + 1);
+                    self.line(depth, "};");
+                }
+                MemberKind::Value(ty) => {
+                    let ty = self.ty(ty, Place::Result);
+                    self.line(depth, &format!("{key}: {ty};"));
+                }
+            }
+        }
+    }
+
+    fn method(&mut self, method: &Method, key: &str, depth: usize) {
+        let mut taken = Names::new(&WORDS);
+        let mut written = Vec::new();
+        let mut texts = Vec::new();
+        match &method.parameters {
+            None => written.push("...args: any[]".to_owned()),
+            Some(parameters) => {
+                for (index, parameter) in parameters.iter().enumerate() {
+                    let name = taken.fresh(&identifier(&parameter.name));
+                    let ty = self.ty(&parameter.ty, Place::Argument);
+                    // What stands before something that has to be given has to be given too.
+                    let last = parameters[index..]
+                        .iter()
+                        .all(|parameter| parameter.optional);
+                    let mark = if last { "?" } else { "" };
+                    written.push(format!("{name}{mark}: {ty}"));
+                    texts.push((name, parameter.description.as_str()));
+                }
+            }
+        }
+        self.comment(depth, &method.description, &texts);
+        let returns = self.ty(&method.returns, Place::Result);
+        let parameters = written.join(", ");
+        self.line(depth, &format!("{key}({parameters}): Promise<{returns}>;"));
+    }
+
+    fn ty(&self, ty: &Type, place: Place) -> String {
+        let of = |inner: &Type| self.ty(inner, place);
+        let list = |inner: &Type| format!("Array<{}>", of(inner));
+        if let Some(word) = self.model.types.only_word(ty) {
+            return literal(word);
+        }
+        match ty {
+            Type::Any | Type::File | Type::Object => "any".to_owned(),
+            // A function without a result answers null, or nothing at all.
+            Type::Null if place == Place::Result => "null | undefined".to_owned(),
+            Type::Null => "null".to_owned(),
+            Type::Bool => "boolean".to_owned(),
+            Type::Integer(..) | Type::Number => "number".to_owned(),
+            Type::Text => "string".to_owned(),
+            Type::Bytes => "Uint8Array".to_owned(),
+            Type::Timestamp => "Date".to_owned(),
+            Type::Literals(values) => join(values.iter().map(ToString::to_string)),
+            Type::Optional(inner) => format!("{} | null", of(inner)),
+            Type::List(inner) => list(inner),
+            Type::Set(inner) => format!("Set<{}>", of(inner)),
+            Type::Tuple(items) => {
+                let items: Vec<_> = items.iter().map(of).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Type::Map(inner) => format!("Record<string, {}>", of(inner)),
+            Type::OrderedMap(inner) => format!("Map<any, {}>", of(inner)),
+            Type::Named(index) => self.names[*index].clone(),
+            Type::NdArray => "NdArray".to_owned(),
+            Type::Function => "((...args: any[]) => any)".to_owned(),
+            Type::Stream(inner) => match place {
+                Place::Argument => {
+                    let inner = of(inner);
+                    format!("AsyncGenerator<{inner}> | Generator<{inner}>")
+                }
+                Place::Result => format!("AsyncGenerator<{}, void, void>", of(inner)),
+            },
+        }
+    }
+}
+
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(" | ")
+}
+
+/// The name of a member.
+fn key(name: &str) -> String {
+    // A method of this name would be a constructor's signature.
+    if is_identifier(name) && name != "new" && name != "constructor" {
+        return name.to_owned();
+    }
+    names::literal(name)
+}

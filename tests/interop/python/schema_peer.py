@@ -1,0 +1,164 @@
+"""What the tests of schemas ask of Python.
+
+Without options it hosts two services and prints `READY <id> <id>`: `measure`, the like of the Rust contract, with
+schemas; and `plain`, functions as people write them, without. With `--service` it uses a service `measure` as
+`schema_usage.py` does. With `--validate` it tells what a validator of JSON schemas finds in a file, with `--openapi`
+what the functions of an OpenAPI document answer.
+"""
+
+import asyncio
+import json
+from enum import Enum
+from typing import Annotated, Any, Dict, List, Optional, Tuple
+
+import httpx
+from hypha_rpc.utils.schema import schema_function
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel, Field
+
+import peer
+
+
+Number = Annotated[int, Field(ge=-2147483648, le=2147483647)]
+
+
+class Mode(str, Enum):
+    """How fast."""
+
+    FAST = "fast"
+    SLOW = "slow"
+
+
+class Point(BaseModel):
+    """A place."""
+
+    x: float = Field(description="To the right.")
+    label: Optional[str] = None
+    weight: int = 1
+    tags: List[str]
+
+
+class Node(BaseModel):
+    """A tree of numbers."""
+
+    value: int = Field(ge=0, le=4294967295)
+    children: List["Node"]
+    next: Optional["Node"] = None
+
+
+@schema_function
+def sample(
+    count: int = Field(..., ge=0, le=255, description="How many."),
+    mode: Mode = Field("fast", description="The speed."),
+    place: Optional[Point] = Field(None, description="Where, if not here."),
+):
+    """Take some samples."""
+    step = 1.0 if mode == "fast" else 0.5
+    start = place.x if place else 0.0
+    return [start + step * n for n in range(count)]
+
+
+def add_up(tree):
+    below = sum(add_up(child) for child in tree.children)
+    return tree.value + below + (add_up(tree.next) if tree.next else 0)
+
+
+@schema_function
+def total(tree: Node = Field(..., description="The root.")):
+    """Add up a tree."""
+    return add_up(tree)
+
+
+@schema_function
+def rename(
+    names: Dict[str, str] = Field(..., description="New names by old ones."),
+    pairs: List[Tuple[Number, str]] = Field(..., description="With their numbers."),
+    others: Optional[Dict[str, Any]] = Field(None, description="Anything else."),
+    share: float = Field(0.5, description="How much."),
+    data: Optional[bytes] = Field(None, description="Raw data."),
+    dry: bool = Field(False, description="Whether to try only."),
+):
+    """Rename what has a number."""
+    return {names.get(name, name): number for number, name in pairs}
+
+
+def add(a, b=2):
+    """Add two things, whatever they are."""
+    return a + b
+
+
+def typed(n: int, names: list, text: str = "x"):
+    return [n, names, text]
+
+
+async def numbers(*args, **kwargs):
+    return [list(args), kwargs]
+
+
+async def host(server):
+    config = {"visibility": "public"}
+    functions = {"sample": sample, "total": total, "rename": rename}
+    measure = await server.register_service(
+        {"id": "measure", "description": "Takes measurements.", "config": config, **functions}
+    )
+    functions = {"add": add, "typed": typed, "nested": {"class": add}, "numbers": numbers, "list": numbers}
+    plain = await server.register_service({"id": "plain", "config": config, "answer": 42, **functions})
+    stop = asyncio.Event()
+    peer.on_termination(asyncio.get_running_loop(), stop.set)
+    peer.say(f"READY {measure['id']} {plain['id']}")
+    await stop.wait()
+
+
+def openapi(path):
+    """Calls every function of an OpenAPI document with the arguments beside it, as the document says."""
+    with open(path, encoding="utf-8") as file:
+        document, calls = json.load(file)
+    answers = {}
+    for path, arguments in calls.items():
+        operation = document["paths"][path]["post"]
+        content = operation["requestBody"]["content"]["application/json"]["schema"]
+        Draft202012Validator({**content, "components": document["components"]}).validate(arguments)
+        answer = httpx.post(document["servers"][0]["url"] + path, json=arguments, timeout=30)
+        answer.raise_for_status()
+        result = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        Draft202012Validator({**result, "components": document["components"]}).validate(answer.json())
+        answers[path] = answer.json()
+    peer.say(json.dumps(answers))
+
+
+def validate(path):
+    """Every schema has to be one, and to take and refuse these values."""
+    with open(path, encoding="utf-8") as file:
+        cases = json.load(file)
+    problems = []
+    for case in cases:
+        name, schema = case["name"], case["schema"]
+        Draft202012Validator.check_schema(schema)
+        validator = Draft202012Validator(schema)
+        problems += [f"{name} refuses {value}" for value in case["good"] if not validator.is_valid(value)]
+        problems += [f"{name} takes {value}" for value in case["bad"] if validator.is_valid(value)]
+    peer.say(json.dumps({"schemas": len(cases), "problems": problems}))
+
+
+async def main():
+    parser = peer.arguments(__doc__)
+    parser.add_argument("--service")
+    parser.add_argument("--validate")
+    parser.add_argument("--openapi")
+    options = parser.parse_args()
+    if options.openapi:
+        return openapi(options.openapi)
+    if options.validate:
+        return validate(options.validate)
+    server = await peer.connect(options)
+    if options.service:
+        from schema_usage import use
+
+        await use(await server.get_service(options.service))
+        peer.say("USED")
+    else:
+        await host(server)
+    await server.disconnect()
+
+
+asyncio.run(main())

@@ -1,0 +1,433 @@
+//! What is written for other languages: their compilers take it, and people call with it.
+//!
+//! The contracts in `generated/` are what comes out for Rust. They are compiled here, used, and compared with what
+//! comes out now; with `HYPHA_TEST_BLESS` set they are written anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::{TryStreamExt as _, stream};
+use hypha_rpc::prelude::*;
+use hypha_rpc::schema::export::{Description, Format};
+use hypha_rpc::service::IntoService;
+use hypha_rpc_tests::conformance::Language;
+use hypha_rpc_tests::executables::executable;
+use hypha_rpc_tests::peers::interop_folder;
+use hypha_rpc_tests::servers::{Kind, Server};
+use serde_json::{Value as Json, json};
+
+use crate::contract::{self, Desk};
+use crate::nasty;
+use crate::peers::{finished, folder, host, mypy, run, typescript};
+
+macro_rules! generated {
+    ($($name:ident)*) => {$(
+        #[allow(dead_code, unreachable_pub, missing_docs, clippy::all)]
+        mod $name {
+            include!(concat!("generated/", stringify!($name), ".rs"));
+        }
+    )*};
+}
+
+generated! { measure python_measure python_plain javascript_plain nasty_service }
+
+const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];
+
+/// Compares with the file that is compiled here. The first line says where the service was, which differs.
+fn is_compiled_here(name: &str, text: &str) -> Result<()> {
+    let (_, text) = text.split_once('\n').context("one line")?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas/generated");
+    let path = path.join(format!("{name}.rs"));
+    if std::env::var_os("HYPHA_TEST_BLESS").is_some() {
+        return Ok(fs::write(
+            path,
+            format!("// Generated; see `generated.rs`.\n{text}"),
+        )?);
+    }
+    let file = fs::read_to_string(&path)?;
+    let (_, file) = file.split_once('\n').context("one line")?;
+    ensure!(file == text, "{name} comes out otherwise now:\n{text}");
+    Ok(())
+}
+
+fn desk() -> Description {
+    Description::of(contract::MeasureService::new(Desk))
+}
+
+/// An implementation of the generated contract, for its schema.
+struct Empty;
+
+impl measure::Measure for Empty {
+    async fn sample(&self, _: u8, _: measure::Mode, _: Option<measure::Point>) -> Vec<f64> {
+        Vec::new()
+    }
+
+    async fn total(&self, _: measure::Node) -> u64 {
+        0
+    }
+
+    async fn rename(
+        &self,
+        _: std::collections::BTreeMap<String, String>,
+        _: Vec<(i32, String)>,
+        _: Option<std::collections::BTreeMap<String, Value>>,
+        _: f64,
+        _: Option<Bytes>,
+        _: bool,
+    ) -> std::collections::BTreeMap<String, i64> {
+        std::collections::BTreeMap::new()
+    }
+
+    async fn count(&self, _: u16) -> impl Stream<Item = u16> + Send {
+        stream::empty()
+    }
+
+    async fn blur(&self, image: NdArray, _: f64) -> NdArray {
+        image
+    }
+
+    async fn watch(&self, _: Function) -> Option<String> {
+        None
+    }
+
+    async fn reshape(
+        &self,
+        shape: measure::Shape,
+        _: measure::Number,
+        _: Option<i8>,
+    ) -> (measure::Shape, measure::Happening) {
+        (shape, measure::Happening::Started)
+    }
+
+    async fn stage_move(&self, _: measure::Point) {}
+}
+
+#[test]
+fn a_contract_made_of_a_contract_publishes_the_same() {
+    is_compiled_here("measure", &desk().rust()).expect("the same");
+    let ours = contract::MeasureService::new(Desk)
+        .into_service()
+        .schema()
+        .to_json();
+    let again = measure::MeasureService::new(Empty)
+        .into_service()
+        .schema()
+        .to_json();
+    for (name, member) in ours.as_object().expect("members") {
+        // Who may see the service is no matter of its contract.
+        if name != "config" {
+            assert_eq!(again[name], *member, "{name}");
+        }
+    }
+    assert_eq!(
+        Description::of(measure::MeasureService::new(Empty)).rust(),
+        desk().rust()
+    );
+}
+
+/// A service of Rust, asked for on a server, comes out as it does here, and is called with that.
+async fn rust_service(server: &Server) -> Result<()> {
+    let client = hypha_rpc::connect(&server.url).await?;
+    let info = client
+        .register_service(contract::MeasureService::new(Desk))
+        .await?;
+    let live = Description::fetch(&client, &info.id).await?;
+    is_compiled_here("measure", &live.rust())?;
+    let after_origin = |text: String| text.split_once('\n').map(|(_, rest)| rest.to_owned());
+    for format in [Format::TypeScript, Format::Python] {
+        ensure!(
+            after_origin(live.write(format)) == after_origin(desk().write(format)),
+            "{format}"
+        );
+    }
+    ensure!(live.functions() == desk().functions());
+    let options = ["--server-url", &server.url, "--service", &info.id];
+    for language in BOTH {
+        finished(language, &options, "USED").await?;
+    }
+    let proxy: measure::MeasureProxy = client.proxy(info.id).await?;
+    let samples = proxy.sample(2, measure::Mode::Slow, None).await?;
+    ensure!(samples == [0.0, 0.5], "{samples:?}");
+    let shape = measure::Shape::Box {
+        width: 1.0,
+        height: None,
+    };
+    let (again, happened) = proxy
+        .reshape(shape.clone(), measure::Number::Text("x".into()), Some(1))
+        .await?;
+    ensure!((again, happened) == (shape, measure::Happening::Started));
+    let counted: Vec<u16> = proxy.count(3).await?.try_collect().await?;
+    ensure!(counted == [0, 1, 2]);
+    client.disconnect().await;
+    Ok(())
+}
+
+#[test]
+fn people_call_a_rust_service_with_what_is_written_of_it() {
+    run(Kind::Python, &BOTH, rust_service);
+}
+
+#[test]
+fn people_call_a_rust_service_with_what_is_written_of_it_on_our_server() {
+    run(Kind::Ours, &BOTH, rust_service);
+}
+
+/// Services of Python, with schemas and without.
+async fn python_services(server: &Server) -> Result<()> {
+    use python_measure::{MeasureProxy, Mode, Node, Point};
+
+    let (_python, ids) = host(Language::Python, server).await?;
+    let client = hypha_rpc::connect(&server.url).await?;
+    is_compiled_here(
+        "python_measure",
+        &Description::fetch(&client, &ids[0]).await?.rust(),
+    )?;
+    is_compiled_here(
+        "python_plain",
+        &Description::fetch(&client, &ids[1]).await?.rust(),
+    )?;
+
+    let python: MeasureProxy = client.proxy(&*ids[0]).await?;
+    let place = Point {
+        x: 1.0,
+        label: None,
+        weight: 2,
+        tags: vec![],
+    };
+    let samples = python.sample(2, Mode::Slow, Some(place)).await?;
+    ensure!(samples.decode_as::<Vec<f64>>()? == [1.0, 1.5], "{samples}");
+    let leaf = Node {
+        value: 2,
+        children: vec![],
+        next: None,
+    };
+    let tree = Node {
+        value: 1,
+        children: vec![leaf.clone()],
+        next: Some(Box::new(leaf)),
+    };
+    let total = python.total(tree).await?;
+    ensure!(total.as_i64() == Some(5), "{total}");
+    let names = [("a".to_owned(), "b".to_owned())].into();
+    let renamed = python
+        .rename(names, vec![(1, "a".into())], None, 0.5, None, true)
+        .await?;
+    ensure!(renamed.to_json() == json!({"b": 1}), "{renamed}");
+
+    let plain: python_plain::PlainProxy = client.proxy(&*ids[1]).await?;
+    let sum = plain.add(40.into(), None).await?;
+    ensure!(sum.as_i64() == Some(42), "{sum}");
+    let text = plain.nested_class("a".into(), Some("b".into())).await?;
+    ensure!(text.as_str() == Some("ab"), "{text}");
+    let typed = plain.typed(1, vec![], None).await?;
+    ensure!(typed.to_json() == json!([1, [], "x"]), "{typed}");
+    Ok(())
+}
+
+#[test]
+fn a_service_in_python_is_called_with_its_generated_contract() {
+    run(Kind::Python, &[Language::Python], python_services);
+}
+
+#[test]
+fn a_service_in_python_is_called_with_its_generated_contract_on_our_server() {
+    run(Kind::Ours, &[Language::Python], python_services);
+}
+
+/// A service of JavaScript has no schemas, and may have any names.
+async fn javascript_service(server: &Server) -> Result<()> {
+    let (_javascript, ids) = host(Language::JavaScript, server).await?;
+    let client = hypha_rpc::connect(&server.url).await?;
+    let description = Description::fetch(&client, &ids[0]).await?;
+    is_compiled_here("javascript_plain", &description.rust())?;
+    let plain: javascript_plain::PlainProxy = client.proxy(&*ids[0]).await?;
+    let sum = plain
+        .add(Some(1.into()), Some(4.into()), None, None)
+        .await?;
+    ensure!(sum.as_i64() == Some(5), "{sum}");
+    let sum = plain.nested_add(Some(1.into()), None, None, None).await?;
+    ensure!(sum.as_i64() == Some(3), "{sum}");
+    for (said, wanted) in [
+        (plain.foo_bar(None, None, None, None).await?, "foo"),
+        (plain.class(None, None, None, None).await?, "class"),
+        (plain.with_dash(None, None, None, None).await?, "dash"),
+    ] {
+        ensure!(said.as_str() == Some(wanted), "{said}");
+    }
+    check(&description, "plain", &[])
+}
+
+#[test]
+fn a_service_in_javascript_is_called_with_its_generated_contract() {
+    run(Kind::Python, &BOTH, javascript_service);
+}
+
+/// The compilers of both languages take what is written, and programs that use it; and no others.
+fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Result<()> {
+    let place = folder(&format!("{name}-{}", usages.len()))?;
+    let (types, stub) = (format!("{name}.d.ts"), format!("{name}.pyi"));
+    fs::write(place.join(&types), description.typescript())?;
+    fs::write(place.join(&stub), description.python())?;
+    let said = typescript(&place, &[&types])?;
+    ensure!(said.is_empty(), "{said}");
+    let said = mypy(&place, &[&stub])?;
+    ensure!(said.is_empty(), "{said}");
+    for (folder, usage) in usages {
+        let source: PathBuf = interop_folder().join(folder).join(usage);
+        let source = fs::read_to_string(source)?;
+        fs::write(place.join(usage), &source)?;
+        let wrong = format!("wrong_{usage}");
+        // No number, where one is wanted.
+        fs::write(
+            place.join(&wrong),
+            source.replace("sample(3,", "sample(\"3\","),
+        )?;
+        let checker = if *folder == "js" { typescript } else { mypy };
+        let said = checker(&place, &[usage])?;
+        ensure!(said.is_empty(), "{said}");
+        let said = checker(&place, &[&wrong])?;
+        ensure!(
+            said.lines().filter(|line| line.contains("error")).count() == 1,
+            "{said}"
+        );
+        ensure!(said.contains("str"), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn compilers_take_what_is_written() {
+    run(Kind::Ours, &BOTH, async |_: &Server| {
+        check(
+            &desk(),
+            "measure",
+            &[("js", "schema_usage.mjs"), ("python", "schema_usage.py")],
+        )
+    });
+}
+
+#[test]
+fn compilers_take_what_means_harm() {
+    run(Kind::Ours, &BOTH, async |_: &Server| {
+        let nasty = nasty::description();
+        is_compiled_here("nasty_service", &nasty.rust())?;
+        check(&nasty, "nasty", &[])
+    });
+}
+
+/// A document says how a server is asked.
+async fn over_http(server: &Server) -> Result<()> {
+    let client = hypha_rpc::connect(&server.url).await?;
+    let info = client
+        .register_service(contract::MeasureService::new(Desk))
+        .await?;
+    let document = Description::fetch(&client, &info.id).await?.openapi();
+    let paths: Vec<&String> = document["paths"]
+        .as_object()
+        .context("no paths")?
+        .keys()
+        .collect();
+    let wanted = [
+        "/sample",
+        "/total",
+        "/rename",
+        "/count",
+        "/blur",
+        "/reshape",
+        "/stage.move",
+    ];
+    ensure!(paths == wanted, "{paths:?}");
+    let place = json!({"x": 1.0, "tags": []});
+    let calls = json!({
+        "/sample": {"count": 2, "mode": "slow", "place": place},
+        "/total": {"tree": {"value": 1, "children": [{"value": 2, "children": []}]}},
+        "/reshape": {"shape": {"Circle": 1.0}, "number": 1},
+        "/stage.move": {"toPoint": place},
+    });
+    let path = folder("openapi")?.join("document.json");
+    fs::write(&path, json!([document, calls]).to_string())?;
+    let path = path.to_str().context("a path that is no text")?;
+    let options = ["--server-url", &server.url, "--openapi", path];
+    let answers: Json = serde_json::from_str(&finished(Language::Python, &options, "{").await?)?;
+    let wanted = json!({
+        "/sample": [1.0, 1.5],
+        "/total": 3,
+        "/reshape": [{"Circle": 1.0}, {"kind": "started"}],
+        "/stage.move": null,
+    });
+    ensure!(answers == wanted, "{answers}");
+    Ok(())
+}
+
+#[test]
+fn an_openapi_document_says_how_the_server_is_asked() {
+    run(Kind::Python, &[Language::Python], over_http);
+}
+
+/// The command writes what the library does, and says what is wrong.
+#[test]
+fn the_command_writes_what_the_library_does() {
+    run(Kind::Ours, &[], async |server: &Server| {
+        let client = hypha_rpc::connect(&server.url).await?;
+        let info = client
+            .register_service(contract::MeasureService::new(Desk))
+            .await?;
+        let live = Description::fetch(&client, &info.id).await?;
+        let command = executable("hypha-schema")?;
+        let url = server.url.clone();
+        let run = async |service: &str, format: &str| {
+            let mut command = Command::new(&command);
+            command.args([
+                "--server-url",
+                &url,
+                "--service",
+                service,
+                "--format",
+                format,
+            ]);
+            anyhow::Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+        };
+        for format in Format::ALL {
+            let output = run(&info.id, format.as_str()).await?;
+            let text = String::from_utf8(output.stdout)?;
+            ensure!(text == live.write(format), "{format}: {text}");
+        }
+        let output = run("nobody", "rust").await?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            !output.status.success() && said.contains("nobody"),
+            "{said}"
+        );
+        ensure!(output.stdout.is_empty());
+        let output = run(&info.id, "cobol").await?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            !output.status.success() && said.contains("typescript"),
+            "{said}"
+        );
+        Ok(())
+    });
+}
+
+/// What the example of the guide writes, in every format.
+#[test]
+fn the_example_describes_its_service() -> Result<()> {
+    for (format, part) in [
+        ("json", "\"name\": \"stage_go\""),
+        ("openapi", "\"/stage.go\": {"),
+        ("typescript", "  snap(exposure?: number): Promise<NdArray>;"),
+        ("python", "    async def go(self, to: Place) -> float:"),
+        ("rust", "    #[hypha(name = \"stage.go\")]"),
+    ] {
+        let mut command = Command::new(executable("describe")?);
+        let output = command.args(["--format", format]).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(
+            output.status.success() && text.contains(part),
+            "{format}: {text}"
+        );
+    }
+    Ok(())
+}

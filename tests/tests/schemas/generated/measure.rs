@@ -1,0 +1,152 @@
+// Generated; see `generated.rs`.
+
+use hypha_rpc::prelude::*;
+
+/// Takes measurements.
+#[hypha_service(id = "measure")]
+#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]
+pub trait Measure {
+    /// Take some samples.
+    async fn sample(
+        &self,
+        /// How many.
+        count: u8,
+        /// The speed.
+        #[hypha(default = Mode::Fast)]
+        mode: Mode,
+        /// Where, if not here.
+        place: Option<Point>,
+    ) -> Vec<f64>;
+
+    /// Add up a tree.
+    async fn total(
+        &self,
+        /// The root.
+        tree: Node,
+    ) -> u64;
+
+    /// Rename what has a number.
+    async fn rename(
+        &self,
+        /// New names by old ones.
+        names: std::collections::BTreeMap<String, String>,
+        /// With their numbers.
+        pairs: Vec<(i32, String)>,
+        /// Anything else.
+        others: Option<std::collections::BTreeMap<String, Value>>,
+        /// How much.
+        #[hypha(default = 0.5)]
+        share: f64,
+        /// Raw data.
+        data: Option<Bytes>,
+        /// Whether to try only.
+        #[hypha(default = false)]
+        dry: bool,
+    ) -> std::collections::BTreeMap<String, i64>;
+
+    /// Count up.
+    async fn count(
+        &self,
+        n: u16,
+    ) -> impl Stream<Item = u16> + Send;
+
+    /// Blur an image.
+    async fn blur(
+        &self,
+        image: NdArray,
+        #[hypha(default = 1.0)]
+        sigma: f64,
+    ) -> NdArray;
+
+    /// Tell how far it is.
+    async fn watch(
+        &self,
+        listener: Function,
+    ) -> Option<String>;
+
+    /// Change a shape.
+    async fn reshape(
+        &self,
+        shape: Shape,
+        number: Number,
+        r#type: Option<i8>,
+    ) -> (Shape, Happening);
+
+    /// Move the stage.
+    #[hypha(name = "stage.move")]
+    async fn stage_move(
+        &self,
+        #[hypha(name = "toPoint")]
+        to_point: Point,
+    );
+}
+
+/// How fast.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    #[serde(rename = "fast")]
+    Fast,
+    #[serde(rename = "slow")]
+    Slow,
+}
+
+fn default_point_weight() -> i64 {
+    1
+}
+
+/// A place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Point {
+    /// To the right.
+    pub x: f64,
+    pub label: Option<String>,
+    #[serde(default = "default_point_weight")]
+    pub weight: i64,
+    pub tags: Vec<String>,
+}
+
+/// A tree of numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Node {
+    pub value: u32,
+    pub children: Vec<Node>,
+    pub next: Option<Box<Node>>,
+}
+
+/// A shape.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub enum Shape {
+    /// Of no size.
+    Dot,
+    Circle(f64),
+    Line(f64, f64),
+    /// With four sides.
+    Box {
+        /// From left to right.
+        width: f64,
+        height: Option<f64>,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind")]
+pub enum Happening {
+    #[serde(rename = "started")]
+    Started,
+    #[serde(rename = "gone_wrong")]
+    GoneWrong {
+        text: String,
+    },
+    /// It is there.
+    #[serde(rename = "arrived")]
+    Arrived(Point),
+}
+
+/// A number or its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Number {
+    Integer(i64),
+    Text(String),
+}

@@ -1,0 +1,173 @@
+//! Names and texts that mean harm, or are merely not thought of: no language may be led astray by them.
+
+use hypha_rpc::Map;
+use hypha_rpc::prelude::*;
+use hypha_rpc::schema::export::Description;
+use hypha_rpc::service::{Incoming, Method, Service};
+use serde_json::{Value as Json, json};
+
+/// What ends comments, texts and lines in some language, and what would run then.
+pub(crate) const TEXT: &str = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\r\
+    os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n\
+    -     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"";
+
+/// Names of members, which are given to those who call.
+const NAMES: [&str; 22] = [
+    "class",
+    "type_",
+    "new",
+    "constructor",
+    "fn",
+    "self",
+    "Self",
+    "__init__",
+    "__x",
+    "list",
+    "str",
+    "Any",
+    "None",
+    "with-dash",
+    "with space",
+    "3d",
+    "kůň",
+    "日本",
+    "a\"b",
+    "a*/b",
+    "a\nb",
+    "}; export const x = 1; interface Y {",
+];
+
+fn schema(parameters: Json, returns: Json) -> Json {
+    json!({"name": "f", "description": TEXT, "parameters": parameters, "returns": returns})
+}
+
+fn method(name: &str, schema: Json) -> Method {
+    Method::new(name, async |call: Incoming| call.reply(&()))
+        .doc(TEXT)
+        .schema(schema)
+}
+
+/// A service of all that.
+pub(crate) fn description() -> Description {
+    let properties: serde_json::Map<String, Json> = NAMES
+        .into_iter()
+        .chain(["a_b", "default", "async", "arguments", "r#type", "", "_"])
+        .map(|name| {
+            (
+                name.to_owned(),
+                json!({"type": "string", "description": TEXT}),
+            )
+        })
+        .collect();
+    let members = json!({
+        "type": "object",
+        "description": TEXT,
+        "properties": properties,
+        "required": NAMES[..4],
+    });
+    let words: Vec<&str> = NAMES
+        .into_iter()
+        .chain(["", TEXT, "x", "X", "x-"])
+        .collect();
+    let definitions = json!({
+        "Vec": {"type": "object", "properties": {"Vec": {"$ref": "#/$defs/Vec"}}},
+        "vec": {"type": "object", "properties": {"list": {"type": "integer"}, "x": {"type": "array"}}},
+        "Promise": {"type": "string", "enum": words, "description": TEXT},
+        "Itself": {"$ref": "#/$defs/Itself"},
+        "First": {"anyOf": [{"$ref": "#/$defs/Second"}, {"type": "null"}]},
+        "Second": {"$ref": "#/$defs/First"},
+        "Lists": {"type": "array", "items": {"$ref": "#/$defs/Lists"}},
+        "a/b~c\"": {"type": "object", "properties": {"x": {"const": TEXT}}, "required": ["x"]},
+        "Tree": {
+            "oneOf": [
+                {"type": "object", "properties": {"Leaf": {"type": "integer"}}, "required": ["Leaf"],
+                 "additionalProperties": false},
+                {"type": "object", "properties": {"Both": {"type": "array", "minItems": 2, "maxItems": 2,
+                 "prefixItems": [{"$ref": "#/$defs/Tree"}, {"$ref": "#/$defs/Tree"}]}}, "required": ["Both"],
+                 "additionalProperties": false},
+            ],
+        },
+        "Either": {"anyOf": [{"type": "integer"}, {"$ref": "#/$defs/Either2"}, {"type": "boolean"}]},
+        "Either2": {"type": ["string", "number"]},
+        "Open": {
+            "type": "object",
+            "properties": {"others": {"type": "integer", "default": 7}},
+            "additionalProperties": {"type": "string"},
+        },
+    });
+    let kinds = [
+        "Vec",
+        "vec",
+        "Promise",
+        "Itself",
+        "First",
+        "Second",
+        "Lists",
+        "a~1b~0c%22",
+        "Tree",
+        "Either",
+        "Open",
+        "gone",
+    ];
+    let mut kinds: serde_json::Map<String, Json> = kinds
+        .into_iter()
+        .map(|name| {
+            (
+                format!("{name}_x"),
+                json!({"$ref": format!("#/$defs/{name}")}),
+            )
+        })
+        .collect();
+    let more = json!({
+        "anything": {"default": {"a": [1, {"b": null}]}},
+        "wrong_default": {"type": "integer", "default": "text"},
+        "text_default": {"type": "string", "default": TEXT},
+        "word_default": {"$ref": "#/$defs/Promise", "default": TEXT},
+        "point_default": {"$ref": "#/$defs/Open", "default": {"others": 3}},
+        "either_default": {"$ref": "#/$defs/Either", "default": "text"},
+        "map_default": {"type": "object", "additionalProperties": {"type": "number"}, "default": {TEXT: 1}},
+        "large_default": {"type": "integer", "minimum": 0, "default": u64::MAX},
+        "numbers": {"enum": [1, 2, -3]},
+        "mixed": {"enum": [1, "two", null, true]},
+        "fractions": {"enum": [0.5, 1]},
+        "impossible": false,
+        "odd": {"type": 7, "enum": "x", "properties": [], "anyOf": {}, "$ref": 1},
+        "elsewhere": {"$ref": "https://example.org/schema"},
+        "empty_choice": {"anyOf": []},
+        "pair": {"type": "array", "prefixItems": [], "minItems": 0, "maxItems": 0},
+        "one": {"type": "array", "prefixItems": [{"type": "integer"}], "minItems": 1, "maxItems": 1},
+        "callback": {"x-hypha-type": "function"},
+        "maybe": {"anyOf": [{"x-hypha-type": "function"}, {"type": "null"}], "default": null},
+        "stream": {"x-hypha-type": "stream", "items": {"$ref": "#/$defs/Tree"}},
+        "when": {"x-hypha-type": "timestamp"},
+        "set": {"x-hypha-type": "set", "items": {"type": "string"}},
+        "ordered": {"x-hypha-type": "ordered_map", "additionalProperties": {"type": "string"}},
+        "image": {"x-hypha-type": "ndarray"},
+        "file": {"x-hypha-type": "file"},
+        "object": {"x-hypha-type": "object"},
+        "unknown": {"x-hypha-type": TEXT},
+    });
+    kinds.extend(more.as_object().cloned().unwrap_or_default());
+    let types =
+        json!({"type": "object", "properties": kinds, "required": ["Vec_x"], "$defs": definitions});
+    let members_only = json!({"type": "object", "properties": {"it": members}, "required": ["it"]});
+    let mut service = Service::new("nasty */ evil() \n\"\"\"").description(TEXT);
+    for name in NAMES {
+        let schema = schema(
+            json!({"type": "object", "properties": {}}),
+            json!({"type": "null"}),
+        );
+        service = service.method(method(name, schema));
+    }
+    let service = service
+        .method(method("members", schema(members_only, members)))
+        .method(method("types", schema(types, json!({"$ref": "#/nowhere"}))))
+        .method(method("nested.class", json!({})))
+        .method(method("nested.deep er.list", json!(7)))
+        .value(
+            "some value",
+            Value::Map(Map::from_iter([("x".to_owned(), 1.into())])),
+        )
+        .value(TEXT, 1i64);
+    Description::of(service)
+}

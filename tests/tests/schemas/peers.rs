@@ -1,0 +1,127 @@
+//! Servers, clients and programs of other languages for the tests here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use hypha_rpc_tests::conformance::Language;
+use hypha_rpc_tests::peers::{interop_folder, javascript_program, or_skip, python, python_program};
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::{Kind, Server};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Runs `case` against a server, unless a peer that it needs is not there.
+pub(crate) fn run(
+    kind: Kind,
+    languages: &[Language],
+    case: impl AsyncFnOnce(&Server) -> Result<()>,
+) {
+    if !languages
+        .iter()
+        .all(|language| or_skip(language.installed()).is_some())
+    {
+        return;
+    }
+    let Some(server) = Server::shared(kind) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = runtime
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(case(&server)));
+    if let Err(error) = outcome {
+        panic!("{kind}: {error:#}");
+    }
+}
+
+fn program(language: Language, options: &[&str]) -> Result<Command> {
+    let mut command = match language {
+        Language::Python => python_program("schema_peer.py")?,
+        _ => javascript_program("schema_peer.mjs")?,
+    };
+    command.args(options);
+    Ok(command)
+}
+
+/// The services of a peer, by their full ids, for as long as the process is held.
+pub(crate) async fn host(language: Language, server: &Server) -> Result<(Process, Vec<String>)> {
+    let command = program(language, &["--server-url", &server.url])?;
+    tokio::task::spawn_blocking(move || {
+        let process = Process::start("the host", &command)?;
+        let ready = process.wait_for_prefix(LIMIT, "READY ")?;
+        Ok((process, ready.split(' ').map(str::to_owned).collect()))
+    })
+    .await?
+}
+
+/// Runs a program to its end; the line of it that begins so.
+pub(crate) async fn finished(
+    language: Language,
+    options: &[&str],
+    prefix: &'static str,
+) -> Result<String> {
+    let command = program(language, options)?;
+    tokio::task::spawn_blocking(move || {
+        let process = Process::start("the peer", &command)?;
+        let status = process.wait(LIMIT)?;
+        ensure!(status.success(), "{status}\n{}", process.transcript(0));
+        let line = process
+            .stdout()
+            .into_iter()
+            .find(|line| line.starts_with(prefix));
+        line.context("it did not say what it should")
+    })
+    .await?
+}
+
+/// An empty folder for the files of one test.
+pub(crate) fn folder(name: &str) -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("schemas")
+        .join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// What the TypeScript compiler says of the files in a folder; empty if all is well.
+pub(crate) fn typescript(folder: &Path, files: &[&str]) -> Result<String> {
+    let compiler = interop_folder().join("js/node_modules/typescript/bin/tsc");
+    let mut command = Command::new("node");
+    command.current_dir(folder).arg(compiler);
+    command.args([
+        "--noEmit", "--strict", "--target", "es2022", "--module", "esnext",
+    ]);
+    command.args(["--moduleResolution", "bundler", "--lib", "es2022"]);
+    command.args(["--allowJs", "--checkJs", "--ignoreConfig"]);
+    complaint(command.args(files))
+}
+
+/// What mypy says of the files in a folder.
+pub(crate) fn mypy(folder: &Path, files: &[&str]) -> Result<String> {
+    let mut command = Command::new(python()?);
+    command
+        .current_dir(folder)
+        .args(["-m", "mypy", "--strict", "--no-error-summary"]);
+    command.arg("--cache-dir").arg(folder.join("cache"));
+    complaint(command.args(files))
+}
+
+fn complaint(command: &mut Command) -> Result<String> {
+    let output = command.output().context("the checker cannot be run")?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    ensure!(
+        output.status.success() != text.contains("error"),
+        "{}: {text}",
+        output.status
+    );
+    Ok(text)
+}
