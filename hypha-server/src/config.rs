@@ -61,6 +61,9 @@ pub struct Limits {
     /// (`HYPHA_STREAM_SWEEP_INTERVAL`).
     #[serde(serialize_with = "in_seconds")]
     pub stream_sweep: Duration,
+    /// How long somebody may take to log in (`MAXIMUM_LOGIN_TIME`).
+    #[serde(serialize_with = "in_seconds")]
+    pub login_time: Duration,
     /// Somebody else wants a client's id: how long the client has to prove that it is there.
     #[serde(serialize_with = "in_seconds")]
     pub incumbent_timeout: Duration,
@@ -87,6 +90,7 @@ impl Default for Limits {
             stream_ping: Duration::from_secs(10),
             stream_idle: Duration::from_secs(60),
             stream_sweep: Duration::from_secs(30),
+            login_time: Duration::from_secs(180),
             incumbent_timeout: Duration::from_secs(5),
         }
     }
@@ -100,6 +104,7 @@ impl Limits {
     pub fn from_env() -> Result<Limits, ConfigError> {
         let mut limits = Limits::default();
         set_seconds(&mut limits.idle_timeout, "HYPHA_WS_IDLE_TIMEOUT")?;
+        set_seconds(&mut limits.login_time, "MAXIMUM_LOGIN_TIME")?;
         set_seconds(&mut limits.stream_idle, "HYPHA_STREAM_IDLE_THRESHOLD")?;
         set_seconds(&mut limits.stream_sweep, "HYPHA_STREAM_SWEEP_INTERVAL")?;
         set(&mut limits.messages_per_second, "HYPHA_WS_MSG_RATE_LIMIT")?;

@@ -16,6 +16,7 @@ mod auth;
 mod config;
 mod http;
 mod local;
+mod login;
 mod metrics;
 mod registry;
 mod router;

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use hypha_rpc::wire::{self, Message, Stamp};
 use serde::Serialize;
 
@@ -24,8 +25,12 @@ pub(crate) struct Taken;
 /// Peers by workspace and client id.
 type Peers = HashMap<String, HashMap<String, Arc<Peer>>>;
 
+/// Finds a peer inside the server that is not there until somebody wants it.
+type Summon = Box<dyn Fn(&str) -> BoxFuture<'static, Option<Arc<Peer>>> + Send + Sync>;
+
 pub(crate) struct Router {
     peers: RwLock<Peers>,
+    summon: OnceLock<Summon>,
     generations: AtomicU64,
     counters: Arc<Counters>,
     deliver_timeout: Duration,
@@ -35,10 +40,16 @@ impl Router {
     pub(crate) fn new(counters: Arc<Counters>, deliver_timeout: Duration) -> Router {
         Router {
             peers: RwLock::default(),
+            summon: OnceLock::new(),
             generations: AtomicU64::new(1),
             counters,
             deliver_timeout,
         }
+    }
+
+    /// Ask `summon` for peers inside the server that are not there. The first one counts.
+    pub(crate) fn summon_with(&self, summon: Summon) {
+        let _ = self.summon.set(summon);
     }
 
     /// The number for the next connection.
@@ -112,7 +123,11 @@ impl Router {
         if client_id == EVERYONE {
             return self.broadcast(sender, workspace, &message);
         }
-        match self.find(workspace, client_id) {
+        let mut target = self.find(workspace, client_id);
+        if let (None, SERVER_WORKSPACE, Some(summon)) = (&target, workspace, self.summon.get()) {
+            target = summon(client_id).await;
+        }
+        match target {
             Some(target) => {
                 let frame = stamp(sender, &message, &target.address, workspace);
                 if self.deliver(sender, &target, frame).await.is_err() {

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::auth::{self, Issuer};
 use crate::config::{Config, ConfigError, Limits};
 use crate::http;
+use crate::login;
 use crate::metrics::Stats;
 use crate::registry::MemoryRegistry;
 use crate::state::{Parts, ServerInfo, State};
@@ -41,8 +42,8 @@ pub enum StartError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The workspace manager did not come up.
-    #[error("the workspace manager did not start: {0}")]
+    /// The workspace manager, or another service of the server, did not come up.
+    #[error("a service of the server did not start: {0}")]
     Manager(String),
 }
 
@@ -193,6 +194,9 @@ impl Builder {
         workspace::start(&state)
             .await
             .map_err(|error| StartError::Manager(error.to_string()))?;
+        login::start(&state)
+            .await
+            .map_err(|error| StartError::Manager(error.to_string()))?;
         tracing::info!(%address, server_id = state.info.server_id, "listening");
         let running = tokio::spawn(run(listener, state.clone(), alive, all_gone));
         Ok(Server {
@@ -245,6 +249,8 @@ async fn run(
     // Idle HTTP connections, too.
     state.end_tasks().await;
     // The manager holds on to the state, and the state to the manager.
+    state.residents.lock().await.clear();
+    state.former_managers.lock().await.clear();
     if let Some(manager) = state.set_manager(None) {
         manager.shutdown(Duration::ZERO).await;
     }

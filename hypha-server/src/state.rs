@@ -1,5 +1,6 @@
 //! What all parts of one running server share.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderValue;
@@ -58,6 +59,10 @@ pub(crate) struct State {
     pub(crate) events: crate::workspace::EventLog,
     /// The manager as a client. Taken out at the end: it holds on to this state.
     manager: Mutex<Option<Client>>,
+    /// The manager under the addresses that it had before a restart.
+    pub(crate) former_managers: tokio::sync::Mutex<VecDeque<Client>>,
+    /// The server's own services.
+    pub(crate) residents: tokio::sync::Mutex<Vec<Client>>,
     stopping: watch::Sender<bool>,
     /// The tasks of all connections; none once the server has ended.
     tasks: Mutex<Option<JoinSet<()>>>,
@@ -98,6 +103,8 @@ impl State {
             workspace_records: tokio::sync::Mutex::default(),
             events: crate::workspace::EventLog::default(),
             manager: Mutex::default(),
+            former_managers: tokio::sync::Mutex::default(),
+            residents: tokio::sync::Mutex::default(),
             stopping: watch::Sender::new(false),
             tasks: Mutex::new(Some(JoinSet::new())),
             alive: parts.alive,

@@ -254,7 +254,8 @@ impl WorkspaceManager for Manager {
     }
 
     async fn generate_token(&self, ctx: &Context, config: Option<TokenConfig>) -> Answer<String> {
-        tokens::generate(&self.state, ctx, config.unwrap_or_default()).await
+        let config = config.unwrap_or_default();
+        tokens::generate(&self.state, ctx.user(), ctx.workspace(), config).await
     }
 
     async fn revoke_token(&self, ctx: &Context, token: String) -> Answer<()> {

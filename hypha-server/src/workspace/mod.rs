@@ -25,6 +25,7 @@ pub(crate) use lifecycle::{
 };
 pub(crate) use link::start;
 pub(crate) use provider::ping;
+pub(crate) use tokens::generate as generate_token;
 
 /// What every method answers.
 type Answer<T> = Result<T, ManagerError>;

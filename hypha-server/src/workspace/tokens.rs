@@ -10,12 +10,14 @@ use crate::state::State;
 /// Seconds, if the caller does not say.
 const DEFAULT_LIFE: u64 = 3600;
 
-pub(super) async fn generate(state: &State, ctx: &Context, config: TokenConfig) -> Answer<String> {
-    let user = ctx.user();
-    let target = config
-        .workspace
-        .as_deref()
-        .unwrap_or_else(|| ctx.workspace());
+/// A token of `user`, who is in the workspace `own`.
+pub(crate) async fn generate(
+    state: &State,
+    user: &UserInfo,
+    own: &str,
+    config: TokenConfig,
+) -> Answer<String> {
+    let target = config.workspace.as_deref().unwrap_or(own);
     let granted = match state
         .registry
         .workspace(target)

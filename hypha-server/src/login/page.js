@@ -1,0 +1,45 @@
+// Reports the token that the user enters under the key that is in the address of the page.
+
+const find = (id) => document.getElementById(id);
+const parameters = new URLSearchParams(location.search);
+const key = parameters.get("key");
+const workspace = parameters.get("workspace");
+
+function say(text, kind) {
+  find("said").textContent = text;
+  find("said").className = kind;
+}
+
+async function report(token) {
+  const address = new URL("../../services/hypha-login/report", location.href);
+  const answer = await fetch(address, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ key, token }),
+  });
+  if (answer.ok) return;
+  const { detail } = await answer.json().catch(() => ({ detail: `status ${answer.status}` }));
+  throw new Error(detail);
+}
+
+if (key) {
+  if (workspace) {
+    find("what").textContent = `A program waits for you to log in to the workspace ${workspace}.`;
+  }
+  find("form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    find("button").disabled = true;
+    say("", "");
+    try {
+      await report(find("token").value.trim());
+      find("form").remove();
+      say("You are logged in. You can close this page.", "good");
+    } catch (error) {
+      find("button").disabled = false;
+      say(error.message, "bad");
+    }
+  });
+} else {
+  find("form").remove();
+  find("what").textContent = "This page is opened by a program that wants you to log in.";
+}
