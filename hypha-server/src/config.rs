@@ -133,6 +133,72 @@ impl Limits {
     }
 }
 
+/// The names in tokens, and who besides the server itself issues them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TokenSettings {
+    /// Who signs the server's own tokens (`AUTH0_ISSUER`).
+    pub issuer: String,
+    /// For whom tokens are (`AUTH0_AUDIENCE`).
+    pub audience: String,
+    /// What stands in front of the claims `roles`, `email` and `parent` (`AUTH0_NAMESPACE`).
+    pub namespace: String,
+    /// The identity provider's name (`AUTH0_DOMAIN`), for clients to know.
+    pub domain: String,
+    /// The server's id there (`AUTH0_CLIENT_ID`), for clients to know.
+    pub client_id: String,
+    /// Where the identity provider publishes the keys of its RS256 tokens (`HYPHA_JWKS_URL`, or
+    /// `https://<domain>/.well-known/jwks.json`). Without it only the server's own tokens are good.
+    pub jwks_url: Option<String>,
+    /// Who signs the provider's tokens (`HYPHA_JWKS_ISSUER`, or `https://<domain>/`); the same as
+    /// `issuer` if not set.
+    pub jwks_issuer: Option<String>,
+}
+
+impl Default for TokenSettings {
+    fn default() -> Self {
+        TokenSettings {
+            issuer: "https://amun.ai/".into(),
+            audience: "https://amun-ai.eu.auth0.com/api/v2/".into(),
+            namespace: "https://amun.ai/".into(),
+            domain: String::new(),
+            client_id: String::new(),
+            jwks_url: None,
+            jwks_issuer: None,
+        }
+    }
+}
+
+impl TokenSettings {
+    /// The defaults, changed by the variables of the original server.
+    pub fn from_env() -> TokenSettings {
+        let text = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let mut settings = TokenSettings::default();
+        for (target, name) in [
+            (&mut settings.issuer, "AUTH0_ISSUER"),
+            (&mut settings.audience, "AUTH0_AUDIENCE"),
+            (&mut settings.namespace, "AUTH0_NAMESPACE"),
+            (&mut settings.domain, "AUTH0_DOMAIN"),
+            (&mut settings.client_id, "AUTH0_CLIENT_ID"),
+        ] {
+            if let Some(given) = text(name) {
+                *target = given;
+            }
+        }
+        let domain = Some(&settings.domain).filter(|domain| !domain.is_empty());
+        let keys = domain.map(|domain| format!("https://{domain}/.well-known/jwks.json"));
+        let issuer = domain.map(|domain| format!("https://{domain}/"));
+        settings.jwks_url = text("HYPHA_JWKS_URL").or(keys);
+        settings.jwks_issuer = text("HYPHA_JWKS_ISSUER").or(issuer);
+        settings
+    }
+
+    /// The full name of a claim that is not standard.
+    pub(crate) fn claim(&self, name: &str) -> String {
+        format!("{}{name}", self.namespace)
+    }
+}
+
 fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
@@ -184,6 +250,7 @@ pub(crate) struct Config {
     pub(crate) server_id: Option<String>,
     pub(crate) jwt_secret: Option<String>,
     pub(crate) root_token: Option<String>,
+    pub(crate) tokens: TokenSettings,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) reconnection_token_life: Option<Duration>,
     pub(crate) allow_origins: Vec<String>,
@@ -220,6 +287,7 @@ impl Config {
             "reconnection_token_life": life.map(|life| life.as_secs()),
             "jwt_secret": self.jwt_secret.as_ref().map(|_| "(set)"),
             "root_token": self.root_token.as_ref().map(|_| "(set)"),
+            "tokens": self.tokens,
             "limits": self.limits,
         })
     }
@@ -281,6 +349,12 @@ impl Config {
         let unusable = |id: &&String| !hypha_rpc::wire::valid_client_id(id);
         if let Some(id) = self.server_id.as_ref().filter(unusable) {
             return Err(ConfigError(format!("'{id}' cannot be a server id")));
+        }
+        if cfg!(not(feature = "jwks")) && self.tokens.jwks_url.is_some() {
+            return Err(ConfigError(
+                "this server was built without the feature `jwks`, and cannot know tokens of others"
+                    .into(),
+            ));
         }
         self.base()?;
         self.origins()?;

@@ -26,7 +26,7 @@ mod state;
 mod store;
 mod workspace;
 
-pub use config::{ConfigError, Limits};
+pub use config::{ConfigError, Limits, TokenSettings};
 pub use metrics::Stats;
 pub use server::{Builder, Server, StartError};
 pub use store::StoreError;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use hypha_server::{Builder, Limits, Server};
+use hypha_server::{Builder, Limits, Server, TokenSettings};
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "mimalloc")]
@@ -84,6 +84,7 @@ impl Options {
             .bind(format!("{host}:{}", self.port))
             .base_path(self.base_path)
             .allow_origins(self.allow_origins)
+            .tokens(TokenSettings::from_env())
             .limits(Limits::from_env()?);
         if let Some(seconds) = variable("RECONNECTION_TOKEN_LIFE_TIME") {
             let life = seconds.parse().ok().map(Duration::from_secs);

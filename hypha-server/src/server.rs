@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::auth::{self, Issuer};
-use crate::config::{Config, ConfigError, Limits};
+use crate::config::{Config, ConfigError, Limits, TokenSettings};
 use crate::http;
 use crate::login;
 use crate::metrics::Stats;
@@ -99,6 +99,12 @@ impl Builder {
         self
     }
 
+    /// The names in tokens, and who besides the server issues them.
+    pub fn tokens(mut self, settings: TokenSettings) -> Self {
+        self.config.tokens = settings;
+        self
+    }
+
     /// A token that opens everything, of at least 32 characters.
     pub fn root_token(mut self, token: impl Into<String>) -> Self {
         self.config.root_token = Some(token.into());
@@ -175,7 +181,11 @@ impl Builder {
         let life = config
             .reconnection_token_life
             .unwrap_or(RECONNECTION_TOKEN_LIFE);
-        let issuer = Issuer::new(config.jwt_secret.as_deref(), config.root_token.clone());
+        let issuer = Issuer::new(
+            config.jwt_secret.as_deref(),
+            config.root_token.clone(),
+            config.tokens.clone(),
+        );
         for (print, end) in kept.revoked {
             if let Ok(print) = auth::Print::try_from(print.as_slice()) {
                 issuer.remember_revoked(print, end);
@@ -183,6 +193,7 @@ impl Builder {
         }
         let state = Arc::new(State::new(Parts {
             info: describe(&config, address)?,
+            tokens: config.tokens.clone(),
             reconnection_life: life.as_secs(),
             origins: config.origins()?,
             limits: config.limits,

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::auth::Issuer;
-use crate::config::Limits;
+use crate::config::{Limits, TokenSettings};
 use crate::metrics::Counters;
 use crate::registry::Registry;
 use crate::router::Router;
@@ -38,6 +38,7 @@ impl ServerInfo {
 
 pub(crate) struct State {
     pub(crate) info: ServerInfo,
+    pub(crate) tokens: TokenSettings,
     pub(crate) started: std::time::Instant,
     pub(crate) limits: Limits,
     /// The origins of web pages that may use the server; any if empty.
@@ -73,6 +74,7 @@ pub(crate) struct State {
 /// What a [`State`] is made of.
 pub(crate) struct Parts {
     pub(crate) info: ServerInfo,
+    pub(crate) tokens: TokenSettings,
     pub(crate) limits: Limits,
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) reconnection_life: u64,
@@ -88,6 +90,7 @@ impl State {
         let limits = parts.limits;
         State {
             info: parts.info,
+            tokens: parts.tokens,
             started: std::time::Instant::now(),
             origins: parts.origins,
             reconnection_life: parts.reconnection_life,

@@ -1,6 +1,8 @@
 //! Users, tokens and permissions.
 
 mod names;
+#[cfg(feature = "jwks")]
+mod provider;
 mod scope;
 mod tokens;
 
@@ -9,7 +11,7 @@ use indexmap::IndexMap;
 
 pub(crate) use names::readable_id;
 pub(crate) use scope::is_specialised;
-pub(crate) use tokens::{AUDIENCE, ISSUER, Issuer, Print, TokenError, print};
+pub(crate) use tokens::{Issuer, Print, TokenError, print};
 
 /// An anonymous user's credentials say that they end after so many seconds; nothing enforces it
 /// on an open connection.

@@ -150,7 +150,8 @@ impl Login {
         let wanted = self.keys.wanted(&key)?;
         let user = state
             .issuer
-            .parse(&token)
+            .user(&token)
+            .await
             .map_err(|error| ManagerError::Value(format!("Invalid token: {error}")))?;
         let workspace = workspace.or(wanted.workspace);
         let expires_in = expires_in.or(wanted.expires_in);

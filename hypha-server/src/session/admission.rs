@@ -56,8 +56,9 @@ pub(super) struct Admitted {
 }
 
 /// Whom a token stands for, if it is one for connecting.
-pub(crate) fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
-    let user = state.issuer.parse(token).map_err(|error| match error {
+pub(crate) async fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
+    let user = state.issuer.user(token).await;
+    let user = user.map_err(|error| match error {
         TokenError::Invalid(detail) => {
             Refusal::new(Why::Credentials, format!("Authentication error: {detail}"))
         }
@@ -77,13 +78,13 @@ pub(crate) fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
 }
 
 /// The user and the workspace of a reconnection token, which is for this client only.
-pub(super) fn reconnection(
+pub(super) async fn reconnection(
     state: &State,
     token: &str,
     client_id: &str,
     workspace: Option<&str>,
 ) -> Result<(UserInfo, String), Refusal> {
-    let user = user_of(state, token)?;
+    let user = user_of(state, token).await?;
     let scope = user.scope.clone().unwrap_or_default();
     let Some(bound) = scope.current_workspace else {
         return Err(unauthenticated(

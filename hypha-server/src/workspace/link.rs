@@ -89,10 +89,10 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error>
         .config("hypha_version", HYPHA_VERSION)
         .config("public_base_url", info.public_base_url.as_str())
         .config("local_base_url", info.local_base_url.as_str())
-        .config("auth0_client_id", "")
-        .config("auth0_domain", "")
-        .config("auth0_audience", crate::auth::AUDIENCE)
-        .config("auth0_issuer", crate::auth::ISSUER)
+        .config("auth0_client_id", state.tokens.client_id.as_str())
+        .config("auth0_domain", state.tokens.domain.as_str())
+        .config("auth0_audience", state.tokens.audience.as_str())
+        .config("auth0_issuer", state.tokens.issuer.as_str())
         .config("login_service_url", info.login_service_url());
     // It is in no registry: clients know its address.
     client.register_service(service).notify(false).await?;

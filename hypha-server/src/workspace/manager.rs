@@ -263,7 +263,7 @@ impl WorkspaceManager for Manager {
     }
 
     async fn parse_token(&self, ctx: &Context, token: String) -> Answer<UserInfo> {
-        tokens::parse(&self.state, ctx, &token)
+        tokens::parse(&self.state, ctx, &token).await
     }
 
     async fn create_workspace(

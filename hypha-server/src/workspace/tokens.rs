@@ -130,14 +130,14 @@ fn extra_scope(word: &str) -> Answer<()> {
 
 pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
     at_home(ctx, Permission::Admin)?;
-    let (print, end) = state.issuer.revoke(token).map_err(invalid)?;
+    let (print, end) = state.issuer.revoke(token).await.map_err(invalid)?;
     let kept = state.store.revoke(print, end, now()).await;
     kept.map_err(|error| ManagerError::Runtime(error.to_string()))
 }
 
-pub(super) fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
+pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
     let workspace = at_home(ctx, Permission::Read)?;
-    let user = state.issuer.parse(token).map_err(invalid)?;
+    let user = state.issuer.user(token).await.map_err(invalid)?;
     let bound = user
         .scope
         .as_ref()
