@@ -24,6 +24,9 @@ const START_ATTEMPTS: usize = 3;
 /// The token of the user `root` of every server here.
 pub const ROOT_TOKEN: &str = "c4b1f09a7d3e62858f1d0b6ac79e3542";
 
+/// The secret with which every server here signs tokens.
+pub const JWT_SECRET: &str = "a secret that all servers of the tests share";
+
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -72,6 +75,7 @@ impl Server {
             command.args(["-u", "-B", "-P", "-m", "hypha.server", "--host=127.0.0.1"]);
             command.arg(format!("--port={port}"));
             command.args(["--root-token", ROOT_TOKEN]);
+            command.env("JWT_SECRET", JWT_SECRET);
             // The tests send as fast as they can.
             command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
             command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");
@@ -97,6 +101,7 @@ impl Server {
         let mut command = Command::new(executable("hypha-server")?);
         command.args(["--host", "127.0.0.1", "--port", "0", "--in-memory"]);
         command.args(["--root-token", ROOT_TOKEN]);
+        command.env("JWT_SECRET", JWT_SECRET);
         command.env("HYPHA_WS_MSG_RATE_LIMIT", "1000000");
         command.env("HYPHA_WS_MSG_BURST_LIMIT", "1000000");
         command.env("HYPHA_HTTP_RATE_LIMIT", "1000000");

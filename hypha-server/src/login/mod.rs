@@ -19,6 +19,8 @@ use crate::{auth, local, workspace};
 /// Calls that wait for users at the same time.
 const CONCURRENT_CALLS: usize = 4096;
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
+/// Seconds that `check` waits.
+const CHECK_TIMEOUT: f64 = 180.0;
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
 /// The page runs its own script and asks its own server, nothing else.
@@ -100,16 +102,16 @@ impl Login {
         &self,
         /// The key from `start`.
         key: String,
-        /// Seconds to wait; 0 for not at all.
-        #[hypha(default = 180.0)]
-        timeout: f64,
+        /// Seconds to wait, 180 if not given; 0 for not at all.
+        timeout: Option<f64>,
         /// Return all that is known of the user, not only the token.
-        #[hypha(default = false)]
-        profile: bool,
+        profile: Option<bool>,
     ) -> Answer<Value> {
+        // Clients write null for what they leave out.
+        let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
         match self.keys.wait(&key, limit).await? {
-            Waited::Reported(report) if profile => Ok(report.into()),
+            Waited::Reported(report) if profile == Some(true) => Ok(report.into()),
             Waited::Reported(mut report) => Ok(report.shift_remove("token").unwrap_or_default()),
             Waited::InVain if limit.is_zero() => Ok(Value::Null),
             Waited::InVain => Err(ManagerError::Timeout(format!(
