@@ -20,6 +20,11 @@ pub struct Limits {
     pub messages_per_second: f64,
     /// How many may come at once (`HYPHA_WS_MSG_BURST_LIMIT`).
     pub message_burst: f64,
+    /// Plain HTTP requests per second and address, on average; users may make ten times as many
+    /// (`HYPHA_HTTP_RATE_LIMIT`).
+    pub http_per_second: f64,
+    /// How many may come at once (`HYPHA_HTTP_BURST_LIMIT`).
+    pub http_burst: f64,
     /// Handshakes in progress (`HYPHA_MAX_CONCURRENT_CONNECTIONS`).
     pub concurrent_handshakes: usize,
     /// Connections per user (`HYPHA_MAX_CONNECTIONS_PER_USER`).
@@ -75,6 +80,8 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(600),
             messages_per_second: 200.0,
             message_burst: 2000.0,
+            http_per_second: 100.0,
+            http_burst: 500.0,
             concurrent_handshakes: 10,
             connections_per_user: 200,
             clients_per_workspace: 1000,
@@ -109,6 +116,8 @@ impl Limits {
         set_seconds(&mut limits.stream_sweep, "HYPHA_STREAM_SWEEP_INTERVAL")?;
         set(&mut limits.messages_per_second, "HYPHA_WS_MSG_RATE_LIMIT")?;
         set(&mut limits.message_burst, "HYPHA_WS_MSG_BURST_LIMIT")?;
+        set(&mut limits.http_per_second, "HYPHA_HTTP_RATE_LIMIT")?;
+        set(&mut limits.http_burst, "HYPHA_HTTP_BURST_LIMIT")?;
         set(
             &mut limits.concurrent_handshakes,
             "HYPHA_MAX_CONCURRENT_CONNECTIONS",
@@ -254,6 +263,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) reconnection_token_life: Option<Duration>,
     pub(crate) allow_origins: Vec<String>,
+    pub(crate) behind_proxy: bool,
     pub(crate) limits: Limits,
 }
 
@@ -284,6 +294,7 @@ impl Config {
             "server_id": self.server_id,
             "data_dir": self.data_dir,
             "allow_origins": self.allow_origins,
+            "behind_proxy": self.behind_proxy,
             "reconnection_token_life": life.map(|life| life.as_secs()),
             "jwt_secret": self.jwt_secret.as_ref().map(|_| "(set)"),
             "root_token": self.root_token.as_ref().map(|_| "(set)"),
@@ -358,10 +369,17 @@ impl Config {
         }
         self.base()?;
         self.origins()?;
-        if self.limits.message_burst < 1.0 || self.limits.messages_per_second <= 0.0 {
-            return Err(ConfigError(
-                "the message rate limit must be positive".into(),
-            ));
+        let limits = &self.limits;
+        for (name, rate, burst) in [
+            ("message", limits.messages_per_second, limits.message_burst),
+            ("HTTP", limits.http_per_second, limits.http_burst),
+        ] {
+            // Neither is a number that is none.
+            if !(rate > 0.0 && burst >= 1.0) {
+                return Err(ConfigError(format!(
+                    "the {name} rate limit must be positive"
+                )));
+            }
         }
         Ok(())
     }

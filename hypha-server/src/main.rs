@@ -43,6 +43,9 @@ struct Options {
         default_value = "*"
     )]
     allow_origins: Vec<String>,
+    /// All requests come by way of a proxy, which says in X-Forwarded-For where from.
+    #[arg(long, env = "HYPHA_BEHIND_PROXY")]
+    behind_proxy: bool,
     /// The server's name; if not given, the one in the data folder.
     #[arg(long, env = "HYPHA_SERVER_ID")]
     server_id: Option<String>,
@@ -84,6 +87,7 @@ impl Options {
             .bind(format!("{host}:{}", self.port))
             .base_path(self.base_path)
             .allow_origins(self.allow_origins)
+            .behind_proxy(self.behind_proxy)
             .tokens(TokenSettings::from_env())
             .limits(Limits::from_env()?);
         if let Some(seconds) = variable("RECONNECTION_TOKEN_LIFE_TIME") {

@@ -129,6 +129,12 @@ impl Builder {
         self
     }
 
+    /// Whether all requests come by way of a proxy that says in `X-Forwarded-For` where from.
+    pub fn behind_proxy(mut self, behind: bool) -> Self {
+        self.config.behind_proxy = behind;
+        self
+    }
+
     /// A folder for what is to survive a restart: the server's id and the secret for tokens, if they
     /// are not set, workspaces with what is in them, and which tokens were revoked. It is made if it
     /// is not there, and belongs to one server at a time. Without one nothing survives.
@@ -196,6 +202,7 @@ impl Builder {
             tokens: config.tokens.clone(),
             reconnection_life: life.as_secs(),
             origins: config.origins()?,
+            behind_proxy: config.behind_proxy,
             limits: config.limits,
             registry: Box::new(registry),
             issuer,

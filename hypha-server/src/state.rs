@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::auth::Issuer;
 use crate::config::{Limits, TokenSettings};
+use crate::http::HttpRates;
 use crate::metrics::Counters;
 use crate::registry::Registry;
 use crate::router::Router;
@@ -43,6 +44,9 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     /// The origins of web pages that may use the server; any if empty.
     pub(crate) origins: Vec<HeaderValue>,
+    /// Whether a proxy says where requests come from.
+    pub(crate) behind_proxy: bool,
+    pub(crate) http_rates: HttpRates,
     /// Life of a reconnection token in seconds.
     pub(crate) reconnection_life: u64,
     pub(crate) counters: Arc<Counters>,
@@ -77,6 +81,7 @@ pub(crate) struct Parts {
     pub(crate) tokens: TokenSettings,
     pub(crate) limits: Limits,
     pub(crate) origins: Vec<HeaderValue>,
+    pub(crate) behind_proxy: bool,
     pub(crate) reconnection_life: u64,
     pub(crate) registry: Box<dyn Registry>,
     pub(crate) store: Store,
@@ -93,6 +98,8 @@ impl State {
             tokens: parts.tokens,
             started: std::time::Instant::now(),
             origins: parts.origins,
+            behind_proxy: parts.behind_proxy,
+            http_rates: HttpRates::new(&limits),
             reconnection_life: parts.reconnection_life,
             router: Router::new(counters.clone(), limits.deliver_timeout),
             counters,

@@ -30,9 +30,12 @@ async fn a_program_gets_the_token_that_its_user_reports() -> Result<()> {
     let begun = start(&login).await?;
     let key = text(&begun, "key");
     let check = format!("{}?key={key}&timeout=0", text(&begun, "check_url"));
-    assert_eq!(reqwest::get(&check).await?.text().await?, "null");
+    assert_eq!(
+        support::http().get(&check).send().await?.text().await?,
+        "null"
+    );
     let report = |token: &str| format!("{}?key={key}&token={token}", text(&begun, "report_url"));
-    let forged = reqwest::get(report("forged")).await?;
+    let forged = support::http().get(report("forged")).send().await?;
     assert_eq!(forged.status(), StatusCode::BAD_REQUEST);
     let waiting = {
         let (login, key) = (login.clone(), key.to_owned());
@@ -41,7 +44,7 @@ async fn a_program_gets_the_token_that_its_user_reports() -> Result<()> {
             checked.await
         })
     };
-    let reported = reqwest::get(report(&token)).await?;
+    let reported = support::http().get(report(&token)).send().await?;
     assert_eq!(
         reported.status(),
         StatusCode::OK,
@@ -100,7 +103,10 @@ async fn a_token_for_one_workspace_is_made_of_the_reported_one() -> Result<()> {
 async fn the_page_is_there_and_runs_nothing_foreign() -> Result<()> {
     let server = server().await?;
     // By way of `/login`.
-    let page = reqwest::get(format!("{}/login", server.url())).await?;
+    let page = support::http()
+        .get(format!("{}/login", server.url()))
+        .send()
+        .await?;
     assert_eq!(page.status(), StatusCode::OK);
     let policy = page.headers()["content-security-policy"]
         .to_str()?
@@ -109,7 +115,7 @@ async fn the_page_is_there_and_runs_nothing_foreign() -> Result<()> {
     let html = page.text().await?;
     assert!(html.contains(r#"<script src="script">"#));
     let script = format!("{}/public/apps/hypha-login/script", server.url());
-    let script = reqwest::get(script).await?;
+    let script = support::http().get(script).send().await?;
     assert!(
         script.headers()["content-type"]
             .to_str()?
