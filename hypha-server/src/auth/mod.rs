@@ -45,6 +45,7 @@ pub(crate) fn anonymous_http_user() -> UserInfo {
 /// The same user where it has no connection: it may look around in the workspace `ws-anonymous`.
 pub(crate) fn anonymous_caller() -> UserInfo {
     let mut user = anonymous_http_user();
+    user.expires_at = None;
     user.scope = Some(Scope {
         current_workspace: Some("ws-anonymous".into()),
         workspaces: IndexMap::from_iter([("ws-anonymous".into(), Permission::Read)]),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use hypha_rpc::workspace::{SelectConfig, ServiceFilter};
 use serde::Deserialize;
@@ -13,6 +13,22 @@ use serde_json::json;
 use super::problem::{Problem, problem};
 use super::visitor;
 use crate::state::{HYPHA_VERSION, State};
+
+/// For whoever opens the server's address in a browser.
+pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
+    format!(
+        "This is a Hypha server (hypha-server {}).\nPrograms connect to {}.\n",
+        env!("CARGO_PKG_VERSION"),
+        state.info.public_base_url
+    )
+}
+
+pub(super) async fn nowhere(uri: Uri) -> Problem {
+    problem(
+        StatusCode::NOT_FOUND,
+        format!("There is nothing at {}", uri.path()),
+    )
+}
 
 pub(super) async fn config(
     Shared(state): Shared<Arc<State>>,

@@ -43,6 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 fn routes(state: Arc<State>) -> Router {
     let base = state.info.base_path.clone();
     let app = Router::new()
+        .route("/", get(info::root))
         .route("/ws", get(upgrade::websocket))
         .route("/rpc", get(rpc::stream).post(rpc::message))
         .route("/health/liveness", get(health))
@@ -62,6 +63,7 @@ fn routes(state: Arc<State>) -> Router {
         .route("/{workspace}/apps/{id}", any(apps::slash))
         .route("/{workspace}/apps/{id}/", any(apps::index))
         .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
+        .fallback(info::nowhere)
         .layer(from_fn_with_state(state.clone(), rate::limit))
         .layer(cors(&state.origins))
         .with_state(state);

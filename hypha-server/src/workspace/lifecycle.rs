@@ -21,10 +21,8 @@ pub(crate) fn is_system(workspace: &str) -> bool {
 
 /// The status of a workspace that can be used.
 pub(super) fn ready() -> Option<Value> {
-    Some(Value::from(Map::from_iter([
-        ("ready".to_owned(), Value::from(true)),
-        ("errors".to_owned(), Value::Null),
-    ])))
+    let ready = ("ready".to_owned(), Value::from(true));
+    Some(Value::from(Map::from_iter([ready])))
 }
 
 pub(super) fn is_ready(workspace: &WorkspaceInfo) -> bool {
