@@ -19,7 +19,8 @@ async function report(token) {
   });
   if (answer.ok) return;
   const { detail } = await answer.json().catch(() => ({ detail: `status ${answer.status}` }));
-  throw new Error(detail);
+  // For people, without the names of the errors.
+  throw new Error(detail.replace(/^(\w+(Exception|Error): )+/, ""));
 }
 
 if (key) {
