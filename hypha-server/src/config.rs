@@ -66,6 +66,13 @@ pub struct Limits {
     /// (`HYPHA_STREAM_SWEEP_INTERVAL`).
     #[serde(serialize_with = "in_seconds")]
     pub stream_sweep: Duration,
+    /// Between two looks for services whose client is connected to no server
+    /// (`HYPHA_ORPHAN_REAP_INTERVAL`); only where servers share a Redis.
+    #[serde(serialize_with = "in_seconds")]
+    pub orphan_interval: Duration,
+    /// How long a client may take to answer then (`HYPHA_ORPHAN_REAP_PING_TIMEOUT`).
+    #[serde(serialize_with = "in_seconds")]
+    pub orphan_timeout: Duration,
     /// How long somebody may take to log in (`MAXIMUM_LOGIN_TIME`).
     #[serde(serialize_with = "in_seconds")]
     pub login_time: Duration,
@@ -97,6 +104,8 @@ impl Default for Limits {
             stream_ping: Duration::from_secs(10),
             stream_idle: Duration::from_secs(60),
             stream_sweep: Duration::from_secs(30),
+            orphan_interval: Duration::from_secs(300),
+            orphan_timeout: Duration::from_secs(3),
             login_time: Duration::from_secs(180),
             incumbent_timeout: Duration::from_secs(5),
         }
@@ -111,6 +120,8 @@ impl Limits {
     pub fn from_env() -> Result<Limits, ConfigError> {
         let mut limits = Limits::default();
         set_seconds(&mut limits.idle_timeout, "HYPHA_WS_IDLE_TIMEOUT")?;
+        set_seconds(&mut limits.orphan_interval, "HYPHA_ORPHAN_REAP_INTERVAL")?;
+        set_seconds(&mut limits.orphan_timeout, "HYPHA_ORPHAN_REAP_PING_TIMEOUT")?;
         set_seconds(&mut limits.login_time, "MAXIMUM_LOGIN_TIME")?;
         set_seconds(&mut limits.stream_idle, "HYPHA_STREAM_IDLE_THRESHOLD")?;
         set_seconds(&mut limits.stream_sweep, "HYPHA_STREAM_SWEEP_INTERVAL")?;
@@ -261,6 +272,7 @@ pub(crate) struct Config {
     pub(crate) root_token: Option<String>,
     pub(crate) tokens: TokenSettings,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) redis_uri: Option<String>,
     pub(crate) reconnection_token_life: Option<Duration>,
     pub(crate) allow_origins: Vec<String>,
     pub(crate) behind_proxy: bool,
@@ -293,6 +305,7 @@ impl Config {
             "public_base_url": self.public_base_url,
             "server_id": self.server_id,
             "data_dir": self.data_dir,
+            "redis_uri": self.redis_uri.as_ref().map(|_| "(set)"),
             "allow_origins": self.allow_origins,
             "behind_proxy": self.behind_proxy,
             "reconnection_token_life": life.map(|life| life.as_secs()),
@@ -366,6 +379,19 @@ impl Config {
                 "this server was built without the feature `jwks`, and cannot know tokens of others"
                     .into(),
             ));
+        }
+        if self.redis_uri.is_some() {
+            if cfg!(not(feature = "redis")) {
+                return Err(ConfigError(
+                    "this server was built without the feature `redis`".into(),
+                ));
+            }
+            if self.jwt_secret.is_none() {
+                return Err(ConfigError(
+                    "servers that share a Redis need the same secret for tokens: set JWT_SECRET"
+                        .into(),
+                ));
+            }
         }
         self.base()?;
         self.origins()?;

@@ -13,6 +13,7 @@
 //! ```
 
 mod auth;
+mod bus;
 mod config;
 mod http;
 mod local;

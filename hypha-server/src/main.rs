@@ -59,6 +59,9 @@ struct Options {
     /// Keep nothing: id, secret and workspaces end with this process.
     #[arg(long, env = "HYPHA_IN_MEMORY", conflicts_with = "data_dir")]
     in_memory: bool,
+    /// The Redis by which several servers share their workspaces, such as redis://localhost:6379.
+    #[arg(long, env = "HYPHA_REDIS_URI", hide_env_values = true)]
+    redis_uri: Option<String>,
     /// How log lines are written.
     #[arg(long, env = "HYPHA_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -108,6 +111,9 @@ impl Options {
         }
         if let Some(token) = self.root_token {
             server = server.root_token(token);
+        }
+        if let Some(uri) = self.redis_uri {
+            server = server.redis_uri(uri);
         }
         let folder = match self.data_dir {
             None if self.in_memory => None,

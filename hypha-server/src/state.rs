@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::auth::Issuer;
+use crate::bus::Bus;
 use crate::config::{Limits, TokenSettings};
 use crate::http::HttpRates;
 use crate::metrics::Counters;
@@ -84,6 +85,7 @@ pub(crate) struct Parts {
     pub(crate) behind_proxy: bool,
     pub(crate) reconnection_life: u64,
     pub(crate) registry: Box<dyn Registry>,
+    pub(crate) bus: Box<dyn Bus>,
     pub(crate) store: Store,
     pub(crate) issuer: Issuer,
     pub(crate) alive: mpsc::WeakSender<()>,
@@ -101,7 +103,7 @@ impl State {
             behind_proxy: parts.behind_proxy,
             http_rates: HttpRates::new(&limits),
             reconnection_life: parts.reconnection_life,
-            router: Router::new(counters.clone(), limits.deliver_timeout),
+            router: Router::new(counters.clone(), limits.deliver_timeout, parts.bus),
             counters,
             registry: parts.registry,
             store: parts.store,

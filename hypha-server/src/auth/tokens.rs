@@ -144,17 +144,17 @@ impl Issuer {
             .ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
-    /// Refuse the token from now on. Its print, and when it ends by itself, to be remembered.
-    pub(crate) async fn revoke(&self, token: &str) -> Result<(Print, u64), TokenError> {
+    /// Refuse the token from now on. The bare token, and when it ends by itself, to be remembered.
+    pub(crate) async fn revoke(&self, token: &str) -> Result<(String, u64), TokenError> {
         let user = self.user(token).await?;
         let Some(end) = user.expires_at else {
             return Err(TokenError::Invalid(
                 "the root token cannot be revoked".into(),
             ));
         };
-        let (print, end) = (print(token), end as u64);
-        self.remember_revoked(print, end);
-        Ok((print, end))
+        let end = end as u64;
+        self.remember_revoked(print(token), end);
+        Ok((bare(token)?.to_owned(), end))
     }
 
     /// Tokens that were revoked before.

@@ -59,6 +59,7 @@ pub(super) async fn enter(
     let mut options = Options::default();
     options.max_concurrent_calls = CONCURRENT_CALLS;
     local::connect(state, &place, &client_id, user, QUEUE_BYTES, options)
+        .await
         .ok_or_else(|| failed("the address of this request is taken"))
 }
 

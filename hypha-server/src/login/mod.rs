@@ -34,7 +34,7 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     let mut options = Options::default();
     options.max_concurrent_calls = CONCURRENT_CALLS;
     let id = &state.info.server_id;
-    let client = local::connect(state, "public", id, auth::root_user(), QUEUE_BYTES, options);
+    let client = local::connect(state, "public", id, auth::root_user(), QUEUE_BYTES, options).await;
     let client = client.ok_or_else(|| Error::Invalid(format!("public/{id} is there already")))?;
     let login = Login {
         state: Arc::downgrade(state),
@@ -63,9 +63,16 @@ impl Login {
         state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
     }
 
+    /// Where this service is below `/public/`, as an application or as functions. Another server may
+    /// offer one of the same name, which knows other keys.
+    fn url(&self, kind: &str) -> Answer<String> {
+        let state = self.state()?;
+        let (base, id) = (&state.info.public_base_url, &state.info.server_id);
+        Ok(format!("{base}/public/{kind}/{id}:hypha-login"))
+    }
+
     fn page_url(&self) -> Answer<String> {
-        let base = self.state()?.info.public_base_url.clone();
-        Ok(format!("{base}/public/apps/hypha-login/"))
+        Ok(format!("{}/", self.url("apps")?))
     }
 }
 
@@ -79,14 +86,13 @@ impl Login {
         /// How many seconds it is to be valid.
         expires_in: Option<u64>,
     ) -> Answer<Value> {
-        let base = self.state()?.info.public_base_url.clone();
         let key = self.keys.begin(workspace.clone(), expires_in)?;
         let more = match (&workspace, expires_in) {
             (Some(workspace), _) => format!("&workspace={workspace}"),
             (None, Some(life)) => format!("&expires_in={life}"),
             (None, None) => String::new(),
         };
-        let service = format!("{base}/public/services/hypha-login");
+        let service = self.url("services")?;
         Ok(json!({
             "login_url": format!("{}?key={key}{more}", self.page_url()?),
             "key": key,

@@ -11,7 +11,9 @@ function say(text, kind) {
 }
 
 async function report(token) {
-  const address = new URL("../../services/hypha-login/report", location.href);
+  // The page is at `.../apps/<service>/`.
+  const service = location.pathname.split("/").at(-2);
+  const address = new URL(`../../services/${service}/report`, location.href);
   const answer = await fetch(address, {
     method: "POST",
     headers: { "Content-Type": "application/json" },

@@ -11,6 +11,7 @@ use super::limits::Seat;
 use super::refusal::code;
 use super::{CloseOrder, Outbox, Peer, Queue, Refusal, Why};
 use crate::auth::{self, TokenError};
+use crate::bus::Notice;
 use crate::registry::{BUILT_IN, ServicePattern};
 use crate::state::{HYPHA_VERSION, State};
 use crate::workspace;
@@ -238,10 +239,10 @@ async fn displace_dead(
     if state.registry.find_services(&pattern).await?.is_empty() {
         return Ok(incumbent.map(|incumbent| incumbent.generation));
     }
-    if incumbent.is_some()
-        && workspace::ping(state, workspace, client_id, state.limits.incumbent_timeout)
-            .await
-            .is_ok()
+    // It may be connected to another server; one that is nowhere is known at once.
+    if workspace::ping(state, workspace, client_id, state.limits.incumbent_timeout)
+        .await
+        .is_ok()
     {
         return Err(active(workspace, client_id));
     }
@@ -318,6 +319,11 @@ async fn attach(
             Displaces::Only(generation) => Some(present.generation) == generation,
         })
         .map_err(|_| active(&workspace.id, client_id))?;
+    let bus = state.router.bus();
+    bus.listen(&peer.address).await;
+    bus.announce(Notice::Taken {
+        address: peer.address.clone(),
+    });
     if let Err(error) = workspace::open(state, workspace).await {
         state.router.detach(&peer);
         return Err(error.into());

@@ -75,7 +75,8 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error>
         user,
         QUEUE_BYTES,
         options,
-    );
+    )
+    .await;
     let client = client.ok_or_else(|| Error::Invalid(format!("{manager_id} is there already")))?;
     let info = &state.info;
     let service = WorkspaceManagerService::new(Manager::new(state.clone()));

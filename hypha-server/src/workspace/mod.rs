@@ -20,6 +20,8 @@ use serde::Serialize;
 use crate::registry::RegistryError;
 
 pub(crate) use events::EventLog;
+#[cfg(feature = "redis")]
+pub(crate) use lifecycle::reap;
 pub(crate) use lifecycle::{
     client_left, create_system_workspaces, find_or_plan, open, visitor_left,
 };

@@ -5,6 +5,7 @@ use hypha_rpc::workspace::{ManagerError, Permission, Scope, TokenConfig, UserInf
 
 use super::{Answer, at_home, unavailable};
 use crate::auth::{TokenError, may_delegate, now, readable_id};
+use crate::bus::Notice;
 use crate::state::State;
 
 /// Seconds, if the caller does not say.
@@ -130,9 +131,11 @@ fn extra_scope(word: &str) -> Answer<()> {
 
 pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
     at_home(ctx, Permission::Admin)?;
-    let (print, end) = state.issuer.revoke(token).await.map_err(invalid)?;
-    let kept = state.store.revoke(print, end, now()).await;
-    kept.map_err(|error| ManagerError::Runtime(error.to_string()))
+    let (token, end) = state.issuer.revoke(token).await.map_err(invalid)?;
+    let left = end.saturating_sub(now());
+    let kept = state.registry.revoke(&token, left).await;
+    state.router.bus().announce(Notice::Revoked { token, end });
+    kept.map_err(unavailable)
 }
 
 pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
