@@ -20,6 +20,11 @@ pub struct Limits {
     pub messages_per_second: f64,
     /// How many may come at once (`HYPHA_WS_MSG_BURST_LIMIT`).
     pub message_burst: f64,
+    /// Plain HTTP requests per second and address, on average; users may make ten times as many
+    /// (`HYPHA_HTTP_RATE_LIMIT`).
+    pub http_per_second: f64,
+    /// How many may come at once (`HYPHA_HTTP_BURST_LIMIT`).
+    pub http_burst: f64,
     /// Handshakes in progress (`HYPHA_MAX_CONCURRENT_CONNECTIONS`).
     pub concurrent_handshakes: usize,
     /// Connections per user (`HYPHA_MAX_CONNECTIONS_PER_USER`).
@@ -61,6 +66,16 @@ pub struct Limits {
     /// (`HYPHA_STREAM_SWEEP_INTERVAL`).
     #[serde(serialize_with = "in_seconds")]
     pub stream_sweep: Duration,
+    /// Between two looks for services whose client is connected to no server
+    /// (`HYPHA_ORPHAN_REAP_INTERVAL`); only where servers share a Redis.
+    #[serde(serialize_with = "in_seconds")]
+    pub orphan_interval: Duration,
+    /// How long a client may take to answer then (`HYPHA_ORPHAN_REAP_PING_TIMEOUT`).
+    #[serde(serialize_with = "in_seconds")]
+    pub orphan_timeout: Duration,
+    /// How long somebody may take to log in (`MAXIMUM_LOGIN_TIME`).
+    #[serde(serialize_with = "in_seconds")]
+    pub login_time: Duration,
     /// Somebody else wants a client's id: how long the client has to prove that it is there.
     #[serde(serialize_with = "in_seconds")]
     pub incumbent_timeout: Duration,
@@ -72,6 +87,8 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(600),
             messages_per_second: 200.0,
             message_burst: 2000.0,
+            http_per_second: 100.0,
+            http_burst: 500.0,
             concurrent_handshakes: 10,
             connections_per_user: 200,
             clients_per_workspace: 1000,
@@ -87,6 +104,9 @@ impl Default for Limits {
             stream_ping: Duration::from_secs(10),
             stream_idle: Duration::from_secs(60),
             stream_sweep: Duration::from_secs(30),
+            orphan_interval: Duration::from_secs(300),
+            orphan_timeout: Duration::from_secs(3),
+            login_time: Duration::from_secs(180),
             incumbent_timeout: Duration::from_secs(5),
         }
     }
@@ -100,10 +120,15 @@ impl Limits {
     pub fn from_env() -> Result<Limits, ConfigError> {
         let mut limits = Limits::default();
         set_seconds(&mut limits.idle_timeout, "HYPHA_WS_IDLE_TIMEOUT")?;
+        set_seconds(&mut limits.orphan_interval, "HYPHA_ORPHAN_REAP_INTERVAL")?;
+        set_seconds(&mut limits.orphan_timeout, "HYPHA_ORPHAN_REAP_PING_TIMEOUT")?;
+        set_seconds(&mut limits.login_time, "MAXIMUM_LOGIN_TIME")?;
         set_seconds(&mut limits.stream_idle, "HYPHA_STREAM_IDLE_THRESHOLD")?;
         set_seconds(&mut limits.stream_sweep, "HYPHA_STREAM_SWEEP_INTERVAL")?;
         set(&mut limits.messages_per_second, "HYPHA_WS_MSG_RATE_LIMIT")?;
         set(&mut limits.message_burst, "HYPHA_WS_MSG_BURST_LIMIT")?;
+        set(&mut limits.http_per_second, "HYPHA_HTTP_RATE_LIMIT")?;
+        set(&mut limits.http_burst, "HYPHA_HTTP_BURST_LIMIT")?;
         set(
             &mut limits.concurrent_handshakes,
             "HYPHA_MAX_CONCURRENT_CONNECTIONS",
@@ -125,6 +150,72 @@ impl Limits {
             "HYPHA_MAX_WORKSPACES_PER_USER",
         )?;
         Ok(limits)
+    }
+}
+
+/// The names in tokens, and who besides the server itself issues them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TokenSettings {
+    /// Who signs the server's own tokens (`AUTH0_ISSUER`).
+    pub issuer: String,
+    /// For whom tokens are (`AUTH0_AUDIENCE`).
+    pub audience: String,
+    /// What stands in front of the claims `roles`, `email` and `parent` (`AUTH0_NAMESPACE`).
+    pub namespace: String,
+    /// The identity provider's name (`AUTH0_DOMAIN`), for clients to know.
+    pub domain: String,
+    /// The server's id there (`AUTH0_CLIENT_ID`), for clients to know.
+    pub client_id: String,
+    /// Where the identity provider publishes the keys of its RS256 tokens (`HYPHA_JWKS_URL`, or
+    /// `https://<domain>/.well-known/jwks.json`). Without it only the server's own tokens are good.
+    pub jwks_url: Option<String>,
+    /// Who signs the provider's tokens (`HYPHA_JWKS_ISSUER`, or `https://<domain>/`); the same as
+    /// `issuer` if not set.
+    pub jwks_issuer: Option<String>,
+}
+
+impl Default for TokenSettings {
+    fn default() -> Self {
+        TokenSettings {
+            issuer: "https://amun.ai/".into(),
+            audience: "https://amun-ai.eu.auth0.com/api/v2/".into(),
+            namespace: "https://amun.ai/".into(),
+            domain: String::new(),
+            client_id: String::new(),
+            jwks_url: None,
+            jwks_issuer: None,
+        }
+    }
+}
+
+impl TokenSettings {
+    /// The defaults, changed by the variables of the original server.
+    pub fn from_env() -> TokenSettings {
+        let text = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let mut settings = TokenSettings::default();
+        for (target, name) in [
+            (&mut settings.issuer, "AUTH0_ISSUER"),
+            (&mut settings.audience, "AUTH0_AUDIENCE"),
+            (&mut settings.namespace, "AUTH0_NAMESPACE"),
+            (&mut settings.domain, "AUTH0_DOMAIN"),
+            (&mut settings.client_id, "AUTH0_CLIENT_ID"),
+        ] {
+            if let Some(given) = text(name) {
+                *target = given;
+            }
+        }
+        let domain = Some(&settings.domain).filter(|domain| !domain.is_empty());
+        let keys = domain.map(|domain| format!("https://{domain}/.well-known/jwks.json"));
+        let issuer = domain.map(|domain| format!("https://{domain}/"));
+        settings.jwks_url = text("HYPHA_JWKS_URL").or(keys);
+        settings.jwks_issuer = text("HYPHA_JWKS_ISSUER").or(issuer);
+        settings
+    }
+
+    /// The full name of a claim that is not standard.
+    pub(crate) fn claim(&self, name: &str) -> String {
+        format!("{}{name}", self.namespace)
     }
 }
 
@@ -179,9 +270,12 @@ pub(crate) struct Config {
     pub(crate) server_id: Option<String>,
     pub(crate) jwt_secret: Option<String>,
     pub(crate) root_token: Option<String>,
+    pub(crate) tokens: TokenSettings,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) redis_uri: Option<String>,
     pub(crate) reconnection_token_life: Option<Duration>,
     pub(crate) allow_origins: Vec<String>,
+    pub(crate) behind_proxy: bool,
     pub(crate) limits: Limits,
 }
 
@@ -211,10 +305,13 @@ impl Config {
             "public_base_url": self.public_base_url,
             "server_id": self.server_id,
             "data_dir": self.data_dir,
+            "redis_uri": self.redis_uri.as_ref().map(|_| "(set)"),
             "allow_origins": self.allow_origins,
+            "behind_proxy": self.behind_proxy,
             "reconnection_token_life": life.map(|life| life.as_secs()),
             "jwt_secret": self.jwt_secret.as_ref().map(|_| "(set)"),
             "root_token": self.root_token.as_ref().map(|_| "(set)"),
+            "tokens": self.tokens,
             "limits": self.limits,
         })
     }
@@ -277,12 +374,38 @@ impl Config {
         if let Some(id) = self.server_id.as_ref().filter(unusable) {
             return Err(ConfigError(format!("'{id}' cannot be a server id")));
         }
+        if cfg!(not(feature = "jwks")) && self.tokens.jwks_url.is_some() {
+            return Err(ConfigError(
+                "this server was built without the feature `jwks`, and cannot know tokens of others"
+                    .into(),
+            ));
+        }
+        if self.redis_uri.is_some() {
+            if cfg!(not(feature = "redis")) {
+                return Err(ConfigError(
+                    "this server was built without the feature `redis`".into(),
+                ));
+            }
+            if self.jwt_secret.is_none() {
+                return Err(ConfigError(
+                    "servers that share a Redis need the same secret for tokens: set JWT_SECRET"
+                        .into(),
+                ));
+            }
+        }
         self.base()?;
         self.origins()?;
-        if self.limits.message_burst < 1.0 || self.limits.messages_per_second <= 0.0 {
-            return Err(ConfigError(
-                "the message rate limit must be positive".into(),
-            ));
+        let limits = &self.limits;
+        for (name, rate, burst) in [
+            ("message", limits.messages_per_second, limits.message_burst),
+            ("HTTP", limits.http_per_second, limits.http_burst),
+        ] {
+            // Neither is a number that is none.
+            if !(rate > 0.0 && burst >= 1.0) {
+                return Err(ConfigError(format!(
+                    "the {name} rate limit must be positive"
+                )));
+            }
         }
         Ok(())
     }

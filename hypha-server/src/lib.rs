@@ -13,9 +13,11 @@
 //! ```
 
 mod auth;
+mod bus;
 mod config;
 mod http;
 mod local;
+mod login;
 mod metrics;
 mod registry;
 mod router;
@@ -25,7 +27,7 @@ mod state;
 mod store;
 mod workspace;
 
-pub use config::{ConfigError, Limits};
+pub use config::{ConfigError, Limits, TokenSettings};
 pub use metrics::Stats;
 pub use server::{Builder, Server, StartError};
 pub use store::StoreError;

@@ -19,7 +19,7 @@ const BATCH: usize = 64;
 
 /// Connect a client to the router under an address that nobody else has. It is there until the last
 /// handle is dropped, or somebody closes it.
-pub(crate) fn connect(
+pub(crate) async fn connect(
     state: &Arc<State>,
     workspace: &str,
     client_id: &str,
@@ -32,6 +32,7 @@ pub(crate) fn connect(
     let peer = Peer::new(workspace, client_id, user.clone(), generation, outbox);
     let peer = Arc::new(peer);
     state.router.attach(peer.clone(), |_| false).ok()?;
+    state.router.bus().listen(&peer.address).await;
 
     let (ours, theirs) = memory::pair(LINK_FRAMES);
     let (mut to_client, mut from_client) = ours.split();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use hypha_server::{Builder, Limits, Server};
+use hypha_server::{Builder, Limits, Server, TokenSettings};
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "mimalloc")]
@@ -43,6 +43,9 @@ struct Options {
         default_value = "*"
     )]
     allow_origins: Vec<String>,
+    /// All requests come by way of a proxy, which says in X-Forwarded-For where from.
+    #[arg(long, env = "HYPHA_BEHIND_PROXY")]
+    behind_proxy: bool,
     /// The server's name; if not given, the one in the data folder.
     #[arg(long, env = "HYPHA_SERVER_ID")]
     server_id: Option<String>,
@@ -56,6 +59,9 @@ struct Options {
     /// Keep nothing: id, secret and workspaces end with this process.
     #[arg(long, env = "HYPHA_IN_MEMORY", conflicts_with = "data_dir")]
     in_memory: bool,
+    /// The Redis by which several servers share their workspaces, such as redis://localhost:6379.
+    #[arg(long, env = "HYPHA_REDIS_URI", hide_env_values = true)]
+    redis_uri: Option<String>,
     /// How log lines are written.
     #[arg(long, env = "HYPHA_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -84,6 +90,8 @@ impl Options {
             .bind(format!("{host}:{}", self.port))
             .base_path(self.base_path)
             .allow_origins(self.allow_origins)
+            .behind_proxy(self.behind_proxy)
+            .tokens(TokenSettings::from_env())
             .limits(Limits::from_env()?);
         if let Some(seconds) = variable("RECONNECTION_TOKEN_LIFE_TIME") {
             let life = seconds.parse().ok().map(Duration::from_secs);
@@ -103,6 +111,9 @@ impl Options {
         }
         if let Some(token) = self.root_token {
             server = server.root_token(token);
+        }
+        if let Some(uri) = self.redis_uri {
+            server = server.redis_uri(uri);
         }
         let folder = match self.data_dir {
             None if self.in_memory => None,

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use hypha_rpc::wire::{self, Message, Stamp};
 use serde::Serialize;
 
+use crate::bus::Bus;
 use crate::metrics::Counters;
 use crate::session::{Gone, Peer};
 
@@ -24,21 +26,42 @@ pub(crate) struct Taken;
 /// Peers by workspace and client id.
 type Peers = HashMap<String, HashMap<String, Arc<Peer>>>;
 
+/// Finds a peer inside the server that is not there until somebody wants it.
+type Summon = Box<dyn Fn(&str) -> BoxFuture<'static, Option<Arc<Peer>>> + Send + Sync>;
+
 pub(crate) struct Router {
     peers: RwLock<Peers>,
+    summon: OnceLock<Summon>,
     generations: AtomicU64,
     counters: Arc<Counters>,
     deliver_timeout: Duration,
+    bus: Box<dyn Bus>,
 }
 
 impl Router {
-    pub(crate) fn new(counters: Arc<Counters>, deliver_timeout: Duration) -> Router {
+    pub(crate) fn new(
+        counters: Arc<Counters>,
+        deliver_timeout: Duration,
+        bus: Box<dyn Bus>,
+    ) -> Router {
         Router {
             peers: RwLock::default(),
+            summon: OnceLock::new(),
             generations: AtomicU64::new(1),
             counters,
             deliver_timeout,
+            bus,
         }
+    }
+
+    /// The way to the other servers.
+    pub(crate) fn bus(&self) -> &dyn Bus {
+        &*self.bus
+    }
+
+    /// Ask `summon` for peers inside the server that are not there. The first one counts.
+    pub(crate) fn summon_with(&self, summon: Summon) {
+        let _ = self.summon.set(summon);
     }
 
     /// The number for the next connection.
@@ -95,6 +118,8 @@ impl Router {
             if inside.is_empty() {
                 peers.remove(&peer.workspace);
             }
+            drop(peers);
+            self.bus.unlisten(&peer.address);
         }
         current
     }
@@ -112,7 +137,18 @@ impl Router {
         if client_id == EVERYONE {
             return self.broadcast(sender, workspace, &message);
         }
-        match self.find(workspace, client_id) {
+        let mut target = self.find(workspace, client_id);
+        if target.is_none() {
+            let address = format!("{workspace}/{client_id}");
+            let frame = stamp(sender, &message, &address, workspace);
+            if self.bus.send(&address, frame).await {
+                return self.counters.messages_routed.add();
+            }
+        }
+        if let (None, SERVER_WORKSPACE, Some(summon)) = (&target, workspace, self.summon.get()) {
+            target = summon(client_id).await;
+        }
+        match target {
             Some(target) => {
                 let frame = stamp(sender, &message, &target.address, workspace);
                 if self.deliver(sender, &target, frame).await.is_err() {
@@ -167,7 +203,9 @@ impl Router {
         }
         let to = format!("{workspace}/{EVERYONE}");
         let frame = stamp(sender, message, &to, workspace);
-        self.publish(workspace, message.kind(), frame, from_server);
+        if !self.bus.broadcast(workspace, &frame) {
+            self.publish(workspace, message.kind(), frame, from_server);
+        }
     }
 
     /// A system event: one map without `from`, `ws` and `user`.
@@ -178,19 +216,26 @@ impl Router {
             to: &'a str,
             data: &'a T,
         }
-        match wire::to_vec(&Event {
+        let event = Event {
             r#type: kind,
             to: EVERYONE,
             data,
-        }) {
+        };
+        if self
+            .bus
+            .event(workspace, &|| serde_json::to_vec(&event).ok())
+        {
+            return;
+        }
+        match wire::to_vec(&event) {
             Ok(frame) => self.publish(workspace, kind, frame.into(), true),
             Err(error) => tracing::error!(%error, kind, "an event cannot be encoded"),
         }
     }
 
-    /// What a client broadcasts is dropped where there is no room; nobody waits, and nobody is closed
-    /// for what others send.
-    fn publish(&self, workspace: &str, kind: &str, frame: Bytes, from_server: bool) {
+    /// Hand a broadcast to those who are connected here. What a client broadcasts is dropped where
+    /// there is no room; nobody waits, and nobody is closed for what others send.
+    pub(crate) fn publish(&self, workspace: &str, kind: &str, frame: Bytes, from_server: bool) {
         self.counters.broadcasts.add();
         for member in self.members(workspace) {
             if !member.is_subscribed(kind) {

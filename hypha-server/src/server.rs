@@ -5,21 +5,31 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hypha_rpc::workspace::WorkspaceInfo;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::auth::{self, Issuer};
-use crate::config::{Config, ConfigError, Limits};
+#[cfg(feature = "redis")]
+use crate::bus;
+use crate::bus::{Bus, NoBus};
+use crate::config::{Config, ConfigError, Limits, TokenSettings};
 use crate::http;
+use crate::login;
 use crate::metrics::Stats;
-use crate::registry::MemoryRegistry;
+#[cfg(feature = "redis")]
+use crate::registry::RedisRegistry;
+use crate::registry::{MemoryRegistry, Registry};
 use crate::state::{Parts, ServerInfo, State};
 use crate::store::{Store, StoreError};
 use crate::workspace;
 
 const DEFAULT_BIND: &str = "127.0.0.1:9527";
 const RECONNECTION_TOKEN_LIFE: Duration = Duration::from_secs(172_800);
+/// How long Redis may take to answer when the server starts.
+#[cfg(feature = "redis")]
+const REDIS_LIMIT: Duration = Duration::from_secs(10);
 /// How long connections may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -41,8 +51,11 @@ pub enum StartError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The workspace manager did not come up.
-    #[error("the workspace manager did not start: {0}")]
+    /// The Redis that servers share cannot be used.
+    #[error("the Redis of the servers: {0}")]
+    Redis(String),
+    /// The workspace manager, or another service of the server, did not come up.
+    #[error("a service of the server did not start: {0}")]
     Manager(String),
 }
 
@@ -98,6 +111,12 @@ impl Builder {
         self
     }
 
+    /// The names in tokens, and who besides the server issues them.
+    pub fn tokens(mut self, settings: TokenSettings) -> Self {
+        self.config.tokens = settings;
+        self
+    }
+
     /// A token that opens everything, of at least 32 characters.
     pub fn root_token(mut self, token: impl Into<String>) -> Self {
         self.config.root_token = Some(token.into());
@@ -122,11 +141,25 @@ impl Builder {
         self
     }
 
+    /// Whether all requests come by way of a proxy that says in `X-Forwarded-For` where from.
+    pub fn behind_proxy(mut self, behind: bool) -> Self {
+        self.config.behind_proxy = behind;
+        self
+    }
+
     /// A folder for what is to survive a restart: the server's id and the secret for tokens, if they
     /// are not set, workspaces with what is in them, and which tokens were revoked. It is made if it
     /// is not there, and belongs to one server at a time. Without one nothing survives.
     pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.config.data_dir = Some(folder.into());
+        self
+    }
+
+    /// The Redis by which several servers share their workspaces, `redis://host:port`. Clients of one
+    /// see and call those of the others, and can move between them. The servers need the same
+    /// secret for tokens and the same public URL, and different ids.
+    pub fn redis_uri(mut self, uri: impl Into<String>) -> Self {
+        self.config.redis_uri = Some(uri.into());
         self
     }
 
@@ -167,30 +200,58 @@ impl Builder {
         let address = listener.local_addr().map_err(cannot_bind)?;
 
         let (alive, all_gone) = mpsc::channel(1);
-        let registry = MemoryRegistry::new(store.clone(), kept.workspaces);
-        workspace::create_system_workspaces(&registry)
+        let info = describe(&config, address)?;
+        let shared = match &config.redis_uri {
+            Some(uri) => Shared::through_redis(uri, &info).await?,
+            None => Shared::alone(store.clone(), kept.workspaces),
+        };
+        workspace::create_system_workspaces(&*shared.registry)
             .await
             .map_err(|error| StartError::Manager(error.to_string()))?;
         let life = config
             .reconnection_token_life
             .unwrap_or(RECONNECTION_TOKEN_LIFE);
-        let issuer = Issuer::new(config.jwt_secret.as_deref(), config.root_token.clone());
+        let issuer = Issuer::new(
+            config.jwt_secret.as_deref(),
+            config.root_token.clone(),
+            config.tokens.clone(),
+        );
         for (print, end) in kept.revoked {
             if let Ok(print) = auth::Print::try_from(print.as_slice()) {
                 issuer.remember_revoked(print, end);
             }
         }
         let state = Arc::new(State::new(Parts {
-            info: describe(&config, address)?,
+            info,
+            tokens: config.tokens.clone(),
             reconnection_life: life.as_secs(),
             origins: config.origins()?,
+            behind_proxy: config.behind_proxy,
             limits: config.limits,
-            registry: Box::new(registry),
+            registry: shared.registry,
+            bus: shared.bus,
             issuer,
             store,
             alive: alive.downgrade(),
         }));
+        for (token, end) in shared.revoked {
+            state.issuer.remember_revoked(auth::print(&token), end);
+        }
+        #[cfg(feature = "redis")]
+        if let Some(begun) = shared.begun {
+            tokio::spawn(begun.run(Arc::downgrade(&state)));
+            let reaping = state.clone();
+            state.spawn(async move {
+                tokio::select! {
+                    () = reaping.stopped() => {}
+                    () = workspace::reap(&reaping) => {}
+                }
+            });
+        }
         workspace::start(&state)
+            .await
+            .map_err(|error| StartError::Manager(error.to_string()))?;
+        login::start(&state)
             .await
             .map_err(|error| StartError::Manager(error.to_string()))?;
         tracing::info!(%address, server_id = state.info.server_id, "listening");
@@ -200,6 +261,65 @@ impl Builder {
             address,
             running: Some(running),
         })
+    }
+}
+
+/// What a server has in common with others, or would have.
+struct Shared {
+    registry: Box<dyn Registry>,
+    bus: Box<dyn Bus>,
+    /// Tokens that were revoked, and when they end.
+    revoked: Vec<(String, u64)>,
+    #[cfg(feature = "redis")]
+    begun: Option<bus::Started>,
+}
+
+impl Shared {
+    fn alone(store: Store, workspaces: Vec<WorkspaceInfo>) -> Shared {
+        Shared {
+            registry: Box::new(MemoryRegistry::new(store, workspaces)),
+            bus: Box::new(NoBus),
+            revoked: Vec::new(),
+            #[cfg(feature = "redis")]
+            begun: None,
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    async fn through_redis(uri: &str, info: &ServerInfo) -> Result<Shared, StartError> {
+        // Not with its address, in which there may be a password.
+        let failed = |error: &dyn std::fmt::Display| StartError::Redis(error.to_string());
+        let client = redis::Client::open(uri).map_err(|error| failed(&error))?;
+        let settings = redis::aio::ConnectionManagerConfig::new().set_number_of_retries(2);
+        let connecting = client.get_connection_manager_with_config(settings);
+        let connecting = tokio::time::timeout(REDIS_LIMIT, connecting).await;
+        let connection = connecting
+            .map_err(|_| failed(&"it does not answer"))?
+            .map_err(|error| failed(&error))?;
+        let registry = RedisRegistry::new(connection.clone());
+        let (bus, begun) = bus::RedisBus::new(client, connection, &info.server_id);
+        let manager = format!("*/{}", info.manager_id);
+        if bus.is_listened_to(&manager).await {
+            return Err(failed(&format_args!(
+                "there is another server with the id {}",
+                info.server_id
+            )));
+        }
+        // What a former server of this name has left behind.
+        let former = registry.remove_client("public", &info.server_id).await;
+        former.map_err(|error| failed(&error))?;
+        let revoked = registry.revoked(auth::now()).await;
+        Ok(Shared {
+            revoked: revoked.map_err(|error| failed(&error))?,
+            registry: Box::new(registry),
+            bus: Box::new(bus),
+            begun: Some(begun),
+        })
+    }
+
+    #[cfg(not(feature = "redis"))]
+    async fn through_redis(_: &str, _: &ServerInfo) -> Result<Shared, StartError> {
+        Err(StartError::Redis("this server knows none".into()))
     }
 }
 
@@ -245,6 +365,15 @@ async fn run(
     // Idle HTTP connections, too.
     state.end_tasks().await;
     // The manager holds on to the state, and the state to the manager.
+    // Others would go on using what nobody answers for.
+    let services = state
+        .registry
+        .remove_client("public", &state.info.server_id);
+    if let Err(error) = services.await {
+        tracing::warn!(%error, "the server's own services remain");
+    }
+    state.residents.lock().await.clear();
+    state.former_managers.lock().await.clear();
     if let Some(manager) = state.set_manager(None) {
         manager.shutdown(Duration::ZERO).await;
     }

@@ -1,5 +1,6 @@
 //! What all parts of one running server share.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderValue;
@@ -8,7 +9,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::auth::Issuer;
-use crate::config::Limits;
+use crate::bus::Bus;
+use crate::config::{Limits, TokenSettings};
+use crate::http::HttpRates;
 use crate::metrics::Counters;
 use crate::registry::Registry;
 use crate::router::Router;
@@ -37,10 +40,14 @@ impl ServerInfo {
 
 pub(crate) struct State {
     pub(crate) info: ServerInfo,
+    pub(crate) tokens: TokenSettings,
     pub(crate) started: std::time::Instant,
     pub(crate) limits: Limits,
     /// The origins of web pages that may use the server; any if empty.
     pub(crate) origins: Vec<HeaderValue>,
+    /// Whether a proxy says where requests come from.
+    pub(crate) behind_proxy: bool,
+    pub(crate) http_rates: HttpRates,
     /// Life of a reconnection token in seconds.
     pub(crate) reconnection_life: u64,
     pub(crate) counters: Arc<Counters>,
@@ -58,6 +65,10 @@ pub(crate) struct State {
     pub(crate) events: crate::workspace::EventLog,
     /// The manager as a client. Taken out at the end: it holds on to this state.
     manager: Mutex<Option<Client>>,
+    /// The manager under the addresses that it had before a restart.
+    pub(crate) former_managers: tokio::sync::Mutex<VecDeque<Client>>,
+    /// The server's own services.
+    pub(crate) residents: tokio::sync::Mutex<Vec<Client>>,
     stopping: watch::Sender<bool>,
     /// The tasks of all connections; none once the server has ended.
     tasks: Mutex<Option<JoinSet<()>>>,
@@ -68,10 +79,13 @@ pub(crate) struct State {
 /// What a [`State`] is made of.
 pub(crate) struct Parts {
     pub(crate) info: ServerInfo,
+    pub(crate) tokens: TokenSettings,
     pub(crate) limits: Limits,
     pub(crate) origins: Vec<HeaderValue>,
+    pub(crate) behind_proxy: bool,
     pub(crate) reconnection_life: u64,
     pub(crate) registry: Box<dyn Registry>,
+    pub(crate) bus: Box<dyn Bus>,
     pub(crate) store: Store,
     pub(crate) issuer: Issuer,
     pub(crate) alive: mpsc::WeakSender<()>,
@@ -83,10 +97,13 @@ impl State {
         let limits = parts.limits;
         State {
             info: parts.info,
+            tokens: parts.tokens,
             started: std::time::Instant::now(),
             origins: parts.origins,
+            behind_proxy: parts.behind_proxy,
+            http_rates: HttpRates::new(&limits),
             reconnection_life: parts.reconnection_life,
-            router: Router::new(counters.clone(), limits.deliver_timeout),
+            router: Router::new(counters.clone(), limits.deliver_timeout, parts.bus),
             counters,
             registry: parts.registry,
             store: parts.store,
@@ -98,6 +115,8 @@ impl State {
             workspace_records: tokio::sync::Mutex::default(),
             events: crate::workspace::EventLog::default(),
             manager: Mutex::default(),
+            former_managers: tokio::sync::Mutex::default(),
+            residents: tokio::sync::Mutex::default(),
             stopping: watch::Sender::new(false),
             tasks: Mutex::new(Some(JoinSet::new())),
             alive: parts.alive,

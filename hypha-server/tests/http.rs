@@ -8,7 +8,7 @@ use hypha_rpc::service::{Incoming, Method, Service};
 use hypha_rpc::{Client, Context, Function, RemoteStream, Value, args};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::json;
-use support::server;
+use support::{server, server_with};
 
 struct Desk;
 
@@ -59,7 +59,7 @@ async fn host(server: &hypha_server::Server, visibility: Visibility) -> Result<(
 async fn functions_are_called_with_keywords() -> Result<()> {
     let server = server().await?;
     let (host, url) = host(&server, Visibility::Public).await?;
-    let http = reqwest::Client::new();
+    let http = support::http();
     let get = |path: &str| http.get(format!("{url}/{path}"));
 
     let ok = |text: &str| (StatusCode::OK, text.to_owned());
@@ -115,7 +115,7 @@ async fn functions_are_called_with_keywords() -> Result<()> {
 async fn streams_come_item_by_item() -> Result<()> {
     let server = server().await?;
     let (_host, url) = host(&server, Visibility::Public).await?;
-    let http = reqwest::Client::new();
+    let http = support::http();
     let response = http.get(format!("{url}/desk/count?to=2")).send().await?;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let text = response.text().await?;
@@ -135,7 +135,7 @@ async fn streams_come_item_by_item() -> Result<()> {
 async fn strangers_reach_what_is_public_and_nothing_else() -> Result<()> {
     let server = server().await?;
     let (owner, url) = host(&server, Visibility::Protected).await?;
-    let http = reqwest::Client::new();
+    let http = support::http();
     let call = || http.get(format!("{url}/desk/add?a=1&b=1"));
     let list = || http.get(format!("{url}/"));
     let info = || http.get(format!("{}/{}/info", server.url(), owner.workspace()));
@@ -172,7 +172,7 @@ async fn strangers_reach_what_is_public_and_nothing_else() -> Result<()> {
 async fn visitors_leave_nothing_behind() -> Result<()> {
     let server = server().await?;
     let (owner, url) = host(&server, Visibility::Public).await?;
-    let http = reqwest::Client::new();
+    let http = support::http();
     for _ in 0..20 {
         assert_eq!(
             answer(http.get(format!("{url}/desk/add?a=1&b=1"))).await?.1,
@@ -247,7 +247,7 @@ async fn applications_answer_for_themselves() -> Result<()> {
         .await?;
 
     let url = format!("{}/{}/apps", server.url(), client.workspace());
-    let http = reqwest::Client::new();
+    let http = support::http();
     let body = "x".repeat(700_000);
     let response = http
         .post(format!("{url}/app/a/b?c=d"))
@@ -279,7 +279,7 @@ async fn applications_answer_for_themselves() -> Result<()> {
 #[tokio::test]
 async fn the_server_tells_about_itself() -> Result<()> {
     let server = server().await?;
-    let http = reqwest::Client::new();
+    let http = support::http();
     let get = |path: &str| http.get(format!("{}{path}", server.url()));
     let (_, config) = answer(get("/assets/config.json")).await?;
     let config: serde_json::Value = serde_json::from_str(&config)?;
@@ -311,5 +311,34 @@ async fn the_server_tells_about_itself() -> Result<()> {
         headers["access-control-allow-headers"],
         "authorization,content-type"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn strangers_may_not_ask_without_end_and_users_more() -> Result<()> {
+    let server = server_with(|limits| {
+        limits.http_per_second = 0.001;
+        limits.http_burst = 5.0;
+    })
+    .await?;
+    let user = hypha_rpc::connect(server.url()).await?;
+    let token = user.manager().await?.generate_token(None).await?;
+    let http = support::http();
+    let get = |path: &str| http.get(format!("{}{path}", server.url()));
+    for _ in 0..20 {
+        let list = get("/public/services/").bearer_auth(&token);
+        assert_eq!(answer(list).await?.0, StatusCode::OK);
+    }
+    // What is no token counts for its address.
+    for _ in 0..5 {
+        let list = get("/public/services/").bearer_auth("garbage");
+        assert_eq!(answer(list).await?.0, StatusCode::UNAUTHORIZED);
+    }
+    let response = get("/public/services/").send().await?;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(response.headers().contains_key("retry-after"));
+    let list = get("/public/services/").bearer_auth(&token);
+    assert_eq!(answer(list).await?.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(answer(get("/health/readiness")).await?.0, StatusCode::OK);
     Ok(())
 }

@@ -140,7 +140,10 @@ async fn everything_is_below_the_base_path() -> Result<()> {
         client.identity().public_base_url.as_deref(),
         Some(server.url())
     );
-    let redirect = reqwest::get(format!("{}/public/services", server.url())).await?;
+    let redirect = support::http()
+        .get(format!("{}/public/services", server.url()))
+        .send()
+        .await?;
     assert_eq!(redirect.status(), 200);
     Ok(())
 }

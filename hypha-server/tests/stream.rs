@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use hypha_rpc::Value;
 use hypha_rpc::wire::{self, Message};
 use hypha_server::Server;
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::json;
 use support::{Raw, server, server_with};
 use tokio::time::timeout;
@@ -87,7 +87,7 @@ async fn get(
     query: &[(&str, &str)],
     token: Option<&str>,
 ) -> Result<reqwest::Response> {
-    let mut request = Client::new()
+    let mut request = support::http()
         .get(format!("{}/rpc", server.url()))
         .query(query);
     if let Some(token) = token {
@@ -103,7 +103,7 @@ async fn post(
     message: serde_json::Value,
 ) -> Result<StatusCode> {
     let query = [("workspace", address.0), ("client_id", address.1)];
-    let mut request = Client::new()
+    let mut request = support::http()
         .post(format!("{}/rpc", server.url()))
         .query(&query)
         .body(wire::to_vec(&message)?);

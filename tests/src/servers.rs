@@ -24,6 +24,9 @@ const START_ATTEMPTS: usize = 3;
 /// The token of the user `root` of every server here.
 pub const ROOT_TOKEN: &str = "c4b1f09a7d3e62858f1d0b6ac79e3542";
 
+/// The secret with which every server here signs tokens, unless it has one of its own.
+pub const JWT_SECRET: &str = "a secret that all servers of the tests share";
+
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -58,7 +61,7 @@ pub struct Server {
 pub struct Setup {
     /// Its port; any that is free by default.
     pub port: Option<u16>,
-    /// What its tokens are signed with; made up by default, so that none survives a restart.
+    /// What its tokens are signed with; [`JWT_SECRET`] by default.
     pub secret: Option<String>,
 }
 
@@ -67,7 +70,7 @@ impl Setup {
     pub fn restartable() -> Result<Setup> {
         Ok(Setup {
             port: Some(free_port()?),
-            secret: Some("the secret of the tests, long enough for HS256".into()),
+            secret: None,
         })
     }
 }
@@ -93,9 +96,7 @@ impl Server {
         for limit in ["WS_MSG_RATE", "WS_MSG_BURST", "HTTP_RATE", "HTTP_BURST"] {
             command.env(format!("HYPHA_{limit}_LIMIT"), "1000000");
         }
-        if let Some(secret) = &setup.secret {
-            command.env("JWT_SECRET", secret);
-        }
+        command.env("JWT_SECRET", setup.secret.as_deref().unwrap_or(JWT_SECRET));
         match kind {
             Kind::Python => Server::start_python(&command, setup.port),
             Kind::Ours => Server::start_ours(command, setup.port.unwrap_or(0)),

@@ -1,6 +1,8 @@
 //! Users, tokens and permissions.
 
 mod names;
+#[cfg(feature = "jwks")]
+mod provider;
 mod scope;
 mod tokens;
 
@@ -9,7 +11,7 @@ use indexmap::IndexMap;
 
 pub(crate) use names::readable_id;
 pub(crate) use scope::is_specialised;
-pub(crate) use tokens::{AUDIENCE, ISSUER, Issuer, Print, TokenError, print};
+pub(crate) use tokens::{Issuer, Print, TokenError, print};
 
 /// An anonymous user's credentials say that they end after so many seconds; nothing enforces it
 /// on an open connection.
@@ -43,6 +45,7 @@ pub(crate) fn anonymous_http_user() -> UserInfo {
 /// The same user where it has no connection: it may look around in the workspace `ws-anonymous`.
 pub(crate) fn anonymous_caller() -> UserInfo {
     let mut user = anonymous_http_user();
+    user.expires_at = None;
     user.scope = Some(Scope {
         current_workspace: Some("ws-anonymous".into()),
         workspaces: IndexMap::from_iter([("ws-anonymous".into(), Permission::Read)]),

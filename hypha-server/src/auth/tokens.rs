@@ -10,12 +10,10 @@ use rand::RngExt;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "jwks")]
+use super::provider::Provider;
 use super::{now, root_user, scope};
-
-pub(crate) const ISSUER: &str = "https://amun.ai/";
-pub(crate) const AUDIENCE: &str = "https://amun-ai.eu.auth0.com/api/v2/";
-/// Prefix of the claims that are not standard.
-const NAMESPACE: &str = "https://amun.ai/";
+use crate::config::TokenSettings;
 
 /// Why a token is not accepted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +32,9 @@ pub(crate) struct Issuer {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
+    settings: TokenSettings,
+    #[cfg(feature = "jwks")]
+    provider: Option<Provider>,
     root_token: Option<String>,
     /// Revoked tokens, by their prints, and when they end anyway.
     revoked: Mutex<HashMap<Print, u64>>,
@@ -41,7 +42,11 @@ pub(crate) struct Issuer {
 
 impl Issuer {
     /// A random secret is made if none is given; its tokens end with the process.
-    pub(crate) fn new(secret: Option<&str>, root_token: Option<String>) -> Issuer {
+    pub(crate) fn new(
+        secret: Option<&str>,
+        root_token: Option<String>,
+        settings: TokenSettings,
+    ) -> Issuer {
         let random: [u8; 32];
         let secret = match secret {
             Some(secret) => secret.as_bytes(),
@@ -50,16 +55,13 @@ impl Issuer {
                 &random
             }
         };
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = 0;
-        validation.validate_nbf = true;
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         Issuer {
             encoding: EncodingKey::from_secret(secret),
             decoding: DecodingKey::from_secret(secret),
-            validation,
+            validation: validation(Algorithm::HS256, &settings.issuer, &settings.audience),
+            #[cfg(feature = "jwks")]
+            provider: Provider::new(&settings),
+            settings,
             root_token,
             revoked: Mutex::default(),
         }
@@ -69,18 +71,19 @@ impl Issuer {
     pub(crate) fn issue(&self, user: &UserInfo, life: u64) -> Result<String, TokenError> {
         let issued = now();
         let mut claims = Map::new();
-        claims.insert("iss".into(), ISSUER.into());
+        let names = &self.settings;
+        claims.insert("iss".into(), names.issuer.as_str().into());
         claims.insert("sub".into(), user.id.as_str().into());
-        claims.insert("aud".into(), AUDIENCE.into());
+        claims.insert("aud".into(), names.audience.as_str().into());
         claims.insert("iat".into(), issued.into());
         claims.insert("exp".into(), issued.saturating_add(life).into());
         let scope = user.scope.as_ref().map(scope::format).unwrap_or_default();
         claims.insert("scope".into(), scope.into());
         claims.insert("gty".into(), "client-credentials".into());
-        claims.insert(format!("{NAMESPACE}roles"), json!(user.roles));
-        claims.insert(format!("{NAMESPACE}email"), json!(user.email));
+        claims.insert(names.claim("roles"), json!(user.roles));
+        claims.insert(names.claim("email"), json!(user.email));
         if let Some(parent) = &user.parent {
-            claims.insert(format!("{NAMESPACE}parent"), parent.as_str().into());
+            claims.insert(names.claim("parent"), parent.as_str().into());
         }
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
             .map_err(|error| TokenError::Invalid(error.to_string()))
@@ -105,8 +108,28 @@ impl Issuer {
         self.issue(&user, life)
     }
 
-    /// Whom a token stands for. Expiry is checked now and never again.
-    pub(crate) fn parse(&self, token: &str) -> Result<UserInfo, TokenError> {
+    /// Whom a token stands for, be it the server's own or one of the identity provider. Expiry is
+    /// checked now and never again.
+    pub(crate) async fn user(&self, token: &str) -> Result<UserInfo, TokenError> {
+        #[cfg(feature = "jwks")]
+        if let Some(provider) = &self.provider {
+            let token = bare(token)?;
+            let header = jsonwebtoken::decode_header(token).ok();
+            if let Some(header) = header.filter(|header| header.alg == Algorithm::RS256) {
+                let user_of = |claims: &Map<String, Value>| self.user_of(claims);
+                let user = provider.user(token, header.kid.as_deref(), user_of).await?;
+                return if self.is_revoked(token) {
+                    Err(TokenError::Revoked)
+                } else {
+                    Ok(user)
+                };
+            }
+        }
+        self.parse(token)
+    }
+
+    /// Whom a token of the server itself stands for.
+    fn parse(&self, token: &str) -> Result<UserInfo, TokenError> {
         let token = bare(token)?;
         if self.is_root(token) {
             return Ok(root_user());
@@ -117,21 +140,21 @@ impl Issuer {
         if self.is_revoked(token) {
             return Err(TokenError::Revoked);
         }
-        user_of(&decoded.claims)
+        self.user_of(&decoded.claims)
             .ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
-    /// Refuse the token from now on. Its print, and when it ends by itself, to be remembered.
-    pub(crate) fn revoke(&self, token: &str) -> Result<(Print, u64), TokenError> {
-        let user = self.parse(token)?;
+    /// Refuse the token from now on. The bare token, and when it ends by itself, to be remembered.
+    pub(crate) async fn revoke(&self, token: &str) -> Result<(String, u64), TokenError> {
+        let user = self.user(token).await?;
         let Some(end) = user.expires_at else {
             return Err(TokenError::Invalid(
                 "the root token cannot be revoked".into(),
             ));
         };
-        let (print, end) = (print(token), end as u64);
-        self.remember_revoked(print, end);
-        Ok((print, end))
+        let end = end as u64;
+        self.remember_revoked(print(token), end);
+        Ok((bare(token)?.to_owned(), end))
     }
 
     /// Tokens that were revoked before.
@@ -155,6 +178,39 @@ impl Issuer {
         revoked.contains_key(&print(token))
     }
 
+    fn user_of(&self, claims: &Map<String, Value>) -> Option<UserInfo> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        let own = |name: &str| text(&self.settings.claim(name));
+        let roles: Vec<String> = match claims.get(&self.settings.claim("roles")) {
+            None | Some(Value::Null) => Vec::new(),
+            Some(roles) => serde_json::from_value(roles.clone()).ok()?,
+        };
+        let mut user = UserInfo {
+            id: text("sub").filter(|id| usable_id(id))?,
+            is_anonymous: roles.iter().any(|role| role == "anonymous"),
+            email: own("email"),
+            parent: own("parent"),
+            expires_at: claims.get("exp").and_then(Value::as_f64),
+            roles,
+            ..UserInfo::default()
+        };
+        let mut scope = scope::parse(
+            claims
+                .get("scope")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        )?;
+        user.current_workspace = scope.current_workspace.clone();
+        scope
+            .workspaces
+            .insert(user.own_workspace(), Permission::Admin);
+        if user.has_role("admin") {
+            scope.workspaces.insert("*".into(), Permission::Admin);
+        }
+        user.scope = Some(scope);
+        Some(user)
+    }
+
     fn is_root(&self, token: &str) -> bool {
         // Compared in constant time, so that its characters cannot be guessed one by one.
         self.root_token.as_ref().is_some_and(|root| {
@@ -171,6 +227,17 @@ impl Issuer {
 /// The print of a token, however it is presented.
 pub(crate) fn print(token: &str) -> Print {
     Sha256::digest(bare(token).unwrap_or(token)).into()
+}
+
+/// What every token must be: signed, by and for whom it says, and not over.
+pub(super) fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.leeway = 0;
+    validation.validate_nbf = true;
+    validation.set_audience(&[audience]);
+    validation.set_issuer(&[issuer]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation
 }
 
 /// The token without `Bearer `.
@@ -191,7 +258,7 @@ fn bare(token: &str) -> Result<&str, TokenError> {
 }
 
 /// The original's texts, which people search for.
-fn explain(token: &str, kind: &ErrorKind) -> String {
+pub(super) fn explain(token: &str, kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::ExpiredSignature => "The token has expired. Please fetch a new one".into(),
         ErrorKind::InvalidSignature => "Signature verification failed.".into(),
@@ -209,39 +276,6 @@ fn explain(token: &str, kind: &ErrorKind) -> String {
     }
 }
 
-fn user_of(claims: &Map<String, Value>) -> Option<UserInfo> {
-    let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
-    let own = |name: &str| text(&format!("{NAMESPACE}{name}"));
-    let roles: Vec<String> = match claims.get(&format!("{NAMESPACE}roles")) {
-        None | Some(Value::Null) => Vec::new(),
-        Some(roles) => serde_json::from_value(roles.clone()).ok()?,
-    };
-    let mut user = UserInfo {
-        id: text("sub").filter(|id| usable_id(id))?,
-        is_anonymous: roles.iter().any(|role| role == "anonymous"),
-        email: own("email"),
-        parent: own("parent"),
-        expires_at: claims.get("exp").and_then(Value::as_f64),
-        roles,
-        ..UserInfo::default()
-    };
-    let mut scope = scope::parse(
-        claims
-            .get("scope")
-            .and_then(Value::as_str)
-            .unwrap_or_default(),
-    )?;
-    user.current_workspace = scope.current_workspace.clone();
-    scope
-        .workspaces
-        .insert(user.own_workspace(), Permission::Admin);
-    if user.has_role("admin") {
-        scope.workspaces.insert("*".into(), Permission::Admin);
-    }
-    user.scope = Some(scope);
-    Some(user)
-}
-
 /// A user id becomes part of a workspace name and of addresses. Ids such as `auth0|123` are real.
 fn usable_id(id: &str) -> bool {
     !id.is_empty() && !id.contains(['/', ':', '#', '*']) && !id.contains(char::is_whitespace)
@@ -250,6 +284,10 @@ fn usable_id(id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn with(secret: Option<&str>, root_token: Option<String>) -> Issuer {
+        Issuer::new(secret, root_token, TokenSettings::default())
+    }
 
     fn user() -> UserInfo {
         let mut scope = Scope {
@@ -270,12 +308,13 @@ mod tests {
     }
 
     fn claims() -> Value {
-        json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": now() + 60, "scope": ""})
+        let names = TokenSettings::default();
+        json!({"iss": names.issuer, "aud": names.audience, "sub": "ann", "exp": now() + 60, "scope": ""})
     }
 
     #[test]
     fn a_token_comes_back_as_the_user_it_was_made_for() {
-        let issuer = Issuer::new(Some("s3cret"), None);
+        let issuer = with(Some("s3cret"), None);
         let token = issuer.issue(&user(), 60).unwrap();
         let parsed = issuer.parse(&format!("Bearer {token}")).unwrap();
         assert_eq!(parsed.id, "ann");
@@ -283,14 +322,14 @@ mod tests {
         assert_eq!(parsed.permission("ws-user-ann"), Some(Permission::Admin));
         assert_eq!(parsed.permission("elsewhere"), None);
         // Another process with the same secret accepts it, one with another secret does not.
-        assert!(Issuer::new(Some("s3cret"), None).parse(&token).is_ok());
-        let error = Issuer::new(None, None).parse(&token).unwrap_err();
+        assert!(with(Some("s3cret"), None).parse(&token).is_ok());
+        let error = with(None, None).parse(&token).unwrap_err();
         assert_eq!(error.to_string(), "Signature verification failed.");
     }
 
     #[test]
     fn bad_claims_are_refused_by_name() {
-        let issuer = Issuer::new(Some("k"), None);
+        let issuer = with(Some("k"), None);
         let refused = |change: &dyn Fn(&mut Value)| {
             let mut claims = claims();
             change(&mut claims);
@@ -308,7 +347,7 @@ mod tests {
 
     #[test]
     fn tokens_without_a_proper_signature_are_refused() {
-        let issuer = Issuer::new(Some("k"), None);
+        let issuer = with(Some("k"), None);
         // {"alg":"none","typ":"JWT"} . {"sub":"root"} .
         let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJyb290In0.";
         assert_eq!(
@@ -323,11 +362,11 @@ mod tests {
         assert!(issuer.parse("Bearer ").is_err());
     }
 
-    #[test]
-    fn revoked_means_refused() {
-        let issuer = Issuer::new(None, None);
+    #[tokio::test]
+    async fn revoked_means_refused() {
+        let issuer = with(None, None);
         let token = issuer.issue(&user(), 60).unwrap();
-        issuer.revoke(&token).unwrap();
+        issuer.revoke(&token).await.unwrap();
         assert_eq!(issuer.parse(&token), Err(TokenError::Revoked));
         assert_eq!(
             issuer.parse(&format!("bearer {token}")),
@@ -335,13 +374,13 @@ mod tests {
         );
     }
 
-    #[test]
-    fn the_root_token_is_the_root_user() {
+    #[tokio::test]
+    async fn the_root_token_is_the_root_user() {
         let root = "0123456789abcdef0123456789abcdef";
-        let issuer = Issuer::new(None, Some(root.into()));
+        let issuer = with(None, Some(root.into()));
         let user = issuer.parse(root).unwrap();
         assert!(user.may(Permission::Admin, "anything"));
         assert!(issuer.parse("0123456789abcdef0123456789abcdeX").is_err());
-        assert!(issuer.revoke(root).is_err());
+        assert!(issuer.revoke(root).await.is_err());
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn page(
     request: Request<Body>,
 ) -> Result<Response, PlainProblem> {
     let (parts, body) = request.into_parts();
-    let user = visitor::identify(&state, &parts.headers)?;
+    let user = visitor::identify(&state, &parts.headers).await?;
     let mode = parts.uri.query().and_then(|query| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let found = pairs.find(|(name, _)| *name == "_mode");

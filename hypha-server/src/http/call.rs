@@ -60,7 +60,7 @@ pub(super) async fn function(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let user = visitor::identify(&state, &headers)?;
+    let user = visitor::identify(&state, &headers).await?;
     let mut mode = query
         .iter()
         .find(|(name, _)| name == "_mode")

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use hypha_rpc::workspace::{SelectConfig, ServiceFilter};
 use serde::Deserialize;
@@ -14,11 +14,27 @@ use super::problem::{Problem, problem};
 use super::visitor;
 use crate::state::{HYPHA_VERSION, State};
 
+/// For whoever opens the server's address in a browser.
+pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
+    format!(
+        "This is a Hypha server (hypha-server {}).\nPrograms connect to {}.\n",
+        env!("CARGO_PKG_VERSION"),
+        state.info.public_base_url
+    )
+}
+
+pub(super) async fn nowhere(uri: Uri) -> Problem {
+    problem(
+        StatusCode::NOT_FOUND,
+        format!("There is nothing at {}", uri.path()),
+    )
+}
+
 pub(super) async fn config(
     Shared(state): Shared<Arc<State>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = visitor::identify(&state, &headers)?;
+    let user = visitor::identify(&state, &headers).await?;
     let info = &state.info;
     let body = json!({
         "user": user,
@@ -26,10 +42,10 @@ pub(super) async fn config(
         "hypha_version": HYPHA_VERSION,
         "public_base_url": info.public_base_url,
         "local_base_url": info.local_base_url,
-        "auth0_client_id": "",
-        "auth0_domain": "",
-        "auth0_audience": crate::auth::AUDIENCE,
-        "auth0_issuer": crate::auth::ISSUER,
+        "auth0_client_id": state.tokens.client_id,
+        "auth0_domain": state.tokens.domain,
+        "auth0_audience": state.tokens.audience,
+        "auth0_issuer": state.tokens.issuer,
         "login_service_url": info.login_service_url(),
     });
     Ok(Json(body).into_response())
@@ -45,7 +61,7 @@ pub(super) async fn workspace(
     Path(workspace): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = visitor::identify(&state, &headers)?;
+    let user = visitor::identify(&state, &headers).await?;
     let client = visitor::enter(&state, user, &workspace).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| visitor::refusal(&error))?;
@@ -59,7 +75,7 @@ pub(super) async fn services(
     Path(workspace): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = visitor::identify(&state, &headers)?;
+    let user = visitor::identify(&state, &headers).await?;
     let known = state.registry.workspace(&workspace).await;
     if !matches!(known, Ok(Some(_))) {
         return Err(problem(
@@ -97,7 +113,7 @@ pub(super) async fn service(
     Query(selection): Query<Selection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = visitor::identify(&state, &headers)?;
+    let user = visitor::identify(&state, &headers).await?;
     let client = visitor::enter(&state, user, &workspace).await?;
     if matches!(id.as_str(), "ws" | "~") {
         let manager = visitor::service(&client, &workspace, "~", None).await?;

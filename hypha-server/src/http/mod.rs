@@ -4,7 +4,9 @@ mod apps;
 mod call;
 mod identity;
 mod info;
+mod patient;
 mod problem;
+mod rate;
 mod rpc;
 mod upgrade;
 mod visitor;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use axum::extract::State as Shared;
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
@@ -26,6 +29,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
+use self::patient::Patient;
+pub(crate) use self::rate::HttpRates;
 use crate::state::{HYPHA_VERSION, State};
 
 /// A request's head must come within this time.
@@ -38,6 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 fn routes(state: Arc<State>) -> Router {
     let base = state.info.base_path.clone();
     let app = Router::new()
+        .route("/", get(info::root))
         .route("/ws", get(upgrade::websocket))
         .route("/rpc", get(rpc::stream).post(rpc::message))
         .route("/health/liveness", get(health))
@@ -57,6 +63,8 @@ fn routes(state: Arc<State>) -> Router {
         .route("/{workspace}/apps/{id}", any(apps::slash))
         .route("/{workspace}/apps/{id}/", any(apps::index))
         .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
+        .fallback(info::nowhere)
+        .layer(from_fn_with_state(state.clone(), rate::limit))
         .layer(cors(&state.origins))
         .with_state(state);
     match base.as_str() {
@@ -112,6 +120,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
+        let stream = Patient::new(stream, state.limits.stall_timeout);
         let app = TowerToHyperService::new(app.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(remote);

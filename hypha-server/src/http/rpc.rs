@@ -81,7 +81,7 @@ pub(super) async fn message(
     })?;
     // Before the body is read: strangers are not listened to.
     let token = identity::token(&headers);
-    session.authorize(&state, token.as_deref())?;
+    session.authorize(&state, token.as_deref()).await?;
     let frame = read(&state, body).await?;
     if frame.is_empty() {
         return Err(problem(StatusCode::BAD_REQUEST, "The body is empty"));

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::patient::Patient;
 use crate::session;
 use crate::state::State;
 
@@ -55,9 +56,11 @@ pub(super) async fn websocket(
             Ok(upgraded) => upgraded,
             Err(error) => return tracing::debug!(%error, "an upgrade failed"),
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
+        match upgraded.downcast::<TokioIo<Patient<TcpStream>>>() {
             Ok(parts) => {
-                session::run(state, parts.io.into_inner(), parts.read_buf, legacy).await;
+                // The session has its own patience.
+                let io = parts.io.into_inner().into_inner();
+                session::run(state, io, parts.read_buf, legacy).await;
             }
             Err(other) => {
                 session::run(state, TokioIo::new(other), Default::default(), legacy).await;

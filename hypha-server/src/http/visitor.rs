@@ -21,15 +21,17 @@ const CONCURRENT_CALLS: usize = 64;
 
 /// Whom a request comes from. Credentials that are there must be good: nobody becomes anonymous by
 /// mistake.
-pub(super) fn identify(state: &State, headers: &HeaderMap) -> Result<UserInfo, Problem> {
+pub(super) async fn identify(state: &State, headers: &HeaderMap) -> Result<UserInfo, Problem> {
     match identity::token(headers) {
         None => Ok(auth::anonymous_caller()),
-        Some(token) => crate::session::user_of(state, &token).map_err(|mut refusal| {
-            if refusal.why == Why::Credentials {
-                refusal.message = refusal.message.replace("Authentication error: ", "");
-            }
-            refusal.into()
-        }),
+        Some(token) => crate::session::user_of(state, &token)
+            .await
+            .map_err(|mut refusal| {
+                if refusal.why == Why::Credentials {
+                    refusal.message = refusal.message.replace("Authentication error: ", "");
+                }
+                refusal.into()
+            }),
     }
 }
 
@@ -57,6 +59,7 @@ pub(super) async fn enter(
     let mut options = Options::default();
     options.max_concurrent_calls = CONCURRENT_CALLS;
     local::connect(state, &place, &client_id, user, QUEUE_BYTES, options)
+        .await
         .ok_or_else(|| failed("the address of this request is taken"))
 }
 

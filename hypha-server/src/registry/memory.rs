@@ -8,6 +8,7 @@ use futures_util::future::ready;
 use hypha_rpc::workspace::{ServiceInfo, WorkspaceInfo};
 
 use super::{Answer, Registry, RegistryError, ServiceKey, ServicePattern};
+use crate::auth;
 use crate::store::{Store, StoreError};
 
 /// Services by workspace and full id.
@@ -154,6 +155,17 @@ impl Registry for MemoryRegistry {
                 self.store.remove_workspace(id).await?;
             }
             Ok(removed)
+        }
+        .boxed()
+    }
+
+    fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()> {
+        let (print, now) = (auth::print(token), auth::now());
+        async move {
+            Ok(self
+                .store
+                .revoke(print, now.saturating_add(left), now)
+                .await?)
         }
         .boxed()
     }

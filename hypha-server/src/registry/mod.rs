@@ -3,12 +3,16 @@
 
 mod memory;
 mod pattern;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use hypha_rpc::workspace::{ServiceInfo, WorkspaceInfo};
 
+#[cfg(feature = "redis")]
+pub(crate) use self::redis::RedisRegistry;
 pub(crate) use memory::MemoryRegistry;
 pub(crate) use pattern::{ServiceKey, ServicePattern};
 
@@ -54,4 +58,7 @@ pub(crate) trait Registry: Send + Sync {
 
     /// Remove a workspace and the services in it.
     fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
+
+    /// Remember that a token was revoked, for the seconds that it is valid still.
+    fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()>;
 }

@@ -11,6 +11,7 @@ use super::limits::Seat;
 use super::refusal::code;
 use super::{CloseOrder, Outbox, Peer, Queue, Refusal, Why};
 use crate::auth::{self, TokenError};
+use crate::bus::Notice;
 use crate::registry::{BUILT_IN, ServicePattern};
 use crate::state::{HYPHA_VERSION, State};
 use crate::workspace;
@@ -56,8 +57,9 @@ pub(super) struct Admitted {
 }
 
 /// Whom a token stands for, if it is one for connecting.
-pub(crate) fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
-    let user = state.issuer.parse(token).map_err(|error| match error {
+pub(crate) async fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
+    let user = state.issuer.user(token).await;
+    let user = user.map_err(|error| match error {
         TokenError::Invalid(detail) => {
             Refusal::new(Why::Credentials, format!("Authentication error: {detail}"))
         }
@@ -77,13 +79,13 @@ pub(crate) fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
 }
 
 /// The user and the workspace of a reconnection token, which is for this client only.
-pub(super) fn reconnection(
+pub(super) async fn reconnection(
     state: &State,
     token: &str,
     client_id: &str,
     workspace: Option<&str>,
 ) -> Result<(UserInfo, String), Refusal> {
-    let user = user_of(state, token)?;
+    let user = user_of(state, token).await?;
     let scope = user.scope.clone().unwrap_or_default();
     let Some(bound) = scope.current_workspace else {
         return Err(unauthenticated(
@@ -237,10 +239,10 @@ async fn displace_dead(
     if state.registry.find_services(&pattern).await?.is_empty() {
         return Ok(incumbent.map(|incumbent| incumbent.generation));
     }
-    if incumbent.is_some()
-        && workspace::ping(state, workspace, client_id, state.limits.incumbent_timeout)
-            .await
-            .is_ok()
+    // It may be connected to another server; one that is nowhere is known at once.
+    if workspace::ping(state, workspace, client_id, state.limits.incumbent_timeout)
+        .await
+        .is_ok()
     {
         return Err(active(workspace, client_id));
     }
@@ -317,6 +319,11 @@ async fn attach(
             Displaces::Only(generation) => Some(present.generation) == generation,
         })
         .map_err(|_| active(&workspace.id, client_id))?;
+    let bus = state.router.bus();
+    bus.listen(&peer.address).await;
+    bus.announce(Notice::Taken {
+        address: peer.address.clone(),
+    });
     if let Err(error) = workspace::open(state, workspace).await {
         state.router.detach(&peer);
         return Err(error.into());

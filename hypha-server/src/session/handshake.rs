@@ -49,7 +49,7 @@ impl Hello {
 /// Decide about a client, and let it in.
 pub(super) async fn admit(state: &State, hello: Hello) -> Result<Admitted, Refusal> {
     let place = state.admission.enter().await?;
-    let (user, workspace) = authenticate(state, &hello)?;
+    let (user, workspace) = authenticate(state, &hello).await?;
     let mut applicant = Applicant {
         workspace: choose_workspace(&user, workspace),
         user,
@@ -61,16 +61,16 @@ pub(super) async fn admit(state: &State, hello: Hello) -> Result<Admitted, Refus
 }
 
 /// Whom the credentials stand for, and the workspace that was named or is implied.
-fn authenticate(state: &State, hello: &Hello) -> Result<(UserInfo, Option<String>), Refusal> {
+async fn authenticate(state: &State, hello: &Hello) -> Result<(UserInfo, Option<String>), Refusal> {
     if let Some(token) = &hello.reconnection_token {
         let named = hello.workspace.as_deref();
-        let (user, workspace) = reconnection(state, token, &hello.client_id, named)?;
+        let (user, workspace) = reconnection(state, token, &hello.client_id, named).await?;
         return Ok((user, Some(workspace)));
     }
     let Some(token) = &hello.token else {
         return Ok((auth::anonymous_user(), hello.workspace.clone()));
     };
-    let user = user_of(state, token)?;
+    let user = user_of(state, token).await?;
     let scope = user.scope.clone().unwrap_or_default();
     if let Some(bound) = scope.client_id.filter(|bound| *bound != hello.client_id) {
         return Err(unauthenticated(format_args!(

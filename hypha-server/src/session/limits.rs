@@ -25,15 +25,30 @@ impl RateLimit {
 
     /// Count one message; false if it is one too many.
     pub(crate) fn admit(&mut self) -> bool {
-        let now = Instant::now();
-        let earned = now.duration_since(self.since).as_secs_f64() * self.per_second;
-        self.left = (self.left + earned).min(self.burst);
-        self.since = now;
-        if self.left < 1.0 {
+        if self.is_spent() {
             return false;
         }
         self.left -= 1.0;
         true
+    }
+
+    /// Whether the next one would be one too many.
+    pub(crate) fn is_spent(&mut self) -> bool {
+        self.earn();
+        self.left < 1.0
+    }
+
+    /// Whether nothing has come for so long that nothing is left to remember.
+    pub(crate) fn is_rested(&mut self) -> bool {
+        self.earn();
+        self.left >= self.burst
+    }
+
+    fn earn(&mut self) {
+        let now = Instant::now();
+        let earned = now.duration_since(self.since).as_secs_f64() * self.per_second;
+        self.left = (self.left + earned).min(self.burst);
+        self.since = now;
     }
 }
 

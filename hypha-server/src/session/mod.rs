@@ -11,7 +11,7 @@ mod socket;
 mod stream;
 
 pub(crate) use admission::{Admission, user_of};
-pub(crate) use limits::{LoadMeter, Seat, Seats};
+pub(crate) use limits::{LoadMeter, RateLimit, Seat, Seats};
 pub(crate) use outbox::{CloseOrder, Gone, Outbox, Outgoing, Queue, Queued};
 pub(crate) use peer::{Peer, SUBSCRIPTIONS_MAX};
 pub(crate) use refusal::{Refusal, Why};

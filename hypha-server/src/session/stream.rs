@@ -97,7 +97,11 @@ impl Streams {
 
 impl Session {
     /// Whether a POST with this token is the client's.
-    pub(crate) fn authorize(&self, state: &State, token: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) async fn authorize(
+        &self,
+        state: &State,
+        token: Option<&str>,
+    ) -> Result<(), Refusal> {
         let stranger = || {
             Refusal::new(
                 Why::Denied,
@@ -121,7 +125,7 @@ impl Session {
                 false => Ok(()),
             };
         }
-        let user = user_of(state, token)?;
+        let user = user_of(state, token).await?;
         let bound = user.scope.as_ref().and_then(|s| s.client_id.as_deref());
         if user.id != self.peer.user.id || bound.is_some_and(|id| id != self.peer.client_id) {
             return Err(stranger());
@@ -170,7 +174,7 @@ pub(crate) async fn open(
         return Err(Refusal::new(Why::Busy, "Server is shutting down"));
     };
     let place = state.admission.enter().await?;
-    let (user, workspace) = authenticate(state, &hello)?;
+    let (user, workspace) = authenticate(state, &hello).await?;
     let mut applicant = Applicant {
         user,
         workspace,
@@ -231,10 +235,11 @@ pub(crate) async fn open(
 }
 
 /// Whom the credentials stand for, and where the client works.
-fn authenticate(state: &State, hello: &StreamHello) -> Result<(UserInfo, String), Refusal> {
+async fn authenticate(state: &State, hello: &StreamHello) -> Result<(UserInfo, String), Refusal> {
     if let Some(token) = &hello.reconnection_token {
         let named = hello.workspace.as_deref();
-        return reconnection(state, token, &hello.client_id, named).map_err(|refusal| {
+        let found = reconnection(state, token, &hello.client_id, named).await;
+        return found.map_err(|refusal| {
             let message = format!("Invalid reconnection token: {}", refusal.message);
             Refusal::new(Why::Credentials, message)
         });
@@ -245,7 +250,7 @@ fn authenticate(state: &State, hello: &StreamHello) -> Result<(UserInfo, String)
         let workspace = named.unwrap_or_else(|| user.own_workspace());
         return Ok((user, workspace));
     };
-    let user = user_of(state, token)?;
+    let user = user_of(state, token).await?;
     let scope = user.scope.clone().unwrap_or_default();
     if let Some(bound) = scope.client_id.filter(|bound| *bound != hello.client_id) {
         return Err(unauthenticated(format_args!(

@@ -4,9 +4,13 @@ use hypha_rpc::workspace::{Permission, UserInfo, WorkspaceInfo};
 use hypha_rpc::{Map, Value};
 use serde_json::json;
 
-use crate::registry::{Registry, RegistryError};
-use crate::session::Peer;
+use crate::registry::{BUILT_IN, Registry, RegistryError, ServicePattern};
+use crate::session::{CloseOrder, Peer};
 use crate::state::State;
+
+/// A server that starts looks for what others have left behind after this time.
+#[cfg(feature = "redis")]
+const REAP_FIRST: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Workspaces that are there from the start and never go.
 pub(crate) const SYSTEM_WORKSPACES: [(&str, &str); 3] = [
@@ -21,10 +25,8 @@ pub(crate) fn is_system(workspace: &str) -> bool {
 
 /// The status of a workspace that can be used.
 pub(super) fn ready() -> Option<Value> {
-    Some(Value::from(Map::from_iter([
-        ("ready".to_owned(), Value::from(true)),
-        ("errors".to_owned(), Value::Null),
-    ])))
+    let ready = ("ready".to_owned(), Value::from(true));
+    Some(Value::from(Map::from_iter([ready])))
 }
 
 pub(super) fn is_ready(workspace: &WorkspaceInfo) -> bool {
@@ -120,6 +122,69 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
     }
 }
 
+/// The addresses of the clients that have introduced themselves in a workspace, or in all (`*`), to
+/// whichever server.
+pub(super) async fn introduced(
+    state: &State,
+    workspace: &str,
+) -> Result<Vec<String>, RegistryError> {
+    let pattern = ServicePattern {
+        workspace: workspace.to_owned(),
+        name: BUILT_IN.to_owned(),
+        ..ServicePattern::default()
+    };
+    let found = state.registry.find_services(&pattern).await?;
+    let address = |id: &str| id.split(':').next().unwrap_or_default().to_owned();
+    Ok(found.iter().map(|service| address(&service.id)).collect())
+}
+
+/// Forget a client that does not answer, wherever it was connected.
+pub(super) async fn remove_silent(state: &State, address: &str) {
+    if let Some(peer) = state.router.find_address(address) {
+        let order = CloseOrder::new(1001, "The client does not answer");
+        peer.outbox.close(order);
+        return client_left(state, &peer).await;
+    }
+    let Some((workspace, client_id)) = address.split_once('/') else {
+        return;
+    };
+    if let Err(error) = state.registry.remove_client(workspace, client_id).await {
+        tracing::error!(%error, address, "its services remain");
+    }
+    let data = json!({"id": client_id, "workspace": workspace});
+    state.router.event(workspace, "client_disconnected", &data);
+}
+
+/// Servers that end without a word leave the services of their clients behind. Remove those whose
+/// clients are nowhere, from time to time.
+#[cfg(feature = "redis")]
+pub(crate) async fn reap(state: &State) {
+    let mut pause = REAP_FIRST.min(state.limits.orphan_interval);
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = state.limits.orphan_interval;
+        let addresses = match introduced(state, "*").await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                tracing::warn!(%error, "services without a client remain");
+                continue;
+            }
+        };
+        for address in addresses {
+            let (workspace, client_id) = address.split_once('/').unwrap_or_default();
+            let limit = state.limits.orphan_timeout;
+            if state.router.find(workspace, client_id).is_none()
+                && super::ping(state, workspace, client_id, limit)
+                    .await
+                    .is_err()
+            {
+                tracing::info!(address, "removed: it is connected to no server");
+                remove_silent(state, &address).await;
+            }
+        }
+    }
+}
+
 /// A client inside the server has gone. Nobody was told when it came.
 pub(crate) async fn visitor_left(state: &State, peer: &Peer) {
     if state.router.detach(peer)
@@ -139,6 +204,10 @@ async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
     let Some(mut workspace) = state.registry.workspace(id).await? else {
         return Ok(());
     };
+    // Some may be connected to other servers.
+    if !introduced(state, id).await?.is_empty() {
+        return Ok(());
+    }
     if workspace.persistent {
         workspace.status = None;
         state.registry.put_workspace(workspace).await

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use hypha_rpc::client::Options;
 use hypha_rpc::service::IntoService;
 use hypha_rpc::workspace::{Visibility, WorkspaceManagerService};
-use hypha_rpc::{Client, Error};
+use hypha_rpc::{Client, Error, wire};
 
 use super::manager::Manager;
 use crate::router::SERVER_WORKSPACE;
+use crate::session::Peer;
 use crate::state::{HYPHA_VERSION, State};
 use crate::{auth, local};
 
@@ -21,15 +23,45 @@ const CONCURRENT_CALLS: usize = 16 * 1024;
 const CHUNK_BYTES: usize = 256 * 1024;
 const CHUNKS_AT_ONCE: usize = 8;
 
+/// Former addresses at which the manager answers at the same time; the oldest goes.
+const FORMER_MAX: usize = 32;
+
 /// Connect the manager to the router and let it serve.
 pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     let client = serve_as(state, &state.info.manager_id).await?;
     state.set_manager(Some(client));
+    let state_of = Arc::downgrade(state);
+    state.router.summon_with(Box::new(move |manager_id| {
+        let (state, manager_id) = (state_of.upgrade(), manager_id.to_owned());
+        async move { summon(&state?, &manager_id).await }.boxed()
+    }));
     Ok(())
 }
 
+/// After a restart the other clients go on calling the manager at its former address, and take answers
+/// from nowhere else. So it is there as well.
+async fn summon(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>> {
+    let plausible = manager_id.starts_with("manager-") && wire::valid_client_id(manager_id);
+    if !plausible || state.is_stopping() {
+        return None;
+    }
+    let mut former = state.former_managers.lock().await;
+    let present = || state.router.find(SERVER_WORKSPACE, manager_id);
+    if let Some(present) = present() {
+        return Some(present);
+    }
+    if former.len() >= FORMER_MAX {
+        former.pop_front();
+    }
+    match serve_as(state, manager_id).await {
+        Ok(client) => former.push_back(client),
+        Err(error) => tracing::warn!(%error, manager_id, "a former manager cannot be there"),
+    }
+    present()
+}
+
 /// Serve as the manager under an address: the one that clients are told, or a former one.
-pub(super) async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error> {
+async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error> {
     let mut options = Options::default();
     options.max_concurrent_calls = CONCURRENT_CALLS;
     options.chunk_size = CHUNK_BYTES;
@@ -43,7 +75,8 @@ pub(super) async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Cli
         user,
         QUEUE_BYTES,
         options,
-    );
+    )
+    .await;
     let client = client.ok_or_else(|| Error::Invalid(format!("{manager_id} is there already")))?;
     let info = &state.info;
     let service = WorkspaceManagerService::new(Manager::new(state.clone()));
@@ -57,10 +90,10 @@ pub(super) async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Cli
         .config("hypha_version", HYPHA_VERSION)
         .config("public_base_url", info.public_base_url.as_str())
         .config("local_base_url", info.local_base_url.as_str())
-        .config("auth0_client_id", "")
-        .config("auth0_domain", "")
-        .config("auth0_audience", crate::auth::AUDIENCE)
-        .config("auth0_issuer", crate::auth::ISSUER)
+        .config("auth0_client_id", state.tokens.client_id.as_str())
+        .config("auth0_domain", state.tokens.domain.as_str())
+        .config("auth0_audience", state.tokens.audience.as_str())
+        .config("auth0_issuer", state.tokens.issuer.as_str())
         .config("login_service_url", info.login_service_url());
     // It is in no registry: clients know its address.
     client.register_service(service).notify(false).await?;

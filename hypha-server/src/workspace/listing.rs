@@ -35,7 +35,7 @@ pub(super) async fn services(
                 "Cannot include unlisted services when searching all workspaces.".into(),
             ));
         }
-    } else if include_unlisted && pattern.workspace != own {
+    } else if include_unlisted && pattern.workspace != own && pattern.workspace != "public" {
         return Err(ManagerError::Permission(format!(
             "Cannot include unlisted services from workspace {}. Only services from your current \
              workspace ({own}) can include unlisted services.",

@@ -14,9 +14,10 @@ use hypha_rpc::{Context, Map, Value};
 
 use super::events::Filter;
 use super::{
-    Answer, allowed, at_home, events, listing, places, provider, registration, resolve, tokens,
+    Answer, allowed, at_home, events, lifecycle, listing, places, provider, registration, resolve,
+    tokens, unavailable,
 };
-use crate::session::{CloseOrder, SUBSCRIPTIONS_MAX, Seat, Seats};
+use crate::session::{SUBSCRIPTIONS_MAX, Seat, Seats};
 use crate::state::State;
 
 const PING_TIMEOUT: f64 = 5.0;
@@ -68,22 +69,31 @@ impl Manager {
     }
 
     /// Remove the clients of a workspace that do not answer.
-    async fn remove_silent(&self, ctx: &Context, workspace: &str, limit: Duration) -> Vec<Value> {
+    async fn remove_silent(
+        &self,
+        ctx: &Context,
+        workspace: &str,
+        limit: Duration,
+    ) -> Answer<Vec<Value>> {
+        let introduced = lifecycle::introduced(&self.state, workspace).await;
+        let mut addresses = introduced.map_err(unavailable)?;
+        let here = self.state.router.members(workspace);
+        addresses.extend(here.iter().map(|peer| peer.address.clone()));
+        addresses.sort_unstable();
+        addresses.dedup();
         let mut removed = Vec::new();
-        for batch in self.state.router.members(workspace).chunks(PINGS_AT_ONCE) {
+        for batch in addresses.chunks(PINGS_AT_ONCE) {
             let asked = batch
                 .iter()
-                .map(|peer| self.ping_from(ctx, &peer.address, limit));
-            for (peer, answer) in batch.iter().zip(join_all(asked).await) {
+                .map(|address| self.ping_from(ctx, address, limit));
+            for (address, answer) in batch.iter().zip(join_all(asked).await) {
                 if answer.is_err() {
-                    let order = CloseOrder::new(1001, "The client does not answer");
-                    peer.outbox.close(order);
-                    super::client_left(&self.state, peer).await;
-                    removed.push(Value::from(peer.address.as_str()));
+                    lifecycle::remove_silent(&self.state, address).await;
+                    removed.push(Value::from(address.as_str()));
                 }
             }
         }
-        removed
+        Ok(removed)
     }
 }
 
@@ -254,7 +264,8 @@ impl WorkspaceManager for Manager {
     }
 
     async fn generate_token(&self, ctx: &Context, config: Option<TokenConfig>) -> Answer<String> {
-        tokens::generate(&self.state, ctx, config.unwrap_or_default()).await
+        let config = config.unwrap_or_default();
+        tokens::generate(&self.state, ctx.user(), ctx.workspace(), config).await
     }
 
     async fn revoke_token(&self, ctx: &Context, token: String) -> Answer<()> {
@@ -262,7 +273,7 @@ impl WorkspaceManager for Manager {
     }
 
     async fn parse_token(&self, ctx: &Context, token: String) -> Answer<UserInfo> {
-        tokens::parse(&self.state, ctx, &token)
+        tokens::parse(&self.state, ctx, &token).await
     }
 
     async fn create_workspace(
@@ -319,7 +330,10 @@ impl WorkspaceManager for Manager {
         allowed(ctx, Permission::Admin, id)?;
         let workspace = places::load(&self.state, id).await?;
         let mut summary = Map::new();
-        if self.state.router.members(id).is_empty() && !workspace.persistent {
+        let introduced = lifecycle::introduced(&self.state, id).await;
+        let empty =
+            introduced.map_err(unavailable)?.is_empty() && self.state.router.members(id).is_empty();
+        if empty && !workspace.persistent {
             places::delete(&self.state, ctx, id).await?;
             summary.insert("removed_workspace".into(), id.into());
             summary.insert("removed_clients".into(), Value::List(Vec::new()));
@@ -327,7 +341,7 @@ impl WorkspaceManager for Manager {
         }
         let removed = self
             .remove_silent(ctx, id, provider::seconds(Some(timeout), PING_TIMEOUT))
-            .await;
+            .await?;
         if !removed.is_empty() {
             summary.insert("removed_clients".into(), Value::List(removed));
         }

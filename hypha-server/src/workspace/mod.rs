@@ -20,11 +20,14 @@ use serde::Serialize;
 use crate::registry::RegistryError;
 
 pub(crate) use events::EventLog;
+#[cfg(feature = "redis")]
+pub(crate) use lifecycle::reap;
 pub(crate) use lifecycle::{
     client_left, create_system_workspaces, find_or_plan, open, visitor_left,
 };
 pub(crate) use link::start;
 pub(crate) use provider::ping;
+pub(crate) use tokens::generate as generate_token;
 
 /// What every method answers.
 type Answer<T> = Result<T, ManagerError>;

@@ -12,6 +12,7 @@ use super::lifecycle::{is_ready, is_system, own_workspace, ready};
 use super::{
     Answer, ITEM_MAX, RECORD_MAX, allowed, at_home, denied, measured, resolve, unavailable,
 };
+use crate::bus::Notice;
 use crate::session::CloseOrder;
 use crate::state::State;
 
@@ -274,6 +275,9 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     if let Ok(user) = principal(user) {
         forget(state, &user, id).await?;
     }
+    state.router.bus().announce(Notice::Unloaded {
+        workspace: id.to_owned(),
+    });
     let order = CloseOrder::new(1001, format!("Workspace unloaded: {id}")).with_error_frame();
     let caller = super::caller(ctx);
     for member in state.router.members(id) {

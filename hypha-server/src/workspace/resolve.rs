@@ -120,8 +120,16 @@ async fn choose(
         }
         "exact" | "first" => candidates.first(),
         "last" => candidates.last(),
-        // All owners are connected to this server.
-        "random" | "native:random" => candidates.choose(&mut rand::rng()),
+        "random" => candidates.choose(&mut rand::rng()),
+        "native:random" => {
+            let here = |service: &&Arc<ServiceInfo>| {
+                let key = ServiceKey::parse(&service.id);
+                key.is_some_and(|key| state.router.find(key.workspace, key.client).is_some())
+            };
+            let here: Vec<_> = candidates.iter().filter(here).collect();
+            let chosen = here.choose(&mut rand::rng()).copied();
+            chosen.or_else(|| candidates.choose(&mut rand::rng()))
+        }
         "min_load" => candidates
             .iter()
             .min_by(|a, b| load(state, a).total_cmp(&load(state, b))),

@@ -5,17 +5,20 @@ use hypha_rpc::workspace::{ManagerError, Permission, Scope, TokenConfig, UserInf
 
 use super::{Answer, at_home, unavailable};
 use crate::auth::{TokenError, may_delegate, now, readable_id};
+use crate::bus::Notice;
 use crate::state::State;
 
 /// Seconds, if the caller does not say.
 const DEFAULT_LIFE: u64 = 3600;
 
-pub(super) async fn generate(state: &State, ctx: &Context, config: TokenConfig) -> Answer<String> {
-    let user = ctx.user();
-    let target = config
-        .workspace
-        .as_deref()
-        .unwrap_or_else(|| ctx.workspace());
+/// A token of `user`, who is in the workspace `own`.
+pub(crate) async fn generate(
+    state: &State,
+    user: &UserInfo,
+    own: &str,
+    config: TokenConfig,
+) -> Answer<String> {
+    let target = config.workspace.as_deref().unwrap_or(own);
     let granted = match state
         .registry
         .workspace(target)
@@ -128,14 +131,16 @@ fn extra_scope(word: &str) -> Answer<()> {
 
 pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
     at_home(ctx, Permission::Admin)?;
-    let (print, end) = state.issuer.revoke(token).map_err(invalid)?;
-    let kept = state.store.revoke(print, end, now()).await;
-    kept.map_err(|error| ManagerError::Runtime(error.to_string()))
+    let (token, end) = state.issuer.revoke(token).await.map_err(invalid)?;
+    let left = end.saturating_sub(now());
+    let kept = state.registry.revoke(&token, left).await;
+    state.router.bus().announce(Notice::Revoked { token, end });
+    kept.map_err(unavailable)
 }
 
-pub(super) fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
+pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
     let workspace = at_home(ctx, Permission::Read)?;
-    let user = state.issuer.parse(token).map_err(invalid)?;
+    let user = state.issuer.user(token).await.map_err(invalid)?;
     let bound = user
         .scope
         .as_ref()

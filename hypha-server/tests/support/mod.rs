@@ -39,6 +39,13 @@ pub async fn server_with(change: impl FnOnce(&mut Limits)) -> Result<Server> {
         .await?)
 }
 
+/// A client of plain HTTP.
+pub fn http() -> reqwest::Client {
+    // Another test of this program may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// How the server ended a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub struct End {

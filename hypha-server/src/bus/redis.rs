@@ -1,0 +1,327 @@
+//! The bus of servers that share a Redis, with the channels of the original server:
+//! `targeted:<workspace>/<client>:msg` for one peer, `broadcast:<workspace>/*:msg` for a workspace. A
+//! payload begins with a letter: `b` bytes, `d` JSON, `s` text.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ::redis::aio::{ConnectionManager, PubSubSink};
+use ::redis::{AsyncCommands, Client, Msg, RedisResult};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use hypha_rpc::Value;
+use hypha_rpc::wire::{self, Message};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Bus, Notice};
+use crate::session::CloseOrder;
+use crate::state::State;
+
+/// Between two attempts to reach a Redis that is gone.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long a message may take to Redis.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+const UNLOAD: &str = "broadcast:unload:";
+const BROADCASTS: &str = "broadcast:*";
+/// Our own notices, which the original server does not know and ignores.
+const TAKEN: &str = "broadcast:hypha-server:taken";
+const REVOKED: &str = "broadcast:hypha-server:revoked";
+
+pub(crate) struct RedisBus {
+    server_id: String,
+    connection: ConnectionManager,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+/// What is done in order by one task.
+enum Command {
+    Listen(String, oneshot::Sender<()>),
+    Unlisten(String),
+    Publish(String, Vec<u8>),
+}
+
+/// A bus that has not begun to hear.
+pub(crate) struct Started {
+    client: Client,
+    server_id: String,
+    connection: ConnectionManager,
+    commands: mpsc::UnboundedReceiver<Command>,
+}
+
+fn channel(address: &str) -> String {
+    format!("targeted:{address}:msg")
+}
+
+fn marked(mark: u8, data: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(data.len() + 1);
+    payload.push(mark);
+    payload.extend_from_slice(data);
+    payload
+}
+
+impl RedisBus {
+    pub(crate) fn new(
+        client: Client,
+        connection: ConnectionManager,
+        server_id: &str,
+    ) -> (RedisBus, Started) {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let bus = RedisBus {
+            server_id: server_id.to_owned(),
+            connection: connection.clone(),
+            commands,
+        };
+        let started = Started {
+            client,
+            server_id: server_id.to_owned(),
+            connection,
+            commands: receiver,
+        };
+        (bus, started)
+    }
+
+    /// Whether a server hears what is sent to this address.
+    pub(crate) async fn is_listened_to(&self, address: &str) -> bool {
+        let mut connection = self.connection.clone();
+        let mut asked = ::redis::cmd("PUBSUB");
+        asked.arg("NUMSUB").arg(channel(address));
+        let answer: RedisResult<(String, u64)> = asked.query_async(&mut connection).await;
+        answer.is_ok_and(|(_, listeners)| listeners > 0)
+    }
+
+    fn publish(&self, channel: String, payload: Vec<u8>) {
+        let _ = self.commands.send(Command::Publish(channel, payload));
+    }
+}
+
+impl Bus for RedisBus {
+    fn send<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool> {
+        let mut connection = self.connection.clone();
+        async move {
+            let payload = marked(b'b', &frame);
+            let sending = connection.publish::<_, _, u64>(channel(address), payload);
+            match tokio::time::timeout(SEND_LIMIT, sending).await {
+                Ok(Ok(receivers)) => receivers > 0,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, address, "a message cannot be passed on");
+                    false
+                }
+                Err(_) => false,
+            }
+        }
+        .boxed()
+    }
+
+    fn broadcast(&self, workspace: &str, frame: &Bytes) -> bool {
+        self.publish(format!("broadcast:{workspace}/*:msg"), marked(b'b', frame));
+        true
+    }
+
+    fn event(&self, workspace: &str, event: &dyn Fn() -> Option<Vec<u8>>) -> bool {
+        if let Some(event) = event() {
+            self.publish(format!("broadcast:{workspace}/*:msg"), marked(b'd', &event));
+        }
+        true
+    }
+
+    fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, ()> {
+        async move {
+            let (done, heard) = oneshot::channel();
+            let _ = self
+                .commands
+                .send(Command::Listen(address.to_owned(), done));
+            // Without Redis it comes later.
+            let _ = tokio::time::timeout(SEND_LIMIT, heard).await;
+        }
+        .boxed()
+    }
+
+    fn unlisten(&self, address: &str) {
+        let _ = self.commands.send(Command::Unlisten(address.to_owned()));
+    }
+
+    fn announce(&self, notice: Notice) {
+        let own = |mut data: serde_json::Value| {
+            data["server"] = json!(self.server_id);
+            marked(b'd', data.to_string().as_bytes())
+        };
+        match notice {
+            Notice::Taken { address } => {
+                // The original's servers clear a mark by it.
+                let payload = marked(b's', address.as_bytes());
+                self.publish("broadcast:client-reconnected".into(), payload);
+                self.publish(TAKEN.into(), own(json!({"address": address})));
+            }
+            Notice::Unloaded { workspace } => {
+                let channel = format!("{UNLOAD}{workspace}");
+                self.publish(channel, marked(b's', self.server_id.as_bytes()));
+            }
+            Notice::Revoked { token, end } => {
+                self.publish(REVOKED.into(), own(json!({"token": token, "end": end})));
+            }
+        }
+    }
+}
+
+impl Started {
+    /// Hear what other servers say, and tell them what this one has to, until the state is gone.
+    pub(crate) async fn run(mut self, state: Weak<State>) {
+        let mut addresses = HashSet::new();
+        while state.strong_count() > 0 {
+            if let Err(error) = self.session(&state, &mut addresses).await {
+                tracing::warn!(%error, "the connection to Redis is lost");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// One connection to Redis, from beginning to end.
+    async fn session(
+        &mut self,
+        state: &Weak<State>,
+        addresses: &mut HashSet<String>,
+    ) -> RedisResult<()> {
+        let (mut sink, mut messages) = self.client.get_async_pubsub().await?.split();
+        sink.psubscribe(BROADCASTS).await?;
+        for address in addresses.iter() {
+            sink.subscribe(channel(address)).await?;
+        }
+        loop {
+            tokio::select! {
+                message = messages.next() => match message {
+                    Some(message) => {
+                        let Some(state) = state.upgrade() else { return Ok(()) };
+                        self.hear(&state, &message);
+                    }
+                    None => return Err((::redis::ErrorKind::Io, "the subscription ended").into()),
+                },
+                command = self.commands.recv() => match command {
+                    Some(command) => self.perform(command, state, &mut sink, addresses).await?,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    async fn perform(
+        &mut self,
+        command: Command,
+        state: &Weak<State>,
+        sink: &mut PubSubSink,
+        addresses: &mut HashSet<String>,
+    ) -> RedisResult<()> {
+        match command {
+            Command::Listen(address, done) => {
+                // Remembered first: after a loss it is subscribed again.
+                let subscribed = sink.subscribe(channel(&address));
+                addresses.insert(address.clone());
+                subscribed.await?;
+                let _ = done.send(());
+            }
+            Command::Unlisten(address) => {
+                let state = state.upgrade();
+                let taken =
+                    state.is_some_and(|state| state.router.find_address(&address).is_some());
+                if !taken {
+                    addresses.remove(&address);
+                    sink.unsubscribe(channel(&address)).await?;
+                }
+            }
+            Command::Publish(channel, payload) => {
+                self.connection
+                    .publish::<_, _, ()>(channel, payload)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&self, state: &Arc<State>, message: &Msg) {
+        let channel = message.get_channel_name();
+        let payload = message.get_payload_bytes();
+        let Some((mark, data)) = payload.split_first() else {
+            return;
+        };
+        let data = Bytes::copy_from_slice(data);
+        if let Some(address) = channel
+            .strip_prefix("targeted:")
+            .and_then(|rest| rest.strip_suffix(":msg"))
+        {
+            if let Some(peer) = state.router.find_address(address) {
+                // Nobody here can wait for room; a peer that lets too much pile up is closed.
+                if peer.outbox.push(data).is_ok() {
+                    state.counters.messages_routed.add();
+                }
+            }
+        } else if channel == TAKEN || channel == REVOKED {
+            self.hear_notice(state, channel, &data);
+        } else if let Some(workspace) = channel.strip_prefix(UNLOAD) {
+            // Here it has been done, more gently.
+            if data != self.server_id.as_bytes() {
+                close_all(state, workspace);
+            }
+        } else if let Some(workspace) = channel
+            .strip_prefix("broadcast:")
+            .and_then(|rest| rest.strip_suffix("/*:msg"))
+        {
+            match mark {
+                b'b' => {
+                    if let Ok(parsed) = Message::parse(data.clone()) {
+                        state.router.publish(workspace, parsed.kind(), data, false);
+                    }
+                }
+                b'd' => hear_event(state, workspace, &data),
+                _ => {}
+            }
+        }
+    }
+
+    fn hear_notice(&self, state: &Arc<State>, channel: &str, data: &[u8]) {
+        let Ok(notice) = serde_json::from_slice::<serde_json::Value>(data) else {
+            return;
+        };
+        if notice["server"] == self.server_id.as_str() {
+            return;
+        }
+        if let (REVOKED, Some(token), Some(end)) =
+            (channel, notice["token"].as_str(), notice["end"].as_u64())
+        {
+            let print = crate::auth::print(token);
+            state.issuer.remember_revoked(print, end);
+        }
+        if let (TAKEN, Some(address)) = (channel, notice["address"].as_str())
+            && let Some(peer) = state.router.find_address(address)
+        {
+            // It lives on elsewhere: what it has registered is that of its new connection.
+            state.router.detach(&peer);
+            peer.outbox.close(CloseOrder::new(
+                1001,
+                "Replaced by a newer connection with the same id",
+            ));
+        }
+    }
+}
+
+/// Send away everybody in a workspace.
+fn close_all(state: &State, workspace: &str) {
+    let reason = format!("Workspace unloaded: {workspace}");
+    for member in state.router.members(workspace) {
+        let order = CloseOrder::new(1001, reason.clone());
+        member.outbox.close(order.with_error_frame());
+    }
+}
+
+/// An event in JSON is one map to clients.
+fn hear_event(state: &State, workspace: &str, data: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<serde_json::Value>(data) else {
+        return;
+    };
+    let kind = event["type"].as_str().unwrap_or_default().to_owned();
+    match wire::to_vec(&Value::from(event)) {
+        Ok(frame) => state.router.publish(workspace, &kind, frame.into(), true),
+        Err(error) => tracing::warn!(%error, kind, "an event cannot be passed on"),
+    }
+}

@@ -1,0 +1,141 @@
+//! How many requests one stranger, or one user, may make.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::extract::{Request, State as Shared};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::problem;
+use super::{Remote, identity};
+use crate::auth::{self, Print};
+use crate::config::Limits;
+use crate::session::RateLimit;
+use crate::state::State;
+
+/// Users may do so many times what strangers may.
+const TRUST: f64 = 10.0;
+/// Those who are counted at the same time.
+const COUNTED_MAX: usize = 20_000;
+/// What the monitoring asks for, and what is counted elsewhere.
+const EXEMPT: [&str; 4] = ["/health", "/health/", "/metrics", "/ws"];
+
+/// The rates by address and by token.
+pub(crate) struct HttpRates {
+    strangers: Rates<IpAddr>,
+    users: Rates<Print>,
+}
+
+struct Rates<K> {
+    per_second: f64,
+    burst: f64,
+    counted: Mutex<HashMap<K, RateLimit>>,
+}
+
+impl HttpRates {
+    pub(crate) fn new(limits: &Limits) -> HttpRates {
+        let (rate, burst) = (limits.http_per_second, limits.http_burst);
+        HttpRates {
+            strangers: Rates::new(rate, burst),
+            users: Rates::new(rate * TRUST, burst * TRUST),
+        }
+    }
+}
+
+impl<K: Eq + Hash> Rates<K> {
+    fn new(per_second: f64, burst: f64) -> Rates<K> {
+        Rates {
+            per_second,
+            burst,
+            counted: Mutex::default(),
+        }
+    }
+
+    fn with<T>(&self, key: K, look: impl FnOnce(&mut RateLimit) -> T) -> T {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.len() >= COUNTED_MAX && !counted.contains_key(&key) {
+            // Whoever has been quiet for a while is as good as new.
+            counted.retain(|_, rate| !rate.is_rested());
+            if counted.len() >= COUNTED_MAX {
+                counted.clear();
+            }
+        }
+        let fresh = || RateLimit::new(self.per_second, self.burst);
+        look(counted.entry(key).or_insert_with(fresh))
+    }
+
+    /// Count one; false if it is one too many.
+    fn admit(&self, key: K) -> bool {
+        self.with(key, RateLimit::admit)
+    }
+}
+
+/// Refuse what is too much. Tokens that turn out to be none count for the address that they come from.
+pub(super) async fn limit(
+    Shared(state): Shared<Arc<State>>,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    let message = path == "/rpc" && request.method() == Method::POST;
+    let exempt = EXEMPT.contains(&path) || path.starts_with("/health/");
+    if message || exempt || request.method() == Method::OPTIONS {
+        return next.run(request).await;
+    }
+    let remote = request.extensions().get::<Remote>();
+    let address = remote.map(|remote| address(&state, remote, request.headers()));
+    let strangers = &state.http_rates.strangers;
+    let too_much = || {
+        let text = "Rate limit exceeded. Please slow down.";
+        problem(StatusCode::TOO_MANY_REQUESTS, text).into_response()
+    };
+    let token = identity::token(request.headers());
+    let Some(token) = token else {
+        if address.is_some_and(|address| !strangers.admit(address)) {
+            return too_much();
+        }
+        return next.run(request).await;
+    };
+    let spent = |address| strangers.with(address, |rate| rate.is_spent());
+    if address.is_some_and(spent) || !state.http_rates.users.admit(auth::print(&token)) {
+        return too_much();
+    }
+    let response = next.run(request).await;
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let Some(address) = address
+    {
+        strangers.admit(address);
+    }
+    response
+}
+
+/// Where a request comes from; behind a proxy that is what the proxy says.
+fn address(state: &State, remote: &Remote, headers: &HeaderMap) -> IpAddr {
+    let forwarded = || {
+        let value = headers.get_all("x-forwarded-for").iter().next_back()?;
+        value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+    };
+    let said = state.behind_proxy.then(forwarded).flatten();
+    said.unwrap_or(remote.0.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_do_not_grow_without_end() {
+        let rates = Rates::new(0.001, 2.0);
+        for key in 0..COUNTED_MAX + 10 {
+            assert!(rates.admit(key));
+        }
+        assert!(rates.counted.lock().unwrap().len() <= COUNTED_MAX);
+        assert!(rates.admit(COUNTED_MAX + 9));
+        assert!(!rates.admit(COUNTED_MAX + 9));
+    }
+}

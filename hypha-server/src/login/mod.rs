@@ -1,0 +1,222 @@
+//! Logging in: a program asks for a key, its user opens a page and says who they are, and the program
+//! gets their token.
+
+mod keys;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hypha_rpc::client::Options;
+use hypha_rpc::service::IntoService;
+use hypha_rpc::workspace::{ManagerError, TokenConfig, Visibility};
+use hypha_rpc::{Error, Map, Value, hypha_service};
+use serde_json::json;
+
+use self::keys::{Keys, Waited};
+use crate::state::State;
+use crate::{auth, local, workspace};
+
+/// Calls that wait for users at the same time.
+const CONCURRENT_CALLS: usize = 4096;
+const QUEUE_BYTES: usize = 8 * 1024 * 1024;
+/// Seconds that `check` waits.
+const CHECK_TIMEOUT: f64 = 180.0;
+const PAGE: &str = include_str!("page.html");
+const SCRIPT: &str = include_str!("page.js");
+/// The page runs its own script and asks its own server, nothing else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+type Answer<T> = Result<T, ManagerError>;
+
+/// Offer the service as `public/hypha-login`.
+pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
+    let mut options = Options::default();
+    options.max_concurrent_calls = CONCURRENT_CALLS;
+    let id = &state.info.server_id;
+    let client = local::connect(state, "public", id, auth::root_user(), QUEUE_BYTES, options).await;
+    let client = client.ok_or_else(|| Error::Invalid(format!("public/{id} is there already")))?;
+    let login = Login {
+        state: Arc::downgrade(state),
+        keys: Keys::new(state.limits.login_time),
+    };
+    let service = login
+        .into_service()
+        .name("Hypha Login")
+        .description("Log in with a browser.")
+        .service_type("functions")
+        .visibility(Visibility::Public);
+    client.register_service(service).await?;
+    state.residents.lock().await.push(client);
+    Ok(())
+}
+
+struct Login {
+    // The state holds the client that holds this.
+    state: Weak<State>,
+    keys: Keys,
+}
+
+impl Login {
+    fn state(&self) -> Answer<Arc<State>> {
+        let state = self.state.upgrade();
+        state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
+    }
+
+    /// Where this service is below `/public/`, as an application or as functions. Another server may
+    /// offer one of the same name, which knows other keys.
+    fn url(&self, kind: &str) -> Answer<String> {
+        let state = self.state()?;
+        let (base, id) = (&state.info.public_base_url, &state.info.server_id);
+        Ok(format!("{base}/public/{kind}/{id}:hypha-login"))
+    }
+
+    fn page_url(&self) -> Answer<String> {
+        Ok(format!("{}/", self.url("apps")?))
+    }
+}
+
+#[hypha_service(id = "hypha-login")]
+impl Login {
+    /// Begin to log in: where the user has to go, and the key to ask with.
+    pub(crate) async fn start(
+        &self,
+        /// The workspace that the token is to be for.
+        workspace: Option<String>,
+        /// How many seconds it is to be valid.
+        expires_in: Option<u64>,
+    ) -> Answer<Value> {
+        let key = self.keys.begin(workspace.clone(), expires_in)?;
+        let more = match (&workspace, expires_in) {
+            (Some(workspace), _) => format!("&workspace={workspace}"),
+            (None, Some(life)) => format!("&expires_in={life}"),
+            (None, None) => String::new(),
+        };
+        let service = self.url("services")?;
+        Ok(json!({
+            "login_url": format!("{}?key={key}{more}", self.page_url()?),
+            "key": key,
+            "report_url": format!("{service}/report"),
+            "check_url": format!("{service}/check"),
+            "generate_url": format!("{service}/generate"),
+        })
+        .into())
+    }
+
+    /// Wait until the user has logged in: the token.
+    pub(crate) async fn check(
+        &self,
+        /// The key from `start`.
+        key: String,
+        /// Seconds to wait, 180 if not given; 0 for not at all.
+        timeout: Option<f64>,
+        /// Return all that is known of the user, not only the token.
+        profile: Option<bool>,
+    ) -> Answer<Value> {
+        // Clients write null for what they leave out.
+        let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
+        let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
+        match self.keys.wait(&key, limit).await? {
+            Waited::Reported(report) if profile == Some(true) => Ok(report.into()),
+            Waited::Reported(mut report) => Ok(report.shift_remove("token").unwrap_or_default()),
+            Waited::InVain if limit.is_zero() => Ok(Value::Null),
+            Waited::InVain => Err(ManagerError::Timeout(format!(
+                "Login timeout, waited for {timeout} seconds"
+            ))),
+        }
+    }
+
+    /// Say that a user has logged in; what the login page does.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "these are the parameters of the original"
+    )]
+    pub(crate) async fn report(
+        &self,
+        /// The key from `start`.
+        key: String,
+        /// The user's token.
+        token: String,
+        /// The workspace that the reported token is to be for.
+        workspace: Option<String>,
+        /// How many seconds it is to be valid.
+        expires_in: Option<u64>,
+        /// The user's e-mail address.
+        email: Option<String>,
+        /// Whether the address is known to be the user's.
+        email_verified: Option<bool>,
+        /// The user's name.
+        name: Option<String>,
+        /// What the user is called.
+        nickname: Option<String>,
+        /// The user's id.
+        user_id: Option<String>,
+        /// The address of a picture of the user.
+        picture: Option<String>,
+    ) -> Answer<()> {
+        let state = self.state()?;
+        let wanted = self.keys.wanted(&key)?;
+        let user = state
+            .issuer
+            .user(&token)
+            .await
+            .map_err(|error| ManagerError::Value(format!("Invalid token: {error}")))?;
+        let workspace = workspace.or(wanted.workspace);
+        let expires_in = expires_in.or(wanted.expires_in);
+        let token = match &workspace {
+            None => token,
+            Some(target) => {
+                let config = TokenConfig {
+                    workspace: Some(target.clone()),
+                    expires_in,
+                    ..TokenConfig::default()
+                };
+                let own = user.own_workspace();
+                workspace::generate_token(&state, &user, &own, config).await?
+            }
+        };
+        let report = Map::from_iter([
+            ("token".to_owned(), Value::from(token)),
+            ("workspace".to_owned(), workspace.into()),
+            ("expires_in".to_owned(), expires_in.into()),
+            ("email".to_owned(), email.or(user.email).into()),
+            ("email_verified".to_owned(), email_verified.into()),
+            ("name".to_owned(), name.into()),
+            ("nickname".to_owned(), nickname.into()),
+            ("user_id".to_owned(), user_id.or(Some(user.id)).into()),
+            ("picture".to_owned(), picture.into()),
+        ]);
+        self.keys.report(&key, report)
+    }
+
+    /// The login page.
+    pub(crate) async fn index(&self, _request: Option<Value>) -> Answer<Value> {
+        Ok(page("text/html; charset=utf-8", PAGE))
+    }
+
+    /// What the login page does.
+    pub(crate) async fn script(&self, _request: Option<Value>) -> Answer<Value> {
+        Ok(page("text/javascript; charset=utf-8", SCRIPT))
+    }
+
+    /// The way to the login page.
+    pub(crate) async fn profile(&self, _request: Option<Value>) -> Answer<Value> {
+        let headers = json!({"Location": self.page_url()?});
+        Ok(json!({"status": 302, "headers": headers, "body": ""}).into())
+    }
+
+    /// Where the user can log out.
+    pub(crate) async fn logout(&self, _config: Option<Value>) -> Answer<Value> {
+        Ok(json!({"logout_url": self.page_url()?}).into())
+    }
+}
+
+fn page(kind: &str, body: &str) -> Value {
+    let headers = json!({
+        "Content-Type": kind,
+        "Content-Security-Policy": POLICY,
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    });
+    json!({"status": 200, "headers": headers, "body": body}).into()
+}

@@ -1,0 +1,404 @@
+//! Servers that share a Redis. Needs the program `redis-server`; without it these tests are skipped.
+#![cfg(all(feature = "redis", unix))]
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use hypha_rpc::prelude::*;
+use hypha_rpc::{Value, args};
+use hypha_server::{Limits, Server, StartError};
+use serde_json::json;
+use support::{Raw, refused};
+use tokio::time::sleep;
+
+const SECRET: &str = "a secret that all of them share";
+
+/// A Redis of a test's own.
+struct Redis {
+    process: Child,
+    /// No port: two tests cannot be given the same.
+    socket: PathBuf,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+impl Redis {
+    /// `None`, after saying so, if it is not installed.
+    async fn start() -> Result<Option<Redis>> {
+        let name = format!("redis-{}.sock", hypha_rpc::wire::random_id());
+        let socket = std::env::temp_dir().join(name);
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--unixsocket"]).arg(&socket);
+        command.args(["--save", "", "--appendonly", "no"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let Ok(process) = command.spawn() else {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "`redis-server` is not installed"
+            );
+            eprintln!("skipped: `redis-server` is not installed");
+            return Ok(None);
+        };
+        let redis = Redis { process, socket };
+        for _ in 0..500 {
+            if tokio::net::UnixStream::connect(&redis.socket).await.is_ok() {
+                return Ok(Some(redis));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::bail!("Redis does not start")
+    }
+
+    async fn server(&self, id: &str) -> Result<Server> {
+        self.server_with(id, |_| ()).await
+    }
+
+    async fn server_with(&self, id: &str, change: impl FnOnce(&mut Limits)) -> Result<Server> {
+        let mut limits = Limits::default();
+        limits.incumbent_timeout = Duration::from_millis(500);
+        change(&mut limits);
+        let builder = Server::builder()
+            .bind("127.0.0.1:0")
+            .public_base_url("http://hypha.example.org")
+            .server_id(id)
+            .limits(limits)
+            .jwt_secret(SECRET);
+        Ok(builder.redis_uri(self.uri()).start().await?)
+    }
+
+    fn uri(&self) -> String {
+        format!("redis+unix://{}", self.socket.display())
+    }
+}
+
+macro_rules! redis_or_skip {
+    () => {
+        match Redis::start().await? {
+            Some(redis) => redis,
+            None => return Ok(()),
+        }
+    };
+}
+
+async fn token(owner: &mut Raw) -> Result<String> {
+    let token = owner.ask("generate_token", json!([])).await?;
+    Ok(token.as_str().context("no token")?.to_owned())
+}
+
+/// A client at another server, in the same workspace.
+async fn colleague(server: &Server, owner: &mut Raw, id: &str) -> Result<Raw> {
+    let token = token(owner).await?;
+    Raw::connect(server, json!({"client_id": id, "token": token})).await
+}
+
+struct Desk;
+
+/// For calls from elsewhere.
+#[hypha_service(id = "desk")]
+impl Desk {
+    /// Adds.
+    pub(crate) async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    /// Returns what it gets.
+    pub(crate) async fn echo(&self, value: Value) -> Value {
+        value
+    }
+
+    /// Calls back.
+    pub(crate) async fn each(&self, to: u32, see: Callback<u32>) -> Result<(), String> {
+        for number in 0..to {
+            let seen = see.call(number).await;
+            seen.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn services_of_one_server_are_used_at_the_other() -> Result<()> {
+    let redis = redis_or_skip!();
+    let (one, two) = (redis.server("one").await?, redis.server("two").await?);
+    let host = hypha_rpc::connect(one.url()).client_id("host").await?;
+    host.register_service(Desk).await?;
+    let token = host.manager().await?.generate_token(None).await?;
+    let user = hypha_rpc::connect(two.url())
+        .token(&token)
+        .client_id("user");
+    let user = user.await?;
+    assert_eq!(user.workspace(), host.workspace());
+
+    let listed = user
+        .manager()
+        .await?
+        .list_services(None, false, false, false);
+    let ids: Vec<_> = listed
+        .await?
+        .into_iter()
+        .map(|service| service.id)
+        .collect();
+    let home = host.workspace();
+    for id in ["host:desk", "host:built-in", "user:built-in"] {
+        assert!(ids.contains(&format!("{home}/{id}")), "{id} in {ids:?}");
+    }
+    let desk = user.get_service("desk").await?;
+    assert_eq!(desk.call::<i64>("add", args!(2, 3)).await?, 5);
+    // In chunks, there and back.
+    let large = Value::Bytes(vec![7; 3_000_000].into());
+    assert_eq!(desk.call::<Value>("echo", args!(large)).await?, large);
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let see = Callback::new({
+        let seen = seen.clone();
+        move |number: u32| {
+            seen.lock().unwrap().push(number);
+            async {}
+        }
+    });
+    desk.call::<Value>("each", args!(100, see)).await?;
+    assert_eq!(*seen.lock().unwrap(), (0..100).collect::<Vec<_>>());
+    let pong = user.manager().await?.ping("host".into(), 5.0).await?;
+    assert_eq!(pong, "pong");
+
+    // Over HTTP as well, for it is the same.
+    let url = format!("{}/{home}/services/desk/add?a=1&b=1", two.url());
+    let answer = support::http().get(url).bearer_auth(&token).send().await?;
+    assert_eq!(answer.text().await?, "2");
+    // A service of its own has each, and any will do.
+    let login = user.get_service("public/hypha-login").await?;
+    let begun: Value = login.call("start", args!()).await?;
+    assert!(begun.get("key").is_some());
+
+    // Whoever has gone is gone everywhere, and at once.
+    host.disconnect().await;
+    let begin = std::time::Instant::now();
+    let late = desk.call::<i64>("add", args!(2, 3)).await;
+    assert!(
+        late.is_err() && begin.elapsed() < Duration::from_secs(5),
+        "{late:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_stay_in_order_and_events_are_heard_everywhere() -> Result<()> {
+    let redis = redis_or_skip!();
+    let (one, two) = (redis.server("one").await?, redis.server("two").await?);
+    let mut a = Raw::anonymous(&one, "a").await?;
+    a.register("built-in", json!({})).await?;
+    let mut b = colleague(&two, &mut a, "b").await?;
+    let mut stranger = Raw::anonymous(&two, "stranger").await?;
+    let events = json!([["service_added", "client_disconnected", "news"]]);
+    for client in [&mut a, &mut b, &mut stranger] {
+        client.ask("subscribe", events.clone()).await?;
+    }
+    for number in 0..300 {
+        a.send(json!({"type": "n", "to": "b", "number": number}), None)
+            .await?;
+    }
+    for number in 0..300 {
+        let message = b.message().await?;
+        let main = Value::Map(message.main()?).to_json();
+        assert_eq!(main["number"], json!(number));
+        assert_eq!(main["from"], json!(a.address()));
+        assert_eq!(main["user"]["id"], a.info["user"]["id"]);
+    }
+    b.register("built-in", json!({})).await?;
+    b.register("svc", json!({})).await?;
+    assert_eq!(a.message().await?.kind(), "service_added");
+    assert_eq!(b.message().await?.kind(), "service_added");
+    a.send(json!({"type": "news", "to": "*", "n": 1}), None)
+        .await?;
+    for client in [&mut a, &mut b] {
+        let news = client.message().await?;
+        assert_eq!(news.kind(), "news");
+        assert_eq!(
+            news.from().map(str::to_owned),
+            Some(format!("{}/a", client.workspace()))
+        );
+    }
+    let workspace = b.workspace().to_owned();
+    b.close().await?;
+    let gone = a.message().await?;
+    let data = Value::Map(gone.main()?).to_json();
+    assert_eq!(data["data"], json!({"id": "b", "workspace": workspace}));
+    assert!(stranger.is_quiet().await);
+    let left = a.ask("list_services", json!([])).await?;
+    assert_eq!(left.as_list().map(<[_]>::len), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_moves_and_its_id_stays_its_own() -> Result<()> {
+    let redis = redis_or_skip!();
+    let (one, two) = (redis.server("one").await?, redis.server("two").await?);
+    let mut old = Raw::anonymous(&one, "c").await?;
+    old.register("built-in", json!({})).await?;
+    old.register("svc", json!({})).await?;
+    let mut watcher = colleague(&one, &mut old, "watcher").await?;
+    watcher
+        .ask("subscribe", json!(["client_disconnected"]))
+        .await?;
+    let hello = json!({
+        "client_id": "c", "reconnection_token": old.field("reconnection_token"),
+    });
+    let mut new = Raw::connect(&two, hello).await?;
+    assert_eq!(old.end().await?.code, 1001);
+    // Its former connection's end is not the client's.
+    sleep(Duration::from_millis(300)).await;
+    let listed = new.ask("list_services", json!([])).await?;
+    assert_eq!(listed.as_list().map(<[_]>::len), Some(2));
+    watcher
+        .send(json!({"type": "hello", "to": "c"}), None)
+        .await?;
+    assert_eq!(new.message().await?.kind(), "hello");
+    assert!(watcher.is_quiet().await);
+
+    // A living client keeps its id, at whichever server somebody else tries; a dead one loses it.
+    let token = token(&mut new).await?;
+    let living = hypha_rpc::connect(two.url()).token(&token).client_id("d");
+    let living = living.await?;
+    let end = refused(&one, json!({"client_id": "d", "token": token})).await?;
+    let said = end.error.context("no error")?;
+    assert!(
+        said.contains("Client already exists and is active"),
+        "{said}"
+    );
+    assert!(living.manager().await?.echo(Value::from(1)).await.is_ok());
+    Raw::connect(&one, json!({"client_id": "c", "token": token})).await?;
+    assert_eq!(watcher.message().await?.kind(), "client_disconnected");
+    Ok(())
+}
+
+#[tokio::test]
+async fn workspaces_and_revoked_tokens_are_everybodys() -> Result<()> {
+    let redis = redis_or_skip!();
+    let (one, two) = (redis.server("one").await?, redis.server("two").await?);
+    let mut a = Raw::anonymous(&one, "a").await?;
+    a.register("built-in", json!({})).await?;
+    let mut b = colleague(&two, &mut a, "b").await?;
+    a.ask("set_env", json!(["K", "v"])).await?;
+    assert_eq!(b.ask("get_env", json!(["K"])).await?, Value::from("v"));
+    // It stays as long as anybody is in it, wherever that is.
+    b.register("built-in", json!({})).await?;
+    let token = token(&mut a).await?;
+    a.ask("revoke_token", json!([token])).await?;
+    a.close().await?;
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(b.ask("get_env", json!(["K"])).await?, Value::from("v"));
+
+    let three = redis.server("three").await?;
+    for server in [&one, &two, &three] {
+        let end = refused(server, json!({"client_id": "x", "token": token})).await?;
+        assert!(end.error.is_some_and(|error| error.contains("revoked")));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_deletes_a_workspace_sends_everybody_away() -> Result<()> {
+    let redis = redis_or_skip!();
+    let (one, two) = (redis.server("one").await?, redis.server("two").await?);
+    let mut a = Raw::anonymous(&one, "a").await?;
+    let mut b = colleague(&two, &mut a, "b").await?;
+    let home = a.workspace().to_owned();
+    a.ask("delete_workspace", json!([home])).await?;
+    for client in [&mut b, &mut a] {
+        let end = client.end().await?;
+        assert_eq!(end.code, 1001);
+        assert!(end.reason.starts_with("Workspace unloaded"), "{end:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_dead_server_has_left_is_removed() -> Result<()> {
+    let redis = redis_or_skip!();
+    // As one that was killed would leave it.
+    let mut connection = redis::Client::open(redis.uri())?
+        .get_multiplexed_async_connection()
+        .await?;
+    for name in ["built-in", "svc"] {
+        let id = format!("ws-lab/ghost:{name}");
+        redis::pipe()
+            .hset_multiple(
+                format!("services:public|generic:{id}@*"),
+                &[
+                    ("id", id.as_str()),
+                    ("name", name),
+                    ("type", "generic"),
+                    ("app_id", "*"),
+                    ("docs", "__null__"),
+                    ("description", "__null__"),
+                    ("config", r#"{"visibility": "public"}"#),
+                    ("service_schema", "__null__"),
+                ],
+            )
+            .query_async::<()>(&mut connection)
+            .await?;
+    }
+    let server = redis
+        .server_with("one", |limits| {
+            limits.orphan_interval = Duration::from_millis(300);
+        })
+        .await?;
+    let living = hypha_rpc::connect(server.url()).await?;
+    living
+        .register_service(Desk)
+        .visibility(Visibility::Public)
+        .await?;
+    for _ in 0..200 {
+        let everywhere = hypha_rpc::workspace::ServiceFilter {
+            workspace: Some("*".into()),
+            ..Default::default()
+        };
+        let manager = living.manager().await?;
+        let listed = manager.list_services(Some(everywhere.into()), false, false, false);
+        let listed = listed.await?;
+        if listed.iter().all(|service| !service.id.contains("ghost")) {
+            // And nothing else: the client's two, and the login service.
+            assert_eq!(listed.len(), 3);
+            return Ok(());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("the ghosts are still there")
+}
+
+#[tokio::test]
+async fn servers_that_would_disturb_each_other_do_not_start() -> Result<()> {
+    let redis = redis_or_skip!();
+    let one = redis.server("one").await?;
+    let again = redis.server("one").await.err().context("started")?;
+    assert!(
+        again.to_string().contains("another server with the id one"),
+        "{again}"
+    );
+    let builder = || Server::builder().bind("127.0.0.1:0");
+    let no_secret = builder().redis_uri(redis.uri()).start().await;
+    assert!(matches!(no_secret, Err(StartError::Config(_))));
+    let nowhere = builder()
+        .jwt_secret(SECRET)
+        .redis_uri("redis://127.0.0.1:1");
+    assert!(matches!(nowhere.start().await, Err(StartError::Redis(_))));
+    one.shutdown().await;
+    // Its name is free again, and it has left nothing.
+    let one = redis.server("one").await?;
+    let client = hypha_rpc::connect(one.url()).await?;
+    let public = client
+        .manager()
+        .await?
+        .list_services(Some("public".into()), false, false, false);
+    assert_eq!(public.await?.len(), 1);
+    Ok(())
+}

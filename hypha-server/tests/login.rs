@@ -1,0 +1,159 @@
+//! Logging in with a key, as programs and browsers do together; and the manager's former addresses.
+
+mod support;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use hypha_rpc::{RemoteService, Value, args};
+use reqwest::StatusCode;
+use serde_json::json;
+use support::{Raw, server};
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+async fn start(service: &RemoteService) -> Result<Value> {
+    Ok(service.call("start", args!()).await?)
+}
+
+#[tokio::test]
+async fn a_program_gets_the_token_that_its_user_reports() -> Result<()> {
+    let server = server().await?;
+    let program = hypha_rpc::connect(server.url()).await?;
+    let login = program.get_service("public/hypha-login").await?;
+    assert_eq!(login.get("type"), Some(&Value::from("functions")));
+    let user = hypha_rpc::connect(server.url()).await?;
+    let token = user.manager().await?.generate_token(None).await?;
+
+    let begun = start(&login).await?;
+    let key = text(&begun, "key");
+    let check = format!("{}?key={key}&timeout=0", text(&begun, "check_url"));
+    assert_eq!(
+        support::http().get(&check).send().await?.text().await?,
+        "null"
+    );
+    let report = |token: &str| format!("{}?key={key}&token={token}", text(&begun, "report_url"));
+    let forged = support::http().get(report("forged")).send().await?;
+    assert_eq!(forged.status(), StatusCode::BAD_REQUEST);
+    let waiting = {
+        let (login, key) = (login.clone(), key.to_owned());
+        tokio::spawn(async move {
+            let checked = login.call::<Value>("check", args!(key, timeout = 20, profile = true));
+            checked.await
+        })
+    };
+    let reported = support::http().get(report(&token)).send().await?;
+    assert_eq!(
+        reported.status(),
+        StatusCode::OK,
+        "{}",
+        reported.text().await?
+    );
+    let profile = waiting.await??;
+    assert_eq!(text(&profile, "token"), token);
+    assert_eq!(profile.get("email"), Some(&Value::Null));
+    let again = login.call::<Value>("check", args!(key, timeout = 0)).await;
+    let again = again.err().context("a key is good once")?.to_string();
+    assert!(again.contains("Invalid key, key does not exist"), "{again}");
+
+    let begun = start(&login).await?;
+    let late = login.call::<Value>("check", args!(text(&begun, "key"), timeout = 0.05));
+    let late = late.await.err().context("nobody has logged in")?;
+    assert!(
+        late.to_string()
+            .contains("Login timeout, waited for 0.05 seconds"),
+        "{late}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_for_one_workspace_is_made_of_the_reported_one() -> Result<()> {
+    let server = server().await?;
+    let user = hypha_rpc::connect(server.url()).await?;
+    let config = hypha_rpc::workspace::TokenConfig {
+        permission: Some("admin".into()),
+        ..Default::default()
+    };
+    let token = user.manager().await?.generate_token(Some(config)).await?;
+    let login = user.get_service("public/hypha-login").await?;
+    let workspace = user.workspace();
+    let begun: Value = login
+        .call("start", args!(workspace = workspace, expires_in = 60))
+        .await?;
+    let key = text(&begun, "key").to_owned();
+    login.call::<Value>("report", args!(key, token)).await?;
+    let got: String = login.call("check", args!(key, timeout = 0)).await?;
+    assert_ne!(got, token);
+    let member = hypha_rpc::connect(server.url()).token(got).await?;
+    assert_eq!(member.workspace(), workspace);
+    // Not one for somebody else's.
+    let begun: Value = login
+        .call("start", args!(workspace = "ws-user-root"))
+        .await?;
+    let key = text(&begun, "key").to_owned();
+    let refused = login.call::<Value>("report", args!(key, token)).await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("permission")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_page_is_there_and_runs_nothing_foreign() -> Result<()> {
+    let server = server().await?;
+    // By way of `/login`.
+    let page = support::http()
+        .get(format!("{}/login", server.url()))
+        .send()
+        .await?;
+    assert_eq!(page.status(), StatusCode::OK);
+    let policy = page.headers()["content-security-policy"]
+        .to_str()?
+        .to_owned();
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+    let html = page.text().await?;
+    assert!(html.contains(r#"<script src="script">"#));
+    let script = format!("{}/public/apps/hypha-login/script", server.url());
+    let script = support::http().get(script).send().await?;
+    assert!(
+        script.headers()["content-type"]
+            .to_str()?
+            .starts_with("text/javascript")
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_manager_answers_under_its_former_address() -> Result<()> {
+    let server = server().await?;
+    let mut client = Raw::anonymous(&server, "c").await?;
+    let former = "*/manager-of-yesterday";
+    for session in ["one", "two"] {
+        let main = json!({
+            "type": "method", "to": former, "method": "services.default.echo", "session": session,
+        });
+        let extra = json!({"args": [7], "promise": "*", "t": 10.0});
+        client.send(main, Some(extra)).await?;
+        let answer = client.message().await?;
+        assert_eq!(answer.from(), Some(former));
+        assert_eq!(answer.method(), Some(format!("{session}.resolve").as_str()));
+    }
+    // Many of them do not pile up, and what is none is not made into one.
+    for number in 0..40 {
+        let main = json!({
+            "type": "method", "to": format!("*/manager-{number}"),
+            "method": "services.built-in.ping", "session": "s",
+        });
+        let extra = json!({"args": ["ping"], "promise": "*", "t": 10.0});
+        client.send(main, Some(extra)).await?;
+        assert_eq!(client.message().await?.method(), Some("s.resolve"));
+    }
+    for other in ["*/somebody", "*/manager-a:b"] {
+        let main = json!({"type": "method", "to": other, "method": "x", "session": "s"});
+        client.send(main, None).await?;
+        assert_eq!(client.message().await?.method(), Some("s.reject"));
+    }
+    tokio::time::timeout(Duration::from_secs(20), server.shutdown()).await?;
+    Ok(())
+}

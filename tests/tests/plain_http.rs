@@ -1,0 +1,197 @@
+//! What both servers offer to those who have no client: services over plain HTTP, and logging in; and
+//! that either takes the other's tokens.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hypha_rpc_tests::conformance::passed_checks;
+use hypha_rpc_tests::peers::{self, javascript_program, or_skip, python_program};
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server, http_get};
+use serde_json::{Value, json};
+
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// The services in Python, their workspace and a token for it.
+fn host(url: &str) -> Result<(Process, String, String)> {
+    let mut command = python_program("http_services.py")?;
+    command.args(["--server-url", url]);
+    let process = Process::start("the services over HTTP", &command)?;
+    let ready = process.wait_for_prefix(READY_LIMIT, "READY ")?;
+    let (workspace, token) = ready.split_once(' ').context("no token")?;
+    let (workspace, token) = (workspace.to_owned(), token.to_owned());
+    Ok((process, workspace, token))
+}
+
+fn check(kind: Kind, work: impl FnOnce(&str) -> Result<()>) {
+    if or_skip(peers::python()).is_none() || or_skip(peers::node()).is_none() {
+        return;
+    }
+    let Some(server) = Server::shared(kind) else {
+        return;
+    };
+    if let Err(error) = work(&server.url) {
+        panic!("through {}: {error:#}", server.kind);
+    }
+}
+
+fn services(kind: Kind, url: &str) -> Result<()> {
+    let (_host, workspace, token) = host(url)?;
+    let get = |path: &str| http_get(url, &format!("/{workspace}/{path}"));
+    let json = |path: &str| -> Result<(u16, Value)> {
+        let (status, body) = get(path)?;
+        let value = serde_json::from_str(&body).with_context(|| format!("{path}: {body}"))?;
+        Ok((status, value))
+    };
+    for (path, expected) in [
+        ("add?a=2&b=3", json!(5)),
+        ("add?a=-2&b=3", json!(1.0)),
+        ("echo?value=[1]", json!("[1]")),
+        ("echo?value={%22a%22:1}", json!({"a": 1})),
+        ("nested.deep.double?x=4", json!(8)),
+        ("motto", json!("ars longa")),
+        ("who", json!(["anonymouz-http", "ws-anonymous"])),
+        ("add?a=1&b=1&_mode=random", json!(2)),
+    ] {
+        let got = json(&format!("services/functions/{path}"))?;
+        ensure!(
+            got == (200, expected.clone()),
+            "{path}: {got:?}, not {expected}"
+        );
+    }
+    for (path, expected) in [
+        ("functions/nothing", 404),
+        ("nobody/add?a=1&b=1", 404),
+        ("functions/add?a=1", 400),
+        ("functions/fail?kind=value", 400),
+        ("functions/fail?kind=permission", 403),
+        ("functions/fail?kind=other", 500),
+        ("hidden/add?a=1&b=1", 403),
+    ] {
+        let (status, problem) = json(&format!("services/{path}"))?;
+        ensure!(
+            status == expected,
+            "{path}: {status} {problem}, not {expected}"
+        );
+        ensure!(problem["success"] == false, "{path}: {problem}");
+    }
+    let (status, listed) = json("services/")?;
+    ensure!(status == 200, "{listed}");
+    let ids: Vec<&str> = listed
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|service| service["id"].as_str()?.split(':').nth(1))
+        .collect();
+    for (id, public) in [
+        ("functions", true),
+        ("application", true),
+        ("hidden", false),
+    ] {
+        ensure!(ids.contains(&id) == public, "{id} in {ids:?}");
+    }
+    let (_, info) = json("services/functions")?;
+    ensure!(
+        info["type"] == "generic" && info["config"]["visibility"] == "public",
+        "{info}"
+    );
+
+    let (status, text) = get("apps/application/a/b?c=d")?;
+    ensure!(status == 202, "{status}: {text}");
+    ensure!(unchunked(&text) == "GET /a/b c=d 0;end", "{text:?}");
+    for (path, expected) in [
+        ("apps/pages/", "index GET  anonymouz-http"),
+        ("apps/pages/folder?x=1", "default GET x=1 anonymouz-http"),
+        ("apps/pages/none/such", "default GET  anonymouz-http"),
+    ] {
+        let (status, text) = get(path)?;
+        let got = (status, unchunked(&text));
+        ensure!(
+            got == (200, expected.to_owned()),
+            "{path}: {status} {text:?}"
+        );
+    }
+    ensure!(get("apps/nobody/")?.0 == 404);
+    ensure!(get("info")?.0 == 403, "strangers do not see the workspace");
+    ensure!(http_get(url, "/health/liveness")?.0 == 200);
+    if kind == Kind::Ours {
+        // In the Python server every generator ends in an error.
+        let (_, text) = get("services/functions/count?to=2")?;
+        let events = "data: 0\n\ndata: 1\n\ndata: [DONE]\n\n";
+        let got: String = text
+            .split("\r\n")
+            .filter(|line| line.starts_with("data"))
+            .collect();
+        ensure!(got == events, "{text:?}");
+    }
+    ensure!(!token.is_empty());
+    Ok(())
+}
+
+/// The only piece of a chunked answer, or the whole of another; several pieces together.
+fn unchunked(body: &str) -> String {
+    // Answers here are short: what is between the sizes is what counts.
+    match body.split_once("\r\n") {
+        Some((size, rest)) if usize::from_str_radix(size, 16).is_ok() => {
+            let whole: Vec<&str> = rest.split("\r\n").step_by(2).collect();
+            whole.concat()
+        }
+        _ => body.to_owned(),
+    }
+}
+
+fn logging_in(url: &str) -> Result<()> {
+    let (_host, _, token) = host(url)?;
+    for (name, mut program) in [
+        ("Python", python_program("login_peer.py")?),
+        ("JavaScript", javascript_program("login_peer.mjs")?),
+    ] {
+        program.args(["--server-url", url, "--token", &token]);
+        passed_checks(&Process::start(format!("login in {name}"), &program)?)
+            .with_context(|| format!("login in {name}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn services_over_the_python_server() {
+    check(Kind::Python, |url| services(Kind::Python, url));
+}
+
+#[test]
+fn services_over_our_server() {
+    check(Kind::Ours, |url| services(Kind::Ours, url));
+}
+
+#[test]
+fn logging_in_at_the_python_server() {
+    check(Kind::Python, logging_in);
+}
+
+#[test]
+fn logging_in_at_our_server() {
+    check(Kind::Ours, logging_in);
+}
+
+/// With one secret a token of either server is good at the other.
+#[test]
+fn tokens_are_good_at_both_servers() {
+    check(Kind::Python, |python| {
+        let ours = Server::shared(Kind::Ours).context("no server")?;
+        for (here, there) in [(python, ours.url.as_str()), (&ours.url, python)] {
+            let mut owner = python_program("workspace_owner.py")?;
+            owner.args(["--server-url", here, "--token", ROOT_TOKEN]);
+            let owner = Process::start("who makes a token", &owner)?;
+            let ready = owner.wait_for_prefix(READY_LIMIT, "READY ")?;
+            let (workspace, token) = ready.split_once(' ').context("no token")?;
+            let mut user = python_program("workspace_owner.py")?;
+            user.args(["--server-url", there, "--token", token, "--client-id", "x"]);
+            // The workspace is one that the token's user may make there as well.
+            let user = Process::start("who uses it elsewhere", &user)?;
+            let ready = user.wait_for_prefix(READY_LIMIT, "READY ");
+            let ready = ready.with_context(|| format!("{here} to {there}"))?;
+            ensure!(ready.starts_with(workspace), "{ready}, not in {workspace}");
+        }
+        Ok(())
+    });
+}
