@@ -22,7 +22,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Routine {
-    /// Install the Python and JavaScript peers that the whole-system tests talk to.
+    /// Install what the tests need: the Python and JavaScript peers, in CI also Redis.
     Setup,
     /// Set up, build, and run every test.
     Test(test::Options),

@@ -1,4 +1,5 @@
-//! `cargo xtask setup`: the peers of the whole-system tests, from their lock files.
+//! `cargo xtask setup`: what the tests need besides Rust: the peers of the whole-system tests, from their
+//! lock files, and Redis.
 //!
 //! What is installed is remembered beside it, so that a second run has nothing to do and a changed
 //! lock file installs anew.
@@ -14,7 +15,38 @@ use crate::command::{output, perform, root};
 /// Install what is missing or out of date.
 pub(crate) fn run() -> Result<()> {
     python().context("the Python peers cannot be installed")?;
-    javascript().context("the JavaScript peers cannot be installed")
+    javascript().context("the JavaScript peers cannot be installed")?;
+    redis().context("Redis cannot be installed")
+}
+
+/// The tests of servers that share a Redis start one themselves. A program is not put on somebody's machine
+/// without being asked: without it these tests are skipped, except where `CI` is set.
+fn redis() -> Result<()> {
+    let found = Command::new("redis-server")
+        .arg("--version")
+        .output()
+        .is_ok();
+    if found {
+        println!("Redis is installed");
+    } else if std::env::var_os("CI").is_none() {
+        println!("`redis-server` is not installed: the tests that need it are skipped");
+    } else {
+        println!("installing Redis");
+        perform(Command::new("apt-get").args(["update", "--quiet"]))?;
+        let install = [
+            "install",
+            "--yes",
+            "--quiet",
+            "--no-install-recommends",
+            "redis-server",
+        ];
+        perform(
+            Command::new("apt-get")
+                .args(install)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )?;
+    }
+    Ok(())
 }
 
 fn python() -> Result<()> {
