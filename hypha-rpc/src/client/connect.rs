@@ -9,7 +9,7 @@ use super::{
     state::{Backoff, State},
 };
 #[cfg(feature = "http")]
-use crate::transport::http;
+use crate::transport::{fallback::Fallback, http};
 use crate::{
     call::Retry,
     error::{ConnectError, Error},
@@ -364,7 +364,7 @@ impl Connect {
             #[cfg(feature = "http")]
             Transport::Http => Arc::new(http()?),
             #[cfg(feature = "http")]
-            Transport::Auto => Arc::new(http::Fallback::new(socket()?, http()?)),
+            Transport::Auto => Arc::new(Fallback::new(socket()?, http()?)),
         })
     }
 }

@@ -2,6 +2,8 @@
 //! another one is opened when it is lost.
 
 #[cfg(feature = "http")]
+pub mod fallback;
+#[cfg(feature = "http")]
 pub mod http;
 pub mod memory;
 #[cfg(feature = "tls")]
