@@ -172,7 +172,8 @@ impl Builder {
     /// Listen and serve.
     ///
     /// # Errors
-    /// A setting that cannot be used, or an address that cannot be listened on.
+    /// A setting that cannot be used, an address that cannot be listened on, a data folder or a Redis
+    /// that cannot be used.
     pub async fn start(self) -> Result<Server, StartError> {
         let mut config = self.config;
         config.check()?;
