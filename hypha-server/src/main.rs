@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use hypha_server::{Builder, Limits, Server, TokenSettings};
+use hypha_server::{Builder, Limits, Server, StartError, TokenSettings};
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "mimalloc")]
@@ -175,7 +175,7 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let mut stop = stop_signal().context("cannot listen for signals")?;
-    let server = builder.start().await?;
+    let server = builder.start().await.map_err(with_advice)?;
 
     // Whoever started this program waits for the line.
     writeln!(stdout, "READY {}", server.url())?;
@@ -183,6 +183,15 @@ async fn main() -> anyhow::Result<()> {
     stop.recv().await;
     server.shutdown().await;
     Ok(())
+}
+
+/// What can be done about a start that has failed, where that is known.
+fn with_advice(error: StartError) -> anyhow::Error {
+    let advice = match &error {
+        StartError::Store(_) => "use --data-dir for another folder, or --in-memory to keep nothing",
+        _ => "the server cannot start",
+    };
+    anyhow::Error::new(error).context(advice)
 }
 
 /// Ctrl-C, and SIGTERM where there is one. Installed before the server starts, so that a signal

@@ -172,10 +172,23 @@ impl Builder {
     /// Listen and serve.
     ///
     /// # Errors
-    /// A setting that cannot be used, or an address that cannot be listened on.
+    /// A setting that cannot be used, an address that cannot be listened on, a data folder or a Redis
+    /// that cannot be used.
     pub async fn start(self) -> Result<Server, StartError> {
         let mut config = self.config;
         config.check()?;
+        let bind = if config.bind.is_empty() {
+            DEFAULT_BIND.to_owned()
+        } else {
+            config.bind.clone()
+        };
+        let cannot_bind = |source| StartError::Bind {
+            address: bind.clone(),
+            source,
+        };
+        let listener = TcpListener::bind(&bind).await.map_err(cannot_bind)?;
+        let address = listener.local_addr().map_err(cannot_bind)?;
+
         let store = match &config.data_dir {
             Some(folder) => Store::open(folder)?,
             None => Store::default(),
@@ -187,18 +200,6 @@ impl Builder {
         if config.jwt_secret.is_none() {
             config.jwt_secret = Some(store.setting("jwt_secret", auth::new_secret)?);
         }
-        let bind = if config.bind.is_empty() {
-            DEFAULT_BIND
-        } else {
-            &config.bind
-        };
-        let cannot_bind = |source| StartError::Bind {
-            address: bind.to_owned(),
-            source,
-        };
-        let listener = TcpListener::bind(bind).await.map_err(cannot_bind)?;
-        let address = listener.local_addr().map_err(cannot_bind)?;
-
         let (alive, all_gone) = mpsc::channel(1);
         let info = describe(&config, address)?;
         let shared = match &config.redis_uri {
@@ -254,7 +255,9 @@ impl Builder {
         login::start(&state)
             .await
             .map_err(|error| StartError::Manager(error.to_string()))?;
-        tracing::info!(%address, server_id = state.info.server_id, "listening");
+        let data = config.data_dir.as_deref().map(|folder| folder.display());
+        let data = data.map_or_else(|| "none".to_owned(), |folder| folder.to_string());
+        tracing::info!(%address, server_id = state.info.server_id, data, "listening");
         let running = tokio::spawn(run(listener, state.clone(), alive, all_gone));
         Ok(Server {
             state,
@@ -364,7 +367,6 @@ async fn run(
     }
     // Idle HTTP connections, too.
     state.end_tasks().await;
-    // The manager holds on to the state, and the state to the manager.
     // Others would go on using what nobody answers for.
     let services = state
         .registry
@@ -372,6 +374,7 @@ async fn run(
     if let Err(error) = services.await {
         tracing::warn!(%error, "the server's own services remain");
     }
+    // These clients hold on to the state, and the state to them.
     state.residents.lock().await.clear();
     state.former_managers.lock().await.clear();
     if let Some(manager) = state.set_manager(None) {

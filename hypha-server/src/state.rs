@@ -167,6 +167,12 @@ impl State {
         *self.stopping.borrow()
     }
 
+    /// Whether clients can be let in now.
+    pub(crate) fn is_ready(&self) -> bool {
+        // The manager is there from before the first connection until the end.
+        !self.is_stopping() && self.manager().is_some() && self.router.bus().is_up()
+    }
+
     /// Wait until the server is asked to stop.
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stopping = self.stopping.subscribe();

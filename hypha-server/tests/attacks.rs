@@ -236,6 +236,15 @@ async fn other_workspaces_stay_closed() -> Result<()> {
             json!([{"id": format!("{home}/mallory:x"), "config": {}}]),
         ),
         ("register_service", json!([{"id": "other:x", "config": {}}])),
+        // In the place of the server's own services.
+        (
+            "register_service",
+            json!([{"id": "public/mallory:hypha-login", "config": {}}]),
+        ),
+        (
+            "register_service",
+            json!([{"id": "*/mallory:default", "config": {}}]),
+        ),
         ("subscribe", json!([format!("{home}/x")])),
         ("subscribe", json!([home])),
         ("create_workspace", json!([{"id": home}, true])),

@@ -402,3 +402,21 @@ async fn servers_that_would_disturb_each_other_do_not_start() -> Result<()> {
     assert_eq!(public.await?.len(), 1);
     Ok(())
 }
+
+#[tokio::test]
+async fn nobody_is_sent_away_for_good_while_redis_is_gone() -> Result<()> {
+    let redis = redis_or_skip!();
+    let server = redis.server("one").await?;
+    let health = || support::http().get(format!("{}/health/readiness", server.url()));
+    assert_eq!(health().send().await?.status(), 200);
+    drop(redis);
+    for _ in 0..500 {
+        if health().send().await?.status() == 503 {
+            // Before the upgrade: clients try again after that.
+            assert!(Raw::open(&server, "").await.is_err());
+            return Ok(());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    anyhow::bail!("the server does not notice")
+}

@@ -52,6 +52,9 @@ pub(crate) trait Bus: Send + Sync {
 
     /// Tell the other servers.
     fn announce(&self, notice: Notice);
+
+    /// Whether the others can be reached now.
+    fn is_up(&self) -> bool;
 }
 
 /// The bus of a server that is alone.
@@ -77,4 +80,8 @@ impl Bus for NoBus {
     fn unlisten(&self, _address: &str) {}
 
     fn announce(&self, _notice: Notice) {}
+
+    fn is_up(&self) -> bool {
+        true
+    }
 }

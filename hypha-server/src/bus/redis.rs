@@ -3,6 +3,7 @@
 //! payload begins with a letter: `b` bytes, `d` JSON, `s` text.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub(crate) struct RedisBus {
     server_id: String,
     connection: ConnectionManager,
     commands: mpsc::UnboundedSender<Command>,
+    up: Arc<AtomicBool>,
 }
 
 /// What is done in order by one task.
@@ -49,6 +51,7 @@ pub(crate) struct Started {
     server_id: String,
     connection: ConnectionManager,
     commands: mpsc::UnboundedReceiver<Command>,
+    up: Arc<AtomicBool>,
 }
 
 fn channel(address: &str) -> String {
@@ -69,16 +72,19 @@ impl RedisBus {
         server_id: &str,
     ) -> (RedisBus, Started) {
         let (commands, receiver) = mpsc::unbounded_channel();
+        let up = Arc::new(AtomicBool::new(false));
         let bus = RedisBus {
             server_id: server_id.to_owned(),
             connection: connection.clone(),
             commands,
+            up: up.clone(),
         };
         let started = Started {
             client,
             server_id: server_id.to_owned(),
             connection,
             commands: receiver,
+            up,
         };
         (bus, started)
     }
@@ -164,6 +170,10 @@ impl Bus for RedisBus {
             }
         }
     }
+
+    fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
 }
 
 impl Started {
@@ -171,7 +181,9 @@ impl Started {
     pub(crate) async fn run(mut self, state: Weak<State>) {
         let mut addresses = HashSet::new();
         while state.strong_count() > 0 {
-            if let Err(error) = self.session(&state, &mut addresses).await {
+            let ended = self.session(&state, &mut addresses).await;
+            self.up.store(false, Ordering::Relaxed);
+            if let Err(error) = ended {
                 tracing::warn!(%error, "the connection to Redis is lost");
                 tokio::time::sleep(RETRY).await;
             }
@@ -189,6 +201,7 @@ impl Started {
         for address in addresses.iter() {
             sink.subscribe(channel(address)).await?;
         }
+        self.up.store(true, Ordering::Relaxed);
         loop {
             tokio::select! {
                 message = messages.next() => match message {

@@ -155,11 +155,10 @@ async fn health(Shared(state): Shared<Arc<State>>) -> Response {
 }
 
 fn condition(state: &State) -> (StatusCode, &'static str) {
-    // The manager is there from before the first connection until the end.
-    if state.is_stopping() || state.manager().is_none() {
-        (StatusCode::SERVICE_UNAVAILABLE, "DOWN")
-    } else {
+    if state.is_ready() {
         (StatusCode::OK, "OK")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "DOWN")
     }
 }
 

@@ -24,9 +24,8 @@ pub(super) async fn websocket(
 ) -> Response {
     // Before the upgrade a refusal is something that clients try again after; behind it some give
     // up for good.
-    let alive = state.alive().filter(|_| !state.is_stopping());
-    let Some(alive) = alive else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "Server is shutting down").into_response();
+    let Some(alive) = state.alive().filter(|_| state.is_ready()) else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "Server busy, please retry").into_response();
     };
     let headers = request.headers();
     let key = match headers.get(header::SEC_WEBSOCKET_KEY) {

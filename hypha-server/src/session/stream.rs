@@ -170,8 +170,8 @@ pub(crate) async fn open(
     state: &Arc<State>,
     hello: StreamHello,
 ) -> Result<mpsc::Receiver<Bytes>, Refusal> {
-    let Some(alive) = state.alive().filter(|_| !state.is_stopping()) else {
-        return Err(Refusal::new(Why::Busy, "Server is shutting down"));
+    let Some(alive) = state.alive().filter(|_| state.is_ready()) else {
+        return Err(Refusal::new(Why::Busy, "Server busy, please retry"));
     };
     let place = state.admission.enter().await?;
     let (user, workspace) = authenticate(state, &hello).await?;
