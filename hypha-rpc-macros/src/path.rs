@@ -18,6 +18,6 @@ pub(crate) fn import(private: &TokenStream, alias: &Ident, cfgs: &[&Attribute]) 
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*
         #[allow(non_camel_case_types, unused_imports)]
-        use #private as #alias;
+        use #private::{self as #alias, Undescribed as _};
     }
 }

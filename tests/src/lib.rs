@@ -4,6 +4,7 @@
 //!
 //! Nothing here looks inside our own crates: servers and examples are programs to be run.
 
+pub mod cases;
 pub mod conformance;
 pub mod executables;
 pub mod figures;

@@ -407,13 +407,13 @@ macro_rules! both_servers {
         mod python_server {
             $(#[test]
             fn $case() {
-                super::run(super::Kind::Python, async |server| super::$case(server).await);
+                hypha_rpc_tests::cases::run(super::Kind::Python, &[], async |server| super::$case(server).await);
             })*
         }
         mod our_server {
             $(#[test]
             fn $case() {
-                super::run(super::Kind::Ours, async |server| super::$case(server).await);
+                hypha_rpc_tests::cases::run(super::Kind::Ours, &[], async |server| super::$case(server).await);
             })*
         }
     };
@@ -436,19 +436,4 @@ both_servers! {
     peer_gone
     peer_never_there
     call_after_disconnect
-}
-
-fn run(kind: Kind, case: impl AsyncFnOnce(&Server) -> Result<()>) {
-    let Some(server) = Server::shared(kind) else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let outcome = runtime
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(case(&server)));
-    if let Err(error) = outcome {
-        panic!("{kind}: {error:#}");
-    }
 }

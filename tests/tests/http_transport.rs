@@ -1,10 +1,9 @@
 //! The RPC transport over HTTP: services are hosted and called in all languages with `transport: "http"`,
 //! among themselves and with others on a WebSocket, through both servers.
 
-use anyhow::Result;
+use hypha_rpc_tests::cases::run_blocking;
 use hypha_rpc_tests::conformance::{Host, Language};
-use hypha_rpc_tests::peers::or_skip;
-use hypha_rpc_tests::servers::{Kind, Server};
+use hypha_rpc_tests::servers::Kind;
 
 const HTTP: [&str; 2] = ["--transport", "http"];
 const WEBSOCKET: [&str; 0] = [];
@@ -36,26 +35,14 @@ fn left_out(client: Language, kind: Kind) -> Vec<String> {
 }
 
 fn check(kind: Kind, client: (Language, &[&str]), host: (Language, &[&str])) {
-    for (language, _) in [client, host] {
-        if or_skip(language.installed()).is_none() {
-            return;
-        }
-    }
-    let Some(server) = Server::shared(kind) else {
-        return;
-    };
-    let work = || -> Result<()> {
+    run_blocking(kind, &[client.0, host.0], |server| {
         let service = Host::start(host.0, &server.url, host.1)?;
         let left_out = left_out(client.0, kind);
         let left_out: Vec<&str> = left_out.iter().map(String::as_str).collect();
         let options = [client.1, &left_out].concat();
         service.call_from(client.0, &server.url, &service.service, &options)?;
         service.stop()
-    };
-    // A panic, so that the server's output is shown.
-    if let Err(error) = work() {
-        panic!("through {}: {error:#}", server.kind);
-    }
+    });
 }
 
 macro_rules! directions {

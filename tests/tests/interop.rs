@@ -4,26 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use hypha_rpc_tests::cases::run_blocking;
 use hypha_rpc_tests::conformance::{Host, Language};
-use hypha_rpc_tests::peers::{or_skip, python_program};
+use hypha_rpc_tests::peers::python_program;
 use hypha_rpc_tests::process::Process;
-use hypha_rpc_tests::servers::{Kind, Server};
-
-/// Run `work` against a server, unless one of `languages` is not there.
-fn check(server: Kind, languages: &[Language], work: impl FnOnce(&str) -> Result<()>) {
-    for language in languages {
-        if or_skip(language.installed()).is_none() {
-            return;
-        }
-    }
-    let Some(server) = Server::shared(server) else {
-        return;
-    };
-    // A panic, so that the server's output is shown.
-    if let Err(error) = work(&server.url) {
-        panic!("through {}: {error:#}", server.kind);
-    }
-}
+use hypha_rpc_tests::servers::Kind;
 
 fn direction(client: Language, host: Language, url: &str) -> Result<()> {
     let service = Host::start(host, url, &[])?;
@@ -73,13 +58,15 @@ macro_rules! directions {
             $(#[test]
             fn $name() {
                 let (client, host) = (Language::$client, Language::$host);
-                check(Kind::$kind, &[client, host], |url| direction(client, host, url));
+                run_blocking(Kind::$kind, &[client, host], |server| {
+                    direction(client, host, &server.url)
+                });
             })*
 
             #[test]
             fn in_one_workspace_with_tokens() {
                 let all = [Language::Rust, Language::Python, Language::JavaScript];
-                check(Kind::$kind, &all, with_tokens);
+                run_blocking(Kind::$kind, &all, |server| with_tokens(&server.url));
             }
         }
     };

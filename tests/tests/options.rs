@@ -14,7 +14,7 @@ use hypha_rpc::{
 };
 use hypha_rpc_tests::{
     conformance::{Language, passed_checks},
-    peers::{javascript_program, or_skip, python_program},
+    peers::{javascript_program, python_program},
     process::Process,
     servers::{Kind, ROOT_TOKEN, Server},
 };
@@ -529,27 +529,6 @@ async fn registration(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Run `case` against a server, unless one of `languages` is not there.
-fn run(kind: Kind, languages: &[Language], case: impl AsyncFnOnce(&Server) -> Result<()>) {
-    for language in languages {
-        if or_skip(language.installed()).is_none() {
-            return;
-        }
-    }
-    let Some(server) = Server::shared(kind) else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let outcome = runtime
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(case(&server)));
-    if let Err(error) = outcome {
-        panic!("{kind}: {error:#}");
-    }
-}
-
 macro_rules! both_servers {
     ($($case:ident with $languages:expr;)*) => {
         both_servers!(python_server Python $($case $languages,)*);
@@ -562,7 +541,7 @@ macro_rules! both_servers {
             $(#[test]
             fn $case() {
                 let case = async |server: &super::Server| super::$case(server).await;
-                super::run(super::Kind::$kind, &$languages, case);
+                hypha_rpc_tests::cases::run(super::Kind::$kind, &$languages, case);
             })*
         }
     };

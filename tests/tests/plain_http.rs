@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use hypha_rpc_tests::cases::run_blocking;
+use hypha_rpc_tests::conformance::Language;
 use hypha_rpc_tests::conformance::passed_checks;
-use hypha_rpc_tests::peers::{self, javascript_program, or_skip, python_program};
+use hypha_rpc_tests::peers::{javascript_program, python_program};
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server, http_get};
 use serde_json::{Value, json};
@@ -24,15 +26,8 @@ fn host(url: &str) -> Result<(Process, String, String)> {
 }
 
 fn check(kind: Kind, work: impl FnOnce(&str) -> Result<()>) {
-    if or_skip(peers::python()).is_none() || or_skip(peers::node()).is_none() {
-        return;
-    }
-    let Some(server) = Server::shared(kind) else {
-        return;
-    };
-    if let Err(error) = work(&server.url) {
-        panic!("through {}: {error:#}", server.kind);
-    }
+    let peers = [Language::Python, Language::JavaScript];
+    run_blocking(kind, &peers, |server| work(&server.url));
 }
 
 fn services(kind: Kind, url: &str) -> Result<()> {

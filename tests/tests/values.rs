@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use hypha_rpc::{Codec, OrderedMap, Set, Timestamp, args, prelude::*};
 use hypha_rpc_tests::{
     conformance::{Language, passed_checks},
-    peers::{javascript_program, or_skip, python_program},
+    peers::{javascript_program, python_program},
     process::Process,
     servers::{Kind, Server},
 };
@@ -444,25 +444,6 @@ async fn javascript_values(server: &Server) -> Result<()> {
     there.settled()
 }
 
-/// Run `case` against a server, unless one of `languages` is not there.
-fn run(kind: Kind, language: Language, case: impl AsyncFnOnce(&Server) -> Result<()>) {
-    if or_skip(language.installed()).is_none() {
-        return;
-    }
-    let Some(server) = Server::shared(kind) else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let outcome = runtime
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(case(&server)));
-    if let Err(error) = outcome {
-        panic!("{kind}: {error:#}");
-    }
-}
-
 macro_rules! both_servers {
     ($($case:ident with $language:ident;)*) => {
         both_servers!(python_server Python $($case $language,)*);
@@ -473,7 +454,7 @@ macro_rules! both_servers {
             $(#[test]
             fn $case() {
                 let case = async |server: &super::Server| super::$case(server).await;
-                super::run(super::Kind::$kind, super::Language::$language, case);
+                hypha_rpc_tests::cases::run(super::Kind::$kind, &[super::Language::$language], case);
             })*
         }
     };

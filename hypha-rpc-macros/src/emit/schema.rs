@@ -32,8 +32,6 @@ pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
     let (returned, _) = output_types(private, returned);
     quote_spanned! {span=>
         {
-            #[allow(unused_imports)]
-            use #private::Undescribed as _;
             let schema = #private::FunctionSchema::new(#name, #description);
             #(let schema = #arguments;)*
             #private::Described::<#returned>::#function(schema).finish()

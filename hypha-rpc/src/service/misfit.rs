@@ -168,11 +168,9 @@ impl Search<'_> {
             return Err(Misfit::new(What::Other(text)));
         }
         for (index, item) in items.iter().enumerate() {
-            let schema = match schema.get("items") {
-                Some(Schema::Array(each)) => each.get(index),
-                all => all,
-            };
-            if let Some(schema) = schema {
+            let each = schema.get("prefixItems").and_then(Schema::as_array);
+            let own = each.and_then(|each| each.get(index));
+            if let Some(schema) = own.or(schema.get("items")) {
                 let within = |misfit: Misfit| misfit.within(Step::Index(index));
                 self.fit(item, schema, depth + 1).map_err(within)?;
             }

@@ -25,6 +25,8 @@ use crate::state::State;
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a message may take to Redis.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
+/// What may wait for Redis.
+const COMMANDS: usize = 65_536;
 const UNLOAD: &str = "broadcast:unload:";
 const BROADCASTS: &str = "broadcast:*";
 /// Our own notices, which the original server does not know and ignores.
@@ -34,7 +36,7 @@ const REVOKED: &str = "broadcast:hypha-server:revoked";
 pub(crate) struct RedisBus {
     server_id: String,
     connection: ConnectionManager,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
     up: Arc<AtomicBool>,
 }
 
@@ -50,7 +52,7 @@ pub(crate) struct Started {
     client: Client,
     server_id: String,
     connection: ConnectionManager,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::Receiver<Command>,
     up: Arc<AtomicBool>,
 }
 
@@ -71,7 +73,7 @@ impl RedisBus {
         connection: ConnectionManager,
         server_id: &str,
     ) -> (RedisBus, Started) {
-        let (commands, receiver) = mpsc::unbounded_channel();
+        let (commands, receiver) = mpsc::channel(COMMANDS);
         let up = Arc::new(AtomicBool::new(false));
         let bus = RedisBus {
             server_id: server_id.to_owned(),
@@ -99,7 +101,14 @@ impl RedisBus {
     }
 
     fn publish(&self, channel: String, payload: Vec<u8>) {
-        let _ = self.commands.send(Command::Publish(channel, payload));
+        // Nobody here can wait. More than that pile up only while Redis is gone, and nobody hears it then.
+        if self
+            .commands
+            .try_send(Command::Publish(channel, payload))
+            .is_err()
+        {
+            tracing::warn!("a broadcast is dropped: too many wait for Redis");
+        }
     }
 }
 
@@ -136,17 +145,25 @@ impl Bus for RedisBus {
     fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, ()> {
         async move {
             let (done, heard) = oneshot::channel();
-            let _ = self
-                .commands
-                .send(Command::Listen(address.to_owned(), done));
+            let listen = async {
+                let _ = self
+                    .commands
+                    .send(Command::Listen(address.to_owned(), done))
+                    .await;
+                heard.await
+            };
             // Without Redis it comes later.
-            let _ = tokio::time::timeout(SEND_LIMIT, heard).await;
+            let _ = tokio::time::timeout(SEND_LIMIT, listen).await;
         }
         .boxed()
     }
 
     fn unlisten(&self, address: &str) {
-        let _ = self.commands.send(Command::Unlisten(address.to_owned()));
+        let unlisten = Command::Unlisten(address.to_owned());
+        if self.commands.try_send(unlisten).is_err() {
+            // What still comes there finds nobody.
+            tracing::debug!(address, "listened to until Redis is back");
+        }
     }
 
     fn announce(&self, notice: Notice) {

@@ -326,7 +326,8 @@ macro_rules! tests {
                 assert_eq!(properties["lastWord"]["default"], "none");
                 assert_eq!(schema["parameters"]["required"], json!([]));
                 let schema = service.schema("plate").context("schema")?.to_json();
-                let plate = &schema["parameters"]["properties"]["plate"];
+                assert_eq!(schema["parameters"]["properties"]["plate"]["$ref"], "#/$defs/Plate");
+                let plate = &schema["parameters"]["$defs"]["Plate"];
                 assert_eq!(plate["properties"]["room"]["type"], "string");
                 let required = json!(["plateName", "wells", "tags", "room", "shelf", "madeOf", "corners"]);
                 assert_eq!(plate["required"], required);

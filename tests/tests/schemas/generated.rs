@@ -20,7 +20,8 @@ use serde_json::{Value as Json, json};
 
 use crate::contract::{self, Desk};
 use crate::nasty;
-use crate::peers::{finished, folder, host, mypy, run, typescript};
+use crate::peers::{finished, folder, host, mypy, typescript};
+use hypha_rpc_tests::cases::run;
 
 macro_rules! generated {
     ($($name:ident)*) => {$(

@@ -7,37 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hypha_rpc_tests::conformance::Language;
-use hypha_rpc_tests::peers::{interop_folder, javascript_program, or_skip, python, python_program};
+use hypha_rpc_tests::peers::{interop_folder, javascript_program, python, python_program};
 use hypha_rpc_tests::process::Process;
-use hypha_rpc_tests::servers::{Kind, Server};
+use hypha_rpc_tests::servers::Server;
 
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// Runs `case` against a server, unless a peer that it needs is not there.
-pub(crate) fn run(
-    kind: Kind,
-    languages: &[Language],
-    case: impl AsyncFnOnce(&Server) -> Result<()>,
-) {
-    if !languages
-        .iter()
-        .all(|language| or_skip(language.installed()).is_some())
-    {
-        return;
-    }
-    let Some(server) = Server::shared(kind) else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let outcome = runtime
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(case(&server)));
-    if let Err(error) = outcome {
-        panic!("{kind}: {error:#}");
-    }
-}
 
 fn program(language: Language, options: &[&str]) -> Result<Command> {
     let mut command = match language {

@@ -8,7 +8,8 @@ use hypha_rpc_tests::servers::{Kind, Server};
 use serde_json::{Value as Json, json};
 
 use crate::contract::{Desk, MeasureService};
-use crate::peers::{finished, folder, host, run};
+use crate::peers::{finished, folder, host};
+use hypha_rpc_tests::cases::run;
 
 /// What the server keeps of a service.
 async fn kept(client: &Client, id: &str) -> Result<Json> {
