@@ -167,7 +167,7 @@ async def check(server, host):
         same([(point.x, point.y) for point in points], [(-1.5, 2.0), (-0.5, -1.0)])
         same(await service.shape(), {"edges": 3, "hole": None, "_rtype": "rust-shape"})
         await refused(service.mirrored([{"x": 1, "y": 2}]), "expected a `point`, got a map")
-        await refused(service.mirrored([Shape()]), "[0]: expected a `point`, got a `shape`")
+        await refused(service.mirrored([Shape()]), "`points[0]`: expected a `point`, got a `shape`")
         await refused(service.mirrored([Point("a", 1)]), "expected a `point`: ")
         await refused(service.mirrored([Point(math.inf, 1)]), "it lies at infinity")
 
