@@ -144,14 +144,17 @@ impl Backoff {
     /// to 1.
     fn pause(&self, failures: u32, chance: f64) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else {
-            return self.spread.mul_f64(chance);
+            return self.spread.min(LONGEST_PAUSE).mul_f64(chance);
         };
         let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
         let pause = self.first.saturating_mul(factor).min(self.longest);
-        // Not `mul_f64` of the whole: the longest duration there is has no one and a half.
+        let pause = pause.min(LONGEST_PAUSE);
         (pause / 2).saturating_add(pause.mul_f64(chance.clamp(0.0, 0.999)))
     }
 }
+
+/// Longer pauses are this long: the clock cannot count without end.
+const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What has been tried to get a connection back.
 #[derive(Debug)]
@@ -277,10 +280,14 @@ mod tests {
     #[test]
     fn no_pause_is_too_long_for_the_clock() {
         let backoff = Backoff {
+            spread: Duration::MAX,
             first: Duration::MAX,
             longest: Duration::MAX,
             ..Backoff::default()
         };
-        assert!(backoff.pause(70, 0.999) > LONG);
+        for failures in [0, 70] {
+            let pause = backoff.pause(failures, 0.999);
+            assert!(pause > LONG && Instant::now().checked_add(pause).is_some());
+        }
     }
 }
