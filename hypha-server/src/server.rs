@@ -445,7 +445,8 @@ mod tests {
     async fn nothing_of_a_server_outlives_it() {
         for shut_down in [true, false] {
             let server = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
-            let client = hypha_rpc::connect(server.url()).await.unwrap();
+            let connect = hypha_rpc::connect(server.url()).reconnect(None);
+            let client = connect.await.unwrap();
             let state = Arc::downgrade(&server.state);
             if shut_down {
                 server.shutdown().await;
