@@ -12,7 +12,7 @@ use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, Server};
 use tokio::runtime::Runtime;
 
-/// A client leaves calls of half a minute alone; they go on to their end.
+/// A client leaves calls of a quarter of a minute alone; they go on to their end.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The service, in a workspace that its callers share: only there the server tells who has left.

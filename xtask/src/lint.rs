@@ -44,7 +44,8 @@ fn component(name: &str, subcommand: &str) -> Result<()> {
         .map(drop)
 }
 
-/// What has features compiles with none of them and with each one by itself, tests included.
+/// What has features compiles with none of them, tests included, and with each one by itself. Tests are
+/// run with all features only.
 fn each_feature_alone() -> Result<()> {
     let metadata = output(&mut cargo(&[
         "metadata",
@@ -64,9 +65,12 @@ fn each_feature_alone() -> Result<()> {
         }
         for feature in alone {
             println!("{name}: [{feature}]");
-            let options = ["--quiet", "--no-default-features", "--all-targets"];
-            let mut command = cargo(&["clippy", "--package", name]);
-            command.args(options).args(["--features", feature]);
+            let mut command = cargo(&["clippy", "--package", name, "--quiet"]);
+            command.args(["--no-default-features", "--features", feature]);
+            command.args(match feature {
+                "" => &["--all-targets"][..],
+                _ => &["--lib", "--bins"],
+            });
             perform(command.args(["--", "-D", "warnings"]))?;
         }
     }

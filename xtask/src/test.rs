@@ -30,9 +30,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.step("test", || {
         let mut tests = cargo(&["test", "--workspace", "--no-fail-fast", FEATURES, "--"]);
         tests.args(&options.arguments);
+        // Most tests with peers wait rather than compute.
+        if std::env::var_os("RUST_TEST_THREADS").is_none() {
+            tests.env("RUST_TEST_THREADS", threads().to_string());
+        }
         // What was set up has to be there.
         tests.env("HYPHA_TEST_REQUIRE_PEERS", "1");
         perform(&mut tests)
     });
     steps.finish()
+}
+
+/// How many tests run at once in each program.
+fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.max(6)
 }

@@ -204,7 +204,7 @@ impl Checks {
         self.check("total_timeout", async |c| {
             match c
                 .service
-                .sleep(30.0)
+                .sleep(10.0)
                 .timeout(Duration::from_millis(300))
                 .await
             {

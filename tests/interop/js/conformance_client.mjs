@@ -133,10 +133,10 @@ function allChecks(options, server, service) {
 
     async sleep_longer_than_the_silence_limit() {
       // Heartbeats keep the call alive; without them it would end after `method_timeout`.
-      const second = await another({ method_timeout: 5 });
+      const second = await another({ method_timeout: 3 });
       try {
         const sleeper = await second.getService(options.service);
-        expectSame(await sleeper.sleep(8), 8);
+        expectSame(await sleeper.sleep(5), 5);
       } finally {
         await second.disconnect();
       }
@@ -166,7 +166,7 @@ function allChecks(options, server, service) {
       let ended = false;
       // It is still running when this program ends; nobody waits for it.
       const before = Object.keys(server.rpc._object_store);
-      service.sleep(30).then(() => (ended = true), () => {});
+      service.sleep(15).then(() => (ended = true), () => {});
       await pause(0);
       for (const key of Object.keys(server.rpc._object_store)) {
         if (!before.includes(key)) leftAlone.add(key);
@@ -175,7 +175,7 @@ function allChecks(options, server, service) {
       const sleepers = Array.from({ length: 40 }, () => service.sleep(0.5));
       expectSame(await service.echo("quick"), "quick");
       await Promise.all(sleepers);
-      expect(Date.now() - started < 15_000, "40 calls of 0.5 s took more than 15 s");
+      expect(Date.now() - started < 12_000, "40 calls of 0.5 s took more than 12 s");
       expect(!ended, "the long call has ended");
     },
 

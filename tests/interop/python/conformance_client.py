@@ -153,10 +153,10 @@ class Checks(LiveChecks):
 
     async def sleep_longer_than_the_silence_limit(self):
         # Heartbeats keep the call alive; without them it would end after `method_timeout`.
-        server = await peer.connect(self._second_client(), method_timeout=5)
+        server = await peer.connect(self._second_client(), method_timeout=3)
         try:
             service = await server.get_service(self.options.service)
-            expect_same(await service.sleep(8), 8)
+            expect_same(await service.sleep(5), 5)
         finally:
             await server.disconnect()
 
@@ -181,13 +181,13 @@ class Checks(LiveChecks):
 
     async def calls_do_not_wait_for_each_other(self):
         before = self._sessions()
-        sleeper = asyncio.ensure_future(self.service.sleep(30))
+        sleeper = asyncio.ensure_future(self.service.sleep(15))
         await asyncio.sleep(0)
         self.left_alone |= self._sessions() - before
         sleepers = [asyncio.ensure_future(self.service.sleep(0.5)) for _ in range(40)]
         expect_same(await self.service.echo("quick"), "quick")
         expect(not sleeper.done(), "the long call has ended")
-        await asyncio.wait_for(asyncio.gather(*sleepers), 15)
+        await asyncio.wait_for(asyncio.gather(*sleepers), 12)
         expect(not sleeper.done(), "the long call has ended")
         sleeper.cancel()
 
