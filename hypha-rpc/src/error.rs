@@ -381,7 +381,8 @@ pub enum ConnectError {
     /// A client of the same id is connected already.
     #[error("the client id is in use: {0}")]
     ClientIdInUse(String),
-    /// The server has too much to do, or ended the connection during the handshake without a word.
+    /// The server or this program has too much to do to go on, or the server ended the connection during the
+    /// handshake without a word.
     #[error("the server is not ready: {0}")]
     Busy(String),
     /// The server refused for another reason, in its words.
@@ -416,7 +417,7 @@ impl ConnectError {
             ConnectError::TokenRejected(message)
         } else if says(&["Client already exists"]) {
             ConnectError::ClientIdInUse(message)
-        } else if says(&["Server busy"]) {
+        } else if says(&["Server busy", "Authentication payload timeout"]) {
             ConnectError::Busy(message)
         } else if says(&[
             "Permission denied for workspace",
