@@ -6,13 +6,13 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
 use syn::{
-    Attribute, Block, Expr, FnArg, ImplItem, Item, ItemImpl, ItemTrait, Meta, Signature, Stmt,
-    TraitItem,
+    Attribute, Block, Expr, FnArg, ImplItem, Item, ItemImpl, ItemTrait, Meta, ReturnType,
+    Signature, Stmt, TraitItem, Type,
 };
 
-use crate::attrs;
 use crate::diag::Errors;
 use crate::inherent::is_served;
+use crate::{attrs, types};
 
 /// What the attribute was put on.
 pub(crate) enum Source {
@@ -300,11 +300,31 @@ fn in_signature(
             ),
             FnArg::Typed(input) => {
                 conditional(&mut input.attrs, errors);
-                if !served {
+                if served {
+                    with_size(&mut input.ty, errors);
+                } else {
                     misplaced(&mut input.attrs, PRIVATE, errors);
                 }
             }
         }
+    }
+    if let ReturnType::Type(_, ty) = &mut sig.output {
+        if served {
+            with_size(ty, errors);
+        }
+    }
+}
+
+/// `str` for `&str`, and `[u8]` for `&[u8]`.
+fn with_size(ty: &mut Type, errors: &mut Errors) {
+    for found in types::give_sizes(ty) {
+        let message = match found {
+            Type::Slice(_) => {
+                "a slice has no size of its own; write `Vec<..>`, or `&[u8]` for bytes as an argument"
+            }
+            _ => "`str` has no size of its own; write `String`, or `&str` for an argument",
+        };
+        errors.push(found, message);
     }
 }
 

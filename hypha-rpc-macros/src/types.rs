@@ -1,10 +1,11 @@
 //! What can be told of a type by looking at its tokens.
 
 use proc_macro2::Span;
+use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     GenericArgument, Ident, Lifetime, Path, PathArguments, PathSegment, Type, TypeImplTrait,
-    TypeParamBound, TypeReference,
+    TypeParamBound, TypeReference, parse_quote_spanned,
 };
 
 /// The type without the parentheses and invisible groups around it.
@@ -163,6 +164,42 @@ pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
         }
     }
     Bind(name, bound).visit_type_mut(ty);
+}
+
+/// Puts a type that has a size in the place of every `str` and slice that is not behind a pointer, as far
+/// as names tell; returns those. rustc would report each use of such a type.
+pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
+    struct Give(Vec<Type>);
+    impl VisitMut for Give {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            let span = ty.span();
+            let sized = match bare(ty) {
+                Type::Slice(slice) => {
+                    let item = &slice.elem;
+                    parse_quote_spanned!(span=> ::std::vec::Vec<#item>)
+                }
+                other if plain_name(other).is_some_and(|name| name == "str") => {
+                    parse_quote_spanned!(span=> ::std::string::String)
+                }
+                other => {
+                    let holds = |name: &&str| is_named(other, name);
+                    let inside = match other {
+                        Type::Path(_) => ["Option", "Result", "Vec"].iter().any(holds),
+                        Type::Tuple(_) | Type::Array(_) | Type::ImplTrait(_) => true,
+                        _ => false,
+                    };
+                    if inside {
+                        visit_mut::visit_type_mut(self, ty);
+                    }
+                    return;
+                }
+            };
+            self.0.push(std::mem::replace(ty, sized));
+        }
+    }
+    let mut give = Give(Vec::new());
+    give.visit_type_mut(ty);
+    give.0
 }
 
 /// What stands somewhere inside a type; the first of each.

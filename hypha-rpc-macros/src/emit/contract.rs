@@ -1,7 +1,7 @@
 //! The trait, with the user's exact parameters, its `async fn`s written as functions that return a
 //! future which can be sent between threads.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
@@ -36,7 +36,21 @@ pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
             *item = TraitItem::Verbatim(quote!(#(#attrs)* #sig #body));
         }
     }
-    item.into_token_stream()
+    without_parameters(&item)
+}
+
+/// The trait with `<>` after its name. Where there is nothing, rustc offers to add a parameter for a type
+/// that it does not know; it has no such offer for the proxy, and two reports that differ stay two.
+fn without_parameters(item: &ItemTrait) -> TokenStream {
+    let mut tokens = TokenStream::new();
+    for token in item.to_token_stream() {
+        let is_name = matches!(&token, TokenTree::Ident(ident) if *ident == item.ident);
+        tokens.extend([token]);
+        if is_name && item.generics.params.is_empty() {
+            tokens.extend(quote_spanned!(Span::mixed_site()=> <>));
+        }
+    }
+    tokens
 }
 
 /// Rewrites the signature; returns the body, or what stands for it.
@@ -77,6 +91,11 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
     function.sig.output = parse_quote_spanned! {span=>
         -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
     };
+    // The trait asks for it already. Said of the method too, it is missed once and not in every future.
+    let clause = function.sig.generics.make_where_clause();
+    clause
+        .predicates
+        .push(parse_quote_spanned!(span=> Self: ::core::marker::Sync + 'static));
     match body {
         Some(body) => quote_spanned!(located(body.span())=> { async move #body }),
         None => end,

@@ -20,6 +20,8 @@ pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> T
 /// The user's block without our attributes.
 pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
     let mut block = block.clone();
+    // Where the user wrote it, rustc would offer to add type parameters after it: see `contract`.
+    block.impl_token.span = located(block.impl_token.span);
     for item in &mut block.items {
         let ImplItem::Fn(function) = item else {
             continue;

@@ -308,10 +308,16 @@ fn named(private: &Ident, output: &Output) -> Output {
     let kind = match &output.kind {
         OutputKind::Plain => OutputKind::Plain,
         OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((stream, parts.1.clone()))),
-        // An alias of `Result`: it has the same error whatever it holds.
+        // An alias of `Result`: it has the same error whatever it holds. What is no `Result` is reported
+        // where it is returned, so any error will do here.
         OutputKind::Unknown => {
-            let unit = types::with_named(&output.whole, &parse_quote_spanned!(span=> ()));
-            let error = parse_quote_spanned!(span=> <#unit as #private::Output<true>>::Error);
+            let unit = Output {
+                whole: types::with_named(&output.whole, &parse_quote_spanned!(span=> ())),
+                kind: OutputKind::Unknown,
+                stream: None,
+            };
+            let (_, error) = output_types(private, &unit);
+            let error = parse_quote_spanned!(span=> #error);
             OutputKind::Fallible(Box::new((stream, error)))
         }
     };

@@ -452,3 +452,28 @@ fn impl_blocks() {
         "each of the three is reported"
     );
 }
+
+#[test]
+fn types_without_a_size() {
+    let text = "`str` has no size of its own; write `String`, or `&str` for an argument";
+    let slice =
+        "a slice has no size of its own; write `Vec<..>`, or `&[u8]` for bytes as an argument";
+    assert_eq!(
+        in_trait("async fn f(&self, a: str, b: Vec<[u8]>) -> Result<str, (u8, str)>;"),
+        [
+            format!("str => {text}"),
+            format!("[u8] => {slice}"),
+            format!("str => {text}"),
+            format!("str => {text}"),
+        ]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self) -> impl Stream<Item = [u8]>;"),
+        [format!("[u8] => {slice}")]
+    );
+    let nothing: Vec<String> = Vec::new();
+    assert_eq!(
+        in_trait("async fn f(&self, a: Box<str>, b: &[u8], c: Option<Arc<[u8]>>) -> Cow<'_, str>;"),
+        nothing
+    );
+}

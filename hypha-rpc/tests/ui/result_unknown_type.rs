@@ -1,4 +1,4 @@
-//! A result type that does not exist: rustc says so of the trait and of the proxy.
+//! A result type that does not exist; rustc says so once, although trait and proxy have it.
 
 use hypha_rpc::prelude::*;
 

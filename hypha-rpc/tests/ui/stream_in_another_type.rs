@@ -1,4 +1,4 @@
-//! A stream inside of a type of the user that is no `Result`: said of the method, and of what is made of it.
+//! A stream inside of a type of the user that is no `Result`.
 
 use hypha_rpc::prelude::*;
 

@@ -1,0 +1,13 @@
+//! A type that does not exist inside of another one; rustc says so once.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    async fn load(&self, plates: Vec<Plte>) -> u32;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}
