@@ -192,6 +192,12 @@ impl Process {
         }
     }
 
+    /// The id of the program's parent, which is the first process of its group.
+    pub fn group(&self) -> u32 {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.id()
+    }
+
     /// The exit status, if the program has ended.
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what a call costs, beside the Python stack and a bare relay, in one run.
+//! `cargo xtask bench`: what a call costs, beside the Python stack and a bare relay, in one run; and
+//! `cargo xtask server-figures`: what the server costs.
 
 use std::process::Command;
 
@@ -13,14 +14,24 @@ use crate::{
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Passed on to the benchmark: `--seconds`, `--rounds`.
+    /// Passed on to the program that measures, such as `--seconds 2`; `--help` says what it takes.
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-/// Set up the peers, build the programs optimised, and run the benchmark.
+/// Set up the peers and run the benchmark.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run()?;
+    measure("bench", options)
+}
+
+/// Run the figures of the server.
+pub(crate) fn server(options: &Options) -> Result<()> {
+    measure("server_figures", options)
+}
+
+/// Build the programs optimised, and run the one that measures.
+fn measure(program: &str, options: &Options) -> Result<()> {
     let packages = ["--package", "hypha-rpc-tests", "--package", "hypha-server"];
     perform(cargo(&["build", "--release", "--bins"]).args(packages))?;
     let metadata = output(&mut cargo(&[
@@ -34,9 +45,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .as_str()
         .context("no target directory")?;
     let programs = std::path::Path::new(target).join("release");
-    let mut bench = Command::new(programs.join("bench"));
+    let mut program = Command::new(programs.join(program));
     perform(
-        bench
+        program
             .args(&options.arguments)
             .env("HYPHA_TEST_PROGRAMS", &programs),
     )

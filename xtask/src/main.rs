@@ -28,6 +28,8 @@ enum Routine {
     Test(test::Options),
     /// Measure calls and payloads beside the Python stack and a bare relay.
     Bench(bench::Options),
+    /// Measure what `hypha-server` costs: to start, to have idle clients, to route, over a long time.
+    ServerFigures(bench::Options),
     /// Measure what a contract of 50 methods costs to compile.
     CompileTime(compile_time::Options),
     /// Feed hostile bytes to everything that reads them, and keep what is new.
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Routine::Setup => setup::run(),
         Routine::Test(options) => test::run(&options),
         Routine::Bench(options) => bench::run(&options),
+        Routine::ServerFigures(options) => bench::server(&options),
         Routine::CompileTime(options) => compile_time::run(&options),
         Routine::Fuzz(options) => fuzz::run(&options),
         Routine::Lint => lint::run(),

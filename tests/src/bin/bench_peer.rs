@@ -51,6 +51,14 @@ enum Role {
     RelayHost { url: String },
     /// Measure that; prints the figures as JSON.
     RelayCall { url: String, seconds: f64 },
+    /// Answer every message that a server routes here, unread; prints `READY <address>`.
+    RouteHost { server_url: String },
+    /// Send messages there; prints exchanges per second, one at a time and 64 at once.
+    RouteCall {
+        server_url: String,
+        address: String,
+        seconds: f64,
+    },
 }
 
 /// What is measured.
@@ -131,6 +139,19 @@ async fn main() -> Result<()> {
         Role::RelayCall { url, seconds } => {
             let figures = relay_call(&url, Duration::from_secs_f64(seconds)).await?;
             say(&serde_json::to_string(&figures)?)
+        }
+        Role::RouteHost { server_url } => route_host(&server_url).await,
+        Role::RouteCall {
+            server_url,
+            address,
+            seconds,
+        } => {
+            let (mut socket, _) = client(&server_url).await?;
+            let call = message(&address, "services.bench.add", Some("r7Yp2hBqT5mW"))?;
+            let time = Duration::from_secs_f64(seconds);
+            let serial = one_at_a_time(&mut socket, &call, time).await?;
+            let parallel = many_at_once(&mut socket, &call, time).await?;
+            say(&format!("RATES {} {}", serial.rate, parallel.rate))
         }
     }
 }
@@ -294,43 +315,71 @@ async fn relay_host(url: &str) -> Result<()> {
     pass(from, to).await
 }
 
-async fn relay_call(url: &str, time: Duration) -> Result<Figures> {
-    let mut socket = open(url).await?;
-    let small = bytes::Bytes::from(vec![1u8; 100]);
-    let mut serial = Vec::new();
+/// Exchanges of small frames.
+struct Exchanges {
+    rate: f64,
+    took: Vec<Duration>,
+}
+
+impl Exchanges {
+    fn new(took: Vec<Duration>, started: Instant) -> Self {
+        let rate = took.len() as f64 / started.elapsed().as_secs_f64();
+        Exchanges { rate, took }
+    }
+}
+
+async fn one_at_a_time(
+    socket: &mut Socket,
+    frame: &bytes::Bytes,
+    time: Duration,
+) -> Result<Exchanges> {
+    let mut took = Vec::new();
     let started = Instant::now();
     while started.elapsed() < time {
         let begun = Instant::now();
-        exchange(&mut socket, small.clone()).await?;
-        serial.push(begun.elapsed());
+        exchange(socket, frame.clone()).await?;
+        took.push(begun.elapsed());
     }
-    let serial_rate = serial.len() as f64 / started.elapsed().as_secs_f64();
+    Ok(Exchanges::new(took, started))
+}
 
-    // The frames come back in order, so the oldest one out is the next one in.
+/// The answers come in order, so the oldest frame out is the next one in.
+async fn many_at_once(
+    socket: &mut Socket,
+    frame: &bytes::Bytes,
+    time: Duration,
+) -> Result<Exchanges> {
     let started = Instant::now();
-    let (mut parallel, mut out) = (Vec::new(), VecDeque::new());
+    let (mut took, mut out) = (Vec::new(), VecDeque::new());
     let mut room = AT_ONCE;
     loop {
         if started.elapsed() < time {
             for _ in 0..std::mem::take(&mut room) {
                 out.push_back(Instant::now());
-                socket.feed(Message::Binary(small.clone())).await?;
+                socket.feed(Message::Binary(frame.clone())).await?;
             }
             socket.flush().await?;
         }
         let Some(begun) = out.pop_front() else { break };
-        socket.next().await.context("the relay is gone")??;
-        parallel.push(begun.elapsed());
+        socket.next().await.context("the other end is gone")??;
+        took.push(begun.elapsed());
         room += 1;
         // Those that have come as well are answered with one flush.
         while let Some(next) = futures_util::FutureExt::now_or_never(socket.next()) {
-            next.context("the relay is gone")??;
+            next.context("the other end is gone")??;
             let begun: Instant = out.pop_front().context("a frame that was not sent")?;
-            parallel.push(begun.elapsed());
+            took.push(begun.elapsed());
             room += 1;
         }
     }
-    let parallel_rate = parallel.len() as f64 / started.elapsed().as_secs_f64();
+    Ok(Exchanges::new(took, started))
+}
+
+async fn relay_call(url: &str, time: Duration) -> Result<Figures> {
+    let mut socket = open(url).await?;
+    let small = bytes::Bytes::from(vec![1u8; 100]);
+    let mut serial = one_at_a_time(&mut socket, &small, time).await?;
+    let mut parallel = many_at_once(&mut socket, &small, time).await?;
 
     let mut payload = [0.0; 2];
     for (rate, size) in payload.iter_mut().zip([MB, 16 * MB]) {
@@ -346,10 +395,10 @@ async fn relay_call(url: &str, time: Duration) -> Result<Figures> {
         *rate = (done * size) as f64 / MB as f64 / started.elapsed().as_secs_f64();
     }
     Ok(Figures {
-        serial_rate,
-        serial_us: percentiles(&mut serial),
-        parallel_rate,
-        parallel_us: percentiles(&mut parallel),
+        serial_rate: serial.rate,
+        serial_us: percentiles(&mut serial.took),
+        parallel_rate: parallel.rate,
+        parallel_us: percentiles(&mut parallel.took),
         mb_1: payload[0],
         mb_16: payload[1],
         mb_array: 0.0,
@@ -360,5 +409,55 @@ async fn relay_call(url: &str, time: Duration) -> Result<Figures> {
 async fn exchange(socket: &mut Socket, data: bytes::Bytes) -> Result<()> {
     socket.send(Message::Binary(data)).await?;
     socket.next().await.context("the relay is gone")??;
+    Ok(())
+}
+
+/// A connection to a server, and its address there.
+async fn client(server_url: &str) -> Result<(Socket, String)> {
+    let url = server_url.replacen("http", "ws", 1) + "/ws";
+    let mut socket = open(&url).await?;
+    let hello = serde_json::json!({ "client_id": hypha_rpc::wire::random_id() });
+    socket.send(Message::text(hello.to_string())).await?;
+    let info = socket.next().await.context("the server is gone")??;
+    let info: serde_json::Value = serde_json::from_str(info.to_text()?)?;
+    let part = |key: &str| {
+        let part = info[key].as_str();
+        part.with_context(|| format!("not connected: {info}"))
+    };
+    let address = format!("{}/{}", part("workspace")?, part("client_id")?);
+    Ok((socket, address))
+}
+
+/// A message of about 100 bytes, as a call of two numbers or its answer is one.
+fn message(to: &str, method: &str, session: Option<&str>) -> Result<bytes::Bytes> {
+    let main =
+        serde_json::json!({ "type": "method", "to": to, "method": method, "session": session });
+    let extra = serde_json::json!({ "args": [1.0, 2.0] });
+    let mut frame = rmp_serde::to_vec_named(&main)?;
+    frame.extend(rmp_serde::to_vec_named(&extra)?);
+    Ok(frame.into())
+}
+
+async fn route_host(server_url: &str) -> Result<()> {
+    let (mut socket, address) = client(server_url).await?;
+    say(&format!("READY {address}"))?;
+    let first = socket
+        .next()
+        .await
+        .context("the server is gone")??
+        .into_data();
+    let main: serde_json::Value = rmp_serde::from_read(&mut &first[..])?;
+    let caller = main["from"].as_str().context("a message from nobody")?;
+    let answer = Message::Binary(message(caller, "r7Yp2hBqT5mW.resolve", None)?);
+    socket.send(answer.clone()).await?;
+    while let Some(message) = socket.next().await {
+        message?;
+        socket.feed(answer.clone()).await?;
+        while let Some(next) = futures_util::FutureExt::now_or_never(socket.next()) {
+            next.context("the connection has ended")??;
+            socket.feed(answer.clone()).await?;
+        }
+        socket.flush().await?;
+    }
     Ok(())
 }
