@@ -342,3 +342,101 @@ async fn strangers_may_not_ask_without_end_and_users_more() -> Result<()> {
     assert_eq!(answer(get("/health/readiness")).await?.0, StatusCode::OK);
     Ok(())
 }
+
+#[cfg(feature = "compression")]
+#[tokio::test]
+async fn large_answers_are_compressed_for_those_who_ask() -> Result<()> {
+    let server = server().await?;
+    let (client, url) = host(&server, Visibility::Public).await?;
+    let app = Method::new("default", |call: Incoming| async move {
+        let request: Value = call.args(&["request"])?.required(0)?;
+        let kind = request.get("query_string").and_then(Value::as_str);
+        let headers = json!({"Content-Type": kind, "Vary": "Origin"});
+        call.reply(&json!({"status": 200, "headers": headers, "body": "y".repeat(2000)}))
+    });
+    let pages = Service::new("pages").service_type("functions").method(app);
+    client
+        .register_service(pages)
+        .visibility(Visibility::Public)
+        .await?;
+    let http = support::http();
+    // With the two quotes around it.
+    let echo = |http: &reqwest::Client, size: usize| {
+        let body = json!({"value": "x".repeat(size - 2)});
+        http.post(format!("{url}/desk/echo")).json(&body)
+    };
+    let coding = |response: &reqwest::Response| {
+        let coding = response.headers().get("content-encoding");
+        coding.map(|coding| coding.to_str().unwrap_or_default().to_owned())
+    };
+
+    for (accepted, expected) in [
+        ("zstd, br, gzip", Some("zstd")),
+        ("gzip, br", Some("br")),
+        ("gzip", Some("gzip")),
+        ("gzip;q=0", None),
+        ("identity", None),
+        ("", None),
+    ] {
+        let request = echo(&http, 1000).header("Accept-Encoding", accepted);
+        let response = request.send().await?;
+        assert_eq!(coding(&response).as_deref(), expected, "{accepted}");
+        assert_eq!(response.headers()["vary"], "accept-encoding");
+        let sent = response.bytes().await?.len();
+        assert_eq!(sent < 100, expected.is_some(), "{accepted}: {sent} bytes");
+    }
+    let small = echo(&http, 999).header("Accept-Encoding", "gzip");
+    assert_eq!(coding(&small.send().await?), None);
+
+    // Whoever reads it gets what was sent.
+    let everything = format!("\"{}\"", "x".repeat(49_998));
+    for reader in [
+        support::http_reader(|client| client.gzip(true)),
+        support::http_reader(|client| client.brotli(true)),
+        support::http_reader(|client| client.zstd(true)),
+    ] {
+        assert_eq!(answer(echo(&reader, 50_000)).await?.1, everything);
+    }
+
+    let apps = format!("{}/{}/apps/pages", server.url(), client.workspace());
+    for (kind, expected) in [
+        ("text/html", Some("br")),
+        ("text/event-stream", None),
+        ("image/png", None),
+    ] {
+        let request = http.get(format!("{apps}/page?{kind}"));
+        let request = request.header("Accept-Encoding", "br");
+        let response = request.send().await?;
+        assert_eq!(coding(&response).as_deref(), expected, "{kind}");
+        assert!(
+            response
+                .headers()
+                .get_all("vary")
+                .iter()
+                .any(|v| v == "Origin")
+        );
+    }
+    Ok(())
+}
+
+#[cfg(feature = "compression")]
+#[tokio::test]
+async fn streams_are_not_compressed() -> Result<()> {
+    let server = server().await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    let http = support::http();
+    for (path, kind) in [
+        (format!("{url}/desk/count?to=2000"), "text/event-stream"),
+        (
+            format!("{}/rpc?client_id=x", server.url()),
+            "application/x-msgpack-stream",
+        ),
+    ] {
+        let request = http.get(path).header("Accept-Encoding", "gzip, br, zstd");
+        let mut response = request.send().await?;
+        assert_eq!(response.headers()["content-type"], kind);
+        assert!(response.headers().get("content-encoding").is_none());
+        assert!(response.chunk().await?.is_some());
+    }
+    Ok(())
+}

@@ -2,6 +2,8 @@
 
 mod apps;
 mod call;
+#[cfg(feature = "compression")]
+mod compression;
 mod identity;
 mod info;
 mod patient;
@@ -64,9 +66,10 @@ fn routes(state: Arc<State>) -> Router {
         .route("/{workspace}/apps/{id}/", any(apps::index))
         .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
         .fallback(info::nowhere)
-        .layer(from_fn_with_state(state.clone(), rate::limit))
-        .layer(cors(&state.origins))
-        .with_state(state);
+        .layer(from_fn_with_state(state.clone(), rate::limit));
+    #[cfg(feature = "compression")]
+    let app = app.layer(compression::layer());
+    let app = app.layer(cors(&state.origins)).with_state(state);
     match base.as_str() {
         "" => app,
         base => Router::new().nest(base, app),
