@@ -131,7 +131,7 @@ fn compression(url: &str) -> Result<()> {
         let value = "x".repeat(size - 2);
         format!("/{workspace}/services/functions/echo?value={value}")
     };
-    let page = format!("/{workspace}/apps/pages/?{}", "y".repeat(2000));
+    let page = format!("/{workspace}/apps/pages/?y={}", "y".repeat(2000));
     for (path, accepted, expected) in [
         (echo(1000), "gzip, deflate, br, zstd", Some("zstd")),
         (echo(1000), "gzip, br", Some("br")),
