@@ -635,3 +635,25 @@ fn arguments_are_counted_before_they_are_indexed() {
         .to_string();
     assert_eq!(error, "args: 100000 arguments are more than 65536");
 }
+
+/// What a sender wrote in the place of the stamp leaves nothing behind, not even room.
+#[test]
+fn a_stamped_message_takes_no_more_room_than_it_needs() {
+    let mut main = hypha_rpc::Map::new();
+    main.insert("type".into(), "event".into());
+    for key in ["from", "user"] {
+        main.insert(key.into(), "x".repeat(100_000).into());
+    }
+    let frame = hypha_rpc::wire::to_vec(&main).expect("a map");
+    let message = Message::parse(frame.into()).expect("a message");
+    let stamped = message
+        .stamped(&STAMP)
+        .try_into_mut()
+        .expect("nobody else has it");
+    assert!(stamped.len() < 1000, "{}", stamped.len());
+    assert!(
+        stamped.capacity() < stamped.len() + 100,
+        "{}",
+        stamped.capacity()
+    );
+}

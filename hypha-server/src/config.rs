@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use hypha_rpc::service::Method;
 use serde::{Serialize, Serializer};
 use serde_json::json;
+
+use crate::auth::Authenticator;
 
 /// Bounds that keep one client from harming the others. Every one has a variable of the original
 /// server where that server has the limit; [`Limits::from_env`] reads them.
@@ -277,6 +281,8 @@ pub(crate) struct Config {
     pub(crate) allow_origins: Vec<String>,
     pub(crate) behind_proxy: bool,
     pub(crate) limits: Limits,
+    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(crate) login_methods: Vec<Method>,
 }
 
 impl std::fmt::Debug for Config {

@@ -27,6 +27,8 @@ mod state;
 mod store;
 mod workspace;
 
+pub use auth::{Authenticator, Decision};
+pub use axum::http::HeaderMap;
 pub use config::{ConfigError, Limits, TokenSettings};
 pub use metrics::Stats;
 pub use server::{Builder, Server, StartError};

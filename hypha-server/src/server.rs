@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hypha_rpc::service::Method;
 use hypha_rpc::workspace::WorkspaceInfo;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::auth::{self, Issuer};
+use crate::auth::{self, Authenticator, Issuer};
 #[cfg(feature = "redis")]
 use crate::bus;
 use crate::bus::{Bus, NoBus};
@@ -169,6 +170,38 @@ impl Builder {
         self
     }
 
+    /// Tokens of your own, beside the server's or instead of them.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.config.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// A method of the login service `public/hypha-login`: it replaces the server's own of that name, or
+    /// comes beside them. Its callers are strangers.
+    ///
+    /// The service is one of pages: below `/public/apps/hypha-login/` the method `index` answers for the page
+    /// itself and any other for its name, with `{status, headers, body}`. Below
+    /// `/public/services/hypha-login/` all are functions, which pages and programs can call. A page of your own
+    /// may so have the user's password checked by a method of your own, and bring the token that it
+    /// got from there to the server's `report`, with the `key` in its own address; the program that
+    /// waits in `check` gets it.
+    ///
+    /// ```
+    /// use hypha_rpc::service::{Incoming, Method};
+    /// use hypha_server::Server;
+    ///
+    /// let welcome = Method::new("index", |call: Incoming| async move {
+    ///     let headers = serde_json::json!({"Content-Type": "text/html; charset=utf-8"});
+    ///     let page = "<!doctype html><title>Badges</title>Hold your badge to the reader.";
+    ///     call.reply(&serde_json::json!({"status": 200, "headers": headers, "body": page}))
+    /// });
+    /// let builder = Server::builder().login_method(welcome);
+    /// ```
+    pub fn login_method(mut self, method: Method) -> Self {
+        self.config.login_methods.push(method);
+        self
+    }
+
     /// Listen and serve.
     ///
     /// # Errors
@@ -216,7 +249,8 @@ impl Builder {
             config.jwt_secret.as_deref(),
             config.root_token.clone(),
             config.tokens.clone(),
-        );
+        )
+        .with_hooks(config.authenticator.take());
         for (print, end) in kept.revoked {
             if let Ok(print) = auth::Print::try_from(print.as_slice()) {
                 issuer.remember_revoked(print, end);
@@ -252,7 +286,7 @@ impl Builder {
         workspace::start(&state)
             .await
             .map_err(|error| StartError::Manager(error.to_string()))?;
-        login::start(&state)
+        login::start(&state, config.login_methods)
             .await
             .map_err(|error| StartError::Manager(error.to_string()))?;
         let data = config.data_dir.as_deref().map(|folder| folder.display());
@@ -445,8 +479,9 @@ mod tests {
     async fn nothing_of_a_server_outlives_it() {
         for shut_down in [true, false] {
             let server = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
-            let connect = hypha_rpc::connect(server.url()).reconnect(None);
-            let client = connect.await.unwrap();
+            // It would look for the server without end.
+            let connecting = hypha_rpc::connect(server.url()).reconnect(None);
+            let client = connecting.await.unwrap();
             let state = Arc::downgrade(&server.state);
             if shut_down {
                 server.shutdown().await;

@@ -342,3 +342,90 @@ async fn strangers_may_not_ask_without_end_and_users_more() -> Result<()> {
     assert_eq!(answer(get("/health/readiness")).await?.0, StatusCode::OK);
     Ok(())
 }
+
+#[cfg(feature = "compression")]
+#[tokio::test]
+async fn large_answers_are_compressed_for_those_who_ask() -> Result<()> {
+    let server = server().await?;
+    let (client, url) = host(&server, Visibility::Public).await?;
+    let app = Method::new("default", |call: Incoming| async move {
+        let headers = json!({"Content-Type": "text/html"});
+        call.reply(&json!({"status": 200, "headers": headers, "body": "y".repeat(2000)}))
+    });
+    let pages = Service::new("pages").service_type("functions").method(app);
+    client
+        .register_service(pages)
+        .visibility(Visibility::Public)
+        .await?;
+    let http = support::http();
+    // With the two quotes around it.
+    let echo = |http: &reqwest::Client, size: usize| {
+        let body = json!({"value": "x".repeat(size - 2)});
+        http.post(format!("{url}/desk/echo")).json(&body)
+    };
+    let coding = |response: &reqwest::Response| {
+        let coding = response.headers().get("content-encoding");
+        coding.map(|coding| coding.to_str().unwrap_or_default().to_owned())
+    };
+
+    for (accepted, expected) in [
+        ("zstd, br, gzip", Some("zstd")),
+        ("gzip, br", Some("br")),
+        ("gzip", Some("gzip")),
+        ("gzip;q=0", None),
+        ("identity", None),
+        ("", None),
+    ] {
+        let request = echo(&http, 1000).header("Accept-Encoding", accepted);
+        let response = request.send().await?;
+        assert_eq!(coding(&response).as_deref(), expected, "{accepted}");
+        assert_eq!(response.headers()["vary"], "accept-encoding");
+        let sent = response.bytes().await?.len();
+        assert_eq!(sent < 100, expected.is_some(), "{accepted}: {sent} bytes");
+    }
+    let small = echo(&http, 999).header("Accept-Encoding", "gzip");
+    assert_eq!(coding(&small.send().await?), None);
+
+    // Whoever reads it gets what was sent.
+    let everything = format!("\"{}\"", "x".repeat(49_998));
+    for reader in [
+        support::http_reader(|client| client.gzip(true)),
+        support::http_reader(|client| client.brotli(true)),
+        support::http_reader(|client| client.zstd(true)),
+    ] {
+        assert_eq!(answer(echo(&reader, 50_000)).await?.1, everything);
+    }
+
+    // What an application answers is left as it is.
+    let page = format!("{}/{}/apps/pages/page", server.url(), client.workspace());
+    let page = http
+        .get(page)
+        .header("Accept-Encoding", "br")
+        .send()
+        .await?;
+    assert_eq!(coding(&page), None);
+    assert_eq!(page.text().await?, "y".repeat(2000));
+    Ok(())
+}
+
+#[cfg(feature = "compression")]
+#[tokio::test]
+async fn streams_are_not_compressed() -> Result<()> {
+    let server = server().await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    let http = support::http();
+    for (path, kind) in [
+        (format!("{url}/desk/count?to=2000"), "text/event-stream"),
+        (
+            format!("{}/rpc?client_id=x", server.url()),
+            "application/x-msgpack-stream",
+        ),
+    ] {
+        let request = http.get(path).header("Accept-Encoding", "gzip, br, zstd");
+        let mut response = request.send().await?;
+        assert_eq!(response.headers()["content-type"], kind);
+        assert!(response.headers().get("content-encoding").is_none());
+        assert!(response.chunk().await?.is_some());
+    }
+    Ok(())
+}

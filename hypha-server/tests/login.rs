@@ -154,6 +154,12 @@ async fn the_manager_answers_under_its_former_address() -> Result<()> {
         client.send(main, None).await?;
         assert_eq!(client.message().await?.method(), Some("s.reject"));
     }
-    tokio::time::timeout(Duration::from_secs(20), server.shutdown()).await?;
+    let limit = Duration::from_secs(20);
+    // The server waits for those that do not listen.
+    let leaving = async move { client.end().await };
+    let shutdown = tokio::time::timeout(limit, server.shutdown());
+    let (left, shut_down) = tokio::join!(leaving, shutdown);
+    shut_down?;
+    assert_eq!(left?.code, 1001);
     Ok(())
 }

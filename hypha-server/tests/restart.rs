@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use futures_util::future::try_join_all;
 use hypha_rpc::Value;
 use hypha_server::Server;
 use serde_json::json;
-use support::{Raw, refused};
+use support::{End, Raw, refused};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -32,6 +33,15 @@ async fn start(folder: &Folder, address: &str) -> Result<Server> {
     Ok(server.start().await?)
 }
 
+/// Shut down while clients listen: the server waits for those that do not.
+async fn shut_down(server: Server, clients: impl IntoIterator<Item = Raw>) -> Result<Vec<End>> {
+    let leaving = clients
+        .into_iter()
+        .map(|mut client| async move { client.end().await });
+    let (ends, ()) = tokio::join!(try_join_all(leaving), server.shutdown());
+    ends
+}
+
 #[tokio::test]
 async fn clients_find_back_to_what_they_left() -> Result<()> {
     let folder = Folder::new();
@@ -47,8 +57,7 @@ async fn clients_find_back_to_what_they_left() -> Result<()> {
         "client_id": "c", "reconnection_token": client.field("reconnection_token"),
     });
     let workspace = client.workspace().to_owned();
-    server.shutdown().await;
-    assert_eq!(client.end().await?.code, 1001);
+    assert_eq!(shut_down(server, [client]).await?[0].code, 1001);
 
     let begin = Instant::now();
     let server = start(&folder, &address).await?;
@@ -66,7 +75,7 @@ async fn clients_find_back_to_what_they_left() -> Result<()> {
     let end = refused(&server, json!({"client_id": "e", "token": revoked})).await?;
     assert!(end.error.is_some_and(|error| error.contains("revoked")));
     assert_eq!(client.ask("echo", json!([1])).await?, Value::from(1));
-    server.shutdown().await;
+    shut_down(server, [client, colleague]).await?;
     Ok(())
 }
 
@@ -90,7 +99,7 @@ async fn workspaces_and_what_is_in_them_are_there_again() -> Result<()> {
     client.ask("set_env", json!(["K", "v"])).await?;
     let kind = json!([{"id": "camera", "name": "Camera", "definition": {"snap": {}}}]);
     client.ask("register_service_type", kind).await?;
-    server.shutdown().await;
+    shut_down(server, [client]).await?;
 
     let server = start().await?;
     let mut client = Raw::connect(&server, hello).await?;
@@ -112,7 +121,7 @@ async fn workspaces_and_what_is_in_them_are_there_again() -> Result<()> {
         bookmarks.and_then(|list| list.as_list()).map(<[_]>::len),
         Some(1)
     );
-    server.shutdown().await;
+    shut_down(server, [client]).await?;
     Ok(())
 }
 
@@ -125,7 +134,7 @@ async fn several_servers_in_one_process_do_not_meet() -> Result<()> {
     });
     // Each has a secret of its own.
     assert_eq!(refused(&two, hello).await?.code, 1008);
-    one.shutdown().await;
+    shut_down(one, [client]).await?;
     assert!(Raw::anonymous(&two, "c").await.is_ok());
     Ok(())
 }

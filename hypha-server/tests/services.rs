@@ -29,6 +29,43 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result
     }
 }
 
+/// A client with a service that answers so, or not at all.
+async fn offer(server: &Server, owner: &Client, id: &str, answer: Option<Value>) -> Result<Client> {
+    let client = member(server, owner, "read_write").await?;
+    let method = Method::new("get", move |call: Incoming| {
+        let answer = answer.clone();
+        async move {
+            match answer {
+                Some(answer) => call.reply(&answer),
+                None => std::future::pending().await,
+            }
+        }
+    });
+    client
+        .register_service(Service::new(id).method(method))
+        .await?;
+    Ok(client)
+}
+
+#[tokio::test]
+async fn who_has_time_waits_for_slow_answers() -> Result<()> {
+    let server = server().await?;
+    let owner = connect(server.url()).client_id("owner").await?;
+    // Longer than the two seconds that are usual.
+    let method = Method::new("get", |call: Incoming| async move {
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+        call.reply(&9.0)
+    });
+    let _quick = offer(&server, &owner, "slow", Some(Value::from(1))).await?;
+    let slow = member(&server, &owner, "read_write").await?;
+    slow.register_service(Service::new("slow").method(method))
+        .await?;
+    let patient = owner.get_service("slow").mode("select:max:get");
+    let patient = patient.select_timeout(Duration::from_secs(10)).await?;
+    assert!(patient.id().contains(&slow.client_id()), "{}", patient.id());
+    Ok(())
+}
+
 /// Who answers with something that is no number cannot be the smallest or largest, and who takes too
 /// long is not waited for.
 #[tokio::test]
@@ -36,25 +73,10 @@ async fn only_numbers_in_time_are_compared() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
     let home = owner.workspace();
-    let offer = async |id: &str, answer: Option<Value>| -> Result<Client> {
-        let client = member(&server, &owner, "read_write").await?;
-        let method = Method::new("get", move |call: Incoming| {
-            let answer = answer.clone();
-            async move {
-                match answer {
-                    Some(answer) => call.reply(&answer),
-                    None => std::future::pending().await,
-                }
-            }
-        });
-        client
-            .register_service(Service::new(id).method(method))
-            .await?;
-        Ok(client)
-    };
+    let offer = async |id, answer| offer(&server, &owner, id, answer).await;
     let chosen = async |id: &str, mode: &str| -> Result<String> {
         let fetching = owner.get_service(id).mode(mode);
-        let limit = Duration::from_secs(1);
+        let limit = Duration::from_millis(500);
         Ok(fetching.select_timeout(limit).await?.id().to_owned())
     };
     let mut clients = Vec::new();
@@ -72,17 +94,6 @@ async fn only_numbers_in_time_are_compared() -> Result<()> {
         let expected = format!("{home}/{}:n", client.client_id());
         assert_eq!(chosen("n", mode).await?, expected, "{mode}");
     }
-    // Longer than the two seconds that are usual.
-    let slow = Method::new("get", |call: Incoming| async move {
-        tokio::time::sleep(Duration::from_millis(2500)).await;
-        call.reply(&9.0)
-    });
-    clients.push(offer("slow", Some(Value::from(1))).await?);
-    two.register_service(Service::new("slow").method(slow))
-        .await?;
-    let patient = owner.get_service("slow").mode("select:max:get");
-    let patient = patient.select_timeout(Duration::from_secs(10)).await?;
-    assert!(patient.id().contains(&two.client_id()), "{}", patient.id());
     // Among those that answer nothing useful any is as good.
     clients.push(offer("m", Some(Value::Null)).await?);
     clients.push(offer("m", None).await?);

@@ -14,6 +14,8 @@ use crate::project_root;
 
 /// Names a Python interpreter that has the packages of `tests/interop/requirements.lock`.
 pub const PYTHON_VARIABLE: &str = "HYPHA_TEST_PYTHON";
+/// Names a Chromium.
+pub const CHROMIUM_VARIABLE: &str = "HYPHA_TEST_CHROMIUM";
 /// When set, a missing peer is a failure.
 pub const REQUIRE_VARIABLE: &str = "HYPHA_TEST_REQUIRE_PEERS";
 
@@ -48,6 +50,17 @@ pub fn node() -> Result<PathBuf> {
         .status()
         .context("`node` cannot be run")?;
     Ok(node)
+}
+
+/// The browser.
+pub fn chromium() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(CHROMIUM_VARIABLE) {
+        return Ok(named.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join("chromium"));
+    let found = places.find(|place| place.is_file());
+    found.context("`chromium` is not installed")
 }
 
 /// A program of the Python peers.

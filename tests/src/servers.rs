@@ -219,19 +219,45 @@ fn wait_until_ready(process: &Process, url: &str) -> Result<()> {
 
 /// The smallest possible HTTP client: status and body of a GET.
 pub fn http_get(url: &str, path: &str) -> Result<(u16, String)> {
+    let answer = http_get_with(url, path, &[])?;
+    Ok((answer.status, String::from_utf8(answer.body)?))
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Answer {
+    /// The code of its status.
+    pub status: u16,
+    head: String,
+    /// What follows the empty line, however it is coded.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of the first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        let found = fields.find(|(found, _)| found.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
+    }
+}
+
+/// The same with headers.
+pub fn http_get_with(url: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
     let address = url.strip_prefix("http://").context("not an http URL")?;
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response)?;
-    let (head, body) = response
-        .split_once("\r\n\r\n")
-        .context("not an HTTP response")?;
+    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    write!(stream, "{request}\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let body = answer.split_off(end.context("not an HTTP response")? + 4);
+    let head = String::from_utf8(answer)?;
     ensure!(head.starts_with("HTTP/1."), "not an HTTP response");
     let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    Ok((status, body.to_owned()))
+    Ok(Answer { status, head, body })
 }

@@ -9,7 +9,7 @@ use hypha_rpc_tests::conformance::Language;
 use hypha_rpc_tests::conformance::passed_checks;
 use hypha_rpc_tests::peers::{javascript_program, python_program};
 use hypha_rpc_tests::process::Process;
-use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server, http_get};
+use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server, http_get, http_get_with};
 use serde_json::{Value, json};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -123,6 +123,38 @@ fn services(kind: Kind, url: &str) -> Result<()> {
     Ok(())
 }
 
+/// Large answers are compressed with the best that the caller reads, small ones and those of applications
+/// are not.
+fn compression(url: &str) -> Result<()> {
+    let (_host, workspace, _) = host(url)?;
+    // With the quotes around it.
+    let echo = |size: usize| {
+        let value = "x".repeat(size - 2);
+        format!("/{workspace}/services/functions/echo?value={value}")
+    };
+    let page = format!("/{workspace}/apps/pages/?y={}", "y".repeat(2000));
+    for (path, accepted, expected) in [
+        (echo(1000), "gzip, deflate, br, zstd", Some("zstd")),
+        (echo(1000), "gzip, br", Some("br")),
+        (echo(1000), "gzip", Some("gzip")),
+        (echo(1000), "GZIP;q=0.5", Some("gzip")),
+        (echo(1000), "gzip;q=0", None),
+        (echo(1000), "deflate", None),
+        (echo(1000), "", None),
+        (echo(999), "gzip", None),
+        (page, "gzip", None),
+        ("/health/liveness".into(), "gzip", None),
+    ] {
+        let answer = http_get_with(url, &path, &[("Accept-Encoding", accepted)])?;
+        ensure!(answer.status == 200, "{path}: {answer:?}");
+        let coding = answer.header("Content-Encoding");
+        ensure!(coding == expected, "{accepted}: {answer:?}");
+        let small = answer.body.len() < 200;
+        ensure!(small || expected.is_none(), "{accepted}: {answer:?}");
+    }
+    Ok(())
+}
+
 /// The only piece of a chunked answer, or the whole of another; several pieces together.
 fn unchunked(body: &str) -> String {
     // Answers here are short: what is between the sizes is what counts.
@@ -156,6 +188,16 @@ fn services_over_the_python_server() {
 #[test]
 fn services_over_our_server() {
     check(Kind::Ours, |url| services(Kind::Ours, url));
+}
+
+#[test]
+fn compression_by_the_python_server() {
+    check(Kind::Python, compression);
+}
+
+#[test]
+fn compression_by_our_server() {
+    check(Kind::Ours, compression);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! `cargo xtask setup`: what the tests need besides Rust: the peers of the whole-system tests, from their
-//! lock files, and Redis.
+//! lock files, a browser and Redis.
 //!
 //! What is installed is remembered beside it, so that a second run has nothing to do and a changed
 //! lock file installs anew.
@@ -16,33 +16,33 @@ use crate::command::{output, perform, root};
 pub(crate) fn run() -> Result<()> {
     python().context("the Python peers cannot be installed")?;
     javascript().context("the JavaScript peers cannot be installed")?;
-    redis().context("Redis cannot be installed")
+    programs().context("programs of the system cannot be installed")
 }
 
-/// The tests of servers that share a Redis start one themselves. A program is not put on somebody's machine
-/// without being asked: without it these tests are skipped, except where `CI` is set.
-fn redis() -> Result<()> {
-    let found = Command::new("redis-server")
-        .arg("--version")
-        .output()
-        .is_ok();
-    if found {
-        println!("Redis is installed");
-    } else if std::env::var_os("CI").is_none() {
-        println!("`redis-server` is not installed: the tests that need it are skipped");
-    } else {
-        println!("installing Redis");
+/// What tests start besides the peers: the name of the program and of its Debian package.
+const PROGRAMS: [&str; 2] = ["chromium", "redis-server"];
+
+/// A program is not put on somebody's machine without being asked: without it the tests that need it are
+/// skipped, except where `CI` is set.
+fn programs() -> Result<()> {
+    let (found, missing): (Vec<&str>, Vec<&str>) = PROGRAMS
+        .into_iter()
+        .partition(|program| Command::new(program).arg("--version").output().is_ok());
+    for program in found {
+        println!("`{program}` is installed");
+    }
+    if std::env::var_os("CI").is_none() {
+        for program in missing {
+            println!("`{program}` is not installed: the tests that need it are skipped");
+        }
+    } else if !missing.is_empty() {
+        println!("installing {}", missing.join(", "));
         perform(Command::new("apt-get").args(["update", "--quiet"]))?;
-        let install = [
-            "install",
-            "--yes",
-            "--quiet",
-            "--no-install-recommends",
-            "redis-server",
-        ];
+        let install = ["install", "--yes", "--quiet", "--no-install-recommends"];
         perform(
             Command::new("apt-get")
                 .args(install)
+                .args(missing)
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         )?;
     }

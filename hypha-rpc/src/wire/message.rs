@@ -189,7 +189,12 @@ impl Message {
         replaced.sort_by_key(|((start, _), _)| *start);
         let stamp_len = stamp.to.len() + stamp.from.len() + stamp.ws.len() + stamp.user.len();
         // Room for four keys with their headers, the headers of the values and that of MAIN.
-        let mut out = Vec::with_capacity(self.end as usize + self.extra.len() + stamp_len + 48);
+        let mut size = self.end as usize + self.extra.len() + stamp_len + 48;
+        // What goes may be large, and room for it would stay with the message wherever it waits.
+        for ((start, end), _) in replaced {
+            size -= (end - start) as usize;
+        }
+        let mut out = Vec::with_capacity(size);
         pack::put_map_head(&mut out, self.entries.saturating_add(added as u32));
         let mut pos = self.head as usize;
         for ((start, end), key) in &replaced[added..] {

@@ -1,5 +1,6 @@
 //! Users, tokens and permissions.
 
+mod hooks;
 mod names;
 #[cfg(feature = "jwks")]
 mod provider;
@@ -9,6 +10,7 @@ mod tokens;
 use hypha_rpc::workspace::{Permission, Scope, UserInfo, WorkspaceInfo};
 use indexmap::IndexMap;
 
+pub use hooks::{Authenticator, Decision};
 pub(crate) use names::readable_id;
 pub(crate) use scope::is_specialised;
 pub(crate) use tokens::{Issuer, Print, TokenError, print};

@@ -1,8 +1,10 @@
 //! Tokens: HS256 JWTs with the claims of the original server, so that either accepts the other's.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use axum::http::HeaderMap;
 use hypha_rpc::workspace::{Permission, Scope, UserInfo};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -12,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 #[cfg(feature = "jwks")]
 use super::provider::Provider;
-use super::{now, root_user, scope};
+use super::{Authenticator, hooks, now, root_user, scope};
 use crate::config::TokenSettings;
 
 /// Why a token is not accepted.
@@ -22,6 +24,9 @@ pub(crate) enum TokenError {
     Invalid(String),
     #[error("Token has been revoked")]
     Revoked,
+    /// Nothing is wrong with the token, as far as is known.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// What stands for a token where it is only to be known again: nobody can make another token of it.
@@ -36,6 +41,7 @@ pub(crate) struct Issuer {
     #[cfg(feature = "jwks")]
     provider: Option<Provider>,
     root_token: Option<String>,
+    hooks: Option<Arc<dyn Authenticator>>,
     /// Revoked tokens, by their prints, and when they end anyway.
     revoked: Mutex<HashMap<Print, u64>>,
 }
@@ -63,12 +69,32 @@ impl Issuer {
             provider: Provider::new(&settings),
             settings,
             root_token,
+            hooks: None,
             revoked: Mutex::default(),
         }
     }
 
+    /// The same, with somebody who is asked first.
+    pub(crate) fn with_hooks(mut self, hooks: Option<Arc<dyn Authenticator>>) -> Issuer {
+        self.hooks = hooks;
+        self
+    }
+
     /// A token for `user` with the scope it has, valid for `life` seconds.
-    pub(crate) fn issue(&self, user: &UserInfo, life: u64) -> Result<String, TokenError> {
+    pub(crate) async fn issue(&self, user: &UserInfo, life: u64) -> Result<String, TokenError> {
+        if let Some(hooks) = &self.hooks {
+            let asked = || hooks.generate_token(user, Duration::from_secs(life));
+            match hooks::ask("generate_token", asked).await? {
+                Some(token) if bare(&token) == Ok(&token) => return Ok(token),
+                Some(_) => return Err(hooks::failed("generate_token", "this is no token")),
+                None => {}
+            }
+        }
+        self.sign(user, life)
+    }
+
+    /// A token of the server itself.
+    fn sign(&self, user: &UserInfo, life: u64) -> Result<String, TokenError> {
         let issued = now();
         let mut claims = Map::new();
         let names = &self.settings;
@@ -90,7 +116,7 @@ impl Issuer {
     }
 
     /// With this token the client `client_id` of `user` finds back into `workspace`.
-    pub(crate) fn reconnection_token(
+    pub(crate) async fn reconnection_token(
         &self,
         user: &UserInfo,
         workspace: &str,
@@ -105,12 +131,30 @@ impl Issuer {
             client_id: Some(client_id.to_owned()),
             extra_scopes: None,
         });
-        self.issue(&user, life)
+        self.issue(&user, life).await
     }
 
-    /// Whom a token stands for, be it the server's own or one of the identity provider. Expiry is
-    /// checked now and never again.
+    /// The token in the headers of a request where the host expects one.
+    pub(crate) fn find(&self, headers: &HeaderMap) -> Result<Option<String>, TokenError> {
+        match &self.hooks {
+            Some(hooks) => hooks::find(&**hooks, headers),
+            None => Ok(None),
+        }
+    }
+
+    /// Whom a token stands for, be it one of the host, the server's own or one of the identity provider.
+    /// Expiry is checked now and never again.
     pub(crate) async fn user(&self, token: &str) -> Result<UserInfo, TokenError> {
+        if let Some(hooks) = &self.hooks {
+            let token = bare(token)?;
+            let asked = || hooks.parse_token(token);
+            match hooks::ask("parse_token", asked).await? {
+                Some(_) if self.is_revoked(token) => return Err(TokenError::Revoked),
+                Some(user) if usable_id(&user.id) => return Ok(at_home(user)),
+                Some(_) => return Err(hooks::failed("parse_token", "this is no user's id")),
+                None => {}
+            }
+        }
         #[cfg(feature = "jwks")]
         if let Some(provider) = &self.provider {
             let token = bare(token)?;
@@ -149,7 +193,7 @@ impl Issuer {
         let user = self.user(token).await?;
         let Some(end) = user.expires_at else {
             return Err(TokenError::Invalid(
-                "the root token cannot be revoked".into(),
+                "a token that does not end cannot be revoked".into(),
             ));
         };
         let end = end as u64;
@@ -185,30 +229,22 @@ impl Issuer {
             None | Some(Value::Null) => Vec::new(),
             Some(roles) => serde_json::from_value(roles.clone()).ok()?,
         };
-        let mut user = UserInfo {
+        let scope = scope::parse(
+            claims
+                .get("scope")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        )?;
+        Some(at_home(UserInfo {
             id: text("sub").filter(|id| usable_id(id))?,
             is_anonymous: roles.iter().any(|role| role == "anonymous"),
             email: own("email"),
             parent: own("parent"),
             expires_at: claims.get("exp").and_then(Value::as_f64),
             roles,
+            scope: Some(scope),
             ..UserInfo::default()
-        };
-        let mut scope = scope::parse(
-            claims
-                .get("scope")
-                .and_then(Value::as_str)
-                .unwrap_or_default(),
-        )?;
-        user.current_workspace = scope.current_workspace.clone();
-        scope
-            .workspaces
-            .insert(user.own_workspace(), Permission::Admin);
-        if user.has_role("admin") {
-            scope.workspaces.insert("*".into(), Permission::Admin);
-        }
-        user.scope = Some(scope);
-        Some(user)
+        }))
     }
 
     fn is_root(&self, token: &str) -> bool {
@@ -222,6 +258,19 @@ impl Issuer {
                     == 0
         })
     }
+}
+
+/// A user with what every user may do, whatever the token says: all in the own workspace, and all anywhere
+/// with the role `admin`.
+fn at_home(mut user: UserInfo) -> UserInfo {
+    let (own, everywhere) = (user.own_workspace(), user.has_role("admin"));
+    let scope = user.scope.get_or_insert_default();
+    scope.workspaces.insert(own, Permission::Admin);
+    if everywhere {
+        scope.workspaces.insert("*".into(), Permission::Admin);
+    }
+    user.current_workspace = scope.current_workspace.clone();
+    user
 }
 
 /// The print of a token, however it is presented.
@@ -315,7 +364,7 @@ mod tests {
     #[test]
     fn a_token_comes_back_as_the_user_it_was_made_for() {
         let issuer = with(Some("s3cret"), None);
-        let token = issuer.issue(&user(), 60).unwrap();
+        let token = issuer.sign(&user(), 60).unwrap();
         let parsed = issuer.parse(&format!("Bearer {token}")).unwrap();
         assert_eq!(parsed.id, "ann");
         assert_eq!(parsed.permission("lab"), Some(Permission::ReadWrite));
@@ -365,7 +414,7 @@ mod tests {
     #[tokio::test]
     async fn revoked_means_refused() {
         let issuer = with(None, None);
-        let token = issuer.issue(&user(), 60).unwrap();
+        let token = issuer.sign(&user(), 60).unwrap();
         issuer.revoke(&token).await.unwrap();
         assert_eq!(issuer.parse(&token), Err(TokenError::Revoked));
         assert_eq!(

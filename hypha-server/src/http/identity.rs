@@ -4,9 +4,19 @@ use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::problem::{Problem, failed};
+use crate::state::State;
+
+/// The token in a request, from where the host expects it or from where it usually is.
+pub(super) fn token(state: &State, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let found = state.issuer.find(headers);
+    let found = found.map_err(failed)?;
+    Ok(found.or_else(|| usual_token(headers)))
+}
+
 /// The token in a request: `Authorization` as `Bearer`, as `Basic` with the token for a password, or
 /// alone; or the cookie `access_token`.
-pub(super) fn token(headers: &HeaderMap) -> Option<String> {
+fn usual_token(headers: &HeaderMap) -> Option<String> {
     authorization(headers)
         .or_else(|| cookie(headers, "access_token"))
         .filter(|token| !token.is_empty())
@@ -47,7 +57,7 @@ mod tests {
     fn of(name: header::HeaderName, value: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
-        token(&headers)
+        usual_token(&headers)
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod apps;
 mod call;
+#[cfg(feature = "compression")]
+mod compression;
 mod identity;
 mod info;
 mod patient;
@@ -60,10 +62,14 @@ fn routes(state: Arc<State>) -> Router {
             "/{workspace}/services/{id}/{function}",
             get(call::function).post(call::function),
         )
+        .fallback(info::nowhere);
+    #[cfg(feature = "compression")]
+    let app = app.layer(compression::layer());
+    let app = app
+        // What applications answer is left as they made it.
         .route("/{workspace}/apps/{id}", any(apps::slash))
         .route("/{workspace}/apps/{id}/", any(apps::index))
         .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
-        .fallback(info::nowhere)
         .layer(from_fn_with_state(state.clone(), rate::limit))
         .layer(cors(&state.origins))
         .with_state(state);

@@ -94,7 +94,10 @@ pub(super) async fn limit(
         let text = "Rate limit exceeded. Please slow down.";
         problem(StatusCode::TOO_MANY_REQUESTS, text).into_response()
     };
-    let token = identity::token(request.headers());
+    let token = match identity::token(&state, request.headers()) {
+        Ok(token) => token,
+        Err(problem) => return problem.into_response(),
+    };
     let Some(token) = token else {
         if address.is_some_and(|address| !strangers.admit(address)) {
             return too_much();

@@ -34,10 +34,14 @@ pub(super) async fn stream(
         Some(id) => id,
         None => hypha_rpc::wire::random_id(),
     };
+    let token = match identity::token(&state, &headers) {
+        Ok(token) => token,
+        Err(problem) => return problem.into_response(),
+    };
     let hello = StreamHello {
         client_id,
         workspace: given(place.workspace),
-        token: identity::token(&headers),
+        token,
         reconnection_token: given(place.reconnection_token),
     };
     match open_stream(&state, hello).await {
@@ -80,7 +84,7 @@ pub(super) async fn message(
         problem(StatusCode::BAD_REQUEST, detail)
     })?;
     // Before the body is read: strangers are not listened to.
-    let token = identity::token(&headers);
+    let token = identity::token(&state, &headers)?;
     session.authorize(&state, token.as_deref()).await?;
     let frame = read(&state, body).await?;
     if frame.is_empty() {

@@ -22,7 +22,7 @@ const CONCURRENT_CALLS: usize = 64;
 /// Whom a request comes from. Credentials that are there must be good: nobody becomes anonymous by
 /// mistake.
 pub(super) async fn identify(state: &State, headers: &HeaderMap) -> Result<UserInfo, Problem> {
-    match identity::token(headers) {
+    match identity::token(state, headers)? {
         None => Ok(auth::anonymous_caller()),
         Some(token) => crate::session::user_of(state, &token)
             .await

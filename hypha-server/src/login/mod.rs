@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hypha_rpc::client::Options;
-use hypha_rpc::service::IntoService;
+use hypha_rpc::service::{IntoService, Method};
 use hypha_rpc::workspace::{ManagerError, TokenConfig, Visibility};
 use hypha_rpc::{Error, Map, Value, hypha_service};
 use serde_json::json;
@@ -29,8 +29,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-i
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Offer the service as `public/hypha-login`.
-pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
+/// Offer the service as `public/hypha-login`, with the host's own `methods`.
+pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<(), Error> {
     let mut options = Options::default();
     options.max_concurrent_calls = CONCURRENT_CALLS;
     let id = &state.info.server_id;
@@ -46,6 +46,9 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
         .description("Log in with a browser.")
         .service_type("functions")
         .visibility(Visibility::Public);
+    let service = methods
+        .into_iter()
+        .fold(service, |service, method| service.method(method));
     client.register_service(service).await?;
     state.residents.lock().await.push(client);
     Ok(())

@@ -67,6 +67,7 @@ pub(crate) async fn user_of(state: &State, token: &str) -> Result<UserInfo, Refu
             why: Why::Revoked,
             ..unauthenticated(error)
         },
+        TokenError::Failed(_) => Refusal::new(Why::Failed, error),
     })?;
     match user.scope.as_ref().and_then(auth::is_specialised) {
         None => Ok(user),
@@ -266,7 +267,7 @@ fn active(workspace: &str, client_id: &str) -> Refusal {
 }
 
 /// What a client is told when it has come in, with a new reconnection token.
-pub(super) fn connection_info(
+pub(super) async fn connection_info(
     state: &State,
     user: &UserInfo,
     workspace: &str,
@@ -276,6 +277,7 @@ pub(super) fn connection_info(
     let token = state
         .issuer
         .reconnection_token(user, workspace, client_id, life)
+        .await
         .map_err(|error| Refusal::new(Why::Failed, error))?;
     let info = json!({
         "type": "connection_info",
@@ -300,7 +302,7 @@ async fn attach(
     displaces: Displaces,
     seats: (Seat, Seat),
 ) -> Result<Admitted, Refusal> {
-    let connection_info = connection_info(state, &user, &workspace.id, client_id)?;
+    let connection_info = connection_info(state, &user, &workspace.id, client_id).await?;
     let (outbox, queue) = Outbox::new(state.limits.queue_bytes);
     let generation = state.router.next_generation();
     let peer = Arc::new(Peer::new(

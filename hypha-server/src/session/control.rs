@@ -38,17 +38,16 @@ pub(super) fn named(kind: &str) -> Option<Control> {
 }
 
 /// Give a client what it asks for.
-pub(super) fn answer(state: &State, peer: &Peer, request: Control) {
+pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
     let answer = match request {
         Control::Ping => json!({"type": "pong"}),
         Control::RefreshToken => {
-            let token = state.issuer.reconnection_token(
-                &peer.user,
-                &peer.workspace,
-                &peer.client_id,
-                state.reconnection_life,
-            );
-            match token {
+            let life = state.reconnection_life;
+            let issuing =
+                state
+                    .issuer
+                    .reconnection_token(&peer.user, &peer.workspace, &peer.client_id, life);
+            match issuing.await {
                 Ok(token) => json!({"type": "reconnection_token", "reconnection_token": token}),
                 Err(error) => return tracing::error!(%error, "no reconnection token can be made"),
             }

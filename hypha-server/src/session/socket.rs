@@ -243,7 +243,7 @@ where
             Some(Ok(Message::Text(text))) => {
                 heard = Instant::now();
                 if let Some(request) = control::read(text.as_str()) {
-                    control::answer(state, peer, request);
+                    control::answer(state, peer, request).await;
                 }
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}

@@ -148,7 +148,7 @@ impl Session {
             .filter(|message| message.to().is_none())
             .and_then(|message| control::named(message.kind()));
         match request {
-            Some(request) => control::answer(state, &self.peer, request),
+            Some(request) => control::answer(state, &self.peer, request).await,
             None => {
                 self.peer.count_message();
                 state.router.route(&self.peer, frame).await;
@@ -189,7 +189,8 @@ pub(crate) async fn open(
     let present = state.streams.find(&info.id, &hello.client_id);
     let present = present.filter(|present| proven && present.belongs_to(&applicant.user));
     if let Some(present) = present {
-        let greeting = connection_info(state, &present.peer.user, &info.id, &hello.client_id)?;
+        let greeting =
+            connection_info(state, &present.peer.user, &info.id, &hello.client_id).await?;
         let (pieces, body) = mpsc::channel(PIECES);
         if present
             .takeovers

@@ -84,7 +84,7 @@ pub(crate) async fn generate(
         .filter(|life| *life > 0)
         .unwrap_or(DEFAULT_LIFE);
     let life = life.min(longest_life(user, now())?);
-    state.issuer.issue(&child, life).map_err(invalid)
+    state.issuer.issue(&child, life).await.map_err(invalid)
 }
 
 /// A token does not outlive the one that it was made with. Anonymous users have none, and the root
@@ -158,6 +158,7 @@ fn invalid(error: TokenError) -> ManagerError {
     match error {
         TokenError::Invalid(detail) => ManagerError::Value(format!("Invalid token: {detail}")),
         TokenError::Revoked => ManagerError::Value(error.to_string()),
+        TokenError::Failed(_) => ManagerError::Runtime(error.to_string()),
     }
 }
 

@@ -41,9 +41,17 @@ pub async fn server_with(change: impl FnOnce(&mut Limits)) -> Result<Server> {
 
 /// A client of plain HTTP.
 pub fn http() -> reqwest::Client {
+    http_reader(|client| client)
+}
+
+/// The same, with codings that it undoes without a word.
+pub fn http_reader(
+    codings: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> reqwest::Client {
     // Another test of this program may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::new()
+    let client = reqwest::Client::builder().no_gzip().no_brotli().no_zstd();
+    codings(client).build().expect("no client")
 }
 
 /// How the server ended a connection.
