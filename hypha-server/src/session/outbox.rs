@@ -279,37 +279,6 @@ mod tests {
         outbox.offer(frame(800)).unwrap();
     }
 
-    /// What tiny frames take is counted: the process grows by no more than the queue has room for.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn many_tiny_frames_take_no_more_memory_than_there_is_room_for() {
-        const ROOM: usize = 64 << 20;
-        let resident = || {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-            let kilobytes = line.and_then(|line| line.split_whitespace().next());
-            kilobytes.unwrap().parse::<usize>().unwrap() * 1024
-        };
-        let before = resident();
-        let (outbox, queue) = Outbox::new(ROOM);
-        let tiny = || {
-            // As frames are stamped: a little more room than they need.
-            let mut bytes = Vec::with_capacity(64);
-            bytes.push(0);
-            Bytes::from(bytes)
-        };
-        let mut frames = 0;
-        while outbox.offer(tiny()).is_ok() {
-            frames += 1;
-        }
-        let grown = resident().saturating_sub(before);
-        drop(queue);
-        println!("{frames} frames in {} of {ROOM} bytes", grown);
-        // Other tests run in the same process.
-        assert!(grown < ROOM + ROOM / 8, "{grown} bytes for {frames} frames");
-        assert!(frames > ROOM / 1000, "{frames}");
-    }
-
     #[tokio::test]
     async fn closing_frees_the_senders_that_wait() {
         let (outbox, queue) = Outbox::new(200);

@@ -204,7 +204,7 @@ async fn life(url: &str, number: u64) -> Result<()> {
         ensure!(sum == f64::from(n) + 1.0, "{n} + 1 is not {sum}");
     }
     // One says goodbye, the other does not.
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         caller.disconnect().await;
     } else {
         host.disconnect().await;
