@@ -44,5 +44,5 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// How many tests run at once in each program.
 fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    cores.max(4)
+    cores + 1
 }
