@@ -171,7 +171,7 @@ impl Side {
             ws: workspace,
             user: &self.user,
         });
-        Some((to, Frame::Binary(stamped)))
+        Some((to, Frame::Binary(stamped.into_bytes())))
     }
 }
 

@@ -48,10 +48,14 @@ pub(crate) async fn connect(
                 }
             }
             for Queued { frame, held } in batch.drain(..) {
-                let Outgoing::Binary(bytes) = frame else {
+                let Outgoing::Binary(message) = frame else {
                     continue;
                 };
-                if to_client.send(Frame::Binary(bytes)).await.is_err() {
+                if to_client
+                    .send(Frame::Binary(message.into_bytes()))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
                 drop(held);

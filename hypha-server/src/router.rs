@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use hypha_rpc::wire::{self, Message, Stamp};
+use hypha_rpc::wire::{self, Message, Stamp, Stamped};
 use serde::Serialize;
 
 use crate::bus::Bus;
@@ -141,7 +141,7 @@ impl Router {
         if target.is_none() {
             let address = format!("{workspace}/{client_id}");
             let frame = stamp(sender, &message, &address, workspace);
-            if self.bus.send(&address, frame).await {
+            if self.bus.send(&address, frame.into_bytes()).await {
                 return self.counters.messages_routed.add();
             }
         }
@@ -159,7 +159,7 @@ impl Router {
         }
     }
 
-    async fn deliver(&self, sender: &Peer, target: &Peer, frame: Bytes) -> Result<(), Gone> {
+    async fn deliver(&self, sender: &Peer, target: &Peer, frame: Stamped) -> Result<(), Gone> {
         if sender.workspace == SERVER_WORKSPACE {
             target.outbox.push(frame)?;
         } else {
@@ -202,7 +202,7 @@ impl Router {
             return self.reject(sender, message, &target, &problem);
         }
         let to = format!("{workspace}/{EVERYONE}");
-        let frame = stamp(sender, message, &to, workspace);
+        let frame = stamp(sender, message, &to, workspace).into_bytes();
         if !self.bus.broadcast(workspace, &frame) {
             self.publish(workspace, message.kind(), frame, from_server);
         }
@@ -286,7 +286,7 @@ impl Router {
 
 /// Write the truth about sender and receiver into a message. What the server sends on its own
 /// account seems to come from the receiver's workspace, or clients would refuse it.
-fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Bytes {
+fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped {
     let from_server = sender.workspace == SERVER_WORKSPACE;
     message.stamped(&Stamp {
         to,

@@ -51,6 +51,43 @@ pub struct Stamp<'a> {
     pub user: &'a [u8],
 }
 
+/// A message on its way through a server: two pieces, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamped {
+    /// MAIN, and what follows it if that is short.
+    pub head: bytes::Bytes,
+    /// The rest, shared with the message that arrived.
+    pub rest: bytes::Bytes,
+}
+
+/// A longer second segment is not copied.
+const JOIN_EXTRA: usize = 8 * 1024;
+
+impl Stamped {
+    /// How many bytes.
+    #[allow(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.head.len() + self.rest.len()
+    }
+
+    /// In one piece; copied if it is in two.
+    pub fn into_bytes(self) -> bytes::Bytes {
+        if self.rest.is_empty() {
+            return self.head;
+        }
+        [self.head, self.rest].concat().into()
+    }
+}
+
+impl From<bytes::Bytes> for Stamped {
+    fn from(whole: bytes::Bytes) -> Self {
+        Stamped {
+            head: whole,
+            rest: bytes::Bytes::new(),
+        }
+    }
+}
+
 impl Message {
     /// Read the routing of `frame`. What follows MAIN is not looked at.
     ///
@@ -181,15 +218,17 @@ impl Message {
     }
 
     /// The message as a server passes it on: `to`, `from`, `ws` and `user` replaced or added,
-    /// everything else as it came.
-    pub fn stamped(&self, stamp: &Stamp<'_>) -> bytes::Bytes {
+    /// everything else as it came. A large second segment stays where it is.
+    pub fn stamped(&self, stamp: &Stamp<'_>) -> Stamped {
+        let large = self.extra.len() > JOIN_EXTRA;
+        let joined: &[u8] = if large { &[] } else { &self.extra };
         let mut replaced = [TO, WS, FROM, USER].map(|key| (self.values[key], key));
         let added = replaced.iter().filter(|((_, end), _)| *end == 0).count();
         // The absent ones come first, in the order in which the original server adds them.
         replaced.sort_by_key(|((start, _), _)| *start);
         let stamp_len = stamp.to.len() + stamp.from.len() + stamp.ws.len() + stamp.user.len();
         // Room for four keys with their headers, the headers of the values and that of MAIN.
-        let mut size = self.end as usize + self.extra.len() + stamp_len + 48;
+        let mut size = self.end as usize + joined.len() + stamp_len + 48;
         // What goes may be large, and room for it would stay with the message wherever it waits.
         for ((start, end), _) in replaced {
             size -= (end - start) as usize;
@@ -207,8 +246,15 @@ impl Message {
             pack::put_str(&mut out, KEYS[*key]);
             stamp.put(&mut out, *key);
         }
-        out.put(&self.extra);
-        out.into()
+        out.put(joined);
+        Stamped {
+            head: out.into(),
+            rest: if large {
+                self.extra.clone()
+            } else {
+                bytes::Bytes::new()
+            },
+        }
     }
 
     /// The message as if it had come with this stamp: who sent it is what `stamp` says, what it
@@ -218,7 +264,7 @@ impl Message {
             extra: bytes::Bytes::new(),
             ..self.clone()
         };
-        let stamped = Message::parse(main.stamped(stamp))?;
+        let stamped = Message::parse(main.stamped(stamp).into_bytes())?;
         Ok(Message {
             extra: self.extra.clone(),
             ..stamped

@@ -57,7 +57,7 @@ pub use extra::{EncryptedExtra, Extra, FullPromise, IncomingArgs, Promise};
 pub use live::Live;
 pub(crate) use live::{Home, Kind, Remote, give_key};
 pub(crate) use local::Packed;
-pub use message::{Message, Stamp};
+pub use message::{Message, Stamp, Stamped};
 pub use method::{MethodRef, PromiseKind};
 pub use rope::Rope;
 pub(crate) use scope::Origin;

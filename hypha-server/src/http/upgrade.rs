@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -58,11 +58,12 @@ pub(super) async fn websocket(
         match upgraded.downcast::<TokioIo<Patient<TcpStream>>>() {
             Ok(parts) => {
                 // The session has its own patience.
-                let io = parts.io.into_inner().into_inner();
+                let io = parts.io.into_inner().into_inner().into_split();
                 session::run(state, io, parts.read_buf, legacy).await;
             }
             Err(other) => {
-                session::run(state, TokioIo::new(other), Default::default(), legacy).await;
+                let io = tokio::io::split(TokioIo::new(other));
+                session::run(state, io, Bytes::new(), legacy).await;
             }
         }
     });

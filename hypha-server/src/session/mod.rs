@@ -2,6 +2,7 @@
 
 mod admission;
 mod control;
+mod frames;
 mod handshake;
 mod limits;
 mod outbox;

@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
+use hypha_rpc::wire::Stamped;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, mpsc};
 
 /// What a queued frame costs beyond its bytes: its place in the queue, what it is counted with, and what the
 /// allocator adds. Measured, not computed.
-const FRAME_OVERHEAD: usize = 192;
+const FRAME_OVERHEAD: usize = 224;
 /// How much of the server's own frames a receiver may leave untaken, in bytes: several large replies
 /// of the manager at once must pass.
 const SERVER_BACKLOG: usize = 64 * 1024 * 1024;
@@ -54,7 +54,7 @@ impl CloseOrder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outgoing {
     /// A message.
-    Binary(Bytes),
+    Binary(Stamped),
     /// A control message of the connection.
     Text(String),
 }
@@ -62,7 +62,7 @@ pub(crate) enum Outgoing {
 impl Outgoing {
     fn cost(&self) -> usize {
         let length = match self {
-            Outgoing::Binary(bytes) => bytes.len(),
+            Outgoing::Binary(message) => message.len(),
             Outgoing::Text(text) => text.len(),
         };
         length + FRAME_OVERHEAD
@@ -131,8 +131,8 @@ impl Outbox {
     }
 
     /// Queue a frame from another peer; waits for room.
-    pub(crate) async fn send(&self, frame: Bytes) -> Result<(), Gone> {
-        let frame = Outgoing::Binary(frame);
+    pub(crate) async fn send(&self, frame: impl Into<Stamped>) -> Result<(), Gone> {
+        let frame = Outgoing::Binary(frame.into());
         let cost = self.room_for(&frame);
         let room = match self.room.clone().try_acquire_many_owned(cost) {
             Ok(room) => room,
@@ -148,8 +148,8 @@ impl Outbox {
     }
 
     /// Queue a frame from another peer if there is room now.
-    pub(crate) fn offer(&self, frame: Bytes) -> Result<(), NoRoom> {
-        let frame = Outgoing::Binary(frame);
+    pub(crate) fn offer(&self, frame: impl Into<Stamped>) -> Result<(), NoRoom> {
+        let frame = Outgoing::Binary(frame.into());
         let cost = self.room_for(&frame);
         let room = self.room.clone().try_acquire_many_owned(cost);
         let held = Held::Room {
@@ -164,8 +164,8 @@ impl Outbox {
     }
 
     /// Queue a frame from the server itself; never waits.
-    pub(crate) fn push(&self, frame: Bytes) -> Result<(), Gone> {
-        self.push_frame(Outgoing::Binary(frame))
+    pub(crate) fn push(&self, frame: impl Into<Stamped>) -> Result<(), Gone> {
+        self.push_frame(Outgoing::Binary(frame.into()))
     }
 
     /// Queue a control message; never waits.
@@ -225,6 +225,8 @@ impl Drop for Queue {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use bytes::Bytes;
 
     use super::*;
 

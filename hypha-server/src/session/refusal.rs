@@ -8,6 +8,7 @@ use crate::registry::RegistryError;
 /// Close codes of the protocol.
 pub(crate) mod code {
     pub(crate) const GOING_AWAY: u16 = 1001;
+    pub(crate) const PROTOCOL: u16 = 1002;
     pub(crate) const UNSUPPORTED: u16 = 1003;
     pub(crate) const POLICY: u16 = 1008;
     pub(crate) const TOO_LARGE: u16 = 1009;

@@ -1,23 +1,18 @@
 //! One WebSocket from upgrade to end: the handshake, then a reader and a writer side by side, then
 //! an orderly farewell.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::admission::Admitted;
 use super::control;
+use super::frames::{Broken, Incoming, Reader, Unwritten, Writer};
 use super::handshake::{self, Hello};
 use super::limits::RateLimit;
 use super::refusal::code;
@@ -27,49 +22,36 @@ use crate::workspace;
 
 /// Frames written between two flushes.
 const BATCH: usize = 64;
-/// An idle connection keeps a read buffer of this size; larger frames get their own.
-const READ_BUFFER: usize = 16 * 1024;
-/// The largest first frame, and as much as may come with it: whoever is not authenticated is not
-/// given more memory.
+/// The largest first frame: whoever is not authenticated is not given more memory.
 const FIRST_FRAME: usize = 64 * 1024;
 /// How long the farewell may take: the last frames, and the peer's answer.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How much of what a peer is still sending is read and thrown away so that it sees the farewell.
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 
-type Socket<S> = WebSocketStream<Watched<S>>;
-
 /// How a connection came to its end.
 enum End {
-    /// The peer has closed it, or is gone.
+    /// The peer is gone.
     Peer,
+    /// The peer closes it, with this code.
+    Closed(Option<u16>),
     /// The peer takes nothing any more; saying so would be in vain.
     Stalled,
     /// We close it.
     Ours(CloseOrder),
-    /// We close it, and the peer is in the middle of a frame that will not be read.
-    TooLarge,
+    /// We close it, and what the peer is sending cannot be read.
+    Unreadable(CloseOrder),
 }
 
-/// Serve a connection that has just been upgraded. `legacy` if the client put its credentials
-/// into the URL.
-pub(crate) async fn run<S>(state: Arc<State>, io: S, buffered: Bytes, legacy: bool)
+/// Serve a connection that has just been upgraded, and of which `buffered` has been read. `legacy` if the
+/// client put its credentials into the URL.
+pub(crate) async fn run<R, W>(state: Arc<State>, io: (R, W), buffered: Bytes, legacy: bool)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
 {
-    let written = Arc::new(AtomicU64::new(0));
-    let limit = state.limits.frame_bytes;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .max_frame_size(Some(limit))
-        .max_message_size(Some(limit));
-    let io = Watched {
-        io,
-        written: written.clone(),
-        readable: FIRST_FRAME + READ_BUFFER,
-    };
-    let mut socket =
-        WebSocketStream::from_partially_read(io, buffered.into(), Role::Server, Some(config)).await;
+    let mut reader = Reader::new(io.0, buffered, FIRST_FRAME);
+    let mut writer = Writer::new(io.1, state.limits.stall_timeout);
     if legacy {
         let order = CloseOrder::new(
             code::POLICY,
@@ -77,17 +59,19 @@ where
              information in the first message",
         );
         state.counters.handshakes_refused.add();
-        return farewell(socket, End::Ours(order)).await;
+        return farewell(reader, writer, End::Ours(order)).await;
     }
     let stopped = state.stopped();
     let admitted = tokio::select! {
-        admitted = shake_hands(&state, &mut socket) => admitted,
+        admitted = shake_hands(&state, &mut reader, &mut writer) => admitted,
         // No close frame: clients would take it as a refusal for good.
         () = stopped => return,
     };
-    socket.get_mut().readable = usize::MAX;
     match admitted {
-        Ok(Some(admitted)) => serve(&state, socket, admitted, &written).await,
+        Ok(Some(admitted)) => {
+            reader.set_limit(state.limits.frame_bytes);
+            serve(&state, reader, writer, admitted).await;
+        }
         Ok(None) => {}
         Err(order) => {
             tracing::info!(
@@ -97,39 +81,43 @@ where
             );
             state.counters.handshakes_refused.add();
             let end = match order.code {
-                code::TOO_LARGE => End::TooLarge,
+                code::TOO_LARGE | code::PROTOCOL => End::Unreadable(order),
                 _ => End::Ours(order),
             };
-            farewell(socket, end).await;
+            farewell(reader, writer, end).await;
         }
     }
 }
 
 /// The first frame, and the decision. `None` if the client has gone.
-async fn shake_hands<S>(
+async fn shake_hands<R, W>(
     state: &State,
-    socket: &mut Socket<S>,
+    reader: &mut Reader<R>,
+    writer: &mut Writer<W>,
 ) -> Result<Option<Admitted>, CloseOrder>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
 {
-    let too_large = || CloseOrder::new(code::TOO_LARGE, "The first frame is too large");
     let first = async {
         loop {
-            match socket.next().await {
-                Some(Ok(Message::Text(text))) if text.len() > FIRST_FRAME => break Err(too_large()),
-                Some(Ok(Message::Text(text))) => {
-                    break Hello::parse(text.as_str())
-                        .map(Some)
-                        .map_err(CloseOrder::from);
+            match reader.next().await {
+                Ok(Some(Incoming::Text(text))) => {
+                    break Hello::parse(&text).map(Some).map_err(CloseOrder::from);
                 }
-                Some(Ok(Message::Binary(_))) => break Err(Hello::undecodable().into()),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Err(Error::Capacity(_))) => break Err(too_large()),
-                Some(Err(Error::Io(error))) if error.kind() == ErrorKind::FileTooLarge => {
-                    break Err(too_large());
+                Ok(Some(Incoming::Binary(_))) => break Err(Hello::undecodable().into()),
+                Ok(Some(Incoming::Ping(content))) => {
+                    if writer.pong(&content).await.is_err() || writer.flush().await.is_err() {
+                        break Ok(None);
+                    }
                 }
-                Some(Ok(Message::Close(_)) | Err(_)) | None => break Ok(None),
+                Ok(Some(Incoming::Pong)) => {}
+                Err(Broken::TooLarge) => {
+                    let reason = "The first frame is too large";
+                    break Err(CloseOrder::new(code::TOO_LARGE, reason));
+                }
+                Err(Broken::Protocol(what)) => break Err(CloseOrder::new(code::PROTOCOL, what)),
+                Ok(Some(Incoming::Close(_)) | None) | Err(Broken::Io) => break Ok(None),
             }
         }
     };
@@ -143,9 +131,14 @@ where
     }
 }
 
-async fn serve<S>(state: &State, mut socket: Socket<S>, mut admitted: Admitted, written: &AtomicU64)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+async fn serve<R, W>(
+    state: &State,
+    mut reader: Reader<R>,
+    mut writer: Writer<W>,
+    mut admitted: Admitted,
+) where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
 {
     let Admitted {
         peer,
@@ -157,25 +150,15 @@ where
     state.counters.connections_open.add();
     tracing::info!(peer = peer.address, user = peer.user.id, "connected");
 
-    // The first text frame must be this one; what waits in the queue comes after it.
-    let greeting = socket.send(Message::text(std::mem::take(connection_info)));
-    let greeted = matches!(
-        timeout(state.limits.stall_timeout, greeting).await,
-        Ok(Ok(()))
-    );
-    let (mut sink, mut stream) = socket.split();
-    let end = if greeted {
-        let ordered = queue.closed();
-        tokio::select! {
-            end = read(state, peer, &mut stream) => end,
-            end = write(&mut sink, queue, written, state.limits.stall_timeout) => end,
-            order = ordered => End::Ours(order),
-            () = state.stopped() => {
-                End::Ours(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
-            }
+    let ordered = queue.closed();
+    let (pings, to_answer) = watch::channel(Bytes::new());
+    let end = tokio::select! {
+        end = read(state, peer, &mut reader, &pings) => end,
+        end = write(&mut writer, std::mem::take(connection_info), queue, to_answer) => end,
+        order = ordered => End::Ours(order),
+        () = state.stopped() => {
+            End::Ours(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
         }
-    } else {
-        End::Peer
     };
 
     // First nobody is routed here any more, then the rest of the world learns it, and only then
@@ -183,13 +166,12 @@ where
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
     match &end {
-        End::Peer => tracing::info!(peer = peer.address, "disconnected"),
+        End::Peer | End::Closed(_) => tracing::info!(peer = peer.address, "disconnected"),
         End::Stalled => {
             state.counters.closed_stalled.add();
             tracing::warn!(peer = peer.address, "dropped: it takes nothing any more");
         }
-        End::TooLarge => tracing::warn!(peer = peer.address, "dropped: frame too large"),
-        End::Ours(order) => {
+        End::Ours(order) | End::Unreadable(order) => {
             tracing::info!(
                 peer = peer.address,
                 code = order.code,
@@ -198,24 +180,27 @@ where
             );
         }
     }
-    if let Ok(socket) = sink.reunite(stream) {
-        farewell(socket, end).await;
-    }
+    farewell(reader, writer, end).await;
 }
 
-/// Everything that the client sends.
-async fn read<S>(state: &State, peer: &Peer, stream: &mut SplitStream<Socket<S>>) -> End
+/// Everything that the client sends. The last of its pings goes to who answers them.
+async fn read<R>(
+    state: &State,
+    peer: &Peer,
+    reader: &mut Reader<R>,
+    pings: &watch::Sender<Bytes>,
+) -> End
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    R: AsyncRead + Unpin,
 {
     let limits = &state.limits;
     let mut rate = RateLimit::new(limits.messages_per_second, limits.message_burst);
     let mut heard = Instant::now();
     let mut idle = std::pin::pin!(sleep(limits.idle_timeout));
     loop {
-        let message = tokio::select! {
+        let incoming = tokio::select! {
             biased;
-            message = stream.next() => message,
+            incoming = reader.next() => incoming,
             () = &mut idle => {
                 let due = heard + limits.idle_timeout;
                 if due <= Instant::now() {
@@ -228,8 +213,8 @@ where
                 continue;
             }
         };
-        match message {
-            Some(Ok(Message::Binary(frame))) => {
+        match incoming {
+            Ok(Some(Incoming::Binary(frame))) => {
                 heard = Instant::now();
                 if !rate.admit() {
                     state.counters.closed_rate.add();
@@ -240,180 +225,117 @@ where
                 peer.count_message();
                 state.router.route(peer, frame).await;
             }
-            Some(Ok(Message::Text(text))) => {
+            Ok(Some(Incoming::Text(text))) => {
                 heard = Instant::now();
-                if let Some(request) = control::read(text.as_str()) {
+                if let Some(request) = control::read(&text) {
                     control::answer(state, peer, request).await;
                 }
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Err(Error::Capacity(_))) => {
-                state.counters.closed_too_large.add();
-                return End::TooLarge;
+            Ok(Some(Incoming::Ping(content))) => {
+                // What is a part of the read buffer would keep it.
+                let _ = pings.send(Bytes::copy_from_slice(&content));
             }
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return End::Peer,
+            Ok(Some(Incoming::Pong)) => {}
+            Err(Broken::TooLarge) => {
+                state.counters.closed_too_large.add();
+                let order = CloseOrder::new(code::TOO_LARGE, "The frame is too large");
+                return End::Unreadable(order);
+            }
+            Err(Broken::Protocol(what)) => {
+                return End::Unreadable(CloseOrder::new(code::PROTOCOL, what));
+            }
+            Ok(Some(Incoming::Close(code))) => return End::Closed(code),
+            Ok(None) | Err(Broken::Io) => return End::Peer,
         }
     }
 }
 
-/// Everything that the client is sent: as much as there is, then one flush.
-async fn write<S>(
-    sink: &mut SplitSink<Socket<S>, Message>,
+/// Everything that the client is sent: the greeting first, then as much as there is with one flush.
+async fn write<W>(
+    writer: &mut Writer<W>,
+    greeting: String,
     queue: &mut Queue,
-    written: &AtomicU64,
-    stall: Duration,
+    mut pings: watch::Receiver<Bytes>,
 ) -> End
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    W: AsyncWrite + Unpin,
 {
     let mut batch = Vec::new();
-    while queue.take(&mut batch, BATCH).await {
-        if let Err(end) = patiently(flush(sink, &mut batch), written, stall).await {
-            return end;
-        }
-    }
-    // Nobody can send to this peer any more.
-    End::Peer
-}
-
-/// A slow peer is served as long as it takes anything at all.
-async fn patiently(
-    sending: impl Future<Output = Result<(), Error>>,
-    written: &AtomicU64,
-    stall: Duration,
-) -> Result<(), End> {
-    let mut sending = std::pin::pin!(sending);
-    let mut before = written.load(Ordering::Relaxed);
-    loop {
-        match timeout(stall, &mut sending).await {
-            Ok(sent) => return sent.map_err(|_| End::Peer),
-            Err(_) if written.load(Ordering::Relaxed) != before => {
-                before = written.load(Ordering::Relaxed);
+    let writing = async {
+        writer.text(&greeting).await?;
+        drop(greeting);
+        writer.flush().await?;
+        loop {
+            tokio::select! {
+                more = queue.take(&mut batch, BATCH) => if !more {
+                    // Nobody can send to this peer any more.
+                    return Ok(());
+                },
+                Ok(()) = pings.changed() => {
+                    let content = pings.borrow_and_update().clone();
+                    writer.pong(&content).await?;
+                }
             }
-            Err(_) => return Err(End::Stalled),
+            // Each frame gives back its room as it goes: those who wait see how fast the peer takes.
+            for Queued { frame, held } in batch.drain(..) {
+                match frame {
+                    Outgoing::Binary(message) => writer.binary(message).await?,
+                    Outgoing::Text(text) => writer.text(&text).await?,
+                }
+                drop(held);
+            }
+            writer.flush().await?;
         }
+    };
+    match writing.await {
+        Ok(()) | Err(Unwritten::Io) => End::Peer,
+        Err(Unwritten::Stalled) => End::Stalled,
     }
-}
-
-async fn flush<S>(
-    sink: &mut SplitSink<Socket<S>, Message>,
-    batch: &mut Vec<Queued>,
-) -> Result<(), Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    // Each frame gives back its room as it goes: those who wait see how fast the peer takes.
-    for Queued { frame, held } in batch.drain(..) {
-        sink.feed(match frame {
-            Outgoing::Binary(bytes) => Message::Binary(bytes),
-            Outgoing::Text(text) => Message::text(text),
-        })
-        .await?;
-        drop(held);
-    }
-    sink.flush().await
 }
 
 /// Say goodbye, wait a moment for the answer.
-async fn farewell<S>(mut socket: Socket<S>, end: End)
+async fn farewell<R, W>(mut reader: Reader<R>, mut writer: Writer<W>, end: End)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
 {
-    let order = match end {
-        End::Stalled => return,
-        End::Peer => None,
-        End::TooLarge => Some(CloseOrder::new(code::TOO_LARGE, "The frame is too large")),
-        End::Ours(ref order) => Some(order.clone()),
+    let reason = match &end {
+        End::Peer | End::Stalled => return,
+        End::Closed(code) => code.map(|code| (code, "")),
+        End::Ours(order) | End::Unreadable(order) => {
+            Some((order.code, control::reason(&order.reason)))
+        }
     };
     let said = async {
-        if let Some(order) = order.as_ref().filter(|order| order.error_frame) {
-            let frame = json!({"type": "error", "message": order.reason});
-            socket.send(Message::text(frame.to_string())).await?;
+        if let End::Ours(CloseOrder {
+            reason,
+            error_frame: true,
+            ..
+        }) = &end
+        {
+            let frame = json!({"type": "error", "message": reason});
+            writer.text(&frame.to_string()).await?;
         }
-        let frame = order.as_ref().map(|order| CloseFrame {
-            code: order.code.into(),
-            reason: control::reason(&order.reason).into(),
-        });
-        socket.close(frame).await?;
-        Ok::<_, Error>(())
+        writer.close(reason).await?;
+        writer.flush().await
     };
     if !matches!(timeout(FAREWELL, said).await, Ok(Ok(()))) {
         return;
     }
     // A socket that is closed with unread bytes is reset, and the peer may lose the close frame.
     let _ = timeout(FAREWELL, async {
-        if matches!(end, End::TooLarge) {
-            let mut scratch = vec![0; 64 * 1024];
-            let mut left = DRAIN_BYTES;
-            while let Ok(read @ 1..) = socket.get_mut().read(&mut scratch).await {
-                left = left.saturating_sub(read);
-                if left == 0 {
-                    break;
+        match end {
+            End::Unreadable(_) => reader.discard(DRAIN_BYTES).await,
+            End::Ours(_) => {
+                while let Ok(Some(incoming)) = reader.next().await {
+                    if let Incoming::Close(_) = incoming {
+                        break;
+                    }
                 }
             }
-        } else {
-            while let Some(Ok(_)) = socket.next().await {}
+            _ => {}
         }
     })
     .await;
-}
-
-/// A stream that counts what it has written, so that a slow peer can be told from a dead one.
-struct Watched<S> {
-    io: S,
-    written: Arc<AtomicU64>,
-    /// Nothing is read when so many bytes have been, give or take one read.
-    readable: usize,
-}
-
-mod watched {
-    //! Passing everything through.
-
-    use std::io;
-    use std::pin::Pin;
-    use std::sync::atomic::Ordering;
-    use std::task::{Context, Poll};
-
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-    use super::Watched;
-
-    impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            if self.readable == 0 {
-                return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
-            }
-            let before = buf.filled().len();
-            let result = Pin::new(&mut self.io).poll_read(cx, buf);
-            let count = buf.filled().len() - before;
-            self.readable = self.readable.saturating_sub(count);
-            result
-        }
-    }
-
-    impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            let result = Pin::new(&mut self.io).poll_write(cx, buf);
-            if let Poll::Ready(Ok(count)) = result {
-                self.written.fetch_add(count as u64, Ordering::Relaxed);
-            }
-            result
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.io).poll_flush(cx)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.io).poll_shutdown(cx)
-        }
-    }
+    writer.shutdown().await;
 }

@@ -375,7 +375,7 @@ impl Line {
     /// Hand over one frame: its length in four bytes, then itself. Control messages are maps here.
     async fn send(&self, frame: &Outgoing, stall: Duration) -> Result<(), Lost> {
         let payload = match frame {
-            Outgoing::Binary(bytes) => bytes.clone(),
+            Outgoing::Binary(message) => message.clone().into_bytes(),
             Outgoing::Text(text) => {
                 let map: Value = serde_json::from_str(text).map_err(|_| Lost)?;
                 wire::to_vec(&map).map_err(|_| Lost)?.into()

@@ -1,0 +1,409 @@
+//! WebSocket frames (RFC 6455, section 5) as a server reads and writes them.
+//!
+//! The WebSocket library of the clients is not used here: it copies every message that it sends, and keeps
+//! buffers of the size of the largest one for every connection. Here a large message is read into
+//! memory of its own and written from where it lies, and an idle connection holds a few kilobytes.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use hypha_rpc::wire::Stamped;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// The read buffer of a connection grows and shrinks between these sizes with what arrives at once.
+const BUFFER_MIN: usize = 2 * 1024;
+const BUFFER_MAX: usize = 64 * 1024;
+/// Larger frames are read into memory of their own, which nothing else keeps.
+const OWN: usize = 16 * 1024;
+/// So much room for one of those is made at a time: its header alone does not cost more.
+const ROOM: usize = 1024 * 1024;
+/// Payloads up to this size are joined with their neighbours into one write, larger ones are written
+/// from where they are.
+const JOIN: usize = 8 * 1024;
+/// So much is joined before it is written.
+const JOINED: usize = 64 * 1024;
+/// The write buffer that a connection keeps.
+const KEPT: usize = 4 * 1024;
+/// The payload of a control frame.
+const CONTROL_MAX: usize = 125;
+
+const CONTINUATION: u8 = 0x0;
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
+
+/// What has arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Incoming {
+    Text(String),
+    Binary(Bytes),
+    /// To be answered with a pong of the same content.
+    Ping(Bytes),
+    Pong,
+    /// With its code, if it has one that may be sent back.
+    Close(Option<u16>),
+}
+
+/// Why nothing can be read any more.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The connection has failed.
+    Io,
+    /// A frame, or a message of several, is larger than is allowed. Its rest is unread.
+    TooLarge,
+    /// The peer does not speak WebSocket; the text says in what way.
+    Protocol(&'static str),
+}
+
+/// The head of a frame.
+#[derive(Clone, Copy)]
+struct Head {
+    last: bool,
+    kind: u8,
+    mask: [u8; 4],
+    length: usize,
+}
+
+/// Reads what a client sends.
+pub(super) struct Reader<R> {
+    io: R,
+    /// What has been read and not looked at.
+    buffer: BytesMut,
+    /// How much room `buffer` gets next.
+    room: usize,
+    /// The frame whose payload is not complete, and its memory if it does not fit into `buffer`.
+    begun: Option<(Head, Option<BytesMut>)>,
+    /// The message that arrives in several frames.
+    message: Option<(u8, BytesMut)>,
+    limit: usize,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// `buffered` has been read from `io` already. No message may have more than `limit` bytes.
+    pub(super) fn new(io: R, buffered: Bytes, limit: usize) -> Reader<R> {
+        Reader {
+            io,
+            buffer: buffered.into(),
+            room: BUFFER_MIN,
+            begun: None,
+            message: None,
+            limit,
+        }
+    }
+
+    /// The size of a message may be this from now on.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// The next message or control frame; `None` if the peer has closed the connection. If this future
+    /// is dropped nothing is lost.
+    pub(super) async fn next(&mut self) -> Result<Option<Incoming>, Broken> {
+        loop {
+            if let Some((head, payload)) = self.frame()? {
+                if let Some(incoming) = self.incoming(head, payload)? {
+                    return Ok(Some(incoming));
+                }
+            } else if !self.fill().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Read and forget up to `most` bytes, until the peer has no more.
+    pub(super) async fn discard(&mut self, most: usize) {
+        let mut scratch = vec![0; BUFFER_MAX];
+        let mut left = most;
+        while let Ok(count @ 1..) = self.io.read(&mut scratch).await {
+            left = left.saturating_sub(count);
+            if left == 0 {
+                break;
+            }
+        }
+    }
+
+    /// The next frame, if all of it is there.
+    fn frame(&mut self) -> Result<Option<(Head, Bytes)>, Broken> {
+        let (head, own) = match self.begun.take() {
+            Some(begun) => begun,
+            None => match self.head()? {
+                Some(head) => (head, None),
+                None => return Ok(None),
+            },
+        };
+        let mut payload = match own {
+            Some(own) if own.len() == head.length => own,
+            None if self.buffer.len() >= head.length => self.buffer.split_to(head.length),
+            None if head.length > OWN => {
+                let mut own = BytesMut::with_capacity(head.length.min(ROOM));
+                own.extend_from_slice(&self.buffer);
+                self.buffer.clear();
+                self.begun = Some((head, Some(own)));
+                return Ok(None);
+            }
+            own => {
+                self.begun = Some((head, own));
+                return Ok(None);
+            }
+        };
+        unmask(&mut payload, head.mask);
+        Ok(Some((head, payload.freeze())))
+    }
+
+    /// Take the head of a frame from the buffer, if all of it is there.
+    fn head(&mut self) -> Result<Option<Head>, Broken> {
+        let [first, second, ..] = self.buffer[..] else {
+            return Ok(None);
+        };
+        let (last, kind) = (first & 0x80 != 0, first & 0x0f);
+        if first & 0x70 != 0 {
+            return Err(Broken::Protocol("A reserved bit is set"));
+        }
+        if second & 0x80 == 0 {
+            return Err(Broken::Protocol("A frame is not masked"));
+        }
+        let extended = match second & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let size = 2 + extended + 4;
+        if self.buffer.len() < size {
+            return Ok(None);
+        }
+        self.buffer.advance(2);
+        let length = match extended {
+            0 => u64::from(second & 0x7f),
+            extended => self.buffer.get_uint(extended),
+        };
+        let mask = self.buffer.get_u32().to_be_bytes();
+        match kind {
+            CONTINUATION if self.message.is_none() => {
+                return Err(Broken::Protocol("A continuation of nothing"));
+            }
+            TEXT | BINARY if self.message.is_some() => {
+                return Err(Broken::Protocol("A message inside another"));
+            }
+            CONTINUATION | TEXT | BINARY => {}
+            CLOSE | PING | PONG if !last || length > CONTROL_MAX as u64 => {
+                return Err(Broken::Protocol("A control frame is too long"));
+            }
+            CLOSE | PING | PONG => {}
+            _ => return Err(Broken::Protocol("A frame of an unknown kind")),
+        }
+        let before = match &self.message {
+            Some((_, message)) if kind == CONTINUATION => message.len(),
+            _ => 0,
+        };
+        match usize::try_from(length) {
+            Ok(length) if before.saturating_add(length) <= self.limit => Ok(Some(Head {
+                last,
+                kind,
+                mask,
+                length,
+            })),
+            _ => Err(Broken::TooLarge),
+        }
+    }
+
+    /// What a frame means; `None` if the message goes on.
+    fn incoming(&mut self, head: Head, payload: Bytes) -> Result<Option<Incoming>, Broken> {
+        let (kind, payload) = match head.kind {
+            CLOSE => {
+                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                // Some stand for what is never sent (RFC 6455, section 7.4).
+                let code = code.filter(|code| matches!(code, 1000..1004 | 1007..1015 | 3000..5000));
+                return Ok(Some(Incoming::Close(code)));
+            }
+            PING => return Ok(Some(Incoming::Ping(payload))),
+            PONG => return Ok(Some(Incoming::Pong)),
+            CONTINUATION => {
+                let Some((kind, mut message)) = self.message.take() else {
+                    return Err(Broken::Protocol("A continuation of nothing"));
+                };
+                message.extend_from_slice(&payload);
+                if !head.last {
+                    self.message = Some((kind, message));
+                    return Ok(None);
+                }
+                (kind, message.freeze())
+            }
+            kind if !head.last => {
+                self.message = Some((kind, payload.into()));
+                return Ok(None);
+            }
+            kind => (kind, payload),
+        };
+        if kind == BINARY {
+            return Ok(Some(Incoming::Binary(payload)));
+        }
+        match String::from_utf8(payload.into()) {
+            Ok(text) => Ok(Some(Incoming::Text(text))),
+            Err(_) => Err(Broken::Protocol("A text is not UTF-8")),
+        }
+    }
+
+    /// Read more. False if there is no more.
+    async fn fill(&mut self) -> Result<bool, Broken> {
+        if let Some((head, Some(own))) = &mut self.begun {
+            let missing = head.length - own.len();
+            if own.len() == own.capacity() {
+                own.reserve(missing.min(own.len().max(ROOM)));
+            }
+            let read = self.io.read_buf(&mut own.limit(missing)).await;
+            return Ok(read.map_err(|_| Broken::Io)? > 0);
+        }
+        let wanted = match &self.begun {
+            Some((head, None)) => self.room.max(head.length - self.buffer.len()),
+            _ => self.room,
+        };
+        if self.buffer.is_empty() {
+            // Fresh memory: the old may be as large as the largest frame was.
+            self.buffer = BytesMut::with_capacity(wanted);
+        } else {
+            self.buffer.reserve(wanted);
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        let read = self.io.read_buf(&mut self.buffer).await;
+        let count = read.map_err(|_| Broken::Io)?;
+        if count == room {
+            self.room = (self.room * 2).min(BUFFER_MAX);
+        } else if count < self.room / 4 {
+            self.room = (self.room / 2).max(BUFFER_MIN);
+        }
+        Ok(count > 0)
+    }
+}
+
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let key = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ key).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(mask.into_iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// Why nothing can be written any more.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// The connection has failed.
+    Io,
+    /// The peer takes nothing.
+    Stalled,
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(_: io::Error) -> Unwritten {
+        Unwritten::Io
+    }
+}
+
+/// Writes what a client is sent. If one of its futures is dropped the next one goes on where that was: no
+/// frame is cut.
+pub(super) struct Writer<W> {
+    io: W,
+    /// What is written next: heads of frames, and small payloads.
+    joined: BytesMut,
+    /// What is written after that.
+    large: Bytes,
+    /// A peer that takes nothing for so long is stalled; one that is slow is served.
+    patience: Duration,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    pub(super) fn new(io: W, patience: Duration) -> Writer<W> {
+        Writer {
+            io,
+            joined: BytesMut::new(),
+            large: Bytes::new(),
+            patience,
+        }
+    }
+
+    pub(super) async fn text(&mut self, text: &str) -> Result<(), Unwritten> {
+        self.put(TEXT, text.as_bytes(), Bytes::new()).await
+    }
+
+    pub(super) async fn binary(&mut self, message: Stamped) -> Result<(), Unwritten> {
+        let Stamped { head, rest } = message;
+        if rest.is_empty() && head.len() > JOIN {
+            return self.put(BINARY, &[], head).await;
+        }
+        self.put(BINARY, &head, rest).await
+    }
+
+    pub(super) async fn pong(&mut self, content: &[u8]) -> Result<(), Unwritten> {
+        self.put(PONG, content, Bytes::new()).await
+    }
+
+    /// `reason` has at most 123 bytes.
+    pub(super) async fn close(&mut self, reason: Option<(u16, &str)>) -> Result<(), Unwritten> {
+        let mut content = Vec::new();
+        if let Some((code, reason)) = reason {
+            content.put_u16(code);
+            content.extend_from_slice(reason.as_bytes());
+        }
+        self.put(CLOSE, &content, Bytes::new()).await
+    }
+
+    /// Everything that has been put is written when this is done.
+    pub(super) async fn flush(&mut self) -> Result<(), Unwritten> {
+        while !self.joined.is_empty() || !self.large.is_empty() {
+            let mut both = (&mut self.joined).chain(&mut self.large);
+            let writing = self.io.write_buf(&mut both);
+            match timeout(self.patience, writing).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Err(Unwritten::Io),
+                Err(_) => return Err(Unwritten::Stalled),
+            }
+        }
+        if self.joined.capacity() > KEPT {
+            self.joined = BytesMut::new();
+        }
+        self.large = Bytes::new();
+        Ok(self.io.flush().await?)
+    }
+
+    /// Say to the system that nothing will come any more.
+    pub(super) async fn shutdown(&mut self) {
+        let _ = self.io.shutdown().await;
+    }
+
+    /// Waits for the peer only before anything of the frame is there: it is written whole, even if this future
+    /// is dropped.
+    async fn put(&mut self, kind: u8, small: &[u8], rest: Bytes) -> Result<(), Unwritten> {
+        if self.joined.len() > JOINED || !self.large.is_empty() {
+            self.flush().await?;
+        }
+        self.joined.put_u8(0x80 | kind);
+        match small.len() + rest.len() {
+            length @ 0..126 => self.joined.put_u8(length as u8),
+            length @ 126..0x1_0000 => {
+                self.joined.put_u8(126);
+                self.joined.put_u16(length as u16);
+            }
+            length => {
+                self.joined.put_u8(127);
+                self.joined.put_u64(length as u64);
+            }
+        }
+        self.joined.put_slice(small);
+        if rest.len() > JOIN {
+            self.large = rest;
+        } else {
+            self.joined.put_slice(&rest);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
