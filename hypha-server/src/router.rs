@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hypha_rpc::wire::{self, Message, Stamp, Stamped};
 use serde::Serialize;
@@ -163,13 +164,20 @@ impl Router {
         if sender.workspace == SERVER_WORKSPACE {
             target.outbox.push(frame)?;
         } else {
-            // Meanwhile nothing of the sender is read, its pings neither: a receiver that is slow for
-            // longer must go, or it would take the sender with it.
-            let sending = target.outbox.send(frame);
-            let Ok(sent) = tokio::time::timeout(self.deliver_timeout, sending).await else {
-                self.counters.closed_slow.add();
-                target.outbox.close_unread();
-                return Err(Gone);
+            let mut sending = std::pin::pin!(target.outbox.send(frame));
+            // Mostly there is room, and a look at the clock costs more than the message.
+            let sent = match sending.as_mut().now_or_never() {
+                Some(sent) => sent,
+                // Meanwhile nothing of the sender is read, its pings neither: a receiver that is slow for
+                // longer must go, or it would take the sender with it.
+                None => match tokio::time::timeout(self.deliver_timeout, sending).await {
+                    Ok(sent) => sent,
+                    Err(_) => {
+                        self.counters.closed_slow.add();
+                        target.outbox.close_unread();
+                        Err(Gone)
+                    }
+                },
             };
             sent?;
         }

@@ -12,8 +12,8 @@ const SHARE: usize = 2;
 /// How long a message waits for its next piece.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// Room for so many pieces is reserved with the first: growing a large block copies it, and memory that
-/// is not written costs nothing.
-const MANY: usize = 16;
+/// is not written costs nothing. One more than 16: a message has a few bytes besides its data.
+const MANY: usize = 17;
 /// But not for more bytes than this.
 const MANY_BYTES: usize = 32 << 20;
 /// What a piece or an entry costs besides its bytes, so that many empty ones have a bound too.

@@ -10,6 +10,7 @@ use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
 
 use super::problem::problem;
 use super::{Remote, identity};
@@ -71,7 +72,7 @@ impl<K: Eq + Hash> Rates<K> {
 
     /// Count one; false if it is one too many.
     fn admit(&self, key: K) -> bool {
-        self.with(key, RateLimit::admit)
+        self.with(key, |rate| rate.admit(Instant::now()))
     }
 }
 

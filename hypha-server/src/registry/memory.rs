@@ -3,16 +3,49 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::ready;
-use hypha_rpc::workspace::{ServiceInfo, WorkspaceInfo};
+use hypha_rpc::wire;
+use hypha_rpc::workspace::{ServiceInfo, Visibility, WorkspaceInfo};
 
 use super::{Answer, Registry, RegistryError, ServiceKey, ServicePattern};
 use crate::auth;
 use crate::store::{Store, StoreError};
 
 /// Services by workspace and full id.
-type Services = HashMap<String, BTreeMap<String, Arc<ServiceInfo>>>;
+type Services = HashMap<String, BTreeMap<String, Kept>>;
+
+/// A service as it is kept: as msgpack, which is a fraction of the size of its values, and what patterns look at.
+struct Kept {
+    app_id: Option<String>,
+    visibility: Visibility,
+    kind: Option<String>,
+    record: Bytes,
+}
+
+impl Kept {
+    fn new(service: &ServiceInfo) -> Result<Kept, RegistryError> {
+        let record = wire::to_vec(service).map_err(|error| RegistryError(error.to_string()))?;
+        Ok(Kept {
+            app_id: service.app_id.clone(),
+            visibility: service.config.visibility,
+            kind: service.kind.clone(),
+            record: record.into_boxed_slice().into(),
+        })
+    }
+
+    fn service(&self) -> Result<Arc<ServiceInfo>, RegistryError> {
+        service(&self.record)
+    }
+}
+
+fn service(record: &Bytes) -> Result<Arc<ServiceInfo>, RegistryError> {
+    match wire::from_slice(record) {
+        Ok(service) => Ok(Arc::new(service)),
+        Err(error) => Err(RegistryError(error.to_string())),
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct MemoryRegistry {
@@ -67,31 +100,43 @@ impl MemoryRegistry {
     }
 
     /// Take out the services of a workspace that are chosen by full id.
-    fn take(&self, workspace: &str, chosen: impl Fn(&str) -> bool) -> Vec<Arc<ServiceInfo>> {
+    fn take(
+        &self,
+        workspace: &str,
+        chosen: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Arc<ServiceInfo>>, RegistryError> {
         let mut services = write(&self.services);
         let Some(inside) = services.get_mut(workspace) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         let ids: Vec<String> = inside.keys().filter(|id| chosen(id)).cloned().collect();
-        let taken = ids.iter().filter_map(|id| inside.remove(id)).collect();
+        let taken: Vec<Kept> = ids.iter().filter_map(|id| inside.remove(id)).collect();
         if inside.is_empty() {
             services.remove(workspace);
         }
-        taken
+        drop(services);
+        taken.iter().map(Kept::service).collect()
     }
 }
 
 impl Registry for MemoryRegistry {
     fn put_service(&self, service: ServiceInfo) -> Answer<'_, Option<Arc<ServiceInfo>>> {
-        let mut services = write(&self.services);
-        let inside = services
-            .entry(workspace_of(&service.id).to_owned())
-            .or_default();
-        done(inside.insert(service.id.clone(), Arc::new(service)))
+        let stored = Kept::new(&service).and_then(|kept| {
+            let mut services = write(&self.services);
+            let workspace = workspace_of(&service.id).to_owned();
+            let former = services
+                .entry(workspace)
+                .or_default()
+                .insert(service.id, kept);
+            drop(services);
+            former.as_ref().map(Kept::service).transpose()
+        });
+        ready(stored).boxed()
     }
 
     fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Arc<ServiceInfo>>> {
-        done(self.take(workspace_of(id), |other| other == id).pop())
+        let taken = self.take(workspace_of(id), |other| other == id);
+        ready(taken.map(|mut taken| taken.pop())).boxed()
     }
 
     fn find_services<'a>(
@@ -100,20 +145,21 @@ impl Registry for MemoryRegistry {
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
         let services = read(&self.services);
         let mut found = Vec::new();
-        let mut search = |inside: &BTreeMap<String, Arc<ServiceInfo>>| {
-            found.extend(
-                inside
-                    .values()
-                    .filter(|service| pattern.matches(service))
-                    .cloned(),
-            );
+        let mut search = |inside: &BTreeMap<String, Kept>| {
+            for (id, kept) in inside {
+                let (app_id, kind) = (kept.app_id.as_deref(), kept.kind.as_deref());
+                if pattern.fits(id, app_id, kept.visibility, kind) {
+                    found.push(kept.record.clone());
+                }
+            }
         };
         if pattern.workspace.contains('*') {
             services.values().for_each(&mut search);
         } else if let Some(inside) = services.get(&pattern.workspace) {
             search(inside);
         }
-        done(found)
+        drop(services);
+        ready(found.iter().map(service).collect()).boxed()
     }
 
     fn remove_client<'a>(
@@ -121,9 +167,10 @@ impl Registry for MemoryRegistry {
         workspace: &'a str,
         client_id: &'a str,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
-        done(self.take(workspace, |id| {
+        let taken = self.take(workspace, |id| {
             ServiceKey::parse(id).is_some_and(|key| key.client == client_id)
-        }))
+        });
+        ready(taken).boxed()
     }
 
     fn workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>> {
@@ -185,6 +232,35 @@ mod tests {
 
     fn ids(found: Vec<Arc<ServiceInfo>>) -> Vec<String> {
         found.iter().map(|service| service.id.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_record_is_as_it_was_and_takes_no_more_than_its_text() {
+        let text = r#"{"id":"w/a:x","name":"X","type":"t","app_id":"app","description":null,
+            "docs":"What it does","config":{"visibility":"unlisted","require_context":["a"],"extra":
+            {"big":18446744073709551615,"small":-9223372036854775808,"half":0.5,"list":[1,"\u00fc",null,true,{}]}},
+            "service_schema":{"add":{"type":"function","function":{"name":"add","parameters":{}}}},
+            "service":{"add":{"_rtype":"method","_rmethod":"services.x.add","_rpromise":true}}}"#;
+        let service: ServiceInfo = serde_json::from_str(text).unwrap();
+        let registry = MemoryRegistry::default();
+        registry.put_service(service.clone()).await.unwrap();
+        let kept: usize = read(&registry.services)["w"]
+            .values()
+            .map(|kept| kept.record.len())
+            .sum();
+        assert!(kept < text.len(), "{kept} bytes");
+
+        let unlisted = ServicePattern {
+            visibility: "unlisted".into(),
+            app_id: "app".into(),
+            kind: "t".into(),
+            ..ServicePattern::default()
+        };
+        let found = registry.find_services(&unlisted).await.unwrap();
+        assert_eq!(*found[0], service);
+        let replaced = registry.put_service(service.clone()).await.unwrap();
+        assert_eq!(*replaced.unwrap(), service);
+        assert_eq!(*registry.remove_client("w", "a").await.unwrap()[0], service);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Service ids taken apart, and patterns over them.
 
-use hypha_rpc::workspace::ServiceInfo;
+use hypha_rpc::workspace::{ServiceInfo, Visibility};
 
 /// The parts of a full id `workspace/client:name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +53,27 @@ impl Default for ServicePattern {
 
 impl ServicePattern {
     pub(crate) fn matches(&self, service: &ServiceInfo) -> bool {
-        let Some(key) = ServiceKey::parse(&service.id) else {
+        let (app_id, kind) = (service.app_id.as_deref(), service.kind.as_deref());
+        self.fits(&service.id, app_id, service.config.visibility, kind)
+    }
+
+    /// Whether it matches a service of which this is known.
+    pub(crate) fn fits(
+        &self,
+        id: &str,
+        app_id: Option<&str>,
+        visibility: Visibility,
+        kind: Option<&str>,
+    ) -> bool {
+        let Some(key) = ServiceKey::parse(id) else {
             return false;
         };
         glob(&self.workspace, key.workspace)
             && glob(&self.client, key.client)
             && glob(&self.name, key.name)
-            && glob(&self.app_id, service.app_id.as_deref().unwrap_or("*"))
-            && glob(&self.visibility, service.config.visibility.as_str())
-            && glob(&self.kind, service.kind.as_deref().unwrap_or("*"))
+            && glob(&self.app_id, app_id.unwrap_or("*"))
+            && glob(&self.visibility, visibility.as_str())
+            && glob(&self.kind, kind.unwrap_or("*"))
     }
 }
 

@@ -17,8 +17,8 @@ const BUFFER_MIN: usize = 2 * 1024;
 const BUFFER_MAX: usize = 64 * 1024;
 /// Larger frames are read into memory of their own, which nothing else keeps.
 const OWN: usize = 16 * 1024;
-/// So much room for one of those is made at a time: its header alone does not cost more.
-const ROOM: usize = 1024 * 1024;
+/// What the head of one of those announces is believed so far; the rest when so much has come.
+const ROOM: usize = 2 * 1024 * 1024;
 /// Payloads up to this size are joined with their neighbours into one write, larger ones are written
 /// from where they are.
 const JOIN: usize = 8 * 1024;
@@ -252,7 +252,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if let Some((head, Some(own))) = &mut self.begun {
             let missing = head.length - own.len();
             if own.len() == own.capacity() {
-                own.reserve(missing.min(own.len().max(ROOM)));
+                own.reserve(missing);
             }
             let read = self.io.read_buf(&mut own.limit(missing)).await;
             return Ok(read.map_err(|_| Broken::Io)? > 0);

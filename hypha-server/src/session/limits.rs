@@ -23,9 +23,10 @@ impl RateLimit {
         }
     }
 
-    /// Count one message; false if it is one too many.
-    pub(crate) fn admit(&mut self) -> bool {
-        if self.is_spent() {
+    /// Count one message that came at `now`; false if it is one too many.
+    pub(crate) fn admit(&mut self, now: Instant) -> bool {
+        self.earn(now);
+        if self.left < 1.0 {
             return false;
         }
         self.left -= 1.0;
@@ -34,18 +35,17 @@ impl RateLimit {
 
     /// Whether the next one would be one too many.
     pub(crate) fn is_spent(&mut self) -> bool {
-        self.earn();
+        self.earn(Instant::now());
         self.left < 1.0
     }
 
     /// Whether nothing has come for so long that nothing is left to remember.
     pub(crate) fn is_rested(&mut self) -> bool {
-        self.earn();
+        self.earn(Instant::now());
         self.left >= self.burst
     }
 
-    fn earn(&mut self) {
-        let now = Instant::now();
+    fn earn(&mut self, now: Instant) {
         let earned = now.duration_since(self.since).as_secs_f64() * self.per_second;
         self.left = (self.left + earned).min(self.burst);
         self.since = now;
@@ -157,15 +157,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_burst_passes_and_then_the_rate_counts() {
         let mut limit = RateLimit::new(10.0, 5.0);
-        assert!((0..5).all(|_| limit.admit()));
-        assert!(!limit.admit());
+        assert!((0..5).all(|_| limit.admit(Instant::now())));
+        assert!(!limit.admit(Instant::now()));
         tokio::time::advance(Duration::from_millis(250)).await;
-        assert!(limit.admit());
-        assert!(limit.admit());
-        assert!(!limit.admit());
+        assert!(limit.admit(Instant::now()));
+        assert!(limit.admit(Instant::now()));
+        assert!(!limit.admit(Instant::now()));
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert_eq!(
-            (0..100).filter(|_| limit.admit()).count(),
+            (0..100).filter(|_| limit.admit(Instant::now())).count(),
             5,
             "no more than a burst is saved"
         );

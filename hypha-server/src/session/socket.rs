@@ -216,7 +216,7 @@ where
         match incoming {
             Ok(Some(Incoming::Binary(frame))) => {
                 heard = Instant::now();
-                if !rate.admit() {
+                if !rate.admit(heard) {
                     state.counters.closed_rate.add();
                     let reason = "Rate limit exceeded: too many messages per second";
                     return End::Ours(CloseOrder::new(code::POLICY, reason).with_error_frame());

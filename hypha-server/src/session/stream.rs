@@ -136,7 +136,7 @@ impl Session {
     /// Deal with one message of the client; waits for room at the receiver.
     pub(crate) async fn receive(&self, state: &State, frame: Bytes) -> Result<(), Refusal> {
         *lock(&self.heard) = Instant::now();
-        if !lock(&self.rate).admit() {
+        if !lock(&self.rate).admit(Instant::now()) {
             return Err(Refusal::new(
                 Why::TooMany,
                 "Rate limit exceeded: too many messages per second",
