@@ -1,6 +1,8 @@
 //! Frames beside the WebSocket library of the clients, on lines that take a few bytes at a time.
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -320,4 +322,30 @@ async fn who_takes_something_is_slow_and_who_takes_nothing_is_stalled() {
         () = slow => {}
     }
     assert!(matches!(writer.flush().await, Err(Unwritten::Stalled)));
+}
+
+/// Frames with errors in them: what is read never depends on how it arrives, and nothing panics.
+#[tokio::test]
+async fn any_bytes_are_frames_or_an_error() {
+    let mut rng = StdRng::seed_from_u64(7);
+    for round in 0..500 {
+        let mut input = Vec::new();
+        for _ in 0..rng.random_range(1..6) {
+            let first = [0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8a][rng.random_range(0..8)];
+            let size = SIZES[rng.random_range(0..8)];
+            input.extend(frame(first, &content(size.min(2100))));
+        }
+        for _ in 0..rng.random_range(0..3) {
+            let at = rng.random_range(0..input.len().min(20));
+            input[at] = rng.random();
+        }
+        let whole = all(&input, 1 << 20).await;
+        let bits = all(&input, rng.random_range(1..50)).await;
+        let [(whole, broken), (bits, broken_too)] =
+            [whole, bits].map(|(read, end)| (read, end.map(|end| format!("{end:?}"))));
+        assert!(
+            whole == bits && broken == broken_too,
+            "round {round}: {broken:?} {broken_too:?}"
+        );
+    }
 }
