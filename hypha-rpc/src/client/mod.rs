@@ -354,8 +354,19 @@ impl Client {
         Ok(())
     }
 
-    /// The events of one type from now on: the server's, if they are subscribed, and those that
-    /// other clients send to this one.
+    /// The events of one type from now on: the server's, if they are subscribed, those that other clients send
+    /// to this one, and this client's own, which have the names that the other clients give them:
+    ///
+    /// | type | when | data |
+    /// | --- | --- | --- |
+    /// | `connected` | the connection is back, with its services | what the server said of it |
+    /// | `disconnected` | the link is lost, or the connection over | `reason` |
+    /// | `manager_refreshed` | a new link is there, with its manager | `manager_id` |
+    /// | `services_registered` | services were offered again | `total`, `registered`, and the ids that `failed` |
+    /// | `services_registration_failed` | at least one is not offered any more | `error`, `total_services` |
+    ///
+    /// At most 1024 events wait for their reader; further ones are dropped and counted in
+    /// [`stats`](Self::stats). The stream ends with the connection.
     pub fn events(&self, kind: &str) -> EventStream {
         self.core.events.read(kind)
     }
