@@ -31,6 +31,9 @@ const RESERVED: [&str; 8] = [
 /// The server takes no longer description.
 const DESCRIPTION_LIMIT: usize = 1024;
 
+const NO_FUNCTION: &str =
+    "a function of Rust stays in its program; the one that travels is `Callback<A, R>`";
+
 pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) -> Service {
     let mut options = Options::parse(attr, &SERVICE_KEYS, errors);
     trait_shape(item, errors);
@@ -470,6 +473,8 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
             "a contract has fixed types; use an enum or `Value`, `Callback<A, R>` for a function, \
              `RemoteStream<T>` for a stream",
         );
+    } else if let Some(found) = found.function {
+        errors.push(found, NO_FUNCTION);
     } else if let Some(found) = found.self_path {
         errors.push(found, "callers do not know `Self`; name the type");
     } else if let Some(found) = found.static_lifetime {
@@ -483,7 +488,7 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
             "arguments are copies, so changes would be lost; take an owned value",
         );
     } else {
-        return true;
+        return !found.refused;
     }
     false
 }
@@ -541,6 +546,10 @@ fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Op
 
 /// `None` for results that cannot leave the process.
 fn may_leave(found: types::Found, errors: &mut Errors) -> Option<()> {
+    if let Some(found) = found.function {
+        errors.push(found, NO_FUNCTION);
+        return None;
+    }
     if let Some(found) = found.reference {
         errors.push(found, "results leave the process; return an owned value");
         return None;
@@ -549,7 +558,7 @@ fn may_leave(found: types::Found, errors: &mut Errors) -> Option<()> {
         errors.push(found, "callers do not know `Self`; name the type");
         return None;
     }
-    Some(())
+    (!found.refused).then_some(())
 }
 
 fn output_kind(whole: &Type) -> OutputKind {

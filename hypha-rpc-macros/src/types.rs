@@ -1,6 +1,7 @@
 //! What can be told of a type by looking at its tokens.
 
 use proc_macro2::Span;
+use quote::quote_spanned;
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
@@ -166,8 +167,8 @@ pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     Bind(name, bound).visit_type_mut(ty);
 }
 
-/// Puts a type that has a size in the place of every `str` and slice that is not behind a pointer, as far
-/// as names tell; returns those. rustc would report each use of such a type.
+/// Puts a type that has a size in the place of every `str`, slice and `dyn` that is not behind a pointer, as
+/// far as names tell; returns those. rustc would report each use of such a type.
 pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     struct Give(Vec<Type>);
     impl VisitMut for Give {
@@ -180,6 +181,10 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
                 }
                 other if plain_name(other).is_some_and(|name| name == "str") => {
                     parse_quote_spanned!(span=> ::std::string::String)
+                }
+                // Nothing can be done with it in a service: see `Found::refused`.
+                object @ Type::TraitObject(_) => {
+                    Type::Verbatim(quote_spanned!(span=> ::std::boxed::Box<#object>))
                 }
                 other => {
                     let holds = |name: &&str| is_named(other, name);
@@ -208,6 +213,10 @@ pub(crate) struct Found {
     pub(crate) reference: Option<TypeReference>,
     pub(crate) mutable_reference: Option<TypeReference>,
     pub(crate) impl_trait: Option<TypeImplTrait>,
+    /// A function of Rust: `dyn Fn(..)` or `fn(..)`.
+    pub(crate) function: Option<Type>,
+    /// Stands for a type that was reported where it was read.
+    pub(crate) refused: bool,
     pub(crate) self_path: Option<Path>,
     pub(crate) static_lifetime: Option<Lifetime>,
 }
@@ -220,6 +229,19 @@ pub(crate) fn inspect(ty: &Type) -> Found {
 }
 
 impl VisitMut for Found {
+    fn visit_type_mut(&mut self, ty: &mut Type) {
+        match ty {
+            Type::Verbatim(_) => self.refused = true,
+            Type::TraitObject(object) if object.bounds.iter().any(is_function) => {
+                self.function.get_or_insert_with(|| ty.clone());
+            }
+            Type::FnPtr(_) => {
+                self.function.get_or_insert_with(|| ty.clone());
+            }
+            _ => visit_mut::visit_type_mut(self, ty),
+        }
+    }
+
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
         self.reference.get_or_insert_with(|| reference.clone());
         if reference.mutability.is_some() {
@@ -249,6 +271,19 @@ impl VisitMut for Found {
             self.static_lifetime.get_or_insert_with(|| lifetime.clone());
         }
     }
+}
+
+/// `Fn(..)` and its kin.
+fn is_function(bound: &TypeParamBound) -> bool {
+    let TypeParamBound::Trait(bound) = bound else {
+        return false;
+    };
+    let last = bound.path.segments.last();
+    last.is_some_and(|last| {
+        ["Fn", "FnMut", "FnOnce"]
+            .iter()
+            .any(|name| last.ident == name)
+    })
 }
 
 /// The type with `'static` for every lifetime left out, as a function without parameters returns it.

@@ -477,3 +477,32 @@ fn types_without_a_size() {
         nothing
     );
 }
+
+#[test]
+fn trait_objects() {
+    let object = "a contract has fixed types, not `dyn`; use an enum or `Value`, `Callback<A, R>` for a \
+                  function, `RemoteStream<T>` for a stream";
+    let function =
+        "a function of Rust stays in its program; the one that travels is `Callback<A, R>`";
+    assert_eq!(
+        in_trait("async fn f(&self, a: dyn Fn(u8), b: Box<dyn A + Send>) -> Option<dyn B>;"),
+        [
+            format!("dyn Fn(u8) => {object}"),
+            format!("dyn B => {object}")
+        ]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self, a: Vec<Box<dyn FnOnce() + Send>>) -> fn(&u8) -> u8;"),
+        [
+            format!("dyn FnOnce() + Send => {function}"),
+            format!("fn(&u8) -> u8 => {function}"),
+        ]
+    );
+    assert_eq!(
+        mistakes(
+            "",
+            "impl Desk { pub async fn f(&self, a: dyn A) { a.b() } }"
+        ),
+        [format!("dyn A => {object}")]
+    );
+}
