@@ -108,6 +108,11 @@ pub(crate) fn stream_item(ty: &TypeImplTrait) -> Option<Type> {
     })
 }
 
+/// `impl Future`?
+pub(crate) fn is_future(ty: &TypeImplTrait) -> bool {
+    has_bound(&ty.bounds, &["Future"])
+}
+
 /// Whether a type with an `impl` in it is that `impl`, or a generic path with it as first argument.
 pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     if matches!(bare(ty), Type::ImplTrait(_)) {
@@ -151,15 +156,7 @@ pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     struct Bind<'a>(&'a str, &'a TypeParamBound);
     impl VisitMut for Bind<'_> {
         fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
-            let bound = ty.bounds.iter().any(|bound| match bound {
-                TypeParamBound::Trait(bound) => bound
-                    .path
-                    .segments
-                    .last()
-                    .is_some_and(|last| last.ident == self.0),
-                _ => false,
-            });
-            if !bound {
+            if !has_bound(&ty.bounds, &[self.0]) {
                 ty.bounds.push(self.1.clone());
             }
         }
@@ -207,11 +204,15 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     give.0
 }
 
+const FUNCTIONS: [&str; 3] = ["Fn", "FnMut", "FnOnce"];
+
 /// What stands somewhere inside a type; the first of each.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) reference: Option<TypeReference>,
     pub(crate) mutable_reference: Option<TypeReference>,
+    /// Inside of `Callback<..>`.
+    pub(crate) callback_reference: Option<TypeReference>,
     pub(crate) impl_trait: Option<TypeImplTrait>,
     /// A function of Rust: `dyn Fn(..)` or `fn(..)`.
     pub(crate) function: Option<Type>,
@@ -232,7 +233,7 @@ impl VisitMut for Found {
     fn visit_type_mut(&mut self, ty: &mut Type) {
         match ty {
             Type::Verbatim(_) => self.refused = true,
-            Type::TraitObject(object) if object.bounds.iter().any(is_function) => {
+            Type::TraitObject(object) if has_bound(&object.bounds, &FUNCTIONS) => {
                 self.function.get_or_insert_with(|| ty.clone());
             }
             Type::FnPtr(_) => {
@@ -266,6 +267,15 @@ impl VisitMut for Found {
         visit_mut::visit_path_mut(self, path);
     }
 
+    fn visit_path_segment_mut(&mut self, segment: &mut PathSegment) {
+        if segment.ident == "Callback" && self.callback_reference.is_none() {
+            let mut inside = Found::default();
+            visit_mut::visit_path_segment_mut(&mut inside, segment);
+            self.callback_reference = inside.reference;
+        }
+        visit_mut::visit_path_segment_mut(self, segment);
+    }
+
     fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
         if lifetime.ident == "static" {
             self.static_lifetime.get_or_insert_with(|| lifetime.clone());
@@ -273,16 +283,15 @@ impl VisitMut for Found {
     }
 }
 
-/// `Fn(..)` and its kin.
-fn is_function(bound: &TypeParamBound) -> bool {
-    let TypeParamBound::Trait(bound) = bound else {
-        return false;
-    };
-    let last = bound.path.segments.last();
-    last.is_some_and(|last| {
-        ["Fn", "FnMut", "FnOnce"]
-            .iter()
-            .any(|name| last.ident == name)
+/// Whether there is a trait with one of these names.
+fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[&str]) -> bool {
+    bounds.into_iter().any(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| names.iter().any(|name| last.ident == name)),
+        _ => false,
     })
 }
 

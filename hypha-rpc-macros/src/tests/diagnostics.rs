@@ -506,3 +506,34 @@ fn trait_objects() {
         [format!("dyn A => {object}")]
     );
 }
+
+#[test]
+fn what_is_meant_otherwise() {
+    let future = "write `async fn`, and what the future gives as the result";
+    assert_eq!(
+        in_trait("fn f(&self) -> impl Future<Output = u8> + Send;"),
+        [format!("impl Future<Output = u8> + Send => {future}")]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self) -> impl Future<Output = u8>;"),
+        [format!("impl Future<Output = u8> => {future}")]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self, context: &mut Context);"),
+        ["&mut Context => the context of a call does not change; write `&Context`"]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self, a: Option<Callback<(u8, &str)>>, b: Callback<Vec<u8>>);"),
+        ["&str => what goes through a callback is owned; write `String` for `&str`"]
+    );
+    let on_service = |keys: &str| mistakes(keys, "trait Contract { async fn f(&self); }");
+    assert_eq!(
+        on_service("\"desk\""),
+        ["\"desk\" => write `key = value`, as in `name = \"..\"`"]
+    );
+    assert_eq!(
+        on_service("singleton, id: \"desk\""),
+        [": => write `id = value`"]
+    );
+    assert_eq!(on_service("id(\"desk\")"), ["( => write `id = value`"]);
+}
