@@ -31,9 +31,6 @@ const RESERVED: [&str; 8] = [
 /// The server takes no longer description.
 const DESCRIPTION_LIMIT: usize = 1024;
 
-pub(crate) const NO_FUNCTION: &str =
-    "a function of Rust stays in its program; the one that travels is `Callback<A, R>`";
-
 pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) -> Service {
     let mut options = Options::parse(attr, &SERVICE_KEYS, errors);
     trait_shape(item, errors);
@@ -476,8 +473,8 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
             "a contract has fixed types; use an enum or `Value`, `Callback<A, R>` for a function, \
              `RemoteStream<T>` for a stream",
         );
-    } else if let Some(found) = found.function {
-        errors.push(found, NO_FUNCTION);
+    } else if let Some((found, message)) = found.stays {
+        errors.push(found, message);
     } else if let Some(found) = found.self_path {
         errors.push(found, "callers do not know `Self`; name the type");
     } else if let Some(found) = found.static_lifetime {

@@ -4,7 +4,6 @@ use proc_macro2::Span;
 use syn::{ReturnType, Type, TypeImplTrait, parse_quote_spanned};
 
 use crate::diag::Errors;
-use crate::lower::NO_FUNCTION;
 use crate::model::{Output, OutputKind};
 use crate::types;
 
@@ -64,8 +63,8 @@ fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Op
 
 /// `None` for results that cannot leave the process.
 fn may_leave(found: types::Found, errors: &mut Errors) -> Option<()> {
-    if let Some(found) = found.function {
-        errors.push(found, NO_FUNCTION);
+    if let Some((found, message)) = found.stays {
+        errors.push(found, message);
         return None;
     }
     if let Some(found) = found.reference {

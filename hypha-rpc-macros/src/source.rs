@@ -324,7 +324,8 @@ fn with_size(ty: &mut Type, errors: &mut Errors) {
             }
             Type::TraitObject(_) => {
                 "a contract has fixed types, not `dyn`; use an enum or `Value`, `Callback<A, R>` for a \
-                 function, `RemoteStream<T>` for a stream"
+                 function, `RemoteStream<T>` for a stream, `Object<FooProxy>` for \
+                 an object of the contract `Foo`"
             }
             _ => "`str` has no size of its own; write `String`, or `&str` for an argument",
         };

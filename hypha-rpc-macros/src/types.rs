@@ -186,7 +186,7 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
                 other => {
                     let holds = |name: &&str| is_named(other, name);
                     let inside = match other {
-                        Type::Path(_) => ["Option", "Result", "Vec"].iter().any(holds),
+                        Type::Path(_) => ["Option", "Result", "Vec", "Object"].iter().any(holds),
                         Type::Tuple(_) | Type::Array(_) | Type::ImplTrait(_) => true,
                         _ => false,
                     };
@@ -204,7 +204,10 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     give.0
 }
 
-const FUNCTIONS: [&str; 3] = ["Fn", "FnMut", "FnOnce"];
+const FUNCTION: &str =
+    "a function of Rust stays in its program; the one that travels is `Callback<A, R>`";
+const STREAM: &str = "a stream of Rust stays in its program; return `impl Stream<Item = ..>`, or take the one that \
+                      travels, `RemoteStream<T>`";
 
 /// What stands somewhere inside a type; the first of each.
 #[derive(Default)]
@@ -214,8 +217,8 @@ pub(crate) struct Found {
     /// Inside of `Callback<..>`.
     pub(crate) callback_reference: Option<TypeReference>,
     pub(crate) impl_trait: Option<TypeImplTrait>,
-    /// A function of Rust: `dyn Fn(..)` or `fn(..)`.
-    pub(crate) function: Option<Type>,
+    /// A function or stream of Rust behind a pointer, and what travels instead.
+    pub(crate) stays: Option<(Type, &'static str)>,
     /// Stands for a type that was reported where it was read.
     pub(crate) refused: bool,
     pub(crate) self_path: Option<Path>,
@@ -233,11 +236,14 @@ impl VisitMut for Found {
     fn visit_type_mut(&mut self, ty: &mut Type) {
         match ty {
             Type::Verbatim(_) => self.refused = true,
-            Type::TraitObject(object) if has_bound(&object.bounds, &FUNCTIONS) => {
-                self.function.get_or_insert_with(|| ty.clone());
+            Type::TraitObject(object) if has_bound(&object.bounds, &["Stream"]) => {
+                self.stays.get_or_insert_with(|| (ty.clone(), STREAM));
+            }
+            Type::TraitObject(object) if has_bound(&object.bounds, &["Fn", "FnMut", "FnOnce"]) => {
+                self.stays.get_or_insert_with(|| (ty.clone(), FUNCTION));
             }
             Type::FnPtr(_) => {
-                self.function.get_or_insert_with(|| ty.clone());
+                self.stays.get_or_insert_with(|| (ty.clone(), FUNCTION));
             }
             _ => visit_mut::visit_type_mut(self, ty),
         }

@@ -481,7 +481,10 @@ fn types_without_a_size() {
 #[test]
 fn trait_objects() {
     let object = "a contract has fixed types, not `dyn`; use an enum or `Value`, `Callback<A, R>` for a \
-                  function, `RemoteStream<T>` for a stream";
+                  function, `RemoteStream<T>` for a stream, `Object<FooProxy>` for an object of the contract \
+                  `Foo`";
+    let stream = "a stream of Rust stays in its program; return `impl Stream<Item = ..>`, or take the one that \
+                  travels, `RemoteStream<T>`";
     let function =
         "a function of Rust stays in its program; the one that travels is `Callback<A, R>`";
     assert_eq!(
@@ -497,6 +500,10 @@ fn trait_objects() {
             format!("dyn FnOnce() + Send => {function}"),
             format!("fn(&u8) -> u8 => {function}"),
         ]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self) -> Pin<Box<dyn Stream<Item = u8> + Send>>;"),
+        [format!("dyn Stream<Item = u8> + Send => {stream}")]
     );
     assert_eq!(
         mistakes(

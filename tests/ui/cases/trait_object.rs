@@ -1,4 +1,4 @@
-//! Trait objects where a value is meant; functions, also behind a pointer.
+//! Trait objects where a value is meant; functions and streams, also behind a pointer.
 
 use hypha_rpc::prelude::*;
 
@@ -12,6 +12,7 @@ trait Lab {
     async fn find(&self) -> Result<dyn Shape, String>;
     async fn watch(&self, shapes: dyn Stream<Item = u32>);
     async fn each(&self, change: fn(f64) -> f64);
+    async fn all(&self) -> std::pin::Pin<Box<dyn Stream<Item = u32> + Send>>;
     async fn next(&self) -> Box<dyn FnOnce() + Send>;
     async fn count(&self) -> u32;
 }
