@@ -18,11 +18,17 @@ struct Entry {
 
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> syn::Result<Entry> {
-        let key = input.call(Ident::parse_any)?;
+        let Ok(key) = input.call(Ident::parse_any) else {
+            return Err(input.error("write `key = value`, as in `name = \"..\"`"));
+        };
         let value = match input.parse::<Option<Token![=]>>()? {
             Some(_) => Some(bare(input.parse()?)),
             None => None,
         };
+        let ends = input.is_empty() || input.peek(Token![,]);
+        if value.is_none() && !ends && !input.peek(Ident::peek_any) {
+            return Err(input.error(format!("write `{key} = value`")));
+        }
         Ok(Entry { key, value })
     }
 }

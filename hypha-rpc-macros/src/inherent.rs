@@ -1,8 +1,10 @@
 //! From an `impl` block to the model: it is read as the trait that its methods would make.
 
 use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{ImplItem, ImplItemFn, ItemImpl, Visibility};
+use syn::{
+    FnModifiers, ImplItem, ImplItemFn, ItemImpl, ItemTrait, TraitItem, TraitItemFn, Visibility,
+    parse_quote,
+};
 
 use crate::diag::Errors;
 use crate::model::Service;
@@ -59,23 +61,21 @@ pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) 
         .iter()
         .find(|function| matches!(function.vis, Visibility::Public(_)));
     let vis = public.or(served.first()).map(|function| &function.vis);
-    let attrs = &block.attrs;
-    let methods = served.iter().map(|function| {
-        let (attrs, sig) = (&function.attrs, &function.sig);
-        quote!(#(#attrs)* #sig;)
-    });
     // The same as the trait with these methods.
-    let contract = syn::parse2(quote!(#(#attrs)* #vis trait #ident { #(#methods)* }));
-    match contract {
-        Ok(contract) => Some(Service {
-            inherent: Some((*block.self_ty).clone()),
-            ..lower::service(attr, &contract, errors)
-        }),
-        Err(error) => {
-            errors.absorb(error);
-            None
-        }
-    }
+    let mut contract: ItemTrait = parse_quote!(#vis trait #ident {});
+    contract.attrs = block.attrs.clone();
+    let methods = served.into_iter().map(|function| TraitItemFn {
+        attrs: function.attrs.clone(),
+        modifiers: FnModifiers::default(),
+        sig: function.sig.clone(),
+        default: None,
+        semi_token: None,
+    });
+    contract.items = methods.map(TraitItem::Fn).collect();
+    Some(Service {
+        inherent: Some((*block.self_ty).clone()),
+        ..lower::service(attr, &contract, errors)
+    })
 }
 
 /// Whether a method of a block is part of the service.

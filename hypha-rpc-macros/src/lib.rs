@@ -14,6 +14,7 @@ mod model;
 mod names;
 mod parse;
 mod path;
+mod results;
 mod source;
 #[cfg(test)]
 mod tests;

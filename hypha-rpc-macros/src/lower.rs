@@ -5,16 +5,16 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident};
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, FnArg, Ident, ItemTrait, LitStr, Pat, PatType, Receiver, ReceiverKind, ReturnType,
-    Safety, TraitItem, TraitItemFn, Type, TypeImplTrait, parse_quote_spanned,
+    Attribute, FnArg, Ident, ItemTrait, LitStr, Pat, PatType, Receiver, ReceiverKind, Safety,
+    TraitItem, TraitItemFn, Type, parse_quote_spanned,
 };
 
 use crate::attrs::{self, ARGUMENT_KEYS, METHOD_KEYS, Options, SERVICE_KEYS};
 use crate::diag::{Errors, located};
 use crate::doc_text::{self, MethodText};
-use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Stub, Value};
+use crate::model::{Arg, ArgKind, Method, Output, Service, Stub, Value};
 use crate::names::{self, Rule};
-use crate::{path, types};
+use crate::{path, results, types};
 
 /// Keys of every service's own description, so no method can have them.
 const RESERVED: [&str; 8] = [
@@ -230,7 +230,7 @@ fn method(
     let usable = signature_shape(function, errors);
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let args = arguments(function, &text, rule, errors);
-    let output = output(&function.sig.output, errors);
+    let output = results::read(&function.sig.output, errors);
     if let Some(stream) = output.as_ref().and_then(|output| output.stream.as_ref()) {
         if blocking {
             errors.push(
@@ -298,17 +298,20 @@ fn wire_name(
 /// Whether the method runs on a thread of its own.
 fn blocking(function: &TraitItemFn, options: &mut Options, errors: &mut Errors) -> bool {
     let blocking = options.flag("blocking", errors).unwrap_or(false);
-    match &function.sig.asyncness {
+    let sig = &function.sig;
+    match &sig.asyncness {
         Some(asyncness) if blocking => errors.push(
             asyncness,
             "a blocking method is a plain `fn`, which runs on a thread of its own; leave out `async` \
              or `blocking`",
         ),
-        None if !blocking && function.sig.constness.is_none() => errors.push(
-            function.sig.fn_token,
-            "service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` before a \
-             method that blocks its thread",
-        ),
+        // `const` and `impl Future` are reported where they stand.
+        None if !blocking && sig.constness.is_none() && !results::is_future(&sig.output) => errors
+            .push(
+                sig.fn_token,
+                "service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` before a \
+                 method that blocks its thread",
+            ),
         _ => {}
     }
     blocking
@@ -470,6 +473,8 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
             "a contract has fixed types; use an enum or `Value`, `Callback<A, R>` for a function, \
              `RemoteStream<T>` for a stream",
         );
+    } else if let Some((found, message)) = found.stays {
+        errors.push(found, message);
     } else if let Some(found) = found.self_path {
         errors.push(found, "callers do not know `Self`; name the type");
     } else if let Some(found) = found.static_lifetime {
@@ -478,86 +483,21 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
             "arguments live as long as the call; leave the lifetime out",
         );
     } else if let Some(found) = found.mutable_reference {
+        let message = if types::is_context(ty) {
+            "the context of a call does not change; write `&Context`"
+        } else {
+            "arguments are copies, so changes would be lost; take an owned value"
+        };
+        errors.push(found, message);
+    } else if let Some(found) = found.callback_reference {
         errors.push(
             found,
-            "arguments are copies, so changes would be lost; take an owned value",
+            "what goes through a callback is owned; write `String` for `&str`",
         );
     } else {
-        return true;
+        return !found.refused;
     }
     false
-}
-
-fn output(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
-    let whole: Type = match output {
-        ReturnType::Default => parse_quote_spanned!(Span::mixed_site()=> ()),
-        ReturnType::Type(_, ty) => (**ty).clone(),
-    };
-    let found = types::inspect(&whole);
-    let stream = match &found.impl_trait {
-        Some(stream) => Some(Box::new(stream_items(&whole, stream, errors)?)),
-        None => None,
-    };
-    may_leave(found, errors)?;
-    let kind = output_kind(&whole);
-    Some(Output {
-        whole,
-        kind,
-        stream,
-    })
-}
-
-/// The items of the `impl Stream<Item = ..>` in an output.
-fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Option<Output> {
-    let Some(item) = types::stream_item(stream) else {
-        errors.push(
-            stream,
-            "results leave the process: the only `impl` here is `impl Stream<Item = ..>`; return an \
-             owned value",
-        );
-        return None;
-    };
-    if !types::is_stream_or_result(whole) {
-        errors.push(
-            stream,
-            "a stream is the whole result, or what a `Result` holds; inside of other types, return \
-             `RemoteStream::new(stream)`",
-        );
-        return None;
-    }
-    let found = types::inspect(&item);
-    if let Some(found) = found.impl_trait {
-        errors.push(found, "items have a fixed type; use an enum or `Value`");
-        return None;
-    }
-    may_leave(found, errors)?;
-    let kind = output_kind(&item);
-    Some(Output {
-        whole: item,
-        kind,
-        stream: None,
-    })
-}
-
-/// `None` for results that cannot leave the process.
-fn may_leave(found: types::Found, errors: &mut Errors) -> Option<()> {
-    if let Some(found) = found.reference {
-        errors.push(found, "results leave the process; return an owned value");
-        return None;
-    }
-    if let Some(found) = found.self_path {
-        errors.push(found, "callers do not know `Self`; name the type");
-        return None;
-    }
-    Some(())
-}
-
-fn output_kind(whole: &Type) -> OutputKind {
-    match types::result_parts(whole) {
-        Some(parts) => OutputKind::Fallible(Box::new(parts)),
-        None if types::is_surely_plain(whole) => OutputKind::Plain,
-        None => OutputKind::Unknown,
-    }
 }
 
 /// The documentation that trait and proxy show: the user's, and the texts of the arguments, which

@@ -315,12 +315,17 @@ fn in_signature(
     }
 }
 
-/// `str` for `&str`, and `[u8]` for `&[u8]`.
+/// `str` for `&str`, `[u8]` for `&[u8]`, and `dyn Trait`.
 fn with_size(ty: &mut Type, errors: &mut Errors) {
     for found in types::give_sizes(ty) {
         let message = match found {
             Type::Slice(_) => {
                 "a slice has no size of its own; write `Vec<..>`, or `&[u8]` for bytes as an argument"
+            }
+            Type::TraitObject(_) => {
+                "a contract has fixed types, not `dyn`; use an enum or `Value`, `Callback<A, R>` for a \
+                 function, `RemoteStream<T>` for a stream, `Object<FooProxy>` for \
+                 an object of the contract `Foo`"
             }
             _ => "`str` has no size of its own; write `String`, or `&str` for an argument",
         };

@@ -1,6 +1,7 @@
 //! What can be told of a type by looking at its tokens.
 
 use proc_macro2::Span;
+use quote::quote_spanned;
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
@@ -107,6 +108,11 @@ pub(crate) fn stream_item(ty: &TypeImplTrait) -> Option<Type> {
     })
 }
 
+/// `impl Future`?
+pub(crate) fn is_future(ty: &TypeImplTrait) -> bool {
+    has_bound(&ty.bounds, &["Future"])
+}
+
 /// Whether a type with an `impl` in it is that `impl`, or a generic path with it as first argument.
 pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     if matches!(bare(ty), Type::ImplTrait(_)) {
@@ -150,15 +156,7 @@ pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     struct Bind<'a>(&'a str, &'a TypeParamBound);
     impl VisitMut for Bind<'_> {
         fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
-            let bound = ty.bounds.iter().any(|bound| match bound {
-                TypeParamBound::Trait(bound) => bound
-                    .path
-                    .segments
-                    .last()
-                    .is_some_and(|last| last.ident == self.0),
-                _ => false,
-            });
-            if !bound {
+            if !has_bound(&ty.bounds, &[self.0]) {
                 ty.bounds.push(self.1.clone());
             }
         }
@@ -166,8 +164,8 @@ pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     Bind(name, bound).visit_type_mut(ty);
 }
 
-/// Puts a type that has a size in the place of every `str` and slice that is not behind a pointer, as far
-/// as names tell; returns those. rustc would report each use of such a type.
+/// Puts a type that has a size in the place of every `str`, slice and `dyn` that is not behind a pointer, as
+/// far as names tell; returns those. rustc would report each use of such a type.
 pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     struct Give(Vec<Type>);
     impl VisitMut for Give {
@@ -181,10 +179,14 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
                 other if plain_name(other).is_some_and(|name| name == "str") => {
                     parse_quote_spanned!(span=> ::std::string::String)
                 }
+                // Nothing can be done with it in a service: see `Found::refused`.
+                object @ Type::TraitObject(_) => {
+                    Type::Verbatim(quote_spanned!(span=> ::std::boxed::Box<#object>))
+                }
                 other => {
                     let holds = |name: &&str| is_named(other, name);
                     let inside = match other {
-                        Type::Path(_) => ["Option", "Result", "Vec"].iter().any(holds),
+                        Type::Path(_) => ["Option", "Result", "Vec", "Object"].iter().any(holds),
                         Type::Tuple(_) | Type::Array(_) | Type::ImplTrait(_) => true,
                         _ => false,
                     };
@@ -202,12 +204,23 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     give.0
 }
 
+const FUNCTION: &str =
+    "a function of Rust stays in its program; the one that travels is `Callback<A, R>`";
+const STREAM: &str = "a stream of Rust stays in its program; return `impl Stream<Item = ..>`, or take the one that \
+                      travels, `RemoteStream<T>`";
+
 /// What stands somewhere inside a type; the first of each.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) reference: Option<TypeReference>,
     pub(crate) mutable_reference: Option<TypeReference>,
+    /// Inside of `Callback<..>`.
+    pub(crate) callback_reference: Option<TypeReference>,
     pub(crate) impl_trait: Option<TypeImplTrait>,
+    /// A function or stream of Rust behind a pointer, and what travels instead.
+    pub(crate) stays: Option<(Type, &'static str)>,
+    /// Stands for a type that was reported where it was read.
+    pub(crate) refused: bool,
     pub(crate) self_path: Option<Path>,
     pub(crate) static_lifetime: Option<Lifetime>,
 }
@@ -220,6 +233,22 @@ pub(crate) fn inspect(ty: &Type) -> Found {
 }
 
 impl VisitMut for Found {
+    fn visit_type_mut(&mut self, ty: &mut Type) {
+        match ty {
+            Type::Verbatim(_) => self.refused = true,
+            Type::TraitObject(object) if has_bound(&object.bounds, &["Stream"]) => {
+                self.stays.get_or_insert_with(|| (ty.clone(), STREAM));
+            }
+            Type::TraitObject(object) if has_bound(&object.bounds, &["Fn", "FnMut", "FnOnce"]) => {
+                self.stays.get_or_insert_with(|| (ty.clone(), FUNCTION));
+            }
+            Type::FnPtr(_) => {
+                self.stays.get_or_insert_with(|| (ty.clone(), FUNCTION));
+            }
+            _ => visit_mut::visit_type_mut(self, ty),
+        }
+    }
+
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
         self.reference.get_or_insert_with(|| reference.clone());
         if reference.mutability.is_some() {
@@ -244,11 +273,32 @@ impl VisitMut for Found {
         visit_mut::visit_path_mut(self, path);
     }
 
+    fn visit_path_segment_mut(&mut self, segment: &mut PathSegment) {
+        if segment.ident == "Callback" && self.callback_reference.is_none() {
+            let mut inside = Found::default();
+            visit_mut::visit_path_segment_mut(&mut inside, segment);
+            self.callback_reference = inside.reference;
+        }
+        visit_mut::visit_path_segment_mut(self, segment);
+    }
+
     fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
         if lifetime.ident == "static" {
             self.static_lifetime.get_or_insert_with(|| lifetime.clone());
         }
     }
+}
+
+/// Whether there is a trait with one of these names.
+fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[&str]) -> bool {
+    bounds.into_iter().any(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| names.iter().any(|name| last.ident == name)),
+        _ => false,
+    })
 }
 
 /// The type with `'static` for every lifetime left out, as a function without parameters returns it.

@@ -477,3 +477,70 @@ fn types_without_a_size() {
         nothing
     );
 }
+
+#[test]
+fn trait_objects() {
+    let object = "a contract has fixed types, not `dyn`; use an enum or `Value`, `Callback<A, R>` for a \
+                  function, `RemoteStream<T>` for a stream, `Object<FooProxy>` for an object of the contract \
+                  `Foo`";
+    let stream = "a stream of Rust stays in its program; return `impl Stream<Item = ..>`, or take the one that \
+                  travels, `RemoteStream<T>`";
+    let function =
+        "a function of Rust stays in its program; the one that travels is `Callback<A, R>`";
+    assert_eq!(
+        in_trait("async fn f(&self, a: dyn Fn(u8), b: Box<dyn A + Send>) -> Option<dyn B>;"),
+        [
+            format!("dyn Fn(u8) => {object}"),
+            format!("dyn B => {object}")
+        ]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self, a: Vec<Box<dyn FnOnce() + Send>>) -> fn(&u8) -> u8;"),
+        [
+            format!("dyn FnOnce() + Send => {function}"),
+            format!("fn(&u8) -> u8 => {function}"),
+        ]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self) -> Pin<Box<dyn Stream<Item = u8> + Send>>;"),
+        [format!("dyn Stream<Item = u8> + Send => {stream}")]
+    );
+    assert_eq!(
+        mistakes(
+            "",
+            "impl Desk { pub async fn f(&self, a: dyn A) { a.b() } }"
+        ),
+        [format!("dyn A => {object}")]
+    );
+}
+
+#[test]
+fn what_is_meant_otherwise() {
+    let future = "write `async fn`, and what the future gives as the result";
+    assert_eq!(
+        in_trait("fn f(&self) -> impl Future<Output = u8> + Send;"),
+        [format!("impl Future<Output = u8> + Send => {future}")]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self) -> impl Future<Output = u8>;"),
+        [format!("impl Future<Output = u8> => {future}")]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self, context: &mut Context);"),
+        ["&mut Context => the context of a call does not change; write `&Context`"]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self, a: Option<Callback<(u8, &str)>>, b: Callback<Vec<u8>>);"),
+        ["&str => what goes through a callback is owned; write `String` for `&str`"]
+    );
+    let on_service = |keys: &str| mistakes(keys, "trait Contract { async fn f(&self); }");
+    assert_eq!(
+        on_service("\"desk\""),
+        ["\"desk\" => write `key = value`, as in `name = \"..\"`"]
+    );
+    assert_eq!(
+        on_service("singleton, id: \"desk\""),
+        [": => write `id = value`"]
+    );
+    assert_eq!(on_service("id(\"desk\")"), ["( => write `id = value`"]);
+}

@@ -4,6 +4,7 @@
 mod backpressure;
 mod calls;
 mod chunks;
+mod chunks_received;
 mod control;
 #[cfg(feature = "encryption")]
 mod encryption;
@@ -14,6 +15,7 @@ mod foreign_files;
 mod hostile;
 mod live;
 mod live_ends;
+mod live_streams;
 mod net;
 mod options;
 mod permissions;

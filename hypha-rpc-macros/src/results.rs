@@ -1,0 +1,95 @@
+//! What a method returns: whether it can, and what kind it is.
+
+use proc_macro2::Span;
+use syn::{ReturnType, Type, TypeImplTrait, parse_quote_spanned};
+
+use crate::diag::Errors;
+use crate::model::{Output, OutputKind};
+use crate::types;
+
+/// `None` if a method cannot return it.
+pub(crate) fn read(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
+    let whole: Type = match output {
+        ReturnType::Default => parse_quote_spanned!(Span::mixed_site()=> ()),
+        ReturnType::Type(_, ty) => (**ty).clone(),
+    };
+    let found = types::inspect(&whole);
+    let stream = match &found.impl_trait {
+        Some(stream) => Some(Box::new(stream_items(&whole, stream, errors)?)),
+        None => None,
+    };
+    may_leave(found, errors)?;
+    let kind = output_kind(&whole);
+    Some(Output {
+        whole,
+        kind,
+        stream,
+    })
+}
+
+/// The items of the `impl Stream<Item = ..>` in an output.
+fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Option<Output> {
+    let Some(item) = types::stream_item(stream) else {
+        let message = if types::is_future(stream) {
+            "write `async fn`, and what the future gives as the result"
+        } else {
+            "results leave the process: the only `impl` here is `impl Stream<Item = ..>`; return an \
+             owned value"
+        };
+        errors.push(stream, message);
+        return None;
+    };
+    if !types::is_stream_or_result(whole) {
+        errors.push(
+            stream,
+            "a stream is the whole result, or what a `Result` holds; inside of other types, return \
+             `RemoteStream::new(stream)`",
+        );
+        return None;
+    }
+    let found = types::inspect(&item);
+    if let Some(found) = found.impl_trait {
+        errors.push(found, "items have a fixed type; use an enum or `Value`");
+        return None;
+    }
+    may_leave(found, errors)?;
+    let kind = output_kind(&item);
+    Some(Output {
+        whole: item,
+        kind,
+        stream: None,
+    })
+}
+
+/// `None` for results that cannot leave the process.
+fn may_leave(found: types::Found, errors: &mut Errors) -> Option<()> {
+    if let Some((found, message)) = found.stays {
+        errors.push(found, message);
+        return None;
+    }
+    if let Some(found) = found.reference {
+        errors.push(found, "results leave the process; return an owned value");
+        return None;
+    }
+    if let Some(found) = found.self_path {
+        errors.push(found, "callers do not know `Self`; name the type");
+        return None;
+    }
+    (!found.refused).then_some(())
+}
+
+fn output_kind(whole: &Type) -> OutputKind {
+    match types::result_parts(whole) {
+        Some(parts) => OutputKind::Fallible(Box::new(parts)),
+        None if types::is_surely_plain(whole) => OutputKind::Plain,
+        None => OutputKind::Unknown,
+    }
+}
+
+/// `impl Future`, where `async fn` is meant.
+pub(crate) fn is_future(output: &ReturnType) -> bool {
+    let ReturnType::Type(_, ty) = output else {
+        return false;
+    };
+    matches!(types::inspect(ty).impl_trait, Some(found) if types::is_future(&found))
+}

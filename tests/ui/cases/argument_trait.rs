@@ -1,0 +1,16 @@
+//! A trait as the type of an argument: rustc says so in the signature and where the argument is read, with
+//! other advice. A macro cannot know that the name is that of a trait.
+
+use hypha_rpc::prelude::*;
+
+trait Shape {}
+
+#[hypha_service]
+trait Lab {
+    async fn measure(&self, shape: Shape) -> f64;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}
