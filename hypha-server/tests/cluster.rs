@@ -420,3 +420,53 @@ async fn nobody_is_sent_away_for_good_while_redis_is_gone() -> Result<()> {
     }
     anyhow::bail!("the server does not notice")
 }
+
+/// The keys of a client's records.
+async fn records(
+    database: &mut redis::aio::MultiplexedConnection,
+    client: &Client,
+) -> Result<Vec<String>> {
+    let address = format!("{}/{}", client.workspace(), client.client_id());
+    let pattern = format!("services:*:{address}:*");
+    let mut asked = redis::cmd("KEYS");
+    Ok(asked.arg(pattern).query_async(database).await?)
+}
+
+#[tokio::test]
+async fn what_was_registered_elsewhere_survives_the_end_of_a_former_connection() -> Result<()> {
+    let redis = redis_or_skip!();
+    let server = redis.server("one").await?;
+    let database = redis::Client::open(redis.uri())?;
+    let mut database = database.get_multiplexed_async_connection().await?;
+    // It keeps the workspace.
+    let keeper = hypha_rpc::connect(server.url()).await?;
+    let token = keeper.manager().await?.generate_token(None).await?;
+    // The client has come back to another server, which has replaced a record: one like this, which marks
+    // what it writes, or the original, which does not.
+    for mark in [Some("two#1"), None] {
+        let client = hypha_rpc::connect(server.url()).token(&token);
+        let client = client.await?;
+        client.register_service(Desk).await?;
+        let keys = records(&mut database, &client).await?;
+        assert_eq!(keys.len(), 2, "{keys:?}");
+        let desk = keys.iter().find(|key| key.contains(":desk@"));
+        let desk = desk.context("the service is not there")?;
+        let mut written = redis::pipe();
+        written.hdel(desk, "hypha-server:connection");
+        if let Some(mark) = mark {
+            written.hset(desk, "hypha-server:connection", mark);
+        }
+        let _: redis::Value = written.query_async(&mut database).await?;
+        client.disconnect().await;
+        let mut left = keys.clone();
+        for _ in 0..500 {
+            left = records(&mut database, &client).await?;
+            if left.len() < 2 {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(left, [desk.clone()]);
+    }
+    Ok(())
+}

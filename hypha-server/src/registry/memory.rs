@@ -82,7 +82,12 @@ impl MemoryRegistry {
 }
 
 impl Registry for MemoryRegistry {
-    fn put_service(&self, service: ServiceInfo) -> Answer<'_, Option<Arc<ServiceInfo>>> {
+    // Here a connection is cleaned up before its address is free, so that nobody has to know whose a record is.
+    fn put_service<'a>(
+        &'a self,
+        service: ServiceInfo,
+        _owner: &'a str,
+    ) -> Answer<'a, Option<Arc<ServiceInfo>>> {
         let mut services = write(&self.services);
         let inside = services
             .entry(workspace_of(&service.id).to_owned())
@@ -120,6 +125,7 @@ impl Registry for MemoryRegistry {
         &'a self,
         workspace: &'a str,
         client_id: &'a str,
+        _owner: Option<&'a str>,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
         done(self.take(workspace, |id| {
             ServiceKey::parse(id).is_some_and(|key| key.client == client_id)
@@ -191,11 +197,17 @@ mod tests {
     async fn services_are_found_replaced_and_leave_with_their_client() {
         let registry = MemoryRegistry::default();
         for id in ["w/a:x", "w/a:y", "w/ab:x", "v/a:x"] {
-            assert!(registry.put_service(service(id)).await.unwrap().is_none());
+            assert!(
+                registry
+                    .put_service(service(id), "a")
+                    .await
+                    .unwrap()
+                    .is_none()
+            );
         }
         assert!(
             registry
-                .put_service(service("w/a:x"))
+                .put_service(service("w/a:x"), "a")
                 .await
                 .unwrap()
                 .is_some()
@@ -216,7 +228,10 @@ mod tests {
         };
         assert_eq!(registry.find_services(&all).await.unwrap().len(), 3);
 
-        assert_eq!(registry.remove_client("w", "a").await.unwrap().len(), 2);
+        assert_eq!(
+            registry.remove_client("w", "a", None).await.unwrap().len(),
+            2
+        );
         assert_eq!(
             ids(registry.find_services(&named).await.unwrap()),
             ["w/ab:x"]

@@ -18,6 +18,20 @@ const NULL: &str = "__null__";
 /// Fields that are kept as they are; the others are JSON.
 const PLAIN: [&str; 5] = ["id", "name", "type", "app_id", "docs"];
 const JSON: [&str; 3] = ["description", "config", "service_schema"];
+/// The field of the connection that has registered a service. The original passes over it, and takes it
+/// away when it replaces the record.
+const OWNER: &str = "hypha-server:connection";
+/// Removes the records that a connection still owns, each in the moment in which that is known.
+const REMOVE_OWNED: &str = r#"
+local removed = {}
+for _, key in ipairs(KEYS) do
+    if redis.call('HGET', key, ARGV[1]) == ARGV[2] then
+        table.insert(removed, redis.call('HGETALL', key))
+        redis.call('DEL', key)
+    end
+end
+return removed
+"#;
 /// Keys that Redis looks at in one step.
 const SCAN_COUNT: usize = 10_000;
 
@@ -92,7 +106,7 @@ fn fields(service: &ServiceInfo) -> Result<Vec<(&'static str, String)>, Registry
 
 fn service(fields: &[(String, String)]) -> Option<ServiceInfo> {
     let mut record = Map::new();
-    for (name, text) in fields {
+    for (name, text) in fields.iter().filter(|(name, _)| name != OWNER) {
         let value = if text == NULL {
             Value::Null
         } else if JSON.contains(&name.as_str()) {
@@ -156,6 +170,24 @@ impl RedisRegistry {
         Ok(records)
     }
 
+    /// Remove those of the records that `owner` has written last.
+    async fn remove_owned(
+        &self,
+        keys: &[String],
+        owner: &str,
+    ) -> Result<Vec<Arc<ServiceInfo>>, RegistryError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut asked = cmd("EVAL");
+        asked.arg(REMOVE_OWNED).arg(keys.len()).arg(keys);
+        asked.arg(OWNER).arg(owner);
+        let mut connection = self.connection.clone();
+        let removed: Vec<Vec<(String, String)>> = asked.query_async(&mut connection).await?;
+        let removed = removed.iter().filter_map(|fields| service(fields));
+        Ok(removed.map(Arc::new).collect())
+    }
+
     /// Tokens that were revoked, and when they end.
     pub(crate) async fn revoked(&self, now: u64) -> Result<Vec<(String, u64)>, RegistryError> {
         let mut connection = self.connection.clone();
@@ -171,7 +203,11 @@ impl RedisRegistry {
 }
 
 impl Registry for RedisRegistry {
-    fn put_service(&self, service: ServiceInfo) -> Answer<'_, Option<Arc<ServiceInfo>>> {
+    fn put_service<'a>(
+        &'a self,
+        service: ServiceInfo,
+        owner: &'a str,
+    ) -> Answer<'a, Option<Arc<ServiceInfo>>> {
         async move {
             let key = key_of(&service);
             let former = self.keys(&all_keys_of(&service.id)).await?;
@@ -181,7 +217,9 @@ impl Registry for RedisRegistry {
             for other in former.iter().filter(|other| **other != key) {
                 write.del(other).ignore();
             }
-            write.hset_multiple(&key, &fields(&service)?).ignore();
+            let mut fields = fields(&service)?;
+            fields.push((OWNER, owner.to_owned()));
+            write.hset_multiple(&key, &fields).ignore();
             let mut connection = self.connection.clone();
             write.query_async::<()>(&mut connection).await?;
             Ok(replaced)
@@ -215,13 +253,17 @@ impl Registry for RedisRegistry {
         &'a self,
         workspace: &'a str,
         client_id: &'a str,
+        owner: Option<&'a str>,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
         async move {
             let address = escaped(&format!("{workspace}/{client_id}")).replace('*', "\\*");
             let mut keys = self.keys(&format!("services:*|*:{address}:*@*")).await?;
             let id = format!(":{workspace}/{client_id}:");
             keys.retain(|key| key.contains(&id));
-            self.remove(keys).await
+            match owner {
+                Some(owner) => self.remove_owned(&keys, owner).await,
+                None => self.remove(keys).await,
+            }
         }
         .boxed()
     }
