@@ -421,15 +421,13 @@ async fn nobody_is_sent_away_for_good_while_redis_is_gone() -> Result<()> {
     anyhow::bail!("the server does not notice")
 }
 
-/// The keys of a client's records.
-async fn records(
-    database: &mut redis::aio::MultiplexedConnection,
-    client: &Client,
-) -> Result<Vec<String>> {
-    let address = format!("{}/{}", client.workspace(), client.client_id());
-    let pattern = format!("services:*:{address}:*");
+/// The keys of the records of a client `c`.
+async fn records(database: &mut redis::aio::MultiplexedConnection) -> Result<Vec<String>> {
     let mut asked = redis::cmd("KEYS");
-    Ok(asked.arg(pattern).query_async(database).await?)
+    asked.arg("services:*/c:*");
+    let mut keys: Vec<String> = asked.query_async(database).await?;
+    keys.sort_unstable();
+    Ok(keys)
 }
 
 #[tokio::test]
@@ -439,34 +437,38 @@ async fn what_was_registered_elsewhere_survives_the_end_of_a_former_connection()
     let database = redis::Client::open(redis.uri())?;
     let mut database = database.get_multiplexed_async_connection().await?;
     // It keeps the workspace.
-    let keeper = hypha_rpc::connect(server.url()).await?;
-    let token = keeper.manager().await?.generate_token(None).await?;
-    // The client has come back to another server, which has replaced a record: one like this, which marks
+    let mut keeper = Raw::anonymous(&server, "keeper").await?;
+    // The client has come back to another server, which has replaced two records: one like this, which marks
     // what it writes, or the original, which does not.
     for mark in [Some("two#1"), None] {
-        let client = hypha_rpc::connect(server.url()).token(&token);
-        let client = client.await?;
-        client.register_service(Desk).await?;
-        let keys = records(&mut database, &client).await?;
-        assert_eq!(keys.len(), 2, "{keys:?}");
-        let desk = keys.iter().find(|key| key.contains(":desk@"));
-        let desk = desk.context("the service is not there")?;
-        let mut written = redis::pipe();
-        written.hdel(desk, "hypha-server:connection");
-        if let Some(mark) = mark {
-            written.hset(desk, "hypha-server:connection", mark);
+        let mut client = colleague(&server, &mut keeper, "c").await?;
+        for name in ["built-in", "desk", "forgotten"] {
+            let kind = if name == "built-in" { name } else { "generic" };
+            let service = json!({"id": format!("c:{name}"), "type": kind, "config": {}});
+            client.ask("register_service", json!([service])).await?;
         }
-        let _: redis::Value = written.query_async(&mut database).await?;
-        client.disconnect().await;
-        let mut left = keys.clone();
+        let mut keys = records(&mut database).await?;
+        assert_eq!(keys.len(), 3, "{keys:?}");
+        keys.retain(|key| !key.contains(":forgotten@"));
+        for key in &keys {
+            let mut replaced = redis::pipe();
+            replaced.hdel(key, "hypha-server:connection");
+            if let Some(mark) = mark {
+                replaced.hset(key, "hypha-server:connection", mark);
+            }
+            let changed: Vec<u32> = replaced.query_async(&mut database).await?;
+            assert_eq!(changed[0], 1, "{key} is not marked");
+        }
+        drop(client);
+        let mut left = Vec::new();
         for _ in 0..500 {
-            left = records(&mut database, &client).await?;
-            if left.len() < 2 {
+            left = records(&mut database).await?;
+            if left.len() < 3 {
                 break;
             }
             sleep(Duration::from_millis(10)).await;
         }
-        assert_eq!(left, [desk.clone()]);
+        assert_eq!(left, keys);
     }
     Ok(())
 }

@@ -44,9 +44,9 @@ pub(crate) trait Registry: Send + Sync {
         pattern: &'a ServicePattern,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>>;
 
-    /// Remove everything that a client registered, or what it registered over the connection `owner`.
+    /// Remove everything that a client registered, since its connection `owner`, if it is known, has ended.
     ///
-    /// A client may be back, at another server, before its former connection is cleaned up; what it has
+    /// The client may be back, at another server, before its former connection is cleaned up; what it has
     /// registered there stays.
     fn remove_client<'a>(
         &'a self,

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use hypha_rpc::workspace::{ServiceInfo, WorkspaceInfo};
 use serde_json::{Map, Value};
 
-use super::{Answer, Registry, RegistryError, ServicePattern};
+use super::{Answer, BUILT_IN, Registry, RegistryError, ServicePattern};
 
 const WORKSPACES: &str = "workspaces";
 const REVOKED: &str = "revoked_token:";
@@ -21,11 +21,20 @@ const JSON: [&str; 3] = ["description", "config", "service_schema"];
 /// The field of the connection that has registered a service. The original passes over it, and takes it
 /// away when it replaces the record.
 const OWNER: &str = "hypha-server:connection";
-/// Removes the records that a connection still owns, each in the moment in which that is known.
+/// Removes the records of a client whose connection has ended: all of them, or, if its built-in service, which
+/// every client registers first, belongs to another connection by now, those that are still of the one that
+/// has ended. Redis does nothing else meanwhile.
 const REMOVE_OWNED: &str = r#"
+local field, owner, built_in = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local moved = false
+for i = 1, built_in do
+    if redis.call('EXISTS', KEYS[i]) == 1 and redis.call('HGET', KEYS[i], field) ~= owner then
+        moved = true
+    end
+end
 local removed = {}
 for _, key in ipairs(KEYS) do
-    if redis.call('HGET', key, ARGV[1]) == ARGV[2] then
+    if not moved or redis.call('HGET', key, field) == owner then
         table.insert(removed, redis.call('HGETALL', key))
         redis.call('DEL', key)
     end
@@ -170,10 +179,11 @@ impl RedisRegistry {
         Ok(records)
     }
 
-    /// Remove those of the records that `owner` has written last.
+    /// Remove the records that a client has left behind, of which the first are those of its built-in service.
     async fn remove_owned(
         &self,
         keys: &[String],
+        built_in: usize,
         owner: &str,
     ) -> Result<Vec<Arc<ServiceInfo>>, RegistryError> {
         if keys.is_empty() {
@@ -181,7 +191,7 @@ impl RedisRegistry {
         }
         let mut asked = cmd("EVAL");
         asked.arg(REMOVE_OWNED).arg(keys.len()).arg(keys);
-        asked.arg(OWNER).arg(owner);
+        asked.arg(OWNER).arg(owner).arg(built_in);
         let mut connection = self.connection.clone();
         let removed: Vec<Vec<(String, String)>> = asked.query_async(&mut connection).await?;
         let removed = removed.iter().filter_map(|fields| service(fields));
@@ -260,8 +270,11 @@ impl Registry for RedisRegistry {
             let mut keys = self.keys(&format!("services:*|*:{address}:*@*")).await?;
             let id = format!(":{workspace}/{client_id}:");
             keys.retain(|key| key.contains(&id));
+            let built_in = format!("{id}{BUILT_IN}@");
+            keys.sort_by_key(|key| !key.contains(&built_in));
+            let count = keys.iter().filter(|key| key.contains(&built_in)).count();
             match owner {
-                Some(owner) => self.remove_owned(&keys, owner).await,
+                Some(owner) => self.remove_owned(&keys, count, owner).await,
                 None => self.remove(keys).await,
             }
         }

@@ -13,7 +13,7 @@ from jose import jwt
 
 import outcomes_http
 import peer
-from outcome import Recorder, error_of, plain
+from outcome import Recorder, plain
 
 TABLE = Path(__file__).parent.parent / "outcomes.json"
 LIMIT = 20
