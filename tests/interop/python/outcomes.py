@@ -189,11 +189,17 @@ async def events(recorder, sessions):
     for name in names:
         alice.on(name, listener(name))
 
+    async def silence():
+        count = None
+        while count != len(heard):
+            count = len(heard)
+            await asyncio.sleep(0.4)
+
     async def during(step, action):
-        await asyncio.sleep(0.2)
+        await silence()
         heard.clear()
         await recorder.step(f"events: {step}", action)
-        await asyncio.sleep(0.3)
+        await silence()
         recorder.write(f"events: heard of {step}", [plain(event) for event in heard])
 
     guest = "guest"
