@@ -343,7 +343,9 @@ impl Shared {
             )));
         }
         // What a former server of this name has left behind.
-        let former = registry.remove_client("public", &info.server_id).await;
+        let former = registry
+            .remove_client("public", &info.server_id, None)
+            .await;
         former.map_err(|error| failed(&error))?;
         let revoked = registry.revoked(auth::now()).await;
         Ok(Shared {
@@ -404,7 +406,7 @@ async fn run(
     // Others would go on using what nobody answers for.
     let services = state
         .registry
-        .remove_client("public", &state.info.server_id);
+        .remove_client("public", &state.info.server_id, None);
     if let Err(error) = services.await {
         tracing::warn!(%error, "the server's own services remain");
     }

@@ -15,7 +15,7 @@ use crate::http::HttpRates;
 use crate::metrics::Counters;
 use crate::registry::Registry;
 use crate::router::Router;
-use crate::session::{Admission, Seats, Streams};
+use crate::session::{Admission, Peer, Seats, Streams};
 use crate::store::Store;
 
 /// The version of the original server whose behaviour clients may expect.
@@ -92,6 +92,11 @@ pub(crate) struct Parts {
 }
 
 impl State {
+    /// A connection as the records name it that it writes, in all servers that share them.
+    pub(crate) fn owner(&self, peer: &Peer) -> String {
+        format!("{}#{}", self.info.server_id, peer.generation)
+    }
+
     pub(crate) fn new(parts: Parts) -> State {
         let counters = Arc::new(Counters::default());
         let limits = parts.limits;

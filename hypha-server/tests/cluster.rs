@@ -420,3 +420,55 @@ async fn nobody_is_sent_away_for_good_while_redis_is_gone() -> Result<()> {
     }
     anyhow::bail!("the server does not notice")
 }
+
+/// The keys of the records of a client `c`.
+async fn records(database: &mut redis::aio::MultiplexedConnection) -> Result<Vec<String>> {
+    let mut asked = redis::cmd("KEYS");
+    asked.arg("services:*/c:*");
+    let mut keys: Vec<String> = asked.query_async(database).await?;
+    keys.sort_unstable();
+    Ok(keys)
+}
+
+#[tokio::test]
+async fn what_was_registered_elsewhere_survives_the_end_of_a_former_connection() -> Result<()> {
+    let redis = redis_or_skip!();
+    let server = redis.server("one").await?;
+    let database = redis::Client::open(redis.uri())?;
+    let mut database = database.get_multiplexed_async_connection().await?;
+    // It keeps the workspace.
+    let mut keeper = Raw::anonymous(&server, "keeper").await?;
+    // The client has come back to another server, which has replaced two records: one like this, which marks
+    // what it writes, or the original, which does not.
+    for mark in [Some("two#1"), None] {
+        let mut client = colleague(&server, &mut keeper, "c").await?;
+        for name in ["built-in", "desk", "forgotten"] {
+            let kind = if name == "built-in" { name } else { "generic" };
+            let service = json!({"id": format!("c:{name}"), "type": kind, "config": {}});
+            client.ask("register_service", json!([service])).await?;
+        }
+        let mut keys = records(&mut database).await?;
+        assert_eq!(keys.len(), 3, "{keys:?}");
+        keys.retain(|key| !key.contains(":forgotten@"));
+        for key in &keys {
+            let mut replaced = redis::pipe();
+            replaced.hdel(key, "hypha-server:connection");
+            if let Some(mark) = mark {
+                replaced.hset(key, "hypha-server:connection", mark);
+            }
+            let changed: Vec<u32> = replaced.query_async(&mut database).await?;
+            assert_eq!(changed[0], 1, "{key} is not marked");
+        }
+        drop(client);
+        let mut left = Vec::new();
+        for _ in 0..500 {
+            left = records(&mut database).await?;
+            if left.len() < 3 {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(left, keys);
+    }
+    Ok(())
+}

@@ -429,3 +429,35 @@ async fn streams_are_not_compressed() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn calls_may_be_compressed() -> Result<()> {
+    let server = server().await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    // `{"a": 1, "b": 2}` in gzip.
+    let zipped: &'static [u8] = &[
+        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3, 0xab, 0x56, 0x4a, 0x54, 0xb2, 0x52, 0x30, 0xd4, 0x51,
+        0x50, 0x4a, 2, 0xd2, 0x46, 0xb5, 0, 0x1f, 0x9a, 0xb5, 0x2b, 0x10, 0, 0, 0,
+    ];
+    let post = |body: &'static [u8], coding: &str| {
+        let request = support::http().post(format!("{url}/desk/add"));
+        let request = request.header("content-type", "application/json");
+        request.header("content-encoding", coding).body(body)
+    };
+    let sum = answer(post(zipped, "gzip")).await?;
+    assert_eq!(sum, (StatusCode::OK, "3".to_owned()));
+    let (status, text) = answer(post(b"nonsense", "gzip")).await?;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
+    let (status, _) = answer(post(zipped, "compress")).await?;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_question_for_the_head_runs_nothing() -> Result<()> {
+    let server = server().await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    let head = support::http().head(format!("{url}/desk/add?a=1&b=2"));
+    assert_eq!(head.send().await?.status(), StatusCode::METHOD_NOT_ALLOWED);
+    Ok(())
+}

@@ -58,6 +58,20 @@ async fn a_program_gets_the_token_that_its_user_reports() -> Result<()> {
     let again = again.err().context("a key is good once")?.to_string();
     assert!(again.contains("Invalid key, key does not exist"), "{again}");
 
+    // What is wrong with it is not that something is not there.
+    let begun = start(&login).await?;
+    let (key, report) = (text(&begun, "key"), text(&begun, "report_url"));
+    for token in ["", "a%20b"] {
+        let blank = support::http().get(format!("{report}?key={key}&token={token}"));
+        let blank = blank.send().await?;
+        assert_eq!(
+            blank.status(),
+            StatusCode::BAD_REQUEST,
+            "{}",
+            blank.text().await?
+        );
+    }
+
     let begun = start(&login).await?;
     let late = login.call::<Value>("check", args!(text(&begun, "key"), timeout = 0.05));
     let late = late.await.err().context("nobody has logged in")?;

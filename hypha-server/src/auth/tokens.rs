@@ -301,7 +301,7 @@ fn bare(token: &str) -> Result<&str, TokenError> {
         token
     };
     if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(TokenError::Invalid("Token not found".into()));
+        return Err(TokenError::Invalid("it is empty or contains blanks".into()));
     }
     Ok(token)
 }

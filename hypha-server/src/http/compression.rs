@@ -1,9 +1,16 @@
-//! Which answers are made smaller on the way, for those who say that they can read them so.
+//! Which answers are made smaller on the way, for those who say that they can read them so, and requests
+//! that came so.
 
 use axum::http::header;
 use hyper::body::Body;
 use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, Predicate};
+use tower_http::decompression::RequestDecompressionLayer;
+
+/// Read requests that come in gzip; others get 415.
+pub(super) fn requests() -> RequestDecompressionLayer {
+    RequestDecompressionLayer::new()
+}
 
 /// What is smaller is not worth the work.
 const WORTH_IT: u64 = 1000;

@@ -23,19 +23,21 @@ fn usual_token(headers: &HeaderMap) -> Option<String> {
 }
 
 fn authorization(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
+    // What is there but cannot be read is refused as a token, not taken for none.
+    let value = headers.get(header::AUTHORIZATION)?.to_str();
+    let value = value.unwrap_or("unreadable").trim();
     let Some((scheme, rest)) = value.split_once(' ') else {
         return Some(value.to_owned());
     };
     if scheme.eq_ignore_ascii_case("basic") {
-        let pair = STANDARD.decode(rest.trim()).ok()?;
-        let pair = String::from_utf8(pair).ok()?;
-        return pair.split_once(':').map(|(_, token)| token.to_owned());
+        let pair = STANDARD.decode(rest.trim()).ok();
+        let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
+        let token = pair.as_ref().and_then(|pair| pair.split_once(':'));
+        return Some(token.map_or(value, |(_, token)| token).to_owned());
     }
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(rest.trim().to_owned());
     }
-    // Not ours to understand; it will be refused as a token.
     Some(value.to_owned())
 }
 
@@ -70,6 +72,8 @@ mod tests {
         assert_eq!(found.as_deref(), Some("t0k"));
         assert_eq!(of(header::COOKIE, "other=t0k"), None);
         // What is there but cannot be read is not the same as nothing.
-        assert!(of(header::AUTHORIZATION, "Digest x").is_some());
+        for value in ["Digest x", "Basic !!", "Basic dTp0", "\u{e4}"] {
+            assert!(of(header::AUTHORIZATION, value).is_some(), "{value}");
+        }
     }
 }

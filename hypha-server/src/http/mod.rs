@@ -43,6 +43,12 @@ const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 fn routes(state: Arc<State>) -> Router {
+    let functions = get(call::function)
+        .post(call::function)
+        // A function is not run for nothing.
+        .head(|| async { StatusCode::METHOD_NOT_ALLOWED });
+    #[cfg(feature = "compression")]
+    let functions = functions.layer(compression::requests());
     let base = state.info.base_path.clone();
     let app = Router::new()
         .route("/", get(info::root))
@@ -58,10 +64,7 @@ fn routes(state: Arc<State>) -> Router {
         .route("/{workspace}/services", get(apps::slash))
         .route("/{workspace}/services/", get(info::services))
         .route("/{workspace}/services/{id}", get(info::service))
-        .route(
-            "/{workspace}/services/{id}/{function}",
-            get(call::function).post(call::function),
-        )
+        .route("/{workspace}/services/{id}/{function}", functions)
         .fallback(info::nowhere);
     #[cfg(feature = "compression")]
     let app = app.layer(compression::layer());

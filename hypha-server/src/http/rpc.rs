@@ -6,6 +6,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use futures_util::StreamExt;
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -96,16 +98,27 @@ pub(super) async fn message(
 /// A request's whole body, if it is not too large and comes in time.
 pub(super) async fn read(state: &State, body: Body) -> Result<Bytes, Problem> {
     let limit = state.limits.frame_bytes;
-    let reading = axum::body::to_bytes(body, limit);
-    match timeout(state.limits.body_timeout, reading).await {
-        Err(_) => Err(problem(
-            StatusCode::REQUEST_TIMEOUT,
-            "The body did not come in time",
-        )),
-        Ok(Err(_)) => Err(problem(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The body cannot be read, or has more than {limit} bytes"),
-        )),
-        Ok(Ok(body)) => Ok(body),
-    }
+    let reading = async {
+        let mut pieces = body.into_data_stream();
+        let mut whole = BytesMut::new();
+        while let Some(piece) = pieces.next().await {
+            // It has ended early, or is not compressed as it says.
+            let piece = piece.map_err(|error| {
+                let detail = format!("The body cannot be read: {error}");
+                problem(StatusCode::BAD_REQUEST, detail)
+            })?;
+            if whole.len() + piece.len() > limit {
+                return Err(problem(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("The body has more than {limit} bytes"),
+                ));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    };
+    let late = |_| problem(StatusCode::REQUEST_TIMEOUT, "The body did not come in time");
+    timeout(state.limits.body_timeout, reading)
+        .await
+        .map_err(late)?
 }

@@ -128,16 +128,24 @@ fn classify(error: &Error) -> (StatusCode, String) {
         Error::Invalid(_) => (StatusCode::BAD_REQUEST, error.to_string()),
         Error::Codec(codec) if !codec.received => (StatusCode::BAD_REQUEST, error.to_string()),
         Error::Rejected(rejection) => {
-            let status = match rejection.kind {
+            let text = &rejection.message;
+            match rejection.kind {
+                // With the classes of the original, by which callers tell errors from each other.
                 RejectKind::UnknownService | RejectKind::UnknownMethod | RejectKind::Expired => {
-                    StatusCode::NOT_FOUND
+                    (StatusCode::NOT_FOUND, format!("KeyError: '{text}'"))
                 }
-                RejectKind::PermissionDenied => StatusCode::FORBIDDEN,
-                RejectKind::InvalidArguments | RejectKind::Ambiguous => StatusCode::BAD_REQUEST,
-                RejectKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            (status, rejection.message.clone())
+                RejectKind::PermissionDenied => {
+                    (StatusCode::FORBIDDEN, format!("PermissionError: {text}"))
+                }
+                RejectKind::InvalidArguments => {
+                    (StatusCode::BAD_REQUEST, format!("TypeError: {text}"))
+                }
+                RejectKind::Ambiguous => {
+                    (StatusCode::BAD_REQUEST, format!("AssertionError: {text}"))
+                }
+                RejectKind::Busy => (StatusCode::SERVICE_UNAVAILABLE, text.clone()),
+                _ => (StatusCode::INTERNAL_SERVER_ERROR, text.clone()),
+            }
         }
         Error::Remote(remote) => by_text(match &remote.class {
             Some(class) => format!("{class}: {}", remote.message),

@@ -120,7 +120,12 @@ impl MemoryRegistry {
 }
 
 impl Registry for MemoryRegistry {
-    fn put_service(&self, service: ServiceInfo) -> Answer<'_, Option<Arc<ServiceInfo>>> {
+    // Here a connection is cleaned up before its address is free, so that nobody has to know whose a record is.
+    fn put_service<'a>(
+        &'a self,
+        service: ServiceInfo,
+        _owner: &'a str,
+    ) -> Answer<'a, Option<Arc<ServiceInfo>>> {
         let stored = Kept::new(&service).and_then(|kept| {
             let mut services = write(&self.services);
             let workspace = workspace_of(&service.id).to_owned();
@@ -166,6 +171,7 @@ impl Registry for MemoryRegistry {
         &'a self,
         workspace: &'a str,
         client_id: &'a str,
+        _owner: Option<&'a str>,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
         let taken = self.take(workspace, |id| {
             ServiceKey::parse(id).is_some_and(|key| key.client == client_id)
@@ -243,7 +249,7 @@ mod tests {
             "service":{"add":{"_rtype":"method","_rmethod":"services.x.add","_rpromise":true}}}"#;
         let service: ServiceInfo = serde_json::from_str(text).unwrap();
         let registry = MemoryRegistry::default();
-        registry.put_service(service.clone()).await.unwrap();
+        registry.put_service(service.clone(), "a").await.unwrap();
         let kept: usize = read(&registry.services)["w"]
             .values()
             .map(|kept| kept.record.len())
@@ -258,20 +264,29 @@ mod tests {
         };
         let found = registry.find_services(&unlisted).await.unwrap();
         assert_eq!(*found[0], service);
-        let replaced = registry.put_service(service.clone()).await.unwrap();
+        let replaced = registry.put_service(service.clone(), "a").await.unwrap();
         assert_eq!(*replaced.unwrap(), service);
-        assert_eq!(*registry.remove_client("w", "a").await.unwrap()[0], service);
+        assert_eq!(
+            *registry.remove_client("w", "a", None).await.unwrap()[0],
+            service
+        );
     }
 
     #[tokio::test]
     async fn services_are_found_replaced_and_leave_with_their_client() {
         let registry = MemoryRegistry::default();
         for id in ["w/a:x", "w/a:y", "w/ab:x", "v/a:x"] {
-            assert!(registry.put_service(service(id)).await.unwrap().is_none());
+            assert!(
+                registry
+                    .put_service(service(id), "a")
+                    .await
+                    .unwrap()
+                    .is_none()
+            );
         }
         assert!(
             registry
-                .put_service(service("w/a:x"))
+                .put_service(service("w/a:x"), "a")
                 .await
                 .unwrap()
                 .is_some()
@@ -292,7 +307,10 @@ mod tests {
         };
         assert_eq!(registry.find_services(&all).await.unwrap().len(), 3);
 
-        assert_eq!(registry.remove_client("w", "a").await.unwrap().len(), 2);
+        assert_eq!(
+            registry.remove_client("w", "a", None).await.unwrap().len(),
+            2
+        );
         assert_eq!(
             ids(registry.find_services(&named).await.unwrap()),
             ["w/ab:x"]

@@ -28,8 +28,12 @@ pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
 
 /// The records that the servers of a cluster have in common.
 pub(crate) trait Registry: Send + Sync {
-    /// Store a service under its full id. Returns the record that it replaces.
-    fn put_service(&self, service: ServiceInfo) -> Answer<'_, Option<Arc<ServiceInfo>>>;
+    /// Store a service under its full id, for the connection `owner`. Returns the record that it replaces.
+    fn put_service<'a>(
+        &'a self,
+        service: ServiceInfo,
+        owner: &'a str,
+    ) -> Answer<'a, Option<Arc<ServiceInfo>>>;
 
     /// Remove a service by its full id.
     fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Arc<ServiceInfo>>>;
@@ -40,11 +44,15 @@ pub(crate) trait Registry: Send + Sync {
         pattern: &'a ServicePattern,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>>;
 
-    /// Remove everything that a client registered.
+    /// Remove everything that a client registered, since its connection `owner`, if it is known, has ended.
+    ///
+    /// The client may be back, at another server, before its former connection is cleaned up; what it has
+    /// registered there stays.
     fn remove_client<'a>(
         &'a self,
         workspace: &'a str,
         client_id: &'a str,
+        owner: Option<&'a str>,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>>;
 
     /// A workspace's record.

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use hypha_rpc::workspace::{ServiceInfo, WorkspaceInfo};
 use serde_json::{Map, Value};
 
-use super::{Answer, Registry, RegistryError, ServicePattern};
+use super::{Answer, BUILT_IN, Registry, RegistryError, ServicePattern};
 
 const WORKSPACES: &str = "workspaces";
 const REVOKED: &str = "revoked_token:";
@@ -18,6 +18,29 @@ const NULL: &str = "__null__";
 /// Fields that are kept as they are; the others are JSON.
 const PLAIN: [&str; 5] = ["id", "name", "type", "app_id", "docs"];
 const JSON: [&str; 3] = ["description", "config", "service_schema"];
+/// The field of the connection that has registered a service. The original passes over it, and takes it
+/// away when it replaces the record.
+const OWNER: &str = "hypha-server:connection";
+/// Removes the records of a client whose connection has ended: all of them, or, if its built-in service, which
+/// every client registers first, belongs to another connection by now, those that are still of the one that
+/// has ended. Redis does nothing else meanwhile.
+const REMOVE_OWNED: &str = r#"
+local field, owner, built_in = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local moved = false
+for i = 1, built_in do
+    if redis.call('EXISTS', KEYS[i]) == 1 and redis.call('HGET', KEYS[i], field) ~= owner then
+        moved = true
+    end
+end
+local removed = {}
+for _, key in ipairs(KEYS) do
+    if not moved or redis.call('HGET', key, field) == owner then
+        table.insert(removed, redis.call('HGETALL', key))
+        redis.call('DEL', key)
+    end
+end
+return removed
+"#;
 /// Keys that Redis looks at in one step.
 const SCAN_COUNT: usize = 10_000;
 
@@ -92,7 +115,7 @@ fn fields(service: &ServiceInfo) -> Result<Vec<(&'static str, String)>, Registry
 
 fn service(fields: &[(String, String)]) -> Option<ServiceInfo> {
     let mut record = Map::new();
-    for (name, text) in fields {
+    for (name, text) in fields.iter().filter(|(name, _)| name != OWNER) {
         let value = if text == NULL {
             Value::Null
         } else if JSON.contains(&name.as_str()) {
@@ -156,6 +179,25 @@ impl RedisRegistry {
         Ok(records)
     }
 
+    /// Remove the records that a client has left behind, of which the first are those of its built-in service.
+    async fn remove_owned(
+        &self,
+        keys: &[String],
+        built_in: usize,
+        owner: &str,
+    ) -> Result<Vec<Arc<ServiceInfo>>, RegistryError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut asked = cmd("EVAL");
+        asked.arg(REMOVE_OWNED).arg(keys.len()).arg(keys);
+        asked.arg(OWNER).arg(owner).arg(built_in);
+        let mut connection = self.connection.clone();
+        let removed: Vec<Vec<(String, String)>> = asked.query_async(&mut connection).await?;
+        let removed = removed.iter().filter_map(|fields| service(fields));
+        Ok(removed.map(Arc::new).collect())
+    }
+
     /// Tokens that were revoked, and when they end.
     pub(crate) async fn revoked(&self, now: u64) -> Result<Vec<(String, u64)>, RegistryError> {
         let mut connection = self.connection.clone();
@@ -171,7 +213,11 @@ impl RedisRegistry {
 }
 
 impl Registry for RedisRegistry {
-    fn put_service(&self, service: ServiceInfo) -> Answer<'_, Option<Arc<ServiceInfo>>> {
+    fn put_service<'a>(
+        &'a self,
+        service: ServiceInfo,
+        owner: &'a str,
+    ) -> Answer<'a, Option<Arc<ServiceInfo>>> {
         async move {
             let key = key_of(&service);
             let former = self.keys(&all_keys_of(&service.id)).await?;
@@ -181,7 +227,9 @@ impl Registry for RedisRegistry {
             for other in former.iter().filter(|other| **other != key) {
                 write.del(other).ignore();
             }
-            write.hset_multiple(&key, &fields(&service)?).ignore();
+            let mut fields = fields(&service)?;
+            fields.push((OWNER, owner.to_owned()));
+            write.hset_multiple(&key, &fields).ignore();
             let mut connection = self.connection.clone();
             write.query_async::<()>(&mut connection).await?;
             Ok(replaced)
@@ -215,13 +263,20 @@ impl Registry for RedisRegistry {
         &'a self,
         workspace: &'a str,
         client_id: &'a str,
+        owner: Option<&'a str>,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
         async move {
             let address = escaped(&format!("{workspace}/{client_id}")).replace('*', "\\*");
             let mut keys = self.keys(&format!("services:*|*:{address}:*@*")).await?;
             let id = format!(":{workspace}/{client_id}:");
             keys.retain(|key| key.contains(&id));
-            self.remove(keys).await
+            let built_in = format!("{id}{BUILT_IN}@");
+            keys.sort_by_key(|key| !key.contains(&built_in));
+            let count = keys.iter().filter(|key| key.contains(&built_in)).count();
+            match owner {
+                Some(owner) => self.remove_owned(&keys, count, owner).await,
+                None => self.remove(keys).await,
+            }
         }
         .boxed()
     }

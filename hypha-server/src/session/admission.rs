@@ -254,7 +254,10 @@ async fn displace_dead(
         ));
         workspace::client_left(state, &incumbent).await;
     } else {
-        state.registry.remove_client(workspace, client_id).await?;
+        state
+            .registry
+            .remove_client(workspace, client_id, None)
+            .await?;
     }
     Ok(None)
 }

@@ -73,14 +73,17 @@ fn subscribable(event: &str, workspace: &str) -> Answer<()> {
             Ok(())
         } else {
             forbidden(format!(
-                "Event workspace '{part}' does not match your workspace '{workspace}'."
+                "Event workspace '{part}' does not match your workspace '{workspace}'. Clients can only \
+                 subscribe to events within their own workspace or system events."
             ))
         };
     }
     if event.starts_with("ws-") && event != workspace {
-        return forbidden(format!(
-            "It contains workspace identifiers; your workspace is '{workspace}'."
-        ));
+        return Err(ManagerError::Value(format!(
+            "Subscription to event '{event}' is forbidden as it contains workspace identifiers. \
+             Clients can only subscribe to events within their own workspace ({workspace}) or \
+             system events."
+        )));
     }
     Ok(())
 }

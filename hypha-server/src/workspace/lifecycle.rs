@@ -15,8 +15,8 @@ const REAP_FIRST: std::time::Duration = std::time::Duration::from_secs(5);
 /// Workspaces that are there from the start and never go.
 pub(crate) const SYSTEM_WORKSPACES: [(&str, &str); 3] = [
     ("public", "Public workspace"),
-    ("ws-user-root", "Workspace of the root user"),
-    ("ws-anonymous", "Workspace of callers without credentials"),
+    ("ws-user-root", "Root workspace"),
+    ("ws-anonymous", "Shared workspace for anonymous users"),
 ];
 
 pub(crate) fn is_system(workspace: &str) -> bool {
@@ -25,8 +25,10 @@ pub(crate) fn is_system(workspace: &str) -> bool {
 
 /// The status of a workspace that can be used.
 pub(super) fn ready() -> Option<Value> {
-    let ready = ("ready".to_owned(), Value::from(true));
-    Some(Value::from(Map::from_iter([ready])))
+    Some(Value::from(Map::from_iter([
+        ("ready".to_owned(), Value::from(true)),
+        ("errors".to_owned(), Value::Null),
+    ])))
 }
 
 pub(super) fn is_ready(workspace: &WorkspaceInfo) -> bool {
@@ -41,7 +43,7 @@ pub(crate) async fn create_system_workspaces(registry: &dyn Registry) -> Result<
             name: id.into(),
             description: Some(description.into()),
             persistent: true,
-            read_only: id == "public",
+            read_only: id != "ws-user-root",
             owners: vec!["root".into()],
             status: ready(),
             ..WorkspaceInfo::default()
@@ -70,6 +72,10 @@ pub(crate) async fn find_or_plan(
 /// A user's own workspace as it begins.
 pub(super) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     let id = user.own_workspace();
+    let mut owners = vec![user.id.clone()];
+    if !user.is_anonymous {
+        owners.push("root".into());
+    }
     WorkspaceInfo {
         name: id.clone(),
         description: Some(if user.is_anonymous {
@@ -79,7 +85,7 @@ pub(super) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
         }),
         persistent: !user.is_anonymous,
         read_only: user.is_anonymous,
-        owners: vec![user.id.clone()],
+        owners,
         status: ready(),
         id,
         ..WorkspaceInfo::default()
@@ -106,9 +112,10 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
     if !state.router.detach(peer) {
         return;
     }
+    let owner = state.owner(peer);
     if let Err(error) = state
         .registry
-        .remove_client(&peer.workspace, &peer.client_id)
+        .remove_client(&peer.workspace, &peer.client_id, Some(&owner))
         .await
     {
         tracing::error!(%error, peer = peer.address, "its services remain");
@@ -148,7 +155,11 @@ pub(super) async fn remove_silent(state: &State, address: &str) {
     let Some((workspace, client_id)) = address.split_once('/') else {
         return;
     };
-    if let Err(error) = state.registry.remove_client(workspace, client_id).await {
+    if let Err(error) = state
+        .registry
+        .remove_client(workspace, client_id, None)
+        .await
+    {
         tracing::error!(%error, address, "its services remain");
     }
     let data = json!({"id": client_id, "workspace": workspace});

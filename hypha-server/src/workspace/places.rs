@@ -113,17 +113,17 @@ pub(super) async fn create(
     config: WorkspaceConfig,
     overwrite: bool,
 ) -> Answer<WorkspaceInfo> {
+    let Some(id) = config.id else {
+        return Err(ManagerError::Assertion(
+            "Workspace id must be provided.".into(),
+        ));
+    };
     if ctx.user().is_anonymous {
         return Err(ManagerError::Other(
             "Only registered user can create workspace.".into(),
         ));
     }
     let user = &principal(ctx.user())?;
-    let Some(id) = config.id.filter(|id| !id.is_empty()) else {
-        return Err(ManagerError::Assertion(
-            "Workspace id must be provided.".into(),
-        ));
-    };
     check_id(&id, user.id == "root")?;
     let guard = state.workspace_records.lock().await;
     let former = state.registry.workspace(&id).await.map_err(unavailable)?;
@@ -183,17 +183,17 @@ pub(super) async fn create(
         .await
         .map_err(unavailable)?;
     drop(guard);
+    // As the original tells of it, although it can be used at once.
+    workspace.status = Some(Value::from(Map::from_iter([
+        ("ready".to_owned(), Value::from(false)),
+        ("status".to_owned(), Value::from("loading")),
+    ])));
     state
         .router
         .event(&user.own_workspace(), "workspace_loaded", &workspace);
     if workspace.id != user.own_workspace() {
         remember(state, user, workspace_bookmark(&workspace)).await?;
     }
-    // As the original answers, although it can be used at once.
-    workspace.status = Some(Value::from(Map::from_iter([
-        ("ready".to_owned(), Value::from(false)),
-        ("status".to_owned(), Value::from("loading")),
-    ])));
     Ok(workspace)
 }
 
@@ -218,6 +218,11 @@ fn principal(user: &UserInfo) -> Answer<UserInfo> {
 }
 
 fn check_id(id: &str, root: bool) -> Answer<()> {
+    if id.is_empty() {
+        return Err(ManagerError::Value(
+            "Workspace name must not be empty.".into(),
+        ));
+    }
     if !root && !id.contains('-') {
         return Err(ManagerError::Value(
             "Workspace name must contain at least one hyphen (e.g. my-workspace).".into(),
@@ -336,23 +341,23 @@ pub(super) async fn set_env(
     measured("variable", &(&key, &value), ITEM_MAX)?;
     let guard = state.workspace_records.lock().await;
     let mut workspace = load(state, own).await?;
-    let event = if value.is_some() {
-        "env_set"
-    } else {
-        "env_removed"
-    };
     let section = section(&mut workspace, "environs");
     if !matches!(section, Value::Map(_)) {
         *section = Value::Map(Map::new());
     }
+    let mut event = None;
     if let Value::Map(variables) = section {
-        match value {
-            Some(value) => drop(variables.insert(key.clone(), value.into())),
-            None => drop(variables.shift_remove(&key)),
-        }
+        event = match value {
+            Some(value) => {
+                variables.insert(key.clone(), value.into());
+                Some("env_set")
+            }
+            None => variables.shift_remove(&key).map(|_| "env_removed"),
+        };
     }
     save(state, workspace).await?;
     drop(guard);
+    let Some(event) = event else { return Ok(()) };
     let data = Map::from_iter([("key".to_owned(), Value::from(key))]);
     state.events.add(ctx, event.into(), Value::Map(data))
 }
@@ -469,30 +474,28 @@ async fn change_bookmarks(
 pub(super) async fn register_type(
     state: &State,
     ctx: &Context,
-    mut info: ServiceTypeInfo,
+    info: ServiceTypeInfo,
 ) -> Answer<ServiceTypeInfo> {
     let own = at_home(ctx, Permission::ReadWrite)?;
     measured("service type", &info, ITEM_MAX)?;
     let _guard = state.workspace_records.lock().await;
     let mut workspace = load(state, own).await?;
-    if let Some((prefix, name)) = info.id.split_once('/') {
-        if prefix != own {
+    let name = match info.id.split_once('/') {
+        None => info.id.clone(),
+        Some((prefix, name)) if prefix == own => name.to_owned(),
+        Some((prefix, _)) => {
             return Err(ManagerError::Assertion(format!(
                 "Workspace mismatch: {prefix} != {own}, you can only register service type in \
                  your own workspace."
             )));
         }
-        info.id = name.to_owned();
-    }
-    if workspace.service_types.contains_key(&info.id) {
+    };
+    if workspace.service_types.contains_key(&name) {
         return Err(ManagerError::Key(format!(
-            "Service type already exists: {}",
-            info.id
+            "Service type already exists: {name}"
         )));
     }
-    workspace
-        .service_types
-        .insert(info.id.clone(), info.clone());
+    workspace.service_types.insert(name, info.clone());
     save(state, workspace).await?;
     Ok(info)
 }

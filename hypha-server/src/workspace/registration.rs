@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use hypha_rpc::Context;
 use hypha_rpc::Value;
-use hypha_rpc::workspace::{ManagerError, Permission, SelectConfig, ServiceInfo, Visibility};
+use hypha_rpc::workspace::{
+    ManagerError, Permission, SelectConfig, ServiceInfo, UserInfo, Visibility,
+};
 use serde_json::json;
 
 use super::{Answer, ITEM_MAX, at_home, caller, measured, provider, resolve, unavailable};
@@ -105,7 +107,11 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     let built_in = name == BUILT_IN && service.kind.as_deref() == Some(BUILT_IN);
     // Of a built-in service the whole user is kept: it stands for the client.
     let creator = if built_in {
-        Value::encode_from(ctx.user())
+        let user = UserInfo {
+            current_workspace: Some(workspace.to_owned()),
+            ..ctx.user().clone()
+        };
+        Value::encode_from(&user)
     } else {
         Value::encode_from(&json!({"id": ctx.user().id}))
     };
@@ -212,23 +218,23 @@ async fn store(
     let workspace = ctx.workspace();
     // The connection may have ended while this call was on its way; what is stored then would
     // stay for ever.
-    if state.router.find_address(client).is_none() {
-        return Err(ManagerError::Connection(format!(
-            "{client} is not connected"
-        )));
-    }
+    let peer = state
+        .router
+        .find_address(client)
+        .ok_or_else(|| ManagerError::Connection(format!("{client} is not connected")))?;
+    let owner = state.owner(&peer);
     let record = service.clone();
     let id = service.id.clone();
     let replaced = state
         .registry
-        .put_service(service)
+        .put_service(service, &owner)
         .await
         .map_err(unavailable)?
         .is_some();
     if state.router.find_address(client).is_none() {
         state
             .registry
-            .remove_service(&id)
+            .remove_client(&peer.workspace, &peer.client_id, Some(&owner))
             .await
             .map_err(unavailable)?;
         return Ok(());

@@ -75,7 +75,7 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
                 .into(),
         ));
     }
-    if workspace.is_empty() || client.is_empty() || matches!(name, "" | "*") {
+    if workspace.is_empty() || client.is_empty() || name == "*" {
         return Err(ManagerError::Assertion(format!("Invalid service id: {id}")));
     }
     Ok(ServicePattern {
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(parts("w/s"), expect("w", "*", "s", "*"));
         assert_eq!(parts("w/*:s"), expect("w", "*", "s", "*"));
         assert_eq!(parts("w/c:s@app"), expect("w", "c", "s", "app"));
-        for bad in ["*/s", "a/b/c:s", "a:b:c", "a@b@c", "w/", "", "w/c:", "w/*"] {
+        for bad in ["*/s", "a/b/c:s", "a:b:c", "a@b@c", "w/*"] {
             assert!(pattern(bad, "own").is_err(), "{bad}");
         }
     }

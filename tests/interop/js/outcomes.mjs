@@ -1,0 +1,148 @@
+// Does through the JavaScript client what a server is for, as several users, and prints what came of each step: one
+// line of JSON with `step` and `outcome`. What is right is not known here: two servers are compared.
+
+import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+import { connect, onTermination, parse, say } from "./peer.mjs";
+
+const LIMIT = 20_000;
+const options = parse("root-token", "secret");
+const table = JSON.parse(readFileSync(new URL("../outcomes.json", import.meta.url), "utf8"));
+
+/** A value as JSON can carry it, with nothing lost that a user would see. */
+function plain(value) {
+  if (typeof value === "function") return { function: value.__name__ ?? null };
+  if (value instanceof Uint8Array) return { bytes: Buffer.from(value).toString("hex") };
+  if (Array.isArray(value)) return value.map(plain);
+  if (value && typeof value === "object") {
+    const entries = Object.entries(value).map(([key, item]) => [key, plain(item)]);
+    const shown = Object.fromEntries(entries);
+    // The texts of the servers' own services are their own.
+    if (String(value.id).endsWith(":hypha-login")) {
+      shown.service_schema = Object.keys(value.service_schema ?? {}).sort();
+    }
+    return shown;
+  }
+  return value ?? null;
+}
+
+function write(step, outcome) {
+  say(JSON.stringify({ step: `javascript: ${step}`, outcome }));
+}
+
+/** Do something, and write what it answered or how it failed. */
+async function step(name, action) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("it took too long")), LIMIT);
+  });
+  try {
+    write(name, { answer: plain(await Promise.race([action(), late])) });
+  } catch (error) {
+    write(name, { error: String(error?.message ?? error) });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A token as the server's operator could make it: of a registered user, with no workspace named. */
+function tokenOf(user) {
+  const now = Math.floor(Date.now() / 1000);
+  const names = "https://amun.ai/";
+  const claims = {
+    iss: names,
+    aud: "https://amun-ai.eu.auth0.com/api/v2/",
+    sub: user,
+    iat: now,
+    exp: now + 3600,
+    scope: "",
+    gty: "client-credentials",
+    [`${names}roles`]: [],
+    [`${names}email`]: null,
+  };
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
+  const signature = createHmac("sha256", options.secret).update(signed).digest("base64url");
+  return `${signed}.${signature}`;
+}
+
+/** A value of the table with what stands in braces replaced. */
+function fill(value, names) {
+  if (typeof value === "string") {
+    return Object.entries(names).reduce((text, [name, by]) => text.replaceAll(`{${name}}`, by), value);
+  }
+  if (Array.isArray(value)) return value.map((item) => fill(item, names));
+  if (value && typeof value === "object") {
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fill(item, names)]));
+  }
+  return value;
+}
+
+const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+
+/** Every call of the table by one client. */
+async function calls(who, client, names) {
+  const own = { ...names, me: `js-${who}`, own: client.config.workspace, long: "x".repeat(1025) };
+  for (const [method, args, named = {}, without = []] of [...table.services, ...table.calls]) {
+    if (without.includes(who)) continue;
+    const shown = [
+      ...args.map((value) => JSON.stringify(value)),
+      ...Object.entries(named).map(([key, value]) => `${key}=${JSON.stringify(value)}`),
+    ];
+    const given = fill(args, own);
+    if (Object.keys(named).length) given.push({ ...fill(named, own), _rkwargs: true });
+    await step(`${who}: ${method}(${shown.join(", ")})`, () => client[camel(method)](...given));
+  }
+}
+
+const user = (name, id) => connect(options, { client_id: id, ...(name && { token: tokenOf(name) }) });
+const host = await user("jane", "host");
+const other = await user("jane", "other");
+const clients = {
+  admin: await user("jane", "js-admin"),
+  foreign: await user("john", "js-foreign"),
+  anonymous: await user(null, "js-anonymous"),
+};
+onTermination(() => process.exit(1));
+
+const visible = (visibility, more = {}) => ({ config: { visibility, ...more } });
+const add = (a, b) => a + b;
+await host.registerService({
+  id: "open",
+  type: "greeter",
+  name: "Open",
+  description: "for all",
+  docs: "how to",
+  ...visible("public", { require_context: true }),
+  who: (context) => ({ ws: context.ws, from: context.from, to: context.to, user: context.user }),
+});
+await host.registerService({ id: "closed", ...visible("protected"), add });
+await host.registerService({ id: "hidden", ...visible("unlisted"), add });
+const shared = visible("protected", { authorized_workspaces: ["ws-user-john"] });
+await host.registerService({ id: "shared", ...shared, add });
+const cases = { snakeOrNot: { inner_key: 1 }, do_it: () => 1 };
+await host.registerService({ id: "cases", ...visible("public"), ...cases });
+for (const [number, client] of [host, other].entries()) {
+  await client.registerService({ id: "many", ...visible("public"), load: () => number });
+}
+
+const token = await host.generateToken({ permission: "read" });
+say(JSON.stringify({ known: { [host.config.server_id]: "<server>" } }));
+for (const [name, client] of Object.entries(clients)) {
+  if (name === "anonymous") {
+    say(JSON.stringify({ known: { [client.config.user.id]: "<user of JavaScript>" } }));
+  }
+  write(`${name}: connected`, plain(client.config));
+}
+for (const [name, client] of Object.entries(clients)) {
+  await calls(name, client, { alice: "ws-user-jane", token });
+  const uses = { open: (s) => s.who(), closed: (s) => s.add(1, 2), hidden: (s) => s.add(1, 2), shared: (s) => s.add(1, 2) };
+  for (const [service, use] of Object.entries(uses)) {
+    await step(`${name}: uses ${service}`, async () =>
+      use(await client.getService(`ws-user-jane/host:${service}`)));
+  }
+}
+for (const client of [...Object.values(clients), host, other]) await client.disconnect();
+say("DONE");
+process.exit(0);

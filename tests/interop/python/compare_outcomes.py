@@ -1,0 +1,153 @@
+"""Compares what came of the same steps at two servers, as `outcomes.py` and `outcomes.mjs` print it, and says every
+difference that is not in the table of deviations, and every deviation that is not there any more.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+# What differs from run to run. Users get numbers in order of appearance.
+NAMED = {
+    "token": r"eyJ[\w-]+\.[\w-]+\.[\w-]+",
+    "user": r"\banonymouz-[a-z]+-[a-z]+-\d{8}\b|\b[a-z]+-[a-z]+-\d{8}\b",
+    "time": r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.+:Z]*",
+    "client": r"\bclient-[A-Za-z0-9]{22}\b",
+    "id": r"(?<![\w-])[A-Za-z0-9_-]{22}(?![\w-])|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
+}
+PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in NAMED.items()))
+# Seconds since 1970 of these years.
+TIMES = (1.7e9, 4e9)
+# The last line of what Python writes of an exception, with which both servers tell of an error.
+EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Timeout)\b.*)$", re.MULTILINE)
+# What the clients put in front of an error of a server.
+WRAPPING = re.compile(r"^(?:\w+: )?(?:Failed to notify workspace manager: )?RemoteError: ?")
+ABSENT = "<absent>"
+
+
+class Normal:
+    """Makes the outcomes of one run comparable with those of another."""
+
+    def __init__(self, url, known):
+        self.places = [(url, "<url>"), (url.removeprefix("http://"), "<host>"), *known.items()]
+        self.users = {}
+
+    def text(self, text):
+        for place, name in self.places:
+            text = text.replace(place, name)
+
+        def name_of(found):
+            kind = found.lastgroup
+            if kind != "user":
+                return f"<{kind}>"
+            return f"<user {self.users.setdefault(found[0], len(self.users) + 1)}>"
+
+        return PATTERN.sub(name_of, text)
+
+    def error(self, text):
+        text = WRAPPING.sub("", text)
+        text = text.split("\nException: Traceback")[0]
+        lines = EXCEPTION.findall(text)
+        return self.text(lines[-1] if lines else text.strip().splitlines()[-1])
+
+    def member(self, key, value):
+        if isinstance(value, str) and (key == "error" or key == "detail" and "\n" in value):
+            return self.error(value)
+        return self.value(value)
+
+    def value(self, value):
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(key): self.member(key, item) for key, item in value.items()}
+        if isinstance(value, list):
+            items = [self.value(item) for item in value]
+            if items and all(isinstance(item, str) and "/" in item for item in items):
+                return sorted(items)
+            ids = [item.get("id") for item in items if isinstance(item, dict) and "id" in item]
+            if items and len(ids) == len(items) == len(set(map(str, ids))):
+                # Lists of records come in any order.
+                return {f"[{item['id']}]": item for item in items}
+            return items
+        is_time = isinstance(value, (int, float)) and TIMES[0] < value < TIMES[1]
+        return "<time>" if is_time else value
+
+
+def steps(path, url):
+    """The outcomes of a run by the name of the step; a step that comes again gets a number."""
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines() if line.startswith("{")]
+    known = {text: name for line in lines for text, name in line.get("known", {}).items()}
+    normal, outcomes = Normal(url, known), {}
+    for line in (line for line in lines if "step" in line):
+        name, count = line["step"], 1
+        while name in outcomes:
+            count += 1
+            name = f"{line['step']} #{count}"
+        outcomes[name] = normal.value(line["outcome"])
+    return outcomes
+
+
+def differences(path, original, ours):
+    """Where two outcomes differ, each as the path to it and the two values."""
+    if isinstance(original, dict) and isinstance(ours, dict):
+        for key in sorted({**original, **ours}):
+            below = f"{path}.{key}" if path else key
+            yield from differences(below, original.get(key, ABSENT), ours.get(key, ABSENT))
+    elif isinstance(original, list) and isinstance(ours, list) and len(original) == len(ours):
+        for number, (left, right) in enumerate(zip(original, ours)):
+            yield from differences(f"{path}[{number}]", left, right)
+    elif original != ours or type(original) is not type(ours):
+        yield path, text_of(original), text_of(ours)
+
+
+def text_of(value):
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def matcher(pattern):
+    """Whether a text is as a pattern says, in which `*` stands for anything."""
+    expression = ".*".join(map(re.escape, pattern.split("*")))
+    return re.compile(expression, re.DOTALL).fullmatch
+
+
+class Deviation:
+    def __init__(self, entry):
+        self.entry = entry
+        self.matches = [matcher(entry.get(key, "*")) for key in ("step", "path", "original", "ours")]
+        self.met = 0
+
+    def allows(self, difference):
+        if all(match(text) for match, text in zip(self.matches, difference)):
+            self.met += 1
+            return True
+        return False
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--deviations", required=True)
+    parser.add_argument("--original", nargs=2, metavar=("FILE", "URL"), required=True)
+    parser.add_argument("--ours", nargs=2, metavar=("FILE", "URL"), required=True)
+    options = parser.parse_args()
+    original, ours = steps(*options.original), steps(*options.ours)
+    deviations = [Deviation(entry) for entry in json.loads(Path(options.deviations).read_text())]
+    problems = 0
+    for step in {**original, **ours}:
+        for difference in differences("", original.get(step, ABSENT), ours.get(step, ABSENT)):
+            difference = (step, *difference)
+            # Each that applies, so that none is thought to be there no more for another's sake.
+            if not any([deviation.allows(difference) for deviation in deviations]):
+                problems += 1
+                _, path, left, right = difference
+                print(f"{step}\n  at {path or 'the step'}\n    original: {left}\n    ours:     {right}")
+    for deviation in deviations:
+        if not deviation.met:
+            problems += 1
+            print(f"a deviation that is not there: {json.dumps(deviation.entry)}")
+    print(f"{len(original)} steps, {problems} problems")
+    sys.exit(problems > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What came of a step, as JSON: the peers' part of comparing two servers."""
+
+import asyncio
+import inspect
+import json
+
+import numpy as np
+
+import peer
+
+
+class Recorder:
+    """Prints what came of each step."""
+
+    def __init__(self, client, limit):
+        self.client = client
+        self.limit = limit
+
+    def write(self, step, outcome):
+        line = {"step": f"{self.client}: {step}", "outcome": outcome}
+        peer.say(json.dumps(line, sort_keys=True))
+
+    def knows(self, **names):
+        """Say what a text that differs from run to run is, by its name."""
+        peer.say(json.dumps({"known": {text: f"<{name}>" for name, text in names.items()}}))
+
+    async def step(self, step, action):
+        """Await an action and write what it answered, or how it failed."""
+        try:
+            if inspect.isawaitable(action):
+                action = await asyncio.wait_for(action, self.limit)
+            outcome = {"answer": plain(action)}
+        except Exception as error:  # whatever the client raises is what its user sees
+            outcome = {"error": error_of(error)}
+        self.write(step, outcome)
+
+
+def error_of(error):
+    """The text of an error as its user sees it."""
+    return f"{type(error).__name__}: {error}"
+
+
+def plain(value):
+    """A value as JSON can carry it, with nothing lost that a user would see."""
+    if callable(value):
+        return {"function": getattr(value, "__name__", None)}
+    if isinstance(value, dict):
+        if str(value.get("id")).endswith(":hypha-login"):
+            # The texts of the servers' own services are their own.
+            schemas = value.get("service_schema") or {}
+            value = {**value, "service_schema": sorted(schemas)}
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (bytes, bytearray)):
+        return {"bytes": value.hex()}
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": str(value.dtype)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return {"type": type(value).__name__, "shown": str(value)}

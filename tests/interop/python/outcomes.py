@@ -1,0 +1,320 @@
+"""Does through the Python client and over plain HTTP what a server is for, as several users, and prints what came
+of each step: one line of JSON with `step` and `outcome`. What is right is not known here: two servers are compared.
+"""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+from jose import jwt
+
+import outcomes_http
+import peer
+from outcome import Recorder, plain
+
+TABLE = Path(__file__).parent.parent / "outcomes.json"
+LIMIT = 20
+
+
+class Sessions:
+    """The connections of one run, by the name of who is connected."""
+
+    def __init__(self, options, secret):
+        self.options = options
+        self.secret = secret
+        self.clients = {}
+
+    def token_of(self, user, email=None, roles=()):
+        """A token as the server's operator could make it: of a registered user, with no workspace named."""
+        now = int(time.time())
+        names = "https://amun.ai/"
+        claims = {
+            "iss": names,
+            "aud": "https://amun-ai.eu.auth0.com/api/v2/",
+            "sub": user,
+            "iat": now,
+            "exp": now + 3600,
+            "scope": "",
+            "gty": "client-credentials",
+            names + "roles": list(roles),
+            names + "email": email,
+        }
+        return jwt.encode(claims, self.secret, algorithm="HS256")
+
+    async def connect(self, name, **more):
+        more.setdefault("client_id", name)
+        self.clients[name] = await peer.connect(self.options, **more)
+        return self.clients[name]
+
+    async def disconnect(self):
+        for client in self.clients.values():
+            await client.disconnect()
+
+
+def fill(value, names):
+    """A value of the table with what stands in braces replaced."""
+    if isinstance(value, str):
+        for name, text in names.items():
+            value = value.replace("{" + name + "}", text)
+        return value
+    if isinstance(value, list):
+        return [fill(item, names) for item in value]
+    if isinstance(value, dict):
+        return {key: fill(item, names) for key, item in value.items()}
+    return value
+
+
+async def table(recorder, who, client, calls, names):
+    """Every call of the table by one client."""
+    own = {**names, "me": who, "own": client.config["workspace"], "long": "x" * 1025}
+    for method, args, *more in calls:
+        named, without = (more + [{}, []][len(more) :])[:2]
+        if who in without:
+            continue
+        shown = ", ".join([*map(json.dumps, args), *(f"{k}={json.dumps(v)}" for k, v in named.items())])
+        step = f"{who}: {method}({shown})"
+        function = getattr(client, method)
+        await recorder.step(step, function(*fill(args, own), **fill(named, own)))
+
+
+async def host_services(sessions):
+    """The services that everybody asks for, of the user alice."""
+    host = await sessions.connect("host", token=sessions.token_of("alice", "alice@example.org"))
+    # Whose place somebody else will want.
+    await sessions.connect("present", token=sessions.token_of("dave"))
+    other = await sessions.connect("other", token=sessions.token_of("alice", "alice@example.org"))
+
+    async def count(to):
+        for number in range(to):
+            yield number
+
+    def fail(kind):
+        kinds = {"value": ValueError, "key": KeyError, "permission": PermissionError}
+        raise kinds.get(kind, RuntimeError)(f"this is a {kind} error")
+
+    async def late(seconds):
+        await asyncio.sleep(seconds)
+        return "late"
+
+    functions = {
+        "add": lambda a, b=1: a + b,
+        "echo": lambda value=None: value,
+        "kinds": lambda **named: {key: type(value).__name__ for key, value in named.items()},
+        "who": lambda context=None: {k: context[k] for k in ("ws", "from", "to", "user")},
+        "fail": fail,
+        "late": late,
+        "count": count,
+        "array": lambda: np.arange(6, dtype="int16").reshape(2, 3),
+        "data": lambda: b"bytes",
+        "nested": {"deep": {"double": lambda x: 2 * x}, "motto": "per aspera"},
+        "motto": "ars longa",
+    }
+    public = {"visibility": "public"}
+    described = {"type": "greeter", "name": "Open", "description": "for all", "docs": "how to"}
+    context = {**public, "require_context": ["who"]}
+    await host.register_service({"id": "open", **described, "config": context, **functions})
+    for visibility, name in (("protected", "closed"), ("unlisted", "hidden")):
+        config = {"visibility": visibility}
+        await host.register_service({"id": name, "config": config, "add": lambda a, b: a + b})
+    shared = {"authorized_workspaces": ["ws-user-bob"]}
+    await host.register_service({"id": "shared", "config": shared, "add": lambda a, b: a + b})
+    await host.register_service({"id": "launched", "app_id": "app", "config": public})
+    camel = {"id": "cases", "config": public, "snakeOrNot": {"inner_key": 1}, "do_it": lambda: 1}
+    await host.register_service(camel)
+    for number, client in enumerate((host, other)):
+        many = {"id": "many", "config": public, "load": lambda number=number: number}
+        await client.register_service(many)
+    await outcomes_http.register_pages(host)
+    await host.register_service_type({"id": "kind", "name": "kind", "definition": {}})
+    visible = {"id": "public-kind", "name": "seen by all", "definition": {}, "config": public}
+    await host.register_service_type(visible)
+    return host
+
+
+async def users(recorder, sessions, alice):
+    """The users of the table, each with what it may do in the workspace of alice."""
+    tokens = {}
+    for name in ("reader", "writer"):
+        permission = "read" if name == "reader" else "read_write"
+        tokens[name] = await alice.generate_token({"permission": permission})
+        await sessions.connect(name, token=tokens[name])
+    await sessions.connect("admin", token=sessions.token_of("alice", "alice@example.org"))
+    await sessions.connect("foreign", token=sessions.token_of("bob"))
+    await sessions.connect("anonymous")
+    await sessions.connect("root", token=sessions.options.root_token)
+    recorder.knows(server=alice.config["server_id"])
+    for name, client in sessions.clients.items():
+        user = client.config["user"]["id"]
+        if user not in ("alice", "bob", "root"):
+            recorder.knows(**{f"user {name}": user})
+        shown = {k: v for k, v in client.config.items() if k != "service_schema"}
+        recorder.write(f"{name}: connected", plain(shown))
+    return tokens
+
+
+async def manager_contract(recorder, client):
+    """What the manager offers."""
+    service = await client.get_service("~")
+    for name in sorted(service.keys()):
+        if callable(service[name]) and not name.startswith("_"):
+            schema = getattr(service[name], "__schema__", None) or {}
+            parameters = schema.get("parameters", {})
+            known = {
+                "name": schema.get("name"),
+                "described": bool(schema.get("description")),
+                "parameters": list(parameters.get("properties", {})),
+                "required": parameters.get("required", []),
+            }
+            recorder.write(f"manager: {name}", known)
+
+
+async def events(recorder, sessions):
+    """What somebody hears who listens, while others come, work and go."""
+    heard = []
+    alice, names = sessions.clients["admin"], ["client_connected", "client_updated"]
+    names += ["client_disconnected", "service_added", "service_removed", "workspace_changed"]
+    names += ["workspace_loaded", "workspace_deleted", "workspace_ready", "workspace_unloaded"]
+    names += ["workspace_status_changed", "tidings"]
+    await alice.subscribe(names)
+
+    def listener(name):
+        def hear(event):
+            heard.append({"listened to": name, **(event if isinstance(event, dict) else {"event": event})})
+
+        return hear
+
+    for name in names:
+        alice.on(name, listener(name))
+
+    async def silence():
+        count = None
+        while count != len(heard):
+            count = len(heard)
+            await asyncio.sleep(0.4)
+
+    async def during(step, action):
+        await silence()
+        heard.clear()
+        await recorder.step(f"events: {step}", action)
+        await silence()
+        recorder.write(f"events: heard of {step}", [plain(event) for event in heard])
+
+    guest = "guest"
+    token = await alice.generate_token()
+    await during("a client comes", come(sessions, guest, token))
+    client = sessions.clients[guest]
+    service = {"id": "news", "type": "greeter", "config": {"visibility": "public"}, "extra": 1}
+    await during("a service comes", client.register_service(dict(service)))
+    again = client.register_service({**service, "name": "Again"}, {"overwrite": True})
+    await during("a service comes again", again)
+    await during("a service goes", client.unregister_service("news"))
+    await during("a variable", client.set_env("EVENT", "x"))
+    await during("a word to all", client.rpc.emit({"type": "tidings", "to": "*", "data": {"a": 1}}))
+    await during("a workspace", alice.create_workspace({"id": "alice-event"}))
+    await during("the workspace goes", alice.delete_workspace("alice-event"))
+    await during("a client goes", client.disconnect())
+    del sessions.clients[guest]
+
+
+async def come(sessions, name, token):
+    await sessions.connect(name, token=token)
+
+
+async def refusals(recorder, sessions, tokens):
+    """Connections that fail, or do not."""
+    alice = sessions.clients["admin"]
+    revoked = await alice.generate_token()
+    await recorder.step("connect: revoke a token", alice.revoke_token(revoked))
+    special = await alice.generate_token({"extra_scopes": ["file:download"]})
+    named = await alice.generate_token({"client_id": "named"})
+    attempts = {
+        "nonsense": {"token": "nonsense"},
+        "revoked": {"token": revoked},
+        "specialised": {"token": special},
+        "of another client": {"token": named, "client_id": "x"},
+        "of this client": {"token": named, "client_id": "named"},
+        "signed by another": {"token": jwt.encode({"sub": "x"}, "other", algorithm="HS256")},
+        "to another workspace": {"token": tokens["reader"], "workspace": "ws-user-bob"},
+        "to a foreign workspace": {"token": sessions.token_of("bob"), "workspace": "ws-user-alice"},
+        "to no workspace": {"token": sessions.token_of("bob"), "workspace": "no-such-workspace"},
+        "to public": {"token": sessions.token_of("bob"), "workspace": "public"},
+        "anonymous to public": {"workspace": "public"},
+        "anonymous to no workspace": {"workspace": "no-such-workspace"},
+        "an administrator": {
+            "token": sessions.token_of("carol", roles=["admin"]),
+            "workspace": "ws-user-alice",
+        },
+        "an id with a slash": {"client_id": "a/b"},
+        "an id in use": {"token": sessions.token_of("dave"), "client_id": "present"},
+    }
+    for name, options in attempts.items():
+        options.setdefault("client_id", "comer")
+
+        async def attempt():
+            client = await peer.connect(sessions.options, method_timeout=5, **options)
+            try:
+                keep = ("workspace", "client_id", "user")
+                return {key: client.config[key] for key in keep}
+            finally:
+                await client.disconnect()
+
+        await recorder.step(f"connect: {name}", attempt())
+
+
+async def foreign_calls(recorder, sessions):
+    """Calls of the services by those who may and those who may not."""
+    for who in ("reader", "foreign", "anonymous"):
+        client = sessions.clients[who]
+        service = await client.get_service("ws-user-alice/host:open")
+        calls = {
+            "add": lambda: service.add(1, 2),
+            "add by name": lambda: service.add(a=1, b=5),
+            "add wrongly": lambda: service.add(1, c=5),
+            "who": lambda: service.who(),
+            "fail": lambda: service.fail("value"),
+            "nested": lambda: service.nested.deep.double(4),
+            "array": lambda: service.array(),
+            "data": lambda: service.data(),
+        }
+        for name, call in calls.items():
+            await recorder.step(f"{who}: calls {name}", call())
+        for name in ("closed", "hidden", "shared"):
+
+            async def use(name=name):
+                return await (await client.get_service(f"ws-user-alice/host:{name}")).add(1, 2)
+
+            await recorder.step(f"{who}: uses {name}", use())
+
+
+async def main():
+    parser = peer.arguments(__doc__)
+    parser.add_argument("--root-token", required=True)
+    parser.add_argument("--secret", required=True)
+    options = parser.parse_args()
+    calls = json.loads(TABLE.read_text())
+    recorder = Recorder("python", LIMIT)
+    sessions = Sessions(options, options.secret)
+    host = await host_services(sessions)
+    tokens = await users(recorder, sessions, host)
+    await manager_contract(recorder, host)
+    names = {"alice": "ws-user-alice", "token": tokens["reader"]}
+    for who in ("admin", "writer", "reader", "foreign", "anonymous", "root"):
+        client = sessions.clients[who]
+        await table(recorder, who, client, calls["services"] + calls["calls"], names)
+    await foreign_calls(recorder, sessions)
+    await events(recorder, sessions)
+    await refusals(recorder, sessions, tokens)
+    tokens.update(
+        alice=sessions.token_of("alice"), bob=sessions.token_of("bob"), root=options.root_token
+    )
+    async with httpx.AsyncClient(base_url=options.server_url, timeout=LIMIT) as http:
+        await outcomes_http.requests(recorder, http, tokens)
+    await outcomes_http.login(recorder, sessions, tokens)
+    await sessions.disconnect()
+    peer.say("DONE")
+
+
+asyncio.run(main())
