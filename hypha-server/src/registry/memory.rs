@@ -153,7 +153,7 @@ impl Registry for MemoryRegistry {
         let mut search = |inside: &BTreeMap<String, Kept>| {
             for (id, kept) in inside {
                 let (app_id, kind) = (kept.app_id.as_deref(), kept.kind.as_deref());
-                if pattern.fits(id, app_id, kept.visibility, kind) {
+                if pattern.matches(id, app_id, kept.visibility, kind) {
                     found.push(kept.record.clone());
                 }
             }

@@ -1,6 +1,6 @@
 //! Service ids taken apart, and patterns over them.
 
-use hypha_rpc::workspace::{ServiceInfo, Visibility};
+use hypha_rpc::workspace::Visibility;
 
 /// The parts of a full id `workspace/client:name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +52,8 @@ impl Default for ServicePattern {
 }
 
 impl ServicePattern {
-    pub(crate) fn matches(&self, service: &ServiceInfo) -> bool {
-        let (app_id, kind) = (service.app_id.as_deref(), service.kind.as_deref());
-        self.fits(&service.id, app_id, service.config.visibility, kind)
-    }
-
     /// Whether it matches a service of which this is known.
-    pub(crate) fn fits(
+    pub(crate) fn matches(
         &self,
         id: &str,
         app_id: Option<&str>,

@@ -253,7 +253,10 @@ impl Registry for RedisRegistry {
             let keys = self.keys(&key_pattern(pattern)).await?;
             let mut found = self.records(&keys).await?;
             // A name may look like the marks between the parts of a key.
-            found.retain(|service| pattern.matches(service));
+            found.retain(|service| {
+                let (app_id, kind) = (service.app_id.as_deref(), service.kind.as_deref());
+                pattern.matches(&service.id, app_id, service.config.visibility, kind)
+            });
             Ok(found)
         }
         .boxed()
