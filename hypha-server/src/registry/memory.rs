@@ -120,7 +120,8 @@ impl MemoryRegistry {
 }
 
 impl Registry for MemoryRegistry {
-    // Here a connection is cleaned up before its address is free, so that nobody has to know whose a record is.
+    // Here a client's records go in the same step in which its address becomes free, without a message to anybody
+    // in between, so that nobody can have registered anything for another connection.
     fn put_service<'a>(
         &'a self,
         service: ServiceInfo,

@@ -12,7 +12,7 @@ use hypha_rpc::wire::Stamped;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, mpsc};
 
 /// What a queued frame costs beyond its bytes: its place in the queue, what it is counted with, and what the
-/// allocator adds. Measured, not computed.
+/// allocator adds. Measured as 192 when a message was in one piece; a place for the second one takes 32 more.
 const FRAME_OVERHEAD: usize = 224;
 /// How much of the server's own frames a receiver may leave untaken, in bytes: several large replies
 /// of the manager at once must pass.
