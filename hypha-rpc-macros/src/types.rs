@@ -179,9 +179,11 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
                 other if plain_name(other).is_some_and(|name| name == "str") => {
                     parse_quote_spanned!(span=> ::std::string::String)
                 }
-                // Nothing can be done with it in a service: see `Found::refused`.
-                object @ Type::TraitObject(_) => {
-                    Type::Verbatim(quote_spanned!(span=> ::std::boxed::Box<#object>))
+                // Nothing can be done with it in a service: see `Found::refused`. As `impl` it may be of any
+                // trait, and the body of a method may use it.
+                Type::TraitObject(object) => {
+                    let bounds = &object.bounds;
+                    Type::Verbatim(quote_spanned!(span=> impl #bounds))
                 }
                 other => {
                     let holds = |name: &&str| is_named(other, name);

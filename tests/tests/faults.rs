@@ -174,7 +174,7 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
     let callers = (0..CALLERS).map(|n| call_on(service.clone(), n, Arc::clone(&seen)));
     let callers: Vec<_> = callers.map(tokio::spawn).collect();
     for round in 0..ROUNDS {
-        let pause = Duration::from_secs([0, 1, 0, 1, 10][round % 5]);
+        let pause = Duration::from_secs([0, 1, 0, 1, 0, 1, 0, 1, 0, 10][round % 10]);
         tokio::time::sleep(Duration::from_millis(600)).await;
         kill(server).await?;
         tokio::time::sleep(pause).await;

@@ -21,7 +21,8 @@ use crate::wire::{Args, DecodeError, Value, WireError};
     message = "`{Self}` cannot be a service argument",
     label = "arguments travel between processes and are described by a schema",
     note = "add `#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]` to the type",
-    note = "only `&str` and `&[u8]` can be borrowed from a call; take anything else by value"
+    note = "only `&str` and `&[u8]` can be borrowed from a call; take anything else by value",
+    note = "the service behind a proxy is passed on as `Object<FooProxy>`, a stream as `RemoteStream<T>`"
 )]
 pub trait ServiceArgument<'de>: Serialize + Deserialize<'de> + JsonSchema + Send {}
 
@@ -32,7 +33,8 @@ impl<'de, T: Serialize + Deserialize<'de> + JsonSchema + Send> ServiceArgument<'
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of a service method",
     label = "results travel between processes",
-    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to the type"
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to the type",
+    note = "the service behind a proxy is passed on as `Object<FooProxy>`, a stream as `impl Stream<Item = T>`"
 )]
 pub trait ServiceResult: Serialize + DeserializeOwned {}
 

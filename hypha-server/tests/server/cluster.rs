@@ -1,8 +1,4 @@
 //! Servers that share a Redis. Needs the program `redis-server`; without it these tests are skipped.
-#![cfg(all(feature = "redis", unix))]
-
-mod support;
-
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,8 +8,9 @@ use hypha_rpc::prelude::*;
 use hypha_rpc::{Value, args};
 use hypha_server::{Limits, Server, StartError};
 use serde_json::json;
-use support::{Raw, refused};
 use tokio::time::sleep;
+
+use crate::support::{self, Raw, refused};
 
 const SECRET: &str = "a secret that all of them share";
 

@@ -1,7 +1,5 @@
 //! A server whose program has tokens of its own: badges, which no server could read.
 
-mod support;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +12,8 @@ use hypha_rpc::{Value, args};
 use hypha_server::{Authenticator, Decision, HeaderMap, Server};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::json;
-use support::{End, Raw, refused};
+
+use crate::support::{self, End, Raw, refused};
 
 const ROOT: &str = "0123456789abcdef0123456789abcdef";
 

@@ -1,14 +1,13 @@
 //! Logging in with a key, as programs and browsers do together; and the manager's former addresses.
 
-mod support;
-
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::{RemoteService, Value, args};
 use reqwest::StatusCode;
 use serde_json::json;
-use support::{Raw, server};
+
+use crate::support::{self, Raw, server};
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()

@@ -1,14 +1,13 @@
 //! Plain HTTP: calls of functions, streams, applications, lists, and who may do what.
 
-mod support;
-
 use anyhow::{Context as _, Result};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::{Incoming, Method, Service};
 use hypha_rpc::{Client, Context, Function, RemoteStream, Value, args};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::json;
-use support::{server, server_with};
+
+use crate::support::{self, server, server_with};
 
 struct Desk;
 

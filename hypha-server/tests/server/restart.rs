@@ -1,7 +1,5 @@
 //! A server that is started again where it was: same address, same data.
 
-mod support;
-
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,7 +8,8 @@ use futures_util::future::try_join_all;
 use hypha_rpc::Value;
 use hypha_server::Server;
 use serde_json::json;
-use support::{End, Raw, refused};
+
+use crate::support::{self, End, Raw, refused};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);

@@ -1,13 +1,12 @@
 //! One address, two connections: who keeps it.
 
-mod support;
-
 use std::time::Duration;
 
 use anyhow::Result;
 use hypha_rpc::Value;
 use serde_json::json;
-use support::{Raw, refused, server, server_with};
+
+use crate::support::{Raw, refused, server, server_with};
 
 fn again(client: &Raw) -> serde_json::Value {
     json!({

@@ -1,7 +1,5 @@
 //! What the workspace manager allows, and what it refuses, to real clients.
 
-mod support;
-
 use anyhow::{Context, Result, bail};
 use hypha_rpc::service::{Method, Service, Visibility};
 use hypha_rpc::workspace::{
@@ -11,7 +9,8 @@ use hypha_rpc::workspace::{
 use hypha_rpc::{Client, Error, RemoteService, Value, args, connect};
 use hypha_server::Server;
 use serde_json::json;
-use support::{Raw, server, server_with};
+
+use crate::support::{Raw, server, server_with};
 
 const ROOT: &str = "0123456789abcdef0123456789abcdef";
 

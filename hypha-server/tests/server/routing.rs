@@ -1,14 +1,13 @@
 //! Where messages go, and what they say about their sender.
 
-mod support;
-
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hypha_rpc::Value;
 use hypha_rpc::wire::Message;
 use serde_json::json;
-use support::{Raw, server, server_with};
+
+use crate::support::{Raw, server, server_with};
 
 fn main_of(message: &Message) -> Result<serde_json::Value> {
     Ok(Value::Map(message.main()?).to_json())

@@ -1,7 +1,5 @@
 //! How one of several services is chosen, how keys are converted, and who has which service types.
 
-mod support;
-
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +8,8 @@ use hypha_rpc::workspace::{GetServiceConfig, ManagerError, ServiceTypeInfo, Toke
 use hypha_rpc::{Client, Error, Value, connect};
 use hypha_server::Server;
 use serde_json::json;
-use support::server;
+
+use crate::support::server;
 
 async fn member(server: &Server, of: &Client, permission: &str) -> Result<Client> {
     let config = TokenConfig {

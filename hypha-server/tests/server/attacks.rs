@@ -1,7 +1,5 @@
 //! What somebody who means harm may try, and what comes of it: nothing.
 
-mod support;
-
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,9 +8,10 @@ use hypha_rpc::wire;
 use hypha_server::{Server, TokenSettings};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
-use support::{Raw, http, refused, server, server_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::support::{Raw, http, refused, server, server_with};
 
 const SECRET: &str = "the secret of the server under attack";
 

@@ -1,13 +1,12 @@
 //! Who gets in, and what the others are told.
 
-mod support;
-
 use std::time::Duration;
 
 use anyhow::Result;
 use hypha_server::Server;
 use serde_json::json;
-use support::{End, Raw, refused, server, server_with};
+
+use crate::support::{End, Raw, refused, server, server_with};
 
 /// An end that says the same in both frames.
 fn said(end: &End, code: u16, text: &str) {

@@ -1,8 +1,4 @@
 //! Tokens of an identity provider, which publishes its keys.
-#![cfg(feature = "jwks")]
-
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,9 +6,10 @@ use anyhow::Result;
 use hypha_server::{Server, TokenSettings};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
-use support::{Raw, refused};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+use crate::support::{Raw, refused};
 
 const KEYS: &str = include_str!("data/jwks.json");
 const PRIVATE_KEY: &[u8] = include_bytes!("data/rsa_test_key.der");

@@ -1,7 +1,5 @@
 //! The RPC transport over HTTP: whose stream it is, coming back, and what happens to others.
 
-mod support;
-
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,8 +10,9 @@ use hypha_rpc::wire::{self, Message};
 use hypha_server::Server;
 use reqwest::StatusCode;
 use serde_json::json;
-use support::{Raw, server, server_with};
 use tokio::time::timeout;
+
+use crate::support::{self, Raw, server, server_with};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
