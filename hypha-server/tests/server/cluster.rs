@@ -1,4 +1,5 @@
 //! Servers that share a Redis. Needs the program `redis-server`; without it these tests are skipped.
+
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

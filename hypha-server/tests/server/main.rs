@@ -1,5 +1,5 @@
 //! `hypha-server` as its clients see it. One program, since each program with a server in it takes seconds to
-//! build; what measures times has programs of its own.
+//! build; what one client costs the others is tested in programs of their own, beside nothing else.
 
 mod attacks;
 mod authenticator;

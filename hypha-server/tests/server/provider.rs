@@ -1,4 +1,5 @@
 //! Tokens of an identity provider, which publishes its keys.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
