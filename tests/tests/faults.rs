@@ -456,6 +456,7 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
     eventually("they do not get slower", quiet).await?;
     // Each pause is twice as long as the one before: 1, 2 and 4 seconds, varied by half.
     ensure!((1..=10).contains(&changes()), "{} times", changes());
+    let before = first.stats().reconnects;
     leave([second]).await?;
     // It may have replaced the first once more just before it left, and the first learns of that later.
     let stays = async || {
@@ -464,6 +465,8 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
         Ok(first.state() == State::Connected && first.stats().reconnects == before)
     };
     eventually("the other does not come back to stay", stays).await?;
+    let more = first.stats().reconnects - before;
+    ensure!(more <= 1, "{more} times after the other has left");
     first.manager().await?;
     leave([first]).await?;
     kill(server).await
