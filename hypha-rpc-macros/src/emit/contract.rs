@@ -95,7 +95,7 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
     let clause = function.sig.generics.make_where_clause();
     clause
         .predicates
-        .push(parse_quote_spanned!(span=> Self: ::core::marker::Sync + 'static));
+        .push(parse_quote_spanned!(span=> Self: ::core::marker::Sized + ::core::marker::Sync + 'static));
     match body {
         Some(body) => quote_spanned!(located(body.span())=> { async move #body }),
         None => end,
