@@ -91,11 +91,12 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
     function.sig.output = parse_quote_spanned! {span=>
         -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
     };
-    // The trait asks for it already. Said of the method too, it is missed once and not in every future.
+    // The trait asks for it already. Said of the method too, it is missed once and not in every future; and
+    // `Box<dyn Contract>` is a type, so that what is said of it is that it does not travel.
     let clause = function.sig.generics.make_where_clause();
-    clause
-        .predicates
-        .push(parse_quote_spanned!(span=> Self: ::core::marker::Sized + ::core::marker::Sync + 'static));
+    clause.predicates.push(parse_quote_spanned! {span=>
+        Self: ::core::marker::Sized + ::core::marker::Sync + 'static
+    });
     match body {
         Some(body) => quote_spanned!(located(body.span())=> { async move #body }),
         None => end,
