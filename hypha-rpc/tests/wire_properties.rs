@@ -209,7 +209,7 @@ fn errors_name_the_place_and_the_kinds() {
     );
     assert_eq!(
         error::<[u8; 3]>([1, 2]),
-        "expected an array of length 3, got length 2"
+        "expected a list of length 3, got length 2"
     );
     assert_eq!(error::<char>("ab"), "expected a character, got \"ab\"");
 }
