@@ -239,3 +239,13 @@ async fn a_number_that_would_become_infinite_is_refused() {
         "`number`: 1e39 is out of range for f32"
     );
 }
+
+#[tokio::test]
+async fn null_is_left_out_where_it_cannot_be_meant() {
+    assert_eq!(said("defaults", json!([null, 5])).await, "3 Some(5)");
+    assert_eq!(said("defaults", json!([2, null])).await, "2 None");
+    assert_eq!(
+        said("defaults", json!(["x"])).await,
+        "`times`: expected integer, got string"
+    );
+}
