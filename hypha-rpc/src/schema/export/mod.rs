@@ -36,6 +36,7 @@
 
 mod collect;
 mod functions;
+mod keywords;
 mod model;
 mod names;
 mod openapi;

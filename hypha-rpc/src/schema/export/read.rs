@@ -11,8 +11,11 @@ use super::names::pascal;
 use super::types::{Body, Choice, Definition, Field, Struct, Type, Types, Variant, Word};
 use crate::schema::KIND;
 
+/// How many types without names may be inside each other: compilers have limits of their own.
+const DEEPEST: usize = 24;
+
 /// The words that are the types of JSON Schema, and those that Python writes for them.
-fn plain(kind: &str) -> Option<&'static str> {
+pub(super) fn plain(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "string" | "str" => "string",
         "integer" | "int" => "integer",

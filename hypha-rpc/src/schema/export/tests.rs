@@ -313,6 +313,50 @@ fn members_that_the_record_does_not_have() {
     assert_eq!(tree["list"], json!([{"type": "number"}]));
 }
 
+/// Schemas of others are written down for validators, which take no others.
+#[test]
+fn schemas_that_are_written_are_good_ones() {
+    // As Python writes a dictionary whose keys are an enum, and a union that is told apart by a member.
+    let described = describe([method(
+        "f",
+        json!({"parameters": {
+            "properties": {
+                "shares": {"type": "object", "propertyNames": {"$ref": "#/$defs/Colour"}, "default": {"$float": "NaN"}},
+                "pet": {
+                    "oneOf": [{"$ref": "#/$defs/Cat"}],
+                    "discriminator": {"propertyName": "kind", "mapping": {"cat": "#/$defs/Cat"}},
+                },
+                "loop": {"$ref": "#/properties/loop"},
+                "pair": {"type": "array", "items": [{"type": "integer"}, {"type": ["bogus", "string"]}]},
+                "wrong": {"allOf": [], "minLength": -1, "type": 7, "$id": "https://example.org"},
+            },
+            "$defs": {
+                "Colour": {"enum": ["red"]},
+                "Cat": {"type": "object", "properties": {"kind": {"const": "cat"}}, "required": ["kind"]},
+            },
+        }}),
+    )]);
+    let functions = described.functions();
+    let parameters = &functions[0]["function"]["parameters"];
+    assert_eq!(
+        parameters["properties"],
+        json!({
+            "shares": {"type": "object", "propertyNames": {"$ref": "#/$defs/Colour"}},
+            "pet": {"oneOf": [{"$ref": "#/$defs/Cat"}]},
+            "loop": {"$ref": "#/$defs/Loop"},
+            "pair": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": ["string"]}]},
+            "wrong": {},
+        })
+    );
+    assert_eq!(parameters["$defs"]["Loop"], json!({}));
+    assert_eq!(parameters["$defs"]["Colour"], json!({"enum": ["red"]}));
+    let document = described.openapi();
+    assert!(!document.to_string().contains("#/$defs/"), "{document}");
+    // Nothing is called nothing.
+    let functions = describe([method("", json!({}))]).functions();
+    assert_eq!(functions[0]["function"]["name"], "_");
+}
+
 #[test]
 fn formats_have_names() {
     for format in Format::ALL {
