@@ -358,6 +358,56 @@ fn schemas_that_are_written_are_good_ones() {
 }
 
 #[test]
+fn members_beside_a_choice_are_members_of_each() {
+    let described = schema(json!({
+        "type": "object",
+        "properties": {"id": {"type": "integer"}},
+        "required": ["id"],
+        "oneOf": [
+            {"type": "object", "properties": {"kind": {"const": "none"}}, "required": ["kind"]},
+            {"$ref": "#/properties/point", "type": "object", "properties": {"kind": {"const": "point"}}, "required": ["kind"]},
+        ],
+    }));
+    // It refers to nothing, but the other members are there.
+    let rust = described.rust();
+    contains(&rust, "#[serde(tag = \"kind\")]\npub enum FIt {");
+    contains(&rust, "    None {\n        id: i64,\n    },");
+    contains(&rust, "    Point {\n        id: i64,\n    },");
+    contains(
+        &described.typescript(),
+        "{\n  id: number;\n  kind: \"none\";",
+    );
+    // Which of them has to be there.
+    let one_of_two = schema(json!({
+        "properties": {"a": {"type": "integer"}, "b": {"type": "string"}},
+        "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+    }));
+    contains(&one_of_two.typescript(), "{\n  a: number;\n  b?: string;");
+    contains(&one_of_two.typescript(), "{\n  a?: number;\n  b: string;");
+}
+
+#[test]
+fn maps_with_integers_as_keys_are_maps() {
+    let numbered = argument::<std::collections::BTreeMap<u32, bool>>();
+    contains(&numbered.typescript(), "it: Record<string, boolean>");
+    contains(
+        &numbered.rust(),
+        "it: std::collections::BTreeMap<String, bool>,",
+    );
+}
+
+#[test]
+fn types_are_no_deeper_than_compilers_go() {
+    let deep = (0..200).fold(
+        json!({"type": "integer"}),
+        |inner, _| json!({"type": "array", "items": inner}),
+    );
+    let rust = schema(deep).rust();
+    contains(&rust, "Vec<Vec<Value>>");
+    assert_eq!(rust.matches("Vec<").count(), 24, "{rust}");
+}
+
+#[test]
 fn formats_have_names() {
     for format in Format::ALL {
         assert_eq!(format.to_string().parse(), Ok(format));

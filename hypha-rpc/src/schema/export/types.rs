@@ -98,6 +98,8 @@ pub(super) struct Types {
     pub(super) definitions: Vec<Definition>,
     /// The schemas of these.
     pub(super) schemas: Vec<Json>,
+    /// How many types that have no name stand around what is read now.
+    pub(super) depth: usize,
 }
 
 impl Types {
