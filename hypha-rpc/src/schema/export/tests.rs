@@ -313,6 +313,18 @@ fn members_that_the_record_does_not_have() {
     assert_eq!(tree["list"], json!([{"type": "number"}]));
 }
 
+#[test]
+fn a_dot_in_the_name_of_a_member_is_no_group() {
+    let function = json!({"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {}}}}});
+    let mut tree = members(json!({"a.b": function, "c": {"d.e": function}}));
+    for path in ["a.b", "c.d.e", "f.g"] {
+        add_function(&mut tree, path, Json::Null, None);
+    }
+    assert_eq!(tree.keys().collect::<Vec<_>>(), ["a.b", "c", "f"]);
+    assert_eq!(tree["c"], json!({"d.e": function}));
+    assert_eq!(tree["f"]["g"]["function"]["name"], "g");
+}
+
 /// Schemas of others are written down for validators, which take no others.
 #[test]
 fn schemas_that_are_written_are_good_ones() {
