@@ -420,6 +420,40 @@ fn types_are_no_deeper_than_compilers_go() {
 }
 
 #[test]
+fn defaults_are_kept_where_they_can_be_written() {
+    for (kind, default, wanted) in [
+        (
+            json!({"enum": [1, 10]}),
+            json!(10),
+            "default = 10)]\n        it: i64,",
+        ),
+        (
+            json!({"enum": [1, "b"]}),
+            json!("b"),
+            "default = Value::from(\"b\"))]",
+        ),
+        (
+            json!({"type": "number"}),
+            json!({"$float": "inf"}),
+            "default = f64::INFINITY)]",
+        ),
+        (
+            json!({}),
+            json!({"a": u64::MAX}),
+            "hypha_rpc::Map::from_iter([(\"a\".to_owned(), Value::from(18446744073709551615u64))])",
+        ),
+    ] {
+        let mut schema = kind;
+        schema["default"] = default;
+        let parameters = json!({"type": "object", "properties": {"it": schema}});
+        let described = describe([method("f", json!({"name": "f", "parameters": parameters}))]);
+        contains(&described.rust(), wanted);
+    }
+    // mypy knows no larger ones.
+    contains(&schema(json!({"enum": [u64::MAX, 1]})).python(), "it: Any)");
+}
+
+#[test]
 fn formats_have_names() {
     for format in Format::ALL {
         assert_eq!(format.to_string().parse(), Ok(format));

@@ -355,7 +355,8 @@ pub trait Evil {
         #[hypha(name = "Open_x")]
         open_x: Option<Open>,
         gone_x: Option<Value>,
-        anything: Option<Value>,
+        #[hypha(default = Value::Map(hypha_rpc::Map::from_iter([("a".to_owned(), Value::List(vec![Value::from(1i64), Value::Map(hypha_rpc::Map::from_iter([("b".to_owned(), Value::Null)]))]))])))]
+        anything: Value,
         wrong_default: Option<i64>,
         #[hypha(default = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"".to_owned())]
         text_default: String,
@@ -375,7 +376,7 @@ pub trait Evil {
         odd: Option<Value>,
         elsewhere: Option<Value>,
         empty_choice: Option<Value>,
-        pair: Option<()>,
+        pair: Option<Vec<Value>>,
         one: Option<(i64,)>,
         callback: Option<Function>,
         maybe: Option<Function>,

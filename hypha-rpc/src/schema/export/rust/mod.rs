@@ -280,12 +280,7 @@ impl Writer<'_> {
             Type::Text => "String".to_owned(),
             Type::Bytes => "Bytes".to_owned(),
             Type::Timestamp => "hypha_rpc::Timestamp".to_owned(),
-            Type::Literals(values) => match &values[..] {
-                values if values.iter().all(|value| value.is_boolean()) => "bool".to_owned(),
-                values if values.iter().all(|value| value.is_i64()) => "i64".to_owned(),
-                values if values.iter().all(|value| value.is_number()) => "f64".to_owned(),
-                _ => "Value".to_owned(),
-            },
+            Type::Literals(values) => self.ty(&literals(values), within),
             Type::Optional(inner) => format!("Option<{}>", self.ty(inner, within)),
             // Boxes are not needed in what lies elsewhere.
             Type::List(inner) => format!("Vec<{}>", self.ty(inner, None)),
@@ -322,6 +317,16 @@ impl Writer<'_> {
             Type::File => "RemoteFile".to_owned(),
             Type::Object => "Object".to_owned(),
         }
+    }
+}
+
+/// The type that has all of these values.
+fn literals(values: &[serde_json::Value]) -> Type {
+    match values {
+        values if values.iter().all(|value| value.is_boolean()) => Type::Bool,
+        values if values.iter().all(|value| value.is_i64()) => Type::Integer(None, None),
+        values if values.iter().all(|value| value.is_number()) => Type::Number,
+        _ => Type::Any,
     }
 }
 
