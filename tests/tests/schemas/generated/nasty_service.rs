@@ -333,9 +333,8 @@ pub trait Evil {
     async fn types(
         &self,
         #[hypha(name = "Vec_x")]
-        vec_x: Vec2,
-        #[hypha(name = "vec_x")]
-        vec_x2: Option<Vec3>,
+        vec_x2: Vec2,
+        vec_x: Option<Vec3>,
         #[hypha(name = "Promise_x")]
         promise_x: Option<Promise>,
         #[hypha(name = "Itself_x")]
@@ -667,20 +666,6 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\"b", default, skip_serializing_if = "Option::is_none")]
-    pub a_b: Option<String>,
-    /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
-    /// import os
-    /// os.abort()
-    /// std::process::abort();
-    ///
-    /// panic!("indented");
-    /// \```
-    /// panic!("fenced");
-    /// \```
-    /// - panic!("listed");
-    /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
     pub a_b2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -694,8 +679,22 @@ pub struct MembersResult {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
     pub a_b3: Option<String>,
+    /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
+    /// import os
+    /// os.abort()
+    /// std::process::abort();
+    ///
+    /// panic!("indented");
+    /// \```
+    /// panic!("fenced");
+    /// \```
+    /// - panic!("listed");
+    /// \~~~
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
+    #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
+    pub a_b4: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -722,8 +721,8 @@ pub struct MembersResult {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a_b", default, skip_serializing_if = "Option::is_none")]
-    pub a_b4: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub a_b: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -1074,20 +1073,6 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\"b", default, skip_serializing_if = "Option::is_none")]
-    pub a_b: Option<String>,
-    /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
-    /// import os
-    /// os.abort()
-    /// std::process::abort();
-    ///
-    /// panic!("indented");
-    /// \```
-    /// panic!("fenced");
-    /// \```
-    /// - panic!("listed");
-    /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
     pub a_b2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1101,8 +1086,22 @@ pub struct MembersIt {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
     pub a_b3: Option<String>,
+    /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
+    /// import os
+    /// os.abort()
+    /// std::process::abort();
+    ///
+    /// panic!("indented");
+    /// \```
+    /// panic!("fenced");
+    /// \```
+    /// - panic!("listed");
+    /// \~~~
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
+    #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
+    pub a_b4: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -1129,8 +1128,8 @@ pub struct MembersIt {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a_b", default, skip_serializing_if = "Option::is_none")]
-    pub a_b4: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub a_b: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()

@@ -2,11 +2,11 @@
 
 use serde_json::Value as Json;
 
-use super::definitions::variants;
+use super::definitions::{field_names, variants};
 use super::text::{NEVER_RAW, ident, literal};
 use super::{Writer, integer, literals};
 use crate::schema::export::keywords::is_plain;
-use crate::schema::export::names::{Names, pascal, snake};
+use crate::schema::export::names::{Names, pascal};
 use crate::schema::export::types::{Body, Struct, Type};
 
 impl Writer<'_> {
@@ -163,10 +163,10 @@ impl Writer<'_> {
         {
             return None;
         }
-        let mut taken = Names::new(&NEVER_RAW);
+        let names = field_names(body, &mut Names::new(&NEVER_RAW));
         let mut fields = Vec::new();
-        for field in &body.fields {
-            let ident = ident(&taken.fresh(&snake(&field.name)));
+        for (field, name) in body.fields.iter().zip(names) {
+            let ident = ident(&name);
             let own = field.default.as_ref();
             let own = own.and_then(|json| self.default(&field.ty, json, Some(index)));
             // As `with_default` decides.
