@@ -209,7 +209,7 @@ fn errors_name_the_place_and_the_kinds() {
     );
     assert_eq!(
         error::<[u8; 3]>([1, 2]),
-        "expected an array of length 3, got length 2"
+        "expected a list of length 3, got length 2"
     );
     assert_eq!(error::<char>("ab"), "expected a character, got \"ab\"");
 }
@@ -240,12 +240,53 @@ fn errors_are_short() {
     assert!(error::<HashMap<String, u8>>(HashMap::from([(&long, "x")])).len() < 300);
 }
 
+/// As JSON has them, and the schema of such a map; Python also sends the integers themselves.
+#[test]
+fn integers_that_are_keys_are_their_digits() {
+    #[derive(Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+    struct Id(u16);
+    let map = BTreeMap::from([(-5i64, "a".to_owned()), (7, "b".to_owned())]);
+    let packed = to_vec(&map).expect("it can be sent");
+    let texts = BTreeMap::from([("-5", "a"), ("7", "b")]);
+    assert_eq!(packed, to_vec(&texts).expect("it can be sent"));
+    assert_eq!(from_slice(&packed.into()), Ok(map));
+    assert_eq!(
+        decode::<HashMap<Id, u8>>(&HashMap::from([("7", 1)])),
+        Ok(HashMap::from([(Id(7), 1)]))
+    );
+    assert_eq!(
+        from_slice::<BTreeMap<i8, u8>>(&bytes::Bytes::from_static(&[0x82, 1, 2, 0xff, 3])),
+        Ok(BTreeMap::from([(1, 2), (-1, 3)]))
+    );
+    for (key, wanted) in [
+        ("x", "expected an integer as a key, got `x`"),
+        ("+7", "expected an integer as a key, got `+7`"),
+        ("1.5", "expected an integer as a key, got `1.5`"),
+        ("300", "300 is out of range for u8"),
+        ("-1", "-1 is out of range for u8"),
+    ] {
+        assert_eq!(error::<HashMap<u8, u8>>(HashMap::from([(key, 1)])), wanted);
+    }
+    assert_eq!(
+        error::<HashMap<u8, u8>>(HashMap::from([("7", "x")])),
+        "7: expected integer, got string"
+    );
+}
+
+/// Nothing becomes infinite that was not.
+#[test]
+fn a_number_that_is_too_large_for_its_type_is_refused() {
+    assert_eq!(error::<f32>(-1e39), "-1e39 is out of range for f32");
+    assert_eq!(decode::<f32>(f64::INFINITY), Ok(f32::INFINITY));
+    assert_eq!(decode::<f32>(0.1), Ok(0.1));
+}
+
 #[test]
 fn a_map_key_must_be_a_string() {
-    let error = to_vec(&HashMap::from([(5, 1)])).expect_err("an integer key");
+    let error = to_vec(&HashMap::from([(true, 1)])).expect_err("a key that is no text");
     assert_eq!(
         error.to_string(),
-        "a map key must be a string, got integer 5"
+        "a map key must be a string, got bool true"
     );
     assert!(to_vec(&HashMap::from([('c', 1)])).is_ok());
     assert_eq!(

@@ -112,7 +112,7 @@ fn errors_name_the_place_as_if_there_were_no_tag() {
     assert_eq!(error::<Vec<u8>>(&bad), "[0]: expected integer, got float");
     assert_eq!(
         error::<[f32; 3]>(&bad),
-        "expected an array of length 3, got length 2"
+        "expected a list of length 3, got length 2"
     );
     assert_eq!(
         error::<[f32; 1]>(&bad),

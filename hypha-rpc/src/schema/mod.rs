@@ -110,7 +110,10 @@ impl FunctionSchema {
         let mut parameters = Map::new();
         parameters.insert("type".to_owned(), "object".into());
         parameters.insert("properties".to_owned(), self.properties.into());
-        parameters.insert("required".to_owned(), self.required.into());
+        // As pydantic has it: who can leave out everything is not told so by an empty list.
+        if !self.required.is_empty() {
+            parameters.insert("required".to_owned(), self.required.into());
+        }
         let definitions = self.generator.take_definitions(true);
         if !definitions.is_empty() {
             parameters.insert("$defs".to_owned(), definitions.into());
@@ -140,6 +143,9 @@ fn subschema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema 
     let mut schema = generator.subschema_for::<T>();
     for transform in generator.transforms_mut() {
         transform.transform(&mut schema);
+    }
+    if schema.as_bool() == Some(true) {
+        schema = Schema::default();
     }
     schema
 }
@@ -184,11 +190,28 @@ fn normalise(schema: &mut Schema) {
             schema.entry("maximum").or_insert(most);
         }
     }
+    // Any value is `true` there, and nowhere else.
+    for key in ["items", "properties", "prefixItems", "anyOf"] {
+        match schema.get_mut(key) {
+            Some(Value::Object(members)) if key == "properties" => {
+                members.values_mut().for_each(any_value);
+            }
+            Some(Value::Array(schemas)) => schemas.iter_mut().for_each(any_value),
+            Some(items) => any_value(items),
+            None => {}
+        }
+    }
     if schema.get("additionalProperties") == Some(&json!({})) {
         schema.insert("additionalProperties".to_owned(), true.into());
     }
     if schema.get("type").is_some_and(Value::is_array) {
         split(schema);
+    }
+}
+
+fn any_value(schema: &mut Value) {
+    if *schema == Value::Bool(true) {
+        *schema = json!({});
     }
 }
 

@@ -50,7 +50,32 @@ fn property<T: JsonSchema>(description: &str) -> Value {
 fn a_function_without_arguments() {
     assert_eq!(
         FunctionSchema::new("bare", "").finish().to_string(),
-        r#"{"name":"bare","description":"","parameters":{"type":"object","properties":{},"required":[]}}"#
+        r#"{"name":"bare","description":"","parameters":{"type":"object","properties":{}}}"#
+    );
+}
+
+/// As pydantic writes it.
+#[test]
+fn any_value_is_an_empty_schema() {
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Loose {
+        any: Value,
+        list: Vec<Value>,
+        pair: (Value, u8),
+        maybe: Option<Value>,
+        map: BTreeMap<String, Value>,
+    }
+    assert_eq!(property::<Value>(""), json!({}));
+    assert_eq!(
+        property::<Loose>("")["properties"],
+        json!({
+            "any": {},
+            "list": {"type": "array", "items": {}},
+            "pair": {"type": "array", "minItems": 2, "maxItems": 2, "prefixItems": [{}, {"type": "integer", "minimum": 0, "maximum": 255}]},
+            "maybe": {},
+            "map": {"type": "object", "additionalProperties": true},
+        })
     );
 }
 

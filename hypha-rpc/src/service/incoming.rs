@@ -195,6 +195,11 @@ impl<'a> Arguments<'a> {
         })
     }
 
+    /// Whether the caller gave null for the parameter `index`.
+    pub(crate) fn is_null(&self, index: usize) -> bool {
+        matches!(self.raw::<Value>(index), Some(Ok(Value::Null)))
+    }
+
     fn raw<T: Deserialize<'a>>(&self, index: usize) -> Option<Result<T, DecodeError>> {
         let args = &self.call.args;
         args.get(index).or_else(|| args.get_named(self.name(index)))

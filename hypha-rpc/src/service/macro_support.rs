@@ -163,14 +163,18 @@ impl<'de, T> Codec<'de, T> {
         }
     }
 
-    /// Decodes an argument with a default.
+    /// Decodes an argument with a default. Where its type has no null, null stands for it: a caller in JavaScript
+    /// who skips it writes `undefined`, which arrives so.
     pub fn or_else(
         self,
         args: &Arguments<'de>,
         index: usize,
         default: fn() -> T,
     ) -> Result<T, WireError> {
-        Ok((self.given)(args, index)?.unwrap_or_else(default))
+        match (self.given)(args, index) {
+            Err(_) if args.is_null(index) => Ok(default()),
+            given => Ok(given?.unwrap_or_else(default)),
+        }
     }
 
     /// Encodes an argument without a default.

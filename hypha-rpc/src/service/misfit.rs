@@ -20,9 +20,13 @@ pub(crate) fn nearest(
     let Err(misfit) = search.fit(value, schema, 0) else {
         return error;
     };
+    let unsure = error.message().contains("did not match any variant");
+    let is_guess = misfit.path.len() == 1 && misfit.what == What::Missing { related: false };
+    if is_guess && !unsure {
+        return error;
+    }
     let found = misfit.into_error();
     let (outer, inner) = (error.path(), found.path());
-    let unsure = error.message().contains("did not match any variant");
     if inner.starts_with(&outer) && (inner.len() > outer.len() || unsure) {
         found
     } else {
@@ -47,6 +51,7 @@ enum Step {
     Index(usize),
 }
 
+#[derive(PartialEq)]
 enum What {
     /// Another kind of value.
     Kind {
@@ -58,7 +63,10 @@ enum What {
         expected: Vec<String>,
         got: String,
     },
-    Missing,
+    /// A member. If no other is there either, nothing says that it was meant.
+    Missing {
+        related: bool,
+    },
     Other(String),
 }
 
@@ -84,7 +92,7 @@ impl Misfit {
             _ if depth == 0 => 0,
             // The tag of another one.
             What::Choice { .. } if depth == 1 => 1,
-            What::Missing => 2,
+            What::Missing { .. } => 2,
             _ => 3,
         };
         (score, depth)
@@ -99,7 +107,7 @@ impl Misfit {
                 [only] => format!("expected `{only}`, got {got}"),
                 many => format!("expected one of `{}`, got {got}", many.join("`, `")),
             },
-            What::Missing => "missing".to_owned(),
+            What::Missing { .. } => "missing".to_owned(),
             What::Other(message) => message,
         };
         let error = <DecodeError as serde::de::Error>::custom(message);
@@ -122,11 +130,6 @@ impl Search<'_> {
         if depth > MAX_DEPTH || stands_for_another(value) {
             return Ok(());
         }
-        if let Some(name) = schema.get("$ref").and_then(Schema::as_str) {
-            let root = self.root;
-            let found = name.strip_prefix('#').and_then(|path| root.pointer(path));
-            return found.map_or(Ok(()), |schema| self.fit(value, schema, depth + 1));
-        }
         kind(value, schema)?;
         choice(value, schema)?;
         bounds(value, schema)?;
@@ -134,6 +137,12 @@ impl Search<'_> {
             Value::List(items) => self.list(items, schema, depth)?,
             Value::Map(_) => self.object(value, schema, depth)?,
             _ => {}
+        }
+        // After what is said beside it: the tag of a variant whose content is a type of its own.
+        if let Some(name) = schema.get("$ref").and_then(Schema::as_str) {
+            let root = self.root;
+            let found = name.strip_prefix('#').and_then(|path| root.pointer(path));
+            found.map_or(Ok(()), |schema| self.fit(value, schema, depth + 1))?;
         }
         for part in alternatives(schema, "allOf") {
             self.fit(value, part, depth + 1)?;
@@ -162,9 +171,14 @@ impl Search<'_> {
         let length = |key| schema.get(key).and_then(Schema::as_u64);
         let count = items.len() as u64;
         let (least, most) = (length("minItems"), length("maxItems"));
-        if least.is_some_and(|least| count < least) || most.is_some_and(|most| count > most) {
-            let expected = least.or(most).unwrap_or_default();
-            let text = format!("expected a list of length {expected}, got length {count}");
+        let wanted = match (least, most) {
+            (Some(least), _) if count < least => Some(("at least ", least)),
+            (_, Some(most)) if count > most => Some(("at most ", most)),
+            _ => None,
+        };
+        if let Some((limit, length)) = wanted {
+            let limit = if least == most { "" } else { limit };
+            let text = format!("expected a list of length {limit}{length}, got length {count}");
             return Err(Misfit::new(What::Other(text)));
         }
         for (index, item) in items.iter().enumerate() {
@@ -185,11 +199,17 @@ impl Search<'_> {
         let none = Object::new();
         let properties = schema.get("properties").and_then(Schema::as_object);
         let properties = properties.unwrap_or(&none);
+        // Whether a key is of a pattern is not looked at: there is one where keys are integers, and what is none
+        // was found before.
+        let patterns = schema.get("patternProperties").and_then(Schema::as_object);
+        let others = match patterns.and_then(|patterns| patterns.values().next()) {
+            Some(schema) => Some(schema),
+            None => schema.get("additionalProperties"),
+        };
         let mut first = None;
         for (key, item) in map {
-            let schema = properties.get(key).or(schema.get("additionalProperties"));
-            let fit = match schema {
-                Some(Schema::Bool(false)) => Err(Misfit::new(What::Other("unknown".into()))),
+            let fit = match properties.get(key).or(others) {
+                Some(Schema::Bool(false)) => Err(Misfit::new(What::Other(unknown(properties)))),
                 Some(schema) => self.fit(item, schema, depth + 1),
                 None => Ok(()),
             };
@@ -211,9 +231,22 @@ impl Search<'_> {
         let required = schema.get("required").and_then(Schema::as_array);
         let mut required = required.into_iter().flatten().filter_map(Schema::as_str);
         match required.find(|key| value.get(key).is_none()) {
-            Some(key) => Err(Misfit::new(What::Missing).within(Step::Key(key.to_owned()))),
+            Some(key) => {
+                let related = map.iter().any(|(name, _)| properties.contains_key(name));
+                let misfit = Misfit::new(What::Missing { related });
+                Err(misfit.within(Step::Key(key.to_owned())))
+            }
             None => Ok(()),
         }
+    }
+}
+
+/// What is said of a member that may not be there.
+fn unknown(properties: &Object<String, Schema>) -> String {
+    let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+    match &names[..] {
+        [] => "unknown (expected: none)".to_owned(),
+        names => format!("unknown (expected: {})", names.join(", ")),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod elements;
+mod key;
 mod tagged;
 
 use std::sync::Arc;
@@ -429,12 +430,22 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     }
 
     forward!(deserialize_any: deserialize_unit);
-    forward!(number: deserialize_bool deserialize_f32 deserialize_f64);
+    forward!(number: deserialize_bool deserialize_f64);
     forward!(string: deserialize_char deserialize_str deserialize_string);
     forward!(bytes: deserialize_bytes deserialize_byte_buf);
     forward!(integer: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
         deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
         deserialize_u128);
+
+    /// Serde would make a number that is too large infinite.
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.scalar(&visitor)? {
+            Token::Float(value) if value.is_finite() && (value as f32).is_infinite() => Err(
+                DecodeError::new(format!("{value:e} is out of range for f32")),
+            ),
+            token => self.visit(token, visitor),
+        }
+    }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         if self.peek()? == Marker::Null.to_u8() {
@@ -499,11 +510,12 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    /// Where a key is wanted. In an ordered map it may be a number, which serde would take for the
-    /// index of a field.
+    /// The name of a field or of a variant; serde would take a number for its index.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let key = self.key()?;
-        visitor.visit_borrowed_str(key)
+        match self.token()? {
+            Token::Str(name) => visitor.visit_borrowed_str(text(name)?),
+            token => Err(DecodeError::expected("string", token.kind())),
+        }
     }
 
     /// Structs are maps on this wire; serde would take a list too. One that has a field for the tag

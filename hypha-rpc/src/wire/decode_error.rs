@@ -113,7 +113,12 @@ impl de::Error for DecodeError {
     }
 
     fn invalid_length(len: usize, expected: &dyn de::Expected) -> Self {
-        Self::expected(expected, format_args!("length {len}"))
+        let expected = expected.to_string();
+        let got = format_args!("length {len}");
+        match wanted_length(&expected) {
+            Some(wanted) => Self::expected(format_args!("a list of length {wanted}"), got),
+            None => Self::expected(expected, got),
+        }
     }
 
     fn unknown_variant(variant: &str, allowed: &'static [&'static str]) -> Self {
@@ -167,6 +172,15 @@ fn is_integer_type(name: &str) -> bool {
         .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"))
 }
 
+/// The length in what serde says of a list whose length is given by its type: `tuple struct Pair with 2 elements`,
+/// `a tuple of size 2`, `an array of length 2`.
+fn wanted_length(expected: &str) -> Option<usize> {
+    let is_list = ["tuple ", "a tuple ", "an array "];
+    let is_list = is_list.iter().any(|begin| expected.starts_with(begin));
+    let mut words = expected.split(' ').rev().filter(|_| is_list);
+    words.find_map(|word| word.parse().ok())
+}
+
 /// The protocol's word for what a serde visitor says it expects.
 fn expected_kind(expected: &str) -> &str {
     let bare = ["a ", "an ", "any "]
@@ -182,6 +196,8 @@ fn expected_kind(expected: &str) -> &str {
         "f32" | "f64" => "float",
         _ if is_integer_type(bare) => "integer",
         _ if bare.starts_with("struct ") => "map",
+        _ if bare.starts_with("internally tagged enum ") => "map",
+        _ if bare.starts_with("adjacently tagged enum ") => "map",
         _ if bare.starts_with("tuple ") || bare.starts_with("array of length ") => "list",
         _ if bare.starts_with("unit struct ") => "null",
         // Names of our own visitors, and whatever a hand-written one says.

@@ -217,6 +217,12 @@ impl Open<'_, '_> {
         }
         let key = bytes::Bytes::copy_from_slice(written);
         let text = match decode::from_slice::<Value>(&key) {
+            // Its digits, as in JSON and as the schema of such a map says.
+            Ok(key @ (Value::Int(_) | Value::UInt(_))) => {
+                self.encoder.out.truncate(start);
+                pack::put_str(self.encoder.out, &key.to_string());
+                return Ok(());
+            }
             Ok(key) => format!("{} {key}", key.kind()),
             Err(_) => "something else".to_owned(),
         };

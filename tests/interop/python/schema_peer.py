@@ -82,6 +82,14 @@ def rename(
     return {names.get(name, name): number for number, name in pairs}
 
 
+@schema_function
+def settings(
+    level: int = Field(1, ge=0, le=255, description="Of the light."),
+    note: Optional[str] = Field(None, description="For the next user."),
+):
+    """Change what may be changed."""
+
+
 def add(a, b=2):
     """Add two things, whatever they are."""
     return a + b
@@ -97,7 +105,7 @@ async def numbers(*args, **kwargs):
 
 async def host(server):
     config = {"visibility": "public"}
-    functions = {"sample": sample, "total": total, "rename": rename}
+    functions = {"sample": sample, "total": total, "rename": rename, "settings": settings}
     measure = await server.register_service(
         {"id": "measure", "description": "Takes measurements.", "config": config, **functions}
     )

@@ -126,6 +126,16 @@ pub(crate) trait Measure {
     async fn reshape(&self, shape: Shape, number: Number, r#type: Option<i8>)
     -> (Shape, Happening);
 
+    /// Change what may be changed.
+    async fn settings(
+        &self,
+        /// Of the light.
+        #[hypha(default = 1)]
+        level: u8,
+        /// For the next user.
+        note: Option<String>,
+    );
+
     /// Move the stage.
     #[hypha(name = "stage.move")]
     async fn stage_move(&self, #[hypha(name = "toPoint")] to_point: Point);
@@ -175,6 +185,8 @@ impl Measure for Desk {
     async fn reshape(&self, shape: Shape, _: Number, _: Option<i8>) -> (Shape, Happening) {
         (shape, Happening::Started)
     }
+
+    async fn settings(&self, _: u8, _: Option<String>) {}
 
     async fn stage_move(&self, _: Point) {}
 }

@@ -102,6 +102,8 @@ impl measure::Measure for Empty {
         (shape, measure::Happening::Started)
     }
 
+    async fn settings(&self, _: u8, _: Option<String>) {}
+
     async fn stage_move(&self, _: measure::Point) {}
 }
 
@@ -337,6 +339,7 @@ async fn over_http(server: &Server) -> Result<()> {
         "/count",
         "/blur",
         "/reshape",
+        "/settings",
         "/stage.move",
     ];
     ensure!(paths == wanted, "{paths:?}");

@@ -29,7 +29,7 @@ async fn as_python_does(server: &Server) -> Result<()> {
     let service = client.get_service(&ids[0]).await?;
     let own = client.get_service(&info.id).await?;
     let functions = theirs.as_object().context("no members")?;
-    ensure!(functions.len() == 3, "{theirs}");
+    ensure!(functions.len() == 4, "{theirs}");
     for (name, theirs) in functions {
         let (theirs, mut ours) = (theirs["function"].clone(), ours[name]["function"].clone());
         ours.as_object_mut()
@@ -114,6 +114,10 @@ fn samples(method: &str) -> (Vec<Json>, Vec<Json>) {
                 {"shape": "Dot", "number": 1, "type": -129},
             ]),
         ),
+        "settings" => (
+            json!([{}, {"level": 2, "note": null}]),
+            json!([{"level": 256}, {"note": 1}]),
+        ),
         _ => (json!([]), json!([])),
     };
     let list = |json: Json| json.as_array().cloned().unwrap_or_default();
@@ -150,7 +154,7 @@ fn a_validator_takes_what_fits_and_nothing_else() {
             &mut found,
         );
         let count = found.len();
-        ensure!(count == 16, "{count} schemas");
+        ensure!(count == 18, "{count} schemas");
         let mut cases = Vec::new();
         for (name, schema) in found {
             let (good, bad) = samples(&name);

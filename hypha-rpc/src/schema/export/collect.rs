@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 
 use serde_json::{Map, Value as Json, json};
 
+use super::keywords::{map_inner, tidy};
 use super::names;
 
 /// A reference into the table, `#/table/<index>`, in place of those into one function.
@@ -53,6 +54,7 @@ impl Table {
         waiting: &mut VecDeque<(usize, String)>,
     ) -> Json {
         map_schema(schema, &mut |schema| {
+            tidy(schema);
             let Some(reference) = schema.get("$ref") else {
                 return;
             };
@@ -193,32 +195,16 @@ fn unescaped(name: &str) -> String {
 /// Definitions are left out: whoever needs one follows a reference to it.
 pub(super) fn map_schema(schema: &Json, change: &mut impl FnMut(&mut Map<String, Json>)) -> Json {
     let Json::Object(map) = schema else {
-        // `true` is any value; `false` is none, which no argument is.
-        return if schema.is_boolean() {
-            json!({})
-        } else {
-            schema.clone()
-        };
+        // `true` is any value; `false` is none, which no argument is; what else stands here says nothing.
+        return json!({});
     };
     let mut changed = Map::new();
     for (key, value) in map {
-        let value = match (key.as_str(), value) {
-            ("$defs" | "definitions", _) => continue,
-            ("properties" | "patternProperties", Json::Object(members)) => members
-                .iter()
-                .map(|(name, member)| (name.clone(), map_schema(member, change)))
-                .collect::<Map<_, _>>()
-                .into(),
-            ("anyOf" | "oneOf" | "allOf" | "prefixItems" | "items", Json::Array(schemas)) => {
-                schemas
-                    .iter()
-                    .map(|schema| map_schema(schema, change))
-                    .collect()
-            }
-            ("additionalProperties", Json::Bool(_)) => value.clone(),
-            ("items" | "additionalProperties" | "not" | "contains", _) => map_schema(value, change),
-            _ => value.clone(),
-        };
+        if matches!(key.as_str(), "$defs" | "definitions") {
+            continue;
+        }
+        let inner = map_inner(key, value, &mut |schema| map_schema(schema, change));
+        let value = inner.unwrap_or_else(|| value.clone());
         changed.insert(key.clone(), value);
     }
     change(&mut changed);

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::collect::{map_schema, table_index};
+use super::keywords::is_plain;
 use super::model::{Method, Model, Parameter};
 use super::names::{self, Names};
-use super::read::plain_kind;
+use super::read::{plain, plain_kind};
 use super::types::{Finder, Type};
 use crate::schema::KIND;
 
@@ -30,10 +31,11 @@ pub(super) fn write(model: &Model) -> Json {
             })
             .take(60)
             .collect();
+        let name = if name.is_empty() { "_" } else { &name };
         json!({
             "type": "function",
             "function": {
-                "name": names.fresh(&name),
+                "name": names.fresh(name),
                 "description": method.description,
                 "parameters": whole(model, parameters),
             },
@@ -132,11 +134,23 @@ pub(super) fn standard(schema: &Json, refer: &dyn Fn(usize) -> String) -> Json {
         if let Some(index) = table_index(schema) {
             schema.insert("$ref".to_owned(), refer(index).into());
         }
-        if schema.get("type").is_some_and(Json::is_string) {
+        if let Some(Json::Array(kinds)) = schema.get_mut("type") {
+            kinds.retain_mut(|kind| {
+                let known = kind.as_str().and_then(plain);
+                *kind = known.into();
+                known.is_some()
+            });
+            if kinds.is_empty() {
+                schema.shift_remove("type");
+            }
+        } else if schema.contains_key("type") {
             match plain_kind(schema) {
                 Some(kind) => schema.insert("type".to_owned(), kind.into()),
                 None => schema.shift_remove("type"),
             };
+        }
+        if !schema.get("default").is_none_or(is_plain) {
+            schema.shift_remove("default");
         }
         // Only texts are shown to anybody, and only as texts.
         if let Some(Json::String(text)) = schema.get("description") {

@@ -36,6 +36,7 @@
 
 mod collect;
 mod functions;
+mod keywords;
 mod model;
 mod names;
 mod openapi;
@@ -267,12 +268,13 @@ fn members(tree: Json) -> Map<String, Json> {
 
 /// Adds what a function says of itself, where the record does not have it.
 fn add_function(tree: &mut Map<String, Json>, path: &str, schema: Json, doc: Option<String>) {
-    let mut place = tree;
-    let mut parts = path.split('.').peekable();
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
+    let (mut place, mut rest) = (tree, path);
+    loop {
+        // A dot in a path stands between the names of members, or in the name of one.
+        let known = place.contains_key(rest);
+        let Some((part, after)) = rest.split_once('.').filter(|_| !known) else {
             let entry = place
-                .entry(part)
+                .entry(rest)
                 .or_insert_with(|| Json::Object(Map::new()));
             // Something else of that name in the record: it is older than the service.
             if entry["type"] != "function" {
@@ -281,7 +283,7 @@ fn add_function(tree: &mut Map<String, Json>, path: &str, schema: Json, doc: Opt
             if !entry["function"].is_object() {
                 entry["function"] = match schema {
                     Json::Object(_) => schema,
-                    _ => serde_json::json!({ "name": part }),
+                    _ => serde_json::json!({ "name": rest }),
                 };
             }
             let function = &mut entry["function"];
@@ -289,7 +291,8 @@ fn add_function(tree: &mut Map<String, Json>, path: &str, schema: Json, doc: Opt
                 function["description"] = doc.into();
             }
             return;
-        }
+        };
+        rest = after;
         let group = place
             .entry(part)
             .or_insert_with(|| Json::Object(Map::new()));

@@ -75,7 +75,11 @@ impl Model {
         each_schema(&mut raw, &mut |schema| *schema = moved(schema, &places));
         let mut types = Types::new(&table);
         let members = typed_members(raw, "", &mut types);
-        types.finish();
+        for index in types.finish() {
+            if let Some(definition) = table.definitions.get_mut(index) {
+                definition.schema = Json::Object(Map::new());
+            }
+        }
         Model {
             members,
             types,

@@ -29,6 +29,21 @@ impl Names {
         self.taken.insert(name.clone(), 2);
         name
     }
+
+    /// The names that `make` makes of texts. What is such a name already keeps it, whatever stands before it:
+    /// `a` is not called `a2` because there is an `A` as well.
+    pub(super) fn each(&mut self, texts: &[&str], make: fn(&str) -> String) -> Vec<String> {
+        let mut names = vec![String::new(); texts.len()];
+        for keeps_its_own in [true, false] {
+            for (name, text) in names.iter_mut().zip(texts) {
+                let wanted = make(text);
+                if (wanted == *text) == keeps_its_own {
+                    *name = self.fresh(&wanted);
+                }
+            }
+        }
+        names
+    }
 }
 
 /// How long a name that we make may become: names of nested types are put together from those around them.
@@ -170,6 +185,9 @@ mod tests {
         let mut names = Names::new(&["class"]);
         let given = ["class", "x", "x", "x2"].map(|name| names.fresh(name));
         assert_eq!(given, ["class2", "x", "x2", "x22"]);
+        let mut names = Names::new(&["class"]);
+        let given = names.each(&["A", "a", "fooBar", "foo_bar", "class"], snake);
+        assert_eq!(given, ["a2", "a", "foo_bar2", "foo_bar", "class2"]);
     }
 
     #[test]

@@ -451,7 +451,8 @@ fn literal_value(value: &serde_json::Value) -> Option<String> {
     match value {
         Json::String(text) => Some(literal(text)),
         Json::Bool(value) => Some(if *value { "True" } else { "False" }.to_owned()),
-        Json::Number(number) if !number.is_f64() => Some(number.to_string()),
+        // mypy takes no larger ones.
+        Json::Number(number) if number.is_i64() => Some(number.to_string()),
         Json::Null => Some("None".to_owned()),
         _ => None,
     }

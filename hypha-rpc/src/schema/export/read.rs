@@ -11,8 +11,11 @@ use super::names::pascal;
 use super::types::{Body, Choice, Definition, Field, Struct, Type, Types, Variant, Word};
 use crate::schema::KIND;
 
+/// How many types without names may be inside each other: compilers have limits of their own.
+const DEEPEST: usize = 24;
+
 /// The words that are the types of JSON Schema, and those that Python writes for them.
-fn plain(kind: &str) -> Option<&'static str> {
+pub(super) fn plain(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "string" | "str" => "string",
         "integer" | "int" => "integer",
@@ -45,6 +48,7 @@ impl Types {
             body: Body::Alias(Type::Any),
         };
         let mut types = Types {
+            depth: 0,
             definitions: table.definitions.iter().map(placeholder).collect(),
             schemas: table
                 .definitions
@@ -71,12 +75,24 @@ impl Types {
 
     /// The type that a schema describes; `hint` is what it would be called if it needs a name.
     pub(super) fn read(&mut self, schema: &Json, hint: &str) -> Type {
+        if self.depth == DEEPEST {
+            return Type::Any;
+        }
+        self.depth += 1;
+        let ty = self.read_deeper(schema, hint);
+        self.depth -= 1;
+        ty
+    }
+
+    fn read_deeper(&mut self, schema: &Json, hint: &str) -> Type {
         let Json::Object(map) = schema else {
             return Type::Any;
         };
         if let Some(index) = table_index(map) {
             return match self.merged(map) {
                 Some(_) => self.read_definition(schema, hint),
+                // Members beside something that is no object: not to be told.
+                None if has_members(map) => Type::Any,
                 None if index < self.schemas.len() => Type::Named(index),
                 None => Type::Any,
             };
@@ -86,7 +102,7 @@ impl Types {
         }
         if let Some(Json::Array(schemas)) = map.get("allOf") {
             return match &schemas[..] {
-                [schema] => self.read(schema, hint),
+                [schema] if !has_members(map) => self.read(schema, hint),
                 _ => Type::Any,
             };
         }
@@ -160,11 +176,14 @@ impl Types {
             },
             Some("object") => match has_fields(map) {
                 true => self.read_definition(schema, hint),
-                false => Type::Map(Box::new(item(
-                    self,
-                    "additionalProperties",
-                    &format!("{hint}Value"),
-                ))),
+                false => {
+                    let hint = format!("{hint}Value");
+                    let value = match values(map) {
+                        Some(schema) => self.read(schema, &hint),
+                        None => Type::Any,
+                    };
+                    Type::Map(Box::new(value))
+                }
             },
             _ => Type::Any,
         }
@@ -313,8 +332,11 @@ fn text(schema: &Json) -> String {
 
 /// The schemas of which a value has to fit one, without `null`, and whether `null` was among them.
 fn alternatives(map: &Map<String, Json>) -> Option<(Vec<Json>, bool)> {
-    let all = match (map.get("anyOf"), map.get("oneOf"), map.get("type")) {
-        (Some(Json::Array(schemas)), _, _) | (_, Some(Json::Array(schemas)), _) => schemas.clone(),
+    let all: Vec<Json> = match (map.get("anyOf"), map.get("oneOf"), map.get("type")) {
+        (Some(Json::Array(schemas)), _, _) | (_, Some(Json::Array(schemas)), _) => schemas
+            .iter()
+            .map(|schema| with_members(schema, map))
+            .collect(),
         (_, _, Some(Json::Array(kinds))) => {
             let of = |kind: &Json| {
                 let mut schema = map.clone();
@@ -333,6 +355,35 @@ fn alternatives(map: &Map<String, Json>) -> Option<(Vec<Json>, bool)> {
     let others: Vec<Json> = all.into_iter().filter(|schema| !is_null(schema)).collect();
     let nullable = others.len() < count;
     Some((others, nullable))
+}
+
+/// One of several schemas, with the members of an object that are said beside all of them.
+fn with_members(schema: &Json, around: &Map<String, Json>) -> Json {
+    let Some(Json::Object(members)) = around.get("properties") else {
+        return schema.clone();
+    };
+    let Some(own) = schema.as_object().filter(|_| !members.is_empty()) else {
+        return schema.clone();
+    };
+    if !matches!(plain_kind(own), None | Some("object")) {
+        return schema.clone();
+    }
+    let mut joined = own.clone();
+    joined.insert("type".to_owned(), "object".into());
+    let mut properties = members.clone();
+    if let Some(Json::Object(own)) = own.get("properties") {
+        properties.extend(own.clone());
+    }
+    joined.insert("properties".to_owned(), properties.into());
+    let required = [around, own].map(|map| map.get("required").and_then(Json::as_array));
+    let required: Json = required.into_iter().flatten().flatten().cloned().collect();
+    joined.insert("required".to_owned(), required);
+    if let Some(others) = around.get("additionalProperties") {
+        joined
+            .entry("additionalProperties")
+            .or_insert(others.clone());
+    }
+    joined.into()
 }
 
 /// The values of which a value has to be one.
@@ -389,10 +440,28 @@ fn has_length(map: &Map<String, Json>, length: usize) -> bool {
         && (map.get("maxItems") == Some(&length) || map.get("items") == Some(&json!(false)))
 }
 
-fn has_fields(map: &Map<String, Json>) -> bool {
+/// What the values of a map are, whatever their keys.
+fn values(map: &Map<String, Json>) -> Option<&Json> {
+    let patterns = map.get("patternProperties").and_then(Json::as_object);
+    match (patterns, map.get("additionalProperties")) {
+        (None, others) => others,
+        // The keys are integers, for instance.
+        (Some(patterns), Some(Json::Bool(false))) if patterns.len() == 1 => {
+            patterns.values().next()
+        }
+        _ => None,
+    }
+}
+
+fn has_members(map: &Map<String, Json>) -> bool {
     let some = |properties: &Map<String, Json>| !properties.is_empty();
     map.get("properties")
         .and_then(Json::as_object)
         .is_some_and(some)
-        || map.get("additionalProperties") == Some(&Json::Bool(false))
+}
+
+fn has_fields(map: &Map<String, Json>) -> bool {
+    has_members(map)
+        // With a pattern for their names there are others.
+        || map.get("additionalProperties") == Some(&Json::Bool(false)) && !map.contains_key("patternProperties")
 }

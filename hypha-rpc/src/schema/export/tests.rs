@@ -314,6 +314,146 @@ fn members_that_the_record_does_not_have() {
 }
 
 #[test]
+fn a_dot_in_the_name_of_a_member_is_no_group() {
+    let function = json!({"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {}}}}});
+    let mut tree = members(json!({"a.b": function, "c": {"d.e": function}}));
+    for path in ["a.b", "c.d.e", "f.g"] {
+        add_function(&mut tree, path, Json::Null, None);
+    }
+    assert_eq!(tree.keys().collect::<Vec<_>>(), ["a.b", "c", "f"]);
+    assert_eq!(tree["c"], json!({"d.e": function}));
+    assert_eq!(tree["f"]["g"]["function"]["name"], "g");
+}
+
+/// Schemas of others are written down for validators, which take no others.
+#[test]
+fn schemas_that_are_written_are_good_ones() {
+    // As Python writes a dictionary whose keys are an enum, and a union that is told apart by a member.
+    let described = describe([method(
+        "f",
+        json!({"parameters": {
+            "properties": {
+                "shares": {"type": "object", "propertyNames": {"$ref": "#/$defs/Colour"}, "default": {"$float": "NaN"}},
+                "pet": {
+                    "oneOf": [{"$ref": "#/$defs/Cat"}],
+                    "discriminator": {"propertyName": "kind", "mapping": {"cat": "#/$defs/Cat"}},
+                },
+                "loop": {"$ref": "#/properties/loop"},
+                "pair": {"type": "array", "items": [{"type": "integer"}, {"type": ["bogus", "string"]}]},
+                "wrong": {"allOf": [], "minLength": -1, "type": 7, "$id": "https://example.org"},
+            },
+            "$defs": {
+                "Colour": {"enum": ["red"]},
+                "Cat": {"type": "object", "properties": {"kind": {"const": "cat"}}, "required": ["kind"]},
+            },
+        }}),
+    )]);
+    let functions = described.functions();
+    let parameters = &functions[0]["function"]["parameters"];
+    assert_eq!(
+        parameters["properties"],
+        json!({
+            "shares": {"type": "object", "propertyNames": {"$ref": "#/$defs/Colour"}},
+            "pet": {"oneOf": [{"$ref": "#/$defs/Cat"}]},
+            "loop": {"$ref": "#/$defs/Loop"},
+            "pair": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": ["string"]}]},
+            "wrong": {},
+        })
+    );
+    assert_eq!(parameters["$defs"]["Loop"], json!({}));
+    assert_eq!(parameters["$defs"]["Colour"], json!({"enum": ["red"]}));
+    let document = described.openapi();
+    assert!(!document.to_string().contains("#/$defs/"), "{document}");
+    // Nothing is called nothing.
+    let functions = describe([method("", json!({}))]).functions();
+    assert_eq!(functions[0]["function"]["name"], "_");
+}
+
+#[test]
+fn members_beside_a_choice_are_members_of_each() {
+    let described = schema(json!({
+        "type": "object",
+        "properties": {"id": {"type": "integer"}},
+        "required": ["id"],
+        "oneOf": [
+            {"type": "object", "properties": {"kind": {"const": "none"}}, "required": ["kind"]},
+            {"$ref": "#/properties/point", "type": "object", "properties": {"kind": {"const": "point"}}, "required": ["kind"]},
+        ],
+    }));
+    // It refers to nothing, but the other members are there.
+    let rust = described.rust();
+    contains(&rust, "#[serde(tag = \"kind\")]\npub enum FIt {");
+    contains(&rust, "    None {\n        id: i64,\n    },");
+    contains(&rust, "    Point {\n        id: i64,\n    },");
+    contains(
+        &described.typescript(),
+        "{\n  id: number;\n  kind: \"none\";",
+    );
+    // Which of them has to be there.
+    let one_of_two = schema(json!({
+        "properties": {"a": {"type": "integer"}, "b": {"type": "string"}},
+        "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+    }));
+    contains(&one_of_two.typescript(), "{\n  a: number;\n  b?: string;");
+    contains(&one_of_two.typescript(), "{\n  a?: number;\n  b: string;");
+}
+
+#[test]
+fn maps_with_integers_as_keys_are_maps() {
+    let numbered = argument::<std::collections::BTreeMap<u32, bool>>();
+    contains(&numbered.typescript(), "it: Record<string, boolean>");
+    contains(
+        &numbered.rust(),
+        "it: std::collections::BTreeMap<String, bool>,",
+    );
+}
+
+#[test]
+fn types_are_no_deeper_than_compilers_go() {
+    let deep = (0..200).fold(
+        json!({"type": "integer"}),
+        |inner, _| json!({"type": "array", "items": inner}),
+    );
+    let rust = schema(deep).rust();
+    contains(&rust, "Vec<Vec<Value>>");
+    assert_eq!(rust.matches("Vec<").count(), 24, "{rust}");
+}
+
+#[test]
+fn defaults_are_kept_where_they_can_be_written() {
+    for (kind, default, wanted) in [
+        (
+            json!({"enum": [1, 10]}),
+            json!(10),
+            "default = 10)]\n        it: i64,",
+        ),
+        (
+            json!({"enum": [1, "b"]}),
+            json!("b"),
+            "default = Value::from(\"b\"))]",
+        ),
+        (
+            json!({"type": "number"}),
+            json!({"$float": "inf"}),
+            "default = f64::INFINITY)]",
+        ),
+        (
+            json!({}),
+            json!({"a": u64::MAX}),
+            "hypha_rpc::Map::from_iter([(\"a\".to_owned(), Value::from(18446744073709551615u64))])",
+        ),
+    ] {
+        let mut schema = kind;
+        schema["default"] = default;
+        let parameters = json!({"type": "object", "properties": {"it": schema}});
+        let described = describe([method("f", json!({"name": "f", "parameters": parameters}))]);
+        contains(&described.rust(), wanted);
+    }
+    // mypy knows no larger ones.
+    contains(&schema(json!({"enum": [u64::MAX, 1]})).python(), "it: Any)");
+}
+
+#[test]
 fn formats_have_names() {
     for format in Format::ALL {
         assert_eq!(format.to_string().parse(), Ok(format));

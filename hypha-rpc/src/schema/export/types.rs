@@ -98,17 +98,21 @@ pub(super) struct Types {
     pub(super) definitions: Vec<Definition>,
     /// The schemas of these.
     pub(super) schemas: Vec<Json>,
+    /// How many types that have no name stand around what is read now.
+    pub(super) depth: usize,
 }
 
 impl Types {
-    /// No type may be nothing but itself.
-    pub(super) fn finish(&mut self) {
+    /// No type may be nothing but itself; the definitions that were.
+    pub(super) fn finish(&mut self) -> Vec<usize> {
+        let mut endless = Vec::new();
         for index in 0..self.definitions.len() {
             let mut seen = HashSet::new();
             let mut waiting = self.direct(index);
             while let Some(next) = waiting.pop() {
                 if next == index {
                     self.definitions[index].body = Body::Alias(Type::Any);
+                    endless.push(index);
                     break;
                 }
                 if seen.insert(next) {
@@ -116,6 +120,7 @@ impl Types {
                 }
             }
         }
+        endless
     }
 
     /// The definitions that a value of this one may be, without anything around it.

@@ -2,7 +2,8 @@
 
 use serde::de::{self, Deserialize, DeserializeSeed, Visitor};
 
-use super::{Decoder, MAX_RESERVED, Token, bad_key, is_string_marker};
+use super::key::Key;
+use super::{Decoder, MAX_RESERVED, Token};
 use crate::wire::decode_error::DecodeError;
 
 pub(super) struct List<'a, 'de> {
@@ -69,10 +70,11 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
             }
         }
         self.key = self.decoder.pos;
-        if !self.pairs && !is_string_marker(self.decoder.peek()?) {
-            return Err(bad_key(self.decoder.token()?.kind()));
-        }
-        seed.deserialize(&mut *self.decoder).map(Some)
+        let key = Key {
+            decoder: &mut *self.decoder,
+            of_any_type: self.pairs,
+        };
+        seed.deserialize(key).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(
@@ -80,9 +82,11 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
         seed: S,
     ) -> Result<S::Value, DecodeError> {
         seed.deserialize(&mut *self.decoder).map_err(|error| {
-            match Decoder::of_message(self.decoder.input, self.key).key() {
-                Ok(key) => error.in_key(key),
-                Err(_) => error,
+            match Decoder::of_message(self.decoder.input, self.key).token() {
+                Ok(Token::Str(key)) => error.in_key(&String::from_utf8_lossy(key)),
+                Ok(Token::UInt(key)) => error.in_key(&key.to_string()),
+                Ok(Token::Int(key)) => error.in_key(&key.to_string()),
+                _ => error,
             }
         })
     }

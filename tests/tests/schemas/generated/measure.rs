@@ -72,6 +72,16 @@ pub trait Measure {
         r#type: Option<i8>,
     ) -> (Shape, Happening);
 
+    /// Change what may be changed.
+    async fn settings(
+        &self,
+        /// Of the light.
+        #[hypha(default = 1)]
+        level: u8,
+        /// For the next user.
+        note: Option<String>,
+    );
+
     /// Move the stage.
     #[hypha(name = "stage.move")]
     async fn stage_move(

@@ -333,9 +333,8 @@ pub trait Evil {
     async fn types(
         &self,
         #[hypha(name = "Vec_x")]
-        vec_x: Vec2,
-        #[hypha(name = "vec_x")]
-        vec_x2: Option<Vec3>,
+        vec_x2: Vec2,
+        vec_x: Option<Vec3>,
         #[hypha(name = "Promise_x")]
         promise_x: Option<Promise>,
         #[hypha(name = "Itself_x")]
@@ -355,7 +354,8 @@ pub trait Evil {
         #[hypha(name = "Open_x")]
         open_x: Option<Open>,
         gone_x: Option<Value>,
-        anything: Option<Value>,
+        #[hypha(default = Value::Map(hypha_rpc::Map::from_iter([("a".to_owned(), Value::List(vec![Value::from(1i64), Value::Map(hypha_rpc::Map::from_iter([("b".to_owned(), Value::Null)]))]))])))]
+        anything: Value,
         wrong_default: Option<i64>,
         #[hypha(default = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"".to_owned())]
         text_default: String,
@@ -375,7 +375,7 @@ pub trait Evil {
         odd: Option<Value>,
         elsewhere: Option<Value>,
         empty_choice: Option<Value>,
-        pair: Option<()>,
+        pair: Option<Vec<Value>>,
         one: Option<(i64,)>,
         callback: Option<Function>,
         maybe: Option<Function>,
@@ -666,20 +666,6 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\"b", default, skip_serializing_if = "Option::is_none")]
-    pub a_b: Option<String>,
-    /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
-    /// import os
-    /// os.abort()
-    /// std::process::abort();
-    ///
-    /// panic!("indented");
-    /// \```
-    /// panic!("fenced");
-    /// \```
-    /// - panic!("listed");
-    /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
     pub a_b2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -693,8 +679,22 @@ pub struct MembersResult {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
     pub a_b3: Option<String>,
+    /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
+    /// import os
+    /// os.abort()
+    /// std::process::abort();
+    ///
+    /// panic!("indented");
+    /// \```
+    /// panic!("fenced");
+    /// \```
+    /// - panic!("listed");
+    /// \~~~
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
+    #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
+    pub a_b4: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -721,8 +721,8 @@ pub struct MembersResult {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a_b", default, skip_serializing_if = "Option::is_none")]
-    pub a_b4: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub a_b: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -1073,20 +1073,6 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\"b", default, skip_serializing_if = "Option::is_none")]
-    pub a_b: Option<String>,
-    /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
-    /// import os
-    /// os.abort()
-    /// std::process::abort();
-    ///
-    /// panic!("indented");
-    /// \```
-    /// panic!("fenced");
-    /// \```
-    /// - panic!("listed");
-    /// \~~~
-    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
     pub a_b2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1100,8 +1086,22 @@ pub struct MembersIt {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
     pub a_b3: Option<String>,
+    /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
+    /// import os
+    /// os.abort()
+    /// std::process::abort();
+    ///
+    /// panic!("indented");
+    /// \```
+    /// panic!("fenced");
+    /// \```
+    /// - panic!("listed");
+    /// \~~~
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
+    #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
+    pub a_b4: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -1128,8 +1128,8 @@ pub struct MembersIt {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "a_b", default, skip_serializing_if = "Option::is_none")]
-    pub a_b4: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub a_b: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()

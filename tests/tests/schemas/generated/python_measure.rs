@@ -43,6 +43,16 @@ pub trait Measure {
         #[hypha(default = false)]
         dry: bool,
     ) -> Value;
+
+    /// Change what may be changed.
+    async fn settings(
+        &self,
+        /// Of the light.
+        #[hypha(default = 1)]
+        level: u8,
+        /// For the next user.
+        note: Option<String>,
+    ) -> Value;
 }
 
 /// How fast.

@@ -2,10 +2,11 @@
 
 use serde_json::Value as Json;
 
-use super::definitions::variants;
+use super::definitions::{field_names, variants};
 use super::text::{NEVER_RAW, ident, literal};
-use super::{Writer, integer};
-use crate::schema::export::names::{Names, pascal, snake};
+use super::{Writer, integer, literals};
+use crate::schema::export::keywords::is_plain;
+use crate::schema::export::names::{Names, pascal};
 use crate::schema::export::types::{Body, Struct, Type};
 
 impl Writer<'_> {
@@ -45,15 +46,36 @@ impl Writer<'_> {
                 is_inside.then(|| value.to_string())?
             }
             (Type::Number, Json::Number(number)) => format!("{:?}", number.as_f64()?),
+            (Type::Number, Json::Object(mark)) => match mark.get("$float")?.as_str()? {
+                "NaN" => "f64::NAN".to_owned(),
+                "inf" => "f64::INFINITY".to_owned(),
+                "-inf" => "f64::NEG_INFINITY".to_owned(),
+                _ => return None,
+            },
+            (Type::Literals(values), json) if values.contains(json) => {
+                self.default(&literals(values), json, within)?
+            }
             (Type::Text, Json::String(text)) => format!("{}.to_owned()", literal(text)),
             (Type::Any, json) => match json {
                 Json::Null => "Value::Null".to_owned(),
                 Json::Bool(value) => format!("Value::from({value})"),
                 Json::Number(number) if number.is_i64() => format!("Value::from({number}i64)"),
+                Json::Number(number) if number.is_u64() => format!("Value::from({number}u64)"),
                 Json::Number(number) => format!("Value::from({:?}f64)", number.as_f64()?),
                 Json::String(text) => format!("Value::from({})", literal(text)),
                 Json::Array(items) => format!("Value::List(vec![{}])", all(&Type::Any, items)?),
-                Json::Object(_) => return None,
+                Json::Object(_) if !is_plain(json) => return None,
+                Json::Object(map) => {
+                    let entries = map.iter().map(|(key, value)| {
+                        let value = self.default(&Type::Any, value, None)?;
+                        Some(format!("({}.to_owned(), {value})", literal(key)))
+                    });
+                    let entries: Option<Vec<String>> = entries.collect();
+                    format!(
+                        "Value::Map(hypha_rpc::Map::from_iter([{}]))",
+                        entries?.join(", ")
+                    )
+                }
             },
             (Type::List(inner), Json::Array(items)) => format!("vec![{}]", all(inner, items)?),
             (Type::Set(inner), Json::Array(items)) => {
@@ -141,10 +163,10 @@ impl Writer<'_> {
         {
             return None;
         }
-        let mut taken = Names::new(&NEVER_RAW);
+        let names = field_names(body, &mut Names::new(&NEVER_RAW));
         let mut fields = Vec::new();
-        for field in &body.fields {
-            let ident = ident(&taken.fresh(&snake(&field.name)));
+        for (field, name) in body.fields.iter().zip(names) {
+            let ident = ident(&name);
             let own = field.default.as_ref();
             let own = own.and_then(|json| self.default(&field.ty, json, Some(index)));
             // As `with_default` decides.

@@ -47,8 +47,8 @@ impl Writer<'_> {
     /// `before` is where functions can stand.
     fn fields(&mut self, body: &Struct, within: usize, depth: usize, vis: &str, before: usize) {
         let mut taken = Names::new(&NEVER_RAW);
-        for field in &body.fields {
-            self.field(field, &mut taken, within, depth, vis, before);
+        for (field, name) in body.fields.iter().zip(field_names(body, &mut taken)) {
+            self.field(field, &name, within, depth, vis, before);
         }
         if let Some(others) = &body.others {
             let others = self.ty(others, None);
@@ -65,14 +65,13 @@ impl Writer<'_> {
     fn field(
         &mut self,
         field: &Field,
-        taken: &mut Names,
+        name: &str,
         within: usize,
         depth: usize,
         vis: &str,
         before: usize,
     ) {
         self.docs(depth, &field.description);
-        let name = taken.fresh(&snake(&field.name));
         let mut keys = Vec::new();
         if name != field.name {
             keys.push(format!("rename = {}", literal(&field.name)));
@@ -98,7 +97,7 @@ impl Writer<'_> {
         if !keys.is_empty() {
             self.line(depth, &format!("#[serde({})]", keys.join(", ")));
         }
-        self.line(depth, &format!("{vis}{}: {ty},", ident(&name)));
+        self.line(depth, &format!("{vis}{}: {ty},", ident(name)));
     }
 
     fn word(&mut self, word: &Word, taken: &mut Names) {
@@ -248,6 +247,12 @@ impl Writer<'_> {
         };
         name.to_owned()
     }
+}
+
+/// The names of the fields of a struct.
+pub(super) fn field_names(body: &Struct, taken: &mut Names) -> Vec<String> {
+    let names: Vec<&str> = body.fields.iter().map(|field| &*field.name).collect();
+    taken.each(&names, snake)
 }
 
 /// The names of the variants of an enum.

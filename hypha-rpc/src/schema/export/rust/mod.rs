@@ -160,18 +160,20 @@ impl Writer<'_> {
             "#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]",
         );
         self.line(0, &format!("pub trait {service} {{"));
-        let mut taken = Names::new(&NEVER_RAW);
+        let methods = self.model.methods();
+        let paths: Vec<&str> = methods.iter().map(|method| &*method.path).collect();
+        let names = Names::new(&NEVER_RAW).each(&paths, snake);
         let mut first = true;
-        for method in self.model.methods() {
+        for (method, name) in methods.into_iter().zip(names) {
             if !std::mem::take(&mut first) {
                 self.text.push('\n');
             }
-            self.method(method, &mut taken);
+            self.method(method, &name);
         }
         self.line(0, "}");
     }
 
-    fn method(&mut self, method: &Method, taken: &mut Names) {
+    fn method(&mut self, method: &Method, name: &str) {
         let path = &method.path;
         let entry = path.split('.').next().unwrap_or_default();
         if !is_wire_name(path) || ENTRIES.contains(&entry) {
@@ -182,8 +184,7 @@ impl Writer<'_> {
             );
         }
         self.docs(1, &method.description);
-        let name = taken.fresh(&snake(path));
-        if name != *path {
+        if name != path {
             self.line(1, &format!("#[hypha(name = {})]", literal(path)));
         }
         let returns = match &method.returns {
@@ -193,7 +194,7 @@ impl Writer<'_> {
             }
             other => format!(" -> {}", self.ty(other, None)),
         };
-        let name = ident(&name);
+        let name = ident(name);
         match method.parameters.as_deref() {
             Some([]) => self.line(1, &format!("async fn {name}(&self){returns};")),
             parameters => {
@@ -216,10 +217,13 @@ impl Writer<'_> {
     fn parameters(&mut self, parameters: &[Parameter]) {
         let wires = parameters.iter().map(|parameter| parameter.name.as_str());
         let mut wires = Names::new(&wires.filter(|name| is_wire_name(name)).collect::<Vec<_>>());
-        let mut taken = Names::new(&NEVER_RAW);
-        for parameter in parameters {
+        let given: Vec<&str> = parameters
+            .iter()
+            .map(|parameter| &*parameter.name)
+            .collect();
+        let names = Names::new(&NEVER_RAW).each(&given, snake);
+        for (parameter, name) in parameters.iter().zip(names) {
             self.docs(2, &parameter.description);
-            let name = taken.fresh(&snake(&parameter.name));
             // Arguments are given in their order, so one whose name cannot be kept can be given too.
             let wire = match is_wire_name(&parameter.name) {
                 true => parameter.name.clone(),
@@ -280,12 +284,7 @@ impl Writer<'_> {
             Type::Text => "String".to_owned(),
             Type::Bytes => "Bytes".to_owned(),
             Type::Timestamp => "hypha_rpc::Timestamp".to_owned(),
-            Type::Literals(values) => match &values[..] {
-                values if values.iter().all(|value| value.is_boolean()) => "bool".to_owned(),
-                values if values.iter().all(|value| value.is_i64()) => "i64".to_owned(),
-                values if values.iter().all(|value| value.is_number()) => "f64".to_owned(),
-                _ => "Value".to_owned(),
-            },
+            Type::Literals(values) => self.ty(&literals(values), within),
             Type::Optional(inner) => format!("Option<{}>", self.ty(inner, within)),
             // Boxes are not needed in what lies elsewhere.
             Type::List(inner) => format!("Vec<{}>", self.ty(inner, None)),
@@ -322,6 +321,16 @@ impl Writer<'_> {
             Type::File => "RemoteFile".to_owned(),
             Type::Object => "Object".to_owned(),
         }
+    }
+}
+
+/// The type that has all of these values.
+fn literals(values: &[serde_json::Value]) -> Type {
+    match values {
+        values if values.iter().all(|value| value.is_boolean()) => Type::Bool,
+        values if values.iter().all(|value| value.is_i64()) => Type::Integer(None, None),
+        values if values.iter().all(|value| value.is_number()) => Type::Number,
+        _ => Type::Any,
     }
 }
 

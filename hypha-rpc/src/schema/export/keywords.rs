@@ -1,0 +1,207 @@
+//! The words of JSON Schema, draft 2020-12. Schemas come from whoever wrote the service: what is no word, or does not
+//! have the value that it has to have, says nothing, and is left out; what older drafts and OpenAPI 3.0 write otherwise
+//! is written as it is written now.
+
+use serde_json::{Map, Value as Json, json};
+
+/// How the value of a word is made.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Schema,
+    /// A list of schemas.
+    Schemas,
+    /// Schemas by name.
+    Named,
+    Text,
+    Number,
+    /// A number that is no fraction and not negative.
+    Count,
+    Truth,
+    List,
+    Type,
+    Any,
+}
+
+fn form(word: &str) -> Option<Form> {
+    Some(match word {
+        "items"
+        | "additionalProperties"
+        | "not"
+        | "contains"
+        | "propertyNames"
+        | "if"
+        | "then"
+        | "else"
+        | "contentSchema"
+        | "unevaluatedItems"
+        | "unevaluatedProperties" => Form::Schema,
+        "anyOf" | "oneOf" | "allOf" | "prefixItems" => Form::Schemas,
+        "properties" | "patternProperties" | "dependentSchemas" => Form::Named,
+        "$ref" | "title" | "description" | "format" | "pattern" | "contentEncoding"
+        | "contentMediaType" => Form::Text,
+        "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => {
+            Form::Number
+        }
+        "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties"
+        | "minContains" | "maxContains" => Form::Count,
+        "uniqueItems" | "deprecated" | "readOnly" | "writeOnly" => Form::Truth,
+        "required" | "enum" | "examples" => Form::List,
+        "type" => Form::Type,
+        "default" | "const" => Form::Any,
+        // What authors add is theirs, and ours is such a word too.
+        word if word.starts_with("x-") => Form::Any,
+        _ => return None,
+    })
+}
+
+fn is_schema(value: &Json) -> bool {
+    value.is_object() || value.is_boolean()
+}
+
+fn has_form(word: &str, value: &Json) -> bool {
+    match form(word) {
+        None => false,
+        Some(Form::Schema) => is_schema(value),
+        Some(Form::Schemas) => value
+            .as_array()
+            .is_some_and(|list| !list.is_empty() && list.iter().all(is_schema)),
+        Some(Form::Named) => value
+            .as_object()
+            .is_some_and(|map| map.values().all(is_schema)),
+        Some(Form::Text) => value.is_string(),
+        Some(Form::Number) => value
+            .as_f64()
+            .is_some_and(|number| number > 0.0 || word != "multipleOf"),
+        Some(Form::Count) => value.is_u64(),
+        Some(Form::Truth) => value.is_boolean(),
+        Some(Form::List) => value.as_array().is_some_and(|list| !list.is_empty()),
+        Some(Form::Type) => value.is_string() || value.is_array(),
+        Some(Form::Any) => true,
+    }
+}
+
+/// Schemas in the value of a word, each changed; a value without any as it is.
+pub(super) fn map_inner(
+    word: &str,
+    value: &Json,
+    change: &mut impl FnMut(&Json) -> Json,
+) -> Option<Json> {
+    Some(match (form(word)?, value) {
+        // Whether there may be others, and not what they are.
+        (Form::Schema, Json::Bool(_)) => return None,
+        // As tuples were written once.
+        (Form::Schemas, Json::Array(schemas)) => schemas.iter().map(change).collect(),
+        (Form::Schema, Json::Array(schemas)) if word == "items" => {
+            schemas.iter().map(change).collect()
+        }
+        (Form::Named, Json::Object(members)) => members
+            .iter()
+            .map(|(name, member)| (name.clone(), change(member)))
+            .collect::<Map<_, _>>()
+            .into(),
+        (Form::Schema, schema) => change(schema),
+        _ => return None,
+    })
+}
+
+/// Writes as it is written now what is written otherwise elsewhere, and leaves out what says nothing. Schemas inside
+/// are not looked at.
+pub(super) fn tidy(schema: &mut Map<String, Json>) {
+    if schema.get("items").is_some_and(Json::is_array) {
+        let others = schema.shift_remove("additionalItems");
+        if let Some(items) = schema.shift_remove("items") {
+            schema.insert("prefixItems".to_owned(), items);
+        }
+        if let Some(others) = others {
+            schema.insert("items".to_owned(), others);
+        }
+    }
+    for (bound, exclusive) in [
+        ("minimum", "exclusiveMinimum"),
+        ("maximum", "exclusiveMaximum"),
+    ] {
+        if schema.get(exclusive) == Some(&Json::Bool(true))
+            && let Some(limit) = schema.shift_remove(bound)
+        {
+            schema.insert(exclusive.to_owned(), limit);
+        }
+    }
+    if schema.get("nullable") == Some(&Json::Bool(true))
+        && let Some(Json::String(kind)) = schema.get("type").cloned()
+    {
+        schema.insert("type".to_owned(), json!([kind, "null"]));
+    }
+    for word in ["required", "type"] {
+        if let Some(Json::Array(names)) = schema.get_mut(word) {
+            let mut known = Vec::new();
+            names.retain(|name| {
+                let is_new = name.is_string() && !known.contains(name);
+                known.push(name.clone());
+                is_new
+            });
+            if names.is_empty() {
+                schema.shift_remove(word);
+            }
+        }
+    }
+    schema.retain(|word, value| has_form(word, value));
+}
+
+/// Whether a value is what JSON can say: the marks that stand for other things are not.
+pub(super) fn is_plain(value: &Json) -> bool {
+    match value {
+        Json::Array(items) => items.iter().all(is_plain),
+        Json::Object(map) => {
+            let marks = ["$float", "$bytes", "$ext", "$live"];
+            let is_mark = map.len() == 1 && map.keys().all(|key| marks.contains(&key.as_str()));
+            !is_mark && map.values().all(is_plain)
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tidied(schema: Json) -> Json {
+        let mut schema = schema.as_object().cloned().unwrap_or_default();
+        tidy(&mut schema);
+        schema.into()
+    }
+
+    #[test]
+    fn what_others_write_is_written_as_now() {
+        for (old, new) in [
+            (
+                json!({"items": [{}, {}], "additionalItems": false}),
+                json!({"prefixItems": [{}, {}], "items": false}),
+            ),
+            (
+                json!({"minimum": 1, "exclusiveMinimum": true, "maximum": 2, "exclusiveMaximum": false}),
+                json!({"exclusiveMinimum": 1, "maximum": 2}),
+            ),
+            (
+                json!({"type": "string", "nullable": true}),
+                json!({"type": ["string", "null"]}),
+            ),
+        ] {
+            assert_eq!(tidied(old), new);
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_is_left_out() {
+        let fine = json!({"type": ["string", "null"], "minLength": 1, "enum": ["a"], "default": null,
+            "required": ["a"], "description": "", "multipleOf": 0.5, "items": true, "x-unit": "mm"});
+        assert_eq!(tidied(fine.clone()), fine);
+        let wrong = json!({"minLength": -1, "allOf": [], "anyOf": ["x"], "required": "a", "minimum": {"$float": "inf"},
+            "multipleOf": 0, "properties": {"a": 1}, "enum": [], "type": [], "discriminator": {}, "$id": "x", "title": 1,
+            "uniqueItems": "yes", "items": 3});
+        assert_eq!(tidied(wrong), json!({}));
+        assert_eq!(
+            tidied(json!({"required": ["a", 1, "a"], "type": [7, "null", "null"]})),
+            json!({"required": ["a"], "type": ["null"]})
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! A key of a map. It is a text; a map whose keys are integers has their digits there, as in JSON. Python also
+//! sends the integers themselves.
+
+use serde::de::{self, Visitor};
+
+use super::{Decoder, Token, bad_key, is_string_marker, text};
+use crate::wire::decode_error::{DecodeError, shorten};
+
+pub(super) struct Key<'a, 'de> {
+    pub(super) decoder: &'a mut Decoder<'de>,
+    /// Whether the key need not be a text: in an ordered map.
+    pub(super) of_any_type: bool,
+}
+
+impl<'a, 'de> Key<'a, 'de> {
+    /// The decoder, in front of a key that may stand there.
+    fn checked(self) -> Result<&'a mut Decoder<'de>, DecodeError> {
+        if self.of_any_type || is_string_marker(self.decoder.peek()?) {
+            return Ok(self.decoder);
+        }
+        Err(bad_key(self.decoder.token()?.kind()))
+    }
+
+    fn integer<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.decoder.token()? {
+            Token::Str(key) => {
+                let key = text(key)?;
+                let read = match (key.parse(), key.parse()) {
+                    // A sign that nobody writes is no part of a number.
+                    _ if key.starts_with('+') => None,
+                    (Ok(number), _) => Some(visitor.visit_u64(number)),
+                    (_, Ok(number)) => Some(visitor.visit_i64(number)),
+                    _ => None,
+                };
+                read.unwrap_or_else(|| {
+                    let key = shorten(key);
+                    Err(DecodeError::expected(
+                        "an integer as a key",
+                        format_args!("`{key}`"),
+                    ))
+                })
+            }
+            token @ (Token::UInt(_) | Token::Int(_)) => self.decoder.visit(token, visitor),
+            token if self.of_any_type => self.decoder.visit(token.whole(), visitor),
+            token => Err(bad_key(token.kind())),
+        }
+    }
+}
+
+macro_rules! forward {
+    ($($name:ident)*) => {
+        $(fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            self.checked()?.$name(visitor)
+        })*
+    };
+}
+
+macro_rules! integers {
+    ($($name:ident)*) => {
+        $(fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            self.integer(visitor)
+        })*
+    };
+}
+
+impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
+    type Error = DecodeError;
+
+    forward!(deserialize_any deserialize_bool deserialize_f32 deserialize_f64 deserialize_char deserialize_str
+        deserialize_string deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_seq
+        deserialize_map deserialize_ignored_any);
+    integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8
+        deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
+
+    /// In an ordered map it may be a number, which serde would take for the index of a field.
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let key = self.decoder.key()?;
+        visitor.visit_borrowed_str(key)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.of_any_type {
+            true => self.decoder.deserialize_option(visitor),
+            false => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.checked()?.deserialize_unit_struct(name, visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.checked()?.deserialize_tuple(len, visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.checked()?.deserialize_tuple_struct(name, len, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.checked()?.deserialize_struct(name, fields, visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.checked()?.deserialize_enum(name, variants, visitor)
+    }
+}
