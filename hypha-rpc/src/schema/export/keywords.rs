@@ -120,16 +120,16 @@ pub(super) fn tidy(schema: &mut Map<String, Json>) {
         ("minimum", "exclusiveMinimum"),
         ("maximum", "exclusiveMaximum"),
     ] {
-        if schema.get(exclusive) == Some(&Json::Bool(true))
-            && let Some(limit) = schema.shift_remove(bound)
-        {
-            schema.insert(exclusive.to_owned(), limit);
+        if schema.get(exclusive) == Some(&Json::Bool(true)) {
+            if let Some(limit) = schema.shift_remove(bound) {
+                schema.insert(exclusive.to_owned(), limit);
+            }
         }
     }
-    if schema.get("nullable") == Some(&Json::Bool(true))
-        && let Some(Json::String(kind)) = schema.get("type").cloned()
-    {
-        schema.insert("type".to_owned(), json!([kind, "null"]));
+    if schema.get("nullable") == Some(&Json::Bool(true)) {
+        if let Some(Json::String(kind)) = schema.get("type").cloned() {
+            schema.insert("type".to_owned(), json!([kind, "null"]));
+        }
     }
     for word in ["required", "type"] {
         if let Some(Json::Array(names)) = schema.get_mut(word) {
