@@ -75,10 +75,10 @@ fn registration(service: &Service, block: &ItemImpl, with_methods: bool) -> Toke
 
             fn into_service(self) -> #private::Service {
                 #[allow(unused_variables)]
-                let inner = #shared;
-                let service = #private::Service::new(#id) #details;
+                let __inner = #shared;
+                let __service = #private::Service::new(#id) #details;
                 #(#methods)*
-                service
+                __service
             }
         }
     }
