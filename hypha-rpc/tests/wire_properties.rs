@@ -242,16 +242,52 @@ fn errors_are_short() {
 
 #[test]
 fn a_map_key_must_be_a_string() {
-    let error = to_vec(&HashMap::from([(5, 1)])).expect_err("an integer key");
+    let error = to_vec(&HashMap::from([(None::<u8>, 1)])).expect_err("a null key");
     assert_eq!(
         error.to_string(),
-        "a map key must be a string, got integer 5"
+        "a map key must be a string, got null null"
     );
     assert!(to_vec(&HashMap::from([('c', 1)])).is_ok());
     assert_eq!(
         from_slice::<Value>(&bytes::Bytes::from_static(&[0x81, 1, 2])).expect_err("an integer key"),
         from_slice::<HashMap<String, u8>>(&bytes::Bytes::from_static(&[0x81, 1, 2]))
             .expect_err("an integer key"),
+    );
+}
+
+/// As in JSON: other clients refuse maps with other keys than strings.
+#[test]
+fn numbers_as_keys_are_written_out() {
+    #[derive(PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+    struct Id(u64);
+    let ids = HashMap::from([(Id(u64::MAX), 1)]);
+    assert_eq!(
+        decode::<Value>(&ids),
+        Ok(value!({"18446744073709551615": 1}))
+    );
+    assert_eq!(decode::<HashMap<Id, u8>>(&ids).as_ref(), Ok(&ids));
+    let signed = HashMap::from([(-5, 1), (0, 2)]);
+    assert_eq!(
+        decode::<HashMap<i8, u8>>(&signed).map(|map| map.len()),
+        Ok(2)
+    );
+    let bools = HashMap::from([(true, 1)]);
+    assert_eq!(decode::<HashMap<bool, u8>>(&bools).as_ref(), Ok(&bools));
+    assert_eq!(
+        error::<HashMap<u8, u8>>(value!({"x": 1})),
+        "x: expected an integer as the key, got another text"
+    );
+    assert_eq!(
+        error::<HashMap<u8, u8>>(value!({"300": 1})),
+        "300: 300 is out of range for u8"
+    );
+    assert_eq!(
+        error::<HashMap<u8, u8>>(value!({"-1": 1})),
+        "-1: -1 is out of range for u8"
+    );
+    assert_eq!(
+        error::<HashMap<u8, u8>>(value!({"3": "x"})),
+        "3: expected integer, got string"
     );
 }
 

@@ -187,8 +187,14 @@ impl Search<'_> {
         let properties = properties.unwrap_or(&none);
         let mut first = None;
         for (key, item) in map {
-            let schema = properties.get(key).or(schema.get("additionalProperties"));
-            let fit = match schema {
+            // Those of maps with numbers as keys, which may be written in more than one way.
+            let patterns = schema.get("patternProperties").and_then(Schema::as_object);
+            let mut numbered = patterns.into_iter().flat_map(|patterns| patterns.values());
+            let fit = match properties
+                .get(key)
+                .or_else(|| numbered.next())
+                .or(schema.get("additionalProperties"))
+            {
                 Some(Schema::Bool(false)) => Err(Misfit::new(What::Other("unknown".into()))),
                 Some(schema) => self.fit(item, schema, depth + 1),
                 None => Ok(()),

@@ -5,6 +5,7 @@
 
 mod access;
 mod elements;
+mod key;
 mod tagged;
 
 use std::sync::Arc;

@@ -217,6 +217,12 @@ impl Open<'_, '_> {
         }
         let key = bytes::Bytes::copy_from_slice(written);
         let text = match decode::from_slice::<Value>(&key) {
+            // Written out as in JSON: other clients refuse maps with such keys.
+            Ok(key @ (Value::Int(_) | Value::UInt(_) | Value::Bool(_))) => {
+                self.encoder.out.truncate(start);
+                pack::put_str(self.encoder.out, &key.to_string());
+                return Ok(());
+            }
             Ok(key) => format!("{} {key}", key.kind()),
             Err(_) => "something else".to_owned(),
         };

@@ -2,6 +2,7 @@
 
 use serde::de::{self, Deserialize, DeserializeSeed, Visitor};
 
+use super::key::Key;
 use super::{Decoder, MAX_RESERVED, Token, bad_key, is_string_marker};
 use crate::wire::decode_error::DecodeError;
 
@@ -47,6 +48,15 @@ pub(super) struct Map<'a, 'de> {
     pub(super) pairs: bool,
 }
 
+impl Map<'_, '_> {
+    fn in_last_key(&self, error: DecodeError) -> DecodeError {
+        match Decoder::of_message(self.decoder.input, self.key).key() {
+            Ok(key) => error.in_key(key),
+            Err(_) => error,
+        }
+    }
+}
+
 impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
     type Error = DecodeError;
 
@@ -72,19 +82,18 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
         if !self.pairs && !is_string_marker(self.decoder.peek()?) {
             return Err(bad_key(self.decoder.token()?.kind()));
         }
-        seed.deserialize(&mut *self.decoder).map(Some)
+        match seed.deserialize(Key(&mut *self.decoder)) {
+            Ok(key) => Ok(Some(key)),
+            Err(error) => Err(self.in_last_key(error)),
+        }
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<S::Value, DecodeError> {
-        seed.deserialize(&mut *self.decoder).map_err(|error| {
-            match Decoder::of_message(self.decoder.input, self.key).key() {
-                Ok(key) => error.in_key(key),
-                Err(_) => error,
-            }
-        })
+        seed.deserialize(&mut *self.decoder)
+            .map_err(|error| self.in_last_key(error))
     }
 
     fn size_hint(&self) -> Option<usize> {
