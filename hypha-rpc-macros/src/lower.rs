@@ -494,6 +494,11 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
             found,
             "what goes through a callback is owned; write `String` for `&str`",
         );
+    } else if let Some(found) = found.byte_slice.filter(|_| !types::is_bytes(ty)) {
+        errors.push(
+            found,
+            "inside of another type than `Option` bytes are owned; write `Bytes`",
+        );
     } else {
         return !found.refused;
     }

@@ -20,7 +20,7 @@ pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
             Some(_) => {
                 let default = default_name(arg);
                 quote_spanned! {span=>
-                    #codec.describe_with_default(__schema, #name, #description, #default())
+                    #codec.describe_with_default(__schema, #name, #description, #default(&()))
                 }
             }
         }

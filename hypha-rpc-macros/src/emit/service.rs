@@ -153,13 +153,14 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
 }
 
 /// The function that makes an argument's default value: written once, so a wrong type is reported
-/// once, at the user's expression.
+/// once, at the user's expression. Its parameter has the lifetime of types that do not show theirs, as
+/// `Cow<str>`.
 fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     let default = value.default.as_ref()?;
     let name = default_name(arg);
     let ty = types::with_static(&arg.ty);
     let span = located(default.span());
-    Some(quote_spanned!(span=> fn #name() -> #ty { #default }))
+    Some(quote_spanned!(span=> fn #name(_: &()) -> #ty { #default }))
 }
 
 pub(super) fn default_name(arg: &Arg) -> Ident {
@@ -234,7 +235,7 @@ fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
                 None => quote_spanned!(span=> #codec.required(&__args, #index)?),
                 Some(_) => {
                     let default = default_name(arg);
-                    quote_spanned!(span=> #codec.or_else(&__args, #index, #default)?)
+                    quote_spanned!(span=> #codec.or_else(&__args, #index, || #default(&()))?)
                 }
             }
         }
@@ -248,6 +249,8 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     let span = located(ty.span());
     if types::is_byte_slice(ty) {
         quote_spanned!(span=> #private::byte_argument())
+    } else if types::is_optional_byte_slice(ty) {
+        quote_spanned!(span=> #private::optional_byte_argument())
     } else {
         quote_spanned!(span=> #private::argument::<#ty>())
     }
