@@ -196,10 +196,36 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
                 name_at,
                 format!("the name `{name}` belongs to the method `{first}` already"),
             );
+        } else if let Some((outer, inner)) = methods
+            .iter()
+            .filter(|other| unconditional(&other.carried) && unconditional(&method.carried))
+            .find_map(|other| nested(&other.wire_name, &method.wire_name))
+        {
+            errors.push(
+                name_at,
+                format!(
+                    "`{inner}` is inside of `{outer}`, which is a method and holds no others; give one of \
+                     them another name"
+                ),
+            );
         }
         methods.push(method);
     }
     (methods, stubs)
+}
+
+/// The two names in order, if one is a member of what the other names.
+fn nested<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str)> {
+    let holds = |outer: &str, inner: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    if holds(one, other) {
+        Some((one, other))
+    } else {
+        holds(other, one).then_some((other, one))
+    }
 }
 
 /// The method, and what to underline if its name is the mistake; a stub if it cannot be called.
