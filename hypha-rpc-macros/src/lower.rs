@@ -239,7 +239,9 @@ fn method(
         errors.push(&function.sig.ident, "service methods take `&self`");
         return Err(Box::new(Stub::new(function, None)));
     }
+    let before = errors.count();
     let mut options = Options::from_attrs(&function.attrs, &METHOD_KEYS, errors);
+    let understood = errors.count() == before;
     let ident = &function.sig.ident;
     let (wire_name, name_at) = wire_name(&mut options, ident, rule, errors);
     let entry = wire_name.split('.').next().unwrap_or_default();
@@ -252,7 +254,7 @@ fn method(
             ),
         );
     }
-    let blocking = blocking(function, &mut options, errors);
+    let blocking = blocking(function, &mut options, understood, errors);
     let usable = signature_shape(function, errors);
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let args = arguments(function, &text, rule, errors);
@@ -321,9 +323,17 @@ fn wire_name(
     }
 }
 
-/// Whether the method runs on a thread of its own.
-fn blocking(function: &TraitItemFn, options: &mut Options, errors: &mut Errors) -> bool {
+/// Whether the method runs on a thread of its own. If its keys are not understood, it may be what one of
+/// them was to say.
+fn blocking(
+    function: &TraitItemFn,
+    options: &mut Options,
+    understood: bool,
+    errors: &mut Errors,
+) -> bool {
+    let before = errors.count();
     let blocking = options.flag("blocking", errors).unwrap_or(false);
+    let understood = understood && errors.count() == before;
     let sig = &function.sig;
     match &sig.asyncness {
         Some(asyncness) if blocking => errors.push(
@@ -332,7 +342,11 @@ fn blocking(function: &TraitItemFn, options: &mut Options, errors: &mut Errors) 
              or `blocking`",
         ),
         // `const` and `impl Future` are reported where they stand.
-        None if !blocking && sig.constness.is_none() && !results::is_future(&sig.output) => errors
+        None if !blocking
+            && understood
+            && sig.constness.is_none()
+            && !results::is_future(&sig.output) =>
+            errors
             .push(
                 sig.fn_token,
                 "service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` before a \
@@ -404,12 +418,22 @@ fn arguments(
             ArgKind::Context => None,
         };
         let same = |other: &&Arg| name(&arg).is_some_and(|wire| name(other) == Some(wire));
-        if let Some(first) = args.iter().find(same) {
-            let (wire, first) = (name(&arg).unwrap_or_default(), &first.ident);
-            errors.push(
-                name_at,
-                format!("the name `{wire}` belongs to the argument `{first}` already"),
-            );
+        match args.iter().find(same) {
+            // Where there is a body, rustc reports it.
+            Some(first) if first.ident == arg.ident && function.semi_token.is_none() => {
+                errors.silent();
+                all = false;
+            }
+            Some(first) => {
+                // The proxy could not have both.
+                all &= first.ident != arg.ident;
+                let (wire, first) = (name(&arg).unwrap_or_default(), &first.ident);
+                errors.push(
+                    name_at,
+                    format!("the name `{wire}` belongs to the argument `{first}` already"),
+                );
+            }
+            None => {}
         }
         args.push(arg);
     }
