@@ -173,6 +173,12 @@ pub mod constants {
         pub async fn default(&self, #[hypha(default = args)] a: u8) -> u8 {
             a
         }
+
+        /// On a thread of its own, and clippy has no advice.
+        #[hypha(blocking)]
+        pub fn block(&self, a: u8) -> u8 {
+            a
+        }
     }
 
     /// Arguments by name.
