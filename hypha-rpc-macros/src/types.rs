@@ -323,13 +323,28 @@ fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[
     })
 }
 
-/// The type with `'static` for every lifetime left out, as a function without parameters returns it.
+/// The type with `'static` for every lifetime left out, as a function without parameters returns it. Of types that
+/// do not show theirs, only `Cow` is known to have one.
 pub(crate) fn with_static(ty: &Type) -> Type {
     struct Fill;
     impl VisitMut for Fill {
         fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
             reference.lifetime = Some(Lifetime::new("'static", Span::mixed_site()));
             visit_mut::visit_type_reference_mut(self, reference);
+        }
+        fn visit_path_segment_mut(&mut self, segment: &mut PathSegment) {
+            visit_mut::visit_path_segment_mut(self, segment);
+            if segment.ident != "Cow" {
+                return;
+            }
+            if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments {
+                let shown = |argument| matches!(argument, &GenericArgument::Lifetime(_));
+                if !arguments.args.iter().any(shown) {
+                    let lifetime = Lifetime::new("'static", Span::mixed_site());
+                    let lifetime = GenericArgument::Lifetime(lifetime);
+                    arguments.args.insert(0, lifetime);
+                }
+            }
         }
         fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
             *lifetime = Lifetime::new("'static", lifetime.span());

@@ -50,6 +50,8 @@ trait Sampler {
         #[hypha(default = "-".into())] between: Cow<str>,
         #[hypha(default = f64::INFINITY)] limit: f64,
     ) -> Option<String>;
+    #[allow(unknown_lints, mismatched_lifetime_syntaxes)]
+    async fn title(&self, of: &str) -> Cow<str>;
     async fn largest(&self, tree: Node) -> Option<u32>;
     async fn maybe(&self, #[hypha(default = Some(7))] number: Option<u32>) -> Option<u32>;
     async fn aliased(&self, fail: bool) -> Checked<u32>;
@@ -116,6 +118,10 @@ impl Sampler for Desk {
     ) -> Option<String> {
         let texts = data?.iter().filter(|byte| f64::from(**byte) <= limit);
         Some(texts.map(u8::to_string).collect::<Vec<_>>().join(&between))
+    }
+
+    async fn title(&self, _: &str) -> Cow<'_, str> {
+        "desk".into()
     }
 
     async fn largest(&self, tree: Node) -> Option<u32> {
@@ -433,12 +439,22 @@ async fn the_service_as_others_see_it() {
     );
 }
 
+/// What a call gives does not borrow from its proxy.
+#[tokio::test]
+async fn results_outlive_the_proxy() -> anyhow::Result<()> {
+    let (_desk, _, proxy) = connected().await;
+    let title = proxy.title("it").await?;
+    drop(proxy);
+    assert_eq!(title, "desk");
+    Ok(())
+}
+
 #[test]
 fn an_implementation_can_be_shared() {
     let desk = std::sync::Arc::new(Desk);
     let service = SamplerService::from_arc(std::sync::Arc::clone(&desk)).into_service();
     assert_eq!(service.id(), "sampler");
-    assert_eq!(std::sync::Arc::strong_count(&desk), 16);
+    assert_eq!(std::sync::Arc::strong_count(&desk), 17);
 }
 
 /// A service without a contract of its own.
