@@ -1,7 +1,7 @@
 //! The store of mistakes, and the one place that makes spans for generated code.
 
 use proc_macro2::{Span, TokenStream};
-use quote::ToTokens;
+use quote::{ToTokens, quote_spanned};
 
 /// Every mistake found in one use of a macro; all of them are reported together.
 #[derive(Debug, Default)]
@@ -9,6 +9,8 @@ pub(crate) struct Errors {
     all: Vec<syn::Error>,
     /// There is a mistake that rustc reports.
     silent: bool,
+    /// What cannot be read, of which rustc has said so unless it knows more syntax.
+    unread: Vec<syn::Error>,
 }
 
 impl Errors {
@@ -27,13 +29,24 @@ impl Errors {
         self.silent = true;
     }
 
+    /// Takes over the mistake of a parser in what rustc has read before.
+    pub(crate) fn unread(&mut self, error: syn::Error) {
+        self.unread.push(error);
+    }
+
+    /// How many mistakes there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.all.is_empty() && !self.silent
+        self.all.is_empty() && self.unread.is_empty() && !self.silent
     }
 
     /// The generated code with a `compile_error!` for every mistake.
     pub(crate) fn append_to(self, mut tokens: TokenStream) -> TokenStream {
         tokens.extend(self.all.iter().map(syn::Error::to_compile_error));
+        tokens.extend(self.unread.iter().map(unless_reported));
         tokens
     }
 
@@ -45,6 +58,23 @@ impl Errors {
             .iter()
             .map(|error| format!("{} => {error}", place(error)))
             .collect()
+    }
+}
+
+/// A lint, which rustc looks at only if there is no other mistake in the program.
+fn unless_reported(error: &syn::Error) -> TokenStream {
+    let message = format!("`#[hypha_service]` cannot read this: {error}");
+    let at = quote_spanned!(error.span()=> Unread);
+    quote_spanned! {Span::mixed_site()=>
+        const _: () = {
+            #[must_use = #message]
+            struct Unread;
+            #[deny(unused_must_use)]
+            #[allow(dead_code)]
+            fn unread() {
+                #at;
+            }
+        };
     }
 }
 

@@ -4,16 +4,26 @@ use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
 /// The text of doc comments, without the indent that comments have.
 pub(crate) fn text(attrs: &[Attribute]) -> String {
-    let lines: Vec<String> = attrs.iter().filter_map(literal).collect();
-    let lines: Vec<&str> = lines.iter().flat_map(|text| text.split('\n')).collect();
-    let indent = |line: &&str| line.len() - line.trim_start().len();
-    let filled = lines.iter().filter(|line| !line.trim().is_empty());
-    let common = filled.map(indent).min().unwrap_or(0);
-    let lines: Vec<&str> = lines
-        .iter()
-        .map(|line| line.get(common..).unwrap_or("").trim_end())
-        .collect();
-    lines.join("\n").trim().to_owned()
+    let texts: Vec<String> = attrs.iter().filter_map(literal).collect();
+    let mut lines: Vec<&str> = Vec::new();
+    let mut common = usize::MAX;
+    for text in &texts {
+        // The first line of a block comment stands behind its beginning, not below the others.
+        let (first, others) = match text.split_once('\n') {
+            Some((first, others)) => (Some(first.trim_start()), others),
+            None => (None, text.as_str()),
+        };
+        let filled = others.lines().filter(|line| !line.trim().is_empty());
+        let indent = filled.map(|line| line.len() - line.trim_start().len());
+        common = indent.fold(common, usize::min);
+        lines.extend(first);
+        lines.extend(others.split('\n'));
+    }
+    let unindented = lines.iter().map(|line| {
+        let indent = common.min(line.len() - line.trim_start().len());
+        line.get(indent..).unwrap_or(line.trim()).trim_end()
+    });
+    unindented.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
 fn literal(attr: &Attribute) -> Option<String> {
@@ -126,6 +136,19 @@ mod tests {
             "First line,\nsecond line.\n\n    code\nLast."
         );
         assert_eq!(summary(&text(&item.attrs)), "First line, second line.");
+    }
+
+    #[test]
+    fn block_comments_lose_their_indent() {
+        let item: syn::ItemStruct = parse_quote! {
+            /** First line,
+                second line.
+
+                    code
+            */
+            struct S;
+        };
+        assert_eq!(text(&item.attrs), "First line,\nsecond line.\n\n    code");
     }
 
     #[test]

@@ -196,10 +196,36 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
                 name_at,
                 format!("the name `{name}` belongs to the method `{first}` already"),
             );
+        } else if let Some((outer, inner)) = methods
+            .iter()
+            .filter(|other| unconditional(&other.carried) && unconditional(&method.carried))
+            .find_map(|other| nested(&other.wire_name, &method.wire_name))
+        {
+            errors.push(
+                name_at,
+                format!(
+                    "`{inner}` is inside of `{outer}`, which is a method and holds no others; give one of \
+                     them another name"
+                ),
+            );
         }
         methods.push(method);
     }
     (methods, stubs)
+}
+
+/// The two names in order, if one is a member of what the other names.
+fn nested<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str)> {
+    let holds = |outer: &str, inner: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    if holds(one, other) {
+        Some((one, other))
+    } else {
+        holds(other, one).then_some((other, one))
+    }
 }
 
 /// The method, and what to underline if its name is the mistake; a stub if it cannot be called.
@@ -213,7 +239,9 @@ fn method(
         errors.push(&function.sig.ident, "service methods take `&self`");
         return Err(Box::new(Stub::new(function, None)));
     }
+    let before = errors.count();
     let mut options = Options::from_attrs(&function.attrs, &METHOD_KEYS, errors);
+    let understood = errors.count() == before;
     let ident = &function.sig.ident;
     let (wire_name, name_at) = wire_name(&mut options, ident, rule, errors);
     let entry = wire_name.split('.').next().unwrap_or_default();
@@ -226,7 +254,7 @@ fn method(
             ),
         );
     }
-    let blocking = blocking(function, &mut options, errors);
+    let blocking = blocking(function, &mut options, understood, errors);
     let usable = signature_shape(function, errors);
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let args = arguments(function, &text, rule, errors);
@@ -295,9 +323,17 @@ fn wire_name(
     }
 }
 
-/// Whether the method runs on a thread of its own.
-fn blocking(function: &TraitItemFn, options: &mut Options, errors: &mut Errors) -> bool {
+/// Whether the method runs on a thread of its own. If its keys are not understood, it may be what one of
+/// them was to say.
+fn blocking(
+    function: &TraitItemFn,
+    options: &mut Options,
+    understood: bool,
+    errors: &mut Errors,
+) -> bool {
+    let before = errors.count();
     let blocking = options.flag("blocking", errors).unwrap_or(false);
+    let understood = understood && errors.count() == before;
     let sig = &function.sig;
     match &sig.asyncness {
         Some(asyncness) if blocking => errors.push(
@@ -306,7 +342,11 @@ fn blocking(function: &TraitItemFn, options: &mut Options, errors: &mut Errors) 
              or `blocking`",
         ),
         // `const` and `impl Future` are reported where they stand.
-        None if !blocking && sig.constness.is_none() && !results::is_future(&sig.output) => errors
+        None if !blocking
+            && understood
+            && sig.constness.is_none()
+            && !results::is_future(&sig.output) =>
+            errors
             .push(
                 sig.fn_token,
                 "service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` before a \
@@ -378,12 +418,22 @@ fn arguments(
             ArgKind::Context => None,
         };
         let same = |other: &&Arg| name(&arg).is_some_and(|wire| name(other) == Some(wire));
-        if let Some(first) = args.iter().find(same) {
-            let (wire, first) = (name(&arg).unwrap_or_default(), &first.ident);
-            errors.push(
-                name_at,
-                format!("the name `{wire}` belongs to the argument `{first}` already"),
-            );
+        match args.iter().find(same) {
+            // Where there is a body, rustc reports it.
+            Some(first) if first.ident == arg.ident && function.semi_token.is_none() => {
+                errors.silent();
+                all = false;
+            }
+            Some(first) => {
+                // The proxy could not have both.
+                all &= first.ident != arg.ident;
+                let (wire, first) = (name(&arg).unwrap_or_default(), &first.ident);
+                errors.push(
+                    name_at,
+                    format!("the name `{wire}` belongs to the argument `{first}` already"),
+                );
+            }
+            None => {}
         }
         args.push(arg);
     }
@@ -493,6 +543,11 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
         errors.push(
             found,
             "what goes through a callback is owned; write `String` for `&str`",
+        );
+    } else if let Some(found) = found.byte_slice.filter(|_| !types::is_bytes(ty)) {
+        errors.push(
+            found,
+            "inside of another type than `Option` bytes are owned; write `Bytes`",
         );
     } else {
         return !found.refused;

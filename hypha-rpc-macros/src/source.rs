@@ -182,31 +182,14 @@ impl Member {
         self.head.iter().cloned().chain(body).collect()
     }
 
-    /// What is left of a member that cannot be read: nothing. One that just ends, because it is being
-    /// typed, was reported by rustc, which has read it before.
-    fn unread(mut self, error: syn::Error, errors: &mut Errors) -> TokenStream {
-        let is_end =
-            |token: &TokenTree| matches!(token, TokenTree::Punct(mark) if mark.as_char() == ';');
-        let mut error = error;
-        if self.head.last().is_some_and(is_end) {
-            self.head.pop();
-            error = syn::parse2::<TraitItem>(self.tokens())
-                .err()
-                .unwrap_or(error);
-        }
-        if error.to_string().starts_with("unexpected end of input") {
-            errors.silent();
-        } else {
-            errors.absorb(error);
-        }
-        TokenStream::new()
-    }
-
     fn of_trait(mut self, errors: &mut Errors) -> TraitItem {
         self.take_visibility(errors);
         let mut item = match syn::parse2(self.tokens()) {
             Ok(item) => item,
-            Err(error) => return TraitItem::Verbatim(self.unread(error, errors)),
+            Err(error) => {
+                errors.unread(error);
+                return TraitItem::Verbatim(TokenStream::new());
+            }
         };
         match &mut item {
             TraitItem::Fn(function) => {
@@ -226,7 +209,10 @@ impl Member {
     fn of_block(self, errors: &mut Errors) -> ImplItem {
         let mut item = match syn::parse2(self.tokens()) {
             Ok(item) => item,
-            Err(error) => return ImplItem::Verbatim(self.unread(error, errors)),
+            Err(error) => {
+                errors.unread(error);
+                return ImplItem::Verbatim(TokenStream::new());
+            }
         };
         match &mut item {
             ImplItem::Fn(function) => {

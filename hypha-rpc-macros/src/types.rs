@@ -46,15 +46,30 @@ pub(crate) fn is_context(ty: &Type) -> bool {
     }
 }
 
-/// `&[u8]`, which serde would take for a list of numbers.
+/// Whether it is `&[u8]`, which serde would take for a list of numbers.
 pub(crate) fn is_byte_slice(ty: &Type) -> bool {
-    let Type::Reference(reference) = bare(ty) else {
+    matches!(bare(ty), Type::Reference(reference) if is_to_bytes(reference))
+}
+
+/// Whether it is `Option<&[u8]>`.
+pub(crate) fn is_optional_byte_slice(ty: &Type) -> bool {
+    let Some(segment) = last_segment(ty).filter(|segment| segment.ident == "Option") else {
         return false;
     };
-    let Type::Slice(slice) = bare(&reference.elem) else {
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
         return false;
     };
-    is_named(&slice.elem, "u8")
+    let first = arguments.args.first();
+    matches!(first, Some(GenericArgument::Type(ty)) if is_byte_slice(ty))
+}
+
+/// Whether bytes are borrowed where they can be: by themselves, or if they are there.
+pub(crate) fn is_bytes(ty: &Type) -> bool {
+    is_byte_slice(ty) || is_optional_byte_slice(ty)
+}
+
+fn is_to_bytes(reference: &TypeReference) -> bool {
+    matches!(bare(&reference.elem), Type::Slice(slice) if is_named(&slice.elem, "u8"))
 }
 
 /// `T` and `E` of `Result<T, E>`.
@@ -216,6 +231,8 @@ const STREAM: &str = "a stream of Rust stays in its program; return `impl Stream
 pub(crate) struct Found {
     pub(crate) reference: Option<TypeReference>,
     pub(crate) mutable_reference: Option<TypeReference>,
+    /// `&[u8]`.
+    pub(crate) byte_slice: Option<TypeReference>,
     /// Inside of `Callback<..>`.
     pub(crate) callback_reference: Option<TypeReference>,
     pub(crate) impl_trait: Option<TypeImplTrait>,
@@ -256,6 +273,9 @@ impl VisitMut for Found {
         if reference.mutability.is_some() {
             self.mutable_reference
                 .get_or_insert_with(|| reference.clone());
+        }
+        if is_to_bytes(reference) {
+            self.byte_slice.get_or_insert_with(|| reference.clone());
         }
         visit_mut::visit_type_reference_mut(self, reference);
     }
@@ -303,13 +323,28 @@ fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[
     })
 }
 
-/// The type with `'static` for every lifetime left out, as a function without parameters returns it.
+/// The type with `'static` for every lifetime left out, as a function without parameters returns it. Of types that
+/// do not show theirs, only `Cow` is known to have one.
 pub(crate) fn with_static(ty: &Type) -> Type {
     struct Fill;
     impl VisitMut for Fill {
         fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
             reference.lifetime = Some(Lifetime::new("'static", Span::mixed_site()));
             visit_mut::visit_type_reference_mut(self, reference);
+        }
+        fn visit_path_segment_mut(&mut self, segment: &mut PathSegment) {
+            visit_mut::visit_path_segment_mut(self, segment);
+            if segment.ident != "Cow" {
+                return;
+            }
+            if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments {
+                let shown = |argument| matches!(argument, &GenericArgument::Lifetime(_));
+                if !arguments.args.iter().any(shown) {
+                    let lifetime = Lifetime::new("'static", Span::mixed_site());
+                    let lifetime = GenericArgument::Lifetime(lifetime);
+                    arguments.args.insert(0, lifetime);
+                }
+            }
         }
         fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
             *lifetime = Lifetime::new("'static", lifetime.span());

@@ -68,10 +68,11 @@ macro_rules! args {
         $crate::args!(@push $args ; $($($rest)*)?);
     };
     ($($tokens:tt)*) => {{
+        // The user may have a constant named `args`, which would be a pattern here.
         #[allow(unused_mut)]
-        let mut args = $crate::wire::Args::new(0, 0);
-        $crate::args!(@push args ; $($tokens)*);
-        args
+        let mut __args = $crate::wire::Args::new(0, 0);
+        $crate::args!(@push __args ; $($tokens)*);
+        __args
     }};
 }
 

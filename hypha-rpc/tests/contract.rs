@@ -1,5 +1,7 @@
 //! A contract from end to end: both ends generated from one trait, connected in memory.
 
+use std::borrow::Cow;
+
 use hypha_rpc::client::{Identity, Options};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::IntoService;
@@ -42,6 +44,14 @@ trait Sampler {
 
     async fn workspace(&self, #[hypha(context)] who: Context) -> String;
     async fn double(&self, data: &[u8], #[hypha(default = b"!")] end: &[u8]) -> Bytes;
+    async fn joined(
+        &self,
+        data: Option<&[u8]>,
+        #[hypha(default = "-".into())] between: Cow<str>,
+        #[hypha(default = f64::INFINITY)] limit: f64,
+    ) -> Option<String>;
+    #[allow(unknown_lints, mismatched_lifetime_syntaxes)]
+    async fn title(&self, of: &str) -> Cow<str>;
     async fn largest(&self, tree: Node) -> Option<u32>;
     async fn maybe(&self, #[hypha(default = Some(7))] number: Option<u32>) -> Option<u32>;
     async fn aliased(&self, fail: bool) -> Checked<u32>;
@@ -98,6 +108,20 @@ impl Sampler for Desk {
     async fn double(&self, data: &[u8], end: &[u8]) -> Bytes {
         tokio::task::yield_now().await;
         [data, data, end].concat().into()
+    }
+
+    async fn joined(
+        &self,
+        data: Option<&[u8]>,
+        between: Cow<'_, str>,
+        limit: f64,
+    ) -> Option<String> {
+        let texts = data?.iter().filter(|byte| f64::from(**byte) <= limit);
+        Some(texts.map(u8::to_string).collect::<Vec<_>>().join(&between))
+    }
+
+    async fn title(&self, _: &str) -> Cow<'_, str> {
+        "desk".into()
     }
 
     async fn largest(&self, tree: Node) -> Option<u32> {
@@ -270,6 +294,19 @@ async fn arguments_left_out_and_given_by_name() -> anyhow::Result<()> {
         .await?;
     assert_eq!(by_wire_name, "ab");
 
+    assert_eq!(
+        proxy
+            .joined(Some(b"ab"), "+".into(), 97.5)
+            .await?
+            .as_deref(),
+        Some("97")
+    );
+    assert_eq!(proxy.joined(None, "+".into(), 0.0).await?, None);
+    let joined: Option<String> = remote
+        .call("joined", hypha_rpc::args!(Bytes::from(b"ab")))
+        .await?;
+    assert_eq!(joined.as_deref(), Some("97-98"));
+
     // Absent means the default; nil is a value of its own, which the proxy sends.
     let absent: Option<u32> = remote.call("maybe", hypha_rpc::args!()).await?;
     assert_eq!(absent, Some(7));
@@ -374,6 +411,26 @@ async fn the_service_as_others_see_it() {
         schema("double")["parameters"]["properties"]["data"],
         json!({"type": "string", "format": "binary"})
     );
+    // Defaults that JSON cannot say are not there.
+    assert_eq!(
+        schema("double")["parameters"],
+        json!({
+            "type": "object",
+            "properties": {
+                "data": {"type": "string", "format": "binary"},
+                "end": {"type": "string", "format": "binary"},
+            },
+            "required": ["data"],
+        })
+    );
+    assert_eq!(
+        schema("joined")["parameters"]["properties"],
+        json!({
+            "data": {"anyOf": [{"type": "string", "format": "binary"}, {"type": "null"}], "default": null},
+            "between": {"type": "string", "default": "-"},
+            "limit": {"type": "number"},
+        })
+    );
     let tree = &schema("largest")["parameters"];
     assert_eq!(tree["properties"]["tree"]["$ref"], "#/$defs/Node");
     assert_eq!(
@@ -382,12 +439,22 @@ async fn the_service_as_others_see_it() {
     );
 }
 
+/// What a call gives does not borrow from its proxy.
+#[tokio::test]
+async fn results_outlive_the_proxy() -> anyhow::Result<()> {
+    let (_desk, _, proxy) = connected().await;
+    let title = proxy.title("it").await?;
+    drop(proxy);
+    assert_eq!(title, "desk");
+    Ok(())
+}
+
 #[test]
 fn an_implementation_can_be_shared() {
     let desk = std::sync::Arc::new(Desk);
     let service = SamplerService::from_arc(std::sync::Arc::clone(&desk)).into_service();
     assert_eq!(service.id(), "sampler");
-    assert_eq!(std::sync::Arc::strong_count(&desk), 15);
+    assert_eq!(std::sync::Arc::strong_count(&desk), 17);
 }
 
 /// A service without a contract of its own.

@@ -137,6 +137,57 @@ pub mod shadows {
     }
 }
 
+/// Constants and statics with the names of locals in generated code, where they would be patterns.
+#[allow(non_upper_case_globals)]
+pub mod constants {
+    use hypha_rpc::prelude::*;
+
+    macro_rules! constants {
+        ($($name:ident)*) => {
+            $(const $name: u8 = 1;)*
+        };
+    }
+    constants!(arg0 arg1 error f feed incoming inner output schema service value);
+    static args: u8 = inner;
+
+    /// A contract among them.
+    #[hypha_service]
+    pub trait Among {
+        /// Arguments of all kinds.
+        async fn all(&self, a: u8, #[hypha(default = args)] b: u8, ctx: &Context) -> u8;
+        /// Nothing.
+        async fn nothing(&self) -> Result<(), String>;
+        /// A stream.
+        async fn stream(&self) -> Result<impl Stream<Item = Result<u8, String>>, String>;
+        /// On a thread of its own.
+        #[hypha(blocking)]
+        fn block(&self, a: u8) -> u8;
+    }
+
+    /// A service among them.
+    pub struct Block;
+
+    #[hypha_service]
+    impl Block {
+        /// An argument with a default.
+        pub async fn default(&self, #[hypha(default = args)] a: u8) -> u8 {
+            a
+        }
+
+        /// On a thread of its own, and clippy has no advice.
+        #[hypha(blocking)]
+        pub fn block(&self, a: u8) -> u8 {
+            a
+        }
+    }
+
+    /// Arguments by name.
+    #[must_use]
+    pub fn by_name() -> hypha_rpc::wire::Args {
+        hypha_rpc::args!(1, b = 2)
+    }
+}
+
 /// Errors among types of the user with famous names. What other derives need is written by hand.
 pub mod errors {
     use crate::plain::Text;

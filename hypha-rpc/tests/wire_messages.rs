@@ -70,14 +70,14 @@ fn trailing_optional_nils_are_left_out() {
 fn the_first_bad_argument_is_named() {
     let mut args = Args::new(3, 1);
     args.push("good", &1);
-    args.push("bad", &HashMap::from([(true, 1)]));
+    args.push("bad", &HashMap::from([([1, 2], 1)]));
     args.push("worse", &u128::MAX);
     args.push_named("named", &1);
     let error: EncodeError = args.finish(&HEAD, Reply::None).expect_err("a bad argument");
     assert_eq!(error.argument(), Some("bad"));
     assert_eq!(
         error.to_string(),
-        "argument `bad`: a map key must be a string, got bool true"
+        "argument `bad`: a map key must be a string, got list [1,2]"
     );
 
     let mut args = Args::new(1, 1);

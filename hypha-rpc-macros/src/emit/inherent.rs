@@ -28,10 +28,12 @@ pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
         };
         if inherent::is_served(function) {
             function.attrs.retain(|attr| !attrs::is_ours(attr));
-            // It has to be `pub` to be served, and `async` also with nothing to wait for.
+            // It has to be `pub` to be served, and `async` also with nothing to wait for; and its callers
+            // are elsewhere.
             let span = located(function.sig.ident.span());
-            let allow =
-                parse_quote_spanned!(span=> #[allow(unreachable_pub, clippy::unused_async)]);
+            let allow = parse_quote_spanned! {span=>
+                #[allow(unreachable_pub, clippy::unused_async, clippy::must_use_candidate)]
+            };
             function.attrs.push(allow);
             for input in &mut function.sig.inputs {
                 let FnArg::Typed(input) = input else { continue };
@@ -75,10 +77,10 @@ fn registration(service: &Service, block: &ItemImpl, with_methods: bool) -> Toke
 
             fn into_service(self) -> #private::Service {
                 #[allow(unused_variables)]
-                let inner = #shared;
-                let service = #private::Service::new(#id) #details;
+                let __inner = #shared;
+                let __service = #private::Service::new(#id) #details;
                 #(#methods)*
-                service
+                __service
             }
         }
     }

@@ -43,8 +43,8 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
         impl #private::Proxy for #proxy {
             const SERVICE_ID: &'static str = #id;
 
-            fn from_service(service: #private::RemoteService) -> Self {
-                Self { service }
+            fn from_service(__service: #private::RemoteService) -> Self {
+                Self { service: __service }
             }
 
             fn service(&self) -> &#private::RemoteService {
@@ -108,15 +108,15 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         let span = located(arg.ty.span());
         // Left out, an argument with a default would become the default.
         if value.default.is_some() {
-            quote_spanned!(span=> #codec.push_always(&mut args, #wire_name, &#name))
+            quote_spanned!(span=> #codec.push_always(&mut __args, #wire_name, &#name))
         } else {
-            quote_spanned!(span=> #codec.push(&mut args, #wire_name, &#name))
+            quote_spanned!(span=> #codec.push(&mut __args, #wire_name, &#name))
         }
     });
     let count = method.values().count();
     let binding = match count {
-        0 => quote_spanned!(span=> let args),
-        _ => quote_spanned!(span=> let mut args),
+        0 => quote_spanned!(span=> let __args),
+        _ => quote_spanned!(span=> let mut __args),
     };
     let (ok, error) = call_types(private, &method.output);
     quote_spanned! {span=>
@@ -125,7 +125,7 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         #vis fn #ident(&self, #(#parameters),*) -> #private::Call<#ok, #error> {
             #binding = #private::Args::new(#count, 0);
             #(#pushes;)*
-            #private::call(&self.service, #wire_name, args)
+            #private::call(&self.service, #wire_name, __args)
         }
     }
 }

@@ -16,11 +16,11 @@ pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
         let codec = codec(private, arg);
         let (name, description) = (&value.wire_name, &value.description);
         match &value.default {
-            None => quote_spanned!(span=> #codec.describe(schema, #name, #description)),
+            None => quote_spanned!(span=> #codec.describe(__schema, #name, #description)),
             Some(_) => {
                 let default = default_name(arg);
                 quote_spanned! {span=>
-                    #codec.describe_with_default(schema, #name, #description, #default())
+                    #codec.describe_with_default(__schema, #name, #description, #default(&()))
                 }
             }
         }
@@ -32,9 +32,9 @@ pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
     let (returned, _) = output_types(private, returned);
     quote_spanned! {span=>
         {
-            let schema = #private::FunctionSchema::new(#name, #description);
-            #(let schema = #arguments;)*
-            #private::Described::<#returned>::#function(schema).finish()
+            let __schema = #private::FunctionSchema::new(#name, #description);
+            #(let __schema = #arguments;)*
+            #private::Described::<#returned>::#function(__schema).finish()
         }
     }
 }

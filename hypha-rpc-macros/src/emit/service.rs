@@ -57,8 +57,8 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
         #(#cfgs)*
         #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl<T> ::core::fmt::Debug for #name<T> {
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.debug_struct(::core::stringify!(#name)).finish_non_exhaustive()
+            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                __f.debug_struct(::core::stringify!(#name)).finish_non_exhaustive()
             }
         }
 
@@ -69,9 +69,9 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
             type Proxy = #proxy;
 
             fn into_service(self) -> #private::Service {
-                let service = #private::Service::new(#id) #details;
+                let __service = #private::Service::new(#id) #details;
                 #(#methods)*
-                service
+                __service
             }
         }
     }
@@ -135,30 +135,32 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
     };
     let shared = match service.inherent {
         None => quote_spanned!(span=> &self.inner),
-        Some(_) => quote_spanned!(span=> &inner),
+        Some(_) => quote_spanned!(span=> &__inner),
     };
-    // One binding after another, because `cfg` can stand before a statement but not in a chain.
+    // One binding after another, because `cfg` can stand before a statement but not in a chain. Bindings begin
+    // with underscores: a constant of the user with such a name would be a pattern here.
     quote_spanned! {span=>
         #(#cfgs)*
-        let service = {
+        let __service = {
             #(#defaults)*
-            let schema = #schema;
-            let inner = ::core::clone::Clone::clone(#shared);
-            service.method(
-                #private::Method::#constructor(#wire_name, #handler) #doc.schema(schema) #context
+            let __schema = #schema;
+            let __inner = ::core::clone::Clone::clone(#shared);
+            __service.method(
+                #private::Method::#constructor(#wire_name, #handler) #doc.schema(__schema) #context
             )
         };
     }
 }
 
 /// The function that makes an argument's default value: written once, so a wrong type is reported
-/// once, at the user's expression.
+/// once, at the user's expression. Its parameter has the lifetime of types that do not show theirs, as
+/// `Cow<str>`.
 fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     let default = value.default.as_ref()?;
     let name = default_name(arg);
     let ty = types::with_static(&arg.ty);
     let span = located(default.span());
-    Some(quote_spanned!(span=> fn #name() -> #ty { #default }))
+    Some(quote_spanned!(span=> fn #name(_: &()) -> #ty { #default }))
 }
 
 pub(super) fn default_name(arg: &Arg) -> Ident {
@@ -177,7 +179,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     for (position, arg) in method.args.iter().enumerate() {
         // Own names: the user's could be those of constants, which would be patterns here.
         locals.push(format_ident!(
-            "arg{position}",
+            "__arg{position}",
             span = located(arg.ident.span())
         ));
         decoders.push(decoder(private, arg, index));
@@ -185,38 +187,38 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     }
     let answer = answer(private, &method.output);
     // Also without arguments, so that callers who send some are told.
-    let args = quote_spanned!(span=> incoming.args(&[#(#wire_names),*])?;);
+    let args = quote_spanned!(span=> __incoming.args(&[#(#wire_names),*])?;);
     let args = if index == 0 {
         args
     } else {
-        quote_spanned!(span=> let args = #args)
+        quote_spanned!(span=> let __args = #args)
     };
     let function = match &service.inherent {
         None => quote_spanned!(span=> <__T as #contract>::#ident),
         Some(ty) => quote_spanned!(span=> <#ty>::#ident),
     };
-    let call = quote_spanned!(span=> #function(&*inner, #(#locals),*));
+    let call = quote_spanned!(span=> #function(&*__inner, #(#locals),*));
     let body = |call: TokenStream| {
         quote_spanned! {span=>
             #args
             #(let #locals = #decoders;)*
-            let output = #call;
+            let __output = #call;
             #answer
         }
     };
     if method.blocking {
         let body = body(call);
-        return quote_spanned!(span=> move |incoming: #private::Incoming| { #body });
+        return quote_spanned!(span=> move |__incoming: #private::Incoming| { #body });
     }
     let body = body(quote_spanned!(span=> #call.await));
     // A stream may borrow from the service and the arguments, so whatever it borrows from feeds it.
     let run = match method.output.stream {
         None => quote_spanned!(span=> async move { #body }),
-        Some(_) => quote_spanned!(span=> #private::stream(move |feed| async move { #body })),
+        Some(_) => quote_spanned!(span=> #private::stream(move |__feed| async move { #body })),
     };
     quote_spanned! {span=>
-        move |incoming: #private::Incoming| {
-            let inner = ::core::clone::Clone::clone(&inner);
+        move |__incoming: #private::Incoming| {
+            let __inner = ::core::clone::Clone::clone(&__inner);
             #run
         }
     }
@@ -226,14 +228,14 @@ fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
     match &arg.kind {
-        ArgKind::Context => quote_spanned!(span=> #private::context::<#ty>(&incoming)),
+        ArgKind::Context => quote_spanned!(span=> #private::context::<#ty>(&__incoming)),
         ArgKind::Value(value) => {
             let codec = codec(private, arg);
             match &value.default {
-                None => quote_spanned!(span=> #codec.required(&args, #index)?),
+                None => quote_spanned!(span=> #codec.required(&__args, #index)?),
                 Some(_) => {
                     let default = default_name(arg);
-                    quote_spanned!(span=> #codec.or_else(&args, #index, #default)?)
+                    quote_spanned!(span=> #codec.or_else(&__args, #index, || #default(&()))?)
                 }
             }
         }
@@ -247,6 +249,8 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     let span = located(ty.span());
     if types::is_byte_slice(ty) {
         quote_spanned!(span=> #private::byte_argument())
+    } else if types::is_optional_byte_slice(ty) {
+        quote_spanned!(span=> #private::optional_byte_argument())
     } else {
         quote_spanned!(span=> #private::argument::<#ty>())
     }
@@ -263,10 +267,10 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
         OutputKind::Unknown => (quote_spanned!(span=> _), quote_spanned!(span=> _)),
         _ => output_types(private, &named),
     };
-    let fail = quote_spanned!(span=> #private::fail::<#error, _>(&incoming, error));
+    let fail = quote_spanned!(span=> #private::fail::<#error, _>(&__incoming, __error));
     let (whole, reply) = match &output.stream {
         None => {
-            let reply = quote_spanned!(span=> #private::reply::<#ok>(&incoming, &value));
+            let reply = quote_spanned!(span=> #private::reply::<#ok>(&__incoming, &__value));
             (whole.to_token_stream(), reply)
         }
         Some(item) => {
@@ -274,24 +278,24 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
             let item = &item.whole;
             let span = located(item.span());
             let pack = quote_spanned!(span=> #private::item::<#item, #fallible>());
-            let reply = quote_spanned!(span=> feed.run(value, #pack).await);
+            let reply = quote_spanned!(span=> __feed.run(__value, #pack).await);
             (quote_spanned!(span=> _), reply)
         }
     };
     let result = match (&output.kind, &output.stream) {
         (OutputKind::Fallible(_), None) => {
-            quote_spanned!(span=> #private::written_result::<#whole, #ok, #error>(output))
+            quote_spanned!(span=> #private::written_result::<#whole, #ok, #error>(__output))
         }
         // An alias, as far as can be seen here.
         (OutputKind::Unknown, Some(_)) => {
-            quote_spanned!(span=> #private::written_result(output))
+            quote_spanned!(span=> #private::written_result(__output))
         }
-        _ => quote_spanned!(span=> #private::into_result::<#whole, #fallible>(output)),
+        _ => quote_spanned!(span=> #private::into_result::<#whole, #fallible>(__output)),
     };
     quote_spanned! {span=>
         match #result {
-            ::core::result::Result::Ok(value) => #reply,
-            ::core::result::Result::Err(error) => #fail,
+            ::core::result::Result::Ok(__value) => #reply,
+            ::core::result::Result::Err(__error) => #fail,
         }
     }
 }

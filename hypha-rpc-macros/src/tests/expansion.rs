@@ -210,6 +210,17 @@ fn half_typed() {
     insta::assert_snapshot!(prettyplease::unparse(&syn::parse2(tokens).expect("items")));
 }
 
+/// rustc has reported what neither can read; the lint is for syntax that only rustc knows.
+#[test]
+fn unknown_syntax() {
+    let (tokens, errors) = run("", "trait Lab { async gen fn size(&self) -> u8; }");
+    assert!(!errors.is_empty());
+    assert_eq!(errors.messages(), [""; 0]);
+    let tokens = errors.append_to(tokens).to_string();
+    assert!(tokens.contains("unused_must_use"), "{tokens}");
+    assert!(tokens.contains("cannot read this"), "{tokens}");
+}
+
 #[test]
 fn wrong_impl_block() {
     let (tokens, errors) = run(

@@ -82,7 +82,13 @@ impl FunctionSchema {
     ) -> Self {
         let mut this = self.optional_argument::<T>(name, description);
         if let Some(Value::Object(property)) = this.properties.get_mut(name) {
-            property.insert("default".to_owned(), default);
+            // What serde makes of bytes, a list of numbers, is no value of theirs.
+            if property
+                .get("format")
+                .is_none_or(|format| format != "binary")
+            {
+                property.insert("default".to_owned(), default);
+            }
         }
         this
     }

@@ -126,6 +126,15 @@ pub fn byte_argument<'de>() -> Codec<'de, &'de [u8]> {
     }
 }
 
+/// [`argument`] for `Option<&[u8]>`.
+pub fn optional_byte_argument<'de>() -> Codec<'de, Option<&'de [u8]>> {
+    Codec {
+        push: |args, name, value, may| push(args, name, &value.map(RawBytes), may),
+        describe: describe::<Option<crate::Bytes>>,
+        ..argument()
+    }
+}
+
 struct RawBytes<'a>(&'a [u8]);
 
 impl Serialize for RawBytes<'_> {
@@ -212,7 +221,10 @@ impl<'de, T> Codec<'de, T> {
         description: &str,
         default: T,
     ) -> FunctionSchema {
-        let presence = (self.to_json)(&default).map_or(Presence::Optional, Presence::Default);
+        // A number that is not finite has no JSON; `null` would be another value.
+        let says = |json: &serde_json::Value| !json.is_null() || (self.absent)().is_some();
+        let default = (self.to_json)(&default).filter(says);
+        let presence = default.map_or(Presence::Optional, Presence::Default);
         (self.describe)(schema, name, description, presence)
     }
 }

@@ -217,8 +217,8 @@ impl Open<'_, '_> {
         }
         let key = bytes::Bytes::copy_from_slice(written);
         let text = match decode::from_slice::<Value>(&key) {
-            // Its digits, as in JSON and as the schema of such a map says.
-            Ok(key @ (Value::Int(_) | Value::UInt(_))) => {
+            // Written out, as in JSON and as the schema of such a map says.
+            Ok(key @ (Value::Int(_) | Value::UInt(_) | Value::Bool(_))) => {
                 self.encoder.out.truncate(start);
                 pack::put_str(self.encoder.out, &key.to_string());
                 return Ok(());

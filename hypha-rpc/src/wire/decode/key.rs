@@ -1,5 +1,5 @@
-//! A key of a map. It is a text; a map whose keys are integers has their digits there, as in JSON. Python also
-//! sends the integers themselves.
+//! A key of a map. It is a text; a map whose keys are integers or truth values has them written out, as in JSON.
+//! Python also sends the integers themselves.
 
 use serde::de::{self, Visitor};
 
@@ -32,19 +32,18 @@ impl<'a, 'de> Key<'a, 'de> {
                     (_, Ok(number)) => Some(visitor.visit_i64(number)),
                     _ => None,
                 };
-                read.unwrap_or_else(|| {
-                    let key = shorten(key);
-                    Err(DecodeError::expected(
-                        "an integer as a key",
-                        format_args!("`{key}`"),
-                    ))
-                })
+                read.unwrap_or_else(|| Err(unfit("an integer", key)))
             }
             token @ (Token::UInt(_) | Token::Int(_)) => self.decoder.visit(token, visitor),
             token if self.of_any_type => self.decoder.visit(token.whole(), visitor),
             token => Err(bad_key(token.kind())),
         }
     }
+}
+
+fn unfit(expected: &str, key: &str) -> DecodeError {
+    let key = shorten(key);
+    DecodeError::expected(format_args!("{expected} as a key"), format_args!("`{key}`"))
 }
 
 macro_rules! forward {
@@ -66,11 +65,22 @@ macro_rules! integers {
 impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
     type Error = DecodeError;
 
-    forward!(deserialize_any deserialize_bool deserialize_f32 deserialize_f64 deserialize_char deserialize_str
+    forward!(deserialize_any deserialize_f32 deserialize_f64 deserialize_char deserialize_str
         deserialize_string deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_seq
         deserialize_map deserialize_ignored_any);
     integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8
         deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        if !is_string_marker(self.decoder.peek()?) {
+            return self.checked()?.deserialize_bool(visitor);
+        }
+        match self.decoder.key()? {
+            "true" => visitor.visit_bool(true),
+            "false" => visitor.visit_bool(false),
+            key => Err(unfit("`true` or `false`", key)),
+        }
+    }
 
     /// In an ordered map it may be a number, which serde would take for the index of a field.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {

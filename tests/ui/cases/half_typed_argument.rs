@@ -1,0 +1,13 @@
+//! An argument without a type yet: one error, and the other methods are there.
+
+use hypha_rpc::prelude::*;
+
+#[hypha_service]
+trait Lab {
+    async fn size(&self, plate) -> u32;
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}
