@@ -530,7 +530,7 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
     } else if let Some(found) = found.static_lifetime {
         errors.push(
             found,
-            "arguments live as long as the call; leave the lifetime out",
+            "arguments live as long as the call; leave the lifetime out, as in `&str`, or write `Cow<'_, str>`",
         );
     } else if let Some(found) = found.mutable_reference {
         let message = if types::is_context(ty) {

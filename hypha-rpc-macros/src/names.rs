@@ -107,7 +107,11 @@ fn check(what: &str, given: &LitStr, forbidden: &str, errors: &mut Errors) {
     {
         errors.push(
             given,
-            format!("`{what}` cannot contain `{bad}`, which has a meaning in addresses"),
+            if bad.is_whitespace() {
+                format!("`{what}` cannot contain blanks")
+            } else {
+                format!("`{what}` cannot contain `{bad}`, which has a meaning in addresses")
+            },
         );
     }
 }

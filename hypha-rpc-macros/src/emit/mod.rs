@@ -11,6 +11,7 @@ mod inherent;
 mod proxy;
 mod schema;
 mod service;
+mod values;
 
 /// Trait, service and proxy.
 pub(crate) fn service_items(

@@ -5,7 +5,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
 
-use super::service::{call_types, codec};
+use super::values::{call_types, codec};
 use crate::attrs;
 use crate::diag::located;
 use crate::model::{Method, Service, Stub};

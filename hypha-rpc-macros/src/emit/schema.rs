@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
 
-use super::service::{codec, default_name, output_types};
+use super::values::{codec, default_name, output_types};
 use crate::diag::located;
 use crate::model::Method;
 

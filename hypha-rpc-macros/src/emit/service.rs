@@ -2,10 +2,11 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote_spanned};
+use syn::Ident;
 use syn::spanned::Spanned;
-use syn::{Ident, parse_quote_spanned};
 
 use super::schema;
+use super::values::{codec, default_name, fallible, named, output_types};
 use crate::attrs;
 use crate::diag::located;
 use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
@@ -163,10 +164,6 @@ fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     Some(quote_spanned!(span=> fn #name(_: &()) -> #ty { #default }))
 }
 
-pub(super) fn default_name(arg: &Arg) -> Ident {
-    format_ident!("__default_{}", arg.ident, span = located(arg.ident.span()))
-}
-
 /// The closure that runs one call.
 fn handler(service: &Service, method: &Method) -> TokenStream {
     let private = &service.private;
@@ -242,26 +239,12 @@ fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
     }
 }
 
-/// Everything generated code does with an argument's type goes through this one call, so a type that
-/// cannot be an argument is reported once: rustc drops repeated reports.
-pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
-    let ty = &arg.ty;
-    let span = located(ty.span());
-    if types::is_byte_slice(ty) {
-        quote_spanned!(span=> #private::byte_argument())
-    } else if types::is_optional_byte_slice(ty) {
-        quote_spanned!(span=> #private::optional_byte_argument())
-    } else {
-        quote_spanned!(span=> #private::argument::<#ty>())
-    }
-}
-
 /// Sends what the method returned.
 fn answer(private: &Ident, output: &Output) -> TokenStream {
     let named = named(private, output);
     let whole = &named.whole;
     let span = located(whole.span());
-    let fallible = fallible(private, &named);
+    let whole_fallible = fallible(private, &named);
     let (ok, error) = match output.kind {
         // rustc knows them from `into_result`.
         OutputKind::Unknown => (quote_spanned!(span=> _), quote_spanned!(span=> _)),
@@ -274,7 +257,7 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
             (whole.to_token_stream(), reply)
         }
         Some(item) => {
-            let fallible = self::fallible(private, item);
+            let fallible = fallible(private, item);
             let item = &item.whole;
             let span = located(item.span());
             let pack = quote_spanned!(span=> #private::item::<#item, #fallible>());
@@ -290,104 +273,12 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
         (OutputKind::Unknown, Some(_)) => {
             quote_spanned!(span=> #private::written_result(__output))
         }
-        _ => quote_spanned!(span=> #private::into_result::<#whole, #fallible>(__output)),
+        _ => quote_spanned!(span=> #private::into_result::<#whole, #whole_fallible>(__output)),
     };
     quote_spanned! {span=>
         match #result {
             ::core::result::Result::Ok(__value) => #reply,
             ::core::result::Result::Err(__error) => #fail,
         }
-    }
-}
-
-/// The output with a type that has a name for its stream.
-fn named(private: &Ident, output: &Output) -> Output {
-    let Some(item) = &output.stream else {
-        return output.clone();
-    };
-    let span = located(item.whole.span());
-    let (ok, error) = output_types(private, item);
-    let stream = parse_quote_spanned!(span=> #private::RemoteStream<#ok, #error>);
-    let whole = types::with_named(&output.whole, &stream);
-    let kind = match &output.kind {
-        OutputKind::Plain => OutputKind::Plain,
-        OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((stream, parts.1.clone()))),
-        // An alias of `Result`: it has the same error whatever it holds. What is no `Result` is reported
-        // where it is returned, so any error will do here.
-        OutputKind::Unknown => {
-            let unit = Output {
-                whole: types::with_named(&output.whole, &parse_quote_spanned!(span=> ())),
-                kind: OutputKind::Unknown,
-                stream: None,
-            };
-            let (_, error) = output_types(private, &unit);
-            let error = parse_quote_spanned!(span=> #error);
-            OutputKind::Fallible(Box::new((stream, error)))
-        }
-    };
-    Output {
-        kind,
-        whole,
-        stream: None,
-    }
-}
-
-/// `T` and `E` of the `Call<T, E>` that the caller gets.
-pub(super) fn call_types(private: &Ident, output: &Output) -> (TokenStream, TokenStream) {
-    output_types(private, &received(&named(private, output)))
-}
-
-/// What borrows from the service, as `Cow<'_, str>` may, is owned where it arrives.
-fn received(output: &Output) -> Output {
-    let kind = match &output.kind {
-        OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((
-            types::with_static(&parts.0),
-            types::with_static(&parts.1),
-        ))),
-        other => other.clone(),
-    };
-    Output {
-        whole: types::with_static(&output.whole),
-        kind,
-        stream: None,
-    }
-}
-
-/// What it is when it succeeds, and when it fails.
-pub(super) fn output_types(private: &Ident, output: &Output) -> (TokenStream, TokenStream) {
-    let whole = &output.whole;
-    let span = located(whole.span());
-    match &output.kind {
-        OutputKind::Plain => (
-            whole.to_token_stream(),
-            quote_spanned!(span=> #private::Never),
-        ),
-        OutputKind::Fallible(parts) => (parts.0.to_token_stream(), parts.1.to_token_stream()),
-        OutputKind::Unknown => {
-            let fallible = fallible(private, output);
-            let output = quote_spanned!(span=> <#whole as #private::Output<#fallible>>);
-            (
-                quote_spanned!(span=> #output::Ok),
-                quote_spanned!(span=> #output::Error),
-            )
-        }
-    }
-}
-
-/// Whether the output is a `Result`, as an expression. Where the tokens do not tell, rustc does: the
-/// associated constant of `Probe<Result<..>>` hides that of the trait, also behind an alias.
-fn fallible(private: &Ident, output: &Output) -> TokenStream {
-    let whole = &output.whole;
-    let span = located(whole.span());
-    match output.kind {
-        OutputKind::Plain => quote_spanned!(span=> false),
-        OutputKind::Fallible(_) => quote_spanned!(span=> true),
-        OutputKind::Unknown => quote_spanned! {span=>
-            {
-                #[allow(unused_imports)]
-                use #private::Infallible as _;
-                #private::Probe::<#whole>::FALLIBLE
-            }
-        },
     }
 }

@@ -175,7 +175,7 @@ fn types_of_arguments() {
         in_trait("async fn f(&self, a: &mut u8, b: &'static str, c: Vec<Self>);"),
         [
             "&mut u8 => arguments are copies, so changes would be lost; take an owned value",
-            "'static => arguments live as long as the call; leave the lifetime out",
+            "'static => arguments live as long as the call; leave the lifetime out, as in `&str`, or write `Cow<'_, str>`",
             "Self => callers do not know `Self`; name the type",
         ]
     );

@@ -47,9 +47,13 @@ fn unfit(expected: &str, key: &str) -> DecodeError {
 }
 
 macro_rules! forward {
-    ($($name:ident)*) => {
-        $(fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-            self.checked()?.$name(visitor)
+    ($($deserialize:ident($($name:ident: $ty:ty),*);)*) => {
+        $(fn $deserialize<V: Visitor<'de>>(
+            self,
+            $($name: $ty,)*
+            visitor: V,
+        ) -> Result<V::Value, DecodeError> {
+            self.checked()?.$deserialize($($name,)* visitor)
         })*
     };
 }
@@ -65,9 +69,26 @@ macro_rules! integers {
 impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
     type Error = DecodeError;
 
-    forward!(deserialize_any deserialize_f32 deserialize_f64 deserialize_char deserialize_str
-        deserialize_string deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_seq
-        deserialize_map deserialize_ignored_any);
+    forward! {
+        deserialize_any();
+        deserialize_f32();
+        deserialize_f64();
+        deserialize_char();
+        deserialize_str();
+        deserialize_string();
+        deserialize_bytes();
+        deserialize_byte_buf();
+        deserialize_unit();
+        deserialize_unit_struct(name: &'static str);
+        deserialize_seq();
+        deserialize_tuple(len: usize);
+        deserialize_tuple_struct(name: &'static str, len: usize);
+        deserialize_map();
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]);
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]);
+        deserialize_ignored_any();
+    }
+
     integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8
         deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
 
@@ -101,48 +122,5 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        self.checked()?.deserialize_unit_struct(name, visitor)
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        self.checked()?.deserialize_tuple(len, visitor)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        self.checked()?.deserialize_tuple_struct(name, len, visitor)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        self.checked()?.deserialize_struct(name, fields, visitor)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        self.checked()?.deserialize_enum(name, variants, visitor)
     }
 }
