@@ -1,6 +1,6 @@
 //! The store of mistakes, and the one place that makes spans for generated code.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 
 /// Every mistake found in one use of a macro; all of them are reported together.
@@ -82,4 +82,11 @@ fn unless_reported(error: &syn::Error) -> TokenStream {
 /// lints know that the user did not write it.
 pub(crate) fn located(user: Span) -> Span {
     Span::mixed_site().located_at(user)
+}
+
+/// A generated name where it is shown at `span`, so that the path it begins underlines nothing else.
+pub(crate) fn shown(name: &Ident, span: Span) -> Ident {
+    let mut name = name.clone();
+    name.set_span(span);
+    name
 }

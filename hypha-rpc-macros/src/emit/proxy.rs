@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 
 use super::values::{call_types, codec};
 use crate::attrs;
-use crate::diag::located;
+use crate::diag::{located, shown};
 use crate::model::{Method, Service, Stub};
 
 pub(crate) fn emit(service: &Service) -> TokenStream {
@@ -89,7 +89,7 @@ fn one_stub(service: &Service, stub: &Stub) -> TokenStream {
 }
 
 fn one_method(service: &Service, method: &Method) -> TokenStream {
-    let Service { private, vis, .. } = service;
+    let vis = &service.vis;
     let Method {
         ident,
         wire_name,
@@ -98,6 +98,7 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         ..
     } = method;
     let span = located(ident.span());
+    let private = &shown(&service.private, span);
     let parameters = method.values().map(|(arg, _)| {
         let (name, ty) = (&arg.ident, &arg.ty);
         quote_spanned!(located(ty.span())=> #name: #ty)
@@ -125,7 +126,7 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         #vis fn #ident(&self, #(#parameters),*) -> #private::Call<#ok, #error> {
             #binding = #private::Args::new(#count, 0);
             #(#pushes;)*
-            #private::call(&self.service, #wire_name, __args)
+            #private::call(#private::Proxy::service(self), #wire_name, __args)
         }
     }
 }

@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use super::schema;
 use super::values::{codec, default_name, fallible, named, output_types};
 use crate::attrs;
-use crate::diag::located;
+use crate::diag::{located, shown};
 use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
 use crate::types;
 
@@ -115,8 +115,8 @@ pub(super) fn details(service: &Service) -> TokenStream {
 }
 
 pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
-    let private = &service.private;
     let span = located(method.ident.span());
+    let private = &shown(&service.private, span);
     let cfgs = attrs::cfgs(&method.carried);
     let wire_name = &method.wire_name;
     let doc = Some(&method.description).filter(|text| !text.is_empty());
@@ -166,10 +166,10 @@ fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
 
 /// The closure that runs one call.
 fn handler(service: &Service, method: &Method) -> TokenStream {
-    let private = &service.private;
     let contract = &service.contract;
     let ident = &method.ident;
     let span = located(ident.span());
+    let private = &shown(&service.private, span);
     let wire_names = method.values().map(|(_, value)| &value.wire_name);
     let mut index = 0usize;
     let (mut locals, mut decoders) = (Vec::new(), Vec::new());
@@ -224,6 +224,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
 fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
+    let private = &shown(private, span);
     match &arg.kind {
         ArgKind::Context => quote_spanned!(span=> #private::context::<#ty>(&__incoming)),
         ArgKind::Value(value) => {
@@ -244,6 +245,7 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
     let named = named(private, output);
     let whole = &named.whole;
     let span = located(whole.span());
+    let private = &shown(private, span);
     let whole_fallible = fallible(private, &named);
     let (ok, error) = match output.kind {
         // rustc knows them from `into_result`.
