@@ -296,7 +296,7 @@ fn a_map_key_must_be_a_string() {
     let error = to_vec(&HashMap::from([(None::<u8>, 1)])).expect_err("a key that is no text");
     assert_eq!(
         error.to_string(),
-        "a map key must be a string, got null null"
+        "a map key must be a string, got null"
     );
     assert!(to_vec(&HashMap::from([('c', 1)])).is_ok());
     assert_eq!(

@@ -223,6 +223,7 @@ impl Open<'_, '_> {
                 pack::put_str(self.encoder.out, &key.to_string());
                 return Ok(());
             }
+            Ok(Value::Null) => "null".to_owned(),
             Ok(key) => format!("{} {key}", key.kind()),
             Err(_) => "something else".to_owned(),
         };
