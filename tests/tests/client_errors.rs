@@ -246,7 +246,7 @@ async fn wrong_result_type(server: &Server) -> Result<()> {
 
 async fn unencodable_argument(server: &Server) -> Result<()> {
     let pair = Pair::new(server).await?;
-    let map = std::collections::HashMap::from([(1, "keys must be strings")]);
+    let map = std::collections::HashMap::from([([1, 2], "keys must be strings")]);
     match pair.call("divide", args!(map)).await {
         Err(Error::Codec(e)) => ensure!(!e.received && e.to_string().contains("key"), "{e}"),
         other => bail!("{other:?}"),
