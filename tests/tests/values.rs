@@ -2,7 +2,7 @@
 //! models, sets, dates. The same tests run against both servers.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{Cursor, ErrorKind, SeekFrom},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -100,6 +100,7 @@ trait Values {
     async fn mirrored(&self, points: Vec<Point>) -> Vec<Point>;
     async fn shape(&self) -> Shape;
     async fn greet(&self, person: Person) -> String;
+    async fn doubled(&self, wells: BTreeMap<u32, f64>) -> BTreeMap<u32, f64>;
     async fn sample(&self, name: &str) -> anyhow::Result<Value>;
     async fn read_all(&self, file: RemoteFile) -> anyhow::Result<Bytes>;
     async fn part(&self, file: RemoteFile, from: i64, len: usize) -> anyhow::Result<Bytes>;
@@ -141,6 +142,10 @@ impl Values for Here {
     async fn greet(&self, person: Person) -> String {
         let age = person.age.map_or("None".into(), |age| age.to_string());
         format!("{}, {age}", person.name)
+    }
+
+    async fn doubled(&self, wells: BTreeMap<u32, f64>) -> BTreeMap<u32, f64> {
+        wells.into_iter().map(|(well, x)| (well, 2.0 * x)).collect()
     }
 
     async fn sample(&self, name: &str) -> anyhow::Result<Value> {
@@ -308,6 +313,11 @@ impl There {
         ensure!(self.sample::<Given>("absent").await? == Given { given: None });
         ensure!(self.sample::<Value>("none").await?.get("given") == Some(&Value::Null));
         ensure!(self.sample::<Value>("absent").await?.get("given").is_none());
+        let numbered = BTreeMap::from([(12u32, 0.5)]);
+        ensure!(self.sample::<BTreeMap<u32, f64>>("numbered").await? == numbered);
+        let seen: String = self.service.call("seen", args!(numbered)).await?;
+        let seen = seen.replace(' ', "");
+        ensure!(seen.ends_with(r#"{"12":0.5}"#), "{seen}");
         Ok(())
     }
 

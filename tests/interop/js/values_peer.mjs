@@ -46,6 +46,7 @@ async function provide(server) {
     none: { given: null },
     undefined: { given: undefined },
     absent: {},
+    numbered: { 12: 0.5 },
     date: new Date(981173106500),
     // A codec for the points of the map applies, also inside of it.
     points: new Map([["p", new Point(1, 2)]]),
@@ -133,6 +134,8 @@ function checks(server, service) {
       same([Number.isNaN(nan), inf === Infinity], [true, true]);
       same(await service.sample("none"), { given: null });
       same(await service.sample("absent"), {});
+      same(await service.doubled({ 12: 0.5 }), { 12: 1 });
+      await refused(service.doubled({ x: 0.5 }), "`wells`: expected an integer as a key, got `x`");
       const date = await service.sample("date");
       same([date instanceof Date, date.getTime()], [true, 981173106500]);
       same(await service.greet({ name: "Ada", age: undefined }), "Ada, None");

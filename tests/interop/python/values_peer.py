@@ -78,6 +78,7 @@ async def provide(server):
             "nan": [math.nan, math.inf, -0.0],
             "none": {"given": None},
             "absent": {},
+            "numbered": {12: 0.5},
             "complex": 1 + 2j,
         }[name]
 
@@ -183,6 +184,9 @@ async def check(server, host):
         same(await service.greet(Person(name="Ada", age=36)), "Ada, 36")
         same(await service.greet(Person(name="Ada")), "Ada, None")
         same(await service.greet({"name": "Ada"}), "Ada, None")
+        for wells in [{12: 0.5}, {"12": 0.5}]:
+            same(await service.doubled(wells), {"12": 1.0})
+        await refused(service.doubled({"x": 0.5}), "`wells`: expected an integer as a key, got `x`")
 
     async def own_files():
         for file in (io.BytesIO(payload(SIZE)), tempfile.TemporaryFile(), open(__file__, "rb")):
