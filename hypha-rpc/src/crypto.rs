@@ -19,7 +19,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::wire::{Bytes, EncryptedExtra};
+use hypha_wire::{Bytes, EncryptedExtra};
 
 #[cfg(test)]
 mod tests;
@@ -254,7 +254,7 @@ impl fmt::Debug for KeyPair {
 ///
 /// ```
 /// # use hypha_rpc::crypto::{Encryption, EncryptionError, KeyPair};
-/// # use hypha_rpc::wire::Extra;
+/// # use hypha_wire::Extra;
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let (ann, ben) = (KeyPair::generate()?, KeyPair::generate()?);
 /// let (ann, ben) = (Encryption::new(ann), Encryption::new(ben));

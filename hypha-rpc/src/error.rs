@@ -6,7 +6,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::wire::{Value, WireError};
+use hypha_wire::{Value, WireError};
 
 mod class;
 pub(crate) mod typed;

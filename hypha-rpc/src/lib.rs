@@ -13,7 +13,6 @@ pub mod service;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 pub mod transport;
-pub mod wire;
 pub mod workspace;
 
 pub use call::{
@@ -25,10 +24,11 @@ pub use error::{Error, Never, ServiceError};
 pub use hypha_rpc_macros::RemoteError;
 #[doc = include_str!("service/hypha_service.md")]
 pub use hypha_rpc_macros::hypha_service;
-pub use service::{Context, Service};
-pub use wire::{
-    Bytes, Codec, DType, Map, MemoryView, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value,
+pub use hypha_wire::{
+    Args, Bytes, Codec, DType, Element, Map, MemoryView, NdArray, OrderedMap, Set, Timestamp,
+    TypedArray, Value, codec,
 };
+pub use service::{Context, Service};
 
 /// What a program that serves or calls usually needs: `use hypha_rpc::prelude::*;`.
 pub mod prelude {
@@ -70,7 +70,7 @@ macro_rules! args {
     ($($tokens:tt)*) => {{
         // The user may have a constant named `args`, which would be a pattern here.
         #[allow(unused_mut)]
-        let mut __args = $crate::wire::Args::new(0, 0);
+        let mut __args = $crate::Args::new(0, 0);
         $crate::args!(@push __args ; $($tokens)*);
         __args
     }};
@@ -94,9 +94,9 @@ pub mod __private {
             macro_support::*,
             streaming::{item, stream},
         },
-        wire::{Args, WireError, codec},
         workspace::Visibility,
     };
+    pub use hypha_wire::{Args, WireError};
     pub use std::sync::Arc;
     pub use {schemars, serde};
 }

@@ -38,9 +38,9 @@ use crate::{
         Frame,
         memory::{MemoryLink, pair},
     },
-    wire::{EncodeError, Map, Message, Stamp, Value, absolute, split_address, to_vec},
     workspace::UserInfo,
 };
+use hypha_wire::{EncodeError, Map, Message, Stamp, Value, absolute, split_address, to_vec};
 
 /// Frames that wait in each direction of a link.
 const CAPACITY: usize = 1024;

@@ -6,7 +6,7 @@ use hypha_rpc::client::{Identity, Options};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::IntoService;
 use hypha_rpc::transport::memory;
-use hypha_rpc::wire::Args;
+use hypha_wire::Args;
 use serde_json::json;
 
 type Checked<T> = Result<T, String>;

@@ -2,7 +2,7 @@
 
 use hypha_rpc::Bytes;
 use hypha_rpc::crypto::{Encryption, EncryptionError, KeyPair};
-use hypha_rpc::wire::{EncryptedExtra, Extra, skip};
+use hypha_wire::{EncryptedExtra, Extra, skip};
 use proptest::prelude::*;
 
 fn bytes(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Bytes> {

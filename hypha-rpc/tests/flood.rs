@@ -15,8 +15,8 @@ use hypha_rpc::{
         Frame,
         memory::{MemoryLink, pair},
     },
-    wire::{Args, Head, Reply},
 };
+use hypha_wire::{Args, Head, ReplyMode};
 
 /// The most memory that this program ever had, in bytes.
 fn peak() -> usize {
@@ -39,7 +39,7 @@ fn call(session: usize, size: usize) -> Frame {
         parent: None,
         session: Some(&format!("S{session}")),
     };
-    let message = args.finish(&head, Reply::Star { interval: 10.0 });
+    let message = args.finish(&head, ReplyMode::Star { interval: 10.0 });
     // A buffer of its own, as it comes from a socket.
     Frame::Binary(Bytes::from(message.expect("encodes").to_vec()))
 }

@@ -183,7 +183,7 @@ pub mod constants {
 
     /// Arguments by name.
     #[must_use]
-    pub fn by_name() -> hypha_rpc::wire::Args {
+    pub fn by_name() -> hypha_wire::Args {
         hypha_rpc::args!(1, b = 2)
     }
 }

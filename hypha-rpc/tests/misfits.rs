@@ -109,7 +109,7 @@ impl Desk {
 /// What a call with these arguments, as JSON has them, answers or is refused with.
 async fn said(method: &str, args: Json) -> String {
     let desk = in_process(Desk).await.expect("a service");
-    let mut given = hypha_rpc::wire::Args::new(0, 0);
+    let mut given = hypha_wire::Args::new(0, 0);
     for arg in args.as_array().expect("a list of arguments") {
         given.push("it", arg);
     }

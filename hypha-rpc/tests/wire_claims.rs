@@ -8,7 +8,7 @@
 mod shapes;
 
 use hypha_rpc::Value;
-use hypha_rpc::wire::{Extra, Message, from_slice, skip};
+use hypha_wire::{Extra, Message, from_slice, skip};
 
 /// The most address space that this program ever had.
 fn peak() -> usize {
@@ -75,7 +75,7 @@ fn claims_are_not_believed() {
         let array = serde_json::json!({
             "_rtype": "ndarray", "_rvalue": [1, 2], "_rshape": shape, "_rdtype": "float64",
         });
-        decode(&hypha_rpc::wire::to_vec(&Value::from(array)).expect("encodes"));
+        decode(&hypha_wire::to_vec(&Value::from(array)).expect("encodes"));
     }
     let grown = peak() - before;
     assert!(

@@ -4,10 +4,8 @@
 use std::time::Instant;
 
 use hypha_rpc::service::Incoming;
-use hypha_rpc::wire::{
-    Args, ChunkStore, Head, MAX_DEPTH, Message, Reply, from_slice, skip, to_vec,
-};
 use hypha_rpc::{Bytes, Function, Map, Value};
+use hypha_wire::{Args, ChunkStore, Head, MAX_DEPTH, Message, ReplyMode, from_slice, skip, to_vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -148,7 +146,7 @@ fn any_arguments() -> impl Strategy<Value = Arguments> {
 }
 
 impl Arguments {
-    fn frame(&self, parent: Option<&str>, reply: Reply<'_>) -> bytes::Bytes {
+    fn frame(&self, parent: Option<&str>, reply: ReplyMode<'_>) -> bytes::Bytes {
         let (positional, named, lie) = self.claims;
         let mut args = Args::new(positional, named);
         self.positional
@@ -224,11 +222,11 @@ proptest! {
         full in any::<bool>(),
     ) {
         let reply = match full {
-            true => Reply::Full { target: "ws/caller", session: "S", interval: 10.0 },
-            false => Reply::Star { interval: 10.0 },
+            true => ReplyMode::Full { target: "ws/caller", session: "S", interval: 10.0 },
+            false => ReplyMode::Star { interval: 10.0 },
         };
         arguments.check(arguments.frame(parent.as_deref(), reply))?;
-        arguments.check(arguments.frame(parent.as_deref(), Reply::None))?;
+        arguments.check(arguments.frame(parent.as_deref(), ReplyMode::None))?;
     }
 
     /// In pieces of any size, in any order, some of them twice.
@@ -238,7 +236,7 @@ proptest! {
         size in any::<Index>(),
         order in prop::collection::vec((any::<Index>(), any::<Index>()), 0..20),
     ) {
-        let frame = arguments.frame(None, Reply::Star { interval: 10.0 });
+        let frame = arguments.frame(None, ReplyMode::Star { interval: 10.0 });
         let size = 1 + size.index(frame.len()).max(frame.len() / 300);
         let mut pieces: Vec<(u64, bytes::Bytes)> = (0..)
             .zip(frame.chunks(size).map(|piece| frame.slice_ref(piece)))
@@ -283,7 +281,7 @@ proptest! {
             true => args.push_named("value", &liar),
             false => args.push("value", &liar),
         }
-        let frame = args.finish(&HEAD, Reply::None);
+        let frame = args.finish(&HEAD, ReplyMode::None);
         prop_assert_eq!(frame.is_ok(), fits);
         if let Ok(frame) = frame {
             let args = Message::parse(frame).expect("parses").extra().expect("parses").args;
@@ -315,7 +313,7 @@ fn every_size_of_pieces() {
         named: Map::from_iter([("x".to_owned(), map()), ("y".to_owned(), bytes())]),
         claims: (0, 100, 13),
     };
-    let frame = arguments.frame(None, Reply::Star { interval: 10.0 });
+    let frame = arguments.frame(None, ReplyMode::Star { interval: 10.0 });
     arguments.check(frame.clone()).expect("is what was pushed");
     let now = Instant::now();
     for size in (1..frame.len())
@@ -333,7 +331,7 @@ fn every_size_of_pieces() {
     // The public wrapper is spliced as well.
     let mut args = Args::new(1, 0);
     args.push("data", &Bytes(large(SPLICED)));
-    let frame = args.finish(&HEAD, Reply::None).expect("encodes");
+    let frame = args.finish(&HEAD, ReplyMode::None).expect("encodes");
     let args = Message::parse(frame)
         .expect("parses")
         .extra()

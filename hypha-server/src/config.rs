@@ -376,7 +376,7 @@ impl Config {
                 )));
             }
         }
-        let unusable = |id: &&String| !hypha_rpc::wire::valid_client_id(id);
+        let unusable = |id: &&String| !hypha_wire::valid_client_id(id);
         if let Some(id) = self.server_id.as_ref().filter(unusable) {
             return Err(ConfigError(format!("'{id}' cannot be a server id")));
         }

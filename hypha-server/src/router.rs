@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use hypha_rpc::wire::{self, Message, Stamp, Stamped};
+use hypha_wire as wire;
+use hypha_wire::{Message, Stamp, Stamped};
 use serde::Serialize;
 
 use crate::bus::Bus;

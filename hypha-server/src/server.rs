@@ -228,7 +228,7 @@ impl Builder {
         };
         let kept = store.load()?;
         if config.server_id.is_none() {
-            config.server_id = Some(store.setting("server_id", hypha_rpc::wire::random_id)?);
+            config.server_id = Some(store.setting("server_id", hypha_wire::random_id)?);
         }
         if config.jwt_secret.is_none() {
             config.jwt_secret = Some(store.setting("jwt_secret", auth::new_secret)?);
@@ -374,7 +374,7 @@ fn describe(config: &Config, address: SocketAddr) -> Result<ServerInfo, ConfigEr
     let server_id = config
         .server_id
         .clone()
-        .unwrap_or_else(hypha_rpc::wire::random_id);
+        .unwrap_or_else(hypha_wire::random_id);
     Ok(ServerInfo {
         base_path,
         manager_id: format!("manager-{server_id}"),

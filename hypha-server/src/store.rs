@@ -5,8 +5,8 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hypha_rpc::wire;
 use hypha_rpc::workspace::WorkspaceInfo;
+use hypha_wire as wire;
 use redb::{Database, ReadableTable, TableDefinition};
 
 /// The database in the data folder.

@@ -210,7 +210,7 @@ async fn bulk(server: &Server) -> Result<()> {
     let mut raw = Raw::anonymous(server, "bulk").await?;
     let size = 16 * 1024 * 1024;
     let main = json!({"type": "method", "to": "bulk", "method": "services.x.y"});
-    let mut frame = hypha_rpc::wire::to_vec(&main)?;
+    let mut frame = hypha_wire::to_vec(&main)?;
     frame.resize(size, 0);
     raw.binary(frame.clone()).await?;
     raw.next().await?;

@@ -84,7 +84,7 @@ impl Pair {
         Ok(())
     }
 
-    fn call(&self, method: &str, args: hypha_rpc::wire::Args) -> Call<Value> {
+    fn call(&self, method: &str, args: hypha_wire::Args) -> Call<Value> {
         self.target.service().call(method, args)
     }
 }

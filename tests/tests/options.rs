@@ -9,7 +9,6 @@ use hypha_rpc::{
     error::RejectKind,
     prelude::*,
     service::{Incoming, IntoService, Method, Service},
-    wire::Case,
     workspace::{ManagerError, ServiceTypeInfo, TokenConfig},
 };
 use hypha_rpc_tests::{
@@ -18,6 +17,7 @@ use hypha_rpc_tests::{
     process::Process,
     servers::{Kind, ROOT_TOKEN, Server},
 };
+use hypha_wire::Case;
 use serde_json::json;
 use std::time::Duration;
 
@@ -82,18 +82,18 @@ impl Number for Always {
 }
 
 /// A workspace, and how others get into it.
-struct Home {
+struct ConnectionRef {
     url: String,
     owner: Client,
     token: String,
 }
 
-impl Home {
-    async fn new(server: &Server) -> Result<Home> {
+impl ConnectionRef {
+    async fn new(server: &Server) -> Result<ConnectionRef> {
         let owner = hypha_rpc::connect(&server.url).client_id("owner").await?;
         let token = owner.manager().await?.generate_token(None).await?;
         let url = server.url.clone();
-        Ok(Home { url, owner, token })
+        Ok(ConnectionRef { url, owner, token })
     }
 
     async fn member(&self, client_id: &str) -> Result<Client> {
@@ -165,7 +165,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 }
 
 async fn selection(server: &Server) -> Result<()> {
-    let home = Home::new(server).await?;
+    let home = ConnectionRef::new(server).await?;
     let rust = home.member("rust").await?;
     rust.register_service(NumberService::new(Always(20)))
         .await?;
@@ -240,7 +240,7 @@ async fn selection(server: &Server) -> Result<()> {
 
 /// Of a client whose id says so the server counts what it sends.
 async fn least_load(server: &Server) -> Result<()> {
-    let home = Home::new(server).await?;
+    let home = ConnectionRef::new(server).await?;
     let (busy, idle) = (
         home.member("busy__rlb").await?,
         home.member("idle__rlb").await?,
@@ -301,7 +301,7 @@ async fn public_services(server: &Server) -> Result<()> {
 
 /// Keys of services in other languages, converted on the way to Rust.
 async fn converted_keys(server: &Server) -> Result<()> {
-    let home = Home::new(server).await?;
+    let home = ConnectionRef::new(server).await?;
     let _python = home.provider(Language::Python, "python", "10").await?;
     let _javascript = home
         .provider(Language::JavaScript, "javascript", "10")
@@ -345,7 +345,7 @@ async fn converted_keys(server: &Server) -> Result<()> {
 
 /// The options of a Rust service as the other clients see them, and service types in all directions.
 async fn options_elsewhere(server: &Server) -> Result<()> {
-    let home = Home::new(server).await?;
+    let home = ConnectionRef::new(server).await?;
     home.owner.register_service(DeskService::new(Here)).await?;
     let guarded = Service::new("guarded")
         .trusted_keys(["ab".repeat(32)])
@@ -453,7 +453,7 @@ fn shutter() -> Service {
 
 /// Who may have which service, and what the manager is told.
 async fn registration(server: &Server) -> Result<()> {
-    let home = Home::new(server).await?;
+    let home = ConnectionRef::new(server).await?;
     let other = home.member("other").await?;
     let desk = || DeskService::new(Here);
     home.owner.register_service(desk()).await?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
-use hypha_rpc::{prelude::*, transport::Transport, wire::Args};
+use hypha_rpc::{Args, prelude::*, transport::Transport};
 use serde_json::json;
 
 use crate::conformance::ConformanceProxy;

@@ -13,8 +13,8 @@ use super::{Call, Function};
 use crate::{
     error::{Never, ServiceError},
     service::Incoming,
-    wire::{Args, EncodeError, Packed, WireError},
 };
+use hypha_wire::{Args, EncodeError, Packed, WireError};
 
 /// A function that is handed over: the caller of a service makes it of a closure, the service calls it.
 ///

@@ -23,12 +23,12 @@ use super::{
     release::Awaited,
 };
 use crate::{
-    client::{Closed, Core, PeerInfo, Reply as Answered},
+    client::{Closed, Core, PeerInfo, Response},
     service::MAX_FRAME,
-    wire::{
-        Args, EncodeError, Head, Home, Live, Map, Message, PromiseKind, Reply, Rope, Value,
-        random_id,
-    },
+};
+use hypha_wire::{
+    Args, ConnectionRef, EncodeError, Handle, Head, Map, Message, PromiseKind, ReplyMode, Rope,
+    Value, random_id,
 };
 
 /// What is added to the chunk size before a message is split: room for the envelope of a chunk.
@@ -165,7 +165,7 @@ impl Drop for Unfinished<'_> {
             parent: None,
             session: None,
         };
-        if let Ok(frame) = args.finish(&head, Reply::None) {
+        if let Ok(frame) = args.finish(&head, ReplyMode::None) {
             // If there is no room, the receiver's own limits have to do.
             self.core.try_enqueue(frame);
         }
@@ -235,9 +235,9 @@ impl Core {
         head.parent = parent;
         let session = random_id();
         let mut exports = Exports::new(self, &identity, &session, to, Direction::Call);
-        let mut name = |live: &Live| exports.name(live);
+        let mut name = |handle: &Handle| exports.name(handle);
         if promise == PromiseKind::None {
-            let message = seal(args.finish_with(&head, Reply::None, &mut name)?)?;
+            let message = seal(args.finish_with(&head, ReplyMode::None, &mut name)?)?;
             // What was handed out stays until it is not used any more: no answer ends the session.
             let handed_out = exports.keep(None)?;
             self.send_request(message, to, method, sent).await?;
@@ -249,12 +249,12 @@ impl Core {
         head.session = Some(&session);
         tracing::Span::current().record("session", session.as_str());
         let reply = match promise {
-            PromiseKind::Full => Reply::Full {
+            PromiseKind::Full => ReplyMode::Full {
                 target: &identity.client_id,
                 session: &session,
                 interval,
             },
-            _ => Reply::Star { interval },
+            _ => ReplyMode::Star { interval },
         };
         let message = seal(args.finish_with(&head, reply, &mut name)?)?;
         let (reply, mut answer) = oneshot::channel();
@@ -469,7 +469,7 @@ impl Core {
         args.push("service_id", "built-in");
         let exchange = Exchange::new(to, "services.built-in.get_service", PromiseKind::Full);
         let answer = Box::pin(self.request(&exchange, args, &AtomicBool::new(false))).await?;
-        let home = Arc::clone(self) as Arc<dyn Home>;
+        let home = Arc::clone(self) as Arc<dyn ConnectionRef>;
         let service: Map = super::result(answer, home).unwrap_or_default();
         if !service.contains_key("message_cache") {
             return Err(Failure::NoChunks);
@@ -491,14 +491,14 @@ impl Core {
 
     fn finished(
         &self,
-        answer: Result<Answered, oneshot::error::RecvError>,
+        answer: Result<Response, oneshot::error::RecvError>,
         sent: &AtomicBool,
         key: Option<&Bytes>,
     ) -> Result<Option<Message>, Failure> {
         let sent = sent.load(Ordering::Relaxed);
         match answer {
-            Ok(Answered::Resolve(message)) => Ok(Some(self.opened(message, key)?)),
-            Ok(Answered::Reject(message)) => {
+            Ok(Response::Resolve(message)) => Ok(Some(self.opened(message, key)?)),
+            Ok(Response::Reject(message)) => {
                 // Whoever carries the call may say that there is nobody to answer it, and has no key.
                 let message = match self.opened(message.clone(), key) {
                     Err(_) if is_notice(&message) => message,
@@ -509,7 +509,7 @@ impl Core {
                 }
                 Err(Failure::Rejected(Box::new(message)))
             }
-            Ok(Answered::Lost(loss)) => Err(Failure::Lost { loss, sent }),
+            Ok(Response::Lost(loss)) => Err(Failure::Lost { loss, sent }),
             Err(_) => Err(Failure::Lost {
                 loss: Loss::Connection(self.closed_reason()),
                 sent,

@@ -15,11 +15,12 @@ use super::{
     stream::relayed_stream,
 };
 use crate::{
-    client::{Core, Identity, Reply as Answered, lock},
+    client::{Core, Identity, Response, lock},
     service::{Handler, Incoming, Registered},
-    wire::{
-        Args, EncodeError, Kind, Live, MethodRef, PromiseKind, Remote, Value, WireError, random_id,
-    },
+};
+use hypha_wire::{
+    Args, EncodeError, Handle, HandleKind, MethodRef, PromiseKind, RemoteHandle, Value, WireError,
+    random_id,
 };
 
 /// Something of this program that is live in a value.
@@ -125,7 +126,7 @@ pub(crate) struct HandedOut {
     session: Option<String>,
     interfaces: Vec<String>,
     /// What came from peers and was passed on.
-    passed_on: Vec<Arc<Remote>>,
+    passed_on: Vec<Arc<RemoteHandle>>,
 }
 
 impl HandedOut {
@@ -195,20 +196,20 @@ impl<'a> Exports<'a> {
     }
 
     /// What the receiver knows `live` by.
-    pub(crate) fn name(&mut self, live: &Live) -> Result<Value, EncodeError> {
-        match &live.0 {
-            Kind::Local(object) => {
+    pub(crate) fn name(&mut self, handle: &Handle) -> Result<Value, EncodeError> {
+        match &handle.0 {
+            HandleKind::Local(object) => {
                 let resident = Arc::clone(object).downcast::<Resident>();
                 self.resident(resident.map_err(|_| EncodeError::new("it cannot be sent"))?)
             }
-            Kind::Remote(remote) => self.remote(remote),
+            HandleKind::Remote(remote) => self.remote(remote),
         }
     }
 
     /// Opens the session, if something needs it: a `call` that waits, or what is handed out.
     pub(crate) fn keep(
         self,
-        call: Option<(Heard, oneshot::Sender<Answered>)>,
+        call: Option<(Heard, oneshot::Sender<Response>)>,
     ) -> Result<HandedOut, Failure> {
         let Exports {
             core,
@@ -312,18 +313,18 @@ impl<'a> Exports<'a> {
     }
 
     /// What came from a peer goes on as it is, if the receiver can reach its owner.
-    fn remote(&mut self, remote: &Arc<Remote>) -> Result<Value, EncodeError> {
+    fn remote(&mut self, remote: &Arc<RemoteHandle>) -> Result<Value, EncodeError> {
         let server = remote.raw.get("_rserver").and_then(Value::as_str);
         let own = self.identity.public_base_url.as_deref();
         if server.is_none() || server == own || own.is_none() {
             self.handed_out.passed_on.push(Arc::clone(remote));
             return Ok(Value::Map(remote.raw.clone()));
         }
-        let live = Live(Kind::Remote(Arc::clone(remote)));
+        let handle = Handle(HandleKind::Remote(Arc::clone(remote)));
         let relay = if remote.raw.get("_rtype").and_then(Value::as_str) == Some("generator") {
-            relayed_stream(live)
+            relayed_stream(handle)
         } else {
-            LocalFunction::relay(live)
+            LocalFunction::relay(handle)
         };
         self.resident(Arc::new(relay?))
     }

@@ -22,7 +22,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
-use crate::{schema::KIND, wire::Value};
+use crate::schema::KIND;
+use hypha_wire::Value;
 use peer::{Chunk, Peer, unsupported};
 use source::{Abilities, Reader, Seekable, Source, Whole, Writer};
 

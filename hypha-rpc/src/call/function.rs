@@ -16,8 +16,8 @@ use crate::{
     error::{CallSite, Error, ServiceError},
     schema::KIND,
     service::{Context, Handler, Incoming},
-    wire::{Args, EncodeError, Kind, Live, Map, MethodRef, Value, WireError},
 };
+use hypha_wire::{Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, WireError};
 
 /// A function as a value: an argument, a part of a result, a member of a map.
 ///
@@ -44,7 +44,7 @@ use crate::{
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct Function {
-    live: Live,
+    handle: Handle,
 }
 
 /// A function of this program.
@@ -57,8 +57,8 @@ pub(crate) struct LocalFunction {
 
 impl LocalFunction {
     /// A function that calls one of another server, which the receiver cannot reach.
-    pub(crate) fn relay(live: Live) -> Result<Resident, EncodeError> {
-        let function = Function { live };
+    pub(crate) fn relay(handle: Handle) -> Result<Resident, EncodeError> {
+        let function = Function { handle };
         let reference = function.reference();
         let reference = reference.map_err(|e| EncodeError::new(e.to_string()))?;
         let relay = move |call: Incoming| {
@@ -119,7 +119,7 @@ impl Function {
 
     pub(crate) fn local(function: LocalFunction) -> Self {
         Function {
-            live: Live::local(Arc::new(Resident::Function(function))),
+            handle: Handle::local(Arc::new(Resident::Function(function))),
         }
     }
 
@@ -140,9 +140,9 @@ impl Function {
     }
 
     fn resident(&self) -> Option<&Resident> {
-        match &self.live.0 {
-            Kind::Local(object) => object.downcast_ref(),
-            Kind::Remote(_) => None,
+        match &self.handle.0 {
+            HandleKind::Local(object) => object.downcast_ref(),
+            HandleKind::Remote(_) => None,
         }
     }
 
@@ -153,14 +153,14 @@ impl Function {
         }
     }
 
-    fn reference(&self) -> Result<MethodRef, crate::wire::DecodeError> {
-        let raw = self.live.raw().cloned().unwrap_or_default();
+    fn reference(&self) -> Result<MethodRef, hypha_wire::DecodeError> {
+        let raw = self.handle.raw().cloned().unwrap_or_default();
         Value::Map(raw).decode_as()
     }
 
     /// The function's own name, if it has one.
     pub fn name(&self) -> Option<String> {
-        match self.live.raw() {
+        match self.handle.raw() {
             None => self.as_local()?.name.clone(),
             Some(raw) => text(raw, "_rname"),
         }
@@ -168,7 +168,7 @@ impl Function {
 
     /// The function's documentation, if it has any.
     pub fn doc(&self) -> Option<String> {
-        match self.live.raw() {
+        match self.handle.raw() {
             None => self.as_local()?.doc.clone(),
             Some(raw) => text(raw, "_rdoc"),
         }
@@ -176,7 +176,7 @@ impl Function {
 
     /// The function's schema `{name, description, parameters}`, if it has one.
     pub fn schema(&self) -> Option<Value> {
-        match self.live.raw() {
+        match self.handle.raw() {
             None => self.as_local()?.schema.clone(),
             Some(raw) => raw.get("_rschema").filter(|s| !s.is_null()).cloned(),
         }
@@ -195,8 +195,8 @@ impl Function {
     }
 
     pub(crate) fn typed<T, E>(&self, args: Args) -> Call<T, E> {
-        match &self.live.0 {
-            Kind::Local(_) => match self.as_local() {
+        match &self.handle.0 {
+            HandleKind::Local(_) => match self.as_local() {
                 Some(function) => Call::local(
                     Arc::clone(&function.handler),
                     function.name.clone().unwrap_or_else(|| "callback".into()),
@@ -204,7 +204,7 @@ impl Function {
                 ),
                 None => Call::invalid("a stream is no function"),
             },
-            Kind::Remote(remote) => {
+            HandleKind::Remote(remote) => {
                 let function = match self.reference() {
                     Ok(function) => function,
                     Err(e) => {
@@ -221,7 +221,7 @@ impl Function {
                 };
                 match Client::of_home(&remote.home) {
                     Some(client) => {
-                        Call::new(client, Arc::new(target), args).holding(self.live.clone())
+                        Call::new(client, Arc::new(target), args).holding(self.handle.clone())
                     }
                     None => Call::invalid("a function without a connection"),
                 }
@@ -310,7 +310,7 @@ pub(super) async fn run_local_within<T: DeserializeOwned, E: ServiceError>(
 
 impl Serialize for Function {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.live.serialize(serializer)
+        self.handle.serialize(serializer)
     }
 }
 
@@ -318,9 +318,9 @@ impl<'de> Deserialize<'de> for Function {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         match value {
-            Value::Live(live) => {
-                let function = Function { live };
-                let is_function = match function.live.raw() {
+            Value::Handle(handle) => {
+                let function = Function { handle };
+                let is_function = match function.handle.raw() {
                     Some(raw) => raw.get("_rtype").and_then(Value::as_str) == Some("method"),
                     None => function.as_local().is_some(),
                 };
@@ -353,7 +353,7 @@ impl JsonSchema for Function {
 
 impl From<Function> for Value {
     fn from(function: Function) -> Self {
-        Value::Live(function.live)
+        Value::Handle(function.handle)
     }
 }
 
@@ -361,7 +361,7 @@ impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Function")
             .field("name", &self.name())
-            .field("of_this_program", &self.live.raw().is_none())
+            .field("of_this_program", &self.handle.raw().is_none())
             .finish_non_exhaustive()
     }
 }

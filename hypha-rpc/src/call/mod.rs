@@ -43,9 +43,10 @@ use crate::{
         Timeout, TimeoutKind, from_wire,
     },
     service::Handler,
-    wire::{
-        Args, DecodeError, Home, IncomingArgs, Live, Message, Origin, PromiseKind, Value, WireError,
-    },
+};
+use hypha_wire::{
+    Args, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, Origin, PromiseKind, Value,
+    WireError,
 };
 
 /// A call that is made when it is awaited.
@@ -85,7 +86,7 @@ enum To {
         /// Where the target was found, and can be looked for again.
         whereabouts: Option<Arc<Whereabouts>>,
         /// What must not be dropped before: a function tells its owner when it is.
-        _held: Option<Live>,
+        _held: Option<Handle>,
     },
     /// A function of this program.
     Local {
@@ -141,9 +142,9 @@ impl<T, E> Call<T, E> {
         }
     }
 
-    pub(crate) fn holding(mut self, live: Live) -> Self {
+    pub(crate) fn holding(mut self, handle: Handle) -> Self {
         if let To::Peer { _held, .. } = &mut self.to {
-            *_held = Some(live);
+            *_held = Some(handle);
         }
         self
     }
@@ -360,7 +361,7 @@ impl<T, E> fmt::Debug for Call<T, E> {
 /// The value in an answer; no value at all is null. Functions in it can be used on `home`.
 pub(crate) fn result<T: DeserializeOwned>(
     message: Option<Message>,
-    home: Arc<dyn Home>,
+    home: Arc<dyn ConnectionRef>,
 ) -> Result<T, DecodeError> {
     let args = match message {
         Some(message) => answer_args(message, home)?,
@@ -373,7 +374,10 @@ pub(crate) fn result<T: DeserializeOwned>(
 }
 
 /// What an answer holds.
-fn answer_args(message: Message, home: Arc<dyn Home>) -> Result<IncomingArgs, DecodeError> {
+fn answer_args(
+    message: Message,
+    home: Arc<dyn ConnectionRef>,
+) -> Result<IncomingArgs, DecodeError> {
     let extra = message.extra()?;
     if extra.encrypted.is_some() {
         return Err(DecodeError::custom(
@@ -384,7 +388,7 @@ fn answer_args(message: Message, home: Arc<dyn Home>) -> Result<IncomingArgs, De
 }
 
 fn null<T: DeserializeOwned>() -> Result<T, DecodeError> {
-    crate::wire::from_slice(&bytes::Bytes::from_static(&[0xc0]))
+    hypha_wire::from_slice(&bytes::Bytes::from_static(&[0xc0]))
 }
 
 /// What was given to `reject`.

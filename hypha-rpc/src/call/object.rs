@@ -18,8 +18,8 @@ use crate::{
     error::Error,
     schema::KIND,
     service::{Incoming, IntoService, Member, Method, Service, Visibility},
-    wire::{Live, Map, Value},
 };
+use hypha_wire::{Handle, Map, Value};
 
 /// An object with functions, as an argument or a result: a service that is handed over instead of
 /// registered.
@@ -204,7 +204,7 @@ impl<P> Serialize for Object<P> {
             Content::Local(service) | Content::Remote(service) => service.serialize(serializer),
             Content::Interface(resident, _) => match Arc::clone(resident) {
                 resident if matches!(*resident, Resident::Interface(_)) => {
-                    Live::local(resident).serialize(serializer)
+                    Handle::local(resident).serialize(serializer)
                 }
                 _ => Err(S::Error::custom("not an interface")),
             },
@@ -216,7 +216,7 @@ impl<'de, P> Deserialize<'de> for Object<P> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let content = match Value::deserialize(deserializer)? {
             Value::Map(members) => Content::Remote(RemoteService::from_members(members)),
-            Value::Live(live) => match live.resident() {
+            Value::Handle(handle) => match handle.resident() {
                 Some(resident) => match &*resident {
                     Resident::Interface(interface) => {
                         let local = RemoteService::from_members(members(&interface.service));

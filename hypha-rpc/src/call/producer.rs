@@ -10,8 +10,8 @@ use super::export::{Exported, handler};
 use crate::{
     client::{Core, lock},
     service::Incoming,
-    wire::{Args, Packed, WireError},
 };
+use hypha_wire::{Args, Packed, WireError};
 
 /// Most items in a batch.
 pub(super) const BATCH_ITEMS: u64 = 1024;

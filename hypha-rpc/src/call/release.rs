@@ -1,10 +1,8 @@
 //! Telling the owner of a function or stream that nobody here uses it any more, and the callee of a call
 //! that nobody waits for it any more, without waiting for anything.
 
-use crate::{
-    client::{Core, count},
-    wire::{Args, Head, Remote, Reply, Value},
-};
+use crate::client::{Core, count};
+use hypha_wire::{Args, Head, RemoteHandle, ReplyMode, Value};
 
 /// The function of the built-in service by which a Rust peer takes back what it handed out in a result.
 const RELEASE: &str = "services.built-in.release";
@@ -35,7 +33,7 @@ impl Drop for Awaited<'_> {
             parent: None,
             session: None,
         };
-        if let Ok(frame) = args.finish(&head, Reply::None) {
+        if let Ok(frame) = args.finish(&head, ReplyMode::None) {
             if !self.core.try_enqueue(frame) {
                 count(&self.core.counters.undelivered);
             }
@@ -44,7 +42,7 @@ impl Drop for Awaited<'_> {
 }
 
 /// The last handle of `remote` is gone.
-pub(crate) fn abandoned(core: &Core, remote: &Remote) {
+pub(crate) fn abandoned(core: &Core, remote: &RemoteHandle) {
     let text = |key| remote.raw.get(key).and_then(Value::as_str);
     let Some(to) = text("_rtarget") else { return };
     let mut args = Args::new(1, 0);
@@ -67,7 +65,7 @@ pub(crate) fn abandoned(core: &Core, remote: &Remote) {
         parent,
         session: None,
     };
-    if let Ok(frame) = args.finish(&head, Reply::None) {
+    if let Ok(frame) = args.finish(&head, ReplyMode::None) {
         if !core.is_closed() && !core.try_enqueue(frame) {
             count(&core.counters.undelivered);
         }

@@ -10,9 +10,9 @@ use super::{Call, Function};
 use crate::{
     client::Client,
     error::{CallSite, RejectKind, Rejection},
-    wire::{Args, Home, Map, MethodRef, Value, absolute},
     workspace::{GetServiceConfig, ServiceInfo},
 };
+use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute};
 
 /// A typed view of a service. `#[hypha_service]` generates one per contract; [`RemoteService`] is
 /// the untyped one.
@@ -150,7 +150,7 @@ impl Description {
                 service => format!("{service}.{path}"),
             };
             let member = match value {
-                Value::Live(live) if live.raw().is_none() => match value.decode_as() {
+                Value::Handle(handle) if handle.raw().is_none() => match value.decode_as() {
                     Ok(function) => Member::Function(function),
                     Err(_) => return,
                 },
@@ -161,7 +161,7 @@ impl Description {
                     };
                     let address = absolute(&function.target, workspace).into_owned();
                     let parent = match value {
-                        Value::Live(live) => live.parent().map(str::to_owned),
+                        Value::Handle(handle) => handle.parent().map(str::to_owned),
                         _ => None,
                     };
                     Member::Target(Arc::new(Target {
@@ -335,7 +335,7 @@ impl RemoteService {
     /// # Errors
     ///
     /// If its members are of other types than the protocol says.
-    pub fn info(&self) -> Result<ServiceInfo, crate::wire::DecodeError> {
+    pub fn info(&self) -> Result<ServiceInfo, hypha_wire::DecodeError> {
         Value::Map(self.inner.members.clone()).decode_as()
     }
 }
@@ -363,7 +363,7 @@ impl fmt::Debug for RemoteService {
 /// The map by which a function of a peer is known.
 fn raw(value: &Value) -> Option<&Map> {
     let map = match value {
-        Value::Live(live) => live.raw()?,
+        Value::Handle(handle) => handle.raw()?,
         Value::Map(map) => map,
         _ => return None,
     };
@@ -374,7 +374,7 @@ fn raw(value: &Value) -> Option<&Map> {
 fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
     fn visit(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
         match value {
-            Value::Live(_) => found(path, value),
+            Value::Handle(_) => found(path, value),
             Value::Map(_) if raw(value).is_some() => found(path, value),
             Value::Map(map) => collect(map, &format!("{path}."), found),
             Value::List(items) => {
@@ -391,11 +391,11 @@ fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
 }
 
 /// The connection of the first function of a peer.
-fn first_home(members: &Map) -> Option<Arc<dyn Home>> {
+fn first_home(members: &Map) -> Option<Arc<dyn ConnectionRef>> {
     let mut home = None;
     collect(members, "", &mut |_, value| {
-        if let (None, Value::Live(live)) = (&home, value) {
-            home = live.home();
+        if let (None, Value::Handle(handle)) = (&home, value) {
+            home = handle.home();
         }
     });
     home

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 #[cfg(feature = "encryption")]
 use crate::crypto::{Encryption, KeyPair, PublicKey};
-use crate::wire::{EncodeError, EncryptedExtra, Rope};
+use hypha_wire::{EncodeError, EncryptedExtra, Rope};
 
 /// The keys of a connection, if it has any. Keys of peers are kept as they came, in 32 bytes.
 #[derive(Default)]

@@ -27,10 +27,10 @@ use crate::{
     client::Core,
     error::{CallSite, CodecError, Error, Never, ServiceError, from_wire},
     schema::KIND,
-    wire::{
-        Args, DecodeError, EncodeError, Home, IncomingArgs, Kind, Live, Message, Packed,
-        PromiseKind, Remote, Value, WireError,
-    },
+};
+use hypha_wire::{
+    Args, ConnectionRef, DecodeError, EncodeError, Handle, HandleKind, IncomingArgs, Message,
+    Packed, PromiseKind, RemoteHandle, Value, WireError,
 };
 
 /// Items that are asked for before they are needed, from a peer that sends them one by one.
@@ -74,7 +74,7 @@ pub struct RemoteStream<T, E = Never> {
 
 enum State {
     /// Not polled yet.
-    Whole(Live),
+    Whole(Handle),
     Local(Items),
     Remote(Reader),
     Ended,
@@ -118,7 +118,7 @@ impl<T, E> RemoteStream<T, E> {
     {
         let local = LocalStream::new(stream.boxed());
         RemoteStream {
-            state: State::Whole(Live::local(Arc::new(Resident::Stream(local)))),
+            state: State::Whole(Handle::local(Arc::new(Resident::Stream(local)))),
             types: PhantomData,
         }
     }
@@ -129,9 +129,9 @@ pub(crate) fn pack<T: Serialize>(item: T) -> Result<Packed, WireError> {
 }
 
 /// A stream that reads one of another server, which the receiver cannot reach.
-pub(crate) fn relayed_stream(live: Live) -> Result<Resident, EncodeError> {
+pub(crate) fn relayed_stream(handle: Handle) -> Result<Resident, EncodeError> {
     let stream = RemoteStream::<Value> {
-        state: State::Whole(live),
+        state: State::Whole(handle),
         types: PhantomData,
     };
     let items = stream.map(|item| pack(item.map_err(|e| e.to_wire())?));
@@ -168,15 +168,15 @@ where
     type Item = Result<T, Error<E>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        if let State::Whole(live) = &self.state {
-            self.state = match &live.0 {
-                Kind::Local(object) => match object.downcast_ref() {
+        if let State::Whole(handle) = &self.state {
+            self.state = match &handle.0 {
+                HandleKind::Local(object) => match object.downcast_ref() {
                     Some(Resident::Stream(stream)) => stream
                         .take()
                         .map_or(State::Ended, |source| State::Local(source.stream)),
                     _ => State::Ended,
                 },
-                Kind::Remote(remote) => match Reader::start(Arc::clone(remote)) {
+                HandleKind::Remote(remote) => match Reader::start(Arc::clone(remote)) {
                     Ok(reader) => State::Remote(reader),
                     Err(e) => {
                         self.state = State::Ended;
@@ -232,14 +232,14 @@ struct Reader {
     /// Here and not in the pump, so that the owner hears at once that a stream is dropped: if it came
     /// with a call, before that is answered. With the answer, the owner may forget the stream without
     /// closing it.
-    _remote: Arc<Remote>,
+    _remote: Arc<RemoteHandle>,
     batches: mpsc::Receiver<Result<Batch, Failure>>,
     current: VecDeque<Batch>,
     site: CallSite,
 }
 
 impl Reader {
-    fn start<E>(remote: Arc<Remote>) -> Result<Self, Error<E>> {
+    fn start<E>(remote: Arc<RemoteHandle>) -> Result<Self, Error<E>> {
         let text = |key| remote.raw.get(key).and_then(Value::as_str);
         let (method, to) = (text("_rmethod"), text("_rtarget"));
         let site = CallSite {
@@ -326,7 +326,7 @@ impl Reader {
 /// unless the generator has ended, the last handle of it tells the peer to close it.
 struct Pump {
     core: Arc<Core>,
-    remote: Weak<Remote>,
+    remote: Weak<RemoteHandle>,
     to: String,
     method: String,
     batch: Option<String>,
@@ -390,7 +390,7 @@ impl Pump {
 }
 
 fn one(core: &Arc<Core>, message: Message) -> Result<Batch, DecodeError> {
-    let items = super::answer_args(message, Arc::clone(core) as Arc<dyn Home>)?;
+    let items = super::answer_args(message, Arc::clone(core) as Arc<dyn ConnectionRef>)?;
     let stop = items.raw(0).is_some_and(|raw| raw == STOP);
     Ok(Batch {
         items,
@@ -401,7 +401,7 @@ fn one(core: &Arc<Core>, message: Message) -> Result<Batch, DecodeError> {
 }
 
 fn several(core: &Arc<Core>, message: Message) -> Result<Batch, DecodeError> {
-    let answer = super::answer_args(message, Arc::clone(core) as Arc<dyn Home>)?;
+    let answer = super::answer_args(message, Arc::clone(core) as Arc<dyn ConnectionRef>)?;
     let end = match answer.get::<Value>(1).transpose()? {
         Some(Value::Bool(false)) => End::More,
         Some(Value::Bool(true)) | None => End::Finished,
@@ -419,7 +419,7 @@ fn several(core: &Arc<Core>, message: Message) -> Result<Batch, DecodeError> {
 impl<T, E> Serialize for RemoteStream<T, E> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.state {
-            State::Whole(live) => live.serialize(serializer),
+            State::Whole(handle) => handle.serialize(serializer),
             _ => Err(serde::ser::Error::custom(
                 "a stream that has been read from cannot be sent",
             )),
@@ -431,8 +431,8 @@ impl<'de, T, E> Deserialize<'de> for RemoteStream<T, E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         match value {
-            Value::Live(live) if is_stream(&live) => Ok(RemoteStream {
-                state: State::Whole(live),
+            Value::Handle(handle) if is_stream(&handle) => Ok(RemoteStream {
+                state: State::Whole(handle),
                 types: PhantomData,
             }),
             other => Err(D::Error::custom(format_args!(
@@ -443,10 +443,10 @@ impl<'de, T, E> Deserialize<'de> for RemoteStream<T, E> {
     }
 }
 
-fn is_stream(live: &Live) -> bool {
-    match &live.0 {
-        Kind::Local(object) => matches!(object.downcast_ref(), Some(Resident::Stream(_))),
-        Kind::Remote(remote) => {
+fn is_stream(handle: &Handle) -> bool {
+    match &handle.0 {
+        HandleKind::Local(object) => matches!(object.downcast_ref(), Some(Resident::Stream(_))),
+        HandleKind::Remote(remote) => {
             remote.raw.get("_rtype").and_then(Value::as_str) == Some("generator")
         }
     }

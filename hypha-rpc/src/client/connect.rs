@@ -14,8 +14,8 @@ use crate::{
     call::Retry,
     error::{ConnectError, Error},
     transport::{Dial, SocketOptions, Transport, websocket},
-    wire,
 };
+use hypha_wire as wire;
 
 /// Connects to a Hypha server.
 ///

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     error::{ConnectError, Error},
     transport::{BoxLink, Dial},
-    wire::Map,
 };
+use hypha_wire::Map;
 
 /// How a lost connection comes back.
 pub(super) struct Way {

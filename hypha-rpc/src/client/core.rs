@@ -31,7 +31,10 @@ use crate::{
     error::{CallSite, Disconnected, Error},
     service::{Calls, Registered, Registry},
     transport::Frame,
-    wire::{ChunkError, ChunkStore, EncodeError, Home, Map, Message, Remote, Value, WireError},
+};
+use hypha_wire::{
+    ChunkError, ChunkStore, ConnectionRef, EncodeError, Map, Message, RemoteHandle, Value,
+    WireError,
 };
 
 /// Frames that wait for the socket. More than that make the senders wait.
@@ -52,7 +55,7 @@ const FORMER_MANAGERS: usize = 64;
 
 /// What a waiting caller gets.
 #[derive(Debug)]
-pub(crate) enum Reply {
+pub(crate) enum Response {
     Resolve(Message),
     Reject(Message),
     Lost(Loss),
@@ -70,7 +73,7 @@ pub(crate) struct Core {
     pub(crate) events: Events,
     pub(crate) secrecy: Secrecy,
     identity: RwLock<Arc<Identity>>,
-    sessions: Mutex<Sessions<oneshot::Sender<Reply>, Exported>>,
+    sessions: Mutex<Sessions<oneshot::Sender<Response>, Exported>>,
     services: RwLock<Registry>,
     chunks: Mutex<ChunkStore>,
     peers: Mutex<HashMap<String, (u64, PeerInfo)>>,
@@ -267,7 +270,7 @@ impl Core {
         &self,
         id: &str,
         target: &str,
-        call: Option<(Heard, oneshot::Sender<Reply>)>,
+        call: Option<(Heard, oneshot::Sender<Response>)>,
         objects: HashMap<String, Exported>,
     ) -> Result<(), Failure> {
         let now = self.now();
@@ -304,7 +307,11 @@ impl Core {
         drop(ended);
     }
 
-    pub(crate) fn answer(&self, id: &str, from: &str) -> Answer<oneshot::Sender<Reply>, Exported> {
+    pub(crate) fn answer(
+        &self,
+        id: &str,
+        from: &str,
+    ) -> Answer<oneshot::Sender<Response>, Exported> {
         lock(&self.sessions).answer(id, from)
     }
 
@@ -370,7 +377,7 @@ impl Core {
         drop(interfaces);
         let reason: Arc<str> = format!("Client disconnected: {peer}").into();
         for reply in ended.replies {
-            let _ = reply.send(Reply::Lost(Loss::Peer(Arc::clone(&reason))));
+            let _ = reply.send(Response::Lost(Loss::Peer(Arc::clone(&reason))));
         }
     }
 
@@ -380,7 +387,7 @@ impl Core {
         let ended = lock(&self.sessions).end_calls();
         let reason: Arc<str> = reason.into();
         for reply in ended.replies {
-            let _ = reply.send(Reply::Lost(Loss::Link(Arc::clone(&reason))));
+            let _ = reply.send(Response::Lost(Loss::Link(Arc::clone(&reason))));
         }
     }
 
@@ -540,8 +547,8 @@ impl Core {
     }
 }
 
-impl Home for Core {
-    fn abandoned(&self, remote: &Remote) {
+impl ConnectionRef for Core {
+    fn abandoned(&self, remote: &RemoteHandle) {
         crate::call::abandoned(self, remote);
     }
 

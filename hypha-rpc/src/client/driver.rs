@@ -23,10 +23,8 @@ use super::{
     options::KeepAlive,
     stats::{add, count},
 };
-use crate::{
-    transport::{BoxLink, Frame, LinkError},
-    wire::Message,
-};
+use crate::transport::{BoxLink, Frame, LinkError};
+use hypha_wire::Message;
 
 /// How long an orderly end may take.
 const FAREWELL: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ use futures_util::Stream;
 use tokio::sync::{mpsc, watch};
 
 use super::{core::lock, state::State};
-use crate::wire::{Map, Message, Value};
+use hypha_wire::{Map, Message, Value};
 
 /// Events of one type that wait for their reader. Further ones are dropped and counted.
 const QUEUE: usize = 1024;
@@ -176,7 +176,7 @@ fn event(message: &Message) -> Option<Event> {
     if !message.extra_raw().is_empty() {
         let data = message.extra().ok()?.data;
         if let Some(data) = data {
-            map.insert("data".into(), crate::wire::from_slice(&data).ok()?);
+            map.insert("data".into(), hypha_wire::from_slice(&data).ok()?);
         }
     }
     Some(Event { message: map })

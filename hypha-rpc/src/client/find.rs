@@ -6,10 +6,10 @@ use super::{Client, refused};
 use crate::{
     call::{Description, Proxy, Query, RemoteService},
     error::{CallSite, Error},
-    wire::{
-        Args, Case, Map, PromiseKind, Value, absolute, convert_map_keys, give_key, split_address,
-    },
     workspace::GetServiceConfig,
+};
+use hypha_wire::{
+    Args, Case, Map, PromiseKind, Value, absolute, convert_map_keys, give_key, split_address,
 };
 
 impl Client {

@@ -7,9 +7,9 @@ use super::options::Identity;
 use crate::{
     error::ConnectError,
     transport::{BoxLink, Frame},
-    wire::{Map, Value},
     workspace::UserInfo,
 };
+use hypha_wire::{Map, Value};
 
 /// What the client says first.
 #[derive(Debug, Serialize)]

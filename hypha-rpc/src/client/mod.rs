@@ -15,7 +15,7 @@ mod telling;
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
-pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PeerInfo, Reply, lock};
+pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PeerInfo, Response, lock};
 pub(crate) use stats::{add, count};
 pub(crate) use telling::{Side, Telling};
 
@@ -34,8 +34,10 @@ use crate::{
     error::{CallSite, Error, RejectKind, Rejection, from_wire},
     service::IntoService,
     transport::BoxLink,
-    wire::{Args, Home, Map, MethodRef, PromiseKind, Remote, Value, WireError},
     workspace::{ManagerError, ServiceInfo, ServiceQuery, UserInfo, WorkspaceManagerProxy},
+};
+use hypha_wire::{
+    Args, ConnectionRef, Map, MethodRef, PromiseKind, RemoteHandle, Value, WireError,
 };
 
 /// The largest frame that servers accept (protocol 01 §5), in bytes.
@@ -73,8 +75,8 @@ impl Drop for Owner {
     }
 }
 
-impl Home for Owner {
-    fn abandoned(&self, remote: &Remote) {
+impl ConnectionRef for Owner {
+    fn abandoned(&self, remote: &RemoteHandle) {
         self.0.abandoned(remote);
     }
 
@@ -84,7 +86,7 @@ impl Home for Owner {
 }
 
 /// The connection that a value came on.
-pub(crate) fn core_of(home: &Arc<dyn Home>) -> Option<Arc<Core>> {
+pub(crate) fn core_of(home: &Arc<dyn ConnectionRef>) -> Option<Arc<Core>> {
     let any = Arc::clone(home).as_any();
     match any.downcast::<Core>() {
         Ok(core) => Some(core),
@@ -152,14 +154,14 @@ impl Client {
     }
 
     /// What values that come to this handle keep: the connection stays open as long as they are there.
-    pub(crate) fn home(&self) -> Arc<dyn Home> {
+    pub(crate) fn home(&self) -> Arc<dyn ConnectionRef> {
         match &self.owner {
-            Some(owner) => Arc::clone(owner) as Arc<dyn Home>,
-            None => Arc::clone(&self.core) as Arc<dyn Home>,
+            Some(owner) => Arc::clone(owner) as Arc<dyn ConnectionRef>,
+            None => Arc::clone(&self.core) as Arc<dyn ConnectionRef>,
         }
     }
 
-    pub(crate) fn of_home(home: &Arc<dyn Home>) -> Option<Client> {
+    pub(crate) fn of_home(home: &Arc<dyn ConnectionRef>) -> Option<Client> {
         let owner = Arc::clone(home).as_any().downcast::<Owner>().ok();
         let core = core_of(home)?;
         Some(Client {
@@ -388,7 +390,7 @@ impl Client {
             method: format!("event {kind}"),
             peer: to.to_owned(),
         };
-        let frame = crate::wire::to_vec(&event)
+        let frame = hypha_wire::to_vec(&event)
             .map_err(|e| failure(crate::call::Failure::Encode(e), site()))?;
         // Events are never sent in chunks, and the server ends a connection that sends more.
         if frame.len() > SERVER_FRAME {
@@ -411,7 +413,7 @@ impl Client {
     ///
     /// That it is not connected, or did not answer in time.
     pub async fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
-        let to = crate::wire::absolute(client, &self.core.identity().workspace).into_owned();
+        let to = hypha_wire::absolute(client, &self.core.identity().workspace).into_owned();
         let mut args = Args::new(1, 0);
         args.push("msg", "ping");
         let method = "services.built-in.ping";

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{call::Retry, wire::Map, workspace::UserInfo};
+use crate::{call::Retry, workspace::UserInfo};
+use hypha_wire::Map;
 
 /// Who this client is: what the server said in its `connection_info` (protocol 01 §3).
 #[derive(Clone, Debug, Default)]

@@ -9,9 +9,9 @@ use super::{Client, Core, lock, refused};
 use crate::{
     error::{Error, RejectKind},
     service::{GENERIC, Registered, Service, Visibility},
-    wire::{Map, Value},
     workspace::ServiceInfo,
 };
+use hypha_wire::{Map, Value};
 
 /// Services that are registered again at the same time.
 const OFFERED_AT_ONCE: usize = 8;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::*;
-use crate::wire::{Extra, Message, from_slice, to_vec};
+use hypha_wire::{Extra, Message, from_slice, to_vec};
 
 fn unhex(hex: &serde_json::Value) -> Vec<u8> {
     let hex = hex.as_str().expect("hexadecimal digits");

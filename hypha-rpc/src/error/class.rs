@@ -1,6 +1,6 @@
 //! The classes of exceptions, which other languages tell only in the text of an error.
 
-use crate::wire::WireError;
+use hypha_wire::WireError;
 
 /// Finds the exception class and the plain message in the forms of 02 §8: Python's asynchronous
 /// methods send a whole traceback as message, JavaScript `Name: message`, Python's synchronous

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::class;
-use crate::wire::{EncodeError, Value, WireError};
+use hypha_wire::{EncodeError, Value, WireError};
 
 /// An error type whose values have a text.
 #[diagnostic::on_unimplemented(

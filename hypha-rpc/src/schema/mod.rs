@@ -17,10 +17,7 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-/// The key in a schema that says which kind of value stands there, if JSON has no such kind: `ndarray`,
-/// `function`, `stream` (of `items`), `object` (one with functions), `file`, `timestamp`, `set` or
-/// `ordered_map`. A validator takes it for a note.
-pub const KIND: &str = "x-hypha-type";
+pub use hypha_wire::keys::SCHEMA_KIND as KIND;
 
 /// Builds the schema of one function, argument after argument.
 ///

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::wire::{Extra, FullPromise, Head, Message, Promise, absolute, split_address};
+use hypha_wire::{Extra, FullPromise, Head, Message, Promise, absolute, split_address};
 
 /// However often a caller asks for a sign of life, it gets ten in a second.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);

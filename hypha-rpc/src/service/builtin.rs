@@ -6,11 +6,8 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use super::{Context, Incoming, Method, Registered, Service, Visibility, incoming::refusal};
-use crate::{
-    client::Core,
-    error::RejectKind,
-    wire::{Value, WireError},
-};
+use crate::{client::Core, error::RejectKind};
+use hypha_wire::{Value, WireError};
 
 /// The key in the config of a built-in service under which a peer says how large frames it takes, in
 /// bytes. An extension: the other clients do not say it, ignore it, and get frames of the common size.

@@ -7,10 +7,9 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    wire::{self, Map, Message, Value},
-    workspace::UserInfo,
-};
+use crate::workspace::UserInfo;
+use hypha_wire as wire;
+use hypha_wire::{Map, Message, Value};
 
 /// The caller of a method, as the server stamped it: a caller cannot forge any of this.
 ///

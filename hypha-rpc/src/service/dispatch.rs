@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{
     call::{Answer, BUILT_IN, Direction, Exports, Failure, Found, HandedOut},
-    client::{BUILT_IN_CALLS, CloseReason, Core, Reply as Answered, Side, Telling, count},
+    client::{BUILT_IN_CALLS, CloseReason, Core, Response, Side, Telling, count},
     error::RejectKind,
-    wire::{
-        Args, DecodeError, EncodeError, Extra, Home, Live, Message, Origin, Reply, Rope, Stamp,
-        Value, WireError, absolute, random_id, split_address,
-    },
+};
+use hypha_wire::{
+    Args, ConnectionRef, DecodeError, EncodeError, Extra, Handle, Message, Origin, ReplyMode, Rope,
+    Stamp, Value, WireError, absolute, random_id, split_address,
 };
 
 /// A method that is done within this time sends no heartbeat; the caller's patience is at least
@@ -111,9 +111,9 @@ impl Core {
                             let message = message.clone();
                             // A caller that has gone away in this instant does not want it any more.
                             let _ = waiting.send(if resolved {
-                                Answered::Resolve(message)
+                                Response::Resolve(message)
                             } else {
-                                Answered::Reject(message)
+                                Response::Reject(message)
                             });
                         }
                         Answer::Unknown => count(&self.counters.dropped_late),
@@ -196,7 +196,7 @@ impl Core {
         let outcome = match found {
             Ok(Callee { handler, label }) => {
                 let origin = Origin {
-                    home: Arc::clone(self) as Arc<dyn Home>,
+                    home: Arc::clone(self) as Arc<dyn ConnectionRef>,
                     message: message.clone(),
                 };
                 let context = Context::new(message.clone(), self.identity().connection_type, key);
@@ -455,7 +455,7 @@ impl Core {
         args: Args,
         answer_to: &AnswerTo,
     ) -> Result<(Rope, Option<HandedOut>), Failure> {
-        if !args.has_live() {
+        if !args.has_handles() {
             let frame = self.answer_frame(args, &answer_to.resolve, answer_to)?;
             return Ok((frame, None));
         }
@@ -468,8 +468,8 @@ impl Core {
         let mut exports = Exports::new(self, &identity, &session, to, Direction::Answer);
         let address = identity.address();
         let head = answer_to.head(&address, &answer_to.resolve);
-        let name = &mut |live: &Live| exports.name(live);
-        let message = args.finish_with(&head, Reply::None, name)?;
+        let name = &mut |handle: &Handle| exports.name(handle);
+        let message = args.finish_with(&head, ReplyMode::None, name)?;
         let message = self.sealed(message, answer_to)?;
         Ok((message, Some(exports.keep(None)?)))
     }
@@ -481,8 +481,10 @@ impl Core {
         answer_to: &AnswerTo,
     ) -> Result<Rope, EncodeError> {
         let address = self.identity().address();
-        let nothing = &mut |_: &Live| Err(EncodeError::new("nothing can be handed out with this"));
-        let message = args.finish_with(&answer_to.head(&address, path), Reply::None, nothing)?;
+        let nothing =
+            &mut |_: &Handle| Err(EncodeError::new("nothing can be handed out with this"));
+        let message =
+            args.finish_with(&answer_to.head(&address, path), ReplyMode::None, nothing)?;
         self.sealed(message, answer_to)
     }
 

@@ -3,10 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use crate::{
-    error::{RejectKind, ServiceError},
-    wire::{Args, DecodeError, IncomingArgs, Value, WireError},
-};
+use crate::error::{RejectKind, ServiceError};
+use hypha_wire::{Args, DecodeError, IncomingArgs, Value, WireError};
 
 /// One call of a method: it owns the received frame, from which borrowed arguments are decoded.
 #[derive(Debug)]
@@ -112,7 +110,7 @@ impl Incoming {
     pub(crate) fn values(&self) -> Result<Vec<(Option<String>, Value)>, WireError> {
         let read = |value: Option<Result<Value, _>>| {
             let value = value.unwrap_or(Ok(Value::Null));
-            value.map_err(|e: crate::wire::DecodeError| self.invalid(e.to_string()))
+            value.map_err(|e: hypha_wire::DecodeError| self.invalid(e.to_string()))
         };
         let mut values = Vec::new();
         for index in 0..self.args.positional() {

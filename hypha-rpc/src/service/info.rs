@@ -4,9 +4,9 @@
 use super::{Member, Method, Service};
 use crate::{
     client::Identity,
-    wire::{Map, MethodRef, PromiseKind, Value},
     workspace::{ContextRule, ServiceConfig, ServiceInfo},
 };
+use hypha_wire::{Map, MethodRef, PromiseKind, Value};
 
 impl Service {
     /// What the manager gets to know.
@@ -205,7 +205,7 @@ pub(super) fn value_schema(value: &Value) -> Value {
                 .map(|(key, value)| (key.clone(), value_schema(value)))
                 .collect(),
         ),
-        Value::Bytes(_) | Value::Ext(..) | Value::Live(_) => Value::Map(Map::new()),
+        Value::Bytes(_) | Value::Ext(..) | Value::Handle(_) => Value::Map(Map::new()),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Arguments, Context, Incoming, misfit};
 use crate::error::{Never, ServiceError};
 use crate::schema::FunctionSchema;
-use crate::wire::{Args, DecodeError, Value, WireError};
+use hypha_wire::{Args, DecodeError, Value, WireError};
 
 /// A type that can be an argument of a service method.
 #[diagnostic::on_unimplemented(

@@ -3,7 +3,7 @@
 
 use serde_json::{Map as Object, Value as Schema};
 
-use crate::wire::{DecodeError, Value};
+use hypha_wire::{DecodeError, Value};
 
 /// Looks that are worth an error text; a hostile value gets a shorter one.
 const LOOKS: usize = 10_000;
@@ -253,7 +253,7 @@ fn unknown(properties: &Object<String, Schema>) -> String {
 /// Values that decode as other types than they look like.
 fn stands_for_another(value: &Value) -> bool {
     match value {
-        Value::Bytes(_) | Value::Ext(..) | Value::Live(_) => true,
+        Value::Bytes(_) | Value::Ext(..) | Value::Handle(_) => true,
         Value::Map(map) => map.contains_key("_rtype"),
         _ => false,
     }

@@ -27,10 +27,8 @@ pub use context::Context;
 pub use incoming::{Arguments, Incoming};
 pub(crate) use registry::{BUILT_IN, Registered, Registry};
 
-use crate::{
-    call::Proxy,
-    wire::{Args, Map, Value, WireError},
-};
+use crate::call::Proxy;
+use hypha_wire::{Args, Map, Value, WireError};
 
 pub use crate::workspace::Visibility;
 

@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use indexmap::IndexMap;
 
 use super::{Handler, Member, Service, trust};
-use crate::{error::Error, wire};
+use crate::error::Error;
+use hypha_wire as wire;
 
 /// The id of the service that every client offers by itself.
 pub(crate) const BUILT_IN: &str = "built-in";

@@ -6,7 +6,7 @@ use super::{
     info::{last_part, value_schema},
     registry::RESERVED,
 };
-use crate::wire::{Map, Value};
+use hypha_wire::{Map, Value};
 
 impl Service {
     /// The schema of everything in the service, its methods and what was said of it: the

@@ -11,13 +11,8 @@ use std::{
 use futures_util::{Stream, StreamExt, future::BoxFuture};
 
 use super::macro_support::{Output, ServiceResult};
-use crate::{
-    RemoteStream,
-    call::pack,
-    client::lock,
-    error::ServiceError,
-    wire::{Args, Packed, WireError},
-};
+use crate::{RemoteStream, call::pack, client::lock, error::ServiceError};
+use hypha_wire::{Args, Packed, WireError};
 
 /// Where the method puts its items.
 pub struct Feed(Arc<Slot>);

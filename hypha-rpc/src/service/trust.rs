@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{Handler, Incoming, Service, incoming::refusal};
-use crate::{error::RejectKind, wire::WireError};
+use crate::error::RejectKind;
+use hypha_wire::WireError;
 
 /// Hexadecimal digits of a public key.
 const KEY_DIGITS: usize = 64;

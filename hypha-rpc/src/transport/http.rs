@@ -22,10 +22,8 @@ use reqwest::{StatusCode, Url, header};
 use serde::Deserialize;
 
 use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions};
-use crate::{
-    error::ConnectError,
-    wire::{Args, Head, Map, Message, Reply, Value, WireError, to_vec},
-};
+use crate::error::ConnectError;
+use hypha_wire::{Args, Head, Map, Message, ReplyMode, Value, WireError, to_vec};
 
 /// POSTs on their way at the same time.
 const POSTS: usize = 16;
@@ -464,7 +462,7 @@ fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
         parent: Some(session),
         session: None,
     };
-    args.finish(&head, Reply::None).ok()
+    args.finish(&head, ReplyMode::None).ok()
 }
 
 /// What must arrive in order: everything of one session, of one callback, of one kind of event.
@@ -568,8 +566,8 @@ mod tests {
             session,
         };
         let reply = match session {
-            Some(_) => Reply::Star { interval: 10.0 },
-            None => Reply::None,
+            Some(_) => ReplyMode::Star { interval: 10.0 },
+            None => ReplyMode::None,
         };
         Args::new(0, 0).finish(&head, reply).unwrap()
     }

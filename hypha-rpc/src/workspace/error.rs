@@ -76,7 +76,8 @@ fn quoted(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::ServiceError, wire::WireError};
+    use crate::error::ServiceError;
+    use hypha_wire::WireError;
 
     fn wire(message: &str) -> WireError {
         WireError {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::hypha_service;
 use crate::service::Context;
-use crate::wire::Value;
+use hypha_wire::Value;
 
 /// Everything a client can ask of its server. Permissions are those of the caller in its own
 /// workspace unless something else is said.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ServiceSummary, UserInfo};
-use crate::wire::{Map, Value};
+use hypha_wire::{Map, Value};
 
 /// A null where a default is meant.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>

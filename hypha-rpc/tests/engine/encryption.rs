@@ -111,11 +111,11 @@ async fn what_the_carrier_sees() {
         .await
         .expect("registers");
     let other = hypha_rpc::crypto::Encryption::new(keys(2));
-    let plain = hypha_rpc::wire::to_vec(&map! {"args": list!["word"], "promise": "*", "t": 10.0});
+    let plain = hypha_wire::to_vec(&map! {"args": list!["word"], "promise": "*", "t": 10.0});
     let sealed = other
         .seal(&keys(1).public_key(), &plain.expect("encodes"))
         .expect("seals");
-    let main = hypha_rpc::wire::to_vec(&method_main(PEER, "S", "services.safe.whisper"));
+    let main = hypha_wire::to_vec(&method_main(PEER, "S", "services.safe.whisper"));
     let frame = [main.expect("encodes"), sealed].concat();
     peer.push(hypha_rpc::transport::Frame::Binary(frame.into()))
         .await;
@@ -127,7 +127,7 @@ async fn what_the_carrier_sees() {
         readable.contains("S.resolve") && !readable.contains("secret"),
         "{readable}"
     );
-    let message = hypha_rpc::wire::Message::parse(answer).expect("parses");
+    let message = hypha_wire::Message::parse(answer).expect("parses");
     let encrypted = message
         .extra()
         .expect("parses")
@@ -219,9 +219,9 @@ async fn only_the_owner_of_the_key_answers() {
             "type": "method", "from": PEER, "to": ME,
             "method": format!("{session}.resolve"), "parent": session,
         };
-        let plain = hypha_rpc::wire::to_vec(&map! {"args": list!["forged"]}).expect("encodes");
+        let plain = hypha_wire::to_vec(&map! {"args": list!["forged"]}).expect("encodes");
         let sealed = stranger.seal(&keys(1).public_key(), &plain).expect("seals");
-        let frame = [hypha_rpc::wire::to_vec(&main).expect("encodes"), sealed].concat();
+        let frame = [hypha_wire::to_vec(&main).expect("encodes"), sealed].concat();
         peer.push(hypha_rpc::transport::Frame::Binary(frame.into()))
             .await;
     };
@@ -259,7 +259,7 @@ async fn an_encrypted_answer_to_a_plain_call_is_an_error() {
         };
         let other = hypha_rpc::crypto::Encryption::new(keys(2));
         let sealed = other.seal(&keys(1).public_key(), b"\x80").expect("seals");
-        let frame = [hypha_rpc::wire::to_vec(&main).expect("encodes"), sealed].concat();
+        let frame = [hypha_wire::to_vec(&main).expect("encodes"), sealed].concat();
         peer.push(hypha_rpc::transport::Frame::Binary(frame.into()))
             .await;
     };

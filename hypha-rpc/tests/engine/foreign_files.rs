@@ -12,8 +12,8 @@ use hypha_rpc::{
     args,
     prelude::*,
     service::{Incoming, Method, Service, Visibility},
-    wire::{Args, WireError},
 };
+use hypha_wire::{Args, WireError};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::support::{payload, two_clients};

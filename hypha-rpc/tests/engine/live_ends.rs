@@ -92,7 +92,7 @@ fn path<'a>(value: &'a Value, key: &str) -> &'a str {
 type Calling = JoinHandle<Result<Value, Error>>;
 
 /// Lets `client` call the peer with something in the arguments.
-async fn begin(client: &Client, peer: &mut Peer, args: hypha_rpc::wire::Args) -> Calling {
+async fn begin(client: &Client, peer: &mut Peer, args: hypha_wire::Args) -> Calling {
     let service = peer.offer(client).await;
     tokio::spawn(service.call::<Value>("call", args).into_future())
 }
@@ -271,7 +271,7 @@ async fn first_chunk(peer: &mut Peer) -> Received {
 }
 
 /// A large argument beside everything that is live.
-fn large(gate: &Arc<Notify>, alive: &Arc<AtomicUsize>) -> hypha_rpc::wire::Args {
+fn large(gate: &Arc<Notify>, alive: &Arc<AtomicUsize>) -> hypha_wire::Args {
     let interface = Object::interface(CounterService::new(Plus));
     let large = Bytes::from(vec![7; 5000]);
     args!(gated(gate), stuck(alive), interface, large)

@@ -11,8 +11,8 @@ use hypha_rpc::{
     error::RejectKind,
     hypha_service,
     service::{Incoming, Method, Service, Visibility},
-    wire::Case,
 };
+use hypha_wire::Case;
 use serde_json::json;
 
 use crate::support::{

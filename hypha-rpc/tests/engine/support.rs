@@ -16,8 +16,8 @@ use hypha_rpc::{
         Frame,
         memory::{MemoryLink, pair},
     },
-    wire::{Message, from_slice, to_vec},
 };
+use hypha_wire::{Message, from_slice, to_vec};
 use tokio::{sync::Notify, time::Instant};
 
 /// The client under test, and the peer that the tests play.
@@ -322,9 +322,7 @@ pub(crate) fn service(probe: &Arc<Probe>) -> Service {
     fn method<F, Fut>(name: &str, probe: &Arc<Probe>, f: F) -> Method
     where
         F: Fn(Arc<Probe>, Incoming) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<hypha_rpc::wire::Args, hypha_rpc::wire::WireError>>
-            + Send
-            + 'static,
+        Fut: Future<Output = Result<hypha_wire::Args, hypha_wire::WireError>> + Send + 'static,
     {
         let probe = Arc::clone(probe);
         Method::new(name, move |call| {

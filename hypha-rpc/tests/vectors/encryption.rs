@@ -3,7 +3,7 @@
 
 use hypha_rpc::Bytes;
 use hypha_rpc::crypto::{Encryption, KeyPair, PublicKey};
-use hypha_rpc::wire::{EncryptedExtra, Extra, Message};
+use hypha_wire::{EncryptedExtra, Extra, Message};
 use serde_json::Value as Json;
 
 use crate::Coverage::{self, Checked};

@@ -1,9 +1,10 @@
 //! Recorded messages: read, written again from their parts, stamped and assembled.
 
-use hypha_rpc::wire::{
-    Args, ChunkStore, Extra, Head, Message, Promise, Reply, Stamp, encode, from_slice, skip, to_vec,
-};
 use hypha_rpc::{Bytes, Value};
+use hypha_wire::{
+    Args, ChunkStore, Extra, Head, Message, Promise, ReplyMode, Stamp, encode, from_slice, skip,
+    to_vec,
+};
 use serde_json::Value as Json;
 
 use crate::rendering::{from_rendering, load, same, same_map, unhex};
@@ -156,11 +157,11 @@ fn check_rebuilt(message: &Message, extra: &Extra, value: &Value) {
     }
     let session = message.session();
     let reply = match &extra.promise {
-        None => Reply::None,
-        Some(Promise::Star) => Reply::Star {
+        None => ReplyMode::None,
+        Some(Promise::Star) => ReplyMode::Star {
             interval: extra.interval.expect("interval"),
         },
-        Some(Promise::Full(full)) => Reply::Full {
+        Some(Promise::Full(full)) => ReplyMode::Full {
             target: &full.resolve.target,
             session: session.expect("a session"),
             interval: full.interval.unwrap_or(0.0),

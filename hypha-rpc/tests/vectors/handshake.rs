@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use hypha_rpc::{Client, Error, error::ConnectError, wire::valid_client_id};
+use hypha_rpc::{Client, Error, error::ConnectError};
+use hypha_wire::valid_client_id;
 use serde_json::Value as Json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};

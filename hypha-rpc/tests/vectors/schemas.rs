@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use hypha_rpc::Map;
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::{Incoming, IntoService, Method, Service};
-use hypha_rpc::wire::{from_slice, to_vec};
 use hypha_rpc::workspace::ServiceInfo;
+use hypha_wire::{from_slice, to_vec};
 use serde_json::Value as Json;
 
 use crate::Coverage::{self, Checked};

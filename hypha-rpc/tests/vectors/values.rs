@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use hypha_rpc::service::Incoming;
-use hypha_rpc::wire::{
-    Args, Head, MethodRef, Reply, WireError, from_slice, http_url, parse_service_url, socket_url,
-    to_camel_case, to_snake_case, to_vec,
-};
 use hypha_rpc::{
     Bytes, Function, MemoryView, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value,
+};
+use hypha_wire::{
+    Args, Head, MethodRef, ReplyMode, WireError, from_slice, http_url, parse_service_url,
+    socket_url, to_camel_case, to_snake_case, to_vec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -161,7 +161,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
                 parent: None,
                 session: None,
             };
-            let refused = args.finish(&head, Reply::None).map(|_| Value::Null);
+            let refused = args.finish(&head, ReplyMode::None).map(|_| Value::Null);
             let refused = refused.map_err(|error| error.to_string());
             let text =
                 "a function or stream of this program can only be sent in a call or a result";

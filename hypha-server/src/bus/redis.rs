@@ -13,7 +13,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use hypha_rpc::Value;
-use hypha_rpc::wire::{self, Message};
+use hypha_wire as wire;
+use hypha_wire::Message;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 

@@ -8,8 +8,9 @@ use axum::extract::{Path, Query, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use hypha_rpc::wire::{self, Args};
 use hypha_rpc::{Map, RemoteService, RemoteStream, Value};
+use hypha_wire as wire;
+use hypha_wire::Args;
 use serde_json::json;
 
 use super::problem::{Problem, problem};
@@ -187,7 +188,7 @@ fn posted(body: &[u8], format: Format) -> Result<Arguments, Problem> {
 }
 
 fn respond(result: Value, format: Format, service: RemoteService) -> Result<Response, Problem> {
-    let is_stream = matches!(&result, Value::Live(live)
+    let is_stream = matches!(&result, Value::Handle(live)
         if live.raw().and_then(|raw| raw.get("_rtype")).and_then(Value::as_str)
             == Some("generator"));
     if is_stream && let Ok(items) = result.decode_as::<RemoteStream<Value>>() {
@@ -227,7 +228,7 @@ fn to_json(value: &Value) -> Result<serde_json::Value, &'static str> {
         Value::Ext(..) => return Err("an extension value"),
         Value::List(items) => items.iter().map(to_json).collect::<Result<_, _>>()?,
         Value::Map(map) => object(map)?,
-        Value::Live(live) => match live.raw() {
+        Value::Handle(live) => match live.raw() {
             Some(raw) => object(raw)?,
             None => return Err("a function"),
         },

@@ -34,7 +34,7 @@ pub(super) async fn stream(
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let client_id = match given(Some(place.client_id)) {
         Some(id) => id,
-        None => hypha_rpc::wire::random_id(),
+        None => hypha_wire::random_id(),
     };
     let token = match identity::token(&state, &headers) {
         Ok(token) => token,

@@ -42,7 +42,7 @@ pub(super) async fn enter(
     mut user: UserInfo,
     workspace: &str,
 ) -> Result<Client, Problem> {
-    let client_id = format!("client-{}", hypha_rpc::wire::random_id());
+    let client_id = format!("client-{}", hypha_wire::random_id());
     let bound = user
         .scope
         .as_ref()

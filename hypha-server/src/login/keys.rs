@@ -67,7 +67,7 @@ impl Keys {
                 "Too many logins in progress, please retry".into(),
             ));
         }
-        let key = hypha_rpc::wire::random_id();
+        let key = hypha_wire::random_id();
         let entry = Entry {
             until: Instant::now() + self.life,
             wanted: Wanted {

@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::ready;
-use hypha_rpc::wire;
 use hypha_rpc::workspace::{ServiceInfo, Visibility, WorkspaceInfo};
+use hypha_wire as wire;
 
 use super::{Answer, Registry, RegistryError, ServiceKey, ServicePattern};
 use crate::auth;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hypha_rpc::wire::Stamped;
+use hypha_wire::Stamped;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, mpsc};
 
 /// What a queued frame costs beyond its bytes: its place in the queue, what it is counted with, and what the

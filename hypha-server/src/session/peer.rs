@@ -37,7 +37,7 @@ impl Peer {
         generation: u64,
         outbox: Outbox,
     ) -> Peer {
-        let user_raw = hypha_rpc::wire::to_vec(&user).unwrap_or_else(|error| {
+        let user_raw = hypha_wire::to_vec(&user).unwrap_or_else(|error| {
             // A user map is strings and numbers; nil is what a peer gets if that ever changes.
             tracing::error!(%error, user = user.id, "a user map cannot be encoded");
             vec![0xc0]

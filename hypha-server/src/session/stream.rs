@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use hypha_rpc::wire::{self, Message};
 use hypha_rpc::workspace::UserInfo;
+use hypha_wire as wire;
+use hypha_wire::Message;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};

@@ -6,7 +6,8 @@ use futures_util::FutureExt;
 use hypha_rpc::client::Options;
 use hypha_rpc::service::IntoService;
 use hypha_rpc::workspace::{Visibility, WorkspaceManagerService};
-use hypha_rpc::{Client, Error, wire};
+use hypha_rpc::{Client, Error};
+use hypha_wire as wire;
 
 use super::manager::Manager;
 use crate::router::SERVER_WORKSPACE;

@@ -12,8 +12,9 @@ mod registration;
 mod resolve;
 mod tokens;
 
+use hypha_rpc::Context;
 use hypha_rpc::workspace::{ManagerError, Permission};
-use hypha_rpc::{Context, wire};
+use hypha_wire as wire;
 
 use serde::Serialize;
 
@@ -76,5 +77,5 @@ fn denied(workspace: &str) -> ManagerError {
 
 /// A caller's address with its workspace.
 fn caller(ctx: &Context) -> String {
-    hypha_rpc::wire::absolute(ctx.from(), ctx.workspace()).into_owned()
+    hypha_wire::absolute(ctx.from(), ctx.workspace()).into_owned()
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hypha_rpc::wire::{Case, absolute, convert_keys};
 use hypha_rpc::workspace::{
     GetServiceConfig, ManagerError, Permission, SelectConfig, ServiceConfig, ServiceInfo,
     Visibility,
 };
 use hypha_rpc::{Context, Map, Value};
+use hypha_wire::{Case, absolute, convert_keys};
 use rand::seq::IndexedRandom;
 
 use super::{Answer, at_home, provider, unavailable};

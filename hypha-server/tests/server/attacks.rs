@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::Value;
-use hypha_rpc::wire;
 use hypha_server::{Server, TokenSettings};
+use hypha_wire as wire;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

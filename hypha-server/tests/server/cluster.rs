@@ -33,7 +33,7 @@ impl Drop for Redis {
 impl Redis {
     /// `None`, after saying so, if it is not installed.
     async fn start() -> Result<Option<Redis>> {
-        let name = format!("redis-{}.sock", hypha_rpc::wire::random_id());
+        let name = format!("redis-{}.sock", hypha_wire::random_id());
         let socket = std::env::temp_dir().join(name);
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--unixsocket"]).arg(&socket);

@@ -76,11 +76,11 @@ async fn functions_are_called_with_keywords() -> Result<()> {
     assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{text}");
 
     // msgpack in, msgpack out; binary data is none of JSON's.
-    let body = hypha_rpc::wire::to_vec(&json!({"value": [1, "x"]}))?;
+    let body = hypha_wire::to_vec(&json!({"value": [1, "x"]}))?;
     let request = http.post(format!("{url}/desk/echo")).body(body.clone());
     let response = request.header("Content-Type", "application/msgpack");
     let bytes = response.send().await?.bytes().await?;
-    assert_eq!(bytes, hypha_rpc::wire::to_vec(&json!([1, "x"]))?);
+    assert_eq!(bytes, hypha_wire::to_vec(&json!([1, "x"]))?);
 
     for (path, expected) in [
         ("desk/add?a=1", StatusCode::BAD_REQUEST),
@@ -186,7 +186,7 @@ async fn visitors_leave_nothing_behind() -> Result<()> {
 }
 
 /// An ASGI application that sends back what it got, in pieces.
-async fn serve(call: Incoming) -> Result<hypha_rpc::wire::Args, hypha_rpc::wire::WireError> {
+async fn serve(call: Incoming) -> Result<hypha_wire::Args, hypha_wire::WireError> {
     let fail = |error: hypha_rpc::Error| call.fail(error.to_string());
     let request: Value = call.args(&["request"])?.required(0)?;
     let function = |name: &str| request.get(name)?.decode_as::<Function>().ok();

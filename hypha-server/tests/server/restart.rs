@@ -16,7 +16,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Folder {
-        let name = format!("hypha-server-test-{}", hypha_rpc::wire::random_id());
+        let name = format!("hypha-server-test-{}", hypha_wire::random_id());
         Folder(std::env::temp_dir().join(name))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hypha_rpc::Value;
-use hypha_rpc::wire::Message;
+use hypha_wire::Message;
 use serde_json::json;
 
 use crate::support::{Raw, server, server_with};
@@ -36,7 +36,7 @@ async fn the_server_says_who_sent_a_message_and_leaves_the_rest_alone() -> Resul
     assert_eq!(main["extra"], json!([1, "x"]));
     assert_eq!(
         message.extra_raw(),
-        hypha_rpc::wire::to_vec(&json!({"args": [7]}))?
+        hypha_wire::to_vec(&json!({"args": [7]}))?
     );
     Ok(())
 }

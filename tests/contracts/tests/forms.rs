@@ -359,7 +359,7 @@ tests!(as_a_trait, |lab| EverythingService::new(Served(lab)));
 tests!(as_a_block, |lab: Alone| lab);
 
 /// A method, arguments that do not fit, and what the error has to say.
-fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::wire::Args, &'static str)> {
+fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::Args, &'static str)> {
     let plate = |path: &[&str], wrong: serde_json::Value| {
         let mut plate = json!({
             "plateName": "p",

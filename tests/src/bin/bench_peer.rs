@@ -416,7 +416,7 @@ async fn exchange(socket: &mut Socket, data: bytes::Bytes) -> Result<()> {
 async fn client(server_url: &str) -> Result<(Socket, String)> {
     let url = server_url.replacen("http", "ws", 1) + "/ws";
     let mut socket = open(&url).await?;
-    let hello = serde_json::json!({ "client_id": hypha_rpc::wire::random_id() });
+    let hello = serde_json::json!({ "client_id": hypha_wire::random_id() });
     socket.send(Message::text(hello.to_string())).await?;
     let info = socket.next().await.context("the server is gone")??;
     let info: serde_json::Value = serde_json::from_str(info.to_text()?)?;

@@ -12,8 +12,8 @@ use super::super::{Function, function::forward};
 use crate::{
     args,
     error::{Error, RejectKind},
-    wire::{Args, Kind, Live, Map, Value, WireError},
 };
+use hypha_wire::{Args, Handle, HandleKind, Map, Value, WireError};
 
 /// The object that a file is on the wire.
 pub(super) struct Peer {
@@ -36,7 +36,7 @@ pub(super) fn is_file(members: &Map) -> bool {
 pub(super) fn members(peer: &Arc<Peer>) -> impl Iterator<Item = (&str, Value)> {
     peer.members.iter().map(|(name, member)| {
         let value = match member {
-            Value::Live(Live(Kind::Remote(_))) => relay(peer, name),
+            Value::Handle(Handle(HandleKind::Remote(_))) => relay(peer, name),
             other => other.clone(),
         };
         (name.as_str(), value)
@@ -80,7 +80,7 @@ impl Peer {
     }
 
     pub(super) fn has(&self, function: &str) -> bool {
-        matches!(self.get(function), Some(Value::Live(_)))
+        matches!(self.get(function), Some(Value::Handle(_)))
     }
 
     /// Whether it is known before the first read to be one of Python's text files.
@@ -181,7 +181,7 @@ impl Peer {
 
     pub(super) async fn close(&self) -> io::Result<()> {
         let closed = self.call("close", args!()).await.map(drop);
-        if let Some(Value::Live(Live(Kind::Remote(remote)))) = self.get("close") {
+        if let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") {
             remote.set_done();
         }
         closed
@@ -191,7 +191,7 @@ impl Peer {
 /// Nobody uses the file any more. Whoever got it as a result closes it.
 impl Drop for Peer {
     fn drop(&mut self) {
-        let Some(Value::Live(Live(Kind::Remote(remote)))) = self.get("close") else {
+        let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") else {
             return;
         };
         // The caller closes what it gave; somebody may have another handle of it.

@@ -18,10 +18,8 @@ use super::{
     PIECE,
     peer::{class, unsupported},
 };
-use crate::{
-    service::Incoming,
-    wire::{Args, Map, WireError},
-};
+use crate::service::Incoming;
+use hypha_wire::{Args, Map, WireError};
 
 /// The most that one `read` gives, whatever it is asked for.
 const LARGEST_READ: usize = 512 << 20;

@@ -7,12 +7,12 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{Core, Reply, lock};
+use super::{Core, Response, lock};
 use crate::{
     call::{Failure, Loss},
     client::{CloseReason, State, count},
-    wire::{Map, Value},
 };
+use hypha_wire::{Map, Value};
 
 impl Core {
     /// Another state, unless the connection is over.
@@ -126,7 +126,7 @@ impl Core {
         }
         let ended = lock(&self.sessions).close(&reason);
         for reply in ended.replies {
-            let _ = reply.send(Reply::Lost(Loss::Connection(Arc::clone(&reason))));
+            let _ = reply.send(Response::Lost(Loss::Connection(Arc::clone(&reason))));
         }
         self.calls.cancel(|_| true);
         lock(&self.handlers).abort_all();

@@ -55,7 +55,7 @@ use serde_json::{Map, Value as Json};
 use crate::client::Client;
 use crate::error::Error;
 use crate::service::IntoService;
-use crate::wire::Value;
+use hypha_wire::Value;
 use model::{Model, Trust};
 
 /// What a service says of itself.

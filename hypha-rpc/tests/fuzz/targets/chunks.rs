@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use hypha_rpc::wire::{ChunkError, ChunkStore};
+use hypha_wire::{ChunkError, ChunkStore};
 
 use super::input::Input;
 

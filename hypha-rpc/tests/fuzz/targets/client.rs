@@ -14,8 +14,8 @@ use hypha_rpc::prelude::*;
 use hypha_rpc::service::{IntoService, Service};
 use hypha_rpc::transport::Frame;
 use hypha_rpc::transport::memory::{MemoryLink, pair};
-use hypha_rpc::wire::{Message, from_slice, skip, to_vec};
 use hypha_rpc::{Map, Set, Timestamp};
+use hypha_wire::{Message, from_slice, skip, to_vec};
 
 use super::input::Input;
 use super::shapes::{Person, Shape};

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use hypha_rpc::crypto::{Encryption, KeyPair};
-use hypha_rpc::wire::{EncryptedExtra, Extra};
+use hypha_wire::{EncryptedExtra, Extra};
 
 use super::input::Input;
 

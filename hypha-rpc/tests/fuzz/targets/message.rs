@@ -2,7 +2,7 @@
 //! byte says which type.
 
 use hypha_rpc::Value;
-use hypha_rpc::wire::{Extra, IncomingArgs, Message, Stamp, skip, to_vec};
+use hypha_wire::{Extra, IncomingArgs, Message, Stamp, skip, to_vec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hypha_rpc::wire::{DecodeError, MethodRef, WireError, from_slice, to_vec};
 use hypha_rpc::workspace::{
     ServiceConfig, ServiceInfo, ServiceQuery, TokenConfig, UserInfo, WorkspaceInfo,
 };
@@ -12,6 +11,7 @@ use hypha_rpc::{
     Bytes, Callback, Function, Map, MemoryView, NdArray, Object, OrderedMap, RemoteService,
     RemoteStream, Set, Timestamp, TypedArray, Value,
 };
+use hypha_wire::{DecodeError, MethodRef, WireError, from_slice, to_vec};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

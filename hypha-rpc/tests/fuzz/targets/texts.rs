@@ -1,11 +1,11 @@
 //! Texts from users, servers and peers: addresses, URLs, ids, names, JSON.
 
 use hypha_rpc::Value;
-use hypha_rpc::wire::{
+use hypha_rpc::workspace::{ServiceInfo, UserInfo};
+use hypha_wire::{
     Case, DType, ServiceId, absolute, http_url, parse_service_url, socket_url, split_address,
     to_camel_case, to_snake_case, valid_client_id, valid_service_name,
 };
-use hypha_rpc::workspace::{ServiceInfo, UserInfo};
 
 pub(crate) fn run(input: &[u8]) {
     let text = String::from_utf8_lossy(input);

@@ -2,7 +2,7 @@
 //! which.
 
 use hypha_rpc::Value;
-use hypha_rpc::wire::{Case, convert_keys, from_slice, skip, to_vec};
+use hypha_wire::{Case, convert_keys, from_slice, skip, to_vec};
 
 use super::shapes;
 

@@ -1,0 +1,90 @@
+//! Arrays of the crate `ndarray`.
+
+use std::borrow::Cow;
+
+use ndarray::{Array, ArrayBase, ArrayD, ArrayViewD, CowArray, Data, Dimension, IxDyn};
+
+use super::array::{ArrayError, NdArray};
+use super::element::Element;
+
+impl NdArray {
+    /// The array as `ndarray` has it: a view of the data if they lie in memory as `T` does, else a
+    /// copy.
+    ///
+    /// ```
+    /// # use hypha_wire::NdArray;
+    ///
+    /// let image = NdArray::from_vec([2, 3], vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+    /// let image = image.to_ndarray::<f32>()?;
+    /// assert_eq!(image[[1, 0]], 4.0);
+    /// # Ok::<(), hypha_wire::ArrayError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The elements are of another type.
+    pub fn to_ndarray<T: Element>(&self) -> Result<CowArray<'_, T, IxDyn>, ArrayError> {
+        let shape = self.shape();
+        let array = match self.elements()? {
+            Cow::Borrowed(elements) => ArrayViewD::from_shape(shape, elements).map(Into::into),
+            Cow::Owned(elements) => ArrayD::from_shape_vec(shape, elements).map(Into::into),
+        };
+        // The number of elements is right, so only the size can be wrong.
+        array.map_err(|_| ArrayError::too_large(shape))
+    }
+}
+
+/// A copy. An error if the elements are of another type, or the dimensions another number.
+impl<T: Element, D: Dimension> TryFrom<&NdArray> for Array<T, D> {
+    type Error = ArrayError;
+
+    fn try_from(array: &NdArray) -> Result<Self, ArrayError> {
+        let shape = array.shape();
+        let owned = array.to_ndarray()?.into_owned();
+        owned.into_dimensionality().map_err(|_| {
+            ArrayError::new(format!(
+                "expected an array of {} dimensions, got shape {shape:?}",
+                D::NDIM.unwrap_or(shape.len())
+            ))
+        })
+    }
+}
+
+/// A copy. An error if the elements are of another type, or the dimensions another number.
+impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
+    type Error = ArrayError;
+
+    fn try_from(array: NdArray) -> Result<Self, ArrayError> {
+        (&array).try_into()
+    }
+}
+
+/// Without a copy, unless the elements lie in another order or only some of them belong to the array.
+impl<T: Element, D: Dimension> From<Array<T, D>> for NdArray {
+    fn from(array: Array<T, D>) -> NdArray {
+        if !array.is_standard_layout() {
+            return (&array).into();
+        }
+        let (shape, len) = (array.shape().to_vec(), array.len());
+        let (elements, offset) = array.into_raw_vec_and_offset();
+        match offset {
+            None | Some(0) if elements.len() == len => of_shape(shape, elements),
+            offset => {
+                let elements = elements.into_iter().skip(offset.unwrap_or(0)).take(len);
+                of_shape(shape, elements.collect())
+            }
+        }
+    }
+}
+
+/// A copy of the elements in C order.
+impl<T: Element, S: Data<Elem = T>, D: Dimension> From<&ArrayBase<S, D>> for NdArray {
+    fn from(array: &ArrayBase<S, D>) -> NdArray {
+        of_shape(array.shape().to_vec(), array.iter().copied().collect())
+    }
+}
+
+/// `ndarray` has checked the shape.
+fn of_shape<T: Element>(shape: Vec<usize>, elements: Vec<T>) -> NdArray {
+    NdArray::from(elements).reshaped(shape)
+}

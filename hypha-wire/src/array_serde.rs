@@ -1,0 +1,408 @@
+//! Arrays on the wire: maps with `_rtype` and the elements as bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::array::NdArray;
+use super::bytes::Bytes;
+use super::dtype::{ByteOrder, DType};
+use super::scope::share;
+use super::value::{Map, Value};
+use crate::keys::SCHEMA_KIND;
+
+/// As the Python client writes it, with the same order of keys.
+impl Serialize for NdArray {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("_rtype", "ndarray")?;
+        map.serialize_entry("_rvalue", &Bytes(self.data().clone()))?;
+        map.serialize_entry("_rshape", self.shape())?;
+        map.serialize_entry("_rdtype", &self.dtype().wire_name(self.byte_order()))?;
+        map.end()
+    }
+}
+
+/// The value that a peer would receive, which shares the data.
+impl From<NdArray> for Value {
+    fn from(array: NdArray) -> Value {
+        let (dtype, order, shape, data) = array.into_parts();
+        Value::Map(Map::from_iter([
+            ("_rtype".to_owned(), "ndarray".into()),
+            ("_rvalue".to_owned(), data.into()),
+            ("_rshape".to_owned(), shape.into()),
+            ("_rdtype".to_owned(), (*dtype.wire_name(order)).into()),
+        ]))
+    }
+}
+
+impl JsonSchema for NdArray {
+    fn schema_name() -> Cow<'static, str> {
+        "NdArray".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    /// Without `properties`: a schema is a value on the wire too, and one with a member `_rtype`
+    /// would be taken for a tagged value.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "An array of numbers: a numpy array in Python, a typed array in \
+                            JavaScript. Its parts are `_rtype`, which is \"ndarray\"; `_rvalue`, \
+                            the bytes of the elements, little-endian, the last index running \
+                            fastest; `_rshape`, the list of lengths along each dimension; and \
+                            `_rdtype`, the type of the elements as numpy names it, such as \
+                            \"uint8\" or \"float32\".",
+            (SCHEMA_KIND): "ndarray"
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for NdArray {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ArrayVisitor)
+    }
+}
+
+/// Reads every form in which arrays and buffers come.
+pub(super) struct ArrayVisitor;
+
+impl<'de> Visitor<'de> for ArrayVisitor {
+    type Value = NdArray;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("array")
+    }
+
+    fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<NdArray, E> {
+        one_dimension("uint8", share(bytes))
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<NdArray, E> {
+        one_dimension("uint8", bytes::Bytes::copy_from_slice(bytes))
+    }
+
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<NdArray, E> {
+        one_dimension("uint8", bytes.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<NdArray, A::Error> {
+        let (mut form, mut data, mut shape, mut dtype) = (None, None, None, None);
+        while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
+            match key.as_ref() {
+                "_rtype" => form = Some(entries.next_value_seed(FormSeed(&self))?),
+                "_rvalue" => data = Some(entries.next_value::<Data>()?.0),
+                "_rshape" => shape = Some(entries.next_value::<Vec<usize>>()?),
+                "_rdtype" => dtype = Some(entries.next_value::<Option<String>>()?),
+                _ => {
+                    entries.next_value::<de::IgnoredAny>()?;
+                }
+            }
+        }
+        let Some(form) = form else {
+            return Err(de::Error::invalid_type(de::Unexpected::Map, &self));
+        };
+        let data = data.ok_or_else(|| de::Error::missing_field("_rvalue"))?;
+        let dtype = || dtype.ok_or_else(|| de::Error::missing_field("_rdtype"));
+        match form {
+            Form::Memory => one_dimension("uint8", data),
+            Form::Typed => match dtype()? {
+                Some(dtype) => one_dimension(&dtype, data),
+                None => Err(de::Error::custom(
+                    "a typed array without the type of its elements: JavaScript sends BigInt and \
+                     clamped arrays so, and only their bytes can be read",
+                )),
+            },
+            Form::Nd => {
+                let shape = shape.ok_or_else(|| de::Error::missing_field("_rshape"))?;
+                let dtype = dtype()?.ok_or_else(|| de::Error::missing_field("_rdtype"))?;
+                let (dtype, order) = DType::parse(&dtype);
+                NdArray::new(dtype, order, shape, data).map_err(de::Error::custom)
+            }
+        }
+    }
+}
+
+fn one_dimension<E: de::Error>(dtype: &str, data: bytes::Bytes) -> Result<NdArray, E> {
+    let (dtype, order) = DType::parse(dtype);
+    let len = match dtype.item_size() {
+        Some(size) if data.len() % size == 0 => data.len() / size,
+        Some(_) => {
+            return Err(E::custom(format_args!(
+                "{} bytes of data are not a whole number of {dtype}",
+                data.len()
+            )));
+        }
+        None => {
+            return Err(E::custom(format_args!(
+                "a typed array of dtype {dtype}, which is not known"
+            )));
+        }
+    };
+    NdArray::new(dtype, order, vec![len], data).map_err(E::custom)
+}
+
+/// How an array or a buffer was sent.
+#[derive(Clone, Copy)]
+enum Form {
+    /// With type and shape: Python.
+    Nd,
+    /// With type: JavaScript.
+    Typed,
+    /// Only bytes: either.
+    Memory,
+}
+
+/// Reads `_rtype`. That it is another one is the fault of the whole map.
+struct FormSeed<'a>(&'a ArrayVisitor);
+
+impl<'de> de::DeserializeSeed<'de> for FormSeed<'_> {
+    type Value = Form;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Form, D::Error> {
+        match Cow::<str>::deserialize(deserializer)?.as_ref() {
+            "ndarray" => Ok(Form::Nd),
+            "typedarray" => Ok(Form::Typed),
+            "memoryview" => Ok(Form::Memory),
+            other => Err(de::Error::invalid_value(de::Unexpected::Str(other), self.0)),
+        }
+    }
+}
+
+/// The bytes of the elements, which may come in pieces; or as a list of numbers, which text formats
+/// make of bytes.
+struct Data(bytes::Bytes);
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DataVisitor).map(Self)
+    }
+}
+
+struct DataVisitor;
+
+impl<'de> Visitor<'de> for DataVisitor {
+    type Value = bytes::Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<bytes::Bytes, E> {
+        Ok(share(bytes))
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<bytes::Bytes, E> {
+        Ok(bytes::Bytes::copy_from_slice(bytes))
+    }
+
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<bytes::Bytes, E> {
+        Ok(bytes.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<bytes::Bytes, A::Error> {
+        let Some(first) = pieces.next_element::<Piece>()? else {
+            return Ok(bytes::Bytes::new());
+        };
+        let mut all = Vec::new();
+        while let Some(piece) = pieces.next_element::<Piece>()? {
+            if all.is_empty() {
+                first.append_to(&mut all);
+            }
+            piece.append_to(&mut all);
+        }
+        match first {
+            // Most often there is one piece, and then it is not copied.
+            Piece::Bytes(only) if all.is_empty() => Ok(only),
+            Piece::Byte(only) if all.is_empty() => Ok(vec![only].into()),
+            _ => Ok(all.into()),
+        }
+    }
+}
+
+enum Piece {
+    Byte(u8),
+    Bytes(bytes::Bytes),
+}
+
+impl Piece {
+    fn append_to(&self, all: &mut Vec<u8>) {
+        match self {
+            Self::Byte(byte) => all.push(*byte),
+            Self::Bytes(bytes) => all.extend_from_slice(bytes),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Piece {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PieceVisitor)
+    }
+}
+
+struct PieceVisitor;
+
+impl<'de> Visitor<'de> for PieceVisitor {
+    type Value = Piece;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Piece, E> {
+        let byte = u8::try_from(number).map_err(|_| {
+            de::Error::invalid_value(de::Unexpected::Unsigned(number), &"a number below 256")
+        })?;
+        Ok(Piece::Byte(byte))
+    }
+
+    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Piece, E> {
+        Ok(Piece::Bytes(share(bytes)))
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Piece, E> {
+        Ok(Piece::Bytes(bytes::Bytes::copy_from_slice(bytes)))
+    }
+}
+
+/// Whether elements with this `_rdtype` are plain bytes.
+pub(super) fn is_bytes(dtype: &[u8]) -> bool {
+    std::str::from_utf8(dtype).is_ok_and(|dtype| DType::parse(dtype).0 == DType::UInt8)
+}
+
+/// Numbers that arrive in JavaScript as a typed array, and in Python as a numpy array: for peers that
+/// have nothing to read an [`NdArray`] with.
+///
+/// ```
+/// # use hypha_wire::TypedArray;
+///
+/// let spectrum = TypedArray::try_from(vec![0.5f32, 1.5])?; // a Float32Array
+/// # Ok::<(), hypha_wire::ArrayError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypedArray(NdArray);
+
+impl TypedArray {
+    /// The numbers, in one dimension and little-endian.
+    pub fn array(&self) -> &NdArray {
+        &self.0
+    }
+
+    /// The numbers, in one dimension and little-endian.
+    pub fn into_array(self) -> NdArray {
+        self.0
+    }
+}
+
+/// All elements in C order. An error if JavaScript has no typed array for them that it would read:
+/// it has for integers up to 32 bits, `float32` and `float64`.
+impl TryFrom<NdArray> for TypedArray {
+    type Error = super::ArrayError;
+
+    fn try_from(array: NdArray) -> Result<Self, Self::Error> {
+        match array.dtype() {
+            DType::Int8
+            | DType::Int16
+            | DType::Int32
+            | DType::UInt8
+            | DType::UInt16
+            | DType::UInt32
+            | DType::Float32
+            | DType::Float64 => {}
+            other => {
+                return Err(super::ArrayError::new(format!(
+                    "JavaScript has no typed array of {other}"
+                )));
+            }
+        }
+        let data = match array.data_in(ByteOrder::Little) {
+            Cow::Borrowed(_) => array.data().clone(),
+            Cow::Owned(swapped) => swapped.into(),
+        };
+        let len = array.len();
+        NdArray::from_bytes(array.into_parts().0, [len], data).map(Self)
+    }
+}
+
+impl<T: super::Element> TryFrom<Vec<T>> for TypedArray {
+    type Error = super::ArrayError;
+
+    fn try_from(elements: Vec<T>) -> Result<Self, Self::Error> {
+        NdArray::from(elements).try_into()
+    }
+}
+
+impl Serialize for TypedArray {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("_rtype", "typedarray")?;
+        map.serialize_entry("_rvalue", &Bytes(self.0.data().clone()))?;
+        map.serialize_entry("_rdtype", &self.0.dtype().wire_name(ByteOrder::Little))?;
+        map.end()
+    }
+}
+
+/// From everything that an [`NdArray`] is read from.
+impl<'de> Deserialize<'de> for TypedArray {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let array = NdArray::deserialize(deserializer)?;
+        array.try_into().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for TypedArray {
+    fn schema_name() -> Cow<'static, str> {
+        "TypedArray".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        NdArray::json_schema(generator)
+    }
+}
+
+/// Bytes that arrive in JavaScript as an `ArrayBuffer`, in Python as a `memoryview`. Plain
+/// [`Bytes`] arrive as `Uint8Array` and `bytes`; reading, either accepts every form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryView(
+    /// The content.
+    pub Bytes,
+);
+
+impl Serialize for MemoryView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("_rtype", "memoryview")?;
+        map.serialize_entry("_rvalue", &self.0)?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for MemoryView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Bytes::deserialize(deserializer).map(Self)
+    }
+}
+
+impl JsonSchema for MemoryView {
+    fn schema_name() -> Cow<'static, str> {
+        "MemoryView".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Bytes::json_schema(generator)
+    }
+}

@@ -1,0 +1,163 @@
+//! Keys in camelCase and snake_case, by the rules of the Python client and server.
+
+use super::value::{Map, Value};
+
+/// What the keys of a service are turned into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    /// `getService`.
+    Camel,
+    /// `get_service`.
+    Snake,
+    /// Each key in both forms.
+    Both,
+}
+
+impl Case {
+    /// The meaning of an option `case_conversion`: a text that contains `camel`, `snake` or both.
+    pub fn parse(text: &str) -> Option<Case> {
+        match (text.contains("camel"), text.contains("snake")) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::Camel),
+            (false, true) => Some(Self::Snake),
+            (false, false) => None,
+        }
+    }
+
+    /// The option `case_conversion` that means this.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Camel => "camel",
+            Self::Snake => "snake",
+            Self::Both => "camel+snake",
+        }
+    }
+}
+
+/// `name` in camel case.
+pub fn to_camel_case(name: &str) -> String {
+    let mut parts = name.split('_');
+    let first = parts.next().unwrap_or("");
+    if first.len() == name.len() {
+        let mut chars = name.chars();
+        let lowered = chars.next().into_iter().flat_map(char::to_lowercase);
+        return lowered.chain(chars).collect();
+    }
+    let mut camel = first.to_owned();
+    for part in parts {
+        // Python's `str.title`: upper case where a run of letters begins, lower case inside it.
+        let mut in_word = false;
+        for c in part.chars() {
+            if in_word {
+                camel.extend(c.to_lowercase());
+            } else {
+                camel.extend(c.to_uppercase());
+            }
+            in_word = c.is_alphabetic();
+        }
+    }
+    camel
+}
+
+/// `name` in snake case.
+pub fn to_snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 8);
+    for c in name.chars() {
+        if c.is_uppercase() {
+            snake.push('_');
+            snake.extend(c.to_lowercase());
+        } else {
+            snake.push(c);
+        }
+    }
+    snake.trim_start_matches('_').to_owned()
+}
+
+/// `value` with the keys of its maps converted, at every depth. Maps in lists and typed values
+/// (`_rtype`) are left alone; functions take the new key as their name.
+pub fn convert_keys(value: Value, case: Case) -> Value {
+    match value {
+        Value::Map(map) => Value::Map(convert_map_keys(map, case)),
+        other => other,
+    }
+}
+
+/// As [`convert_keys`], of a map.
+pub fn convert_map_keys(map: Map, case: Case) -> Map {
+    if map.get("_rtype").is_some_and(|tag| tag.as_str().is_some()) {
+        return map;
+    }
+    let mut converted = Map::with_capacity(map.len());
+    for (key, value) in map {
+        if case != Case::Snake {
+            let key = to_camel_case(&key);
+            let value = renamed(convert_keys(value.clone(), Case::Camel), &key);
+            converted.insert(key, value);
+        }
+        if case != Case::Camel {
+            let key = to_snake_case(&key);
+            let value = renamed(convert_keys(value, Case::Snake), &key);
+            converted.insert(key, value);
+        }
+    }
+    converted
+}
+
+/// `value`, and if it is a function, under its new name.
+fn renamed(value: Value, name: &str) -> Value {
+    match value {
+        Value::Handle(handle) => Value::Handle(handle.edited(|raw| rename(raw, name))),
+        Value::Map(mut map) => {
+            rename(&mut map, name);
+            Value::Map(map)
+        }
+        other => other,
+    }
+}
+
+fn rename(map: &mut Map, name: &str) {
+    if map.get("_rtype").and_then(Value::as_str) != Some("method") {
+        return;
+    }
+    map.insert("_rname".to_owned(), name.into());
+    if let Some(Value::Map(schema)) = map.get_mut("_rschema") {
+        schema.insert("name".to_owned(), name.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn converted(json: serde_json::Value, case: Case) -> serde_json::Value {
+        convert_keys(json.into(), case).to_json()
+    }
+
+    #[test]
+    fn keys_at_every_depth_are_converted() {
+        let service =
+            json!({"my_id": 1, "config": {"require_context": true}, "list": [{"a_b": 1}]});
+        assert_eq!(
+            converted(service.clone(), Case::Camel),
+            json!({"myId": 1, "config": {"requireContext": true}, "list": [{"a_b": 1}]}),
+        );
+        assert_eq!(
+            converted(json!({"my_id": {"aB": 1}}), Case::Both),
+            json!({"myId": {"aB": 1}, "my_id": {"a_b": 1}}),
+        );
+        for case in [Case::Camel, Case::Snake, Case::Both] {
+            assert_eq!(Case::parse(case.as_str()), Some(case));
+        }
+        assert_eq!(Case::parse("kebab"), None);
+    }
+
+    #[test]
+    fn functions_take_the_new_name() {
+        let function = |name| json!({"_rtype": "method", "_rmethod": "services.s.get_it", "_rname": name, "_rschema": {"name": name}});
+        assert_eq!(
+            converted(json!({"get_it": function("get_it")}), Case::Camel),
+            json!({"getIt": function("getIt")}),
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! Collections that other languages tell from lists and maps: sets, and maps with any keys.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::value::Value;
+use crate::keys::SCHEMA_KIND;
+
+/// A collection that arrives in Python and JavaScript as a set.
+///
+/// `HashSet` and its like are sent as lists, as serde has it; all of them are read from lists and
+/// from sets.
+///
+/// ```
+/// # use hypha_wire::Set;
+/// use std::collections::BTreeSet;
+///
+/// let names = Set(BTreeSet::from(["a", "b"]));
+/// # hypha_wire::to_vec(&names).expect("encodes");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Set<C>(
+    /// The collection, of any type that serde takes for a sequence.
+    pub C,
+);
+
+impl<C> Deref for Set<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.0
+    }
+}
+
+impl<C> DerefMut for Set<C> {
+    fn deref_mut(&mut self) -> &mut C {
+        &mut self.0
+    }
+}
+
+impl<C> From<C> for Set<C> {
+    fn from(collection: C) -> Self {
+        Self(collection)
+    }
+}
+
+impl<C: Serialize> Serialize for Set<C> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("_rtype", "set")?;
+        map.serialize_entry("_rvalue", &self.0)?;
+        map.end()
+    }
+}
+
+impl<'de, C: Deserialize<'de>> Deserialize<'de> for Set<C> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SetVisitor(PhantomData))
+    }
+}
+
+struct SetVisitor<C>(PhantomData<C>);
+
+impl<'de, C: Deserialize<'de>> Visitor<'de> for SetVisitor<C> {
+    type Value = Set<C>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("set")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Set<C>, A::Error> {
+        C::deserialize(SeqAccessDeserializer::new(items)).map(Set)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Set<C>, A::Error> {
+        let (mut tagged, mut content) = (false, None);
+        while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
+            match key.as_ref() {
+                "_rtype" => tagged = entries.next_value::<Cow<'de, str>>()? == "set",
+                "_rvalue" => content = Some(Set(entries.next_value()?)),
+                _ => {
+                    entries.next_value::<de::IgnoredAny>()?;
+                }
+            }
+        }
+        match content {
+            Some(set) if tagged => Ok(set),
+            _ => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
+        }
+    }
+}
+
+impl<C: JsonSchema> JsonSchema for Set<C> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Set_of_{}", C::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = C::json_schema(generator);
+        schema.insert("uniqueItems".to_owned(), true.into());
+        schema.insert(SCHEMA_KIND.to_owned(), "set".into());
+        schema
+    }
+}
+
+/// A map whose keys may be of any type and keep their order, as pairs: a `Map` in JavaScript, an
+/// `OrderedDict` in Python. It is read from plain maps too, whose keys are strings.
+///
+/// ```
+/// # use hypha_wire::OrderedMap;
+///
+/// let names: OrderedMap<u16, &str> = [(200, "ok"), (404, "not found")].into_iter().collect();
+/// assert_eq!(names.get(&404), Some(&"not found"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OrderedMap<K, V>(
+    /// The entries as they were sent. A key that came twice is there twice.
+    pub Vec<(K, V)>,
+);
+
+impl<K: PartialEq, V> OrderedMap<K, V> {
+    /// The value of `key`; of several the last, which is what other languages keep. Looks at the
+    /// entries one after the other.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        let mut entries = self.0.iter().rev();
+        entries
+            .find(|(found, _)| found == key)
+            .map(|(_, value)| value)
+    }
+}
+
+impl<K, V> Default for OrderedMap<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K, V> From<Vec<(K, V)>> for OrderedMap<K, V> {
+    fn from(entries: Vec<(K, V)>) -> Self {
+        Self(entries)
+    }
+}
+
+impl<K, V> FromIterator<(K, V)> for OrderedMap<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
+    }
+}
+
+impl<K, V> IntoIterator for OrderedMap<K, V> {
+    type Item = (K, V);
+    type IntoIter = std::vec::IntoIter<(K, V)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<K: Serialize, V: Serialize> Serialize for OrderedMap<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("_rtype", "orderedmap")?;
+        map.serialize_entry("_rvalue", &self.0)?;
+        map.end()
+    }
+}
+
+impl<'de, K: DeserializeOwned, V: Deserialize<'de>> Deserialize<'de> for OrderedMap<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PairsVisitor(PhantomData))
+    }
+}
+
+struct PairsVisitor<K, V>(PhantomData<(K, V)>);
+
+impl<'de, K: DeserializeOwned, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<K, V> {
+    type Value = OrderedMap<K, V>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ordered map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<OrderedMap<K, V>, A::Error> {
+        let Some(first) = entries.next_key::<Value>()? else {
+            return Ok(OrderedMap::default());
+        };
+        // Our own decoder has taken off the tag; other formats, and serde where it buffers a value,
+        // have not.
+        if first.as_str() == Some("_rtype") {
+            return match entries.next_value::<Cow<'de, str>>()?.as_ref() {
+                "orderedmap" => tagged_pairs(entries),
+                _ => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
+            };
+        }
+        let key = first.decode_as().map_err(de::Error::custom)?;
+        let mut pairs = vec![(key, entries.next_value()?)];
+        while let Some(entry) = entries.next_entry()? {
+            pairs.push(entry);
+        }
+        Ok(OrderedMap(pairs))
+    }
+}
+
+fn tagged_pairs<'de, A: MapAccess<'de>, K: Deserialize<'de>, V: Deserialize<'de>>(
+    mut entries: A,
+) -> Result<OrderedMap<K, V>, A::Error> {
+    let mut pairs = None;
+    while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
+        if key == "_rvalue" {
+            pairs = Some(OrderedMap(entries.next_value()?));
+        } else {
+            entries.next_value::<de::IgnoredAny>()?;
+        }
+    }
+    pairs.ok_or_else(|| de::Error::missing_field("_rvalue"))
+}
+
+impl<K, V: JsonSchema> JsonSchema for OrderedMap<K, V> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("OrderedMap_of_{}", V::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "additionalProperties": generator.subschema_for::<V>(),
+            (SCHEMA_KIND): "ordered_map"
+        })
+    }
+}

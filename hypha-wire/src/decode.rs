@@ -1,0 +1,571 @@
+//! msgpack to any `Deserialize` type, borrowing strings and bytes from the frame.
+//!
+//! Input comes from strangers: no byte makes this panic, no length prefix is believed before the
+//! bytes behind it are there, and nesting is bounded.
+
+mod access;
+mod elements;
+mod key;
+mod tagged;
+
+use std::sync::Arc;
+
+use rmp::Marker;
+use serde::de::value::BorrowedBytesDeserializer;
+use serde::de::{self, Deserialize, Visitor};
+
+use super::MAX_DEPTH;
+use super::decode_error::DecodeError;
+use super::handle::Handle;
+use super::scope::{Origin, Scope};
+use access::{List, Map, Variant};
+
+/// Room made in advance for the elements of a list or map, at most. Lists may be nested, and each
+/// level could claim to be as long as the rest of the frame.
+const MAX_RESERVED: usize = 4096;
+
+/// Decode `bytes`, which hold exactly one value. Strings and byte slices in `T` borrow from it,
+/// and [`Bytes`](super::Bytes) are slices that share it.
+pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de bytes::Bytes) -> Result<T, DecodeError> {
+    from_span(bytes, 0, bytes.len())
+}
+
+/// Decode the one value in `frame[start..end]`.
+pub(super) fn from_span<'de, T: Deserialize<'de>>(
+    frame: &'de bytes::Bytes,
+    start: usize,
+    end: usize,
+) -> Result<T, DecodeError> {
+    let _scope = Scope::inside(frame);
+    decode(frame, start, end)
+}
+
+/// As [`from_span`], with functions that come from `origin` or stand in `table`.
+pub(super) fn from_origin<'de, T: Deserialize<'de>>(
+    frame: &'de bytes::Bytes,
+    start: usize,
+    end: usize,
+    origin: Option<&Origin>,
+    table: &Arc<[Handle]>,
+) -> Result<T, DecodeError> {
+    let _scope = Scope::enter(frame, origin, table);
+    decode(frame, start, end)
+}
+
+fn decode<'de, T: Deserialize<'de>>(
+    frame: &'de bytes::Bytes,
+    start: usize,
+    end: usize,
+) -> Result<T, DecodeError> {
+    let mut decoder = Decoder::of_span(frame, start, end)?;
+    let value = T::deserialize(&mut decoder)?;
+    match decoder.remaining() {
+        0 => Ok(value),
+        extra => Err(DecodeError::new(format!(
+            "{extra} more bytes after the value"
+        ))),
+    }
+}
+
+/// The length of the first value in `bytes`.
+pub fn skip(bytes: &[u8]) -> Result<usize, DecodeError> {
+    let mut decoder = Decoder::new(bytes);
+    decoder.skip()?;
+    Ok(decoder.pos)
+}
+
+/// Whether the value that begins here is a string.
+pub(super) fn is_string(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|&byte| is_string_marker(byte))
+}
+
+fn is_string_marker(byte: u8) -> bool {
+    matches!(byte, 0xa0..=0xbf | 0xd9..=0xdb)
+}
+
+/// The characters of a string.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(bytes).map_err(|_| DecodeError::new("a string is not valid UTF-8"))
+}
+
+fn truncated() -> DecodeError {
+    DecodeError::new("the bytes end inside a value")
+}
+
+/// One scalar, or the head of a list or map.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Token<'de> {
+    Nil,
+    Bool(bool),
+    /// Negative integers.
+    Int(i64),
+    UInt(u64),
+    Float(f64),
+    /// Not yet known to be UTF-8: passing over a long text need not read it.
+    Str(&'de [u8]),
+    Bin(&'de [u8]),
+    /// The type byte and the data behind it.
+    Ext(&'de [u8]),
+    List(u32),
+    Map(u32),
+}
+
+impl Token<'_> {
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Nil => "null",
+            Self::Bool(_) => "bool",
+            Self::Int(_) | Self::UInt(_) => "integer",
+            Self::Float(_) => "float",
+            Self::Str(_) => "string",
+            Self::Bin(_) => "bytes",
+            Self::Ext(_) => "extension",
+            Self::List(_) => "list",
+            Self::Map(_) => "map",
+        }
+    }
+
+    /// Floats that are whole as integers: a JavaScript peer may send either.
+    fn whole(self) -> Self {
+        match self {
+            // Both bounds are exact as floats; the upper ones lie just outside.
+            Self::Float(value) if value.fract() != 0.0 => self,
+            Self::Float(value) if (-(2f64.powi(63))..0.0).contains(&value) => {
+                Self::Int(value as i64)
+            }
+            Self::Float(value) if (0.0..2f64.powi(64)).contains(&value) => Self::UInt(value as u64),
+            other => other,
+        }
+    }
+}
+
+/// Reads values from the front of `input`.
+pub(super) struct Decoder<'de> {
+    input: &'de [u8],
+    pub(super) pos: usize,
+    /// How many more lists and maps may be opened inside each other.
+    depth_left: usize,
+    /// How many more tags may be looked for behind the first key, inside each other.
+    late_tags_left: usize,
+}
+
+impl<'de> Decoder<'de> {
+    fn new(input: &'de [u8]) -> Self {
+        Self {
+            input,
+            pos: 0,
+            depth_left: MAX_DEPTH,
+            late_tags_left: tagged::MAX_LATE_TAGS,
+        }
+    }
+
+    /// Reads the one value in `input[start..end]`.
+    pub(super) fn of_span(input: &'de [u8], start: usize, end: usize) -> Result<Self, DecodeError> {
+        Ok(Self::new(input.get(start..end).ok_or_else(truncated)?))
+    }
+
+    /// Reads a part of a message from `start` on; positions stay those of `input`. Around the
+    /// values that peers send, which have the whole depth for themselves, lie EXTRA, the list of
+    /// arguments and the keyword map.
+    pub(super) fn of_message(input: &'de [u8], start: usize) -> Self {
+        Self {
+            input,
+            pos: start,
+            depth_left: MAX_DEPTH + 3,
+            late_tags_left: tagged::MAX_LATE_TAGS,
+        }
+    }
+
+    pub(super) fn remaining(&self) -> usize {
+        self.input.len().saturating_sub(self.pos)
+    }
+
+    fn peek(&self) -> Result<u8, DecodeError> {
+        self.input.get(self.pos).copied().ok_or_else(truncated)
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'de [u8], DecodeError> {
+        let rest = self.input.get(self.pos..).ok_or_else(truncated)?;
+        let taken = rest.get(..len).ok_or_else(truncated)?;
+        self.pos += len;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let rest = self.input.get(self.pos..).ok_or_else(truncated)?;
+        let taken = rest.first_chunk().ok_or_else(truncated)?;
+        self.pos += N;
+        Ok(*taken)
+    }
+
+    fn len8(&mut self) -> Result<usize, DecodeError> {
+        Ok(u8::from_be_bytes(self.array()?).into())
+    }
+
+    fn len16(&mut self) -> Result<usize, DecodeError> {
+        Ok(u16::from_be_bytes(self.array()?).into())
+    }
+
+    fn len32(&mut self) -> Result<usize, DecodeError> {
+        Ok(u32::from_be_bytes(self.array()?) as usize)
+    }
+
+    fn str(&mut self, len: usize) -> Result<Token<'de>, DecodeError> {
+        Ok(Token::Str(self.take(len)?))
+    }
+
+    fn ext(&mut self, len: usize) -> Result<Token<'de>, DecodeError> {
+        Ok(Token::Ext(self.take(len.saturating_add(1))?))
+    }
+
+    /// The next scalar or head.
+    pub(super) fn token(&mut self) -> Result<Token<'de>, DecodeError> {
+        let [first] = self.array()?;
+        Ok(match Marker::from_u8(first) {
+            Marker::FixPos(value) => Token::UInt(value.into()),
+            Marker::FixNeg(value) => Token::Int(value.into()),
+            Marker::Null => Token::Nil,
+            Marker::True => Token::Bool(true),
+            Marker::False => Token::Bool(false),
+            Marker::U8 => Token::UInt(u8::from_be_bytes(self.array()?).into()),
+            Marker::U16 => Token::UInt(u16::from_be_bytes(self.array()?).into()),
+            Marker::U32 => Token::UInt(u32::from_be_bytes(self.array()?).into()),
+            Marker::U64 => Token::UInt(u64::from_be_bytes(self.array()?)),
+            Marker::I8 => signed(i8::from_be_bytes(self.array()?)),
+            Marker::I16 => signed(i16::from_be_bytes(self.array()?)),
+            Marker::I32 => signed(i32::from_be_bytes(self.array()?)),
+            Marker::I64 => signed(i64::from_be_bytes(self.array()?)),
+            Marker::F32 => Token::Float(f32::from_be_bytes(self.array()?).into()),
+            Marker::F64 => Token::Float(f64::from_be_bytes(self.array()?)),
+            Marker::FixStr(len) => self.str(len.into())?,
+            Marker::Str8 => self.len8().and_then(|len| self.str(len))?,
+            Marker::Str16 => self.len16().and_then(|len| self.str(len))?,
+            Marker::Str32 => self.len32().and_then(|len| self.str(len))?,
+            Marker::Bin8 => Token::Bin(self.len8().and_then(|len| self.take(len))?),
+            Marker::Bin16 => Token::Bin(self.len16().and_then(|len| self.take(len))?),
+            Marker::Bin32 => Token::Bin(self.len32().and_then(|len| self.take(len))?),
+            Marker::FixExt1 => self.ext(1)?,
+            Marker::FixExt2 => self.ext(2)?,
+            Marker::FixExt4 => self.ext(4)?,
+            Marker::FixExt8 => self.ext(8)?,
+            Marker::FixExt16 => self.ext(16)?,
+            Marker::Ext8 => self.len8().and_then(|len| self.ext(len))?,
+            Marker::Ext16 => self.len16().and_then(|len| self.ext(len))?,
+            Marker::Ext32 => self.len32().and_then(|len| self.ext(len))?,
+            Marker::FixArray(len) => Token::List(len.into()),
+            Marker::Array16 => Token::List(u16::from_be_bytes(self.array()?).into()),
+            Marker::Array32 => Token::List(u32::from_be_bytes(self.array()?)),
+            Marker::FixMap(len) => Token::Map(len.into()),
+            Marker::Map16 => Token::Map(u16::from_be_bytes(self.array()?).into()),
+            Marker::Map32 => Token::Map(u32::from_be_bytes(self.array()?)),
+            Marker::Reserved => return Err(DecodeError::new("byte c1 is not msgpack")),
+        })
+    }
+
+    /// The next value, which must be a string.
+    pub(super) fn key(&mut self) -> Result<&'de str, DecodeError> {
+        match self.token()? {
+            Token::Str(key) => text(key),
+            other => Err(bad_key(other.kind())),
+        }
+    }
+
+    fn enter(&mut self) -> Result<(), DecodeError> {
+        self.depth_left = self.depth_left.checked_sub(1).ok_or_else(|| {
+            DecodeError::new(format!(
+                "lists and maps are nested more than {MAX_DEPTH} deep"
+            ))
+        })?;
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.depth_left += 1;
+    }
+
+    /// Pass over one value.
+    pub(super) fn skip(&mut self) -> Result<(), DecodeError> {
+        let values = match self.token()? {
+            Token::List(len) => u64::from(len),
+            Token::Map(len) => 2 * u64::from(len),
+            _ => return Ok(()),
+        };
+        self.enter()?;
+        for _ in 0..values {
+            self.skip()?;
+        }
+        self.leave();
+        Ok(())
+    }
+
+    fn list<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, DecodeError> {
+        self.enter()?;
+        let mut list = List {
+            decoder: self,
+            next: 0,
+            len: len as usize,
+        };
+        let value = visitor.visit_seq(&mut list)?;
+        if list.next < list.len {
+            return Err(DecodeError::expected(
+                format_args!("a list of length {}", list.next),
+                format_args!("length {}", list.len),
+            ));
+        }
+        self.leave();
+        Ok(value)
+    }
+
+    fn map<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, DecodeError> {
+        self.entries(len, false, visitor)
+    }
+
+    /// A list of pairs, read as a map.
+    fn pairs<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, DecodeError> {
+        self.entries(len, true, visitor)
+    }
+
+    fn entries<V: Visitor<'de>>(
+        &mut self,
+        len: u32,
+        pairs: bool,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.enter()?;
+        let mut map = Map {
+            decoder: self,
+            left: len as usize,
+            key: 0,
+            pairs,
+        };
+        let value = visitor.visit_map(&mut map)?;
+        if map.left > 0 {
+            return Err(DecodeError::new(format!(
+                "{} more entries than expected",
+                map.left
+            )));
+        }
+        self.leave();
+        Ok(value)
+    }
+
+    fn visit<V: Visitor<'de>>(
+        &mut self,
+        token: Token<'de>,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match token {
+            Token::Nil => visitor.visit_unit(),
+            Token::Bool(value) => visitor.visit_bool(value),
+            Token::Int(value) => visitor.visit_i64(value),
+            Token::UInt(value) => visitor.visit_u64(value),
+            Token::Float(value) => visitor.visit_f64(value),
+            Token::Str(value) => visitor.visit_borrowed_str(text(value)?),
+            Token::Bin(value) => visitor.visit_borrowed_bytes(value),
+            Token::Ext(value) => {
+                visitor.visit_newtype_struct(BorrowedBytesDeserializer::new(value))
+            }
+            Token::List(len) => self.list(len, visitor),
+            Token::Map(len) => self.map(len, visitor),
+        }
+    }
+
+    /// Text only: serde would take bytes that happen to be UTF-8.
+    fn string<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.token()? {
+            Token::Bin(bytes) => Err(de::Error::invalid_type(
+                de::Unexpected::Bytes(bytes),
+                &visitor,
+            )),
+            token => self.visit(token, visitor),
+        }
+    }
+
+    /// Bytes only: serde would take the bytes of a text.
+    fn bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.token()? {
+            Token::Str(value) => Err(de::Error::invalid_type(
+                de::Unexpected::Str(text(value)?),
+                &visitor,
+            )),
+            Token::Map(len) => self.tagged_bytes(len, visitor),
+            token => self.visit(token, visitor),
+        }
+    }
+
+    fn number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        let token = self.scalar(&visitor)?;
+        self.visit(token, visitor)
+    }
+
+    fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        let token = self.scalar(&visitor)?.whole();
+        self.visit(token, visitor)
+    }
+}
+
+fn signed<'de>(value: impl Into<i64>) -> Token<'de> {
+    let value = value.into();
+    u64::try_from(value).map_or(Token::Int(value), Token::UInt)
+}
+
+fn bad_key(kind: &str) -> DecodeError {
+    DecodeError::new(format!("a map key must be a string, got {kind}"))
+}
+
+macro_rules! forward {
+    ($to:ident: $($name:ident)*) => {
+        $(fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            self.$to(visitor)
+        })*
+    };
+}
+
+impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
+    type Error = DecodeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let token = self.token()?;
+        self.visit(token, visitor)
+    }
+
+    forward!(deserialize_any: deserialize_unit);
+    forward!(number: deserialize_bool deserialize_f64);
+    forward!(string: deserialize_char deserialize_str deserialize_string);
+    forward!(bytes: deserialize_bytes deserialize_byte_buf);
+    forward!(integer: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_u128);
+
+    /// Serde would make a number that is too large infinite.
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.scalar(&visitor)? {
+            Token::Float(value) if value.is_finite() && (value as f32).is_infinite() => Err(
+                DecodeError::new(format!("{value:e} is out of range for f32")),
+            ),
+            token => self.visit(token, visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        if self.peek()? == Marker::Null.to_u8() {
+            self.pos += 1;
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// Bytes are accepted where a list of small integers is wanted.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.token()? {
+            Token::Bin(bytes) => {
+                let mut items = de::value::SeqDeserializer::new(bytes.iter().copied());
+                let value = visitor.visit_seq(&mut items)?;
+                items.end()?;
+                Ok(value)
+            }
+            Token::Map(len) => self.tagged_list(len, visitor),
+            token => self.visit(token, visitor),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.token()? {
+            Token::Map(len) => self.tagged_map(len, visitor),
+            token => self.visit(token, visitor),
+        }
+    }
+
+    /// The name of a field or of a variant; serde would take a number for its index.
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.token()? {
+            Token::Str(name) => visitor.visit_borrowed_str(text(name)?),
+            token => Err(DecodeError::expected("string", token.kind())),
+        }
+    }
+
+    /// Structs are maps on this wire; serde would take a list too. One that has a field for the tag
+    /// gets tagged values as they are.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match self.token()? {
+            Token::Map(len) if fields.contains(&"_rtype") => self.map(len, visitor),
+            Token::Map(len) => self.tagged_map(len, visitor),
+            Token::List(_) => Err(de::Error::invalid_type(de::Unexpected::Seq, &visitor)),
+            token => self.visit(token, visitor),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match self.token()? {
+            Token::Str(name) => {
+                visitor.visit_enum(de::value::BorrowedStrDeserializer::new(text(name)?))
+            }
+            Token::Map(1) => {
+                self.enter()?;
+                let value = visitor.visit_enum(Variant {
+                    decoder: self,
+                    name: "",
+                })?;
+                self.leave();
+                Ok(value)
+            }
+            Token::Map(len) => Err(DecodeError::expected(
+                "the name of a variant or a map with one entry",
+                format_args!("a map with {len} entries"),
+            )),
+            token => Err(DecodeError::expected(
+                "the name of a variant or a map with one entry",
+                token.kind(),
+            )),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.skip()?;
+        visitor.visit_unit()
+    }
+}

@@ -1,0 +1,155 @@
+//! What serde visits: the elements of a list, the entries of a map, the content of a variant.
+
+use serde::de::{self, Deserialize, DeserializeSeed, Visitor};
+
+use super::key::Key;
+use super::{Decoder, MAX_RESERVED, Token};
+use crate::decode_error::DecodeError;
+
+pub(super) struct List<'a, 'de> {
+    pub(super) decoder: &'a mut Decoder<'de>,
+    pub(super) next: usize,
+    pub(super) len: usize,
+}
+
+impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
+    type Error = DecodeError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, DecodeError> {
+        if self.next == self.len {
+            return Ok(None);
+        }
+        let index = self.next;
+        self.next += 1;
+        match seed.deserialize(&mut *self.decoder) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(error.in_index(index)),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(
+            (self.len - self.next)
+                .min(self.decoder.remaining())
+                .min(MAX_RESERVED),
+        )
+    }
+}
+
+pub(super) struct Map<'a, 'de> {
+    pub(super) decoder: &'a mut Decoder<'de>,
+    pub(super) left: usize,
+    /// Where the last key begins, for error paths.
+    pub(super) key: usize,
+    /// Whether each entry is a list of a key, of any type, and a value.
+    pub(super) pairs: bool,
+}
+
+impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
+    type Error = DecodeError;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, DecodeError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        if self.pairs {
+            let expected = |got: &dyn std::fmt::Display| {
+                Err(DecodeError::expected("a list of a key and a value", got))
+            };
+            match self.decoder.token()? {
+                Token::List(2) => {}
+                Token::List(len) => return expected(&format_args!("a list of length {len}")),
+                token => return expected(&token.kind()),
+            }
+        }
+        self.key = self.decoder.pos;
+        let key = Key {
+            decoder: &mut *self.decoder,
+            of_any_type: self.pairs,
+        };
+        seed.deserialize(key).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<S::Value, DecodeError> {
+        seed.deserialize(&mut *self.decoder).map_err(|error| {
+            match Decoder::of_message(self.decoder.input, self.key).token() {
+                Ok(Token::Str(key)) => error.in_key(&String::from_utf8_lossy(key)),
+                Ok(Token::UInt(key)) => error.in_key(&key.to_string()),
+                Ok(Token::Int(key)) => error.in_key(&key.to_string()),
+                _ => error,
+            }
+        })
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(
+            self.left
+                .min(self.decoder.remaining() / 2)
+                .min(MAX_RESERVED),
+        )
+    }
+}
+
+/// An enum variant with content: a map with one entry.
+pub(super) struct Variant<'a, 'de> {
+    pub(super) decoder: &'a mut Decoder<'de>,
+    pub(super) name: &'de str,
+}
+
+impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
+    type Error = DecodeError;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        mut self,
+        seed: S,
+    ) -> Result<(S::Value, Self), DecodeError> {
+        self.name = self.decoder.key()?;
+        let variant = seed.deserialize(de::value::BorrowedStrDeserializer::new(self.name))?;
+        Ok((variant, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
+    type Error = DecodeError;
+
+    fn unit_variant(self) -> Result<(), DecodeError> {
+        <()>::deserialize(self.decoder).map_err(|error| error.in_key(self.name))
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<S::Value, DecodeError> {
+        seed.deserialize(self.decoder)
+            .map_err(|error| error.in_key(self.name))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        de::Deserializer::deserialize_tuple(self.decoder, len, visitor)
+            .map_err(|error| error.in_key(self.name))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        de::Deserializer::deserialize_struct(self.decoder, "", fields, visitor)
+            .map_err(|error| error.in_key(self.name))
+    }
+}

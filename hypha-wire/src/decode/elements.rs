@@ -1,0 +1,171 @@
+//! The elements of an array as a list of numbers, or of rows.
+
+use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::Token;
+use crate::array::NdArray;
+use crate::decode_error::DecodeError;
+use crate::dtype::Number;
+
+/// The number in `item`, if the array is one of real numbers and `item` one element of it.
+pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'de>> {
+    let number = array.dtype().read(item, array.byte_order())?;
+    Some(match number {
+        Number::Bool(value) => Token::Bool(value),
+        Number::Int(value) => super::signed(value),
+        Number::UInt(value) => Token::UInt(value),
+        Number::Float(value) => Token::Float(value),
+    })
+}
+
+/// What lies along one dimension.
+pub(super) struct Rows<'a> {
+    array: &'a NdArray,
+    /// The lengths of the dimensions below this one.
+    below: &'a [usize],
+    /// What is left of the data of this part.
+    data: &'a [u8],
+    /// Bytes of one element or row.
+    step: usize,
+    next: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The elements for somebody who wants a list.
+    pub(super) fn visit<'de, V: Visitor<'de>>(
+        array: &'a NdArray,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let (shape, dtype) = (array.shape(), array.dtype());
+        // Of empty rows there may be any number, for which no bytes have been sent.
+        let is_list = matches!(shape, [first, ..] if *first == 0 || !array.is_empty());
+        if !is_list || !dtype.is_real() {
+            let array = format!("an array of {dtype} and shape {shape:?}");
+            return Err(de::Error::invalid_type(
+                de::Unexpected::Other(&array),
+                &visitor,
+            ));
+        }
+        Part {
+            array,
+            shape,
+            data: array.data(),
+        }
+        .deserialize_any(visitor)
+    }
+}
+
+impl<'de> SeqAccess<'de> for Rows<'_> {
+    type Error = DecodeError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, DecodeError> {
+        let Some((data, rest)) = self.data.split_at_checked(self.step) else {
+            return Ok(None);
+        };
+        if data.is_empty() {
+            return Ok(None);
+        }
+        let index = self.next;
+        (self.data, self.next) = (rest, index + 1);
+        let part = Part {
+            array: self.array,
+            shape: self.below,
+            data,
+        };
+        match seed.deserialize(part) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(error.in_index(index)),
+        }
+    }
+
+    /// All of them are there, so a claim of their number is not a lie.
+    fn size_hint(&self) -> Option<usize> {
+        self.data.len().checked_div(self.step)
+    }
+}
+
+/// A number, or a row of numbers or rows.
+struct Part<'a> {
+    array: &'a NdArray,
+    shape: &'a [usize],
+    data: &'a [u8],
+}
+
+impl<'de> Part<'_> {
+    fn visit_number<V: Visitor<'de>>(
+        self,
+        visitor: V,
+        read: impl FnOnce(Token<'de>) -> Token<'de>,
+    ) -> Result<V::Value, DecodeError> {
+        match number_token(self.array, self.data).map(read) {
+            Some(Token::Bool(value)) => visitor.visit_bool(value),
+            Some(Token::Int(value)) => visitor.visit_i64(value),
+            Some(Token::UInt(value)) => visitor.visit_u64(value),
+            Some(Token::Float(value)) => visitor.visit_f64(value),
+            _ => Err(de::Error::invalid_type(
+                de::Unexpected::Other("an array of other elements"),
+                &visitor,
+            )),
+        }
+    }
+}
+
+macro_rules! integers {
+    ($($name:ident)*) => {
+        $(fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            match self.shape {
+                [] => self.visit_number(visitor, Token::whole),
+                _ => self.deserialize_any(visitor),
+            }
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Part<'_> {
+    type Error = DecodeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let [len, below @ ..] = self.shape else {
+            return self.visit_number(visitor, |token| token);
+        };
+        let mut rows = Rows {
+            array: self.array,
+            below,
+            data: self.data,
+            step: self.data.len().checked_div(*len).unwrap_or(0),
+            next: 0,
+        };
+        let value = visitor.visit_seq(&mut rows)?;
+        match rows.data {
+            [] => Ok(value),
+            _ => Err(DecodeError::expected(
+                format_args!("a list of length {}", rows.next),
+                format_args!("length {len}"),
+            )),
+        }
+    }
+
+    integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        enum identifier ignored_any
+    }
+}

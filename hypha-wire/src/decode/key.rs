@@ -1,0 +1,126 @@
+//! A key of a map. It is a text; a map whose keys are integers or truth values has them written out, as in JSON.
+//! Python also sends the integers themselves.
+
+use serde::de::{self, Visitor};
+
+use super::{Decoder, Token, bad_key, is_string_marker, text};
+use crate::decode_error::{DecodeError, shorten};
+
+pub(super) struct Key<'a, 'de> {
+    pub(super) decoder: &'a mut Decoder<'de>,
+    /// Whether the key need not be a text: in an ordered map.
+    pub(super) of_any_type: bool,
+}
+
+impl<'a, 'de> Key<'a, 'de> {
+    /// The decoder, in front of a key that may stand there.
+    fn checked(self) -> Result<&'a mut Decoder<'de>, DecodeError> {
+        if self.of_any_type || is_string_marker(self.decoder.peek()?) {
+            return Ok(self.decoder);
+        }
+        Err(bad_key(self.decoder.token()?.kind()))
+    }
+
+    fn integer<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.decoder.token()? {
+            Token::Str(key) => {
+                let key = text(key)?;
+                let read = match (key.parse(), key.parse()) {
+                    // A sign that nobody writes is no part of a number.
+                    _ if key.starts_with('+') => None,
+                    (Ok(number), _) => Some(visitor.visit_u64(number)),
+                    (_, Ok(number)) => Some(visitor.visit_i64(number)),
+                    _ => None,
+                };
+                read.unwrap_or_else(|| Err(unfit("an integer", key)))
+            }
+            token @ (Token::UInt(_) | Token::Int(_)) => self.decoder.visit(token, visitor),
+            token if self.of_any_type => self.decoder.visit(token.whole(), visitor),
+            token => Err(bad_key(token.kind())),
+        }
+    }
+}
+
+fn unfit(expected: &str, key: &str) -> DecodeError {
+    let key = shorten(key);
+    DecodeError::expected(format_args!("{expected} as a key"), format_args!("`{key}`"))
+}
+
+macro_rules! forward {
+    ($($deserialize:ident($($name:ident: $ty:ty),*);)*) => {
+        $(fn $deserialize<V: Visitor<'de>>(
+            self,
+            $($name: $ty,)*
+            visitor: V,
+        ) -> Result<V::Value, DecodeError> {
+            self.checked()?.$deserialize($($name,)* visitor)
+        })*
+    };
+}
+
+macro_rules! integers {
+    ($($name:ident)*) => {
+        $(fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            self.integer(visitor)
+        })*
+    };
+}
+
+impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
+    type Error = DecodeError;
+
+    forward! {
+        deserialize_any();
+        deserialize_f32();
+        deserialize_f64();
+        deserialize_char();
+        deserialize_str();
+        deserialize_string();
+        deserialize_bytes();
+        deserialize_byte_buf();
+        deserialize_unit();
+        deserialize_unit_struct(name: &'static str);
+        deserialize_seq();
+        deserialize_tuple(len: usize);
+        deserialize_tuple_struct(name: &'static str, len: usize);
+        deserialize_map();
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]);
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]);
+        deserialize_ignored_any();
+    }
+
+    integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8
+        deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        if !is_string_marker(self.decoder.peek()?) {
+            return self.checked()?.deserialize_bool(visitor);
+        }
+        match self.decoder.key()? {
+            "true" => visitor.visit_bool(true),
+            "false" => visitor.visit_bool(false),
+            key => Err(unfit("`true` or `false`", key)),
+        }
+    }
+
+    /// In an ordered map it may be a number, which serde would take for the index of a field.
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let key = self.decoder.key()?;
+        visitor.visit_borrowed_str(key)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.of_any_type {
+            true => self.decoder.deserialize_option(visitor),
+            false => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_newtype_struct(self)
+    }
+}

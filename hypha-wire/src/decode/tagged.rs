@@ -1,0 +1,153 @@
+//! Tagged values where a plain type is wanted: a Python set for a `Vec`, a JavaScript `Map` for a
+//! struct, a numpy number for a float.
+//!
+//! A tagged value is a map with the key `_rtype`. It is looked for only when a map has come: a list
+//! where a list is wanted, or a number, does not pay for it, and an ordinary map one comparison.
+
+use serde::de::{self, Deserializer as _, Visitor};
+
+use super::elements::{Rows, number_token};
+use super::{Decoder, Token};
+use crate::array::NdArray;
+use crate::array_serde::{ArrayVisitor, is_bytes};
+use crate::decode_error::DecodeError;
+
+/// How many tagged values may lie inside each other if their tag is not the first key. To find such
+/// a tag everything before it has to be passed over, once for every level.
+pub(super) const MAX_LATE_TAGS: usize = 4;
+
+impl<'de> Decoder<'de> {
+    /// The value of `_rtype` in the map whose `len` entries come next, or nothing.
+    fn tag(&self, len: u32) -> Result<&'de [u8], DecodeError> {
+        // All keys of tagged values begin like this; the head of a short string has one byte.
+        let rest = self.input.get(self.pos..).unwrap_or_default();
+        if len == 0 || !matches!(rest, [0xa0..=0xbf, b'_', b'r', ..]) {
+            return Ok(b"");
+        }
+        let looked_at = if self.late_tags_left == 0 { 1 } else { len };
+        Ok(match self.look_ahead(looked_at, "_rtype")? {
+            Some(Token::Str(tag)) => tag,
+            _ => b"",
+        })
+    }
+
+    /// The scalar or head of the member `name` among the `len` entries that come next.
+    fn look_ahead(&self, len: u32, name: &str) -> Result<Option<Token<'de>>, DecodeError> {
+        let mut ahead = Decoder { ..*self };
+        for _ in 0..len {
+            if ahead.key()? == name {
+                return ahead.token().map(Some);
+            }
+            ahead.skip()?;
+        }
+        Ok(None)
+    }
+
+    /// Read `_rvalue` of the map whose `len` entries come next, and pass over the others.
+    fn content<T>(
+        &mut self,
+        len: u32,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        self.enter()?;
+        let late_tags_left = self.late_tags_left;
+        let (mut read, mut content) = (Some(read), None);
+        for index in 0..len {
+            let key = self.key()?;
+            if index == 0 && key != "_rtype" {
+                self.late_tags_left = late_tags_left.saturating_sub(1);
+            }
+            match read.take_if(|_| key == "_rvalue") {
+                Some(read) => content = Some(read(self)?),
+                None => self.skip()?,
+            }
+        }
+        self.late_tags_left = late_tags_left;
+        self.leave();
+        content.ok_or_else(|| de::Error::missing_field("_rvalue"))
+    }
+
+    /// A list is wanted, and the head of a map has come: the elements of a set, the pairs of an
+    /// ordered map, the bytes of a buffer, the numbers or rows of an array.
+    pub(super) fn tagged_list<V: Visitor<'de>>(
+        &mut self,
+        len: u32,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match self.tag(len)? {
+            b"set" | b"orderedmap" | b"memoryview" => {
+                self.content(len, |decoder| decoder.deserialize_seq(visitor))
+            }
+            b"ndarray" | b"typedarray" => {
+                let array = self.map(len, ArrayVisitor)?;
+                Rows::visit(&array, visitor)
+            }
+            _ => self.map(len, visitor),
+        }
+    }
+
+    /// A map is wanted, and the head of one has come: it may be an ordered map, whose entries are
+    /// pairs, or stand around the fields of a pydantic model.
+    pub(super) fn tagged_map<V: Visitor<'de>>(
+        &mut self,
+        len: u32,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match self.tag(len)? {
+            b"orderedmap" => self.content(len, |decoder| match decoder.token()? {
+                Token::List(len) => decoder.pairs(len, visitor),
+                token => decoder.visit(token, visitor),
+            }),
+            b"pydantic_model" => self.content(len, |decoder| decoder.deserialize_map(visitor)),
+            _ => self.map(len, visitor),
+        }
+    }
+
+    /// Bytes are wanted, and the head of a map has come: a buffer, or an array of bytes.
+    pub(super) fn tagged_bytes<V: Visitor<'de>>(
+        &mut self,
+        len: u32,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let found = match self.tag(len)? {
+            b"memoryview" => true,
+            b"typedarray" | b"ndarray" => match self.look_ahead(len, "_rdtype")? {
+                Some(Token::Str(dtype)) => is_bytes(dtype),
+                // JavaScript sends a `Uint8ClampedArray`, the pixels of a canvas, without a type.
+                dtype => matches!(dtype, Some(Token::Nil)),
+            },
+            _ => false,
+        };
+        match found {
+            true => self.content(len, |decoder| decoder.deserialize_bytes(visitor)),
+            false => self.map(len, visitor),
+        }
+    }
+
+    /// The next token where a number or truth value is wanted, which may be a numpy scalar: an array
+    /// without dimensions.
+    pub(super) fn scalar<V: Visitor<'de>>(
+        &mut self,
+        visitor: &V,
+    ) -> Result<Token<'de>, DecodeError> {
+        let token = self.token()?;
+        let Token::Map(len) = token else {
+            return Ok(token);
+        };
+        if self.tag(len)? != b"ndarray" {
+            return Ok(token);
+        }
+        let array: NdArray = self.map(len, ArrayVisitor)?;
+        match number_token(&array, array.data()) {
+            Some(token) if array.shape().is_empty() => Ok(token),
+            _ => Err(de::Error::invalid_type(
+                de::Unexpected::Other(&format!(
+                    "an array of {} and shape {:?}",
+                    array.dtype(),
+                    array.shape()
+                )),
+                visitor,
+            )),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Element types of arrays: numpy's names for them, their sizes, and numbers read from bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::decode_error::shorten;
+
+/// The type of the elements of an [`NdArray`](super::NdArray), with numpy's names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// `bool`: one byte, 0 or 1.
+    Bool,
+    /// `int8`.
+    Int8,
+    /// `int16`.
+    Int16,
+    /// `int32`.
+    Int32,
+    /// `int64`.
+    Int64,
+    /// `uint8`.
+    UInt8,
+    /// `uint16`.
+    UInt16,
+    /// `uint32`.
+    UInt32,
+    /// `uint64`.
+    UInt64,
+    /// `float16`.
+    Float16,
+    /// `float32`.
+    Float32,
+    /// `float64`.
+    Float64,
+    /// `complex64`: real and imaginary part as `float32`.
+    Complex64,
+    /// `complex128`: real and imaginary part as `float64`.
+    Complex128,
+    /// Any other type, by numpy's text for it, such as `<U2` or `datetime64[D]`. Such arrays can be
+    /// sent on, and their bytes read; their elements have no meaning here.
+    Other(String),
+}
+
+/// The order of the bytes of a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ByteOrder {
+    /// The least significant byte first: nearly all machines, and JavaScript.
+    Little,
+    /// The most significant byte first: some file formats.
+    Big,
+}
+
+impl ByteOrder {
+    /// The order of this machine.
+    pub const NATIVE: ByteOrder = if cfg!(target_endian = "little") {
+        ByteOrder::Little
+    } else {
+        ByteOrder::Big
+    };
+}
+
+/// Type, name, numpy's short code, bytes of an element.
+static TYPES: [(DType, &str, &str, usize); 14] = [
+    (DType::Bool, "bool", "b1", 1),
+    (DType::Int8, "int8", "i1", 1),
+    (DType::Int16, "int16", "i2", 2),
+    (DType::Int32, "int32", "i4", 4),
+    (DType::Int64, "int64", "i8", 8),
+    (DType::UInt8, "uint8", "u1", 1),
+    (DType::UInt16, "uint16", "u2", 2),
+    (DType::UInt32, "uint32", "u4", 4),
+    (DType::UInt64, "uint64", "u8", 8),
+    (DType::Float16, "float16", "f2", 2),
+    (DType::Float32, "float32", "f4", 4),
+    (DType::Float64, "float64", "f8", 8),
+    (DType::Complex64, "complex64", "c8", 8),
+    (DType::Complex128, "complex128", "c16", 16),
+];
+
+impl DType {
+    /// What numpy's text for a type means: a name (`float32`), or a short code with or without a
+    /// mark for the byte order (`<f4`, `>i2`, `|u1`, `=f8`).
+    ///
+    /// ```
+    /// # use hypha_wire::{ByteOrder, DType};
+    ///
+    /// assert_eq!(DType::parse("int16"), (DType::Int16, ByteOrder::Little));
+    /// assert_eq!(DType::parse(">i2"), (DType::Int16, ByteOrder::Big));
+    /// assert_eq!(DType::parse("<U2").0, DType::Other("<U2".to_owned()));
+    /// ```
+    pub fn parse(text: &str) -> (DType, ByteOrder) {
+        let (code, order) = match text.strip_prefix('>') {
+            Some(code) => (code, ByteOrder::Big),
+            None => (
+                text.strip_prefix(['<', '|', '=']).unwrap_or(text),
+                ByteOrder::Little,
+            ),
+        };
+        let code = if code == "?" { "b1" } else { code };
+        let known = TYPES
+            .iter()
+            .find(|known| known.1 == text || known.2 == code);
+        match known {
+            Some((dtype, _, _, 1)) => (dtype.clone(), ByteOrder::Little),
+            Some((dtype, ..)) => (dtype.clone(), order),
+            None => (DType::Other(text.to_owned()), ByteOrder::Little),
+        }
+    }
+
+    fn entry(&self) -> Option<&'static (DType, &'static str, &'static str, usize)> {
+        TYPES.iter().find(|known| known.0 == *self)
+    }
+
+    /// The bytes of one element, if that is known here.
+    pub fn item_size(&self) -> Option<usize> {
+        self.entry().map(|known| known.3)
+    }
+
+    /// The bytes of one number: half an element if that is complex. Other types are not swapped.
+    pub(super) fn number_size(&self) -> usize {
+        match (self, self.item_size()) {
+            (DType::Complex64 | DType::Complex128, Some(size)) => size / 2,
+            (_, size) => size.unwrap_or(1),
+        }
+    }
+
+    /// How the type is written on the wire: big-endian types need their mark.
+    pub(super) fn wire_name(&self, order: ByteOrder) -> Cow<'_, str> {
+        match (self, self.entry()) {
+            (_, Some((_, _, code, _))) if order == ByteOrder::Big => format!(">{code}").into(),
+            (_, Some((_, name, _, _))) => (*name).into(),
+            (DType::Other(text), None) => text.into(),
+            (_, None) => "".into(),
+        }
+    }
+
+    /// Whether the elements are real numbers or truth values.
+    pub(super) fn is_real(&self) -> bool {
+        !matches!(self, DType::Complex64 | DType::Complex128 | DType::Other(_))
+    }
+
+    /// The number in `item`, if this is a type of real numbers and `item` is one element.
+    pub(super) fn read(&self, item: &[u8], order: ByteOrder) -> Option<Number> {
+        Some(match self {
+            DType::Bool => Number::Bool(u8::from_le_bytes(bytes(item, order)?) != 0),
+            DType::Int8 => Number::Int(i8::from_le_bytes(bytes(item, order)?).into()),
+            DType::Int16 => Number::Int(i16::from_le_bytes(bytes(item, order)?).into()),
+            DType::Int32 => Number::Int(i32::from_le_bytes(bytes(item, order)?).into()),
+            DType::Int64 => Number::Int(i64::from_le_bytes(bytes(item, order)?)),
+            DType::UInt8 => Number::UInt(u8::from_le_bytes(bytes(item, order)?).into()),
+            DType::UInt16 => Number::UInt(u16::from_le_bytes(bytes(item, order)?).into()),
+            DType::UInt32 => Number::UInt(u32::from_le_bytes(bytes(item, order)?).into()),
+            DType::UInt64 => Number::UInt(u64::from_le_bytes(bytes(item, order)?)),
+            DType::Float16 => Number::Float(f16_to_f64(u16::from_le_bytes(bytes(item, order)?))),
+            DType::Float32 => Number::Float(f32::from_le_bytes(bytes(item, order)?).into()),
+            DType::Float64 => Number::Float(f64::from_le_bytes(bytes(item, order)?)),
+            DType::Complex64 | DType::Complex128 | DType::Other(_) => return None,
+        })
+    }
+
+    /// Append `number`, little-endian. Integers lose the fraction and stop at their bounds.
+    pub(super) fn write(&self, number: f64, out: &mut Vec<u8>) {
+        match self {
+            DType::Bool => out.push((number != 0.0).into()),
+            DType::Int8 => out.extend((number as i8).to_le_bytes()),
+            DType::Int16 => out.extend((number as i16).to_le_bytes()),
+            DType::Int32 => out.extend((number as i32).to_le_bytes()),
+            DType::Int64 => out.extend((number as i64).to_le_bytes()),
+            DType::UInt8 => out.extend((number as u8).to_le_bytes()),
+            DType::UInt16 => out.extend((number as u16).to_le_bytes()),
+            DType::UInt32 => out.extend((number as u32).to_le_bytes()),
+            DType::UInt64 => out.extend((number as u64).to_le_bytes()),
+            DType::Float16 => out.extend(f16_from_f64(number).to_le_bytes()),
+            DType::Float32 => out.extend((number as f32).to_le_bytes()),
+            DType::Float64 => out.extend(number.to_le_bytes()),
+            DType::Complex64 | DType::Complex128 | DType::Other(_) => {}
+        }
+    }
+}
+
+/// numpy's name.
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A text that a peer made up is not repeated at length.
+        f.write_str(&shorten(&self.wire_name(ByteOrder::Little)))
+    }
+}
+
+/// One real element, exactly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Number {
+    Bool(bool),
+    Int(i64),
+    UInt(u64),
+    Float(f64),
+}
+
+impl Number {
+    pub(super) fn to_f64(self) -> f64 {
+        match self {
+            Self::Bool(value) => f64::from(u8::from(value)),
+            Self::Int(value) => value as f64,
+            Self::UInt(value) => value as f64,
+            Self::Float(value) => value,
+        }
+    }
+}
+
+/// The bytes of one number in little-endian order.
+fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
+    let mut bytes: [u8; N] = item.try_into().ok()?;
+    if order == ByteOrder::Big {
+        bytes.reverse();
+    }
+    Some(bytes)
+}
+
+/// The number that the bits of a 16-bit float mean: sign, 5 bits of exponent, 10 bits of fraction.
+fn f16_to_f64(bits: u16) -> f64 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    let size = match exponent {
+        0 => fraction * 2f64.powi(-24),
+        0x1f if fraction == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
+    };
+    if bits >> 15 == 1 { -size } else { size }
+}
+
+/// The nearest 16-bit float; of two equally near ones the even.
+fn f16_from_f64(number: f64) -> u16 {
+    let size = number.abs();
+    let bits = if number.is_nan() {
+        0x7e00
+    } else if size >= 65520.0 {
+        0x7c00
+    } else {
+        // All numbers below 2^-14 have one distance; scaling by a power of two is exact. The `+`
+        // carries a fraction that was rounded up to the next power of two into the exponent.
+        let exponent = (size.to_bits() >> 52) as i32 - 1023;
+        let exponent = exponent.max(-14);
+        let steps = (size * 2f64.powi(10 - exponent)).round_ties_even();
+        ((exponent + 14) as u16) * 1024 + steps as u16
+    };
+    u16::from(number.is_sign_negative()) << 15 | bits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half_float_survives() {
+        for bits in 0..=u16::MAX {
+            let number = f16_to_f64(bits);
+            if number.is_nan() {
+                assert_eq!(f16_from_f64(number) & 0x7fff, 0x7e00);
+            } else {
+                assert_eq!(f16_from_f64(number), bits, "{number}");
+            }
+        }
+        assert_eq!(f16_to_f64(0x3c01), 1.0 + 1.0 / 1024.0);
+        assert_eq!(f16_to_f64(0xfbff), -65504.0);
+    }
+
+    /// Between two neighbours the nearer one is taken, and from the middle the even one.
+    #[test]
+    fn half_floats_are_rounded_to_the_nearest() {
+        for bits in 0..0x7bffu16 {
+            let (low, high) = (f16_to_f64(bits), f16_to_f64(bits + 1));
+            let middle = (low + high) / 2.0;
+            let even = bits + (bits & 1);
+            assert_eq!(f16_from_f64(middle), even, "{middle}");
+            assert_eq!(f16_from_f64(f64::from_bits(middle.to_bits() - 1)), bits);
+            assert_eq!(f16_from_f64(f64::from_bits(middle.to_bits() + 1)), bits + 1);
+        }
+        assert_eq!(f16_from_f64(65519.9), 0x7bff);
+        assert_eq!(f16_from_f64(65520.0), 0x7c00);
+        assert_eq!(f16_from_f64(-1e300), 0xfc00);
+        assert_eq!(f16_from_f64(1e-300), 0);
+    }
+
+    #[test]
+    fn names_and_codes_are_read_and_written() {
+        for (dtype, name, code, size) in &TYPES {
+            let big = match size {
+                1 => ByteOrder::Little,
+                _ => ByteOrder::Big,
+            };
+            let little = (dtype.clone(), ByteOrder::Little);
+            for mark in ["", "<", "|", "="] {
+                assert_eq!(DType::parse(&format!("{mark}{code}")), little);
+            }
+            assert_eq!(DType::parse(name), little);
+            assert_eq!(DType::parse(&format!(">{code}")), (dtype.clone(), big));
+            assert_eq!(dtype.to_string(), *name);
+            assert_eq!(dtype.wire_name(ByteOrder::Big), format!(">{code}"));
+        }
+        for text in [
+            "<U2",
+            "|S5",
+            "datetime64[D]",
+            "",
+            ">",
+            ">float32",
+            "float128",
+            "i",
+        ] {
+            let other = DType::Other(text.to_owned());
+            assert_eq!(other.wire_name(ByteOrder::Little), text);
+            assert_eq!(DType::parse(text), (other, ByteOrder::Little));
+        }
+        assert_eq!(DType::parse("?").0, DType::Bool);
+    }
+
+    #[test]
+    fn numbers_are_clamped_to_the_type() {
+        let written = |dtype: DType, number| {
+            let mut out = Vec::new();
+            dtype.write(number, &mut out);
+            dtype.read(&out, ByteOrder::Little).map(Number::to_f64)
+        };
+        assert_eq!(written(DType::UInt8, 300.0), Some(255.0));
+        assert_eq!(written(DType::UInt8, -1.0), Some(0.0));
+        assert_eq!(written(DType::Int8, -1.9), Some(-1.0));
+        assert_eq!(written(DType::Int32, f64::NAN), Some(0.0));
+        assert_eq!(written(DType::Bool, 0.5), Some(1.0));
+        assert_eq!(written(DType::Float32, 0.5), Some(0.5));
+        assert_eq!(written(DType::Complex64, 0.5), None);
+    }
+}

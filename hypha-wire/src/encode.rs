@@ -1,0 +1,575 @@
+//! Any `Serialize` value to msgpack, byte for byte what the Python client would write.
+//!
+//! Numbers take their smallest form, `f32` travels as `f64`, structs are maps with string keys,
+//! enums are externally tagged, and types that have a textual form (addresses, dates) use it, as
+//! their JSON Schema says.
+
+use std::fmt;
+
+use serde::ser::{self, Serialize};
+
+use super::decode;
+use super::handle::{SPLICE, Splice, Taking, offered};
+use super::pack::{self, Sink};
+use super::{MAX_DEPTH, Value};
+
+/// Why a value cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodeError {
+    argument: Option<String>,
+    message: String,
+}
+
+impl EncodeError {
+    /// Creates an error with this text.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            argument: None,
+            message: message.into(),
+        }
+    }
+
+    /// The same error, said of one argument of a call.
+    pub(super) fn in_argument(mut self, name: &str) -> Self {
+        self.argument = Some(name.to_owned());
+        self
+    }
+
+    /// The argument that could not be encoded, if the value was one.
+    pub fn argument(&self) -> Option<&str> {
+        self.argument.as_deref()
+    }
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(argument) = &self.argument {
+            write!(f, "argument `{argument}`: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+impl ser::Error for EncodeError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string())
+    }
+}
+
+/// Append `value` to `out`. After an error `out` is as it was before.
+pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
+    let start = out.len();
+    let splices = None;
+    let result = value.serialize(&mut Encoder {
+        out,
+        splices,
+        depth: 0,
+    });
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+/// As [`encode`], but large binary data and what is live is not written: `splices` says where it
+/// belongs.
+pub(super) fn encode_spliced<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    splices: &mut Splices,
+    value: &T,
+) -> Result<(), EncodeError> {
+    let (start, before) = (out.len(), splices.len());
+    let _taking = Taking::begin();
+    let result = value.serialize(&mut Encoder {
+        out,
+        splices: Some(splices),
+        depth: 0,
+    });
+    if result.is_err() {
+        out.truncate(start);
+        splices.truncate(before);
+    }
+    result
+}
+
+/// What is not in a buffer, and the positions in front of which it belongs, in ascending order.
+pub(super) type Splices = Vec<(usize, Splice)>;
+
+/// Replaces a part of the buffer, and moves what belongs behind it.
+pub(super) fn replace(
+    out: &mut Vec<u8>,
+    splices: &mut Splices,
+    range: std::ops::Range<usize>,
+    new: Vec<u8>,
+) {
+    for (position, _) in splices.iter_mut().rev() {
+        if *position < range.end {
+            break;
+        }
+        *position = *position - range.len() + new.len();
+    }
+    out.splice(range, new);
+}
+
+/// `value` as msgpack.
+pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Vec::with_capacity(128);
+    encode(&mut out, value)?;
+    Ok(out)
+}
+
+/// Newtype name under which [`Value`] hands over an extension value: one type byte, then the data.
+pub(super) const EXT: &str = "$hypha_rpc::ext";
+
+struct Encoder<'a> {
+    out: &'a mut Vec<u8>,
+    /// `None` if everything is to be written.
+    splices: Option<&'a mut Splices>,
+    depth: usize,
+}
+
+impl<'a> Encoder<'a> {
+    fn enter(&mut self) -> Result<(), EncodeError> {
+        if self.depth == MAX_DEPTH {
+            return Err(EncodeError::new(format!(
+                "lists and maps are nested more than {MAX_DEPTH} deep"
+            )));
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Begin the map of one entry that holds an enum variant with content.
+    fn variant(&mut self, name: &str) -> Result<(), EncodeError> {
+        self.enter()?;
+        pack::put_map_head(self.out, 1);
+        pack::put_str(self.out, name);
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        kind: Kind,
+        len: Option<usize>,
+        in_variant: bool,
+    ) -> Result<Open<'_, 'a>, EncodeError> {
+        self.enter()?;
+        let start = self.out.len();
+        let written = length(len.unwrap_or(0))?;
+        kind.put_head(self.out, written);
+        let levels = if in_variant { 2 } else { 1 };
+        Ok(Open {
+            encoder: self,
+            kind,
+            start,
+            written,
+            count: 0,
+            levels,
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    List,
+    Map,
+}
+
+impl Kind {
+    fn put_head(self, out: &mut impl Sink, len: u32) {
+        match self {
+            Self::List => pack::put_list_head(out, len),
+            Self::Map => pack::put_map_head(out, len),
+        }
+    }
+}
+
+fn length(len: usize) -> Result<u32, EncodeError> {
+    u32::try_from(len)
+        .map_err(|_| EncodeError::new(format!("{len} is too large a length for a message")))
+}
+
+/// A list or map being written. The length given in advance is only trusted as far as it turns
+/// out to be true.
+struct Open<'b, 'a> {
+    encoder: &'b mut Encoder<'a>,
+    kind: Kind,
+    start: usize,
+    written: u32,
+    count: usize,
+    levels: usize,
+}
+
+impl Open<'_, '_> {
+    fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.count += 1;
+        value.serialize(&mut *self.encoder)
+    }
+
+    fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
+        self.count += 1;
+        let start = self.encoder.out.len();
+        key.serialize(&mut *self.encoder)?;
+        let written = &self.encoder.out[start..];
+        if decode::is_string(written) {
+            return Ok(());
+        }
+        let key = bytes::Bytes::copy_from_slice(written);
+        let text = match decode::from_slice::<Value>(&key) {
+            // Written out, as in JSON and as the schema of such a map says.
+            Ok(key @ (Value::Int(_) | Value::UInt(_) | Value::Bool(_))) => {
+                self.encoder.out.truncate(start);
+                pack::put_str(self.encoder.out, &key.to_string());
+                return Ok(());
+            }
+            Ok(Value::Null) => "null".to_owned(),
+            Ok(key) => format!("{} {key}", key.kind()),
+            Err(_) => "something else".to_owned(),
+        };
+        Err(EncodeError::new(format!(
+            "a map key must be a string, got {text}"
+        )))
+    }
+
+    fn field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
+        self.count += 1;
+        pack::put_str(self.encoder.out, name);
+        value.serialize(&mut *self.encoder)
+    }
+
+    fn close(self) -> Result<(), EncodeError> {
+        self.encoder.depth -= self.levels;
+        let count = length(self.count)?;
+        if count != self.written {
+            let mut head = Vec::new();
+            self.kind.put_head(&mut head, count);
+            let end = self.start + pack::head_len(self.written);
+            let Encoder { out, splices, .. } = self.encoder;
+            let mut none = Splices::new();
+            let splices = splices.as_deref_mut().unwrap_or(&mut none);
+            replace(out, splices, self.start..end, head);
+        }
+        Ok(())
+    }
+}
+
+impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
+    type Ok = ();
+    type Error = EncodeError;
+    type SerializeSeq = Open<'b, 'a>;
+    type SerializeTuple = Open<'b, 'a>;
+    type SerializeTupleStruct = Open<'b, 'a>;
+    type SerializeTupleVariant = Open<'b, 'a>;
+    type SerializeMap = Open<'b, 'a>;
+    type SerializeStruct = Open<'b, 'a>;
+    type SerializeStructVariant = Open<'b, 'a>;
+
+    fn serialize_bool(self, v: bool) -> Result<(), EncodeError> {
+        pack::put_bool(self.out, v);
+        Ok(())
+    }
+
+    fn serialize_i8(self, v: i8) -> Result<(), EncodeError> {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_i16(self, v: i16) -> Result<(), EncodeError> {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_i32(self, v: i32) -> Result<(), EncodeError> {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_i64(self, v: i64) -> Result<(), EncodeError> {
+        pack::put_int(self.out, v);
+        Ok(())
+    }
+
+    fn serialize_i128(self, v: i128) -> Result<(), EncodeError> {
+        if let Ok(v) = i64::try_from(v) {
+            self.serialize_i64(v)
+        } else if let Ok(v) = u64::try_from(v) {
+            self.serialize_u64(v)
+        } else {
+            Err(EncodeError::new(format!(
+                "integer {v} does not fit 64 bits"
+            )))
+        }
+    }
+
+    fn serialize_u8(self, v: u8) -> Result<(), EncodeError> {
+        self.serialize_u64(v.into())
+    }
+
+    fn serialize_u16(self, v: u16) -> Result<(), EncodeError> {
+        self.serialize_u64(v.into())
+    }
+
+    fn serialize_u32(self, v: u32) -> Result<(), EncodeError> {
+        self.serialize_u64(v.into())
+    }
+
+    fn serialize_u64(self, v: u64) -> Result<(), EncodeError> {
+        pack::put_uint(self.out, v);
+        Ok(())
+    }
+
+    fn serialize_u128(self, v: u128) -> Result<(), EncodeError> {
+        match u64::try_from(v) {
+            Ok(v) => self.serialize_u64(v),
+            Err(_) => Err(EncodeError::new(format!(
+                "integer {v} does not fit 64 bits"
+            ))),
+        }
+    }
+
+    fn serialize_f32(self, v: f32) -> Result<(), EncodeError> {
+        self.serialize_f64(v.into())
+    }
+
+    fn serialize_f64(self, v: f64) -> Result<(), EncodeError> {
+        pack::put_f64(self.out, v);
+        Ok(())
+    }
+
+    fn serialize_char(self, v: char) -> Result<(), EncodeError> {
+        self.serialize_str(v.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_str(self, v: &str) -> Result<(), EncodeError> {
+        length(v.len())?;
+        pack::put_str(self.out, v);
+        Ok(())
+    }
+
+    fn serialize_bytes(self, v: &[u8]) -> Result<(), EncodeError> {
+        length(v.len())?;
+        pack::put_bin(self.out, v);
+        Ok(())
+    }
+
+    fn serialize_none(self) -> Result<(), EncodeError> {
+        self.serialize_unit()
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), EncodeError> {
+        pack::put_nil(self.out);
+        Ok(())
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), EncodeError> {
+        self.serialize_unit()
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<(), EncodeError> {
+        self.serialize_str(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
+        if name == SPLICE {
+            match (offered(), &mut self.splices) {
+                (Some(splice), Some(splices)) => {
+                    if let Splice::Bytes(bytes) = &splice {
+                        pack::put_bin_head(self.out, length(bytes.len())?);
+                    }
+                    splices.push((self.out.len(), splice));
+                    return Ok(());
+                }
+                _ => return value.serialize(self),
+            }
+        }
+        if name != EXT {
+            return value.serialize(self);
+        }
+        let packed = bytes::Bytes::from(to_vec(value)?);
+        match decode::from_slice::<&[u8]>(&packed) {
+            Ok([code, data @ ..]) => {
+                pack::put_ext(self.out, *code as i8, data);
+                Ok(())
+            }
+            _ => Err(EncodeError::new("an extension value needs a type byte")),
+        }
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
+        self.variant(variant)?;
+        value.serialize(&mut *self)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn serialize_seq(self, len: Option<usize>) -> Result<Open<'b, 'a>, EncodeError> {
+        self.open(Kind::List, len, false)
+    }
+
+    fn serialize_tuple(self, len: usize) -> Result<Open<'b, 'a>, EncodeError> {
+        self.open(Kind::List, Some(len), false)
+    }
+
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        len: usize,
+    ) -> Result<Open<'b, 'a>, EncodeError> {
+        self.open(Kind::List, Some(len), false)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Open<'b, 'a>, EncodeError> {
+        self.variant(variant)?;
+        self.open(Kind::List, Some(len), true)
+    }
+
+    fn serialize_map(self, len: Option<usize>) -> Result<Open<'b, 'a>, EncodeError> {
+        self.open(Kind::Map, len, false)
+    }
+
+    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Open<'b, 'a>, EncodeError> {
+        self.open(Kind::Map, Some(len), false)
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Open<'b, 'a>, EncodeError> {
+        self.variant(variant)?;
+        self.open(Kind::Map, Some(len), true)
+    }
+}
+
+impl ser::SerializeSeq for Open<'_, '_> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.item(value)
+    }
+
+    fn end(self) -> Result<(), EncodeError> {
+        self.close()
+    }
+}
+
+impl ser::SerializeTuple for Open<'_, '_> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.item(value)
+    }
+
+    fn end(self) -> Result<(), EncodeError> {
+        self.close()
+    }
+}
+
+impl ser::SerializeTupleStruct for Open<'_, '_> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.item(value)
+    }
+
+    fn end(self) -> Result<(), EncodeError> {
+        self.close()
+    }
+}
+
+impl ser::SerializeTupleVariant for Open<'_, '_> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.item(value)
+    }
+
+    fn end(self) -> Result<(), EncodeError> {
+        self.close()
+    }
+}
+
+impl ser::SerializeMap for Open<'_, '_> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
+        self.key(key)
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        value.serialize(&mut *self.encoder)
+    }
+
+    fn end(self) -> Result<(), EncodeError> {
+        self.close()
+    }
+}
+
+impl ser::SerializeStruct for Open<'_, '_> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
+        self.field(key, value)
+    }
+
+    fn end(self) -> Result<(), EncodeError> {
+        self.close()
+    }
+}
+
+impl ser::SerializeStructVariant for Open<'_, '_> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
+        self.field(key, value)
+    }
+
+    fn end(self) -> Result<(), EncodeError> {
+        self.close()
+    }
+}

@@ -1,0 +1,292 @@
+//! Points in time, as JavaScript dates travel: msgpack's extension type -1.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
+use super::value::Value;
+use crate::keys::SCHEMA_KIND;
+
+const NANOS_PER_SECOND: u32 = 1_000_000_000;
+
+/// The type byte of the extension.
+const CODE: i8 = -1;
+
+/// A point in time: a `Date` in JavaScript, a `msgpack.Timestamp` in Python.
+///
+/// Python cannot send one, so a number is read as well, as seconds since 1970 (`time.time()`).
+///
+/// ```
+/// # use hypha_wire::Timestamp;
+/// use std::time::SystemTime;
+///
+/// let now = SystemTime::now();
+/// assert_eq!(SystemTime::try_from(Timestamp::from(now)), Ok(now));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp {
+    seconds: i64,
+    nanoseconds: u32,
+}
+
+impl Timestamp {
+    /// So many seconds after 1970-01-01 00:00 UTC (before it, if negative), and so many nanoseconds
+    /// after that. `None` if these are a second or more.
+    pub fn new(seconds: i64, nanoseconds: u32) -> Option<Timestamp> {
+        (nanoseconds < NANOS_PER_SECOND).then_some(Timestamp {
+            seconds,
+            nanoseconds,
+        })
+    }
+
+    /// Now, by the clock of this machine.
+    pub fn now() -> Timestamp {
+        SystemTime::now().into()
+    }
+
+    /// Whole seconds since 1970-01-01 00:00 UTC, rounded down.
+    pub fn seconds(&self) -> i64 {
+        self.seconds
+    }
+
+    /// Nanoseconds after [`seconds`](Self::seconds), less than a second.
+    pub fn nanoseconds(&self) -> u32 {
+        self.nanoseconds
+    }
+
+    /// The smallest of msgpack's three forms.
+    fn pack(&self) -> Vec<u8> {
+        match (u32::try_from(self.seconds), u64::try_from(self.seconds)) {
+            (Ok(seconds), _) if self.nanoseconds == 0 => seconds.to_be_bytes().to_vec(),
+            (_, Ok(seconds)) if seconds >> 34 == 0 => {
+                let both = u64::from(self.nanoseconds) << 34 | seconds;
+                both.to_be_bytes().to_vec()
+            }
+            _ => {
+                let mut data = self.nanoseconds.to_be_bytes().to_vec();
+                data.extend(self.seconds.to_be_bytes());
+                data
+            }
+        }
+    }
+
+    fn unpack(data: &[u8]) -> Result<Timestamp, String> {
+        let (seconds, nanoseconds) = if let Ok(seconds) = data.try_into() {
+            (u32::from_be_bytes(seconds).into(), 0)
+        } else if let Ok(both) = data.try_into() {
+            let both = u64::from_be_bytes(both);
+            // 34 and 30 bits: both fit.
+            ((both & ((1 << 34) - 1)) as i64, (both >> 34) as u32)
+        } else if let Some((Ok(seconds), nanoseconds)) = data
+            .split_first_chunk()
+            .map(|(nanoseconds, seconds)| (seconds.try_into(), nanoseconds))
+        {
+            (
+                i64::from_be_bytes(seconds),
+                u32::from_be_bytes(*nanoseconds),
+            )
+        } else {
+            let len = data.len();
+            return Err(format!(
+                "a timestamp has 4, 8 or 12 bytes of data, not {len}"
+            ));
+        };
+        Timestamp::new(seconds, nanoseconds)
+            .ok_or_else(|| format!("{nanoseconds} nanoseconds are more than a second"))
+    }
+
+    fn from_seconds(seconds: f64) -> Option<Timestamp> {
+        let whole = seconds.floor();
+        // The upper bound is exact as a float and lies just outside.
+        if !(-(2f64.powi(63))..2f64.powi(63)).contains(&whole) {
+            return None;
+        }
+        let nanoseconds = ((seconds - whole) * f64::from(NANOS_PER_SECOND)) as u32;
+        Timestamp::new(whole as i64, nanoseconds.min(NANOS_PER_SECOND - 1))
+    }
+}
+
+/// A time further away than 64 bits of seconds becomes the last that fits.
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => Self {
+                seconds: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+                nanoseconds: after.subsec_nanos(),
+            },
+            Err(error) => {
+                let before = error.duration();
+                let seconds = i64::try_from(before.as_secs()).map_or(i64::MIN, |seconds| -seconds);
+                match before.subsec_nanos() {
+                    0 => Self {
+                        seconds,
+                        nanoseconds: 0,
+                    },
+                    nanoseconds => Self {
+                        seconds: seconds.saturating_sub(1),
+                        nanoseconds: NANOS_PER_SECOND - nanoseconds,
+                    },
+                }
+            }
+        }
+    }
+}
+
+/// A [`Timestamp`] that this machine's clock cannot show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampError(Timestamp);
+
+impl std::fmt::Display for TimestampError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.0.seconds;
+        write!(f, "{seconds} seconds since 1970 are no time of this system")
+    }
+}
+
+impl std::error::Error for TimestampError {}
+
+impl TryFrom<Timestamp> for SystemTime {
+    type Error = TimestampError;
+
+    fn try_from(time: Timestamp) -> Result<Self, TimestampError> {
+        let seconds = Duration::from_secs(time.seconds.unsigned_abs());
+        let base = if time.seconds < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(seconds)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(seconds)
+        };
+        base.and_then(|base| base.checked_add(Duration::from_nanos(time.nanoseconds.into())))
+            .ok_or(TimestampError(time))
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(time: Timestamp) -> Value {
+        Value::Ext(CODE, time.pack().into())
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Value::from(*self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        match (&value, value.as_f64()) {
+            (Value::Ext(CODE, data), _) => Timestamp::unpack(data).map_err(de::Error::custom),
+            (Value::Int(seconds), _) => Ok(Self {
+                seconds: *seconds,
+                nanoseconds: 0,
+            }),
+            (_, Some(seconds)) => Timestamp::from_seconds(seconds)
+                .ok_or_else(|| de::Error::custom(format_args!("{seconds} is not a time"))),
+            (other, None) => Err(de::Error::invalid_type(
+                de::Unexpected::Other(other.kind()),
+                &"timestamp",
+            )),
+        }
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "number",
+            "description": "A point in time: a Date in JavaScript, or seconds since 1970-01-01 UTC.",
+            (SCHEMA_KIND): "timestamp"
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed_as(seconds: i64, nanoseconds: u32, len: usize) {
+        let time = Timestamp::new(seconds, nanoseconds).expect("less than a second");
+        let data = time.pack();
+        assert_eq!(data.len(), len, "{time:?}");
+        assert_eq!(Timestamp::unpack(&data), Ok(time));
+    }
+
+    #[test]
+    fn the_smallest_form_is_taken() {
+        packed_as(0, 0, 4);
+        packed_as(u32::MAX.into(), 0, 4);
+        packed_as(u32::MAX.into(), 1, 8);
+        packed_as(i64::from(u32::MAX) + 1, 0, 8);
+        packed_as((1 << 34) - 1, NANOS_PER_SECOND - 1, 8);
+        packed_as(1 << 34, 0, 12);
+        packed_as(-1, 0, 12);
+        packed_as(i64::MIN, NANOS_PER_SECOND - 1, 12);
+        packed_as(i64::MAX, 0, 12);
+    }
+
+    #[test]
+    fn other_data_are_errors() {
+        for len in (0..20).filter(|len| ![4, 8, 12].contains(len)) {
+            assert_eq!(
+                Timestamp::unpack(&vec![0; len]),
+                Err(format!(
+                    "a timestamp has 4, 8 or 12 bytes of data, not {len}"
+                ))
+            );
+        }
+        let error = Timestamp::unpack(&[0xff; 12]).expect_err("too many nanoseconds");
+        assert_eq!(error, "4294967295 nanoseconds are more than a second");
+        assert!(Timestamp::unpack(&[0xff; 8]).is_err());
+        assert_eq!(Timestamp::new(0, NANOS_PER_SECOND), None);
+    }
+
+    #[test]
+    fn times_of_the_system_survive() {
+        for nanoseconds in [0, 1, 1_500_000_000, NANOS_PER_SECOND as u64 * 5_000_000_000] {
+            let distance = Duration::from_nanos(nanoseconds);
+            for time in [
+                SystemTime::UNIX_EPOCH + distance,
+                SystemTime::UNIX_EPOCH - distance,
+            ] {
+                assert_eq!(SystemTime::try_from(Timestamp::from(time)), Ok(time));
+            }
+        }
+        let before = SystemTime::UNIX_EPOCH - Duration::from_millis(1_250);
+        assert_eq!(
+            Timestamp::from(before),
+            Timestamp::new(-2, 750_000_000).expect("valid")
+        );
+        // Whether the system can show these differs; none may panic.
+        for seconds in [i64::MIN, i64::MAX] {
+            let _ = SystemTime::try_from(Timestamp::new(seconds, 1).expect("valid"));
+        }
+    }
+
+    #[test]
+    fn seconds_as_floats_are_read() {
+        assert_eq!(Timestamp::from_seconds(1.5), Timestamp::new(1, 500_000_000));
+        assert_eq!(
+            Timestamp::from_seconds(-0.25),
+            Timestamp::new(-1, 750_000_000)
+        );
+        assert_eq!(
+            Timestamp::from_seconds(-1e-20),
+            Timestamp::new(-1, 999_999_999)
+        );
+        for number in [f64::NAN, f64::INFINITY, -f64::INFINITY, 1e19, -1e19] {
+            assert_eq!(Timestamp::from_seconds(number), None);
+        }
+    }
+}

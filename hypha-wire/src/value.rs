@@ -1,0 +1,286 @@
+//! A value of any type: what a peer sends when nobody has described it.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::decode_error::DecodeError;
+use super::encode::EncodeError;
+use super::handle::Handle;
+use super::local::Packed;
+
+/// The entries of a [`Value::Map`], in the order in which they were sent.
+pub type Map = indexmap::IndexMap<String, Value>;
+
+/// Any value that can travel between peers.
+///
+/// Typed values such as arrays, sets and errors are maps with a member `_rtype`, and are kept as
+/// such, so that they can be sent on unchanged. Functions and streams keep the connection they came
+/// on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value {
+    /// Nothing: Python `None`, JavaScript `null`.
+    #[default]
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// An integer up to `i64::MAX`.
+    Int(i64),
+    /// An integer above `i64::MAX`. Smaller ones are always [`Value::Int`].
+    UInt(u64),
+    /// A floating-point number. A JavaScript peer sends whole ones as integers.
+    Float(f64),
+    /// Text.
+    String(String),
+    /// Binary data; a slice of the message it came in.
+    Bytes(bytes::Bytes),
+    /// A list.
+    List(Vec<Value>),
+    /// A map with string keys.
+    Map(Map),
+    /// A msgpack extension value: its type and data. Type -1 is a point in time.
+    Ext(i8, bytes::Bytes),
+    /// A function or a stream, of a peer or of this program. [`decode_as`](Self::decode_as) makes a
+    /// `hypha_rpc::Function`, `hypha_rpc::Callback` or
+    /// `hypha_rpc::RemoteStream` of it.
+    Handle(Handle),
+}
+
+impl Value {
+    /// The name of the value's kind, as it appears in error messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Int(_) | Self::UInt(_) => "integer",
+            Self::Float(_) => "float",
+            Self::String(_) => "string",
+            Self::Bytes(_) => "bytes",
+            Self::List(_) => "list",
+            Self::Map(_) => "map",
+            Self::Ext(..) => "extension",
+            Self::Handle(handle) => match handle.raw().and_then(|raw| raw.get("_rtype")) {
+                Some(rtype) if rtype.as_str() == Some("generator") => "stream",
+                _ => "function",
+            },
+        }
+    }
+
+    /// Whether this is [`Value::Null`].
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The truth value, if this is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The integer, if this is one that fits.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Self::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The integer, if this is one that is not negative.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Int(value) => u64::try_from(*value).ok(),
+            Self::UInt(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The number, integers included.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Float(value) => Some(*value),
+            Self::Int(value) => Some(*value as f64),
+            Self::UInt(value) => Some(*value as f64),
+            _ => None,
+        }
+    }
+
+    /// The text, if this is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The binary data, if this is some.
+    pub fn as_bytes(&self) -> Option<&bytes::Bytes> {
+        match self {
+            Self::Bytes(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The elements, if this is a list.
+    pub fn as_list(&self) -> Option<&[Value]> {
+        match self {
+            Self::List(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The entries, if this is a map.
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Self::Map(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The member `key`, if this is a map that has it. Of a peer's function or stream it is a part of
+    /// how that is known on the wire, such as `_rschema`.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        match self {
+            Self::Map(map) => map.get(key),
+            Self::Handle(handle) => handle.raw()?.get(key),
+            _ => None,
+        }
+    }
+
+    /// This value as a `T`, as if `T` had been received.
+    ///
+    /// # Errors
+    ///
+    /// If it is none; says where.
+    pub fn decode_as<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        let packed = Packed::new(self).map_err(|error| DecodeError::new(error.to_string()))?;
+        packed.decode()
+    }
+
+    /// `value` as a peer would receive it.
+    ///
+    /// # Errors
+    ///
+    /// A value that cannot be sent: a map with keys that are not strings, for instance.
+    pub fn encode_from<T: Serialize + ?Sized>(value: &T) -> Result<Value, EncodeError> {
+        let decoded = Packed::new(value)?.decode();
+        decoded.map_err(|error| EncodeError::new(error.to_string()))
+    }
+
+    /// This value as JSON. What JSON lacks is marked: `{"$bytes": hex}`, `{"$ext": [type, hex]}`,
+    /// `{"$float": "NaN"}`, and `{"$live": "function"}` for one of this program.
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::{Value as Json, json};
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(value) => (*value).into(),
+            Self::Int(value) => (*value).into(),
+            Self::UInt(value) => (*value).into(),
+            Self::Float(value) => match serde_json::Number::from_f64(*value) {
+                Some(number) => number.into(),
+                None => json!({ "$float": value.to_string() }),
+            },
+            Self::String(value) => value.as_str().into(),
+            Self::Bytes(value) => json!({ "$bytes": hex(value) }),
+            Self::List(items) => items.iter().map(Self::to_json).collect(),
+            Self::Map(map) => Json::Object(
+                map.iter()
+                    .map(|(key, value)| (key.clone(), value.to_json()))
+                    .collect(),
+            ),
+            Self::Ext(code, data) => json!({ "$ext": [code, hex(data)] }),
+            Self::Handle(handle) => match handle.raw() {
+                Some(raw) => Json::Object(
+                    raw.iter()
+                        .map(|(key, value)| (key.clone(), value.to_json()))
+                        .collect(),
+                ),
+                None => json!({ "$live": self.kind() }),
+            },
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Compact, like JSON.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_json().fmt(f)
+    }
+}
+
+macro_rules! from {
+    ($($type:ty => |$value:ident| $body:expr;)*) => {
+        $(impl From<$type> for Value {
+            fn from($value: $type) -> Self {
+                $body
+            }
+        })*
+    };
+}
+
+from! {
+    () => |_unit| Self::Null;
+    bool => |value| Self::Bool(value);
+    i8 => |value| Self::Int(value.into());
+    i16 => |value| Self::Int(value.into());
+    i32 => |value| Self::Int(value.into());
+    i64 => |value| Self::Int(value);
+    u8 => |value| Self::Int(value.into());
+    u16 => |value| Self::Int(value.into());
+    u32 => |value| Self::Int(value.into());
+    u64 => |value| i64::try_from(value).map_or(Self::UInt(value), Self::Int);
+    usize => |value| Self::from(value as u64);
+    f32 => |value| Self::Float(value.into());
+    f64 => |value| Self::Float(value);
+    &str => |value| Self::String(value.to_owned());
+    String => |value| Self::String(value);
+    bytes::Bytes => |value| Self::Bytes(value);
+    super::Bytes => |value| Self::Bytes(value.0);
+    Map => |value| Self::Map(value);
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(items: Vec<T>) -> Self {
+        items.into_iter().collect()
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl<T: Into<Value>> FromIterator<T> for Value {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        Self::List(items.into_iter().map(Into::into).collect())
+    }
+}
+
+impl From<serde_json::Value> for Value {
+    fn from(json: serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        match json {
+            Json::Null => Self::Null,
+            Json::Bool(value) => Self::Bool(value),
+            Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(value), _) => Self::Int(value),
+                (None, Some(value)) => Self::UInt(value),
+                (None, None) => number.as_f64().map_or(Self::Null, Self::Float),
+            },
+            Json::String(value) => Self::String(value),
+            Json::Array(items) => items.into_iter().collect(),
+            Json::Object(map) => Self::Map(
+                map.into_iter()
+                    .map(|(key, value)| (key, value.into()))
+                    .collect(),
+            ),
+        }
+    }
+}

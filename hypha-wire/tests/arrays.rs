@@ -1,0 +1,528 @@
+//! Arrays and buffers: what is made of them, what comes of them, and what is refused.
+
+use std::borrow::Cow;
+
+use hypha_wire::{ArrayError, ByteOrder, from_slice, to_vec};
+use hypha_wire::{Bytes, DType, Map, MemoryView, NdArray, TypedArray, Value};
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+fn decode<T: for<'de> Deserialize<'de>>(value: impl Serialize) -> Result<T, String> {
+    let packed = to_vec(&value).expect("encodes");
+    from_slice(&packed.into()).map_err(|error| error.to_string())
+}
+
+fn array(entries: &[(&str, Value)]) -> Value {
+    let entries = entries
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()));
+    Value::Map(entries.collect())
+}
+
+fn ndarray(dtype: impl Into<Value>, shape: impl Into<Value>, data: impl Into<Value>) -> Value {
+    array(&[
+        ("_rtype", "ndarray".into()),
+        ("_rvalue", data.into()),
+        ("_rshape", shape.into()),
+        ("_rdtype", dtype.into()),
+    ])
+}
+
+fn typedarray(dtype: impl Into<Value>, data: &'static [u8]) -> Value {
+    array(&[
+        ("_rtype", "typedarray".into()),
+        ("_rvalue", Bytes::from(data).into()),
+        ("_rdtype", dtype.into()),
+    ])
+}
+
+fn bin(data: &'static [u8]) -> Value {
+    Bytes::from(data).into()
+}
+
+#[test]
+fn a_method_that_describes_any_array_is_short() {
+    #[derive(Debug, PartialEq, Serialize)]
+    struct Info {
+        dtype: String,
+        shape: Vec<usize>,
+        sum: f64,
+    }
+    fn info(array: &NdArray) -> Result<Info, ArrayError> {
+        Ok(Info {
+            dtype: array.dtype().to_string(),
+            shape: array.shape().to_vec(),
+            sum: array.iter_f64()?.sum(),
+        })
+    }
+    let array = NdArray::from_vec([2, 2], vec![1.5f32, 2.5, 3.0, -1.0]).expect("four");
+    let expected = Info {
+        dtype: "float32".to_owned(),
+        shape: vec![2, 2],
+        sum: 6.0,
+    };
+    assert_eq!(info(&array), Ok(expected));
+    let half = NdArray::from_bytes(DType::Float16, [2], &b"\x00\x3c\x00\xc0"[..]).expect("two");
+    assert_eq!(info(&half).expect("numbers").sum, -1.0);
+    let complex = NdArray::from_bytes(DType::Complex64, [1], vec![0; 8]).expect("one");
+    let error = info(&complex).expect_err("no real numbers").to_string();
+    assert_eq!(
+        error,
+        "expected an array of real numbers, got one of complex64"
+    );
+}
+
+#[test]
+fn every_real_type_is_scaled_in_its_own_type() {
+    for dtype in [
+        DType::Int8,
+        DType::Int16,
+        DType::Int32,
+        DType::Int64,
+        DType::UInt8,
+        DType::UInt16,
+        DType::UInt32,
+        DType::UInt64,
+        DType::Float16,
+        DType::Float32,
+        DType::Float64,
+    ] {
+        let zeros = vec![0; 3 * dtype.item_size().expect("known")];
+        let zeros = NdArray::from_bytes(dtype.clone(), [3, 1], zeros).expect("three");
+        let mut next = 0.0;
+        let counted = zeros.map_f64(|_| {
+            next += 1.0;
+            next
+        });
+        let scaled = counted.and_then(|array| array.map_f64(|number| number * 20.0));
+        let scaled = scaled.expect("numbers");
+        assert_eq!((scaled.dtype(), scaled.shape()), (&dtype, &[3, 1][..]));
+        let numbers: Vec<f64> = scaled.iter_f64().expect("numbers").collect();
+        assert_eq!(numbers, [20.0, 40.0, 60.0], "{dtype}");
+    }
+}
+
+#[test]
+fn elements_are_of_the_type_that_was_sent() {
+    let array = NdArray::from(vec![true, false]);
+    assert_eq!(array.to_vec::<bool>(), Ok(vec![true, false]));
+    let error = array.to_vec::<u8>().expect_err("bool").to_string();
+    assert_eq!(error, "expected an array of uint8, got one of bool");
+    // numpy takes every byte but 0 for true.
+    let odd = NdArray::from_bytes(DType::Bool, [3], vec![0, 1, 7]).expect("three");
+    assert_eq!(odd.to_vec::<bool>(), Ok(vec![false, true, true]));
+    assert_eq!(odd.iter_f64().expect("numbers").sum::<f64>(), 2.0);
+    let integers = NdArray::from(vec![u64::MAX, 1]);
+    assert_eq!(integers.to_vec::<u64>(), Ok(vec![u64::MAX, 1]));
+}
+
+#[test]
+fn big_endian_arrays_stay_so_and_are_read_right() {
+    let sent = ndarray(">i4", vec![2], bin(&[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xfe]));
+    let array: NdArray = decode(&sent).expect("an array");
+    assert_eq!(
+        (array.dtype(), array.byte_order()),
+        (&DType::Int32, ByteOrder::Big)
+    );
+    assert_eq!(array.to_vec::<i32>(), Ok(vec![1, -2]));
+    assert_eq!(
+        array.iter_f64().expect("numbers").collect::<Vec<_>>(),
+        [1.0, -2.0]
+    );
+    assert_eq!(to_vec(&array), to_vec(&sent));
+    assert_eq!(Value::from(array.clone()), sent);
+    let typed = TypedArray::try_from(array).expect("JavaScript has it");
+    assert_eq!(
+        typed.array().data()[..],
+        [1, 0, 0, 0, 0xfe, 0xff, 0xff, 0xff]
+    );
+}
+
+#[test]
+fn short_codes_are_written_as_names() {
+    for (code, name) in [("<f4", "float32"), ("=f4", "float32"), ("f4", "float32")] {
+        let array: NdArray = decode(ndarray(code, vec![1], bin(&[0; 4]))).expect("an array");
+        assert_eq!(Value::from(array), ndarray(name, vec![1], bin(&[0; 4])));
+    }
+    let bytes: NdArray = decode(ndarray("|u1", vec![1], bin(&[7]))).expect("an array");
+    assert_eq!(bytes.to_vec::<u8>(), Ok(vec![7]));
+}
+
+#[test]
+fn types_that_are_not_known_are_sent_on() {
+    for (dtype, size) in [("<U2", 8), ("datetime64[D]", 8), ("|S5", 5), (">M8[s]", 8)] {
+        let sent = ndarray(dtype, vec![2], Bytes::from(vec![1; 2 * size]));
+        let array: NdArray = decode(&sent).expect("an array");
+        assert_eq!(array.dtype(), &DType::Other(dtype.to_owned()));
+        assert_eq!(to_vec(&array), to_vec(&sent));
+        assert!(array.iter_f64().is_err() && array.to_vec::<u8>().is_err());
+    }
+    for dtype in ["object", "|O", "[('a', '<i4')]", "{'names': ['a']}"] {
+        let error = decode::<NdArray>(ndarray(dtype, vec![1], bin(&[0; 8]))).expect_err("opaque");
+        assert_eq!(
+            error,
+            format!("an array of dtype {dtype} cannot be sent between programs")
+        );
+    }
+}
+
+#[test]
+fn every_buffer_is_read() {
+    let read = |value: &Value| {
+        let array: NdArray = decode(value).expect("an array");
+        (array.dtype().to_string(), array.shape().to_vec())
+    };
+    let bytes = ("uint8".to_owned(), vec![4]);
+    assert_eq!(read(&bin(b"abcd")), bytes);
+    let view = Value::encode_from(&MemoryView(b"abcd".into())).expect("encodes");
+    assert_eq!(read(&view), bytes);
+    assert_eq!(read(&typedarray("uint8", b"abcd")), bytes);
+    assert_eq!(
+        read(&typedarray("int16", b"abcd")),
+        ("int16".to_owned(), vec![2])
+    );
+
+    // And as plain bytes.
+    let clamped = typedarray((), b"abcd");
+    let pixels = ndarray("uint8", vec![2, 2], bin(b"abcd"));
+    for buffer in [
+        &bin(b"abcd"),
+        &view,
+        &typedarray("uint8", b"abcd"),
+        &clamped,
+        &pixels,
+    ] {
+        assert_eq!(decode::<Bytes>(buffer), Ok(b"abcd".into()), "{buffer}");
+        let packed = bytes::Bytes::from(to_vec(buffer).expect("encodes"));
+        assert_eq!(from_slice::<&[u8]>(&packed), Ok(&b"abcd"[..]), "{buffer}");
+        assert_eq!(decode::<MemoryView>(buffer), Ok(MemoryView(b"abcd".into())));
+    }
+    let floats = typedarray("float32", b"abcd");
+    assert_eq!(
+        decode::<Bytes>(floats).expect_err("no bytes"),
+        "expected bytes, got map"
+    );
+}
+
+#[test]
+fn data_in_pieces_are_put_together() {
+    let pieces = |pieces: Vec<Value>| decode::<NdArray>(ndarray("int16", vec![2], pieces));
+    let whole = NdArray::from(vec![1i16, 2]);
+    assert_eq!(pieces(vec![bin(&[1, 0, 2, 0])]).as_ref(), Ok(&whole));
+    assert_eq!(
+        pieces(vec![bin(&[1]), bin(&[0, 2]), bin(&[0])]).as_ref(),
+        Ok(&whole)
+    );
+    assert_eq!(
+        pieces(vec![bin(&[]), bin(&[1, 0, 2, 0])]).as_ref(),
+        Ok(&whole)
+    );
+    assert_eq!(
+        pieces(vec![bin(&[1, 0]), "x".into()]).expect_err("text"),
+        "_rvalue[1]: expected bytes, got string"
+    );
+    let empty: NdArray = decode(ndarray("int16", vec![0], Vec::<Value>::new())).expect("empty");
+    assert!(empty.is_empty());
+}
+
+#[test]
+fn errors_say_what_was_expected_and_what_came() {
+    let error = |value: Value| decode::<NdArray>(value).expect_err("no array");
+    let float =
+        |shape: Vec<i64>, len: usize| error(ndarray("float32", shape, Bytes::from(vec![0; len])));
+    assert_eq!(
+        float(vec![2, 2], 12),
+        "12 bytes of data, but shape [2, 2] of float32 needs 16"
+    );
+    assert_eq!(
+        float(vec![], 0),
+        "0 bytes of data, but shape [] of float32 needs 4"
+    );
+    assert_eq!(
+        float(vec![0, 3], 4),
+        "4 bytes of data, but shape [0, 3] of float32 needs 0"
+    );
+    assert_eq!(
+        float(vec![2, -1], 8),
+        "_rshape[1]: -1 is out of range for usize"
+    );
+    let huge = i64::MAX;
+    assert_eq!(
+        float(vec![huge, huge], 0),
+        format!("an array of shape [{huge}, {huge}] is too large")
+    );
+    for shape in [[huge, huge, 0], [0, huge, huge]] {
+        let text = format!("an array of shape {shape:?} is too large");
+        assert_eq!(float(shape.to_vec(), 0), text);
+    }
+    assert_eq!(float(vec![1; 65], 4), "65 dimensions are more than 64");
+    assert_eq!(
+        error(ndarray("<U2", vec![3], bin(&[0; 8]))),
+        "8 bytes of data, but shape [3] of <U2 needs a multiple of 3"
+    );
+    assert_eq!(
+        error(typedarray("int16", &[1, 2, 3])),
+        "3 bytes of data are not a whole number of int16"
+    );
+    assert_eq!(
+        error(typedarray("<U2", &[1, 2, 3])),
+        "a typed array of dtype <U2, which is not known"
+    );
+    assert_eq!(error(1.5.into()), "expected array, got float");
+    assert_eq!(error(array(&[])), "expected array, got map");
+    assert_eq!(
+        error(array(&[("_rtype", "set".into())])),
+        "_rtype: expected array, got \"set\""
+    );
+    let whole = ndarray("int8", vec![1], bin(&[1]));
+    for missing in ["_rvalue", "_rshape", "_rdtype"] {
+        let mut map = whole.as_map().expect("a map").clone();
+        map.shift_remove(missing);
+        assert_eq!(error(Value::Map(map)), format!("{missing}: missing"));
+    }
+    assert_eq!(
+        error(ndarray(1, vec![1], bin(&[1]))),
+        "_rdtype: expected string, got integer"
+    );
+    // What a peer wrote is not repeated at length.
+    assert!(error(ndarray("x".repeat(5000), vec![3], bin(&[1; 8]))).len() < 300);
+    assert!(error(array(&[("_rtype", "x".repeat(5000).into())])).len() < 300);
+
+    let error = NdArray::from_vec([2, 2], vec![1, 2, 3])
+        .expect_err("three")
+        .to_string();
+    assert_eq!(error, "3 elements, but shape [2, 2] needs 4");
+    let error = TypedArray::try_from(vec![1i64])
+        .expect_err("64 bits")
+        .to_string();
+    assert_eq!(error, "JavaScript has no typed array of int64");
+}
+
+#[test]
+fn keys_may_come_in_any_order() {
+    let sent = array(&[
+        ("_rdtype", "int16".into()),
+        ("_rshape", vec![1].into()),
+        ("note", "not ours".into()),
+        ("_rvalue", bin(&[1, 0])),
+        ("_rtype", "ndarray".into()),
+    ]);
+    assert_eq!(decode::<NdArray>(sent), Ok(NdArray::from(vec![1i16])));
+}
+
+/// 16 MB on the way in are a slice of the frame; elements are read from it where they lie.
+#[test]
+fn data_are_not_copied() {
+    let pixels = vec![7u8; 16 << 20];
+    let given = pixels.as_ptr();
+    let array = NdArray::from_vec([4096, 4096], pixels).expect("right length");
+    assert_eq!(array.data().as_ptr(), given);
+    let frame = bytes::Bytes::from(to_vec(&array).expect("encodes"));
+    let received: NdArray = from_slice(&frame).expect("an array");
+    assert!(frame.as_ptr_range().contains(&received.data().as_ptr()));
+    let elements = received.elements::<u8>().expect("bytes");
+    assert!(matches!(elements, Cow::Borrowed(_)));
+    assert_eq!(elements.as_ptr(), received.data().as_ptr());
+
+    let floats = NdArray::from(vec![1.0f64; 1000]);
+    assert!(matches!(floats.elements::<f64>(), Ok(Cow::Borrowed(_))));
+    // Somewhere in a frame they are seldom aligned.
+    let mut frame = vec![0];
+    frame.extend_from_slice(floats.data());
+    let frame = bytes::Bytes::from(frame);
+    for skipped in 0..8 {
+        let data = frame.slice(1..).slice(skipped * 8..);
+        let moved = NdArray::from_bytes(DType::Float64, [1000 - skipped], data).expect("right");
+        assert_eq!(moved.to_vec::<f64>(), Ok(vec![1.0; 1000 - skipped]));
+    }
+}
+
+/// What a text format makes of an array becomes the array again.
+#[test]
+fn arrays_survive_json() {
+    let array = NdArray::from_vec([2, 1], vec![1.5f32, -2.0]).expect("two");
+    let json = serde_json::to_value(&array).expect("JSON");
+    assert_eq!(json["_rshape"], serde_json::json!([2, 1]));
+    assert_eq!(
+        serde_json::from_value::<NdArray>(json).expect("an array"),
+        array
+    );
+    let typed = TypedArray::try_from(array).expect("floats");
+    let json = serde_json::to_string(&typed).expect("JSON");
+    assert_eq!(
+        serde_json::from_str::<TypedArray>(&json).expect("an array"),
+        typed
+    );
+}
+
+#[test]
+fn debug_does_not_print_the_data() {
+    let array = NdArray::from(vec![0u8; 100_000]).with_byte_order(ByteOrder::Big);
+    assert_eq!(
+        format!("{array:?}"),
+        r#"NdArray { dtype: "uint8", shape: [100000], .. }"#
+    );
+}
+
+const NUMERIC: [DType; 14] = [
+    DType::Bool,
+    DType::Int8,
+    DType::Int16,
+    DType::Int32,
+    DType::Int64,
+    DType::UInt8,
+    DType::UInt16,
+    DType::UInt32,
+    DType::UInt64,
+    DType::Float16,
+    DType::Float32,
+    DType::Float64,
+    DType::Complex64,
+    DType::Complex128,
+];
+
+fn any_array() -> impl Strategy<Value = NdArray> {
+    let dtype = prop_oneof![
+        4 => prop::sample::select(&NUMERIC[..]),
+        1 => "[<|]U[1-9]".prop_map(DType::Other),
+    ];
+    let shape = prop::collection::vec(0usize..5, 0..4);
+    (dtype, shape, any::<u64>(), any::<bool>()).prop_map(|(dtype, shape, seed, big)| {
+        let size = dtype.item_size().unwrap_or(4);
+        let len: usize = shape.iter().product::<usize>() * size;
+        let mut state = seed;
+        let data: Vec<u8> = (0..len)
+            .map(|_| {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        let array = NdArray::from_bytes(dtype, shape, data).expect("right length");
+        array.with_byte_order(if big {
+            ByteOrder::Big
+        } else {
+            ByteOrder::Little
+        })
+    })
+}
+
+/// A value such as may stand, rightly or wrongly, in a tagged map.
+fn any_member() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(Value::Int),
+        any::<f64>().prop_map(Value::Float),
+        prop::sample::select(
+            &[
+                "int16",
+                ">f8",
+                "bool",
+                "float16",
+                "complex64",
+                "<U2",
+                "object",
+                "",
+                "set"
+            ][..]
+        )
+        .prop_map(Value::from),
+        prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Value::Bytes(bytes.into())),
+        prop::collection::vec(-2i64..6, 0..4).prop_map(Value::from),
+        prop::collection::vec(any::<i64>(), 0..4).prop_map(Value::from),
+        prop::collection::vec((".{0,3}", any::<i64>()), 0..4).prop_map(|pairs| {
+            pairs
+                .into_iter()
+                .map(|(key, value)| Value::List(vec![key.into(), value.into()]))
+                .collect()
+        }),
+    ]
+}
+
+fn tagged_map() -> impl Strategy<Value = Value> {
+    let tag = prop::sample::select(
+        &[
+            "ndarray",
+            "typedarray",
+            "memoryview",
+            "set",
+            "orderedmap",
+            "pydantic_model",
+            "wibble",
+        ][..],
+    );
+    let member = || prop::option::weighted(0.9, any_member());
+    (
+        tag,
+        member(),
+        member(),
+        member(),
+        any::<prop::sample::Index>(),
+    )
+        .prop_map(|(tag, value, shape, dtype, turn)| {
+            let mut entries = vec![("_rtype".to_owned(), Value::from(tag))];
+            for (key, member) in [("_rvalue", value), ("_rshape", shape), ("_rdtype", dtype)] {
+                entries.extend(member.map(|member| (key.to_owned(), member)));
+            }
+            let turn = turn.index(entries.len());
+            entries.rotate_left(turn);
+            Value::Map(Map::from_iter(entries))
+        })
+}
+
+#[derive(Debug, Deserialize)]
+struct Model {
+    #[serde(default)]
+    #[allow(dead_code)]
+    a: Option<f64>,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_array_survives(array in any_array()) {
+        let frame = bytes::Bytes::from(to_vec(&array).expect("encodes"));
+        prop_assert_eq!(&from_slice::<NdArray>(&frame).expect("decodes"), &array);
+        let value: Value = from_slice(&frame).expect("decodes");
+        prop_assert_eq!(&to_vec(&value).expect("encodes"), &frame);
+        prop_assert_eq!(&Value::from(array.clone()), &value);
+        let json = serde_json::to_string(&array).expect("JSON");
+        prop_assert_eq!(&serde_json::from_str::<NdArray>(&json).expect("JSON"), &array);
+
+        // Read as a list of numbers it has the same elements.
+        if let (Ok(elements), [_]) = (array.iter_f64(), array.shape()) {
+            let list: Vec<f64> = if *array.dtype() == DType::Bool {
+                let list: Vec<bool> = from_slice(&frame).expect("a list");
+                list.into_iter().map(|value| f64::from(u8::from(value))).collect()
+            } else {
+                from_slice(&frame).expect("a list")
+            };
+            let bits = |numbers: Vec<f64>| numbers.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+            prop_assert_eq!(bits(list), bits(elements.collect()));
+        }
+    }
+
+    /// Whatever stands in a tagged map, it is an error at worst.
+    #[test]
+    fn arbitrary_tagged_maps_never_panic(value in tagged_map()) {
+        let frame = bytes::Bytes::from(to_vec(&value).expect("encodes"));
+        if let Ok(array) = from_slice::<NdArray>(&frame) {
+            let _ = (array.iter_f64().map(Iterator::count), array.to_vec::<i16>(), array.to_vec::<bool>());
+            prop_assert!(from_slice::<NdArray>(&to_vec(&array).expect("encodes").into()).is_ok());
+            let _ = TypedArray::try_from(array);
+        }
+        let _ = from_slice::<TypedArray>(&frame);
+        let _ = from_slice::<Bytes>(&frame);
+        let _ = from_slice::<&[u8]>(&frame);
+        let _ = from_slice::<f64>(&frame);
+        let _ = from_slice::<Option<u8>>(&frame);
+        let _ = from_slice::<Vec<Value>>(&frame);
+        let _ = from_slice::<Vec<Vec<Option<i32>>>>(&frame);
+        let _ = from_slice::<[bool; 2]>(&frame);
+        let _ = from_slice::<std::collections::HashMap<String, Value>>(&frame);
+        let _ = from_slice::<hypha_wire::OrderedMap<Value, Value>>(&frame);
+        let _ = from_slice::<hypha_wire::Set<Vec<Value>>>(&frame);
+        let _ = from_slice::<Model>(&frame);
+        let _ = from_slice::<hypha_wire::Timestamp>(&frame);
+    }
+}

@@ -1,0 +1,192 @@
+//! Messages: their arguments, how a caller wants to be answered, and the stamp of the server.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hypha_wire::Value;
+use hypha_wire::{Args, EncodeError, Extra, Head, Message, Promise, ReplyMode, Stamp, to_vec};
+
+const HEAD: Head<'static> = Head {
+    from: "ws/caller",
+    to: "ws/owner",
+    method: "services.svc.f",
+    parent: None,
+    session: Some("S"),
+};
+
+const STAMP: Stamp<'static> = Stamp {
+    to: "ws/owner",
+    from: "other/caller",
+    ws: "other",
+    user: &[0x81, 0xa2, b'i', b'd', 1],
+};
+
+macro_rules! value {
+    ($($json:tt)+) => { Value::from(serde_json::json!($($json)+)) };
+}
+
+fn frame_of(args: Args) -> bytes::Bytes {
+    args.finish(&HEAD, ReplyMode::None).expect("encodes")
+}
+
+#[test]
+fn trailing_optional_nils_are_left_out() {
+    let mut args = Args::new(4, 0);
+    args.push("a", &1);
+    args.push_optional("b", &None::<u8>);
+    args.push_optional("c", &Some(3));
+    args.push_optional("d", &None::<u8>);
+    args.push_optional("e", &());
+    let extra = Message::parse(frame_of(args))
+        .expect("parses")
+        .extra()
+        .expect("parses");
+    assert_eq!(extra.args.positional(), 3);
+    assert_eq!(extra.args.get::<Option<u8>>(1), Some(Ok(None)));
+
+    let mut args = Args::new(2, 1);
+    args.push_optional("a", &None::<u8>);
+    args.push("b", &None::<u8>);
+    args.push_optional("c", &None::<u8>);
+    args.push_named("d", &1);
+    let extra = Message::parse(frame_of(args))
+        .expect("parses")
+        .extra()
+        .expect("parses");
+    assert_eq!(extra.args.positional(), 2);
+    assert_eq!(extra.args.get_named::<u8>("d"), Some(Ok(1)));
+
+    let mut args = Args::new(1, 0);
+    args.push_optional("a", &None::<u8>);
+    assert_eq!(
+        Message::parse(frame_of(args))
+            .expect("parses")
+            .extra_raw()
+            .len(),
+        0
+    );
+}
+
+#[test]
+fn the_first_bad_argument_is_named() {
+    let mut args = Args::new(3, 1);
+    args.push("good", &1);
+    args.push("bad", &HashMap::from([([1, 2], 1)]));
+    args.push("worse", &u128::MAX);
+    args.push_named("named", &1);
+    let error: EncodeError = args
+        .finish(&HEAD, ReplyMode::None)
+        .expect_err("a bad argument");
+    assert_eq!(error.argument(), Some("bad"));
+    assert_eq!(
+        error.to_string(),
+        "argument `bad`: a map key must be a string, got list [1,2]"
+    );
+
+    let mut args = Args::new(1, 1);
+    args.push_named("first", &1);
+    args.push("second", &2);
+    assert!(args.finish(&HEAD, ReplyMode::None).is_err());
+}
+
+#[test]
+fn a_routing_key_given_twice_is_refused() {
+    let frame = [&[0x82][..], b"\xa4from\xa1a", b"\xa4from\xa1b"].concat();
+    let error = Message::parse(frame.into()).expect_err("twice");
+    assert_eq!(error.to_string(), "from: given twice");
+}
+
+#[test]
+fn extra_has_the_promise_that_was_asked_for() {
+    let reply = ReplyMode::Full {
+        target: "caller",
+        session: "S",
+        interval: 15.0,
+    };
+    let message = Message::parse(Args::new(0, 0).finish(&HEAD, reply).expect("encodes"));
+    let Some(Promise::Full(promise)) = message.expect("parses").extra().expect("parses").promise
+    else {
+        panic!("a full promise");
+    };
+    assert_eq!(promise.interval, Some(15.0));
+    assert_eq!(promise.resolve.target, "caller");
+    assert_eq!(promise.reject.method, "S.reject");
+    assert_eq!(promise.heartbeat.expect("given").method, "S.heartbeat");
+
+    let reply = ReplyMode::Full {
+        target: "caller",
+        session: "S",
+        interval: 0.0,
+    };
+    let message = Message::parse(Args::new(0, 0).finish(&HEAD, reply).expect("encodes"));
+    let Some(Promise::Full(promise)) = message.expect("parses").extra().expect("parses").promise
+    else {
+        panic!("a full promise");
+    };
+    assert_eq!((promise.interval, promise.heartbeat), (None, None));
+
+    for (promise, text) in [
+        (value!("x"), "promise: expected \"*\" or a map, got string"),
+        (value!(true), "promise: expected \"*\" or a map, got bool"),
+        (
+            value!({"resolve": {}, "reject": {}}),
+            "promise.resolve._rtype: missing",
+        ),
+    ] {
+        let extra = to_vec(&BTreeMap::from([("promise", promise)])).expect("encodes");
+        assert_eq!(
+            Extra::parse(extra.into())
+                .expect_err("no promise")
+                .to_string(),
+            text
+        );
+    }
+}
+
+/// Whoever sets a timer to an interval need not check it again.
+#[test]
+fn intervals_are_sound() {
+    for t in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
+        let extra = to_vec(&BTreeMap::from([("t", t)])).expect("encodes");
+        let error = Extra::parse(extra.into())
+            .expect_err("no interval")
+            .to_string();
+        assert_eq!(error, format!("t: expected a number of seconds, got {t}"));
+    }
+    let extra = to_vec(&BTreeMap::from([("t", 15)])).expect("encodes");
+    assert_eq!(
+        Extra::parse(extra.into()).expect("parses").interval,
+        Some(15.0)
+    );
+}
+
+#[test]
+fn arguments_are_counted_before_they_are_indexed() {
+    let extra = to_vec(&BTreeMap::from([("args", vec![(); 100_000])])).expect("encodes");
+    let error = Extra::parse(extra.into())
+        .expect_err("too many")
+        .to_string();
+    assert_eq!(error, "args: 100000 arguments are more than 65536");
+}
+
+/// What a sender wrote in the place of the stamp leaves nothing behind, not even room.
+#[test]
+fn a_stamped_message_takes_no_more_room_than_it_needs() {
+    let mut main = hypha_wire::Map::new();
+    main.insert("type".into(), "event".into());
+    for key in ["from", "user"] {
+        main.insert(key.into(), "x".repeat(100_000).into());
+    }
+    let frame = hypha_wire::to_vec(&main).expect("a map");
+    let message = Message::parse(frame.into()).expect("a message");
+    let stamped = message
+        .stamped(&STAMP)
+        .into_bytes()
+        .try_into_mut()
+        .expect("nobody else has it");
+    assert!(stamped.len() < 1000, "{}", stamped.len());
+    assert!(
+        stamped.capacity() < stamped.len() + 100,
+        "{}",
+        stamped.capacity()
+    );
+}

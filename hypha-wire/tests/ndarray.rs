@@ -1,0 +1,125 @@
+//! Arrays to and from the crate `ndarray`.
+#![cfg(feature = "ndarray")]
+
+use hypha_wire::{DType, NdArray};
+use hypha_wire::{Element, from_slice, to_vec};
+use ndarray::{Array, Array0, Array1, Array2, Array3, ArrayD, Axis, Slice, array};
+use num_complex::Complex;
+
+fn survives<T: Element + PartialEq + std::fmt::Debug>(elements: Vec<T>) {
+    let given = Array::from_shape_vec((elements.len(), 1), elements).expect("one column");
+    let sent = NdArray::from(given.clone());
+    assert_eq!(sent.dtype(), &T::DTYPE);
+    let frame = bytes::Bytes::from(to_vec(&sent).expect("encodes"));
+    let received: NdArray = from_slice(&frame).expect("decodes");
+    assert_eq!(Array2::<T>::try_from(&received), Ok(given.clone()));
+    assert_eq!(received.to_ndarray::<T>(), Ok(given.into_dyn().into()));
+}
+
+#[test]
+fn every_type_of_elements_survives() {
+    survives(vec![true, false]);
+    survives(vec![i8::MIN, 1]);
+    survives(vec![i16::MIN, 1]);
+    survives(vec![i32::MIN, 1]);
+    survives(vec![i64::MIN, 1]);
+    survives(vec![u8::MAX, 1]);
+    survives(vec![u16::MAX, 1]);
+    survives(vec![u32::MAX, 1]);
+    survives(vec![u64::MAX, 1]);
+    survives(vec![1.5f32, f32::NEG_INFINITY]);
+    survives(vec![1.5f64, f64::MIN]);
+    survives(vec![Complex::new(1.5f32, -2.0)]);
+    survives(vec![Complex::new(1.5f64, -2.0)]);
+    #[cfg(feature = "half")]
+    survives(vec![half::f16::MIN, half::f16::ONE]);
+}
+
+/// Our own conversion of 16-bit floats against the crate's.
+#[cfg(feature = "half")]
+#[test]
+fn half_floats_are_the_same_everywhere() {
+    let all: Vec<_> = (0..=u16::MAX).map(half::f16::from_bits).collect();
+    let array = NdArray::from(all.clone());
+    for (ours, theirs) in array.iter_f64().expect("numbers").zip(&all) {
+        assert!(ours == theirs.to_f64() || ours.is_nan() && theirs.is_nan());
+    }
+    for scale in [0.1, 0.3, 1.7, 1e-4, 123.4] {
+        let scaled = array.map_f64(|number| number * scale).expect("numbers");
+        for (ours, given) in scaled.to_vec::<half::f16>().expect("half").iter().zip(&all) {
+            let theirs = half::f16::from_f64(given.to_f64() * scale);
+            assert!(*ours == theirs || ours.is_nan() && theirs.is_nan());
+        }
+    }
+}
+
+#[test]
+fn the_order_of_elements_is_that_of_the_indices() {
+    let given = array![[1, 2, 3], [4, 5, 6]];
+    let expected = NdArray::from_vec([3, 2], vec![1, 4, 2, 5, 3, 6]).expect("six");
+    assert_eq!(NdArray::from(given.clone().reversed_axes()), expected);
+    assert_eq!(NdArray::from(&given.t()), expected);
+    let every_second = given.slice_axis(Axis(1), Slice::from(..).step_by(2));
+    let expected = NdArray::from_vec([2, 2], vec![1, 3, 4, 6]).expect("four");
+    assert_eq!(NdArray::from(&every_second), expected);
+    let reversed = given.slice_axis(Axis(0), Slice::from(..).step_by(-1));
+    let expected = NdArray::from_vec([2, 3], vec![4, 5, 6, 1, 2, 3]).expect("six");
+    assert_eq!(NdArray::from(&reversed), expected);
+}
+
+/// A part of an array that owns the whole memory.
+#[test]
+fn only_the_part_is_taken() {
+    let mut given = Array1::from_iter(0..10);
+    given.slice_axis_inplace(Axis(0), Slice::from(3..5));
+    assert_eq!(NdArray::from(given), NdArray::from(vec![3, 4]));
+    let mut given = array![[1, 2], [3, 4], [5, 6]];
+    given.remove_index(Axis(0), 0);
+    let expected = NdArray::from_vec([2, 2], vec![3, 4, 5, 6]).expect("four");
+    assert_eq!(NdArray::from(given), expected);
+}
+
+#[test]
+fn shapes_without_dimensions_and_without_elements() {
+    let scalar = Array0::from_elem((), 1.5);
+    let sent = NdArray::from(scalar.clone());
+    assert_eq!(sent.shape(), [0usize; 0]);
+    assert_eq!(Array0::<f64>::try_from(&sent), Ok(scalar));
+    let empty = Array3::<u16>::zeros((2, 0, 3));
+    let sent = NdArray::from(empty.clone());
+    assert_eq!((sent.shape(), sent.len()), (&[2, 0, 3][..], 0));
+    assert_eq!(Array3::<u16>::try_from(&sent), Ok(empty));
+}
+
+#[test]
+fn memory_is_shared_where_it_can_be() {
+    let given = Array2::<f64>::ones((100, 10));
+    let memory = given.as_ptr().cast::<u8>();
+    let sent = NdArray::from(given);
+    assert_eq!(sent.data().as_ptr(), memory);
+    assert!(sent.to_ndarray::<f64>().expect("floats").is_view());
+    // What is not aligned for `T` is copied.
+    let mut frame = vec![0; sent.data().len() + 16];
+    let start = frame.as_ptr().align_offset(8) + 1;
+    let end = start + sent.data().len();
+    frame[start..end].copy_from_slice(sent.data());
+    let data = bytes::Bytes::from(frame).slice(start..end);
+    let moved = NdArray::from_bytes(DType::Float64, [100, 10], data).expect("right length");
+    assert!(!moved.to_ndarray::<f64>().expect("floats").is_view());
+    assert_eq!(moved.to_ndarray::<f64>(), sent.to_ndarray::<f64>());
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let array = NdArray::from_vec([2, 1], vec![1.5f32, 2.5]).expect("two");
+    let error = Array1::<f32>::try_from(&array).expect_err("two dimensions");
+    assert_eq!(
+        error.to_string(),
+        "expected an array of 1 dimensions, got shape [2, 1]"
+    );
+    let error = ArrayD::<f64>::try_from(array).expect_err("f32");
+    assert_eq!(
+        error.to_string(),
+        "expected an array of float64, got one of float32"
+    );
+}
