@@ -9,6 +9,7 @@ use super::local::{self, Packed};
 use super::pack::{self, Count, Fill, Sink};
 use super::rope::Rope;
 use super::value::Value;
+use crate::keys;
 
 /// Room left in front of the arguments for MAIN and the beginning of EXTRA. Two addresses with
 /// long ids, a method path and two nested sessions fit.
@@ -415,14 +416,14 @@ fn put_promise_method(out: &mut Vec<u8>, target: &str, session: &str, name: &str
     pack::put_str(out, name);
     pack::put_map_head(out, 4);
     for (key, value) in [
-        ("_rtype", "method"),
-        ("_rtarget", target),
-        ("_rmethod", &format!("{session}.{name}")),
+        (keys::RTYPE, "method"),
+        (keys::RTARGET, target),
+        (keys::RMETHOD, &format!("{session}.{name}")),
     ] {
         pack::put_str(out, key);
         pack::put_str(out, value);
     }
-    pack::put_str(out, "_rpromise");
+    pack::put_str(out, keys::RPROMISE);
     pack::put_bool(out, false);
 }
 

@@ -12,16 +12,17 @@ use super::bytes::Bytes;
 use super::dtype::{ByteOrder, DType};
 use super::scope::share;
 use super::value::{Map, Value};
+use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
 /// As the Python client writes it, with the same order of keys.
 impl Serialize for NdArray {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
-        map.serialize_entry("_rtype", "ndarray")?;
-        map.serialize_entry("_rvalue", &Bytes(self.data().clone()))?;
-        map.serialize_entry("_rshape", self.shape())?;
-        map.serialize_entry("_rdtype", &self.dtype().wire_name(self.byte_order()))?;
+        map.serialize_entry(keys::RTYPE, "ndarray")?;
+        map.serialize_entry(keys::RVALUE, &Bytes(self.data().clone()))?;
+        map.serialize_entry(keys::RSHAPE, self.shape())?;
+        map.serialize_entry(keys::RDTYPE, &self.dtype().wire_name(self.byte_order()))?;
         map.end()
     }
 }
@@ -31,10 +32,10 @@ impl From<NdArray> for Value {
     fn from(array: NdArray) -> Value {
         let (dtype, order, shape, data) = array.into_parts();
         Value::Map(Map::from_iter([
-            ("_rtype".to_owned(), "ndarray".into()),
-            ("_rvalue".to_owned(), data.into()),
-            ("_rshape".to_owned(), shape.into()),
-            ("_rdtype".to_owned(), (*dtype.wire_name(order)).into()),
+            (keys::RTYPE.to_owned(), "ndarray".into()),
+            (keys::RVALUE.to_owned(), data.into()),
+            (keys::RSHAPE.to_owned(), shape.into()),
+            (keys::RDTYPE.to_owned(), (*dtype.wire_name(order)).into()),
         ]))
     }
 }
@@ -96,10 +97,10 @@ impl<'de> Visitor<'de> for ArrayVisitor {
         let (mut form, mut data, mut shape, mut dtype) = (None, None, None, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
-                "_rtype" => form = Some(entries.next_value_seed(FormSeed(&self))?),
-                "_rvalue" => data = Some(entries.next_value::<Data>()?.0),
-                "_rshape" => shape = Some(entries.next_value::<Vec<usize>>()?),
-                "_rdtype" => dtype = Some(entries.next_value::<Option<String>>()?),
+                keys::RTYPE => form = Some(entries.next_value_seed(FormSeed(&self))?),
+                keys::RVALUE => data = Some(entries.next_value::<Data>()?.0),
+                keys::RSHAPE => shape = Some(entries.next_value::<Vec<usize>>()?),
+                keys::RDTYPE => dtype = Some(entries.next_value::<Option<String>>()?),
                 _ => {
                     entries.next_value::<de::IgnoredAny>()?;
                 }
@@ -108,8 +109,8 @@ impl<'de> Visitor<'de> for ArrayVisitor {
         let Some(form) = form else {
             return Err(de::Error::invalid_type(de::Unexpected::Map, &self));
         };
-        let data = data.ok_or_else(|| de::Error::missing_field("_rvalue"))?;
-        let dtype = || dtype.ok_or_else(|| de::Error::missing_field("_rdtype"));
+        let data = data.ok_or_else(|| de::Error::missing_field(keys::RVALUE))?;
+        let dtype = || dtype.ok_or_else(|| de::Error::missing_field(keys::RDTYPE));
         match form {
             Form::Memory => one_dimension("uint8", data),
             Form::Typed => match dtype()? {
@@ -120,8 +121,8 @@ impl<'de> Visitor<'de> for ArrayVisitor {
                 )),
             },
             Form::Nd => {
-                let shape = shape.ok_or_else(|| de::Error::missing_field("_rshape"))?;
-                let dtype = dtype()?.ok_or_else(|| de::Error::missing_field("_rdtype"))?;
+                let shape = shape.ok_or_else(|| de::Error::missing_field(keys::RSHAPE))?;
+                let dtype = dtype()?.ok_or_else(|| de::Error::missing_field(keys::RDTYPE))?;
                 let (dtype, order) = DType::parse(&dtype);
                 NdArray::new(dtype, order, shape, data).map_err(de::Error::custom)
             }
@@ -341,9 +342,9 @@ impl<T: super::Element> TryFrom<Vec<T>> for TypedArray {
 impl Serialize for TypedArray {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(3))?;
-        map.serialize_entry("_rtype", "typedarray")?;
-        map.serialize_entry("_rvalue", &Bytes(self.0.data().clone()))?;
-        map.serialize_entry("_rdtype", &self.0.dtype().wire_name(ByteOrder::Little))?;
+        map.serialize_entry(keys::RTYPE, "typedarray")?;
+        map.serialize_entry(keys::RVALUE, &Bytes(self.0.data().clone()))?;
+        map.serialize_entry(keys::RDTYPE, &self.0.dtype().wire_name(ByteOrder::Little))?;
         map.end()
     }
 }
@@ -381,8 +382,8 @@ pub struct MemoryView(
 impl Serialize for MemoryView {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("_rtype", "memoryview")?;
-        map.serialize_entry("_rvalue", &self.0)?;
+        map.serialize_entry(keys::RTYPE, "memoryview")?;
+        map.serialize_entry(keys::RVALUE, &self.0)?;
         map.end()
     }
 }

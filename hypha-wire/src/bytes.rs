@@ -10,6 +10,7 @@ use serde::ser::{Serialize, Serializer};
 
 use super::handle::serialize_bytes;
 use super::scope::share;
+use crate::keys;
 
 /// Binary data, such as an image or a file. Cheap to clone.
 ///
@@ -138,10 +139,10 @@ impl<'de> Visitor<'de> for BytesVisitor {
         let (mut tagged, mut content) = (false, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
-                "_rtype" => {
+                keys::RTYPE => {
                     tagged = entries.next_value::<Cow<'de, str>>()? == "memoryview";
                 }
-                "_rvalue" if content.is_none() => content = Some(entries.next_value()?),
+                keys::RVALUE if content.is_none() => content = Some(entries.next_value()?),
                 _ => {
                     entries.next_value::<de::IgnoredAny>()?;
                 }

@@ -1,6 +1,7 @@
 //! Keys in camelCase and snake_case, by the rules of the Python client and server.
 
 use super::value::{Map, Value};
+use crate::keys;
 
 /// What the keys of a service are turned into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,10 @@ pub fn convert_keys(value: Value, case: Case) -> Value {
 
 /// As [`convert_keys`], of a map.
 pub fn convert_map_keys(map: Map, case: Case) -> Map {
-    if map.get("_rtype").is_some_and(|tag| tag.as_str().is_some()) {
+    if map
+        .get(keys::RTYPE)
+        .is_some_and(|tag| tag.as_str().is_some())
+    {
         return map;
     }
     let mut converted = Map::with_capacity(map.len());
@@ -116,11 +120,11 @@ fn renamed(value: Value, name: &str) -> Value {
 }
 
 fn rename(map: &mut Map, name: &str) {
-    if map.get("_rtype").and_then(Value::as_str) != Some("method") {
+    if map.get(keys::RTYPE).and_then(Value::as_str) != Some("method") {
         return;
     }
-    map.insert("_rname".to_owned(), name.into());
-    if let Some(Value::Map(schema)) = map.get_mut("_rschema") {
+    map.insert(keys::RNAME.to_owned(), name.into());
+    if let Some(Value::Map(schema)) = map.get_mut(keys::RSCHEMA) {
         schema.insert("name".to_owned(), name.into());
     }
 }

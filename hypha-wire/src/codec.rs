@@ -7,6 +7,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::value::{Map, Value};
+use crate::keys;
 
 /// How a type travels under a name: what `register_codec` is in Python and JavaScript.
 ///
@@ -18,8 +19,9 @@ use super::value::{Map, Value};
 /// structs, lists.
 ///
 /// ```
-/// # use hypha_wire::{Codec, prelude::*};
-///
+/// # use hypha_wire::{Codec, Value};
+/// # use schemars::JsonSchema;
+/// # use serde::{Deserialize, Serialize};
 /// /// A point, kept in polar coordinates.
 /// struct Point {
 ///     radius: f64,
@@ -53,12 +55,6 @@ use super::value::{Map, Value};
 /// }
 ///
 /// hypha_wire::codec!(Point);
-///
-/// /// Moves points.
-/// #[hypha_service]
-/// trait Mover {
-///     async fn mirrored(&self, points: Vec<Point>) -> Vec<Point>;
-/// }
 ///
 /// let point = Value::encode_from(&Point { radius: 2.0, angle: 0.0 })?;
 /// assert_eq!(point.to_string(), r#"{"x":2.0,"y":0.0,"_rtype":"point"}"#);
@@ -138,8 +134,8 @@ pub fn serialize<T: Codec, S: Serializer>(value: &T, serializer: S) -> Result<S:
     let wire = value.encode();
     let mut encoded = Value::encode_from(&wire).map_err(S::Error::custom)?;
     if let Value::Map(map) = &mut encoded {
-        let name = map.shift_remove("_rtype");
-        map.insert("_rtype".into(), name.unwrap_or_else(|| T::NAME.into()));
+        let name = map.shift_remove(keys::RTYPE);
+        map.insert(keys::RTYPE.into(), name.unwrap_or_else(|| T::NAME.into()));
     }
     encoded.serialize(serializer)
 }
@@ -160,7 +156,7 @@ pub fn deserialize<'de, T: Codec, D: Deserializer<'de>>(deserializer: D) -> Resu
 
 /// The members beside the name, which must be that of the codec.
 fn untagged<T: Codec>(mut map: Map) -> Result<Value, String> {
-    match map.shift_remove("_rtype") {
+    match map.shift_remove(keys::RTYPE) {
         Some(Value::String(name)) if name == T::NAME => Ok(Value::Map(map)),
         Some(Value::String(name)) => Err(format!("expected a `{}`, got a `{name}`", T::NAME)),
         _ => Err(format!(

@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, Se
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::value::Value;
+use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
 /// A collection that arrives in Python and JavaScript as a set.
@@ -54,8 +55,8 @@ impl<C> From<C> for Set<C> {
 impl<C: Serialize> Serialize for Set<C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("_rtype", "set")?;
-        map.serialize_entry("_rvalue", &self.0)?;
+        map.serialize_entry(keys::RTYPE, "set")?;
+        map.serialize_entry(keys::RVALUE, &self.0)?;
         map.end()
     }
 }
@@ -83,8 +84,8 @@ impl<'de, C: Deserialize<'de>> Visitor<'de> for SetVisitor<C> {
         let (mut tagged, mut content) = (false, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
-                "_rtype" => tagged = entries.next_value::<Cow<'de, str>>()? == "set",
-                "_rvalue" => content = Some(Set(entries.next_value()?)),
+                keys::RTYPE => tagged = entries.next_value::<Cow<'de, str>>()? == "set",
+                keys::RVALUE => content = Some(Set(entries.next_value()?)),
                 _ => {
                     entries.next_value::<de::IgnoredAny>()?;
                 }
@@ -170,8 +171,8 @@ impl<K, V> IntoIterator for OrderedMap<K, V> {
 impl<K: Serialize, V: Serialize> Serialize for OrderedMap<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("_rtype", "orderedmap")?;
-        map.serialize_entry("_rvalue", &self.0)?;
+        map.serialize_entry(keys::RTYPE, "orderedmap")?;
+        map.serialize_entry(keys::RVALUE, &self.0)?;
         map.end()
     }
 }
@@ -197,7 +198,7 @@ impl<'de, K: DeserializeOwned, V: Deserialize<'de>> Visitor<'de> for PairsVisito
         };
         // Our own decoder has taken off the tag; other formats, and serde where it buffers a value,
         // have not.
-        if first.as_str() == Some("_rtype") {
+        if first.as_str() == Some(keys::RTYPE) {
             return match entries.next_value::<Cow<'de, str>>()?.as_ref() {
                 "orderedmap" => tagged_pairs(entries),
                 _ => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
@@ -217,13 +218,13 @@ fn tagged_pairs<'de, A: MapAccess<'de>, K: Deserialize<'de>, V: Deserialize<'de>
 ) -> Result<OrderedMap<K, V>, A::Error> {
     let mut pairs = None;
     while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
-        if key == "_rvalue" {
+        if key == keys::RVALUE {
             pairs = Some(OrderedMap(entries.next_value()?));
         } else {
             entries.next_value::<de::IgnoredAny>()?;
         }
     }
-    pairs.ok_or_else(|| de::Error::missing_field("_rvalue"))
+    pairs.ok_or_else(|| de::Error::missing_field(keys::RVALUE))
 }
 
 impl<K, V: JsonSchema> JsonSchema for OrderedMap<K, V> {

@@ -6,6 +6,7 @@ use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::value::Value;
+use crate::keys;
 
 /// A failure as one peer tells it to another.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,20 +34,20 @@ impl WireError {
     /// string; it is a failure all the same.
     pub fn from_value(value: Value) -> Self {
         let mut map = match value {
-            Value::Map(map) if map.get("_rtype").and_then(Value::as_str) == Some("error") => map,
+            Value::Map(map) if map.get(keys::RTYPE).and_then(Value::as_str) == Some("error") => map,
             other => return Self::new(into_text(other)),
         };
         let mut take = |key| map.shift_remove(key).unwrap_or_default();
-        let trace = take("_rtrace");
+        let trace = take(keys::RTRACE);
         Self {
-            message: into_text(take("_rvalue")),
+            message: into_text(take(keys::RVALUE)),
             trace: if trace.is_null() {
                 String::new()
             } else {
                 into_text(trace)
             },
-            name: take("_rname").as_str().map(str::to_owned),
-            data: match take("_rdata") {
+            name: take(keys::RNAME).as_str().map(str::to_owned),
+            data: match take(keys::RDATA) {
                 Value::Null => None,
                 data => Some(Box::new(data)),
             },
@@ -73,14 +74,14 @@ impl Serialize for WireError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let extensions = usize::from(self.name.is_some()) + usize::from(self.data.is_some());
         let mut map = serializer.serialize_map(Some(3 + extensions))?;
-        map.serialize_entry("_rtype", "error")?;
-        map.serialize_entry("_rvalue", &self.message)?;
-        map.serialize_entry("_rtrace", &self.trace)?;
+        map.serialize_entry(keys::RTYPE, "error")?;
+        map.serialize_entry(keys::RVALUE, &self.message)?;
+        map.serialize_entry(keys::RTRACE, &self.trace)?;
         if let Some(name) = &self.name {
-            map.serialize_entry("_rname", name)?;
+            map.serialize_entry(keys::RNAME, name)?;
         }
         if let Some(data) = &self.data {
-            map.serialize_entry("_rdata", data)?;
+            map.serialize_entry(keys::RDATA, data)?;
         }
         map.end()
     }

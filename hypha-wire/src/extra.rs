@@ -14,6 +14,7 @@ use super::decode_error::DecodeError;
 use super::handle::Handle;
 use super::method::MethodRef;
 use super::scope::{Origin, Scope};
+use crate::keys;
 
 /// What a received message carries besides its routing.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +56,7 @@ impl EncryptedExtra {
         use super::pack::{put_bin, put_bin_head, put_map_head, put_str, put_uint};
         let mut out = Vec::with_capacity(96 + len as usize);
         put_map_head(&mut out, 2);
-        put_str(&mut out, "_enc");
+        put_str(&mut out, keys::ENC);
         put_map_head(&mut out, 3);
         put_str(&mut out, "v");
         put_uint(&mut out, version);
@@ -132,7 +133,7 @@ impl Extra {
                         "with_kwargs" => with_kwargs = flag(&value)?,
                         "promise" => extra.promise = promise(&value)?,
                         "t" => extra.interval = seconds(from_slice(&value)?)?,
-                        "_enc" => extra.encrypted = encryption(&value)?,
+                        keys::ENC => extra.encrypted = encryption(&value)?,
                         "data" => extra.data = Some(value),
                         _ => {}
                     }

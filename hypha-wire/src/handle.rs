@@ -16,6 +16,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use super::address::absolute;
 use super::scope::{self, Origin};
 use super::value::{Map, Value};
+use crate::keys;
 
 /// A connection, as far as values need to know one.
 pub trait ConnectionRef: Any + Send + Sync {
@@ -83,7 +84,7 @@ impl Handle {
     /// nothing is known of where they come from.
     pub(super) fn from_map(mut map: Map) -> Result<Self, Map> {
         let known = matches!(
-            map.get("_rtype").and_then(Value::as_str),
+            map.get(keys::RTYPE).and_then(Value::as_str),
             Some("method" | "generator")
         );
         let Some(origin) = known.then(scope::origin).flatten() else {
@@ -92,7 +93,7 @@ impl Handle {
         let Origin { home, message } = origin;
         let workspace = message.from().and_then(|from| from.split_once('/'));
         if let (Some((workspace, _)), Some(Value::String(target))) =
-            (workspace, map.get_mut("_rtarget"))
+            (workspace, map.get_mut(keys::RTARGET))
         {
             if let std::borrow::Cow::Owned(full) = absolute(target, workspace) {
                 *target = full;
@@ -182,7 +183,7 @@ pub fn give_key(members: &mut Map, key: Option<&bytes::Bytes>) {
         match value {
             Value::Handle(handle) => {
                 *handle = handle.edited(|raw| {
-                    raw.insert("_renc_pub".into(), Value::Bytes(key.clone()));
+                    raw.insert(keys::RENC_PUB.into(), Value::Bytes(key.clone()));
                 });
             }
             Value::Map(map) => map.values_mut().for_each(|value| visit(value, key)),

@@ -33,6 +33,10 @@ impl Packed {
     }
 
     /// How many bytes it will be on the wire, without what is live in it.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "an encoded value has at least one byte"
+    )]
     pub fn len(&self) -> usize {
         let spliced = self.splices.iter().map(|(_, splice)| match splice {
             Splice::Bytes(bytes) => bytes.len(),

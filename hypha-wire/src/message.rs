@@ -66,6 +66,10 @@ const JOIN_EXTRA: usize = 8 * 1024;
 impl Stamped {
     /// How many bytes.
     #[allow(clippy::len_without_is_empty, reason = "it never is")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a message has at least its first segment"
+    )]
     pub fn len(&self) -> usize {
         self.head.len() + self.rest.len()
     }
@@ -134,6 +138,10 @@ impl Message {
     }
 
     /// How many bytes it holds.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a message has at least its first segment"
+    )]
     pub fn len(&self) -> usize {
         self.frame.len().max(self.extra.len())
     }

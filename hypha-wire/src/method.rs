@@ -5,6 +5,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::bytes::Bytes;
 use super::value::Value;
+use crate::keys;
 
 /// A reference to a function of a peer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -70,38 +71,38 @@ impl Serialize for MethodRef {
         ];
         let len = 4 + optional.iter().filter(|given| **given).count();
         let mut map = serializer.serialize_map(Some(len))?;
-        map.serialize_entry("_rtype", "method")?;
+        map.serialize_entry(keys::RTYPE, "method")?;
         if let Some(server) = &self.server {
-            map.serialize_entry("_rserver", server)?;
+            map.serialize_entry(keys::RSERVER, server)?;
         }
-        map.serialize_entry("_rtarget", &self.target)?;
-        map.serialize_entry("_rmethod", &self.method)?;
+        map.serialize_entry(keys::RTARGET, &self.target)?;
+        map.serialize_entry(keys::RMETHOD, &self.method)?;
         if service {
-            map.serialize_entry("_rpromise", &self.promise)?;
+            map.serialize_entry(keys::RPROMISE, &self.promise)?;
         }
         if described || self.name.is_some() {
-            map.serialize_entry("_rname", &self.name)?;
+            map.serialize_entry(keys::RNAME, &self.name)?;
         }
         if !service {
-            map.serialize_entry("_rpromise", &self.promise)?;
+            map.serialize_entry(keys::RPROMISE, &self.promise)?;
         }
         if let Some(is_async) = self.is_async {
-            map.serialize_entry("_rasync", &is_async)?;
+            map.serialize_entry(keys::RASYNC, &is_async)?;
         }
         if let Some(key) = &self.enc_pub {
-            map.serialize_entry("_renc_pub", &Bytes(key.clone()))?;
+            map.serialize_entry(keys::RENC_PUB, &Bytes(key.clone()))?;
         }
         if described || self.doc.is_some() {
-            map.serialize_entry("_rdoc", &self.doc)?;
+            map.serialize_entry(keys::RDOC, &self.doc)?;
         }
         if let Some(schema) = &self.schema {
-            map.serialize_entry("_rschema", schema)?;
+            map.serialize_entry(keys::RSCHEMA, schema)?;
         }
         if self.release {
-            map.serialize_entry("_rrelease", &true)?;
+            map.serialize_entry(keys::RRELEASE, &true)?;
         }
         if self.cancel {
-            map.serialize_entry("_rcancel", &true)?;
+            map.serialize_entry(keys::RCANCEL, &true)?;
         }
         map.end()
     }

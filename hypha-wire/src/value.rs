@@ -9,6 +9,7 @@ use super::decode_error::DecodeError;
 use super::encode::EncodeError;
 use super::handle::Handle;
 use super::local::Packed;
+use crate::keys;
 
 /// The entries of a [`Value::Map`], in the order in which they were sent.
 pub type Map = indexmap::IndexMap<String, Value>;
@@ -60,7 +61,7 @@ impl Value {
             Self::List(_) => "list",
             Self::Map(_) => "map",
             Self::Ext(..) => "extension",
-            Self::Handle(handle) => match handle.raw().and_then(|raw| raw.get("_rtype")) {
+            Self::Handle(handle) => match handle.raw().and_then(|raw| raw.get(keys::RTYPE)) {
                 Some(rtype) if rtype.as_str() == Some("generator") => "stream",
                 _ => "function",
             },

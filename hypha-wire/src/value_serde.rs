@@ -12,6 +12,7 @@ use super::encode::EXT;
 use super::handle::{self, Handle};
 use super::scope::share;
 use super::value::{Map, Value};
+use crate::keys;
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -127,7 +128,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut map = Map::with_capacity(entries.size_hint().unwrap_or(0).min(4096));
         let mut tagged = false;
         while let Some((key, value)) = entries.next_entry::<String, Value>()? {
-            tagged |= key == "_rtype";
+            tagged |= key == keys::RTYPE;
             map.insert(key, value);
         }
         if tagged {

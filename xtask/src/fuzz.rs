@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: hostile bytes against everything that reads them.
 //!
-//! Inputs that are worth keeping are in `hypha-rpc/tests/fuzz/corpus/<target>.hex`, one a line, where
-//! an ordinary test runs them. libFuzzer wants a file for each: they are unpacked beside the targets.
+//! The inputs worth keeping are in `tests/fuzz/corpus/<target>.hex` of the target's crate, one a line,
+//! where an ordinary test runs them. libFuzzer wants a file for each: they are unpacked beside the
+//! targets.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -38,20 +39,21 @@ const LIMITS: [&str; 3] = ["-malloc_limit_mb=64", "-rss_limit_mb=1024", "-timeou
 pub(crate) fn run(options: &Options) -> Result<()> {
     output(&mut cargo(&["fuzz", "--version"]))
         .context("cargo-fuzz is missing: `cargo install cargo-fuzz` (it needs a C++ compiler)")?;
-    let known = targets()?;
-    for target in &options.targets {
+    let known = Target::all()?;
+    for asked in &options.targets {
+        let names: Vec<&str> = known.iter().map(|target| target.name.as_str()).collect();
         ensure!(
-            known.contains(target),
-            "there is no target `{target}`, only {}",
-            known.join(", ")
+            names.contains(&asked.as_str()),
+            "there is no target `{asked}`, only {}",
+            names.join(", ")
         );
     }
     let mut steps = Steps::default();
     for target in &known {
-        if !options.targets.is_empty() && !options.targets.contains(target) {
+        if !options.targets.is_empty() && !options.targets.contains(&target.name) {
             continue;
         }
-        steps.step(target.as_str(), || {
+        steps.step(target.name.as_str(), || {
             let corpus = unpack(target)?;
             let time = format!("-max_total_time={}", options.seconds);
             perform(
@@ -70,31 +72,45 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.finish()
 }
 
-fn folder() -> PathBuf {
-    root().join("hypha-rpc/fuzz")
+/// The crates that have fuzz targets, in the folder `fuzz`.
+pub(crate) const CRATES: [&str; 2] = ["hypha-wire", "hypha-rpc"];
+
+/// A fuzz target, which is a file in its crate's `fuzz/fuzz_targets`.
+struct Target {
+    krate: &'static str,
+    name: String,
 }
 
-fn kept(target: &str) -> PathBuf {
-    root().join(format!("hypha-rpc/tests/fuzz/corpus/{target}.hex"))
-}
-
-/// The names of the targets, each of which is a file.
-fn targets() -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for file in fs::read_dir(folder().join("fuzz_targets"))? {
-        let name = file?
-            .path()
-            .file_stem()
-            .map(|name| name.to_string_lossy().into_owned());
-        names.extend(name);
+impl Target {
+    /// Returns all targets, by crate and name.
+    fn all() -> Result<Vec<Target>> {
+        let mut targets = Vec::new();
+        for krate in CRATES {
+            let files = root().join(krate).join("fuzz/fuzz_targets");
+            for file in fs::read_dir(files)? {
+                if let Some(name) = file?.path().file_stem() {
+                    let name = name.to_string_lossy().into_owned();
+                    targets.push(Target { krate, name });
+                }
+            }
+        }
+        targets.sort_by(|a, b| (a.krate, &a.name).cmp(&(b.krate, &b.name)));
+        Ok(targets)
     }
-    names.sort();
-    Ok(names)
+
+    fn folder(&self) -> PathBuf {
+        root().join(self.krate).join("fuzz")
+    }
+
+    fn kept(&self) -> PathBuf {
+        let path = format!("{}/tests/fuzz/corpus/{}.hex", self.krate, self.name);
+        root().join(path)
+    }
 }
 
-fn libfuzzer(target: &str) -> Command {
+fn libfuzzer(target: &Target) -> Command {
     let mut command = cargo(&["fuzz", "run", "--fuzz-dir"]);
-    command.arg(folder()).arg(target);
+    command.arg(target.folder()).arg(&target.name);
     // Sanitizers are not stable; the compiler has them all the same.
     command.env("RUSTC_BOOTSTRAP", "1");
     // Where memory was allocated is of no interest, and takes half of the time.
@@ -106,10 +122,10 @@ fn libfuzzer(target: &str) -> Command {
 }
 
 /// The folder with the inputs of a target: those that are kept, and what earlier runs have found.
-fn unpack(target: &str) -> Result<PathBuf> {
-    let corpus = folder().join("corpus").join(target);
+fn unpack(target: &Target) -> Result<PathBuf> {
+    let corpus = target.folder().join("corpus").join(&target.name);
     fs::create_dir_all(&corpus)?;
-    let path = kept(target);
+    let path = target.kept();
     let lines = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     for (index, line) in lines.lines().enumerate() {
         let input =
@@ -120,8 +136,11 @@ fn unpack(target: &str) -> Result<PathBuf> {
 }
 
 /// Replaces the kept inputs by as few as reach what all of them and the new ones do.
-fn keep(target: &str, corpus: &Path) -> Result<()> {
-    let smallest = folder().join("corpus").join(format!("{target}.smallest"));
+fn keep(target: &Target, corpus: &Path) -> Result<()> {
+    let smallest = target
+        .folder()
+        .join("corpus")
+        .join(format!("{}.smallest", target.name));
     fs::create_dir_all(&smallest)?;
     // How often a line is reached does not count here.
     let merge = [
@@ -151,7 +170,7 @@ fn keep(target: &str, corpus: &Path) -> Result<()> {
         }
         lines.push('\n');
     }
-    Ok(fs::write(kept(target), lines)?)
+    Ok(fs::write(target.kept(), lines)?)
 }
 
 fn unhex(line: &str) -> Result<Vec<u8>> {

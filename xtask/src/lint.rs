@@ -16,8 +16,11 @@ pub(crate) fn run() -> Result<()> {
         component("rustfmt", "fmt")?;
         perform(&mut cargo(&["fmt", "--all", "--check"]))?;
         // The fuzz targets are no part of the workspace.
-        let fuzz = ["--manifest-path", "hypha-rpc/fuzz/Cargo.toml"];
-        perform(cargo(&["fmt", "--check"]).args(fuzz))
+        for krate in crate::fuzz::CRATES {
+            let manifest = format!("{krate}/fuzz/Cargo.toml");
+            perform(cargo(&["fmt", "--check", "--manifest-path"]).arg(manifest))?;
+        }
+        Ok(())
     });
     steps.step("clippy", || {
         component("clippy", "clippy")?;

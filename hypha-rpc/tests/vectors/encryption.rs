@@ -1,22 +1,26 @@
 //! Recorded boxes and encrypted segments, opened with the keys of the recording. That sealing gives
 //! the same bytes is tested beside the code, where the nonce can be chosen.
 
-use hypha_rpc::Bytes;
 use hypha_rpc::crypto::{Encryption, KeyPair, PublicKey};
-use hypha_wire::{EncryptedExtra, Extra, Message};
+use hypha_rpc::{Bytes, Value};
+use hypha_wire::{EncryptedExtra, Extra, Message, from_slice};
 use serde_json::Value as Json;
 
-use crate::Coverage::{self, Checked};
-use crate::frames::check_extra;
-use crate::rendering::{unhex, whole_file};
-use crate::values::check_value;
+use crate::rendering::{from_rendering, load, same, unhex, whole_file};
 
 fn keys(private: &Json) -> KeyPair {
     let private = unhex(private);
     KeyPair::from_private_key((*private).try_into().expect("32 bytes"))
 }
 
-pub(crate) fn check_box(entry: &Json) -> Coverage {
+#[test]
+fn recorded_boxes_open() {
+    let boxes = load("crypto-box.json");
+    assert!(!boxes.is_empty());
+    boxes.iter().for_each(check_box);
+}
+
+fn check_box(entry: &Json) {
     let file = whole_file("crypto-box.json");
     let pairs = file["meta"]["keypairs"].as_array().expect("key pairs");
     let peer = pairs
@@ -35,11 +39,27 @@ pub(crate) fn check_box(entry: &Json) -> Coverage {
     let opened = Encryption::new(receiver).open(&received);
     let expected = (unhex(&entry["plaintext"]), sender.public_key());
     assert_eq!(opened, Ok(expected));
-    Checked
+}
+
+#[test]
+fn recorded_segments_open() {
+    let mut opened = 0;
+    for entry in load("frames-encryption.json") {
+        if entry["frame"] != "binary" {
+            continue;
+        }
+        let message = Message::parse(unhex(&entry["hex"])).expect("parses");
+        let extra = message.extra().expect("EXTRA");
+        if let Some(encrypted) = &extra.encrypted {
+            check_segment(&entry, &message, encrypted);
+            opened += 1;
+        }
+    }
+    assert!(opened > 0, "no encrypted message is recorded");
 }
 
 /// The encrypted second segment of a message between the two recorded clients.
-pub(crate) fn check_segment(entry: &Json, message: &Message, received: &EncryptedExtra) {
+fn check_segment(entry: &Json, message: &Message, received: &EncryptedExtra) {
     let meta = &whole_file("frames-encryption.json")["meta"];
     let key = |whose: &str| -> PublicKey {
         let text = meta[whose].as_str().expect("a key");
@@ -54,6 +74,16 @@ pub(crate) fn check_segment(entry: &Json, message: &Message, received: &Encrypte
     assert_eq!(from, key(sender));
     assert_eq!(plain, unhex(&entry["plaintext_hex"]));
     // What is encrypted is an ordinary second segment.
-    let value = check_value(&plain, &entry["plaintext_decoded"], true).expect("string keys");
-    check_extra(&Extra::parse(plain).expect("EXTRA"), &value);
+    let value: Value = from_slice(&plain).expect("decodes");
+    let expected = from_rendering(&entry["plaintext_decoded"]).expect("string keys");
+    assert!(same(&value, &expected), "{value}");
+    let positional = value
+        .get("args")
+        .and_then(Value::as_list)
+        .map_or(0, <[_]>::len);
+    let extra = Extra::parse(plain).expect("EXTRA");
+    assert_eq!(
+        extra.args.positional() + usize::from(extra.args.names().count() > 0),
+        positional
+    );
 }

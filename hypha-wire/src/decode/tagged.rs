@@ -11,6 +11,7 @@ use super::{Decoder, Token};
 use crate::array::NdArray;
 use crate::array_serde::{ArrayVisitor, is_bytes};
 use crate::decode_error::DecodeError;
+use crate::keys;
 
 /// How many tagged values may lie inside each other if their tag is not the first key. To find such
 /// a tag everything before it has to be passed over, once for every level.
@@ -25,7 +26,7 @@ impl<'de> Decoder<'de> {
             return Ok(b"");
         }
         let looked_at = if self.late_tags_left == 0 { 1 } else { len };
-        Ok(match self.look_ahead(looked_at, "_rtype")? {
+        Ok(match self.look_ahead(looked_at, keys::RTYPE)? {
             Some(Token::Str(tag)) => tag,
             _ => b"",
         })
@@ -54,17 +55,17 @@ impl<'de> Decoder<'de> {
         let (mut read, mut content) = (Some(read), None);
         for index in 0..len {
             let key = self.key()?;
-            if index == 0 && key != "_rtype" {
+            if index == 0 && key != keys::RTYPE {
                 self.late_tags_left = late_tags_left.saturating_sub(1);
             }
-            match read.take_if(|_| key == "_rvalue") {
+            match read.take_if(|_| key == keys::RVALUE) {
                 Some(read) => content = Some(read(self)?),
                 None => self.skip()?,
             }
         }
         self.late_tags_left = late_tags_left;
         self.leave();
-        content.ok_or_else(|| de::Error::missing_field("_rvalue"))
+        content.ok_or_else(|| de::Error::missing_field(keys::RVALUE))
     }
 
     /// A list is wanted, and the head of a map has come: the elements of a set, the pairs of an
@@ -111,7 +112,7 @@ impl<'de> Decoder<'de> {
     ) -> Result<V::Value, DecodeError> {
         let found = match self.tag(len)? {
             b"memoryview" => true,
-            b"typedarray" | b"ndarray" => match self.look_ahead(len, "_rdtype")? {
+            b"typedarray" | b"ndarray" => match self.look_ahead(len, keys::RDTYPE)? {
                 Some(Token::Str(dtype)) => is_bytes(dtype),
                 // JavaScript sends a `Uint8ClampedArray`, the pixels of a canvas, without a type.
                 dtype => matches!(dtype, Some(Token::Nil)),

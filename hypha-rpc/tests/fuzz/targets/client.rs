@@ -18,7 +18,29 @@ use hypha_rpc::{Map, Set, Timestamp};
 use hypha_wire::{Message, from_slice, skip, to_vec};
 
 use super::input::Input;
-use super::shapes::{Person, Shape};
+
+/// An argument with members.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Person {
+    name: String,
+    #[serde(default)]
+    tags: Vec<String>,
+    age: Option<u8>,
+    address: Option<Box<Person>>,
+}
+
+/// An argument with variants.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+enum Shape {
+    Empty,
+    Circle(f64),
+    Line(i32, i32),
+    Label {
+        text: String,
+        data: hypha_rpc::Bytes,
+    },
+    Group(Vec<Shape>),
+}
 
 /// A counter as an object.
 #[hypha_service]

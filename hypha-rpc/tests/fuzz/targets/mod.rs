@@ -1,27 +1,21 @@
-//! What each fuzz target does with an input. A broken promise is a panic.
+//! The work of each fuzz target with an input. A broken promise is a panic.
 
-mod chunks;
 mod client;
 #[cfg(feature = "encryption")]
 mod crypto;
+#[path = "../../../../hypha-wire/tests/fuzz/targets/input.rs"]
 mod input;
-mod message;
-pub(crate) mod shapes;
-mod texts;
-mod value;
+mod records;
 
 /// A target: it is given any bytes.
 type Target = fn(&[u8]);
 
 /// All of them, by name.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
-    ("chunks", chunks::run),
     ("client", client::run),
     #[cfg(feature = "encryption")]
     ("crypto", crypto::run),
-    ("message", message::run),
-    ("texts", texts::run),
-    ("value", value::run),
+    ("records", records::run),
 ];
 
 /// Runs one input through the target of this name.

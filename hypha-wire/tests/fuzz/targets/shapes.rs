@@ -4,19 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hypha_rpc::workspace::{
-    ServiceConfig, ServiceInfo, ServiceQuery, TokenConfig, UserInfo, WorkspaceInfo,
+use hypha_wire::{
+    Bytes, DecodeError, Handle, Map, MemoryView, MethodRef, NdArray, OrderedMap, Set, Timestamp,
+    TypedArray, Value, WireError, from_slice, to_vec,
 };
-use hypha_rpc::{
-    Bytes, Callback, Function, Map, MemoryView, NdArray, Object, OrderedMap, RemoteService,
-    RemoteStream, Set, Timestamp, TypedArray, Value,
-};
-use hypha_wire::{DecodeError, MethodRef, WireError, from_slice, to_vec};
-use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Person {
     name: String,
     #[serde(default)]
@@ -25,7 +20,7 @@ pub(crate) struct Person {
     address: Option<Box<Person>>,
 }
 
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Shape {
     Empty,
     Circle(f64),
@@ -100,9 +95,7 @@ types! {
     Person, Shape, Tagged, Any, Flat, Tree, IpAddr, Duration,
     Bytes, MemoryView, NdArray, TypedArray, Timestamp, Value,
     Set<BTreeSet<String>>, Set<Vec<Value>>, OrderedMap<Value, Value>, OrderedMap<u8, String>,
-    MethodRef, WireError,
-    ServiceInfo, ServiceConfig, ServiceQuery, TokenConfig, UserInfo, WorkspaceInfo,
-    RemoteService, Function, Callback<u32, Value>, RemoteStream<f64>, Object<RemoteService>,
+    MethodRef, WireError, Handle,
 }
 
 /// A name as a key.

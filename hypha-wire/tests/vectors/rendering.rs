@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hypha_rpc::{Map, Value};
+use hypha_wire::{Map, Value};
 use serde_json::Value as Json;
 
 pub(crate) fn directory() -> std::path::PathBuf {

@@ -18,6 +18,7 @@ use super::MAX_DEPTH;
 use super::decode_error::DecodeError;
 use super::handle::Handle;
 use super::scope::{Origin, Scope};
+use crate::keys;
 use access::{List, Map, Variant};
 
 /// Room made in advance for the elements of a list or map, at most. Lists may be nested, and each
@@ -527,7 +528,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match self.token()? {
-            Token::Map(len) if fields.contains(&"_rtype") => self.map(len, visitor),
+            Token::Map(len) if fields.contains(&keys::RTYPE) => self.map(len, visitor),
             Token::Map(len) => self.tagged_map(len, visitor),
             Token::List(_) => Err(de::Error::invalid_type(de::Unexpected::Seq, &visitor)),
             token => self.visit(token, visitor),

@@ -1,10 +1,10 @@
 //! Recorded messages: read, written again from their parts, stamped and assembled.
 
-use hypha_rpc::{Bytes, Value};
 use hypha_wire::{
     Args, ChunkStore, Extra, Head, Message, Promise, ReplyMode, Stamp, encode, from_slice, skip,
     to_vec,
 };
+use hypha_wire::{Bytes, Value};
 use serde_json::Value as Json;
 
 use crate::rendering::{from_rendering, load, same, same_map, unhex};
@@ -102,10 +102,6 @@ pub(crate) fn check_frame(file: &str, entry: &Json, frame: bytes::Bytes) -> Cove
         }
     } else if message.kind() == "method" {
         check_rebuilt(&message, &extra, &Value::Null);
-    }
-    #[cfg(feature = "encryption")]
-    if let Some(encrypted) = &extra.encrypted {
-        crate::encryption::check_segment(entry, &message, encrypted);
     }
     assert_eq!(again, frame);
     Checked

@@ -1,5 +1,0 @@
-//! The target `value`.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| hypha_rpc_fuzz::run("value", input));

@@ -1,0 +1,66 @@
+//! Records of services and users, and handles of functions and streams, from hostile bytes. The first
+//! byte selects the type.
+
+use hypha_rpc::workspace::{
+    ServiceConfig, ServiceInfo, ServiceQuery, TokenConfig, UserInfo, WorkspaceInfo,
+};
+use hypha_rpc::{Callback, Function, Object, RemoteService, RemoteStream, Value};
+use hypha_wire::{from_slice, to_vec};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+const TYPES: &[fn(&bytes::Bytes)] = &[
+    decode::<ServiceInfo>,
+    decode::<ServiceConfig>,
+    decode::<ServiceQuery>,
+    decode::<TokenConfig>,
+    decode::<UserInfo>,
+    decode::<WorkspaceInfo>,
+    decode::<RemoteService>,
+    decode::<Function>,
+    decode::<Callback<u32, Value>>,
+    decode::<RemoteStream<f64>>,
+    decode::<Object<RemoteService>>,
+    text,
+];
+
+pub(crate) fn run(input: &[u8]) {
+    let Some((kind, input)) = input.split_first() else {
+        return;
+    };
+    let input = bytes::Bytes::copy_from_slice(input);
+    TYPES[usize::from(*kind) % TYPES.len()](&input);
+}
+
+/// A value that can be read can be written, and is the same when it is read again.
+fn decode<T: DeserializeOwned + Serialize>(packed: &bytes::Bytes) {
+    let name = std::any::type_name::<T>();
+    let value: T = match from_slice(packed) {
+        Ok(value) => value,
+        Err(error) => {
+            // An error goes back to its cause: it must not repeat the input at length.
+            let text = error.to_string();
+            assert!(!text.is_empty() && text.len() < 16 << 10, "{text}");
+            return;
+        }
+    };
+    let written = bytes::Bytes::from(to_vec(&value).expect(name));
+    let again: T = from_slice(&written).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(to_vec(&again).expect(name), written, "{name}");
+}
+
+/// Text frames of a server, with users and services in them, and keys.
+fn text(input: &bytes::Bytes) {
+    let text = String::from_utf8_lossy(input);
+    #[cfg(feature = "encryption")]
+    if let Ok(key) = text.parse::<hypha_rpc::crypto::PublicKey>() {
+        assert_eq!(key.to_string(), text.to_ascii_lowercase());
+    }
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(&text) {
+        let value = Value::from(json);
+        let _ = (
+            value.decode_as::<UserInfo>(),
+            value.decode_as::<ServiceInfo>(),
+        );
+    }
+}
