@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -63,6 +64,8 @@ pub struct Setup {
     pub port: Option<u16>,
     /// What its tokens are signed with; [`JWT_SECRET`] by default.
     pub secret: Option<String>,
+    /// The program, if it is `hypha-server`; that of this build by default.
+    pub program: Option<PathBuf>,
 }
 
 impl Setup {
@@ -70,7 +73,7 @@ impl Setup {
     pub fn restartable() -> Result<Setup> {
         Ok(Setup {
             port: Some(free_port()?),
-            secret: None,
+            ..Setup::default()
         })
     }
 }
@@ -85,7 +88,10 @@ impl Server {
     pub fn start_as(kind: Kind, setup: &Setup) -> Result<Server> {
         let mut command = match kind {
             Kind::Python => Command::new(peers::python()?),
-            Kind::Ours => Command::new(executable("hypha-server")?),
+            Kind::Ours => Command::new(match &setup.program {
+                Some(program) => program.clone(),
+                None => executable("hypha-server")?,
+            }),
         };
         if kind == Kind::Python {
             // `-P`: the working directory is not a place for modules.

@@ -1,7 +1,11 @@
 //! `cargo xtask bench`: what a call costs, beside the Python stack and a bare WebSocket relay, in one
 //! run. Machines are noisy: compare the ratios within a run, not the figures of two.
 
-use std::{process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -10,7 +14,7 @@ use hypha_rpc_tests::{
     figures::Figures,
     peers::python_program,
     process::Process,
-    servers::{Kind, Server},
+    servers::{Kind, Server, Setup},
 };
 
 /// Measures calls and payloads, prints a table.
@@ -22,7 +26,14 @@ struct Options {
     /// How often everything is measured; the best of each figure counts.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// Folder with the release programs of another build of this project, measured in the same run.
+    #[arg(long)]
+    beside: Option<PathBuf>,
 }
+
+const OURS: &str = "Rust - Rust, hypha-server";
+const RELAY: &str = "bare frames, WebSocket relay";
+const OTHER_BUILD: &str = "Rust - Rust, the other build";
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -30,20 +41,41 @@ fn main() -> Result<()> {
     let options = Options::parse();
     let python = Server::start(Kind::Python)?;
     let ours = Server::start(Kind::Ours)?;
+    let other = match &options.beside {
+        Some(folder) => {
+            let program = Some(folder.join("hypha-server"));
+            let server = Server::start_as(
+                Kind::Ours,
+                &Setup {
+                    program,
+                    ..Setup::default()
+                },
+            )?;
+            Some((server, folder.join("bench_peer")))
+        }
+        None => None,
+    };
+    let peer = executable("bench_peer")?;
     let mut rows: Vec<(&str, Option<Figures>)> = vec![
-        ("Rust - Rust, hypha-server", None),
+        (OURS, None),
+        (OTHER_BUILD, None),
         ("Rust - Rust, Python server", None),
         ("Python - Python, Python server", None),
-        ("bare frames, WebSocket relay", None),
+        (RELAY, None),
     ];
     for _ in 0..options.rounds.max(1) {
         let measured = [
-            rust(&ours.url, options.seconds)?,
-            rust(&python.url, options.seconds)?,
-            through_python(&python.url, options.seconds)?,
-            relay(options.seconds)?,
+            Some(rust(&peer, &ours.url, options.seconds)?),
+            match &other {
+                Some((server, peer)) => Some(rust(peer, &server.url, options.seconds)?),
+                None => None,
+            },
+            Some(rust(&peer, &python.url, options.seconds)?),
+            Some(through_python(&python.url, options.seconds)?),
+            Some(relay(options.seconds)?),
         ];
         for (row, new) in rows.iter_mut().zip(measured) {
+            let Some(new) = new else { continue };
             row.1 = Some(match row.1.take() {
                 None => new,
                 Some(old) => best(&old, &new),
@@ -59,11 +91,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn rust(url: &str, seconds: f64) -> Result<Figures> {
-    let peer = executable("bench_peer")?;
-    let host = start("the Rust host", Command::new(&peer).args(["host", url]))?;
+fn rust(peer: &Path, url: &str, seconds: f64) -> Result<Figures> {
+    let host = start("the Rust host", Command::new(peer).args(["host", url]))?;
     let service = host.wait_for_prefix(LIMIT, "READY ")?;
-    let mut caller = Command::new(&peer);
+    let mut caller = Command::new(peer);
     caller.args(["call", url, &service, &seconds.to_string()]);
     figures("the Rust caller", &mut caller)
 }
@@ -178,21 +209,29 @@ fn print(rows: &[(&str, Option<Figures>)]) {
          consumer)\n"
     );
     let find = |wanted: &str| rows.iter().find(|(name, _)| *name == wanted)?.1.as_ref();
-    let ours = find("Rust - Rust, hypha-server");
-    for beside in [
-        "Python - Python, Python server",
-        "bare frames, WebSocket relay",
-    ] {
-        if let (Some(ours), Some(other)) = (ours, find(beside)) {
-            println!(
-                "hypha-server beside {beside}: {:.2} x calls one at a time, {:.2} x at 64 at once, \
-                 {:.2} x at 1 MB, {:.2} x at 16 MB, {:.2} x with an array",
-                ours.serial_rate / other.serial_rate,
-                ours.parallel_rate / other.parallel_rate,
-                ours.mb_1 / other.mb_1,
-                ours.mb_16 / other.mb_16,
-                ours.mb_array / other.mb_16
-            );
+    let ours = find(OURS);
+    for beside in [OTHER_BUILD, "Python - Python, Python server", RELAY] {
+        let (Some(ours), Some(other)) = (ours, find(beside)) else {
+            continue;
+        };
+        // The other stacks send an array as they send any payload.
+        let (array, items) = if beside == OTHER_BUILD {
+            (other.mb_array, other.items)
+        } else {
+            (other.mb_16, f64::NAN)
+        };
+        print!(
+            "hypha-server beside {beside}: {:.2} x calls one at a time, {:.2} x at 64 at once, {:.2} x at \
+             1 MB, {:.2} x at 16 MB, {:.2} x with an array",
+            ours.serial_rate / other.serial_rate,
+            ours.parallel_rate / other.parallel_rate,
+            ours.mb_1 / other.mb_1,
+            ours.mb_16 / other.mb_16,
+            ours.mb_array / array
+        );
+        match ours.items / items {
+            ratio if ratio.is_finite() => println!(", {ratio:.2} x stream items"),
+            _ => println!(),
         }
     }
 }
