@@ -1,4 +1,4 @@
-//! Addresses, ids and URLs.
+//! Service ids, client addresses and server URLs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,21 +6,31 @@ use std::str::FromStr;
 
 use rand::RngExt;
 
-/// Why a text is not an address.
+/// Error returned when a text is not a valid address, service id or URL. Its message names the text
+/// and the expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AddressError(String);
 
-/// The id of a service: `workspace/client:service@app`, of which only the service is required.
+/// Id of a service: `workspace/client:service@app`. Only the service is required.
+///
+/// ```
+/// # use hypha_wire::ServiceId;
+/// let id: ServiceId = "lab/microscope-1:stage".parse()?;
+/// assert_eq!(id.workspace.as_deref(), Some("lab"));
+/// assert_eq!(id.service, "stage");
+/// assert_eq!(id.to_string(), "lab/microscope-1:stage");
+/// # Ok::<(), hypha_wire::AddressError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceId {
-    /// The workspace.
+    /// Workspace of the client.
     pub workspace: Option<String>,
-    /// The client that offers it.
+    /// Id of the client that offers the service.
     pub client: Option<String>,
-    /// The name of the service.
+    /// Name of the service.
     pub service: String,
-    /// The app to which the client belongs.
+    /// App that the client belongs to.
     pub app: Option<String>,
 }
 
@@ -46,8 +56,8 @@ impl FromStr for ServiceId {
             None => (None, rest),
         };
         let parts = [workspace, client, Some(service), app];
-        let sound = |part: &str| !part.is_empty() && !part.contains(['/', ':', '@']);
-        if !parts.into_iter().flatten().all(sound) {
+        let is_valid = |part: &str| !part.is_empty() && !part.contains(['/', ':', '@']);
+        if !parts.into_iter().flatten().all(is_valid) {
             return Err(invalid());
         }
         Ok(Self {
@@ -75,12 +85,14 @@ impl fmt::Display for ServiceId {
     }
 }
 
-/// The workspace and the client of an absolute address `workspace/client`.
+/// Splits the absolute address `workspace/client` into workspace and client.
+///
+/// Returns `None` for a relative address, which has no slash.
 pub fn split_address(address: &str) -> Option<(&str, &str)> {
     address.split_once('/')
 }
 
-/// `to` as an absolute address, seen from `workspace`.
+/// Returns `to` as an absolute address. A relative one is completed with `workspace`.
 pub fn absolute<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
     if to.contains('/') {
         to.into()
@@ -89,17 +101,20 @@ pub fn absolute<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
     }
 }
 
-/// Whether a client may call itself so.
+/// Returns whether `id` is valid as the id of a client: not empty, without `/`, `:` and `@`.
 pub fn valid_client_id(id: &str) -> bool {
     !id.is_empty() && !id.contains(['/', ':', '@'])
 }
 
-/// Whether a service may be called so. With a dot in its name it could never be called.
+/// Returns whether `name` is valid as the name of a service: not empty, without `.`, `:`, `@` and
+/// `/`.
+///
+/// A name with a dot is refused because method paths are split at dots, so no call could reach it.
 pub fn valid_service_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['.', ':', '@', '/'])
 }
 
-/// A new random id of 22 characters, as Python peers make them.
+/// Returns a new random id of 22 characters, in the alphabet of Python's `shortuuid`.
 pub fn random_id() -> String {
     const ALPHABET: &[u8; 57] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut rng = rand::rng();
@@ -108,8 +123,13 @@ pub fn random_id() -> String {
         .collect()
 }
 
-/// The WebSocket endpoint of the server at `server_url`: `http://host` becomes `ws://host/ws`;
-/// `ws://` and `wss://` URLs are taken as they are.
+/// Returns the URL of the WebSocket endpoint of the server at `server_url`.
+///
+/// `http://host` becomes `ws://host/ws`; `ws://` and `wss://` URLs are returned unchanged.
+///
+/// # Errors
+///
+/// Returns an error if the URL is empty or has another scheme.
 pub fn socket_url(server_url: &str) -> Result<String, AddressError> {
     if server_url.starts_with("ws://") || server_url.starts_with("wss://") {
         return Ok(server_url.to_owned());
@@ -120,7 +140,11 @@ pub fn socket_url(server_url: &str) -> Result<String, AddressError> {
     }
 }
 
-/// The HTTP base of the server at `server_url`, which may be that of its WebSocket endpoint.
+/// Returns the HTTP base URL of the server at `server_url`, which may be its WebSocket endpoint.
+///
+/// # Errors
+///
+/// Returns an error if the URL is empty or has another scheme.
 pub fn http_url(server_url: &str) -> Result<String, AddressError> {
     let (secure, rest) = split_scheme(server_url)?;
     let rest = rest
@@ -133,7 +157,7 @@ pub fn http_url(server_url: &str) -> Result<String, AddressError> {
     ))
 }
 
-/// Whether the URL is of the encrypted kind, and what follows the scheme.
+/// Returns whether the URL is encrypted (`https`, `wss`), and the part after the scheme.
 fn split_scheme(server_url: &str) -> Result<(bool, &str), AddressError> {
     let (scheme, rest) = server_url.split_once("://").unwrap_or(("", server_url));
     let secure = match scheme {
@@ -151,22 +175,28 @@ fn split_scheme(server_url: &str) -> Result<(bool, &str), AddressError> {
     Ok((secure, rest))
 }
 
-/// The parts of the URL of a service. A part that is not given is `*`.
+/// Parts of the URL of a service. A missing client or app is `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceUrl {
     /// Base URL of the server.
     pub server_url: String,
-    /// The workspace.
+    /// Workspace of the client.
     pub workspace: String,
-    /// The client that offers the service.
+    /// Id of the client that offers the service.
     pub client_id: String,
-    /// The name of the service.
+    /// Name of the service.
     pub service_id: String,
-    /// The app.
+    /// App that the client belongs to.
     pub app_id: String,
 }
 
-/// Take apart `https://host/workspace/services/client:service@app`.
+/// Parses `https://host/workspace/services/client:service@app`.
+///
+/// Text after the service id is ignored, as in the Python client.
+///
+/// # Errors
+///
+/// Returns an error if the URL has another form.
 pub fn parse_service_url(url: &str) -> Result<ServiceUrl, AddressError> {
     split_service_url(url).ok_or_else(|| {
         AddressError(format!(
@@ -183,11 +213,12 @@ fn split_service_url(url: &str) -> Option<ServiceUrl> {
     }
     let (host, path) = rest.split_once('/')?;
     let (workspace, rest) = path.split_once("/services/")?;
-    let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
-    if host.is_empty() || workspace.is_empty() || !workspace.chars().all(lower) {
+    let is_workspace_char =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    if host.is_empty() || workspace.is_empty() || !workspace.chars().all(is_workspace_char) {
         return None;
     }
-    // The Python client matches a prefix: what follows a name is ignored.
+    // The Python client matches a prefix, so text after a name is ignored.
     let (first, rest) = leading_name(rest)?;
     let (client, service, rest) = match rest.strip_prefix(':').and_then(leading_name) {
         Some((service, rest)) => (Some(first), service, rest),
@@ -206,10 +237,10 @@ fn split_service_url(url: &str) -> Option<ServiceUrl> {
     })
 }
 
-/// The name at the beginning of `text`, and the rest.
+/// Splits the name at the beginning of `text` from the rest.
 fn leading_name(text: &str) -> Option<(&str, &str)> {
-    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    let end = text.find(|c| !name(c)).unwrap_or(text.len());
+    let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let end = text.find(|c| !is_name_char(c)).unwrap_or(text.len());
     (end > 0).then(|| text.split_at(end))
 }
 
@@ -218,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn service_ids_come_apart_and_together() {
+    fn service_ids_are_parsed_and_written() {
         let full: ServiceId = "ws/client:svc@app".parse().expect("a service id");
         assert_eq!(full.workspace.as_deref(), Some("ws"));
         assert_eq!(full.client.as_deref(), Some("client"));

@@ -1,4 +1,5 @@
-//! A message to be sent: arguments are encoded once, and the routing is written in front of them.
+//! Encoder of outgoing messages: arguments are encoded once, and the routing is written in front of
+//! them in the same buffer.
 
 use serde::Serialize;
 
@@ -11,67 +12,85 @@ use super::rope::Rope;
 use super::value::Value;
 use crate::keys;
 
-/// Room left in front of the arguments for MAIN and the beginning of EXTRA. Two addresses with
-/// long ids, a method path and two nested sessions fit.
+/// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. Two addresses with long
+/// ids, a method path and two nested sessions fit. A longer front gets a buffer of its own, which
+/// costs a copy where the message must be in one buffer.
 const HEADROOM: usize = 384;
 
-/// The arguments of a call, or the result in an answer, encoded as they are pushed.
+/// Arguments of a call, or the result in a response, encoded as they are pushed.
 ///
-/// Large binary data is not copied, and functions and streams of this program get their names when
-/// the message is finished.
+/// Large binary data is not copied. Local handles get their names when the message is finished.
+///
+/// The first argument that cannot be encoded is kept and returned by [`finish`](Self::finish), so
+/// pushing needs no error handling.
+///
+/// ```
+/// # use hypha_wire::Args;
+/// let mut args = Args::new(1, 1);
+/// args.push("distance", &1.5);
+/// args.push_named("unit", "mm");
+/// # assert!(!args.has_handles());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Args {
-    /// Headroom, the positional arguments, then the keyword map.
+    /// Headroom, then the positional arguments, then the map of keyword arguments.
     buf: Vec<u8>,
     splices: Splices,
+    /// Number of positional arguments in `buf`.
     positional: u32,
-    /// Optional arguments at the end that are nil so far: they may not have to be sent.
+    /// Number of optional arguments at the end that are nil so far. They are dropped unless another
+    /// argument follows.
     omissible: u32,
-    named: Option<Named>,
+    /// The map of keyword arguments, once it has begun.
+    named: Option<KeywordMap>,
+    /// Expected number of keyword arguments, for which the header of their map is reserved.
     expected_named: u32,
+    /// The first error, returned when the message is finished.
     error: Option<EncodeError>,
 }
 
+/// The map of keyword arguments while it is written.
 #[derive(Clone, Debug)]
-struct Named {
-    /// Where the header of the keyword map begins.
+struct KeywordMap {
+    /// Position of its header in the buffer.
     start: usize,
-    /// How long the header is that was reserved.
+    /// Bytes reserved for its header.
     head: usize,
     count: u32,
 }
 
-/// The routing of a message that is sent.
+/// Routing of an outgoing message: the variable part of its first segment (MAIN).
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// Own address.
+    /// Address of the sender.
     pub from: &'a str,
     /// Address of the receiver.
     pub to: &'a str,
-    /// Path of the method that is called.
+    /// Path of the called method.
     pub method: &'a str,
-    /// The session of the receiver in which it handed out the function.
+    /// Session at the receiver in which it handed out the called function.
     pub parent: Option<&'a str>,
-    /// The own session of this call, if it is to be answered.
+    /// Session of this call at the sender. `None` if no response is expected.
     pub session: Option<&'a str>,
 }
 
-/// How a call asks to be answered.
+/// Form in which the caller asks for the response: the `promise` entry of the second segment
+/// (EXTRA).
 #[derive(Clone, Copy, Debug)]
 pub enum ReplyMode<'a> {
-    /// Not at all.
+    /// No response is requested.
     None,
-    /// At the session of the call, the usual form.
+    /// The response is sent to the session of the call (`"*"`), the usual form.
     Star {
         /// Heartbeat interval in seconds.
         interval: f64,
     },
-    /// At functions that are spelled out: the form for the built-in service and the manager's
-    /// `get_service`.
+    /// The response is sent to methods that are written out in the message. The built-in service
+    /// and the manager's `get_service` need this form.
     Full {
-        /// Own address.
+        /// Address of the caller.
         target: &'a str,
-        /// The session of the call.
+        /// Session of the call.
         session: &'a str,
         /// Heartbeat interval in seconds; 0 for no heartbeats.
         interval: f64,
@@ -79,13 +98,18 @@ pub enum ReplyMode<'a> {
 }
 
 impl Args {
-    /// Arguments to be filled with at most so many positional and named ones.
+    /// Creates an empty list, with room for about 128 bytes of encoded arguments.
+    ///
+    /// `positional` and `named` are the expected numbers of arguments, see
+    /// [`with_capacity`](Self::with_capacity).
     pub fn new(positional: usize, named: usize) -> Args {
         Self::with_capacity(positional, named, 128)
     }
 
-    /// As [`Args::new`], with room for `payload_hint` bytes of encoded arguments. The counts are
-    /// hints: they save a move of the arguments when they are right.
+    /// Creates an empty list, with room for `payload_hint` bytes of encoded arguments.
+    ///
+    /// `positional` and `named` are hints: if the number of keyword arguments is right, finishing
+    /// the message does not move them.
     pub fn with_capacity(positional: usize, named: usize, payload_hint: usize) -> Args {
         let mut buf = Vec::with_capacity(HEADROOM + payload_hint + positional + named);
         buf.resize(HEADROOM, 0);
@@ -100,27 +124,33 @@ impl Args {
         }
     }
 
-    /// Add a positional argument. An error is kept for [`Args::finish`], where it carries `name`.
+    /// Adds a positional argument.
+    ///
+    /// An error is kept for [`finish`](Self::finish), where it names the argument `name`.
     pub fn push<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         if self.push_value(name, value) {
             self.omissible = 0;
         }
     }
 
-    /// Add a positional argument that the receiver does not need: if it is nil, and all after it
-    /// are, it is not sent.
+    /// Adds an optional positional argument. It is not sent if it and all arguments after it are
+    /// nil.
     pub fn push_optional<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         let start = self.buf.len();
         if self.push_value(name, value) {
-            // What is spliced in is not in the buffer, so it is no nil.
+            // A splice leaves nothing in the buffer, so it is not taken for a nil.
             let nil = self.buf[start..] == [rmp::Marker::Null.to_u8()];
             self.omissible = if nil { self.omissible + 1 } else { 0 };
         }
     }
 
+    /// Encodes a positional argument. Returns whether that succeeded.
     fn push_value<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> bool {
         if self.named.is_some() {
-            self.fail(EncodeError::new("a positional argument after named ones").in_argument(name));
+            self.fail(
+                EncodeError::new("a positional argument cannot follow a keyword argument")
+                    .in_argument(name),
+            );
             return false;
         }
         match encode_spliced(&mut self.buf, &mut self.splices, value) {
@@ -135,14 +165,14 @@ impl Args {
         }
     }
 
-    /// Add a positional argument that is encoded already.
+    /// Adds a positional argument that is already encoded.
     pub fn push_packed(&mut self, value: Packed) {
         self.append(value);
         self.positional += 1;
         self.omissible = 0;
     }
 
-    /// The items of an encoded list of `count`, each an argument of its own.
+    /// Creates arguments from an encoded list of `count` items, each of which becomes one argument.
     pub fn spread(mut list: Packed, count: usize) -> Args {
         let mut args = Args::new(0, 0);
         let count = count as u32;
@@ -157,7 +187,7 @@ impl Args {
         args
     }
 
-    /// Add a positional argument that is a list of such.
+    /// Adds a positional argument that is a list of encoded items.
     pub fn push_list(&mut self, items: Vec<Packed>) {
         pack::put_list_head(&mut self.buf, items.len() as u32);
         for item in items {
@@ -167,6 +197,7 @@ impl Args {
         self.omissible = 0;
     }
 
+    /// Appends encoded bytes and moves their splices along.
     fn append(&mut self, value: Packed) {
         let start = self.buf.len();
         self.buf.extend_from_slice(&value.buf);
@@ -175,13 +206,15 @@ impl Args {
             .extend(moved.map(|(position, splice)| (start + position, splice)));
     }
 
-    /// Add an argument by name, after all positional ones.
+    /// Adds a keyword argument. Positional arguments cannot follow.
+    ///
+    /// An error is kept for [`finish`](Self::finish), where it names the argument `name`.
     pub fn push_named<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
         if self.named.is_none() {
             self.omit_trailing();
             let (start, head) = (self.buf.len(), pack::head_len(self.expected_named));
             self.buf.resize(start + head, 0);
-            self.named = Some(Named {
+            self.named = Some(KeywordMap {
                 start,
                 head,
                 count: 0,
@@ -196,29 +229,30 @@ impl Args {
         }
     }
 
+    /// Keeps the first error.
     fn fail(&mut self, error: EncodeError) {
         self.error.get_or_insert(error);
     }
 
-    /// A nil is one byte, so a run of them at the end is as long as its count.
+    /// Drops the optional arguments at the end that are nil. Each nil is one byte long.
     fn omit_trailing(&mut self) {
         self.buf.truncate(self.buf.len() - self.omissible as usize);
         self.positional -= self.omissible;
         self.omissible = 0;
     }
 
-    /// Whether there are functions or streams of this program among them.
+    /// Returns whether a function or stream is among the arguments.
     pub fn has_handles(&self) -> bool {
         let mut splices = self.splices.iter();
         splices.any(|(_, splice)| matches!(splice, Splice::Handle(_)))
     }
 
-    /// The complete message in one piece, or the first error among the arguments.
+    /// Returns the complete message in one buffer.
     ///
     /// # Errors
     ///
-    /// An argument that could not be encoded; a function or stream of this program, which only a
-    /// connection can name.
+    /// Returns the first error of a pushed argument, or an error if the arguments contain a local
+    /// handle, which only a connection can name; see [`finish_with`](Self::finish_with).
     pub fn finish(
         self,
         head: &Head<'_>,
@@ -233,8 +267,11 @@ impl Args {
         Ok(message.into_bytes())
     }
 
-    /// The complete message, or the first error among the arguments. `name` makes of a function or
-    /// stream what a peer knows it by.
+    /// Returns the complete message. `name` returns the map by which the receiver knows a handle.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of a pushed argument or of `name`.
     pub fn finish_with(
         mut self,
         head: &Head<'_>,
@@ -264,7 +301,7 @@ impl Args {
                 start
             }
             None => {
-                // Addresses of an unusual length.
+                // The addresses are unusually long.
                 let mut out = Vec::with_capacity(len.0);
                 front.put(&mut out);
                 message.push(out.into());
@@ -288,7 +325,12 @@ impl Args {
         Ok(message)
     }
 
-    /// The arguments as a receiver inside of this program sees them.
+    /// Returns the arguments as a receiver in the same process sees them. Local handles keep their
+    /// identity.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of a pushed argument.
     pub fn into_local(mut self) -> Result<IncomingArgs, EncodeError> {
         let (args, with_kwargs) = self.complete()?;
         let mut out = Vec::with_capacity(5);
@@ -299,7 +341,8 @@ impl Args {
             .map_err(|error| EncodeError::new(error.to_string()))
     }
 
-    /// Writes what was left open. How many entries there are, and whether the last are names.
+    /// Completes the encoding of the arguments. Returns the length of the argument list, and
+    /// whether its last item is the map of keyword arguments.
     fn complete(&mut self) -> Result<(u32, bool), EncodeError> {
         if let Some(error) = self.error.take() {
             return Err(error);
@@ -316,11 +359,12 @@ impl Args {
     }
 }
 
-/// Everything that comes before the first argument.
+/// Everything in front of the first argument: MAIN, and the head of EXTRA with that of `args`.
 struct Front<'a> {
     head: &'a Head<'a>,
-    /// Entries of EXTRA.
+    /// Number of entries of EXTRA.
     entries: u32,
+    /// Number of items of `args`.
     args: u32,
 }
 
@@ -360,7 +404,8 @@ impl Front<'_> {
         }
     }
 
-    /// As in Python, a message with neither arguments nor promise has no second map at all.
+    /// Writes the head of EXTRA. As in Python, a message with neither arguments nor promise has no
+    /// EXTRA.
     fn put_extra(&self, out: &mut impl Sink) {
         if self.entries > 0 {
             pack::put_map_head(out, self.entries);
@@ -373,6 +418,7 @@ impl Front<'_> {
 }
 
 impl ReplyMode<'_> {
+    /// Returns the number of entries that [`put`](Self::put) writes.
     fn entries(&self) -> u32 {
         match self {
             Self::None => 0,
@@ -381,6 +427,7 @@ impl ReplyMode<'_> {
         }
     }
 
+    /// Writes the entries of EXTRA that ask for the response.
     fn put(&self, out: &mut Vec<u8>) {
         match *self {
             Self::None => {}
@@ -411,7 +458,7 @@ impl ReplyMode<'_> {
     }
 }
 
-/// A function by which a call is answered, under its name in the promise.
+/// Writes the method `name` of a written-out promise.
 fn put_promise_method(out: &mut Vec<u8>, target: &str, session: &str, name: &str) {
     pack::put_str(out, name);
     pack::put_map_head(out, 4);
@@ -432,8 +479,8 @@ mod tests {
     use super::*;
     use crate::Message;
 
-    fn lies_in_place(parent: &str, size: usize) -> bool {
-        // As a list, since large binary data would never be in the buffer.
+    fn is_encoded_in_place(parent: &str, size: usize) -> bool {
+        // A list, because large binary data is never copied into the buffer.
         let payload = vec![5u8; size];
         let mut args = Args::with_capacity(1, 0, payload.len() + 64);
         args.push("payload", &payload);
@@ -459,14 +506,14 @@ mod tests {
 
     #[test]
     fn the_payload_is_moved_only_for_unusual_addresses() {
-        assert!(lies_in_place("one.session.in.another", 100_000));
-        assert!(!lies_in_place(&"x".repeat(1000), 100_000));
+        assert!(is_encoded_in_place("one.session.in.another", 100_000));
+        assert!(!is_encoded_in_place(&"x".repeat(1000), 100_000));
     }
 
     #[test]
     fn headroom_fits_exactly() {
         for len in 0..2 * HEADROOM {
-            lies_in_place(&"x".repeat(len), 100);
+            is_encoded_in_place(&"x".repeat(len), 100);
         }
     }
 }

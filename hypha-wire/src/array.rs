@@ -1,4 +1,4 @@
-//! Arrays of any shape, as numpy has them.
+//! [`NdArray`]: arrays of any shape, with numpy's element types.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,16 +6,16 @@ use std::fmt;
 use super::dtype::{ByteOrder, DType};
 use super::element::Element;
 
-/// More dimensions than numpy can have.
+/// Largest number of dimensions, that of numpy.
 const MAX_DIMENSIONS: usize = 64;
 
-/// An array of any shape (`_rtype: "ndarray"`), such as an image: a numpy array in Python.
+/// Array of any shape, such as an image: a numpy array in Python (`_rtype: "ndarray"`).
 ///
-/// The data of a received array share the memory of the message it came in, and a `Vec` becomes the
-/// data of an array without a copy. Cheap to clone.
+/// The data of a received array share the memory of its message, and a `Vec` becomes the data of an
+/// array without a copy. Cloning shares the data.
 ///
 /// A method that takes an `NdArray` accepts numpy arrays, JavaScript typed arrays and plain bytes.
-/// With the feature `ndarray` it converts to and from `ndarray::Array`.
+/// The feature `ndarray` adds conversions to and from `ndarray::Array`.
 ///
 /// ```
 /// # use hypha_wire::NdArray;
@@ -39,7 +39,8 @@ pub struct NdArray {
     data: bytes::Bytes,
 }
 
-/// Why an array cannot be made, or its elements not be read as asked for.
+/// Error returned when shape, type and data of an array do not fit, or its elements are of another
+/// type than the requested one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArrayError(String);
 
@@ -61,7 +62,7 @@ impl fmt::Display for ArrayError {
 
 impl std::error::Error for ArrayError {}
 
-/// Elements that were given as a `Vec`, seen as bytes.
+/// Elements given as a `Vec`, viewed as bytes.
 struct Owned<T>(Vec<T>);
 
 impl<T: Element> AsRef<[u8]> for Owned<T> {
@@ -71,11 +72,11 @@ impl<T: Element> AsRef<[u8]> for Owned<T> {
 }
 
 impl NdArray {
-    /// An array of this shape with these elements, the last index running fastest (C order).
+    /// Creates an array of this shape from its elements in C order: the last index runs fastest.
     ///
     /// # Errors
     ///
-    /// The number of elements is not the product of the shape.
+    /// Returns an error if the number of elements is not the product of the shape.
     pub fn from_vec<T: Element>(
         shape: impl Into<Vec<usize>>,
         elements: Vec<T>,
@@ -92,12 +93,12 @@ impl NdArray {
         Self::new(T::DTYPE, ByteOrder::NATIVE, shape, data)
     }
 
-    /// An array of this shape whose elements are in `data`: in C order, little-endian.
+    /// Creates an array of this shape from the bytes of its elements: in C order, little-endian.
     ///
     /// # Errors
     ///
-    /// The data are not as long as the shape and the type need, or the type is one that cannot
-    /// travel: Python objects, and records.
+    /// Returns an error if the length of `data` does not fit shape and type, or if the type cannot
+    /// be sent: Python objects and records.
     pub fn from_bytes(
         dtype: DType,
         shape: impl Into<Vec<usize>>,
@@ -106,6 +107,7 @@ impl NdArray {
         Self::new(dtype, ByteOrder::Little, shape.into(), data.into())
     }
 
+    /// Creates an array and checks its length, for every type and byte order.
     pub(super) fn new(
         dtype: DType,
         order: ByteOrder,
@@ -131,7 +133,8 @@ impl NdArray {
                 let len = count(&shape, 1)?;
                 if got.checked_rem(len).unwrap_or(got) != 0 {
                     return Err(ArrayError(format!(
-                        "{got} bytes of data, but shape {shape:?} of {dtype} needs a multiple of {len}"
+                        "{got} bytes of data, but shape {shape:?} of {dtype} needs a multiple of \
+                         {len}"
                     )));
                 }
             }
@@ -148,7 +151,7 @@ impl NdArray {
         })
     }
 
-    /// The same bytes, taken for numbers in this order.
+    /// Returns the array with its bytes interpreted in this byte order. The bytes do not change.
     ///
     /// ```
     /// # use hypha_wire::{ByteOrder, DType, NdArray};
@@ -166,34 +169,36 @@ impl NdArray {
         self
     }
 
-    /// The type of the elements.
+    /// Returns the type of the elements.
     pub fn dtype(&self) -> &DType {
         &self.dtype
     }
 
-    /// The order of the bytes of each number in [`data`](Self::data). Only numpy arrays that were
-    /// made big-endian on purpose, or read from a file that is, are not little-endian.
+    /// Returns the byte order of the numbers in [`data`](Self::data).
+    ///
+    /// Almost every array is little-endian. The exceptions are numpy arrays created as big-endian
+    /// or read from a big-endian file.
     pub fn byte_order(&self) -> ByteOrder {
         self.order
     }
 
-    /// The length along each dimension; empty for a single element.
+    /// Returns the length of each dimension. The shape of a single element is empty.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The number of elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
-        // Cannot overflow: checked with the shape.
+        // This cannot overflow: the constructors check the product.
         self.shape.iter().product()
     }
 
-    /// Whether there are no elements.
+    /// Returns whether the array has no elements.
     pub fn is_empty(&self) -> bool {
         self.shape.contains(&0)
     }
 
-    /// The elements as bytes, in C order.
+    /// Returns the bytes of the elements, in C order and [`byte_order`](Self::byte_order).
     pub fn data(&self) -> &bytes::Bytes {
         &self.data
     }
@@ -202,14 +207,16 @@ impl NdArray {
         (self.dtype, self.order, self.shape, self.data)
     }
 
-    /// The same elements in another shape, which must have as many.
+    /// Returns the array with another shape of the same number of elements. The caller checks the
+    /// number.
     #[cfg(feature = "ndarray")]
     pub(super) fn reshaped(mut self, shape: Vec<usize>) -> NdArray {
         self.shape = shape;
         self
     }
 
-    /// The data with the bytes of each number in this order.
+    /// Returns the data with every number in this byte order: borrowed if it is the current one,
+    /// else a copy.
     pub(super) fn data_in(&self, order: ByteOrder) -> Cow<'_, [u8]> {
         let size = self.dtype.number_size();
         if self.order == order || size == 1 {
@@ -220,12 +227,13 @@ impl NdArray {
         Cow::Owned(data)
     }
 
-    /// The elements in C order: the data themselves if they lie in memory as `T` does, else a copy.
+    /// Returns the elements in C order: borrowed if the data are aligned and in native byte order,
+    /// else a copy.
     ///
     /// # Errors
     ///
-    /// The elements are of another type. [`iter_f64`](Self::iter_f64) reads every type of real
-    /// numbers.
+    /// Returns an error if the elements are of another type. [`iter_f64`](Self::iter_f64) reads
+    /// every type of real numbers.
     pub fn elements<T: Element>(&self) -> Result<Cow<'_, [T]>, ArrayError> {
         if self.dtype != T::DTYPE {
             return Err(ArrayError(format!(
@@ -236,7 +244,7 @@ impl NdArray {
         }
         let data = self.data_in(ByteOrder::NATIVE);
         if let Cow::Borrowed(bytes) = data {
-            // What is not aligned, or is no `bool`, is copied.
+            // The cast fails for unaligned data, and for bytes that are no `bool`.
             if let Ok(elements) = bytemuck::checked::try_cast_slice(bytes) {
                 return Ok(Cow::Borrowed(elements));
             }
@@ -244,21 +252,24 @@ impl NdArray {
         Ok(Cow::Owned(T::copied(&data)))
     }
 
-    /// A copy of the elements in C order.
+    /// Returns a copy of the elements in C order.
     ///
     /// # Errors
     ///
-    /// The elements are of another type.
+    /// Returns an error if the elements are of another type.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>, ArrayError> {
         self.elements().map(Cow::into_owned)
     }
 
-    /// The elements in C order as floats, whatever type of real numbers they are; truth values are 0
-    /// and 1. Integers beyond 2⁵³ are rounded, everything else is exact.
+    /// Returns an iterator over the elements in C order as floats, for every type of real numbers
+    /// and `bool`.
+    ///
+    /// `false` and `true` become 0 and 1. Integers beyond 2⁵³ are rounded; all other values are
+    /// exact.
     ///
     /// # Errors
     ///
-    /// The elements are complex or no numbers.
+    /// Returns an error if the elements are complex or not numbers.
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -275,12 +286,14 @@ impl NdArray {
         }))
     }
 
-    /// An array of the same shape and type with `f` of every element. Integers lose the fraction and
-    /// stop at the bounds of their type, as with `as`; truth values become whether it is not 0.
+    /// Returns an array of the same shape and type with `f` applied to every element.
+    ///
+    /// Integers lose the fraction and saturate at the bounds of their type, like `as`. A `bool` is
+    /// true if the result is not 0.
     ///
     /// # Errors
     ///
-    /// The elements are complex or no numbers.
+    /// Returns an error if the elements are complex or not numbers.
     pub fn map_f64(&self, mut f: impl FnMut(f64) -> f64) -> Result<NdArray, ArrayError> {
         let mut data = Vec::with_capacity(self.data.len());
         for number in self.iter_f64()? {
@@ -289,7 +302,7 @@ impl NdArray {
         Self::from_bytes(self.dtype.clone(), self.shape.clone(), data)
     }
 
-    /// The bytes of one element, if that is a real number.
+    /// Returns the bytes per element, or an error if the elements are not real numbers.
     fn real_size(&self) -> Result<usize, ArrayError> {
         match self.dtype.item_size() {
             Some(size) if self.dtype.is_real() => Ok(size),
@@ -301,8 +314,10 @@ impl NdArray {
     }
 }
 
-/// The number of elements of `size` bytes in an array of this shape. No part of it is so large that
-/// it could not be in memory.
+/// Returns the number of elements of an array of this shape.
+///
+/// Returns an error if the product of the non-zero lengths does not fit into memory, also for an
+/// array without elements.
 fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
     if shape.len() > MAX_DIMENSIONS {
         return Err(ArrayError(format!(
@@ -318,13 +333,13 @@ fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
     Ok(shape.iter().product())
 }
 
-/// Whether numpy's text means Python objects, whose bytes are addresses, or records, whose text
-/// numpy itself cannot read.
+/// Returns whether numpy's name means Python objects, whose bytes are memory addresses, or records,
+/// whose name numpy itself cannot parse.
 fn is_opaque(dtype: &str) -> bool {
     matches!(dtype, "object" | "O" | "|O") || dtype.starts_with(['[', '{', '('])
 }
 
-/// One dimension.
+/// Creates an array of one dimension. Does not copy.
 impl<T: Element> From<Vec<T>> for NdArray {
     fn from(elements: Vec<T>) -> NdArray {
         NdArray {
@@ -337,7 +352,7 @@ impl<T: Element> From<Vec<T>> for NdArray {
     }
 }
 
-/// Type and shape; the data can be very long.
+/// Shows type and shape. The data can be very long.
 impl fmt::Debug for NdArray {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NdArray")

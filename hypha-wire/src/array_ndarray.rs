@@ -1,4 +1,4 @@
-//! Arrays of the crate `ndarray`.
+//! Conversions between [`NdArray`] and the arrays of the crate `ndarray`.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use super::array::{ArrayError, NdArray};
 use super::element::Element;
 
 impl NdArray {
-    /// The array as `ndarray` has it: a view of the data if they lie in memory as `T` does, else a
-    /// copy.
+    /// Returns the array as an `ndarray` array: a view if the data are aligned and in native byte
+    /// order, else a copy.
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -22,19 +22,19 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// The elements are of another type.
+    /// Returns an error if the elements are of another type.
     pub fn to_ndarray<T: Element>(&self) -> Result<CowArray<'_, T, IxDyn>, ArrayError> {
         let shape = self.shape();
         let array = match self.elements()? {
             Cow::Borrowed(elements) => ArrayViewD::from_shape(shape, elements).map(Into::into),
             Cow::Owned(elements) => ArrayD::from_shape_vec(shape, elements).map(Into::into),
         };
-        // The number of elements is right, so only the size can be wrong.
+        // The number of elements is right, so `ndarray` can only reject the size.
         array.map_err(|_| ArrayError::too_large(shape))
     }
 }
 
-/// A copy. An error if the elements are of another type, or the dimensions another number.
+/// Copies the elements. Fails if they are of another type, or if the number of dimensions differs.
 impl<T: Element, D: Dimension> TryFrom<&NdArray> for Array<T, D> {
     type Error = ArrayError;
 
@@ -50,7 +50,7 @@ impl<T: Element, D: Dimension> TryFrom<&NdArray> for Array<T, D> {
     }
 }
 
-/// A copy. An error if the elements are of another type, or the dimensions another number.
+/// Copies the elements. Fails if they are of another type, or if the number of dimensions differs.
 impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
     type Error = ArrayError;
 
@@ -59,7 +59,7 @@ impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
     }
 }
 
-/// Without a copy, unless the elements lie in another order or only some of them belong to the array.
+/// Moves the elements if the array owns exactly these in C order, else copies them.
 impl<T: Element, D: Dimension> From<Array<T, D>> for NdArray {
     fn from(array: Array<T, D>) -> NdArray {
         if !array.is_standard_layout() {
@@ -68,23 +68,23 @@ impl<T: Element, D: Dimension> From<Array<T, D>> for NdArray {
         let (shape, len) = (array.shape().to_vec(), array.len());
         let (elements, offset) = array.into_raw_vec_and_offset();
         match offset {
-            None | Some(0) if elements.len() == len => of_shape(shape, elements),
+            None | Some(0) if elements.len() == len => with_shape(shape, elements),
             offset => {
                 let elements = elements.into_iter().skip(offset.unwrap_or(0)).take(len);
-                of_shape(shape, elements.collect())
+                with_shape(shape, elements.collect())
             }
         }
     }
 }
 
-/// A copy of the elements in C order.
+/// Copies the elements in C order.
 impl<T: Element, S: Data<Elem = T>, D: Dimension> From<&ArrayBase<S, D>> for NdArray {
     fn from(array: &ArrayBase<S, D>) -> NdArray {
-        of_shape(array.shape().to_vec(), array.iter().copied().collect())
+        with_shape(array.shape().to_vec(), array.iter().copied().collect())
     }
 }
 
-/// `ndarray` has checked the shape.
-fn of_shape<T: Element>(shape: Vec<usize>, elements: Vec<T>) -> NdArray {
+/// Creates an array of this shape, which `ndarray` has checked already.
+fn with_shape<T: Element>(shape: Vec<usize>, elements: Vec<T>) -> NdArray {
     NdArray::from(elements).reshaped(shape)
 }

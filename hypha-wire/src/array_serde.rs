@@ -1,4 +1,5 @@
-//! Arrays on the wire: maps with `_rtype` and the elements as bytes.
+//! Arrays and buffers on the wire: maps with `_rtype` and the elements as bytes
+//! (`docs/protocol/03-values.md`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +16,7 @@ use super::value::{Map, Value};
 use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
-/// As the Python client writes it, with the same order of keys.
+/// Keys are in the order of the Python client.
 impl Serialize for NdArray {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
@@ -27,7 +28,7 @@ impl Serialize for NdArray {
     }
 }
 
-/// The value that a peer would receive, which shares the data.
+/// Creates the map that a peer would receive. It shares the data.
 impl From<NdArray> for Value {
     fn from(array: NdArray) -> Value {
         let (dtype, order, shape, data) = array.into_parts();
@@ -49,8 +50,8 @@ impl JsonSchema for NdArray {
         true
     }
 
-    /// Without `properties`: a schema is a value on the wire too, and one with a member `_rtype`
-    /// would be taken for a tagged value.
+    /// The schema has no `properties`: a schema is sent as a value too, and a map with a member
+    /// `_rtype` would be taken for a typed value.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "object",
@@ -71,7 +72,7 @@ impl<'de> Deserialize<'de> for NdArray {
     }
 }
 
-/// Reads every form in which arrays and buffers come.
+/// Reads every form of arrays and buffers.
 pub(super) struct ArrayVisitor;
 
 impl<'de> Visitor<'de> for ArrayVisitor {
@@ -97,7 +98,7 @@ impl<'de> Visitor<'de> for ArrayVisitor {
         let (mut form, mut data, mut shape, mut dtype) = (None, None, None, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
-                keys::RTYPE => form = Some(entries.next_value_seed(FormSeed(&self))?),
+                keys::RTYPE => form = Some(entries.next_value_seed(ArrayFormSeed(&self))?),
                 keys::RVALUE => data = Some(entries.next_value::<Data>()?.0),
                 keys::RSHAPE => shape = Some(entries.next_value::<Vec<usize>>()?),
                 keys::RDTYPE => dtype = Some(entries.next_value::<Option<String>>()?),
@@ -112,15 +113,15 @@ impl<'de> Visitor<'de> for ArrayVisitor {
         let data = data.ok_or_else(|| de::Error::missing_field(keys::RVALUE))?;
         let dtype = || dtype.ok_or_else(|| de::Error::missing_field(keys::RDTYPE));
         match form {
-            Form::Memory => one_dimension("uint8", data),
-            Form::Typed => match dtype()? {
+            ArrayForm::Memory => one_dimension("uint8", data),
+            ArrayForm::Typed => match dtype()? {
                 Some(dtype) => one_dimension(&dtype, data),
                 None => Err(de::Error::custom(
                     "a typed array without the type of its elements: JavaScript sends BigInt and \
                      clamped arrays so, and only their bytes can be read",
                 )),
             },
-            Form::Nd => {
+            ArrayForm::Nd => {
                 let shape = shape.ok_or_else(|| de::Error::missing_field(keys::RSHAPE))?;
                 let dtype = dtype()?.ok_or_else(|| de::Error::missing_field(keys::RDTYPE))?;
                 let (dtype, order) = DType::parse(&dtype);
@@ -130,6 +131,7 @@ impl<'de> Visitor<'de> for ArrayVisitor {
     }
 }
 
+/// Creates an array of one dimension whose length follows from the data.
 fn one_dimension<E: de::Error>(dtype: &str, data: bytes::Bytes) -> Result<NdArray, E> {
     let (dtype, order) = DType::parse(dtype);
     let len = match dtype.item_size() {
@@ -149,35 +151,34 @@ fn one_dimension<E: de::Error>(dtype: &str, data: bytes::Bytes) -> Result<NdArra
     NdArray::new(dtype, order, vec![len], data).map_err(E::custom)
 }
 
-/// How an array or a buffer was sent.
+/// ArrayForm of a received array or buffer, by its `_rtype`.
 #[derive(Clone, Copy)]
-enum Form {
-    /// With type and shape: Python.
+enum ArrayForm {
+    /// `ndarray`, with type and shape: sent by Python.
     Nd,
-    /// With type: JavaScript.
+    /// `typedarray`, with type: sent by JavaScript.
     Typed,
-    /// Only bytes: either.
+    /// `memoryview`, only bytes: sent by either.
     Memory,
 }
 
-/// Reads `_rtype`. That it is another one is the fault of the whole map.
-struct FormSeed<'a>(&'a ArrayVisitor);
+/// Reads `_rtype`. An unknown one is reported as a mismatch of the whole map.
+struct ArrayFormSeed<'a>(&'a ArrayVisitor);
 
-impl<'de> de::DeserializeSeed<'de> for FormSeed<'_> {
-    type Value = Form;
+impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {
+    type Value = ArrayForm;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Form, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ArrayForm, D::Error> {
         match Cow::<str>::deserialize(deserializer)?.as_ref() {
-            "ndarray" => Ok(Form::Nd),
-            "typedarray" => Ok(Form::Typed),
-            "memoryview" => Ok(Form::Memory),
+            "ndarray" => Ok(ArrayForm::Nd),
+            "typedarray" => Ok(ArrayForm::Typed),
+            "memoryview" => Ok(ArrayForm::Memory),
             other => Err(de::Error::invalid_value(de::Unexpected::Str(other), self.0)),
         }
     }
 }
 
-/// The bytes of the elements, which may come in pieces; or as a list of numbers, which text formats
-/// make of bytes.
+/// Bytes of the elements. They may come in pieces, or as a list of numbers from text formats.
 struct Data(bytes::Bytes);
 
 impl<'de> Deserialize<'de> for Data {
@@ -219,7 +220,7 @@ impl<'de> Visitor<'de> for DataVisitor {
             piece.append_to(&mut all);
         }
         match first {
-            // Most often there is one piece, and then it is not copied.
+            // There is nearly always one piece, which is not copied.
             Piece::Bytes(only) if all.is_empty() => Ok(only),
             Piece::Byte(only) if all.is_empty() => Ok(vec![only].into()),
             _ => Ok(all.into()),
@@ -227,6 +228,7 @@ impl<'de> Visitor<'de> for DataVisitor {
     }
 }
 
+/// Item of a list that holds the bytes of the elements.
 enum Piece {
     Byte(u8),
     Bytes(bytes::Bytes),
@@ -272,13 +274,14 @@ impl<'de> Visitor<'de> for PieceVisitor {
     }
 }
 
-/// Whether elements with this `_rdtype` are plain bytes.
+/// Returns whether elements of this `_rdtype` are plain bytes.
 pub(super) fn is_bytes(dtype: &[u8]) -> bool {
     std::str::from_utf8(dtype).is_ok_and(|dtype| DType::parse(dtype).0 == DType::UInt8)
 }
 
-/// Numbers that arrive in JavaScript as a typed array, and in Python as a numpy array: for peers that
-/// have nothing to read an [`NdArray`] with.
+/// Numbers that arrive in JavaScript as a typed array and in Python as a numpy array.
+///
+/// Use it for JavaScript peers, which have no type for an [`NdArray`].
 ///
 /// ```
 /// # use hypha_wire::TypedArray;
@@ -290,19 +293,19 @@ pub(super) fn is_bytes(dtype: &[u8]) -> bool {
 pub struct TypedArray(NdArray);
 
 impl TypedArray {
-    /// The numbers, in one dimension and little-endian.
+    /// Returns the numbers as an array of one dimension, little-endian.
     pub fn array(&self) -> &NdArray {
         &self.0
     }
 
-    /// The numbers, in one dimension and little-endian.
+    /// Converts into an array of one dimension, little-endian.
     pub fn into_array(self) -> NdArray {
         self.0
     }
 }
 
-/// All elements in C order. An error if JavaScript has no typed array for them that it would read:
-/// it has for integers up to 32 bits, `float32` and `float64`.
+/// Takes all elements in C order. Fails if JavaScript has no typed array of this type, or would not
+/// read it; it reads integers up to 32 bits, `float32` and `float64`.
 impl TryFrom<NdArray> for TypedArray {
     type Error = super::ArrayError;
 
@@ -349,7 +352,7 @@ impl Serialize for TypedArray {
     }
 }
 
-/// From everything that an [`NdArray`] is read from.
+/// Reads every form that an [`NdArray`] is read from.
 impl<'de> Deserialize<'de> for TypedArray {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let array = NdArray::deserialize(deserializer)?;
@@ -371,11 +374,13 @@ impl JsonSchema for TypedArray {
     }
 }
 
-/// Bytes that arrive in JavaScript as an `ArrayBuffer`, in Python as a `memoryview`. Plain
-/// [`Bytes`] arrive as `Uint8Array` and `bytes`; reading, either accepts every form.
+/// Bytes that arrive in JavaScript as an `ArrayBuffer` and in Python as a `memoryview`.
+///
+/// Plain [`Bytes`] arrive as `Uint8Array` and `bytes`. Both types are read from every form of
+/// bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryView(
-    /// The content.
+    /// Content.
     pub Bytes,
 );
 

@@ -1,21 +1,23 @@
-//! Keys in camelCase and snake_case, by the rules of the Python client and server.
+//! Conversion of keys to camelCase and snake_case, by the rules of the Python client and server.
+//! They differ from those of `heck`.
 
 use super::value::{Map, Value};
 use crate::keys;
 
-/// What the keys of a service are turned into.
+/// Target of a conversion of the keys of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
-    /// `getService`.
+    /// camelCase: `getService`.
     Camel,
-    /// `get_service`.
+    /// snake_case: `get_service`.
     Snake,
-    /// Each key in both forms.
+    /// Both: every key is there twice.
     Both,
 }
 
 impl Case {
-    /// The meaning of an option `case_conversion`: a text that contains `camel`, `snake` or both.
+    /// Parses the option `case_conversion`. Returns `None` if the text contains neither `camel` nor
+    /// `snake`.
     pub fn parse(text: &str) -> Option<Case> {
         match (text.contains("camel"), text.contains("snake")) {
             (true, true) => Some(Self::Both),
@@ -25,7 +27,7 @@ impl Case {
         }
     }
 
-    /// The option `case_conversion` that means this.
+    /// Returns the value of the option `case_conversion` for this case.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Camel => "camel",
@@ -35,7 +37,7 @@ impl Case {
     }
 }
 
-/// `name` in camel case.
+/// Returns `name` in camelCase.
 pub fn to_camel_case(name: &str) -> String {
     let mut parts = name.split('_');
     let first = parts.next().unwrap_or("");
@@ -46,7 +48,8 @@ pub fn to_camel_case(name: &str) -> String {
     }
     let mut camel = first.to_owned();
     for part in parts {
-        // Python's `str.title`: upper case where a run of letters begins, lower case inside it.
+        // Python's `str.title` capitalizes the first letter of each run of letters and lowers the
+        // others.
         let mut in_word = false;
         for c in part.chars() {
             if in_word {
@@ -60,7 +63,7 @@ pub fn to_camel_case(name: &str) -> String {
     camel
 }
 
-/// `name` in snake case.
+/// Returns `name` in snake_case.
 pub fn to_snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 8);
     for c in name.chars() {
@@ -74,8 +77,10 @@ pub fn to_snake_case(name: &str) -> String {
     snake.trim_start_matches('_').to_owned()
 }
 
-/// `value` with the keys of its maps converted, at every depth. Maps in lists and typed values
-/// (`_rtype`) are left alone; functions take the new key as their name.
+/// Returns `value` with the keys of its maps converted, at every depth.
+///
+/// Maps in lists and typed values (`_rtype`) keep their keys. A function takes its new key as its
+/// name.
 pub fn convert_keys(value: Value, case: Case) -> Value {
     match value {
         Value::Map(map) => Value::Map(convert_map_keys(map, case)),
@@ -83,7 +88,7 @@ pub fn convert_keys(value: Value, case: Case) -> Value {
     }
 }
 
-/// As [`convert_keys`], of a map.
+/// Returns `map` with its keys converted, like [`convert_keys`].
 pub fn convert_map_keys(map: Map, case: Case) -> Map {
     if map
         .get(keys::RTYPE)
@@ -107,7 +112,7 @@ pub fn convert_map_keys(map: Map, case: Case) -> Map {
     converted
 }
 
-/// `value`, and if it is a function, under its new name.
+/// Returns `value`, renamed if it is a function.
 fn renamed(value: Value, name: &str) -> Value {
     match value {
         Value::Handle(handle) => Value::Handle(handle.edited(|raw| rename(raw, name))),
@@ -119,6 +124,7 @@ fn renamed(value: Value, name: &str) -> Value {
     }
 }
 
+/// Sets the name of a function in its map and in its schema.
 fn rename(map: &mut Map, name: &str) {
     if map.get(keys::RTYPE).and_then(Value::as_str) != Some("method") {
         return;
@@ -158,7 +164,14 @@ mod tests {
 
     #[test]
     fn functions_take_the_new_name() {
-        let function = |name| json!({"_rtype": "method", "_rmethod": "services.s.get_it", "_rname": name, "_rschema": {"name": name}});
+        let function = |name| {
+            json!({
+                "_rtype": "method",
+                "_rmethod": "services.s.get_it",
+                "_rname": name,
+                "_rschema": {"name": name},
+            })
+        };
         assert_eq!(
             converted(json!({"get_it": function("get_it")}), Case::Camel),
             json!({"getIt": function("getIt")}),

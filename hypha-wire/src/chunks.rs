@@ -1,25 +1,28 @@
-//! Large messages arrive in pieces: where they wait until they are complete.
+//! [`ChunkStore`]: large messages arrive in chunks, which wait here until the message is complete
+//! (`docs/protocol/02-messages.md`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-/// Most messages of one peer that wait at one time.
+/// Most incomplete messages of one peer.
 const MAX_ENTRIES: usize = 64;
-/// Most peers that have messages waiting at one time.
+/// Most peers with incomplete messages.
 const MAX_PEERS: usize = 4096;
-/// One peer may fill so much of the store: one part in this number.
-const SHARE: usize = 2;
-/// How long a message waits for its next piece.
+/// One peer may fill `1 / PEER_SHARE` of the store.
+const PEER_SHARE: usize = 2;
+/// Longest wait for the next chunk of a message.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
-/// Room for so many pieces is reserved with the first: growing a large block copies it, and memory that
-/// is not written costs nothing. One more than 16: a message has a few bytes besides its data.
-const MANY: usize = 17;
-/// But not for more bytes than this.
-const MANY_BYTES: usize = 32 << 20;
-/// What a piece or an entry costs besides its bytes, so that many empty ones have a bound too.
+/// With the first chunk, room for this many of its length is reserved: growing a large buffer
+/// copies it, and memory that is not written costs nothing. 17, because a message with 16 chunks of
+/// data is a little longer than the data.
+const RESERVED_CHUNKS: usize = 17;
+/// Most bytes reserved with the first chunk.
+const MAX_RESERVED: usize = 32 << 20;
+/// Bytes charged for each chunk and message besides its content, so that empty ones are bounded
+/// too.
 const OVERHEAD: usize = 128;
 
-/// Why a piece was refused. Other clients know these texts.
+/// Error of a request to the chunk store. The texts follow those of the Python client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
     /// There is a message with this key.
@@ -28,37 +31,39 @@ pub enum ChunkError {
          overwrite=True or remove it first."
     )]
     Exists(String),
-    /// There is none with this key, or it is not this peer's.
+    /// The peer has no message with this key.
     #[error("Message with key {0} does not exists.")]
     Unknown(String),
-    /// A piece is not there.
+    /// A chunk is missing.
     #[error("Message with key {key} is incomplete: chunk {index} is missing.")]
     Incomplete {
-        /// The key of the message.
+        /// Key of the message.
         key: String,
-        /// The first piece that is missing.
+        /// Index of the first missing chunk.
         index: u64,
     },
-    /// The piece is there, and has been joined with its neighbours.
+    /// The chunk was already joined with its neighbours and has another length.
     #[error("Message with key {key}: chunk {index} is there already, with another length.")]
     Differs {
-        /// The key of the message.
+        /// Key of the message.
         key: String,
-        /// The piece.
+        /// Index of the chunk.
         index: u64,
     },
-    /// The store holds as much as it may, or as much of this peer.
+    /// The store is full, or the peer has used its share of it.
     #[error("Message with key {key} does not fit: the cache store is limited to {limit} bytes.")]
     Full {
-        /// The key of the message.
+        /// Key of the message.
         key: String,
-        /// The limit.
+        /// Share of one peer, in bytes.
         limit: usize,
     },
 }
 
-/// Messages that arrive in pieces. Each belongs to the peer that began it: for others it does not
-/// exist. Nobody fills the store alone, or displaces what others have in it.
+/// Store of incomplete messages, which arrive in chunks.
+///
+/// Each message belongs to the peer that began it and is invisible to others. One peer cannot fill
+/// the store alone, and never displaces messages of other peers.
 #[derive(Debug)]
 pub struct ChunkStore {
     peers: HashMap<String, Peer>,
@@ -66,7 +71,7 @@ pub struct ChunkStore {
     limit: usize,
 }
 
-/// What one peer has in the store.
+/// Incomplete messages of one peer.
 #[derive(Debug, Default)]
 struct Peer {
     entries: HashMap<String, Entry>,
@@ -74,7 +79,8 @@ struct Peer {
 }
 
 impl Peer {
-    /// The message that has to go before another can begin.
+    /// Returns the message to drop before another can begin: the one without a chunk for the
+    /// longest time.
     fn oldest_if_full(&self) -> Option<String> {
         if self.entries.len() < MAX_ENTRIES {
             return None;
@@ -84,21 +90,24 @@ impl Peer {
     }
 }
 
+/// Incomplete message.
 #[derive(Debug)]
 struct Entry {
-    /// The pieces from the first one on without a gap, joined as they come: that is done while the
-    /// next ones are on their way, and a piece does not keep the frame that it came in.
+    /// Chunks from the first one on without a gap. They are joined while the next ones are on their
+    /// way, and a joined chunk does not keep its frame in memory.
     joined: Vec<u8>,
-    /// Where each of them begins.
+    /// Position of each of them in `joined`.
     starts: Vec<usize>,
-    /// Pieces that have overtaken others.
+    /// Chunks that arrived before an earlier one, by index.
     early: BTreeMap<u64, bytes::Bytes>,
+    /// Time of the last chunk.
     touched: Instant,
+    /// Bytes charged for the message.
     cost: usize,
 }
 
 impl Entry {
-    /// The index after the last piece.
+    /// Returns the index after the last chunk.
     fn next(&self) -> u64 {
         match self.early.last_key_value() {
             Some((last, _)) => last.saturating_add(1),
@@ -106,7 +115,7 @@ impl Entry {
         }
     }
 
-    /// Where the piece `index` is, if it is joined.
+    /// Returns the position of the chunk `index` in `joined`.
     fn place(&self, index: u64) -> Option<std::ops::Range<usize>> {
         let index = usize::try_from(index).ok()?;
         let start = *self.starts.get(index)?;
@@ -114,13 +123,13 @@ impl Entry {
         Some(start..end.unwrap_or(self.joined.len()))
     }
 
-    /// The length of the piece `index`, if it is there.
+    /// Returns the length of the chunk `index`, if it is there.
     fn length(&self, index: u64) -> Option<usize> {
         let early = || self.early.get(&index).map(bytes::Bytes::len);
         self.place(index).map(|place| place.len()).or_else(early)
     }
 
-    /// A piece that is joined already is replaced by one of the same length.
+    /// Adds a chunk, or replaces it. One that is already joined must have the same length.
     fn put(&mut self, index: u64, data: bytes::Bytes) {
         if let Some(place) = self.place(index) {
             self.joined[place].copy_from_slice(&data);
@@ -130,7 +139,7 @@ impl Entry {
         while let Some(data) = self.early.remove(&(self.starts.len() as u64)) {
             if self.starts.is_empty() {
                 self.joined
-                    .reserve(data.len().min(MANY_BYTES / MANY) * MANY);
+                    .reserve(data.len().min(MAX_RESERVED / RESERVED_CHUNKS) * RESERVED_CHUNKS);
             }
             self.starts.push(self.joined.len());
             self.joined.extend_from_slice(&data);
@@ -139,14 +148,14 @@ impl Entry {
 }
 
 impl Default for ChunkStore {
-    /// A store of at most 1 GiB.
+    /// Creates a store of at most 1 GiB.
     fn default() -> Self {
         Self::new(1 << 30)
     }
 }
 
 impl ChunkStore {
-    /// A store of at most `limit` bytes in all.
+    /// Creates a store of at most `limit` bytes in total, of which one peer may use half.
     pub fn new(limit: usize) -> Self {
         Self {
             peers: HashMap::new(),
@@ -155,8 +164,15 @@ impl ChunkStore {
         }
     }
 
-    /// Begin the message `key` of the peer `from`. When too many of this peer wait, those go that
-    /// have been silent for long, else the one that has been silent the longest.
+    /// Begins the message `key` of the peer `from`.
+    ///
+    /// Drops messages without a chunk for five minutes. If the peer still has 64 incomplete ones,
+    /// drops the one that has been without a chunk for the longest time.
+    ///
+    /// # Errors
+    ///
+    /// - [`ChunkError::Exists`] if the peer has a message with this key and `overwrite` is false.
+    /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
     pub fn create(
         &mut self,
         from: &str,
@@ -193,7 +209,12 @@ impl ChunkStore {
         Ok(())
     }
 
-    /// Add the next piece.
+    /// Adds the next chunk.
+    ///
+    /// # Errors
+    ///
+    /// - [`ChunkError::Unknown`] if the peer has no message with this key.
+    /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
     pub fn append(
         &mut self,
         from: &str,
@@ -206,8 +227,14 @@ impl ChunkStore {
         self.set(from, key, next, data, now)
     }
 
-    /// Put the piece `index`, in the place of an earlier one if there was one. A piece whose
-    /// predecessors are all there can be replaced by one of the same length only.
+    /// Sets the chunk `index`, and replaces an earlier one with this index.
+    ///
+    /// # Errors
+    ///
+    /// - [`ChunkError::Unknown`] if the peer has no message with this key.
+    /// - [`ChunkError::Differs`] if all chunks before it have arrived and it replaces one of
+    ///   another length.
+    /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
     pub fn set(
         &mut self,
         from: &str,
@@ -237,14 +264,23 @@ impl ChunkStore {
         Ok(())
     }
 
-    /// Forget the message `key`.
+    /// Drops the message `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError::Unknown`] if the peer has no message with this key.
     pub fn remove(&mut self, from: &str, key: &str) -> Result<(), ChunkError> {
         self.drop_entry(from, key)
             .map(drop)
             .ok_or_else(|| unknown(key))
     }
 
-    /// The whole message `key`, which leaves the store. An incomplete one stays.
+    /// Removes the complete message `key` from the store and returns it.
+    ///
+    /// # Errors
+    ///
+    /// - [`ChunkError::Unknown`] if the peer has no message with this key.
+    /// - [`ChunkError::Incomplete`] if a chunk is missing. The message stays in the store.
     pub fn assemble(&mut self, from: &str, key: &str) -> Result<bytes::Bytes, ChunkError> {
         let entry = self.entry(from, key).ok_or_else(|| unknown(key))?;
         if !entry.early.is_empty() {
@@ -257,7 +293,7 @@ impl ChunkStore {
         Ok(entry.joined.into())
     }
 
-    /// Forget the messages whose sender has been silent for long.
+    /// Drops all messages without a chunk for five minutes.
     pub fn expire(&mut self, now: Instant) {
         let total = &mut self.used;
         self.peers.retain(|_, peer| {
@@ -274,14 +310,15 @@ impl ChunkStore {
         });
     }
 
-    /// Forget all messages of a peer that is gone.
+    /// Drops all messages of a disconnected peer.
     pub fn forget(&mut self, from: &str) {
         if let Some(peer) = self.peers.remove(from) {
             self.used -= peer.used;
         }
     }
 
-    /// How many bytes wait, including what keeping them costs.
+    /// Returns the number of bytes in use: the content of all messages, and an overhead for each
+    /// chunk and message.
     pub fn used(&self) -> usize {
         self.used
     }
@@ -290,10 +327,12 @@ impl ChunkStore {
         self.peers.get(from)?.entries.get(key)
     }
 
+    /// Checks that the peer and the store have room for `cost` bytes after `freed` ones are
+    /// released.
     fn reserve(&self, from: &str, key: &str, freed: usize, cost: usize) -> Result<(), ChunkError> {
         let of_peer = self.peers.get(from).map_or(0, |peer| peer.used);
         let fits = |used: usize, limit| (used - freed).saturating_add(cost) <= limit;
-        if fits(self.used, self.limit) && fits(of_peer, self.limit / SHARE) {
+        if fits(self.used, self.limit) && fits(of_peer, self.limit / PEER_SHARE) {
             Ok(())
         } else {
             Err(self.full(key))
@@ -303,7 +342,7 @@ impl ChunkStore {
     fn full(&self, key: &str) -> ChunkError {
         ChunkError::Full {
             key: key.to_owned(),
-            limit: self.limit / SHARE,
+            limit: self.limit / PEER_SHARE,
         }
     }
 
@@ -335,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_come_in_any_order() {
+    fn chunks_arrive_in_any_order() {
         let now = Instant::now();
         let mut store = ChunkStore::default();
         store.create(A, "k", false, now).expect("new");
@@ -420,16 +459,16 @@ mod tests {
         assert_eq!(store.peers[A].entries.len(), 1);
         let error = store.append(A, "new", vec![0; 100_000].into(), later);
         assert!(matches!(error, Err(ChunkError::Full { .. })));
-        let pieces = (0..)
+        let chunks = (0..)
             .take_while(|_| store.append(A, "new", data(""), later).is_ok())
             .count();
-        assert!(pieces < 1000, "empty pieces are not free");
+        assert!(chunks < 1000, "empty chunks are not free");
         store.remove(A, "new").expect("there");
         assert_eq!(store.used(), 0);
     }
 
     #[test]
-    fn nobody_takes_anything_from_the_others() {
+    fn one_peer_cannot_use_the_share_of_others() {
         let now = Instant::now();
         let mut store = ChunkStore::new(100_000);
         store.create(B, "k", false, now).expect("new");
@@ -452,13 +491,13 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_index_there_is() {
+    fn the_highest_index_is_accepted() {
         let mut store = ChunkStore::default();
         let now = Instant::now();
         store.create("ws/a", "k", false, now).unwrap();
         for _ in 0..2 {
-            let piece = bytes::Bytes::from_static(b"x");
-            store.set("ws/a", "k", u64::MAX, piece, now).unwrap();
+            let chunk = bytes::Bytes::from_static(b"x");
+            store.set("ws/a", "k", u64::MAX, chunk, now).unwrap();
         }
         assert!(matches!(
             store.assemble("ws/a", "k"),

@@ -1,4 +1,5 @@
-//! Types that have a name on the wire, by which other languages make objects of them (protocol 03 §11).
+//! Types with a name on the wire, from which other languages make objects
+//! (`docs/protocol/03-values.md`).
 
 use std::fmt;
 
@@ -9,14 +10,15 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use super::value::{Map, Value};
 use crate::keys;
 
-/// How a type travels under a name: what `register_codec` is in Python and JavaScript.
+/// Conversion of a type to and from a named map: the counterpart of `register_codec` in Python and
+/// JavaScript.
 ///
-/// Peers that have registered a codec of the same [`NAME`](Self::NAME) get what their decoder makes of
-/// it, and what their encoder makes of theirs arrives here. Peers that have not get a map with the
-/// members of [`Wire`](Self::Wire) and `_rtype`, the name.
+/// A peer with a codec of the same [`NAME`](Self::NAME) receives the object that its decoder
+/// returns, and sends the map that its encoder returns. Any other peer receives a map with the
+/// members of [`Wire`](Self::Wire) and the name as `_rtype`.
 ///
-/// With [`codec!`](crate::codec) the type can stand wherever a serde type can: in arguments, results,
-/// structs, lists.
+/// With [`codec!`](crate::codec) the type can be used wherever a serde type can: as argument or
+/// result, in structs and in lists.
 ///
 /// ```
 /// # use hypha_wire::{Codec, Value};
@@ -28,7 +30,7 @@ use crate::keys;
 ///     angle: f64,
 /// }
 ///
-/// /// A point as others know it.
+/// /// The form of a point on the wire.
 /// #[derive(Serialize, Deserialize, JsonSchema)]
 /// struct Cartesian {
 ///     x: f64,
@@ -62,7 +64,7 @@ use crate::keys;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// In Python the other side is
+/// The counterpart in Python:
 ///
 /// ```python
 /// server.register_codec({
@@ -73,27 +75,30 @@ use crate::keys;
 /// })
 /// ```
 pub trait Codec: Sized {
-    /// The name of the codec, the same in all languages.
+    /// Name of the codec, the same in all languages.
     const NAME: &'static str;
-    /// What is sent: a struct or a map, to which the name is added. Anything else is sent as it is,
-    /// without the name, so that decoders in other languages do not see it.
+    /// Type that is sent: a struct or a map, to which the name is added.
+    ///
+    /// Other types are sent without the name, so decoders in other languages do not see them.
     type Wire: Serialize + DeserializeOwned + JsonSchema;
-    /// Why something is none of these; [`Infallible`](std::convert::Infallible) if everything is one.
+    /// Error of [`decode`](Self::decode); [`Infallible`](std::convert::Infallible) if every `Wire`
+    /// is valid.
     type Error: fmt::Display;
 
-    /// The value as it is sent.
+    /// Returns the value to send.
     fn encode(&self) -> Self::Wire;
 
-    /// The value that was received.
+    /// Returns the value for the one received.
     ///
     /// # Errors
     ///
-    /// What is wrong with it. The sender is told, with the place in the argument.
+    /// Returns an error if `wire` is not a valid value of this type. The caller receives its text,
+    /// with the path in the argument.
     fn decode(wire: Self::Wire) -> Result<Self, Self::Error>;
 }
 
-/// Makes types with a [`Codec`](trait@crate::Codec) arguments and results: implements `Serialize`,
-/// `Deserialize` and `JsonSchema` for them. See there.
+/// Implements `Serialize`, `Deserialize` and `JsonSchema` for types with a
+/// [`Codec`](trait@crate::Codec), so that they can be arguments and results.
 #[macro_export]
 macro_rules! codec {
     ($($type:ty),+ $(,)?) => {$(
@@ -128,7 +133,7 @@ macro_rules! codec {
     )+};
 }
 
-/// Writes the name last, as other clients do.
+/// Serializes a value by its codec. The name comes last, as from other clients.
 #[doc(hidden)]
 pub fn serialize<T: Codec, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     let wire = value.encode();
@@ -140,6 +145,7 @@ pub fn serialize<T: Codec, S: Serializer>(value: &T, serializer: S) -> Result<S:
     encoded.serialize(serializer)
 }
 
+/// Deserializes a value by its codec.
 #[doc(hidden)]
 pub fn deserialize<'de, T: Codec, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let value = Value::deserialize(deserializer)?;
@@ -154,7 +160,7 @@ pub fn deserialize<'de, T: Codec, D: Deserializer<'de>>(deserializer: D) -> Resu
     T::decode(decoded).map_err(|e| problem(&e))
 }
 
-/// The members beside the name, which must be that of the codec.
+/// Removes the name, which must be that of the codec.
 fn untagged<T: Codec>(mut map: Map) -> Result<Value, String> {
     match map.shift_remove(keys::RTYPE) {
         Some(Value::String(name)) if name == T::NAME => Ok(Value::Map(map)),
@@ -166,6 +172,7 @@ fn untagged<T: Codec>(mut map: Map) -> Result<Value, String> {
     }
 }
 
+/// Returns the schema of the wire type, described by the name of the codec.
 #[doc(hidden)]
 pub fn schema<T: Codec>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = T::Wire::json_schema(generator);
@@ -212,7 +219,7 @@ mod tests {
         }
     }
 
-    /// Text on the wire.
+    /// Sent as a string.
     #[derive(Debug, PartialEq)]
     struct Name(String);
 
@@ -230,7 +237,7 @@ mod tests {
         }
     }
 
-    /// Already tagged by its encoder.
+    /// Its encoder sets `_rtype`.
     #[derive(Debug)]
     struct Blob(Vec<u8>);
 
@@ -285,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_map_goes_without_a_name() {
+    fn a_value_that_is_not_a_map_has_no_name() {
         assert_eq!(sent(&Name("n".into())), r#""n""#);
         assert_eq!(read(serde_json::json!("n")), Ok(Name("n".into())));
     }
@@ -297,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_was_expected_and_where() {
+    fn errors_name_the_expected_type_and_the_path() {
         use serde_json::json;
         for (json, text) in [
             (

@@ -1,4 +1,5 @@
-//! Collections that other languages tell from lists and maps: sets, and maps with any keys.
+//! Collections that other languages distinguish from lists and maps: sets, and maps with keys of
+//! any type.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,10 +15,10 @@ use super::value::Value;
 use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
-/// A collection that arrives in Python and JavaScript as a set.
+/// Collection that arrives in Python and JavaScript as a set.
 ///
-/// `HashSet` and its like are sent as lists, as serde has it; all of them are read from lists and
-/// from sets.
+/// `HashSet` and other sets are sent as lists, as serde defines. All of them are read from lists
+/// and sets.
 ///
 /// ```
 /// # use hypha_wire::Set;
@@ -28,7 +29,7 @@ use crate::keys::SCHEMA_KIND;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Set<C>(
-    /// The collection, of any type that serde takes for a sequence.
+    /// Collection of any type that serde reads from a sequence.
     pub C,
 );
 
@@ -115,8 +116,9 @@ impl<C: JsonSchema> JsonSchema for Set<C> {
     }
 }
 
-/// A map whose keys may be of any type and keep their order, as pairs: a `Map` in JavaScript, an
-/// `OrderedDict` in Python. It is read from plain maps too, whose keys are strings.
+/// Map with keys of any type in a fixed order: a `Map` in JavaScript, an `OrderedDict` in Python.
+///
+/// It is sent as a list of pairs. It is read from plain maps too, whose keys are strings.
 ///
 /// ```
 /// # use hypha_wire::OrderedMap;
@@ -126,13 +128,14 @@ impl<C: JsonSchema> JsonSchema for Set<C> {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OrderedMap<K, V>(
-    /// The entries as they were sent. A key that came twice is there twice.
+    /// Entries in the order sent. Repeated keys are kept.
     pub Vec<(K, V)>,
 );
 
 impl<K: PartialEq, V> OrderedMap<K, V> {
-    /// The value of `key`; of several the last, which is what other languages keep. Looks at the
-    /// entries one after the other.
+    /// Returns the value of `key`, or the last one if the key is repeated, as other languages do.
+    ///
+    /// Searches all entries.
     pub fn get(&self, key: &K) -> Option<&V> {
         let mut entries = self.0.iter().rev();
         entries
@@ -196,8 +199,8 @@ impl<'de, K: DeserializeOwned, V: Deserialize<'de>> Visitor<'de> for PairsVisito
         let Some(first) = entries.next_key::<Value>()? else {
             return Ok(OrderedMap::default());
         };
-        // Our own decoder has taken off the tag; other formats, and serde where it buffers a value,
-        // have not.
+        // The decoder of this crate has removed the tag. Other formats have not, nor has serde
+        // where it buffers a value.
         if first.as_str() == Some(keys::RTYPE) {
             return match entries.next_value::<Cow<'de, str>>()?.as_ref() {
                 "orderedmap" => tagged_pairs(entries),
@@ -213,6 +216,7 @@ impl<'de, K: DeserializeOwned, V: Deserialize<'de>> Visitor<'de> for PairsVisito
     }
 }
 
+/// Reads the pairs of a map whose `_rtype` has been read.
 fn tagged_pairs<'de, A: MapAccess<'de>, K: Deserialize<'de>, V: Deserialize<'de>>(
     mut entries: A,
 ) -> Result<OrderedMap<K, V>, A::Error> {

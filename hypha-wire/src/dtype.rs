@@ -1,11 +1,11 @@
-//! Element types of arrays: numpy's names for them, their sizes, and numbers read from bytes.
+//! Element types of arrays: numpy's names, sizes, and conversion of numbers to and from bytes.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::decode_error::shorten;
 
-/// The type of the elements of an [`NdArray`](super::NdArray), with numpy's names.
+/// Type of the elements of an [`NdArray`](super::NdArray), by numpy's names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// `bool`: one byte, 0 or 1.
@@ -36,22 +36,22 @@ pub enum DType {
     Complex64,
     /// `complex128`: real and imaginary part as `float64`.
     Complex128,
-    /// Any other type, by numpy's text for it, such as `<U2` or `datetime64[D]`. Such arrays can be
-    /// sent on, and their bytes read; their elements have no meaning here.
+    /// Any other type, by numpy's name for it, such as `<U2` or `datetime64[D]`. Such arrays can be
+    /// received and sent, and their bytes read, but their elements cannot be converted.
     Other(String),
 }
 
-/// The order of the bytes of a number.
+/// Order of the bytes of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ByteOrder {
-    /// The least significant byte first: nearly all machines, and JavaScript.
+    /// Least significant byte first: nearly all machines, and JavaScript.
     Little,
-    /// The most significant byte first: some file formats.
+    /// Most significant byte first: some file formats.
     Big,
 }
 
 impl ByteOrder {
-    /// The order of this machine.
+    /// Byte order of this machine.
     pub const NATIVE: ByteOrder = if cfg!(target_endian = "little") {
         ByteOrder::Little
     } else {
@@ -59,7 +59,7 @@ impl ByteOrder {
     };
 }
 
-/// Type, name, numpy's short code, bytes of an element.
+/// Type, name, numpy's short code, and bytes per element.
 static TYPES: [(DType, &str, &str, usize); 14] = [
     (DType::Bool, "bool", "b1", 1),
     (DType::Int8, "int8", "i1", 1),
@@ -78,8 +78,10 @@ static TYPES: [(DType, &str, &str, usize); 14] = [
 ];
 
 impl DType {
-    /// What numpy's text for a type means: a name (`float32`), or a short code with or without a
-    /// mark for the byte order (`<f4`, `>i2`, `|u1`, `=f8`).
+    /// Parses numpy's notation of a type: a name (`float32`), or a short code with an optional mark
+    /// for the byte order (`<f4`, `>i2`, `|u1`, `=f8`).
+    ///
+    /// Unknown types become [`DType::Other`].
     ///
     /// ```
     /// # use hypha_wire::{ByteOrder, DType};
@@ -107,16 +109,18 @@ impl DType {
         }
     }
 
+    /// Returns the row of this type in [`TYPES`].
     fn entry(&self) -> Option<&'static (DType, &'static str, &'static str, usize)> {
         TYPES.iter().find(|known| known.0 == *self)
     }
 
-    /// The bytes of one element, if that is known here.
+    /// Returns the bytes per element, or `None` for [`DType::Other`].
     pub fn item_size(&self) -> Option<usize> {
         self.entry().map(|known| known.3)
     }
 
-    /// The bytes of one number: half an element if that is complex. Other types are not swapped.
+    /// Returns the bytes per number: half an element for complex types. 1 for [`DType::Other`],
+    /// whose bytes are never swapped.
     pub(super) fn number_size(&self) -> usize {
         match (self, self.item_size()) {
             (DType::Complex64 | DType::Complex128, Some(size)) => size / 2,
@@ -124,7 +128,8 @@ impl DType {
         }
     }
 
-    /// How the type is written on the wire: big-endian types need their mark.
+    /// Returns the name on the wire. A big-endian type is written as a short code with the mark
+    /// `>`.
     pub(super) fn wire_name(&self, order: ByteOrder) -> Cow<'_, str> {
         match (self, self.entry()) {
             (_, Some((_, _, code, _))) if order == ByteOrder::Big => format!(">{code}").into(),
@@ -134,12 +139,13 @@ impl DType {
         }
     }
 
-    /// Whether the elements are real numbers or truth values.
+    /// Returns whether the elements are real numbers or `bool`.
     pub(super) fn is_real(&self) -> bool {
         !matches!(self, DType::Complex64 | DType::Complex128 | DType::Other(_))
     }
 
-    /// The number in `item`, if this is a type of real numbers and `item` is one element.
+    /// Reads one element. Returns `None` if the type is not one of real numbers or `item` has
+    /// another length.
     pub(super) fn read(&self, item: &[u8], order: ByteOrder) -> Option<Number> {
         Some(match self {
             DType::Bool => Number::Bool(u8::from_le_bytes(bytes(item, order)?) != 0),
@@ -158,7 +164,8 @@ impl DType {
         })
     }
 
-    /// Append `number`, little-endian. Integers lose the fraction and stop at their bounds.
+    /// Appends `number`, little-endian. Integers lose the fraction and saturate at the bounds of
+    /// their type.
     pub(super) fn write(&self, number: f64, out: &mut Vec<u8>) {
         match self {
             DType::Bool => out.push((number != 0.0).into()),
@@ -178,15 +185,15 @@ impl DType {
     }
 }
 
-/// numpy's name.
+/// Writes numpy's name.
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A text that a peer made up is not repeated at length.
+        // The name may come from a peer and be long.
         f.write_str(&shorten(&self.wire_name(ByteOrder::Little)))
     }
 }
 
-/// One real element, exactly.
+/// Real number or `bool`, without rounding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Number {
     Bool(bool),
@@ -206,7 +213,7 @@ impl Number {
     }
 }
 
-/// The bytes of one number in little-endian order.
+/// Returns the bytes of one number in little-endian order.
 fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
     let mut bytes: [u8; N] = item.try_into().ok()?;
     if order == ByteOrder::Big {
@@ -215,7 +222,7 @@ fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// The number that the bits of a 16-bit float mean: sign, 5 bits of exponent, 10 bits of fraction.
+/// Converts a 16-bit float: sign, 5 bits of exponent, 10 bits of fraction.
 fn f16_to_f64(bits: u16) -> f64 {
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
     let size = match exponent {
@@ -227,7 +234,7 @@ fn f16_to_f64(bits: u16) -> f64 {
     if bits >> 15 == 1 { -size } else { size }
 }
 
-/// The nearest 16-bit float; of two equally near ones the even.
+/// Returns the bits of the nearest 16-bit float; of two equally near ones, the even one.
 fn f16_from_f64(number: f64) -> u16 {
     let size = number.abs();
     let bits = if number.is_nan() {
@@ -235,8 +242,8 @@ fn f16_from_f64(number: f64) -> u16 {
     } else if size >= 65520.0 {
         0x7c00
     } else {
-        // All numbers below 2^-14 have one distance; scaling by a power of two is exact. The `+`
-        // carries a fraction that was rounded up to the next power of two into the exponent.
+        // Below 2^-14 all neighbours have the same distance, and scaling by a power of two is
+        // exact. The `+` carries a fraction rounded up to the next power of two into the exponent.
         let exponent = (size.to_bits() >> 52) as i32 - 1023;
         let exponent = exponent.max(-14);
         let steps = (size * 2f64.powi(10 - exponent)).round_ties_even();
@@ -263,7 +270,7 @@ mod tests {
         assert_eq!(f16_to_f64(0xfbff), -65504.0);
     }
 
-    /// Between two neighbours the nearer one is taken, and from the middle the even one.
+    /// The nearer of two neighbours is chosen, and the even one for the value in the middle.
     #[test]
     fn half_floats_are_rounded_to_the_nearest() {
         for bits in 0..0x7bffu16 {

@@ -1,9 +1,11 @@
-//! Rust types that are elements of arrays.
+//! [`Element`]: Rust types of array elements.
 
 use super::dtype::DType;
 
-/// A Rust type that arrays have as elements: `bool`, integers of 8 to 64 bits, `f32` and `f64`; with
-/// the feature `half` also `half::f16`, with `num-complex` `Complex<f32>` and `Complex<f64>`.
+/// Rust type of array elements.
+///
+/// Implemented for `bool`, integers of 8 to 64 bits, `f32` and `f64`; with the feature `half` also
+/// for `half::f16`, with `num-complex` for `Complex<f32>` and `Complex<f64>`.
 pub trait Element: sealed::Item {
     /// numpy's type for it.
     const DTYPE: DType;
@@ -12,9 +14,9 @@ pub trait Element: sealed::Item {
 pub(super) mod sealed {
     use bytemuck::{CheckedBitPattern, NoUninit};
 
-    /// What lets elements be seen as bytes, and bytes as elements.
+    /// Conversion of elements to and from bytes.
     pub trait Item: NoUninit + CheckedBitPattern + Send + Sync + 'static {
-        /// Elements from bytes in the order of this machine, which need not be aligned.
+        /// Copies elements from unaligned bytes in native byte order.
         fn copied(bytes: &[u8]) -> Vec<Self>;
     }
 }
@@ -24,7 +26,7 @@ impl Element for bool {
 }
 
 impl sealed::Item for bool {
-    /// As in numpy, everything but 0 is true.
+    /// Every byte but 0 is true, as in numpy.
     fn copied(bytes: &[u8]) -> Vec<bool> {
         bytes.iter().map(|&byte| byte != 0).collect()
     }

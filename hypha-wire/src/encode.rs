@@ -1,8 +1,8 @@
-//! Any `Serialize` value to msgpack, byte for byte what the Python client would write.
+//! Encoder: any `Serialize` value to msgpack, byte for byte like the Python client.
 //!
-//! Numbers take their smallest form, `f32` travels as `f64`, structs are maps with string keys,
-//! enums are externally tagged, and types that have a textual form (addresses, dates) use it, as
-//! their JSON Schema says.
+//! Numbers take their smallest form, and `f32` is sent as `f64`. Structs are maps with string keys,
+//! and enums are externally tagged. Types with a textual form, such as addresses and dates, are
+//! sent as text, which matches their JSON Schema.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::handle::{SPLICE, Splice, Taking, offered};
 use super::pack::{self, Sink};
 use super::{MAX_DEPTH, Value};
 
-/// Why a value cannot be sent.
+/// Error returned when a value cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodeError {
     argument: Option<String>,
@@ -29,13 +29,13 @@ impl EncodeError {
         }
     }
 
-    /// The same error, said of one argument of a call.
+    /// Adds the name of the argument of a call.
     pub(super) fn in_argument(mut self, name: &str) -> Self {
         self.argument = Some(name.to_owned());
         self
     }
 
-    /// The argument that could not be encoded, if the value was one.
+    /// Returns the name of the argument that could not be encoded, if the value is an argument.
     pub fn argument(&self) -> Option<&str> {
         self.argument.as_deref()
     }
@@ -58,7 +58,13 @@ impl ser::Error for EncodeError {
     }
 }
 
-/// Append `value` to `out`. After an error `out` is as it was before.
+/// Appends `value` to `out` as msgpack.
+///
+/// # Errors
+///
+/// Returns an error if the value cannot be sent: an integer of more than 64 bits, a map key other
+/// than a string, integer or `bool`, more than [`MAX_DEPTH`] levels of lists and maps, or an error
+/// of its `Serialize` implementation. `out` is then unchanged.
 pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
     let start = out.len();
     let splices = None;
@@ -73,8 +79,8 @@ pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(),
     result
 }
 
-/// As [`encode`], but large binary data and what is live is not written: `splices` says where it
-/// belongs.
+/// Appends `value` like [`encode`], except for large binary data and handles, which are appended to
+/// `splices`.
 pub(super) fn encode_spliced<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     splices: &mut Splices,
@@ -94,10 +100,11 @@ pub(super) fn encode_spliced<T: Serialize + ?Sized>(
     result
 }
 
-/// What is not in a buffer, and the positions in front of which it belongs, in ascending order.
+/// Contents that are not in the buffer, with the position where each is inserted, in ascending
+/// order.
 pub(super) type Splices = Vec<(usize, Splice)>;
 
-/// Replaces a part of the buffer, and moves what belongs behind it.
+/// Replaces a range of the buffer, and moves the splices behind it.
 pub(super) fn replace(
     out: &mut Vec<u8>,
     splices: &mut Splices,
@@ -113,24 +120,32 @@ pub(super) fn replace(
     out.splice(range, new);
 }
 
-/// `value` as msgpack.
+/// Returns `value` as msgpack.
+///
+/// # Errors
+///
+/// Returns an error if the value cannot be sent, see [`encode`].
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::with_capacity(128);
     encode(&mut out, value)?;
     Ok(out)
 }
 
-/// Newtype name under which [`Value`] hands over an extension value: one type byte, then the data.
+/// Name of the newtype by which [`Value`] passes an extension value to the encoder: the type byte,
+/// then the data.
 pub(super) const EXT: &str = "$hypha_rpc::ext";
 
+/// Serializer that appends to a buffer.
 struct Encoder<'a> {
     out: &'a mut Vec<u8>,
-    /// `None` if everything is to be written.
+    /// `None` if everything is written into the buffer.
     splices: Option<&'a mut Splices>,
+    /// Number of lists and maps that are open.
     depth: usize,
 }
 
 impl<'a> Encoder<'a> {
+    /// Counts one more level of lists and maps.
     fn enter(&mut self) -> Result<(), EncodeError> {
         if self.depth == MAX_DEPTH {
             return Err(EncodeError::new(format!(
@@ -141,7 +156,7 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Begin the map of one entry that holds an enum variant with content.
+    /// Begins the map of one entry that holds an enum variant with content.
     fn variant(&mut self, name: &str) -> Result<(), EncodeError> {
         self.enter()?;
         pack::put_map_head(self.out, 1);
@@ -149,18 +164,19 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
+    /// Begins a list or map, inside the map of a variant if `in_variant`.
     fn open(
         &mut self,
         kind: Kind,
         len: Option<usize>,
         in_variant: bool,
-    ) -> Result<Open<'_, 'a>, EncodeError> {
+    ) -> Result<Compound<'_, 'a>, EncodeError> {
         self.enter()?;
         let start = self.out.len();
         let written = length(len.unwrap_or(0))?;
         kind.put_head(self.out, written);
         let levels = if in_variant { 2 } else { 1 };
-        Ok(Open {
+        Ok(Compound {
             encoder: self,
             kind,
             start,
@@ -171,6 +187,7 @@ impl<'a> Encoder<'a> {
     }
 }
 
+/// Kind of a compound value.
 #[derive(Clone, Copy)]
 enum Kind {
     List,
@@ -186,28 +203,36 @@ impl Kind {
     }
 }
 
+/// Checks that a length fits msgpack's 32 bits.
 fn length(len: usize) -> Result<u32, EncodeError> {
     u32::try_from(len)
-        .map_err(|_| EncodeError::new(format!("{len} is too large a length for a message")))
+        .map_err(|_| EncodeError::new(format!("length {len} does not fit the 32 bits of msgpack")))
 }
 
-/// A list or map being written. The length given in advance is only trusted as far as it turns
-/// out to be true.
-struct Open<'b, 'a> {
+/// List or map that is being written.
+///
+/// Serde's length is a hint. If the number of items differs, the header is replaced at the end.
+struct Compound<'b, 'a> {
     encoder: &'b mut Encoder<'a>,
     kind: Kind,
+    /// Position of the header.
     start: usize,
+    /// Length in the header.
     written: u32,
+    /// Number of items so far.
     count: usize,
+    /// Levels to leave at the end: two for a variant, which is inside a map of its own.
     levels: usize,
 }
 
-impl Open<'_, '_> {
+impl Compound<'_, '_> {
     fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         self.count += 1;
         value.serialize(&mut *self.encoder)
     }
 
+    /// Writes a key. Integers and `bool` are written as text, as in JSON and in the schema of such
+    /// a map.
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         self.count += 1;
         let start = self.encoder.out.len();
@@ -218,7 +243,6 @@ impl Open<'_, '_> {
         }
         let key = bytes::Bytes::copy_from_slice(written);
         let text = match decode::from_slice::<Value>(&key) {
-            // Written out, as in JSON and as the schema of such a map says.
             Ok(key @ (Value::Int(_) | Value::UInt(_) | Value::Bool(_))) => {
                 self.encoder.out.truncate(start);
                 pack::put_str(self.encoder.out, &key.to_string());
@@ -226,7 +250,7 @@ impl Open<'_, '_> {
             }
             Ok(Value::Null) => "null".to_owned(),
             Ok(key) => format!("{} {key}", key.kind()),
-            Err(_) => "something else".to_owned(),
+            Err(_) => "an unreadable value".to_owned(),
         };
         Err(EncodeError::new(format!(
             "a map key must be a string, got {text}"
@@ -243,6 +267,7 @@ impl Open<'_, '_> {
         value.serialize(&mut *self.encoder)
     }
 
+    /// Corrects the length in the header.
     fn close(self) -> Result<(), EncodeError> {
         self.encoder.depth -= self.levels;
         let count = length(self.count)?;
@@ -262,13 +287,13 @@ impl Open<'_, '_> {
 impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
     type Ok = ();
     type Error = EncodeError;
-    type SerializeSeq = Open<'b, 'a>;
-    type SerializeTuple = Open<'b, 'a>;
-    type SerializeTupleStruct = Open<'b, 'a>;
-    type SerializeTupleVariant = Open<'b, 'a>;
-    type SerializeMap = Open<'b, 'a>;
-    type SerializeStruct = Open<'b, 'a>;
-    type SerializeStructVariant = Open<'b, 'a>;
+    type SerializeSeq = Compound<'b, 'a>;
+    type SerializeTuple = Compound<'b, 'a>;
+    type SerializeTupleStruct = Compound<'b, 'a>;
+    type SerializeTupleVariant = Compound<'b, 'a>;
+    type SerializeMap = Compound<'b, 'a>;
+    type SerializeStruct = Compound<'b, 'a>;
+    type SerializeStructVariant = Compound<'b, 'a>;
 
     fn serialize_bool(self, v: bool) -> Result<(), EncodeError> {
         pack::put_bool(self.out, v);
@@ -424,11 +449,11 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
         Ok(())
     }
 
-    fn serialize_seq(self, len: Option<usize>) -> Result<Open<'b, 'a>, EncodeError> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<Compound<'b, 'a>, EncodeError> {
         self.open(Kind::List, len, false)
     }
 
-    fn serialize_tuple(self, len: usize) -> Result<Open<'b, 'a>, EncodeError> {
+    fn serialize_tuple(self, len: usize) -> Result<Compound<'b, 'a>, EncodeError> {
         self.open(Kind::List, Some(len), false)
     }
 
@@ -436,7 +461,7 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
         self,
         _: &'static str,
         len: usize,
-    ) -> Result<Open<'b, 'a>, EncodeError> {
+    ) -> Result<Compound<'b, 'a>, EncodeError> {
         self.open(Kind::List, Some(len), false)
     }
 
@@ -446,16 +471,20 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
         _: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<Open<'b, 'a>, EncodeError> {
+    ) -> Result<Compound<'b, 'a>, EncodeError> {
         self.variant(variant)?;
         self.open(Kind::List, Some(len), true)
     }
 
-    fn serialize_map(self, len: Option<usize>) -> Result<Open<'b, 'a>, EncodeError> {
+    fn serialize_map(self, len: Option<usize>) -> Result<Compound<'b, 'a>, EncodeError> {
         self.open(Kind::Map, len, false)
     }
 
-    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Open<'b, 'a>, EncodeError> {
+    fn serialize_struct(
+        self,
+        _: &'static str,
+        len: usize,
+    ) -> Result<Compound<'b, 'a>, EncodeError> {
         self.open(Kind::Map, Some(len), false)
     }
 
@@ -465,13 +494,13 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
         _: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<Open<'b, 'a>, EncodeError> {
+    ) -> Result<Compound<'b, 'a>, EncodeError> {
         self.variant(variant)?;
         self.open(Kind::Map, Some(len), true)
     }
 }
 
-impl ser::SerializeSeq for Open<'_, '_> {
+impl ser::SerializeSeq for Compound<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
@@ -484,7 +513,7 @@ impl ser::SerializeSeq for Open<'_, '_> {
     }
 }
 
-impl ser::SerializeTuple for Open<'_, '_> {
+impl ser::SerializeTuple for Compound<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
@@ -497,7 +526,7 @@ impl ser::SerializeTuple for Open<'_, '_> {
     }
 }
 
-impl ser::SerializeTupleStruct for Open<'_, '_> {
+impl ser::SerializeTupleStruct for Compound<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
@@ -510,7 +539,7 @@ impl ser::SerializeTupleStruct for Open<'_, '_> {
     }
 }
 
-impl ser::SerializeTupleVariant for Open<'_, '_> {
+impl ser::SerializeTupleVariant for Compound<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
@@ -523,7 +552,7 @@ impl ser::SerializeTupleVariant for Open<'_, '_> {
     }
 }
 
-impl ser::SerializeMap for Open<'_, '_> {
+impl ser::SerializeMap for Compound<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
@@ -540,7 +569,7 @@ impl ser::SerializeMap for Open<'_, '_> {
     }
 }
 
-impl ser::SerializeStruct for Open<'_, '_> {
+impl ser::SerializeStruct for Compound<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
@@ -557,7 +586,7 @@ impl ser::SerializeStruct for Open<'_, '_> {
     }
 }
 
-impl ser::SerializeStructVariant for Open<'_, '_> {
+impl ser::SerializeStructVariant for Compound<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 

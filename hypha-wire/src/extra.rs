@@ -1,7 +1,7 @@
-//! EXTRA, the second map of a message: the arguments of a call and how it is to be answered.
+//! Second segment of a message (EXTRA): the arguments of a call, and the form of the response.
 //!
-//! Only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data` are looked at. Whatever else a
-//! peer puts there, such as another `from`, cannot take the place of what the server wrote.
+//! Only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data` are read. Other keys that a peer
+//! adds, such as another `from`, cannot replace what the server wrote into the first segment.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,42 +16,43 @@ use super::method::MethodRef;
 use super::scope::{Origin, Scope};
 use crate::keys;
 
-/// What a received message carries besides its routing.
+/// Content of the second segment of a received message.
 #[derive(Clone, Debug, Default)]
 pub struct Extra {
-    /// The arguments.
+    /// Arguments of the call.
     pub args: IncomingArgs,
-    /// How the caller wants to be answered, if at all.
+    /// Form of the response, if the caller expects one.
     pub promise: Option<Promise>,
-    /// The heartbeat interval in seconds that goes with [`Promise::Star`] (`t`).
+    /// Heartbeat interval in seconds (`t`), given with [`Promise::Star`].
     pub interval: Option<f64>,
-    /// The raw msgpack of `data`, in which events have their content.
+    /// Raw msgpack of `data`, the content of an event.
     pub data: Option<bytes::Bytes>,
-    /// The EXTRA that is meant, encrypted (`_enc`). Whatever else is here then is not its sender's
-    /// word and must not be used.
+    /// Encrypted second segment (`_enc`). If it is there, the other fields are not authentic and
+    /// must not be used.
     pub encrypted: Option<EncryptedExtra>,
 }
 
-/// An encrypted EXTRA, as it came (protocol 07 §5). Nothing of it has been checked.
+/// Encrypted second segment as received (`docs/protocol/07-auth-login-encryption.md`). Nothing is
+/// verified.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
 pub struct EncryptedExtra {
-    /// The version of the encryption (`v`).
+    /// Version of the encryption (`v`).
     #[serde(rename = "v")]
     pub version: u64,
-    /// The public key of whoever encrypted it (`pub`).
+    /// Public key of the sender (`pub`).
     #[serde(rename = "pub", default)]
     pub sender: Bytes,
-    /// The number that makes equal texts differ (`nonce`).
+    /// Nonce of the encryption (`nonce`).
     #[serde(default)]
     pub nonce: Bytes,
-    /// The ciphertext, which stands beside `_enc`, under `data`.
+    /// Ciphertext: the entry `data` beside `_enc`.
     #[serde(skip)]
     pub data: Bytes,
 }
 
 impl EncryptedExtra {
-    /// The bytes of an encrypted EXTRA up to its ciphertext, of which `len` bytes have to follow,
-    /// in a buffer with room for them.
+    /// Returns the bytes of an encrypted second segment up to its ciphertext, of which `len` bytes
+    /// follow. The buffer has room for them.
     pub fn head(version: u64, sender: &[u8], nonce: &[u8], len: u32) -> Vec<u8> {
         use super::pack::{put_bin, put_bin_head, put_map_head, put_str, put_uint};
         let mut out = Vec::with_capacity(96 + len as usize);
@@ -70,21 +71,21 @@ impl EncryptedExtra {
     }
 }
 
-/// How a call is to be answered.
+/// Form in which the caller expects the response: the `promise` entry of the second segment.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Promise {
-    /// At `<session>.heartbeat`, `.resolve` and `.reject` of the caller.
+    /// Responses go to `<session>.heartbeat`, `.resolve` and `.reject` of the caller (`"*"`).
     Star,
-    /// At functions that are spelled out.
+    /// Responses go to methods that are written out.
     Full(Box<FullPromise>),
 }
 
-/// The functions by which a call is answered.
+/// Methods that receive the responses to a call.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 pub struct FullPromise {
     /// Called every `interval` while the call runs.
     pub heartbeat: Option<MethodRef>,
-    /// In seconds.
+    /// Heartbeat interval in seconds.
     pub interval: Option<f64>,
     /// Called with the result.
     pub resolve: MethodRef,
@@ -92,24 +93,31 @@ pub struct FullPromise {
     pub reject: MethodRef,
 }
 
-/// Most arguments in one call.
+/// Most arguments of one call.
 const MAX_ARGS: u32 = 65_536;
 
 /// Longest heartbeat interval, in seconds.
 const MAX_INTERVAL: f64 = 1e9;
 
-/// Where a value lies in EXTRA.
+/// Start and end of a value in the second segment.
 type Span = (usize, usize);
 
+/// Keyword argument.
 #[derive(Clone, Debug)]
-struct Named {
+struct NamedArg {
     name: String,
     span: Span,
 }
 
 impl Extra {
-    /// Read an EXTRA map, as it follows MAIN or comes out of decryption. No bytes mean an empty
-    /// one, and whatever follows the map is ignored.
+    /// Reads a second segment, as received or decrypted.
+    ///
+    /// An empty one has no bytes. Bytes after the map are ignored.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error with the path of the entry if `raw` does not begin with a map, an entry is
+    /// of the wrong type, or there are more than 65 536 arguments.
     pub fn parse(raw: bytes::Bytes) -> Result<Extra, DecodeError> {
         let mut extra = Extra::default();
         if raw.is_empty() {
@@ -118,7 +126,7 @@ impl Extra {
         let mut decoder = Decoder::of_message(&raw, 0);
         let Token::Map(len) = decoder.token()? else {
             return Err(DecodeError::new(
-                "the second part of the message is not a map",
+                "the second segment of the message is not a map",
             ));
         };
         let (mut positional, mut with_kwargs) = (Vec::new(), false);
@@ -127,7 +135,7 @@ impl Extra {
             let read = if key == "args" {
                 args(&mut decoder).map(|spans| positional = spans)
             } else {
-                value(&mut decoder).and_then(|(start, end)| {
+                skip_value(&mut decoder).and_then(|(start, end)| {
                     let value = raw.slice(start..end);
                     match key {
                         "with_kwargs" => with_kwargs = flag(&value)?,
@@ -160,29 +168,31 @@ impl Extra {
     }
 }
 
-/// Pass over one value.
-fn value(decoder: &mut Decoder<'_>) -> Result<Span, DecodeError> {
+/// Skips one value and returns its span.
+fn skip_value(decoder: &mut Decoder<'_>) -> Result<Span, DecodeError> {
     let start = decoder.pos;
     decoder.skip()?;
     Ok((start, decoder.pos))
 }
 
+/// Returns the spans of the items of a list.
 fn args(decoder: &mut Decoder<'_>) -> Result<Vec<Span>, DecodeError> {
     match decoder.token()? {
-        Token::List(len) => checked_len(len)?.map(|_| value(decoder)).collect(),
+        Token::List(len) => checked_len(len)?.map(|_| skip_value(decoder)).collect(),
         other => Err(DecodeError::expected("list", other.kind())),
     }
 }
 
-fn kwargs(raw: &bytes::Bytes, (start, _): Span) -> Result<Vec<Named>, DecodeError> {
+/// Reads the map of keyword arguments at the beginning of the span.
+fn kwargs(raw: &bytes::Bytes, (start, _): Span) -> Result<Vec<NamedArg>, DecodeError> {
     let mut decoder = Decoder::of_message(raw, start);
     let Token::Map(len) = decoder.token()? else {
         return Err(no_kwargs());
     };
     let entry = |_| {
-        Ok(Named {
+        Ok(NamedArg {
             name: decoder.key()?.to_owned(),
-            span: value(&mut decoder)?,
+            span: skip_value(&mut decoder)?,
         })
     };
     checked_len(len)?.map(entry).collect()
@@ -205,6 +215,7 @@ fn flag(value: &bytes::Bytes) -> Result<bool, DecodeError> {
     Ok(from_slice::<Option<bool>>(value)?.unwrap_or(false))
 }
 
+/// Reads `_enc`. As for `promise`, nil and `false` count as absent.
 fn encryption(value: &bytes::Bytes) -> Result<Option<EncryptedExtra>, DecodeError> {
     match Decoder::of_message(value, 0).token()? {
         Token::Nil | Token::Bool(false) => Ok(None),
@@ -212,6 +223,7 @@ fn encryption(value: &bytes::Bytes) -> Result<Option<EncryptedExtra>, DecodeErro
     }
 }
 
+/// Reads `promise`. Nil and `false` count as absent.
 fn promise(value: &bytes::Bytes) -> Result<Option<Promise>, DecodeError> {
     match Decoder::of_message(value, 0).token()? {
         Token::Nil | Token::Bool(false) => Ok(None),
@@ -225,7 +237,7 @@ fn promise(value: &bytes::Bytes) -> Result<Option<Promise>, DecodeError> {
     }
 }
 
-/// An interval that a timer can be set to.
+/// Checks that an interval is in the range of a timer.
 fn seconds(value: Option<f64>) -> Result<Option<f64>, DecodeError> {
     match value {
         Some(value) if !(0.0..=MAX_INTERVAL).contains(&value) => {
@@ -244,20 +256,22 @@ impl fmt::Debug for IncomingArgs {
     }
 }
 
-/// The arguments of a received call. They stay undecoded in the message until they are asked for.
+/// Arguments of a received call.
+///
+/// They stay encoded in the message until they are read. Each accessor decodes again.
 #[derive(Clone, Default)]
 pub struct IncomingArgs {
     frame: bytes::Bytes,
     positional: Vec<Span>,
-    named: Vec<Named>,
-    /// Where functions and streams among them come from.
+    named: Vec<NamedArg>,
+    /// Origin of the handles among them.
     origin: Option<Origin>,
-    /// Those that never left this program.
+    /// Handles among them, if the arguments have not left this process.
     table: Arc<[Handle]>,
 }
 
 impl IncomingArgs {
-    /// Arguments, packed as a list, that have not left this program.
+    /// Reads arguments that have not left this process, encoded as a list.
     pub(super) fn local(
         frame: bytes::Bytes,
         with_kwargs: bool,
@@ -278,13 +292,17 @@ impl IncomingArgs {
         })
     }
 
-    /// The same arguments; functions and streams among them can be used, as those of `origin`.
+    /// Sets the origin of the handles among the arguments, without which they cannot be called.
     pub fn of(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
         self
     }
 
-    /// The argument at `index`, which must be a list, as if its items were the arguments.
+    /// Returns the items of the list at `index` as arguments.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no argument at `index` or it is not a list.
     pub fn items(&self, index: usize) -> Result<Self, DecodeError> {
         let Some(&(start, _)) = self.positional.get(index) else {
             return Err(DecodeError::expected("list", "nothing"));
@@ -296,7 +314,11 @@ impl IncomingArgs {
         })
     }
 
-    /// All positional arguments as one tuple.
+    /// Returns all positional arguments as one tuple or sequence.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error with the path of the item if the arguments are not of type `T`.
     pub fn as_tuple<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DecodeError> {
         T::deserialize(Tuple(self))
     }
@@ -305,34 +327,37 @@ impl IncomingArgs {
         from_origin(&self.frame, start, end, self.origin.as_ref(), &self.table)
     }
 
-    /// How many were given by position.
+    /// Returns the number of positional arguments.
     pub fn positional(&self) -> usize {
         self.positional.len()
     }
 
-    /// The names of those given by name, in the order sent. A name sent twice comes twice.
+    /// Returns the names of the keyword arguments in the order sent. A repeated name is returned
+    /// repeatedly.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.named.iter().map(|named| named.name.as_str())
     }
 
-    /// The msgpack of the argument at `index`.
+    /// Returns the msgpack of the argument at `index`.
     pub fn raw(&self, index: usize) -> Option<bytes::Bytes> {
         let &(start, end) = self.positional.get(index)?;
         Some(self.frame.slice(start..end))
     }
 
-    /// The msgpack of the argument called `name`.
+    /// Returns the msgpack of the keyword argument `name`.
     pub fn raw_named(&self, name: &str) -> Option<bytes::Bytes> {
         let (start, end) = self.span_of(name)?;
         Some(self.frame.slice(start..end))
     }
 
-    /// The argument at `index`, borrowing from the message.
+    /// Returns the argument at `index`, or `None` if there is none. Strings and bytes borrow from
+    /// the message.
     pub fn get<'a, T: Deserialize<'a>>(&'a self, index: usize) -> Option<Result<T, DecodeError>> {
         Some(self.decode(*self.positional.get(index)?))
     }
 
-    /// The argument called `name`, borrowing from the message.
+    /// Returns the keyword argument `name`, or `None` if there is none. Strings and bytes borrow
+    /// from the message.
     pub fn get_named<'a, T: Deserialize<'a>>(
         &'a self,
         name: &str,
@@ -340,7 +365,7 @@ impl IncomingArgs {
         Some(self.decode(self.span_of(name)?))
     }
 
-    /// As in any map, the last of several with one name counts.
+    /// Returns the span of a keyword argument. The last one wins, as in any map.
     fn span_of(&self, name: &str) -> Option<Span> {
         self.named
             .iter()
@@ -350,7 +375,7 @@ impl IncomingArgs {
     }
 }
 
-/// The positional arguments as a sequence.
+/// Deserializer of the positional arguments as a sequence.
 struct Tuple<'a>(&'a IncomingArgs);
 
 impl<'de> Deserializer<'de> for Tuple<'de> {
@@ -365,10 +390,12 @@ impl<'de> Deserializer<'de> for Tuple<'de> {
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
     }
 }
 
+/// Positional arguments that are not decoded yet.
 struct Items<'a> {
     args: &'a IncomingArgs,
     next: usize,
@@ -415,7 +442,7 @@ mod tests {
         assert_eq!(parsed(json!({"data": 1})), None);
         assert_eq!(parsed(json!({"_enc": null, "data": 1})), None);
         assert_eq!(parsed(json!({"_enc": false})), None);
-        // Another version may have other parts; this one is told by its number.
+        // Another version may have other parts. It is recognized by its number.
         let other = parsed(json!({"_enc": {"v": 3, "key": 1}})).expect("encrypted");
         assert_eq!((other.version, other.data.len()), (3, 0));
 

@@ -1,8 +1,8 @@
-//! Functions and streams: values that live in a program and are named, not copied.
+//! [`Handle`]: functions and streams, which stay in their process and are referenced, not copied.
 //!
-//! On the wire they are maps of `_rtype` `method` and `generator`. Here they keep the connection they
-//! came on, so that they can be used; those of this program get their name when a message with them
-//! is sent.
+//! On the wire they are maps of `_rtype` `method` and `generator`. A received handle keeps its
+//! connection, so that it can be called. A local handle gets its map when a message that contains
+//! it is finished.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -18,49 +18,51 @@ use super::scope::{self, Origin};
 use super::value::{Map, Value};
 use crate::keys;
 
-/// A connection, as far as values need to know one.
+/// Connection that a received handle keeps.
 pub trait ConnectionRef: Any + Send + Sync {
-    /// The last handle of something at a peer is gone, and it was neither used up nor passed on.
+    /// Called when the last clone of a received handle is dropped, unless it has ended or was
+    /// passed on.
     fn abandoned(&self, remote: &RemoteHandle);
 
-    /// Returns the connection as its own type.
+    /// Returns the connection as `Any`, for a downcast to its type.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
-/// A function or a stream inside a [`Value`].
+/// Function or stream inside a [`Value`].
 ///
-/// It is used as a `hypha_rpc::Function` or a `hypha_rpc::RemoteStream`, which
-/// [`Value::decode_as`] makes of it.
+/// Use [`Value::decode_as`] to convert it into a `hypha_rpc::Function` or a
+/// `hypha_rpc::RemoteStream`.
 #[derive(Clone)]
 pub struct Handle(pub HandleKind);
 
-/// Where a function or stream lives.
+/// Location of a function or stream.
 #[derive(Clone)]
 pub enum HandleKind {
-    /// Of this program; what it is knows the layer above.
+    /// In this process: an object whose type only `hypha-rpc` knows.
     Local(Arc<dyn Any + Send + Sync>),
-    /// Of a peer.
+    /// At a peer.
     Remote(Arc<RemoteHandle>),
 }
 
-/// A function or stream of a peer.
+/// Function or stream of a peer.
 pub struct RemoteHandle {
-    /// The map that stands for it on the wire, with an absolute address.
+    /// Map by which it is known on the wire, with an absolute address.
     pub raw: Map,
-    /// The connection that it came on.
+    /// Connection on which it was received.
     pub home: Arc<dyn ConnectionRef>,
-    /// The caller's session in which it was received, if it was an argument.
+    /// Session of the call in which it was received as an argument.
     pub parent: Option<String>,
+    /// Whether dropping it needs no message to its owner.
     done: AtomicBool,
 }
 
 impl RemoteHandle {
-    /// It has ended or was passed on: its owner need not be told when it is dropped here.
+    /// Marks it as ended or passed on: its owner gets no message when it is dropped.
     pub fn set_done(&self) {
         self.done.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its owner need not be told.
+    /// Returns whether it has ended or was passed on.
     pub fn is_done(&self) -> bool {
         self.done.load(Ordering::Relaxed)
     }
@@ -75,19 +77,19 @@ impl Drop for RemoteHandle {
 }
 
 impl Handle {
-    /// Creates a handle of something in this program.
+    /// Creates a handle of an object in this process.
     pub fn local<T: Any + Send + Sync>(object: Arc<T>) -> Self {
         Self(HandleKind::Local(object))
     }
 
-    /// Reads a map of `_rtype` `method` or `generator`; gives other maps back, and all of them if
-    /// nothing is known of where they come from.
+    /// Creates a handle from a map of `_rtype` `method` or `generator`. Returns other maps
+    /// unchanged, and every map if the value that is decoded has no origin.
     pub(super) fn from_map(mut map: Map) -> Result<Self, Map> {
         let known = matches!(
             map.get(keys::RTYPE).and_then(Value::as_str),
             Some("method" | "generator")
         );
-        let Some(origin) = known.then(scope::origin).flatten() else {
+        let Some(origin) = known.then(scope::current_origin).flatten() else {
             return Err(map);
         };
         let Origin { home, message } = origin;
@@ -107,14 +109,15 @@ impl Handle {
         }))))
     }
 
-    /// The same thing of a peer, known by another map.
+    /// Returns a handle of the same function or stream with an edited map. Returns local handles
+    /// unchanged.
     pub(super) fn edited(&self, edit: impl FnOnce(&mut Map)) -> Self {
         let HandleKind::Remote(remote) = &self.0 else {
             return self.clone();
         };
         let mut raw = remote.raw.clone();
         edit(&mut raw);
-        // The one that is replaced must not end what it stands for.
+        // The replaced handle is dropped, and must not release the function at its owner.
         let done = AtomicBool::new(remote.done.swap(true, Ordering::Relaxed));
         Self(HandleKind::Remote(Arc::new(RemoteHandle {
             raw,
@@ -124,7 +127,7 @@ impl Handle {
         })))
     }
 
-    /// The connection of a peer's.
+    /// Returns the connection of a received handle, or `None` for a local one.
     pub fn home(&self) -> Option<Arc<dyn ConnectionRef>> {
         match &self.0 {
             HandleKind::Local(_) => None,
@@ -132,7 +135,7 @@ impl Handle {
         }
     }
 
-    /// The caller's session in which a peer's was received, if it was an argument.
+    /// Returns the session of the call in which a handle was received as an argument.
     pub fn parent(&self) -> Option<&str> {
         match &self.0 {
             HandleKind::Local(_) => None,
@@ -140,7 +143,7 @@ impl Handle {
         }
     }
 
-    /// What it is, if it is a `T` of this program.
+    /// Returns the object of a local handle, if it is a `T`.
     pub fn resident<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         match &self.0 {
             HandleKind::Local(object) => Arc::clone(object).downcast().ok(),
@@ -148,7 +151,7 @@ impl Handle {
         }
     }
 
-    /// The map by which a peer's function is known; `None` for one of this program.
+    /// Returns the map of a received handle, or `None` for a local one.
     pub fn raw(&self) -> Option<&Map> {
         match &self.0 {
             HandleKind::Local(_) => None,
@@ -166,7 +169,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// The same thing, not an equal one.
+/// Local handles are equal if they are of the same object, received ones if their maps are equal.
 impl PartialEq for Handle {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
@@ -177,7 +180,8 @@ impl PartialEq for Handle {
     }
 }
 
-/// Gives all functions in a service the public key of its owner.
+/// Sets the public key of the owner on all functions of a service, so that calls of them are
+/// encrypted.
 pub fn give_key(members: &mut Map, key: Option<&bytes::Bytes>) {
     fn visit(value: &mut Value, key: &bytes::Bytes) {
         match value {
@@ -196,32 +200,35 @@ pub fn give_key(members: &mut Map, key: Option<&bytes::Bytes>) {
     }
 }
 
-/// Something that is not copied into the buffer of a message while the message is encoded.
+/// Content that is kept apart from the buffer while a message is encoded.
 #[derive(Clone, Debug)]
 pub(super) enum Splice {
-    /// The content of binary data, whose header is in the buffer.
+    /// Content of binary data, whose header is in the buffer.
     Bytes(bytes::Bytes),
-    /// Is named when the message is finished.
+    /// Handle, which gets its name when the message is finished.
     Handle(Handle),
 }
 
-/// Newtype name under which a [`Splice`] is handed to our encoder. What it wraps is for any other.
+/// Name of the newtype that announces a [`Splice`] to the encoder of this crate. Other serializers
+/// write its content.
 pub(super) const SPLICE: &str = "$hypha_rpc::splice";
 
-/// Smaller binary data is copied: that is cheaper than to keep it apart.
+/// Smallest binary data that is spliced, in bytes. Copying shorter data is cheaper.
 pub(super) const SPLICED_BYTES: usize = 16 << 10;
 
 thread_local! {
-    /// What stands behind the newtype that is serialized next.
+    /// Splice of the newtype that is serialized next: serde passes only serializable data to a
+    /// serializer.
     static OFFER: RefCell<Option<Splice>> = const { RefCell::new(None) };
-    /// Whether an encoder that takes splices is at work on this thread.
+    /// Whether an encoder that takes splices is running on this thread.
     static TAKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While it lives, splices are offered to the encoder.
+/// Guard of an encoder that takes splices.
 pub(super) struct Taking(bool);
 
 impl Taking {
+    /// Makes the types of this crate offer splices until the guard is dropped.
     pub(super) fn begin() -> Self {
         Self(TAKING.replace(true))
     }
@@ -234,12 +241,12 @@ impl Drop for Taking {
     }
 }
 
-/// What was offered with the newtype [`SPLICE`].
+/// Takes the splice of the newtype [`SPLICE`].
 pub(super) fn offered() -> Option<Splice> {
     OFFER.take()
 }
 
-/// Serializes binary data, without a copy where that is possible.
+/// Serializes binary data, without a copy if it is large and the encoder takes splices.
 pub(super) fn serialize_bytes<S: Serializer>(
     bytes: &bytes::Bytes,
     serializer: S,
@@ -265,7 +272,8 @@ impl Serialize for Handle {
                 match self.0.raw() {
                     Some(raw) => serializer.collect_map(raw),
                     None => Err(S::Error::custom(
-                        "a function or stream of this program can only be sent in a call or a result",
+                        "a function or stream of this program can only be sent in a call or a \
+                         result",
                     )),
                 }
             }
@@ -289,27 +297,29 @@ impl<'de> Deserialize<'de> for Handle {
     }
 }
 
-/// Extension type that stands for something live in a value that has not left this program. A peer
-/// may well use the same: only together with the mark of this process does it mean anything.
-const RESIDENT: i8 = 0x48;
+/// Extension type of a handle in a value that has not left this process: an index into the table of
+/// the scope. Peers may use the type for themselves, so only values with the mark of this process
+/// are handles.
+const TABLE_HANDLE: i8 = 0x48;
 
-fn mark() -> &'static [u8; 16] {
+/// Returns the random mark of this process, which no peer knows.
+fn process_mark() -> &'static [u8; 16] {
     static MARK: OnceLock<[u8; 16]> = OnceLock::new();
     MARK.get_or_init(rand::random)
 }
 
-/// Writes what stands for the entry `index` of a table.
-pub(super) fn put_resident(out: &mut Vec<u8>, index: usize) {
-    let mut data = mark().to_vec();
+/// Writes the extension value of the handle at `index` of the table.
+pub(super) fn put_table_handle(out: &mut Vec<u8>, index: usize) {
+    let mut data = process_mark().to_vec();
     data.extend_from_slice(&(index as u64).to_be_bytes());
-    super::pack::put_ext(out, RESIDENT, &data);
+    super::pack::put_ext(out, TABLE_HANDLE, &data);
 }
 
-/// What an extension value stands for, if it stands for something live.
-pub(super) fn resident(code: i8, data: &[u8]) -> Option<Handle> {
-    if code != RESIDENT {
+/// Returns the handle of an extension value, or `None` for any other value.
+pub(super) fn table_handle(code: i8, data: &[u8]) -> Option<Handle> {
+    if code != TABLE_HANDLE {
         return None;
     }
-    let index: [u8; 8] = data.strip_prefix(mark())?.try_into().ok()?;
-    scope::resident(usize::try_from(u64::from_be_bytes(index)).ok()?)
+    let index: [u8; 8] = data.strip_prefix(process_mark())?.try_into().ok()?;
+    scope::table_handle(usize::try_from(u64::from_be_bytes(index)).ok()?)
 }

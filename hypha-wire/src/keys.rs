@@ -1,71 +1,71 @@
-//! Names that the protocol fixes: keys of typed maps, methods of the built-in service, and words that
-//! no service may use.
+//! Names fixed by the protocol: keys of typed maps, methods of the built-in service, and reserved
+//! words.
 
-/// The kind of a typed map: `ndarray`, `method`, `error` and others (`docs/protocol/03-values.md`).
+/// Kind of a typed map: `ndarray`, `method`, `error` and others (`docs/protocol/03-values.md`).
 pub const RTYPE: &str = "_rtype";
-/// The content of a typed map.
+/// Content of a typed map.
 pub const RVALUE: &str = "_rvalue";
-/// The element type of an array, in numpy's notation.
+/// Element type of an array, in numpy's notation.
 pub const RDTYPE: &str = "_rdtype";
-/// The lengths of an array's dimensions.
+/// Lengths of the dimensions of an array.
 pub const RSHAPE: &str = "_rshape";
-/// The trace of an error.
+/// Traceback of an error.
 pub const RTRACE: &str = "_rtrace";
-/// The name of a function; in an error, the name of its class, which other clients ignore.
+/// Name of a function. In an error, name of its class; an extension.
 pub const RNAME: &str = "_rname";
-/// The data of an error, an extension that other clients ignore.
+/// Data of an error; an extension.
 pub const RDATA: &str = "_rdata";
-/// The address of the client that owns a function.
+/// Address of the client that owns a function.
 pub const RTARGET: &str = "_rtarget";
-/// The path of a function at its owner.
+/// Path of a function at its owner.
 pub const RMETHOD: &str = "_rmethod";
-/// How a function answers: `true`, `false` or `"*"`.
+/// Form of the response of a function: `true`, `false` or `"*"`.
 pub const RPROMISE: &str = "_rpromise";
-/// The public URL of the server through which a function is reached.
+/// Public URL of the server of a function's owner.
 pub const RSERVER: &str = "_rserver";
-/// The JSON Schema of a function.
+/// JSON Schema of a function.
 pub const RSCHEMA: &str = "_rschema";
-/// The documentation of a function.
+/// Documentation of a function.
 pub const RDOC: &str = "_rdoc";
 /// Whether a function is asynchronous.
 pub const RASYNC: &str = "_rasync";
-/// The public key of a function's owner, if its calls are encrypted.
+/// Public key of a function's owner, if calls are encrypted.
 pub const RENC_PUB: &str = "_renc_pub";
-/// The id of the service that stands for an interface.
+/// Id of the service of an interface.
 pub const RINTF_SERVICE_ID: &str = "_rintf_service_id";
 /// Marks an interface.
 pub const RINTF: &str = "_rintf";
-/// Prefix of the ids of services that stand for interfaces.
+/// Prefix of the service ids of interfaces.
 pub const RINTF_PREFIX: &str = "_rintf_";
-/// The method that closes a generator.
+/// Method that closes a generator.
 pub const RCLOSE_METHOD: &str = "_rclose_method";
-/// The method that returns several items of a generator at once; an extension.
+/// Method that returns several items of a generator at once; an extension.
 pub const RBATCH_METHOD: &str = "_rbatch_method";
-/// The owner of a function wants to be told when its last handle is dropped; an extension.
+/// Whether the owner of a function is told when its last handle is dropped; an extension.
 pub const RRELEASE: &str = "_rrelease";
-/// The owner of a function takes `built-in.cancel`; an extension.
+/// Whether the owner of a function accepts `built-in.cancel`; an extension.
 pub const RCANCEL: &str = "_rcancel";
-/// Marks an object that a Rust peer reads in a form of its own, such as a file; an extension.
+/// Marks an object that Rust peers read in their own form, such as a file; an extension.
 pub const RNATIVE: &str = "_rnative";
 
-/// Prefix of the methods of services.
+/// Prefix of the method paths of services.
 pub const SERVICES: &str = "services.";
-/// The id of the service that every client offers by itself.
+/// Id of the service that every client has.
 pub const BUILT_IN: &str = "built-in";
-/// Prefix of the methods of the built-in service.
+/// Prefix of the method paths of the built-in service.
 pub const BUILT_IN_METHODS: &str = "services.built-in.";
-/// Returns the description of a service.
+/// Method that returns the description of a service.
 pub const GET_SERVICE: &str = "services.built-in.get_service";
-/// Answers `pong`.
+/// Method that returns `pong`.
 pub const PING: &str = "services.built-in.ping";
-/// Drops a function that the caller was handed; an extension.
+/// Method that drops a function handed to the caller; an extension.
 pub const RELEASE: &str = "services.built-in.release";
-/// Cancels a call of the caller; an extension.
+/// Method that cancels a call of the caller; an extension.
 pub const CANCEL: &str = "services.built-in.cancel";
-/// Prefix of the methods that take messages in chunks.
+/// Prefix of the methods that receive messages in chunks.
 pub const MESSAGE_CACHE: &str = "services.built-in.message_cache.";
 
-/// Keys of every service's own description. A method cannot have one of these names
+/// Keys of every service description. No method can have one of these names
 /// (`docs/protocol/04-services.md`).
 pub const RESERVED: [&str; 8] = [
     "id",
@@ -78,10 +78,12 @@ pub const RESERVED: [&str; 8] = [
     "service_schema",
 ];
 
-/// The encryption header of a message's second segment (`docs/protocol/07-auth-login-encryption.md`).
+/// Encryption header of the second segment of a message
+/// (`docs/protocol/07-auth-login-encryption.md`).
 pub const ENC: &str = "_enc";
 
-/// The JSON Schema annotation that marks kinds of values that JSON does not have: `ndarray`,
-/// `function`, `stream` (of `items`), `object` (one with functions), `file`, `timestamp`, `set` or
-/// `ordered_map`. Validators ignore it.
+/// JSON Schema annotation of values that JSON does not have.
+///
+/// Its value is `ndarray`, `function`, `stream` (of `items`), `object` (with functions), `file`,
+/// `timestamp`, `set` or `ordered_map`. Validators ignore it.
 pub const SCHEMA_KIND: &str = "x-hypha-type";

@@ -1,5 +1,5 @@
-//! Values that do not leave this program: encoded as for the wire, but functions and streams in them
-//! stay what they are.
+//! [`Packed`]: encoded values that are not part of a message yet. Handles in them keep their
+//! identity.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,15 +9,15 @@ use serde::de::DeserializeOwned;
 use super::decode::from_origin;
 use super::decode_error::DecodeError;
 use super::encode::{EncodeError, Splices, encode_spliced};
-use super::handle::{Handle, Splice, put_resident};
+use super::handle::{Handle, Splice, put_table_handle};
 
-/// No functions or streams.
-pub(super) fn nothing() -> &'static Arc<[Handle]> {
-    static NOTHING: LazyLock<Arc<[Handle]>> = LazyLock::new(Arc::default);
-    &NOTHING
+/// Returns the table of a value without handles.
+pub(super) fn no_handles() -> &'static Arc<[Handle]> {
+    static EMPTY: LazyLock<Arc<[Handle]>> = LazyLock::new(Arc::default);
+    &EMPTY
 }
 
-/// An encoded value that is not part of a message yet.
+/// Encoded value that is not part of a message yet.
 #[derive(Debug)]
 pub struct Packed {
     pub(super) buf: Vec<u8>,
@@ -25,14 +25,18 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Encodes a value; functions and streams in it keep their identity.
+    /// Encodes a value. Handles in it keep their identity.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the value cannot be sent, see [`encode`](crate::encode()).
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let (mut buf, mut splices) = (Vec::with_capacity(64), Splices::new());
         encode_spliced(&mut buf, &mut splices, value)?;
         Ok(Self { buf, splices })
     }
 
-    /// How many bytes it will be on the wire, without what is live in it.
+    /// Returns the number of bytes on the wire, without those of handles.
     #[expect(
         clippy::len_without_is_empty,
         reason = "an encoded value has at least one byte"
@@ -45,17 +49,22 @@ impl Packed {
         self.buf.len() + spliced.sum::<usize>()
     }
 
-    /// Reads it without its leaving the program.
+    /// Decodes the value as if it had been received. Handles in it are the same
+    /// as before.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error with the path if the value is not a `T`.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
         let (bytes, table) = join(self.buf, self.splices);
         from_origin(&bytes, 0, bytes.len(), None, &table)
     }
 }
 
-/// Puts everything into one buffer; what is live becomes an index into the table.
+/// Joins the buffer with its splices. A handle becomes an index into the returned table.
 pub(super) fn join(out: Vec<u8>, splices: Splices) -> (bytes::Bytes, Arc<[Handle]>) {
     if splices.is_empty() {
-        return (out.into(), Arc::clone(nothing()));
+        return (out.into(), Arc::clone(no_handles()));
     }
     let (mut joined, mut table, mut done) = (Vec::with_capacity(out.len()), Vec::new(), 0);
     for (position, splice) in splices {
@@ -64,7 +73,7 @@ pub(super) fn join(out: Vec<u8>, splices: Splices) -> (bytes::Bytes, Arc<[Handle
         match splice {
             Splice::Bytes(bytes) => joined.extend_from_slice(&bytes),
             Splice::Handle(handle) => {
-                put_resident(&mut joined, table.len());
+                put_table_handle(&mut joined, table.len());
                 table.push(handle);
             }
         }

@@ -1,4 +1,5 @@
-//! A message as it arrives: its routing is read at once, its content when somebody asks.
+//! [`Message`]: a received message. Its routing is parsed at once, its content on request
+//! (`docs/protocol/02-messages.md`).
 
 use super::decode::{Decoder, Token, from_span, text};
 use super::decode_error::DecodeError;
@@ -6,26 +7,27 @@ use super::extra::{Extra, Promise};
 use super::pack::{self, Sink};
 use super::value::Map;
 
-/// A received message. Cheap to clone; nothing is copied out of the frame.
+/// Received message. Cheap to clone: fields and arguments are slices of the frame.
 #[derive(Clone, Debug, Default)]
 pub struct Message {
-    /// MAIN.
+    /// The frame that was parsed. Its beginning is the first segment.
     frame: bytes::Bytes,
-    /// What follows it.
+    /// Second segment, and any bytes after it.
     extra: bytes::Bytes,
-    /// Length of the header of MAIN.
+    /// Length of the header of the first segment.
     head: u32,
-    /// How many entries MAIN has.
+    /// Number of entries of the first segment.
     entries: u32,
-    /// Where MAIN ends and EXTRA begins.
+    /// Length of the first segment.
     end: u32,
+    /// Values of [`KEYS`].
     values: [Span; KEYS.len()],
 }
 
-/// A value in the frame. An empty one is absent.
+/// Start and end of a value in the frame. It is empty if the key is absent.
 type Span = (u32, u32);
 
-/// The keys of MAIN that routing looks at.
+/// Keys of the first segment that routing needs.
 const KEYS: [&str; 8] = [
     "type", "from", "to", "method", "parent", "session", "ws", "user",
 ];
@@ -38,34 +40,33 @@ const SESSION: usize = 5;
 const WS: usize = 6;
 const USER: usize = 7;
 
-/// What a server puts into MAIN of every message that it passes on.
+/// Entries that a server writes into the first segment of every message that it forwards.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp<'a> {
-    /// The absolute address of the receiver.
+    /// Absolute address of the receiver.
     pub to: &'a str,
-    /// The absolute address of the sender.
+    /// Absolute address of the sender.
     pub from: &'a str,
-    /// The workspace of the sender.
+    /// Workspace of the sender.
     pub ws: &'a str,
-    /// The user of the sender, as msgpack.
+    /// User of the sender, as msgpack.
     pub user: &'a [u8],
 }
 
-/// A message on its way through a server: two pieces, one after the other.
+/// Message that a server forwards: two buffers, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamped {
-    /// MAIN, and what follows it if that is short.
+    /// First segment, and the second one if it is short.
     pub head: bytes::Bytes,
-    /// The rest, shared with the message that arrived.
+    /// The rest, shared with the received message.
     pub rest: bytes::Bytes,
 }
 
-/// A longer second segment is not copied.
+/// Longest second segment that is copied behind the first one, in bytes. A longer one is shared.
 const JOIN_EXTRA: usize = 8 * 1024;
 
 impl Stamped {
-    /// How many bytes.
-    #[allow(clippy::len_without_is_empty, reason = "it never is")]
+    /// Returns the length in bytes.
     #[expect(
         clippy::len_without_is_empty,
         reason = "a message has at least its first segment"
@@ -74,7 +75,7 @@ impl Stamped {
         self.head.len() + self.rest.len()
     }
 
-    /// In one piece; copied if it is in two.
+    /// Returns the message in one buffer. Copies if it is in two.
     pub fn into_bytes(self) -> bytes::Bytes {
         if self.rest.is_empty() {
             return self.head;
@@ -93,10 +94,15 @@ impl From<bytes::Bytes> for Stamped {
 }
 
 impl Message {
-    /// Read the routing of `frame`. What follows MAIN is not looked at.
+    /// Parses the routing of `frame`. The second segment is not read.
     ///
-    /// Routing keys with a value that is not a string count as absent. A routing key given twice
-    /// is an error, because readers differ in which one they believe.
+    /// A routing key whose value is not a string counts as absent.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the first segment is malformed or not a map with string keys, if it
+    /// repeats a routing key (readers differ in the value that they use), or if the frame is larger
+    /// than 4 GiB.
     pub fn parse(frame: bytes::Bytes) -> Result<Message, DecodeError> {
         if u32::try_from(frame.len()).is_err() {
             return Err(DecodeError::new("the message is larger than 4 GiB"));
@@ -137,7 +143,8 @@ impl Message {
         })
     }
 
-    /// How many bytes it holds.
+    /// Returns the bytes kept in memory: the length of the frame, or of a longer decrypted second
+    /// segment.
     #[expect(
         clippy::len_without_is_empty,
         reason = "a message has at least its first segment"
@@ -146,58 +153,63 @@ impl Message {
         self.frame.len().max(self.extra.len())
     }
 
-    /// `method` for calls and answers, the name of the event otherwise; empty if there is none.
+    /// Returns the type: `method` for requests and responses, otherwise the name of an event. Empty
+    /// if absent.
     pub fn kind(&self) -> &str {
         self.text(TYPE).unwrap_or("")
     }
 
-    /// The address of the sender.
+    /// Returns the address of the sender.
     pub fn from(&self) -> Option<&str> {
         self.text(FROM)
     }
 
-    /// The address of the receiver.
+    /// Returns the address of the receiver.
     pub fn to(&self) -> Option<&str> {
         self.text(TO)
     }
 
-    /// The path of the method that is called.
+    /// Returns the path of the called method.
     pub fn method(&self) -> Option<&str> {
         self.text(METHOD)
     }
 
-    /// The session of the receiver in which it handed out the function that is called.
+    /// Returns the session at the receiver in which it handed out the called function.
     pub fn parent(&self) -> Option<&str> {
         self.text(PARENT)
     }
 
-    /// The session of the sender that awaits the answer.
+    /// Returns the session at the sender that waits for the response.
     pub fn session(&self) -> Option<&str> {
         self.text(SESSION)
     }
 
-    /// The workspace of the sender.
+    /// Returns the workspace of the sender.
     pub fn ws(&self) -> Option<&str> {
         self.text(WS)
     }
 
-    /// The user of the sender, as msgpack.
+    /// Returns the user of the sender, as msgpack.
     pub fn user(&self) -> Option<bytes::Bytes> {
         let (start, end) = self.values[USER];
         (end > 0).then(|| self.frame.slice(start as usize..end as usize))
     }
 
-    /// All of MAIN.
+    /// Returns all entries of the first segment.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an entry cannot be decoded, such as a string that is not UTF-8.
     pub fn main(&self) -> Result<Map, DecodeError> {
         from_span(&self.frame, 0, self.end as usize)
     }
 
-    /// MAIN as msgpack.
+    /// Returns the msgpack of the first segment.
     pub fn main_raw(&self) -> &[u8] {
         &self.frame[..self.end as usize]
     }
 
-    /// The same message with another second segment: what an encrypted one meant.
+    /// Returns the message with another second segment, such as a decrypted one.
     pub fn with_extra(&self, extra: bytes::Bytes) -> Message {
         Message {
             extra,
@@ -205,8 +217,15 @@ impl Message {
         }
     }
 
-    /// What the message carries. This reads the structure of all arguments, so it is better done
-    /// where they are needed than where messages are received.
+    /// Parses the second segment.
+    ///
+    /// This scans all arguments, so call it in the task that needs them and not where messages are
+    /// received.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the second segment is malformed, or if it requests a response at the
+    /// session (`"*"`) without a session or a heartbeat interval.
     pub fn extra(&self) -> Result<Extra, DecodeError> {
         let extra = Extra::parse(self.extra_raw())?;
         if matches!(extra.promise, Some(Promise::Star)) {
@@ -220,24 +239,27 @@ impl Message {
         Ok(extra)
     }
 
-    /// Everything after MAIN; may be empty.
+    /// Returns the bytes after the first segment. They may be empty.
     pub fn extra_raw(&self) -> bytes::Bytes {
         self.extra.clone()
     }
 
-    /// The message as a server passes it on: `to`, `from`, `ws` and `user` replaced or added,
-    /// everything else as it came. A large second segment stays where it is.
+    /// Returns the message as a server forwards it: with `to`, `from`, `ws` and `user` replaced or
+    /// added.
+    ///
+    /// All other entries keep their bytes and order. A large second segment is shared, not copied.
     pub fn stamped(&self, stamp: &Stamp<'_>) -> Stamped {
         let large = self.extra.len() > JOIN_EXTRA;
         let joined: &[u8] = if large { &[] } else { &self.extra };
         let mut replaced = [TO, WS, FROM, USER].map(|key| (self.values[key], key));
         let added = replaced.iter().filter(|((_, end), _)| *end == 0).count();
-        // The absent ones come first, in the order in which the original server adds them.
+        // The absent keys come first, in the order in which the Python server adds them.
         replaced.sort_by_key(|((start, _), _)| *start);
         let stamp_len = stamp.to.len() + stamp.from.len() + stamp.ws.len() + stamp.user.len();
-        // Room for four keys with their headers, the headers of the values and that of MAIN.
+        // 48 bytes hold the four keys, the headers of their values, and the header of the map.
         let mut size = self.end as usize + joined.len() + stamp_len + 48;
-        // What goes may be large, and room for it would stay with the message wherever it waits.
+        // A replaced value may be large, and unused capacity would stay allocated while the message
+        // is queued.
         for ((start, end), _) in replaced {
             size -= (end - start) as usize;
         }
@@ -265,8 +287,13 @@ impl Message {
         }
     }
 
-    /// The message as if it had come with this stamp: who sent it is what `stamp` says, what it
-    /// carries stays where it is.
+    /// Returns the message as if it had been received with this stamp. The second segment is
+    /// shared.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the first segment with this stamp is not valid, for instance because
+    /// `user` is not msgpack.
     pub fn restamped(&self, stamp: &Stamp<'_>) -> Result<Message, DecodeError> {
         let main = Message {
             extra: bytes::Bytes::new(),
@@ -279,6 +306,7 @@ impl Message {
         })
     }
 
+    /// Returns a value if it is a string, without its msgpack header.
     fn text(&self, key: usize) -> Option<&str> {
         let (start, end) = self.values[key];
         let raw = &self.frame[start as usize..end as usize];
@@ -294,6 +322,7 @@ impl Message {
 }
 
 impl Stamp<'_> {
+    /// Writes the value of a key.
     fn put(&self, out: &mut Vec<u8>, key: usize) {
         match key {
             TO => pack::put_str(out, self.to),

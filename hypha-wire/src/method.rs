@@ -1,4 +1,4 @@
-//! A function as data: where it lives and how it is called (`_rtype: "method"`).
+//! [`MethodRef`]: the map of a function on the wire (`_rtype: "method"`).
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -7,57 +7,57 @@ use super::bytes::Bytes;
 use super::value::Value;
 use crate::keys;
 
-/// A reference to a function of a peer.
+/// Reference to a function of a peer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodRef {
-    /// Base URL of the server to which its owner is connected.
+    /// Base URL of the server of its owner.
     pub server: Option<String>,
-    /// Address of its owner: `workspace/client`, or only `client` in the sender's workspace.
+    /// Address of its owner: `workspace/client`, or `client` in the workspace of the sender.
     pub target: String,
-    /// Its path at the owner: `services.<id>.<member>` or `<session>.<object>`.
+    /// Path at its owner: `services.<id>.<member>` or `<session>.<object>`.
     pub method: String,
-    /// How it answers.
+    /// Form of its response.
     pub promise: PromiseKind,
-    /// Its own name.
+    /// Name.
     pub name: Option<String>,
-    /// Whether it is asynchronous; said of service methods only.
+    /// Whether it is asynchronous. Only set for service methods.
     pub is_async: Option<bool>,
-    /// Its documentation.
+    /// Documentation.
     pub doc: Option<String>,
-    /// Its schema.
+    /// JSON Schema of its parameters.
     pub schema: Option<Value>,
     /// Public key of its owner, if calls are to be encrypted.
     pub enc_pub: Option<bytes::Bytes>,
-    /// Whether its owner wants to be told when it is not used any more; said by Rust peers only.
+    /// Whether its owner is told when the last handle is dropped. Only set by Rust peers.
     pub release: bool,
-    /// Whether its owner wants to be told when a caller does not wait any more; said by Rust peers only.
+    /// Whether its owner is told when a caller stops waiting. Only set by Rust peers.
     pub cancel: bool,
 }
 
-/// How the caller of a function asks for the answer.
+/// Form of the response of a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PromiseKind {
-    /// It does not: no answer will come.
+    /// No response (`false`).
     #[default]
     None,
-    /// By its session (`"*"`), the usual form.
+    /// To the session of the caller (`"*"`), the usual form.
     Star,
-    /// By functions that are spelled out (`true`).
+    /// To methods that are written out (`true`).
     Full,
 }
 
 impl MethodRef {
-    /// Whether it is a member of a registered service, and not a callback.
+    /// Returns whether it is a method of a registered service, and not a callback.
     pub fn is_service_method(&self) -> bool {
         self.method.starts_with("services.")
     }
 }
 
-/// Keys come in the order of the Python client, which differs for service methods and callbacks.
+/// Keys are in the order of the Python client, which differs for service methods and callbacks.
 impl Serialize for MethodRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let service = self.is_service_method();
-        // The functions that answer a call have neither name nor documentation.
+        // The methods that receive responses have neither name nor documentation.
         let described = self.promise != PromiseKind::None;
         let optional = [
             self.server.is_some(),
@@ -108,6 +108,7 @@ impl Serialize for MethodRef {
     }
 }
 
+/// Entries of the map.
 #[derive(serde::Deserialize)]
 struct Wire {
     #[serde(rename = "_rtype")]
@@ -140,7 +141,7 @@ impl<'de> Deserialize<'de> for MethodRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
         if wire.rtype != "method" {
-            return Err(de::Error::custom("not a function"));
+            return Err(de::Error::custom("expected a function"));
         }
         Ok(Self {
             server: wire.server,

@@ -1,10 +1,10 @@
-//! Writing msgpack headers and scalars in their smallest form, as the Python client does.
+//! Writer of msgpack headers and scalars, in their smallest form like the Python client.
 
 use rmp::Marker;
 
-/// Where packed bytes go.
+/// Destination of packed bytes.
 pub(super) trait Sink {
-    /// Append `bytes`.
+    /// Appends `bytes`.
     fn put(&mut self, bytes: &[u8]);
 }
 
@@ -14,7 +14,7 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Counts what would be written.
+/// Counts the bytes that would be written.
 pub(super) struct Count(pub(super) usize);
 
 impl Sink for Count {
@@ -23,7 +23,11 @@ impl Sink for Count {
     }
 }
 
-/// Fills a slice from its front. The slice was measured with [`Count`].
+/// Fills a slice from its front.
+///
+/// # Panics
+///
+/// Writing more than the length of the slice panics. Measure it with [`Count`] before.
 pub(super) struct Fill<'a>(pub(super) &'a mut [u8]);
 
 impl Sink for Fill<'_> {
@@ -34,8 +38,9 @@ impl Sink for Fill<'_> {
     }
 }
 
+/// Writes a marker with a payload of fixed size.
 fn put_marked<const N: usize>(out: &mut impl Sink, marker: Marker, payload: [u8; N]) {
-    // One `put` of a small array: the optimizer turns it into plain stores.
+    // The optimizer turns one `put` of a small array into plain stores.
     let mut bytes = [0; 9];
     bytes[0] = marker.to_u8();
     bytes[1..=N].copy_from_slice(&payload);
@@ -84,7 +89,7 @@ pub(super) fn put_int(out: &mut impl Sink, value: i64) {
     }
 }
 
-/// A string. Its length must fit 32 bits, which [`super::encode()`] checks.
+/// Writes a string. Its length must fit 32 bits, which the encoder checks.
 pub(super) fn put_str(out: &mut impl Sink, text: &str) {
     let len = text.len();
     if len < 32 {
@@ -99,7 +104,7 @@ pub(super) fn put_str(out: &mut impl Sink, text: &str) {
     out.put(text.as_bytes());
 }
 
-/// Bytes. Their length must fit 32 bits.
+/// Writes binary data. Its length must fit 32 bits, which the encoder checks.
 pub(super) fn put_bin(out: &mut impl Sink, bytes: &[u8]) {
     put_bin_head(out, bytes.len() as u32);
     out.put(bytes);
@@ -115,7 +120,7 @@ pub(super) fn put_bin_head(out: &mut impl Sink, len: u32) {
     }
 }
 
-/// An extension value. Its length must fit 32 bits.
+/// Writes an extension value. Its length must fit 32 bits.
 pub(super) fn put_ext(out: &mut impl Sink, code: i8, data: &[u8]) {
     let len = data.len();
     match len {
@@ -158,7 +163,7 @@ pub(super) fn put_map_head(out: &mut impl Sink, len: u32) {
     }
 }
 
-/// Bytes a list or map header takes.
+/// Returns the length in bytes of a list or map header.
 pub(super) fn head_len(len: u32) -> usize {
     match len {
         0..=15 => 1,

@@ -1,20 +1,22 @@
-//! A message in pieces: large binary data stays where it is until a frame is made of it.
+//! [`Rope`]: a message in several buffers, so that large binary data is not copied until a frame
+//! needs it.
 
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-/// The bytes of a message.
+/// Bytes of a message in several buffers, which are not empty.
 #[derive(Clone, Debug, Default)]
 pub struct Rope {
     pieces: Vec<Bytes>,
+    /// Sum of their lengths.
     len: usize,
-    /// Where the first segment ends.
+    /// Length of the first segment.
     main: usize,
 }
 
 impl Rope {
-    /// A message of two segments.
+    /// Creates a message of two segments.
     pub fn message(main: Bytes, extra: Bytes) -> Self {
         let mut rope = Rope {
             main: main.len(),
@@ -25,15 +27,18 @@ impl Rope {
         rope
     }
 
+    /// Sets the length of the first segment.
     pub(super) fn set_main(&mut self, len: usize) {
         self.main = len;
     }
 
-    /// The two segments, each in one piece.
+    /// Returns the first and the second segment, each in one buffer. Copies a segment in several
+    /// buffers.
     pub fn segments(&self) -> (Bytes, Bytes) {
         (self.slice(0..self.main), self.slice(self.main..self.len))
     }
 
+    /// Appends a buffer.
     pub(super) fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.len += piece.len();
@@ -41,17 +46,17 @@ impl Rope {
         }
     }
 
-    /// How many bytes.
+    /// Returns the length in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether the message has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The whole message; copied together if it is more than one piece.
+    /// Returns the whole message in one buffer. Copies if it is in several.
     pub fn into_bytes(mut self) -> Bytes {
         if self.pieces.len() == 1 {
             return self.pieces.swap_remove(0);
@@ -59,11 +64,11 @@ impl Rope {
         self.slice(0..self.len)
     }
 
-    /// A part of the message; copied together if it lies in more than one piece.
+    /// Returns a range of the message in one buffer. Copies if the range spans several.
     ///
     /// # Panics
     ///
-    /// If the range is not inside.
+    /// Panics if the range is not inside the message.
     pub fn slice(&self, range: Range<usize>) -> Bytes {
         assert!(range.start <= range.end && range.end <= self.len);
         let (mut start, mut joined) = (0, BytesMut::new());
@@ -75,7 +80,6 @@ impl Rope {
                 return piece.slice(from..to);
             }
             if from < to {
-                // All the room at once, when the first piece comes.
                 if joined.capacity() == 0 {
                     joined.reserve(range.len());
                 }

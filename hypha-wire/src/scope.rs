@@ -1,8 +1,7 @@
-//! What decoding on this thread may refer to: the frame that bytes are slices of, and where the
-//! functions and streams in it come from.
+//! Scope of the value that is being decoded on this thread: the frame that bytes are slices of, and
+//! the origin of handles.
 //!
-//! It is kept beside the decoder and not handed through it, because types that hold bytes or
-//! functions are decoded by serde, which passes nothing on.
+//! It is a thread-local because serde passes no context to the types that it decodes.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,21 +9,21 @@ use std::sync::Arc;
 use super::handle::{ConnectionRef, Handle};
 use super::message::Message;
 
-/// Where a value comes from: what is needed to call the functions in it.
+/// Origin of a value: everything needed to call the functions in it.
 #[derive(Clone)]
 pub struct Origin {
-    /// The connection on which the message came.
+    /// Connection on which the message was received.
     pub home: Arc<dyn ConnectionRef>,
-    /// The message.
+    /// Message that contains the value.
     pub message: Message,
 }
 
-/// The surroundings of the value that is decoded.
+/// Context of the value that is being decoded.
 #[derive(Clone, Default)]
 pub(super) struct Surroundings {
     frame: bytes::Bytes,
     origin: Option<Origin>,
-    /// What stands in a value that has not left this program.
+    /// Handles of a value that has not left this process.
     table: Arc<[Handle]>,
 }
 
@@ -32,11 +31,11 @@ thread_local! {
     static CURRENT: RefCell<Option<Surroundings>> = const { RefCell::new(None) };
 }
 
-/// While it lives, these are the surroundings. Those before are restored on drop, also when decoding
-/// panics in a user's code.
+/// Guard of the surroundings. Restores the previous ones on drop, also when user code panics.
 pub(super) struct Scope(Option<Surroundings>);
 
 impl Scope {
+    /// Sets the surroundings until the guard is dropped.
     pub(super) fn enter(
         frame: &bytes::Bytes,
         origin: Option<&Origin>,
@@ -49,7 +48,8 @@ impl Scope {
         })))
     }
 
-    /// Around a part that is decoded from another buffer, whose functions come from the same place.
+    /// Sets another frame and keeps the origin, for a part of a value that is decoded from another
+    /// buffer.
     pub(super) fn inside(frame: &bytes::Bytes) -> Self {
         let outer = CURRENT.with_borrow(Clone::clone).unwrap_or_default();
         Self(CURRENT.replace(Some(Surroundings {
@@ -65,7 +65,7 @@ impl Drop for Scope {
     }
 }
 
-/// `slice` as shared bytes: a part of the current frame if it lies in it, else a copy.
+/// Returns `slice` as shared bytes: a slice of the current frame if it lies in it, else a copy.
 pub(super) fn share(slice: &[u8]) -> bytes::Bytes {
     CURRENT.with_borrow(|current| match current {
         Some(Surroundings { frame, .. }) if lies_in(slice, frame) => frame.slice_ref(slice),
@@ -78,12 +78,12 @@ fn lies_in(slice: &[u8], frame: &[u8]) -> bool {
     frame.start <= slice.start && slice.end <= frame.end
 }
 
-/// Where the value that is decoded comes from.
-pub(super) fn origin() -> Option<Origin> {
+/// Returns the origin of the value that is being decoded.
+pub(super) fn current_origin() -> Option<Origin> {
     CURRENT.with_borrow(|current| current.as_ref()?.origin.clone())
 }
 
-/// What stands at `index` in a value that has not left this program.
-pub(super) fn resident(index: usize) -> Option<Handle> {
+/// Returns the handle at `index` of the table.
+pub(super) fn table_handle(index: usize) -> Option<Handle> {
     CURRENT.with_borrow(|current| current.as_ref()?.table.get(index).cloned())
 }

@@ -1,4 +1,4 @@
-//! Points in time, as JavaScript dates travel: msgpack's extension type -1.
+//! [`Timestamp`]: points in time, as msgpack's extension type -1. JavaScript sends dates so.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -12,12 +12,12 @@ use crate::keys::SCHEMA_KIND;
 
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
 
-/// The type byte of the extension.
+/// Type byte of the extension.
 const CODE: i8 = -1;
 
-/// A point in time: a `Date` in JavaScript, a `msgpack.Timestamp` in Python.
+/// Point in time: a `Date` in JavaScript, a `msgpack.Timestamp` in Python.
 ///
-/// Python cannot send one, so a number is read as well, as seconds since 1970 (`time.time()`).
+/// Python clients cannot send one, so a number is read too, as seconds since 1970 (`time.time()`).
 ///
 /// ```
 /// # use hypha_wire::Timestamp;
@@ -33,8 +33,10 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// So many seconds after 1970-01-01 00:00 UTC (before it, if negative), and so many nanoseconds
-    /// after that. `None` if these are a second or more.
+    /// Creates the point `seconds` and `nanoseconds` after 1970-01-01 00:00 UTC. Negative seconds
+    /// are before it.
+    ///
+    /// Returns `None` if `nanoseconds` is a second or more.
     pub fn new(seconds: i64, nanoseconds: u32) -> Option<Timestamp> {
         (nanoseconds < NANOS_PER_SECOND).then_some(Timestamp {
             seconds,
@@ -42,22 +44,22 @@ impl Timestamp {
         })
     }
 
-    /// Now, by the clock of this machine.
+    /// Returns the current time of the system clock.
     pub fn now() -> Timestamp {
         SystemTime::now().into()
     }
 
-    /// Whole seconds since 1970-01-01 00:00 UTC, rounded down.
+    /// Returns the whole seconds since 1970-01-01 00:00 UTC, rounded down.
     pub fn seconds(&self) -> i64 {
         self.seconds
     }
 
-    /// Nanoseconds after [`seconds`](Self::seconds), less than a second.
+    /// Returns the nanoseconds after [`seconds`](Self::seconds), less than a second.
     pub fn nanoseconds(&self) -> u32 {
         self.nanoseconds
     }
 
-    /// The smallest of msgpack's three forms.
+    /// Returns the data in the smallest of msgpack's three forms.
     fn pack(&self) -> Vec<u8> {
         match (u32::try_from(self.seconds), u64::try_from(self.seconds)) {
             (Ok(seconds), _) if self.nanoseconds == 0 => seconds.to_be_bytes().to_vec(),
@@ -73,12 +75,13 @@ impl Timestamp {
         }
     }
 
+    /// Reads any of msgpack's three forms.
     fn unpack(data: &[u8]) -> Result<Timestamp, String> {
         let (seconds, nanoseconds) = if let Ok(seconds) = data.try_into() {
             (u32::from_be_bytes(seconds).into(), 0)
         } else if let Ok(both) = data.try_into() {
             let both = u64::from_be_bytes(both);
-            // 34 and 30 bits: both fit.
+            // 34 and 30 bits, so both casts are lossless.
             ((both & ((1 << 34) - 1)) as i64, (both >> 34) as u32)
         } else if let Some((Ok(seconds), nanoseconds)) = data
             .split_first_chunk()
@@ -98,9 +101,10 @@ impl Timestamp {
             .ok_or_else(|| format!("{nanoseconds} nanoseconds are more than a second"))
     }
 
+    /// Converts seconds since 1970. Returns `None` if they do not fit 64 bits.
     fn from_seconds(seconds: f64) -> Option<Timestamp> {
         let whole = seconds.floor();
-        // The upper bound is exact as a float and lies just outside.
+        // The upper bound is exact as a float and outside of the range.
         if !(-(2f64.powi(63))..2f64.powi(63)).contains(&whole) {
             return None;
         }
@@ -109,7 +113,7 @@ impl Timestamp {
     }
 }
 
-/// A time further away than 64 bits of seconds becomes the last that fits.
+/// A time beyond 64 bits of seconds becomes the nearest one that fits.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -135,14 +139,17 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// A [`Timestamp`] that this machine's clock cannot show.
+/// Error returned when a [`Timestamp`] is out of range of `SystemTime`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimestampError(Timestamp);
 
 impl std::fmt::Display for TimestampError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let seconds = self.0.seconds;
-        write!(f, "{seconds} seconds since 1970 are no time of this system")
+        write!(
+            f,
+            "{seconds} seconds since 1970 are out of range of the system time"
+        )
     }
 }
 
@@ -206,7 +213,8 @@ impl JsonSchema for Timestamp {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "number",
-            "description": "A point in time: a Date in JavaScript, or seconds since 1970-01-01 UTC.",
+            "description": "A point in time: a Date in JavaScript, or seconds since 1970-01-01 \
+                            UTC.",
             (SCHEMA_KIND): "timestamp"
         })
     }
@@ -268,7 +276,7 @@ mod tests {
             Timestamp::from(before),
             Timestamp::new(-2, 750_000_000).expect("valid")
         );
-        // Whether the system can show these differs; none may panic.
+        // The range of the system time differs between platforms. No value may panic.
         for seconds in [i64::MIN, i64::MAX] {
             let _ = SystemTime::try_from(Timestamp::new(seconds, 1).expect("valid"));
         }

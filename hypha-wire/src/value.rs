@@ -1,4 +1,4 @@
-//! A value of any type: what a peer sends when nobody has described it.
+//! [`Value`]: a value of any type.
 
 use std::fmt;
 
@@ -11,45 +11,52 @@ use super::handle::Handle;
 use super::local::Packed;
 use crate::keys;
 
-/// The entries of a [`Value::Map`], in the order in which they were sent.
+/// Entries of a [`Value::Map`], in the order sent.
 pub type Map = indexmap::IndexMap<String, Value>;
 
 /// Any value that can travel between peers.
 ///
-/// Typed values such as arrays, sets and errors are maps with a member `_rtype`, and are kept as
-/// such, so that they can be sent on unchanged. Functions and streams keep the connection they came
-/// on.
+/// Typed values such as arrays, sets and errors are maps with the member `_rtype` and stay so, and
+/// can be sent on unchanged. Functions and streams keep their connection.
+///
+/// ```
+/// # use hypha_wire::Value;
+/// let value = Value::encode_from(&("stage", vec![1.5, 2.0]))?;
+/// assert_eq!(value.to_string(), r#"["stage",[1.5,2.0]]"#);
+/// let (name, position): (String, Vec<f64>) = value.decode_as()?;
+/// assert_eq!((name.as_str(), position.len()), ("stage", 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
-    /// Nothing: Python `None`, JavaScript `null`.
+    /// Null: Python `None`, JavaScript `null`.
     #[default]
     Null,
-    /// A truth value.
+    /// Boolean.
     Bool(bool),
-    /// An integer up to `i64::MAX`.
+    /// Integer up to `i64::MAX`.
     Int(i64),
-    /// An integer above `i64::MAX`. Smaller ones are always [`Value::Int`].
+    /// Integer above `i64::MAX`. Smaller ones are always [`Value::Int`].
     UInt(u64),
-    /// A floating-point number. A JavaScript peer sends whole ones as integers.
+    /// Floating-point number. JavaScript peers send whole ones as integers.
     Float(f64),
     /// Text.
     String(String),
-    /// Binary data; a slice of the message it came in.
+    /// Binary data, a slice of the received message.
     Bytes(bytes::Bytes),
-    /// A list.
+    /// List.
     List(Vec<Value>),
-    /// A map with string keys.
+    /// Map with string keys.
     Map(Map),
-    /// A msgpack extension value: its type and data. Type -1 is a point in time.
+    /// Extension value of msgpack: its type and data. Type -1 is a [`Timestamp`](crate::Timestamp).
     Ext(i8, bytes::Bytes),
-    /// A function or a stream, of a peer or of this program. [`decode_as`](Self::decode_as) makes a
-    /// `hypha_rpc::Function`, `hypha_rpc::Callback` or
-    /// `hypha_rpc::RemoteStream` of it.
+    /// Function or stream, received or local. [`decode_as`](Self::decode_as) converts it into a
+    /// `hypha_rpc::Function`, `hypha_rpc::Callback` or `hypha_rpc::RemoteStream`.
     Handle(Handle),
 }
 
 impl Value {
-    /// The name of the value's kind, as it appears in error messages.
+    /// Returns the name of the kind of value, as used in error messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -68,12 +75,12 @@ impl Value {
         }
     }
 
-    /// Whether this is [`Value::Null`].
+    /// Returns whether this is [`Value::Null`].
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// The truth value, if this is one.
+    /// Returns the boolean, if this is one.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -81,7 +88,7 @@ impl Value {
         }
     }
 
-    /// The integer, if this is one that fits.
+    /// Returns the integer, if this is one up to `i64::MAX`.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Int(value) => Some(*value),
@@ -89,7 +96,7 @@ impl Value {
         }
     }
 
-    /// The integer, if this is one that is not negative.
+    /// Returns the integer, if this is one that is not negative.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Int(value) => u64::try_from(*value).ok(),
@@ -98,7 +105,7 @@ impl Value {
         }
     }
 
-    /// The number, integers included.
+    /// Returns the number, if this is a float or an integer. Integers beyond 2⁵³ are rounded.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Float(value) => Some(*value),
@@ -108,7 +115,7 @@ impl Value {
         }
     }
 
-    /// The text, if this is one.
+    /// Returns the text, if this is a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(value) => Some(value),
@@ -116,7 +123,7 @@ impl Value {
         }
     }
 
-    /// The binary data, if this is some.
+    /// Returns the binary data, if this is some.
     pub fn as_bytes(&self) -> Option<&bytes::Bytes> {
         match self {
             Self::Bytes(value) => Some(value),
@@ -124,7 +131,7 @@ impl Value {
         }
     }
 
-    /// The elements, if this is a list.
+    /// Returns the items, if this is a list.
     pub fn as_list(&self) -> Option<&[Value]> {
         match self {
             Self::List(value) => Some(value),
@@ -132,7 +139,7 @@ impl Value {
         }
     }
 
-    /// The entries, if this is a map.
+    /// Returns the entries, if this is a map.
     pub fn as_map(&self) -> Option<&Map> {
         match self {
             Self::Map(value) => Some(value),
@@ -140,8 +147,9 @@ impl Value {
         }
     }
 
-    /// The member `key`, if this is a map that has it. Of a peer's function or stream it is a part of
-    /// how that is known on the wire, such as `_rschema`.
+    /// Returns the member `key`, if this is a map that has it.
+    ///
+    /// A received function or stream has the members of its map on the wire, such as `_rschema`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
             Self::Map(map) => map.get(key),
@@ -150,28 +158,30 @@ impl Value {
         }
     }
 
-    /// This value as a `T`, as if `T` had been received.
+    /// Decodes the value as a `T`, as if `T` had been received.
     ///
     /// # Errors
     ///
-    /// If it is none; says where.
+    /// Returns an error with the path if the value is not a `T`.
     pub fn decode_as<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let packed = Packed::new(self).map_err(|error| DecodeError::new(error.to_string()))?;
         packed.decode()
     }
 
-    /// `value` as a peer would receive it.
+    /// Returns `value` as a peer would receive it.
     ///
     /// # Errors
     ///
-    /// A value that cannot be sent: a map with keys that are not strings, for instance.
+    /// Returns an error if the value cannot be sent, for instance a map with keys that are lists.
     pub fn encode_from<T: Serialize + ?Sized>(value: &T) -> Result<Value, EncodeError> {
         let decoded = Packed::new(value)?.decode();
         decoded.map_err(|error| EncodeError::new(error.to_string()))
     }
 
-    /// This value as JSON. What JSON lacks is marked: `{"$bytes": hex}`, `{"$ext": [type, hex]}`,
-    /// `{"$float": "NaN"}`, and `{"$live": "function"}` for one of this program.
+    /// Returns the value as JSON.
+    ///
+    /// Values that JSON does not have are objects with one key: `{"$bytes": hex}`, `{"$ext": [type,
+    /// hex]}`, `{"$float": "NaN"}`, and `{"$live": "function"}` for a local handle.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::{Value as Json, json};
         match self {
@@ -208,7 +218,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Compact, like JSON.
+/// Compact JSON, see [`Value::to_json`].
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_json().fmt(f)

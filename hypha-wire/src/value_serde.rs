@@ -1,4 +1,4 @@
-//! [`Value`] to and from any serde format.
+//! Serde implementations of [`Value`], for every format.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -100,7 +100,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Bytes(value.into()))
     }
 
-    /// Our decoder shows an extension value as a newtype around its type byte and data.
+    /// The decoder of this crate passes an extension value as a newtype of its type byte and data.
     fn visit_newtype_struct<D: Deserializer<'de>>(
         self,
         deserializer: D,
@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
             return Err(de::Error::custom("an extension value has no type"));
         }
         let code = data.split_to(1)[0] as i8;
-        Ok(match handle::resident(code, &data) {
+        Ok(match handle::table_handle(code, &data) {
             Some(handle) => Value::Handle(handle),
             None => Value::Ext(code, data),
         })
@@ -138,7 +138,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
-/// Anything is valid.
+/// Every value is valid.
 impl JsonSchema for Value {
     fn schema_name() -> Cow<'static, str> {
         "Value".into()

@@ -1,4 +1,5 @@
-//! What serde visits: the elements of a list, the entries of a map, the content of a variant.
+//! Access of serde visitors to the items of a list, the entries of a map and the content of a
+//! variant.
 
 use serde::de::{self, Deserialize, DeserializeSeed, Visitor};
 
@@ -6,8 +7,10 @@ use super::key::Key;
 use super::{Decoder, MAX_RESERVED, Token};
 use crate::decode_error::DecodeError;
 
+/// Items of a list that are not decoded yet.
 pub(super) struct List<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
+    /// Index of the next item.
     pub(super) next: usize,
     pub(super) len: usize,
 }
@@ -39,12 +42,14 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
     }
 }
 
+/// Entries of a map that are not decoded yet.
 pub(super) struct Map<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
+    /// Number of entries left.
     pub(super) left: usize,
-    /// Where the last key begins, for error paths.
+    /// Position of the last key, for the path in errors.
     pub(super) key: usize,
-    /// Whether each entry is a list of a key, of any type, and a value.
+    /// Whether every entry is a list of a key, of any type, and a value.
     pub(super) pairs: bool,
 }
 
@@ -100,7 +105,7 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
     }
 }
 
-/// An enum variant with content: a map with one entry.
+/// Enum variant with content: a map with one entry.
 pub(super) struct Variant<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     pub(super) name: &'de str,

@@ -1,4 +1,4 @@
-//! The elements of an array as a list of numbers, or of rows.
+//! Elements of an array, decoded as a list of numbers or of rows.
 
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
@@ -8,7 +8,7 @@ use crate::array::NdArray;
 use crate::decode_error::DecodeError;
 use crate::dtype::Number;
 
-/// The number in `item`, if the array is one of real numbers and `item` one element of it.
+/// Returns the number in `item`, if it is one element of an array of real numbers.
 pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'de>> {
     let number = array.dtype().read(item, array.byte_order())?;
     Some(match number {
@@ -19,26 +19,27 @@ pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'d
     })
 }
 
-/// What lies along one dimension.
+/// Rows of an array along one dimension. In the last dimension they are numbers.
 pub(super) struct Rows<'a> {
     array: &'a NdArray,
-    /// The lengths of the dimensions below this one.
+    /// Lengths of the dimensions below this one.
     below: &'a [usize],
-    /// What is left of the data of this part.
+    /// Data of the rows that are left.
     data: &'a [u8],
-    /// Bytes of one element or row.
+    /// Bytes per row.
     step: usize,
+    /// Index of the next row.
     next: usize,
 }
 
 impl<'a> Rows<'a> {
-    /// The elements for somebody who wants a list.
+    /// Visits an array where a list is expected.
     pub(super) fn visit<'de, V: Visitor<'de>>(
         array: &'a NdArray,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         let (shape, dtype) = (array.shape(), array.dtype());
-        // Of empty rows there may be any number, for which no bytes have been sent.
+        // Rows without elements take no bytes, so a peer could claim any number of them.
         let is_list = matches!(shape, [first, ..] if *first == 0 || !array.is_empty());
         if !is_list || !dtype.is_real() {
             let array = format!("an array of {dtype} and shape {shape:?}");
@@ -82,13 +83,13 @@ impl<'de> SeqAccess<'de> for Rows<'_> {
         }
     }
 
-    /// All of them are there, so a claim of their number is not a lie.
+    /// The data of all rows are there, so the length need not be limited.
     fn size_hint(&self) -> Option<usize> {
         self.data.len().checked_div(self.step)
     }
 }
 
-/// A number, or a row of numbers or rows.
+/// Number, or row of numbers or rows.
 struct Part<'a> {
     array: &'a NdArray,
     shape: &'a [usize],
@@ -96,6 +97,7 @@ struct Part<'a> {
 }
 
 impl<'de> Part<'_> {
+    /// Visits a part without dimensions, converted by `read`.
     fn visit_number<V: Visitor<'de>>(
         self,
         visitor: V,
@@ -165,7 +167,7 @@ impl<'de> Deserializer<'de> for Part<'_> {
     }
 
     forward_to_deserialize_any! {
-        bool f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
-        enum identifier ignored_any
+        bool f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map
+        struct enum identifier ignored_any
     }
 }

@@ -1,19 +1,20 @@
-//! A key of a map. It is a text; a map whose keys are integers or truth values has them written out, as in JSON.
-//! Python also sends the integers themselves.
+//! Keys of maps: strings. Integer and `bool` keys are written as text, as in JSON; Python also
+//! sends integers as such.
 
 use serde::de::{self, Visitor};
 
 use super::{Decoder, Token, bad_key, is_string_marker, text};
 use crate::decode_error::{DecodeError, shorten};
 
+/// Deserializer of one key.
 pub(super) struct Key<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
-    /// Whether the key need not be a text: in an ordered map.
+    /// Whether the key may be of any type, as in an ordered map.
     pub(super) of_any_type: bool,
 }
 
 impl<'a, 'de> Key<'a, 'de> {
-    /// The decoder, in front of a key that may stand there.
+    /// Returns the decoder, if the key in front of it is of a permitted type.
     fn checked(self) -> Result<&'a mut Decoder<'de>, DecodeError> {
         if self.of_any_type || is_string_marker(self.decoder.peek()?) {
             return Ok(self.decoder);
@@ -21,12 +22,13 @@ impl<'a, 'de> Key<'a, 'de> {
         Err(bad_key(self.decoder.token()?.kind()))
     }
 
+    /// Reads an integer, or a string that is the text of one.
     fn integer<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.decoder.token()? {
             Token::Str(key) => {
                 let key = text(key)?;
                 let read = match (key.parse(), key.parse()) {
-                    // A sign that nobody writes is no part of a number.
+                    // No client writes a plus sign, but `parse` accepts it.
                     _ if key.starts_with('+') => None,
                     (Ok(number), _) => Some(visitor.visit_u64(number)),
                     (_, Ok(number)) => Some(visitor.visit_i64(number)),
@@ -41,6 +43,7 @@ impl<'a, 'de> Key<'a, 'de> {
     }
 }
 
+/// Returns the error for a string that is not the text of the expected type.
 fn unfit(expected: &str, key: &str) -> DecodeError {
     let key = shorten(key);
     DecodeError::expected(format_args!("{expected} as a key"), format_args!("`{key}`"))
@@ -89,8 +92,8 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         deserialize_ignored_any();
     }
 
-    integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8
-        deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
+    integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         if !is_string_marker(self.decoder.peek()?) {
@@ -103,7 +106,7 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         }
     }
 
-    /// In an ordered map it may be a number, which serde would take for the index of a field.
+    /// Serde would take a number, which an ordered map may have as a key, for the index of a field.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let key = self.decoder.key()?;
         visitor.visit_borrowed_str(key)

@@ -1,7 +1,7 @@
-//! msgpack to any `Deserialize` type, borrowing strings and bytes from the frame.
+//! Decoder: msgpack to any `Deserialize` type. Strings and bytes borrow from the frame.
 //!
-//! Input comes from strangers: no byte makes this panic, no length prefix is believed before the
-//! bytes behind it are there, and nesting is bounded.
+//! Input is not trusted: no bytes cause a panic, no memory is reserved for a declared length before
+//! the bytes are there, and nesting is limited.
 
 mod access;
 mod elements;
@@ -21,17 +21,23 @@ use super::scope::{Origin, Scope};
 use crate::keys;
 use access::{List, Map, Variant};
 
-/// Room made in advance for the elements of a list or map, at most. Lists may be nested, and each
-/// level could claim to be as long as the rest of the frame.
+/// Most items of a list or map for which memory is reserved in advance. Lists may be nested, and
+/// each level could declare the length of the rest of the frame.
 const MAX_RESERVED: usize = 4096;
 
-/// Decode `bytes`, which hold exactly one value. Strings and byte slices in `T` borrow from it,
-/// and [`Bytes`](super::Bytes) are slices that share it.
+/// Decodes the one value in `bytes`.
+///
+/// Strings and byte slices in `T` borrow from `bytes`, and [`Bytes`](super::Bytes) share them.
+///
+/// # Errors
+///
+/// Returns an error with the path if `bytes` is not valid msgpack, has bytes after the value, is
+/// nested more than [`MAX_DEPTH`] levels deep, or is not a `T`.
 pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de bytes::Bytes) -> Result<T, DecodeError> {
     from_span(bytes, 0, bytes.len())
 }
 
-/// Decode the one value in `frame[start..end]`.
+/// Decodes the one value in `frame[start..end]`, in the current scope.
 pub(super) fn from_span<'de, T: Deserialize<'de>>(
     frame: &'de bytes::Bytes,
     start: usize,
@@ -41,7 +47,7 @@ pub(super) fn from_span<'de, T: Deserialize<'de>>(
     decode(frame, start, end)
 }
 
-/// As [`from_span`], with functions that come from `origin` or stand in `table`.
+/// Decodes like [`from_span`], with handles from `origin` and `table`.
 pub(super) fn from_origin<'de, T: Deserialize<'de>>(
     frame: &'de bytes::Bytes,
     start: usize,
@@ -68,14 +74,18 @@ fn decode<'de, T: Deserialize<'de>>(
     }
 }
 
-/// The length of the first value in `bytes`.
+/// Returns the length of the first value in `bytes`.
+///
+/// # Errors
+///
+/// Returns an error if the value is not complete and valid msgpack.
 pub fn skip(bytes: &[u8]) -> Result<usize, DecodeError> {
     let mut decoder = Decoder::new(bytes);
     decoder.skip()?;
     Ok(decoder.pos)
 }
 
-/// Whether the value that begins here is a string.
+/// Returns whether the value that begins here is a string.
 pub(super) fn is_string(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|&byte| is_string_marker(byte))
 }
@@ -84,7 +94,7 @@ fn is_string_marker(byte: u8) -> bool {
     matches!(byte, 0xa0..=0xbf | 0xd9..=0xdb)
 }
 
-/// The characters of a string.
+/// Returns the characters of a string.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
     std::str::from_utf8(bytes).map_err(|_| DecodeError::new("a string is not valid UTF-8"))
 }
@@ -93,25 +103,26 @@ fn truncated() -> DecodeError {
     DecodeError::new("the bytes end inside a value")
 }
 
-/// One scalar, or the head of a list or map.
+/// Scalar, or head of a list or map.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Token<'de> {
     Nil,
     Bool(bool),
-    /// Negative integers.
+    /// Negative integer. Others are [`Token::UInt`].
     Int(i64),
     UInt(u64),
     Float(f64),
-    /// Not yet known to be UTF-8: passing over a long text need not read it.
+    /// Not checked to be UTF-8, so that skipping a long string does not read it.
     Str(&'de [u8]),
     Bin(&'de [u8]),
-    /// The type byte and the data behind it.
+    /// Type byte, then the data.
     Ext(&'de [u8]),
     List(u32),
     Map(u32),
 }
 
 impl Token<'_> {
+    /// Returns the name of the kind of value, as used in error messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Nil => "null",
@@ -126,10 +137,10 @@ impl Token<'_> {
         }
     }
 
-    /// Floats that are whole as integers: a JavaScript peer may send either.
+    /// Converts a float without fraction into an integer. JavaScript peers send either.
     fn whole(self) -> Self {
         match self {
-            // Both bounds are exact as floats; the upper ones lie just outside.
+            // The bounds are exact as floats, and the upper ones outside of the range.
             Self::Float(value) if value.fract() != 0.0 => self,
             Self::Float(value) if (-(2f64.powi(63))..0.0).contains(&value) => {
                 Self::Int(value as i64)
@@ -140,13 +151,13 @@ impl Token<'_> {
     }
 }
 
-/// Reads values from the front of `input`.
+/// Decoder of the values in `input`.
 pub(super) struct Decoder<'de> {
     input: &'de [u8],
     pub(super) pos: usize,
-    /// How many more lists and maps may be opened inside each other.
+    /// Number of lists and maps that may still be opened inside each other.
     depth_left: usize,
-    /// How many more tags may be looked for behind the first key, inside each other.
+    /// Number of tags behind the first key that may still be searched inside each other.
     late_tags_left: usize,
 }
 
@@ -160,14 +171,15 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Reads the one value in `input[start..end]`.
+    /// Creates a decoder of the one value in `input[start..end]`.
     pub(super) fn of_span(input: &'de [u8], start: usize, end: usize) -> Result<Self, DecodeError> {
         Ok(Self::new(input.get(start..end).ok_or_else(truncated)?))
     }
 
-    /// Reads a part of a message from `start` on; positions stay those of `input`. Around the
-    /// values that peers send, which have the whole depth for themselves, lie EXTRA, the list of
-    /// arguments and the keyword map.
+    /// Creates a decoder of a message from `start` on. Positions are those of `input`.
+    ///
+    /// The second segment, the list of arguments and the keyword map add three levels around the
+    /// values of peers, which may use the whole depth.
     pub(super) fn of_message(input: &'de [u8], start: usize) -> Self {
         Self {
             input,
@@ -185,6 +197,7 @@ impl<'de> Decoder<'de> {
         self.input.get(self.pos).copied().ok_or_else(truncated)
     }
 
+    /// Returns the next `len` bytes.
     fn take(&mut self, len: usize) -> Result<&'de [u8], DecodeError> {
         let rest = self.input.get(self.pos..).ok_or_else(truncated)?;
         let taken = rest.get(..len).ok_or_else(truncated)?;
@@ -192,6 +205,7 @@ impl<'de> Decoder<'de> {
         Ok(taken)
     }
 
+    /// Returns the next `N` bytes.
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let rest = self.input.get(self.pos..).ok_or_else(truncated)?;
         let taken = rest.first_chunk().ok_or_else(truncated)?;
@@ -219,7 +233,7 @@ impl<'de> Decoder<'de> {
         Ok(Token::Ext(self.take(len.saturating_add(1))?))
     }
 
-    /// The next scalar or head.
+    /// Reads the next scalar or head.
     pub(super) fn token(&mut self) -> Result<Token<'de>, DecodeError> {
         let [first] = self.array()?;
         Ok(match Marker::from_u8(first) {
@@ -263,7 +277,7 @@ impl<'de> Decoder<'de> {
         })
     }
 
-    /// The next value, which must be a string.
+    /// Reads the next value, which must be a string.
     pub(super) fn key(&mut self) -> Result<&'de str, DecodeError> {
         match self.token()? {
             Token::Str(key) => text(key),
@@ -271,6 +285,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    /// Counts one more level of lists and maps.
     fn enter(&mut self) -> Result<(), DecodeError> {
         self.depth_left = self.depth_left.checked_sub(1).ok_or_else(|| {
             DecodeError::new(format!(
@@ -284,7 +299,7 @@ impl<'de> Decoder<'de> {
         self.depth_left += 1;
     }
 
-    /// Pass over one value.
+    /// Skips one value.
     pub(super) fn skip(&mut self) -> Result<(), DecodeError> {
         let values = match self.token()? {
             Token::List(len) => u64::from(len),
@@ -321,7 +336,7 @@ impl<'de> Decoder<'de> {
         self.entries(len, false, visitor)
     }
 
-    /// A list of pairs, read as a map.
+    /// Visits a list of pairs as a map.
     fn pairs<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, DecodeError> {
         self.entries(len, true, visitor)
     }
@@ -350,6 +365,7 @@ impl<'de> Decoder<'de> {
         Ok(value)
     }
 
+    /// Visits the value that begins with `token`.
     fn visit<V: Visitor<'de>>(
         &mut self,
         token: Token<'de>,
@@ -371,7 +387,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Text only: serde would take bytes that happen to be UTF-8.
+    /// Accepts strings only: serde would take bytes that are valid UTF-8.
     fn string<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Bin(bytes) => Err(de::Error::invalid_type(
@@ -382,7 +398,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Bytes only: serde would take the bytes of a text.
+    /// Accepts bytes only: serde would take the bytes of a string.
     fn bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Str(value) => Err(de::Error::invalid_type(
@@ -438,7 +454,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
         deserialize_u128);
 
-    /// Serde would make a number that is too large infinite.
+    /// Serde would convert a number that is too large into infinity.
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.scalar(&visitor)? {
             Token::Float(value) if value.is_finite() && (value as f32).is_infinite() => Err(
@@ -473,7 +489,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// Bytes are accepted where a list of small integers is wanted.
+    /// Bytes are accepted as a list of small integers.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Bin(bytes) => {
@@ -511,7 +527,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    /// The name of a field or of a variant; serde would take a number for its index.
+    /// Serde would take a number for the index of a field or variant.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Str(name) => visitor.visit_borrowed_str(text(name)?),
@@ -519,8 +535,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    /// Structs are maps on this wire; serde would take a list too. One that has a field for the tag
-    /// gets tagged values as they are.
+    /// Structs are maps on this wire; serde would take a list too. A struct with a field for the
+    /// tag gets typed values unchanged.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,

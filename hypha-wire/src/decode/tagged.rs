@@ -1,8 +1,8 @@
-//! Tagged values where a plain type is wanted: a Python set for a `Vec`, a JavaScript `Map` for a
+//! Typed values where a plain type is expected: a Python set for a `Vec`, a JavaScript `Map` for a
 //! struct, a numpy number for a float.
 //!
-//! A tagged value is a map with the key `_rtype`. It is looked for only when a map has come: a list
-//! where a list is wanted, or a number, does not pay for it, and an ordinary map one comparison.
+//! A typed value is a map with the key `_rtype`, its tag. The decoder looks for the tag only in
+//! maps: lists and numbers cost nothing, and an ordinary map one comparison.
 
 use serde::de::{self, Deserializer as _, Visitor};
 
@@ -13,14 +13,14 @@ use crate::array_serde::{ArrayVisitor, is_bytes};
 use crate::decode_error::DecodeError;
 use crate::keys;
 
-/// How many tagged values may lie inside each other if their tag is not the first key. To find such
-/// a tag everything before it has to be passed over, once for every level.
+/// Largest number of typed values inside each other whose tag is not the first key. The search for
+/// such a tag skips everything in front of it, once per level.
 pub(super) const MAX_LATE_TAGS: usize = 4;
 
 impl<'de> Decoder<'de> {
-    /// The value of `_rtype` in the map whose `len` entries come next, or nothing.
+    /// Returns the tag of the map whose `len` entries come next, or an empty one.
     fn tag(&self, len: u32) -> Result<&'de [u8], DecodeError> {
-        // All keys of tagged values begin like this; the head of a short string has one byte.
+        // All keys of typed values begin with `_r`, after a header of one byte.
         let rest = self.input.get(self.pos..).unwrap_or_default();
         if len == 0 || !matches!(rest, [0xa0..=0xbf, b'_', b'r', ..]) {
             return Ok(b"");
@@ -32,7 +32,7 @@ impl<'de> Decoder<'de> {
         })
     }
 
-    /// The scalar or head of the member `name` among the `len` entries that come next.
+    /// Returns the scalar or head of the member `name` among the next `len` entries.
     fn look_ahead(&self, len: u32, name: &str) -> Result<Option<Token<'de>>, DecodeError> {
         let mut ahead = Decoder { ..*self };
         for _ in 0..len {
@@ -44,7 +44,7 @@ impl<'de> Decoder<'de> {
         Ok(None)
     }
 
-    /// Read `_rvalue` of the map whose `len` entries come next, and pass over the others.
+    /// Reads `_rvalue` of the map whose `len` entries come next, and skips the others.
     fn content<T>(
         &mut self,
         len: u32,
@@ -68,8 +68,8 @@ impl<'de> Decoder<'de> {
         content.ok_or_else(|| de::Error::missing_field(keys::RVALUE))
     }
 
-    /// A list is wanted, and the head of a map has come: the elements of a set, the pairs of an
-    /// ordered map, the bytes of a buffer, the numbers or rows of an array.
+    /// Visits a map where a list is expected: the items of a set, the pairs of an ordered map, the
+    /// bytes of a buffer, or the numbers or rows of an array.
     pub(super) fn tagged_list<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -87,8 +87,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// A map is wanted, and the head of one has come: it may be an ordered map, whose entries are
-    /// pairs, or stand around the fields of a pydantic model.
+    /// Visits a map where a map is expected. An ordered map has pairs as entries, and a pydantic
+    /// model wraps its fields.
     pub(super) fn tagged_map<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -104,7 +104,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Bytes are wanted, and the head of a map has come: a buffer, or an array of bytes.
+    /// Visits a map where bytes are expected: a buffer, or an array of bytes.
     pub(super) fn tagged_bytes<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -114,7 +114,8 @@ impl<'de> Decoder<'de> {
             b"memoryview" => true,
             b"typedarray" | b"ndarray" => match self.look_ahead(len, keys::RDTYPE)? {
                 Some(Token::Str(dtype)) => is_bytes(dtype),
-                // JavaScript sends a `Uint8ClampedArray`, the pixels of a canvas, without a type.
+                // JavaScript sends a `Uint8ClampedArray`, such as the pixels of a canvas, without a
+                // type.
                 dtype => matches!(dtype, Some(Token::Nil)),
             },
             _ => false,
@@ -125,7 +126,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// The next token where a number or truth value is wanted, which may be a numpy scalar: an array
+    /// Reads the next token where a number or `bool` is expected. A numpy scalar is an array
     /// without dimensions.
     pub(super) fn scalar<V: Visitor<'de>>(
         &mut self,
