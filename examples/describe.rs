@@ -1,18 +1,19 @@
-//! How do I tell callers in other languages what my service offers?
+//! How do I describe my service to callers in other languages?
 //!
-//! `cargo run --example describe -- --format typescript` writes it down; the other formats are json, openapi, python
-//! and rust. For services on a server, in any language, there is the command `hypha-schema`.
+//! `cargo run --example describe -- --format typescript` prints TypeScript declarations; the other
+//! formats are json, openapi, python and rust. The command `hypha schema` does the same for any
+//! service on a server.
 
 use clap::Parser;
 use hypha_rpc::prelude::*;
-use hypha_rpc::schema::export::{Description, Format};
+use hypha_schema::{Description, Format};
 
-/// A place on the stage, in micrometres.
+/// A position of the stage, in micrometres.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Place {
     x: f64,
     y: f64,
-    /// Where it is now, if it is left out.
+    /// Default: the current position.
     z: Option<f64>,
 }
 
@@ -21,7 +22,7 @@ struct Microscope;
 /// A microscope with a camera.
 #[hypha_service(id = "microscope")]
 impl Microscope {
-    /// Move the stage; how far it went.
+    /// Move the stage and return the distance.
     #[hypha(name = "stage.go")]
     pub(crate) async fn go(&self, to: Place) -> f64 {
         to.x.hypot(to.y)
@@ -38,7 +39,7 @@ impl Microscope {
     }
 }
 
-/// Write down what the service of this example offers.
+/// Describe the service of this example.
 #[derive(Parser)]
 struct Options {
     /// json, openapi, typescript, python or rust

@@ -20,7 +20,7 @@ const EXAMPLES: [&str; 7] = [
     "segmenter",
     "survivor",
 ];
-const BINARIES: [&str; 2] = ["hypha-schema", "hypha-server"];
+const BINARIES: [&str; 2] = ["hypha", "hypha-server"];
 
 /// The path of one of our programs, by the name of its binary or example.
 ///

@@ -8,9 +8,7 @@
 //!
 //! What JSON does not have is marked with the key [`KIND`]: arrays of numbers, functions, streams.
 //!
-//! [`export`] makes the descriptions of other languages from it.
-
-pub mod export;
+//! The crate `hypha-schema` makes descriptions for other languages from it.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;

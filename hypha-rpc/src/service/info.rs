@@ -30,7 +30,7 @@ impl Service {
             kind: Some(self.service_type.clone()),
             docs: self.docs.clone(),
             app_id: Some(app_id.to_owned()),
-            service_schema: Some(Value::Map(self.schema_tree())),
+            service_schema: Some(Value::Map(self.service_schema())),
         }
     }
 
@@ -124,7 +124,12 @@ impl Service {
         config
     }
 
-    pub(crate) fn schema_tree(&self) -> Map {
+    /// Returns the schemas of the members by name, as the workspace manager keeps them: the
+    /// `service_schema` of its record.
+    ///
+    /// A function is `{type: "function", function: {name, description, parameters, returns}}`; a dot
+    /// in the path of a member makes a nested map.
+    pub fn service_schema(&self) -> Map {
         let mut map = Map::new();
         self.insert_members(&mut map, |path, member| match member {
             Member::Value(value) => value_schema(value),

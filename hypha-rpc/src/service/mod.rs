@@ -127,6 +127,11 @@ impl Service {
         &self.id
     }
 
+    /// Returns the text that was set with [`description`](Service::description), if any.
+    pub fn description_text(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
     /// Replaces the id.
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = id.into();

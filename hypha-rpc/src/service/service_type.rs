@@ -4,9 +4,8 @@
 use super::{
     GENERIC, Member, Service, Visibility,
     info::{last_part, value_schema},
-    registry::RESERVED,
 };
-use hypha_wire::{Map, Value};
+use hypha_wire::{Map, Value, keys::RESERVED};
 
 impl Service {
     /// The schema of everything in the service, its methods and what was said of it: the
@@ -62,7 +61,7 @@ impl Service {
         if !config.is_empty() {
             schema.insert("config".to_owned(), value_schema(&Value::Map(config)));
         }
-        schema.extend(self.schema_tree());
+        schema.extend(self.service_schema());
         Value::Map(schema)
     }
 
@@ -79,7 +78,7 @@ impl Service {
         let mut defined = definition.clone();
         defined.retain(|key, _| !RESERVED.contains(&key.as_str()));
         let mut found = Vec::new();
-        compare_maps(&self.schema_tree(), &defined, "root", "", &mut found)?;
+        compare_maps(&self.service_schema(), &defined, "root", "", &mut found)?;
         for (path, function) in found {
             if let Some(Member::Method(method)) = self.members.get_mut(&path) {
                 let mut schema = method.described(last_part(&path));

@@ -10,12 +10,12 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{TryStreamExt as _, stream};
 use hypha_rpc::prelude::*;
-use hypha_rpc::schema::export::{Description, Format};
 use hypha_rpc::service::IntoService;
 use hypha_rpc_tests::conformance::Language;
 use hypha_rpc_tests::executables::executable;
 use hypha_rpc_tests::peers::interop_folder;
 use hypha_rpc_tests::servers::{Kind, Server};
+use hypha_schema::{Description, Format};
 use serde_json::{Value as Json, json};
 
 use crate::contract::{self, Desk};
@@ -379,11 +379,12 @@ fn the_command_writes_what_the_library_does() {
             .register_service(contract::MeasureService::new(Desk))
             .await?;
         let live = Description::fetch(&client, &info.id).await?;
-        let command = executable("hypha-schema")?;
+        let command = executable("hypha")?;
         let url = server.url.clone();
         let run = async |service: &str, format: &str| {
             let mut command = Command::new(&command);
             command.args([
+                "schema",
                 "--server-url",
                 &url,
                 "--service",

@@ -2,8 +2,8 @@
 
 use hypha_rpc::Map;
 use hypha_rpc::prelude::*;
-use hypha_rpc::schema::export::Description;
 use hypha_rpc::service::{Incoming, Method, Service};
+use hypha_schema::Description;
 use serde_json::{Value as Json, json};
 
 /// What ends comments, texts and lines in some language, and what would run then.

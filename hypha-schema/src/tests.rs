@@ -1,12 +1,14 @@
-//! What is written of services, in all formats; that compilers take it is tested with the other languages.
+//! Output in all formats. The whole-system tests run the compilers of the languages on it.
 
 use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde_json::{Value as Json, json};
 
-use super::{Description, Format, add_function, members};
-use crate::service::{Incoming, Method, Service};
-use crate::{Function, NdArray, RemoteStream, Timestamp, schema::FunctionSchema};
+use crate::tree::{add_function, members};
+use crate::{Description, Format};
+use hypha_rpc::schema::FunctionSchema;
+use hypha_rpc::service::{Incoming, Method, Service};
+use hypha_rpc::{Function, NdArray, OrderedMap, RemoteStream, Set, Timestamp};
 
 fn method(name: &str, schema: Json) -> Method {
     Method::new(name, async |call: Incoming| call.reply(&())).schema(schema)
@@ -38,13 +40,13 @@ fn contains(text: &str, part: &str) {
 }
 
 #[test]
-fn what_json_does_not_have() {
+fn values_outside_json_have_types() {
     let array = argument::<NdArray>();
     contains(&array.typescript(), "export interface NdArray {");
     contains(&array.typescript(), "f(it: NdArray)");
     contains(&array.python(), "from numpy.typing import NDArray\n");
     contains(&array.rust(), "it: NdArray,");
-    // A text that all arrays have says nothing about this one.
+    // The description that all arrays have is left out.
     assert!(!array.rust().contains("///"), "{}", array.rust());
 
     let stream = argument::<RemoteStream<u8>>();
@@ -66,15 +68,15 @@ fn what_json_does_not_have() {
     let without = &optional.functions()[0]["function"]["parameters"]["properties"];
     assert_eq!(*without, json!({}));
     contains(&argument::<Timestamp>().typescript(), "it: Date");
-    contains(&argument::<crate::Set<Vec<u8>>>().python(), "it: set[int]");
+    contains(&argument::<Set<Vec<u8>>>().python(), "it: set[int]");
     contains(
-        &argument::<crate::OrderedMap<u8, bool>>().typescript(),
+        &argument::<OrderedMap<u8, bool>>().typescript(),
         "it: Map<any, boolean>",
     );
 }
 
 #[test]
-fn functions_that_want_a_callback_are_not_called_with_json() {
+fn functions_with_callbacks_are_not_offered_as_json() {
     assert_eq!(argument::<Function>().functions(), json!([]));
     assert_eq!(argument::<Function>().openapi()["paths"], json!({}));
     // An array is no JSON, but msgpack.
@@ -83,7 +85,7 @@ fn functions_that_want_a_callback_are_not_called_with_json() {
 }
 
 #[test]
-fn names_that_interfaces_of_models_take() {
+fn function_names_fit_language_models() {
     let functions = describe([
         method("a.b", json!({})),
         method("a_b", json!({})),
@@ -237,7 +239,7 @@ fn a_long_chain_of_definitions_is_no_deep_call() {
 }
 
 #[test]
-fn what_python_loses_is_put_where_it_was() {
+fn members_that_python_loses_return_to_their_places() {
     let parameters = json!({
         "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}, "c": {"type": "integer"}},
         "required": ["title", "a", "lost", "b"],
@@ -265,7 +267,7 @@ fn many_names_that_become_one_take_no_time() {
 }
 
 #[test]
-fn what_a_class_would_hide_in_python_has_another_name() {
+fn imports_that_a_python_class_hides_are_renamed() {
     let python = describe([
         method(
             "list",
@@ -327,8 +329,9 @@ fn a_dot_in_the_name_of_a_member_is_no_group() {
 
 /// Schemas of others are written down for validators, which take no others.
 #[test]
-fn schemas_that_are_written_are_good_ones() {
-    // As Python writes a dictionary whose keys are an enum, and a union that is told apart by a member.
+fn written_schemas_are_valid() {
+    // As Python writes a dictionary whose keys are an enum, and a union that is told apart by a
+    // member.
     let described = describe([method(
         "f",
         json!({"parameters": {
@@ -459,10 +462,13 @@ fn formats_have_names() {
         assert_eq!(format.to_string().parse(), Ok(format));
     }
     let error = "java".parse::<Format>().expect_err("no such format");
-    contains(&error, "json, openapi, typescript, python, rust");
+    contains(
+        &error.to_string(),
+        "json, openapi, typescript, python, rust",
+    );
 }
 
-/// A file without its comments and texts.
+/// Returns a file without its comments and string literals.
 fn code(text: &str, line_comment: &str, quotes: &[(&str, &str)]) -> String {
     let mut code = String::new();
     let mut rest = text;
@@ -494,7 +500,7 @@ fn code(text: &str, line_comment: &str, quotes: &[(&str, &str)]) -> String {
     code
 }
 
-/// Texts of what ends comments and texts somewhere, and of what would be code then.
+/// Texts made of parts that end comments or literals in some language, and of code.
 fn hostile() -> impl Strategy<Value = String> {
     const PARTS: [&str; 28] = [
         "*/", "/*", "\"\"\"", "\"", "'", "'''", "\\", "\n", "\r", "\u{2028}", "\u{85}", "\0", "`",
@@ -534,7 +540,6 @@ proptest! {
             let is_plain = |c: char| c.is_ascii() && (!c.is_control() || c == '\n');
             prop_assert!(code.chars().all(is_plain), "{}\n{}", code, text);
         }
-        // JSON is JSON whatever it says.
-        prop_assert!(!description.openapi().to_string().is_empty());
+            prop_assert!(!description.openapi().to_string().is_empty());
     }
 }

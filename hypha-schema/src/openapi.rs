@@ -1,17 +1,16 @@
 //! OpenAPI 3.1: the functions under the paths of a server's HTTP interface.
 //!
-//! Arguments are the members of one JSON object, by name. A result is JSON, or msgpack if the request was; a
-//! stream comes as server-sent events.
+//! Arguments are the members of one JSON object, by name. A result is JSON, or msgpack if the
+//! request was; a stream comes as server-sent events.
 
 use serde_json::{Map, Value as Json, json};
 
-use super::Description;
-use super::functions::{definition_names, object, sendable, standard};
-use super::model::{Method, Model};
-use super::names::{Names, pascal};
-use super::types::Type;
+use crate::model::{Header, Method, Model};
+use crate::names::{Names, pascal};
+use crate::standard::{definition_names, object, sendable, standard};
+use crate::types::Type;
 
-/// What goes wrong, by status.
+/// The error responses by status.
 const FAILURES: [(&str, &str); 6] = [
     ("400", "The arguments do not fit."),
     ("401", "The token is not valid."),
@@ -21,7 +20,7 @@ const FAILURES: [(&str, &str); 6] = [
     ("504", "The service did not answer in time."),
 ];
 
-pub(super) fn write(description: &Description, model: &Model) -> Json {
+pub(crate) fn write(model: &Model) -> Json {
     let names = definition_names(model);
     let refer = |index: usize| format!("#/components/schemas/{}", names[index]);
     let definitions = model.table.definitions.iter().zip(&names);
@@ -69,11 +68,11 @@ pub(super) fn write(description: &Description, model: &Model) -> Json {
     json!({
         "openapi": "3.1.0",
         "info": {
-            "title": description.short_id(),
-            "description": description.description,
+            "title": model.header.short_id,
+            "description": model.header.description,
             "version": "0",
         },
-        "servers": [server(description)],
+        "servers": [server(&model.header)],
         "security": [{"token": []}, {}],
         "paths": paths,
         "components": {
@@ -83,8 +82,8 @@ pub(super) fn write(description: &Description, model: &Model) -> Json {
     })
 }
 
-fn server(description: &Description) -> Json {
-    if let Some(url) = &description.url {
+fn server(header: &Header) -> Json {
+    if let Some(url) = &header.url {
         return json!({ "url": url });
     }
     json!({
@@ -92,17 +91,17 @@ fn server(description: &Description) -> Json {
         "variables": {
             "server": {"default": "http://localhost:9527"},
             "workspace": {"default": "public"},
-            "service": {"default": description.short_id()},
+            "service": {"default": header.short_id},
         },
     })
 }
 
-/// As JSON, and as msgpack, which has bytes and arrays too.
+/// Offers JSON, and msgpack, which also has bytes and arrays.
 fn in_both(schema: &Json) -> Json {
     json!({ "application/json": {"schema": schema}, "application/msgpack": {"schema": schema} })
 }
 
-/// A name as a part of a URL; braces would be a variable.
+/// Returns the path of a function. Escapes include braces, which would mark a variable.
 fn path(name: &str) -> String {
     let mut path = String::from("/");
     for byte in name.bytes() {

@@ -1,14 +1,14 @@
-//! TypeScript declarations: a service as the JavaScript client hands it out.
+//! TypeScript declarations for the service object of the JavaScript client.
 //!
-//! Its methods are functions that return promises. A stream is an asynchronous generator, a callback any
-//! function, an array of numbers the map that the client has for it where no library for arrays is loaded.
+//! Methods return promises. A stream is an asynchronous generator, a callback any function, an
+//! array the map that the client has for it if no library for arrays is loaded.
 
-use super::Description;
-use super::model::{Member, MemberKind, Method, Model};
-use super::names::{self, Names, comment_lines, identifier, is_identifier, literal, pascal};
-use super::types::{Body, Definition, Field, Type};
+use crate::model::{Member, MemberKind, Method, Model};
+use crate::names::{Names, identifier, is_identifier, pascal};
+use crate::text::{comment_lines, literal};
+use crate::types::{Body, Definition, Field, Type};
 
-/// Words that are no names of parameters, in strict code.
+/// Words that cannot be parameters in strict mode.
 const WORDS: [&str; 50] = [
     "arguments",
     "await",
@@ -62,7 +62,7 @@ const WORDS: [&str; 50] = [
     "async",
 ];
 
-/// Types that are used in what is written here.
+/// Global types that declarations use.
 const TYPES: [&str; 9] = [
     "Array",
     "AsyncGenerator",
@@ -75,7 +75,7 @@ const TYPES: [&str; 9] = [
     "Uint8Array",
 ];
 
-/// An array of numbers, where one is used.
+/// The declaration of arrays, for services that use them.
 const ND_ARRAY: &str = "\
 /** An array of numbers, as the client has it where neither `nj` nor `tf` is loaded. */
 export interface NdArray {
@@ -88,7 +88,7 @@ export interface NdArray {
 }
 ";
 
-/// What every service has.
+/// Entries of every service.
 const ENTRIES: [(&str, &str); 6] = [
     ("id", "string"),
     ("name", "string"),
@@ -98,7 +98,7 @@ const ENTRIES: [(&str, &str); 6] = [
     ("config", "any"),
 ];
 
-/// Where a type stands: a stream is given otherwise than it is got.
+/// The place of a type: streams, for instance, are sent as another type than they are received.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Argument,
@@ -107,14 +107,14 @@ enum Place {
 
 struct Writer<'a> {
     model: &'a Model,
-    /// Of the definitions.
+    /// The names of the definitions.
     names: Vec<String>,
     text: String,
 }
 
-pub(super) fn write(description: &Description, model: &Model) -> String {
+pub(crate) fn write(model: &Model) -> String {
     let mut taken = Names::new(&[&TYPES[..], &["NdArray"]].concat());
-    let service = taken.fresh(&pascal(description.short_id()));
+    let service = taken.fresh(&pascal(&model.header.short_id));
     let definitions = model.types.definitions.iter();
     let names = definitions
         .map(|definition| taken.fresh(&pascal(&definition.name)))
@@ -122,7 +122,7 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
     let mut writer = Writer {
         model,
         names,
-        text: format!("// {}\n", description.origin()),
+        text: format!("// {}\n", model.header.origin),
     };
     writer.text.push('\n');
     if model.uses_arrays() {
@@ -130,7 +130,7 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
         writer.text.push('\n');
     }
     for (index, name) in writer.names.clone().into_iter().enumerate() {
-        // A single word stands where it is used.
+        // A single string is written as a literal where it is used.
         if model.types.only_word(&Type::Named(index)).is_some() {
             continue;
         }
@@ -138,7 +138,7 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
         writer.definition(definition, &name);
         writer.text.push('\n');
     }
-    writer.comment(0, &description.description, &[]);
+    writer.comment(0, &model.header.description, &[]);
     writer
         .text
         .push_str(&format!("export interface {service} {{\n"));
@@ -171,7 +171,7 @@ impl Writer<'_> {
                 lines.push(format!("@param {name} - {text}"));
             }
         }
-        // Nothing else ends a comment.
+        // Only `*/` ends a comment.
         for line in &mut lines {
             *line = line.replace("*/", "*\\/");
         }
@@ -200,7 +200,7 @@ impl Writer<'_> {
                 for field in &body.fields {
                     self.field(field);
                 }
-                // Members that are named are of other types, which this one has to have room for.
+                // An index signature has to allow the types of the named members.
                 if body.others.is_some() {
                     self.line(1, "[key: string]: any;");
                 }
@@ -253,7 +253,7 @@ impl Writer<'_> {
                 for (index, parameter) in parameters.iter().enumerate() {
                     let name = taken.fresh(&identifier(&parameter.name));
                     let ty = self.ty(&parameter.ty, Place::Argument);
-                    // What stands before something that has to be given has to be given too.
+                    // An argument before a required one is required as well.
                     let last = parameters[index..]
                         .iter()
                         .all(|parameter| parameter.optional);
@@ -277,7 +277,7 @@ impl Writer<'_> {
         }
         match ty {
             Type::Any | Type::File | Type::Object => "any".to_owned(),
-            // A function without a result answers null, or nothing at all.
+            // A function without a result returns null or undefined.
             Type::Null if place == Place::Result => "null | undefined".to_owned(),
             Type::Null => "null".to_owned(),
             Type::Bool => "boolean".to_owned(),
@@ -313,11 +313,11 @@ fn join(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(" | ")
 }
 
-/// The name of a member.
+/// Returns the name of a member, in quotes where it needs them.
 fn key(name: &str) -> String {
-    // A method of this name would be a constructor's signature.
+    // A method of one of these names declares a constructor.
     if is_identifier(name) && name != "new" && name != "constructor" {
         return name.to_owned();
     }
-    names::literal(name)
+    literal(name)
 }

@@ -1,8 +1,8 @@
-//! Texts in Rust: comments, literals, identifiers.
+//! Comments, literals and identifiers in Rust.
 
-use crate::schema::export::names::{comment_lines, is_direction};
+use crate::text::{comment_lines, is_direction};
 
-/// The words of the language, in all editions.
+/// Keywords of all editions.
 const WORDS: [&str; 52] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
     "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
@@ -11,10 +11,10 @@ const WORDS: [&str; 52] = [
     "unsafe", "unsized", "use", "virtual", "where", "while", "yield", "Self",
 ];
 
-/// Words that are no identifiers in any form: nothing gets such a name.
+/// Keywords that cannot be raw identifiers.
 pub(super) const NEVER_RAW: [&str; 4] = ["self", "Self", "super", "crate"];
 
-/// An identifier; one that is a word of the language is written as a raw one.
+/// Returns an identifier, raw if it is a keyword.
 pub(super) fn ident(name: &str) -> String {
     match name {
         name if WORDS.contains(&name) => format!("r#{name}"),
@@ -22,7 +22,7 @@ pub(super) fn ident(name: &str) -> String {
     }
 }
 
-/// A literal text.
+/// Returns a string literal.
 pub(super) fn literal(text: &str) -> String {
     let mut literal = String::from("\"");
     for c in text.chars() {
@@ -37,9 +37,8 @@ pub(super) fn literal(text: &str) -> String {
     literal
 }
 
-/// The lines of a documentation comment. It is Markdown to rustdoc, which runs code blocks as tests and passes
-/// HTML on: whoever describes a service must not run anything here. So there are no indented lines, no fences
-/// and no tags.
+/// Returns the lines of a doc comment without indentation, code fences and tags. rustdoc runs code
+/// blocks as tests and passes HTML on, and the author of a service must not run anything here.
 pub(super) fn docs(text: &str) -> Vec<String> {
     let lines = comment_lines(text).into_iter();
     lines

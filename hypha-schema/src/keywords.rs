@@ -1,10 +1,11 @@
-//! The words of JSON Schema, draft 2020-12. Schemas come from whoever wrote the service: what is no word, or does not
-//! have the value that it has to have, says nothing, and is left out; what older drafts and OpenAPI 3.0 write otherwise
-//! is written as it is written now.
+//! The keywords of JSON Schema, draft 2020-12.
+//!
+//! Schemas come from the author of the service. Unknown keywords and values of the wrong form are
+//! removed; the notations of older drafts and of OpenAPI 3.0 are translated.
 
 use serde_json::{Map, Value as Json, json};
 
-/// How the value of a word is made.
+/// The form of a keyword's value.
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
     Schema,
@@ -14,7 +15,7 @@ enum Form {
     Named,
     Text,
     Number,
-    /// A number that is no fraction and not negative.
+    /// A whole number that is not negative.
     Count,
     Truth,
     List,
@@ -48,7 +49,7 @@ fn form(word: &str) -> Option<Form> {
         "required" | "enum" | "examples" => Form::List,
         "type" => Form::Type,
         "default" | "const" => Form::Any,
-        // What authors add is theirs, and ours is such a word too.
+        // Extensions of authors, and our own.
         word if word.starts_with("x-") => Form::Any,
         _ => return None,
     })
@@ -80,16 +81,16 @@ fn has_form(word: &str, value: &Json) -> bool {
     }
 }
 
-/// Schemas in the value of a word, each changed; a value without any as it is.
-pub(super) fn map_inner(
+/// Applies `change` to each schema in the value of a keyword; `None` if there are none.
+pub(crate) fn map_inner(
     word: &str,
     value: &Json,
     change: &mut impl FnMut(&Json) -> Json,
 ) -> Option<Json> {
     Some(match (form(word)?, value) {
-        // Whether there may be others, and not what they are.
+        // It only says whether others are allowed.
         (Form::Schema, Json::Bool(_)) => return None,
-        // As tuples were written once.
+        // A tuple in the notation of older drafts.
         (Form::Schemas, Json::Array(schemas)) => schemas.iter().map(change).collect(),
         (Form::Schema, Json::Array(schemas)) if word == "items" => {
             schemas.iter().map(change).collect()
@@ -104,9 +105,9 @@ pub(super) fn map_inner(
     })
 }
 
-/// Writes as it is written now what is written otherwise elsewhere, and leaves out what says nothing. Schemas inside
-/// are not looked at.
-pub(super) fn tidy(schema: &mut Map<String, Json>) {
+/// Translates older notations and removes what is not valid, in this schema but not in those inside
+/// of it.
+pub(crate) fn tidy(schema: &mut Map<String, Json>) {
     if schema.get("items").is_some_and(Json::is_array) {
         let others = schema.shift_remove("additionalItems");
         if let Some(items) = schema.shift_remove("items") {
@@ -147,8 +148,8 @@ pub(super) fn tidy(schema: &mut Map<String, Json>) {
     schema.retain(|word, value| has_form(word, value));
 }
 
-/// Whether a value is what JSON can say: the marks that stand for other things are not.
-pub(super) fn is_plain(value: &Json) -> bool {
+/// Returns whether a value is plain JSON, without the marks that stand for other kinds of values.
+pub(crate) fn is_plain(value: &Json) -> bool {
     match value {
         Json::Array(items) => items.iter().all(is_plain),
         Json::Object(map) => {
@@ -157,6 +158,31 @@ pub(super) fn is_plain(value: &Json) -> bool {
             !is_mark && map.values().all(is_plain)
         }
         _ => true,
+    }
+}
+
+/// Returns the type of JSON Schema for a type name, which may be the one that Python uses.
+pub(crate) fn plain(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "string" | "str" => "string",
+        "integer" | "int" => "integer",
+        "number" | "float" => "number",
+        "boolean" | "bool" => "boolean",
+        "array" | "list" | "tuple" | "set" => "array",
+        "object" | "dict" => "object",
+        "null" | "None" | "NoneType" => "null",
+        _ => return None,
+    })
+}
+
+/// Returns the type that a schema names or implies, if it is one.
+pub(crate) fn plain_kind(schema: &Map<String, Json>) -> Option<&'static str> {
+    match schema.get("type") {
+        Some(Json::String(kind)) => plain(kind),
+        Some(_) => None,
+        None if schema.contains_key("properties") => Some("object"),
+        None if schema.contains_key("prefixItems") => Some("array"),
+        None => None,
     }
 }
 
@@ -171,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write_is_written_as_now() {
+    fn older_notations_are_translated() {
         for (old, new) in [
             (
                 json!({"items": [{}, {}], "additionalItems": false}),
@@ -191,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_left_out() {
+    fn invalid_keywords_are_removed() {
         let fine = json!({"type": ["string", "null"], "minLength": 1, "enum": ["a"], "default": null,
             "required": ["a"], "description": "", "multipleOf": 0.5, "items": true, "x-unit": "mm"});
         assert_eq!(tidied(fine.clone()), fine);

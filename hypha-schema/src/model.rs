@@ -1,74 +1,107 @@
-//! A service as types, whatever language it is written in: what the exporters write down.
+//! A service as types, independent of its language: the input of every format.
 
-use indexmap::IndexMap;
-use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value as Json};
 
-use super::collect::{Table, moved};
-use super::names::pascal;
-use super::types::{Type, Types};
-use crate::schema::KIND;
-use crate::{Function, NdArray, Object, RemoteFile, RemoteService, RemoteStream, Timestamp, Value};
+use crate::names::pascal;
+use crate::own_text::own_text;
+use crate::properties::{Property, properties};
+use crate::table::{Table, moved};
+use crate::text::comment_lines;
+use crate::types::{Type, Types};
+
+/// The facts about a service as a whole.
+#[derive(Debug)]
+pub(crate) struct Header {
+    /// The id without workspace, client and application.
+    pub(crate) short_id: String,
+    pub(crate) description: String,
+    /// The base URL of the functions over HTTP, if it is known.
+    pub(crate) url: Option<String>,
+    /// The first line of a written file, without comment marks.
+    pub(crate) origin: String,
+}
+
+impl Header {
+    pub(crate) fn new(id: &str, description: &str, url: Option<&str>) -> Header {
+        let short_id = id.rsplit([':', '/']).next().unwrap_or_default();
+        let short_id = short_id.split('@').next().unwrap_or_default();
+        Header {
+            short_id: short_id.to_owned(),
+            description: description.to_owned(),
+            url: url.map(str::to_owned),
+            origin: format!(
+                "The service `{}`, described by hypha-schema {}.",
+                comment_lines(id).join(" "),
+                env!("CARGO_PKG_VERSION")
+            ),
+        }
+    }
+}
 
 /// A service.
 #[derive(Debug)]
-pub(super) struct Model {
-    pub(super) members: Vec<Member>,
-    pub(super) types: Types,
-    /// The definitions as schemas, at the same places as the first ones of `types`.
-    pub(super) table: Table,
+pub(crate) struct Model {
+    pub(crate) header: Header,
+    pub(crate) members: Vec<Member>,
+    pub(crate) types: Types,
+    /// The schemas of the definitions, with the same indices as the first ones of `types`.
+    pub(crate) table: Table,
 }
 
 #[derive(Debug)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// The key in the service, or in the member around it.
-    pub(super) name: String,
-    pub(super) kind: MemberKind,
+    pub(crate) name: String,
+    pub(crate) kind: MemberKind,
 }
 
 #[derive(Debug)]
-pub(super) enum MemberKind {
+pub(crate) enum MemberKind {
     Method(Method),
-    /// Members below this one.
+    /// Nested members.
     Group(Vec<Member>),
     Value(Type),
 }
 
 #[derive(Debug)]
-pub(super) struct Method {
-    /// With the members around it: `stage.move`.
-    pub(super) path: String,
-    pub(super) description: String,
-    /// `None` if nothing is known of them.
-    pub(super) parameters: Option<Vec<Parameter>>,
-    pub(super) returns: Type,
-    /// The schema of what is returned.
-    pub(super) returns_schema: Json,
+pub(crate) struct Method {
+    /// The names from the service down to the method: `stage.move`.
+    pub(crate) path: String,
+    pub(crate) description: String,
+    /// `None` if they are unknown.
+    pub(crate) parameters: Option<Vec<Parameter>>,
+    pub(crate) returns: Type,
+    /// The schema of the result.
+    pub(crate) returns_schema: Json,
 }
 
 #[derive(Debug)]
-pub(super) struct Parameter {
-    pub(super) name: String,
-    pub(super) description: String,
-    pub(super) ty: Type,
-    /// It may be left out.
-    pub(super) optional: bool,
-    pub(super) default: Option<Json>,
-    pub(super) schema: Json,
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) ty: Type,
+    /// Whether callers may leave it out.
+    pub(crate) optional: bool,
+    pub(crate) default: Option<Json>,
+    pub(crate) schema: Json,
 }
 
-/// How far the schema of a function is believed.
+/// The reliability of the schema of a function.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Trust {
-    /// Its author wrote it.
+pub(crate) enum Trust {
+    /// The author of the function wrote it.
     Written,
-    /// Python guessed it from the source: whatever has no type there is a string.
+    /// The Python client guessed it from the source, where an argument without a type is a string.
     Guessed,
 }
 
 impl Model {
-    /// Reads the `service_schema` of a service; `trust` says how far that of the method at a path is believed.
-    pub(super) fn new(tree: &Map<String, Json>, trust: &dyn Fn(&str) -> Trust) -> Model {
+    /// Reads the `service_schema` of a service; `trust` rates the schema of the method at a path.
+    pub(crate) fn new(
+        header: Header,
+        tree: &Map<String, Json>,
+        trust: &dyn Fn(&str) -> Trust,
+    ) -> Model {
         let mut table = Table::default();
         let mut raw = raw_members(tree, "", trust, &mut table);
         let places = table.unify();
@@ -81,14 +114,15 @@ impl Model {
             }
         }
         Model {
+            header,
             members,
             types,
             table,
         }
     }
 
-    /// All methods, those of groups too.
-    pub(super) fn methods(&self) -> Vec<&Method> {
+    /// Returns all methods, including those of groups.
+    pub(crate) fn methods(&self) -> Vec<&Method> {
         fn visit<'a>(members: &'a [Member], found: &mut Vec<&'a Method>) {
             for member in members {
                 match &member.kind {
@@ -103,8 +137,8 @@ impl Model {
         found
     }
 
-    /// Whether there is an array of numbers anywhere.
-    pub(super) fn uses_arrays(&self) -> bool {
+    /// Returns whether an array of numbers occurs anywhere in the service.
+    pub(crate) fn uses_arrays(&self) -> bool {
         let arrays = self.types.finder(|ty| *ty == Type::NdArray);
         let in_method = |method: &Method| {
             let mut parameters = method.parameters.iter().flatten();
@@ -115,7 +149,7 @@ impl Model {
     }
 }
 
-/// A member before types are made of its schemas: the table has to be complete first.
+/// A member before its schemas become types, for which the table has to be complete.
 enum Raw {
     Method(Method),
     Group(Vec<(String, Raw)>),
@@ -152,11 +186,11 @@ fn raw_members(
                     Raw::Method(raw_method(path, function, trust, table))
                 }
                 Some(Json::String(_)) => Raw::Value(schema.clone()),
-                // A member may be called `type` as well: then there is no word there.
+                // A member may be called `type` as well; its value is not a string then.
                 _ if map.is_empty() => Raw::Value(schema.clone()),
                 _ => Raw::Group(raw_members(map, &format!("{path}."), trust, table)),
             },
-            // Lists, which have no methods worth a type.
+            // Functions in lists have no names to call them by.
             _ => Raw::Value(Json::Object(Map::new())),
         };
         (name.clone(), member)
@@ -168,7 +202,7 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
     let parameters = &function["parameters"];
     let collected = match parameters.as_object() {
         Some(object) => match object.get("properties") {
-            // Python says of `*args` and `**kwargs` that they are texts of these names.
+            // The Python client describes `*args` and `**kwargs` as two strings of these names.
             Some(Json::Object(names)) if trust == Trust::Guessed && has_rest(names) => None,
             Some(Json::Object(_)) => Some(properties(object)),
             _ => None,
@@ -203,78 +237,10 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
     }
 }
 
-/// A member of an object.
-pub(super) struct Property<'a> {
-    pub(super) name: &'a str,
-    pub(super) schema: &'a Json,
-    pub(super) required: bool,
-}
-
-/// The members of an object, with those of which is only known that they are required. Python takes every key
-/// `title` out of its schemas, and with it the member of that name; the order of arguments matters.
-pub(super) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
-    const ANY: &Json = &Json::Bool(true);
-    let names = object.get("required").and_then(Json::as_array);
-    let names = names
-        .into_iter()
-        .flatten()
-        .filter_map(Json::as_str)
-        .enumerate();
-    let places: IndexMap<&str, usize> = names.map(|(place, name)| (name, place)).collect();
-    let given = object.get("properties").and_then(Json::as_object);
-    let is_given = |name: &str| given.is_some_and(|given| given.contains_key(name));
-    let lost = places.iter().filter(|(name, _)| !is_given(name));
-    let mut lost = lost.map(|(name, place)| (*name, *place)).peekable();
-    let mut properties = Vec::new();
-    for (name, schema) in given.into_iter().flatten() {
-        let place = places.get(name.as_str()).copied();
-        // What is required stands before what is not.
-        while let Some((name, _)) =
-            lost.next_if(|(_, lost)| place.is_none_or(|place| *lost < place))
-        {
-            properties.push(Property {
-                name,
-                schema: ANY,
-                required: true,
-            });
-        }
-        properties.push(Property {
-            name,
-            schema,
-            required: place.is_some(),
-        });
-    }
-    properties.extend(lost.map(|(name, _)| Property {
-        name,
-        schema: ANY,
-        required: true,
-    }));
-    properties
-}
-
 fn has_rest(properties: &Map<String, Json>) -> bool {
     ["args", "kwargs"]
         .iter()
         .any(|name| properties.contains_key(*name))
-}
-
-/// What its author said of something, not what is said of every array or function.
-pub(super) fn own_text(schema: &Json) -> String {
-    let text = schema["description"].as_str().unwrap_or("");
-    let mut generator = SchemaGenerator::default();
-    let common = match schema[KIND].as_str() {
-        Some("ndarray") => NdArray::json_schema(&mut generator),
-        Some("function") => Function::json_schema(&mut generator),
-        Some("stream") => RemoteStream::<Value>::json_schema(&mut generator),
-        Some("object") => Object::<RemoteService>::json_schema(&mut generator),
-        Some("file") => RemoteFile::json_schema(&mut generator),
-        Some("timestamp") => Timestamp::json_schema(&mut generator),
-        _ => return text.to_owned(),
-    };
-    match common.get("description").and_then(Json::as_str) == Some(text) {
-        true => String::new(),
-        false => text.to_owned(),
-    }
 }
 
 fn typed_members(raw: Vec<(String, Raw)>, hint: &str, types: &mut Types) -> Vec<Member> {

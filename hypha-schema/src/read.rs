@@ -1,48 +1,27 @@
-//! Types, read from JSON schemas. What no type can be made of is any value: a description that says too little
-//! is of use, one that says something wrong is not.
+//! Types from JSON schemas.
+//!
+//! A schema that no type fits becomes any value: an incomplete description is useful, a wrong one
+//! is not.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::collect::{Table, table_index};
-use super::model::{Property, own_text, properties};
-use super::names::pascal;
-use super::types::{Body, Choice, Definition, Field, Struct, Type, Types, Variant, Word};
-use crate::schema::KIND;
+use crate::keywords::{plain, plain_kind};
+use crate::names::pascal;
+use crate::own_text::own_text;
+use crate::properties::{Property, properties};
+use crate::table::{self, Table, table_index};
+use crate::types::{Body, Choice, Definition, Field, Struct, Type, Types, Variant, Word};
+use hypha_wire::keys::SCHEMA_KIND;
 
-/// How many types without names may be inside each other: compilers have limits of their own.
+/// The depth to which unnamed types may be nested; compilers have limits of their own.
 const DEEPEST: usize = 24;
 
-/// The words that are the types of JSON Schema, and those that Python writes for them.
-pub(super) fn plain(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "string" | "str" => "string",
-        "integer" | "int" => "integer",
-        "number" | "float" => "number",
-        "boolean" | "bool" => "boolean",
-        "array" | "list" | "tuple" | "set" => "array",
-        "object" | "dict" => "object",
-        "null" | "None" | "NoneType" => "null",
-        _ => return None,
-    })
-}
-
-/// The type of a schema, as JSON Schema calls it.
-pub(super) fn plain_kind(schema: &Map<String, Json>) -> Option<&'static str> {
-    match schema.get("type") {
-        Some(Json::String(kind)) => plain(kind),
-        Some(_) => None,
-        None if schema.contains_key("properties") => Some("object"),
-        None if schema.contains_key("prefixItems") => Some("array"),
-        None => None,
-    }
-}
-
 impl Types {
-    /// The types of a table.
-    pub(super) fn new(table: &Table) -> Types {
-        let placeholder = |definition: &super::collect::Definition| Definition {
+    /// Returns the types of the definitions in a table.
+    pub(crate) fn new(table: &Table) -> Types {
+        let placeholder = |definition: &table::Definition| Definition {
             name: definition.name.clone(),
             description: String::new(),
             body: Body::Alias(Type::Any),
@@ -73,8 +52,8 @@ impl Types {
         definition.body = body;
     }
 
-    /// The type that a schema describes; `hint` is what it would be called if it needs a name.
-    pub(super) fn read(&mut self, schema: &Json, hint: &str) -> Type {
+    /// Returns the type that a schema describes; `hint` is its name if it needs one.
+    pub(crate) fn read(&mut self, schema: &Json, hint: &str) -> Type {
         if self.depth == DEEPEST {
             return Type::Any;
         }
@@ -91,13 +70,13 @@ impl Types {
         if let Some(index) = table_index(map) {
             return match self.merged(map) {
                 Some(_) => self.read_definition(schema, hint),
-                // Members beside something that is no object: not to be told.
+                // Members beside a type that is not an object contradict it.
                 None if has_members(map) => Type::Any,
                 None if index < self.schemas.len() => Type::Named(index),
                 None => Type::Any,
             };
         }
-        if let Some(kind) = map.get(KIND).and_then(Json::as_str) {
+        if let Some(kind) = map.get(SCHEMA_KIND).and_then(Json::as_str) {
             return self.special(kind, map, hint);
         }
         if let Some(Json::Array(schemas)) = map.get("allOf") {
@@ -189,8 +168,8 @@ impl Types {
         }
     }
 
-    /// The type of a member or an argument: if it is null by default, it may be null, whatever else is said.
-    pub(super) fn read_place(&mut self, schema: &Json, hint: &str) -> Type {
+    /// Returns the type of a member or an argument, which is optional if its default is null.
+    pub(crate) fn read_place(&mut self, schema: &Json, hint: &str) -> Type {
         match self.read(schema, hint) {
             ty @ (Type::Any | Type::Null | Type::Optional(_)) => ty,
             ty if schema.get("default") == Some(&Json::Null) => Type::Optional(Box::new(ty)),
@@ -198,7 +177,7 @@ impl Types {
         }
     }
 
-    /// What JSON does not have.
+    /// Returns the type for a kind of value that JSON does not have.
     fn special(&mut self, kind: &str, map: &Map<String, Json>, hint: &str) -> Type {
         let mut inner = |key: &str| match map.get(key) {
             Some(schema) => Box::new(self.read(schema, &format!("{hint}Item"))),
@@ -217,7 +196,7 @@ impl Types {
         }
     }
 
-    /// A type without a name that needs one.
+    /// Adds a definition for a type that needs a name.
     fn read_definition(&mut self, schema: &Json, hint: &str) -> Type {
         let index = self.definitions.len();
         self.definitions.push(Definition {
@@ -227,7 +206,7 @@ impl Types {
         });
         match self.body(schema, hint) {
             None | Some(Body::Alias(Type::Any)) => {
-                // With all that only it refers to.
+                // The definitions after it are used by it only.
                 self.definitions.truncate(index);
                 Type::Any
             }
@@ -238,7 +217,7 @@ impl Types {
         }
     }
 
-    /// A reference to an object, with more members beside it: as an object of its own.
+    /// Returns the object schema that a reference and the members beside it make together.
     fn merged(&self, map: &Map<String, Json>) -> Option<Map<String, Json>> {
         let more = map.get("properties")?.as_object()?;
         let base = self.schemas.get(table_index(map)?)?.as_object()?;
@@ -259,14 +238,15 @@ impl Types {
         Some(merged)
     }
 
-    /// The body of a definition, if the schema is of the kind that has one of its own: what may also be null
-    /// has none.
+    /// Returns the body of a definition, if the schema needs one. A type that may also be null does
+    /// not.
     fn body(&mut self, schema: &Json, hint: &str) -> Option<Body> {
         let map = schema.as_object()?;
         let merged = self.merged(map);
         let base = merged.as_ref().and_then(|_| table_index(map));
         let map = merged.as_ref().unwrap_or(map);
-        if table_index(map).is_some() || map.contains_key(KIND) || map.contains_key("allOf") {
+        if table_index(map).is_some() || map.contains_key(SCHEMA_KIND) || map.contains_key("allOf")
+        {
             return None;
         }
         if let Some((others, nullable)) = alternatives(map) {
@@ -330,7 +310,7 @@ fn text(schema: &Json) -> String {
     schema["description"].as_str().unwrap_or("").to_owned()
 }
 
-/// The schemas of which a value has to fit one, without `null`, and whether `null` was among them.
+/// Returns the alternatives of a schema without `null`, and whether `null` is one of them.
 fn alternatives(map: &Map<String, Json>) -> Option<(Vec<Json>, bool)> {
     let all: Vec<Json> = match (map.get("anyOf"), map.get("oneOf"), map.get("type")) {
         (Some(Json::Array(schemas)), _, _) | (_, Some(Json::Array(schemas)), _) => schemas
@@ -357,7 +337,7 @@ fn alternatives(map: &Map<String, Json>) -> Option<(Vec<Json>, bool)> {
     Some((others, nullable))
 }
 
-/// One of several schemas, with the members of an object that are said beside all of them.
+/// Returns an alternative together with the members that stand beside all alternatives.
 fn with_members(schema: &Json, around: &Map<String, Json>) -> Json {
     let Some(Json::Object(members)) = around.get("properties") else {
         return schema.clone();
@@ -386,7 +366,7 @@ fn with_members(schema: &Json, around: &Map<String, Json>) -> Json {
     joined.into()
 }
 
-/// The values of which a value has to be one.
+/// Returns the only values that a schema allows, if it lists them.
 fn literals(map: &Map<String, Json>) -> Option<Vec<Json>> {
     match (map.get("const"), map.get("enum")) {
         (Some(value), _) => Some(vec![value.clone()]),
@@ -395,13 +375,13 @@ fn literals(map: &Map<String, Json>) -> Option<Vec<Json>> {
     }
 }
 
-/// The texts, if all alternatives are texts.
+/// Returns the strings, if all alternatives are strings.
 fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
     let mut words = Vec::new();
     let mut known = HashSet::new();
     for alternative in alternatives {
         let description = match alternatives.len() {
-            // That of the whole.
+            // A single alternative has the description of the whole.
             1 => String::new(),
             _ => text(alternative),
         };
@@ -422,7 +402,7 @@ fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
     (!words.is_empty()).then_some(words)
 }
 
-/// What tells one alternative from the others, for its name.
+/// Returns the part of an alternative's name that tells it from the others.
 fn variant_name(schema: &Json, index: usize) -> String {
     let properties = schema["properties"].as_object();
     let only = properties.and_then(|properties| match properties.len() {
@@ -440,12 +420,12 @@ fn has_length(map: &Map<String, Json>, length: usize) -> bool {
         && (map.get("maxItems") == Some(&length) || map.get("items") == Some(&json!(false)))
 }
 
-/// What the values of a map are, whatever their keys.
+/// Returns the schema of the values of a map, for any key.
 fn values(map: &Map<String, Json>) -> Option<&Json> {
     let patterns = map.get("patternProperties").and_then(Json::as_object);
     match (patterns, map.get("additionalProperties")) {
         (None, others) => others,
-        // The keys are integers, for instance.
+        // Keys that are integers, for instance.
         (Some(patterns), Some(Json::Bool(false))) if patterns.len() == 1 => {
             patterns.values().next()
         }
@@ -462,6 +442,6 @@ fn has_members(map: &Map<String, Json>) -> bool {
 
 fn has_fields(map: &Map<String, Json>) -> bool {
     has_members(map)
-        // With a pattern for their names there are others.
+        // A pattern for names allows other members.
         || map.get("additionalProperties") == Some(&Json::Bool(false)) && !map.contains_key("patternProperties")
 }

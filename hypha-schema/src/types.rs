@@ -1,4 +1,4 @@
-//! Types: what the exporters write down. They are read from schemas in `read.rs`.
+//! Types of values, independent of any language. `read` makes them from schemas.
 
 use std::collections::HashSet;
 
@@ -6,17 +6,17 @@ use serde_json::Value as Json;
 
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Type {
+pub(crate) enum Type {
     Any,
     Null,
     Bool,
-    /// Between these two, as far as they are known.
+    /// Least and greatest value, as far as they are known.
     Integer(Option<f64>, Option<f64>),
     Number,
     Text,
     Bytes,
     Timestamp,
-    /// One of these, which are not all texts.
+    /// One of these values, which are not all strings.
     Literals(Vec<Json>),
     Optional(Box<Type>),
     List(Box<Type>),
@@ -24,87 +24,88 @@ pub(super) enum Type {
     Tuple(Vec<Type>),
     Map(Box<Type>),
     OrderedMap(Box<Type>),
-    /// A definition.
+    /// The definition with this index.
     Named(usize),
     NdArray,
     Function,
     Stream(Box<Type>),
     File,
-    /// With functions.
+    /// An object with functions.
     Object,
 }
 
 /// A type with a name.
 #[derive(Clone, Debug)]
-pub(super) struct Definition {
-    /// As its author called it, or made of the names around it: not yet unique.
-    pub(super) name: String,
-    pub(super) description: String,
-    pub(super) body: Body,
+pub(crate) struct Definition {
+    /// The author's name, or one made of the names around it. Not unique.
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) body: Body,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Body {
+pub(crate) enum Body {
     Struct(Struct),
-    /// One of these texts.
+    /// One of these strings.
     Words(Vec<Word>),
     Choice(Choice),
     Alias(Type),
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Struct {
-    pub(super) fields: Vec<Field>,
-    /// The definition that has all fields but those before its own.
-    pub(super) base: Option<usize>,
-    /// Nothing else may stand there.
-    pub(super) closed: bool,
-    /// What else may stand there, if that was said.
-    pub(super) others: Option<Type>,
+pub(crate) struct Struct {
+    pub(crate) fields: Vec<Field>,
+    /// The definition that has all fields but the first ones.
+    pub(crate) base: Option<usize>,
+    /// Whether other members are refused.
+    pub(crate) closed: bool,
+    /// The type of other members, if it is known.
+    pub(crate) others: Option<Type>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Field {
-    pub(super) name: String,
-    pub(super) description: String,
-    pub(super) ty: Type,
-    pub(super) optional: bool,
-    pub(super) default: Option<Json>,
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) ty: Type,
+    pub(crate) optional: bool,
+    pub(crate) default: Option<Json>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Word {
-    pub(super) text: String,
-    pub(super) description: String,
+pub(crate) struct Word {
+    pub(crate) text: String,
+    pub(crate) description: String,
 }
 
 /// One of several types.
 #[derive(Clone, Debug)]
-pub(super) struct Choice {
-    /// It was said that only one fits.
-    pub(super) exactly_one: bool,
-    pub(super) variants: Vec<Variant>,
+pub(crate) struct Choice {
+    /// Whether the schema says that a value fits only one (`oneOf`).
+    pub(crate) exactly_one: bool,
+    pub(crate) variants: Vec<Variant>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Variant {
-    pub(super) ty: Type,
-    pub(super) description: String,
+pub(crate) struct Variant {
+    pub(crate) ty: Type,
+    pub(crate) description: String,
 }
 
 #[derive(Debug)]
-pub(super) struct Types {
-    /// Those that their authors named stand first.
-    pub(super) definitions: Vec<Definition>,
-    /// The schemas of these.
-    pub(super) schemas: Vec<Json>,
-    /// How many types that have no name stand around what is read now.
-    pub(super) depth: usize,
+pub(crate) struct Types {
+    /// Those with names by their authors are first.
+    pub(crate) definitions: Vec<Definition>,
+    /// The schemas of those with names by their authors.
+    pub(crate) schemas: Vec<Json>,
+    /// The number of unnamed types around the one that is being read.
+    pub(crate) depth: usize,
 }
 
 impl Types {
-    /// No type may be nothing but itself; the definitions that were.
-    pub(super) fn finish(&mut self) -> Vec<usize> {
+    /// Replaces definitions that consist only of themselves by any value, and returns their
+    /// indices.
+    pub(crate) fn finish(&mut self) -> Vec<usize> {
         let mut endless = Vec::new();
         for index in 0..self.definitions.len() {
             let mut seen = HashSet::new();
@@ -123,7 +124,7 @@ impl Types {
         endless
     }
 
-    /// The definitions that a value of this one may be, without anything around it.
+    /// Returns the definitions of which a value of this one may directly be.
     fn direct(&self, index: usize) -> Vec<usize> {
         fn visit(ty: &Type, found: &mut Vec<usize>) {
             match ty {
@@ -145,9 +146,9 @@ impl Types {
         found
     }
 
-    /// Finds the types whose values may have something `wanted` in them.
-    pub(super) fn finder(&self, wanted: fn(&Type) -> bool) -> Finder {
-        // From the definitions that have it themselves to those that refer to them.
+    /// Returns a search for types whose values may contain one that is `wanted`.
+    pub(crate) fn finder(&self, wanted: fn(&Type) -> bool) -> Finder {
+        // It spreads from the definitions that contain it to those that refer to them.
         let mut users: Vec<Vec<usize>> = vec![Vec::new(); self.definitions.len()];
         let mut found = vec![false; self.definitions.len()];
         let mut waiting = Vec::new();
@@ -173,8 +174,8 @@ impl Types {
         Finder { wanted, found }
     }
 
-    /// The definition of a type, if its author gave it no name.
-    pub(super) fn unnamed(&self, ty: &Type) -> Option<&Body> {
+    /// Returns the definition of a type that its author gave no name.
+    pub(crate) fn unnamed(&self, ty: &Type) -> Option<&Body> {
         match ty {
             Type::Named(index) if *index >= self.schemas.len() => {
                 Some(&self.definitions[*index].body)
@@ -183,8 +184,8 @@ impl Types {
         }
     }
 
-    /// The text that is the only value of a type without a name.
-    pub(super) fn only_word(&self, ty: &Type) -> Option<&str> {
+    /// Returns the only value of an unnamed type, if that is a string.
+    pub(crate) fn only_word(&self, ty: &Type) -> Option<&str> {
         match self.unnamed(ty)? {
             Body::Words(words) => match &words[..] {
                 [word] => Some(&word.text),
@@ -194,8 +195,8 @@ impl Types {
         }
     }
 
-    /// The types in a definition.
-    pub(super) fn parts(&self, index: usize) -> Vec<&Type> {
+    /// Returns the types in a definition.
+    pub(crate) fn parts(&self, index: usize) -> Vec<&Type> {
         match &self.definitions[index].body {
             Body::Struct(body) => {
                 let fields = body.fields.iter().map(|field| &field.ty);
@@ -208,16 +209,16 @@ impl Types {
     }
 }
 
-/// See [`Types::finder`].
-pub(super) struct Finder {
+/// A search for types, see [`Types::finder`].
+pub(crate) struct Finder {
     wanted: fn(&Type) -> bool,
-    /// By definition.
+    /// The result for each definition.
     found: Vec<bool>,
 }
 
 impl Finder {
-    /// Whether something wanted may be in a value of the type.
-    pub(super) fn is_in(&self, ty: &Type) -> bool {
+    /// Returns whether a value of the type may contain a wanted one.
+    pub(crate) fn is_in(&self, ty: &Type) -> bool {
         (self.wanted)(ty)
             || match ty {
                 Type::Named(index) => self.found.get(*index) == Some(&true),
@@ -227,22 +228,22 @@ impl Finder {
 }
 
 impl Type {
-    /// It lives at its owner, who is asked for more of it.
-    pub(super) fn is_live(&self) -> bool {
+    /// Returns whether a value stays at its owner and is used by calls to it.
+    pub(crate) fn is_live(&self) -> bool {
         matches!(
             self,
             Type::Function | Type::Stream(_) | Type::File | Type::Object
         )
     }
 
-    /// It cannot be written in JSON.
-    pub(super) fn is_not_json(&self) -> bool {
+    /// Returns whether a value cannot be written in JSON.
+    pub(crate) fn is_not_json(&self) -> bool {
         self.is_live() || matches!(self, Type::NdArray)
     }
 }
 
-/// The types that a type without a name is made of.
-pub(super) fn inner(ty: &Type) -> &[Type] {
+/// Returns the types that an unnamed type is made of.
+pub(crate) fn inner(ty: &Type) -> &[Type] {
     match ty {
         Type::Optional(inner)
         | Type::List(inner)

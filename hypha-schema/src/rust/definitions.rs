@@ -1,17 +1,18 @@
-//! Types: structs, and enums for all that is one of several things.
+//! Definitions of structs and enums.
 
-use super::Writer;
+use super::member_names::{field_names, variants};
 use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
 use super::text::{NEVER_RAW, ident, literal};
-use crate::schema::export::names::{Names, pascal, snake};
-use crate::schema::export::types::{Body, Choice, Field, Struct, Type, Variant, Word};
+use super::writer::Writer;
+use crate::names::{Names, pascal, snake};
+use crate::types::{Body, Choice, Field, Struct, Type, Variant, Word};
 
 impl Writer<'_> {
     pub(super) fn definition(&mut self, index: usize) {
         let definition = self.model.types.definitions[index].clone();
         let name = self.names[index].clone();
         self.text.push('\n');
-        // Functions for defaults stand before it; they are known when it is written.
+        // Functions that return defaults come before it and are known only after it is written.
         let before = self.text.len();
         self.docs(0, &definition.description);
         let derives = match self.owned.is_in(&Type::Named(index)) {
@@ -44,7 +45,7 @@ impl Writer<'_> {
         }
     }
 
-    /// `before` is where functions can stand.
+    /// Functions that return defaults are inserted at `before`.
     fn fields(&mut self, body: &Struct, within: usize, depth: usize, vis: &str, before: usize) {
         let mut taken = Names::new(&NEVER_RAW);
         for (field, name) in body.fields.iter().zip(field_names(body, &mut taken)) {
@@ -80,11 +81,11 @@ impl Writer<'_> {
             self.with_default(&field.ty, field.optional, &field.default, Some(within));
         match default.as_deref() {
             None => {}
-            // It is left out then: its owner may not know what to do with nothing.
+            // It is left out, because its owner may not accept null.
             Some("None") if !matches!(field.ty, Type::Optional(_)) => {
                 keys.push("default, skip_serializing_if = \"Option::is_none\"".to_owned());
             }
-            // Left out or nothing is the same for an `Option`.
+            // An absent `Option` and a null one are the same.
             Some("None") => {}
             Some(default) => {
                 let function = snake(&format!("default_{}_{}", self.names[within], field.name));
@@ -180,7 +181,7 @@ impl Writer<'_> {
         self.line(0, "}");
     }
 
-    /// Whether a definition has all these fields.
+    /// Returns whether a definition has all these fields.
     fn is_all_of(&self, body: &Struct, base: usize) -> bool {
         match &self.model.types.definitions[base].body {
             Body::Struct(base) => body.fields.len() == base.fields.len(),
@@ -220,42 +221,4 @@ impl Writer<'_> {
         self.fields(body, index, 2, "", before);
         self.line(1, "},");
     }
-
-    pub(super) fn variant_name(&self, ty: &Type) -> String {
-        let name = match ty {
-            Type::Any => "Any",
-            Type::Null => "Nothing",
-            Type::Bool => "Bool",
-            Type::Integer(..) => "Integer",
-            Type::Number => "Number",
-            Type::Text => "Text",
-            Type::Bytes => "Bytes",
-            Type::Timestamp => "Timestamp",
-            Type::Literals(_) => "Literal",
-            Type::Optional(inner) => return self.variant_name(inner),
-            Type::List(_) => "List",
-            Type::Set(_) => "Set",
-            Type::Tuple(_) => "Tuple",
-            Type::Map(_) => "Map",
-            Type::OrderedMap(_) => "OrderedMap",
-            Type::Named(index) => &self.names[*index],
-            Type::NdArray => "Array",
-            Type::Function => "Function",
-            Type::Stream(_) => "Stream",
-            Type::File => "File",
-            Type::Object => "Object",
-        };
-        name.to_owned()
-    }
-}
-
-/// The names of the fields of a struct.
-pub(super) fn field_names(body: &Struct, taken: &mut Names) -> Vec<String> {
-    let names: Vec<&str> = body.fields.iter().map(|field| &*field.name).collect();
-    taken.each(&names, snake)
-}
-
-/// The names of the variants of an enum.
-pub(super) fn variants() -> Names {
-    Names::new(&NEVER_RAW)
 }

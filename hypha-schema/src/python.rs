@@ -1,16 +1,17 @@
-//! Python stubs: a service as the asynchronous Python client hands it out.
+//! Python stubs for the service object of the asynchronous Python client.
 //!
-//! It is a protocol with asynchronous methods. Maps are dictionaries with known keys, a stream an asynchronous
-//! generator, an array of numbers one of numpy. Members whose names are no identifiers are found with `[..]`.
+//! A service is a `Protocol` with asynchronous methods, a map a `TypedDict`, a stream an
+//! asynchronous generator, an array one of numpy. A member whose name is not an identifier is a
+//! `__getitem__`.
 
 use std::collections::HashSet;
 
-use super::Description;
-use super::model::{Member, MemberKind, Method, Model};
-use super::names::{Names, comment_lines, identifier, is_identifier, literal, pascal, snake};
-use super::types::{Body, Definition, Struct, Type};
+use crate::model::{Member, MemberKind, Method, Model};
+use crate::names::{Names, identifier, is_identifier, pascal, snake};
+use crate::text::{comment_lines, literal};
+use crate::types::{Body, Definition, Struct, Type};
 
-/// The words of the language.
+/// Keywords.
 const WORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue",
     "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import",
@@ -18,7 +19,7 @@ const WORDS: [&str; 35] = [
     "with", "yield",
 ];
 
-/// What is used in what is written here, by the modules that it is from.
+/// Names that stubs import, by module.
 const MODULES: [(&str, &[&str]); 5] = [
     (
         "builtins",
@@ -48,7 +49,7 @@ const MODULES: [(&str, &[&str]); 5] = [
     ("numpy.typing", &["NDArray"]),
 ];
 
-/// What every service has.
+/// Entries of every service.
 const ENTRIES: [(&str, &str); 4] = [
     ("id", "str"),
     ("name", "str"),
@@ -56,7 +57,7 @@ const ENTRIES: [(&str, &str); 4] = [
     ("config", "Any"),
 ];
 
-/// Where a type stands: a stream is given otherwise than it is got.
+/// The place of a type: streams, for instance, are sent as another type than they are received.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Argument,
@@ -65,17 +66,17 @@ enum Place {
 
 struct Writer<'a> {
     model: &'a Model,
-    /// Of the definitions.
+    /// The names of the definitions.
     names: Vec<String>,
-    /// The same, to look them up.
+    /// The same names, for look-ups.
     types: HashSet<String>,
-    /// Of members anywhere in the service. In a class they hide what is called so outside.
+    /// Names of members anywhere in the service; in a class they hide outer names.
     members: HashSet<String>,
     taken: Names,
     text: String,
 }
 
-pub(super) fn write(description: &Description, model: &Model) -> String {
+pub(crate) fn write(model: &Model) -> String {
     let mut members = HashSet::new();
     member_names(&model.members, &mut members);
     let mut reserved: Vec<&str> = MODULES
@@ -86,7 +87,7 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
     reserved.extend(WORDS);
     reserved.extend(members.iter().map(String::as_str));
     let mut taken = Names::new(&reserved);
-    let service = taken.fresh(&pascal(description.short_id()));
+    let service = taken.fresh(&pascal(&model.header.short_id));
     let definitions = model.types.definitions.iter();
     let names: Vec<String> = definitions
         .map(|definition| taken.fresh(&pascal(&definition.name)))
@@ -100,7 +101,7 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
         text: String::new(),
     };
     for (index, name) in writer.names.clone().into_iter().enumerate() {
-        // A single word stands where it is used.
+        // A single string is written as a literal where it is used.
         if model.types.only_word(&Type::Named(index)).is_some() {
             continue;
         }
@@ -113,10 +114,15 @@ pub(super) fn write(description: &Description, model: &Model) -> String {
     let entries: Vec<_> = entries
         .map(|(name, ty)| format!("{name}: {}", writer.known(ty)))
         .collect();
-    writer.class(&service, &description.description, &model.members, &entries);
+    writer.class(
+        &service,
+        &model.header.description,
+        &model.members,
+        &entries,
+    );
     format!(
         "# {}\n{}{}",
-        description.origin(),
+        model.header.origin,
         writer.imports(),
         writer.text
     )
@@ -131,14 +137,14 @@ fn member_names(members: &[Member], found: &mut HashSet<String>) {
     }
 }
 
-/// A member that is found by its name as a text.
+/// A member that is reached with `service["name"]`.
 struct Keyed {
     key: String,
     ty: String,
 }
 
 impl Writer<'_> {
-    /// What is used here, under a name that nothing in the service has.
+    /// Returns the local name of an import, which no member of the service has.
     fn known(&self, name: &str) -> String {
         match self.members.contains(name) {
             true => format!("_{name}"),
@@ -146,7 +152,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What is used; who uses no arrays need not have numpy.
+    /// Returns imports of the names in use: only services with arrays need numpy.
     fn imports(&self) -> String {
         let mut imports = String::new();
         for (module, names) in MODULES {
@@ -173,7 +179,7 @@ impl Writer<'_> {
         self.text.push('\n');
     }
 
-    /// True if there is a text.
+    /// Writes a docstring, and returns whether there is one.
     fn doc(&mut self, depth: usize, text: &str) -> bool {
         let lines: Vec<String> = comment_lines(text)
             .iter()
@@ -235,7 +241,7 @@ impl Writer<'_> {
                 }
             })
             .collect();
-        // In a class the name of a field would hide a type of that name.
+        // In a class, a field hides a type of the same name.
         let hides = |name: &String| {
             self.types.contains(name)
                 || MODULES
@@ -266,7 +272,7 @@ impl Writer<'_> {
     }
 
     fn class(&mut self, name: &str, description: &str, members: &[Member], entries: &[String]) {
-        // Classes of groups stand before that of what they are in.
+        // The classes of groups come before the class that uses them.
         let groups: Vec<Option<String>> = members
             .iter()
             .map(|member| match &member.kind {
@@ -337,18 +343,18 @@ impl Writer<'_> {
             Some(parameters) => {
                 let mut positional = 0;
                 for (index, parameter) in parameters.iter().enumerate() {
-                    // Two `_` at the beginning have a meaning in a class.
+                    // Python mangles names with two leading `_` in a class.
                     let wanted = match parameter.name.starts_with("__") {
                         true => snake(&parameter.name),
                         false => identifier(&parameter.name),
                     };
                     let name = taken.fresh(&wanted);
                     if name != parameter.name {
-                        // It cannot be given by that name, nor can those before it.
+                        // A renamed argument is positional, and so are those before it.
                         positional = written.len() + 1;
                     }
                     let ty = self.ty(&parameter.ty, Place::Argument);
-                    // What stands before something that has to be given has to be given too.
+                    // An argument before a required one is required as well.
                     let last = parameters[index..]
                         .iter()
                         .all(|parameter| parameter.optional);
@@ -397,7 +403,7 @@ impl Writer<'_> {
             Type::Number => known("float"),
             Type::Text => known("str"),
             Type::Bytes => known("bytes"),
-            // Python sends seconds, and gets what its library for msgpack has.
+            // Python sends seconds and receives the type of its msgpack library.
             Type::Timestamp if place == Place::Argument => known("float"),
             Type::Timestamp => known("Any"),
             Type::Literals(values) => {
@@ -430,7 +436,7 @@ impl Writer<'_> {
     }
 }
 
-/// A line of a text between three quotes: nothing else ends it, or begins something that is no character.
+/// Returns a line for a docstring, with escapes for backslashes and for quotes that would end it.
 fn escaped(line: &str) -> String {
     let mut escaped = String::new();
     let mut chars = line.chars().peekable();
@@ -445,21 +451,21 @@ fn escaped(line: &str) -> String {
     escaped
 }
 
-/// What `Literal` takes; not a fraction.
+/// Returns a value as `Literal` takes it; fractions are not allowed there.
 fn literal_value(value: &serde_json::Value) -> Option<String> {
     use serde_json::Value as Json;
     match value {
         Json::String(text) => Some(literal(text)),
         Json::Bool(value) => Some(if *value { "True" } else { "False" }.to_owned()),
-        // mypy takes no larger ones.
+        // mypy refuses larger numbers.
         Json::Number(number) if number.is_i64() => Some(number.to_string()),
         Json::Null => Some("None".to_owned()),
         _ => None,
     }
 }
 
-/// Whether a member of a class can be called so. Two `_` at the beginning would be changed by the class, or have
-/// a meaning.
+/// Returns whether a member of a class can have the name. Python mangles names with two leading
+/// `_`, or gives them a meaning.
 fn is_name(name: &str) -> bool {
     is_identifier(name) && !name.starts_with("__") && !WORDS.contains(&name)
 }

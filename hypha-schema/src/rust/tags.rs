@@ -1,10 +1,11 @@
-//! How an enum says which of its variants a value is, and which definitions are written inside of others for it.
+//! Representations of enums (serde's tags), and the definitions that are written inside of enums.
 
 use std::collections::HashSet;
 
-use crate::schema::export::types::{Body, Choice, Struct, Type, Types, inner};
+use crate::types::{Body, Choice, Struct, Type, Types, inner};
 
-/// As serde writes enums that nothing was said of: a word, or an object with one member.
+/// Returns whether an enum has serde's default representation: a string, or an object with one
+/// member.
 pub(super) fn is_externally_tagged(types: &Types, choice: &Choice) -> bool {
     let is_tagged = |ty: &Type| match types.unnamed(ty) {
         Some(Body::Words(_)) => true,
@@ -16,7 +17,7 @@ pub(super) fn is_externally_tagged(types: &Types, choice: &Choice) -> bool {
     choice.exactly_one && choice.variants.iter().all(|variant| is_tagged(&variant.ty))
 }
 
-/// The member that says which of them an object is.
+/// Returns the member whose value names the variant.
 pub(super) fn internal_tag(types: &Types, choice: &Choice) -> Option<String> {
     let bodies: Option<Vec<&Struct>> = choice
         .variants
@@ -44,7 +45,7 @@ pub(super) fn internal_tag(types: &Types, choice: &Choice) -> Option<String> {
     tag.map(str::to_owned)
 }
 
-/// What is written as the members of a variant, and not as a type of its own.
+/// Returns the struct that is written as the fields of a variant instead of as a type.
 pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option<&'a Struct> {
     match types.unnamed(content) {
         Some(Body::Struct(body)) if !body.closed && body.others.is_none() => Some(body),
@@ -52,10 +53,11 @@ pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option
     }
 }
 
-/// The definitions that stand in boxes, inside of others: without, a value would be endlessly large.
+/// Returns pairs of a definition and one that is boxed in it: without a box the type would have no
+/// finite size.
 pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let absorbed = absorbed(types);
-    // What a value has in itself, not elsewhere in memory.
+    // The definitions whose values are inside of a value, not behind a pointer.
     let by_value = |index: usize| {
         let mut found = Vec::new();
         let mut parts = types.parts(index);
@@ -77,7 +79,7 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let mut boxes = HashSet::new();
     let mut seen = HashSet::new();
     for start in 0..types.definitions.len() {
-        // Those that lead here, each with what is left of its own.
+        // The definitions from `start` to the current one, each with those left to visit.
         let mut path: Vec<(usize, Vec<usize>)> = Vec::new();
         let mut around = HashSet::new();
         if seen.insert(start) {
@@ -105,7 +107,7 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     boxes
 }
 
-/// The definitions without a name that are written inside of enums.
+/// Returns the unnamed definitions that are written inside of enums.
 fn absorbed(types: &Types) -> HashSet<usize> {
     let mut absorbed = HashSet::new();
     for definition in &types.definitions {

@@ -1,18 +1,41 @@
-//! Default values as expressions.
+//! Default values as Rust expressions.
 
 use serde_json::Value as Json;
 
-use super::definitions::{field_names, variants};
+use super::member_names::{field_names, variants};
 use super::text::{NEVER_RAW, ident, literal};
-use super::{Writer, integer, literals};
-use crate::schema::export::keywords::is_plain;
-use crate::schema::export::names::{Names, pascal};
-use crate::schema::export::types::{Body, Struct, Type};
+use super::writer::{Writer, integer, literals};
+use crate::keywords::is_plain;
+use crate::names::{Names, pascal};
+use crate::types::{Body, Struct, Type};
 
 impl Writer<'_> {
-    /// The expression of a value of a type, as it is written in the definition `within`; `None` if it is no such
-    /// value, or one that cannot be written.
-    pub(super) fn default(&self, ty: &Type, json: &Json, within: Option<usize>) -> Option<String> {
+    /// Returns the type of a parameter or field, and its default if it is `optional`. The type is
+    /// an `Option` if the default is unknown or cannot be written.
+    pub(super) fn with_default(
+        &mut self,
+        ty: &Type,
+        optional: bool,
+        default: &Option<Json>,
+        within: Option<usize>,
+    ) -> (String, Option<String>) {
+        let written = self.ty(ty, within);
+        if !optional {
+            return (written, None);
+        }
+        let default = default
+            .as_ref()
+            .and_then(|json| self.default(ty, json, within));
+        match (&default, ty) {
+            (Some(_), _) => (written, default),
+            (None, Type::Optional(_)) => (written, Some("None".to_owned())),
+            (None, _) => (format!("Option<{written}>"), Some("None".to_owned())),
+        }
+    }
+
+    /// Returns the expression of a value as it is written in the definition `within`; `None` if the
+    /// value does not fit the type or cannot be written.
+    fn default(&self, ty: &Type, json: &Json, within: Option<usize>) -> Option<String> {
         let all = |inner: &Type, items: &[Json]| -> Option<String> {
             let items: Option<Vec<_>> = items
                 .iter()
@@ -130,7 +153,7 @@ impl Writer<'_> {
                     .next()
                     .map(|(_, variant)| format!("{name}::{variant}"))
             }
-            // A value of an enum with tags is too much for a default.
+            // Defaults of enums with tags are not supported.
             Body::Choice(choice) => {
                 if choice.exactly_one {
                     return None;
@@ -169,7 +192,7 @@ impl Writer<'_> {
             let ident = ident(&name);
             let own = field.default.as_ref();
             let own = own.and_then(|json| self.default(&field.ty, json, Some(index)));
-            // As `with_default` decides.
+            // The same rule as in `with_default`.
             let is_wrapped =
                 field.optional && own.is_none() && !matches!(field.ty, Type::Optional(_));
             let value = match given.get(&field.name) {

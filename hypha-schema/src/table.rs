@@ -1,5 +1,7 @@
-//! The schemas of all functions of a service, with one table of definitions: every function brings `$defs` of
-//! its own, and what is the same in several is there once.
+//! The table of definitions of a service.
+//!
+//! Every function has `$defs` of its own; a definition that several have in common is in the table
+//! once.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -7,36 +9,37 @@ use std::hash::{Hash, Hasher};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::keywords::{map_inner, tidy};
-use super::names;
+use crate::keywords::{map_inner, tidy};
+use crate::names;
 
-/// A reference into the table, `#/table/<index>`, in place of those into one function.
+/// Prefix of a reference into the table, `#/table/<index>`, which replaces one into a function.
 const PREFIX: &str = "#/table/";
 
 /// A type with a name.
 #[derive(Clone, Debug)]
-pub(super) struct Definition {
-    pub(super) name: String,
-    /// References in it are into the table.
-    pub(super) schema: Json,
+pub(crate) struct Definition {
+    pub(crate) name: String,
+    /// Its references lead into the table.
+    pub(crate) schema: Json,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    pub(super) definitions: Vec<Definition>,
+pub(crate) struct Table {
+    pub(crate) definitions: Vec<Definition>,
 }
 
-/// How deep two definitions of the same name are compared. Nobody but one who means harm has such that differ
-/// below, and they only get types that are wrong.
+/// The depth to which two definitions of the same name are compared. Deeper differences do not
+/// occur in practice; constructed ones only get their own author wrong types.
 const ROUNDS: usize = 32;
 
 impl Table {
-    /// `schema`, which refers to itself or to `root`, with references into the table.
-    pub(super) fn collect(&mut self, schema: &Json, root: &Json) -> Json {
+    /// Returns `schema` with its references, which lead into `root`, replaced by those into the
+    /// table.
+    pub(crate) fn collect(&mut self, schema: &Json, root: &Json) -> Json {
         let mut places = HashMap::new();
         let mut waiting = VecDeque::new();
         let schema = self.refer(schema, root, &mut places, &mut waiting);
-        // One after the other and not inside each other: a chain of references may be long.
+        // A queue instead of recursion: a chain of references may be long.
         while let Some((index, place)) = waiting.pop_front() {
             if let Some(definition) = target(root, &place) {
                 let definition = self.refer(definition, root, &mut places, &mut waiting);
@@ -76,14 +79,14 @@ impl Table {
             });
             match index {
                 Some(index) => schema.insert("$ref".to_owned(), format!("{PREFIX}{index}").into()),
-                // It leads nowhere, or out of the service: any value.
+                // It leads nowhere or out of the service, so the schema accepts any value.
                 None => schema.shift_remove("$ref"),
             };
         })
     }
 
-    /// Makes one of definitions that are the same; where each of them is now.
-    pub(super) fn unify(&mut self) -> Vec<usize> {
+    /// Merges equal definitions, and returns the new index of each.
+    pub(crate) fn unify(&mut self) -> Vec<usize> {
         let mut references: Vec<Vec<usize>> = Vec::new();
         let own: Vec<u64> = self
             .definitions
@@ -98,7 +101,7 @@ impl Table {
                 hash(&(&definition.name, without.to_string()))
             })
             .collect();
-        // Two are the same if they say the same and refer to the same.
+        // Two are equal if their schemas are, and the definitions that they refer to.
         let mut hashes = own.clone();
         let count = |hashes: &[u64]| hashes.iter().collect::<HashSet<_>>().len();
         for _ in 0..ROUNDS {
@@ -143,8 +146,8 @@ fn hash(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// A schema after the definitions in the table have moved.
-pub(super) fn moved(schema: &Json, places: &[usize]) -> Json {
+/// Returns a schema with the new indices of the definitions that it refers to.
+pub(crate) fn moved(schema: &Json, places: &[usize]) -> Json {
     map_schema(schema, &mut |schema| {
         if let Some(place) = table_index(schema).and_then(|index| places.get(index)) {
             schema.insert("$ref".to_owned(), format!("{PREFIX}{place}").into());
@@ -152,19 +155,19 @@ pub(super) fn moved(schema: &Json, places: &[usize]) -> Json {
     })
 }
 
-/// The place in the table that a reference leads to.
-pub(super) fn table_index(schema: &Map<String, Json>) -> Option<usize> {
+/// Returns the index of the definition that a schema refers to.
+pub(crate) fn table_index(schema: &Map<String, Json>) -> Option<usize> {
     let reference = schema.get("$ref")?.as_str()?;
     reference.strip_prefix(PREFIX)?.parse().ok()
 }
 
-/// What a JSON pointer, in a URL, points at; `None` for anything but a schema.
+/// Returns the schema at a JSON pointer with the escapes of a URL fragment.
 fn target<'a>(root: &'a Json, place: &str) -> Option<&'a Json> {
     let found = root.pointer(&decoded(place))?;
     (found.is_object() || found.is_boolean()).then_some(found)
 }
 
-/// Without the escapes of URLs.
+/// Returns `text` with percent escapes decoded.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -191,11 +194,12 @@ fn unescaped(name: &str) -> String {
     decoded(name).replace("~1", "/").replace("~0", "~")
 }
 
-/// A copy of `schema` in which `change` was applied to every schema that is an object, the inner ones first.
-/// Definitions are left out: whoever needs one follows a reference to it.
-pub(super) fn map_schema(schema: &Json, change: &mut impl FnMut(&mut Map<String, Json>)) -> Json {
+/// Returns a copy of `schema` after `change` was applied to every schema in it that is an object,
+/// the inner ones first. Definitions are left out; references lead to them.
+pub(crate) fn map_schema(schema: &Json, change: &mut impl FnMut(&mut Map<String, Json>)) -> Json {
     let Json::Object(map) = schema else {
-        // `true` is any value; `false` is none, which no argument is; what else stands here says nothing.
+        // `true` accepts any value. `false` accepts none, which no argument can mean; others are no
+        // schemas.
         return json!({});
     };
     let mut changed = Map::new();

@@ -1,0 +1,39 @@
+//! Options of every subcommand that connects to a server.
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use hypha_rpc::Client;
+
+#[derive(Args)]
+pub(crate) struct ConnectionOptions {
+    /// URL of the server
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HYPHA_SERVER_URL",
+        default_value = "http://localhost:9527"
+    )]
+    server_url: String,
+    /// Access token; without it the user is anonymous
+    #[arg(long, env = "HYPHA_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Workspace to connect to; without it the user's own
+    #[arg(long, value_name = "NAME", env = "HYPHA_WORKSPACE")]
+    workspace: Option<String>,
+}
+
+impl ConnectionOptions {
+    /// Connects a client that offers no services of its own.
+    pub(crate) async fn connect(self) -> Result<Client> {
+        let mut connect = hypha_rpc::connect(&self.server_url).silent(true);
+        if let Some(token) = self.token {
+            connect = connect.token(token);
+        }
+        if let Some(workspace) = self.workspace {
+            connect = connect.workspace(workspace);
+        }
+        connect
+            .await
+            .with_context(|| format!("cannot connect to {}", self.server_url))
+    }
+}

@@ -1,0 +1,59 @@
+//! Results on the standard output or in a file, and errors on the standard error.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Error, Result};
+
+/// Writes `text` to a file, or to the standard output if none is given.
+pub(crate) fn write(text: &str, file: Option<&Path>) -> Result<()> {
+    match file {
+        Some(path) => {
+            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        }
+        None => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes())
+                .and_then(|()| out.flush())
+                .context("cannot write to the standard output")
+        }
+    }
+}
+
+/// Writes `error` and its causes as one paragraph.
+pub(crate) fn report(error: &Error) {
+    // A closed standard error leaves nothing to report to.
+    let _ = writeln!(std::io::stderr(), "hypha: {}", paragraph(error));
+}
+
+/// Some errors repeat the text of their cause in their own; such a cause is not written again.
+fn paragraph(error: &Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.ends_with(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_written_once_and_on_one_line() {
+        let error = anyhow::anyhow!("connection refused\n(os error 111)")
+            .context("cannot open: connection refused\n(os error 111)")
+            .context("cannot connect");
+        assert_eq!(
+            paragraph(&error),
+            "cannot connect: cannot open: connection refused (os error 111)"
+        );
+    }
+}

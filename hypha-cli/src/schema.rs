@@ -1,0 +1,45 @@
+//! `hypha schema`: the description of a service for callers in other languages.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use hypha_schema::{Description, Format};
+
+use crate::connection::ConnectionOptions;
+use crate::output;
+
+/// Describe a service for callers in other languages
+///
+/// The service may be written in any language. What its author published of names, types and texts
+/// is written in the format that was asked for.
+#[derive(Args)]
+#[command(after_long_help = "\
+Example:
+  hypha schema --server-url https://hypha.example.org --service ws/client:desk \\
+      --format typescript --output desk.d.ts")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    connection: ConnectionOptions,
+    /// The service: `id`, `client:id` or `workspace/client:id`
+    #[arg(long, value_name = "ID")]
+    service: String,
+    /// json (functions for language models), openapi, typescript, python or rust
+    #[arg(long, default_value_t = Format::Json)]
+    format: Format,
+    /// File to write; without it the standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let client = options.connection.connect().await?;
+    let description = Description::fetch(&client, &options.service).await;
+    client.disconnect().await;
+    let description =
+        description.with_context(|| format!("cannot describe `{}`", options.service))?;
+    output::write(
+        &description.write(options.format),
+        options.output.as_deref(),
+    )
+}

@@ -1,0 +1,133 @@
+//! A service as it is described, and the formats it is written in.
+
+use std::collections::HashSet;
+
+use hypha_rpc::service::IntoService;
+use hypha_wire::Value;
+use serde_json::{Map, Value as Json};
+
+use crate::format::Format;
+use crate::model::{Header, Model, Trust};
+use crate::{functions, openapi, python, rust, tree, typescript};
+
+/// The description of a service, ready to be written in a [`Format`].
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The id that was asked for, or that of the contract.
+    pub(crate) id: String,
+    pub(crate) description: String,
+    /// The base URL of the functions over HTTP, if it is known.
+    pub(crate) url: Option<String>,
+    /// The `service_schema`: members by name, functions as `{type: "function", function}`.
+    pub(crate) tree: Map<String, Json>,
+    /// The paths of functions whose schemas were guessed by the Python client.
+    pub(crate) guessed: HashSet<String>,
+}
+
+impl Description {
+    /// Describes a service of this program: a `FooService`, or a
+    /// [`Service`](hypha_rpc::Service).
+    pub fn of(service: impl IntoService) -> Description {
+        let service = service.into_service();
+        let schema = Value::Map(service.service_schema()).to_json();
+        Description {
+            description: service.description_text().unwrap_or_default().to_owned(),
+            ..Description::from_schema(service.id(), schema)
+        }
+    }
+
+    /// Describes a service from the `service_schema` of its record at the workspace manager.
+    ///
+    /// Functions are `{type: "function", function: {name, description, parameters, returns}}`,
+    /// nested under the names of the members around them. Anything but an object describes a
+    /// service without members.
+    ///
+    /// ```
+    /// let divide = serde_json::json!({
+    ///     "type": "function",
+    ///     "function": {
+    ///         "name": "divide",
+    ///         "parameters": {
+    ///             "type": "object",
+    ///             "properties": {"a": {"type": "number"}},
+    ///             "required": ["a"],
+    ///         },
+    ///     },
+    /// });
+    /// let schema = serde_json::json!({ "divide": divide });
+    /// let desk = hypha_schema::Description::from_schema("desk", schema);
+    /// assert!(desk.typescript().contains("divide(a: number): Promise<any>;"));
+    /// ```
+    pub fn from_schema(id: impl Into<String>, service_schema: Json) -> Description {
+        Description {
+            id: id.into(),
+            description: String::new(),
+            url: None,
+            tree: tree::members(service_schema),
+            guessed: HashSet::new(),
+        }
+    }
+
+    /// Returns the functions as language models take them: a list of
+    /// `{type: "function", function: {name, description, parameters}}`.
+    ///
+    /// Names consist of ASCII letters, digits, `_` and `-`, at most 60 characters; other characters
+    /// become `_`, such as the dots of nested functions. A function that cannot be called with
+    /// JSON, because it needs a callback for instance, is left out.
+    pub fn functions(&self) -> Json {
+        functions::write(&self.model())
+    }
+
+    /// Returns an OpenAPI 3.1 document of the paths under which a server offers the functions over
+    /// HTTP.
+    ///
+    /// The URL of the server is a variable in the document of a compiled-in contract.
+    pub fn openapi(&self) -> Json {
+        openapi::write(&self.model())
+    }
+
+    /// Returns a TypeScript declaration file for the service object of the JavaScript client.
+    pub fn typescript(&self) -> String {
+        typescript::write(&self.model())
+    }
+
+    /// Returns a Python stub file for the service object of the asynchronous Python client, as a
+    /// `Protocol`.
+    pub fn python(&self) -> String {
+        python::write(&self.model())
+    }
+
+    /// Returns a Rust contract, from which [`hypha_service`](hypha_rpc::hypha_service) makes a
+    /// proxy for the service.
+    ///
+    /// The contract of a Rust service has the same schemas as the original. That of another service
+    /// has the functions that can be called, with the types that are known. The file needs
+    /// `hypha-rpc`, `serde` and `schemars`.
+    pub fn rust(&self) -> String {
+        rust::write(&self.model())
+    }
+
+    /// Returns the description in one of the formats, as text that ends with a newline.
+    pub fn write(&self, format: Format) -> String {
+        let json = |json: Json| format!("{json:#}\n");
+        match format {
+            Format::Json => json(self.functions()),
+            Format::OpenApi => json(self.openapi()),
+            Format::TypeScript => self.typescript(),
+            Format::Python => self.python(),
+            Format::Rust => self.rust(),
+        }
+    }
+
+    fn model(&self) -> Model {
+        let header = Header::new(&self.id, &self.description, self.url.as_deref());
+        Model::new(
+            header,
+            &self.tree,
+            &|path| match self.guessed.contains(path) {
+                true => Trust::Guessed,
+                false => Trust::Written,
+            },
+        )
+    }
+}

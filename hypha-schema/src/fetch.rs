@@ -1,0 +1,57 @@
+//! Descriptions of live services.
+
+use std::collections::HashSet;
+
+use hypha_rpc::{Client, Error};
+use hypha_wire::Value;
+use serde_json::Value as Json;
+
+use crate::description::Description;
+use crate::tree;
+
+impl Description {
+    /// Fetches a service as [`Client::get_service`] does, and its record from the workspace
+    /// manager.
+    ///
+    /// A function without a schema takes and returns any value.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the service cannot be fetched, for instance because there is none of that id or the
+    /// client has no permission. A service whose record cannot be read is described without it.
+    pub async fn fetch(client: &Client, id: &str) -> Result<Description, Error> {
+        let service = client.get_service(id).await?;
+        let manager = client.manager().await?;
+        // The record also describes functions without a schema of their own, and leaves out the
+        // context argument. Some callers may use a service but not read its record.
+        let record = manager
+            .get_service_info(service.id().to_owned(), None)
+            .await;
+        let record = record.ok().and_then(|info| info.service_schema);
+        let mut tree = record
+            .map(|schema| tree::members(schema.to_json()))
+            .unwrap_or_default();
+        let mut guessed = HashSet::new();
+        let mut methods: Vec<&str> = service.methods().collect();
+        methods.sort_unstable();
+        for method in methods {
+            let schema = service
+                .schema(method)
+                .filter(|schema| *schema != Value::Null);
+            if schema.is_none() {
+                guessed.insert(method.to_owned());
+            }
+            let schema = schema.map_or(Json::Null, |schema| schema.to_json());
+            tree::add_function(&mut tree, method, schema, service.doc(method));
+        }
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let config = service.get("config");
+        Ok(Description {
+            id: id.to_owned(),
+            description: text(service.get("description")).unwrap_or_default(),
+            url: text(config.and_then(|config| config.get("url"))),
+            tree,
+            guessed,
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! The formats of descriptions.
+
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+/// A format in which a service is described.
+///
+/// Its name in lower case is what `Display` writes and `FromStr` reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A list of functions for language models, see
+    /// [`Description::functions`](crate::Description::functions).
+    Json,
+    /// OpenAPI 3.1, see [`Description::openapi`](crate::Description::openapi).
+    OpenApi,
+    /// TypeScript declarations, see [`Description::typescript`](crate::Description::typescript).
+    TypeScript,
+    /// A Python stub file, see [`Description::python`](crate::Description::python).
+    Python,
+    /// A Rust contract, see [`Description::rust`](crate::Description::rust).
+    Rust,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Format; 5] = [
+        Format::Json,
+        Format::OpenApi,
+        Format::TypeScript,
+        Format::Python,
+        Format::Rust,
+    ];
+
+    /// Returns the name of the format in lower case: `openapi`, for example.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::OpenApi => "openapi",
+            Format::TypeScript => "typescript",
+            Format::Python => "python",
+            Format::Rust => "rust",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Format, UnknownFormat> {
+        let found = Format::ALL
+            .into_iter()
+            .find(|format| format.as_str() == name);
+        found.ok_or_else(|| UnknownFormat(name.to_owned()))
+    }
+}
+
+/// The error for a text that names no [`Format`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownFormat(String);
+
+impl fmt::Display for UnknownFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Format::ALL.map(Format::as_str).join(", ");
+        write!(f, "unknown format `{}`: expected one of {names}", self.0)
+    }
+}
+
+impl Error for UnknownFormat {}

@@ -1,0 +1,77 @@
+//! JSON: the list of functions for language models.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::model::{Model, Parameter};
+use crate::names::Names;
+use crate::standard::{definition_names, object, sendable, standard};
+use crate::table::{map_schema, table_index};
+use crate::types::Type;
+
+/// Returns the list of functions.
+pub(crate) fn write(model: &Model) -> Json {
+    let mut names = Names::default();
+    let methods = model.methods().into_iter();
+    let unfit = model.types.finder(Type::is_not_json);
+    let callable = methods.filter_map(|method| Some((method, sendable(method, &unfit)?)));
+    let functions = callable.map(|(method, parameters)| {
+        let name: String = method
+            .path
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '-' {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .take(60)
+            .collect();
+        let name = if name.is_empty() { "_" } else { &name };
+        json!({
+            "type": "function",
+            "function": {
+                "name": names.fresh(name),
+                "description": method.description,
+                "parameters": whole(model, parameters),
+            },
+        })
+    });
+    functions.collect()
+}
+
+/// Returns the schema of the parameters with the definitions that it needs.
+fn whole(model: &Model, parameters: Option<Vec<&Parameter>>) -> Json {
+    let names = definition_names(model);
+    let refer = |index: usize| format!("#/$defs/{}", names[index]);
+    let mut used: HashMap<usize, Json> = HashMap::new();
+    let mut waiting: Vec<usize> = Vec::new();
+    for parameter in parameters.iter().flatten() {
+        references(&parameter.schema, &mut waiting);
+    }
+    let mut object = object(parameters, &refer);
+    while let Some(index) = waiting.pop() {
+        if used.contains_key(&index) {
+            continue;
+        }
+        let schema = &model.table.definitions[index].schema;
+        used.insert(index, standard(schema, &refer));
+        references(schema, &mut waiting);
+    }
+    let mut used: Vec<(usize, Json)> = used.into_iter().collect();
+    used.sort_unstable_by_key(|(index, _)| *index);
+    if !used.is_empty() {
+        let used = used
+            .into_iter()
+            .map(|(index, schema)| (names[index].clone(), schema));
+        object.insert("$defs".to_owned(), used.collect::<Map<_, _>>().into());
+    }
+    object.into()
+}
+
+/// Adds the definitions that a schema refers to.
+fn references(schema: &Json, found: &mut Vec<usize>) {
+    map_schema(schema, &mut |schema| found.extend(table_index(schema)));
+}

@@ -1,0 +1,69 @@
+//! Descriptions of Hypha services in other languages.
+//!
+//! A [`Description`] comes from a contract that is compiled in ([`Description::of`]), from any
+//! service on a server ([`Description::fetch`]), or from a recorded `service_schema`
+//! ([`Description::from_schema`]). It is written as a list of functions for language models, as
+//! OpenAPI, as declarations for TypeScript and Python, or as a Rust contract.
+//!
+//! ```
+//! use hypha_rpc::prelude::*;
+//! use hypha_schema::Description;
+//!
+//! struct Desk;
+//!
+//! #[hypha_service(id = "desk")]
+//! impl Desk {
+//!     /// Divide one number by another.
+//!     pub async fn divide(&self, a: f64, #[hypha(default = 1.0)] b: f64) -> f64 {
+//!         a / b
+//!     }
+//! }
+//!
+//! let desk = Description::of(Desk);
+//! assert!(desk.typescript().contains("divide(a: number, b?: number): Promise<number>;"));
+//! assert!(desk.python().contains("async def divide(self, a: float, b: float = ...) -> float:"));
+//! assert_eq!(desk.functions()[0]["function"]["name"], "divide");
+//! assert!(desk.openapi()["paths"]["/divide"]["post"].is_object());
+//! ```
+//!
+//! Names and texts come from the author of the service and are not trusted. A name that is not an
+//! identifier in a language is quoted where the language allows it and left out with a remark where
+//! it does not. A text stays inside its comment or literal.
+//!
+//! The command `hypha schema` of the package `hypha-cli` writes the same output:
+//!
+//! ```text
+//! hypha schema --server-url https://hypha.example.org --service ws/client:desk --format rust
+//! ```
+//!
+//! # Stability
+//!
+//! This crate is versioned with `hypha-rpc` and makes no stability promise of its own: a release of
+//! `hypha-schema` fits the `hypha-rpc` of the same version, and its API and output may change with
+//! any of them.
+
+mod description;
+mod fetch;
+mod format;
+mod functions;
+mod keywords;
+mod model;
+mod names;
+mod openapi;
+mod own_text;
+mod properties;
+mod python;
+mod read;
+mod rust;
+mod standard;
+mod table;
+mod text;
+mod tree;
+mod types;
+mod typescript;
+
+pub use description::Description;
+pub use format::{Format, UnknownFormat};
+
+#[cfg(test)]
+mod tests;

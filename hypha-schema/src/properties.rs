@@ -1,0 +1,55 @@
+//! Members of an object schema.
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value as Json};
+
+/// A member of an object schema.
+pub(crate) struct Property<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) schema: &'a Json,
+    pub(crate) required: bool,
+}
+
+/// Returns the members of an object schema in order, including those that only `required` names.
+///
+/// The Python client removes every key `title` from its schemas, and with it a member of that name.
+/// The order of arguments matters to callers, so the lost one is put back in its place.
+pub(crate) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
+    const ANY: &Json = &Json::Bool(true);
+    let names = object.get("required").and_then(Json::as_array);
+    let names = names
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .enumerate();
+    let places: IndexMap<&str, usize> = names.map(|(place, name)| (name, place)).collect();
+    let given = object.get("properties").and_then(Json::as_object);
+    let is_given = |name: &str| given.is_some_and(|given| given.contains_key(name));
+    let lost = places.iter().filter(|(name, _)| !is_given(name));
+    let mut lost = lost.map(|(name, place)| (*name, *place)).peekable();
+    let mut properties = Vec::new();
+    for (name, schema) in given.into_iter().flatten() {
+        let place = places.get(name.as_str()).copied();
+        // Required members come before optional ones.
+        while let Some((name, _)) =
+            lost.next_if(|(_, lost)| place.is_none_or(|place| *lost < place))
+        {
+            properties.push(Property {
+                name,
+                schema: ANY,
+                required: true,
+            });
+        }
+        properties.push(Property {
+            name,
+            schema,
+            required: place.is_some(),
+        });
+    }
+    properties.extend(lost.map(|(name, _)| Property {
+        name,
+        schema: ANY,
+        required: true,
+    }));
+    properties
+}

@@ -1,0 +1,130 @@
+//! The trait of a contract.
+
+use super::text::{NEVER_RAW, ident, literal};
+use super::writer::Writer;
+use crate::model::{Method, Parameter};
+use crate::names::{Names, snake};
+use crate::text::comment_lines;
+use crate::types::Type;
+use hypha_wire::keys::RESERVED;
+
+/// The number of arguments of a method whose parameters are unknown. Those left out are not sent.
+const UNKNOWN: usize = 4;
+
+/// The longest description, in characters; servers refuse more than 1024.
+const LONGEST_DESCRIPTION: usize = 1000;
+
+impl Writer<'_> {
+    pub(super) fn contract(&mut self, service: &str) {
+        let header = &self.model.header;
+        let id = header.short_id.as_str();
+        let id = match is_wire_name(id) && !id.contains('.') {
+            true => format!("(id = {})", literal(id)),
+            false => String::new(),
+        };
+        self.text.push('\n');
+        let text: String = header
+            .description
+            .chars()
+            .take(LONGEST_DESCRIPTION)
+            .collect();
+        self.docs(0, &text);
+        self.line(0, &format!("#[hypha_service{id}]"));
+        // The author's names and argument counts are kept.
+        self.line(
+            0,
+            "#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]",
+        );
+        self.line(0, &format!("pub trait {service} {{"));
+        let methods = self.model.methods();
+        let paths: Vec<&str> = methods.iter().map(|method| &*method.path).collect();
+        let names = Names::new(&NEVER_RAW).each(&paths, snake);
+        let mut first = true;
+        for (method, name) in methods.into_iter().zip(names) {
+            if !std::mem::take(&mut first) {
+                self.text.push('\n');
+            }
+            self.method(method, &name);
+        }
+        self.line(0, "}");
+    }
+
+    fn method(&mut self, method: &Method, name: &str) {
+        let path = &method.path;
+        let entry = path.split('.').next().unwrap_or_default();
+        if !is_wire_name(path) || RESERVED.contains(&entry) {
+            let path = comment_lines(path).join(" ");
+            return self.line(
+                1,
+                &format!("// `{path}` is no name that a contract can have."),
+            );
+        }
+        self.docs(1, &method.description);
+        if name != path {
+            self.line(1, &format!("#[hypha(name = {})]", literal(path)));
+        }
+        let returns = match &method.returns {
+            Type::Null => String::new(),
+            Type::Stream(item) => {
+                format!(" -> impl Stream<Item = {}> + Send", self.ty(item, None))
+            }
+            other => format!(" -> {}", self.ty(other, None)),
+        };
+        let name = ident(name);
+        match method.parameters.as_deref() {
+            Some([]) => self.line(1, &format!("async fn {name}(&self){returns};")),
+            parameters => {
+                self.line(1, &format!("async fn {name}("));
+                self.line(2, "&self,");
+                match parameters {
+                    Some(parameters) => self.parameters(parameters),
+                    None => {
+                        self.line(2, "// Nothing is known of its arguments.");
+                        for index in 1..=UNKNOWN {
+                            self.line(2, &format!("arg{index}: Option<Value>,"));
+                        }
+                    }
+                }
+                self.line(1, &format!("){returns};"));
+            }
+        }
+    }
+
+    fn parameters(&mut self, parameters: &[Parameter]) {
+        let wires = parameters.iter().map(|parameter| parameter.name.as_str());
+        let mut wires = Names::new(&wires.filter(|name| is_wire_name(name)).collect::<Vec<_>>());
+        let given: Vec<&str> = parameters
+            .iter()
+            .map(|parameter| &*parameter.name)
+            .collect();
+        let names = Names::new(&NEVER_RAW).each(&given, snake);
+        for (parameter, name) in parameters.iter().zip(names) {
+            self.docs(2, &parameter.description);
+            // A proxy sends arguments by position, so one whose name cannot be kept works as well.
+            let wire = match is_wire_name(&parameter.name) {
+                true => parameter.name.clone(),
+                false => wires.fresh(&name),
+            };
+            let mut keys = Vec::new();
+            if wire != name {
+                keys.push(format!("name = {}", literal(&wire)));
+            }
+            let (ty, default) =
+                self.with_default(&parameter.ty, parameter.optional, &parameter.default, None);
+            // `None` is the default of an `Option`.
+            if let Some(default) = default.filter(|default| default != "None") {
+                keys.push(format!("default = {default}"));
+            }
+            if !keys.is_empty() {
+                self.line(2, &format!("#[hypha({})]", keys.join(", ")));
+            }
+            self.line(2, &format!("{}: {ty},", ident(&name)));
+        }
+    }
+}
+
+/// Returns whether the macro accepts a name: some characters have a meaning in addresses.
+fn is_wire_name(name: &str) -> bool {
+    let is_fit = |c: char| !":@/*".contains(c) && !c.is_whitespace() && !c.is_control();
+    name.chars().all(is_fit) && !name.split('.').any(str::is_empty)
+}

@@ -1,0 +1,46 @@
+//! Names of fields and variants.
+
+use super::text::NEVER_RAW;
+use super::writer::Writer;
+use crate::names::{Names, snake};
+use crate::types::{Struct, Type};
+
+impl Writer<'_> {
+    pub(super) fn variant_name(&self, ty: &Type) -> String {
+        let name = match ty {
+            Type::Any => "Any",
+            Type::Null => "Nothing",
+            Type::Bool => "Bool",
+            Type::Integer(..) => "Integer",
+            Type::Number => "Number",
+            Type::Text => "Text",
+            Type::Bytes => "Bytes",
+            Type::Timestamp => "Timestamp",
+            Type::Literals(_) => "Literal",
+            Type::Optional(inner) => return self.variant_name(inner),
+            Type::List(_) => "List",
+            Type::Set(_) => "Set",
+            Type::Tuple(_) => "Tuple",
+            Type::Map(_) => "Map",
+            Type::OrderedMap(_) => "OrderedMap",
+            Type::Named(index) => &self.names[*index],
+            Type::NdArray => "Array",
+            Type::Function => "Function",
+            Type::Stream(_) => "Stream",
+            Type::File => "File",
+            Type::Object => "Object",
+        };
+        name.to_owned()
+    }
+}
+
+/// Returns the names of the fields of a struct.
+pub(super) fn field_names(body: &Struct, taken: &mut Names) -> Vec<String> {
+    let names: Vec<&str> = body.fields.iter().map(|field| &*field.name).collect();
+    taken.each(&names, snake)
+}
+
+/// Returns the scope of the variants of an enum.
+pub(super) fn variants() -> Names {
+    Names::new(&NEVER_RAW)
+}

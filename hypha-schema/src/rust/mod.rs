@@ -1,0 +1,21 @@
+//! Rust contracts: a trait for `#[hypha_service]`, and the types that it needs.
+
+mod contract;
+mod defaults;
+mod definitions;
+mod member_names;
+mod tags;
+mod text;
+mod writer;
+
+use crate::model::Model;
+use writer::Writer;
+
+pub(crate) fn write(model: &Model) -> String {
+    let (mut writer, service) = Writer::new(model);
+    writer.contract(&service);
+    while let Some(index) = writer.next_definition() {
+        writer.definition(index);
+    }
+    writer.finish()
+}

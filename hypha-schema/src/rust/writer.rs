@@ -1,0 +1,208 @@
+//! The file as it is written: lines, the names of its types, and types in Rust's notation.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::tags;
+use super::text::docs;
+use crate::model::Model;
+use crate::names::{Names, pascal};
+use crate::types::{Finder, Type};
+
+/// Names that the file uses or imports.
+const TYPES: [&str; 46] = [
+    "Box",
+    "Bytes",
+    "Call",
+    "Callback",
+    "Client",
+    "Clone",
+    "Context",
+    "Copy",
+    "Debug",
+    "Default",
+    "Deserialize",
+    "Drop",
+    "Eq",
+    "Err",
+    "Error",
+    "Fn",
+    "From",
+    "Function",
+    "Hash",
+    "Into",
+    "Iterator",
+    "JsonSchema",
+    "NdArray",
+    "None",
+    "Object",
+    "Ok",
+    "Option",
+    "Ord",
+    "PartialEq",
+    "Proxy",
+    "RemoteError",
+    "RemoteFile",
+    "RemoteService",
+    "RemoteStream",
+    "Result",
+    "Self",
+    "Send",
+    "Serialize",
+    "Sized",
+    "Some",
+    "Stream",
+    "String",
+    "Sync",
+    "Value",
+    "Vec",
+    "Visibility",
+];
+
+pub(super) struct Writer<'a> {
+    pub(super) model: &'a Model,
+    /// The names of the definitions.
+    pub(super) names: Vec<String>,
+    /// Pairs of a definition and one that is boxed in it.
+    pub(super) boxes: HashSet<(usize, usize)>,
+    /// Finds types that cannot be cloned.
+    pub(super) owned: Finder,
+    /// Names of functions that return defaults.
+    pub(super) functions: Names,
+    /// Definitions that are used, and those of them that are not written yet, in the order of use.
+    pub(super) used: HashSet<usize>,
+    pub(super) waiting: VecDeque<usize>,
+    pub(super) text: String,
+}
+
+impl<'a> Writer<'a> {
+    /// Returns a writer of an empty file, and the name of the trait in it.
+    pub(super) fn new(model: &'a Model) -> (Writer<'a>, String) {
+        let mut taken = Names::new(&TYPES);
+        let service = taken.fresh(&pascal(&model.header.short_id));
+        for generated in ["Service", "Proxy"] {
+            taken.fresh(&format!("{service}{generated}"));
+        }
+        let definitions = model.types.definitions.iter();
+        let names = definitions
+            .map(|definition| taken.fresh(&pascal(&definition.name)))
+            .collect();
+        let writer = Writer {
+            model,
+            names,
+            boxes: tags::boxes(&model.types),
+            owned: model
+                .types
+                .finder(|ty| matches!(ty, Type::Stream(_) | Type::File | Type::Object)),
+            functions: Names::default(),
+            used: HashSet::new(),
+            waiting: VecDeque::new(),
+            text: String::new(),
+        };
+        (writer, service)
+    }
+
+    /// Returns the next definition that is used and not written yet.
+    pub(super) fn next_definition(&mut self) -> Option<usize> {
+        self.waiting.pop_front()
+    }
+
+    /// Returns the whole file.
+    pub(super) fn finish(self) -> String {
+        let origin = &self.model.header.origin;
+        format!("// {origin}\n\nuse hypha_rpc::prelude::*;\n{}", self.text)
+    }
+
+    pub(super) fn line(&mut self, depth: usize, line: &str) {
+        self.text.push_str(&"    ".repeat(depth));
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    pub(super) fn docs(&mut self, depth: usize, text: &str) {
+        for line in docs(text) {
+            self.line(depth, format!("/// {line}").trim_end());
+        }
+    }
+
+    pub(super) fn is_boxed(&self, within: Option<usize>, index: usize) -> bool {
+        within.is_some_and(|within| self.boxes.contains(&(within, index)))
+    }
+
+    /// Returns a type as it is written in the definition `within`.
+    pub(super) fn ty(&mut self, ty: &Type, within: Option<usize>) -> String {
+        match ty {
+            Type::Any => "Value".to_owned(),
+            Type::Null => "()".to_owned(),
+            Type::Bool => "bool".to_owned(),
+            Type::Integer(least, most) => integer(*least, *most).to_owned(),
+            Type::Number => "f64".to_owned(),
+            Type::Text => "String".to_owned(),
+            Type::Bytes => "Bytes".to_owned(),
+            Type::Timestamp => "hypha_rpc::Timestamp".to_owned(),
+            Type::Literals(values) => self.ty(&literals(values), within),
+            Type::Optional(inner) => format!("Option<{}>", self.ty(inner, within)),
+            // No boxes are needed behind a pointer.
+            Type::List(inner) => format!("Vec<{}>", self.ty(inner, None)),
+            Type::Set(inner) => format!("hypha_rpc::Set<Vec<{}>>", self.ty(inner, None)),
+            Type::Tuple(items) => {
+                let items: Vec<String> = items.iter().map(|item| self.ty(item, within)).collect();
+                match &items[..] {
+                    [only] => format!("({only},)"),
+                    items => format!("({})", items.join(", ")),
+                }
+            }
+            Type::Map(inner) => {
+                format!(
+                    "std::collections::BTreeMap<String, {}>",
+                    self.ty(inner, None)
+                )
+            }
+            Type::OrderedMap(inner) => {
+                format!("hypha_rpc::OrderedMap<Value, {}>", self.ty(inner, None))
+            }
+            Type::Named(index) => {
+                if self.used.insert(*index) {
+                    self.waiting.push_back(*index);
+                }
+                let name = &self.names[*index];
+                match self.is_boxed(within, *index) {
+                    true => format!("Box<{name}>"),
+                    false => name.clone(),
+                }
+            }
+            Type::NdArray => "NdArray".to_owned(),
+            Type::Function => "Function".to_owned(),
+            Type::Stream(inner) => format!("RemoteStream<{}>", self.ty(inner, None)),
+            Type::File => "RemoteFile".to_owned(),
+            Type::Object => "Object".to_owned(),
+        }
+    }
+}
+
+/// Returns the type that has all of these values.
+pub(super) fn literals(values: &[serde_json::Value]) -> Type {
+    match values {
+        values if values.iter().all(|value| value.is_boolean()) => Type::Bool,
+        values if values.iter().all(|value| value.is_i64()) => Type::Integer(None, None),
+        values if values.iter().all(|value| value.is_number()) => Type::Number,
+        _ => Type::Any,
+    }
+}
+
+/// Returns the smallest type with these limits. Schemas do not have the limits of 64-bit types.
+pub(super) fn integer(least: Option<f64>, most: Option<f64>) -> &'static str {
+    let all: [(&str, f64, f64); 6] = [
+        ("u8", 0.0, u8::MAX.into()),
+        ("u16", 0.0, u16::MAX.into()),
+        ("u32", 0.0, u32::MAX.into()),
+        ("i8", i8::MIN.into(), i8::MAX.into()),
+        ("i16", i16::MIN.into(), i16::MAX.into()),
+        ("i32", i32::MIN.into(), i32::MAX.into()),
+    ];
+    let fits = |(_, from, to): &&(&str, f64, f64)| (least, most) == (Some(*from), Some(*to));
+    match all.iter().find(fits) {
+        Some((name, ..)) => name,
+        None if least.is_some_and(|least| least >= 0.0) => "u64",
+        None => "i64",
+    }
+}

@@ -1,0 +1,63 @@
+//! Texts by others, for comments and literals of any language.
+
+/// Returns the lines of a text for a comment: without control characters, other line separators and
+/// direction marks, and without empty lines at both ends.
+pub(crate) fn comment_lines(text: &str) -> Vec<String> {
+    let lines = text.split([
+        '\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}',
+    ]);
+    let mut lines: Vec<String> = lines
+        .map(|line| {
+            let line: String = line
+                .chars()
+                .map(|c| if c == '\t' { ' ' } else { c })
+                .filter(|&c| !c.is_control() && !is_direction(c))
+                .collect();
+            line.trim_end().to_owned()
+        })
+        .collect();
+    while lines.last().is_some_and(String::is_empty) {
+        lines.pop();
+    }
+    let first = lines.iter().position(|line| !line.is_empty());
+    lines.drain(..first.unwrap_or(0));
+    lines
+}
+
+/// Returns whether `c` changes the direction of text or separates lines without `\n`. Compilers
+/// warn of such characters, because they make a source read otherwise than it runs.
+pub(crate) fn is_direction(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
+}
+
+/// Returns a string literal that JavaScript and Python both read: JSON, in which only letters and
+/// digits are not ASCII.
+pub(crate) fn literal(text: &str) -> String {
+    let mut literal = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => literal.push_str("\\\""),
+            '\\' => literal.push_str("\\\\"),
+            '\n' => literal.push_str("\\n"),
+            c if c.is_ascii() && !c.is_control() => literal.push(c),
+            c if c.is_alphanumeric() => literal.push(c),
+            c if u32::from(c) > 0xffff => literal.push(c),
+            c => literal.push_str(&format!("\\u{:04x}", u32::from(c))),
+        }
+    }
+    literal.push('"');
+    literal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_lines() {
+        assert_eq!(
+            comment_lines("\n a\r\nb\u{2028}c\u{202e}d\0\te \n\n"),
+            [" a", "", "b", "cd e"]
+        );
+    }
+}

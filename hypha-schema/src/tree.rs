@@ -1,0 +1,54 @@
+//! The `service_schema` of a service: members by name, nested as in the service.
+
+use serde_json::{Map, Value as Json};
+
+/// Returns the members of a `service_schema`; none if it is not an object.
+pub(crate) fn members(tree: Json) -> Map<String, Json> {
+    match tree {
+        Json::Object(tree) => tree,
+        _ => Map::new(),
+    }
+}
+
+/// Adds the schema and the description of a function where the record has none.
+pub(crate) fn add_function(
+    tree: &mut Map<String, Json>,
+    path: &str,
+    schema: Json,
+    doc: Option<String>,
+) {
+    let (mut place, mut rest) = (tree, path);
+    loop {
+        // A dot in a path separates the names of members, or is part of one name.
+        let known = place.contains_key(rest);
+        let Some((part, after)) = rest.split_once('.').filter(|_| !known) else {
+            let entry = place
+                .entry(rest)
+                .or_insert_with(|| Json::Object(Map::new()));
+            // The record is older than the service if it has another kind of member by that name.
+            if entry["type"] != "function" {
+                *entry = serde_json::json!({ "type": "function" });
+            }
+            if !entry["function"].is_object() {
+                entry["function"] = match schema {
+                    Json::Object(_) => schema,
+                    _ => serde_json::json!({ "name": rest }),
+                };
+            }
+            let function = &mut entry["function"];
+            if let (Some(doc), None | Some("")) = (doc, function["description"].as_str()) {
+                function["description"] = doc.into();
+            }
+            return;
+        };
+        rest = after;
+        let group = place
+            .entry(part)
+            .or_insert_with(|| Json::Object(Map::new()));
+        match group {
+            Json::Object(group) => place = group,
+            // A function in a list has no name in any language.
+            _ => return,
+        }
+    }
+}
