@@ -1,5 +1,9 @@
 //! Names on the wire: renaming rules, and what a name may look like.
 
+use heck::{
+    ToKebabCase as _, ToLowerCamelCase as _, ToShoutySnakeCase as _, ToSnakeCase as _,
+    ToUpperCamelCase as _,
+};
 use syn::LitStr;
 
 use crate::diag::Errors;
@@ -41,49 +45,17 @@ impl Rule {
         Rule::Unchanged
     }
 
+    /// Returns a Rust name as it is written on the wire.
     pub(crate) fn apply(self, name: &str) -> String {
-        let words = words(name);
         match self {
             Rule::Unchanged => name.to_owned(),
-            Rule::Snake => words.join("_"),
-            Rule::ScreamingSnake => words.join("_").to_uppercase(),
-            Rule::Kebab => words.join("-"),
-            Rule::Pascal => words.iter().map(|word| capitalised(word)).collect(),
-            Rule::Camel => {
-                let mut words = words.iter();
-                let first = words.next().cloned().unwrap_or_default();
-                first + &words.map(|word| capitalised(word)).collect::<String>()
-            }
+            Rule::Snake => name.to_snake_case(),
+            Rule::ScreamingSnake => name.to_shouty_snake_case(),
+            Rule::Kebab => name.to_kebab_case(),
+            Rule::Pascal => name.to_upper_camel_case(),
+            Rule::Camel => name.to_lower_camel_case(),
         }
     }
-}
-
-/// The words of a Rust name in either case, in lower case.
-fn words(name: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut start_next = true;
-    for letter in name.chars() {
-        if letter == '_' {
-            start_next = true;
-            continue;
-        }
-        if start_next || letter.is_uppercase() {
-            words.push(String::new());
-        }
-        start_next = false;
-        if let Some(word) = words.last_mut() {
-            word.extend(letter.to_lowercase());
-        }
-    }
-    words
-}
-
-fn capitalised(word: &str) -> String {
-    let mut letters = word.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
 }
 
 /// Checks the service id.

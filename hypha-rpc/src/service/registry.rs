@@ -6,22 +6,10 @@ use indexmap::IndexMap;
 
 use super::{Handler, Member, Service, trust};
 use crate::error::Error;
-use hypha_wire as wire;
+use hypha_wire::{self as wire, keys::RESERVED};
 
 /// The id of the service that every client offers by itself.
 pub(crate) const BUILT_IN: &str = "built-in";
-
-/// The keys of a service that are not members (protocol 04 §4).
-pub(super) const RESERVED: [&str; 8] = [
-    "id",
-    "name",
-    "description",
-    "type",
-    "docs",
-    "config",
-    "app_id",
-    "service_schema",
-];
 
 /// One registered service. Replacing a service replaces this whole record, so a call in progress
 /// keeps the one it began with.
