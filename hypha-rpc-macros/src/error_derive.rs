@@ -99,7 +99,7 @@ fn variants(
             if data.variants.is_empty() {
                 errors.push(
                     &input.ident,
-                    "an error without variants never happens; use `hypha_rpc::Never`",
+                    "an error without variants never happens; use `std::convert::Infallible`",
                 );
             }
             let one = |item: &syn::Variant, errors: &mut Errors| {

@@ -19,7 +19,7 @@ pub use call::{
     Call, Callback, Function, Object, Proxy, RemoteFile, RemoteService, RemoteStream, Retry,
 };
 pub use client::{Client, Connect, connect};
-pub use error::{Error, Never, ServiceError};
+pub use error::{Error, ServiceError};
 #[doc = include_str!("error/remote_error.md")]
 pub use hypha_rpc_macros::RemoteError;
 #[doc = include_str!("service/hypha_service.md")]
@@ -82,7 +82,7 @@ pub mod __private {
     pub use crate::{
         call::{Call, Proxy, RemoteService, RemoteStream, call},
         error::{
-            Never, ServiceError,
+            ServiceError,
             typed::{
                 ErrorVariant, TypedError, error_data, error_from_wire, error_text, error_to_wire,
                 message_field,
@@ -97,6 +97,6 @@ pub mod __private {
         workspace::Visibility,
     };
     pub use hypha_wire::{Args, WireError};
-    pub use std::sync::Arc;
+    pub use std::{convert::Infallible, sync::Arc};
     pub use {schemars, serde};
 }

@@ -73,7 +73,7 @@ pub mod shadows {
     /// A type.
     pub struct WireError;
     /// A type.
-    pub struct Never;
+    pub struct Infallible;
     /// A type.
     pub struct Some;
     /// A type.
@@ -89,7 +89,7 @@ pub mod shadows {
     /// A trait.
     pub trait IntoService {}
     /// A trait.
-    pub trait Infallible {}
+    pub trait NotAResult {}
     /// A trait.
     pub trait Output {}
     /// A trait.

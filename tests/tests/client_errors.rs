@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use hypha_rpc::{
     args,
-    error::{ConnectError, RejectKind},
+    error::{ConnectError, ConnectErrorKind, RejectKind},
     prelude::*,
     workspace::TokenConfig,
 };
@@ -108,7 +108,7 @@ fn not_connected(outcome: Result<Client, Error>) -> Result<ConnectError> {
 
 async fn rejected_token(server: &Server) -> Result<()> {
     let error = not_connected(hypha_rpc::connect(&server.url).token("nonsense").await)?;
-    ensure!(matches!(error, ConnectError::TokenRejected(_)), "{error:?}");
+    ensure!(error.kind() == ConnectErrorKind::TokenRejected, "{error:?}");
     ensure!(
         !error.to_string().contains("nonsense"),
         "the token is shown: {error}"
@@ -121,7 +121,7 @@ async fn wrong_workspace(server: &Server) -> Result<()> {
     let connect = hypha_rpc::connect(&server.url).workspace("ws-of-somebody-else");
     let error = not_connected(connect.await)?;
     ensure!(
-        matches!(error, ConnectError::WrongWorkspace(_)),
+        error.kind() == ConnectErrorKind::WrongWorkspace,
         "{error:?}"
     );
     Ok(())
@@ -135,7 +135,7 @@ async fn client_id_in_use(server: &Server) -> Result<()> {
         .token(token)
         .client_id("the-one");
     let error = not_connected(second.await)?;
-    ensure!(matches!(error, ConnectError::ClientIdInUse(_)), "{error:?}");
+    ensure!(error.kind() == ConnectErrorKind::ClientIdInUse, "{error:?}");
     Ok(())
 }
 
@@ -368,7 +368,7 @@ async fn unusable_urls() -> Result<()> {
     ] {
         let error = not_connected(hypha_rpc::connect(url).await)?;
         ensure!(
-            matches!(error, ConnectError::InvalidUrl { .. }),
+            error.kind() == ConnectErrorKind::InvalidUrl,
             "{url}: {error:?}"
         );
     }
@@ -382,7 +382,7 @@ async fn refused_connection() -> Result<()> {
     drop(listener);
     let error = not_connected(hypha_rpc::connect(&url).await)?;
     ensure!(
-        matches!(error, ConnectError::Unreachable { .. }),
+        error.kind() == ConnectErrorKind::ConnectionRefused,
         "{error:?}"
     );
     ensure!(error.is_retryable());
@@ -395,10 +395,8 @@ async fn a_server_that_says_nothing() -> Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
     let limit = Duration::from_millis(200);
     let error = not_connected(hypha_rpc::connect(&url).connect_timeout(limit).await)?;
-    ensure!(
-        matches!(error, ConnectError::Timeout(l) if l == limit),
-        "{error:?}"
-    );
+    ensure!(error.kind() == ConnectErrorKind::Timeout, "{error:?}");
+    ensure!(error.to_string().contains("200ms"), "{error}");
     Ok(())
 }
 

@@ -115,7 +115,7 @@ async fn call(language: Language, url: &str) -> Result<()> {
     let told = safe
         .tell(listener)
         .await
-        .map_err(Error::untyped::<hypha_rpc::Never>)?;
+        .map_err(Error::untyped::<std::convert::Infallible>)?;
     ensure!(told == "heard secret rumour", "{told}");
     ensure!(safe.adder(1).await?.call(2).await? == 3);
     let mut stories = safe.stories(3).await?;

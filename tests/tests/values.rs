@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hypha_rpc::{Codec, OrderedMap, Set, Timestamp, args, prelude::*};
+use hypha_rpc::{Codec, OrderedMap, Set, Timestamp, args, error::report, prelude::*};
 use hypha_rpc_tests::{
     conformance::{Language, passed_checks},
     peers::{javascript_program, python_program},
@@ -294,7 +294,7 @@ impl There {
             "{shape}"
         );
         let shape: Result<Point, Error> = self.service.call("shape", args!()).await;
-        let error = shape.err().context("a shape is a point")?.to_string();
+        let error = report(&shape.err().context("a shape is a point")?);
         ensure!(
             error.contains("expected a `point`, got a `shape`"),
             "{error}"

@@ -74,8 +74,8 @@ fn one_stub(service: &Service, stub: &Stub) -> TokenStream {
     let (ok, error) = match output {
         Some(output) => call_types(private, output),
         None => (
-            quote_spanned!(span=> #private::Never),
-            quote_spanned!(span=> #private::Never),
+            quote_spanned!(span=> #private::Infallible),
+            quote_spanned!(span=> #private::Infallible),
         ),
     };
     let clause = &generics.where_clause;

@@ -91,7 +91,7 @@ pub(super) fn output_types(private: &Ident, output: &Output) -> (TokenStream, To
     match &output.kind {
         OutputKind::Plain => (
             whole.to_token_stream(),
-            quote_spanned!(span=> #private::Never),
+            quote_spanned!(span=> #private::Infallible),
         ),
         OutputKind::Fallible(parts) => (parts.0.to_token_stream(), parts.1.to_token_stream()),
         OutputKind::Unknown => {
@@ -117,7 +117,7 @@ pub(super) fn fallible(private: &Ident, output: &Output) -> TokenStream {
         OutputKind::Unknown => quote_spanned! {span=>
             {
                 #[allow(unused_imports)]
-                use #private::Infallible as _;
+                use #private::NotAResult as _;
                 #private::Probe::<#whole>::FALLIBLE
             }
         },

@@ -56,7 +56,7 @@ fn what_is_not_an_error_type() {
     );
     assert_eq!(
         mistakes("enum E {}"),
-        ["E => an error without variants never happens; use `hypha_rpc::Never`"]
+        ["E => an error without variants never happens; use `std::convert::Infallible`"]
     );
     let one_type = "the error of a contract is one type, and leaves the process; it has no type \
                     parameters and borrows nothing";

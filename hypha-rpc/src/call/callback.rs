@@ -1,6 +1,6 @@
 //! Typed functions as values.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, convert::Infallible, fmt, marker::PhantomData};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
@@ -10,10 +10,7 @@ use serde::{
 use tokio::sync::mpsc;
 
 use super::{Call, Function};
-use crate::{
-    error::{Never, ServiceError},
-    service::Incoming,
-};
+use crate::{error::ServiceError, service::Incoming};
 use hypha_wire::{Args, EncodeError, Packed, WireError};
 
 /// A function that is handed over: the caller of a service makes it of a closure, the service calls it.
@@ -48,7 +45,7 @@ use hypha_wire::{Args, EncodeError, Packed, WireError};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Callback<A, R = (), E = Never> {
+pub struct Callback<A, R = (), E = Infallible> {
     function: Function,
     types: PhantomData<fn(A) -> Result<R, E>>,
 }

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     client::{Closed, Core, PeerInfo, Response},
+    error::{Cause, LinkError, report},
     service::MAX_FRAME,
 };
 use hypha_wire::{
@@ -79,22 +80,25 @@ pub(crate) enum Failure {
     /// The peer cannot take a message of that size.
     NoChunks,
     /// An answer that is not what it should be.
-    Unreadable(String),
+    Unreadable {
+        message: String,
+        cause: Option<Cause>,
+    },
 }
 
 /// What is gone, and why.
 #[derive(Clone, Debug)]
 pub(crate) enum Loss {
     /// The peer of a call.
-    Peer(Arc<str>),
+    Peer(LinkError),
     /// The link to the server; it is made again.
-    Link(Arc<str>),
+    Link(LinkError),
     /// The whole connection.
-    Connection(Arc<str>),
+    Connection(LinkError),
 }
 
 impl Loss {
-    pub(crate) fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &LinkError {
         match self {
             Loss::Peer(reason) | Loss::Link(reason) | Loss::Connection(reason) => reason,
         }
@@ -113,10 +117,13 @@ impl fmt::Display for Failure {
             Failure::Rejected(message) => f.write_str(&super::rejection(message).message),
             Failure::Silent { limit, .. } => write!(f, "no sign of life within {limit:?}"),
             Failure::Late { limit, .. } => write!(f, "no answer within {limit:?}"),
-            Failure::Lost { loss, .. } => f.write_str(loss.reason()),
+            Failure::Lost { loss, .. } => f.write_str(&report(loss.reason())),
             Failure::Encode(e) => e.fmt(f),
             Failure::NoChunks => f.write_str(NO_CHUNKS),
-            Failure::Unreadable(text) => f.write_str(text),
+            Failure::Unreadable { message, cause } => match cause {
+                Some(cause) => write!(f, "{message}: {cause}"),
+                None => f.write_str(message),
+            },
         }
     }
 }
@@ -521,7 +528,10 @@ impl Core {
     /// encrypted to.
     fn opened(&self, answer: Message, key: Option<&Bytes>) -> Result<Message, Failure> {
         let Some(key) = key else { return Ok(answer) };
-        let failed = |what: String| Failure::Unreadable(format!("the answer is refused: {what}"));
+        let failed = |what: String| Failure::Unreadable {
+            message: format!("the answer is refused: {what}"),
+            cause: None,
+        };
         let extra = answer.extra().map_err(|e| failed(e.to_string()))?;
         let Some(encrypted) = extra.encrypted else {
             return Err(failed("the call was encrypted, and it is not".into()));

@@ -13,7 +13,7 @@ use serde::{
 use super::{Call, Resident, Target, export::handler};
 use crate::{
     client::Client,
-    error::{CallSite, Error, ServiceError},
+    error::{CallSite, CodecError, Error, ServiceError},
     schema::KIND,
     service::{Context, Handler, Incoming},
 };
@@ -262,23 +262,15 @@ pub(super) async fn run_local<T: DeserializeOwned, E: ServiceError>(
         method: label.clone(),
         peer: String::new(),
     };
-    let codec = |message: String, received| {
-        Error::Codec(crate::error::CodecError {
-            message,
-            received,
-            call: site.clone(),
-        })
-    };
-    let args = args.into_local().map_err(|e| codec(e.to_string(), false))?;
+    let unsendable = |e| Error::Codec(CodecError::sending(e, site.clone()));
+    let args = args.into_local().map_err(unsendable)?;
     let call = Incoming::new(Context::local(), args, label);
     let outcome: BoxFuture<'static, _> = handler(call);
     match outcome.await {
         Ok(result) => {
-            let result = result
-                .into_local()
-                .map_err(|e| codec(e.to_string(), false))?;
+            let result = result.into_local().map_err(unsendable)?;
             let value = result.get(0).unwrap_or_else(super::null);
-            value.map_err(|e| codec(format!("the result is not what is expected: {e}"), true))
+            value.map_err(|e| Error::Codec(CodecError::receiving("the result", e, site)))
         }
         Err(error) => Err(crate::error::from_wire(error, site.clone())),
     }

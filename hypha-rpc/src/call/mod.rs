@@ -14,7 +14,10 @@ mod secrecy;
 mod sessions;
 mod stream;
 
-use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc,
+    time::Duration,
+};
 
 use serde::de::{DeserializeOwned, Error as _};
 use tokio::time::Instant;
@@ -39,7 +42,7 @@ pub(crate) use stream::pack;
 use crate::{
     client::{Client, Side, Telling, count},
     error::{
-        CallSite, CodecError, Disconnected, Error, Never, RejectKind, Rejection, ServiceError,
+        CallSite, CodecError, Disconnected, Error, Lost, RejectKind, Rejection, ServiceError,
         Timeout, TimeoutKind, from_wire,
     },
     service::Handler,
@@ -64,7 +67,7 @@ use hypha_wire::{
 /// # }
 /// ```
 #[must_use = "a call is made when it is awaited, or with `.send()`"]
-pub struct Call<T, E = Never> {
+pub struct Call<T, E = Infallible> {
     to: To,
     args: Args,
     total: Option<Duration>,
@@ -207,7 +210,7 @@ impl<T, E> Call<T, E> {
                     .map_err(|f| failure(f, target.site()))
             }
             To::Local { handler, label } => {
-                let run = function::run_local::<Value, Never>(handler, label, self.args);
+                let run = function::run_local::<Value, Infallible>(handler, label, self.args);
                 if let Err(e) = run.await {
                     tracing::warn!("{e}");
                 }
@@ -233,7 +236,12 @@ where
                 To::Peer { ref target, .. } => {
                     let telling = Telling::new(Side::Caller, &target.label, &target.address, None);
                     let outcome = self.ask().instrument(telling.span()).await;
-                    telling.ended(outcome.as_ref().err().map_or("ok", Error::kind));
+                    telling.ended(
+                        outcome
+                            .as_ref()
+                            .err()
+                            .map_or("ok", |error| error.kind().as_str()),
+                    );
                     outcome
                 }
                 To::Local { handler, label } => {
@@ -301,11 +309,7 @@ where
                 Ok(message) => {
                     return result(message, client.home()).map_err(|e| {
                         count(&core.counters.call_errors);
-                        Error::Codec(CodecError {
-                            message: format!("the result is not what is expected: {e}"),
-                            received: true,
-                            call: target.site(),
-                        })
+                        Error::Codec(CodecError::receiving("the result", e, target.site()))
                     });
                 }
                 Err(failed) => failed,
@@ -323,7 +327,7 @@ where
                     }
                 }
             }
-            let lost = matches!(&error, Error::Disconnected(lost) if lost.recovering);
+            let lost = matches!(&error, Error::Disconnected(error) if error.lost == Lost::Link);
             if idempotent && lost && resent < RESENT {
                 resent += 1;
                 count(&core.counters.retries);
@@ -418,23 +422,19 @@ pub(crate) fn failure<E: ServiceError>(failure: Failure, call: CallSite) -> Erro
             sent,
             call,
         }),
-        Failure::Lost { loss, sent } => Error::Disconnected(Disconnected {
-            reason: loss.reason().to_owned(),
-            may_have_run: sent,
-            peer_only: matches!(loss, Loss::Peer(_)),
-            recovering: matches!(loss, Loss::Link(_)),
-            call,
-        }),
-        Failure::Encode(e) => Error::Codec(CodecError {
-            message: e.to_string(),
-            received: false,
-            call,
-        }),
-        Failure::Unreadable(message) => Error::Codec(CodecError {
-            message,
-            received: true,
-            call,
-        }),
+        Failure::Lost { loss, sent } => {
+            let (lost, reason) = match loss {
+                Loss::Peer(reason) => (Lost::Peer, reason),
+                Loss::Link(reason) => (Lost::Link, reason),
+                Loss::Connection(reason) => (Lost::Connection, reason),
+            };
+            let error = Disconnected::new(lost, reason.to_string(), sent, call);
+            Error::Disconnected(error.with_cause(reason.cause()))
+        }
+        Failure::Encode(e) => Error::Codec(CodecError::sending(e, call)),
+        Failure::Unreadable { message, cause } => {
+            Error::Codec(CodecError::unfit(message, call).with_cause(cause))
+        }
         Failure::NoChunks => Error::Rejected(Rejection {
             kind: RejectKind::UnknownMethod,
             message: exchange::NO_CHUNKS.into(),

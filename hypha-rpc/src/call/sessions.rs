@@ -12,6 +12,8 @@ use std::{
     },
 };
 
+use crate::error::LinkError;
+
 /// When the peer of a call last gave a sign of life, in milliseconds of the connection's clock.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heard(Arc<AtomicU64>);
@@ -54,7 +56,7 @@ pub(crate) struct Sessions<R, O> {
     /// How many sessions are inside of others.
     nested: usize,
     /// Why no session can be opened any more.
-    closed: Option<Arc<str>>,
+    closed: Option<LinkError>,
 }
 
 /// What a session leaves behind when it ends. To be dropped without the lock: what that does is not
@@ -116,10 +118,10 @@ impl<R, O: Clone> Sessions<R, O> {
         call: Option<(Heard, R)>,
         objects: HashMap<String, O>,
         now: u64,
-    ) -> Result<(), (Arc<str>, Ended<R, O>)> {
+    ) -> Result<(), (LinkError, Ended<R, O>)> {
         if let Some(reason) = &self.closed {
             return Err((
-                Arc::clone(reason),
+                reason.clone(),
                 Ended {
                     replies: call.map(|(_, reply)| reply).into_iter().collect(),
                     objects: objects.into_values().collect(),
@@ -267,8 +269,8 @@ impl<R, O: Clone> Sessions<R, O> {
     }
 
     /// Ends all sessions and lets no other begin.
-    pub(crate) fn close(&mut self, reason: &str) -> Ended<R, O> {
-        self.closed.get_or_insert_with(|| reason.into());
+    pub(crate) fn close(&mut self, reason: &LinkError) -> Ended<R, O> {
+        self.closed.get_or_insert_with(|| reason.clone());
         self.end_all(|_| true)
     }
 
@@ -343,13 +345,13 @@ mod tests {
     #[test]
     fn nothing_opens_after_the_end() {
         let mut table = table();
-        let ended = table.close("bye");
+        let ended = table.close(&"bye".into());
         assert_eq!((ended.replies.len(), ended.objects.len()), (3, 4));
         let call = Some((Heard::default(), 4));
         let (reason, ended) = table
             .open("s4", "ws/a", call, HashMap::new(), 0)
             .unwrap_err();
-        assert_eq!((&*reason, ended.replies), ("bye", vec![4]));
+        assert_eq!((reason, ended.replies), ("bye".into(), vec![4]));
         assert_eq!(counts(&table), (0, 0));
     }
 

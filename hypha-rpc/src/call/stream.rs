@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::VecDeque,
+    convert::Infallible,
     fmt,
     marker::PhantomData,
     pin::Pin,
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     client::Core,
-    error::{CallSite, CodecError, Error, Never, ServiceError, from_wire},
+    error::{CallSite, CodecError, Error, ServiceError, from_wire, unfit_message},
     schema::KIND,
 };
 use hypha_wire::{
@@ -67,7 +68,7 @@ const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
 /// # }
 /// ```
 #[must_use = "a stream does nothing unless it is read or sent"]
-pub struct RemoteStream<T, E = Never> {
+pub struct RemoteStream<T, E = Infallible> {
     state: State,
     types: PhantomData<fn() -> (T, E)>,
 }
@@ -204,11 +205,7 @@ where
 }
 
 fn unreadable<E>(error: DecodeError, call: CallSite) -> Error<E> {
-    Error::Codec(CodecError {
-        message: format!("an item is not what is expected: {error}"),
-        received: true,
-        call,
-    })
+    Error::Codec(CodecError::receiving("an item", error, call))
 }
 
 // Reading
@@ -385,7 +382,10 @@ impl Pump {
             Some(_) => several(&self.core, message),
             None => one(&self.core, message),
         };
-        batch.map_err(|e| Failure::Unreadable(e.to_string()))
+        batch.map_err(|e| Failure::Unreadable {
+            message: unfit_message("an item", &e),
+            cause: Some(Arc::new(e)),
+        })
     }
 }
 

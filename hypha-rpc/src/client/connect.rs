@@ -12,7 +12,7 @@ use super::{
 use crate::transport::{fallback::Fallback, http};
 use crate::{
     call::Retry,
-    error::{ConnectError, Error},
+    error::{ConnectError, ConnectErrorKind, Error},
     transport::{Dial, SocketOptions, Transport, websocket},
 };
 use hypha_wire as wire;
@@ -286,6 +286,7 @@ impl Connect {
 
     async fn run(self) -> Result<Client, Error> {
         let limit = self.limit();
+        let url = self.server_url.clone();
         let connecting = async {
             let silent = self.silent;
             let client = self.open().await?;
@@ -296,8 +297,15 @@ impl Connect {
             Ok(client)
         };
         match tokio::time::timeout(limit, connecting).await {
+            // The transport knows it by another scheme.
+            Ok(Err(Error::Connect(e))) if e.kind() == ConnectErrorKind::InvalidUrl => {
+                Err(e.with_url(&url).into())
+            }
             Ok(outcome) => outcome,
-            Err(_) => Err(ConnectError::Timeout(limit).into()),
+            Err(_) => {
+                let late = ConnectError::new(ConnectErrorKind::Timeout, format!("{limit:?}"));
+                Err(late.with_url(&url).into())
+            }
         }
     }
 
@@ -345,9 +353,9 @@ impl Connect {
     }
 
     fn dialer(&self) -> Result<Arc<dyn Dial>, ConnectError> {
-        let invalid = |e: wire::AddressError| ConnectError::InvalidUrl {
-            url: self.server_url.clone(),
-            reason: e.to_string(),
+        let invalid = |e: wire::AddressError| {
+            ConnectError::new(ConnectErrorKind::InvalidUrl, e.to_string())
+                .with_url(&self.server_url)
         };
         let socket = || {
             let url = wire::socket_url(&self.server_url).map_err(invalid)?;

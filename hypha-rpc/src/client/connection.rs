@@ -18,7 +18,7 @@ use super::{
     stats::count,
 };
 use crate::{
-    error::{ConnectError, Error},
+    error::{ConnectError, ConnectErrorKind, Error, LinkError, report},
     transport::{BoxLink, Dial},
 };
 use hypha_wire::Map;
@@ -51,12 +51,19 @@ impl Way {
             token: self.token.as_deref(),
             reconnection_token,
         };
-        let mut granted = handshake(&mut link, &hello).await?;
+        let granted = handshake(&mut link, &hello).await;
+        let mut granted = granted.map_err(|error| error.at(self.dial.url()))?;
         granted.identity.connection_type = self.dial.connection_type();
         if let Some(text) = granted.identity.connection_info.get("announcement") {
             tracing::info!("the server announces: {text}");
         }
         Ok((link, granted))
+    }
+
+    /// The limit for connecting has passed.
+    pub(super) fn timed_out(&self) -> ConnectError {
+        ConnectError::new(ConnectErrorKind::Timeout, format!("{:?}", self.limit))
+            .at(self.dial.url())
     }
 
     /// The timers of a link, with the limit that the server sets.
@@ -158,13 +165,17 @@ impl Connection {
             };
             let failure = match restored {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some(format!("not done within {limit:?}")),
+                Ok(Err(error)) => {
+                    let failed = LinkError::new("the services could not be offered again");
+                    Some(failed.with_source(error))
+                }
+                Err(_) => {
+                    let failed = "the services could not be offered again";
+                    Some(format!("{failed}: not done within {limit:?}").into())
+                }
             };
             if let Some(failure) = failure {
-                return Ended::Lost(format!(
-                    "the services could not be offered again: {failure}"
-                ));
+                return Ended::Lost(failure);
             }
         }
         count(&self.core.counters.reconnects);
@@ -179,7 +190,7 @@ impl Connection {
         &mut self,
         recovery: &mut Recovery,
         mut next: Next,
-        mut last: String,
+        mut last: LinkError,
     ) -> Result<Option<(BoxLink, KeepAlive)>, CloseReason> {
         let Some(way) = &self.way else {
             return Ok(None);
@@ -194,6 +205,7 @@ impl Connection {
                 }
                 Next::Try { attempt, pause } => {
                     let until = Instant::now() + pause;
+                    let last = report(&last);
                     tracing::warn!("{last}; attempt {attempt} to reconnect begins in {pause:.1?}");
                     core.set_state(State::Backoff {
                         attempt,
@@ -213,14 +225,16 @@ impl Connection {
                 _ = &mut closed => return Ok(None),
                 opened = timeout(way.limit, self.open_again(way)) => opened,
             };
-            match opened.unwrap_or(Err(ConnectError::Timeout(way.limit))) {
+            match opened.unwrap_or(Err(way.timed_out())) {
                 Ok((link, granted)) => {
                     let keep_alive = way.keep_alive(&granted);
                     core.adopt(granted);
                     return Ok(Some((link, keep_alive)));
                 }
-                Err(error) if error.is_retryable() => {
-                    last = error.to_string();
+                Err(error) if error.is_retryable() || error.kind().is_below_the_protocol() => {
+                    // The server has been reached before at this URL: proxies that have no server to
+                    // pass a request to, and hotspots, answer with statuses and certificates of their own.
+                    last = error.into();
                     next = recovery.failed(rand::random());
                 }
                 Err(error) => return Err(CloseReason::Refused(error)),
@@ -234,17 +248,23 @@ impl Connection {
         let token = lock(&self.core.reconnection_token).clone();
         let mut opened = way.open(&former.client_id, token.as_deref()).await;
         // It lives for two days; who has been asleep for longer comes in by the front door.
-        let expired = matches!(opened, Err(ConnectError::TokenRejected(_)));
+        let expired = opened
+            .as_ref()
+            .is_err_and(|error| error.kind() == ConnectErrorKind::TokenRejected);
         if expired && token.is_some() && way.token.is_some() {
             tracing::debug!("the reconnection token is not accepted any more, the token may be");
             opened = way.open(&former.client_id, None).await;
         }
         let (link, granted) = opened?;
         if granted.identity.workspace != former.workspace {
-            return Err(ConnectError::WrongWorkspace(format!(
-                "Connected to wrong workspace: {}, expected: {}",
-                granted.identity.workspace, former.workspace
-            )));
+            return Err(ConnectError::new(
+                ConnectErrorKind::WrongWorkspace,
+                format!(
+                    "Connected to wrong workspace: {}, expected: {}",
+                    granted.identity.workspace, former.workspace
+                ),
+            )
+            .at(way.dial.url()));
         }
         Ok((link, granted))
     }
@@ -275,14 +295,14 @@ impl Core {
     }
 
     /// The link is lost, but not the connection.
-    fn link_lost(&self, reason: &str) {
+    fn link_lost(&self, reason: &LinkError) {
         // With the state first, new calls wait; those that were made before fail now.
         self.set_state(State::Connecting);
         self.fail_calls(reason);
         self.forget_peers();
         self.tell(
             "disconnected",
-            Map::from_iter([("reason".into(), reason.into())]),
+            Map::from_iter([("reason".into(), report(reason).into())]),
         );
     }
 

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     call::{Answer, Description, Exported, Failure, Found, Heard, Loss, Secrecy, Sessions},
-    error::{CallSite, Disconnected, Error},
+    error::{CallSite, Error, LinkError},
     service::{Calls, Registered, Registry},
     transport::Frame,
 };
@@ -227,16 +227,10 @@ impl Core {
             .unwrap_or_else(PoisonError::into_inner);
         // With the lock held: `close` marks the end first and clears the table then.
         if self.is_closed() {
-            return Err(Error::Disconnected(Disconnected {
-                reason: self.closed_reason().to_string(),
-                may_have_run: false,
-                peer_only: false,
-                recovering: false,
-                call: CallSite {
-                    method: format!("register_service({})", service.service.id()),
-                    ..CallSite::default()
-                },
-            }));
+            return Err(Error::Disconnected(self.over_at(CallSite {
+                method: format!("register_service({})", service.service.id()),
+                ..CallSite::default()
+            })));
         }
         services.add(service, overwrite)
     }
@@ -375,19 +369,18 @@ impl Core {
             .unwrap_or_else(PoisonError::into_inner)
             .caller_gone(peer);
         drop(interfaces);
-        let reason: Arc<str> = format!("Client disconnected: {peer}").into();
+        let reason = LinkError::from(format!("Client disconnected: {peer}"));
         for reply in ended.replies {
-            let _ = reply.send(Response::Lost(Loss::Peer(Arc::clone(&reason))));
+            let _ = reply.send(Response::Lost(Loss::Peer(reason.clone())));
         }
     }
 
     /// Fails every call that waits for an answer: none will come over another link. What peers were handed
     /// otherwise stays.
-    pub(super) fn fail_calls(&self, reason: &str) {
+    pub(super) fn fail_calls(&self, reason: &LinkError) {
         let ended = lock(&self.sessions).end_calls();
-        let reason: Arc<str> = reason.into();
         for reply in ended.replies {
-            let _ = reply.send(Response::Lost(Loss::Link(Arc::clone(&reason))));
+            let _ = reply.send(Response::Lost(Loss::Link(reason.clone())));
         }
     }
 

@@ -23,7 +23,10 @@ use super::{
     options::KeepAlive,
     stats::{add, count},
 };
-use crate::transport::{BoxLink, Frame, LinkError};
+use crate::{
+    error::LinkError,
+    transport::{BoxLink, Frame},
+};
 use hypha_wire::Message;
 
 /// How long an orderly end may take.
@@ -113,7 +116,7 @@ pub(super) enum Ended {
     /// The connection has been closed on this side, and the link after it.
     Closed,
     /// The link is lost, for this reason.
-    Lost(String),
+    Lost(LinkError),
     /// Another connection has the id of this client now.
     Replaced,
 }
@@ -252,7 +255,7 @@ impl<'a> Driver<'a> {
             }
         }
         if let Some(reason) = self.poll_clock(cx) {
-            return Poll::Ready(Ended::Lost(reason));
+            return Poll::Ready(Ended::Lost(reason.into()));
         }
         match self.poll_send(cx) {
             Ok(more) => again |= more,
@@ -281,9 +284,8 @@ impl<'a> Driver<'a> {
                     (None, Some((code, text))) => format!(": {code} {text}").trim_end().into(),
                     (None, None) => String::new(),
                 };
-                return Some(Ended::Lost(format!(
-                    "Connection closed by the server{reason}"
-                )));
+                let reason = format!("Connection closed by the server{reason}");
+                return Some(Ended::Lost(reason.into()));
             }
         }
         None
@@ -317,8 +319,8 @@ impl<'a> Driver<'a> {
 
     fn ended(&mut self, end: Option<Result<Frame, LinkError>>) -> Ended {
         Ended::Lost(match (end, self.last_error.take()) {
-            (_, Some(error)) => format!("Connection closed by the server: {error}"),
-            (Some(Err(e)), None) => format!("Connection lost: {e}"),
+            (_, Some(error)) => format!("Connection closed by the server: {error}").into(),
+            (Some(Err(e)), None) => e.context("Connection lost"),
             _ => "Connection lost".into(),
         })
     }

@@ -243,14 +243,13 @@ impl Client {
         let mut members = match found.map_err(refused("get_service"))? {
             Value::Map(members) => members,
             other => {
-                return Err(Error::Codec(crate::error::CodecError {
-                    message: format!("the service is a {}, not a map", other.kind()),
-                    received: true,
-                    call: CallSite {
+                return Err(Error::Codec(crate::error::CodecError::unfit(
+                    format!("the service is a {}, not a map", other.kind()),
+                    CallSite {
                         method: format!("get_service({id})"),
                         ..<_>::default()
                     },
-                }));
+                )));
             }
         };
         give_key(&mut members, key.as_ref());

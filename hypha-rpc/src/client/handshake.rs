@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::options::Identity;
 use crate::{
-    error::ConnectError,
+    error::{ConnectError, ConnectErrorKind, LinkError},
     transport::{BoxLink, Frame},
     workspace::UserInfo,
 };
@@ -34,10 +34,14 @@ pub(crate) async fn handshake(
     link: &mut BoxLink,
     hello: &Hello<'_>,
 ) -> Result<Granted, ConnectError> {
-    let protocol = |what: String| ConnectError::Protocol(what);
-    let text = serde_json::to_string(hello).map_err(|e| protocol(e.to_string()))?;
+    let text = serde_json::to_string(hello)
+        .map_err(|e| protocol("the introduction cannot be written").with_source(e))?;
     // What breaks off without an error frame is transient (01 §9).
-    let broken = |e: crate::transport::LinkError| ConnectError::Busy(e.to_string());
+    let lost = |detail: String| ConnectError::new(ConnectErrorKind::ConnectionLost, detail);
+    let broken = |e: LinkError| match e.as_connect_error() {
+        Some(error) => error.clone(),
+        None => lost(e.to_string()).with_cause(e.cause()),
+    };
     link.send(Frame::Text(text)).await.map_err(broken)?;
     loop {
         match link.next().await {
@@ -47,25 +51,27 @@ pub(crate) async fn handshake(
             Some(Ok(Frame::Close(reason))) => {
                 let (code, text) = reason.unwrap_or((1005, String::new()));
                 return Err(if text.is_empty() {
-                    ConnectError::Busy(format!("it closed with code {code}"))
+                    lost(format!("it closed with code {code}"))
                 } else {
                     ConnectError::from_server(text)
                 });
             }
             Some(Err(e)) => return Err(broken(e)),
-            None => return Err(ConnectError::Busy("it closed the connection".into())),
+            None => return Err(lost(String::new())),
         }
     }
 }
 
+fn protocol(detail: impl Into<String>) -> ConnectError {
+    ConnectError::new(ConnectErrorKind::Protocol, detail)
+}
+
 fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
     let info: Value = serde_json::from_str::<serde_json::Value>(text)
-        .map_err(|_| ConnectError::Protocol("the first text is not JSON".into()))?
+        .map_err(|e| protocol("the first text is not JSON").with_source(e))?
         .into();
     let Value::Map(info) = info else {
-        return Err(ConnectError::Protocol(
-            "the first text is not an object".into(),
-        ));
+        return Err(protocol("the first text is not an object"));
     };
     let field = |name: &str| info.get(name).and_then(Value::as_str).map(str::to_owned);
     match info.get("type").and_then(Value::as_str) {
@@ -76,24 +82,23 @@ fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
             ));
         }
         other => {
-            return Err(ConnectError::Protocol(format!(
-                "a first message of type {other:?}"
-            )));
+            return Err(protocol(format!("a first message of type {other:?}")));
         }
     }
-    let missing = |name: &str| ConnectError::Protocol(format!("connection_info without {name}"));
+    let missing = |name: &str| protocol(format!("connection_info without {name}"));
     let workspace = field("workspace").ok_or_else(|| missing("workspace"))?;
     if let Some(wanted) = hello.workspace {
         if wanted != workspace {
-            return Err(ConnectError::WrongWorkspace(format!(
-                "Connected to the wrong workspace: {workspace}, expected: {wanted}"
-            )));
+            return Err(ConnectError::new(
+                ConnectErrorKind::WrongWorkspace,
+                format!("Connected to the wrong workspace: {workspace}, expected: {wanted}"),
+            ));
         }
     }
     let manager_id = field("manager_id").ok_or_else(|| missing("manager_id"))?;
     let user = match info.get("user").map(Value::decode_as) {
         Some(Ok(user)) => user,
-        Some(Err(e)) => return Err(ConnectError::Protocol(format!("the user: {e}"))),
+        Some(Err(e)) => return Err(protocol("the user cannot be read").with_source(e)),
         None => UserInfo::default(),
     };
     let reconnection_token = field("reconnection_token");

@@ -394,14 +394,13 @@ impl Client {
             .map_err(|e| failure(crate::call::Failure::Encode(e), site()))?;
         // Events are never sent in chunks, and the server ends a connection that sends more.
         if frame.len() > SERVER_FRAME {
-            return Err(Error::Codec(crate::error::CodecError {
-                message: format!(
+            return Err(Error::Codec(crate::error::CodecError::unsendable(
+                format!(
                     "an event of {} bytes; servers accept at most {SERVER_FRAME}",
                     frame.len()
                 ),
-                received: false,
-                call: site(),
-            }));
+                site(),
+            )));
         }
         let queued = self.core.enqueue(frame.into()).await;
         queued.map_err(|Closed| failure(self.core.over(), site()))

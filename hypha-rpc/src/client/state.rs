@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::error::ConnectError;
+use crate::error::{Cause, ConnectError, LinkError};
 
 /// Whether the connection stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum CloseReason {
     /// This program has disconnected, or dropped the last handle.
     Requested,
     /// The link is lost, and it is not made again: reconnecting is turned off, or not possible.
-    Lost(String),
+    Lost(LinkError),
     /// The server does not take this client back: its token is not accepted any more, or its workspace is
     /// gone, for instance.
     Refused(ConnectError),
@@ -54,7 +54,7 @@ pub enum CloseReason {
         /// How many attempts have failed.
         attempts: u32,
         /// Why the last one did.
-        last: String,
+        last: LinkError,
     },
     /// Another connection has taken the id of this client over.
     Replaced,
@@ -62,14 +62,44 @@ pub enum CloseReason {
     Dismissed(String),
 }
 
+impl CloseReason {
+    /// The failure below, which [`source`](std::error::Error::source) returns.
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            CloseReason::Lost(error) | CloseReason::GaveUp { last: error, .. } => {
+                // Its own text is part of this one's.
+                match error.as_connect_error() {
+                    Some(error) => error.cause(),
+                    None => error.cause(),
+                }
+            }
+            CloseReason::Refused(error) => Some(Arc::new(error.clone())),
+            CloseReason::Requested | CloseReason::Replaced | CloseReason::Dismissed(_) => None,
+        }
+    }
+
+    /// What calls meet that wait for this connection.
+    pub(crate) fn as_link_error(&self) -> LinkError {
+        LinkError::from(self.to_string()).with_cause(self.cause())
+    }
+}
+
+impl std::error::Error for CloseReason {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            CloseReason::Lost(error) | CloseReason::GaveUp { last: error, .. } => error.source(),
+            CloseReason::Refused(error) => Some(error),
+            CloseReason::Requested | CloseReason::Replaced | CloseReason::Dismissed(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CloseReason::Requested => f.write_str("RPC connection closed"),
-            CloseReason::Lost(reason) => f.write_str(reason),
-            CloseReason::Refused(e) => {
-                write!(f, "Connection lost: Server refused reconnection: {e}")
-            }
+            CloseReason::Lost(reason) => reason.fmt(f),
+            CloseReason::Refused(_) => f.write_str("Connection lost: Server refused reconnection"),
             CloseReason::GaveUp { attempts, last } => {
                 write!(
                     f,

@@ -4,7 +4,7 @@
 //! function only, so that generated code makes one report of one mistake: rustc drops reports that
 //! repeat each other to the letter.
 
-use std::marker::PhantomData;
+use std::{convert::Infallible, marker::PhantomData};
 
 use schemars::JsonSchema;
 use serde::de::value::Error as Unfit;
@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::{Arguments, Context, Incoming, misfit};
-use crate::error::{Never, ServiceError};
+use crate::error::ServiceError;
 use crate::schema::FunctionSchema;
 use hypha_wire::{Args, DecodeError, Value, WireError};
 
@@ -259,7 +259,7 @@ impl<'de> Deserializer<'de> for Absent {
 }
 
 /// Tells whether `T` is a `Result`, also behind an alias: `Probe::<T>::FALLIBLE` is the constant
-/// below if it is, and that of [`Infallible`] otherwise.
+/// below if it is, and that of [`NotAResult`] otherwise.
 pub struct Probe<T>(PhantomData<T>);
 
 impl<T, E> Probe<Result<T, E>> {
@@ -268,12 +268,12 @@ impl<T, E> Probe<Result<T, E>> {
 }
 
 /// See [`Probe`].
-pub trait Infallible {
+pub trait NotAResult {
     /// It is not.
     const FALLIBLE: bool = false;
 }
 
-impl<T> Infallible for Probe<T> {}
+impl<T> NotAResult for Probe<T> {}
 
 /// Says in the schema of a method what it returns, if that has a schema: results need none. The functions
 /// of `Described<T>` hide those of [`Undescribed`] where `T` has one.
@@ -324,9 +324,9 @@ pub trait Output<const FALLIBLE: bool> {
 
 impl<T> Output<false> for T {
     type Ok = T;
-    type Error = Never;
+    type Error = Infallible;
 
-    fn into_result(self) -> Result<T, Never> {
+    fn into_result(self) -> Result<T, Infallible> {
         Ok(self)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Dial, Dialing, http, websocket};
-use crate::error::ConnectError;
+use crate::error::report;
 
 /// A WebSocket, or HTTP where none can be opened.
 #[derive(Debug)]
@@ -29,18 +29,17 @@ impl Dial for Fallback {
     fn dial(&self) -> Dialing<'_> {
         Box::pin(async {
             let opened = self.socket.dial().await;
-            let over_http = match &opened {
-                Err(error @ ConnectError::Unreachable { .. }) => {
-                    tracing::warn!("no WebSocket ({error}), trying HTTP");
-                    true
+            let error = match opened {
+                Err(error) if error.kind().is_below_the_protocol() => error,
+                opened => {
+                    self.over_http.store(false, Ordering::Relaxed);
+                    return opened;
                 }
-                _ => false,
             };
-            self.over_http.store(over_http, Ordering::Relaxed);
-            if over_http {
-                return self.http.dial().await;
-            }
-            opened
+            tracing::warn!("no WebSocket ({}), trying HTTP", report(&error));
+            self.over_http.store(true, Ordering::Relaxed);
+            // It is opened by the first frame, and reports both failures then.
+            Ok(self.http.link_after(Some(error)))
         })
     }
 
@@ -48,6 +47,13 @@ impl Dial for Fallback {
         match self.over_http.load(Ordering::Relaxed) {
             true => self.http.connection_type(),
             false => self.socket.connection_type(),
+        }
+    }
+
+    fn url(&self) -> Option<&str> {
+        match self.over_http.load(Ordering::Relaxed) {
+            true => self.http.url(),
+            false => self.socket.url(),
         }
     }
 }

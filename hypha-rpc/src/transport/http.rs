@@ -21,9 +21,9 @@ use futures_util::{
 use reqwest::{StatusCode, Url, header};
 use serde::Deserialize;
 
-use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions};
-use crate::error::ConnectError;
-use hypha_wire::{Args, Head, Map, Message, ReplyMode, Value, WireError, to_vec};
+use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
+use crate::error::{ConnectError, ConnectErrorKind, report};
+use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 
 /// POSTs on their way at the same time.
 const POSTS: usize = 16;
@@ -57,14 +57,17 @@ impl Dialer {
     ///
     /// # Errors
     ///
-    /// [`ConnectError::InvalidUrl`] for a URL or header that cannot be used, or if there is no TLS.
+    /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used, or if there is no TLS.
     pub fn new(base: &str, options: &SocketOptions) -> Result<Self, ConnectError> {
-        let invalid = |reason: String| ConnectError::InvalidUrl {
-            url: base.to_owned(),
-            reason,
-        };
+        let invalid =
+            |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(base);
+        // The parser takes the first part of the path for a host that is left out.
+        let host = base.split_once("://").map_or(base, |(_, rest)| rest);
+        if host.is_empty() || host.starts_with('/') {
+            return Err(invalid("it names no host".into()));
+        }
         let url = format!("{base}/rpc");
-        let url = Url::parse(&url).map_err(|e| invalid(e.to_string()))?;
+        let url = Url::parse(&url).map_err(|e| invalid("it is not a URL".into()).with_source(e))?;
         let mut headers = header::HeaderMap::new();
         for (name, value) in &options.headers {
             let name: header::HeaderName = name
@@ -79,7 +82,8 @@ impl Dialer {
             .default_headers(headers)
             .tcp_nodelay(true)
             // Who is redirected does not know the server that it talks to.
-            .redirect(reqwest::redirect::Policy::none());
+            .redirect(reqwest::redirect::Policy::none())
+            .dns_resolver(Resolver);
         let client = with_tls(builder, &url, options)
             .and_then(|builder| builder.build().map_err(|e| e.to_string()))
             .map_err(invalid)?;
@@ -87,6 +91,28 @@ impl Dialer {
             client,
             url,
             workspace: Arc::default(),
+        })
+    }
+
+    /// A link that is opened by its first frame. If it cannot be opened, the error keeps that of an
+    /// `earlier` attempt.
+    pub(super) fn link_after(&self, earlier: Option<ConnectError>) -> super::BoxLink {
+        let mut link = HttpLink::new(self.clone());
+        link.earlier = earlier;
+        Box::new(link)
+    }
+}
+
+/// Looks names up as the WebSocket does, so that the failure can be told from others.
+#[derive(Debug)]
+struct Resolver;
+
+impl reqwest::dns::Resolve for Resolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(async move {
+            // The port is that of the URL.
+            let found = failure::look_up(name.as_str(), 0).await?;
+            Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
         })
     }
 }
@@ -119,8 +145,12 @@ fn with_tls(
 impl Dial for Dialer {
     fn dial(&self) -> Dialing<'_> {
         // The stream is opened by the introduction, which is part of the request.
-        let link = HttpLink::new(self.clone());
-        Box::pin(async { Ok(Box::new(link) as super::BoxLink) })
+        let link = self.link_after(None);
+        Box::pin(async { Ok(link) })
+    }
+
+    fn url(&self) -> Option<&str> {
+        Some(self.url.as_str())
     }
 
     fn connection_type(&self) -> &'static str {
@@ -152,6 +182,8 @@ pub struct HttpLink {
     client_id: String,
     token: Option<String>,
     stream: Incoming,
+    /// Why another transport could not be opened.
+    earlier: Option<ConnectError>,
     /// Bytes of the stream that are not a whole frame yet.
     buffer: BytesMut,
     /// What comes before the next frame of the stream.
@@ -170,7 +202,7 @@ enum Incoming {
     Unopened,
     Opening(BoxFuture<'static, Result<reqwest::Response, reqwest::Error>>),
     /// The server does not want it; this is what it says.
-    Refusing(BoxFuture<'static, Result<Frame, LinkError>>),
+    Refusing(BoxFuture<'static, ConnectError>),
     Open(BoxStream<'static, reqwest::Result<Bytes>>),
     Ended,
 }
@@ -194,6 +226,7 @@ impl HttpLink {
             client_id: String::new(),
             token: None,
             stream: Incoming::Unopened,
+            earlier: None,
             buffer: BytesMut::new(),
             ready: VecDeque::new(),
             posts: FuturesUnordered::new(),
@@ -293,7 +326,9 @@ impl HttpLink {
         let head: [u8; 4] = self.buffer.get(..4)?.try_into().ok()?;
         let len = u32::from_be_bytes(head) as usize;
         if len > MAX_FRAME {
-            return Some(Err(LinkError(format!("a frame of {len} bytes"))));
+            return Some(Err(LinkError::from(format!(
+                "the server announced a frame of {len} bytes, more than {MAX_FRAME}"
+            ))));
         }
         if self.buffer.len() - 4 < len {
             return None;
@@ -318,6 +353,15 @@ impl HttpLink {
         serde_json::to_string(&main).ok().map(Frame::Text)
     }
 
+    /// Ends the link, which could not be opened.
+    fn not_opened(&mut self, error: ConnectError) -> LinkError {
+        self.stream = Incoming::Ended;
+        match self.earlier.take() {
+            Some(earlier) => error.after(earlier).into(),
+            None => error.into(),
+        }
+    }
+
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, LinkError>>> {
         loop {
             match &mut self.stream {
@@ -331,10 +375,15 @@ impl HttpLink {
                         Ok(response) if response.status() == StatusCode::OK => {
                             Incoming::Open(response.bytes_stream().boxed())
                         }
-                        Ok(response) => Incoming::Refusing(Box::pin(refused(response))),
+                        Ok(response) => {
+                            let url = self.dialer.url.to_string();
+                            Incoming::Refusing(Box::pin(refused(url, response)))
+                        }
                         Err(e) => {
-                            self.stream = Incoming::Ended;
-                            return Poll::Ready(Some(Err(LinkError(told(&e)))));
+                            let url = self.dialer.url.as_str();
+                            // The library's has the token in it.
+                            let error = failure::connect_error(url, e.without_url());
+                            return Poll::Ready(Some(Err(self.not_opened(error))));
                         }
                     };
                 }
@@ -342,8 +391,7 @@ impl HttpLink {
                     let Poll::Ready(refusal) = refusing.as_mut().poll(cx) else {
                         return Poll::Pending;
                     };
-                    self.stream = Incoming::Ended;
-                    return Poll::Ready(Some(refusal));
+                    return Poll::Ready(Some(Err(self.not_opened(refusal))));
                 }
                 Incoming::Open(_) => {}
             }
@@ -362,7 +410,11 @@ impl HttpLink {
                 Poll::Ready(end) => {
                     self.stream = Incoming::Ended;
                     let error = end.and_then(Result::err);
-                    return Poll::Ready(error.map(|e| Err(LinkError(told(&e)))));
+                    let broken = |e: reqwest::Error| {
+                        LinkError::new("the stream from the server broke")
+                            .with_source(e.without_url())
+                    };
+                    return Poll::Ready(error.map(|e| Err(broken(e))));
                 }
             }
         }
@@ -384,7 +436,10 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
                 (detail(response).await, status != StatusCode::BAD_REQUEST)
             }
             // Who was reached may have taken it, and it must not be sent twice.
-            Err(e) => (told(&e), !e.is_connect()),
+            Err(e) => {
+                let taken = !e.is_connect();
+                (report(&e.without_url()), taken)
+            }
         };
         match pauses.next() {
             Some(pause) if !taken => tokio::time::sleep(*pause).await,
@@ -394,25 +449,39 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     Posted { post, failure }
 }
 
-/// What a server answers that does not open the stream.
-async fn refused(response: reqwest::Response) -> Result<Frame, LinkError> {
+/// The error for an answer that does not open the stream.
+async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     let status = response.status();
+    let failed = response.error_for_status_ref().err();
+    let location = response.headers().get(header::LOCATION);
+    let location = location.and_then(|location| location.to_str().ok());
+    let location = location.map(str::to_owned);
     let detail = detail(response).await;
     // In the words of the WebSocket, by which the kinds are told apart.
-    let message = match status {
-        StatusCode::UNAUTHORIZED => format!("Authentication error: {detail}"),
-        StatusCode::FORBIDDEN if !detail.contains("Permission denied for workspace") => {
-            format!("Permission denied for workspace: {detail}")
+    let error = match status {
+        StatusCode::UNAUTHORIZED => {
+            ConnectError::from_server(format!("Authentication error: {detail}")).with_url(&url)
         }
-        StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => detail,
-        _ => return Err(LinkError(format!("{status}: {detail}"))),
+        StatusCode::FORBIDDEN if !detail.contains("Permission denied for workspace") => {
+            let detail = format!("Permission denied for workspace: {detail}");
+            ConnectError::from_server(detail).with_url(&url)
+        }
+        StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
+            ConnectError::from_server(detail).with_url(&url)
+        }
+        status => {
+            // The number says it already.
+            let detail = match detail == status.to_string() {
+                true => "",
+                false => detail.as_str(),
+            };
+            failure::unexpected_answer(&url, status.as_u16(), location.as_deref(), detail)
+        }
     };
-    let text = Map::from_iter([
-        ("type".to_owned(), Value::from("error")),
-        ("message".to_owned(), message.into()),
-    ]);
-    let text = serde_json::to_string(&text).map_err(|e| LinkError(e.to_string()))?;
-    Ok(Frame::Text(text))
+    match failed {
+        Some(failed) => error.with_source(failed.without_url()),
+        None => error,
+    }
 }
 
 /// The reason in the body of an error.
@@ -425,24 +494,6 @@ async fn detail(response: reqwest::Response) -> String {
         Some(serde_json::Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
         None => status.to_string(),
-    }
-}
-
-/// The error with its causes, and without the URL: tokens may stand in it.
-fn told(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    if text.is_empty() {
-        "the request failed".into()
-    } else {
-        text
     }
 }
 
@@ -511,13 +562,17 @@ impl Sink<Frame> for HttpLink {
                 body,
             },
             Frame::Text(text) => {
-                let unreadable = |e: serde_json::Error| LinkError(e.to_string());
+                let unreadable = |e: serde_json::Error| {
+                    LinkError::new("a control message is not JSON").with_source(e)
+                };
                 if matches!(self.stream, Incoming::Unopened) {
                     self.open(serde_json::from_str(&text).map_err(unreadable)?);
                     return Ok(());
                 }
                 let json: serde_json::Value = serde_json::from_str(&text).map_err(unreadable)?;
-                let body = to_vec(&Value::from(json)).map_err(|e| LinkError(e.to_string()))?;
+                let body = to_vec(&Value::from(json)).map_err(|e| {
+                    LinkError::new("a control message cannot be sent").with_source(e)
+                })?;
                 Post {
                     order: Some("control".into()),
                     body: body.into(),

@@ -79,5 +79,5 @@ impl Sink<Frame> for MemoryLink {
 }
 
 fn gone() -> LinkError {
-    LinkError("the other end of the memory link is gone".into())
+    LinkError::new("the other end of the memory link is gone")
 }

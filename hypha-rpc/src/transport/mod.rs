@@ -1,6 +1,7 @@
 //! What carries messages between this program and a server: one [`Link`], whatever is below it, and how
 //! another one is opened when it is lost.
 
+mod failure;
 #[cfg(feature = "http")]
 pub mod fallback;
 #[cfg(feature = "http")]
@@ -10,12 +11,13 @@ pub mod memory;
 mod tls;
 pub mod websocket;
 
-use std::{fmt, pin::Pin};
+use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 
-use crate::error::ConnectError;
+pub use crate::error::LinkError;
+use crate::error::{ConnectError, ConnectErrorKind};
 
 /// Largest frame that is accepted: the server's own limit is 16 MiB, and what it forwards grows by
 /// the stamped fields.
@@ -57,7 +59,7 @@ impl std::str::FromStr for Transport {
             "http" => Ok(Transport::Http),
             #[cfg(feature = "http")]
             "auto" => Ok(Transport::Auto),
-            other => Err(ConnectError::UnknownTransport(other.to_owned())),
+            other => Err(ConnectError::new(ConnectErrorKind::UnknownTransport, other)),
         }
     }
 }
@@ -108,25 +110,18 @@ pub trait Dial: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Why there is none. Whether it is tried again is asked of
-    /// [`ConnectError::is_retryable`].
+    /// [`ConnectError`] with the kind and the cause. Its kind decides whether a lost connection is tried
+    /// again.
     fn dial(&self) -> Dialing<'_>;
 
     /// What contexts of incoming calls say of the link: `websocket`, for instance.
     fn connection_type(&self) -> &'static str;
+
+    /// Returns the URL of the server, which errors of the handshake name. Default: none.
+    fn url(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A link that is being opened.
 pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<BoxLink, ConnectError>> + Send + 'a>>;
-
-/// The text of what broke a link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkError(pub String);
-
-impl fmt::Display for LinkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for LinkError {}

@@ -14,13 +14,13 @@ use tokio_tungstenite::{
         self, Message,
         client::IntoClientRequest,
         handshake::client::Request,
-        http::{HeaderName, HeaderValue},
+        http::{HeaderName, HeaderValue, header},
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
-use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions};
-use crate::error::ConnectError;
+use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
+use crate::error::{ConnectError, ConnectErrorKind};
 
 /// The library clears as much for every read; larger frames get a buffer of their own.
 const READ_BUFFER: usize = 32 << 10;
@@ -49,6 +49,10 @@ impl Dial for Dialer {
     fn connection_type(&self) -> &'static str {
         "websocket"
     }
+
+    fn url(&self) -> Option<&str> {
+        Some(&self.url)
+    }
 }
 
 /// A client's WebSocket connection.
@@ -61,16 +65,14 @@ pub struct WebSocketLink {
 ///
 /// # Errors
 ///
-/// [`ConnectError::InvalidUrl`] for a URL or header that cannot be used,
-/// [`ConnectError::Unreachable`] if the connection or the upgrade fails.
+/// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used; the kind of the cause if the
+/// connection, TLS or the upgrade fails.
 pub async fn connect(url: &str, options: &SocketOptions) -> Result<WebSocketLink, ConnectError> {
-    let invalid = |reason: String| ConnectError::InvalidUrl {
-        url: url.to_owned(),
-        reason,
-    };
+    let invalid =
+        |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(url);
     let mut request = url
         .into_client_request()
-        .map_err(|e| invalid(e.to_string()))?;
+        .map_err(|e| invalid("it is not a URL".into()).with_source(e))?;
     // The library takes a port that is no number for none.
     let authority = request
         .uri()
@@ -96,55 +98,87 @@ pub async fn connect(url: &str, options: &SocketOptions) -> Result<WebSocketLink
         .read_buffer_size(READ_BUFFER)
         .max_frame_size(Some(MAX_FRAME))
         .max_message_size(Some(MAX_FRAME));
-    let socket = open(request, config, options).await.map_err(|e| match e {
-        tungstenite::Error::Url(e) => invalid(e.to_string()),
-        e => ConnectError::Unreachable {
-            url: url.to_owned(),
-            reason: e.to_string(),
-        },
+    let uri = request.uri();
+    let port = uri.port_u16().or(match uri.scheme_str() {
+        Some("ws") => Some(80),
+        Some("wss") => Some(443),
+        _ => None,
+    });
+    let (Some(host), Some(port)) = (uri.host(), port) else {
+        return Err(invalid("it is not `ws://host` or `wss://host`".into()));
+    };
+    // In two steps: afterwards the error of an unknown host looks like any other.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let failed = |error| failure::connect_error(url, error);
+    let addresses = failure::look_up(host, port).await.map_err(failed)?;
+    let stream = TcpStream::connect(&*addresses)
+        .await
+        .map_err(|e| failed(e.into()))?;
+    // Small frames are sent at once, hence no Nagle algorithm.
+    stream.set_nodelay(true).map_err(|e| failed(e.into()))?;
+    let socket = upgrade(request, stream, config, options).await;
+    let socket = socket.map_err(|e| match e {
+        Failed::NoTls(fault) => invalid(fault),
+        Failed::Upgrade(tungstenite::Error::Url(e)) => {
+            invalid("it cannot be used".into()).with_source(e)
+        }
+        Failed::Upgrade(tungstenite::Error::Http(answer)) => {
+            let location = answer.headers().get(header::LOCATION);
+            let location = location.and_then(|location| location.to_str().ok());
+            let body = answer.body().as_deref().unwrap_or_default();
+            let body = String::from_utf8_lossy(body);
+            failure::unexpected_answer(url, answer.status().as_u16(), location, &body)
+                .with_source(tungstenite::Error::Http(answer))
+        }
+        // Its text is that of the cause, with two words in front.
+        Failed::Upgrade(tungstenite::Error::Io(e)) => failed(e.into()),
+        Failed::Upgrade(e) => failed(e.into()),
     })?;
     Ok(WebSocketLink { socket })
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Small frames are sent at once, hence no Nagle algorithm.
-const NO_DELAY: bool = true;
+/// Why a socket could not be made of a TCP connection.
+enum Failed {
+    /// This program cannot encrypt.
+    NoTls(String),
+    Upgrade(tungstenite::Error),
+}
 
 #[cfg(feature = "tls")]
-async fn open(
+async fn upgrade(
     request: Request,
+    stream: TcpStream,
     config: WebSocketConfig,
     options: &SocketOptions,
-) -> Result<Socket, tungstenite::Error> {
-    use tokio_tungstenite::{Connector, connect_async_tls_with_config};
+) -> Result<Socket, Failed> {
+    use tokio_tungstenite::{Connector, client_async_tls_with_config};
 
     let connector = if request.uri().scheme_str() == Some("wss") {
-        let config = super::tls::config(options.accept_invalid_certificates)
-            .map_err(std::io::Error::other)?;
-        Connector::Rustls(std::sync::Arc::new(config))
+        let config = super::tls::config(options.accept_invalid_certificates);
+        Connector::Rustls(std::sync::Arc::new(config.map_err(Failed::NoTls)?))
     } else {
         Connector::Plain
     };
-    let opened = connect_async_tls_with_config(request, Some(config), NO_DELAY, Some(connector));
-    Ok(opened.await?.0)
+    let upgraded = client_async_tls_with_config(request, stream, Some(config), Some(connector));
+    Ok(upgraded.await.map_err(Failed::Upgrade)?.0)
 }
 
 #[cfg(not(feature = "tls"))]
-async fn open(
+async fn upgrade(
     request: Request,
+    stream: TcpStream,
     config: WebSocketConfig,
     _: &SocketOptions,
-) -> Result<Socket, tungstenite::Error> {
+) -> Result<Socket, Failed> {
     if request.uri().scheme_str() == Some("wss") {
         let needed = "encrypted connections need the feature `tls` of hypha-rpc";
-        return Err(std::io::Error::other(needed).into());
+        return Err(Failed::NoTls(needed.into()));
     }
-    Ok(
-        tokio_tungstenite::connect_async_with_config(request, Some(config), NO_DELAY)
-            .await?
-            .0,
-    )
+    let stream = MaybeTlsStream::Plain(stream);
+    let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
+    Ok(upgraded.await.map_err(Failed::Upgrade)?.0)
 }
 
 impl Stream for WebSocketLink {
@@ -154,7 +188,7 @@ impl Stream for WebSocketLink {
         loop {
             return Poll::Ready(match ready!(self.socket.poll_next_unpin(cx)) {
                 None => None,
-                Some(Err(e)) => Some(Err(LinkError(e.to_string()))),
+                Some(Err(e)) => Some(Err(broken(e))),
                 Some(Ok(Message::Binary(data))) => Some(Ok(Frame::Binary(own_small(data)))),
                 Some(Ok(Message::Text(text))) => Some(Ok(Frame::Text(text.as_str().to_owned()))),
                 Some(Ok(Message::Close(frame))) => Some(Ok(Frame::Close(
@@ -207,5 +241,11 @@ impl Sink<Frame> for WebSocketLink {
 }
 
 fn broken(error: tungstenite::Error) -> LinkError {
-    LinkError(error.to_string())
+    match error {
+        tungstenite::Error::Io(e) => LinkError::new("the network failed").with_source(e),
+        tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
+            LinkError::new("the WebSocket is closed").with_source(error)
+        }
+        e => LinkError::new("the server broke the rules of WebSocket").with_source(e),
+    }
 }

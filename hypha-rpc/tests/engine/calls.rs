@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use hypha_rpc::{
     Error, Proxy, Value, args,
-    error::{CodecError, RejectKind, Rejection},
+    error::{DecodeError, RejectKind, Rejection, report},
     prelude::*,
     service::Visibility,
 };
@@ -272,13 +272,13 @@ async fn a_result_of_another_type_names_the_place() {
     let (outcome, ()) = tokio::join!(calling.into_future(), answering);
     let error = outcome.expect_err("fails");
     assert_eq!(
-        error.to_string(),
-        "svc.call on ws/peer: the result is not what is expected: a[1]: expected integer, got string"
+        report(&error),
+        "svc.call on ws/peer: the result is not of the expected type at `a[1]`: a[1]: expected integer, \
+         got string"
     );
-    assert!(matches!(
-        error,
-        Error::Codec(CodecError { received: true, .. })
-    ));
+    let decode = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+    assert_eq!(decode.map(DecodeError::path).as_deref(), Some("a[1]"));
+    assert!(matches!(error, Error::Codec(error) if error.received));
     settled(&client).await;
 }
 

@@ -4,7 +4,7 @@ use hypha_rpc::{
     Error, Value, args,
     client::{Identity, Options},
     crypto::{KeyPair, PublicKey},
-    error::RejectKind,
+    error::{RejectKind, report},
     prelude::*,
     service::{Method, Service},
     transport::memory::pair,
@@ -267,7 +267,7 @@ async fn an_encrypted_answer_to_a_plain_call_is_an_error() {
         service.call::<Value>("call", args!(1)).into_future(),
         answering
     );
-    let error = answer.expect_err("is refused").to_string();
+    let error = report(&answer.expect_err("is refused"));
     assert!(error.contains("nobody asked for that"), "{error}");
 }
 

@@ -9,7 +9,11 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use hypha_rpc::{Error, Value, args, error::RejectKind, prelude::*};
+use hypha_rpc::{
+    Error, Value, args,
+    error::{Lost, RejectKind, report},
+    prelude::*,
+};
 use tokio::sync::Notify;
 
 use crate::support::{
@@ -484,7 +488,7 @@ async fn what_a_peer_was_handed_ends_with_it() {
         .await
         .expect("no panic")
         .expect_err("the peer is gone");
-    assert!(matches!(ended, Error::Disconnected(d) if d.peer_only));
+    assert!(matches!(ended, Error::Disconnected(d) if d.lost == Lost::Peer));
     settled(&client).await;
     assert_eq!(client.stats().objects, 0);
     let gone = peer
@@ -554,7 +558,7 @@ async fn what_peers_may_hold_is_bounded() {
         kept.push(desk.adder(n).await.expect("answers"));
     }
     let error = desk.adder(3).await.expect_err("too many");
-    assert!(error.to_string().contains("may not hold more"), "{error}");
+    assert!(report(&error).contains("may not hold more"), "{error:?}");
     assert_eq!(kept[0].call(5).await.expect("adds"), 5);
 
     // Interfaces too, which are not in a session.
@@ -563,7 +567,7 @@ async fn what_peers_may_hold_is_bounded() {
         desk.keep(interface()).await.expect("keeps");
     }
     let error = desk.keep(interface()).await.expect_err("too many");
-    assert!(error.to_string().contains("may not hold more"), "{error}");
+    assert!(report(&error).contains("may not hold more"), "{error:?}");
     assert_eq!(a.stats().objects, 3);
 }
 

@@ -13,6 +13,7 @@ use futures_util::stream;
 use hypha_rpc::{
     Client, Error, Value, args,
     client::Options,
+    error::Lost,
     prelude::*,
     service::{Method, Service},
 };
@@ -206,7 +207,7 @@ async fn the_reader_of_a_stream_hears_at_once_that_its_owner_has_left() {
     leave(&mut peer).await;
     let error = reading.await.expect("no panic").expect_err("is gone");
     assert!(
-        matches!(&error, Error::Disconnected(d) if d.peer_only),
+        matches!(&error, Error::Disconnected(d) if d.lost == Lost::Peer),
         "{error:?}"
     );
     assert_passed(begun, Duration::ZERO);
@@ -305,7 +306,7 @@ async fn what_is_in_a_half_sent_message_ends_with_its_receiver() {
     leave(&mut peer).await;
     let error = calling.await.expect("no panic").expect_err("is gone");
     assert!(
-        matches!(&error, Error::Disconnected(d) if d.peer_only && !d.may_have_run),
+        matches!(&error, Error::Disconnected(d) if d.lost == Lost::Peer && !d.may_have_run),
         "{error:?}"
     );
     all_over(&client).await;

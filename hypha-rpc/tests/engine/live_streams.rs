@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use hypha_rpc::{Value, args, prelude::*};
+use hypha_rpc::{Value, args, error::report, prelude::*};
 
 use crate::live::{Alive, both};
 use crate::support::{breathe, seconds};
@@ -66,7 +66,7 @@ async fn a_stream_of_another_type_is_an_error() {
         .expect("answers");
     let error = words.try_next().await.expect_err("no number");
     assert!(
-        error.to_string().contains("expected integer, got string"),
+        report(&error).contains("expected integer, got string"),
         "{error}"
     );
     both.settled().await;

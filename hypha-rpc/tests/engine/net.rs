@@ -10,7 +10,7 @@ use std::{
 use futures_util::{SinkExt, StreamExt};
 use hypha_rpc::{
     Client, Connect, Error, Map, Value,
-    error::ConnectError,
+    error::{ConnectError, ConnectErrorKind},
     transport::{
         Dial, Dialing, Frame,
         memory::{MemoryLink, pair},
@@ -84,10 +84,9 @@ impl Dial for Net {
             let plan = lock(&self.0.plans).pop_front();
             let plan = plan.unwrap_or_else(|| lock(&self.0.otherwise).clone());
             if matches!(plan, Plan::Unreachable) {
-                return Err(ConnectError::Unreachable {
-                    url: "memory".into(),
-                    reason: "nobody listens".into(),
-                });
+                return Err(ConnectError::new(ConnectErrorKind::Unreachable, "")
+                    .with_url("memory")
+                    .with_source("nobody listens"));
             }
             let (theirs, link) = pair(*lock(&self.0.capacity));
             let (push, pushed) = mpsc::unbounded_channel();

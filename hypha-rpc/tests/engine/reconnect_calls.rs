@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use hypha_rpc::{
     Callback, Client, Error, RemoteService, Retry, Value, args,
     client::Options,
-    error::RejectKind,
+    error::{Lost, RejectKind},
     service::{Method, Service, Visibility},
     transport::Frame,
 };
@@ -52,7 +52,7 @@ async fn a_call_in_flight_fails_at_once() {
     assert_passed(begin, seconds(0));
     assert!(error.may_have_run() && error.is_retryable(), "{error:?}");
     let error = disconnected::<()>(Err(error));
-    assert!(error.recovering && !error.peer_only);
+    assert_eq!(error.lost, Lost::Link);
     assert_eq!(
         error.to_string(),
         "svc.call on ws/peer: Connection lost (it may have run)"
@@ -154,7 +154,7 @@ async fn who_waits_has_a_limit() {
     breathe().await;
     assert_eq!(client.stats().waiting, 2);
     let error = disconnected(call(&service).await);
-    assert!(!error.may_have_run && error.recovering);
+    assert!(!error.may_have_run && error.lost == Lost::Link);
     assert!(error.reason.contains("2 calls wait"), "{error}");
     assert_eq!(client.stats().refused_waiting, 1);
     let error = hasty.await.expect("runs").expect_err("late");
@@ -184,8 +184,8 @@ async fn closing_ends_those_who_wait() {
     client.disconnect().await;
     let error = disconnected(waiting.await.expect("runs"));
     assert_eq!(
-        (error.reason.as_str(), error.recovering),
-        ("RPC connection closed", false)
+        (error.reason.as_str(), error.lost),
+        ("RPC connection closed", Lost::Connection)
     );
 }
 
@@ -330,7 +330,7 @@ async fn what_may_have_run_is_not_made_again_elsewhere() {
         Value::Null,
     );
     let error = disconnected(waiting.await.expect("runs"));
-    assert!(error.peer_only && error.may_have_run);
+    assert!(error.lost == Lost::Peer && error.may_have_run);
     let asked = next(&mut others).await;
     assert_eq!(asked.text("to"), "ws/other");
     net.reply(&asked, "resolve", list![4i64]);
@@ -571,7 +571,7 @@ async fn a_link_may_break_at_every_step_of_a_large_message() {
                 Some(code) => net.push(Frame::Close(Some((code, "now".into())))),
             }
             let error = disconnected(waiting.await.expect("runs"));
-            assert!(error.recovering, "{error:?}");
+            assert_eq!(error.lost, Lost::Link, "{error:?}");
             // Until everything but the order to begin is there, it cannot have run.
             assert_eq!(
                 error.may_have_run,

@@ -430,5 +430,5 @@ pub(crate) async fn calling(options: Options) -> (Client, Client, RemoteService,
 
 /// The text of the error, which must be one.
 pub(crate) fn text<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
-    outcome.expect_err("an error").to_string()
+    hypha_rpc::error::report(&outcome.expect_err("an error"))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode};
 use hypha_rpc::client::Options;
-use hypha_rpc::error::RejectKind;
+use hypha_rpc::error::{RejectKind, report};
 use hypha_rpc::workspace::{ManagerError, Permission, UserInfo};
 use hypha_rpc::{Client, Error, RemoteService};
 
@@ -126,7 +126,7 @@ fn classify(error: &Error) -> (StatusCode, String) {
     match error {
         Error::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, error.to_string()),
         Error::Invalid(_) => (StatusCode::BAD_REQUEST, error.to_string()),
-        Error::Codec(codec) if !codec.received => (StatusCode::BAD_REQUEST, error.to_string()),
+        Error::Codec(codec) if !codec.received => (StatusCode::BAD_REQUEST, report(error)),
         Error::Rejected(rejection) => {
             let text = &rejection.message;
             match rejection.kind {
@@ -151,6 +151,6 @@ fn classify(error: &Error) -> (StatusCode, String) {
             Some(class) => format!("{class}: {}", remote.message),
             None => remote.message.clone(),
         }),
-        other => by_text(other.to_string()),
+        other => by_text(report(other)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hypha_rpc::error::report;
 use hypha_rpc::workspace::ManagerError;
 use hypha_rpc::{Client, Error, RemoteService, Value, args};
 
@@ -67,7 +68,7 @@ pub(super) async fn call(service: &RemoteService, function: &str) -> Answer<Valu
 fn failure(error: &Error, whom: &str) -> ManagerError {
     match error {
         Error::Timeout(_) => ManagerError::Timeout(format!("{whom} did not answer: {error}")),
-        Error::Disconnected(_) => ManagerError::Connection(format!("{whom}: {error}")),
-        other => ManagerError::Other(other.to_string()),
+        Error::Disconnected(_) => ManagerError::Connection(format!("{whom}: {}", report(error))),
+        other => ManagerError::Other(report(other)),
     }
 }

@@ -15,7 +15,7 @@ use hypha_rpc_tests::cases::run;
 async fn kept(client: &Client, id: &str) -> Result<Json> {
     let manager = client.manager().await?;
     let info = manager.get_service_info(id.to_owned(), None).await;
-    let info = info.map_err(hypha_rpc::Error::untyped::<hypha_rpc::Never>)?;
+    let info = info.map_err(hypha_rpc::Error::untyped::<std::convert::Infallible>)?;
     Ok(info.service_schema.context("no schema")?.to_json())
 }
 

@@ -11,6 +11,7 @@ use super::{Core, Response, lock};
 use crate::{
     call::{Failure, Loss},
     client::{CloseReason, State, count},
+    error::{CallSite, Disconnected, LinkError, Lost, report},
 };
 use hypha_wire::{Map, Value};
 
@@ -91,8 +92,8 @@ impl Core {
     }
 
     /// The same as text.
-    pub(crate) fn closed_reason(&self) -> Arc<str> {
-        self.close_reason().to_string().into()
+    pub(crate) fn closed_reason(&self) -> LinkError {
+        self.close_reason().as_link_error()
     }
 
     /// What a call meets that cannot be made any more.
@@ -101,6 +102,13 @@ impl Core {
             loss: Loss::Connection(self.closed_reason()),
             sent: false,
         }
+    }
+
+    /// The same for what is no call of a peer.
+    pub(crate) fn over_at(&self, call: CallSite) -> Disconnected {
+        let reason = self.closed_reason();
+        let error = Disconnected::new(Lost::Connection, reason.to_string(), false, call);
+        error.with_cause(reason.cause())
     }
 
     /// Waits until the link has been closed.
@@ -121,12 +129,12 @@ impl Core {
         });
         let reason = self.closed_reason();
         if first {
-            let why = Map::from_iter([("reason".into(), Value::from(&*reason))]);
+            let why = Map::from_iter([("reason".into(), Value::from(report(&reason)))]);
             self.tell("disconnected", why);
         }
         let ended = lock(&self.sessions).close(&reason);
         for reply in ended.replies {
-            let _ = reply.send(Response::Lost(Loss::Connection(Arc::clone(&reason))));
+            let _ = reply.send(Response::Lost(Loss::Connection(reason.clone())));
         }
         self.calls.cancel(|_| true);
         lock(&self.handlers).abort_all();

@@ -1,0 +1,43 @@
+//! Causes of errors. Errors are cloned, one for each call that fails, so they share their cause.
+
+use std::{error::Error, fmt::Write as _, sync::Arc};
+
+/// The cause of an error.
+pub(crate) type Cause = Arc<dyn Error + Send + Sync>;
+
+/// A cause as [`Error::source`] returns it.
+pub(super) fn source_of(cause: &Option<Cause>) -> Option<&(dyn Error + 'static)> {
+    cause
+        .as_deref()
+        .map(|cause| cause as &(dyn Error + 'static))
+}
+
+/// Returns the text of an error and of all its causes in one line: `a: b: c`.
+///
+/// Display of the errors of this crate says what happened without the text of the cause, so a
+/// program that logs `{error}` alone loses detail. `anyhow::Error` prints the same chain with `{:#}`.
+///
+/// ```
+/// use std::io;
+///
+/// let error = hypha_rpc::transport::LinkError::new("the link broke")
+///     .with_source(io::Error::from(io::ErrorKind::ConnectionReset));
+/// assert_eq!(error.to_string(), "the link broke");
+/// assert_eq!(
+///     hypha_rpc::error::report(&error),
+///     "the link broke: connection reset"
+/// );
+/// ```
+pub fn report(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Errors of other crates often end with the text of their cause.
+        if !text.ends_with(&next) {
+            let _ = write!(text, ": {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

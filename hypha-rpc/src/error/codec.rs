@@ -1,0 +1,95 @@
+//! A value that does not fit.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use hypha_wire::{DecodeError, EncodeError};
+
+use super::{
+    CallSite,
+    cause::{Cause, source_of},
+};
+
+/// A value could not be put on the wire, or a received one is not of the expected type.
+///
+/// [`source`](std::error::Error::source) is the [`DecodeError`](crate::error::DecodeError) or
+/// [`EncodeError`](crate::error::EncodeError), if one is the cause; it names the place inside the value
+/// and the types. Not retryable: the types of the two sides differ, or the value cannot travel.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CodecError {
+    /// Which value does not fit, with the place inside it, without the text of the cause.
+    pub message: String,
+    /// True if a received value does not fit; the method has run then. False if a value could not be
+    /// sent; the method did not run.
+    pub received: bool,
+    /// The call that it belongs to.
+    pub call: CallSite,
+    source: Option<Cause>,
+}
+
+impl CodecError {
+    /// A received value without a decoding error.
+    pub(crate) fn unfit(message: impl Into<String>, call: CallSite) -> Self {
+        CodecError {
+            message: message.into(),
+            received: true,
+            call,
+            source: None,
+        }
+    }
+
+    /// A received value, `what`, that cannot be decoded.
+    pub(crate) fn receiving(what: &str, error: DecodeError, call: CallSite) -> Self {
+        CodecError {
+            source: Some(Arc::new(error.clone())),
+            ..CodecError::unfit(unfit_message(what, &error), call)
+        }
+    }
+
+    /// A value that is too large to be sent, or cannot be for another reason.
+    pub(crate) fn unsendable(message: impl Into<String>, call: CallSite) -> Self {
+        CodecError {
+            message: message.into(),
+            received: false,
+            call,
+            source: None,
+        }
+    }
+
+    /// A value that cannot be encoded.
+    pub(crate) fn sending(error: EncodeError, call: CallSite) -> Self {
+        let message = match error.argument() {
+            Some(argument) => format!("argument `{argument}` cannot be sent"),
+            None => "the value cannot be sent".to_owned(),
+        };
+        CodecError {
+            source: Some(Arc::new(error)),
+            ..CodecError::unsendable(message, call)
+        }
+    }
+
+    pub(crate) fn with_cause(mut self, cause: Option<Cause>) -> Self {
+        self.source = cause;
+        self
+    }
+}
+
+/// The text for a received value that is not of the expected type.
+pub(crate) fn unfit_message(what: &str, error: &DecodeError) -> String {
+    match error.path() {
+        path if path.is_empty() => format!("{what} is not of the expected type"),
+        path => format!("{what} is not of the expected type at `{path}`"),
+    }
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.call, self.message)
+    }
+}
+
+impl Error for CodecError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        source_of(&self.source)
+    }
+}

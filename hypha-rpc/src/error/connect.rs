@@ -1,0 +1,473 @@
+//! No connection to the server.
+
+use std::{error::Error, fmt};
+
+use super::cause::{Cause, source_of};
+
+/// Why no connection to the server came about.
+///
+/// [`kind`](Self::kind) says which failure it is, [`url`](Self::url) where, and
+/// [`source`](std::error::Error::source) keeps the error of the system or library that caused it: an
+/// [`io::Error`](std::io::Error) for a refused connection or an unknown host, a `rustls::Error` for a
+/// TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP answer. The text says what to
+/// change, without the text of the cause; [`report`](super::report) prints both.
+///
+/// Nothing has run when connecting fails. Two errors are equal if their kind, URL and text are; causes
+/// are not compared.
+#[derive(Clone)]
+pub struct ConnectError(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ConnectErrorKind,
+    url: Option<String>,
+    /// The words of the server, or the part of the text that depends on the case.
+    detail: String,
+    source: Option<Cause>,
+    /// The failure of the other transport.
+    other: Option<ConnectError>,
+}
+
+/// The failures of a [`ConnectError`].
+///
+/// | kind | retryable | what to do |
+/// | --- | --- | --- |
+/// | [`InvalidUrl`](Self::InvalidUrl), [`UnknownTransport`](Self::UnknownTransport) | no | correct the option |
+/// | [`Dns`](Self::Dns) | yes | check the host name and the network |
+/// | [`ConnectionRefused`](Self::ConnectionRefused) | yes | start the server, check host and port |
+/// | [`Unreachable`](Self::Unreachable), [`ConnectionLost`](Self::ConnectionLost), [`Timeout`](Self::Timeout) | yes | check the network |
+/// | [`Tls`](Self::Tls) | no | see [`TlsFailure`] |
+/// | [`HttpStatus`](Self::HttpStatus) 408, 425, 429, 5xx | yes | wait |
+/// | [`HttpStatus`](Self::HttpStatus) otherwise, [`NotHypha`](Self::NotHypha) | no | correct the URL: another program answers there |
+/// | [`Redirect`](Self::Redirect) | no | use the URL in the message |
+/// | [`TokenRejected`](Self::TokenRejected) | no | get another token |
+/// | [`WrongWorkspace`](Self::WrongWorkspace) | no | name a workspace that the token is for |
+/// | [`ClientIdInUse`](Self::ClientIdInUse) | no | choose another id, or stop the other client |
+/// | [`Busy`](Self::Busy) | yes | wait |
+/// | [`Refused`](Self::Refused), [`Protocol`](Self::Protocol) | no | read the server's words |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectErrorKind {
+    /// The server URL, or a header for it, cannot be used.
+    InvalidUrl,
+    /// No transport has this name, or it needs a feature of the crate.
+    UnknownTransport,
+    /// The host name of the URL has no address.
+    Dns,
+    /// The host refused the connection: no program listens at this port.
+    ConnectionRefused,
+    /// The network failed below TLS and HTTP: no route, a reset, no permission.
+    Unreachable,
+    /// The encrypted connection failed.
+    Tls(TlsFailure),
+    /// The answer was this HTTP status instead of a connection.
+    HttpStatus(u16),
+    /// The answer was a redirect. It is not followed: it may lead to a server that must not see the token.
+    Redirect,
+    /// A program answers at the URL that speaks neither HTTP nor this protocol.
+    NotHypha,
+    /// The connection ended during the handshake without a word.
+    ConnectionLost,
+    /// The server did not accept the token, or the reconnection token.
+    TokenRejected,
+    /// The workspace does not exist or is not accessible, or the server granted another one.
+    WrongWorkspace,
+    /// A client of the same id is connected already.
+    ClientIdInUse,
+    /// The server, or this program, has too much to do.
+    Busy,
+    /// The server refused for another reason, in its own words.
+    Refused,
+    /// The server sent a message that is not part of the handshake.
+    Protocol,
+    /// The limit for connecting passed.
+    Timeout,
+}
+
+/// The failures of an encrypted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// No authority that this machine trusts has signed the certificate. Install that authority, or on
+    /// a network you trust set
+    /// [`danger_accept_invalid_certificates`](crate::Connect::danger_accept_invalid_certificates).
+    UnknownIssuer,
+    /// The certificate is for other host names. Connect by a name that it lists.
+    NameMismatch,
+    /// The certificate has expired or is not valid yet. Renew it, or set the clock of this machine.
+    Expired,
+    /// The server does not speak TLS at this port. Use `http://` or `ws://`, or its TLS port.
+    NotTls,
+    /// Another failure: the source has the details.
+    Other,
+}
+
+impl ConnectErrorKind {
+    /// Returns whether the same attempt may succeed later without a change on this side.
+    pub fn is_retryable(self) -> bool {
+        match self {
+            ConnectErrorKind::Dns
+            | ConnectErrorKind::ConnectionRefused
+            | ConnectErrorKind::Unreachable
+            | ConnectErrorKind::ConnectionLost
+            | ConnectErrorKind::Busy
+            | ConnectErrorKind::Timeout => true,
+            ConnectErrorKind::HttpStatus(status) => {
+                matches!(status, 408 | 425 | 429) || status >= 500
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the failure lies below the protocol: no Hypha server has refused this client.
+    pub(crate) fn is_below_the_protocol(self) -> bool {
+        match self {
+            ConnectErrorKind::Dns
+            | ConnectErrorKind::ConnectionRefused
+            | ConnectErrorKind::Unreachable
+            | ConnectErrorKind::ConnectionLost
+            | ConnectErrorKind::Tls(_)
+            | ConnectErrorKind::HttpStatus(_)
+            | ConnectErrorKind::Redirect
+            | ConnectErrorKind::NotHypha => true,
+            ConnectErrorKind::InvalidUrl
+            | ConnectErrorKind::UnknownTransport
+            | ConnectErrorKind::TokenRejected
+            | ConnectErrorKind::WrongWorkspace
+            | ConnectErrorKind::ClientIdInUse
+            | ConnectErrorKind::Busy
+            | ConnectErrorKind::Refused
+            | ConnectErrorKind::Protocol
+            | ConnectErrorKind::Timeout => false,
+        }
+    }
+
+    /// How far the attempt came: of two failures the one that came further tells more.
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    fn progress(self) -> u8 {
+        match self {
+            ConnectErrorKind::InvalidUrl | ConnectErrorKind::UnknownTransport => 0,
+            ConnectErrorKind::Unreachable | ConnectErrorKind::Timeout => 1,
+            ConnectErrorKind::Dns | ConnectErrorKind::ConnectionRefused => 2,
+            ConnectErrorKind::ConnectionLost | ConnectErrorKind::NotHypha => 3,
+            ConnectErrorKind::Tls(_) => 4,
+            ConnectErrorKind::HttpStatus(_) | ConnectErrorKind::Redirect => 5,
+            ConnectErrorKind::TokenRejected
+            | ConnectErrorKind::WrongWorkspace
+            | ConnectErrorKind::ClientIdInUse
+            | ConnectErrorKind::Busy
+            | ConnectErrorKind::Refused
+            | ConnectErrorKind::Protocol => 6,
+        }
+    }
+}
+
+impl ConnectError {
+    /// Creates an error, for implementations of [`Dial`](crate::transport::Dial).
+    ///
+    /// `detail` completes the text that the kind has: the server's words, the target of a redirect,
+    /// the fault of a URL. It may be empty.
+    pub fn new(kind: ConnectErrorKind, detail: impl Into<String>) -> Self {
+        ConnectError(Box::new(Inner {
+            kind,
+            url: None,
+            detail: detail.into(),
+            source: None,
+            other: None,
+        }))
+    }
+
+    /// Sets the URL that was tried. Credentials and the query, which may be a token, are left out.
+    #[must_use]
+    pub fn with_url(mut self, url: &str) -> Self {
+        self.0.url = Some(match self.0.kind {
+            // The fault may be in any part of it.
+            ConnectErrorKind::InvalidUrl => url.to_owned(),
+            _ => without_secrets(url),
+        });
+        self
+    }
+
+    /// Sets the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into().into());
+        self
+    }
+
+    pub(crate) fn with_cause(mut self, cause: Option<Cause>) -> Self {
+        self.0.source = cause;
+        self
+    }
+
+    /// Sets the URL if there is none yet.
+    pub(crate) fn at(self, url: Option<&str>) -> Self {
+        match url {
+            Some(url) if self.0.url.is_none() => self.with_url(url),
+            _ => self,
+        }
+    }
+
+    /// Joins the failures of two transports: the more informative one, which keeps the other.
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    pub(crate) fn after(self, earlier: ConnectError) -> Self {
+        let (mut main, other) = match self.kind().progress() > earlier.kind().progress() {
+            true => (self, earlier),
+            false => (earlier, self),
+        };
+        main.0.other = Some(other);
+        main
+    }
+
+    /// Returns which failure it is.
+    pub fn kind(&self) -> ConnectErrorKind {
+        self.0.kind
+    }
+
+    /// Returns the URL that was tried, without credentials and query. For
+    /// [`Transport::WebSocket`](crate::transport::Transport::WebSocket) that is the `ws://` or
+    /// `wss://` URL of the socket.
+    pub fn url(&self) -> Option<&str> {
+        self.0.url.as_deref()
+    }
+
+    /// Returns the server's words, the target of a redirect, or the fault of a URL; may be empty.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// Returns the failure of the other transport where both were tried (`Transport::Auto`). The error
+    /// itself is that of the attempt that came further.
+    pub fn other_attempt(&self) -> Option<&ConnectError> {
+        self.0.other.as_ref()
+    }
+
+    /// Returns whether the same attempt may succeed later without a change on this side; the table of
+    /// [`ConnectErrorKind`] lists the kinds. Where two transports were tried, it is asked of both.
+    ///
+    /// A connection that has stood once is made again also after failures that are not retryable by
+    /// this table but lie below the protocol (TLS, HTTP status, redirect): the URL was right, and
+    /// proxies and hotspots answer like that for a while.
+    pub fn is_retryable(&self) -> bool {
+        self.kind().is_retryable()
+            || self
+                .other_attempt()
+                .is_some_and(|other| other.kind().is_retryable())
+    }
+
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.0.source.clone()
+    }
+
+    /// Sorts the text of a handshake's `error` frame (protocol 01 §4).
+    pub(crate) fn from_server(message: String) -> Self {
+        let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+        let kind = if says(&["Authentication error", "Token has been revoked"]) {
+            ConnectErrorKind::TokenRejected
+        } else if says(&["Client already exists"]) {
+            ConnectErrorKind::ClientIdInUse
+        } else if says(&["Server busy", "Authentication payload timeout"]) {
+            ConnectErrorKind::Busy
+        } else if says(&[
+            "Permission denied for workspace",
+            "does not exist or is not accessible",
+            "does not match the specified workspace",
+            "workspace mismatch",
+        ]) {
+            ConnectErrorKind::WrongWorkspace
+        } else {
+            ConnectErrorKind::Refused
+        };
+        ConnectError::new(kind, message)
+    }
+}
+
+/// The URL without user, password, query and fragment.
+fn without_secrets(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    let url = &url[..end];
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let authority = rest.find('/').unwrap_or(rest.len());
+    match rest[..authority].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { detail, .. } = &*self.0;
+        let url = self.url().unwrap_or("the server");
+        match self.kind() {
+            ConnectErrorKind::InvalidUrl => write!(f, "invalid server URL `{url}`: {detail}")?,
+            ConnectErrorKind::UnknownTransport => write!(
+                f,
+                "unknown transport `{detail}`: it is `websocket`, or with the feature `http` also \
+                 `http` or `auto`"
+            )?,
+            ConnectErrorKind::Dns => write!(
+                f,
+                "cannot find the host of {url}: check the host name and the network"
+            )?,
+            ConnectErrorKind::ConnectionRefused => write!(
+                f,
+                "cannot reach {url}: no program listens there, start the server or check host and port"
+            )?,
+            ConnectErrorKind::Unreachable => {
+                write!(f, "cannot reach {url}: check the network and firewalls")?;
+            }
+            ConnectErrorKind::Tls(TlsFailure::UnknownIssuer) => write!(
+                f,
+                "the certificate of {url} is signed by an authority that this machine does not \
+                 trust: install that authority, or accept the certificate with \
+                 `danger_accept_invalid_certificates` on a network you trust"
+            )?,
+            ConnectErrorKind::Tls(TlsFailure::NameMismatch) => write!(
+                f,
+                "the certificate of {url} is for another host name: connect by a name that it lists"
+            )?,
+            ConnectErrorKind::Tls(TlsFailure::Expired) => write!(
+                f,
+                "the certificate of {url} is not valid now: renew it, or set the clock of this machine"
+            )?,
+            ConnectErrorKind::Tls(TlsFailure::NotTls) => write!(
+                f,
+                "{url} does not speak TLS: use `http://` or `ws://`, or the TLS port of the server"
+            )?,
+            ConnectErrorKind::Tls(TlsFailure::Other) => write!(
+                f,
+                "no encrypted connection to {url}: check the TLS settings of the server and of this \
+                 machine"
+            )?,
+            ConnectErrorKind::HttpStatus(status) => {
+                write!(f, "{url} answered with HTTP status {status}")?;
+                if !detail.is_empty() {
+                    write!(f, " ({detail})")?;
+                }
+                f.write_str(match self.kind().is_retryable() {
+                    true => ": try again later",
+                    false => ": check that the URL is that of a Hypha server",
+                })?;
+            }
+            ConnectErrorKind::Redirect => {
+                write!(f, "{url} redirects to {detail}: connect to that address")?;
+            }
+            ConnectErrorKind::NotHypha => write!(
+                f,
+                "{url} does not answer like a Hypha server: check host and port, and whether it \
+                 wants `https://` or `wss://`"
+            )?,
+            ConnectErrorKind::ConnectionLost => {
+                write!(f, "{url} ended the connection during the handshake")?;
+                if !detail.is_empty() {
+                    write!(f, " ({detail})")?;
+                }
+                f.write_str(": try again later")?;
+            }
+            ConnectErrorKind::TokenRejected => {
+                write!(f, "{url} rejected the token: {detail}")?;
+            }
+            ConnectErrorKind::WrongWorkspace => write!(f, "wrong workspace at {url}: {detail}")?,
+            ConnectErrorKind::ClientIdInUse => {
+                write!(f, "the client id is in use at {url}: {detail}")?;
+            }
+            ConnectErrorKind::Busy => write!(f, "{url} is not ready: {detail}")?,
+            ConnectErrorKind::Refused => write!(f, "{url} refused the connection: {detail}")?,
+            ConnectErrorKind::Protocol => {
+                write!(
+                    f,
+                    "unexpected message from {url} during the handshake: {detail}"
+                )?;
+            }
+            ConnectErrorKind::Timeout => {
+                write!(f, "not connected to {url}")?;
+                if !detail.is_empty() {
+                    write!(f, " within {detail}")?;
+                }
+            }
+        }
+        match self.other_attempt() {
+            Some(other) if other.kind() != self.kind() => {
+                write!(f, "; the other transport failed too: {other}")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("ConnectError");
+        shown
+            .field("kind", &self.0.kind)
+            .field("url", &self.0.url)
+            .field("detail", &self.0.detail)
+            .field("source", &self.0.source);
+        if let Some(other) = &self.0.other {
+            shown.field("other_attempt", other);
+        }
+        shown.finish()
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        source_of(&self.0.source)
+    }
+}
+
+impl PartialEq for ConnectError {
+    fn eq(&self, other: &Self) -> bool {
+        let [a, b] = [&self.0, &other.0];
+        (a.kind, &a.url, &a.detail, &a.other) == (b.kind, &b.url, &b.detail, &b.other)
+    }
+}
+
+impl Eq for ConnectError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_in_a_url_are_not_shown() {
+        for (url, shown) in [
+            ("ws://h:1/ws?token=x", "ws://h:1/ws"),
+            ("https://user:pw@h/a@b", "https://h/a@b"),
+            ("https://h/a@b#x", "https://h/a@b"),
+            ("memory", "memory"),
+        ] {
+            let error = ConnectError::new(ConnectErrorKind::Dns, "").with_url(url);
+            assert_eq!(error.url(), Some(shown));
+        }
+    }
+
+    #[test]
+    fn of_two_attempts_the_one_that_came_further_is_the_error() {
+        let socket = ConnectError::new(ConnectErrorKind::HttpStatus(404), "").with_url("ws://h/ws");
+        let http =
+            ConnectError::new(ConnectErrorKind::TokenRejected, "no").with_url("http://h/rpc");
+        let both = http.clone().after(socket.clone());
+        assert_eq!(both.kind(), ConnectErrorKind::TokenRejected);
+        assert_eq!(both.other_attempt(), Some(&socket));
+        assert!(both.to_string().contains("ws://h/ws"), "{both}");
+
+        // As far as each other: the first, named once.
+        let refused = ConnectErrorKind::ConnectionRefused;
+        let first = ConnectError::new(refused, "").with_url("ws://h/ws");
+        let second = ConnectError::new(refused, "").with_url("http://h/rpc");
+        let both = second.after(first);
+        assert_eq!(both.url(), Some("ws://h/ws"));
+        assert!(!both.to_string().contains("other transport"), "{both}");
+    }
+
+    #[test]
+    fn an_attempt_is_worth_repeating_if_either_transport_is() {
+        let socket = ConnectError::new(ConnectErrorKind::HttpStatus(404), "");
+        let http = ConnectError::new(ConnectErrorKind::HttpStatus(503), "");
+        assert!(!socket.is_retryable());
+        assert!(http.after(socket).is_retryable());
+    }
+}

@@ -1,0 +1,91 @@
+//! A call that was cut off.
+
+use std::{error::Error, fmt};
+
+use super::{
+    CallSite,
+    cause::{Cause, source_of},
+};
+
+/// The connection, or the peer behind it, went away before an answer came.
+///
+/// [`lost`](Self::lost) says which of them, and with it whether a new call has a chance;
+/// [`may_have_run`](Self::may_have_run) whether the method may have run.
+/// [`source`](std::error::Error::source) is the failure of the link, if there was one: an
+/// [`io::Error`](std::io::Error) or the error of the WebSocket or HTTP library. Where the connection is
+/// over because the server refused to take this client back, it is that
+/// [`ConnectError`](super::ConnectError).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Disconnected {
+    /// Which part of the way to the callee was lost.
+    pub lost: Lost,
+    /// What happened, in one sentence, without the text of the cause.
+    pub reason: String,
+    /// True if the request had been sent, so that the method may have run. Repeat the call only if
+    /// running it twice does no harm.
+    pub may_have_run: bool,
+    /// The call that was cut off.
+    pub call: CallSite,
+    source: Option<Cause>,
+}
+
+/// The part of the way to a callee that a [`Disconnected`] call lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Lost {
+    /// The peer has left the server; the connection of this client stands. Retryable: a service that
+    /// is hosted elsewhere, or again, is found by its id.
+    Peer,
+    /// The link to the server broke, and the connection opens another one. Retryable: a new call waits
+    /// until it stands.
+    Link,
+    /// The connection is over for good, as [`Client::closed`](crate::Client::closed) says. Not
+    /// retryable: connect again.
+    Connection,
+}
+
+impl Lost {
+    /// Returns whether a new call on the same [`Client`](crate::Client) may succeed.
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Lost::Peer | Lost::Link)
+    }
+}
+
+impl Disconnected {
+    pub(crate) fn new(
+        lost: Lost,
+        reason: impl Into<String>,
+        may_have_run: bool,
+        call: CallSite,
+    ) -> Self {
+        Disconnected {
+            lost,
+            reason: reason.into(),
+            may_have_run,
+            call,
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_cause(mut self, cause: Option<Cause>) -> Self {
+        self.source = cause;
+        self
+    }
+}
+
+impl fmt::Display for Disconnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.call, self.reason)?;
+        match self.may_have_run {
+            true => f.write_str(" (it may have run)"),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Error for Disconnected {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        source_of(&self.source)
+    }
+}

@@ -1,0 +1,136 @@
+//! A link that broke.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+use super::{
+    ConnectError,
+    cause::{Cause, source_of},
+};
+
+/// Why a link to the server broke, or did not come about.
+///
+/// A [`Link`](crate::transport::Link) reports it once and has ended then. Calls that were in flight
+/// fail with [`Error::Disconnected`](super::Error::Disconnected), whose
+/// [`source`](std::error::Error::source) leads to the cause kept here. The connection opens another
+/// link by itself.
+///
+/// Cloning is cheap. Two are equal if they print the same; causes are not compared.
+#[derive(Clone)]
+pub struct LinkError(Arc<Inner>);
+
+enum Inner {
+    Broken {
+        message: Cow<'static, str>,
+        source: Option<Cause>,
+    },
+    /// A link that is opened by its first frame, as the HTTP one is, learns only then that it cannot be.
+    NotOpened(ConnectError),
+}
+
+impl LinkError {
+    /// Creates an error from its text: lower case, without a full stop.
+    pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        LinkError(Arc::new(Inner::Broken {
+            message: message.into(),
+            source: None,
+        }))
+    }
+
+    /// Sets the cause. Its text is not to be repeated in the message.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.with_cause(Some(source.into().into()))
+    }
+
+    /// Returns why the link could not be opened, if that is the failure.
+    pub fn as_connect_error(&self) -> Option<&ConnectError> {
+        match &*self.0 {
+            Inner::NotOpened(error) => Some(error),
+            Inner::Broken { .. } => None,
+        }
+    }
+
+    /// The same failure with words in front of its text.
+    pub(crate) fn context(&self, words: &str) -> Self {
+        let cause = match &*self.0 {
+            Inner::Broken { source, .. } => source.clone(),
+            Inner::NotOpened(error) => error.cause(),
+        };
+        LinkError::new(format!("{words}: {self}")).with_cause(cause)
+    }
+
+    pub(crate) fn with_cause(self, cause: Option<Cause>) -> Self {
+        let message = match &*self.0 {
+            Inner::Broken { message, .. } => message.clone(),
+            Inner::NotOpened(error) => error.to_string().into(),
+        };
+        LinkError(Arc::new(Inner::Broken {
+            message,
+            source: cause,
+        }))
+    }
+
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        match &*self.0 {
+            Inner::Broken { source, .. } => source.clone(),
+            Inner::NotOpened(error) => Some(Arc::new(error.clone())),
+        }
+    }
+}
+
+impl From<String> for LinkError {
+    fn from(message: String) -> Self {
+        LinkError::new(message)
+    }
+}
+
+impl From<&'static str> for LinkError {
+    fn from(message: &'static str) -> Self {
+        LinkError::new(message)
+    }
+}
+
+impl From<ConnectError> for LinkError {
+    fn from(error: ConnectError) -> Self {
+        LinkError(Arc::new(Inner::NotOpened(error)))
+    }
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Inner::Broken { message, .. } => f.write_str(message),
+            Inner::NotOpened(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Inner::Broken { message, source } => f
+                .debug_struct("LinkError")
+                .field("message", message)
+                .field("source", source)
+                .finish(),
+            Inner::NotOpened(error) => f.debug_tuple("LinkError").field(error).finish(),
+        }
+    }
+}
+
+impl Error for LinkError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &*self.0 {
+            Inner::Broken { source, .. } => source_of(source),
+            Inner::NotOpened(error) => error.source(),
+        }
+    }
+}
+
+impl PartialEq for LinkError {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for LinkError {}

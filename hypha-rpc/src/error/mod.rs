@@ -1,0 +1,265 @@
+//! Every way in which a call, a connection or a registration can fail.
+//!
+//! One type, [`Error`], with a variant per kind of failure. A typed call adds the contract's own error
+//! as [`Error::Service`]; every other variant belongs to the library and names the method and the peer.
+//!
+//! Errors keep their causes: [`source`](std::error::Error::source) leads to the `io::Error`,
+//! `rustls::Error`, `tungstenite::Error`, `reqwest::Error` or [`DecodeError`] below, and the text of an
+//! error does not repeat that of its cause. Print both with [`report`], or with `{:#}` of `anyhow::Error`.
+//!
+//! | variant | occurs when | retryable | may have run |
+//! | --- | --- | --- | --- |
+//! | [`Service`](Error::Service) | the method returned its own error | no | yes |
+//! | [`Remote`](Error::Remote) | the method raised an exception, panicked, or returned an untyped error | no | yes |
+//! | [`Rejected`](Error::Rejected) | the peer or the server refused the request | [`Busy`](RejectKind::Busy), [`PeerNotConnected`](RejectKind::PeerNotConnected) | no |
+//! | [`Timeout`](Error::Timeout) | no answer came in time | yes | if [`sent`](Timeout::sent) |
+//! | [`Disconnected`](Error::Disconnected) | the connection or the peer went away | unless [`Lost::Connection`] | if [`may_have_run`](Disconnected::may_have_run) |
+//! | [`Codec`](Error::Codec) | a value cannot be sent, or is not of the expected type | no | if [`received`](CodecError::received) |
+//! | [`Connect`](Error::Connect) | no connection came about | by [its kind](ConnectErrorKind) | no |
+//! | [`Invalid`](Error::Invalid) | this program asked for something that cannot be | no | no |
+
+use std::{convert::Infallible, fmt};
+
+mod cause;
+mod class;
+mod codec;
+mod connect;
+mod disconnected;
+mod link;
+mod rejected;
+mod remote;
+mod service;
+mod timeout;
+pub(crate) mod typed;
+
+pub(crate) use cause::Cause;
+pub use cause::report;
+pub use codec::CodecError;
+pub(crate) use codec::unfit_message;
+pub use connect::{ConnectError, ConnectErrorKind, TlsFailure};
+pub use disconnected::{Disconnected, Lost};
+pub use hypha_wire::{DecodeError, EncodeError};
+pub use link::LinkError;
+pub use rejected::{RejectKind, Rejection};
+pub use remote::RemoteError;
+pub(crate) use remote::from_wire;
+pub use service::ServiceError;
+pub use timeout::{Timeout, TimeoutKind};
+
+/// Why a call, a connection or a registration failed.
+///
+/// `E` is the error type of the called method, [`Infallible`] if it has none. The
+/// [module](self) has a table of the variants.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error<E = Infallible> {
+    /// The method returned its own error. It has run; whether a repetition helps is for the contract to
+    /// say.
+    #[error("{0}")]
+    Service(E),
+    /// The method failed with an error that is not the contract's: an exception of another language, a
+    /// panic, an untyped error. It has run, at least in part.
+    #[error(transparent)]
+    Remote(Box<RemoteError>),
+    /// The peer or the server refused the request. The method did not run.
+    #[error(transparent)]
+    Rejected(Rejection),
+    /// No answer came in time.
+    #[error(transparent)]
+    Timeout(Timeout),
+    /// The connection or the peer went away.
+    #[error(transparent)]
+    Disconnected(Disconnected),
+    /// A value could not be encoded, or a received one is not of the expected type.
+    #[error(transparent)]
+    Codec(CodecError),
+    /// No connection came about.
+    #[error(transparent)]
+    Connect(ConnectError),
+    /// This program asked for something that cannot be, such as a service id with a dot. Correct the
+    /// program; nothing was sent.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// The variants of an [`Error`] without their contents, for metrics and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// [`Error::Service`].
+    Service,
+    /// [`Error::Remote`].
+    Remote,
+    /// [`Error::Rejected`].
+    Rejected,
+    /// [`Error::Timeout`].
+    Timeout,
+    /// [`Error::Disconnected`].
+    Disconnected,
+    /// [`Error::Codec`].
+    Codec,
+    /// [`Error::Connect`].
+    Connect,
+    /// [`Error::Invalid`].
+    Invalid,
+}
+
+impl ErrorKind {
+    /// Returns the kind as a label: lower case, one word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Service => "service",
+            ErrorKind::Remote => "remote",
+            ErrorKind::Rejected => "rejected",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Disconnected => "disconnected",
+            ErrorKind::Codec => "codec",
+            ErrorKind::Connect => "connect",
+            ErrorKind::Invalid => "invalid",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl<E> Error<E> {
+    /// Returns whether the same call may succeed if it is made again on this connection.
+    ///
+    /// True for timeouts, a link that was lost and comes back, a peer that has left, is not connected or
+    /// is too busy. Check [`may_have_run`](Self::may_have_run) before repeating a call that changes
+    /// something.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::Timeout(_) => true,
+            Error::Disconnected(d) => d.lost.is_retryable(),
+            Error::Rejected(r) => r.kind.is_retryable(),
+            Error::Connect(c) => c.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// Returns whether the method may have run although no result arrived.
+    ///
+    /// False only where that is known: the request was refused, never sent, or not encodable.
+    pub fn may_have_run(&self) -> bool {
+        match self {
+            Error::Service(_) | Error::Remote(_) => true,
+            Error::Timeout(t) => t.sent,
+            Error::Disconnected(d) => d.may_have_run,
+            Error::Codec(c) => c.received,
+            Error::Rejected(_) | Error::Connect(_) | Error::Invalid(_) => false,
+        }
+    }
+
+    /// Returns the variant, as metrics and spans have it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Service(_) => ErrorKind::Service,
+            Error::Remote(_) => ErrorKind::Remote,
+            Error::Rejected(_) => ErrorKind::Rejected,
+            Error::Timeout(_) => ErrorKind::Timeout,
+            Error::Disconnected(_) => ErrorKind::Disconnected,
+            Error::Codec(_) => ErrorKind::Codec,
+            Error::Connect(_) => ErrorKind::Connect,
+            Error::Invalid(_) => ErrorKind::Invalid,
+        }
+    }
+
+    /// Whether the peer may have moved: it is not there, or does not know (any more) what was called.
+    pub(crate) fn is_about_a_stale_address(&self) -> bool {
+        match self {
+            Error::Rejected(refusal) => matches!(
+                refusal.kind,
+                RejectKind::PeerNotConnected
+                    | RejectKind::UnknownService
+                    | RejectKind::UnknownMethod
+            ),
+            Error::Disconnected(disconnected) => disconnected.lost == Lost::Peer,
+            _ => false,
+        }
+    }
+
+    /// Converts the error for a caller that has another contract's error type.
+    ///
+    /// [`Error::Service`] becomes [`Error::Remote`] with the text of the error; all other variants stay
+    /// what they are.
+    pub fn untyped<F>(self) -> Error<F>
+    where
+        E: fmt::Display,
+    {
+        match self {
+            Error::Service(e) => Error::Remote(Box::new(RemoteError {
+                message: e.to_string(),
+                class: None,
+                name: None,
+                trace: String::new(),
+                data: None,
+                call: CallSite::default(),
+            })),
+            Error::Remote(e) => Error::Remote(e),
+            Error::Rejected(e) => Error::Rejected(e),
+            Error::Timeout(e) => Error::Timeout(e),
+            Error::Disconnected(e) => Error::Disconnected(e),
+            Error::Codec(e) => Error::Codec(e),
+            Error::Connect(e) => Error::Connect(e),
+            Error::Invalid(e) => Error::Invalid(e),
+        }
+    }
+}
+
+impl<E: fmt::Display> Error<E> {
+    /// The text with all causes, for peers: only texts travel.
+    pub(crate) fn text_with_causes(&self) -> String {
+        match self {
+            Error::Disconnected(error) => report(error),
+            Error::Codec(error) => report(error),
+            Error::Connect(error) => report(error),
+            Error::Service(error) => error.to_string(),
+            Error::Invalid(text) => text.clone(),
+            Error::Remote(error) => error.to_string(),
+            Error::Rejected(error) => error.to_string(),
+            Error::Timeout(error) => error.to_string(),
+        }
+    }
+}
+
+impl Error {
+    /// Converts the error of a method without an error type for one that has one.
+    pub fn widen<E>(self) -> Error<E> {
+        match self {
+            Error::Service(never) => match never {},
+            other => other.untyped(),
+        }
+    }
+}
+
+impl<E> From<ConnectError> for Error<E> {
+    fn from(error: ConnectError) -> Self {
+        Error::Connect(error)
+    }
+}
+
+/// The method and the peer that an error is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallSite {
+    /// `service.method`, as the caller wrote it.
+    pub method: String,
+    /// The address `workspace/client` of the peer that hosts the service.
+    pub peer: String,
+}
+
+impl fmt::Display for CallSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.method.is_empty(), self.peer.is_empty()) {
+            (true, true) => f.write_str("call"),
+            (false, true) => f.write_str(&self.method),
+            (true, false) => write!(f, "call to {}", self.peer),
+            (false, false) => write!(f, "{} on {}", self.method, self.peer),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! An error that the called method raised.
+
+use hypha_wire::{Value, WireError};
+
+use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
+
+/// An error that the called method raised and that is not of the contract's type (protocol 02 §8).
+///
+/// The method has run, at least in part. Not retryable by itself: the error is the method's answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error("{call}: {}{message}", class.as_ref().or(name.as_ref()).map(|c| format!("{c}: ")).unwrap_or_default())]
+pub struct RemoteError {
+    /// The message, without class name and trace.
+    pub message: String,
+    /// The class of the exception, if the peer sent one: `ValueError`, `TypeError`, `Error`.
+    pub class: Option<String>,
+    /// The name of a typed error of a Rust peer, such as `CalcError.TooLarge`.
+    pub name: Option<String>,
+    /// The stack trace of the peer; may be empty.
+    pub trace: String,
+    /// A typed error of a Rust peer as a value; decode it with [`Value::decode_as`].
+    pub data: Option<Value>,
+    /// The call that failed.
+    pub call: CallSite,
+}
+
+/// Converts the argument of a peer's `reject` to the caller's error.
+pub(crate) fn from_wire<E: ServiceError>(error: WireError, call: CallSite) -> Error<E> {
+    let (class, message) = class::split(&error, &[]);
+    let kind = match &error.name {
+        Some(name) => RejectKind::from_wire_name(name),
+        None => RejectKind::from_text(&message, &call),
+    };
+    // First, because a contract's error may take whatever fails, and the method did not run.
+    if let Some(kind) = kind {
+        return Error::Rejected(Rejection {
+            kind,
+            message,
+            call,
+        });
+    }
+    if let Some(own) = E::from_wire(&error) {
+        return Error::Service(own);
+    }
+    Error::Remote(Box::new(RemoteError {
+        message,
+        class,
+        name: error.name,
+        trace: error.trace,
+        data: error.data.map(|data| *data),
+        call,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn wire(message: &str, trace: &str) -> WireError {
+        WireError {
+            message: message.into(),
+            trace: trace.into(),
+            name: None,
+            data: None,
+        }
+    }
+
+    #[test]
+    fn refusals_are_recognised_in_every_form() {
+        let call = |method: &str| CallSite {
+            method: method.into(),
+            peer: "ws/c".into(),
+        };
+        let traceback = "Traceback (most recent call last):\n  File\nPermissionError: Permission denied \
+                         for invoking protected method a/b:services.x.y, workspace mismatch: a != b\n";
+        let cases = [
+            (
+                "Method expired or not found: a/b:services.x.y",
+                "x.y",
+                RejectKind::UnknownMethod,
+            ),
+            (
+                "KeyError: 'Service not found: x'",
+                "built-in.get_service",
+                RejectKind::UnknownService,
+            ),
+            (
+                "Target peer ws/c is not connected",
+                "x.y",
+                RejectKind::PeerNotConnected,
+            ),
+            (traceback, "x.y", RejectKind::PermissionDenied),
+        ];
+        for (text, method, kind) in cases {
+            match from_wire::<Infallible>(wire(text, ""), call(method)) {
+                Error::Rejected(r) => assert_eq!(r.kind, kind),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn exceptions_of_a_method_are_not_refusals() {
+        for text in [
+            "PermissionError: Permission denied for dataset",
+            "KeyError: 'Service not found: x'",
+            "Method expired or not found: a/b:services.other.method",
+            "Target peer of the telescope is not connected",
+        ] {
+            let call = CallSite {
+                method: "x.y".into(),
+                peer: "ws/c".into(),
+            };
+            let error = from_wire::<Infallible>(wire(text, ""), call);
+            assert!(
+                matches!(error, Error::Remote(_)) && error.may_have_run(),
+                "{error:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Which [`ConnectError`] the error of a library is. The class follows the cause, the innermost error
+//! that says something, and not the step that met it; so it is the same on every transport.
+
+use std::{error::Error, io, net::SocketAddr};
+
+use tokio_tungstenite::tungstenite;
+
+#[cfg(feature = "tls")]
+use crate::error::TlsFailure;
+use crate::error::{ConnectError, ConnectErrorKind};
+
+/// A host name has no address. The system's error for that is an [`io::Error`] without a kind of its
+/// own, which only the step that met it can tell from others.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot look up `{host}`")]
+struct UnknownHost {
+    host: String,
+    source: io::Error,
+}
+
+/// Looks up the addresses of a host.
+///
+/// # Errors
+///
+/// The failure of the system, marked as one of the name.
+pub(super) async fn look_up(
+    host: &str,
+    port: u16,
+) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
+    let found = tokio::net::lookup_host((host, port)).await;
+    let failed = |source| UnknownHost {
+        host: host.to_owned(),
+        source,
+    };
+    let found: Vec<_> = found.map_err(failed)?.collect();
+    if found.is_empty() {
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "it has no address")).into());
+    }
+    Ok(found)
+}
+
+/// Makes a [`ConnectError`] of a failure to open a link to `url`.
+pub(super) fn connect_error(
+    url: &str,
+    error: impl Into<Box<dyn Error + Send + Sync>>,
+) -> ConnectError {
+    let error = error.into();
+    let (kind, source) = classify(error.as_ref());
+    let failed = ConnectError::new(kind, "").with_url(url);
+    match source {
+        Some(source) => failed.with_source(source),
+        None => failed.with_source(error),
+    }
+}
+
+/// The kind of failure, and a cause to keep in place of the error, where the chain of its sources does
+/// not lead there.
+fn classify(
+    error: &(dyn Error + 'static),
+) -> (ConnectErrorKind, Option<Box<dyn Error + Send + Sync>>) {
+    let mut kind = ConnectErrorKind::Unreachable;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        #[cfg(feature = "tls")]
+        if let Some(error) = rustls_error(error) {
+            let kind = ConnectErrorKind::Tls(tls_failure(error));
+            // An `io::Error` around it skips it in its chain of sources.
+            return (kind, Some(Box::new(error.clone())));
+        }
+        if error.is::<UnknownHost>() {
+            return (ConnectErrorKind::Dns, None);
+        }
+        if let Some(error) = error.downcast_ref::<tungstenite::Error>() {
+            kind = of_websocket(error).unwrap_or(kind);
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            kind = of_io(error).unwrap_or(kind);
+            next = match error.get_ref() {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+            continue;
+        }
+        #[cfg(feature = "http")]
+        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+            if error.is_timeout() {
+                kind = ConnectErrorKind::Timeout;
+            } else if error.is_request() && !error.is_connect() {
+                kind = ConnectErrorKind::ConnectionLost;
+            }
+        }
+        #[cfg(feature = "http")]
+        if error.downcast_ref().is_some_and(hyper::Error::is_parse) {
+            kind = ConnectErrorKind::NotHypha;
+        }
+        next = error.source();
+    }
+    (kind, None)
+}
+
+fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Some(ConnectErrorKind::ConnectionRefused),
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Some(ConnectErrorKind::ConnectionLost),
+        _ => None,
+    }
+}
+
+fn of_websocket(error: &tungstenite::Error) -> Option<ConnectErrorKind> {
+    use tungstenite::error::ProtocolError;
+    match error {
+        tungstenite::Error::Protocol(ProtocolError::HandshakeIncomplete) => {
+            Some(ConnectErrorKind::ConnectionLost)
+        }
+        tungstenite::Error::Protocol(_)
+        | tungstenite::Error::HttpFormat(_)
+        | tungstenite::Error::Utf8(_)
+        | tungstenite::Error::Capacity(_)
+        | tungstenite::Error::AttackAttempt => Some(ConnectErrorKind::NotHypha),
+        tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
+            Some(ConnectErrorKind::ConnectionLost)
+        }
+        _ => None,
+    }
+}
+
+/// Makes a [`ConnectError`] of an HTTP answer that is not the expected one.
+pub(super) fn unexpected_answer(
+    url: &str,
+    status: u16,
+    location: Option<&str>,
+    detail: &str,
+) -> ConnectError {
+    match location {
+        Some(location) if (300..400).contains(&status) => {
+            ConnectError::new(ConnectErrorKind::Redirect, location).with_url(url)
+        }
+        _ => ConnectError::new(ConnectErrorKind::HttpStatus(status), first_line(detail))
+            .with_url(url),
+    }
+}
+
+/// The beginning of what a server says; it may be a whole page.
+fn first_line(text: &str) -> String {
+    const MOST: usize = 200;
+    let text = text.trim();
+    match text.lines().next() {
+        // A page is for browsers.
+        Some(line) if !line.starts_with('<') => line.chars().take(MOST).collect(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(error);
+    }
+    match error.downcast_ref::<tungstenite::Error>() {
+        Some(tungstenite::Error::Tls(tungstenite::error::TlsError::Rustls(error))) => Some(error),
+        _ => None,
+    }
+}
+
+#[cfg(feature = "tls")]
+fn tls_failure(error: &rustls::Error) -> TlsFailure {
+    use rustls::{CertificateError, Error};
+    match error {
+        Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                TlsFailure::NameMismatch
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => TlsFailure::Expired,
+            _ => TlsFailure::Other,
+        },
+        Error::InvalidMessage(_) => TlsFailure::NotTls,
+        _ => TlsFailure::Other,
+    }
+}

@@ -1,0 +1,104 @@
+//! HTTP answers that are not those of a Hypha server.
+
+use hypha_rpc::{
+    error::{ConnectError, ConnectErrorKind},
+    transport::Transport,
+};
+use tokio_tungstenite::tungstenite;
+
+use super::{find, over_each, refused, servers};
+
+/// Whether the library's error is below.
+fn has_answer(error: &ConnectError) -> bool {
+    match error.url().is_some_and(|url| url.starts_with("ws")) {
+        true => matches!(find(error), Some(tungstenite::Error::Http(_))),
+        false => find(error).is_some_and(|e: &reqwest::Error| e.status().is_some()),
+    }
+}
+
+#[tokio::test]
+async fn a_status_is_told_and_decides() {
+    for (status, text, retryable) in [
+        (404, "404 Not Found", false),
+        (405, "405 Method Not Allowed", false),
+        (429, "429 Too Many Requests", true),
+        (500, "500 Internal Server Error", true),
+        (503, "503 Service Unavailable", true),
+    ] {
+        let server = servers::plain(servers::answer(text, "", "")).await;
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let kind = ConnectErrorKind::HttpStatus(status);
+        over_each(&base, kind, retryable, has_answer).await;
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_but_told() {
+    let to = "Location: https://elsewhere.example/hypha\r\n";
+    for status in ["301 Moved Permanently", "307 Temporary Redirect"] {
+        let server = servers::plain(servers::answer(status, to, "")).await;
+        let base = format!("http://127.0.0.1:{}", server.port);
+        over_each(&base, ConnectErrorKind::Redirect, false, |error| {
+            error.detail() == "https://elsewhere.example/hypha"
+                && error.to_string().contains(error.detail())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn the_words_of_a_server_are_shown_and_pages_are_not() {
+    for (body, shown) in [
+        ("the backend sleeps\nmore", true),
+        ("<html>the backend sleeps", false),
+    ] {
+        let server = servers::plain(servers::answer("503 Service Unavailable", "", body)).await;
+        let connect = hypha_rpc::connect(format!("http://127.0.0.1:{}", server.port));
+        let text = refused(connect).await.to_string();
+        assert_eq!(text.contains("the backend sleeps"), shown, "{text}");
+        assert!(!text.contains("more"), "{text}");
+    }
+}
+
+/// Where the transports fail for different reasons, the one that came further is the error.
+#[tokio::test]
+async fn auto_keeps_both_failures() {
+    let server = servers::by_request(|head| match head.contains("GET /ws") {
+        true => servers::answer("404 Not Found", "", ""),
+        false => {
+            let detail = r#"{"detail": "Signature has expired"}"#;
+            servers::answer("401 Unauthorized", "", detail)
+        }
+    })
+    .await;
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let error = refused(hypha_rpc::connect(&base).transport(Transport::Auto)).await;
+    assert_eq!(error.kind(), ConnectErrorKind::TokenRejected, "{error:?}");
+    assert_eq!(error.url(), Some(format!("{base}/rpc").as_str()));
+    assert!(!error.is_retryable() && has_answer(&error));
+    let other = error.other_attempt().expect("that of the WebSocket");
+    assert_eq!(other.kind(), ConnectErrorKind::HttpStatus(404));
+    assert_eq!(
+        other.url(),
+        Some(format!("ws://127.0.0.1:{}/ws", server.port).as_str())
+    );
+    assert!(has_answer(other));
+    let text = error.to_string();
+    assert!(
+        text.contains("Signature has expired") && text.contains("status 404"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn tokens_are_not_shown() {
+    let server = servers::plain(servers::answer("404 Not Found", "", "")).await;
+    for transport in super::TRANSPORTS {
+        let connect = hypha_rpc::connect(format!("http://127.0.0.1:{}", server.port));
+        let connect = connect.token("secret-1").reconnection_token("secret-2");
+        let error = refused(connect.transport(transport)).await;
+        for shown in [format!("{error:?}"), hypha_rpc::error::report(&error)] {
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+}

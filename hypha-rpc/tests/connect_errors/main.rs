@@ -1,0 +1,85 @@
+//! Every way in which a server cannot be reached, over every transport: the kind follows the cause, the
+//! error names the URL, says whether a repetition helps, and leads to the error below it.
+
+mod http;
+mod network;
+mod servers;
+mod tls;
+
+use std::error::Error as _;
+
+use hypha_rpc::{
+    Connect, Error,
+    error::{ConnectError, ConnectErrorKind, TlsFailure},
+    transport::Transport,
+};
+
+const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::Http, Transport::Auto];
+
+/// Connects, which fails.
+async fn refused(connect: Connect) -> ConnectError {
+    match connect.await {
+        Err(Error::Connect(error)) => error,
+        other => panic!("wanted a connect error, got {other:?}"),
+    }
+}
+
+/// Fails to connect to `base` (`http://..`) over each transport, and checks what all errors have in
+/// common. `cause` looks for the error below.
+async fn over_each(
+    base: &str,
+    kind: ConnectErrorKind,
+    retryable: bool,
+    cause: fn(&ConnectError) -> bool,
+) {
+    for transport in TRANSPORTS {
+        let error = refused(hypha_rpc::connect(base).transport(transport)).await;
+        check(&error, transport, base, kind, retryable);
+        assert!(cause(&error), "{transport:?}: {error:?}");
+    }
+}
+
+fn check(
+    error: &ConnectError,
+    transport: Transport,
+    base: &str,
+    kind: ConnectErrorKind,
+    retryable: bool,
+) {
+    assert_eq!(error.kind(), kind, "{transport:?}: {error:?}");
+    assert_eq!(error.is_retryable(), retryable, "{transport:?}: {error:?}");
+    let socket = format!("{}/ws", base.replacen("http", "ws", 1));
+    let http = format!("{base}/rpc");
+    let url = match transport {
+        Transport::Http => &http,
+        // The first of two that came as far as each other.
+        _ => &socket,
+    };
+    assert_eq!(error.url(), Some(url.as_str()), "{transport:?}: {error:?}");
+    assert!(error.to_string().contains(url), "{error}");
+    if let Some(source) = error.source() {
+        let source = source.to_string();
+        assert!(!error.to_string().contains(&source), "{error} and {source}");
+    }
+    let other = error
+        .other_attempt()
+        .map(|other| (other.kind(), other.url()));
+    let wanted = (transport == Transport::Auto).then_some((kind, Some(http.as_str())));
+    assert_eq!(other, wanted, "{error:?}");
+}
+
+/// The first cause of this type.
+fn find<T: std::error::Error + 'static>(error: &ConnectError) -> Option<&T> {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        next = cause.source();
+    }
+    None
+}
+
+fn tls(failure: TlsFailure) -> ConnectErrorKind {
+    ConnectErrorKind::Tls(failure)
+}

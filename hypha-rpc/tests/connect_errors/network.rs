@@ -1,0 +1,80 @@
+//! Failures below TLS and HTTP.
+
+use std::{io, time::Duration};
+
+use hypha_rpc::error::{ConnectErrorKind, report};
+use tokio::net::TcpListener;
+
+use super::{TRANSPORTS, find, over_each, refused, servers};
+
+#[tokio::test]
+async fn no_program_listens() {
+    let base = format!("http://127.0.0.1:{}", servers::closed_port().await);
+    over_each(&base, ConnectErrorKind::ConnectionRefused, true, |error| {
+        assert!(report(error).contains("Connection refused"), "{error:?}");
+        find(error).is_some_and(|e: &io::Error| e.kind() == io::ErrorKind::ConnectionRefused)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_host_is_unknown() {
+    // No server answers for this domain (RFC 6761).
+    over_each(
+        "http://hypha.invalid",
+        ConnectErrorKind::Dns,
+        true,
+        |error| find::<io::Error>(error).is_some(),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_connection_ends_without_an_answer() {
+    let server = servers::silent().await;
+    let base = format!("http://127.0.0.1:{}", server.port);
+    over_each(&base, ConnectErrorKind::ConnectionLost, true, |error| {
+        std::error::Error::source(error).is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_answer_is_not_http() {
+    let server = servers::plain("SSH-2.0-OpenSSH_9.6\r\n").await;
+    let base = format!("http://127.0.0.1:{}", server.port);
+    over_each(&base, ConnectErrorKind::NotHypha, false, |error| {
+        std::error::Error::source(error).is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_server_says_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    for transport in TRANSPORTS {
+        let connect = hypha_rpc::connect(&base).transport(transport);
+        let error = refused(connect.connect_timeout(Duration::from_millis(50))).await;
+        assert_eq!(error.kind(), ConnectErrorKind::Timeout, "{error:?}");
+        assert!(error.is_retryable());
+        assert_eq!(error.url(), Some(base.as_str()));
+        assert!(error.to_string().contains("50ms"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_url_cannot_be_used() {
+    for url in ["", "ftp://host", "http://", "ws://host:port/ws", "nonsense"] {
+        for transport in TRANSPORTS {
+            let error = refused(hypha_rpc::connect(url).transport(transport)).await;
+            assert_eq!(
+                error.kind(),
+                ConnectErrorKind::InvalidUrl,
+                "{url}: {error:?}"
+            );
+            assert!(!error.is_retryable());
+            assert!(error.to_string().contains(url), "{error}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Servers that are not those of Hypha, on a port of the system's choice.
+
+use std::sync::Arc;
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// A server that ends with the test.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Answers each connection with what `answer` makes of the socket.
+async fn serve<A>(answer: impl Fn(TcpStream) -> A + Send + 'static) -> Server
+where
+    A: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let task = tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(answer(socket));
+        }
+    });
+    Server { port, task }
+}
+
+/// Reads the head of a request.
+async fn request(socket: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        match socket.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(read) => head.extend_from_slice(&buffer[..read]),
+        }
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+async fn write(socket: &mut (impl AsyncWrite + Unpin), answer: &str) {
+    // The client may have given up already.
+    let _ = socket.write_all(answer.as_bytes()).await;
+    let _ = socket.shutdown().await;
+}
+
+/// An HTTP answer without a connection that stays.
+pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+}
+
+/// Answers each request with the same bytes.
+pub(crate) async fn plain(text: impl Into<String>) -> Server {
+    let text: Arc<str> = text.into().into();
+    by_request(move |_| text.to_string()).await
+}
+
+/// Answers each request with what `of` makes of its head.
+pub(crate) async fn by_request(of: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
+    let of = Arc::new(of);
+    serve(move |mut socket| {
+        let of = Arc::clone(&of);
+        async move {
+            let head = request(&mut socket).await;
+            write(&mut socket, &of(&head)).await;
+        }
+    })
+    .await
+}
+
+/// Reads the first bytes, of a TLS handshake or a request, and answers in plain HTTP, as web servers do.
+pub(crate) async fn plain_to_tls() -> Server {
+    serve(|mut socket| async move {
+        let _ = socket.read(&mut [0; 1024]).await;
+        write(&mut socket, &answer("400 Bad Request", "", "")).await;
+    })
+    .await
+}
+
+/// Closes each connection after the request, without an answer.
+pub(crate) async fn silent() -> Server {
+    serve(|mut socket| async move {
+        request(&mut socket).await;
+    })
+    .await
+}
+
+/// Answers TLS requests with 404.
+pub(crate) async fn encrypted(config: Arc<tokio_rustls::rustls::ServerConfig>) -> Server {
+    let acceptor = tokio_rustls::TlsAcceptor::from(config);
+    serve(move |socket| {
+        let accepting = acceptor.accept(socket);
+        async move {
+            if let Ok(mut socket) = accepting.await {
+                request(&mut socket).await;
+                write(&mut socket, &answer("404 Not Found", "", "")).await;
+            }
+        }
+    })
+    .await
+}
+
+/// A port at which no program listens.
+pub(crate) async fn closed_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    listener.local_addr().expect("an address").port()
+}
