@@ -15,7 +15,8 @@ pub(super) fn source_of(cause: &Option<Cause>) -> Option<&(dyn Error + 'static)>
 /// Returns the text of an error and of all its causes in one line: `a: b: c`.
 ///
 /// Display of the errors of this crate says what happened without the text of the cause, so a
-/// program that logs `{error}` alone loses detail. `anyhow::Error` prints the same chain with `{:#}`.
+/// program that logs `{error}` alone loses detail. `anyhow::Error` prints the same chain with
+/// `{:#}`.
 ///
 /// ```
 /// use std::io;

@@ -12,15 +12,16 @@ use super::{
 /// A value could not be put on the wire, or a received one is not of the expected type.
 ///
 /// [`source`](std::error::Error::source) is the [`DecodeError`](crate::error::DecodeError) or
-/// [`EncodeError`](crate::error::EncodeError), if one is the cause; it names the place inside the value
-/// and the types. Not retryable: the types of the two sides differ, or the value cannot travel.
+/// [`EncodeError`](crate::error::EncodeError), if one is the cause; it names the place inside the
+/// value and the types. Not retryable: the types of the two sides differ, or the value cannot
+/// travel.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CodecError {
     /// Which value does not fit, with the place inside it, without the text of the cause.
     pub message: String,
-    /// True if a received value does not fit; the method has run then. False if a value could not be
-    /// sent; the method did not run.
+    /// True if a received value does not fit; the method has run then. False if a value could not
+    /// be sent; the method did not run.
     pub received: bool,
     /// The call that it belongs to.
     pub call: CallSite,

@@ -7,13 +7,13 @@ use super::cause::{Cause, source_of};
 /// Why no connection to the server came about.
 ///
 /// [`kind`](Self::kind) says which failure it is, [`url`](Self::url) where, and
-/// [`source`](std::error::Error::source) keeps the error of the system or library that caused it: an
-/// [`io::Error`](std::io::Error) for a refused connection or an unknown host, a `rustls::Error` for a
-/// TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP answer. The text says what to
-/// change, without the text of the cause; [`report`](super::report) prints both.
+/// [`source`](std::error::Error::source) keeps the error of the system or library that caused it:
+/// an [`io::Error`](std::io::Error) for a refused connection or an unknown host, a `rustls::Error`
+/// for a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP answer. The text says
+/// what to change, without the text of the cause; [`report`](super::report) prints both.
 ///
-/// Nothing has run when connecting fails. Two errors are equal if their kind, URL and text are; causes
-/// are not compared.
+/// Nothing has run when connecting fails. Two errors are equal if their kind, URL and text are;
+/// causes are not compared.
 #[derive(Clone)]
 pub struct ConnectError(Box<Inner>);
 
@@ -32,13 +32,17 @@ struct Inner {
 ///
 /// | kind | retryable | what to do |
 /// | --- | --- | --- |
-/// | [`InvalidUrl`](Self::InvalidUrl), [`UnknownTransport`](Self::UnknownTransport) | no | correct the option |
+/// | [`InvalidUrl`](Self::InvalidUrl) | no | correct the URL |
+/// | [`UnknownTransport`](Self::UnknownTransport) | no | correct the option |
 /// | [`Dns`](Self::Dns) | yes | check the host name and the network |
 /// | [`ConnectionRefused`](Self::ConnectionRefused) | yes | start the server, check host and port |
-/// | [`Unreachable`](Self::Unreachable), [`ConnectionLost`](Self::ConnectionLost), [`Timeout`](Self::Timeout) | yes | check the network |
+/// | [`Unreachable`](Self::Unreachable) | yes | check the network and firewalls |
+/// | [`ConnectionLost`](Self::ConnectionLost) | yes | wait, or check proxies |
+/// | [`Timeout`](Self::Timeout) | yes | check the network, or set a longer limit |
 /// | [`Tls`](Self::Tls) | no | see [`TlsFailure`] |
 /// | [`HttpStatus`](Self::HttpStatus) 408, 425, 429, 5xx | yes | wait |
-/// | [`HttpStatus`](Self::HttpStatus) otherwise, [`NotHypha`](Self::NotHypha) | no | correct the URL: another program answers there |
+/// | [`HttpStatus`](Self::HttpStatus), all others | no | correct the URL: another program is there |
+/// | [`NotHypha`](Self::NotHypha) | no | correct the URL: another program is there |
 /// | [`Redirect`](Self::Redirect) | no | use the URL in the message |
 /// | [`TokenRejected`](Self::TokenRejected) | no | get another token |
 /// | [`WrongWorkspace`](Self::WrongWorkspace) | no | name a workspace that the token is for |
@@ -62,7 +66,8 @@ pub enum ConnectErrorKind {
     Tls(TlsFailure),
     /// The answer was this HTTP status instead of a connection.
     HttpStatus(u16),
-    /// The answer was a redirect. It is not followed: it may lead to a server that must not see the token.
+    /// The answer was a redirect. It is not followed: it may lead to a server that must not see the
+    /// token.
     Redirect,
     /// A program answers at the URL that speaks neither HTTP nor this protocol.
     NotHypha,
@@ -88,8 +93,8 @@ pub enum ConnectErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFailure {
-    /// No authority that this machine trusts has signed the certificate. Install that authority, or on
-    /// a network you trust set
+    /// No authority that this machine trusts has signed the certificate. Install that authority, or
+    /// on a network you trust set
     /// [`danger_accept_invalid_certificates`](crate::Connect::danger_accept_invalid_certificates).
     UnknownIssuer,
     /// The certificate is for other host names. Connect by a name that it lists.
@@ -236,14 +241,15 @@ impl ConnectError {
         &self.0.detail
     }
 
-    /// Returns the failure of the other transport where both were tried (`Transport::Auto`). The error
-    /// itself is that of the attempt that came further.
+    /// Returns the failure of the other transport where both were tried (`Transport::Auto`). The
+    /// error itself is that of the attempt that came further.
     pub fn other_attempt(&self) -> Option<&ConnectError> {
         self.0.other.as_ref()
     }
 
-    /// Returns whether the same attempt may succeed later without a change on this side; the table of
-    /// [`ConnectErrorKind`] lists the kinds. Where two transports were tried, it is asked of both.
+    /// Returns whether the same attempt may succeed later without a change on this side; the table
+    /// of [`ConnectErrorKind`] lists the kinds. Where two transports were tried, it is asked of
+    /// both.
     ///
     /// A connection that has stood once is made again also after failures that are not retryable by
     /// this table but lie below the protocol (TLS, HTTP status, redirect): the URL was right, and
@@ -313,7 +319,8 @@ impl fmt::Display for ConnectError {
             )?,
             ConnectErrorKind::ConnectionRefused => write!(
                 f,
-                "cannot reach {url}: no program listens there, start the server or check host and port"
+                "cannot reach {url}: no program listens there, start the server or check host and \
+                 port"
             )?,
             ConnectErrorKind::Unreachable => {
                 write!(f, "cannot reach {url}: check the network and firewalls")?;
@@ -330,7 +337,8 @@ impl fmt::Display for ConnectError {
             )?,
             ConnectErrorKind::Tls(TlsFailure::Expired) => write!(
                 f,
-                "the certificate of {url} is not valid now: renew it, or set the clock of this machine"
+                "the certificate of {url} is not valid now: renew it, or set the clock of this \
+                 machine"
             )?,
             ConnectErrorKind::Tls(TlsFailure::NotTls) => write!(
                 f,
@@ -338,8 +346,8 @@ impl fmt::Display for ConnectError {
             )?,
             ConnectErrorKind::Tls(TlsFailure::Other) => write!(
                 f,
-                "no encrypted connection to {url}: check the TLS settings of the server and of this \
-                 machine"
+                "no encrypted connection to {url}: check the TLS settings of the server and of \
+                 this machine"
             )?,
             ConnectErrorKind::HttpStatus(status) => {
                 write!(f, "{url} answered with HTTP status {status}")?;

@@ -12,8 +12,8 @@ use super::{
 /// [`lost`](Self::lost) says which of them, and with it whether a new call has a chance;
 /// [`may_have_run`](Self::may_have_run) whether the method may have run.
 /// [`source`](std::error::Error::source) is the failure of the link, if there was one: an
-/// [`io::Error`](std::io::Error) or the error of the WebSocket or HTTP library. Where the connection is
-/// over because the server refused to take this client back, it is that
+/// [`io::Error`](std::io::Error) or the error of the WebSocket or HTTP library. Where the
+/// connection is over because the server refused to take this client back, it is that
 /// [`ConnectError`](super::ConnectError).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -34,11 +34,11 @@ pub struct Disconnected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lost {
-    /// The peer has left the server; the connection of this client stands. Retryable: a service that
-    /// is hosted elsewhere, or again, is found by its id.
+    /// The peer has left the server; the connection of this client stands. Retryable: a service
+    /// that is hosted elsewhere, or again, is found by its id.
     Peer,
-    /// The link to the server broke, and the connection opens another one. Retryable: a new call waits
-    /// until it stands.
+    /// The link to the server broke, and the connection opens another one. Retryable: a new call
+    /// waits until it stands.
     Link,
     /// The connection is over for good, as [`Client::closed`](crate::Client::closed) says. Not
     /// retryable: connect again.

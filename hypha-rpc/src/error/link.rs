@@ -23,7 +23,8 @@ enum Inner {
         message: Cow<'static, str>,
         source: Option<Cause>,
     },
-    /// A link that is opened by its first frame, as the HTTP one is, learns only then that it cannot be.
+    /// A link that is opened by its first frame, as the HTTP one is, learns only then that it
+    /// cannot be.
     NotOpened(ConnectError),
 }
 

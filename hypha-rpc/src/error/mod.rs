@@ -1,22 +1,24 @@
 //! Every way in which a call, a connection or a registration can fail.
 //!
-//! One type, [`Error`], with a variant per kind of failure. A typed call adds the contract's own error
-//! as [`Error::Service`]; every other variant belongs to the library and names the method and the peer.
+//! One type, [`Error`], with a variant per kind of failure. A typed call adds the contract's own
+//! error as [`Error::Service`]; every other variant belongs to the library and names the method and
+//! the peer.
 //!
 //! Errors keep their causes: [`source`](std::error::Error::source) leads to the `io::Error`,
-//! `rustls::Error`, `tungstenite::Error`, `reqwest::Error` or [`DecodeError`] below, and the text of an
-//! error does not repeat that of its cause. Print both with [`report`], or with `{:#}` of `anyhow::Error`.
+//! `rustls::Error`, `tungstenite::Error`, `reqwest::Error` or [`DecodeError`] below, and the text
+//! of an error does not repeat that of its cause. Print both with [`report`], or with `{:#}` of
+//! `anyhow::Error`.
 //!
 //! | variant | occurs when | retryable | may have run |
 //! | --- | --- | --- | --- |
 //! | [`Service`](Error::Service) | the method returned its own error | no | yes |
-//! | [`Remote`](Error::Remote) | the method raised an exception, panicked, or returned an untyped error | no | yes |
-//! | [`Rejected`](Error::Rejected) | the peer or the server refused the request | [`Busy`](RejectKind::Busy), [`PeerNotConnected`](RejectKind::PeerNotConnected) | no |
-//! | [`Timeout`](Error::Timeout) | no answer came in time | yes | if [`sent`](Timeout::sent) |
-//! | [`Disconnected`](Error::Disconnected) | the connection or the peer went away | unless [`Lost::Connection`] | if [`may_have_run`](Disconnected::may_have_run) |
-//! | [`Codec`](Error::Codec) | a value cannot be sent, or is not of the expected type | no | if [`received`](CodecError::received) |
-//! | [`Connect`](Error::Connect) | no connection came about | by [its kind](ConnectErrorKind) | no |
-//! | [`Invalid`](Error::Invalid) | this program asked for something that cannot be | no | no |
+//! | [`Remote`](Error::Remote) | the method failed otherwise, by an exception or a panic | no | yes |
+//! | [`Rejected`](Error::Rejected) | the peer or the server refused | by [`RejectKind`] | no |
+//! | [`Timeout`](Error::Timeout) | no answer came in time | yes | by [`Timeout::sent`] |
+//! | [`Disconnected`](Error::Disconnected) | the connection or the peer is gone | by [`Lost`] | see there |
+//! | [`Codec`](Error::Codec) | a value does not fit or cannot be sent | no | by [`CodecError::received`] |
+//! | [`Connect`](Error::Connect) | no connection came about | by [`ConnectErrorKind`] | no |
+//! | [`Invalid`](Error::Invalid) | this program asked for something impossible | no | no |
 
 use std::{convert::Infallible, fmt};
 
@@ -53,12 +55,12 @@ pub use timeout::{Timeout, TimeoutKind};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error<E = Infallible> {
-    /// The method returned its own error. It has run; whether a repetition helps is for the contract to
-    /// say.
+    /// The method returned its own error. It has run; whether a repetition helps is for the
+    /// contract to say.
     #[error("{0}")]
     Service(E),
-    /// The method failed with an error that is not the contract's: an exception of another language, a
-    /// panic, an untyped error. It has run, at least in part.
+    /// The method failed with an error that is not the contract's: an exception of another
+    /// language, a panic, an untyped error. It has run, at least in part.
     #[error(transparent)]
     Remote(Box<RemoteError>),
     /// The peer or the server refused the request. The method did not run.
@@ -76,8 +78,8 @@ pub enum Error<E = Infallible> {
     /// No connection came about.
     #[error(transparent)]
     Connect(ConnectError),
-    /// This program asked for something that cannot be, such as a service id with a dot. Correct the
-    /// program; nothing was sent.
+    /// This program asked for something that cannot be, such as a service id with a dot. Correct
+    /// the program; nothing was sent.
     #[error("{0}")]
     Invalid(String),
 }
@@ -129,9 +131,9 @@ impl fmt::Display for ErrorKind {
 impl<E> Error<E> {
     /// Returns whether the same call may succeed if it is made again on this connection.
     ///
-    /// True for timeouts, a link that was lost and comes back, a peer that has left, is not connected or
-    /// is too busy. Check [`may_have_run`](Self::may_have_run) before repeating a call that changes
-    /// something.
+    /// True for timeouts, a link that was lost and comes back, a peer that has left, is not
+    /// connected or is too busy. Check [`may_have_run`](Self::may_have_run) before repeating a call
+    /// that changes something.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Timeout(_) => true,
@@ -169,7 +171,8 @@ impl<E> Error<E> {
         }
     }
 
-    /// Whether the peer may have moved: it is not there, or does not know (any more) what was called.
+    /// Whether the peer may have moved: it is not there, or does not know (any more) what was
+    /// called.
     pub(crate) fn is_about_a_stale_address(&self) -> bool {
         match self {
             Error::Rejected(refusal) => matches!(
@@ -185,8 +188,8 @@ impl<E> Error<E> {
 
     /// Converts the error for a caller that has another contract's error type.
     ///
-    /// [`Error::Service`] becomes [`Error::Remote`] with the text of the error; all other variants stay
-    /// what they are.
+    /// [`Error::Service`] becomes [`Error::Remote`] with the text of the error; all other variants
+    /// stay what they are.
     pub fn untyped<F>(self) -> Error<F>
     where
         E: fmt::Display,

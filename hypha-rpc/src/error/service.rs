@@ -8,8 +8,8 @@ use super::Error;
 
 /// A type that service methods may fail with.
 ///
-/// Derive it with [`#[derive(RemoteError)]`](derive@crate::RemoteError): callers in Rust get the value
-/// back as [`Error::Service`]. Types that only have a text (`String`, `anyhow::Error`,
+/// Derive it with [`#[derive(RemoteError)]`](derive@crate::RemoteError): callers in Rust get the
+/// value back as [`Error::Service`]. Types that only have a text (`String`, `anyhow::Error`,
 /// `std::io::Error`) lose their type on the way and arrive as [`Error::Remote`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a service method",
@@ -32,8 +32,8 @@ impl ServiceError for Infallible {
     }
 }
 
-/// Passes on the error of another service. To the caller it is an error of the method, whatever it was
-/// here. The text has the causes in it: only texts travel.
+/// Passes on the error of another service. To the caller it is an error of the method, whatever it
+/// was here. The text has the causes in it: only texts travel.
 impl<E: fmt::Display> ServiceError for Error<E> {
     fn to_wire(self) -> WireError {
         match self {

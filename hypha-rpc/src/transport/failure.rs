@@ -1,5 +1,5 @@
-//! Which [`ConnectError`] the error of a library is. The class follows the cause, the innermost error
-//! that says something, and not the step that met it; so it is the same on every transport.
+//! Which [`ConnectError`] the error of a library is. The class follows the cause, the innermost
+//! error that says something, and not the step that met it; so it is the same on every transport.
 
 use std::{error::Error, io, net::SocketAddr};
 
@@ -9,8 +9,8 @@ use tokio_tungstenite::tungstenite;
 use crate::error::TlsFailure;
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// A host name has no address. The system's error for that is an [`io::Error`] without a kind of its
-/// own, which only the step that met it can tell from others.
+/// A host name has no address. The system's error for that is an [`io::Error`] without a kind of
+/// its own, which only the step that met it can tell from others.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot look up `{host}`")]
 struct UnknownHost {
@@ -53,8 +53,8 @@ pub(super) fn connect_error(
     }
 }
 
-/// The kind of failure, and a cause to keep in place of the error, where the chain of its sources does
-/// not lead there.
+/// The kind of failure, and a cause to keep in place of the error, where the chain of its sources
+/// does not lead there.
 fn classify(
     error: &(dyn Error + 'static),
 ) -> (ConnectErrorKind, Option<Box<dyn Error + Send + Sync>>) {

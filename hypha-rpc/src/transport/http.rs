@@ -1,7 +1,8 @@
-//! The HTTP link (protocol 05, part A): what comes is one long answer to a GET, what goes are single POSTs.
+//! The HTTP link (protocol 05, part A): what comes is one long answer to a GET, what goes are
+//! single POSTs.
 //!
-//! To the client it is a link like any other: the introduction opens the stream, and control messages are
-//! texts, as on a WebSocket.
+//! To the client it is a link like any other: the introduction opens the stream, and control
+//! messages are texts, as on a WebSocket.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -57,7 +58,8 @@ impl Dialer {
     ///
     /// # Errors
     ///
-    /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used, or if there is no TLS.
+    /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used, or if there is no
+    /// TLS.
     pub fn new(base: &str, options: &SocketOptions) -> Result<Self, ConnectError> {
         let invalid =
             |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(base);
@@ -209,7 +211,8 @@ enum Incoming {
 
 /// One message on its way, or waiting for it.
 struct Post {
-    /// Messages of the same order arrive in the order in which they were sent; calls of services have none.
+    /// Messages of the same order arrive in the order in which they were sent; calls of services
+    /// have none.
     order: Option<String>,
     body: Bytes,
 }

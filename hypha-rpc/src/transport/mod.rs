@@ -1,5 +1,5 @@
-//! What carries messages between this program and a server: one [`Link`], whatever is below it, and how
-//! another one is opened when it is lost.
+//! What carries messages between this program and a server: one [`Link`], whatever is below it, and
+//! how another one is opened when it is lost.
 
 mod failure;
 #[cfg(feature = "http")]
@@ -39,8 +39,8 @@ pub enum Transport {
     /// A WebSocket (protocol 01).
     #[default]
     WebSocket,
-    /// HTTP: a long answer for what comes, single requests for what goes (protocol 05). Slower, but goes
-    /// through proxies that let no WebSocket through.
+    /// HTTP: a long answer for what comes, single requests for what goes (protocol 05). Slower, but
+    /// goes through proxies that let no WebSocket through.
     #[cfg(feature = "http")]
     Http,
     /// A WebSocket, and HTTP where none can be opened.
@@ -71,8 +71,8 @@ pub enum Frame {
     Binary(Bytes),
     /// A JSON control object.
     Text(String),
-    /// Asks for a sign of life below the protocol, which keeps proxies from cutting an idle link. Links
-    /// without such a thing ignore it.
+    /// Asks for a sign of life below the protocol, which keeps proxies from cutting an idle link.
+    /// Links without such a thing ignore it.
     Ping,
     /// The other side's answer to it.
     Pong,
@@ -110,8 +110,8 @@ pub trait Dial: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] with the kind and the cause. Its kind decides whether a lost connection is tried
-    /// again.
+    /// [`ConnectError`] with the kind and the cause. Its kind decides whether a lost connection is
+    /// tried again.
     fn dial(&self) -> Dialing<'_>;
 
     /// What contexts of incoming calls say of the link: `websocket`, for instance.

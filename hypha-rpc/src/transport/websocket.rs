@@ -65,8 +65,8 @@ pub struct WebSocketLink {
 ///
 /// # Errors
 ///
-/// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used; the kind of the cause if the
-/// connection, TLS or the upgrade fails.
+/// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used; the kind of the cause
+/// if the connection, TLS or the upgrade fails.
 pub async fn connect(url: &str, options: &SocketOptions) -> Result<WebSocketLink, ConnectError> {
     let invalid =
         |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(url);

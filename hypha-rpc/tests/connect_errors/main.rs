@@ -1,5 +1,5 @@
-//! Every way in which a server cannot be reached, over every transport: the kind follows the cause, the
-//! error names the URL, says whether a repetition helps, and leads to the error below it.
+//! Every way in which a server cannot be reached, over every transport: the kind follows the cause,
+//! the error names the URL, says whether a repetition helps, and leads to the error below it.
 
 mod http;
 mod network;

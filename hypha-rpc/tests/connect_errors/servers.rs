@@ -81,7 +81,8 @@ pub(crate) async fn by_request(of: impl Fn(&str) -> String + Send + Sync + 'stat
     .await
 }
 
-/// Reads the first bytes, of a TLS handshake or a request, and answers in plain HTTP, as web servers do.
+/// Reads the first bytes, of a TLS handshake or a request, and answers in plain HTTP, as web
+/// servers do.
 pub(crate) async fn plain_to_tls() -> Server {
     serve(|mut socket| async move {
         let _ = socket.read(&mut [0; 1024]).await;

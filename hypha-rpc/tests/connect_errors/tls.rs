@@ -1,5 +1,5 @@
-//! Failures of encryption. The trusted authorities are those of an environment variable, which must be
-//! set before the process starts: so the tests run themselves once more with it.
+//! Failures of encryption. The trusted authorities are those of an environment variable, which must
+//! be set before the process starts: so the tests run themselves once more with it.
 
 use std::{process::Command, sync::Arc};
 

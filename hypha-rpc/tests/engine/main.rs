@@ -3,6 +3,7 @@
 
 mod backpressure;
 mod calls;
+mod causes;
 mod chunks;
 mod chunks_received;
 mod control;

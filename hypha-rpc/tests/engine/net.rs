@@ -27,6 +27,8 @@ pub(crate) enum Plan {
     Welcome,
     /// Nobody listens.
     Unreachable,
+    /// No link comes about, for this reason.
+    Fail(ConnectErrorKind),
     /// The link stands, and this is the answer to the introduction; the link ends then.
     Say(Frame),
     /// The link ends before the introduction is answered.
@@ -83,8 +85,13 @@ impl Dial for Net {
             lock(&self.0.attempts).push(Instant::now());
             let plan = lock(&self.0.plans).pop_front();
             let plan = plan.unwrap_or_else(|| lock(&self.0.otherwise).clone());
-            if matches!(plan, Plan::Unreachable) {
-                return Err(ConnectError::new(ConnectErrorKind::Unreachable, "")
+            let failure = match plan {
+                Plan::Unreachable => Some(ConnectErrorKind::Unreachable),
+                Plan::Fail(kind) => Some(kind),
+                _ => None,
+            };
+            if let Some(kind) = failure {
+                return Err(ConnectError::new(kind, "")
                     .with_url("memory")
                     .with_source("nobody listens"));
             }
@@ -232,7 +239,7 @@ impl Net {
         lock(&self.0.hellos).push(hello);
         let mut workspace = "ws";
         match plan {
-            Plan::Welcome | Plan::Unreachable => {}
+            Plan::Welcome | Plan::Unreachable | Plan::Fail(_) => {}
             Plan::Elsewhere => workspace = "other",
             Plan::HangUp => return,
             Plan::Silence => return std::future::pending().await,

@@ -42,7 +42,7 @@ pub(crate) use list;
 
 /// The other end of a client's link.
 pub(crate) struct Peer {
-    link: MemoryLink,
+    pub(crate) link: MemoryLink,
 }
 
 /// A message as it came.

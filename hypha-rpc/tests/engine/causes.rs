@@ -1,0 +1,143 @@
+//! Errors lead to the failure below: of a link, of the server, of a value.
+
+use std::{
+    error::Error as _,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use hypha_rpc::{
+    Client, Error, Value, args,
+    client::{Identity, Options},
+    error::{ConnectError, ConnectErrorKind, EncodeError, ErrorKind, LinkError, Lost, report},
+    transport::{
+        Frame,
+        memory::{MemoryLink, pair},
+    },
+};
+
+use crate::{
+    net::{Net, Plan},
+    support::{Peer, seconds},
+};
+
+/// A link whose end is a failure of the network.
+struct Breaking(MemoryLink);
+
+impl Stream for Breaking {
+    type Item = Result<Frame, LinkError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx).map(|frame| {
+            Some(frame.unwrap_or_else(|| {
+                let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+                Err(LinkError::new("the network failed").with_source(reset))
+            }))
+        })
+    }
+}
+
+impl Sink<Frame> for Breaking {
+    type Error = LinkError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.0.poll_ready_unpin(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), LinkError> {
+        self.0.start_send_unpin(frame)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.0.poll_flush_unpin(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.0.poll_close_unpin(cx)
+    }
+}
+
+fn reset(error: &dyn std::error::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(|cause: &io::Error| cause.kind() == io::ErrorKind::ConnectionReset)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_of_a_broken_link_leads_to_the_failure_of_the_network() {
+    let (ours, link) = pair(1024);
+    let identity = Identity::new("ws", "me");
+    let client = Client::over(Box::new(Breaking(ours)), identity, Options::default());
+    let mut peer = Peer { link };
+    let service = peer.offer(&client).await;
+    let calls =
+        [(); 2].map(|()| tokio::spawn(service.call::<Value>("call", args!()).into_future()));
+    for _ in &calls {
+        peer.receive().await;
+    }
+    drop(peer);
+    for call in calls {
+        let error = call.await.expect("runs").expect_err("lost");
+        assert_eq!(error.kind(), ErrorKind::Disconnected);
+        assert!(reset(&error), "{error:?}");
+        assert_eq!(
+            report(&error),
+            "svc.call on ws/peer: Connection lost: the network failed (it may have run): \
+             connection reset"
+        );
+    }
+    // So do the reason that is kept, and calls that come too late.
+    let reason = client.closed().await;
+    assert!(reset(&*reason), "{reason:?}");
+    let late = service.call::<Value>("call", args!()).await;
+    let late = late.expect_err("over");
+    assert!(reset(&late) && !late.may_have_run(), "{late:?}");
+    assert_eq!(
+        format!("{:#}", anyhow::Error::from(late)),
+        "svc.call on ws/peer: Connection lost: the network failed: connection reset"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_return_leads_to_the_refusal() {
+    let (net, _others) = Net::new();
+    let client = net.connect().await.expect("connects");
+    let words = r#"{"type":"error","message":"Authentication error: expired"}"#;
+    net.otherwise(Plan::Say(Frame::Text(words.into())));
+    net.cut();
+    client.closed().await;
+    let Err(Error::Disconnected(error)) = client.get_service("svc").await else {
+        panic!("it is over");
+    };
+    assert_eq!(error.lost, Lost::Connection);
+    let refusal = error.source().and_then(|cause| cause.downcast_ref());
+    let kind = refusal.map(ConnectError::kind);
+    assert_eq!(kind, Some(ConnectErrorKind::TokenRejected), "{error:?}");
+}
+
+/// A proxy without a server behind it answers with 404, a hotspot with its own certificate.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_stood_is_tried_again_after_what_a_proxy_says() {
+    let (net, _others) = Net::new();
+    let client = net.connect().await.expect("connects");
+    net.otherwise(Plan::Fail(ConnectErrorKind::HttpStatus(404)));
+    net.cut();
+    tokio::time::sleep(seconds(20)).await;
+    assert!(net.attempts() > 2);
+    net.otherwise(Plan::Welcome);
+    tokio::time::sleep(seconds(60)).await;
+    assert_eq!(client.state(), hypha_rpc::client::State::Connected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_cannot_be_sent_leads_to_the_reason() {
+    let (client, mut peer) = crate::support::client();
+    let service = peer.offer(&client).await;
+    let keys = std::collections::HashMap::from([((1, 2), 3)]);
+    let call = service.call::<Value>("call", args!(table = keys));
+    let error = call.await.expect_err("fails");
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    assert_eq!(cause.and_then(EncodeError::argument), Some("table"));
+    assert!(!error.may_have_run() && !error.is_retryable());
+}
