@@ -12,24 +12,40 @@
 //! # }
 //! ```
 
+// Layers, from the bottom up. A module uses only modules of lower layers:
+//
+//   settings, metrics, rate_limit, seats, event_log, store, peer, bus
+//   auth (settings)
+//   registry (auth, store), router (bus, metrics, peer)
+//   state: the parts of one server, each with its own lock
+//   workspace: workspaces begin and end with their clients
+//   internal_client: clients inside the server
+//   manager (the workspace manager), session (connections of clients)
+//   login (manager, internal_client), http (session, internal_client)
+//   server: starts and stops all of it
 mod auth;
 mod bus;
-mod config;
+mod event_log;
 mod http;
-mod local;
+mod internal_client;
 mod login;
+mod manager;
 mod metrics;
+mod peer;
+mod rate_limit;
 mod registry;
 mod router;
+mod seats;
 mod server;
 mod session;
+mod settings;
 mod state;
 mod store;
 mod workspace;
 
 pub use auth::{Authenticator, Decision};
 pub use axum::http::HeaderMap;
-pub use config::{ConfigError, Limits, TokenSettings};
 pub use metrics::Stats;
 pub use server::{Builder, Server, StartError};
+pub use settings::{ConfigError, Limits, Settings, TokenSettings};
 pub use store::StoreError;

@@ -2,11 +2,10 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
-use hypha_server::{Builder, Limits, Server, StartError, TokenSettings};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use hypha_server::{Builder, Settings, StartError};
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "mimalloc")]
@@ -16,124 +15,74 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A Hypha server: Python, JavaScript and Rust programs connect to it and use each other's
 /// services.
 ///
-/// Every option can also be set with a variable, HYPHA_ and its name. Limits are set with the
-/// variables of the original server, such as HYPHA_WS_MSG_RATE_LIMIT; the secret for tokens with
-/// HYPHA_JWT_SECRET or JWT_SECRET.
-// Not Debug: there is a secret in it.
+/// Each option can also be set with the environment variable beside it. The secret for tokens is read
+/// from JWT_SECRET, too.
+// Not Debug: it holds secrets.
 #[derive(Parser)]
 #[command(version)]
-struct Options {
-    /// Address to listen on.
-    #[arg(long, env = "HYPHA_HOST", default_value = "127.0.0.1")]
-    host: String,
-    /// Port to listen on; 0 takes a free one.
-    #[arg(long, env = "HYPHA_PORT", default_value_t = 9527)]
-    port: u16,
-    /// The path below which everything is, if a proxy shares the address with others.
-    #[arg(long, env = "HYPHA_BASE_PATH", default_value = "/")]
-    base_path: String,
-    /// The URL by which clients know this server; http://HOST:PORT and the base path if not given.
-    #[arg(long, env = "HYPHA_PUBLIC_BASE_URL")]
-    public_base_url: Option<String>,
-    /// The origins of web pages that may use the server, with commas; * for any.
-    #[arg(
-        long,
-        env = "HYPHA_ALLOW_ORIGINS",
-        value_delimiter = ',',
-        default_value = "*"
-    )]
-    allow_origins: Vec<String>,
-    /// All requests come by way of a proxy, which says in X-Forwarded-For where from.
-    #[arg(long, env = "HYPHA_BEHIND_PROXY")]
-    behind_proxy: bool,
-    /// The server's name; if not given, the one in the data folder.
-    #[arg(long, env = "HYPHA_SERVER_ID")]
-    server_id: Option<String>,
-    /// A token of at least 32 characters that opens everything.
-    #[arg(long, env = "HYPHA_ROOT_TOKEN", hide_env_values = true)]
-    root_token: Option<String>,
-    /// The folder for what survives a restart; hypha-server/PORT in the user's data folder if not
-    /// given and the port is not 0.
-    #[arg(long, env = "HYPHA_DATA_DIR")]
-    data_dir: Option<PathBuf>,
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
     /// Keep nothing: id, secret and workspaces end with this process.
-    #[arg(long, env = "HYPHA_IN_MEMORY", conflicts_with = "data_dir")]
+    #[arg(long, env = "HYPHA_IN_MEMORY", conflicts_with = "data_dir", help_heading = None)]
     in_memory: bool,
-    /// The Redis by which several servers share their workspaces, such as redis://localhost:6379.
-    #[arg(long, env = "HYPHA_REDIS_URI", hide_env_values = true)]
-    redis_uri: Option<String>,
-    /// How log lines are written.
-    #[arg(long, env = "HYPHA_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    /// Format of log lines. Default: text.
+    #[arg(long, env = "HYPHA_LOG_FORMAT", value_enum, help_heading = None)]
     log_format: LogFormat,
-    /// Print the settings, without secrets, and end.
-    #[arg(long)]
+    /// Print the settings as JSON, without secrets, and exit.
+    #[arg(long, help_heading = None)]
     print_config: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Default, ValueEnum)]
 enum LogFormat {
-    /// For people.
+    /// Lines for people.
+    #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-impl Options {
-    /// The settings of the server.
-    fn builder(self) -> anyhow::Result<Builder> {
-        let host = if self.host.contains(':') && !self.host.starts_with('[') {
-            format!("[{}]", self.host)
-        } else {
-            self.host
+impl Cli {
+    /// Reads command line and environment. An option that is given nowhere keeps the default of
+    /// [`Settings`], which is therefore stated once.
+    fn read() -> Cli {
+        let matches = Cli::command_for_update().get_matches();
+        Cli::from_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn from_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
+        let mut cli = Cli {
+            settings: Settings::default(),
+            in_memory: false,
+            log_format: LogFormat::default(),
+            print_config: false,
         };
-        let mut server = Server::builder()
-            .bind(format!("{host}:{}", self.port))
-            .base_path(self.base_path)
-            .allow_origins(self.allow_origins)
-            .behind_proxy(self.behind_proxy)
-            .tokens(TokenSettings::from_env())
-            .limits(Limits::from_env()?);
-        if let Some(seconds) = variable("RECONNECTION_TOKEN_LIFE_TIME") {
-            let life = seconds.parse().ok().map(Duration::from_secs);
-            let life = life.with_context(|| {
-                format!("RECONNECTION_TOKEN_LIFE_TIME: '{seconds}' is no number of seconds")
-            })?;
-            server = server.reconnection_token_life(life);
+        cli.update_from_arg_matches(matches)?;
+        Ok(cli)
+    }
+
+    /// Returns the settings of the server, with the defaults of the program.
+    fn into_settings(self) -> Settings {
+        let mut settings = self.settings;
+        settings.ignore_empty();
+        if settings.jwt_secret.is_none() {
+            settings.jwt_secret = variable("JWT_SECRET");
         }
-        if let Some(url) = self.public_base_url {
-            server = server.public_base_url(url);
+        if settings.data_dir.is_none() && !self.in_memory {
+            settings.data_dir = default_data_dir(settings.port);
         }
-        if let Some(id) = self.server_id {
-            server = server.server_id(id);
-        }
-        if let Some(secret) = variable("HYPHA_JWT_SECRET").or_else(|| variable("JWT_SECRET")) {
-            server = server.jwt_secret(secret);
-        }
-        if let Some(token) = self.root_token {
-            server = server.root_token(token);
-        }
-        if let Some(uri) = self.redis_uri {
-            server = server.redis_uri(uri);
-        }
-        let folder = match self.data_dir {
-            None if self.in_memory => None,
-            None => usual_folder(self.port),
-            given => given,
-        };
-        if let Some(folder) = folder {
-            server = server.data_dir(folder);
-        }
-        Ok(server)
+        settings
     }
 }
 
-/// A variable that is set to something.
+/// Returns an environment variable that is set and not empty.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Where the data of a server is kept if nobody says so. One on any free port begins anew.
-fn usual_folder(port: u16) -> Option<PathBuf> {
+/// Returns the data folder of a server for which none is set. A server on any free port has none.
+fn default_data_dir(port: u16) -> Option<PathBuf> {
     let data = variable("XDG_DATA_HOME").map(PathBuf::from).or_else(|| {
         let home = variable("HOME").map(PathBuf::from)?;
         Some(home.join(".local/share"))
@@ -142,7 +91,7 @@ fn usual_folder(port: u16) -> Option<PathBuf> {
     Some(folder.join("hypha-server").join(port.to_string()))
 }
 
-/// Levels as Python spells them; anything else is a filter.
+/// Returns the filter for a level in the spelling of Python. Other texts are filters already.
 fn filter_of(level: &str) -> &str {
     match level.trim().to_ascii_lowercase().as_str() {
         "critical" | "fatal" | "error" => "error",
@@ -156,28 +105,30 @@ fn filter_of(level: &str) -> &str {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+    let cli = Cli::read();
     let level = variable("HYPHA_LOGLEVEL").unwrap_or_else(|| "info".into());
     let filter =
         EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(filter_of(&level)))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    match options.log_format {
+    match cli.log_format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
-    let print_config = options.print_config;
-    let builder = options.builder()?;
+    let print_config = cli.print_config;
+    let settings = cli.into_settings();
     let mut stdout = std::io::stdout();
     if print_config {
-        writeln!(stdout, "{}", builder.describe()?)?;
+        settings.check()?;
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&settings)?)?;
         return Ok(());
     }
     let mut stop = stop_signal().context("cannot listen for signals")?;
-    let server = builder.start().await.map_err(with_advice)?;
+    let server = Builder::from(settings).start().await;
+    let server = server.map_err(with_advice)?;
 
-    // Whoever started this program waits for the line.
+    // The program that started this one waits for the line.
     writeln!(stdout, "READY {}", server.url())?;
     stdout.flush()?;
     stop.recv().await;
@@ -185,7 +136,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What can be done about a start that has failed, where that is known.
+/// Adds advice to the reason of a failed start, where there is one.
 fn with_advice(error: StartError) -> anyhow::Error {
     let advice = match &error {
         StartError::Store(_) => "use --data-dir for another folder, or --in-memory to keep nothing",
@@ -236,6 +187,59 @@ impl Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(arguments: &[&str]) -> Cli {
+        let mut command = Cli::command_for_update();
+        command = command.mut_args(|arg| arg.env(None));
+        let matches = command.try_get_matches_from(arguments).unwrap();
+        Cli::from_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn options_that_are_not_given_keep_their_defaults() {
+        let cli = parse(&["hypha-server"]);
+        assert_eq!(cli.settings, Settings::default());
+        assert!(!cli.in_memory && !cli.print_config);
+    }
+
+    #[test]
+    fn every_setting_is_an_option_with_a_variable() {
+        let command = Cli::command_for_update();
+        let settings = serde_json::to_value(Settings::default()).unwrap();
+        let nested = |name: &str| settings[name].as_object().unwrap().len();
+        let count = nested("tokens") + nested("limits") + settings.as_object().unwrap().len() - 2;
+        let with_variable = command
+            .get_arguments()
+            .filter(|arg| arg.get_env().is_some());
+        // And the two options of the program itself.
+        assert_eq!(with_variable.count(), count + 2);
+    }
+
+    #[test]
+    fn options_set_the_fields_of_the_settings() {
+        let cli = parse(&[
+            "hypha-server",
+            "--host=::1",
+            "--port=0",
+            "--allow-origins=https://a.example.org,https://b.example.org",
+            "--behind-proxy",
+            "--idle-timeout=1.5",
+            "--messages-per-second=7",
+            "--auth0-domain=login.example.org",
+        ]);
+        let mut expected = Settings::default();
+        expected.host = "::1".into();
+        expected.port = 0;
+        expected.allow_origins = vec![
+            "https://a.example.org".into(),
+            "https://b.example.org".into(),
+        ];
+        expected.behind_proxy = true;
+        expected.limits.idle_timeout = std::time::Duration::from_millis(1500);
+        expected.limits.messages_per_second = 7.0;
+        expected.tokens.domain = "login.example.org".into();
+        assert_eq!(cli.settings, expected);
+    }
 
     #[test]
     fn levels_are_understood_in_pythons_spelling() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +10,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hypha_wire as wire;
 use hypha_wire::{Message, Stamp, Stamped};
+use parking_lot::RwLock;
 use serde::Serialize;
 
 use crate::bus::Bus;
 use crate::metrics::Counters;
-use crate::session::{Gone, Peer};
+use crate::peer::{Gone, Peer};
 
 /// The workspace part of addresses inside the server.
 pub(crate) const SERVER_WORKSPACE: &str = "*";
@@ -24,6 +25,15 @@ const EVERYONE: &str = "*";
 /// The address belongs to a connection that keeps it.
 #[derive(Debug)]
 pub(crate) struct Taken;
+
+/// The sender of a broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client: the copy for a receiver without room is dropped.
+    Client,
+    /// The server itself: the copy for a receiver without room goes on top.
+    Server,
+}
 
 /// Peers by workspace and client id.
 type Peers = HashMap<String, HashMap<String, Arc<Peer>>>;
@@ -72,7 +82,7 @@ impl Router {
     }
 
     pub(crate) fn find(&self, workspace: &str, client_id: &str) -> Option<Arc<Peer>> {
-        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let peers = self.peers.read();
         peers.get(workspace)?.get(client_id).cloned()
     }
 
@@ -84,7 +94,7 @@ impl Router {
 
     /// Everyone connected to a workspace.
     pub(crate) fn members(&self, workspace: &str) -> Vec<Arc<Peer>> {
-        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let peers = self.peers.read();
         peers
             .get(workspace)
             .map(|inside| inside.values().cloned().collect())
@@ -98,7 +108,7 @@ impl Router {
         peer: Arc<Peer>,
         may_be_displaced: impl FnOnce(&Peer) -> bool,
     ) -> Result<Option<Arc<Peer>>, Taken> {
-        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut peers = self.peers.write();
         let inside = peers.entry(peer.workspace.clone()).or_default();
         match inside.get(&peer.client_id) {
             Some(present) if !may_be_displaced(present) => Err(Taken),
@@ -108,7 +118,7 @@ impl Router {
 
     /// Route to `peer` no longer. False if a newer connection has its address.
     pub(crate) fn detach(&self, peer: &Peer) -> bool {
-        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut peers = self.peers.write();
         let Some(inside) = peers.get_mut(&peer.workspace) else {
             return false;
         };
@@ -213,7 +223,12 @@ impl Router {
         let to = format!("{workspace}/{EVERYONE}");
         let frame = stamp(sender, message, &to, workspace).into_bytes();
         if !self.bus.broadcast(workspace, &frame) {
-            self.publish(workspace, message.kind(), frame, from_server);
+            let origin = if from_server {
+                Origin::Server
+            } else {
+                Origin::Client
+            };
+            self.publish(workspace, message.kind(), frame, origin);
         }
     }
 
@@ -237,24 +252,23 @@ impl Router {
             return;
         }
         match wire::to_vec(&event) {
-            Ok(frame) => self.publish(workspace, kind, frame.into(), true),
+            Ok(frame) => self.publish(workspace, kind, frame.into(), Origin::Server),
             Err(error) => tracing::error!(%error, kind, "an event cannot be encoded"),
         }
     }
 
     /// Hand a broadcast to those who are connected here. What a client broadcasts is dropped where
     /// there is no room; nobody waits, and nobody is closed for what others send.
-    pub(crate) fn publish(&self, workspace: &str, kind: &str, frame: Bytes, from_server: bool) {
+    pub(crate) fn publish(&self, workspace: &str, kind: &str, frame: Bytes, origin: Origin) {
         self.counters.broadcasts.add();
         for member in self.members(workspace) {
             if !member.is_subscribed(kind) {
                 continue;
             }
             let frame = frame.clone();
-            let queued = if from_server {
-                member.outbox.push(frame).is_ok()
-            } else {
-                member.outbox.offer(frame).is_ok()
+            let queued = match origin {
+                Origin::Server => member.outbox.push(frame).is_ok(),
+                Origin::Client => member.outbox.offer(frame).is_ok(),
             };
             if queued {
                 self.counters.messages_routed.add();

@@ -3,10 +3,11 @@
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hypha_rpc::workspace::WorkspaceInfo;
 use hypha_wire as wire;
+use parking_lot::Mutex;
 use redb::{Database, ReadableTable, TableDefinition};
 
 /// The database in the data folder.
@@ -196,11 +197,7 @@ impl Store {
     /// Close the file, so that another server can open it.
     pub(crate) fn close(&self) {
         if let Some(inner) = &self.inner {
-            let mut database = inner
-                .database
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *database = None;
+            *inner.database.lock() = None;
         }
     }
 }
@@ -211,7 +208,7 @@ impl Inner {
         &self,
         work: impl FnOnce(&Database) -> Result<T, Failure>,
     ) -> Result<Option<T>, StoreError> {
-        let database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database.lock();
         let done = database.as_ref().map(work).transpose();
         done.map_err(|error| StoreError {
             path: self.path.clone(),

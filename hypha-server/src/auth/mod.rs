@@ -1,17 +1,17 @@
 //! Users, tokens and permissions.
 
-mod hooks;
-mod names;
+mod authenticator;
 #[cfg(feature = "jwks")]
-mod provider;
+mod identity_provider;
+mod readable_id;
 mod scope;
 mod tokens;
 
 use hypha_rpc::workspace::{Permission, Scope, UserInfo, WorkspaceInfo};
 use indexmap::IndexMap;
 
-pub use hooks::{Authenticator, Decision};
-pub(crate) use names::readable_id;
+pub use authenticator::{Authenticator, Decision};
+pub(crate) use readable_id::readable_id;
 pub(crate) use scope::is_specialised;
 pub(crate) use tokens::{Issuer, Print, TokenError, print};
 

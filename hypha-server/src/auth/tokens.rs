@@ -1,21 +1,21 @@
 //! Tokens: HS256 JWTs with the claims of the original server, so that either accepts the other's.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use hypha_rpc::workspace::{Permission, Scope, UserInfo};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use rand::RngExt;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 #[cfg(feature = "jwks")]
-use super::provider::Provider;
-use super::{Authenticator, hooks, now, root_user, scope};
-use crate::config::TokenSettings;
+use super::identity_provider::IdentityProvider;
+use super::{Authenticator, authenticator, now, root_user, scope};
+use crate::settings::TokenSettings;
 
 /// Why a token is not accepted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,54 +39,46 @@ pub(crate) struct Issuer {
     validation: Validation,
     settings: TokenSettings,
     #[cfg(feature = "jwks")]
-    provider: Option<Provider>,
+    provider: Option<IdentityProvider>,
     root_token: Option<String>,
-    hooks: Option<Arc<dyn Authenticator>>,
+    authenticator: Option<Arc<dyn Authenticator>>,
     /// Revoked tokens, by their prints, and when they end anyway.
     revoked: Mutex<HashMap<Print, u64>>,
 }
 
 impl Issuer {
-    /// A random secret is made if none is given; its tokens end with the process.
-    pub(crate) fn new(
-        secret: Option<&str>,
-        root_token: Option<String>,
-        settings: TokenSettings,
-    ) -> Issuer {
-        let random: [u8; 32];
-        let secret = match secret {
-            Some(secret) => secret.as_bytes(),
-            None => {
-                random = rand::rng().random();
-                &random
-            }
-        };
+    /// Creates an issuer whose tokens are signed with `secret`.
+    pub(crate) fn new(secret: &str, root_token: Option<String>, settings: TokenSettings) -> Issuer {
+        let secret = secret.as_bytes();
         Issuer {
             encoding: EncodingKey::from_secret(secret),
             decoding: DecodingKey::from_secret(secret),
             validation: validation(Algorithm::HS256, &settings.issuer, &settings.audience),
             #[cfg(feature = "jwks")]
-            provider: Provider::new(&settings),
+            provider: IdentityProvider::new(&settings),
             settings,
             root_token,
-            hooks: None,
+            authenticator: None,
             revoked: Mutex::default(),
         }
     }
 
-    /// The same, with somebody who is asked first.
-    pub(crate) fn with_hooks(mut self, hooks: Option<Arc<dyn Authenticator>>) -> Issuer {
-        self.hooks = hooks;
+    /// Sets the authenticator of the embedding program, which is asked first.
+    pub(crate) fn with_authenticator(
+        mut self,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Issuer {
+        self.authenticator = authenticator;
         self
     }
 
     /// A token for `user` with the scope it has, valid for `life` seconds.
     pub(crate) async fn issue(&self, user: &UserInfo, life: u64) -> Result<String, TokenError> {
-        if let Some(hooks) = &self.hooks {
+        if let Some(hooks) = &self.authenticator {
             let asked = || hooks.generate_token(user, Duration::from_secs(life));
-            match hooks::ask("generate_token", asked).await? {
+            match authenticator::ask("generate_token", asked).await? {
                 Some(token) if bare(&token) == Ok(&token) => return Ok(token),
-                Some(_) => return Err(hooks::failed("generate_token", "this is no token")),
+                Some(_) => return Err(authenticator::failed("generate_token", "this is no token")),
                 None => {}
             }
         }
@@ -136,8 +128,8 @@ impl Issuer {
 
     /// The token in the headers of a request where the host expects one.
     pub(crate) fn find(&self, headers: &HeaderMap) -> Result<Option<String>, TokenError> {
-        match &self.hooks {
-            Some(hooks) => hooks::find(&**hooks, headers),
+        match &self.authenticator {
+            Some(hooks) => authenticator::find(&**hooks, headers),
             None => Ok(None),
         }
     }
@@ -145,13 +137,15 @@ impl Issuer {
     /// Whom a token stands for, be it one of the host, the server's own or one of the identity provider.
     /// Expiry is checked now and never again.
     pub(crate) async fn user(&self, token: &str) -> Result<UserInfo, TokenError> {
-        if let Some(hooks) = &self.hooks {
+        if let Some(hooks) = &self.authenticator {
             let token = bare(token)?;
             let asked = || hooks.parse_token(token);
-            match hooks::ask("parse_token", asked).await? {
+            match authenticator::ask("parse_token", asked).await? {
                 Some(_) if self.is_revoked(token) => return Err(TokenError::Revoked),
                 Some(user) if usable_id(&user.id) => return Ok(at_home(user)),
-                Some(_) => return Err(hooks::failed("parse_token", "this is no user's id")),
+                Some(_) => {
+                    return Err(authenticator::failed("parse_token", "this is no user's id"));
+                }
                 None => {}
             }
         }
@@ -204,10 +198,7 @@ impl Issuer {
     /// Tokens that were revoked before.
     pub(crate) fn remember_revoked(&self, print: Print, end: u64) {
         let now = now();
-        let mut revoked = self
-            .revoked
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut revoked = self.revoked.lock();
         // What has ended needs no remembering.
         revoked.retain(|_, end| *end > now);
         revoked.insert(print, end);
@@ -215,10 +206,7 @@ impl Issuer {
 
     /// Whether the token was revoked, be it otherwise good or not.
     pub(crate) fn is_revoked(&self, token: &str) -> bool {
-        let revoked = self
-            .revoked
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let revoked = self.revoked.lock();
         revoked.contains_key(&print(token))
     }
 
@@ -335,7 +323,12 @@ mod tests {
     use super::*;
 
     fn with(secret: Option<&str>, root_token: Option<String>) -> Issuer {
-        Issuer::new(secret, root_token, TokenSettings::default())
+        let random = super::super::new_secret();
+        Issuer::new(
+            secret.unwrap_or(&random),
+            root_token,
+            TokenSettings::default(),
+        )
     }
 
     fn user() -> UserInfo {

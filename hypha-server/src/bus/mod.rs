@@ -1,4 +1,4 @@
-//! What the servers of a cluster tell each other. A server that is alone tells nobody.
+//! The connection between the servers of a cluster. A server that is alone has none.
 
 #[cfg(feature = "redis")]
 mod redis;
@@ -10,50 +10,72 @@ use futures_util::future::{BoxFuture, ready};
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::{RedisBus, Started};
 
-/// Something that every server should know at once.
+/// A fact that every server should know at once.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Notice {
-    /// A client is connected to the server that says so, wherever it was before.
+    /// A client is connected to the announcing server, wherever it was before.
     Taken {
-        /// Its address.
+        /// Address of the client.
         address: String,
     },
-    /// Everybody has to leave a workspace.
+    /// A workspace is deleted, and its clients are disconnected.
     Unloaded {
-        /// Its id.
+        /// Id of the workspace.
         workspace: String,
     },
-    /// A token is good no longer.
+    /// A token is no longer accepted.
     Revoked {
-        /// The token.
+        /// The token, without `Bearer`.
         token: String,
-        /// When it would have ended, in seconds since 1970.
+        /// Time at which it would have expired, in seconds since 1970.
         end: u64,
     },
 }
 
-/// The way to the other servers.
+/// Receives what other servers send.
+///
+/// None of the methods waits: one slow client must not hold up the messages of the others.
+pub(crate) trait Recipient: Send + Sync {
+    /// Returns whether a client with this address is connected here.
+    fn is_connected(&self, address: &str) -> bool;
+
+    /// Delivers a message to the client with this address.
+    fn message(&self, address: &str, frame: Bytes);
+
+    /// Delivers a client's broadcast to the subscribers in a workspace.
+    fn broadcast(&self, workspace: &str, frame: Bytes);
+
+    /// Delivers a system event to the subscribers in a workspace.
+    fn event(&self, workspace: &str, event: serde_json::Value);
+
+    /// Acts on an announcement of another server.
+    fn notice(&self, notice: Notice);
+}
+
+/// Sends to the other servers.
 pub(crate) trait Bus: Send + Sync {
-    /// Hand a message to whichever server has the peer with this address; false if none has.
+    /// Sends a message to the server to which the client with this address is connected. Returns false
+    /// if there is none.
     fn send<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
-    /// Hand a client's broadcast to all servers, this one included. False if there are no others: then
-    /// nothing was done.
+    /// Sends a client's broadcast to all servers, this one included. Returns false if there are no
+    /// others: then nothing was done.
     fn broadcast(&self, workspace: &str, frame: &Bytes) -> bool;
 
-    /// Hand an event, which is JSON, to all servers, this one included. False if there are no others.
+    /// Sends an event, encoded as JSON, to all servers, this one included. Returns false if there are
+    /// no others: then nothing was done.
     fn event(&self, workspace: &str, event: &dyn Fn() -> Option<Vec<u8>>) -> bool;
 
-    /// Messages for this address come here from now on. Done when that is so.
+    /// Subscribes to messages for this address. Completes when the subscription is in place.
     fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, ()>;
 
-    /// And no longer, if nobody has the address then.
+    /// Ends the subscription, unless a client with this address is connected by then.
     fn unlisten(&self, address: &str);
 
-    /// Tell the other servers.
+    /// Tells the other servers of a fact.
     fn announce(&self, notice: Notice);
 
-    /// Whether the others can be reached now.
+    /// Returns whether the others can be reached now.
     fn is_up(&self) -> bool;
 }
 

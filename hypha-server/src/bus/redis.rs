@@ -12,15 +12,10 @@ use ::redis::{AsyncCommands, Client, Msg, RedisResult};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use hypha_rpc::Value;
-use hypha_wire as wire;
-use hypha_wire::Message;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Bus, Notice};
-use crate::session::CloseOrder;
-use crate::state::State;
+use super::{Bus, Notice, Recipient};
 
 /// Between two attempts to reach a Redis that is gone.
 const RETRY: Duration = Duration::from_secs(1);
@@ -195,11 +190,11 @@ impl Bus for RedisBus {
 }
 
 impl Started {
-    /// Hear what other servers say, and tell them what this one has to, until the state is gone.
-    pub(crate) async fn run(mut self, state: Weak<State>) {
+    /// Exchanges messages with other servers until the recipient is gone.
+    pub(crate) async fn run(mut self, recipient: Weak<dyn Recipient>) {
         let mut addresses = HashSet::new();
-        while state.strong_count() > 0 {
-            let ended = self.session(&state, &mut addresses).await;
+        while recipient.strong_count() > 0 {
+            let ended = self.session(&recipient, &mut addresses).await;
             self.up.store(false, Ordering::Relaxed);
             if let Err(error) = ended {
                 tracing::warn!(%error, "the connection to Redis is lost");
@@ -211,7 +206,7 @@ impl Started {
     /// One connection to Redis, from beginning to end.
     async fn session(
         &mut self,
-        state: &Weak<State>,
+        recipient: &Weak<dyn Recipient>,
         addresses: &mut HashSet<String>,
     ) -> RedisResult<()> {
         let (mut sink, mut messages) = self.client.get_async_pubsub().await?.split();
@@ -224,13 +219,13 @@ impl Started {
             tokio::select! {
                 message = messages.next() => match message {
                     Some(message) => {
-                        let Some(state) = state.upgrade() else { return Ok(()) };
-                        self.hear(&state, &message);
+                        let Some(recipient) = recipient.upgrade() else { return Ok(()) };
+                        self.receive(&*recipient, &message);
                     }
                     None => return Err((::redis::ErrorKind::Io, "the subscription ended").into()),
                 },
                 command = self.commands.recv() => match command {
-                    Some(command) => self.perform(command, state, &mut sink, addresses).await?,
+                    Some(command) => self.perform(command, recipient, &mut sink, addresses).await?,
                     None => return Ok(()),
                 },
             }
@@ -240,7 +235,7 @@ impl Started {
     async fn perform(
         &mut self,
         command: Command,
-        state: &Weak<State>,
+        recipient: &Weak<dyn Recipient>,
         sink: &mut PubSubSink,
         addresses: &mut HashSet<String>,
     ) -> RedisResult<()> {
@@ -253,10 +248,9 @@ impl Started {
                 let _ = done.send(());
             }
             Command::Unlisten(address) => {
-                let state = state.upgrade();
-                let taken =
-                    state.is_some_and(|state| state.router.find_address(&address).is_some());
-                if !taken {
+                let recipient = recipient.upgrade();
+                let connected = recipient.is_some_and(|recipient| recipient.is_connected(&address));
+                if !connected {
                     addresses.remove(&address);
                     sink.unsubscribe(channel(&address)).await?;
                 }
@@ -270,89 +264,57 @@ impl Started {
         Ok(())
     }
 
-    fn hear(&self, state: &Arc<State>, message: &Msg) {
+    fn receive(&self, recipient: &dyn Recipient, message: &Msg) {
         let channel = message.get_channel_name();
         let payload = message.get_payload_bytes();
         let Some((mark, data)) = payload.split_first() else {
             return;
         };
-        let data = Bytes::copy_from_slice(data);
         if let Some(address) = channel
             .strip_prefix("targeted:")
             .and_then(|rest| rest.strip_suffix(":msg"))
         {
-            if let Some(peer) = state.router.find_address(address) {
-                // Nobody here can wait for room; a peer that lets too much pile up is closed.
-                if peer.outbox.push(data).is_ok() {
-                    state.counters.messages_routed.add();
-                }
-            }
+            recipient.message(address, Bytes::copy_from_slice(data));
         } else if channel == TAKEN || channel == REVOKED {
-            self.hear_notice(state, channel, &data);
+            if let Some(notice) = self.notice_of_another(channel, data) {
+                recipient.notice(notice);
+            }
         } else if let Some(workspace) = channel.strip_prefix(UNLOAD) {
-            // Here it has been done, more gently.
+            // The server that announces it has closed its own connections in its own way.
             if data != self.server_id.as_bytes() {
-                close_all(state, workspace);
+                let workspace = workspace.to_owned();
+                recipient.notice(Notice::Unloaded { workspace });
             }
         } else if let Some(workspace) = channel
             .strip_prefix("broadcast:")
             .and_then(|rest| rest.strip_suffix("/*:msg"))
         {
             match mark {
-                b'b' => {
-                    if let Ok(parsed) = Message::parse(data.clone()) {
-                        state.router.publish(workspace, parsed.kind(), data, false);
+                b'b' => recipient.broadcast(workspace, Bytes::copy_from_slice(data)),
+                b'd' => {
+                    if let Ok(event) = serde_json::from_slice(data) {
+                        recipient.event(workspace, event);
                     }
                 }
-                b'd' => hear_event(state, workspace, &data),
                 _ => {}
             }
         }
     }
 
-    fn hear_notice(&self, state: &Arc<State>, channel: &str, data: &[u8]) {
-        let Ok(notice) = serde_json::from_slice::<serde_json::Value>(data) else {
-            return;
-        };
+    /// Reads a notice in JSON. `None` for those of this server itself.
+    fn notice_of_another(&self, channel: &str, data: &[u8]) -> Option<Notice> {
+        let notice = serde_json::from_slice::<serde_json::Value>(data).ok()?;
         if notice["server"] == self.server_id.as_str() {
-            return;
+            return None;
         }
-        if let (REVOKED, Some(token), Some(end)) =
-            (channel, notice["token"].as_str(), notice["end"].as_u64())
-        {
-            let print = crate::auth::print(token);
-            state.issuer.remember_revoked(print, end);
+        if channel == REVOKED {
+            return Some(Notice::Revoked {
+                token: notice["token"].as_str()?.to_owned(),
+                end: notice["end"].as_u64()?,
+            });
         }
-        if let (TAKEN, Some(address)) = (channel, notice["address"].as_str())
-            && let Some(peer) = state.router.find_address(address)
-        {
-            // It lives on elsewhere: what it has registered is that of its new connection.
-            state.router.detach(&peer);
-            peer.outbox.close(CloseOrder::new(
-                1001,
-                "Replaced by a newer connection with the same id",
-            ));
-        }
-    }
-}
-
-/// Send away everybody in a workspace.
-fn close_all(state: &State, workspace: &str) {
-    let reason = format!("Workspace unloaded: {workspace}");
-    for member in state.router.members(workspace) {
-        let order = CloseOrder::new(1001, reason.clone());
-        member.outbox.close(order.with_error_frame());
-    }
-}
-
-/// An event in JSON is one map to clients.
-fn hear_event(state: &State, workspace: &str, data: &[u8]) {
-    let Ok(event) = serde_json::from_slice::<serde_json::Value>(data) else {
-        return;
-    };
-    let kind = event["type"].as_str().unwrap_or_default().to_owned();
-    match wire::to_vec(&Value::from(event)) {
-        Ok(frame) => state.router.publish(workspace, &kind, frame.into(), true),
-        Err(error) => tracing::warn!(%error, kind, "an event cannot be passed on"),
+        Some(Notice::Taken {
+            address: notice["address"].as_str()?.to_owned(),
+        })
     }
 }

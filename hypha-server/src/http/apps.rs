@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::problem::{PlainProblem, Problem, failed, problem};
 use super::rpc::read;
-use super::{Remote, visitor};
+use super::{Remote, request_client};
 use crate::state::State;
 
 /// Messages of an application on their way to its reader.
@@ -57,20 +57,20 @@ pub(super) async fn page(
     request: Request<Body>,
 ) -> Result<Response, PlainProblem> {
     let (parts, body) = request.into_parts();
-    let user = visitor::identify(&state, &parts.headers).await?;
+    let user = request_client::identify(&state, &parts.headers).await?;
     let mode = parts.uri.query().and_then(|query| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let found = pairs.find(|(name, _)| *name == "_mode");
         found.map(|(_, mode)| mode.to_owned())
     });
-    let client = visitor::enter(&state, user.clone(), &workspace).await?;
-    let service = visitor::service(&client, &workspace, &id, mode).await?;
+    let client = request_client::enter(&state, user.clone(), &workspace).await?;
+    let service = request_client::service(&client, &workspace, &id, mode).await?;
     let mut scope = scope(&parts, &path, remote);
     scope.insert("workspace".into(), workspace.into());
     scope.insert("service_id".into(), id.into());
     match service.get("type").and_then(Value::as_str) {
         Some("asgi" | "ASGI") => {
-            let patience = state.limits.body_timeout;
+            let patience = state.settings.limits.body_timeout;
             Ok(asgi(service, scope, body, patience).await?)
         }
         Some("functions") => {
@@ -195,7 +195,7 @@ async fn asgi(
     };
     let Some(start) = running.next().await else {
         return Err(match running.outcome {
-            Some(Err(error)) => visitor::refusal(&error),
+            Some(Err(error)) => request_client::refusal(&error),
             _ => failed("The application has not answered"),
         });
     };

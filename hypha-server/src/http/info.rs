@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::problem::{Problem, problem};
-use super::visitor;
+use super::request_client;
 use crate::state::{HYPHA_VERSION, State};
 
 /// For whoever opens the server's address in a browser.
@@ -34,7 +34,7 @@ pub(super) async fn config(
     Shared(state): Shared<Arc<State>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = visitor::identify(&state, &headers).await?;
+    let user = request_client::identify(&state, &headers).await?;
     let info = &state.info;
     let body = json!({
         "user": user,
@@ -42,10 +42,10 @@ pub(super) async fn config(
         "hypha_version": HYPHA_VERSION,
         "public_base_url": info.public_base_url,
         "local_base_url": info.local_base_url,
-        "auth0_client_id": state.tokens.client_id,
-        "auth0_domain": state.tokens.domain,
-        "auth0_audience": state.tokens.audience,
-        "auth0_issuer": state.tokens.issuer,
+        "auth0_client_id": state.settings.tokens.client_id,
+        "auth0_domain": state.settings.tokens.domain,
+        "auth0_audience": state.settings.tokens.audience,
+        "auth0_issuer": state.settings.tokens.issuer,
         "login_service_url": info.login_service_url(),
     });
     Ok(Json(body).into_response())
@@ -61,12 +61,12 @@ pub(super) async fn workspace(
     Path(workspace): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = visitor::identify(&state, &headers).await?;
-    let client = visitor::enter(&state, user, &workspace).await?;
+    let user = request_client::identify(&state, &headers).await?;
+    let client = request_client::enter(&state, user, &workspace).await?;
     let manager = client.manager().await;
-    let manager = manager.map_err(|error| visitor::refusal(&error))?;
+    let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let info = manager.get_workspace_info(Some(workspace)).await;
-    Ok(Json(info.map_err(visitor::manager_refusal)?).into_response())
+    Ok(Json(info.map_err(request_client::manager_refusal)?).into_response())
 }
 
 /// The services of a workspace that the requester may see, with ids as they are inside it.
@@ -75,7 +75,7 @@ pub(super) async fn services(
     Path(workspace): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = visitor::identify(&state, &headers).await?;
+    let user = request_client::identify(&state, &headers).await?;
     let known = state.registry.workspace(&workspace).await;
     if !matches!(known, Ok(Some(_))) {
         return Err(problem(
@@ -83,9 +83,9 @@ pub(super) async fn services(
             format!("Workspace not found: {workspace}"),
         ));
     }
-    let client = visitor::enter(&state, user, &workspace).await?;
+    let client = request_client::enter(&state, user, &workspace).await?;
     let manager = client.manager().await;
-    let manager = manager.map_err(|error| visitor::refusal(&error))?;
+    let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let filter = ServiceFilter {
         workspace: Some(workspace),
         ..ServiceFilter::default()
@@ -93,7 +93,7 @@ pub(super) async fn services(
     let listed = manager
         .list_services(Some(filter.into()), false, false, false)
         .await;
-    let mut listed = listed.map_err(visitor::manager_refusal)?;
+    let mut listed = listed.map_err(request_client::manager_refusal)?;
     for service in &mut listed {
         if let Some((_, local)) = service.id.split_once('/') {
             service.id = local.to_owned();
@@ -113,15 +113,15 @@ pub(super) async fn service(
     Query(selection): Query<Selection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = visitor::identify(&state, &headers).await?;
-    let client = visitor::enter(&state, user, &workspace).await?;
+    let user = request_client::identify(&state, &headers).await?;
+    let client = request_client::enter(&state, user, &workspace).await?;
     if matches!(id.as_str(), "ws" | "~") {
-        let manager = visitor::service(&client, &workspace, "~", None).await?;
+        let manager = request_client::service(&client, &workspace, "~", None).await?;
         let members = hypha_rpc::Value::Map(manager.members().clone());
         return Ok(Json(members.to_json()).into_response());
     }
     let manager = client.manager().await;
-    let manager = manager.map_err(|error| visitor::refusal(&error))?;
+    let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let config = SelectConfig {
         mode: selection._mode,
         ..SelectConfig::default()
@@ -129,7 +129,7 @@ pub(super) async fn service(
     let info = manager
         .get_service_info(format!("{workspace}/{id}"), Some(config))
         .await;
-    Ok(Json(info.map_err(visitor::manager_refusal)?).into_response())
+    Ok(Json(info.map_err(request_client::manager_refusal)?).into_response())
 }
 
 pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {

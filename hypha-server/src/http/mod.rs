@@ -1,23 +1,23 @@
 //! The HTTP front: accepting connections, health, and the way to the WebSocket.
 
 mod apps;
-mod call;
 #[cfg(feature = "compression")]
 mod compression;
-mod identity;
+mod credentials;
+mod functions;
 mod info;
-mod patient;
 mod problem;
 mod rate;
+mod request_client;
 mod rpc;
 mod upgrade;
-mod visitor;
+mod write_timeout;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State as Shared;
+use axum::extract::{FromRef, State as Shared};
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -31,8 +31,9 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
-use self::patient::Patient;
-pub(crate) use self::rate::HttpRates;
+use self::rate::HttpRates;
+use self::write_timeout::WriteTimeout;
+use crate::session::Sessions;
 use crate::state::{HYPHA_VERSION, State};
 
 /// A request's head must come within this time.
@@ -42,14 +43,34 @@ const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
 /// How long to wait before accepting again when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-fn routes(state: Arc<State>) -> Router {
-    let functions = get(call::function)
-        .post(call::function)
+/// The parts of the server that handlers of requests use.
+#[derive(Clone)]
+struct Front {
+    state: Arc<State>,
+    sessions: Arc<Sessions>,
+    rates: Arc<HttpRates>,
+}
+
+impl FromRef<Front> for Arc<State> {
+    fn from_ref(front: &Front) -> Self {
+        front.state.clone()
+    }
+}
+
+impl FromRef<Front> for Arc<Sessions> {
+    fn from_ref(front: &Front) -> Self {
+        front.sessions.clone()
+    }
+}
+
+fn routes(front: Front, origins: &[HeaderValue]) -> Router {
+    let functions = get(functions::function)
+        .post(functions::function)
         // A function is not run for nothing.
         .head(|| async { StatusCode::METHOD_NOT_ALLOWED });
     #[cfg(feature = "compression")]
     let functions = functions.layer(compression::requests());
-    let base = state.info.base_path.clone();
+    let base = front.state.info.base_path.clone();
     let app = Router::new()
         .route("/", get(info::root))
         .route("/ws", get(upgrade::websocket))
@@ -73,9 +94,9 @@ fn routes(state: Arc<State>) -> Router {
         .route("/{workspace}/apps/{id}", any(apps::slash))
         .route("/{workspace}/apps/{id}/", any(apps::index))
         .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
-        .layer(from_fn_with_state(state.clone(), rate::limit))
-        .layer(cors(&state.origins))
-        .with_state(state);
+        .layer(from_fn_with_state(front.clone(), rate::limit))
+        .layer(cors(origins))
+        .with_state(front);
     match base.as_str() {
         "" => app,
         base => Router::new().nest(base, app),
@@ -108,10 +129,16 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Remote(SocketAddr);
 
-/// Accept connections until the server stops.
-pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
-    let app = routes(state.clone());
-    let mut stopped = std::pin::pin!(state.stopped());
+/// Accepts connections until the server stops. Web pages of `origins` may use it, or of any origin if
+/// there are none.
+pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec<HeaderValue>) {
+    let front = Front {
+        state: state.clone(),
+        sessions: Arc::new(Sessions::new(state.clone())),
+        rates: Arc::new(HttpRates::new(&state.settings.limits)),
+    };
+    let app = routes(front, &origins);
+    let mut stopped = std::pin::pin!(state.shutdown.stopped());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -129,14 +156,14 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
-        let stream = Patient::new(stream, state.limits.stall_timeout);
+        let stream = WriteTimeout::new(stream, state.settings.limits.stall_timeout);
         let app = TowerToHyperService::new(app.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(remote);
             app.call(request)
         });
-        let stopped = state.stopped();
-        state.spawn(async move {
+        let stopped = state.shutdown.stopped();
+        state.shutdown.spawn(async move {
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::session::{Refusal, Why};
+use crate::session::{Refusal, RefusalKind};
 
 /// Status and text of a refusal, sent as `{"success": false, "detail": …}`.
 #[derive(Debug)]
@@ -31,15 +31,15 @@ pub(super) fn failed(error: impl std::fmt::Display) -> Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let status = match refusal.why {
-            Why::Undecodable => StatusCode::BAD_REQUEST,
-            Why::Credentials | Why::Revoked => StatusCode::UNAUTHORIZED,
-            Why::Denied => StatusCode::FORBIDDEN,
-            Why::Missing => StatusCode::NOT_FOUND,
-            Why::Taken => StatusCode::CONFLICT,
-            Why::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Why::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Why::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        let status = match refusal.kind {
+            RefusalKind::Undecodable => StatusCode::BAD_REQUEST,
+            RefusalKind::Credentials | RefusalKind::Revoked => StatusCode::UNAUTHORIZED,
+            RefusalKind::Denied => StatusCode::FORBIDDEN,
+            RefusalKind::Missing => StatusCode::NOT_FOUND,
+            RefusalKind::Taken => StatusCode::CONFLICT,
+            RefusalKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            RefusalKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            RefusalKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };
         problem(status, refusal.message)
     }

@@ -3,20 +3,20 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::problem::problem;
-use super::{Remote, identity};
+use super::{Front, Remote, credentials};
 use crate::auth::{self, Print};
-use crate::config::Limits;
-use crate::session::RateLimit;
+use crate::rate_limit::RateLimit;
+use crate::settings::Limits;
 use crate::state::State;
 
 /// Users may do so many times what strangers may.
@@ -58,7 +58,7 @@ impl<K: Eq + Hash> Rates<K> {
     }
 
     fn with<T>(&self, key: K, look: impl FnOnce(&mut RateLimit) -> T) -> T {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.counted.lock();
         if counted.len() >= COUNTED_MAX && !counted.contains_key(&key) {
             // Whoever has been quiet for a while is as good as new.
             counted.retain(|_, rate| !rate.is_rested());
@@ -78,10 +78,11 @@ impl<K: Eq + Hash> Rates<K> {
 
 /// Refuse what is too much. Tokens that turn out to be none count for the address that they come from.
 pub(super) async fn limit(
-    Shared(state): Shared<Arc<State>>,
+    Shared(front): Shared<Front>,
     request: Request<Body>,
     next: Next,
 ) -> Response {
+    let state = &*front.state;
     let path = request.uri().path();
     let message = path == "/rpc" && request.method() == Method::POST;
     let exempt = EXEMPT.contains(&path) || path.starts_with("/health/");
@@ -89,13 +90,13 @@ pub(super) async fn limit(
         return next.run(request).await;
     }
     let remote = request.extensions().get::<Remote>();
-    let address = remote.map(|remote| address(&state, remote, request.headers()));
-    let strangers = &state.http_rates.strangers;
+    let address = remote.map(|remote| address(state, remote, request.headers()));
+    let strangers = &front.rates.strangers;
     let too_much = || {
         let text = "Rate limit exceeded. Please slow down.";
         problem(StatusCode::TOO_MANY_REQUESTS, text).into_response()
     };
-    let token = match identity::token(&state, request.headers()) {
+    let token = match credentials::token(state, request.headers()) {
         Ok(token) => token,
         Err(problem) => return problem.into_response(),
     };
@@ -106,7 +107,7 @@ pub(super) async fn limit(
         return next.run(request).await;
     };
     let spent = |address| strangers.with(address, |rate| rate.is_spent());
-    if address.is_some_and(spent) || !state.http_rates.users.admit(auth::print(&token)) {
+    if address.is_some_and(spent) || !front.rates.users.admit(auth::print(&token)) {
         return too_much();
     }
     let response = next.run(request).await;
@@ -124,7 +125,7 @@ fn address(state: &State, remote: &Remote, headers: &HeaderMap) -> IpAddr {
         let value = headers.get_all("x-forwarded-for").iter().next_back()?;
         value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
     };
-    let said = state.behind_proxy.then(forwarded).flatten();
+    let said = state.settings.behind_proxy.then(forwarded).flatten();
     said.unwrap_or(remote.0.ip())
 }
 
@@ -138,7 +139,7 @@ mod tests {
         for key in 0..COUNTED_MAX + 10 {
             assert!(rates.admit(key));
         }
-        assert!(rates.counted.lock().unwrap().len() <= COUNTED_MAX);
+        assert!(rates.counted.lock().len() <= COUNTED_MAX);
         assert!(rates.admit(COUNTED_MAX + 9));
         assert!(!rates.admit(COUNTED_MAX + 9));
     }

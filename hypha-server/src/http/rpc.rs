@@ -12,9 +12,9 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::identity;
+use super::credentials;
 use super::problem::{Problem, problem};
-use crate::session::{StreamHello, open_stream};
+use crate::session::{Sessions, StreamHello, open_stream};
 use crate::state::State;
 
 /// What the URL says.
@@ -27,16 +27,17 @@ pub(super) struct Place {
 }
 
 pub(super) async fn stream(
-    Shared(state): Shared<Arc<State>>,
+    Shared(sessions): Shared<Arc<Sessions>>,
     Query(place): Query<Place>,
     headers: HeaderMap,
 ) -> Response {
+    let state = &sessions.state;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let client_id = match given(Some(place.client_id)) {
         Some(id) => id,
         None => hypha_wire::random_id(),
     };
-    let token = match identity::token(&state, &headers) {
+    let token = match credentials::token(state, &headers) {
         Ok(token) => token,
         Err(problem) => return problem.into_response(),
     };
@@ -46,10 +47,10 @@ pub(super) async fn stream(
         token,
         reconnection_token: given(place.reconnection_token),
     };
-    match open_stream(&state, hello).await {
+    match open_stream(&sessions, hello).await {
         Err(refusal) => {
             state.counters.handshakes_refused.add();
-            tracing::info!(why = ?refusal.why, reason = refusal.message, "stream refused");
+            tracing::info!(kind = ?refusal.kind, reason = refusal.message, "stream refused");
             Problem::from(refusal).into_response()
         }
         Ok(pieces) => {
@@ -68,36 +69,37 @@ pub(super) async fn stream(
 }
 
 pub(super) async fn message(
-    Shared(state): Shared<Arc<State>>,
+    Shared(sessions): Shared<Arc<Sessions>>,
     Query(place): Query<Place>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(), Problem> {
+    let state = &sessions.state;
     let missing = |what: &str| problem(StatusCode::BAD_REQUEST, format!("{what} is required"));
     if place.client_id.is_empty() {
         return Err(missing("client_id"));
     }
     let workspace = place.workspace.filter(|named| !named.is_empty());
     let workspace = workspace.ok_or_else(|| missing("workspace"))?;
-    let session = state.streams.find(&workspace, &place.client_id);
+    let session = sessions.streams.find(&workspace, &place.client_id);
     // A status that clients try again after.
     let session = session.ok_or_else(|| {
         let detail = format!("There is no stream of {workspace}/{}", place.client_id);
         problem(StatusCode::BAD_REQUEST, detail)
     })?;
     // Before the body is read: strangers are not listened to.
-    let token = identity::token(&state, &headers)?;
-    session.authorize(&state, token.as_deref()).await?;
-    let frame = read(&state, body).await?;
+    let token = credentials::token(state, &headers)?;
+    session.authorize(state, token.as_deref()).await?;
+    let frame = read(state, body).await?;
     if frame.is_empty() {
         return Err(problem(StatusCode::BAD_REQUEST, "The body is empty"));
     }
-    Ok(session.receive(&state, frame).await?)
+    Ok(session.receive(state, frame).await?)
 }
 
 /// A request's whole body, if it is not too large and comes in time.
 pub(super) async fn read(state: &State, body: Body) -> Result<Bytes, Problem> {
-    let limit = state.limits.frame_bytes;
+    let limit = state.settings.limits.frame_bytes;
     let reading = async {
         let mut pieces = body.into_data_stream();
         let mut whole = BytesMut::new();
@@ -118,7 +120,7 @@ pub(super) async fn read(state: &State, body: Body) -> Result<Bytes, Problem> {
         Ok(whole.freeze())
     };
     let late = |_| problem(StatusCode::REQUEST_TIMEOUT, "The body did not come in time");
-    timeout(state.limits.body_timeout, reading)
+    timeout(state.settings.limits.body_timeout, reading)
         .await
         .map_err(late)?
 }

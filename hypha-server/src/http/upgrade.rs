@@ -11,20 +11,20 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::patient::Patient;
-use crate::session;
-use crate::state::State;
+use super::write_timeout::WriteTimeout;
+use crate::session::{Credentials, Sessions, serve_websocket};
 
 /// Credentials in the URL, as very old clients sent them.
 const LEGACY_PARAMETERS: [&str; 4] = ["workspace", "client_id", "token", "reconnection_token"];
 
 pub(super) async fn websocket(
-    Shared(state): Shared<Arc<State>>,
+    Shared(sessions): Shared<Arc<Sessions>>,
     mut request: Request<Body>,
 ) -> Response {
+    let state = sessions.state.clone();
     // Before the upgrade a refusal is something that clients try again after; behind it some give
     // up for good.
-    let Some(alive) = state.alive().filter(|_| state.is_ready()) else {
+    let Some(alive) = state.shutdown.alive().filter(|_| state.is_ready()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, "Server busy, please retry").into_response();
     };
     let headers = request.headers();
@@ -44,26 +44,26 @@ pub(super) async fn websocket(
         )
             .into_response();
     }
-    let legacy = has_legacy_parameters(request.uri().query().unwrap_or_default());
+    let credentials = credentials_in(request.uri().query().unwrap_or_default());
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return bad_request("This connection cannot be upgraded");
     };
-    state.clone().spawn(async move {
+    state.shutdown.spawn(async move {
         // Held until the connection ends: the server waits for it when it stops.
         let _alive = alive;
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,
             Err(error) => return tracing::debug!(%error, "an upgrade failed"),
         };
-        match upgraded.downcast::<TokioIo<Patient<TcpStream>>>() {
+        match upgraded.downcast::<TokioIo<WriteTimeout<TcpStream>>>() {
             Ok(parts) => {
-                // The session has its own patience.
+                // The session has its own write timeout.
                 let io = parts.io.into_inner().into_inner().into_split();
-                session::run(state, io, parts.read_buf, legacy).await;
+                serve_websocket(sessions, io, parts.read_buf, credentials).await;
             }
             Err(other) => {
                 let io = tokio::io::split(TokioIo::new(other));
-                session::run(state, io, Bytes::new(), legacy).await;
+                serve_websocket(sessions, io, Bytes::new(), credentials).await;
             }
         }
     });
@@ -93,9 +93,11 @@ fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
         .any(|value| value.trim().eq_ignore_ascii_case(word))
 }
 
-fn has_legacy_parameters(query: &str) -> bool {
-    query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .any(|(name, value)| LEGACY_PARAMETERS.contains(&name) && !value.is_empty())
+fn credentials_in(query: &str) -> Credentials {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    if pairs.any(|(name, value)| LEGACY_PARAMETERS.contains(&name) && !value.is_empty()) {
+        Credentials::Url
+    } else {
+        Credentials::FirstFrame
+    }
 }

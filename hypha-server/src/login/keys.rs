@@ -1,11 +1,11 @@
 //! The keys of those who are logging in.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hypha_rpc::Map;
 use hypha_rpc::workspace::ManagerError;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -49,7 +49,7 @@ impl Keys {
 
     /// The entries that have not ended.
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         let now = Instant::now();
         entries.retain(|_, entry| entry.until > now);
         entries

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use self::keys::{Keys, Waited};
 use crate::state::State;
-use crate::{auth, local, workspace};
+use crate::{auth, internal_client, manager};
 
 /// Calls that wait for users at the same time.
 const CONCURRENT_CALLS: usize = 4096;
@@ -34,11 +34,13 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
     let mut options = Options::default();
     options.max_concurrent_calls = CONCURRENT_CALLS;
     let id = &state.info.server_id;
-    let client = local::connect(state, "public", id, auth::root_user(), QUEUE_BYTES, options).await;
+    let client =
+        internal_client::connect(state, "public", id, auth::root_user(), QUEUE_BYTES, options)
+            .await;
     let client = client.ok_or_else(|| Error::Invalid(format!("public/{id} is there already")))?;
     let login = Login {
         state: Arc::downgrade(state),
-        keys: Keys::new(state.limits.login_time),
+        keys: Keys::new(state.settings.limits.login_time),
     };
     let service = login
         .into_service()
@@ -50,7 +52,7 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
         .into_iter()
         .fold(service, |service, method| service.method(method));
     client.register_service(service).await?;
-    state.residents.lock().await.push(client);
+    state.clients.keep_service(client);
     Ok(())
 }
 
@@ -175,7 +177,7 @@ impl Login {
                     ..TokenConfig::default()
                 };
                 let own = user.own_workspace();
-                workspace::generate_token(&state, &user, &own, config).await?
+                manager::generate_token(&state, &user, &own, config).await?
             }
         };
         let report = Map::from_iter([

@@ -1,13 +1,14 @@
 //! The registry of a server that is alone.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::ready;
 use hypha_rpc::workspace::{ServiceInfo, Visibility, WorkspaceInfo};
 use hypha_wire as wire;
+use parking_lot::RwLock;
 
 use super::{Answer, Registry, RegistryError, ServiceKey, ServicePattern};
 use crate::auth;
@@ -70,14 +71,6 @@ impl From<StoreError> for RegistryError {
     }
 }
 
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn done<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
     ready(Ok(value)).boxed()
 }
@@ -105,7 +98,7 @@ impl MemoryRegistry {
         workspace: &str,
         chosen: impl Fn(&str) -> bool,
     ) -> Result<Vec<Arc<ServiceInfo>>, RegistryError> {
-        let mut services = write(&self.services);
+        let mut services = self.services.write();
         let Some(inside) = services.get_mut(workspace) else {
             return Ok(Vec::new());
         };
@@ -128,7 +121,7 @@ impl Registry for MemoryRegistry {
         _owner: &'a str,
     ) -> Answer<'a, Option<Arc<ServiceInfo>>> {
         let stored = Kept::new(&service).and_then(|kept| {
-            let mut services = write(&self.services);
+            let mut services = self.services.write();
             let workspace = workspace_of(&service.id).to_owned();
             let former = services
                 .entry(workspace)
@@ -149,7 +142,7 @@ impl Registry for MemoryRegistry {
         &'a self,
         pattern: &'a ServicePattern,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
-        let services = read(&self.services);
+        let services = self.services.read();
         let mut found = Vec::new();
         let mut search = |inside: &BTreeMap<String, Kept>| {
             for (id, kept) in inside {
@@ -181,16 +174,19 @@ impl Registry for MemoryRegistry {
     }
 
     fn workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>> {
-        done(read(&self.workspaces).get(id).cloned())
+        done(self.workspaces.read().get(id).cloned())
     }
 
     fn workspaces(&self) -> Answer<'_, Vec<WorkspaceInfo>> {
-        done(read(&self.workspaces).values().cloned().collect())
+        done(self.workspaces.read().values().cloned().collect())
     }
 
     fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()> {
         let lasts = lasting(&workspace);
-        let former = write(&self.workspaces).insert(workspace.id.clone(), workspace);
+        let former = self
+            .workspaces
+            .write()
+            .insert(workspace.id.clone(), workspace);
         let changed = lasts.filter(|new| former.as_ref().and_then(lasting).as_ref() != Some(new));
         async move {
             match changed {
@@ -202,8 +198,8 @@ impl Registry for MemoryRegistry {
     }
 
     fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>> {
-        write(&self.services).remove(id);
-        let removed = write(&self.workspaces).remove(id);
+        self.services.write().remove(id);
+        let removed = self.workspaces.write().remove(id);
         async move {
             if removed.as_ref().and_then(lasting).is_some() {
                 self.store.remove_workspace(id).await?;
@@ -251,7 +247,7 @@ mod tests {
         let service: ServiceInfo = serde_json::from_str(text).unwrap();
         let registry = MemoryRegistry::default();
         registry.put_service(service.clone(), "a").await.unwrap();
-        let kept: usize = read(&registry.services)["w"]
+        let kept: usize = registry.services.read()["w"]
             .values()
             .map(|kept| kept.record.len())
             .sum();
@@ -319,7 +315,7 @@ mod tests {
         assert!(registry.remove_service("w/ab:x").await.unwrap().is_some());
         assert!(registry.remove_service("w/ab:x").await.unwrap().is_none());
         assert!(
-            read(&registry.services).get("w").is_none(),
+            registry.services.read().get("w").is_none(),
             "empty workspaces take no room"
         );
     }

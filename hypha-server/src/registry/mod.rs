@@ -16,9 +16,6 @@ pub(crate) use self::redis::RedisRegistry;
 pub(crate) use memory::MemoryRegistry;
 pub(crate) use pattern::{ServiceKey, ServicePattern};
 
-/// The name of the service that every client offers, by which it is known to exist.
-pub(crate) const BUILT_IN: &str = "built-in";
-
 /// The registry could not be asked. The one in memory always can.
 #[derive(Debug, thiserror::Error)]
 #[error("the registry does not answer: {0}")]

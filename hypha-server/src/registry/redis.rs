@@ -7,9 +7,10 @@ use ::redis::aio::ConnectionManager;
 use ::redis::{AsyncCommands, RedisError, cmd, pipe};
 use futures_util::FutureExt;
 use hypha_rpc::workspace::{ServiceInfo, WorkspaceInfo};
+use hypha_wire::keys::BUILT_IN;
 use serde_json::{Map, Value};
 
-use super::{Answer, BUILT_IN, Registry, RegistryError, ServicePattern};
+use super::{Answer, Registry, RegistryError, ServicePattern};
 
 const WORKSPACES: &str = "workspaces";
 const REVOKED: &str = "revoked_token:";

@@ -1,27 +1,29 @@
-//! Letting a client in whose credentials are known: the same rules for every transport.
+//! Admission of a client whose credentials are known. The rules are the same for every transport.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hypha_rpc::workspace::{Permission, UserInfo, WorkspaceInfo};
+use hypha_wire::keys::BUILT_IN;
 use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::limits::Seat;
 use super::refusal::code;
-use super::{CloseOrder, Outbox, Peer, Queue, Refusal, Why};
+use super::{Refusal, RefusalKind, Sessions};
 use crate::auth::{self, TokenError};
 use crate::bus::Notice;
-use crate::registry::{BUILT_IN, ServicePattern};
+use crate::peer::{CloseOrder, Outbox, Peer, Queue};
+use crate::registry::ServicePattern;
+use crate::seats::{Admit, Seat};
 use crate::state::{HYPHA_VERSION, State};
 use crate::workspace;
 
-/// How long a handshake may wait for others to finish.
+/// Longest wait of a handshake for others to finish.
 const ADMISSION_WAIT: Duration = Duration::from_secs(30);
 /// Longer client ids are not accepted.
 const CLIENT_ID_MAX: usize = 128;
 
-/// The places for handshakes in progress.
+/// Bounds the number of handshakes in progress.
 pub(crate) struct Admission(Semaphore);
 
 impl Admission {
@@ -29,45 +31,47 @@ impl Admission {
         Admission(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)))
     }
 
+    /// Waits for a permit to begin a handshake.
     pub(super) async fn enter(&self) -> Result<SemaphorePermit<'_>, Refusal> {
         match tokio::time::timeout(ADMISSION_WAIT, self.0.acquire()).await {
             Ok(Ok(place)) => Ok(place),
-            _ => Err(Refusal::new(Why::Busy, "Server busy, please retry")),
+            _ => Err(Refusal::new(RefusalKind::Busy, "Server busy, please retry")),
         }
     }
 }
 
-/// Who wants to come in, and where to.
+/// A client that asks to be admitted.
 pub(super) struct Applicant<'a> {
     pub(super) user: UserInfo,
     pub(super) workspace: String,
     pub(super) client_id: &'a str,
-    /// It has a reconnection token: whoever has its address is its own former connection.
+    /// The client has a reconnection token: a connection with its address is its own former one.
     pub(super) reconnecting: bool,
 }
 
-/// A client that has come in: routed to, with frames perhaps already waiting.
+/// A client that was admitted. Messages are routed to it, and may be queued already.
 pub(super) struct Admitted {
     pub(super) peer: Arc<Peer>,
     pub(super) queue: Queue,
-    /// What the client is told first.
+    /// The first message for the client.
     pub(super) connection_info: String,
-    /// Its places in the counts; given back when it leaves.
+    /// The seats under its user and its workspace.
     _seats: (Seat, Seat),
 }
 
-/// Whom a token stands for, if it is one for connecting.
+/// Returns the user of a token, if it is one for connecting.
 pub(crate) async fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
     let user = state.issuer.user(token).await;
     let user = user.map_err(|error| match error {
-        TokenError::Invalid(detail) => {
-            Refusal::new(Why::Credentials, format!("Authentication error: {detail}"))
-        }
+        TokenError::Invalid(detail) => Refusal::new(
+            RefusalKind::Credentials,
+            format!("Authentication error: {detail}"),
+        ),
         TokenError::Revoked => Refusal {
-            why: Why::Revoked,
+            kind: RefusalKind::Revoked,
             ..unauthenticated(error)
         },
-        TokenError::Failed(_) => Refusal::new(Why::Failed, error),
+        TokenError::Failed(_) => Refusal::new(RefusalKind::Failed, error),
     })?;
     match user.scope.as_ref().and_then(auth::is_specialised) {
         None => Ok(user),
@@ -79,7 +83,7 @@ pub(crate) async fn user_of(state: &State, token: &str) -> Result<UserInfo, Refu
     }
 }
 
-/// The user and the workspace of a reconnection token, which is for this client only.
+/// Returns the user and the workspace of a reconnection token, which is for this client only.
 pub(super) async fn reconnection(
     state: &State,
     token: &str,
@@ -112,15 +116,15 @@ pub(super) async fn reconnection(
     Ok((user, bound))
 }
 
-/// A refusal while looking at the credentials.
+/// Returns a refusal because of the credentials.
 pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
     Refusal::new(
-        Why::Denied,
+        RefusalKind::Denied,
         format_args!("Failed to authenticate user: {message}"),
     )
 }
 
-/// The applicant's workspace, with its permissions there frozen into the user.
+/// Returns the applicant's workspace, and freezes the permissions there into its user.
 pub(super) async fn workspace_of(
     state: &State,
     applicant: &mut Applicant<'_>,
@@ -134,37 +138,39 @@ pub(super) async fn workspace_of(
     let found = workspace::find_or_plan(state, user, workspace).await?;
     let info = found.ok_or_else(|| {
         Refusal::new(
-            Why::Missing,
+            RefusalKind::Missing,
             format_args!("'Workspace {workspace} does not exist or is not accessible'"),
         )
     })?;
     auth::enter_workspace(user, &info, client_id);
     if !user.may(Permission::Read, &info.id) {
         return Err(Refusal::new(
-            Why::Denied,
+            RefusalKind::Denied,
             format_args!("Permission denied for workspace: {}", info.id),
         ));
     }
     if !usable_client_id(client_id) {
         return Err(Refusal::new(
-            Why::Denied,
+            RefusalKind::Denied,
             format_args!("Invalid client id: {client_id}"),
         ));
     }
     Ok(info)
 }
 
-/// Give the applicant the address that it wants. `place` is given back before this waits for another
-/// client, which nobody else should.
+/// Connects the applicant under the address that it wants.
+///
+/// `permit` is given back before this waits for another client: other handshakes must not wait too.
 pub(super) async fn settle(
-    state: &State,
+    sessions: &Sessions,
     applicant: Applicant<'_>,
     info: WorkspaceInfo,
-    place: SemaphorePermit<'_>,
+    permit: SemaphorePermit<'_>,
 ) -> Result<Admitted, Refusal> {
+    let state = &sessions.state;
     let client_id = applicant.client_id;
-    let seats = take_seats(state, &applicant.user, &info, client_id)?;
-    drop(place);
+    let seats = take_seats(sessions, &applicant.user, &info, client_id)?;
+    drop(permit);
     let displaces = if applicant.reconnecting {
         Displaces::Anyone
     } else {
@@ -179,52 +185,54 @@ fn usable_client_id(id: &str) -> bool {
 }
 
 fn take_seats(
-    state: &State,
+    sessions: &Sessions,
     user: &UserInfo,
     workspace: &WorkspaceInfo,
     client_id: &str,
 ) -> Result<(Seat, Seat), Refusal> {
-    let replacing = state
-        .router
-        .find(&workspace.id, client_id)
-        .is_some_and(|incumbent| incumbent.user.id == user.id);
-    let of_user = state.users.take(&user.id, replacing).ok_or_else(|| {
+    let incumbent = sessions.state.router.find(&workspace.id, client_id);
+    let admit = match incumbent {
+        Some(incumbent) if incumbent.user.id == user.id => Admit::Replacement,
+        _ => Admit::WithinLimit,
+    };
+    let of_user = sessions.users.take(&user.id, admit).ok_or_else(|| {
         Refusal::new(
-            Why::TooMany,
+            RefusalKind::TooMany,
             format_args!(
                 "Too many connections of user {} ({})",
                 user.id,
-                state.users.limit()
+                sessions.users.limit()
             ),
         )
     })?;
-    let of_workspace = state
+    let of_workspace = sessions
         .workspaces
-        .take(&workspace.id, replacing)
+        .take(&workspace.id, admit)
         .ok_or_else(|| {
             Refusal::new(
-                Why::TooMany,
+                RefusalKind::TooMany,
                 format_args!(
                     "Too many clients in workspace {} ({})",
                     workspace.id,
-                    state.workspaces.limit()
+                    sessions.workspaces.limit()
                 ),
             )
         })?;
     Ok((of_user, of_workspace))
 }
 
-/// Whose connection a newcomer takes over.
+/// The connection that a newcomer may displace.
 enum Displaces {
-    /// It has proved to be the same client.
+    /// Any: the newcomer has proved to be the same client.
     Anyone,
-    /// At most this one, by its generation.
+    /// At most the one of this generation.
     Only(Option<u64>),
 }
 
-/// If the address is in use, its holder keeps it as long as it answers. Whoever does not is
-/// removed. The holder must not notice the attempt. Returns the connection that has the address
-/// but has not introduced itself, if there is one: it may be displaced.
+/// Removes the client that holds the address, if it does not answer.
+///
+/// A client that answers keeps the address, and must not notice the attempt. Returns the generation of
+/// a connection that has the address but has not introduced itself: it may be displaced.
 async fn displace_dead(
     state: &State,
     workspace: &str,
@@ -241,9 +249,14 @@ async fn displace_dead(
         return Ok(incumbent.map(|incumbent| incumbent.generation));
     }
     // It may be connected to another server; one that is nowhere is known at once.
-    if workspace::ping(state, workspace, client_id, state.limits.incumbent_timeout)
-        .await
-        .is_ok()
+    if workspace::ping(
+        state,
+        workspace,
+        client_id,
+        state.settings.limits.incumbent_timeout,
+    )
+    .await
+    .is_ok()
     {
         return Err(active(workspace, client_id));
     }
@@ -264,24 +277,24 @@ async fn displace_dead(
 
 fn active(workspace: &str, client_id: &str) -> Refusal {
     Refusal::new(
-        Why::Taken,
+        RefusalKind::Taken,
         format_args!("Client already exists and is active: {workspace}/{client_id}"),
     )
 }
 
-/// What a client is told when it has come in, with a new reconnection token.
+/// Returns the first message for an admitted client, with a new reconnection token.
 pub(super) async fn connection_info(
     state: &State,
     user: &UserInfo,
     workspace: &str,
     client_id: &str,
 ) -> Result<String, Refusal> {
-    let life = state.reconnection_life;
+    let life = state.settings.reconnection_token_life.as_secs();
     let token = state
         .issuer
         .reconnection_token(user, workspace, client_id, life)
         .await
-        .map_err(|error| Refusal::new(Why::Failed, error))?;
+        .map_err(|error| Refusal::new(RefusalKind::Failed, error))?;
     let info = json!({
         "type": "connection_info",
         "hypha_version": HYPHA_VERSION,
@@ -306,7 +319,7 @@ async fn attach(
     seats: (Seat, Seat),
 ) -> Result<Admitted, Refusal> {
     let connection_info = connection_info(state, &user, &workspace.id, client_id).await?;
-    let (outbox, queue) = Outbox::new(state.limits.queue_bytes);
+    let (outbox, queue) = Outbox::new(state.settings.limits.queue_bytes);
     let generation = state.router.next_generation();
     let peer = Arc::new(Peer::new(
         &workspace.id,

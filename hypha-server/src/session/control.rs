@@ -2,20 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::Peer;
+use crate::peer::Peer;
 use crate::state::State;
 
 /// Longer text frames are ignored, even if they make sense.
 const MAX_LENGTH: usize = 1000;
 
-/// What a client asks for.
+/// A request in a control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Control {
     Ping,
     RefreshToken,
 }
 
-/// Read a text frame. What is not understood is ignored.
+/// Reads a text frame. Returns `None` if it is no known control message.
 pub(super) fn read(text: &str) -> Option<Control> {
     if text.chars().nth(MAX_LENGTH).is_some() {
         return None;
@@ -28,7 +28,7 @@ pub(super) fn read(text: &str) -> Option<Control> {
     )
 }
 
-/// The control message of this type.
+/// Returns the control message of this type.
 pub(super) fn named(kind: &str) -> Option<Control> {
     match kind {
         "ping" => Some(Control::Ping),
@@ -37,12 +37,12 @@ pub(super) fn named(kind: &str) -> Option<Control> {
     }
 }
 
-/// Give a client what it asks for.
+/// Queues the response to a control message.
 pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
     let answer = match request {
         Control::Ping => json!({"type": "pong"}),
         Control::RefreshToken => {
-            let life = state.reconnection_life;
+            let life = state.settings.reconnection_token_life.as_secs();
             let issuing =
                 state
                     .issuer
@@ -56,10 +56,10 @@ pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
     let _ = peer.outbox.push_text(answer.to_string());
 }
 
-/// The reason of a close frame has room for so many bytes.
+/// Bytes of a close reason that fit into a close frame.
 const REASON_BYTES: usize = 123;
 
-/// As much of the text as fits into a close frame.
+/// Returns the part of the text that fits into a close frame.
 pub(super) fn reason(text: &str) -> &str {
     let mut end = text.len().min(REASON_BYTES);
     while !text.is_char_boundary(end) {

@@ -1,4 +1,4 @@
-//! The first frame of a WebSocket: who the client is and where it wants to go.
+//! The first frame of a WebSocket: the credentials, the client id and the workspace.
 
 use hypha_rpc::workspace::UserInfo;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::admission::{
     Admitted, Applicant, reconnection, settle, unauthenticated, user_of, workspace_of,
 };
-use super::{Refusal, Why};
+use super::{Refusal, RefusalKind, Sessions};
 use crate::auth;
 use crate::state::State;
 
@@ -20,6 +20,7 @@ pub(super) struct Hello {
 }
 
 impl Hello {
+    /// Reads the first frame.
     pub(super) fn parse(text: &str) -> Result<Hello, Refusal> {
         let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
             return Err(Hello::undecodable());
@@ -38,17 +39,19 @@ impl Hello {
         })
     }
 
+    /// Returns the refusal of a first frame that cannot be read.
     pub(super) fn undecodable() -> Refusal {
         Refusal::new(
-            Why::Undecodable,
+            RefusalKind::Undecodable,
             "Failed to decode authentication information",
         )
     }
 }
 
-/// Decide about a client, and let it in.
-pub(super) async fn admit(state: &State, hello: Hello) -> Result<Admitted, Refusal> {
-    let place = state.admission.enter().await?;
+/// Admits a client, or refuses it.
+pub(super) async fn admit(sessions: &Sessions, hello: Hello) -> Result<Admitted, Refusal> {
+    let state = &sessions.state;
+    let permit = sessions.admission.enter().await?;
     let (user, workspace) = authenticate(state, &hello).await?;
     let mut applicant = Applicant {
         workspace: choose_workspace(&user, workspace),
@@ -57,10 +60,10 @@ pub(super) async fn admit(state: &State, hello: Hello) -> Result<Admitted, Refus
         reconnecting: hello.reconnection_token.is_some(),
     };
     let info = workspace_of(state, &mut applicant).await?;
-    settle(state, applicant, info, place).await
+    settle(sessions, applicant, info, permit).await
 }
 
-/// Whom the credentials stand for, and the workspace that was named or is implied.
+/// Returns the user of the credentials, and the workspace that was named or is implied.
 async fn authenticate(state: &State, hello: &Hello) -> Result<(UserInfo, Option<String>), Refusal> {
     if let Some(token) = &hello.reconnection_token {
         let named = hello.workspace.as_deref();
@@ -89,8 +92,9 @@ async fn authenticate(state: &State, hello: &Hello) -> Result<(UserInfo, Option<
     }
 }
 
-/// Users work in their own workspace unless they name another; `public` is for services of the
-/// server, and taken by nobody who is not bound to it.
+/// Returns the workspace that the user enters: the named one, or the user's own.
+///
+/// `public` is for services of the server: only a user whose token is bound to it enters it.
 fn choose_workspace(user: &UserInfo, named: Option<String>) -> String {
     let bound = user
         .scope
@@ -121,8 +125,8 @@ mod tests {
         );
         for text in ["", "[]", "null", "\"c\"", r#"{"client_id":1}"#] {
             assert_eq!(
-                Hello::parse(text).unwrap_err().why,
-                Why::Undecodable,
+                Hello::parse(text).unwrap_err().kind,
+                RefusalKind::Undecodable,
                 "{text}"
             );
         }

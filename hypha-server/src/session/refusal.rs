@@ -1,8 +1,8 @@
-//! Why somebody does not get in, and how each transport says so.
+//! Refusals of clients, and their form on a WebSocket.
 
 use std::fmt;
 
-use super::CloseOrder;
+use crate::peer::CloseOrder;
 use crate::registry::RegistryError;
 
 /// Close codes of the protocol.
@@ -15,40 +15,40 @@ pub(crate) mod code {
     pub(crate) const TRY_AGAIN: u16 = 1013;
 }
 
-/// What kind of refusal it is.
+/// The kind of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum RefusalKind {
     /// The request cannot be understood.
     Undecodable,
     /// The credentials are not accepted.
     Credentials,
-    /// They were, once.
+    /// The token was revoked.
     Revoked,
-    /// They are, but not for this.
+    /// The credentials do not permit the request.
     Denied,
-    /// What was asked for is not there.
+    /// The object of the request does not exist.
     Missing,
-    /// Somebody else has it.
+    /// The address is in use.
     Taken,
-    /// One more than is allowed.
+    /// A limit on the number of connections is reached.
     TooMany,
-    /// Not now.
+    /// The server is busy; a later attempt may succeed.
     Busy,
-    /// The server cannot do it.
+    /// The server failed.
     Failed,
 }
 
-/// A client that is not let in.
+/// The refusal of a client, with the text that it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    pub(crate) why: Why,
+    pub(crate) kind: RefusalKind,
     pub(crate) message: String,
 }
 
 impl Refusal {
-    pub(crate) fn new(why: Why, message: impl fmt::Display) -> Refusal {
+    pub(crate) fn new(kind: RefusalKind, message: impl fmt::Display) -> Refusal {
         Refusal {
-            why,
+            kind,
             message: message.to_string(),
         }
     }
@@ -56,21 +56,27 @@ impl Refusal {
 
 impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
-        Refusal::new(Why::Failed, error)
+        Refusal::new(RefusalKind::Failed, error)
     }
 }
 
 impl From<Refusal> for CloseOrder {
-    /// The codes and texts of the original's WebSocket, on which clients match.
+    /// Returns the code and text of the original server, on which clients match.
     fn from(refusal: Refusal) -> Self {
-        let Refusal { why, message } = refusal;
-        match why {
-            Why::Busy => CloseOrder::new(code::TRY_AGAIN, message),
-            Why::Undecodable => CloseOrder::new(code::UNSUPPORTED, message).with_error_frame(),
-            Why::Credentials | Why::TooMany => {
+        let Refusal { kind, message } = refusal;
+        match kind {
+            RefusalKind::Busy => CloseOrder::new(code::TRY_AGAIN, message),
+            RefusalKind::Undecodable => {
+                CloseOrder::new(code::UNSUPPORTED, message).with_error_frame()
+            }
+            RefusalKind::Credentials | RefusalKind::TooMany => {
                 CloseOrder::new(code::POLICY, message).with_error_frame()
             }
-            Why::Revoked | Why::Denied | Why::Missing | Why::Taken | Why::Failed => {
+            RefusalKind::Revoked
+            | RefusalKind::Denied
+            | RefusalKind::Missing
+            | RefusalKind::Taken
+            | RefusalKind::Failed => {
                 let message = format!("Failed to establish connection: {message}");
                 CloseOrder::new(code::GOING_AWAY, message).with_error_frame()
             }

@@ -1,81 +1,231 @@
-//! The workspace manager: an implementation of the shared contract, served by an ordinary client
-//! on a link inside the server.
+//! The life of a workspace: it begins with its first client and may end with its last.
 
-mod events;
-mod lifecycle;
-mod link;
-mod listing;
-mod manager;
-mod places;
 mod provider;
-mod registration;
-mod resolve;
-mod tokens;
 
-use hypha_rpc::Context;
-use hypha_rpc::workspace::{ManagerError, Permission};
-use hypha_wire as wire;
+use hypha_rpc::workspace::{Permission, UserInfo, WorkspaceInfo};
+use hypha_rpc::{Map, Value};
+use hypha_wire::keys::BUILT_IN;
+use serde_json::json;
 
-use serde::Serialize;
+pub(crate) use self::provider::{call, fetch, ping};
+use crate::peer::{CloseOrder, Peer};
+use crate::registry::{Registry, RegistryError, ServicePattern};
+use crate::state::State;
 
-use crate::registry::RegistryError;
-
-pub(crate) use events::EventLog;
+/// A server that starts looks for what others have left behind after this time.
 #[cfg(feature = "redis")]
-pub(crate) use lifecycle::reap;
-pub(crate) use lifecycle::{
-    client_left, create_system_workspaces, find_or_plan, open, visitor_left,
-};
-pub(crate) use link::start;
-pub(crate) use provider::ping;
-pub(crate) use tokens::generate as generate_token;
+const REAP_FIRST: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// What every method answers.
-type Answer<T> = Result<T, ManagerError>;
+/// Workspaces that are there from the start and never go.
+pub(crate) const SYSTEM_WORKSPACES: [(&str, &str); 3] = [
+    ("public", "Public workspace"),
+    ("ws-user-root", "Root workspace"),
+    ("ws-anonymous", "Shared workspace for anonymous users"),
+];
 
-/// The largest record that is stored, and what a caller can put into one at a time.
-const RECORD_MAX: usize = 1024 * 1024;
-const ITEM_MAX: usize = 256 * 1024;
-/// The largest entry of the event log.
-const EVENT_MAX: usize = 64 * 1024;
+pub(crate) fn is_system(workspace: &str) -> bool {
+    SYSTEM_WORKSPACES.iter().any(|(id, _)| *id == workspace)
+}
 
-/// How many bytes a value takes, if that is not more than `max`.
-fn measured<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answer<usize> {
-    let bytes = wire::to_vec(value).map_err(|error| ManagerError::Value(error.to_string()))?;
-    if bytes.len() > max {
-        return Err(ManagerError::Value(format!(
-            "The {what} is too large: {} bytes (max {max})",
-            bytes.len()
-        )));
+/// The status of a workspace that can be used.
+pub(crate) fn ready() -> Option<Value> {
+    Some(Value::from(Map::from_iter([
+        ("ready".to_owned(), Value::from(true)),
+        ("errors".to_owned(), Value::Null),
+    ])))
+}
+
+pub(crate) fn is_ready(workspace: &WorkspaceInfo) -> bool {
+    let status = workspace.status.as_ref();
+    status.and_then(|status| status.get("ready")?.as_bool()) == Some(true)
+}
+
+pub(crate) async fn create_system_workspaces(registry: &dyn Registry) -> Result<(), RegistryError> {
+    for (id, description) in SYSTEM_WORKSPACES {
+        let workspace = WorkspaceInfo {
+            id: id.into(),
+            name: id.into(),
+            description: Some(description.into()),
+            persistent: true,
+            read_only: id != "ws-user-root",
+            owners: vec!["root".into()],
+            status: ready(),
+            ..WorkspaceInfo::default()
+        };
+        if registry.workspace(id).await?.is_none() {
+            registry.put_workspace(workspace).await?;
+        }
     }
-    Ok(bytes.len())
+    Ok(())
 }
 
-/// The registry's failure as the manager reports it.
-fn unavailable(error: RegistryError) -> ManagerError {
-    ManagerError::Runtime(error.to_string())
+/// The record of the workspace that `user` wants to enter: an existing one, or the plan of one
+/// that comes with it. Nothing is stored yet, so a refusal leaves nothing behind.
+pub(crate) async fn find_or_plan(
+    state: &State,
+    user: &UserInfo,
+    id: &str,
+) -> Result<Option<WorkspaceInfo>, RegistryError> {
+    if let Some(workspace) = state.registry.workspace(id).await? {
+        return Ok(Some(workspace));
+    }
+    let own = id == user.own_workspace() && user.may(Permission::Read, id);
+    Ok(own.then(|| own_workspace(user)))
 }
 
-/// The caller must have this permission in its own workspace, whose name is returned.
-fn at_home(ctx: &Context, needed: Permission) -> Answer<&str> {
-    allowed(ctx, needed, ctx.workspace())?;
-    Ok(ctx.workspace())
+/// A user's own workspace as it begins.
+pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
+    let id = user.own_workspace();
+    let mut owners = vec![user.id.clone()];
+    if !user.is_anonymous {
+        owners.push("root".into());
+    }
+    WorkspaceInfo {
+        name: id.clone(),
+        description: Some(if user.is_anonymous {
+            "Anonymous workspace".into()
+        } else {
+            format!("Workspace for user {}", user.id)
+        }),
+        persistent: !user.is_anonymous,
+        read_only: user.is_anonymous,
+        owners,
+        status: ready(),
+        id,
+        ..WorkspaceInfo::default()
+    }
 }
 
-/// The caller must have this permission in `workspace`.
-fn allowed(ctx: &Context, needed: Permission, workspace: &str) -> Answer<()> {
-    if ctx.user().may(needed, workspace) {
-        Ok(())
+/// A client has come: the workspace is there and in use. The caller holds
+/// [`State::workspace_records`].
+pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), RegistryError> {
+    let mut workspace = state
+        .registry
+        .workspace(&planned.id)
+        .await?
+        .unwrap_or(planned);
+    if !is_ready(&workspace) {
+        workspace.status = ready();
+    }
+    state.registry.put_workspace(workspace).await
+}
+
+/// A connection has ended: nothing is routed to it any more, its services go, its workspace
+/// hears of it. Nothing of this happens if a newer connection has taken its address.
+pub(crate) async fn client_left(state: &State, peer: &Peer) {
+    if !state.router.detach(peer) {
+        return;
+    }
+    let owner = state.owner(peer);
+    if let Err(error) = state
+        .registry
+        .remove_client(&peer.workspace, &peer.client_id, Some(&owner))
+        .await
+    {
+        tracing::error!(%error, peer = peer.address, "its services remain");
+    }
+    let data = json!({"id": peer.client_id, "workspace": peer.workspace});
+    state
+        .router
+        .event(&peer.workspace, "client_disconnected", &data);
+    if let Err(error) = unload_if_empty(state, &peer.workspace).await {
+        tracing::error!(%error, workspace = peer.workspace, "the workspace remains");
+    }
+}
+
+/// The addresses of the clients that have introduced themselves in a workspace, or in all (`*`), to
+/// whichever server.
+pub(crate) async fn introduced(
+    state: &State,
+    workspace: &str,
+) -> Result<Vec<String>, RegistryError> {
+    let pattern = ServicePattern {
+        workspace: workspace.to_owned(),
+        name: BUILT_IN.to_owned(),
+        ..ServicePattern::default()
+    };
+    let found = state.registry.find_services(&pattern).await?;
+    let address = |id: &str| id.split(':').next().unwrap_or_default().to_owned();
+    Ok(found.iter().map(|service| address(&service.id)).collect())
+}
+
+/// Forget a client that does not answer, wherever it was connected.
+pub(crate) async fn remove_silent(state: &State, address: &str) {
+    if let Some(peer) = state.router.find_address(address) {
+        let order = CloseOrder::new(1001, "The client does not answer");
+        peer.outbox.close(order);
+        return client_left(state, &peer).await;
+    }
+    let Some((workspace, client_id)) = address.split_once('/') else {
+        return;
+    };
+    if let Err(error) = state
+        .registry
+        .remove_client(workspace, client_id, None)
+        .await
+    {
+        tracing::error!(%error, address, "its services remain");
+    }
+    let data = json!({"id": client_id, "workspace": workspace});
+    state.router.event(workspace, "client_disconnected", &data);
+}
+
+/// Servers that end without a word leave the services of their clients behind. Remove those whose
+/// clients are nowhere, from time to time.
+#[cfg(feature = "redis")]
+pub(crate) async fn reap(state: &State) {
+    let mut pause = REAP_FIRST.min(state.settings.limits.orphan_interval);
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = state.settings.limits.orphan_interval;
+        let addresses = match introduced(state, "*").await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                tracing::warn!(%error, "services without a client remain");
+                continue;
+            }
+        };
+        for address in addresses {
+            let (workspace, client_id) = address.split_once('/').unwrap_or_default();
+            let limit = state.settings.limits.orphan_timeout;
+            if state.router.find(workspace, client_id).is_none()
+                && ping(state, workspace, client_id, limit).await.is_err()
+            {
+                tracing::info!(address, "removed: it is connected to no server");
+                remove_silent(state, &address).await;
+            }
+        }
+    }
+}
+
+/// A client inside the server has gone. Nobody was told when it came.
+pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
+    if state.router.detach(peer)
+        && let Err(error) = unload_if_empty(state, &peer.workspace).await
+    {
+        tracing::error!(%error, workspace = peer.workspace, "the workspace remains");
+    }
+}
+
+/// The last one turns off the light: a workspace that is not persistent goes with its last client.
+async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
+    let _guard = state.workspace_records.lock().await;
+    // Clients that a server sends away when it stops come back.
+    if is_system(id) || state.shutdown.is_stopping() || !state.router.members(id).is_empty() {
+        return Ok(());
+    }
+    let Some(mut workspace) = state.registry.workspace(id).await? else {
+        return Ok(());
+    };
+    // Some may be connected to other servers.
+    if !introduced(state, id).await?.is_empty() {
+        return Ok(());
+    }
+    if workspace.persistent {
+        workspace.status = None;
+        state.registry.put_workspace(workspace).await
     } else {
-        Err(denied(workspace))
+        state.event_log.forget(id);
+        state.registry.remove_workspace(id).await.map(drop)
     }
-}
-
-fn denied(workspace: &str) -> ManagerError {
-    ManagerError::Permission(format!("Permission denied for workspace {workspace}"))
-}
-
-/// A caller's address with its workspace.
-fn caller(ctx: &Context) -> String {
-    hypha_wire::absolute(ctx.from(), ctx.workspace()).into_owned()
 }

@@ -1,4 +1,4 @@
-//! What the manager asks of clients: whether they live, and what their services are.
+//! Calls that the manager makes to clients: pings, and the services that they offer.
 
 use std::time::Duration;
 
@@ -6,30 +6,18 @@ use hypha_rpc::error::report;
 use hypha_rpc::workspace::ManagerError;
 use hypha_rpc::{Client, Error, RemoteService, Value, args};
 
-use super::Answer;
 use crate::state::State;
 
-/// The shortest and longest time that a caller may grant a provider.
-const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_secs(60);
-
-/// Seconds from a caller, as a time that makes sense.
-pub(super) fn seconds(given: Option<f64>, default: f64) -> Duration {
-    let seconds = given
-        .filter(|seconds| seconds.is_finite())
-        .unwrap_or(default);
-    Duration::try_from_secs_f64(seconds)
-        .unwrap_or(SHORTEST)
-        .clamp(SHORTEST, LONGEST)
-}
+type Answer<T> = Result<T, ManagerError>;
 
 fn manager(state: &State) -> Answer<Client> {
     state
+        .clients
         .manager()
         .ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
 }
 
-/// Whether a client answers.
+/// Checks that a client answers within `limit`.
 pub(crate) async fn ping(
     state: &State,
     workspace: &str,
@@ -43,8 +31,8 @@ pub(crate) async fn ping(
         .map_err(|error| failure(&error, &address))
 }
 
-/// Fetch a service from its provider.
-pub(super) async fn fetch(state: &State, id: &str, limit: Duration) -> Answer<RemoteService> {
+/// Fetches a service from its provider.
+pub(crate) async fn fetch(state: &State, id: &str, limit: Duration) -> Answer<RemoteService> {
     let client = manager(state)?;
     match tokio::time::timeout(limit, client.get_remote_service(id)).await {
         Ok(Ok(service)) => Ok(service),
@@ -56,15 +44,15 @@ pub(super) async fn fetch(state: &State, id: &str, limit: Duration) -> Answer<Re
     }
 }
 
-/// Call a function of a service without arguments.
-pub(super) async fn call(service: &RemoteService, function: &str) -> Answer<Value> {
+/// Calls a function of a service without arguments.
+pub(crate) async fn call(service: &RemoteService, function: &str) -> Answer<Value> {
     service
         .call::<Value>(function, args!())
         .await
         .map_err(|error| failure(&error, service.id()))
 }
 
-/// A failure on the way to a provider, in the manager's words.
+/// Returns the failure of a call to a provider as the manager reports it.
 fn failure(error: &Error, whom: &str) -> ManagerError {
     match error {
         Error::Timeout(_) => ManagerError::Timeout(format!("{whom} did not answer: {error}")),

@@ -9,12 +9,14 @@ use hypha_rpc::workspace::{
     Visibility,
 };
 use hypha_rpc::{Context, Map, Value};
+use hypha_wire::keys::{RTARGET, RTYPE};
 use hypha_wire::{Case, absolute, convert_keys};
 use rand::seq::IndexedRandom;
 
-use super::{Answer, at_home, provider, unavailable};
+use super::{Answer, at_home, timeout_in_bounds, unavailable};
 use crate::registry::{ServiceKey, ServicePattern};
 use crate::state::State;
+use crate::workspace;
 
 const GET_TIMEOUT: f64 = 10.0;
 const SELECT_TIMEOUT: f64 = 2.0;
@@ -181,7 +183,7 @@ async fn select(
             "Unknown selection criteria: {criterion}"
         )));
     }
-    let limit = provider::seconds(config.select_timeout, SELECT_TIMEOUT);
+    let limit = timeout_in_bounds(config.select_timeout, SELECT_TIMEOUT);
     let asked = join_all(
         candidates
             .iter()
@@ -225,11 +227,11 @@ async fn ask(
     limit: Duration,
 ) -> Option<Value> {
     let answer = async {
-        let remote = provider::fetch(state, &service.id, limit).await.ok()?;
+        let remote = workspace::fetch(state, &service.id, limit).await.ok()?;
         if !remote.has_method(function) {
             return None;
         }
-        provider::call(&remote, function).await.ok()
+        workspace::call(&remote, function).await.ok()
     };
     tokio::time::timeout(limit, answer).await.ok()?
 }
@@ -277,12 +279,12 @@ pub(super) async fn get(
             "Invalid service id: *, it cannot be a wildcard.".into(),
         ));
     }
-    let timeout = provider::seconds(config.timeout, GET_TIMEOUT);
+    let timeout = timeout_in_bounds(config.timeout, GET_TIMEOUT);
     let case = case(config.case_conversion.as_deref())?;
     if is_manager(id) {
         at_home(ctx, Permission::Read)?;
         let own = format!("*/{}:default", state.info.manager_id);
-        let service = provider::fetch(state, &own, timeout).await?;
+        let service = workspace::fetch(state, &own, timeout).await?;
         return Ok(converted(Value::Map(service.members().clone()), case));
     }
     let select = SelectConfig {
@@ -299,7 +301,7 @@ pub(super) async fn get(
         found => found?,
     };
     let workspace = service_workspace(&info).to_owned();
-    let service = provider::fetch(state, &info.id, timeout).await?;
+    let service = workspace::fetch(state, &info.id, timeout).await?;
     let mut members = service.members().clone();
     members
         .values_mut()
@@ -344,8 +346,8 @@ fn converted(service: Value, case: Option<Case>) -> Value {
 pub(super) fn make_absolute(value: &mut Value, workspace: &str) {
     match value {
         Value::Map(map) => {
-            let is_method = map.get("_rtype").and_then(Value::as_str) == Some("method");
-            if let Some(Value::String(target)) = map.get_mut("_rtarget").filter(|_| is_method) {
+            let is_method = map.get(RTYPE).and_then(Value::as_str) == Some("method");
+            if let Some(Value::String(target)) = map.get_mut(RTARGET).filter(|_| is_method) {
                 *target = absolute(target, workspace).into_owned();
             }
             map.values_mut()

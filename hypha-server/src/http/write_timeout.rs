@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-pub(super) struct Patient<S> {
+pub(super) struct WriteTimeout<S> {
     io: S,
     limit: Duration,
     /// Set while something waits to be written.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
-    pub(super) fn new(io: S, limit: Duration) -> Patient<S> {
-        Patient {
+impl<S> WriteTimeout<S> {
+    pub(super) fn new(io: S, limit: Duration) -> WriteTimeout<S> {
+        WriteTimeout {
             io,
             limit,
             waiting: None,
@@ -50,7 +50,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -60,7 +60,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -104,7 +104,7 @@ mod tests {
     async fn who_takes_nothing_is_dropped_and_who_takes_little_is_not() {
         let limit = Duration::from_secs(30);
         let (near, mut far) = tokio::io::duplex(10);
-        let mut near = Patient::new(near, limit);
+        let mut near = WriteTimeout::new(near, limit);
         let reading = tokio::spawn(async move {
             for _ in 0..5 {
                 tokio::time::sleep(limit / 2).await;

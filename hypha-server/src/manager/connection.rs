@@ -9,11 +9,11 @@ use hypha_rpc::workspace::{Visibility, WorkspaceManagerService};
 use hypha_rpc::{Client, Error};
 use hypha_wire as wire;
 
-use super::manager::Manager;
+use super::contract::Manager;
+use crate::peer::Peer;
 use crate::router::SERVER_WORKSPACE;
-use crate::session::Peer;
 use crate::state::{HYPHA_VERSION, State};
-use crate::{auth, local};
+use crate::{auth, internal_client};
 
 /// Room for calls that wait for the manager.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
@@ -30,7 +30,7 @@ const FORMER_MAX: usize = 32;
 /// Connect the manager to the router and let it serve.
 pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     let client = serve_as(state, &state.info.manager_id).await?;
-    state.set_manager(Some(client));
+    state.clients.set_manager(client);
     let state_of = Arc::downgrade(state);
     state.router.summon_with(Box::new(move |manager_id| {
         let (state, manager_id) = (state_of.upgrade(), manager_id.to_owned());
@@ -43,10 +43,10 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
 /// from nowhere else. So it is there as well.
 async fn summon(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>> {
     let plausible = manager_id.starts_with("manager-") && wire::valid_client_id(manager_id);
-    if !plausible || state.is_stopping() {
+    if !plausible || state.shutdown.is_stopping() {
         return None;
     }
-    let mut former = state.former_managers.lock().await;
+    let mut former = state.clients.former_managers().await;
     let present = || state.router.find(SERVER_WORKSPACE, manager_id);
     if let Some(present) = present() {
         return Some(present);
@@ -69,7 +69,7 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error>
     options.large_frame = CHUNK_BYTES;
     options.chunk_concurrency = CHUNKS_AT_ONCE;
     let user = auth::root_user();
-    let client = local::connect(
+    let client = internal_client::connect(
         state,
         SERVER_WORKSPACE,
         manager_id,
@@ -91,10 +91,10 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error>
         .config("hypha_version", HYPHA_VERSION)
         .config("public_base_url", info.public_base_url.as_str())
         .config("local_base_url", info.local_base_url.as_str())
-        .config("auth0_client_id", state.tokens.client_id.as_str())
-        .config("auth0_domain", state.tokens.domain.as_str())
-        .config("auth0_audience", state.tokens.audience.as_str())
-        .config("auth0_issuer", state.tokens.issuer.as_str())
+        .config("auth0_client_id", state.settings.tokens.client_id.as_str())
+        .config("auth0_domain", state.settings.tokens.domain.as_str())
+        .config("auth0_audience", state.settings.tokens.audience.as_str())
+        .config("auth0_issuer", state.settings.tokens.issuer.as_str())
         .config("login_service_url", info.login_service_url());
     // It is in no registry: clients know its address.
     client.register_service(service).notify(false).await?;

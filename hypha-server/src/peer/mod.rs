@@ -1,19 +1,23 @@
-//! A peer as the router knows it.
+//! A connected client as the router sees it: its address, its user and the queue of frames for it.
+
+mod load;
+mod outbox;
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use hypha_rpc::workspace::{Permission, UserInfo};
+use parking_lot::Mutex;
 
-use super::{LoadMeter, Outbox};
+use self::load::LoadMeter;
+pub(crate) use self::outbox::{CloseOrder, Gone, Outbox, Outgoing, Queue, Queued};
 
-/// Clients whose id ends so have their load measured.
+/// Suffix of the client ids whose load is measured.
 const MEASURED_SUFFIX: &str = "__rlb";
-/// Events that a connection may subscribe to.
+/// Upper bound on the events that a connection is subscribed to.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 1000;
 
-/// One end of a connection: who it is, and the way to it.
+/// One connection of a client.
 pub(crate) struct Peer {
     pub(crate) workspace: String,
     pub(crate) client_id: String,
@@ -22,7 +26,7 @@ pub(crate) struct Peer {
     pub(crate) user: UserInfo,
     /// The user map as it is written into every message, encoded once.
     pub(crate) user_raw: Bytes,
-    /// Of two connections with one address the newer has the larger number.
+    /// Distinguishes successive connections with one address; the newer has the larger number.
     pub(crate) generation: u64,
     pub(crate) outbox: Outbox,
     load: Option<LoadMeter>,
@@ -57,46 +61,40 @@ impl Peer {
         }
     }
 
-    /// May only read in its own workspace.
+    /// Returns whether the user may only read in this workspace.
     pub(crate) fn is_read_only(&self) -> bool {
         self.user.permission(&self.workspace) == Some(Permission::Read)
     }
 
+    /// Counts a message towards the load, if the load of this client is measured.
     pub(crate) fn count_message(&self) {
         if let Some(load) = &self.load {
             load.count();
         }
     }
 
-    /// Messages per minute, if this peer's are counted.
+    /// Returns the messages per minute, or 0 if the load is not measured.
     pub(crate) fn load(&self) -> f64 {
         self.load.as_ref().map_or(0.0, LoadMeter::load)
     }
 
-    /// False if there are too many; those that fit are subscribed.
+    /// Subscribes to events. Returns false if that would be too many; those that fit are subscribed.
     pub(crate) fn subscribe(&self, events: &[String]) -> bool {
-        let mut subscriptions = self
-            .subscriptions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut subscriptions = self.subscriptions.lock();
         events.iter().all(|event| {
             subscriptions.contains(event)
                 || subscriptions.len() < SUBSCRIPTIONS_MAX && subscriptions.insert(event.clone())
         })
     }
 
+    /// Ends subscriptions.
     pub(crate) fn unsubscribe(&self, events: &[String]) {
-        let mut subscriptions = self
-            .subscriptions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut subscriptions = self.subscriptions.lock();
         subscriptions.retain(|subscribed| !events.contains(subscribed));
     }
 
+    /// Returns whether broadcasts of this type are sent to the client.
     pub(crate) fn is_subscribed(&self, event: &str) -> bool {
-        self.subscriptions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(event)
+        self.subscriptions.lock().contains(event)
     }
 }

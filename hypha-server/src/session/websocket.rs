@@ -10,13 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Sessions;
 use super::admission::Admitted;
 use super::control;
 use super::frames::{Broken, Incoming, Reader, Unwritten, Writer};
 use super::handshake::{self, Hello};
-use super::limits::RateLimit;
 use super::refusal::code;
-use super::{CloseOrder, Outgoing, Peer, Queue, Queued};
+use crate::peer::{CloseOrder, Outgoing, Peer, Queue, Queued};
+use crate::rate_limit::RateLimit;
 use crate::state::State;
 use crate::workspace;
 
@@ -43,16 +44,30 @@ enum End {
     Unreadable(CloseOrder),
 }
 
-/// Serve a connection that has just been upgraded, and of which `buffered` has been read. `legacy` if the
-/// client put its credentials into the URL.
-pub(crate) async fn run<R, W>(state: Arc<State>, io: (R, W), buffered: Bytes, legacy: bool)
-where
+/// The place of a client's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    /// The first frame.
+    FirstFrame,
+    /// The URL, as very old clients do. Such clients are refused.
+    Url,
+}
+
+/// Serves a connection that has just been upgraded, from its first frame to its end. `buffered` are
+/// bytes of it that have been read already.
+pub(crate) async fn serve<R, W>(
+    sessions: Arc<Sessions>,
+    io: (R, W),
+    buffered: Bytes,
+    credentials: Credentials,
+) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
+    let state = &sessions.state;
     let mut reader = Reader::new(io.0, buffered, FIRST_FRAME);
-    let mut writer = Writer::new(io.1, state.limits.stall_timeout);
-    if legacy {
+    let mut writer = Writer::new(io.1, state.settings.limits.stall_timeout);
+    if credentials == Credentials::Url {
         let order = CloseOrder::new(
             code::POLICY,
             "Connection rejected, please upgrade to `hypha-rpc` which passes the authentication \
@@ -61,16 +76,16 @@ where
         state.counters.handshakes_refused.add();
         return farewell(reader, writer, End::Ours(order)).await;
     }
-    let stopped = state.stopped();
+    let stopped = state.shutdown.stopped();
     let admitted = tokio::select! {
-        admitted = shake_hands(&state, &mut reader, &mut writer) => admitted,
+        admitted = shake_hands(&sessions, &mut reader, &mut writer) => admitted,
         // No close frame: clients would take it as a refusal for good.
         () = stopped => return,
     };
     match admitted {
         Ok(Some(admitted)) => {
-            reader.set_limit(state.limits.frame_bytes);
-            serve(&state, reader, writer, admitted).await;
+            reader.set_limit(state.settings.limits.frame_bytes);
+            exchange(state, reader, writer, admitted).await;
         }
         Ok(None) => {}
         Err(order) => {
@@ -91,7 +106,7 @@ where
 
 /// The first frame, and the decision. `None` if the client has gone.
 async fn shake_hands<R, W>(
-    state: &State,
+    sessions: &Sessions,
     reader: &mut Reader<R>,
     writer: &mut Writer<W>,
 ) -> Result<Option<Admitted>, CloseOrder>
@@ -121,17 +136,18 @@ where
             }
         }
     };
-    let Ok(hello) = timeout(state.limits.handshake_timeout, first).await else {
+    let Ok(hello) = timeout(sessions.state.settings.limits.handshake_timeout, first).await else {
         let order = CloseOrder::new(code::POLICY, "Authentication payload timeout");
         return Err(order.with_error_frame());
     };
     match hello? {
-        Some(hello) => Ok(Some(handshake::admit(state, hello).await?)),
+        Some(hello) => Ok(Some(handshake::admit(sessions, hello).await?)),
         None => Ok(None),
     }
 }
 
-async fn serve<R, W>(
+/// Carries messages in both directions until the connection ends.
+async fn exchange<R, W>(
     state: &State,
     mut reader: Reader<R>,
     mut writer: Writer<W>,
@@ -156,7 +172,7 @@ async fn serve<R, W>(
         end = read(state, peer, &mut reader, &pings) => end,
         end = write(&mut writer, std::mem::take(connection_info), queue, to_answer) => end,
         order = ordered => End::Ours(order),
-        () = state.stopped() => {
+        () = state.shutdown.stopped() => {
             End::Ours(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
         }
     };
@@ -193,7 +209,7 @@ async fn read<R>(
 where
     R: AsyncRead + Unpin,
 {
-    let limits = &state.limits;
+    let limits = &state.settings.limits;
     let mut rate = RateLimit::new(limits.messages_per_second, limits.message_burst);
     let mut heard = Instant::now();
     let mut idle = std::pin::pin!(sleep(limits.idle_timeout));

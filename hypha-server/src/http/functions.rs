@@ -11,11 +11,12 @@ use futures_util::stream;
 use hypha_rpc::{Map, RemoteService, RemoteStream, Value};
 use hypha_wire as wire;
 use hypha_wire::Args;
+use hypha_wire::keys::RTYPE;
 use serde_json::json;
 
 use super::problem::{Problem, problem};
+use super::request_client;
 use super::rpc::read;
-use super::visitor;
 use crate::state::State;
 
 const MSGPACK: &str = "application/msgpack";
@@ -61,7 +62,7 @@ pub(super) async fn function(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let user = visitor::identify(&state, &headers).await?;
+    let user = request_client::identify(&state, &headers).await?;
     let mut mode = query
         .iter()
         .find(|(name, _)| name == "_mode")
@@ -85,8 +86,8 @@ pub(super) async fn function(
         .named
         .retain(|name, _| !RESERVED.contains(&name.as_str()));
 
-    let client = visitor::enter(&state, user, &workspace).await?;
-    let service = visitor::service(&client, &workspace, &id, mode).await?;
+    let client = request_client::enter(&state, user, &workspace).await?;
+    let service = request_client::service(&client, &workspace, &id, mode).await?;
     let result = if service.has_method(&function) {
         call(&service, &function, &arguments).await?
     } else {
@@ -110,7 +111,7 @@ async fn call(
         args.push_named(name, value);
     }
     let called = service.call::<Value>(function, args).await;
-    called.map_err(|error| visitor::refusal(&error))
+    called.map_err(|error| request_client::refusal(&error))
 }
 
 /// A member that is not a function.
@@ -189,7 +190,7 @@ fn posted(body: &[u8], format: Format) -> Result<Arguments, Problem> {
 
 fn respond(result: Value, format: Format, service: RemoteService) -> Result<Response, Problem> {
     let is_stream = matches!(&result, Value::Handle(live)
-        if live.raw().and_then(|raw| raw.get("_rtype")).and_then(Value::as_str)
+        if live.raw().and_then(|raw| raw.get(RTYPE)).and_then(Value::as_str)
             == Some("generator"));
     if is_stream && let Ok(items) = result.decode_as::<RemoteStream<Value>>() {
         return Ok(respond_stream(items, format, service));

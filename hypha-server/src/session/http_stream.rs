@@ -2,13 +2,14 @@
 //! single POSTs. The client outlives its GETs: while it is away what it is sent waits for it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hypha_rpc::workspace::UserInfo;
 use hypha_wire as wire;
 use hypha_wire::Message;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -17,10 +18,12 @@ use super::admission::{
     Admitted, Applicant, connection_info, reconnection, settle, unauthenticated, user_of,
     workspace_of,
 };
-use super::limits::RateLimit;
 use super::refusal::code;
-use super::{CloseOrder, Outgoing, Peer, Queue, Queued, Refusal, Why, control};
+use super::{Refusal, RefusalKind, Sessions, control};
 use crate::auth;
+use crate::peer::{CloseOrder, Outgoing, Peer, Queue, Queued};
+use crate::rate_limit::RateLimit;
+use crate::settings::Limits;
 use crate::state::State;
 use crate::workspace;
 
@@ -70,23 +73,20 @@ struct Line {
 /// The reader takes nothing any more, or is gone.
 struct Lost;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Streams {
     pub(crate) fn find(&self, workspace: &str, client_id: &str) -> Option<Arc<Session>> {
-        lock(&self.0)
+        self.0
+            .lock()
             .get(&format!("{workspace}/{client_id}"))
             .cloned()
     }
 
     fn insert(&self, session: Arc<Session>) {
-        lock(&self.0).insert(session.peer.address.clone(), session);
+        self.0.lock().insert(session.peer.address.clone(), session);
     }
 
     fn remove(&self, session: &Arc<Session>) {
-        let mut sessions = lock(&self.0);
+        let mut sessions = self.0.lock();
         if sessions
             .get(&session.peer.address)
             .is_some_and(|present| Arc::ptr_eq(present, session))
@@ -105,14 +105,14 @@ impl Session {
     ) -> Result<(), Refusal> {
         let stranger = || {
             Refusal::new(
-                Why::Denied,
+                RefusalKind::Denied,
                 format_args!(
                     "Permission denied: the stream of {} belongs to another user",
                     self.peer.address
                 ),
             )
         };
-        let credential = *lock(&self.credential);
+        let credential = *self.credential.lock();
         let Some(token) = token else {
             return if self.peer.user.is_anonymous && credential.is_none() {
                 Ok(())
@@ -122,7 +122,7 @@ impl Session {
         };
         if credential == Some(auth::print(token)) {
             return match state.issuer.is_revoked(token) {
-                true => Err(Refusal::new(Why::Revoked, "Token has been revoked")),
+                true => Err(Refusal::new(RefusalKind::Revoked, "Token has been revoked")),
                 false => Ok(()),
             };
         }
@@ -136,10 +136,10 @@ impl Session {
 
     /// Deal with one message of the client; waits for room at the receiver.
     pub(crate) async fn receive(&self, state: &State, frame: Bytes) -> Result<(), Refusal> {
-        *lock(&self.heard) = Instant::now();
-        if !lock(&self.rate).admit(Instant::now()) {
+        *self.heard.lock() = Instant::now();
+        if !self.rate.lock().admit(Instant::now()) {
             return Err(Refusal::new(
-                Why::TooMany,
+                RefusalKind::TooMany,
                 "Rate limit exceeded: too many messages per second",
             ));
         }
@@ -168,13 +168,14 @@ impl Session {
 
 /// Let a client in, or in again; what comes out of the channel is the body of the answer.
 pub(crate) async fn open(
-    state: &Arc<State>,
+    sessions: &Arc<Sessions>,
     hello: StreamHello,
 ) -> Result<mpsc::Receiver<Bytes>, Refusal> {
-    let Some(alive) = state.alive().filter(|_| state.is_ready()) else {
-        return Err(Refusal::new(Why::Busy, "Server busy, please retry"));
+    let state = &sessions.state;
+    let Some(alive) = state.shutdown.alive().filter(|_| state.is_ready()) else {
+        return Err(Refusal::new(RefusalKind::Busy, "Server busy, please retry"));
     };
-    let place = state.admission.enter().await?;
+    let permit = sessions.admission.enter().await?;
     let (user, workspace) = authenticate(state, &hello).await?;
     let mut applicant = Applicant {
         user,
@@ -187,7 +188,7 @@ pub(crate) async fn open(
 
     // Nobody can prove to be the same anonymous client without a token.
     let proven = applicant.reconnecting || !applicant.user.is_anonymous;
-    let present = state.streams.find(&info.id, &hello.client_id);
+    let present = sessions.streams.find(&info.id, &hello.client_id);
     let present = present.filter(|present| proven && present.belongs_to(&applicant.user));
     if let Some(present) = present {
         let greeting =
@@ -199,21 +200,21 @@ pub(crate) async fn open(
             .await
             .is_ok()
         {
-            *lock(&present.credential) = credential;
-            *lock(&present.heard) = Instant::now();
+            *present.credential.lock() = credential;
+            *present.heard.lock() = Instant::now();
             return Ok(body);
         }
         // It has ended meanwhile.
     }
 
-    let mut admitted = settle(state, applicant, info, place).await?;
+    let mut admitted = settle(sessions, applicant, info, permit).await?;
     let (pieces, body) = mpsc::channel(PIECES);
     let first = Line {
         pieces,
         greeting: std::mem::take(&mut admitted.connection_info),
     };
     let (takeovers, lines) = mpsc::channel(TAKEOVERS);
-    let limits = &state.limits;
+    let limits = &state.settings.limits;
     let session = Arc::new(Session {
         peer: admitted.peer.clone(),
         takeovers,
@@ -224,13 +225,13 @@ pub(crate) async fn open(
         )),
         heard: Mutex::new(Instant::now()),
     });
-    state.streams.insert(session.clone());
-    state.spawn({
-        let state = state.clone();
+    sessions.streams.insert(session.clone());
+    state.shutdown.spawn({
+        let sessions = sessions.clone();
         async move {
             // Held until the client is gone: the server waits for it when it stops.
             let _alive = alive;
-            serve(&state, admitted, &session, first, lines).await;
+            serve(&sessions, admitted, &session, first, lines).await;
         }
     });
     Ok(body)
@@ -243,7 +244,7 @@ async fn authenticate(state: &State, hello: &StreamHello) -> Result<(UserInfo, S
         let found = reconnection(state, token, &hello.client_id, named).await;
         return found.map_err(|refusal| {
             let message = format!("Invalid reconnection token: {}", refusal.message);
-            Refusal::new(Why::Credentials, message)
+            Refusal::new(RefusalKind::Credentials, message)
         });
     }
     let named = hello.workspace.clone().filter(|named| named != "public");
@@ -266,12 +267,13 @@ async fn authenticate(state: &State, hello: &StreamHello) -> Result<(UserInfo, S
 }
 
 async fn serve(
-    state: &State,
+    sessions: &Sessions,
     mut admitted: Admitted,
     session: &Arc<Session>,
     first: Line,
     mut lines: mpsc::Receiver<Line>,
 ) {
+    let state = &sessions.state;
     let Admitted { peer, queue, .. } = &mut admitted;
     state.counters.connections_accepted.add();
     state.counters.connections_open.add();
@@ -285,7 +287,7 @@ async fn serve(
     let end = tokio::select! {
         biased;
         order = ordered => Some(order),
-        () = state.stopped() => {
+        () = state.shutdown.stopped() => {
             Some(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
         }
         () = feed(state, queue, &mut lines, &mut line) => None,
@@ -294,7 +296,7 @@ async fn serve(
             Some(order.with_error_frame())
         }
     };
-    state.streams.remove(session);
+    sessions.streams.remove(session);
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
     let reason = end
@@ -314,7 +316,7 @@ async fn feed(
     lines: &mut mpsc::Receiver<Line>,
     line: &mut Option<Line>,
 ) {
-    let limits = &state.limits;
+    let limits = &state.settings.limits;
     // What could not be handed over is for the next GET.
     let mut waiting = VecDeque::new();
     loop {
@@ -339,7 +341,7 @@ async fn write(
     line: &Line,
     queue: &mut Queue,
     waiting: &mut VecDeque<Queued>,
-    limits: &crate::config::Limits,
+    limits: &Limits,
 ) -> Lost {
     let sending = async {
         let stall = limits.stall_timeout;
@@ -406,11 +408,11 @@ impl Line {
 
 /// Ends when the client sends nothing any more and does not answer when it is asked.
 async fn silence(state: &State, session: &Session) {
-    let limits = &state.limits;
+    let limits = &state.settings.limits;
     let mut failures = 0;
     while failures < PING_FAILURES {
         sleep(limits.stream_sweep).await;
-        let silent = lock(&session.heard).elapsed();
+        let silent = session.heard.lock().elapsed();
         let Peer {
             workspace,
             client_id,

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::tokens::{TokenError, explain};
-use crate::config::TokenSettings;
+use crate::settings::TokenSettings;
 
 /// The provider's answer must come within this time, and not be larger.
 const FETCH_LIMIT: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const KEYS_LIFE: Duration = Duration::from_secs(3600);
 /// The provider is not asked more often, whatever strangers present.
 const FETCH_PAUSE: Duration = Duration::from_secs(30);
 
-pub(super) struct Provider {
+pub(super) struct IdentityProvider {
     url: String,
     validation: Validation,
     client: reqwest::Client,
@@ -36,10 +36,10 @@ struct Keys {
     tried: Option<Instant>,
 }
 
-impl Provider {
+impl IdentityProvider {
     /// The provider of the settings, if they name one.
-    pub(super) fn new(settings: &TokenSettings) -> Option<Provider> {
-        let url = settings.jwks_url.clone()?;
+    pub(super) fn new(settings: &TokenSettings) -> Option<IdentityProvider> {
+        let url = settings.provider_keys_url()?;
         // Another choice that the program has made is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
@@ -51,12 +51,12 @@ impl Provider {
             .ok()?;
         let mut validation = super::tokens::validation(
             Algorithm::RS256,
-            settings.jwks_issuer.as_deref().unwrap_or(&settings.issuer),
+            &settings.provider_issuer(),
             &settings.audience,
         );
         // Clocks differ between machines.
         validation.leeway = 60;
-        Some(Provider {
+        Some(IdentityProvider {
             url,
             validation,
             client,

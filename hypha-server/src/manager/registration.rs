@@ -7,16 +7,16 @@ use hypha_rpc::Value;
 use hypha_rpc::workspace::{
     ManagerError, Permission, SelectConfig, ServiceInfo, UserInfo, Visibility,
 };
+use hypha_wire::keys::{BUILT_IN, RINTF_PREFIX};
 use serde_json::json;
 
-use super::{Answer, ITEM_MAX, at_home, caller, measured, provider, resolve, unavailable};
-use crate::registry::{BUILT_IN, ServiceKey, ServicePattern};
+use super::{Answer, ITEM_MAX, at_home, caller, measured, resolve, unavailable};
+use crate::registry::{ServiceKey, ServicePattern};
 use crate::state::State;
+use crate::workspace;
 
 /// Longer descriptions are refused.
 const DESCRIPTION_MAX: usize = 1024;
-/// Callbacks that older clients register by mistake.
-const INTERNAL_PREFIX: &str = "_rintf_";
 /// How long `setup` of a default service may take to be found, and in all.
 const SETUP_FETCH: Duration = Duration::from_secs(10);
 const SETUP: Duration = Duration::from_secs(60);
@@ -39,7 +39,8 @@ pub(super) async fn register(state: &State, ctx: &Context, service: ServiceInfo)
             key.client
         )));
     }
-    if name.starts_with(INTERNAL_PREFIX)
+    // Older clients register their interfaces by mistake.
+    if name.starts_with(RINTF_PREFIX)
         || service
             .config
             .extra
@@ -145,7 +146,7 @@ async fn check_quota(state: &State, workspace: &str, client: &str, id: &str) -> 
         .iter()
         .filter(|service| service.id != id && !is_built_in(service))
         .count();
-    let limit = state.limits.services_per_client;
+    let limit = state.settings.limits.services_per_client;
     if count >= limit {
         return Err(ManagerError::Runtime(format!(
             "Service quota exceeded: client {workspace}/{client} already has {count} services \
@@ -265,9 +266,9 @@ async fn store(
 /// Applications begin their work in `setup`. Its failure is theirs.
 async fn set_up(state: &State, id: &str) {
     let done = async {
-        let service = provider::fetch(state, id, SETUP_FETCH).await?;
+        let service = workspace::fetch(state, id, SETUP_FETCH).await?;
         if service.has_method("setup") {
-            provider::call(&service, "setup").await?;
+            workspace::call(&service, "setup").await?;
         }
         Ok::<_, ManagerError>(())
     };

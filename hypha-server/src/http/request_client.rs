@@ -8,11 +8,11 @@ use hypha_rpc::error::{RejectKind, report};
 use hypha_rpc::workspace::{ManagerError, Permission, UserInfo};
 use hypha_rpc::{Client, Error, RemoteService};
 
-use super::identity;
+use super::credentials;
 use super::problem::{Problem, failed, problem};
-use crate::session::Why;
+use crate::session::RefusalKind;
 use crate::state::State;
-use crate::{auth, local};
+use crate::{auth, internal_client};
 
 /// Room for what a visitor is sent.
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
@@ -22,12 +22,12 @@ const CONCURRENT_CALLS: usize = 64;
 /// Whom a request comes from. Credentials that are there must be good: nobody becomes anonymous by
 /// mistake.
 pub(super) async fn identify(state: &State, headers: &HeaderMap) -> Result<UserInfo, Problem> {
-    match identity::token(state, headers)? {
+    match credentials::token(state, headers)? {
         None => Ok(auth::anonymous_caller()),
         Some(token) => crate::session::user_of(state, &token)
             .await
             .map_err(|mut refusal| {
-                if refusal.why == Why::Credentials {
+                if refusal.kind == RefusalKind::Credentials {
                     refusal.message = refusal.message.replace("Authentication error: ", "");
                 }
                 refusal.into()
@@ -58,7 +58,7 @@ pub(super) async fn enter(
     }
     let mut options = Options::default();
     options.max_concurrent_calls = CONCURRENT_CALLS;
-    local::connect(state, &place, &client_id, user, QUEUE_BYTES, options)
+    internal_client::connect(state, &place, &client_id, user, QUEUE_BYTES, options)
         .await
         .ok_or_else(|| failed("the address of this request is taken"))
 }

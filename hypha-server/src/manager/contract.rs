@@ -12,13 +12,15 @@ use hypha_rpc::workspace::{
 };
 use hypha_rpc::{Context, Map, Value};
 
-use super::events::Filter;
 use super::{
-    Answer, allowed, at_home, events, lifecycle, listing, places, provider, registration, resolve,
-    tokens, unavailable,
+    Answer, allowed, at_home, events, listing, registration, resolve, timeout_in_bounds, tokens,
+    unavailable, workspaces,
 };
-use crate::session::{SUBSCRIPTIONS_MAX, Seat, Seats};
+use crate::event_log::EventFilter;
+use crate::peer::SUBSCRIPTIONS_MAX;
+use crate::seats::{Admit, Seat, Seats};
 use crate::state::State;
+use crate::workspace;
 
 const PING_TIMEOUT: f64 = 5.0;
 /// Clients that `cleanup` asks at the same time.
@@ -42,11 +44,13 @@ impl Manager {
     /// A place for a call that may have to wait for other clients, which only such calls do for long.
     fn place(&self, ctx: &Context) -> Answer<Seat> {
         let caller = super::caller(ctx);
-        self.waiting.take(&caller, false).ok_or_else(|| {
-            ManagerError::Runtime(format!(
-                "Too many calls in progress: {caller} waits for {WAITING_MAX} already"
-            ))
-        })
+        self.waiting
+            .take(&caller, Admit::WithinLimit)
+            .ok_or_else(|| {
+                ManagerError::Runtime(format!(
+                    "Too many calls in progress: {caller} waits for {WAITING_MAX} already"
+                ))
+            })
     }
 
     /// Whether a client answers; the text that `ping` returns if not.
@@ -63,7 +67,7 @@ impl Manager {
         if workspace != ctx.workspace() {
             allowed(ctx, Permission::Read, workspace).map_err(|error| failed(&error))?;
         }
-        provider::ping(&self.state, workspace, client, limit)
+        workspace::ping(&self.state, workspace, client, limit)
             .await
             .map_err(|error| failed(&error))
     }
@@ -75,7 +79,7 @@ impl Manager {
         workspace: &str,
         limit: Duration,
     ) -> Answer<Vec<Value>> {
-        let introduced = lifecycle::introduced(&self.state, workspace).await;
+        let introduced = workspace::introduced(&self.state, workspace).await;
         let mut addresses = introduced.map_err(unavailable)?;
         let here = self.state.router.members(workspace);
         addresses.extend(here.iter().map(|peer| peer.address.clone()));
@@ -88,7 +92,7 @@ impl Manager {
                 .map(|address| self.ping_from(ctx, address, limit));
             for (address, answer) in batch.iter().zip(join_all(asked).await) {
                 if answer.is_err() {
-                    lifecycle::remove_silent(&self.state, address).await;
+                    workspace::remove_silent(&self.state, address).await;
                     removed.push(Value::from(address.as_str()));
                 }
             }
@@ -107,7 +111,7 @@ impl WorkspaceManager for Manager {
     }
 
     async fn log(&self, ctx: &Context, msg: Value) -> Answer<()> {
-        self.state.events.add(ctx, "log".into(), msg)
+        events::add(&self.state, ctx, "log".into(), msg)
     }
 
     async fn log_event(
@@ -116,9 +120,7 @@ impl WorkspaceManager for Manager {
         event_type: String,
         data: Option<Value>,
     ) -> Answer<()> {
-        self.state
-            .events
-            .add(ctx, event_type, data.unwrap_or_default())
+        events::add(&self.state, ctx, event_type, data.unwrap_or_default())
     }
 
     async fn get_event_stats(
@@ -128,9 +130,10 @@ impl WorkspaceManager for Manager {
         start_time: Option<String>,
         end_time: Option<String>,
     ) -> Answer<Vec<EventCount>> {
-        self.state.events.count(
+        events::count(
+            &self.state,
             ctx,
-            &Filter {
+            &EventFilter {
                 event_type,
                 start_time,
                 end_time,
@@ -145,9 +148,10 @@ impl WorkspaceManager for Manager {
         start_time: Option<String>,
         end_time: Option<String>,
     ) -> Answer<Vec<EventRecord>> {
-        self.state.events.read(
+        events::read(
+            &self.state,
             ctx,
-            &Filter {
+            &EventFilter {
                 event_type,
                 start_time,
                 end_time,
@@ -176,7 +180,7 @@ impl WorkspaceManager for Manager {
         offset: i64,
         limit: i64,
     ) -> Answer<Vec<WorkspaceListing>> {
-        places::list(&self.state, ctx, r#match, offset, limit).await
+        workspaces::list(&self.state, ctx, r#match, offset, limit).await
     }
 
     async fn list_services(
@@ -221,11 +225,11 @@ impl WorkspaceManager for Manager {
         ctx: &Context,
         type_info: ServiceTypeInfo,
     ) -> Answer<ServiceTypeInfo> {
-        places::register_type(&self.state, ctx, type_info).await
+        workspaces::register_type(&self.state, ctx, type_info).await
     }
 
     async fn get_service_type(&self, ctx: &Context, type_id: String) -> Answer<ServiceTypeInfo> {
-        places::get_type(&self.state, ctx, &type_id).await
+        workspaces::get_type(&self.state, ctx, &type_id).await
     }
 
     async fn list_service_types(
@@ -233,7 +237,7 @@ impl WorkspaceManager for Manager {
         ctx: &Context,
         workspace: Option<String>,
     ) -> Answer<Vec<ServiceTypeInfo>> {
-        places::list_types(&self.state, ctx, workspace).await
+        workspaces::list_types(&self.state, ctx, workspace).await
     }
 
     async fn get_service_info(
@@ -282,19 +286,19 @@ impl WorkspaceManager for Manager {
         config: WorkspaceConfig,
         overwrite: bool,
     ) -> Answer<WorkspaceInfo> {
-        places::create(&self.state, ctx, config, overwrite).await
+        workspaces::create(&self.state, ctx, config, overwrite).await
     }
 
     async fn delete_workspace(&self, ctx: &Context, workspace: String) -> Answer<()> {
-        places::delete(&self.state, ctx, &workspace).await
+        workspaces::delete(&self.state, ctx, &workspace).await
     }
 
     async fn bookmark(&self, ctx: &Context, item: Bookmark) -> Answer<()> {
-        places::bookmark(&self.state, ctx, item).await
+        workspaces::bookmark(&self.state, ctx, item).await
     }
 
     async fn unbookmark(&self, ctx: &Context, item: Bookmark) -> Answer<()> {
-        places::unbookmark(&self.state, ctx, item).await
+        workspaces::unbookmark(&self.state, ctx, item).await
     }
 
     async fn get_workspace_info(
@@ -302,7 +306,7 @@ impl WorkspaceManager for Manager {
         ctx: &Context,
         workspace: Option<String>,
     ) -> Answer<WorkspaceInfo> {
-        places::info(&self.state, ctx, workspace).await
+        workspaces::info(&self.state, ctx, workspace).await
     }
 
     async fn get_summary(&self, ctx: &Context) -> Answer<WorkspaceSummary> {
@@ -311,7 +315,7 @@ impl WorkspaceManager for Manager {
 
     async fn ping(&self, ctx: &Context, client_id: String, timeout: f64) -> Answer<String> {
         let _place = self.place(ctx)?;
-        let limit = provider::seconds(Some(timeout), PING_TIMEOUT);
+        let limit = timeout_in_bounds(Some(timeout), PING_TIMEOUT);
         Ok(match self.ping_from(ctx, &client_id, limit).await {
             Ok(()) => "pong".into(),
             Err(text) => text,
@@ -328,19 +332,19 @@ impl WorkspaceManager for Manager {
         let _place = self.place(ctx)?;
         let id = workspace.as_deref().unwrap_or(own);
         allowed(ctx, Permission::Admin, id)?;
-        let workspace = places::load(&self.state, id).await?;
+        let workspace = workspaces::load(&self.state, id).await?;
         let mut summary = Map::new();
-        let introduced = lifecycle::introduced(&self.state, id).await;
+        let introduced = workspace::introduced(&self.state, id).await;
         let empty =
             introduced.map_err(unavailable)?.is_empty() && self.state.router.members(id).is_empty();
         if empty && !workspace.persistent {
-            places::delete(&self.state, ctx, id).await?;
+            workspaces::delete(&self.state, ctx, id).await?;
             summary.insert("removed_workspace".into(), id.into());
             summary.insert("removed_clients".into(), Value::List(Vec::new()));
             return Ok(Value::Map(summary));
         }
         let removed = self
-            .remove_silent(ctx, id, provider::seconds(Some(timeout), PING_TIMEOUT))
+            .remove_silent(ctx, id, timeout_in_bounds(Some(timeout), PING_TIMEOUT))
             .await?;
         if !removed.is_empty() {
             summary.insert("removed_clients".into(), Value::List(removed));
@@ -349,15 +353,15 @@ impl WorkspaceManager for Manager {
     }
 
     async fn check_status(&self, ctx: &Context) -> Answer<WorkspaceStatus> {
-        places::status(&self.state, ctx).await
+        workspaces::status(&self.state, ctx).await
     }
 
     async fn set_env(&self, ctx: &Context, key: String, value: Option<String>) -> Answer<()> {
-        places::set_env(&self.state, ctx, key, value).await
+        workspaces::set_env(&self.state, ctx, key, value).await
     }
 
     async fn get_env(&self, ctx: &Context, key: Option<String>) -> Answer<Value> {
-        places::get_env(&self.state, ctx, key).await
+        workspaces::get_env(&self.state, ctx, key).await
     }
 
     async fn subscribe(&self, ctx: &Context, event_type: Names) -> Answer<bool> {

@@ -5,9 +5,10 @@ use hypha_rpc::workspace::{
     ClientInfo, ManagerError, Permission, ServiceFilter, ServiceInfo, ServiceQuery, ServiceSummary,
     UserInfo, Visibility, WorkspaceSummary,
 };
+use hypha_wire::keys::BUILT_IN;
 
 use super::{Answer, allowed, resolve, unavailable};
-use crate::registry::{BUILT_IN, ServicePattern};
+use crate::registry::ServicePattern;
 use crate::state::State;
 
 pub(super) async fn services(
@@ -194,7 +195,7 @@ pub(super) async fn clients(
 }
 
 pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<WorkspaceSummary> {
-    let workspace = super::places::load(state, ctx.workspace()).await?;
+    let workspace = super::workspaces::load(state, ctx.workspace()).await?;
     let clients = match clients(state, ctx, &workspace.id).await {
         Ok(clients) => clients,
         // Who may not list clients still sees what it may see.

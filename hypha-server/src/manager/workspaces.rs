@@ -8,13 +8,13 @@ use hypha_rpc::workspace::{
 };
 use hypha_rpc::{Context, Map, Value};
 
-use super::lifecycle::{is_ready, is_system, own_workspace, ready};
 use super::{
-    Answer, ITEM_MAX, RECORD_MAX, allowed, at_home, denied, measured, resolve, unavailable,
+    Answer, ITEM_MAX, RECORD_MAX, allowed, at_home, denied, events, measured, resolve, unavailable,
 };
 use crate::bus::Notice;
-use crate::session::CloseOrder;
+use crate::peer::CloseOrder;
 use crate::state::State;
+use crate::workspace::{is_ready, is_system, own_workspace, ready};
 
 /// The longest list of workspaces.
 const LIST_MAX: i64 = 256;
@@ -238,7 +238,7 @@ fn check_id(id: &str, root: bool) -> Answer<()> {
 }
 
 async fn check_quota(state: &State, user: &UserInfo) -> Answer<()> {
-    let limit = state.limits.workspaces_per_user;
+    let limit = state.settings.limits.workspaces_per_user;
     let all = state.registry.workspaces().await.map_err(unavailable)?;
     let owned = all
         .iter()
@@ -273,7 +273,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
         .await
         .map_err(unavailable)?;
     drop(guard);
-    state.events.forget(id);
+    state.event_log.forget(id);
     state
         .router
         .event(&user.own_workspace(), "workspace_deleted", &workspace);
@@ -359,7 +359,7 @@ pub(super) async fn set_env(
     drop(guard);
     let Some(event) = event else { return Ok(()) };
     let data = Map::from_iter([("key".to_owned(), Value::from(key))]);
-    state.events.add(ctx, event.into(), Value::Map(data))
+    events::add(state, ctx, event.into(), Value::Map(data))
 }
 
 pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -> Answer<Value> {

@@ -1,5 +1,7 @@
-//! Peers inside the server: ordinary clients of the library, each on a memory link whose other end the
-//! router holds. The manager is one, the server's own services are, and so is every plain HTTP request.
+//! Clients inside the server: ordinary `hypha-rpc` clients on a memory link, whose other end the router
+//! holds.
+//!
+//! The manager, the login service and each plain HTTP request are such clients.
 
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use hypha_rpc::client::{Identity, Options};
 use hypha_rpc::transport::{Frame, memory};
 use hypha_rpc::workspace::UserInfo;
 
-use crate::session::{Outbox, Outgoing, Peer, Queued};
+use crate::peer::{Outbox, Outgoing, Peer, Queued};
 use crate::state::State;
 use crate::workspace;
 
@@ -17,8 +19,9 @@ use crate::workspace;
 const LINK_FRAMES: usize = 64;
 const BATCH: usize = 64;
 
-/// Connect a client to the router under an address that nobody else has. It is there until the last
-/// handle is dropped, or somebody closes it.
+/// Connects a client to the router. Returns `None` if the address is taken.
+///
+/// The client stays connected until its last handle is dropped, or the router closes it.
 pub(crate) async fn connect(
     state: &Arc<State>,
     workspace: &str,
@@ -69,7 +72,7 @@ pub(crate) async fn connect(
                 state.router.route(&peer, bytes).await;
             }
             // Closed: nothing more is to be sent to it either, which ends the other task.
-            workspace::visitor_left(&state, &peer).await;
+            workspace::internal_client_left(&state, &peer).await;
         }
     });
 

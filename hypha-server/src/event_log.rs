@@ -1,0 +1,178 @@
+//! The event log: a bounded list of recent entries for each workspace.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hypha_rpc::Value;
+use hypha_rpc::workspace::EventRecord;
+use parking_lot::Mutex;
+
+/// Entries kept for each workspace. The oldest are dropped first.
+const ENTRIES_MAX: usize = 1000;
+/// Bytes of entries kept for each workspace.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The recent events of each workspace, oldest first.
+#[derive(Default)]
+pub(crate) struct EventLog(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    last_id: u64,
+    workspaces: HashMap<String, Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    entries: VecDeque<SizedEntry>,
+    bytes: usize,
+}
+
+struct SizedEntry {
+    record: EventRecord,
+    bytes: usize,
+}
+
+impl Log {
+    fn push(&mut self, record: EventRecord, bytes: usize) {
+        self.entries.push_back(SizedEntry { record, bytes });
+        self.bytes += bytes;
+        while self.entries.len() > ENTRIES_MAX || self.bytes > BYTES_MAX {
+            let Some(oldest) = self.entries.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.bytes;
+        }
+    }
+}
+
+/// An entry that has no number and time yet.
+pub(crate) struct NewEvent {
+    pub(crate) workspace: String,
+    pub(crate) user_id: String,
+    pub(crate) event_type: String,
+    pub(crate) data: Value,
+    /// Encoded size of the type and the data, counted against the log's bound.
+    pub(crate) bytes: usize,
+}
+
+/// Selects entries by type and time. A field that is `None` selects all.
+#[derive(Default)]
+pub(crate) struct EventFilter {
+    pub(crate) event_type: Option<String>,
+    /// ISO text in UTC; entries at this time are included.
+    pub(crate) start_time: Option<String>,
+    /// ISO text in UTC; entries at this time are included.
+    pub(crate) end_time: Option<String>,
+}
+
+impl EventFilter {
+    fn matches(&self, entry: &EventRecord) -> bool {
+        // ISO texts in UTC sort as the times do.
+        self.event_type
+            .as_ref()
+            .is_none_or(|kind| *kind == entry.event_type)
+            && self
+                .start_time
+                .as_deref()
+                .is_none_or(|start| entry.timestamp.as_str() >= start)
+            && self
+                .end_time
+                .as_deref()
+                .is_none_or(|end| entry.timestamp.as_str() <= end)
+    }
+}
+
+impl EventLog {
+    /// Appends an entry with the current time.
+    pub(crate) fn append(&self, event: NewEvent) {
+        let mut entries = self.0.lock();
+        entries.last_id += 1;
+        let record = EventRecord {
+            id: entries.last_id,
+            event_type: event.event_type,
+            workspace: event.workspace.clone(),
+            user_id: event.user_id,
+            timestamp: iso(SystemTime::now()),
+            data: event.data,
+        };
+        let log = entries.workspaces.entry(event.workspace).or_default();
+        log.push(record, event.bytes);
+    }
+
+    /// Returns the entries that a user has made in a workspace and `filter` selects.
+    pub(crate) fn read(
+        &self,
+        workspace: &str,
+        user_id: &str,
+        filter: &EventFilter,
+    ) -> Vec<EventRecord> {
+        let entries = self.0.lock();
+        let log = entries.workspaces.get(workspace);
+        let all = log.into_iter().flat_map(|log| &log.entries);
+        let records = all.map(|entry| &entry.record);
+        let own = records.filter(|entry| entry.user_id == user_id && filter.matches(entry));
+        own.cloned().collect()
+    }
+
+    /// Drops the entries of a workspace that is deleted.
+    pub(crate) fn forget(&self, workspace: &str) {
+        self.0.lock().workspaces.remove(workspace);
+    }
+}
+
+/// Formats a time as ISO text in UTC with microseconds.
+fn iso(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_micros()
+    )
+}
+
+/// Returns year, month and day of the date that is `days` after 1970-01-01.
+///
+/// Counts in eras of 400 years that begin on a first of March, so that leap days come last.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_bounded_in_bytes_as_well() {
+        let mut log = Log::default();
+        for id in 0..10 {
+            let entry = EventRecord {
+                id,
+                ..EventRecord::default()
+            };
+            log.push(entry, BYTES_MAX / 4);
+        }
+        let kept: Vec<_> = log.entries.iter().map(|entry| entry.record.id).collect();
+        assert_eq!(kept, [6, 7, 8, 9]);
+        assert_eq!(log.bytes, BYTES_MAX);
+    }
+
+    #[test]
+    fn times_are_written_as_iso_text() {
+        let at = |seconds| iso(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000000");
+        assert_eq!(at(951_827_696), "2000-02-29T12:34:56.000000");
+        assert_eq!(at(1_767_225_599), "2025-12-31T23:59:59.000000");
+    }
+}

@@ -1,0 +1,134 @@
+//! Reading and writing the event log, and the events that a client may subscribe to.
+
+use hypha_rpc::workspace::{EventCount, EventRecord, ManagerError, Names, Permission};
+use hypha_rpc::{Context, Value};
+use indexmap::IndexMap;
+
+use super::{Answer, EVENT_MAX, at_home, caller, measured};
+use crate::event_log::{EventFilter, NewEvent};
+use crate::peer::Peer;
+use crate::state::State;
+
+/// Longer names of events are refused.
+const NAME_MAX: usize = 256;
+
+const SYSTEM_EVENTS: [&str; 12] = [
+    "client_connected",
+    "client_disconnected",
+    "client_updated",
+    "service_added",
+    "service_removed",
+    "service_updated",
+    "workspace_loaded",
+    "workspace_deleted",
+    "workspace_changed",
+    "workspace_ready",
+    "workspace_unloaded",
+    "workspace_status_changed",
+];
+
+/// Changes the subscriptions of the caller's connection.
+pub(super) fn subscription(
+    state: &State,
+    ctx: &Context,
+    events: &Names,
+    change: impl FnOnce(&Peer, &[String]) -> Answer<()>,
+) -> Answer<bool> {
+    let address = caller(ctx);
+    let peer = state.router.find_address(&address).ok_or_else(|| {
+        ManagerError::Runtime(format!("Connection not found for client {address}"))
+    })?;
+    let events = events.as_slice();
+    events
+        .iter()
+        .try_for_each(|event| subscribable(event, ctx.workspace()))?;
+    change(&peer, events)?;
+    Ok(true)
+}
+
+/// Refuses names that look like those of another workspace.
+fn subscribable(event: &str, workspace: &str) -> Answer<()> {
+    let forbidden = |why: String| {
+        Err(ManagerError::Value(format!(
+            "Subscription to event '{event}' is forbidden. {why}"
+        )))
+    };
+    if event.len() > NAME_MAX {
+        return Err(ManagerError::Value(format!(
+            "The name of the event has more than {NAME_MAX} characters"
+        )));
+    }
+    if SYSTEM_EVENTS.contains(&event) {
+        return Ok(());
+    }
+    if let Some((part, _)) = event.split_once('/') {
+        return if part == workspace {
+            Ok(())
+        } else {
+            forbidden(format!(
+                "Event workspace '{part}' does not match your workspace '{workspace}'. Clients can only \
+                 subscribe to events within their own workspace or system events."
+            ))
+        };
+    }
+    if event.starts_with("ws-") && event != workspace {
+        return Err(ManagerError::Value(format!(
+            "Subscription to event '{event}' is forbidden as it contains workspace identifiers. \
+             Clients can only subscribe to events within their own workspace ({workspace}) or \
+             system events."
+        )));
+    }
+    Ok(())
+}
+
+/// Appends an entry to the log of the caller's workspace.
+pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value) -> Answer<()> {
+    let workspace = at_home(ctx, Permission::ReadWrite)?.to_owned();
+    if event_type.contains(' ') {
+        return Err(ManagerError::Assertion(
+            "Event type must not contain spaces".into(),
+        ));
+    }
+    let bytes = measured("event", &(&event_type, &data), EVENT_MAX)?;
+    state.event_log.append(NewEvent {
+        workspace,
+        user_id: ctx.user().id.clone(),
+        event_type,
+        data,
+        bytes,
+    });
+    Ok(())
+}
+
+/// Returns the caller's own entries in the caller's workspace.
+pub(super) fn read(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Vec<EventRecord>> {
+    let workspace = at_home(ctx, Permission::Read)?;
+    Ok(state.event_log.read(workspace, &ctx.user().id, filter))
+}
+
+/// Counts the caller's own entries by type.
+pub(super) fn count(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Vec<EventCount>> {
+    let mut counts = IndexMap::<String, u64>::new();
+    for entry in read(state, ctx, filter)? {
+        *counts.entry(entry.event_type).or_default() += 1;
+    }
+    let count = |(event_type, count)| EventCount { event_type, count };
+    Ok(counts.into_iter().map(count).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_workspaces_events_are_out_of_reach() {
+        for event in ["service_added", "x", "w/x", "a:b", "", "w:x"] {
+            assert!(subscribable(event, "w").is_ok(), "{event}");
+        }
+        for event in ["other/x", "ws-other", "ws-other:x", "ws-w"] {
+            assert!(subscribable(event, "w").is_err(), "{event}");
+        }
+        assert!(subscribable("ws-lab", "ws-lab").is_ok());
+        assert!(subscribable("ws-lab/x", "ws-lab").is_ok());
+    }
+}

@@ -1,0 +1,88 @@
+//! The workspace manager: an implementation of the shared contract, served by an ordinary client
+//! on a link inside the server.
+
+mod connection;
+mod contract;
+mod events;
+mod listing;
+mod registration;
+mod resolve;
+mod tokens;
+mod workspaces;
+
+use std::time::Duration;
+
+use hypha_rpc::Context;
+use hypha_rpc::workspace::{ManagerError, Permission};
+use hypha_wire as wire;
+
+use serde::Serialize;
+
+use crate::registry::RegistryError;
+
+pub(crate) use self::connection::start;
+pub(crate) use self::tokens::generate as generate_token;
+
+/// The result of a manager method.
+type Answer<T> = Result<T, ManagerError>;
+
+/// The largest record that is stored, and what a caller can put into one at a time.
+const RECORD_MAX: usize = 1024 * 1024;
+const ITEM_MAX: usize = 256 * 1024;
+/// The largest entry of the event log.
+const EVENT_MAX: usize = 64 * 1024;
+
+/// Shortest and longest time that a caller may grant a provider.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Returns a timeout that a caller gave in seconds, within the bounds.
+fn timeout_in_bounds(given: Option<f64>, default: f64) -> Duration {
+    let seconds = given
+        .filter(|seconds| seconds.is_finite())
+        .unwrap_or(default);
+    Duration::try_from_secs_f64(seconds)
+        .unwrap_or(SHORTEST)
+        .clamp(SHORTEST, LONGEST)
+}
+
+/// How many bytes a value takes, if that is not more than `max`.
+fn measured<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answer<usize> {
+    let bytes = wire::to_vec(value).map_err(|error| ManagerError::Value(error.to_string()))?;
+    if bytes.len() > max {
+        return Err(ManagerError::Value(format!(
+            "The {what} is too large: {} bytes (max {max})",
+            bytes.len()
+        )));
+    }
+    Ok(bytes.len())
+}
+
+/// The registry's failure as the manager reports it.
+fn unavailable(error: RegistryError) -> ManagerError {
+    ManagerError::Runtime(error.to_string())
+}
+
+/// The caller must have this permission in its own workspace, whose name is returned.
+fn at_home(ctx: &Context, needed: Permission) -> Answer<&str> {
+    allowed(ctx, needed, ctx.workspace())?;
+    Ok(ctx.workspace())
+}
+
+/// The caller must have this permission in `workspace`.
+fn allowed(ctx: &Context, needed: Permission, workspace: &str) -> Answer<()> {
+    if ctx.user().may(needed, workspace) {
+        Ok(())
+    } else {
+        Err(denied(workspace))
+    }
+}
+
+fn denied(workspace: &str) -> ManagerError {
+    ManagerError::Permission(format!("Permission denied for workspace {workspace}"))
+}
+
+/// A caller's address with its workspace.
+fn caller(ctx: &Context) -> String {
+    hypha_wire::absolute(ctx.from(), ctx.workspace()).into_owned()
+}

@@ -1,0 +1,88 @@
+//! The registry and the bus of a server: its own, or those that it shares through Redis.
+
+#[cfg(feature = "redis")]
+use std::time::Duration;
+
+use hypha_rpc::workspace::WorkspaceInfo;
+
+use super::StartError;
+#[cfg(feature = "redis")]
+use crate::auth;
+#[cfg(feature = "redis")]
+use crate::bus;
+use crate::bus::{Bus, NoBus};
+#[cfg(feature = "redis")]
+use crate::registry::RedisRegistry;
+use crate::registry::{MemoryRegistry, Registry};
+use crate::state::ServerInfo;
+use crate::store::Store;
+
+/// Time for Redis to answer when the server starts.
+#[cfg(feature = "redis")]
+const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The registry and the bus of a server.
+pub(super) struct Backend {
+    pub(super) registry: Box<dyn Registry>,
+    pub(super) bus: Box<dyn Bus>,
+    /// Tokens that were revoked, each with its expiry in seconds since 1970.
+    pub(super) revoked: Vec<(String, u64)>,
+    /// The receiving half of the bus.
+    #[cfg(feature = "redis")]
+    pub(super) receiver: Option<bus::Started>,
+}
+
+impl Backend {
+    /// Returns those of a server that is alone, which had these `workspaces` when it ended.
+    pub(super) fn alone(store: Store, workspaces: Vec<WorkspaceInfo>) -> Backend {
+        Backend {
+            registry: Box::new(MemoryRegistry::new(store, workspaces)),
+            bus: Box::new(NoBus),
+            revoked: Vec::new(),
+            #[cfg(feature = "redis")]
+            receiver: None,
+        }
+    }
+
+    /// Returns those that the server shares through the Redis at `uri`.
+    #[cfg(feature = "redis")]
+    pub(super) async fn through_redis(uri: &str, info: &ServerInfo) -> Result<Backend, StartError> {
+        // The URI is not reported: it may contain a password.
+        let failed = |error: &dyn std::fmt::Display| StartError::Redis(error.to_string());
+        let client = redis::Client::open(uri).map_err(|error| failed(&error))?;
+        let settings = redis::aio::ConnectionManagerConfig::new().set_number_of_retries(2);
+        let connecting = client.get_connection_manager_with_config(settings);
+        let connecting = tokio::time::timeout(REDIS_TIMEOUT, connecting).await;
+        let connection = connecting
+            .map_err(|_| failed(&"timeout"))?
+            .map_err(|error| failed(&error))?;
+        let registry = RedisRegistry::new(connection.clone());
+        let (bus, receiver) = bus::RedisBus::new(client, connection, &info.server_id);
+        let manager = format!("*/{}", info.manager_id);
+        if bus.is_listened_to(&manager).await {
+            return Err(failed(&format_args!(
+                "there is another server with the id {}",
+                info.server_id
+            )));
+        }
+        // What a former server of this name has left behind.
+        let former = registry
+            .remove_client("public", &info.server_id, None)
+            .await;
+        former.map_err(|error| failed(&error))?;
+        let revoked = registry.revoked(auth::now()).await;
+        Ok(Backend {
+            revoked: revoked.map_err(|error| failed(&error))?,
+            registry: Box::new(registry),
+            bus: Box::new(bus),
+            receiver: Some(receiver),
+        })
+    }
+
+    #[cfg(not(feature = "redis"))]
+    pub(super) async fn through_redis(_: &str, _: &ServerInfo) -> Result<Backend, StartError> {
+        Err(StartError::Redis(
+            "this server was built without the feature `redis`".into(),
+        ))
+    }
+}

@@ -1,0 +1,228 @@
+//! The builder of a server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hypha_rpc::service::Method;
+
+use super::{Server, StartError};
+use crate::auth::Authenticator;
+use crate::settings::{ConfigError, Limits, Settings, TokenSettings};
+
+/// Builds a [`Server`].
+///
+/// Each setter changes one field of [`Settings`], which documents defaults and units. A builder made
+/// from existing settings keeps those that are not changed.
+///
+/// ```
+/// # async fn example() -> Result<(), hypha_server::StartError> {
+/// let server = hypha_server::Server::builder()
+///     .bind("127.0.0.1:0")
+///     .root_token("0123456789abcdef0123456789abcdef")
+///     .start()
+///     .await?;
+/// # server.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+#[must_use = "a server runs when it is started"]
+pub struct Builder {
+    settings: Settings,
+    /// The first setter that got something unusable. Reported when the server starts.
+    problem: Option<String>,
+    extensions: Extensions,
+}
+
+/// The parts of the embedding program that run in the server.
+#[derive(Clone, Default)]
+pub(super) struct Extensions {
+    pub(super) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(super) login_methods: Vec<Method>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<Settings> for Builder {
+    /// Begins with these settings.
+    fn from(settings: Settings) -> Self {
+        Builder {
+            settings,
+            ..Builder::default()
+        }
+    }
+}
+
+impl Builder {
+    /// Returns the settings as they are now.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Sets the address to listen on, as `host:port`; port 0 takes a free one. Default:
+    /// `127.0.0.1:9527`.
+    pub fn bind(mut self, address: impl Into<String>) -> Self {
+        let address = address.into();
+        let parts = address.rsplit_once(':');
+        match parts.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+            Some((host, port)) => {
+                self.settings.host = host.to_owned();
+                self.settings.port = port;
+            }
+            None => {
+                let text = format!("cannot listen on '{address}': expected host:port");
+                self.problem.get_or_insert(text);
+            }
+        }
+        self
+    }
+
+    /// Sets the path below which the server answers, such as `/hypha`. Default: `/`.
+    pub fn base_path(mut self, path: impl Into<String>) -> Self {
+        self.settings.base_path = path.into();
+        self
+    }
+
+    /// Sets the URL by which clients know this server. Default: the address that it listens on.
+    pub fn public_base_url(mut self, url: impl Into<String>) -> Self {
+        self.settings.public_base_url = Some(url.into());
+        self
+    }
+
+    /// Sets the id of the server, unique among those that share a Redis. Default: the one in the data
+    /// folder, or a random one.
+    pub fn server_id(mut self, id: impl Into<String>) -> Self {
+        self.settings.server_id = Some(id.into());
+        self
+    }
+
+    /// Sets the secret that signs tokens. Default: the one in the data folder, or a random one.
+    ///
+    /// Tokens of a random secret end with the server, and clients cannot come back after a restart.
+    pub fn jwt_secret(mut self, secret: impl Into<String>) -> Self {
+        self.settings.jwt_secret = Some(secret.into());
+        self
+    }
+
+    /// Sets the names in tokens, and the identity provider.
+    pub fn tokens(mut self, settings: TokenSettings) -> Self {
+        self.settings.tokens = settings;
+        self
+    }
+
+    /// Sets a token that permits everything, of at least 32 characters. Default: none.
+    pub fn root_token(mut self, token: impl Into<String>) -> Self {
+        self.settings.root_token = Some(token.into());
+        self
+    }
+
+    /// Sets the longest time after which a client can come back with its reconnection token. Default:
+    /// two days.
+    pub fn reconnection_token_life(mut self, life: Duration) -> Self {
+        self.settings.reconnection_token_life = life;
+        self
+    }
+
+    /// Sets the origins of the web pages that may use the server, such as `https://lab.example.org`.
+    /// Default: any.
+    pub fn allow_origins<I, S>(mut self, origins: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        self.settings.allow_origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether all requests come through a proxy, which writes the address of the client into
+    /// `X-Forwarded-For`. Default: false.
+    pub fn behind_proxy(mut self, behind: bool) -> Self {
+        self.settings.behind_proxy = behind;
+        self
+    }
+
+    /// Sets the folder for data that survives a restart. Default: none.
+    ///
+    /// It holds the server's id and the secret for tokens, if they are not set, the workspaces, and the
+    /// revoked tokens. It is created if it does not exist, and used by one server at a time.
+    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.settings.data_dir = Some(folder.into());
+        self
+    }
+
+    /// Sets the Redis through which several servers share their workspaces, `redis://host:port`.
+    /// Default: none.
+    ///
+    /// Clients of one server see and call those of the others, and can move between them. The servers
+    /// need the same secret for tokens, the same public URL and different ids.
+    pub fn redis_uri(mut self, uri: impl Into<String>) -> Self {
+        self.settings.redis_uri = Some(uri.into());
+        self
+    }
+
+    /// Sets the limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// Adds tokens of the embedding program, beside the server's or instead of them.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.extensions.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Adds a method to the login service `public/hypha-login`, or replaces the server's own of that
+    /// name. Its callers are not authenticated.
+    ///
+    /// The service answers HTTP. Below `/public/apps/hypha-login/` the method `index` answers the page
+    /// itself and any other method the path of its name, with `{status, headers, body}`. Below
+    /// `/public/services/hypha-login/` all methods are functions, which pages and programs can call.
+    ///
+    /// A custom login page checks the password with a method of its own, then posts the resulting token
+    /// and the `key` from its URL to the server's `report`. The program that waits in `check` receives
+    /// the token.
+    ///
+    /// ```
+    /// use hypha_rpc::service::{Incoming, Method};
+    /// use hypha_server::Server;
+    ///
+    /// let welcome = Method::new("index", |call: Incoming| async move {
+    ///     let headers = serde_json::json!({"Content-Type": "text/html; charset=utf-8"});
+    ///     let page = "<!doctype html><title>Badges</title>Hold your badge to the reader.";
+    ///     call.reply(&serde_json::json!({"status": 200, "headers": headers, "body": page}))
+    /// });
+    /// let builder = Server::builder().login_method(welcome);
+    /// ```
+    pub fn login_method(mut self, method: Method) -> Self {
+        self.extensions.login_methods.push(method);
+        self
+    }
+
+    /// Checks the settings without starting anything.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot be used.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match &self.problem {
+            Some(text) => Err(ConfigError::new(text)),
+            None => self.settings.check(),
+        }
+    }
+
+    /// Starts the server.
+    ///
+    /// # Errors
+    /// Fails if a setting, the address, the data folder or the Redis cannot be used.
+    pub async fn start(self) -> Result<Server, StartError> {
+        self.check()?;
+        super::start(self.settings, self.extensions).await
+    }
+}

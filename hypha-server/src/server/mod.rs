@@ -1,0 +1,325 @@
+//! Starting and stopping a server.
+
+mod backend;
+mod builder;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use self::backend::Backend;
+pub use self::builder::Builder;
+use self::builder::Extensions;
+use crate::auth::{self, Issuer};
+use crate::http;
+use crate::login;
+use crate::manager;
+use crate::metrics::Stats;
+use crate::settings::{ConfigError, Settings};
+use crate::state::{Parts, ServerInfo, State};
+use crate::store::{Kept, Store, StoreError};
+use crate::workspace;
+
+/// Time for connections to end when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The reason why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: String,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The Redis that servers share cannot be used.
+    #[error("cannot use Redis: {0}")]
+    Redis(String),
+    /// The workspace manager, or another service of the server, did not come up.
+    #[error("cannot start a service of the server: {0}")]
+    Manager(String),
+}
+
+/// Starts a server whose settings have been checked.
+async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server, StartError> {
+    let listener = listen(&settings).await?;
+    let address = listener.local_addr().map_err(|source| StartError::Bind {
+        address: listen_address(&settings),
+        source,
+    })?;
+    let store = match &settings.data_dir {
+        Some(folder) => Store::open(folder)?,
+        None => Store::default(),
+    };
+    let Kept {
+        workspaces,
+        revoked,
+    } = store.load()?;
+    let server_id = match settings.server_id.take() {
+        Some(id) => id,
+        None => store.setting("server_id", hypha_wire::random_id)?,
+    };
+    let jwt_secret = match settings.jwt_secret.take() {
+        Some(secret) => secret,
+        None => store.setting("jwt_secret", auth::new_secret)?,
+    };
+    let root_token = settings.root_token.take();
+    let issuer = Issuer::new(&jwt_secret, root_token, settings.tokens.clone())
+        .with_authenticator(extensions.authenticator);
+    for (print, end) in revoked {
+        if let Ok(print) = auth::Print::try_from(print.as_slice()) {
+            issuer.remember_revoked(print, end);
+        }
+    }
+    let info = server_info(&settings, server_id, address)?;
+    let backend = match &settings.redis_uri {
+        Some(uri) => Backend::through_redis(uri, &info).await?,
+        None => Backend::alone(store.clone(), workspaces),
+    };
+    for (token, end) in &backend.revoked {
+        issuer.remember_revoked(auth::print(token), *end);
+    }
+    let service_failed = |error: &dyn std::fmt::Display| StartError::Manager(error.to_string());
+    workspace::create_system_workspaces(&*backend.registry)
+        .await
+        .map_err(|error| service_failed(&error))?;
+    let origins = settings.origins()?;
+    let (alive, all_gone) = mpsc::channel(1);
+    let state = Arc::new(State::new(Parts {
+        info,
+        settings,
+        registry: backend.registry,
+        bus: backend.bus,
+        store,
+        issuer,
+        alive: alive.downgrade(),
+    }));
+    #[cfg(feature = "redis")]
+    if let Some(receiver) = backend.receiver {
+        let recipient = Arc::downgrade(&state);
+        tokio::spawn(receiver.run(recipient));
+        let reaping = state.clone();
+        state.shutdown.spawn(async move {
+            tokio::select! {
+                () = reaping.shutdown.stopped() => {}
+                () = workspace::reap(&reaping) => {}
+            }
+        });
+    }
+    manager::start(&state)
+        .await
+        .map_err(|error| service_failed(&error))?;
+    login::start(&state, extensions.login_methods)
+        .await
+        .map_err(|error| service_failed(&error))?;
+    let data = state.settings.data_dir.as_deref();
+    let data = data.map_or_else(|| "none".to_owned(), |folder| folder.display().to_string());
+    tracing::info!(%address, server_id = state.info.server_id, data, "listening");
+    let running = tokio::spawn(run(listener, state.clone(), origins, alive, all_gone));
+    Ok(Server {
+        state,
+        address,
+        running: Some(running),
+    })
+}
+
+fn listen_address(settings: &Settings) -> String {
+    format!("{}:{}", settings.host, settings.port)
+}
+
+async fn listen(settings: &Settings) -> Result<TcpListener, StartError> {
+    // An IPv6 address may be in brackets, as in a URL.
+    let host = settings.host.trim_start_matches('[').trim_end_matches(']');
+    let bound = TcpListener::bind((host, settings.port)).await;
+    bound.map_err(|source| StartError::Bind {
+        address: listen_address(settings),
+        source,
+    })
+}
+
+/// Returns the names and URLs of a server that listens on `address`.
+fn server_info(
+    settings: &Settings,
+    server_id: String,
+    address: SocketAddr,
+) -> Result<ServerInfo, ConfigError> {
+    // A client cannot connect to "any address".
+    let host = match address {
+        address if address.ip().is_unspecified() => "127.0.0.1".to_owned(),
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    };
+    let base_path = settings.base()?;
+    let local_base_url = format!("http://{host}:{}{base_path}", address.port());
+    let public_base_url = settings.public_base_url.as_deref();
+    let public_base_url = public_base_url.map(|url| url.trim_end_matches('/').to_owned());
+    Ok(ServerInfo {
+        base_path,
+        manager_id: format!("manager-{server_id}"),
+        server_id,
+        public_base_url: public_base_url.unwrap_or_else(|| local_base_url.clone()),
+        local_base_url,
+    })
+}
+
+/// Accepts connections until the server stops, then waits for those that are closing, and ends the rest.
+async fn run(
+    listener: TcpListener,
+    state: Arc<State>,
+    origins: Vec<HeaderValue>,
+    alive: mpsc::Sender<()>,
+    mut all_gone: mpsc::Receiver<()>,
+) {
+    http::serve(listener, state.clone(), origins).await;
+    // No new connection can take a sender from here on; those that have one give it back.
+    drop(alive);
+    if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+    // Idle HTTP connections, too.
+    state.shutdown.end_tasks().await;
+    // Other servers would go on using services that nothing answers for.
+    let services = state
+        .registry
+        .remove_client("public", &state.info.server_id, None);
+    if let Err(error) = services.await {
+        tracing::warn!(%error, "cannot remove the server's own services");
+    }
+    state.clients.shutdown().await;
+    state.store.close();
+    tracing::info!("stopped");
+}
+
+/// A running server. It stops when [`shutdown`](Self::shutdown) is called or when it is dropped.
+#[must_use = "the server stops when this is dropped"]
+pub struct Server {
+    state: Arc<State>,
+    address: SocketAddr,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Returns a builder with the default settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Returns the URL for clients on this machine.
+    pub fn url(&self) -> &str {
+        &self.state.info.local_base_url
+    }
+
+    /// Returns the address that the server listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the counters of the server.
+    pub fn stats(&self) -> Stats {
+        self.state.counters.snapshot()
+    }
+
+    /// Closes every connection so that clients reconnect elsewhere, and stops the server.
+    pub async fn shutdown(mut self) {
+        self.state.shutdown.stop();
+        if let Some(running) = self.running.take() {
+            let _ = running.await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("url", &self.url())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The tasks of the server do the rest.
+        self.state.shutdown.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_of_a_server_outlives_it() {
+        for shut_down in [true, false] {
+            let server = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
+            // It would look for the server without end.
+            let connecting = hypha_rpc::connect(server.url()).reconnect(None);
+            let client = connecting.await.unwrap();
+            let state = Arc::downgrade(&server.state);
+            if shut_down {
+                server.shutdown().await;
+            } else {
+                drop(server);
+            }
+            client.closed().await;
+            let gone = async {
+                while state.strong_count() > 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let gone = tokio::time::timeout(Duration::from_secs(10), gone).await;
+            assert!(
+                gone.is_ok(),
+                "{} still hold the state",
+                state.strong_count()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn idle_connections_end_with_the_server() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let server = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
+        let connect = || tokio::net::TcpStream::connect(server.local_addr());
+        let (mut idle, mut begun) = (connect().await.unwrap(), connect().await.unwrap());
+        let requests = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /he";
+        begun.write_all(requests).await.unwrap();
+        // The server accepts in order: with this answer it has the other connection as well.
+        begun.read_u8().await.unwrap();
+        server.shutdown().await;
+        // A request's head has more time than this.
+        for stream in [&mut idle, &mut begun] {
+            let mut rest = Vec::new();
+            let ended = stream.read_to_end(&mut rest);
+            let ended = tokio::time::timeout(Duration::from_secs(5), ended).await;
+            assert!(ended.is_ok(), "still open");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_is_said_before_anything_starts() {
+        let start = |builder: Builder| builder.start();
+        let taken = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
+        let again = Server::builder().bind(taken.local_addr().to_string());
+        assert!(matches!(start(again).await, Err(StartError::Bind { .. })));
+        let weak = Server::builder().bind("127.0.0.1:0").root_token("short");
+        assert!(matches!(start(weak).await, Err(StartError::Config(_))));
+        let nowhere = Server::builder().bind("localhost");
+        assert!(matches!(start(nowhere).await, Err(StartError::Config(_))));
+        let id = Server::builder().bind("127.0.0.1:0").server_id("a/b");
+        assert!(matches!(start(id).await, Err(StartError::Config(_))));
+    }
+}

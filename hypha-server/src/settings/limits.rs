@@ -1,0 +1,146 @@
+//! Bounds that keep one client from harming the others.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::in_seconds;
+#[cfg(feature = "cli")]
+use super::seconds;
+
+/// Bounds that keep one client from harming the others.
+///
+/// A bound that the original server has too is set by the same environment variable. In variables and
+/// on the command line times are in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[non_exhaustive]
+pub struct Limits {
+    /// Idle timeout of a client on a WebSocket: the longest time without a data frame of it. Default:
+    /// 600 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_IDLE_TIMEOUT", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub idle_timeout: Duration,
+    /// Messages per second that a connection may send on average. Default: 200.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_RATE_LIMIT"))]
+    pub messages_per_second: f64,
+    /// Messages that a connection may send at once. Default: 2000.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_BURST_LIMIT"))]
+    pub message_burst: f64,
+    /// HTTP requests per second that an IP address may make on average without credentials. Users may
+    /// make ten times as many. Default: 100.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_RATE_LIMIT"))]
+    pub http_per_second: f64,
+    /// HTTP requests that an IP address may make at once without credentials. Users may make ten times
+    /// as many. Default: 500.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_BURST_LIMIT"))]
+    pub http_burst: f64,
+    /// Handshakes in progress at the same time; others wait. Default: 10.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONCURRENT_CONNECTIONS"))]
+    pub concurrent_handshakes: usize,
+    /// Connections of one user. Default: 200.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONNECTIONS_PER_USER"))]
+    pub connections_per_user: usize,
+    /// Clients in one workspace. Default: 1000.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CLIENTS_PER_WORKSPACE"))]
+    pub clients_per_workspace: usize,
+    /// Services of one client, without its built-in one. Default: 1000.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_SERVICES_PER_CLIENT"))]
+    pub services_per_client: usize,
+    /// Workspaces owned by one user. Default: 100.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACES_PER_USER"))]
+    pub workspaces_per_user: usize,
+    /// Size of the largest message accepted, in bytes. Default: 16 MiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_FRAME_BYTES"))]
+    pub frame_bytes: usize,
+    /// Messages queued for one receiver, in bytes; senders wait for room. Default: 2 MiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_QUEUE_BYTES"))]
+    pub queue_bytes: usize,
+    /// Longest wait of a sender for room in a receiver's queue, after which the receiver is
+    /// disconnected. Default: 15 s.
+    ///
+    /// Nothing else of the sender is read meanwhile, and clients give up a server that does not answer
+    /// a ping within 20 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_DELIVER_TIMEOUT", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub deliver_timeout: Duration,
+    /// Write timeout: the longest time in which a client takes nothing of a pending write. Default: 30 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STALL_TIMEOUT", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub stall_timeout: Duration,
+    /// Time for the first frame of a WebSocket. Default: 5 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HANDSHAKE_TIMEOUT", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub handshake_timeout: Duration,
+    /// Time for the body of a request. Default: 60 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_BODY_TIMEOUT", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub body_timeout: Duration,
+    /// Time that a client over HTTP keeps its address after its stream has ended. Default: 15 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_GRACE", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub stream_grace: Duration,
+    /// Interval of pings on an otherwise quiet stream of a client over HTTP. Default: 10 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_PING_INTERVAL", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub stream_ping: Duration,
+    /// Time without a message from a client over HTTP after which the server pings it. Default: 60 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_IDLE_THRESHOLD", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub stream_idle: Duration,
+    /// Interval of those pings; after three without an answer the client is disconnected. Default: 30 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_SWEEP_INTERVAL", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub stream_sweep: Duration,
+    /// Interval of the search for services whose client is connected to no server. Only where servers
+    /// share a Redis. Default: 300 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_ORPHAN_REAP_INTERVAL", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub orphan_interval: Duration,
+    /// Time for the client of such a service to answer a ping. Default: 3 s.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_ORPHAN_REAP_PING_TIMEOUT", value_parser = seconds)
+    )]
+    #[serde(serialize_with = "in_seconds")]
+    pub orphan_timeout: Duration,
+    /// Time for a user to log in. Default: 180 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "MAXIMUM_LOGIN_TIME", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub login_time: Duration,
+    /// Time for a client to answer a ping when another connects with its id. Default: 5 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_INCUMBENT_TIMEOUT", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub incumbent_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            idle_timeout: Duration::from_secs(600),
+            messages_per_second: 200.0,
+            message_burst: 2000.0,
+            http_per_second: 100.0,
+            http_burst: 500.0,
+            concurrent_handshakes: 10,
+            connections_per_user: 200,
+            clients_per_workspace: 1000,
+            services_per_client: 1000,
+            workspaces_per_user: 100,
+            frame_bytes: 16 * 1024 * 1024,
+            queue_bytes: 2 * 1024 * 1024,
+            deliver_timeout: Duration::from_secs(15),
+            stall_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(60),
+            stream_grace: Duration::from_secs(15),
+            stream_ping: Duration::from_secs(10),
+            stream_idle: Duration::from_secs(60),
+            stream_sweep: Duration::from_secs(30),
+            orphan_interval: Duration::from_secs(300),
+            orphan_timeout: Duration::from_secs(3),
+            login_time: Duration::from_secs(180),
+            incumbent_timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The settings of a server, each defined once: name, environment variable, default and meaning.
+//!
+//! A program that embeds the server sets the fields, or uses [`Builder`](crate::Builder). The binary
+//! derives its options and variables from the same fields (feature `cli`).
+
+mod limits;
+mod tokens;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use serde::{Serialize, Serializer};
+
+pub use self::limits::Limits;
+pub use self::tokens::TokenSettings;
+
+/// Length of the shortest secret for signing.
+const JWT_SECRET_MIN: usize = 16;
+/// Length of the shortest root token.
+const ROOT_TOKEN_MIN: usize = 32;
+/// Length from which a root token may contain common words.
+const ROOT_TOKEN_LONG: usize = 64;
+const COMMON_WORDS: [&str; 8] = [
+    "test", "admin", "token", "root", "password", "secret", "default", "example",
+];
+
+/// All settings of a server that are plain data.
+///
+/// The values serialize as JSON without the secrets: of a secret only `(set)` is written.
+///
+/// ```
+/// let mut settings = hypha_server::Settings::default();
+/// settings.port = 0;
+/// settings.limits.clients_per_workspace = 10;
+/// let builder = hypha_server::Builder::from(settings);
+/// ```
+#[derive(Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[non_exhaustive]
+pub struct Settings {
+    /// Host name or IP address to listen on. Default: 127.0.0.1.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HOST"))]
+    pub host: String,
+    /// Port to listen on; 0 takes a free one. Default: 9527.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_PORT"))]
+    pub port: u16,
+    /// Path below which the server answers, if a proxy shares the address with others. Default: /.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_BASE_PATH"))]
+    pub base_path: String,
+    /// URL by which clients know this server. Default: http://HOST:PORT and the base path.
+    ///
+    /// It marks functions as belonging to this server, so it must be the same for all clients.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_PUBLIC_BASE_URL"))]
+    pub public_base_url: Option<String>,
+    /// Origins of the web pages that may use the server, separated by commas; * for any. Default: *.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_ALLOW_ORIGINS", value_delimiter = ',')
+    )]
+    pub allow_origins: Vec<String>,
+    /// Take the address of a client from the header X-Forwarded-For. Set it only if all requests come
+    /// through a proxy that writes the header. Default: false.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_BEHIND_PROXY"))]
+    pub behind_proxy: bool,
+    /// Id of the server, unique among those that share a Redis. Default: the one in the data folder,
+    /// or a random one.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_SERVER_ID"))]
+    pub server_id: Option<String>,
+    /// Secret that signs tokens, of at least 16 characters. Default: the one in the data folder, or a
+    /// random one, whose tokens end with the process.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_JWT_SECRET", hide_env_values = true)
+    )]
+    #[serde(serialize_with = "redacted")]
+    pub jwt_secret: Option<String>,
+    /// Token that permits everything, of at least 32 characters. Default: none.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_ROOT_TOKEN", hide_env_values = true)
+    )]
+    #[serde(serialize_with = "redacted")]
+    pub root_token: Option<String>,
+    /// Life of a reconnection token: the longest time after which a client can come back with it.
+    /// Default: two days (172800 s).
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "RECONNECTION_TOKEN_LIFE_TIME", value_parser = seconds)
+    )]
+    #[serde(serialize_with = "in_seconds")]
+    pub reconnection_token_life: Duration,
+    /// Folder for data that survives a restart: id, secret, workspaces and revoked tokens. It is created
+    /// if it does not exist, and used by one server at a time.
+    ///
+    /// Default of an embedded server: none, so that nothing survives. Default of the program:
+    /// hypha-server/PORT in the user's data folder, unless the port is 0.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_DATA_DIR"))]
+    pub data_dir: Option<PathBuf>,
+    /// URL of the Redis through which several servers share their workspaces, such as
+    /// redis://localhost:6379. Default: none.
+    ///
+    /// The servers need the same secret for tokens, the same public URL and different ids.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_REDIS_URI", hide_env_values = true)
+    )]
+    #[serde(serialize_with = "redacted")]
+    pub redis_uri: Option<String>,
+    /// Names in tokens, and the identity provider.
+    #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Tokens"))]
+    pub tokens: TokenSettings,
+    /// Bounds that keep one client from harming the others.
+    #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Limits"))]
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            host: "127.0.0.1".into(),
+            port: 9527,
+            base_path: "/".into(),
+            public_base_url: None,
+            allow_origins: vec!["*".into()],
+            behind_proxy: false,
+            server_id: None,
+            jwt_secret: None,
+            root_token: None,
+            reconnection_token_life: Duration::from_secs(172_800),
+            data_dir: None,
+            redis_uri: None,
+            tokens: TokenSettings::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    /// Formats the settings without the secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = serde_json::to_string(self).map_err(|_| std::fmt::Error)?;
+        write!(f, "Settings({text})")
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(crate) fn new(text: impl Into<String>) -> ConfigError {
+        ConfigError(text.into())
+    }
+}
+
+fn invalid<T>(text: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::new(text))
+}
+
+impl Settings {
+    /// Replaces empty texts by the defaults, as for environment variables that are set to nothing.
+    pub fn ignore_empty(&mut self) {
+        for text in [
+            &mut self.public_base_url,
+            &mut self.server_id,
+            &mut self.jwt_secret,
+            &mut self.root_token,
+            &mut self.redis_uri,
+        ] {
+            text.take_if(|text| text.is_empty());
+        }
+        self.data_dir.take_if(|path| path.as_os_str().is_empty());
+        self.tokens.ignore_empty();
+    }
+
+    /// Checks the settings without starting anything.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot be used.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_secrets()?;
+        let unusable = |id: &&String| !hypha_wire::valid_client_id(id);
+        if let Some(id) = self.server_id.as_ref().filter(unusable) {
+            return invalid(format!("'{id}' cannot be a server id"));
+        }
+        if cfg!(not(feature = "jwks")) && self.tokens.provider_keys_url().is_some() {
+            return invalid(
+                "this server was built without the feature `jwks`, it cannot read the tokens of an \
+                 identity provider",
+            );
+        }
+        if self.redis_uri.is_some() {
+            if cfg!(not(feature = "redis")) {
+                return invalid("this server was built without the feature `redis`");
+            }
+            if self.jwt_secret.is_none() {
+                return invalid(
+                    "servers that share a Redis need the same secret for tokens: set JWT_SECRET",
+                );
+            }
+        }
+        self.base()?;
+        self.origins()?;
+        let limits = &self.limits;
+        for (name, rate, burst) in [
+            ("message", limits.messages_per_second, limits.message_burst),
+            ("HTTP", limits.http_per_second, limits.http_burst),
+        ] {
+            // NaN fails both comparisons.
+            if !(rate > 0.0 && burst >= 1.0) {
+                return invalid(format!("the {name} rate limit must be positive"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_secrets(&self) -> Result<(), ConfigError> {
+        if let Some(secret) = &self.jwt_secret
+            && secret.len() < JWT_SECRET_MIN
+        {
+            return invalid(format!(
+                "the secret for tokens must have at least {JWT_SECRET_MIN} characters"
+            ));
+        }
+        let Some(token) = &self.root_token else {
+            return Ok(());
+        };
+        if token.len() < ROOT_TOKEN_MIN {
+            return invalid(format!(
+                "the root token must have at least {ROOT_TOKEN_MIN} characters"
+            ));
+        }
+        let lower = token.to_lowercase();
+        let common = COMMON_WORDS.iter().find(|word| lower.contains(**word));
+        match common.filter(|_| token.len() < ROOT_TOKEN_LONG) {
+            Some(word) => invalid(format!(
+                "the root token contains the word '{word}'; take a random one, or one of at least \
+                 {ROOT_TOKEN_LONG} characters"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the base path as it stands in front of a path: empty, or `/something`.
+    pub(crate) fn base(&self) -> Result<String, ConfigError> {
+        let base = self.base_path.trim_matches('/');
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~/".contains(&b);
+        if base.is_empty() {
+            Ok(String::new())
+        } else if base.bytes().all(plain) && !base.contains("//") {
+            Ok(format!("/{base}"))
+        } else {
+            invalid(format!("'{base}' cannot be a base path"))
+        }
+    }
+
+    /// Returns the origins that are allowed, or none if any is.
+    pub(crate) fn origins(&self) -> Result<Vec<HeaderValue>, ConfigError> {
+        let origins = self.allow_origins.iter().map(|origin| origin.trim());
+        if origins.clone().any(|origin| origin == "*") {
+            return Ok(Vec::new());
+        }
+        let value = |origin: &str| {
+            origin
+                .parse()
+                .map_err(|_| ConfigError(format!("'{origin}' is no origin of a web page")))
+        };
+        origins
+            .filter(|origin| !origin.is_empty())
+            .map(value)
+            .collect()
+    }
+}
+
+fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+fn redacted<S: Serializer>(secret: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "(set)").serialize(serializer)
+}
+
+/// Reads a time in seconds.
+#[cfg(feature = "cli")]
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text
+        .trim()
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(number).map_err(|_| "not a number of seconds".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_secrets_are_refused_and_none_is_printed() {
+        let with = |secret: &str| Settings {
+            jwt_secret: Some(secret.into()),
+            root_token: Some("0123456789abcdef0123456789abcdef".into()),
+            ..Settings::default()
+        };
+        assert!(with("").check().is_err());
+        assert!(with("fifteen letters").check().is_err());
+        let usable = with("sixteen letters!");
+        assert!(usable.check().is_ok());
+        let printed = format!("{usable:?}");
+        assert!(!printed.contains("letters") && !printed.contains("0123456789"));
+    }
+
+    #[test]
+    fn weak_root_tokens_are_refused() {
+        let with = |token: &str| Settings {
+            root_token: Some(token.into()),
+            ..Settings::default()
+        };
+        assert!(with("short").check().is_err());
+        assert!(
+            with("admin-0123456789-0123456789-0123456789")
+                .check()
+                .is_err()
+        );
+        assert!(with("0123456789abcdef0123456789abcdef").check().is_ok());
+        assert!(with(&"admin".repeat(13)).check().is_ok());
+    }
+
+    #[test]
+    fn the_domain_of_the_identity_provider_implies_its_urls() {
+        let mut tokens = TokenSettings::default();
+        assert_eq!(tokens.provider_keys_url(), None);
+        tokens.domain = "login.example.org".into();
+        let derived = "https://login.example.org/.well-known/jwks.json";
+        assert_eq!(tokens.provider_keys_url().as_deref(), Some(derived));
+        tokens.jwks_url = Some("https://elsewhere.example.org/keys".into());
+        assert_eq!(tokens.provider_keys_url(), tokens.jwks_url);
+    }
+}

@@ -1,0 +1,98 @@
+//! Names in tokens, and the identity provider.
+
+use serde::Serialize;
+
+/// Names in the server's own tokens, and the identity provider whose tokens are accepted too.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[non_exhaustive]
+pub struct TokenSettings {
+    /// Claim `iss` of the server's own tokens. Default: `https://amun.ai/`.
+    #[cfg_attr(feature = "cli", arg(long = "token-issuer", env = "AUTH0_ISSUER"))]
+    pub issuer: String,
+    /// Claim `aud` of all tokens. Default: `https://amun-ai.eu.auth0.com/api/v2/`.
+    #[cfg_attr(feature = "cli", arg(long = "token-audience", env = "AUTH0_AUDIENCE"))]
+    pub audience: String,
+    /// Prefix of the claims `roles`, `email` and `parent`. Default: `https://amun.ai/`.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long = "token-namespace", env = "AUTH0_NAMESPACE")
+    )]
+    pub namespace: String,
+    /// Domain of the identity provider, reported to clients. Default: empty.
+    ///
+    /// If it is set, the keys and the issuer of the provider default to
+    /// `https://DOMAIN/.well-known/jwks.json` and `https://DOMAIN/`.
+    #[cfg_attr(feature = "cli", arg(long = "auth0-domain", env = "AUTH0_DOMAIN"))]
+    pub domain: String,
+    /// Id of the server at the identity provider, reported to clients. Default: empty.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long = "auth0-client-id", env = "AUTH0_CLIENT_ID")
+    )]
+    pub client_id: String,
+    /// URL of the keys with which the identity provider signs its RS256 tokens. Default: from the
+    /// domain; without either only the server's own tokens are accepted.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_JWKS_URL"))]
+    pub jwks_url: Option<String>,
+    /// Claim `iss` of the identity provider's tokens. Default: from the domain, or the issuer of the
+    /// server's own tokens.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_JWKS_ISSUER"))]
+    pub jwks_issuer: Option<String>,
+}
+
+impl Default for TokenSettings {
+    fn default() -> Self {
+        TokenSettings {
+            issuer: "https://amun.ai/".into(),
+            audience: "https://amun-ai.eu.auth0.com/api/v2/".into(),
+            namespace: "https://amun.ai/".into(),
+            domain: String::new(),
+            client_id: String::new(),
+            jwks_url: None,
+            jwks_issuer: None,
+        }
+    }
+}
+
+impl TokenSettings {
+    /// Returns the full name of a claim that is not standard.
+    pub(crate) fn claim(&self, name: &str) -> String {
+        format!("{}{name}", self.namespace)
+    }
+
+    /// Returns the URL of the identity provider's keys, given or derived from its domain.
+    pub(crate) fn provider_keys_url(&self) -> Option<String> {
+        let derived = || Some(format!("https://{}/.well-known/jwks.json", self.domain()?));
+        self.jwks_url.clone().or_else(derived)
+    }
+
+    /// Returns the issuer of the identity provider's tokens.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn provider_issuer(&self) -> String {
+        let derived = || Some(format!("https://{}/", self.domain()?));
+        let issuer = self.jwks_issuer.clone().or_else(derived);
+        issuer.unwrap_or_else(|| self.issuer.clone())
+    }
+
+    fn domain(&self) -> Option<&str> {
+        Some(self.domain.as_str()).filter(|domain| !domain.is_empty())
+    }
+
+    /// Replaces empty texts by the defaults: an environment variable that is set to nothing counts as
+    /// not set.
+    pub(super) fn ignore_empty(&mut self) {
+        let default = TokenSettings::default();
+        for (text, default) in [
+            (&mut self.issuer, default.issuer),
+            (&mut self.audience, default.audience),
+            (&mut self.namespace, default.namespace),
+        ] {
+            if text.is_empty() {
+                *text = default;
+            }
+        }
+        self.jwks_url.take_if(|text| text.is_empty());
+        self.jwks_issuer.take_if(|text| text.is_empty());
+    }
+}

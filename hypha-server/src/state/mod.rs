@@ -1,0 +1,108 @@
+//! The parts of one running server, shared by all of its connections.
+//!
+//! Each part owns its lock. The state itself has none.
+
+mod cluster;
+mod server_clients;
+mod shutdown;
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc};
+
+pub(crate) use self::server_clients::ServerClients;
+pub(crate) use self::shutdown::Shutdown;
+use crate::auth::Issuer;
+use crate::bus::Bus;
+use crate::event_log::EventLog;
+use crate::metrics::Counters;
+use crate::peer::Peer;
+use crate::registry::Registry;
+use crate::router::Router;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// The version of the original server whose behaviour clients may expect.
+pub(crate) const HYPHA_VERSION: &str = "0.21.137";
+
+/// The names and URLs under which clients know the server.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerInfo {
+    pub(crate) server_id: String,
+    pub(crate) manager_id: String,
+    /// Empty, or `/something`.
+    pub(crate) base_path: String,
+    pub(crate) public_base_url: String,
+    pub(crate) local_base_url: String,
+}
+
+impl ServerInfo {
+    /// Returns the URL of the login service.
+    pub(crate) fn login_service_url(&self) -> String {
+        format!("{}/public/services/hypha-login", self.public_base_url)
+    }
+}
+
+/// The parts of one running server.
+pub(crate) struct State {
+    pub(crate) info: ServerInfo,
+    pub(crate) settings: Settings,
+    pub(crate) started: std::time::Instant,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) router: Router,
+    pub(crate) registry: Box<dyn Registry>,
+    pub(crate) store: Store,
+    pub(crate) issuer: Issuer,
+    pub(crate) event_log: EventLog,
+    /// Held while the record of a workspace is read, changed and stored.
+    pub(crate) workspace_records: Mutex<()>,
+    pub(crate) clients: ServerClients,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// The parts of a [`State`] that are made before it.
+pub(crate) struct Parts {
+    pub(crate) info: ServerInfo,
+    pub(crate) settings: Settings,
+    pub(crate) registry: Box<dyn Registry>,
+    pub(crate) bus: Box<dyn Bus>,
+    pub(crate) store: Store,
+    pub(crate) issuer: Issuer,
+    pub(crate) alive: mpsc::WeakSender<()>,
+}
+
+impl State {
+    /// Puts the parts together.
+    pub(crate) fn new(parts: Parts) -> State {
+        let counters = Arc::new(Counters::default());
+        let deliver_timeout = parts.settings.limits.deliver_timeout;
+        State {
+            info: parts.info,
+            started: std::time::Instant::now(),
+            router: Router::new(counters.clone(), deliver_timeout, parts.bus),
+            counters,
+            registry: parts.registry,
+            store: parts.store,
+            issuer: parts.issuer,
+            event_log: EventLog::default(),
+            workspace_records: Mutex::default(),
+            clients: ServerClients::default(),
+            shutdown: Shutdown::new(parts.alive),
+            settings: parts.settings,
+        }
+    }
+
+    /// Returns the name of a connection in the records that it writes, unique among all servers that
+    /// share them.
+    pub(crate) fn owner(&self, peer: &Peer) -> String {
+        format!("{}#{}", self.info.server_id, peer.generation)
+    }
+
+    /// Returns whether clients can be let in now.
+    pub(crate) fn is_ready(&self) -> bool {
+        // The manager is there from before the first connection until the end.
+        !self.shutdown.is_stopping()
+            && self.clients.manager().is_some()
+            && self.router.bus().is_up()
+    }
+}
