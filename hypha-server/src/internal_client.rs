@@ -1,5 +1,5 @@
-//! Clients inside the server: ordinary `hypha-rpc` clients on a memory link, whose other end the router
-//! holds.
+//! Clients inside the server: ordinary `hypha-rpc` clients on a memory link whose other end the
+//! router holds.
 //!
 //! The manager, the login service and each plain HTTP request are such clients.
 
@@ -15,7 +15,7 @@ use crate::peer::{Outbox, Outgoing, Peer, Queued};
 use crate::state::State;
 use crate::workspace;
 
-/// Frames in the link itself; the queue that matters is before it.
+/// Frames in the link itself. Backpressure comes from the queue in front of it.
 const LINK_FRAMES: usize = 64;
 const BATCH: usize = 64;
 
@@ -71,7 +71,7 @@ pub(crate) async fn connect(
             while let Some(Ok(Frame::Binary(bytes))) = from_client.next().await {
                 state.router.route(&peer, bytes).await;
             }
-            // Closed: nothing more is to be sent to it either, which ends the other task.
+            // The link is closed. Detaching the peer drops its outbox, which ends the other task.
             workspace::internal_client_left(&state, &peer).await;
         }
     });

@@ -1,4 +1,4 @@
-//! What the server counts.
+//! Counters of the server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -73,7 +73,7 @@ counters! {
     replaced,
 }
 
-/// Something that is counted. What can become less again is a gauge to Prometheus.
+/// A counter. Prometheus sees those that can decrease as gauges.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 

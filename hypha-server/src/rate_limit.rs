@@ -1,4 +1,8 @@
 //! A token bucket: a rate with bursts.
+//!
+//! governor 0.10 is not used: it cannot tell whether a bucket is empty without taking a token, so
+//! each valid request would be charged to the address that it comes from. Layers of tower limit all
+//! callers together.
 
 use tokio::time::Instant;
 
@@ -20,7 +24,7 @@ impl RateLimit {
         }
     }
 
-    /// Count one message that came at `now`; false if it is one too many.
+    /// Takes a token at the time `now`. Returns false if there is none.
     pub(crate) fn admit(&mut self, now: Instant) -> bool {
         self.earn(now);
         if self.left < 1.0 {
@@ -30,13 +34,13 @@ impl RateLimit {
         true
     }
 
-    /// Whether the next one would be one too many.
+    /// Returns whether the bucket is empty, without taking a token.
     pub(crate) fn is_spent(&mut self) -> bool {
         self.earn(Instant::now());
         self.left < 1.0
     }
 
-    /// Whether nothing has come for so long that nothing is left to remember.
+    /// Returns whether the bucket is full, like a new one.
     pub(crate) fn is_rested(&mut self) -> bool {
         self.earn(Instant::now());
         self.left >= self.burst

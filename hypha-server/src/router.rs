@@ -1,4 +1,4 @@
-//! From addresses to peers: who is connected, and where a message goes.
+//! Routes messages from addresses to connected clients.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +38,7 @@ pub(crate) enum Origin {
 /// Peers by workspace and client id.
 type Peers = HashMap<String, HashMap<String, Arc<Peer>>>;
 
-/// Finds a peer inside the server that is not there until somebody wants it.
+/// Connects a peer inside the server on demand, when a message for it arrives.
 type Summon = Box<dyn Fn(&str) -> BoxFuture<'static, Option<Arc<Peer>>> + Send + Sync>;
 
 pub(crate) struct Router {
@@ -66,17 +66,18 @@ impl Router {
         }
     }
 
-    /// The way to the other servers.
+    /// Returns the connection to the other servers.
     pub(crate) fn bus(&self) -> &dyn Bus {
         &*self.bus
     }
 
-    /// Ask `summon` for peers inside the server that are not there. The first one counts.
+    /// Sets the function that connects peers inside the server on demand. Only the first call
+    /// counts.
     pub(crate) fn summon_with(&self, summon: Summon) {
         let _ = self.summon.set(summon);
     }
 
-    /// The number for the next connection.
+    /// Returns the generation of the next connection.
     pub(crate) fn next_generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
@@ -86,13 +87,13 @@ impl Router {
         peers.get(workspace)?.get(client_id).cloned()
     }
 
-    /// The peer with the address `workspace/client`.
+    /// Returns the peer with the address `workspace/client`.
     pub(crate) fn find_address(&self, address: &str) -> Option<Arc<Peer>> {
         let (workspace, client_id) = address.split_once('/')?;
         self.find(workspace, client_id)
     }
 
-    /// Everyone connected to a workspace.
+    /// Returns the peers that are connected to a workspace.
     pub(crate) fn members(&self, workspace: &str) -> Vec<Arc<Peer>> {
         let peers = self.peers.read();
         peers
@@ -101,8 +102,8 @@ impl Router {
             .unwrap_or_default()
     }
 
-    /// Route to `peer` from now on, instead of the one that has its address now, if that
-    /// `may_be_displaced`.
+    /// Routes to `peer` from now on. Replaces the peer with the same address if it
+    /// `may_be_displaced`, and returns it.
     pub(crate) fn attach(
         &self,
         peer: Arc<Peer>,
@@ -116,7 +117,7 @@ impl Router {
         }
     }
 
-    /// Route to `peer` no longer. False if a newer connection has its address.
+    /// Stops routing to `peer`. Returns false if a newer connection has its address.
     pub(crate) fn detach(&self, peer: &Peer) -> bool {
         let mut peers = self.peers.write();
         let Some(inside) = peers.get_mut(&peer.workspace) else {
@@ -136,7 +137,7 @@ impl Router {
         current
     }
 
-    /// Deliver what `sender` has sent. Waits a while if the receiver has no room.
+    /// Delivers a message of `sender`. Waits up to the deliver timeout for room at the receiver.
     pub(crate) async fn route(&self, sender: &Peer, frame: Bytes) {
         let Ok(message) = Message::parse(frame) else {
             return self.counters.dropped_garbage.add();
@@ -144,7 +145,7 @@ impl Router {
         let Some(to) = message.to().filter(|to| !to.is_empty()) else {
             return self.counters.dropped_garbage.add();
         };
-        // `*` and `client` are in the sender's workspace.
+        // An address without a workspace is in the sender's workspace.
         let (workspace, client_id) = to.split_once('/').unwrap_or((&sender.workspace, to));
         if client_id == EVERYONE {
             return self.broadcast(sender, workspace, &message);
@@ -176,11 +177,11 @@ impl Router {
             target.outbox.push(frame)?;
         } else {
             let mut sending = std::pin::pin!(target.outbox.send(frame));
-            // Mostly there is room, and a look at the clock costs more than the message.
+            // There is nearly always room, and reading the clock costs more than the message.
             let sent = match sending.as_mut().now_or_never() {
                 Some(sent) => sent,
-                // Meanwhile nothing of the sender is read, its pings neither: a receiver that is slow for
-                // longer must go, or it would take the sender with it.
+                // Nothing of the sender is read while it waits, its pings neither: a receiver that
+                // is slow for longer is disconnected, or the sender would lose its connection too.
                 None => match tokio::time::timeout(self.deliver_timeout, sending).await {
                     Ok(sent) => sent,
                     Err(_) => {
@@ -196,7 +197,7 @@ impl Router {
         Ok(())
     }
 
-    /// To every subscriber in the sender's workspace, the sender included.
+    /// Sends to every subscriber in the sender's workspace, the sender included.
     fn broadcast(&self, sender: &Peer, workspace: &str, message: &Message) {
         let from_server = sender.workspace == SERVER_WORKSPACE;
         let problem = if from_server {
@@ -232,7 +233,7 @@ impl Router {
         }
     }
 
-    /// A system event: one map without `from`, `ws` and `user`.
+    /// Sends a system event: one map without `from`, `ws` and `user`.
     pub(crate) fn event<T: Serialize + ?Sized>(&self, workspace: &str, kind: &str, data: &T) {
         #[derive(Serialize)]
         struct Event<'a, T: ?Sized> {
@@ -257,8 +258,8 @@ impl Router {
         }
     }
 
-    /// Hand a broadcast to those who are connected here. What a client broadcasts is dropped where
-    /// there is no room; nobody waits, and nobody is closed for what others send.
+    /// Sends a broadcast to the subscribers that are connected to this server. It never waits, and
+    /// closes no connection because of what clients send.
     pub(crate) fn publish(&self, workspace: &str, kind: &str, frame: Bytes, origin: Origin) {
         self.counters.broadcasts.add();
         for member in self.members(workspace) {
@@ -278,8 +279,8 @@ impl Router {
         }
     }
 
-    /// Who awaits a reply from a peer that is not there learns it at once. Whoever does not is
-    /// told nothing, or every disconnect would cause a storm of rejections.
+    /// Rejects a call to a peer that is not connected. A message without a session has no waiting
+    /// caller: a rejection would only multiply the messages after each disconnect.
     fn refuse_absent(&self, sender: &Peer, message: &Message, target: &str) {
         if message.session().is_some() {
             self.counters.rejected_absent.add();
@@ -294,7 +295,7 @@ impl Router {
         );
     }
 
-    /// Fail a call in the name of its target, which must be spelled in full: the caller accepts
+    /// Rejects a call in the name of its target. `target` is the full address: the caller accepts
     /// replies only from the address that it called.
     fn reject(&self, sender: &Peer, message: &Message, target: &str, problem: &str) {
         let Some(session) = message.session() else {
@@ -307,8 +308,8 @@ impl Router {
     }
 }
 
-/// Write the truth about sender and receiver into a message. What the server sends on its own
-/// account seems to come from the receiver's workspace, or clients would refuse it.
+/// Writes sender and receiver into a message. A message of the server itself carries the receiver's
+/// workspace, because clients refuse other ones.
 fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped {
     let from_server = sender.workspace == SERVER_WORKSPACE;
     message.stamped(&Stamp {

@@ -1,5 +1,5 @@
-//! What survives a restart: the server's id and secret, workspaces, and which tokens were revoked; in
-//! one small database file.
+//! Data that survives a restart, in one database file: the server's id and secret, workspaces and
+//! revoked tokens.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ const FILE: &str = "hypha-server.redb";
 const SETTINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("settings");
 /// Records by id, in msgpack.
 const WORKSPACES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("workspaces");
-/// When they end, by the print of the token.
+/// Expiry in seconds since 1970, by the hash of the token.
 const REVOKED: TableDefinition<'_, &[u8], u64> = TableDefinition::new("revoked");
 
-/// The data folder cannot be used, or what is in it cannot be read or written.
+/// The data folder cannot be used, or its database cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("the data in {path}: {problem}")]
 pub struct StoreError {
@@ -27,7 +27,7 @@ pub struct StoreError {
     problem: String,
 }
 
-/// The database; without one nothing is kept.
+/// The database. Without one, nothing is stored.
 #[derive(Clone, Default)]
 pub(crate) struct Store {
     inner: Option<Arc<Inner>>,
@@ -39,19 +39,19 @@ struct Inner {
     database: Mutex<Option<Database>>,
 }
 
-/// What was there at the start.
+/// The data that was stored before the start.
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) workspaces: Vec<WorkspaceInfo>,
-    /// Prints of tokens, and when they end.
+    /// Hashes of tokens, with their expiry.
     pub(crate) revoked: Vec<(Vec<u8>, u64)>,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl Store {
-    /// Open the database in `folder`, which is made if it is not there. Nobody else may read it: there
-    /// is a secret in it.
+    /// Opens the database in `folder`, which is created if it does not exist. Only the user of the
+    /// process may read it: it contains a secret.
     pub(crate) fn open(folder: &Path) -> Result<Store, StoreError> {
         let path = folder.join(FILE);
         let open = || -> Result<Database, Failure> {
@@ -88,7 +88,7 @@ impl Store {
         }
     }
 
-    /// A text that is made once and then stays the same.
+    /// Returns a text that is made once and then stays the same.
     pub(crate) fn setting(
         &self,
         name: &str,
@@ -113,7 +113,7 @@ impl Store {
         Ok(made)
     }
 
-    /// Everything else that is kept.
+    /// Returns everything else that is stored.
     pub(crate) fn load(&self) -> Result<Kept, StoreError> {
         let Some(inner) = &self.inner else {
             return Ok(Kept::default());
@@ -156,7 +156,7 @@ impl Store {
         .await
     }
 
-    /// Remember a revoked token until `end`, and forget those that have ended by `now`.
+    /// Stores a revoked token until `end`, and drops those that have expired by `now`.
     pub(crate) async fn revoke(
         &self,
         print: [u8; 32],
@@ -175,7 +175,7 @@ impl Store {
         .await
     }
 
-    /// Writing waits for the disk.
+    /// Writes on a blocking thread: a commit waits for the disk.
     async fn write(
         &self,
         work: impl FnOnce(&Database) -> Result<(), Failure> + Send + 'static,
@@ -194,7 +194,7 @@ impl Store {
         }
     }
 
-    /// Close the file, so that another server can open it.
+    /// Closes the file, so that another server can open it.
     pub(crate) fn close(&self) {
         if let Some(inner) = &self.inner {
             *inner.database.lock() = None;
@@ -203,7 +203,7 @@ impl Store {
 }
 
 impl Inner {
-    /// Do something with the database; `None` if it is closed.
+    /// Runs `work` on the database. Returns `None` if it is closed.
     fn work<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, Failure>,

@@ -1,4 +1,4 @@
-//! Tokens of the host's own: what a program that embeds the server may decide by itself.
+//! Tokens of the embedding program: the hooks by which it decides about them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -10,28 +10,27 @@ use hypha_rpc::workspace::UserInfo;
 
 use super::tokens::TokenError;
 
-/// A hook that takes longer has failed: others wait for the place of whoever is being let in.
+/// Timeout of a hook. A handshake holds one of the permits while it runs.
 const HOOK_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a hook of an [`Authenticator`] decides, perhaps after having asked somebody: `Ok(None)` leaves it
-/// to the server, an error refuses with this text.
+/// The decision of a hook of an [`Authenticator`]. `Ok(None)` leaves the decision to the server, an
+/// error refuses with its text.
 pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>> + Send + 'a>>;
 
-/// Tokens of the program that the server runs in, beside the server's own or instead of them; given to
-/// [`Builder::authenticator`](crate::Builder::authenticator).
+/// Accepts and issues tokens of the embedding program, beside the server's own or instead of them.
+/// Set with [`Builder::authenticator`](crate::Builder::authenticator).
 ///
-/// Every method has a default that leaves all to the server. They apply to clients on a WebSocket and over
-/// HTTP, to plain HTTP requests and to the login service alike.
+/// Every method has a default that leaves the decision to the server. The hooks apply to clients on
+/// a WebSocket and over HTTP, to plain HTTP requests and to the login service alike.
 ///
-/// A hook may run many times at once. One that panics, or takes more than ten seconds, fails for the client
-/// that it was asked for, and for nobody else. Its future is dropped when that client goes away.
+/// A hook may run many times at once. A hook that panics, or takes more than ten seconds, fails
+/// only for the client that it runs for. Its future is dropped when that client disconnects.
 ///
 /// ```
 /// use hypha_rpc::workspace::UserInfo;
 /// use hypha_server::{Authenticator, Decision, HeaderMap, Server};
 ///
-/// /// Whoever has a badge of the institute is let in.
-/// struct Badges;
+/// /// Admits the owners of a badge.
 ///
 /// impl Authenticator for Badges {
 ///     fn parse_token<'a>(&'a self, token: &'a str) -> Decision<'a, UserInfo> {
@@ -74,47 +73,48 @@ pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>
 /// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
 /// ```
 pub trait Authenticator: Send + Sync + 'static {
-    /// Whom a token stands for. Asked about every token before the server looks at it itself, the root
-    /// token and those that the server has made included: `Ok(None)` for what is not yours.
+    /// Returns the user of a token. The server asks for every token before it looks at it itself,
+    /// including the root token and its own tokens: return `Ok(None)` for tokens of others.
     ///
-    /// The user may do what its `scope` says, and all in `ws-user-<id>` and in workspaces that it has made; the
-    /// role `admin` opens every workspace. `scope.current_workspace` and `scope.client_id` bind the token to that
-    /// workspace and that client. A token that was revoked is refused whatever this
-    /// says, so it has to be one that ends: with `expires_at`.
+    /// The user has the permissions of its `scope`, and all in `ws-user-<id>` and in workspaces
+    /// that it has created; the role `admin` opens every workspace. `scope.current_workspace` and
+    /// `scope.client_id` bind the token to that workspace and that client. A revoked token is
+    /// refused without regard to this hook, and only a token with `expires_at` can be revoked.
     ///
     /// # Errors
-    /// The token is refused with this text, which the client gets to see.
+    /// Refuses the token with this text, which the client receives.
     fn parse_token<'a>(&'a self, token: &'a str) -> Decision<'a, UserInfo> {
         let _ = token;
         Box::pin(async { Ok(None) })
     }
 
-    /// A token for `user`, to be valid for `life`. [`parse_token`](Self::parse_token) must make the same
-    /// user of it, with the same `scope`: among these are the tokens with which clients come back after
-    /// their connection was lost, those of the manager's `generate_token`, and those that the login service
-    /// makes for a workspace.
+    /// Returns a token for `user` that is valid for `life`. [`parse_token`](Self::parse_token) must
+    /// return the same user for it, with the same `scope`. The server asks for reconnection tokens,
+    /// for those of the manager's `generate_token`, and for those that the login service makes for
+    /// a workspace.
     ///
     /// # Errors
-    /// No token is made; the client gets to see this text. One that is about to connect is not let in.
+    /// Makes no token; the client receives this text. A client that is about to connect is refused.
     fn generate_token<'a>(&'a self, user: &'a UserInfo, life: Duration) -> Decision<'a, String> {
         let _ = (user, life);
         Box::pin(async { Ok(None) })
     }
 
-    /// The token in the headers of an HTTP request. `None` if there is none of yours: the usual places are
-    /// looked at then. May be asked more than once about one request, and must not block.
+    /// Returns the token in the headers of an HTTP request, or `None` if there is none of yours:
+    /// the server then looks in the usual places. It may be called more than once for one request,
+    /// and must not block.
     fn get_token(&self, headers: &HeaderMap) -> Option<String> {
         let _ = headers;
         None
     }
 }
 
-/// Ask a hook that may need time.
+/// Calls an asynchronous hook within its timeout, and catches panics.
 pub(super) async fn ask<'a, T>(
     name: &str,
     hook: impl FnOnce() -> Decision<'a, T>,
 ) -> Result<Option<T>, TokenError> {
-    // In the future, so that what the hook does at once is within the same bounds.
+    // Called inside of the future, so that the synchronous part of the hook is covered too.
     let asked = AssertUnwindSafe(async { hook().await }).catch_unwind();
     match tokio::time::timeout(HOOK_LIMIT, asked).await {
         Ok(Ok(Ok(decision))) => Ok(decision),
@@ -124,7 +124,7 @@ pub(super) async fn ask<'a, T>(
     }
 }
 
-/// Ask for the token in the headers of a request.
+/// Calls the hook that finds a token in the headers of a request.
 pub(super) fn find(
     hooks: &dyn Authenticator,
     headers: &HeaderMap,
@@ -133,10 +133,10 @@ pub(super) fn find(
         .map_err(|_| failed("get_token", "it has panicked"))
 }
 
-/// A hook has not done what it is there for.
+/// Logs the failure of a hook, and returns the error for the client.
 pub(super) fn failed(name: &str, how: &str) -> TokenError {
     tracing::error!(hook = name, "the authenticator has failed: {how}");
-    // Of how, clients learn nothing: it is the host's business.
+    // Clients do not learn the cause: it is internal to the embedding program.
     TokenError::Failed(format!(
         "the authenticator of this server has failed ({name})"
     ))

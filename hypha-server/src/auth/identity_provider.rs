@@ -1,4 +1,4 @@
-//! An identity provider: somebody else who issues tokens, signed with keys that it publishes.
+//! An external identity provider: tokens that it signs with keys that it publishes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use tokio::time::Instant;
 use super::tokens::{TokenError, explain};
 use crate::settings::TokenSettings;
 
-/// The provider's answer must come within this time, and not be larger.
+/// Timeout of a request for the keys.
 const FETCH_LIMIT: Duration = Duration::from_secs(10);
 const FETCH_BYTES: usize = 1024 * 1024;
-/// Published keys are believed for so long; a key that is withdrawn is good no longer.
+/// Time after which the keys are fetched again, so that a withdrawn key is no longer accepted.
 const KEYS_LIFE: Duration = Duration::from_secs(3600);
-/// The provider is not asked more often, whatever strangers present.
+/// Shortest interval between two requests, however many unknown tokens arrive.
 const FETCH_PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) struct IdentityProvider {
     url: String,
     validation: Validation,
     client: reqwest::Client,
-    // Held while the keys are fetched: one asks for all.
+    // Held while the keys are fetched, so that one request serves all tokens that wait.
     keys: Mutex<Keys>,
 }
 
@@ -37,10 +37,10 @@ struct Keys {
 }
 
 impl IdentityProvider {
-    /// The provider of the settings, if they name one.
+    /// Returns the provider of the settings, if they name one.
     pub(super) fn new(settings: &TokenSettings) -> Option<IdentityProvider> {
         let url = settings.provider_keys_url()?;
-        // Another choice that the program has made is as good.
+        // A provider that the program has installed serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .timeout(FETCH_LIMIT)
@@ -64,7 +64,7 @@ impl IdentityProvider {
         })
     }
 
-    /// Whom a token of the provider stands for.
+    /// Returns the user of a token of the provider.
     pub(super) async fn user(
         &self,
         token: &str,

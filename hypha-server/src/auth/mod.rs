@@ -15,18 +15,18 @@ pub(crate) use readable_id::readable_id;
 pub(crate) use scope::is_specialised;
 pub(crate) use tokens::{Issuer, Print, TokenError, print};
 
-/// An anonymous user's credentials say that they end after so many seconds; nothing enforces it
+/// Life of an anonymous user's credentials in seconds, as reported to clients. It is not enforced
 /// on an open connection.
 const ANONYMOUS_LIFE: u64 = 600;
 
-/// A secret for signing that nobody has had before.
+/// Returns a random secret for signing.
 pub(crate) fn new_secret() -> String {
     use rand::RngExt;
     let secret: [u8; 32] = rand::rng().random();
     secret.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Seconds since 1970.
+/// Returns the time in seconds since 1970.
 pub(crate) fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -34,17 +34,17 @@ pub(crate) fn now() -> u64 {
         .unwrap_or_default()
 }
 
-/// A new user without credentials, admin of its own workspace.
+/// Returns a new user without credentials, admin of its own workspace.
 pub(crate) fn anonymous_user() -> UserInfo {
     anonymous(format!("anonymouz-{}", readable_id()))
 }
 
-/// Whoever comes over HTTP without credentials: all of them are one user.
+/// Returns the user of all clients over HTTP without credentials.
 pub(crate) fn anonymous_http_user() -> UserInfo {
     anonymous("anonymouz-http".into())
 }
 
-/// The same user where it has no connection: it may look around in the workspace `ws-anonymous`.
+/// Returns that user for a plain request: it may read in the workspace `ws-anonymous`.
 pub(crate) fn anonymous_caller() -> UserInfo {
     let mut user = anonymous_http_user();
     user.expires_at = None;
@@ -72,7 +72,7 @@ fn anonymous(id: String) -> UserInfo {
     user
 }
 
-/// The server itself, and whoever holds the root token.
+/// Returns the user of the server itself and of the root token.
 pub(crate) fn root_user() -> UserInfo {
     UserInfo {
         id: "root".into(),
@@ -88,7 +88,8 @@ pub(crate) fn root_user() -> UserInfo {
     }
 }
 
-/// Freeze what `user` may do into its scope, for a connection of `client_id` to `workspace`.
+/// Freezes the permissions of `user` into its scope, for a connection of `client_id` to
+/// `workspace`.
 pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, client_id: &str) {
     let granted = user.permission(&workspace.id);
     let of_parent = user
@@ -108,10 +109,10 @@ pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, cl
     }
 }
 
-/// The strongest permission that `user` may pass on for `workspace`.
+/// Returns the strongest permission that `user` may pass on for `workspace`.
 ///
-/// An owner may, although its connection belongs to another workspace. A child token may not
-/// through its parent: it would make a token stronger than itself.
+/// An owner may pass on all, although its connection belongs to another workspace. A child token
+/// may not through its parent: it would make a token stronger than itself.
 pub(crate) fn may_delegate(user: &UserInfo, workspace: &WorkspaceInfo) -> Option<Permission> {
     let owner = workspace.owned_by(user);
     user.permission(&workspace.id)

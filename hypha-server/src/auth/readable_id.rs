@@ -1,4 +1,4 @@
-//! Ids that people can read out: `calm-otter-12345678`.
+//! Ids that can be read out: `calm-otter-12345678`.
 
 use rand::RngExt;
 
@@ -22,7 +22,7 @@ const THINGS: [&str; 64] = [
     "swallow", "thistle", "tiger", "valley", "willow",
 ];
 
-/// `<word>-<word>-<8 digits>`.
+/// Returns a random id of the form `<word>-<word>-<8 digits>`.
 pub(crate) fn readable_id() -> String {
     let mut rng = rand::rng();
     let quality = QUALITIES[rng.random_range(0..QUALITIES.len())];

@@ -2,7 +2,7 @@
 
 use hypha_rpc::workspace::{Permission, Scope};
 
-/// Read a scope text. `None` if a workspace word names no permission that we know: such a token
+/// Reads a scope text. Returns `None` if a workspace word names an unknown permission: such a token
 /// is refused rather than understood in part.
 pub(super) fn parse(text: &str) -> Option<Scope> {
     let mut scope = Scope {
@@ -29,7 +29,7 @@ pub(super) fn parse(text: &str) -> Option<Scope> {
     Some(scope)
 }
 
-/// Write a scope text.
+/// Writes a scope text.
 pub(super) fn format(scope: &Scope) -> String {
     let mut words: Vec<String> = scope
         .workspaces
@@ -47,8 +47,8 @@ pub(super) fn format(scope: &Scope) -> String {
     words.join(" ")
 }
 
-/// The scope words for which a token was made specially, such as `file:download`. A token that
-/// has one is not for connecting.
+/// Returns the scope words for special purposes, such as `file:download`, or `None` if there is
+/// none. A token that has one is not for connecting.
 pub(crate) fn is_specialised(scope: &Scope) -> Option<Vec<&str>> {
     let words: Vec<&str> = scope
         .extra_scopes

@@ -1,4 +1,5 @@
-//! Tokens: HS256 JWTs with the claims of the original server, so that either accepts the other's.
+//! Tokens: HS256 JWTs with the claims of the original server, so that either server accepts the
+//! other's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,22 +18,22 @@ use super::identity_provider::IdentityProvider;
 use super::{Authenticator, authenticator, now, root_user, scope};
 use crate::settings::TokenSettings;
 
-/// Why a token is not accepted.
+/// The reason why a token is not accepted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
     #[error("{0}")]
     Invalid(String),
     #[error("Token has been revoked")]
     Revoked,
-    /// Nothing is wrong with the token, as far as is known.
+    /// The token could not be checked; it may be good.
     #[error("{0}")]
     Failed(String),
 }
 
-/// What stands for a token where it is only to be known again: nobody can make another token of it.
+/// The SHA-256 hash of a token, by which it is recognized without being stored.
 pub(crate) type Print = [u8; 32];
 
-/// Makes and reads tokens, and knows those that were revoked.
+/// Issues and reads tokens, and holds the revoked ones.
 pub(crate) struct Issuer {
     encoding: EncodingKey,
     decoding: DecodingKey,
@@ -42,7 +43,7 @@ pub(crate) struct Issuer {
     provider: Option<IdentityProvider>,
     root_token: Option<String>,
     authenticator: Option<Arc<dyn Authenticator>>,
-    /// Revoked tokens, by their prints, and when they end anyway.
+    /// Expiry of the revoked tokens, by their hashes.
     revoked: Mutex<HashMap<Print, u64>>,
 }
 
@@ -72,7 +73,7 @@ impl Issuer {
         self
     }
 
-    /// A token for `user` with the scope it has, valid for `life` seconds.
+    /// Issues a token for `user` with its scope, valid for `life` seconds.
     pub(crate) async fn issue(&self, user: &UserInfo, life: u64) -> Result<String, TokenError> {
         if let Some(hooks) = &self.authenticator {
             let asked = || hooks.generate_token(user, Duration::from_secs(life));
@@ -85,7 +86,7 @@ impl Issuer {
         self.sign(user, life)
     }
 
-    /// A token of the server itself.
+    /// Signs a token of the server itself.
     fn sign(&self, user: &UserInfo, life: u64) -> Result<String, TokenError> {
         let issued = now();
         let mut claims = Map::new();
@@ -107,7 +108,7 @@ impl Issuer {
             .map_err(|error| TokenError::Invalid(error.to_string()))
     }
 
-    /// With this token the client `client_id` of `user` finds back into `workspace`.
+    /// Issues the token with which the client `client_id` of `user` reconnects to `workspace`.
     pub(crate) async fn reconnection_token(
         &self,
         user: &UserInfo,
@@ -126,7 +127,7 @@ impl Issuer {
         self.issue(&user, life).await
     }
 
-    /// The token in the headers of a request where the host expects one.
+    /// Returns the token that the authenticator finds in the headers of a request.
     pub(crate) fn find(&self, headers: &HeaderMap) -> Result<Option<String>, TokenError> {
         match &self.authenticator {
             Some(hooks) => authenticator::find(&**hooks, headers),
@@ -134,7 +135,7 @@ impl Issuer {
         }
     }
 
-    /// Whom a token stands for, be it one of the host, the server's own or one of the identity provider.
+    /// Returns the user of a token of the authenticator, of the server or of the identity provider.
     /// Expiry is checked now and never again.
     pub(crate) async fn user(&self, token: &str) -> Result<UserInfo, TokenError> {
         if let Some(hooks) = &self.authenticator {
@@ -166,7 +167,7 @@ impl Issuer {
         self.parse(token)
     }
 
-    /// Whom a token of the server itself stands for.
+    /// Returns the user of a token of the server itself.
     fn parse(&self, token: &str) -> Result<UserInfo, TokenError> {
         let token = bare(token)?;
         if self.is_root(token) {
@@ -182,7 +183,7 @@ impl Issuer {
             .ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
-    /// Refuse the token from now on. The bare token, and when it ends by itself, to be remembered.
+    /// Revokes a token. Returns the bare token and its expiry, to be stored.
     pub(crate) async fn revoke(&self, token: &str) -> Result<(String, u64), TokenError> {
         let user = self.user(token).await?;
         let Some(end) = user.expires_at else {
@@ -195,16 +196,16 @@ impl Issuer {
         Ok((bare(token)?.to_owned(), end))
     }
 
-    /// Tokens that were revoked before.
+    /// Adds a token that was revoked before.
     pub(crate) fn remember_revoked(&self, print: Print, end: u64) {
         let now = now();
         let mut revoked = self.revoked.lock();
-        // What has ended needs no remembering.
+        // Expired tokens are refused anyway.
         revoked.retain(|_, end| *end > now);
         revoked.insert(print, end);
     }
 
-    /// Whether the token was revoked, be it otherwise good or not.
+    /// Returns whether the token was revoked.
     pub(crate) fn is_revoked(&self, token: &str) -> bool {
         let revoked = self.revoked.lock();
         revoked.contains_key(&print(token))
@@ -248,8 +249,8 @@ impl Issuer {
     }
 }
 
-/// A user with what every user may do, whatever the token says: all in the own workspace, and all anywhere
-/// with the role `admin`.
+/// Adds the permissions that every user has, independent of the token: all in its own workspace,
+/// and all anywhere with the role `admin`.
 fn at_home(mut user: UserInfo) -> UserInfo {
     let (own, everywhere) = (user.own_workspace(), user.has_role("admin"));
     let scope = user.scope.get_or_insert_default();
@@ -261,12 +262,12 @@ fn at_home(mut user: UserInfo) -> UserInfo {
     user
 }
 
-/// The print of a token, however it is presented.
+/// Returns the hash of a token, with or without `Bearer`.
 pub(crate) fn print(token: &str) -> Print {
     Sha256::digest(bare(token).unwrap_or(token)).into()
 }
 
-/// What every token must be: signed, by and for whom it says, and not over.
+/// Returns the checks of every token: signature, issuer, audience and expiry.
 pub(super) fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.leeway = 0;
@@ -277,7 +278,7 @@ pub(super) fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> 
     validation
 }
 
-/// The token without `Bearer `.
+/// Returns the token without `Bearer `.
 fn bare(token: &str) -> Result<&str, TokenError> {
     let token = token.trim();
     let bearer = token
@@ -294,7 +295,7 @@ fn bare(token: &str) -> Result<&str, TokenError> {
     Ok(token)
 }
 
-/// The original's texts, which people search for.
+/// Returns the error text of the original server, for which people search.
 pub(super) fn explain(token: &str, kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::ExpiredSignature => "The token has expired. Please fetch a new one".into(),

@@ -54,16 +54,16 @@ pub(crate) trait Recipient: Send + Sync {
 
 /// Sends to the other servers.
 pub(crate) trait Bus: Send + Sync {
-    /// Sends a message to the server to which the client with this address is connected. Returns false
-    /// if there is none.
+    /// Sends a message to the server to which the client with this address is connected. Returns
+    /// false if there is none.
     fn send<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
     /// Sends a client's broadcast to all servers, this one included. Returns false if there are no
     /// others: then nothing was done.
     fn broadcast(&self, workspace: &str, frame: &Bytes) -> bool;
 
-    /// Sends an event, encoded as JSON, to all servers, this one included. Returns false if there are
-    /// no others: then nothing was done.
+    /// Sends an event, encoded as JSON, to all servers, this one included. Returns false if there
+    /// are no others: then nothing was done.
     fn event(&self, workspace: &str, event: &dyn Fn() -> Option<Vec<u8>>) -> bool;
 
     /// Subscribes to messages for this address. Completes when the subscription is in place.

@@ -1,6 +1,6 @@
 //! The bus of servers that share a Redis, with the channels of the original server:
-//! `targeted:<workspace>/<client>:msg` for one peer, `broadcast:<workspace>/*:msg` for a workspace. A
-//! payload begins with a letter: `b` bytes, `d` JSON, `s` text.
+//! `targeted:<workspace>/<client>:msg` for one client, `broadcast:<workspace>/*:msg` for a
+//! workspace. The first byte of a payload is its format: `b` bytes, `d` JSON, `s` text.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,15 +17,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Bus, Notice, Recipient};
 
-/// Between two attempts to reach a Redis that is gone.
+/// Pause between two attempts to reach Redis.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a message may take to Redis.
+/// Timeout of sending one message to Redis.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
-/// What may wait for Redis.
+/// Bound on the commands that wait for Redis.
 const COMMANDS: usize = 65_536;
 const UNLOAD: &str = "broadcast:unload:";
 const BROADCASTS: &str = "broadcast:*";
-/// Our own notices, which the original server does not know and ignores.
+/// Notices of this server, which the original server does not know and ignores.
 const TAKEN: &str = "broadcast:hypha-server:taken";
 const REVOKED: &str = "broadcast:hypha-server:revoked";
 
@@ -36,14 +36,14 @@ pub(crate) struct RedisBus {
     up: Arc<AtomicBool>,
 }
 
-/// What is done in order by one task.
+/// A command of the task that owns the subscription. Commands are executed in order.
 enum Command {
     Listen(String, oneshot::Sender<()>),
     Unlisten(String),
     Publish(String, Vec<u8>),
 }
 
-/// A bus that has not begun to hear.
+/// The receiving half of a bus, before it runs.
 pub(crate) struct Started {
     client: Client,
     server_id: String,
@@ -87,7 +87,7 @@ impl RedisBus {
         (bus, started)
     }
 
-    /// Whether a server hears what is sent to this address.
+    /// Returns whether a server is subscribed to messages for this address.
     pub(crate) async fn is_listened_to(&self, address: &str) -> bool {
         let mut connection = self.connection.clone();
         let mut asked = ::redis::cmd("PUBSUB");
@@ -97,7 +97,8 @@ impl RedisBus {
     }
 
     fn publish(&self, channel: String, payload: Vec<u8>) {
-        // Nobody here can wait. More than that pile up only while Redis is gone, and nobody hears it then.
+        // Callers cannot wait. The queue fills only while Redis is gone, and then no server would
+        // receive the broadcast anyway.
         if self
             .commands
             .try_send(Command::Publish(channel, payload))
@@ -148,7 +149,7 @@ impl Bus for RedisBus {
                     .await;
                 heard.await
             };
-            // Without Redis it comes later.
+            // Without Redis the subscription follows when Redis is back.
             let _ = tokio::time::timeout(SEND_LIMIT, listen).await;
         }
         .boxed()
@@ -157,7 +158,7 @@ impl Bus for RedisBus {
     fn unlisten(&self, address: &str) {
         let unlisten = Command::Unlisten(address.to_owned());
         if self.commands.try_send(unlisten).is_err() {
-            // What still comes there finds nobody.
+            // Messages that still arrive find no client.
             tracing::debug!(address, "listened to until Redis is back");
         }
     }
@@ -169,7 +170,7 @@ impl Bus for RedisBus {
         };
         match notice {
             Notice::Taken { address } => {
-                // The original's servers clear a mark by it.
+                // Servers of the original reset the state of the client on this message.
                 let payload = marked(b's', address.as_bytes());
                 self.publish("broadcast:client-reconnected".into(), payload);
                 self.publish(TAKEN.into(), own(json!({"address": address})));
@@ -203,7 +204,7 @@ impl Started {
         }
     }
 
-    /// One connection to Redis, from beginning to end.
+    /// Serves one connection to Redis until it is lost.
     async fn session(
         &mut self,
         recipient: &Weak<dyn Recipient>,
@@ -241,7 +242,7 @@ impl Started {
     ) -> RedisResult<()> {
         match command {
             Command::Listen(address, done) => {
-                // Remembered first: after a loss it is subscribed again.
+                // Remembered before the await, so that it is subscribed again after a loss.
                 let subscribed = sink.subscribe(channel(&address));
                 addresses.insert(address.clone());
                 subscribed.await?;

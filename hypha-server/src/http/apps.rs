@@ -1,7 +1,7 @@
-//! Services that answer HTTP themselves: `/{workspace}/apps/{id}/{path}`.
+//! Services that answer HTTP: `/{workspace}/apps/{id}/{path}`.
 //!
-//! An `asgi` service gets the request as ASGI has it, with two functions to read the body and to answer;
-//! a `functions` service has a function per path.
+//! An `asgi` service receives the request as an ASGI scope, with functions to read the body and to
+//! respond; a `functions` service has a function for each path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,22 +24,22 @@ use super::rpc::read;
 use super::{Remote, request_client};
 use crate::state::State;
 
-/// Messages of an application on their way to its reader.
+/// Bound on the messages of an application that wait for the client.
 const MESSAGES: usize = 4;
-/// Headers that belong to one connection, not to the answer.
+/// Headers that belong to one connection, not to the response.
 const HOP_BY_HOP: [HeaderName; 3] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
 
-/// An application's address ends with a slash, so that relative links in it work.
+/// Redirects to the address with a slash, so that relative links in the page work.
 pub(super) async fn slash(OriginalUri(uri): OriginalUri) -> Redirect {
     let query = uri.query().map(|query| format!("?{query}"));
     Redirect::temporary(&format!("{}/{}", uri.path(), query.unwrap_or_default()))
 }
 
-/// The page of an application itself.
+/// Serves the index page of an application.
 pub(super) async fn index(
     state: Shared<Arc<State>>,
     Path((workspace, id)): Path<(String, String)>,
@@ -84,7 +84,7 @@ pub(super) async fn page(
     }
 }
 
-/// The part of ASGI's scope that can travel.
+/// Returns the part of the ASGI scope that can be encoded.
 fn scope(parts: &Parts, path: &str, remote: Remote) -> Map {
     let bytes = |bytes: &[u8]| Value::Bytes(Bytes::copy_from_slice(bytes));
     let pair = |name: &HeaderName, value: &HeaderValue| {
@@ -128,17 +128,17 @@ fn scope(parts: &Parts, path: &str, remote: Remote) -> Map {
     ])
 }
 
-/// A running ASGI application and what it says.
+/// A running ASGI application and its messages.
 struct Running {
     serving: BoxFuture<'static, Result<Value, Error>>,
     outcome: Option<Result<Value, Error>>,
     messages: mpsc::Receiver<Map>,
-    // As long as the answer: what the application reads waits for its end.
+    // Dropped with the response: the application's `receive` waits for that.
     _present: mpsc::Sender<()>,
 }
 
 impl Running {
-    /// What the application says next; `None` when it has ended.
+    /// Returns the next message of the application; `None` when it has ended.
     async fn next(&mut self) -> Option<Map> {
         while self.outcome.is_none() {
             tokio::select! {
@@ -171,7 +171,7 @@ async fn asgi(
     let send = Callback::<Map>::new({
         move |message: Map| {
             let sender = sender.clone();
-            // The reader may have gone; the application hears of it when it reads.
+            // If the client is gone, the application learns it from `receive`.
             async move { drop(sender.send(message).await) }
         }
     });
@@ -238,7 +238,7 @@ struct Upload {
 impl Upload {
     async fn next(&mut self) -> Result<Value, String> {
         let Some(body) = &mut self.body else {
-            // Who reads on wants to know when the other side has gone.
+            // An application that reads on waits for the disconnect.
             self.gone.recv().await;
             return Ok(event("http.disconnect", []));
         };
@@ -275,7 +275,7 @@ fn as_bytes(value: &Value) -> Option<Bytes> {
     }
 }
 
-/// The headers of an answer; those that cannot be are left out.
+/// Returns the headers of a response, without those that are invalid.
 fn answer_headers(pairs: impl Iterator<Item = (Bytes, Bytes)>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
@@ -290,7 +290,7 @@ fn answer_headers(pairs: impl Iterator<Item = (Bytes, Bytes)>) -> HeaderMap {
     headers
 }
 
-/// Call the function that stands for a path.
+/// Calls the function of a path.
 async fn functions(
     service: &RemoteService,
     path: &str,
@@ -342,7 +342,7 @@ async fn functions(
     answered(&answer)
 }
 
-/// `{status, headers, body}` as an answer.
+/// Makes a response of `{status, headers, body}`.
 fn answered(answer: &Value) -> Result<Response, Problem> {
     let unusable = |what: &str| {
         problem(

@@ -1,5 +1,4 @@
-//! Which answers are made smaller on the way, for those who say that they can read them so, and requests
-//! that came so.
+//! Compression of responses, and decompression of requests.
 
 use axum::http::header;
 use hyper::body::Body;
@@ -7,25 +6,25 @@ use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, Predicate};
 use tower_http::decompression::RequestDecompressionLayer;
 
-/// Read requests that come in gzip; others get 415.
+/// Decompresses requests in gzip; other encodings are refused with 415.
 pub(super) fn requests() -> RequestDecompressionLayer {
     RequestDecompressionLayer::new()
 }
 
-/// What is smaller is not worth the work.
+/// Size of the smallest response that is compressed, in bytes.
 const WORTH_IT: u64 = 1000;
-/// A little smaller at more than twice the time is no bargain while somebody waits.
+/// Higher levels take more than twice the time for a few percent.
 const LEVEL: CompressionLevel = CompressionLevel::Precise(4);
 
-/// Compress what is worth it, with the best of zstd, brotli and gzip that the client reads.
+/// Compresses responses with the best of zstd, brotli and gzip that the client accepts.
 pub(super) fn layer() -> CompressionLayer<Worth> {
     CompressionLayer::new().quality(LEVEL).compress_when(Worth)
 }
 
-/// Whether an answer is worth compressing: known to be large, and text.
+/// Selects the responses to compress: texts of a known size that is large enough.
 ///
-/// What comes piece by piece, of no known size, is left alone: a piece must not wait in the compressor
-/// for the next one.
+/// A stream has no known size and is left alone: an item must not wait in the compressor for the
+/// next one.
 #[derive(Clone, Copy)]
 pub(super) struct Worth;
 
@@ -38,7 +37,7 @@ impl Predicate for Worth {
     }
 }
 
-/// Of what the server itself answers. Streams of events are text as well, but have no size.
+/// Returns whether a content type of the server is text.
 fn is_text(content_type: &str) -> bool {
     content_type.starts_with("text/") || content_type.starts_with("application/json")
 }

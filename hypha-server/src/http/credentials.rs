@@ -7,15 +7,15 @@ use base64::engine::general_purpose::STANDARD;
 use super::problem::{Problem, failed};
 use crate::state::State;
 
-/// The token in a request, from where the host expects it or from where it usually is.
+/// Returns the token in a request, as the authenticator finds it or from the usual places.
 pub(super) fn token(state: &State, headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let found = state.issuer.find(headers);
     let found = found.map_err(failed)?;
     Ok(found.or_else(|| usual_token(headers)))
 }
 
-/// The token in a request: `Authorization` as `Bearer`, as `Basic` with the token for a password, or
-/// alone; or the cookie `access_token`.
+/// Returns the token in a request: `Authorization` as `Bearer`, as `Basic` with the token as
+/// password, or alone; or the cookie `access_token`.
 fn usual_token(headers: &HeaderMap) -> Option<String> {
     authorization(headers)
         .or_else(|| cookie(headers, "access_token"))
@@ -23,7 +23,8 @@ fn usual_token(headers: &HeaderMap) -> Option<String> {
 }
 
 fn authorization(headers: &HeaderMap) -> Option<String> {
-    // What is there but cannot be read is refused as a token, not taken for none.
+    // An unreadable header is refused as a token, not ignored: no request becomes anonymous by
+    // mistake.
     let value = headers.get(header::AUTHORIZATION)?.to_str();
     let value = value.unwrap_or("unreadable").trim();
     let Some((scheme, rest)) = value.split_once(' ') else {
@@ -71,7 +72,7 @@ mod tests {
         let found = of(header::COOKIE, "a=b; access_token=t0k; c");
         assert_eq!(found.as_deref(), Some("t0k"));
         assert_eq!(of(header::COOKIE, "other=t0k"), None);
-        // What is there but cannot be read is not the same as nothing.
+        // An unreadable header is not the same as none.
         for value in ["Digest x", "Basic !!", "Basic dTp0", "\u{e4}"] {
             assert!(of(header::AUTHORIZATION, value).is_some(), "{value}");
         }

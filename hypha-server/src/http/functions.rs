@@ -1,4 +1,4 @@
-//! Functions of services for whoever has no client: `GET` or `POST /{workspace}/services/{id}/{function}`.
+//! Functions of services as plain HTTP: `GET` or `POST /{workspace}/services/{id}/{function}`.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ const MSGPACK: &str = "application/msgpack";
 /// Parameters that belong to the request itself.
 const RESERVED: [&str; 4] = ["workspace", "service_id", "function_key", "_mode"];
 
-/// The two forms of a body.
+/// The format of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Json,
@@ -31,7 +31,7 @@ enum Format {
 }
 
 impl Format {
-    /// The format that a request's content type names; `None` for another. Without one it is JSON.
+    /// Returns the format of the content type, JSON if there is none, `None` for another one.
     fn of(headers: &HeaderMap) -> Option<Format> {
         let Some(value) = headers.get(header::CONTENT_TYPE) else {
             return Some(Format::Json);
@@ -94,7 +94,7 @@ pub(super) async fn function(
         member(&service, &function)
             .ok_or_else(|| problem(StatusCode::NOT_FOUND, format!("{function} not found.")))?
     };
-    // The visitor stays until the last item of a stream.
+    // The response holds the service, and with it the client of the request, until the last item.
     respond(result, format, service)
 }
 
@@ -114,7 +114,7 @@ async fn call(
     called.map_err(|error| request_client::refusal(&error))
 }
 
-/// A member that is not a function.
+/// Returns a member that is not a function.
 fn member(service: &RemoteService, path: &str) -> Option<Value> {
     let mut parts = path.split('.');
     let first = service.get(parts.next()?)?;
@@ -123,7 +123,7 @@ fn member(service: &RemoteService, path: &str) -> Option<Value> {
         .cloned()
 }
 
-/// The values in a URL are text, and made into what they look like.
+/// Reads arguments from a URL. Texts that look like numbers or objects become such.
 fn in_url(query: Vec<(String, String)>) -> Result<Arguments, Problem> {
     let named = query
         .into_iter()
@@ -219,7 +219,7 @@ fn cannot_be_json(what: &str) -> String {
     )
 }
 
-/// A value as JSON, or what is in it that cannot be.
+/// Converts a value to JSON, or returns the kind of value in it that has no JSON form.
 fn to_json(value: &Value) -> Result<serde_json::Value, &'static str> {
     Ok(match value {
         Value::Float(number) => serde_json::Number::from_f64(*number)
@@ -246,11 +246,12 @@ fn object(map: &Map) -> Result<serde_json::Value, &'static str> {
     ))
 }
 
-/// Items as they come: server-sent events for JSON, one value after the other for msgpack.
+/// Responds with the items of a stream: server-sent events for JSON, consecutive values for
+/// msgpack.
 fn respond_stream(items: RemoteStream<Value>, format: Format, service: RemoteService) -> Response {
     struct Going {
         items: RemoteStream<Value>,
-        // Its connection is that of the stream.
+        // Holds the connection of the stream.
         _service: RemoteService,
     }
     let going = Going {

@@ -1,4 +1,4 @@
-//! What the server and its workspaces tell about themselves: lists of services, records, metrics.
+//! Descriptions of the server and its workspaces: services, records, metrics.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::problem::{Problem, problem};
 use super::request_client;
 use crate::state::{HYPHA_VERSION, State};
 
-/// For whoever opens the server's address in a browser.
+/// Answers a browser at the address of the server.
 pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
     format!(
         "This is a Hypha server (hypha-server {}).\nPrograms connect to {}.\n",
@@ -69,7 +69,8 @@ pub(super) async fn workspace(
     Ok(Json(info.map_err(request_client::manager_refusal)?).into_response())
 }
 
-/// The services of a workspace that the requester may see, with ids as they are inside it.
+/// Lists the services of a workspace that the requester may see, with ids relative to the
+/// workspace.
 pub(super) async fn services(
     Shared(state): Shared<Arc<State>>,
     Path(workspace): Path<String>,

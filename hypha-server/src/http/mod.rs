@@ -36,11 +36,11 @@ use self::write_timeout::WriteTimeout;
 use crate::session::Sessions;
 use crate::state::{HYPHA_VERSION, State};
 
-/// A request's head must come within this time.
+/// Time for the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a browser may remember who is allowed in.
+/// Time for which a browser caches a preflight response.
 const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
-/// How long to wait before accepting again when the system has no more sockets.
+/// Pause before accepting again when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The parts of the server that handlers of requests use.
@@ -66,7 +66,7 @@ impl FromRef<Front> for Arc<Sessions> {
 fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     let functions = get(functions::function)
         .post(functions::function)
-        // A function is not run for nothing.
+        // A HEAD request must not run a function.
         .head(|| async { StatusCode::METHOD_NOT_ALLOWED });
     #[cfg(feature = "compression")]
     let functions = functions.layer(compression::requests());
@@ -90,7 +90,7 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     #[cfg(feature = "compression")]
     let app = app.layer(compression::layer());
     let app = app
-        // What applications answer is left as they made it.
+        // Responses of applications are not compressed.
         .route("/{workspace}/apps/{id}", any(apps::slash))
         .route("/{workspace}/apps/{id}/", any(apps::index))
         .route("/{workspace}/apps/{id}/{*path}", any(apps::page))
@@ -103,7 +103,7 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     }
 }
 
-/// Which pages may use the server from elsewhere: those of the origins given, or any.
+/// Returns the CORS layer for the given origins, or for any if there are none.
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
     let origins = match origins {
         [] => AllowOrigin::mirror_request(),
@@ -125,12 +125,12 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
         .max_age(PREFLIGHT_LIFE)
 }
 
-/// Where a request comes from.
+/// The socket address from which a request comes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Remote(SocketAddr);
 
-/// Accepts connections until the server stops. Web pages of `origins` may use it, or of any origin if
-/// there are none.
+/// Accepts connections until the server stops. Web pages of `origins` may use it, or of any origin
+/// if there are none.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec<HeaderValue>) {
     let front = Front {
         state: state.clone(),

@@ -1,4 +1,4 @@
-//! How a request is refused.
+//! Error responses.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,14 +7,14 @@ use serde_json::json;
 
 use crate::session::{Refusal, RefusalKind};
 
-/// Status and text of a refusal, sent as `{"success": false, "detail": …}`.
+/// An error response, sent as `{"success": false, "detail": …}`.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
 }
 
-/// The same as plain text, which the addresses of applications answer.
+/// An error response in plain text, for the addresses of applications.
 pub(super) struct PlainProblem(Problem);
 
 pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Problem {
@@ -24,7 +24,7 @@ pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Problem 
     }
 }
 
-/// Something that the server itself could not do.
+/// Returns the response for a failure of the server itself.
 pub(super) fn failed(error: impl std::fmt::Display) -> Problem {
     problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
@@ -51,7 +51,7 @@ impl From<Problem> for PlainProblem {
     }
 }
 
-/// When to try again, where that may help.
+/// Adds `Retry-After` where a retry may help.
 fn with_retry(status: StatusCode, mut response: Response) -> Response {
     if matches!(
         status,

@@ -1,4 +1,4 @@
-//! How many requests one stranger, or one user, may make.
+//! Rate limits of HTTP requests, by IP address and by token.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -19,11 +19,11 @@ use crate::rate_limit::RateLimit;
 use crate::settings::Limits;
 use crate::state::State;
 
-/// Users may do so many times what strangers may.
+/// Factor by which the limits of a user exceed those of an IP address.
 const TRUST: f64 = 10.0;
-/// Those who are counted at the same time.
+/// Bound on the token buckets in each map.
 const COUNTED_MAX: usize = 20_000;
-/// What the monitoring asks for, and what is counted elsewhere.
+/// Paths for monitoring, and those that are limited elsewhere.
 const EXEMPT: [&str; 4] = ["/health", "/health/", "/metrics", "/ws"];
 
 /// The rates by address and by token.
@@ -60,7 +60,7 @@ impl<K: Eq + Hash> Rates<K> {
     fn with<T>(&self, key: K, look: impl FnOnce(&mut RateLimit) -> T) -> T {
         let mut counted = self.counted.lock();
         if counted.len() >= COUNTED_MAX && !counted.contains_key(&key) {
-            // Whoever has been quiet for a while is as good as new.
+            // A full bucket is equal to a new one.
             counted.retain(|_, rate| !rate.is_rested());
             if counted.len() >= COUNTED_MAX {
                 counted.clear();
@@ -76,7 +76,8 @@ impl<K: Eq + Hash> Rates<K> {
     }
 }
 
-/// Refuse what is too much. Tokens that turn out to be none count for the address that they come from.
+/// Refuses requests beyond the limits. A request whose token is invalid counts for the address that
+/// it comes from.
 pub(super) async fn limit(
     Shared(front): Shared<Front>,
     request: Request<Body>,
@@ -119,7 +120,7 @@ pub(super) async fn limit(
     response
 }
 
-/// Where a request comes from; behind a proxy that is what the proxy says.
+/// Returns the address that a request comes from; behind a proxy, the one in its header.
 fn address(state: &State, remote: &Remote, headers: &HeaderMap) -> IpAddr {
     let forwarded = || {
         let value = headers.get_all("x-forwarded-for").iter().next_back()?;

@@ -1,4 +1,4 @@
-//! Whoever makes a plain HTTP request is a client for as long as the request lasts.
+//! A plain HTTP request acts as a client for as long as it lasts.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::session::RefusalKind;
 use crate::state::State;
 use crate::{auth, internal_client};
 
-/// Room for what a visitor is sent.
+/// Bytes queued for the client of a request.
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
-/// A visitor answers pings and is called back by the services that it uses.
+/// The client of a request answers pings, and services call it back.
 const CONCURRENT_CALLS: usize = 64;
 
-/// Whom a request comes from. Credentials that are there must be good: nobody becomes anonymous by
-/// mistake.
+/// Returns the user of a request. Invalid credentials are refused, so that no request becomes
+/// anonymous by mistake.
 pub(super) async fn identify(state: &State, headers: &HeaderMap) -> Result<UserInfo, Problem> {
     match credentials::token(state, headers)? {
         None => Ok(auth::anonymous_caller()),
@@ -35,8 +35,8 @@ pub(super) async fn identify(state: &State, headers: &HeaderMap) -> Result<UserI
     }
 }
 
-/// A client for a request that is about `workspace`: in the workspace of its token; else in this one if
-/// the user may be there; else in the user's own.
+/// Connects a client for a request to `workspace`: in the workspace of its token; else in
+/// `workspace` if the user may enter it; else in the user's own.
 pub(super) async fn enter(
     state: &Arc<State>,
     mut user: UserInfo,
@@ -70,7 +70,7 @@ async fn may_enter(state: &State, user: &UserInfo, workspace: &str) -> Result<bo
     }))
 }
 
-/// The service `id` of `workspace`, as far as the visitor may use it.
+/// Returns the service `id` of `workspace`, if the client may use it.
 pub(super) async fn service(
     client: &Client,
     workspace: &str,
@@ -88,13 +88,13 @@ pub(super) async fn service(
     request.await.map_err(|error| refusal(&error))
 }
 
-/// The answer to a request whose call has failed.
+/// Returns the response to a request whose call has failed.
 pub(super) fn refusal(error: &Error) -> Problem {
     let (status, detail) = classify(error);
     problem(status, format!("RemoteException: {detail}"))
 }
 
-/// The answer to a request that the manager has refused.
+/// Returns the response to a request that the manager has refused.
 pub(super) fn manager_refusal(error: Error<ManagerError>) -> Problem {
     match error {
         Error::Service(error) => {
@@ -108,7 +108,7 @@ pub(super) fn manager_refusal(error: Error<ManagerError>) -> Problem {
     }
 }
 
-/// Status and text of a failure. Texts of other languages are all that there is to go by.
+/// Returns status and text of a failure. Errors of other languages are classified by their text.
 fn classify(error: &Error) -> (StatusCode, String) {
     let by_text = |text: String| {
         let says = |part: &str| text.contains(part);
@@ -130,7 +130,7 @@ fn classify(error: &Error) -> (StatusCode, String) {
         Error::Rejected(rejection) => {
             let text = &rejection.message;
             match rejection.kind {
-                // With the classes of the original, by which callers tell errors from each other.
+                // The class names of the original, by which callers tell errors apart.
                 RejectKind::UnknownService | RejectKind::UnknownMethod | RejectKind::Expired => {
                     (StatusCode::NOT_FOUND, format!("KeyError: '{text}'"))
                 }

@@ -1,4 +1,5 @@
-//! The RPC transport over HTTP: `GET /rpc` opens a client's stream, `POST /rpc` brings its messages.
+//! The RPC transport over HTTP: `GET /rpc` opens the stream of a client, `POST /rpc` carries its
+//! messages.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::problem::{Problem, problem};
 use crate::session::{Sessions, StreamHello, open_stream};
 use crate::state::State;
 
-/// What the URL says.
+/// The query of the URL.
 #[derive(Deserialize)]
 pub(super) struct Place {
     #[serde(default)]
@@ -82,12 +83,12 @@ pub(super) async fn message(
     let workspace = place.workspace.filter(|named| !named.is_empty());
     let workspace = workspace.ok_or_else(|| missing("workspace"))?;
     let session = sessions.streams.find(&workspace, &place.client_id);
-    // A status that clients try again after.
+    // Clients retry after this status.
     let session = session.ok_or_else(|| {
         let detail = format!("There is no stream of {workspace}/{}", place.client_id);
         problem(StatusCode::BAD_REQUEST, detail)
     })?;
-    // Before the body is read: strangers are not listened to.
+    // Checked before the body is read: it must not cost memory before.
     let token = credentials::token(state, &headers)?;
     session.authorize(state, token.as_deref()).await?;
     let frame = read(state, body).await?;
@@ -97,14 +98,14 @@ pub(super) async fn message(
     Ok(session.receive(state, frame).await?)
 }
 
-/// A request's whole body, if it is not too large and comes in time.
+/// Reads the body of a request, within the limits on size and time.
 pub(super) async fn read(state: &State, body: Body) -> Result<Bytes, Problem> {
     let limit = state.settings.limits.frame_bytes;
     let reading = async {
         let mut pieces = body.into_data_stream();
         let mut whole = BytesMut::new();
         while let Some(piece) = pieces.next().await {
-            // It has ended early, or is not compressed as it says.
+            // It has ended early, or is not compressed as announced.
             let piece = piece.map_err(|error| {
                 let detail = format!("The body cannot be read: {error}");
                 problem(StatusCode::BAD_REQUEST, detail)

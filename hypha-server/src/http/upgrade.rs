@@ -1,4 +1,4 @@
-//! From an HTTP request to a WebSocket.
+//! The upgrade of a request to a WebSocket.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::write_timeout::WriteTimeout;
 use crate::session::{Credentials, Sessions, serve_websocket};
 
-/// Credentials in the URL, as very old clients sent them.
+/// Query parameters in which very old clients sent their credentials.
 const LEGACY_PARAMETERS: [&str; 4] = ["workspace", "client_id", "token", "reconnection_token"];
 
 pub(super) async fn websocket(
@@ -22,8 +22,7 @@ pub(super) async fn websocket(
     mut request: Request<Body>,
 ) -> Response {
     let state = sessions.state.clone();
-    // Before the upgrade a refusal is something that clients try again after; behind it some give
-    // up for good.
+    // Clients retry a refusal before the upgrade; after it some give up for good.
     let Some(alive) = state.shutdown.alive().filter(|_| state.is_ready()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, "Server busy, please retry").into_response();
     };
@@ -49,7 +48,7 @@ pub(super) async fn websocket(
         return bad_request("This connection cannot be upgraded");
     };
     state.shutdown.spawn(async move {
-        // Held until the connection ends: the server waits for it when it stops.
+        // Held until the connection ends: the shutdown of the server waits for it.
         let _alive = alive;
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,

@@ -1,4 +1,7 @@
-//! A socket that is not waited for without end: a peer that takes nothing of what it is sent is dropped.
+//! A write timeout for a socket.
+//!
+//! tokio-io-timeout 1.2 is not used: its writer is not `Unpin`, so it must be pinned in a box, from
+//! which the socket cannot be taken back when a request is upgraded to a WebSocket.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(super) struct WriteTimeout<S> {
     io: S,
     limit: Duration,
-    /// Set while something waits to be written.
+    /// Set while a write is pending.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -28,7 +31,7 @@ impl<S> WriteTimeout<S> {
         self.io
     }
 
-    /// Fails if what is pending has been so for too long.
+    /// Fails if a write has been pending for longer than the limit.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,

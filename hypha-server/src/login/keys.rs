@@ -1,4 +1,4 @@
-//! The keys of those who are logging in.
+//! The keys of logins in progress.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// Keys at the same time; anonymous callers can ask for them.
+/// Bound on the logins in progress, which anonymous callers can begin.
 const KEYS_MAX: usize = 10_000;
 
-/// What the program that logs in has asked for.
+/// The token that the program asked for when it began the login.
 #[derive(Clone, Default)]
 pub(super) struct Wanted {
     pub(super) workspace: Option<String>,
@@ -25,7 +25,7 @@ struct Entry {
     report: Option<Map>,
 }
 
-/// How waiting for a user has ended.
+/// The result of waiting for a user.
 #[derive(Debug, PartialEq)]
 pub(super) enum Waited {
     Reported(Map),
@@ -47,7 +47,7 @@ impl Keys {
         }
     }
 
-    /// The entries that have not ended.
+    /// Returns the entries that have not expired.
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         let mut entries = self.entries.lock();
         let now = Instant::now();
@@ -55,7 +55,7 @@ impl Keys {
         entries
     }
 
-    /// A new key, which nobody can guess.
+    /// Begins a login, and returns its key, which cannot be guessed.
     pub(super) fn begin(
         &self,
         workspace: Option<String>,
@@ -86,11 +86,11 @@ impl Keys {
         Ok(entry.wanted.clone())
     }
 
-    /// The user has logged in.
+    /// Stores the report of a user who has logged in.
     pub(super) fn report(&self, key: &str, report: Map) -> Result<(), ManagerError> {
         let mut entries = self.entries();
         let entry = entries.get_mut(key).ok_or_else(unknown)?;
-        // Whoever comes second is not the user that the program has sent.
+        // A second report does not come from the user that the program has sent.
         if entry.report.is_some() {
             return Err(ManagerError::Assertion(
                 "Invalid key, it has been used already".into(),
@@ -101,7 +101,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Wait for the report of a key, which is given out once.
+    /// Waits for the report of a key, which is returned once.
     pub(super) async fn wait(&self, key: &str, limit: Duration) -> Result<Waited, ManagerError> {
         let deadline = Instant::now() + limit.min(self.life);
         loop {

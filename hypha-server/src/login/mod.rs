@@ -1,5 +1,5 @@
-//! Logging in: a program asks for a key, its user opens a page and says who they are, and the program
-//! gets their token.
+//! The login service: a program asks for a key, its user logs in on a page, and the program
+//! receives the user's token.
 
 mod keys;
 
@@ -19,17 +19,17 @@ use crate::{auth, internal_client, manager};
 /// Calls that wait for users at the same time.
 const CONCURRENT_CALLS: usize = 4096;
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
-/// Seconds that `check` waits.
+/// Default timeout of `check`, in seconds.
 const CHECK_TIMEOUT: f64 = 180.0;
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
-/// The page runs its own script and asks its own server, nothing else.
+/// The page may run its own script and send requests to its own server only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Offer the service as `public/hypha-login`, with the host's own `methods`.
+/// Registers the service `public/hypha-login`, with the `methods` of the embedding program.
 pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<(), Error> {
     let mut options = Options::default();
     options.max_concurrent_calls = CONCURRENT_CALLS;
@@ -57,7 +57,7 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
 }
 
 struct Login {
-    // The state holds the client that holds this.
+    // Weak: the state holds the client that holds this.
     state: Weak<State>,
     keys: Keys,
 }
@@ -68,8 +68,9 @@ impl Login {
         state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
     }
 
-    /// Where this service is below `/public/`, as an application or as functions. Another server may
-    /// offer one of the same name, which knows other keys.
+    /// Returns the URL of this service below `/public/`, as an application or as functions. It
+    /// names this server, because another one may offer a service of the same name, which knows
+    /// other keys.
     fn url(&self, kind: &str) -> Answer<String> {
         let state = self.state()?;
         let (base, id) = (&state.info.public_base_url, &state.info.server_id);
@@ -118,7 +119,7 @@ impl Login {
         /// Return all that is known of the user, not only the token.
         profile: Option<bool>,
     ) -> Answer<Value> {
-        // Clients write null for what they leave out.
+        // Clients write null for arguments that they leave out.
         let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
         match self.keys.wait(&key, limit).await? {

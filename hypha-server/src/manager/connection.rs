@@ -15,19 +15,19 @@ use crate::router::SERVER_WORKSPACE;
 use crate::state::{HYPHA_VERSION, State};
 use crate::{auth, internal_client};
 
-/// Room for calls that wait for the manager.
+/// Bytes of calls that wait for the manager.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Calls to the manager that run at the same time.
 const CONCURRENT_CALLS: usize = 16 * 1024;
-/// A large reply goes in chunks of this size, and so many at a time: 2 MiB of it wait for the caller
-/// at most. What the manager sends finds room always, so it has to keep its own measure.
+/// Size and number of the chunks of a large reply that are sent at once: at most 2 MiB wait for the
+/// caller. Messages of the manager never wait for room, so it limits itself.
 const CHUNK_BYTES: usize = 256 * 1024;
 const CHUNKS_AT_ONCE: usize = 8;
 
-/// Former addresses at which the manager answers at the same time; the oldest goes.
+/// Bound on the former addresses at which the manager answers. The oldest is dropped.
 const FORMER_MAX: usize = 32;
 
-/// Connect the manager to the router and let it serve.
+/// Connects the manager to the router.
 pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     let client = serve_as(state, &state.info.manager_id).await?;
     state.clients.set_manager(client);
@@ -39,8 +39,8 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     Ok(())
 }
 
-/// After a restart the other clients go on calling the manager at its former address, and take answers
-/// from nowhere else. So it is there as well.
+/// Serves the manager at a former address. After a restart other clients go on calling it there,
+/// and accept replies from no other address.
 async fn summon(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>> {
     let plausible = manager_id.starts_with("manager-") && wire::valid_client_id(manager_id);
     if !plausible || state.shutdown.is_stopping() {
@@ -61,7 +61,7 @@ async fn summon(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>> {
     present()
 }
 
-/// Serve as the manager under an address: the one that clients are told, or a former one.
+/// Serves the manager at an address, its present or a former one.
 async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error> {
     let mut options = Options::default();
     options.max_concurrent_calls = CONCURRENT_CALLS;

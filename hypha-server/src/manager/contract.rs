@@ -1,4 +1,4 @@
-//! The contract, method by method; what each one does is in the other files of this folder.
+//! The methods of the manager's contract. The other files of this folder implement them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,10 @@ use crate::state::State;
 use crate::workspace;
 
 const PING_TIMEOUT: f64 = 5.0;
-/// Clients that `cleanup` asks at the same time.
+/// Clients that `cleanup` pings at the same time.
 const PINGS_AT_ONCE: usize = 50;
-/// Calls of one client that wait for others at the same time. The places for calls are everybody's.
+/// Bound on the calls of one client that wait for others. The places for running calls are shared
+/// by all clients.
 const WAITING_MAX: usize = 256;
 
 pub(super) struct Manager {
@@ -41,7 +42,7 @@ impl Manager {
         }
     }
 
-    /// A place for a call that may have to wait for other clients, which only such calls do for long.
+    /// Takes a place for a call that may wait for other clients. Only such calls run for long.
     fn place(&self, ctx: &Context) -> Answer<Seat> {
         let caller = super::caller(ctx);
         self.waiting
@@ -53,7 +54,7 @@ impl Manager {
             })
     }
 
-    /// Whether a client answers; the text that `ping` returns if not.
+    /// Pings a client. The error is the text that `ping` returns.
     async fn ping_from(
         &self,
         ctx: &Context,
@@ -72,7 +73,7 @@ impl Manager {
             .map_err(|error| failed(&error))
     }
 
-    /// Remove the clients of a workspace that do not answer.
+    /// Removes the clients of a workspace that do not answer.
     async fn remove_silent(
         &self,
         ctx: &Context,

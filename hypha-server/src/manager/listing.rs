@@ -51,7 +51,7 @@ pub(super) async fn services(
     let registry = &state.registry;
     let mut found = Vec::new();
     if everywhere {
-        // All that is public anywhere, and all that is at home.
+        // The public services of all workspaces, and all of the own one.
         let asked = std::mem::replace(&mut pattern.visibility, "public".into());
         found = registry
             .find_services(&pattern)
@@ -79,7 +79,7 @@ pub(super) async fn services(
     Ok(listed.collect())
 }
 
-/// A query in one text.
+/// Reads a query in one text.
 fn by_text(text: &str) -> ServiceFilter {
     let mut filter = ServiceFilter::default();
     let (workspace, rest) = match text.split_once('/') {
@@ -88,7 +88,7 @@ fn by_text(text: &str) -> ServiceFilter {
         None => (Some(text), None),
     };
     match (workspace, rest) {
-        // Not everything everywhere: what is public at home.
+        // Only the public services of the own workspace, as in the original.
         (Some("*"), Some(_)) => filter.visibility = Some("public".into()),
         (Some(workspace), _) => filter.workspace = Some(workspace.to_owned()),
         (None, _) => {}
@@ -166,7 +166,7 @@ fn check_characters(part: &str) -> Answer<()> {
     }
 }
 
-/// The clients that have introduced themselves.
+/// Lists the clients that have registered their built-in service.
 pub(super) async fn clients(
     state: &State,
     ctx: &Context,
@@ -198,7 +198,7 @@ pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<WorkspaceSum
     let workspace = super::workspaces::load(state, ctx.workspace()).await?;
     let clients = match clients(state, ctx, &workspace.id).await {
         Ok(clients) => clients,
-        // Who may not list clients still sees what it may see.
+        // A caller that may not list clients gets the rest of the summary.
         Err(ManagerError::Permission(_)) => Vec::new(),
         Err(error) => return Err(error),
     };

@@ -26,10 +26,10 @@ pub(crate) use self::tokens::generate as generate_token;
 /// The result of a manager method.
 type Answer<T> = Result<T, ManagerError>;
 
-/// The largest record that is stored, and what a caller can put into one at a time.
+/// Bounds on a workspace's record, and on an item that a caller puts into one at a time, in bytes.
 const RECORD_MAX: usize = 1024 * 1024;
 const ITEM_MAX: usize = 256 * 1024;
-/// The largest entry of the event log.
+/// Bound on an entry of the event log, in bytes.
 const EVENT_MAX: usize = 64 * 1024;
 
 /// Shortest and longest time that a caller may grant a provider.
@@ -46,7 +46,7 @@ fn timeout_in_bounds(given: Option<f64>, default: f64) -> Duration {
         .clamp(SHORTEST, LONGEST)
 }
 
-/// How many bytes a value takes, if that is not more than `max`.
+/// Returns the encoded size of a value. Fails if it exceeds `max`.
 fn measured<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answer<usize> {
     let bytes = wire::to_vec(value).map_err(|error| ManagerError::Value(error.to_string()))?;
     if bytes.len() > max {
@@ -58,18 +58,18 @@ fn measured<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answer<
     Ok(bytes.len())
 }
 
-/// The registry's failure as the manager reports it.
+/// Returns a failure of the registry as the manager reports it.
 fn unavailable(error: RegistryError) -> ManagerError {
     ManagerError::Runtime(error.to_string())
 }
 
-/// The caller must have this permission in its own workspace, whose name is returned.
+/// Checks the caller's permission in its own workspace, and returns the name of that.
 fn at_home(ctx: &Context, needed: Permission) -> Answer<&str> {
     allowed(ctx, needed, ctx.workspace())?;
     Ok(ctx.workspace())
 }
 
-/// The caller must have this permission in `workspace`.
+/// Checks the caller's permission in `workspace`.
 fn allowed(ctx: &Context, needed: Permission, workspace: &str) -> Answer<()> {
     if ctx.user().may(needed, workspace) {
         Ok(())
@@ -82,7 +82,7 @@ fn denied(workspace: &str) -> ManagerError {
     ManagerError::Permission(format!("Permission denied for workspace {workspace}"))
 }
 
-/// A caller's address with its workspace.
+/// Returns the caller's address with its workspace.
 fn caller(ctx: &Context) -> String {
     hypha_wire::absolute(ctx.from(), ctx.workspace()).into_owned()
 }

@@ -1,4 +1,4 @@
-//! Services come and go.
+//! Registration of services, and its end.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::registry::{ServiceKey, ServicePattern};
 use crate::state::State;
 use crate::workspace;
 
-/// Longer descriptions are refused.
+/// Length of the longest description, in characters.
 const DESCRIPTION_MAX: usize = 1024;
-/// How long `setup` of a default service may take to be found, and in all.
+/// Timeouts of `setup` of a default service: to fetch the service, and in total.
 const SETUP_FETCH: Duration = Duration::from_secs(10);
 const SETUP: Duration = Duration::from_secs(60);
 
@@ -68,7 +68,7 @@ pub(super) async fn register(state: &State, ctx: &Context, service: ServiceInfo)
     store(state, ctx, service, &name, &client).await
 }
 
-/// Fill in what the caller may leave out, and refuse what cannot be.
+/// Fills in the fields that the caller may leave out, and refuses invalid ones.
 fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<ServiceInfo> {
     if !service.id.contains('/') {
         service.id = format!("{workspace}/{}", service.id);
@@ -130,7 +130,7 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     Ok(service)
 }
 
-/// Whether the client may have the service `id` besides those that it has.
+/// Checks that the client may have the service `id` besides its present ones.
 async fn check_quota(state: &State, workspace: &str, client: &str, id: &str) -> Answer<()> {
     let pattern = ServicePattern {
         workspace: workspace.to_owned(),
@@ -160,7 +160,7 @@ fn is_built_in(service: &ServiceInfo) -> bool {
     ServiceKey::parse(&service.id).is_some_and(|key| key.name == BUILT_IN)
 }
 
-/// At most one service of a name if one of them says so.
+/// Checks that a singleton is the only service of its name.
 async fn check_singleton(
     state: &State,
     service: &ServiceInfo,
@@ -192,8 +192,8 @@ async fn check_singleton(
     Ok(())
 }
 
-/// A client exists once it has registered its built-in service. Without this rule registrations
-/// that arrive after the client was removed would leave ghosts.
+/// Returns whether the client has registered its built-in service. Without this rule registrations
+/// that arrive after the client was removed would never be removed.
 async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<bool> {
     let pattern = ServicePattern {
         workspace: workspace.to_owned(),
@@ -217,8 +217,8 @@ async fn store(
     client: &str,
 ) -> Answer<()> {
     let workspace = ctx.workspace();
-    // The connection may have ended while this call was on its way; what is stored then would
-    // stay for ever.
+    // The connection may have ended while this call was on its way; its services would then never
+    // be removed.
     let peer = state
         .router
         .find_address(client)
@@ -263,7 +263,8 @@ async fn store(
     Ok(())
 }
 
-/// Applications begin their work in `setup`. Its failure is theirs.
+/// Calls `setup` of a default service, with which applications begin. Its failure does not fail the
+/// registration.
 async fn set_up(state: &State, id: &str) {
     let done = async {
         let service = workspace::fetch(state, id, SETUP_FETCH).await?;

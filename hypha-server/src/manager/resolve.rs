@@ -1,4 +1,4 @@
-//! From what a caller wrote to the one service that is meant.
+//! Resolution of a service id to one service, and access to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +21,12 @@ use crate::workspace;
 const GET_TIMEOUT: f64 = 10.0;
 const SELECT_TIMEOUT: f64 = 2.0;
 
-/// The workspace manager by its short name.
+/// Returns whether an id is the short name of the workspace manager.
 pub(super) fn is_manager(id: &str) -> bool {
     id == "~" || id.ends_with("/~")
 }
 
-/// The record that is meant, as far as the caller may see it.
+/// Returns the record of the service that `id` selects, reduced to the caller's view.
 pub(super) async fn find(
     state: &State,
     ctx: &Context,
@@ -45,7 +45,7 @@ pub(super) async fn find(
             pattern.workspace, pattern.client, pattern.name, pattern.app_id
         )));
     }
-    // What the caller may not use it neither gets nor hears of.
+    // Services that the caller may not use do not influence the choice either.
     let mut usable = candidates;
     usable.retain(|service| may_use(ctx, &service.config, &pattern.workspace));
     if usable.is_empty() {
@@ -58,7 +58,7 @@ pub(super) async fn find(
     Ok(seen_by(ctx, &chosen, &pattern.workspace))
 }
 
-/// `service`, `client:service`, `ws/service` or `ws/client:service`, maybe with `@app`.
+/// Reads `service`, `client:service`, `ws/service` or `ws/client:service`, optionally with `@app`.
 fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
     for mark in ['/', ':', '@'] {
         if id.matches(mark).count() > 1 {
@@ -81,7 +81,7 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
         return Err(ManagerError::Assertion(format!("Invalid service id: {id}")));
     }
     Ok(ServicePattern {
-        // A workspace is meant literally, or the permission check below would mean nothing.
+        // The workspace is literal: the permission check applies to exactly one.
         workspace: workspace.replace('*', "?"),
         client: client.to_owned(),
         name: name.to_owned(),
@@ -160,9 +160,9 @@ fn load(state: &State, service: &ServiceInfo) -> f64 {
         .map_or(0.0, |peer| peer.load())
 }
 
-/// Ask every candidate for a number and take the best; those that do not answer do not count. Without
-/// `may_ask`, any of them: the calls are made with the server's permissions, and strangers should not
-/// cause them.
+/// Calls a function of every candidate and chooses by the results; candidates that fail do not
+/// count. Without `may_ask` the choice is random: the calls are made with the server's permissions,
+/// and strangers must not cause them.
 async fn select(
     state: &State,
     rule: &str,
@@ -210,7 +210,7 @@ async fn select(
         .ok_or_else(|| ManagerError::Key("Service not found".into()))
 }
 
-/// What Python makes a number of.
+/// Converts a value to a number like Python does.
 fn as_number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Bool(truth) => f64::from(u8::from(*truth)),
@@ -240,7 +240,8 @@ fn service_workspace(service: &ServiceInfo) -> &str {
     service.id.split('/').next().unwrap_or_default()
 }
 
-/// Whether the caller may use a service of `workspace`.
+/// Returns whether the caller may use a service of `workspace`: the one rule of the server about
+/// access to services.
 pub(super) fn may_use(ctx: &Context, config: &ServiceConfig, workspace: &str) -> bool {
     config.visibility != Visibility::Protected
         || ctx.user().may(Permission::Read, workspace)
@@ -254,8 +255,8 @@ fn is_authorized(ctx: &Context, config: &ServiceConfig) -> bool {
         .any(|workspace| workspace == ctx.workspace())
 }
 
-/// The record as this caller may see it: who else is authorized, and who its creator is beyond the
-/// id, is only for the service's own workspace.
+/// Returns the record as the caller may see it. The authorized workspaces, and the creator beyond
+/// its id, are only visible in the service's own workspace.
 pub(super) fn seen_by(ctx: &Context, service: &ServiceInfo, workspace: &str) -> ServiceInfo {
     let mut service = service.clone();
     if !ctx.user().may(Permission::Read, workspace) {
@@ -267,7 +268,7 @@ pub(super) fn seen_by(ctx: &Context, service: &ServiceInfo, workspace: &str) -> 
     service
 }
 
-/// Fetch a service for the caller from its provider.
+/// Fetches a service for the caller from its provider.
 pub(super) async fn get(
     state: &State,
     ctx: &Context,
@@ -322,7 +323,7 @@ pub(super) async fn get(
     Ok(converted(Value::Map(members), case))
 }
 
-/// The option `case_conversion`; an empty one is none.
+/// Reads the option `case_conversion`; an empty text is none.
 fn case(given: Option<&str>) -> Answer<Option<Case>> {
     let Some(text) = given.filter(|text| !text.is_empty()) else {
         return Ok(None);
@@ -342,7 +343,7 @@ fn converted(service: Value, case: Option<Case>) -> Value {
     }
 }
 
-/// Functions say where they are; relative addresses mean something only at their owner's.
+/// Makes the addresses of functions absolute; relative ones are valid only at their owner.
 pub(super) fn make_absolute(value: &mut Value, workspace: &str) {
     match value {
         Value::Map(map) => {

@@ -1,4 +1,4 @@
-//! Tokens on request.
+//! Tokens that clients create, revoke and inspect.
 
 use hypha_rpc::Context;
 use hypha_rpc::workspace::{ManagerError, Permission, Scope, TokenConfig, UserInfo};
@@ -8,10 +8,10 @@ use crate::auth::{TokenError, may_delegate, now, readable_id};
 use crate::bus::Notice;
 use crate::state::State;
 
-/// Seconds, if the caller does not say.
+/// Life of a token in seconds, if the caller gives none.
 const DEFAULT_LIFE: u64 = 3600;
 
-/// A token of `user`, who is in the workspace `own`.
+/// Creates a token of `user`, which is connected to the workspace `own`.
 pub(crate) async fn generate(
     state: &State,
     user: &UserInfo,
@@ -87,8 +87,8 @@ pub(crate) async fn generate(
     state.issuer.issue(&child, life).await.map_err(invalid)
 }
 
-/// A token does not outlive the one that it was made with. Anonymous users have none, and the root
-/// token does not end.
+/// Returns the life left of the caller's own token: no token outlives the one that it was made
+/// with. Anonymous users have none, and the root token does not end.
 fn longest_life(user: &UserInfo, now: u64) -> Answer<u64> {
     let end = match user.expires_at {
         Some(end) if !user.is_anonymous => end as u64,
@@ -102,8 +102,8 @@ fn longest_life(user: &UserInfo, now: u64) -> Answer<u64> {
     }
 }
 
-/// A new user with the parent's e-mail address and roles, except the role `admin`: it opens every
-/// workspace, and a token is for one.
+/// Returns a new user with the parent's e-mail address and roles, except the role `admin`: it opens
+/// every workspace, and a token is for one.
 fn child_of(user: &UserInfo) -> UserInfo {
     let keep = |role: &&String| role.as_str() != "admin";
     UserInfo {
@@ -116,7 +116,7 @@ fn child_of(user: &UserInfo) -> UserInfo {
     }
 }
 
-/// Further scope words must not look like those that grant something.
+/// Checks that a scope word does not look like one that grants something.
 fn extra_scope(word: &str) -> Answer<()> {
     let granting = ["ws:", "wid:", "cid:"]
         .iter()
@@ -145,7 +145,7 @@ pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<U
         .scope
         .as_ref()
         .and_then(|scope| scope.current_workspace.as_deref());
-    // The root token is bound to a workspace of its own, and nobody's business elsewhere.
+    // The root token is bound to a workspace of its own, and cannot be inspected elsewhere.
     if bound.is_some_and(|bound| bound != workspace) {
         return Err(ManagerError::Permission(format!(
             "Token is not authorized for workspace '{workspace}'"

@@ -1,4 +1,4 @@
-//! Workspaces, and what is kept in them: variables, bookmarks, kinds of services.
+//! Workspaces and their contents: variables, bookmarks, service types.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::peer::CloseOrder;
 use crate::state::State;
 use crate::workspace::{is_ready, is_system, own_workspace, ready};
 
-/// The longest list of workspaces.
+/// Length of the longest list of workspaces.
 const LIST_MAX: i64 = 256;
-/// Longer names of workspaces are refused.
+/// Length of the longest workspace name.
 const ID_MAX: usize = 128;
-/// How long who has deleted the workspace that it is in stays there.
+/// Grace period before a client that deleted its own workspace is disconnected.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 pub(super) async fn load(state: &State, id: &str) -> Answer<WorkspaceInfo> {
@@ -28,7 +28,7 @@ pub(super) async fn load(state: &State, id: &str) -> Answer<WorkspaceInfo> {
     found.ok_or_else(|| ManagerError::Key(format!("Workspace not found: {id}")))
 }
 
-/// Store a workspace and tell those who are in it.
+/// Stores a workspace and announces the change in it.
 async fn save(state: &State, workspace: WorkspaceInfo) -> Answer<()> {
     measured("workspace", &workspace, RECORD_MAX)?;
     state
@@ -56,7 +56,7 @@ pub(super) async fn info(
         None if user.may(Permission::Read, id) => {
             Err(ManagerError::Key(format!("Workspace not found: {id}")))
         }
-        // Whether it exists is nobody else's business either.
+        // Its existence is not revealed either.
         _ => Err(denied(id)),
     }
 }
@@ -141,7 +141,7 @@ pub(super) async fn create(
         }
         Some(_) if is_system(&id) => return Err(denied(&id)),
         Some(_) => {}
-        // Somebody else's personal workspace cannot be made in advance.
+        // The personal workspace of another user cannot be created in advance.
         None if id.starts_with("ws-user-")
             && id != user.own_workspace()
             && !user.may(Permission::Admin, &id) =>
@@ -183,7 +183,7 @@ pub(super) async fn create(
         .await
         .map_err(unavailable)?;
     drop(guard);
-    // As the original tells of it, although it can be used at once.
+    // The original announces the workspace as loading, although it can be used at once.
     workspace.status = Some(Value::from(Map::from_iter([
         ("ready".to_owned(), Value::from(false)),
         ("status".to_owned(), Value::from("loading")),
@@ -197,8 +197,8 @@ pub(super) async fn create(
     Ok(workspace)
 }
 
-/// In whose name a caller makes what outlives its connection: its own, or that of the user who has
-/// issued its token if the token opens all of that user's workspace.
+/// Returns the user in whose name a caller creates lasting things: itself, or the issuer of its
+/// token if the token opens all of the issuer's workspace.
 fn principal(user: &UserInfo) -> Answer<UserInfo> {
     let Some(parent) = &user.parent else {
         return Ok(user.clone());
@@ -287,7 +287,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     let caller = super::caller(ctx);
     for member in state.router.members(id) {
         if member.address == caller {
-            // It wants its answer first.
+            // The caller receives its response first.
             let order = order.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(LAST_WORD).await;
@@ -323,7 +323,7 @@ pub(super) async fn status(state: &State, ctx: &Context) -> Answer<WorkspaceStat
     Ok(status)
 }
 
-/// A map inside the `config` of a workspace, made if it is missing.
+/// Returns an entry of the `config` of a workspace, created if it is missing.
 fn section<'a>(workspace: &'a mut WorkspaceInfo, name: &str) -> &'a mut Value {
     workspace
         .config
@@ -447,7 +447,7 @@ async fn forget(state: &State, user: &UserInfo, id: &str) -> Answer<()> {
     .await
 }
 
-/// Bookmarks are kept in the user's own workspace, wherever the user is now. If it is not there yet,
+/// Changes the bookmarks, which are kept in the user's own workspace. If that does not exist yet,
 /// it begins as `planned`.
 async fn change_bookmarks(
     state: &State,

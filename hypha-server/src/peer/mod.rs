@@ -42,7 +42,8 @@ impl Peer {
         outbox: Outbox,
     ) -> Peer {
         let user_raw = hypha_wire::to_vec(&user).unwrap_or_else(|error| {
-            // A user map is strings and numbers; nil is what a peer gets if that ever changes.
+            // A user map holds strings and numbers, so this does not happen; peers would receive
+            // nil.
             tracing::error!(%error, user = user.id, "a user map cannot be encoded");
             vec![0xc0]
         });
@@ -78,7 +79,8 @@ impl Peer {
         self.load.as_ref().map_or(0.0, LoadMeter::load)
     }
 
-    /// Subscribes to events. Returns false if that would be too many; those that fit are subscribed.
+    /// Subscribes to events. Returns false if that would be too many; those that fit are
+    /// subscribed.
     pub(crate) fn subscribe(&self, events: &[String]) -> bool {
         let mut subscriptions = self.subscriptions.lock();
         events.iter().all(|event| {

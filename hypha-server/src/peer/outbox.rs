@@ -1,9 +1,9 @@
 //! The frames that wait for one receiver.
 //!
-//! What other peers send takes room, in bytes; when there is none the sender waits, which slows it
-//! down to the receiver's pace. What the server itself sends (replies of the manager, events,
-//! "not connected") must never wait, or one slow client would hold up everybody's manager: it
-//! goes into the same queue, on top, and a receiver that lets too much of it pile up is dropped.
+//! Frames of other peers take room, in bytes. If there is none the sender waits, which slows it
+//! down to the receiver's pace. Frames of the server itself (replies of the manager, events, "not
+//! connected") must never wait, or one slow client would hold up the manager for all: they go into
+//! the same queue, on top, and a receiver that lets too much of them pile up is disconnected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,27 +11,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hypha_wire::Stamped;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, mpsc};
 
-/// What a queued frame costs beyond its bytes: its place in the queue, what it is counted with, and what the
-/// allocator adds. Measured as 192 when a message was in one piece; a place for the second one takes 32 more.
+/// Bytes that a queued frame costs beyond its own: its entry in the queue, its permit and the
+/// allocator. Measured as 192 with a message in one piece; the second piece adds 32.
 const FRAME_OVERHEAD: usize = 224;
-/// How much of the server's own frames a receiver may leave untaken, in bytes: several large replies
-/// of the manager at once must pass.
+/// Bound on the server's own frames in a queue, in bytes: several large replies of the manager at
+/// once must pass.
 const SERVER_BACKLOG: usize = 64 * 1024 * 1024;
 
-/// The receiver is not there any more.
+/// The receiver is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
 
-/// A frame that was only offered found no room.
+/// A frame was dropped for want of room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoRoom;
 
-/// Why the server ends a connection.
+/// The reason why the server ends a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CloseOrder {
     pub(crate) code: u16,
     pub(crate) reason: String,
-    /// Say it in an error frame as well.
+    /// Also send the reason in an error frame.
     pub(crate) error_frame: bool,
 }
 
@@ -50,7 +50,7 @@ impl CloseOrder {
     }
 }
 
-/// A frame on its way out.
+/// A frame to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outgoing {
     /// A message.
@@ -69,7 +69,7 @@ impl Outgoing {
     }
 }
 
-/// A frame that waits, with what it occupies: given back when this is dropped.
+/// A queued frame, with the room that it occupies until this is dropped.
 pub(crate) struct Queued {
     pub(crate) frame: Outgoing,
     pub(crate) held: Held,
@@ -89,7 +89,7 @@ impl Drop for Held {
     }
 }
 
-/// The sending half, shared by everyone who has something for the receiver.
+/// The sending half, shared by all senders to the receiver.
 pub(crate) struct Outbox {
     queue: mpsc::UnboundedSender<Queued>,
     room: Arc<Semaphore>,
@@ -106,7 +106,7 @@ pub(crate) struct Queue {
 }
 
 impl Outbox {
-    /// A queue with room for `capacity` bytes.
+    /// Creates a queue with room for `capacity` bytes.
     pub(crate) fn new(capacity: usize) -> (Outbox, Queue) {
         let capacity = capacity.clamp(FRAME_OVERHEAD, u32::MAX as usize);
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -130,7 +130,7 @@ impl Outbox {
         )
     }
 
-    /// Queue a frame from another peer; waits for room.
+    /// Queues a frame of another peer; waits for room.
     pub(crate) async fn send(&self, frame: impl Into<Stamped>) -> Result<(), Gone> {
         let frame = Outgoing::Binary(frame.into());
         let cost = self.room_for(&frame);
@@ -147,7 +147,7 @@ impl Outbox {
         self.queue.send(Queued { frame, held }).map_err(|_| Gone)
     }
 
-    /// Queue a frame from another peer if there is room now.
+    /// Queues a frame of another peer if there is room now.
     pub(crate) fn offer(&self, frame: impl Into<Stamped>) -> Result<(), NoRoom> {
         let frame = Outgoing::Binary(frame.into());
         let cost = self.room_for(&frame);
@@ -163,12 +163,12 @@ impl Outbox {
         frame.cost().min(self.capacity) as u32
     }
 
-    /// Queue a frame from the server itself; never waits.
+    /// Queues a frame of the server itself; never waits.
     pub(crate) fn push(&self, frame: impl Into<Stamped>) -> Result<(), Gone> {
         self.push_frame(Outgoing::Binary(frame.into()))
     }
 
-    /// Queue a control message; never waits.
+    /// Queues a control message; never waits.
     pub(crate) fn push_text(&self, text: String) -> Result<(), Gone> {
         self.push_frame(Outgoing::Text(text))
     }
@@ -187,7 +187,7 @@ impl Outbox {
         self.queue.send(Queued { frame, held }).map_err(|_| Gone)
     }
 
-    /// End the connection of a receiver that does not keep up.
+    /// Ends the connection of a receiver that does not keep up.
     pub(crate) fn close_unread(&self) {
         self.close(CloseOrder::new(
             1008,
@@ -195,7 +195,7 @@ impl Outbox {
         ));
     }
 
-    /// End the connection. The first order counts.
+    /// Ends the connection. The first order counts.
     pub(crate) fn close(&self, order: CloseOrder) {
         let _ = self.order.set(order);
         // Senders that wait for room learn that there will be none.
@@ -204,12 +204,12 @@ impl Outbox {
 }
 
 impl Queue {
-    /// Take up to `limit` frames; waits for the first. False when there will be no more.
+    /// Takes up to `limit` frames; waits for the first. Returns false when there will be no more.
     pub(crate) async fn take(&mut self, batch: &mut Vec<Queued>, limit: usize) -> bool {
         self.queue.recv_many(batch, limit).await > 0
     }
 
-    /// Wait until somebody ends the connection.
+    /// Waits for the order to end the connection.
     pub(crate) fn closed(&self) -> impl Future<Output = CloseOrder> + Send + use<> {
         let order = self.order.clone();
         async move { order.wait().await.clone() }

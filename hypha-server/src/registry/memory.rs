@@ -1,4 +1,4 @@
-//! The registry of a server that is alone.
+//! The registry of a single server, in memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use crate::store::{Store, StoreError};
 /// Services by workspace and full id.
 type Services = HashMap<String, BTreeMap<String, Kept>>;
 
-/// A service as it is kept: as msgpack, which is a fraction of the size of its values, and what patterns look at.
+/// A stored service: its record as msgpack, a fraction of the size of its values, and the fields
+/// that patterns match.
 struct Kept {
     app_id: Option<String>,
     visibility: Visibility,
@@ -55,11 +56,12 @@ pub(crate) struct MemoryRegistry {
     store: Store,
 }
 
-/// A workspace as it is stored. What nobody owns who could come back is not.
+/// Returns the part of a workspace that is stored. Workspaces of anonymous users are not: no user
+/// can come back to them.
 fn lasting(workspace: &WorkspaceInfo) -> Option<WorkspaceInfo> {
     let anonymous = workspace.id.starts_with("ws-user-anonymouz-");
     (!anonymous).then(|| WorkspaceInfo {
-        // Whether it is in use is not for the next start.
+        // The status describes this run only.
         status: None,
         ..workspace.clone()
     })
@@ -80,8 +82,8 @@ fn workspace_of(id: &str) -> &str {
 }
 
 impl MemoryRegistry {
-    /// The registry of a server that had these `workspaces` when it ended, and will keep its own in
-    /// `store`.
+    /// Creates the registry of a server that had these `workspaces` when it ended, and stores its
+    /// own in `store`.
     pub(crate) fn new(store: Store, workspaces: Vec<WorkspaceInfo>) -> MemoryRegistry {
         let workspaces = workspaces.into_iter();
         let by_id = workspaces.map(|workspace| (workspace.id.clone(), workspace));
@@ -92,7 +94,7 @@ impl MemoryRegistry {
         }
     }
 
-    /// Take out the services of a workspace that are chosen by full id.
+    /// Removes the services of a workspace that `chosen` selects by full id.
     fn take(
         &self,
         workspace: &str,
@@ -113,8 +115,8 @@ impl MemoryRegistry {
 }
 
 impl Registry for MemoryRegistry {
-    // Here a client's records go in the same step in which its address becomes free, without a message to anybody
-    // in between, so that nobody can have registered anything for another connection.
+    // The owner is ignored: the records of a client are removed in the same step that frees its
+    // address, so no other connection can have registered any in between.
     fn put_service<'a>(
         &'a self,
         service: ServiceInfo,

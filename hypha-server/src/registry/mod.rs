@@ -1,5 +1,5 @@
-//! What the server knows: workspaces, and the services in them. One process keeps it in memory;
-//! several would share it.
+//! The records of workspaces and services. A single server keeps them in memory, several share them
+//! through Redis.
 
 mod memory;
 mod pattern;
@@ -16,35 +16,36 @@ pub(crate) use self::redis::RedisRegistry;
 pub(crate) use memory::MemoryRegistry;
 pub(crate) use pattern::{ServiceKey, ServicePattern};
 
-/// The registry could not be asked. The one in memory always can.
+/// The registry does not answer. The one in memory always does.
 #[derive(Debug, thiserror::Error)]
 #[error("the registry does not answer: {0}")]
 pub(crate) struct RegistryError(pub(crate) String);
 
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
 
-/// The records that the servers of a cluster have in common.
+/// The records that the servers of a cluster share.
 pub(crate) trait Registry: Send + Sync {
-    /// Store a service under its full id, for the connection `owner`. Returns the record that it replaces.
+    /// Stores a service under its full id, for the connection `owner`. Returns the record that it
+    /// replaces.
     fn put_service<'a>(
         &'a self,
         service: ServiceInfo,
         owner: &'a str,
     ) -> Answer<'a, Option<Arc<ServiceInfo>>>;
 
-    /// Remove a service by its full id.
+    /// Removes a service by its full id.
     fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Arc<ServiceInfo>>>;
 
-    /// The services that fit, in the order of their ids.
+    /// Returns the services that match, in the order of their ids.
     fn find_services<'a>(
         &'a self,
         pattern: &'a ServicePattern,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>>;
 
-    /// Remove everything that a client registered, since its connection `owner`, if it is known, has ended.
+    /// Removes the services of a client whose connection `owner`, if it is known, has ended.
     ///
-    /// The client may be back, at another server, before its former connection is cleaned up; what it has
-    /// registered there stays.
+    /// A client may reconnect at another server before its former connection is cleaned up; the
+    /// services that it has registered there stay.
     fn remove_client<'a>(
         &'a self,
         workspace: &'a str,
@@ -52,18 +53,18 @@ pub(crate) trait Registry: Send + Sync {
         owner: Option<&'a str>,
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>>;
 
-    /// A workspace's record.
+    /// Returns the record of a workspace.
     fn workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
 
-    /// All workspaces.
+    /// Returns the records of all workspaces.
     fn workspaces(&self) -> Answer<'_, Vec<WorkspaceInfo>>;
 
-    /// Store a workspace, new or changed.
+    /// Stores a new or changed workspace.
     fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()>;
 
-    /// Remove a workspace and the services in it.
+    /// Removes a workspace and its services.
     fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>>;
 
-    /// Remember that a token was revoked, for the seconds that it is valid still.
+    /// Stores that a token is revoked, for its remaining life of `left` seconds.
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()>;
 }

@@ -1,4 +1,4 @@
-//! Service ids taken apart, and patterns over them.
+//! Parts of service ids, and patterns over them.
 
 use hypha_rpc::workspace::Visibility;
 
@@ -26,7 +26,7 @@ impl<'a> ServiceKey<'a> {
     }
 }
 
-/// Which services: every part is a text in which `*` stands for any characters.
+/// A pattern for services. In every part `*` matches any characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServicePattern {
     pub(crate) workspace: String,
@@ -52,7 +52,7 @@ impl Default for ServicePattern {
 }
 
 impl ServicePattern {
-    /// Whether it matches a service of which this is known.
+    /// Returns whether the pattern matches a service with these properties.
     pub(crate) fn matches(
         &self,
         id: &str,
@@ -72,10 +72,10 @@ impl ServicePattern {
     }
 }
 
-/// Whether `text` fits `pattern`, in which `*` stands for any characters.
+/// Returns whether `text` matches `pattern`, in which `*` stands for any characters.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
-    // The piece before the first star must begin the text; without a star it is all of it.
+    // The piece before the first star is the start of the text; without a star it is all of it.
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {
         return false;

@@ -1,5 +1,5 @@
-//! The registry of servers that share a Redis, in the form in which the original server keeps it: a
-//! hash per service, a hash of all workspaces, a key per revoked token.
+//! The registry of servers that share a Redis, in the format of the original server: a hash for
+//! each service, a hash of all workspaces, a key for each revoked token.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use super::{Answer, Registry, RegistryError, ServicePattern};
 
 const WORKSPACES: &str = "workspaces";
 const REVOKED: &str = "revoked_token:";
-/// What stands for nothing in a field.
+/// The text of a field that is null.
 const NULL: &str = "__null__";
-/// Fields that are kept as they are; the others are JSON.
+/// Fields that are stored as they are; the others are JSON.
 const PLAIN: [&str; 5] = ["id", "name", "type", "app_id", "docs"];
 const JSON: [&str; 3] = ["description", "config", "service_schema"];
-/// The field of the connection that has registered a service. The original passes over it, and takes it
-/// away when it replaces the record.
+/// The field for the connection that has registered a service. The original ignores it, and drops
+/// it when it replaces the record.
 const OWNER: &str = "hypha-server:connection";
-/// Removes the records of a client whose connection has ended: all of them, or, if its built-in service, which
-/// every client registers first, belongs to another connection by now, those that are still of the one that
-/// has ended. Redis does nothing else meanwhile.
+/// Removes the records of a client whose connection has ended. If its built-in service, which every
+/// client registers first, belongs to another connection by now, only the records of the ended
+/// connection are removed. The script is atomic.
 const REMOVE_OWNED: &str = r#"
 local field, owner, built_in = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local moved = false
@@ -42,7 +42,7 @@ for _, key in ipairs(KEYS) do
 end
 return removed
 "#;
-/// Keys that Redis looks at in one step.
+/// Keys that Redis scans in one step.
 const SCAN_COUNT: usize = 10_000;
 
 pub(crate) struct RedisRegistry {
@@ -59,7 +59,7 @@ fn unreadable(error: impl std::fmt::Display) -> RegistryError {
     RegistryError(format!("a record cannot be read or written: {error}"))
 }
 
-/// A part of a pattern for Redis: only stars stand for others.
+/// Escapes a part of a pattern: only stars are wildcards.
 fn escaped(part: &str) -> String {
     let mut out = String::new();
     for character in part.chars() {
@@ -91,9 +91,9 @@ fn key_of(service: &ServiceInfo) -> String {
     format!("services:{visibility}|{kind}:{}@{app}", service.id)
 }
 
-/// All keys of a service, whatever its visibility, type and app were.
+/// Returns a pattern for all keys of a service, with any visibility, type and app.
 fn all_keys_of(id: &str) -> String {
-    // An id is no pattern.
+    // Stars in an id are literal.
     let id = escaped(id).replace('*', "\\*");
     format!("services:*|*:{id}@*")
 }
@@ -149,13 +149,13 @@ impl RedisRegistry {
                 break;
             }
         }
-        // Redis may name a key twice.
+        // A scan may return a key twice.
         keys.sort_unstable();
         keys.dedup();
         Ok(keys)
     }
 
-    /// The records behind keys, in the order of their ids.
+    /// Returns the records of keys, in the order of their ids.
     async fn records(&self, keys: &[String]) -> Result<Vec<Arc<ServiceInfo>>, RegistryError> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -180,7 +180,8 @@ impl RedisRegistry {
         Ok(records)
     }
 
-    /// Remove the records that a client has left behind, of which the first are those of its built-in service.
+    /// Removes the records that a client has left behind. The first `built_in` keys are those of
+    /// its built-in service.
     async fn remove_owned(
         &self,
         keys: &[String],
@@ -199,7 +200,7 @@ impl RedisRegistry {
         Ok(removed.map(Arc::new).collect())
     }
 
-    /// Tokens that were revoked, and when they end.
+    /// Returns the revoked tokens, each with its expiry in seconds since 1970.
     pub(crate) async fn revoked(&self, now: u64) -> Result<Vec<(String, u64)>, RegistryError> {
         let mut connection = self.connection.clone();
         let mut revoked = Vec::new();
@@ -253,7 +254,7 @@ impl Registry for RedisRegistry {
         async move {
             let keys = self.keys(&key_pattern(pattern)).await?;
             let mut found = self.records(&keys).await?;
-            // A name may look like the marks between the parts of a key.
+            // A name may look like the separators of a key.
             found.retain(|service| {
                 let (app_id, kind) = (service.app_id.as_deref(), service.kind.as_deref());
                 pattern.matches(&service.id, app_id, service.config.visibility, kind)

@@ -65,7 +65,7 @@ impl Backend {
                 info.server_id
             )));
         }
-        // What a former server of this name has left behind.
+        // Services that a former server of this id has left behind.
         let former = registry
             .remove_client("public", &info.server_id, None)
             .await;

@@ -12,8 +12,8 @@ use crate::settings::{ConfigError, Limits, Settings, TokenSettings};
 
 /// Builds a [`Server`].
 ///
-/// Each setter changes one field of [`Settings`], which documents defaults and units. A builder made
-/// from existing settings keeps those that are not changed.
+/// Each setter changes one field of [`Settings`], which documents defaults and units. A builder
+/// made from existing settings keeps those that are not changed.
 ///
 /// ```
 /// # async fn example() -> Result<(), hypha_server::StartError> {
@@ -96,8 +96,8 @@ impl Builder {
         self
     }
 
-    /// Sets the id of the server, unique among those that share a Redis. Default: the one in the data
-    /// folder, or a random one.
+    /// Sets the id of the server, unique among those that share a Redis. Default: the one in the
+    /// data folder, or a random one.
     pub fn server_id(mut self, id: impl Into<String>) -> Self {
         self.settings.server_id = Some(id.into());
         self
@@ -123,15 +123,15 @@ impl Builder {
         self
     }
 
-    /// Sets the longest time after which a client can come back with its reconnection token. Default:
-    /// two days.
+    /// Sets the longest time after which a client can come back with its reconnection token.
+    /// Default: two days.
     pub fn reconnection_token_life(mut self, life: Duration) -> Self {
         self.settings.reconnection_token_life = life;
         self
     }
 
-    /// Sets the origins of the web pages that may use the server, such as `https://lab.example.org`.
-    /// Default: any.
+    /// Sets the origins of the web pages that may use the server, such as
+    /// `https://lab.example.org`. Default: any.
     pub fn allow_origins<I, S>(mut self, origins: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -150,8 +150,8 @@ impl Builder {
 
     /// Sets the folder for data that survives a restart. Default: none.
     ///
-    /// It holds the server's id and the secret for tokens, if they are not set, the workspaces, and the
-    /// revoked tokens. It is created if it does not exist, and used by one server at a time.
+    /// It holds the server's id and the secret for tokens, if they are not set, the workspaces, and
+    /// the revoked tokens. It is created if it does not exist, and used by one server at a time.
     pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.settings.data_dir = Some(folder.into());
         self
@@ -160,8 +160,8 @@ impl Builder {
     /// Sets the Redis through which several servers share their workspaces, `redis://host:port`.
     /// Default: none.
     ///
-    /// Clients of one server see and call those of the others, and can move between them. The servers
-    /// need the same secret for tokens, the same public URL and different ids.
+    /// Clients of one server see and call those of the others, and can move between them. The
+    /// servers need the same secret for tokens, the same public URL and different ids.
     pub fn redis_uri(mut self, uri: impl Into<String>) -> Self {
         self.settings.redis_uri = Some(uri.into());
         self
@@ -179,16 +179,17 @@ impl Builder {
         self
     }
 
-    /// Adds a method to the login service `public/hypha-login`, or replaces the server's own of that
-    /// name. Its callers are not authenticated.
+    /// Adds a method to the login service `public/hypha-login`, or replaces the server's own of
+    /// that name. Its callers are not authenticated.
     ///
-    /// The service answers HTTP. Below `/public/apps/hypha-login/` the method `index` answers the page
-    /// itself and any other method the path of its name, with `{status, headers, body}`. Below
-    /// `/public/services/hypha-login/` all methods are functions, which pages and programs can call.
+    /// The service answers HTTP. Below `/public/apps/hypha-login/` the method `index` answers the
+    /// page itself and any other method the path of its name, with `{status, headers, body}`. Below
+    /// `/public/services/hypha-login/` all methods are functions, which pages and programs can
+    /// call.
     ///
-    /// A custom login page checks the password with a method of its own, then posts the resulting token
-    /// and the `key` from its URL to the server's `report`. The program that waits in `check` receives
-    /// the token.
+    /// A custom login page checks the password with a method of its own, then posts the resulting
+    /// token and the `key` from its URL to the server's `report`. The program that waits in `check`
+    /// receives the token.
     ///
     /// ```
     /// use hypha_rpc::service::{Incoming, Method};

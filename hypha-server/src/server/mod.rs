@@ -176,7 +176,8 @@ fn server_info(
     })
 }
 
-/// Accepts connections until the server stops, then waits for those that are closing, and ends the rest.
+/// Accepts connections until the server stops, then waits for those that are closing, and ends the
+/// rest.
 async fn run(
     listener: TcpListener,
     state: Arc<State>,

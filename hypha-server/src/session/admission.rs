@@ -231,8 +231,8 @@ enum Displaces {
 
 /// Removes the client that holds the address, if it does not answer.
 ///
-/// A client that answers keeps the address, and must not notice the attempt. Returns the generation of
-/// a connection that has the address but has not introduced itself: it may be displaced.
+/// A client that answers keeps the address, and must not notice the attempt. Returns the generation
+/// of a connection that has the address but has not introduced itself: it may be displaced.
 async fn displace_dead(
     state: &State,
     workspace: &str,
@@ -248,7 +248,7 @@ async fn displace_dead(
     if state.registry.find_services(&pattern).await?.is_empty() {
         return Ok(incumbent.map(|incumbent| incumbent.generation));
     }
-    // It may be connected to another server; one that is nowhere is known at once.
+    // It may be connected to another server. A ping of one that is connected nowhere fails at once.
     if workspace::ping(
         state,
         workspace,

@@ -1,5 +1,5 @@
-//! One client over HTTP: what it is sent goes down one long answer to a GET, what it sends comes in
-//! single POSTs. The client outlives its GETs: while it is away what it is sent waits for it.
+//! One client over HTTP. A GET with a long response carries messages to it, POSTs carry its own.
+//! The client outlives its GETs: messages wait in its queue until the next one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,21 +27,21 @@ use crate::settings::Limits;
 use crate::state::State;
 use crate::workspace;
 
-/// Frames are handed over in pieces of this size, so that a slow reader can be told from a dead one.
+/// Size of the pieces of a frame, small enough to tell a slow reader from a dead one.
 const PIECE: usize = 64 * 1024;
-/// Pieces on their way to the socket.
+/// Bound on the pieces that wait for the socket.
 const PIECES: usize = 8;
 /// Frames taken from the queue at a time.
 const BATCH: usize = 64;
-/// GETs of one client that wait to take over.
+/// Bound on the GETs of one client that wait to take over.
 const TAKEOVERS: usize = 4;
-/// How long a client may take to answer when it is asked whether it is there, and how often it may fail.
+/// Timeout of a ping to a silent client, and the number of failures after which it is removed.
 const PING_LIMIT: Duration = Duration::from_secs(10);
 const PING_FAILURES: u32 = 3;
-/// How long the last word may take.
+/// Timeout of the last message to a client.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What a GET says about who is there.
+/// The credentials and the address in a GET.
 pub(crate) struct StreamHello {
     pub(crate) client_id: String,
     pub(crate) workspace: Option<String>,
@@ -56,21 +56,21 @@ pub(crate) struct Streams(Mutex<HashMap<String, Arc<Session>>>);
 /// A client over HTTP.
 pub(crate) struct Session {
     peer: Arc<Peer>,
-    /// Where a new GET of the same client goes.
+    /// Hands over a new GET of the same client.
     takeovers: mpsc::Sender<Line>,
-    /// The print of the token of its last GET. A token ends, what was opened with it does not.
+    /// The hash of the token of its last GET. The token may expire while the stream goes on.
     credential: Mutex<Option<auth::Print>>,
     rate: Mutex<RateLimit>,
     heard: Mutex<Instant>,
 }
 
-/// One GET that is being answered.
+/// A GET whose response is being written.
 struct Line {
     pieces: mpsc::Sender<Bytes>,
     greeting: String,
 }
 
-/// The reader takes nothing any more, or is gone.
+/// The reader accepts no bytes, or is gone.
 struct Lost;
 
 impl Streams {
@@ -97,7 +97,7 @@ impl Streams {
 }
 
 impl Session {
-    /// Whether a POST with this token is the client's.
+    /// Checks that a POST with this token comes from the client.
     pub(crate) async fn authorize(
         &self,
         state: &State,
@@ -134,7 +134,7 @@ impl Session {
         Ok(())
     }
 
-    /// Deal with one message of the client; waits for room at the receiver.
+    /// Handles one message of the client; waits for room at the receiver.
     pub(crate) async fn receive(&self, state: &State, frame: Bytes) -> Result<(), Refusal> {
         *self.heard.lock() = Instant::now();
         if !self.rate.lock().admit(Instant::now()) {
@@ -158,7 +158,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether `user` is the one that opened this, with the same permissions.
+    /// Returns whether `user` is the one that opened the stream, with the same permissions.
     fn belongs_to(&self, user: &UserInfo) -> bool {
         let granted = |user: &UserInfo| user.scope.clone().unwrap_or_default().workspaces;
         let own = &self.peer.user;
@@ -166,7 +166,8 @@ impl Session {
     }
 }
 
-/// Let a client in, or in again; what comes out of the channel is the body of the answer.
+/// Admits a client, or hands its new GET to its session. The returned channel yields the body of
+/// the response.
 pub(crate) async fn open(
     sessions: &Arc<Sessions>,
     hello: StreamHello,
@@ -186,7 +187,7 @@ pub(crate) async fn open(
     let info = workspace_of(state, &mut applicant).await?;
     let credential = hello.token.as_deref().map(auth::print);
 
-    // Nobody can prove to be the same anonymous client without a token.
+    // Without a token an anonymous client cannot prove to be the same one.
     let proven = applicant.reconnecting || !applicant.user.is_anonymous;
     let present = sessions.streams.find(&info.id, &hello.client_id);
     let present = present.filter(|present| proven && present.belongs_to(&applicant.user));
@@ -204,7 +205,7 @@ pub(crate) async fn open(
             *present.heard.lock() = Instant::now();
             return Ok(body);
         }
-        // It has ended meanwhile.
+        // The session has ended meanwhile.
     }
 
     let mut admitted = settle(sessions, applicant, info, permit).await?;
@@ -229,7 +230,7 @@ pub(crate) async fn open(
     state.shutdown.spawn({
         let sessions = sessions.clone();
         async move {
-            // Held until the client is gone: the server waits for it when it stops.
+            // Held until the client is gone: the shutdown of the server waits for it.
             let _alive = alive;
             serve(&sessions, admitted, &session, first, lines).await;
         }
@@ -237,7 +238,7 @@ pub(crate) async fn open(
     Ok(body)
 }
 
-/// Whom the credentials stand for, and where the client works.
+/// Returns the user of the credentials and the workspace of the client.
 async fn authenticate(state: &State, hello: &StreamHello) -> Result<(UserInfo, String), Refusal> {
     if let Some(token) = &hello.reconnection_token {
         let named = hello.workspace.as_deref();
@@ -309,7 +310,8 @@ async fn serve(
     }
 }
 
-/// Answer the client's GETs, one after the other, with what is queued for it. Ends when it stays away.
+/// Writes the queue into the client's GETs, one after the other. Ends when no new GET arrives in
+/// time.
 async fn feed(
     state: &State,
     queue: &mut Queue,
@@ -317,7 +319,7 @@ async fn feed(
     line: &mut Option<Line>,
 ) {
     let limits = &state.settings.limits;
-    // What could not be handed over is for the next GET.
+    // Frames that could not be written wait for the next GET.
     let mut waiting = VecDeque::new();
     loop {
         let Some(current) = line else {
@@ -375,7 +377,8 @@ async fn write(
 }
 
 impl Line {
-    /// Hand over one frame: its length in four bytes, then itself. Control messages are maps here.
+    /// Writes one frame: its length in four bytes, then its content. Control messages are msgpack
+    /// maps here.
     async fn send(&self, frame: &Outgoing, stall: Duration) -> Result<(), Lost> {
         let payload = match frame {
             Outgoing::Binary(message) => message.clone().into_bytes(),
@@ -406,7 +409,7 @@ impl Line {
     }
 }
 
-/// Ends when the client sends nothing any more and does not answer when it is asked.
+/// Ends when the client sends nothing any more and does not answer pings.
 async fn silence(state: &State, session: &Session) {
     let limits = &state.settings.limits;
     let mut failures = 0;

@@ -1,5 +1,5 @@
 //! One WebSocket from upgrade to end: the handshake, then a reader and a writer side by side, then
-//! an orderly farewell.
+//! the closing handshake.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,24 +23,24 @@ use crate::workspace;
 
 /// Frames written between two flushes.
 const BATCH: usize = 64;
-/// The largest first frame: whoever is not authenticated is not given more memory.
+/// Size of the largest first frame. A client that is not authenticated gets no more memory.
 const FIRST_FRAME: usize = 64 * 1024;
-/// How long the farewell may take: the last frames, and the peer's answer.
+/// Timeout of the closing handshake: the last frames, and the peer's response.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// How much of what a peer is still sending is read and thrown away so that it sees the farewell.
+/// Bytes of a peer that are read and discarded so that it receives the close frame.
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 
-/// How a connection came to its end.
+/// The cause of a connection's end.
 enum End {
-    /// The peer is gone.
+    /// The connection is lost.
     Peer,
     /// The peer closes it, with this code.
     Closed(Option<u16>),
-    /// The peer takes nothing any more; saying so would be in vain.
+    /// The peer accepts no bytes, so no close frame is sent.
     Stalled,
-    /// We close it.
+    /// The server closes it.
     Ours(CloseOrder),
-    /// We close it, and what the peer is sending cannot be read.
+    /// The server closes it, and cannot read the peer's frames any more.
     Unreadable(CloseOrder),
 }
 
@@ -104,7 +104,7 @@ pub(crate) async fn serve<R, W>(
     }
 }
 
-/// The first frame, and the decision. `None` if the client has gone.
+/// Reads the first frame and admits the client. `None` if the client has gone.
 async fn shake_hands<R, W>(
     sessions: &Sessions,
     reader: &mut Reader<R>,
@@ -177,8 +177,7 @@ async fn exchange<R, W>(
         }
     };
 
-    // First nobody is routed here any more, then the rest of the world learns it, and only then
-    // the client is told.
+    // Order matters: detach first, then announce the disconnect, and only then tell the client.
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
     match &end {
@@ -199,7 +198,7 @@ async fn exchange<R, W>(
     farewell(reader, writer, end).await;
 }
 
-/// Everything that the client sends. The last of its pings goes to who answers them.
+/// Reads messages until the connection ends. The latest ping goes to the writer through `pings`.
 async fn read<R>(
     state: &State,
     peer: &Peer,
@@ -248,7 +247,7 @@ where
                 }
             }
             Ok(Some(Incoming::Ping(content))) => {
-                // What is a part of the read buffer would keep it.
+                // Copied: a slice would keep the read buffer alive.
                 let _ = pings.send(Bytes::copy_from_slice(&content));
             }
             Ok(Some(Incoming::Pong)) => {}
@@ -266,7 +265,7 @@ where
     }
 }
 
-/// Everything that the client is sent: the greeting first, then as much as there is with one flush.
+/// Writes the greeting, then the queue, with one flush for each batch.
 async fn write<W>(
     writer: &mut Writer<W>,
     greeting: String,
@@ -284,7 +283,7 @@ where
         loop {
             tokio::select! {
                 more = queue.take(&mut batch, BATCH) => if !more {
-                    // Nobody can send to this peer any more.
+                    // All senders are gone.
                     return Ok(());
                 },
                 Ok(()) = pings.changed() => {
@@ -292,7 +291,8 @@ where
                     writer.pong(&content).await?;
                 }
             }
-            // Each frame gives back its room as it goes: those who wait see how fast the peer takes.
+            // Each frame frees its room when it is written, so that waiting senders follow the
+            // peer's pace.
             for Queued { frame, held } in batch.drain(..) {
                 match frame {
                     Outgoing::Binary(message) => writer.binary(message).await?,
@@ -309,7 +309,7 @@ where
     }
 }
 
-/// Say goodbye, wait a moment for the answer.
+/// Sends a close frame, and waits for the response for a moment.
 async fn farewell<R, W>(mut reader: Reader<R>, mut writer: Writer<W>, end: End)
 where
     R: AsyncRead + Unpin,

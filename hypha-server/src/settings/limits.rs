@@ -10,14 +10,14 @@ use super::seconds;
 
 /// Bounds that keep one client from harming the others.
 ///
-/// A bound that the original server has too is set by the same environment variable. In variables and
-/// on the command line times are in seconds.
+/// A bound that the original server has too is set by the same environment variable. In variables
+/// and on the command line times are in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[non_exhaustive]
 pub struct Limits {
-    /// Idle timeout of a client on a WebSocket: the longest time without a data frame of it. Default:
-    /// 600 s.
+    /// Idle timeout of a client on a WebSocket: the longest time without a data frame of it.
+    /// Default: 600 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_IDLE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub idle_timeout: Duration,
@@ -27,12 +27,12 @@ pub struct Limits {
     /// Messages that a connection may send at once. Default: 2000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_BURST_LIMIT"))]
     pub message_burst: f64,
-    /// HTTP requests per second that an IP address may make on average without credentials. Users may
-    /// make ten times as many. Default: 100.
+    /// HTTP requests per second that an IP address may make on average without credentials. Users
+    /// may make ten times as many. Default: 100.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_RATE_LIMIT"))]
     pub http_per_second: f64,
-    /// HTTP requests that an IP address may make at once without credentials. Users may make ten times
-    /// as many. Default: 500.
+    /// HTTP requests that an IP address may make at once without credentials. Users may make ten
+    /// times as many. Default: 500.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_BURST_LIMIT"))]
     pub http_burst: f64,
     /// Handshakes in progress at the same time; others wait. Default: 10.
@@ -59,12 +59,13 @@ pub struct Limits {
     /// Longest wait of a sender for room in a receiver's queue, after which the receiver is
     /// disconnected. Default: 15 s.
     ///
-    /// Nothing else of the sender is read meanwhile, and clients give up a server that does not answer
-    /// a ping within 20 s.
+    /// Nothing else of the sender is read meanwhile, and clients give up a server that does not
+    /// answer a ping within 20 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_DELIVER_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub deliver_timeout: Duration,
-    /// Write timeout: the longest time in which a client takes nothing of a pending write. Default: 30 s.
+    /// Write timeout: the longest time in which a client takes nothing of a pending write. Default:
+    /// 30 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STALL_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub stall_timeout: Duration,
@@ -81,20 +82,34 @@ pub struct Limits {
     #[serde(serialize_with = "in_seconds")]
     pub stream_grace: Duration,
     /// Interval of pings on an otherwise quiet stream of a client over HTTP. Default: 10 s.
-    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_PING_INTERVAL", value_parser = seconds))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_STREAM_PING_INTERVAL", value_parser = seconds)
+    )]
     #[serde(serialize_with = "in_seconds")]
     pub stream_ping: Duration,
-    /// Time without a message from a client over HTTP after which the server pings it. Default: 60 s.
-    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_IDLE_THRESHOLD", value_parser = seconds))]
+    /// Time without a message from a client over HTTP after which the server pings it. Default: 60
+    /// s.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_STREAM_IDLE_THRESHOLD", value_parser = seconds)
+    )]
     #[serde(serialize_with = "in_seconds")]
     pub stream_idle: Duration,
-    /// Interval of those pings; after three without an answer the client is disconnected. Default: 30 s.
-    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_SWEEP_INTERVAL", value_parser = seconds))]
+    /// Interval of those pings; after three without an answer the client is disconnected. Default:
+    /// 30 s.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_STREAM_SWEEP_INTERVAL", value_parser = seconds)
+    )]
     #[serde(serialize_with = "in_seconds")]
     pub stream_sweep: Duration,
-    /// Interval of the search for services whose client is connected to no server. Only where servers
-    /// share a Redis. Default: 300 s.
-    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_ORPHAN_REAP_INTERVAL", value_parser = seconds))]
+    /// Interval of the search for services whose client is connected to no server. Only where
+    /// servers share a Redis. Default: 300 s.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_ORPHAN_REAP_INTERVAL", value_parser = seconds)
+    )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_interval: Duration,
     /// Time for the client of such a service to answer a ping. Default: 3 s.

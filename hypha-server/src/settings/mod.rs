@@ -1,7 +1,7 @@
 //! The settings of a server, each defined once: name, environment variable, default and meaning.
 //!
-//! A program that embeds the server sets the fields, or uses [`Builder`](crate::Builder). The binary
-//! derives its options and variables from the same fields (feature `cli`).
+//! A program that embeds the server sets the fields, or uses [`Builder`](crate::Builder). The
+//! binary derives its options and variables from the same fields (feature `cli`).
 
 mod limits;
 mod tokens;
@@ -53,22 +53,23 @@ pub struct Settings {
     /// It marks functions as belonging to this server, so it must be the same for all clients.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_PUBLIC_BASE_URL"))]
     pub public_base_url: Option<String>,
-    /// Origins of the web pages that may use the server, separated by commas; * for any. Default: *.
+    /// Origins of the web pages that may use the server, separated by commas; * for any. Default:
+    /// *.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ALLOW_ORIGINS", value_delimiter = ',')
     )]
     pub allow_origins: Vec<String>,
-    /// Take the address of a client from the header X-Forwarded-For. Set it only if all requests come
-    /// through a proxy that writes the header. Default: false.
+    /// Take the address of a client from the header X-Forwarded-For. Set it only if all requests
+    /// come through a proxy that writes the header. Default: false.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_BEHIND_PROXY"))]
     pub behind_proxy: bool,
-    /// Id of the server, unique among those that share a Redis. Default: the one in the data folder,
-    /// or a random one.
+    /// Id of the server, unique among those that share a Redis. Default: the one in the data
+    /// folder, or a random one.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_SERVER_ID"))]
     pub server_id: Option<String>,
-    /// Secret that signs tokens, of at least 16 characters. Default: the one in the data folder, or a
-    /// random one, whose tokens end with the process.
+    /// Secret that signs tokens, of at least 16 characters. Default: the one in the data folder, or
+    /// a random one, whose tokens end with the process.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_JWT_SECRET", hide_env_values = true)
@@ -90,8 +91,8 @@ pub struct Settings {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub reconnection_token_life: Duration,
-    /// Folder for data that survives a restart: id, secret, workspaces and revoked tokens. It is created
-    /// if it does not exist, and used by one server at a time.
+    /// Folder for data that survives a restart: id, secret, workspaces and revoked tokens. It is
+    /// created if it does not exist, and used by one server at a time.
     ///
     /// Default of an embedded server: none, so that nothing survives. Default of the program:
     /// hypha-server/PORT in the user's data folder, unless the port is 0.

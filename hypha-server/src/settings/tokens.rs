@@ -35,8 +35,8 @@ pub struct TokenSettings {
     /// domain; without either only the server's own tokens are accepted.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_JWKS_URL"))]
     pub jwks_url: Option<String>,
-    /// Claim `iss` of the identity provider's tokens. Default: from the domain, or the issuer of the
-    /// server's own tokens.
+    /// Claim `iss` of the identity provider's tokens. Default: from the domain, or the issuer of
+    /// the server's own tokens.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_JWKS_ISSUER"))]
     pub jwks_issuer: Option<String>,
 }
@@ -79,8 +79,8 @@ impl TokenSettings {
         Some(self.domain.as_str()).filter(|domain| !domain.is_empty())
     }
 
-    /// Replaces empty texts by the defaults: an environment variable that is set to nothing counts as
-    /// not set.
+    /// Replaces empty texts by the defaults: an environment variable that is set to nothing counts
+    /// as not set.
     pub(super) fn ignore_empty(&mut self) {
         let default = TokenSettings::default();
         for (text, default) in [

@@ -92,8 +92,8 @@ impl State {
         }
     }
 
-    /// Returns the name of a connection in the records that it writes, unique among all servers that
-    /// share them.
+    /// Returns the name of a connection in the records that it writes, unique among all servers
+    /// that share them.
     pub(crate) fn owner(&self, peer: &Peer) -> String {
         format!("{}#{}", self.info.server_id, peer.generation)
     }

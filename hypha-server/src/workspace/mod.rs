@@ -12,11 +12,11 @@ use crate::peer::{CloseOrder, Peer};
 use crate::registry::{Registry, RegistryError, ServicePattern};
 use crate::state::State;
 
-/// A server that starts looks for what others have left behind after this time.
+/// Delay of the first search after the start.
 #[cfg(feature = "redis")]
 const REAP_FIRST: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Workspaces that are there from the start and never go.
+/// Workspaces that exist from the start and are never removed.
 pub(crate) const SYSTEM_WORKSPACES: [(&str, &str); 3] = [
     ("public", "Public workspace"),
     ("ws-user-root", "Root workspace"),
@@ -27,7 +27,7 @@ pub(crate) fn is_system(workspace: &str) -> bool {
     SYSTEM_WORKSPACES.iter().any(|(id, _)| *id == workspace)
 }
 
-/// The status of a workspace that can be used.
+/// Returns the status of a workspace that can be used.
 pub(crate) fn ready() -> Option<Value> {
     Some(Value::from(Map::from_iter([
         ("ready".to_owned(), Value::from(true)),
@@ -59,8 +59,8 @@ pub(crate) async fn create_system_workspaces(registry: &dyn Registry) -> Result<
     Ok(())
 }
 
-/// The record of the workspace that `user` wants to enter: an existing one, or the plan of one
-/// that comes with it. Nothing is stored yet, so a refusal leaves nothing behind.
+/// Returns the record of the workspace that `user` wants to enter, or a new record for the user's
+/// own one. Stores nothing, so that a refusal leaves nothing behind.
 pub(crate) async fn find_or_plan(
     state: &State,
     user: &UserInfo,
@@ -73,7 +73,7 @@ pub(crate) async fn find_or_plan(
     Ok(own.then(|| own_workspace(user)))
 }
 
-/// A user's own workspace as it begins.
+/// Returns a new record of a user's own workspace.
 pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     let id = user.own_workspace();
     let mut owners = vec![user.id.clone()];
@@ -96,8 +96,7 @@ pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     }
 }
 
-/// A client has come: the workspace is there and in use. The caller holds
-/// [`State::workspace_records`].
+/// Stores the workspace of a new client as ready. The caller holds [`State::workspace_records`].
 pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), RegistryError> {
     let mut workspace = state
         .registry
@@ -110,8 +109,8 @@ pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), Re
     state.registry.put_workspace(workspace).await
 }
 
-/// A connection has ended: nothing is routed to it any more, its services go, its workspace
-/// hears of it. Nothing of this happens if a newer connection has taken its address.
+/// Removes a client whose connection has ended: detaches it, removes its services and announces the
+/// disconnect. Does nothing if a newer connection has taken its address.
 pub(crate) async fn client_left(state: &State, peer: &Peer) {
     if !state.router.detach(peer) {
         return;
@@ -133,8 +132,8 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
     }
 }
 
-/// The addresses of the clients that have introduced themselves in a workspace, or in all (`*`), to
-/// whichever server.
+/// Returns the addresses of the clients that have registered their built-in service in a workspace,
+/// or in all (`*`), at any server.
 pub(crate) async fn introduced(
     state: &State,
     workspace: &str,
@@ -149,7 +148,7 @@ pub(crate) async fn introduced(
     Ok(found.iter().map(|service| address(&service.id)).collect())
 }
 
-/// Forget a client that does not answer, wherever it was connected.
+/// Removes a client that does not answer, at whichever server it was connected.
 pub(crate) async fn remove_silent(state: &State, address: &str) {
     if let Some(peer) = state.router.find_address(address) {
         let order = CloseOrder::new(1001, "The client does not answer");
@@ -170,8 +169,8 @@ pub(crate) async fn remove_silent(state: &State, address: &str) {
     state.router.event(workspace, "client_disconnected", &data);
 }
 
-/// Servers that end without a word leave the services of their clients behind. Remove those whose
-/// clients are nowhere, from time to time.
+/// Removes the services of clients that are connected to no server, at intervals: a server that
+/// crashes leaves them behind.
 #[cfg(feature = "redis")]
 pub(crate) async fn reap(state: &State) {
     let mut pause = REAP_FIRST.min(state.settings.limits.orphan_interval);
@@ -198,7 +197,8 @@ pub(crate) async fn reap(state: &State) {
     }
 }
 
-/// A client inside the server has gone. Nobody was told when it came.
+/// Removes a client inside the server. Its connect was not announced, so its disconnect is not
+/// either.
 pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     if state.router.detach(peer)
         && let Err(error) = unload_if_empty(state, &peer.workspace).await
@@ -207,10 +207,10 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     }
 }
 
-/// The last one turns off the light: a workspace that is not persistent goes with its last client.
+/// Removes a workspace without clients that is not persistent.
 async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
     let _guard = state.workspace_records.lock().await;
-    // Clients that a server sends away when it stops come back.
+    // The clients of a server that stops come back.
     if is_system(id) || state.shutdown.is_stopping() || !state.router.members(id).is_empty() {
         return Ok(());
     }

@@ -1,8 +1,9 @@
 //! WebSocket frames (RFC 6455, section 5) as a server reads and writes them.
 //!
-//! The WebSocket library of the clients is not used here: it copies every message that it sends, and keeps
-//! buffers of the size of the largest one for every connection. Here a large message is read into
-//! memory of its own and written from where it lies, and an idle connection holds a few kilobytes.
+//! The WebSocket library of the clients is not used here: it copies every message that it sends,
+//! and keeps buffers of the size of the largest one for every connection. Here a large message is
+//! read into memory of its own and written from where it lies, and an idle connection holds a few
+//! kilobytes.
 
 use std::io;
 use std::time::Duration;
@@ -12,21 +13,21 @@ use hypha_wire::Stamped;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// The read buffer of a connection grows and shrinks between these sizes with what arrives at once.
+/// Bounds of the read buffer of a connection. It adapts to the amount that arrives at once.
 const BUFFER_MIN: usize = 2 * 1024;
 const BUFFER_MAX: usize = 64 * 1024;
-/// Larger frames are read into memory of their own, which nothing else keeps.
+/// Frames above this size are read into memory of their own, which nothing else keeps.
 const OWN: usize = 16 * 1024;
-/// What the head of one of those announces is believed so far; the rest when so much has come.
+/// Upper bound on memory reserved for a declared length; more is reserved as data arrives.
 const ROOM: usize = 2 * 1024 * 1024;
-/// Payloads up to this size are joined with their neighbours into one write, larger ones are written
-/// from where they are.
+/// Payloads up to this size are joined with their neighbours into one write; larger ones are
+/// written without a copy.
 const JOIN: usize = 8 * 1024;
-/// So much is joined before it is written.
+/// Size of the joined frames that triggers a write.
 const JOINED: usize = 64 * 1024;
-/// The write buffer that a connection keeps.
+/// Capacity of the write buffer that an idle connection keeps.
 const KEPT: usize = 4 * 1024;
-/// The payload of a control frame.
+/// Size of the largest payload of a control frame.
 const CONTROL_MAX: usize = 125;
 
 const CONTINUATION: u8 = 0x0;
@@ -36,26 +37,26 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
-/// What has arrived.
+/// A message or control frame that has arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     Text(String),
     Binary(Bytes),
-    /// To be answered with a pong of the same content.
+    /// Must be answered with a pong of the same content.
     Ping(Bytes),
     Pong,
-    /// With its code, if it has one that may be sent back.
+    /// With the code, if it is one that may be sent back.
     Close(Option<u16>),
 }
 
-/// Why nothing can be read any more.
+/// The reason why nothing can be read any more.
 #[derive(Debug)]
 pub(super) enum Broken {
     /// The connection has failed.
     Io,
     /// A frame, or a message of several, is larger than is allowed. Its rest is unread.
     TooLarge,
-    /// The peer does not speak WebSocket; the text says in what way.
+    /// The peer violates the protocol; the text names the violation.
     Protocol(&'static str),
 }
 
@@ -68,14 +69,14 @@ struct Head {
     length: usize,
 }
 
-/// Reads what a client sends.
+/// Reads the frames of a client.
 pub(super) struct Reader<R> {
     io: R,
-    /// What has been read and not looked at.
+    /// Bytes that have been read and not been parsed.
     buffer: BytesMut,
-    /// How much room `buffer` gets next.
+    /// Capacity to reserve in `buffer` before the next read.
     room: usize,
-    /// The frame whose payload is not complete, and its memory if it does not fit into `buffer`.
+    /// The frame whose payload is incomplete, and its own memory if it is large.
     begun: Option<(Head, Option<BytesMut>)>,
     /// The message that arrives in several frames.
     message: Option<(u8, BytesMut)>,
@@ -83,7 +84,8 @@ pub(super) struct Reader<R> {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// `buffered` has been read from `io` already. No message may have more than `limit` bytes.
+    /// Creates a reader. `buffered` has been read from `io` already. A message may have `limit`
+    /// bytes.
     pub(super) fn new(io: R, buffered: Bytes, limit: usize) -> Reader<R> {
         Reader {
             io,
@@ -95,13 +97,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// The size of a message may be this from now on.
+    /// Sets the largest size of a message.
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// The next message or control frame; `None` if the peer has closed the connection. If this future
-    /// is dropped nothing is lost.
+    /// Returns the next message or control frame; `None` if the peer has closed the connection.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, nothing is lost.
     pub(super) async fn next(&mut self) -> Result<Option<Incoming>, Broken> {
         loop {
             if let Some((head, payload)) = self.frame()? {
@@ -114,7 +119,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Read and forget up to `most` bytes, until the peer has no more.
+    /// Reads and discards up to `most` bytes, until the peer has no more.
     pub(super) async fn discard(&mut self, most: usize) {
         let mut scratch = vec![0; BUFFER_MAX];
         let mut left = most;
@@ -126,7 +131,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// The next frame, if all of it is there.
+    /// Returns the next frame, if all of it has arrived.
     fn frame(&mut self) -> Result<Option<(Head, Bytes)>, Broken> {
         let (head, own) = match self.begun.take() {
             Some(begun) => begun,
@@ -154,7 +159,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(Some((head, payload.freeze())))
     }
 
-    /// Take the head of a frame from the buffer, if all of it is there.
+    /// Takes the head of a frame from the buffer, if all of it has arrived.
     fn head(&mut self) -> Result<Option<Head>, Broken> {
         let [first, second, ..] = self.buffer[..] else {
             return Ok(None);
@@ -210,12 +215,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// What a frame means; `None` if the message goes on.
+    /// Returns the message that a frame completes; `None` if the message goes on.
     fn incoming(&mut self, head: Head, payload: Bytes) -> Result<Option<Incoming>, Broken> {
         let (kind, payload) = match head.kind {
             CLOSE => {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                // Some stand for what is never sent (RFC 6455, section 7.4).
+                // Some codes are reserved and never sent (RFC 6455, section 7.4).
                 let code = code.filter(|code| matches!(code, 1000..1004 | 1007..1015 | 3000..5000));
                 return Ok(Some(Incoming::Close(code)));
             }
@@ -247,7 +252,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Read more. False if there is no more.
+    /// Reads more bytes. Returns false at the end of the stream.
     async fn fill(&mut self) -> Result<bool, Broken> {
         if let Some((head, Some(own))) = &mut self.begun {
             let missing = head.length - own.len();
@@ -262,7 +267,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             _ => self.room,
         };
         if self.buffer.is_empty() {
-            // Fresh memory: the old may be as large as the largest frame was.
+            // Fresh memory: the old one may be as large as the largest frame was.
             self.buffer = BytesMut::with_capacity(wanted);
         } else {
             self.buffer.reserve(wanted);
@@ -291,12 +296,12 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-/// Why nothing can be written any more.
+/// The reason why nothing can be written any more.
 #[derive(Debug)]
 pub(super) enum Unwritten {
     /// The connection has failed.
     Io,
-    /// The peer takes nothing.
+    /// The peer accepts no bytes.
     Stalled,
 }
 
@@ -306,15 +311,18 @@ impl From<io::Error> for Unwritten {
     }
 }
 
-/// Writes what a client is sent. If one of its futures is dropped the next one goes on where that was: no
-/// frame is cut.
+/// Writes frames to a client.
+///
+/// # Cancellation
+///
+/// If one of the futures is dropped, the next one goes on at the same byte: no frame is cut.
 pub(super) struct Writer<W> {
     io: W,
-    /// What is written next: heads of frames, and small payloads.
+    /// Bytes to write next: heads of frames, and small payloads.
     joined: BytesMut,
-    /// What is written after that.
+    /// A large payload to write after them.
     large: Bytes,
-    /// A peer that takes nothing for so long is stalled; one that is slow is served.
+    /// Write timeout. It restarts with each partial write, so a slow peer is served.
     patience: Duration,
 }
 
@@ -344,7 +352,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.put(PONG, content, Bytes::new()).await
     }
 
-    /// `reason` has at most 123 bytes.
+    /// Queues a close frame. `reason` has at most 123 bytes.
     pub(super) async fn close(&mut self, reason: Option<(u16, &str)>) -> Result<(), Unwritten> {
         let mut content = Vec::new();
         if let Some((code, reason)) = reason {
@@ -354,7 +362,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.put(CLOSE, &content, Bytes::new()).await
     }
 
-    /// Everything that has been put is written when this is done.
+    /// Writes everything that is queued.
     pub(super) async fn flush(&mut self) -> Result<(), Unwritten> {
         while !self.joined.is_empty() || !self.large.is_empty() {
             let mut both = (&mut self.joined).chain(&mut self.large);
@@ -372,13 +380,13 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Ok(self.io.flush().await?)
     }
 
-    /// Say to the system that nothing will come any more.
+    /// Shuts down the write half of the socket.
     pub(super) async fn shutdown(&mut self) {
         let _ = self.io.shutdown().await;
     }
 
-    /// Waits for the peer only before anything of the frame is there: it is written whole, even if this future
-    /// is dropped.
+    /// Queues a frame. Waits for the peer only before anything of the frame is queued, so that
+    /// dropping the future cuts no frame.
     async fn put(&mut self, kind: u8, small: &[u8], rest: Bytes) -> Result<(), Unwritten> {
         if self.joined.len() > JOINED || !self.large.is_empty() {
             self.flush().await?;

@@ -1,4 +1,5 @@
-//! Frames beside the WebSocket library of the clients, on lines that take a few bytes at a time.
+//! Frames compared with the WebSocket library of the clients, on streams that take a few bytes at a
+//! time.
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use rand::rngs::StdRng;
@@ -12,7 +13,7 @@ use super::*;
 
 const LIMIT: usize = 3 * ROOM;
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Around everything at which something changes: lengths in the head, buffers, joined writes.
+/// Sizes around every threshold: lengths in the head, buffers, joined writes.
 const SIZES: [usize; 16] = [
     0, 1, 7, 125, 126, 2047, 4096, 8191, 8193, 16_384, 16_385, 65_535, 65_536, 65_600, 262_144,
     2_500_000,
@@ -66,7 +67,8 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Everything that is read from `input`, which comes all at once or a byte at a time, until an error.
+/// Everything that is read from `input`, which comes all at once or a byte at a time, until an
+/// error.
 async fn all(input: &[u8], at_once: usize) -> (Vec<Incoming>, Option<Broken>) {
     let (near, mut far) = duplex(at_once);
     let sending = async {
@@ -247,7 +249,7 @@ async fn what_is_no_websocket_is_named() {
             }
         }
     }
-    // What may not be sent back is not, and half a code is none.
+    // Reserved codes are not sent back, and half a code counts as none.
     for content in [vec![], vec![3], vec![0x03, 0xed], vec![0xff, 0xff]] {
         let (read, broken) = all(&frame(0x88, &content), 1000).await;
         assert!(
@@ -295,7 +297,7 @@ async fn an_idle_connection_keeps_little() {
         writer.flush().await.unwrap();
         assert!(reader.next().now_or_never().is_none());
         client.next().await.unwrap().unwrap();
-        // Nothing of the size of a large message stays, and what its arrival has added goes again.
+        // No buffer keeps the size of a large message.
         assert!(reader.buffer.capacity() <= 4 * BUFFER_MIN && reader.begun.is_none());
         assert!(writer.joined.capacity() <= KEPT && writer.large.is_empty());
     }
@@ -326,7 +328,7 @@ async fn who_takes_something_is_slow_and_who_takes_nothing_is_stalled() {
     assert!(matches!(writer.flush().await, Err(Unwritten::Stalled)));
 }
 
-/// Frames with errors in them: what is read never depends on how it arrives, and nothing panics.
+/// Invalid frames: the result does not depend on the split of the bytes, and nothing panics.
 #[tokio::test]
 async fn any_bytes_are_frames_or_an_error() {
     let mut rng = StdRng::seed_from_u64(7);
