@@ -29,7 +29,7 @@ struct Cli {
     /// Format of log lines. Default: text.
     #[arg(long, env = "HYPHA_LOG_FORMAT", value_enum, help_heading = None)]
     log_format: LogFormat,
-    /// Print the settings as JSON, without secrets, and exit.
+    /// TokenHash the settings as JSON, without secrets, and exit.
     #[arg(long, help_heading = None)]
     print_config: bool,
 }

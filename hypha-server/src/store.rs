@@ -126,8 +126,8 @@ impl Store {
                 kept.workspaces.push(wire::from_slice(&record)?);
             }
             for entry in begun.open_table(REVOKED)?.iter()? {
-                let (print, end) = entry?;
-                kept.revoked.push((print.value().to_owned(), end.value()));
+                let (hash, end) = entry?;
+                kept.revoked.push((hash.value().to_owned(), end.value()));
             }
             Ok(kept)
         })?;
@@ -159,7 +159,7 @@ impl Store {
     /// Stores a revoked token until `end`, and drops those that have expired by `now`.
     pub(crate) async fn revoke(
         &self,
-        print: [u8; 32],
+        hash: [u8; 32],
         end: u64,
         now: u64,
     ) -> Result<(), StoreError> {
@@ -168,7 +168,7 @@ impl Store {
             {
                 let mut table = begun.open_table(REVOKED)?;
                 table.retain(|_, end| end > now)?;
-                table.insert(print.as_slice(), end)?;
+                table.insert(hash.as_slice(), end)?;
             }
             Ok(begun.commit()?)
         })

@@ -11,7 +11,7 @@ use hypha_rpc::workspace::UserInfo;
 use super::tokens::TokenError;
 
 /// Timeout of a hook. A handshake holds one of the permits while it runs.
-const HOOK_LIMIT: Duration = Duration::from_secs(10);
+const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The decision of a hook of an [`Authenticator`]. `Ok(None)` leaves the decision to the server, an
 /// error refuses with its text.
@@ -116,7 +116,7 @@ pub(super) async fn ask<'a, T>(
 ) -> Result<Option<T>, TokenError> {
     // Called inside of the future, so that the synchronous part of the hook is covered too.
     let asked = AssertUnwindSafe(async { hook().await }).catch_unwind();
-    match tokio::time::timeout(HOOK_LIMIT, asked).await {
+    match tokio::time::timeout(HOOK_TIMEOUT, asked).await {
         Ok(Ok(Ok(decision))) => Ok(decision),
         Ok(Ok(Err(refusal))) => Err(TokenError::Invalid(refusal)),
         Ok(Err(_)) => Err(failed(name, "it has panicked")),

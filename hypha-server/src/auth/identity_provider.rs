@@ -14,12 +14,12 @@ use super::tokens::{TokenError, explain};
 use crate::settings::TokenSettings;
 
 /// Timeout of a request for the keys.
-const FETCH_LIMIT: Duration = Duration::from_secs(10);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 const FETCH_BYTES: usize = 1024 * 1024;
 /// Time after which the keys are fetched again, so that a withdrawn key is no longer accepted.
-const KEYS_LIFE: Duration = Duration::from_secs(3600);
+const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
 /// Shortest interval between two requests, however many unknown tokens arrive.
-const FETCH_PAUSE: Duration = Duration::from_secs(30);
+const FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(super) struct IdentityProvider {
     url: String,
@@ -43,7 +43,7 @@ impl IdentityProvider {
         // A provider that the program has installed serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
-            .timeout(FETCH_LIMIT)
+            .timeout(FETCH_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build();
         let client = client
@@ -84,11 +84,11 @@ impl IdentityProvider {
         let known = keys
             .by_id
             .get(id)
-            .filter(|_| within(keys.fetched, KEYS_LIFE));
+            .filter(|_| within(keys.fetched, KEYS_MAX_AGE));
         if let Some(key) = known {
             return Ok(key.clone());
         }
-        if !within(keys.tried, FETCH_PAUSE) {
+        if !within(keys.tried, FETCH_INTERVAL) {
             keys.tried = Some(Instant::now());
             match self.fetch().await {
                 Ok(by_id) => {
@@ -101,7 +101,7 @@ impl IdentityProvider {
         let known = keys
             .by_id
             .get(id)
-            .filter(|_| within(keys.fetched, KEYS_LIFE));
+            .filter(|_| within(keys.fetched, KEYS_MAX_AGE));
         known
             .cloned()
             .ok_or_else(|| TokenError::Invalid("Unable to find appropriate key".into()))

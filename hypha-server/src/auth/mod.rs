@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 pub use authenticator::{Authenticator, Decision};
 pub(crate) use readable_id::readable_id;
 pub(crate) use scope::is_specialised;
-pub(crate) use tokens::{Issuer, Print, TokenError, print};
+pub(crate) use tokens::{Issuer, TokenError, TokenHash, token_hash};
 
 /// Life of an anonymous user's credentials in seconds, as reported to clients. It is not enforced
 /// on an open connection.

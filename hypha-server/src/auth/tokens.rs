@@ -31,7 +31,7 @@ pub(crate) enum TokenError {
 }
 
 /// The SHA-256 hash of a token, by which it is recognized without being stored.
-pub(crate) type Print = [u8; 32];
+pub(crate) type TokenHash = [u8; 32];
 
 /// Issues and reads tokens, and holds the revoked ones.
 pub(crate) struct Issuer {
@@ -44,7 +44,7 @@ pub(crate) struct Issuer {
     root_token: Option<String>,
     authenticator: Option<Arc<dyn Authenticator>>,
     /// Expiry of the revoked tokens, by their hashes.
-    revoked: Mutex<HashMap<Print, u64>>,
+    revoked: Mutex<HashMap<TokenHash, u64>>,
 }
 
 impl Issuer {
@@ -192,23 +192,23 @@ impl Issuer {
             ));
         };
         let end = end as u64;
-        self.remember_revoked(print(token), end);
+        self.remember_revoked(token_hash(token), end);
         Ok((bare(token)?.to_owned(), end))
     }
 
     /// Adds a token that was revoked before.
-    pub(crate) fn remember_revoked(&self, print: Print, end: u64) {
+    pub(crate) fn remember_revoked(&self, hash: TokenHash, end: u64) {
         let now = now();
         let mut revoked = self.revoked.lock();
         // Expired tokens are refused anyway.
         revoked.retain(|_, end| *end > now);
-        revoked.insert(print, end);
+        revoked.insert(hash, end);
     }
 
     /// Returns whether the token was revoked.
     pub(crate) fn is_revoked(&self, token: &str) -> bool {
         let revoked = self.revoked.lock();
-        revoked.contains_key(&print(token))
+        revoked.contains_key(&token_hash(token))
     }
 
     fn user_of(&self, claims: &Map<String, Value>) -> Option<UserInfo> {
@@ -263,7 +263,7 @@ fn at_home(mut user: UserInfo) -> UserInfo {
 }
 
 /// Returns the hash of a token, with or without `Bearer`.
-pub(crate) fn print(token: &str) -> Print {
+pub(crate) fn token_hash(token: &str) -> TokenHash {
     Sha256::digest(bare(token).unwrap_or(token)).into()
 }
 

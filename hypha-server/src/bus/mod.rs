@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
 #[cfg(feature = "redis")]
-pub(crate) use self::redis::{RedisBus, Started};
+pub(crate) use self::redis::{Receiver, RedisBus};
 
 /// A fact that every server should know at once.
 #[derive(Clone, Debug, PartialEq)]

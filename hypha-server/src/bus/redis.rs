@@ -18,11 +18,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Bus, Notice, Recipient};
 
 /// Pause between two attempts to reach Redis.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Timeout of sending one message to Redis.
-const SEND_LIMIT: Duration = Duration::from_secs(10);
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bound on the commands that wait for Redis.
-const COMMANDS: usize = 65_536;
+const COMMANDS_MAX: usize = 65_536;
 const UNLOAD: &str = "broadcast:unload:";
 const BROADCASTS: &str = "broadcast:*";
 /// Notices of this server, which the original server does not know and ignores.
@@ -44,7 +44,7 @@ enum Command {
 }
 
 /// The receiving half of a bus, before it runs.
-pub(crate) struct Started {
+pub(crate) struct Receiver {
     client: Client,
     server_id: String,
     connection: ConnectionManager,
@@ -68,8 +68,8 @@ impl RedisBus {
         client: Client,
         connection: ConnectionManager,
         server_id: &str,
-    ) -> (RedisBus, Started) {
-        let (commands, receiver) = mpsc::channel(COMMANDS);
+    ) -> (RedisBus, Receiver) {
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let up = Arc::new(AtomicBool::new(false));
         let bus = RedisBus {
             server_id: server_id.to_owned(),
@@ -77,7 +77,7 @@ impl RedisBus {
             commands,
             up: up.clone(),
         };
-        let started = Started {
+        let started = Receiver {
             client,
             server_id: server_id.to_owned(),
             connection,
@@ -115,7 +115,7 @@ impl Bus for RedisBus {
         async move {
             let payload = marked(b'b', &frame);
             let sending = connection.publish::<_, _, u64>(channel(address), payload);
-            match tokio::time::timeout(SEND_LIMIT, sending).await {
+            match tokio::time::timeout(SEND_TIMEOUT, sending).await {
                 Ok(Ok(receivers)) => receivers > 0,
                 Ok(Err(error)) => {
                     tracing::warn!(%error, address, "a message cannot be passed on");
@@ -150,7 +150,7 @@ impl Bus for RedisBus {
                 heard.await
             };
             // Without Redis the subscription follows when Redis is back.
-            let _ = tokio::time::timeout(SEND_LIMIT, listen).await;
+            let _ = tokio::time::timeout(SEND_TIMEOUT, listen).await;
         }
         .boxed()
     }
@@ -190,7 +190,7 @@ impl Bus for RedisBus {
     }
 }
 
-impl Started {
+impl Receiver {
     /// Exchanges messages with other servers until the recipient is gone.
     pub(crate) async fn run(mut self, recipient: Weak<dyn Recipient>) {
         let mut addresses = HashSet::new();
@@ -199,7 +199,7 @@ impl Started {
             self.up.store(false, Ordering::Relaxed);
             if let Err(error) = ended {
                 tracing::warn!(%error, "the connection to Redis is lost");
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
     }

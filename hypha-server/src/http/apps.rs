@@ -70,8 +70,8 @@ pub(super) async fn page(
     scope.insert("service_id".into(), id.into());
     match service.get("type").and_then(Value::as_str) {
         Some("asgi" | "ASGI") => {
-            let patience = state.settings.limits.body_timeout;
-            Ok(asgi(service, scope, body, patience).await?)
+            let read_timeout = state.settings.limits.body_timeout;
+            Ok(asgi(service, scope, body, read_timeout).await?)
         }
         Some("functions") => {
             let body = read(&state, body).await?;
@@ -155,13 +155,13 @@ async fn asgi(
     service: RemoteService,
     scope: Map,
     body: Body,
-    patience: Duration,
+    read_timeout: Duration,
 ) -> Result<Response, Problem> {
     let (sender, messages) = mpsc::channel(MESSAGES);
     let (present, gone) = mpsc::channel(1);
     let body = Arc::new(Mutex::new(Upload {
         body: Some(body.into_data_stream()),
-        patience,
+        read_timeout,
         gone,
     }));
     let receive = Callback::<(), Value, String>::try_new(move |()| {
@@ -231,7 +231,7 @@ async fn asgi(
 struct Upload {
     /// `None` after the last piece.
     body: Option<BodyDataStream>,
-    patience: Duration,
+    read_timeout: Duration,
     gone: mpsc::Receiver<()>,
 }
 
@@ -242,7 +242,7 @@ impl Upload {
             self.gone.recv().await;
             return Ok(event("http.disconnect", []));
         };
-        let piece = match timeout(self.patience, body.next()).await {
+        let piece = match timeout(self.read_timeout, body.next()).await {
             Ok(piece) => piece,
             Err(_) => return Err("the body of the request does not come".into()),
         };

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::problem::problem;
 use super::{Front, Remote, credentials};
-use crate::auth::{self, Print};
+use crate::auth::{self, TokenHash};
 use crate::rate_limit::RateLimit;
 use crate::settings::Limits;
 use crate::state::State;
@@ -29,7 +29,7 @@ const EXEMPT: [&str; 4] = ["/health", "/health/", "/metrics", "/ws"];
 /// The rates by address and by token.
 pub(crate) struct HttpRates {
     strangers: Rates<IpAddr>,
-    users: Rates<Print>,
+    users: Rates<TokenHash>,
 }
 
 struct Rates<K> {
@@ -108,7 +108,7 @@ pub(super) async fn limit(
         return next.run(request).await;
     };
     let spent = |address| strangers.with(address, |rate| rate.is_spent());
-    if address.is_some_and(spent) || !front.rates.users.admit(auth::print(&token)) {
+    if address.is_some_and(spent) || !front.rates.users.admit(auth::token_hash(&token)) {
         return too_much();
     }
     let response = next.run(request).await;

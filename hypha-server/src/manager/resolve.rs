@@ -92,6 +92,80 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
 
 type Candidates = Vec<Arc<ServiceInfo>>;
 
+/// The rule that chooses one of several services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Selection<'a> {
+    /// There must be only one.
+    Exact,
+    First,
+    Last,
+    Random,
+    /// A random one among those connected to this server, or any if there are none.
+    NativeRandom,
+    /// The one whose client has sent the fewest messages lately.
+    MinLoad,
+    /// The one that a function of the services decides.
+    Select {
+        criterion: Criterion,
+        function: &'a str,
+    },
+}
+
+/// The result of a function that selects a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Criterion {
+    Min,
+    Max,
+    FirstSuccess,
+}
+
+impl<'a> Selection<'a> {
+    fn parse(mode: &'a str) -> Answer<Selection<'a>> {
+        Ok(match mode {
+            "exact" => Selection::Exact,
+            "first" => Selection::First,
+            "last" => Selection::Last,
+            "random" => Selection::Random,
+            "native:random" => Selection::NativeRandom,
+            "min_load" => Selection::MinLoad,
+            _ => match mode.strip_prefix("select:") {
+                Some(rule) => Selection::parse_rule(rule)?,
+                None => {
+                    return Err(ManagerError::Value(format!(
+                        "Invalid mode: {mode}. Mode must be 'random', 'first', 'last', 'exact', \
+                         'min_load', 'native:random', or 'select:criteria:function' format (e.g., \
+                         'select:min:get_load')"
+                    )));
+                }
+            },
+        })
+    }
+
+    /// Reads `criteria:function`.
+    fn parse_rule(rule: &'a str) -> Answer<Selection<'a>> {
+        let Some((criterion, function)) = rule.split_once(':').filter(|(_, f)| !f.contains(':'))
+        else {
+            return Err(ManagerError::Value(format!(
+                "Invalid select mode format: select:{rule}. Expected 'select:criteria:function'"
+            )));
+        };
+        let criterion = match criterion {
+            "min" => Criterion::Min,
+            "max" => Criterion::Max,
+            "first_success" => Criterion::FirstSuccess,
+            _ => {
+                return Err(ManagerError::Value(format!(
+                    "Unknown selection criteria: {criterion}"
+                )));
+            }
+        };
+        Ok(Selection::Select {
+            criterion,
+            function,
+        })
+    }
+}
+
 async fn choose(
     state: &State,
     ctx: &Context,
@@ -99,15 +173,17 @@ async fn choose(
     candidates: Candidates,
     config: &SelectConfig,
 ) -> Answer<Arc<ServiceInfo>> {
-    let default = if pattern.workspace == "public" {
-        "random"
-    } else {
-        "exact"
+    let selection = match config.mode.as_deref() {
+        Some(mode) => Selection::parse(mode),
+        None if pattern.workspace == "public" => Ok(Selection::Random),
+        None => Ok(Selection::Exact),
     };
-    let mode = config.mode.as_deref().unwrap_or(default);
     let several = candidates.len() > 1;
-    let chosen = match mode {
-        "exact" if several => {
+    let chosen = match selection {
+        // The original accepts any criterion where there is no choice.
+        Err(_) if !several && has_rule(config) => candidates.first(),
+        Err(error) => return Err(error),
+        Ok(Selection::Exact) if several => {
             let ids: Vec<_> = candidates
                 .iter()
                 .take(5)
@@ -120,10 +196,10 @@ async fn choose(
                 pattern.workspace, pattern.client, pattern.name
             )));
         }
-        "exact" | "first" => candidates.first(),
-        "last" => candidates.last(),
-        "random" => candidates.choose(&mut rand::rng()),
-        "native:random" => {
+        Ok(Selection::Exact | Selection::First) => candidates.first(),
+        Ok(Selection::Last) => candidates.last(),
+        Ok(Selection::Random) => candidates.choose(&mut rand::rng()),
+        Ok(Selection::NativeRandom) => {
             let here = |service: &&Arc<ServiceInfo>| {
                 let key = ServiceKey::parse(&service.id);
                 key.is_some_and(|key| state.router.find(key.workspace, key.client).is_some())
@@ -132,26 +208,33 @@ async fn choose(
             let chosen = here.choose(&mut rand::rng()).copied();
             chosen.or_else(|| candidates.choose(&mut rand::rng()))
         }
-        "min_load" => candidates
+        Ok(Selection::MinLoad) => candidates
             .iter()
             .min_by(|a, b| load(state, a).total_cmp(&load(state, b))),
-        _ => match mode.strip_prefix("select:") {
-            Some(rest) => {
-                let may_ask = several && ctx.user().may(Permission::Read, &pattern.workspace);
-                return select(state, rest, candidates, config, may_ask).await;
-            }
-            None => {
-                return Err(ManagerError::Value(format!(
-                    "Invalid mode: {mode}. Mode must be 'random', 'first', 'last', 'exact', \
-                     'min_load', 'native:random', or 'select:criteria:function' format (e.g., \
-                     'select:min:get_load')"
-                )));
-            }
-        },
+        Ok(Selection::Select { .. }) if !several => candidates.first(),
+        // The calls are made with the server's permissions, and strangers must not cause them.
+        Ok(Selection::Select { .. }) if !ctx.user().may(Permission::Read, &pattern.workspace) => {
+            candidates.choose(&mut rand::rng())
+        }
+        Ok(Selection::Select {
+            criterion,
+            function,
+        }) => {
+            let timeout = timeout_in_bounds(config.select_timeout, SELECT_TIMEOUT);
+            let chosen = select(state, criterion, function, &candidates, timeout).await;
+            chosen.or_else(|| candidates.choose(&mut rand::rng()))
+        }
     };
     chosen
         .cloned()
         .ok_or_else(|| ManagerError::Key("Service not found".into()))
+}
+
+/// Returns whether the mode is a well-formed `select` rule, of whatever criterion.
+fn has_rule(config: &SelectConfig) -> bool {
+    let mode = config.mode.as_deref().unwrap_or_default();
+    let rule = mode.strip_prefix("select:").unwrap_or_default();
+    rule.matches(':').count() == 1
 }
 
 fn load(state: &State, service: &ServiceInfo) -> f64 {
@@ -161,53 +244,30 @@ fn load(state: &State, service: &ServiceInfo) -> f64 {
 }
 
 /// Calls a function of every candidate and chooses by the results; candidates that fail do not
-/// count. Without `may_ask` the choice is random: the calls are made with the server's permissions,
-/// and strangers must not cause them.
-async fn select(
+/// count.
+async fn select<'a>(
     state: &State,
-    rule: &str,
-    candidates: Candidates,
-    config: &SelectConfig,
-    may_ask: bool,
-) -> Answer<Arc<ServiceInfo>> {
-    let Some((criterion, function)) = rule.split_once(':').filter(|(_, f)| !f.contains(':')) else {
-        return Err(ManagerError::Value(format!(
-            "Invalid select mode format: select:{rule}. Expected 'select:criteria:function'"
-        )));
-    };
-    if let [only] = candidates.as_slice() {
-        return Ok(Arc::clone(only));
-    }
-    if !matches!(criterion, "min" | "max" | "first_success") {
-        return Err(ManagerError::Value(format!(
-            "Unknown selection criteria: {criterion}"
-        )));
-    }
-    let limit = timeout_in_bounds(config.select_timeout, SELECT_TIMEOUT);
-    let asked = join_all(
+    criterion: Criterion,
+    function: &str,
+    candidates: &'a [Arc<ServiceInfo>],
+    timeout: Duration,
+) -> Option<&'a Arc<ServiceInfo>> {
+    let results = join_all(
         candidates
             .iter()
-            .filter(|_| may_ask)
-            .map(|service| ask(state, service, function, limit)),
+            .map(|service| ask(state, service, function, timeout)),
     );
-    let answers = asked.await.into_iter().zip(&candidates);
-    let answers = answers.filter_map(|(answer, service)| Some((answer?, service)));
-    let mut answers = answers.peekable();
-    let chosen = if criterion == "first_success" {
-        answers.peek().map(|(_, service)| *service)
-    } else {
-        let numbers = answers.filter_map(|(answer, service)| Some((as_number(&answer)?, service)));
-        let best = if criterion == "min" {
-            numbers.min_by(|(a, _), (b, _)| a.total_cmp(b))
-        } else {
-            numbers.max_by(|(a, _), (b, _)| a.total_cmp(b))
-        };
-        best.map(|(_, service)| service)
+    let results = results.await.into_iter().zip(candidates);
+    let mut results = results.filter_map(|(result, service)| Some((result?, service)));
+    if criterion == Criterion::FirstSuccess {
+        return results.next().map(|(_, service)| service);
+    }
+    let numbers = results.filter_map(|(result, service)| Some((as_number(&result)?, service)));
+    let best = match criterion {
+        Criterion::Min => numbers.min_by(|(a, _), (b, _)| a.total_cmp(b)),
+        Criterion::Max | Criterion::FirstSuccess => numbers.max_by(|(a, _), (b, _)| a.total_cmp(b)),
     };
-    let chosen = chosen.or_else(|| candidates.choose(&mut rand::rng()));
-    chosen
-        .cloned()
-        .ok_or_else(|| ManagerError::Key("Service not found".into()))
+    best.map(|(_, service)| service)
 }
 
 /// Converts a value to a number like Python does.
@@ -364,6 +424,25 @@ pub(super) fn make_absolute(value: &mut Value, workspace: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modes_are_read_as_the_original_does() {
+        assert_eq!(Selection::parse("first"), Ok(Selection::First));
+        let min_load = Selection::Select {
+            criterion: Criterion::Min,
+            function: "get_load",
+        };
+        assert_eq!(Selection::parse("select:min:get_load"), Ok(min_load));
+        for bad in [
+            "",
+            "fastest",
+            "select:min",
+            "select:min:a:b",
+            "select:best:f",
+        ] {
+            assert!(Selection::parse(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn every_spelling_of_an_id_is_understood() {

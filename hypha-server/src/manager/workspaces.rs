@@ -21,7 +21,7 @@ const LIST_MAX: i64 = 256;
 /// Length of the longest workspace name.
 const ID_MAX: usize = 128;
 /// Grace period before a client that deleted its own workspace is disconnected.
-const LAST_WORD: Duration = Duration::from_secs(1);
+const DELETER_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) async fn load(state: &State, id: &str) -> Answer<WorkspaceInfo> {
     let found = state.registry.workspace(id).await.map_err(unavailable)?;
@@ -290,7 +290,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
             // The caller receives its response first.
             let order = order.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(LAST_WORD).await;
+                tokio::time::sleep(DELETER_GRACE).await;
                 member.outbox.close(order);
             });
         } else {

@@ -212,11 +212,11 @@ impl Registry for MemoryRegistry {
     }
 
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()> {
-        let (print, now) = (auth::print(token), auth::now());
+        let (hash, now) = (auth::token_hash(token), auth::now());
         async move {
             Ok(self
                 .store
-                .revoke(print, now.saturating_add(left), now)
+                .revoke(hash, now.saturating_add(left), now)
                 .await?)
         }
         .boxed()

@@ -29,7 +29,7 @@ pub(super) struct Backend {
     pub(super) revoked: Vec<(String, u64)>,
     /// The receiving half of the bus.
     #[cfg(feature = "redis")]
-    pub(super) receiver: Option<bus::Started>,
+    pub(super) receiver: Option<bus::Receiver>,
 }
 
 impl Backend {

@@ -80,9 +80,9 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     let root_token = settings.root_token.take();
     let issuer = Issuer::new(&jwt_secret, root_token, settings.tokens.clone())
         .with_authenticator(extensions.authenticator);
-    for (print, end) in revoked {
-        if let Ok(print) = auth::Print::try_from(print.as_slice()) {
-            issuer.remember_revoked(print, end);
+    for (hash, end) in revoked {
+        if let Ok(hash) = auth::TokenHash::try_from(hash.as_slice()) {
+            issuer.remember_revoked(hash, end);
         }
     }
     let info = server_info(&settings, server_id, address)?;
@@ -91,7 +91,7 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
         None => Backend::alone(store.clone(), workspaces),
     };
     for (token, end) in &backend.revoked {
-        issuer.remember_revoked(auth::print(token), *end);
+        issuer.remember_revoked(auth::token_hash(token), *end);
     }
     let service_failed = |error: &dyn std::fmt::Display| StartError::Manager(error.to_string());
     workspace::create_system_workspaces(&*backend.registry)

@@ -36,10 +36,10 @@ const BATCH: usize = 64;
 /// Bound on the GETs of one client that wait to take over.
 const TAKEOVERS: usize = 4;
 /// Timeout of a ping to a silent client, and the number of failures after which it is removed.
-const PING_LIMIT: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_FAILURES: u32 = 3;
 /// Timeout of the last message to a client.
-const FAREWELL: Duration = Duration::from_secs(2);
+const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The credentials and the address in a GET.
 pub(crate) struct StreamHello {
@@ -57,21 +57,21 @@ pub(crate) struct Streams(Mutex<HashMap<String, Arc<Session>>>);
 pub(crate) struct Session {
     peer: Arc<Peer>,
     /// Hands over a new GET of the same client.
-    takeovers: mpsc::Sender<Line>,
+    takeovers: mpsc::Sender<Response>,
     /// The hash of the token of its last GET. The token may expire while the stream goes on.
-    credential: Mutex<Option<auth::Print>>,
+    credential: Mutex<Option<auth::TokenHash>>,
     rate: Mutex<RateLimit>,
     heard: Mutex<Instant>,
 }
 
 /// A GET whose response is being written.
-struct Line {
+struct Response {
     pieces: mpsc::Sender<Bytes>,
     greeting: String,
 }
 
 /// The reader accepts no bytes, or is gone.
-struct Lost;
+struct ReaderGone;
 
 impl Streams {
     pub(crate) fn find(&self, workspace: &str, client_id: &str) -> Option<Arc<Session>> {
@@ -120,7 +120,7 @@ impl Session {
                 Err(stranger())
             };
         };
-        if credential == Some(auth::print(token)) {
+        if credential == Some(auth::token_hash(token)) {
             return match state.issuer.is_revoked(token) {
                 true => Err(Refusal::new(RefusalKind::Revoked, "Token has been revoked")),
                 false => Ok(()),
@@ -185,7 +185,7 @@ pub(crate) async fn open(
         reconnecting: hello.reconnection_token.is_some(),
     };
     let info = workspace_of(state, &mut applicant).await?;
-    let credential = hello.token.as_deref().map(auth::print);
+    let credential = hello.token.as_deref().map(auth::token_hash);
 
     // Without a token an anonymous client cannot prove to be the same one.
     let proven = applicant.reconnecting || !applicant.user.is_anonymous;
@@ -197,7 +197,7 @@ pub(crate) async fn open(
         let (pieces, body) = mpsc::channel(PIECES);
         if present
             .takeovers
-            .send(Line { pieces, greeting })
+            .send(Response { pieces, greeting })
             .await
             .is_ok()
         {
@@ -210,11 +210,11 @@ pub(crate) async fn open(
 
     let mut admitted = settle(sessions, applicant, info, permit).await?;
     let (pieces, body) = mpsc::channel(PIECES);
-    let first = Line {
+    let first = Response {
         pieces,
         greeting: std::mem::take(&mut admitted.connection_info),
     };
-    let (takeovers, lines) = mpsc::channel(TAKEOVERS);
+    let (takeovers, responses) = mpsc::channel(TAKEOVERS);
     let limits = &state.settings.limits;
     let session = Arc::new(Session {
         peer: admitted.peer.clone(),
@@ -232,7 +232,7 @@ pub(crate) async fn open(
         async move {
             // Held until the client is gone: the shutdown of the server waits for it.
             let _alive = alive;
-            serve(&sessions, admitted, &session, first, lines).await;
+            serve(&sessions, admitted, &session, first, responses).await;
         }
     });
     Ok(body)
@@ -271,8 +271,8 @@ async fn serve(
     sessions: &Sessions,
     mut admitted: Admitted,
     session: &Arc<Session>,
-    first: Line,
-    mut lines: mpsc::Receiver<Line>,
+    first: Response,
+    mut responses: mpsc::Receiver<Response>,
 ) {
     let state = &sessions.state;
     let Admitted { peer, queue, .. } = &mut admitted;
@@ -283,7 +283,7 @@ async fn serve(
         user = peer.user.id,
         "connected over HTTP"
     );
-    let mut line = Some(first);
+    let mut response = Some(first);
     let ordered = queue.closed();
     let end = tokio::select! {
         biased;
@@ -291,8 +291,8 @@ async fn serve(
         () = state.shutdown.stopped() => {
             Some(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
         }
-        () = feed(state, queue, &mut lines, &mut line) => None,
-        () = silence(state, session) => {
+        () = feed(state, queue, &mut responses, &mut response) => None,
+        () = until_unresponsive(state, session) => {
             let order = CloseOrder::new(code::GOING_AWAY, "The client does not answer");
             Some(order.with_error_frame())
         }
@@ -304,9 +304,11 @@ async fn serve(
         .as_ref()
         .map_or("the client is gone", |order| &order.reason);
     tracing::info!(peer = peer.address, reason, "disconnected");
-    if let (Some(line), Some(order)) = (line, end.filter(|order| order.error_frame)) {
+    if let (Some(response), Some(order)) = (response, end.filter(|order| order.error_frame)) {
         let text = json!({"type": "error", "message": order.reason}).to_string();
-        let _ = line.send(&Outgoing::Text(text), FAREWELL).await;
+        let _ = response
+            .send(&Outgoing::Text(text), LAST_MESSAGE_TIMEOUT)
+            .await;
     }
 }
 
@@ -315,79 +317,79 @@ async fn serve(
 async fn feed(
     state: &State,
     queue: &mut Queue,
-    lines: &mut mpsc::Receiver<Line>,
-    line: &mut Option<Line>,
+    responses: &mut mpsc::Receiver<Response>,
+    response: &mut Option<Response>,
 ) {
     let limits = &state.settings.limits;
     // Frames that could not be written wait for the next GET.
     let mut waiting = VecDeque::new();
     loop {
-        let Some(current) = line else {
-            match timeout(limits.stream_grace, lines.recv()).await {
-                Ok(Some(next)) => *line = Some(next),
+        let Some(current) = response else {
+            match timeout(limits.stream_grace, responses.recv()).await {
+                Ok(Some(next)) => *response = Some(next),
                 _ => return,
             }
             continue;
         };
         let pieces = current.pieces.clone();
-        *line = tokio::select! {
+        *response = tokio::select! {
             biased;
-            next = lines.recv() => next,
+            next = responses.recv() => next,
             () = pieces.closed() => None,
-            Lost = write(current, queue, &mut waiting, limits) => None,
+            ReaderGone = write(current, queue, &mut waiting, limits) => None,
         };
     }
 }
 
 async fn write(
-    line: &Line,
+    response: &Response,
     queue: &mut Queue,
     waiting: &mut VecDeque<Queued>,
     limits: &Limits,
-) -> Lost {
+) -> ReaderGone {
     let sending = async {
         let stall = limits.stall_timeout;
-        let greeting = Outgoing::Text(line.greeting.clone());
-        line.send(&greeting, stall).await?;
+        let greeting = Outgoing::Text(response.greeting.clone());
+        response.send(&greeting, stall).await?;
         let mut batch = Vec::new();
         loop {
             while let Some(next) = waiting.front() {
-                line.send(&next.frame, stall).await?;
+                response.send(&next.frame, stall).await?;
                 waiting.pop_front();
             }
             tokio::select! {
                 more = queue.take(&mut batch, BATCH) => {
                     if !more {
-                        return Err(Lost);
+                        return Err(ReaderGone);
                     }
                     waiting.extend(batch.drain(..));
                 }
                 () = sleep(limits.stream_ping) => {
                     let ping = Outgoing::Text(json!({"type": "ping"}).to_string());
-                    line.send(&ping, stall).await?;
+                    response.send(&ping, stall).await?;
                 }
             }
         }
     };
-    let result: Result<std::convert::Infallible, Lost> = sending.await;
+    let result: Result<std::convert::Infallible, ReaderGone> = sending.await;
     match result {
         Ok(never) => match never {},
         Err(lost) => lost,
     }
 }
 
-impl Line {
+impl Response {
     /// Writes one frame: its length in four bytes, then its content. Control messages are msgpack
     /// maps here.
-    async fn send(&self, frame: &Outgoing, stall: Duration) -> Result<(), Lost> {
+    async fn send(&self, frame: &Outgoing, stall: Duration) -> Result<(), ReaderGone> {
         let payload = match frame {
             Outgoing::Binary(message) => message.clone().into_bytes(),
             Outgoing::Text(text) => {
-                let map: Value = serde_json::from_str(text).map_err(|_| Lost)?;
-                wire::to_vec(&map).map_err(|_| Lost)?.into()
+                let map: Value = serde_json::from_str(text).map_err(|_| ReaderGone)?;
+                wire::to_vec(&map).map_err(|_| ReaderGone)?.into()
             }
         };
-        let length = u32::try_from(payload.len()).map_err(|_| Lost)?;
+        let length = u32::try_from(payload.len()).map_err(|_| ReaderGone)?;
         let first = payload.slice(..payload.len().min(PIECE));
         let mut head = BytesMut::with_capacity(4 + first.len());
         head.put_u32(length);
@@ -401,16 +403,16 @@ impl Line {
         Ok(())
     }
 
-    async fn piece(&self, piece: Bytes, stall: Duration) -> Result<(), Lost> {
+    async fn piece(&self, piece: Bytes, stall: Duration) -> Result<(), ReaderGone> {
         match timeout(stall, self.pieces.send(piece)).await {
             Ok(Ok(())) => Ok(()),
-            _ => Err(Lost),
+            _ => Err(ReaderGone),
         }
     }
 }
 
 /// Ends when the client sends nothing any more and does not answer pings.
-async fn silence(state: &State, session: &Session) {
+async fn until_unresponsive(state: &State, session: &Session) {
     let limits = &state.settings.limits;
     let mut failures = 0;
     while failures < PING_FAILURES {
@@ -422,7 +424,7 @@ async fn silence(state: &State, session: &Session) {
             ..
         } = &*session.peer;
         if silent < limits.stream_idle
-            || workspace::ping(state, workspace, client_id, PING_LIMIT)
+            || workspace::ping(state, workspace, client_id, PING_TIMEOUT)
                 .await
                 .is_ok()
         {

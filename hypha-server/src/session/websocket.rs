@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Sessions;
 use super::admission::Admitted;
 use super::control;
-use super::frames::{Broken, Incoming, Reader, Unwritten, Writer};
+use super::frames::{Incoming, ReadError, Reader, WriteError, Writer};
 use super::handshake::{self, Hello};
 use super::refusal::code;
 use crate::peer::{CloseOrder, Outgoing, Peer, Queue, Queued};
@@ -26,20 +26,20 @@ const BATCH: usize = 64;
 /// Size of the largest first frame. A client that is not authenticated gets no more memory.
 const FIRST_FRAME: usize = 64 * 1024;
 /// Timeout of the closing handshake: the last frames, and the peer's response.
-const FAREWELL: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a peer that are read and discarded so that it receives the close frame.
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 
 /// The cause of a connection's end.
-enum End {
+enum Ending {
     /// The connection is lost.
-    Peer,
+    Lost,
     /// The peer closes it, with this code.
-    Closed(Option<u16>),
+    ClosedByPeer(Option<u16>),
     /// The peer accepts no bytes, so no close frame is sent.
     Stalled,
     /// The server closes it.
-    Ours(CloseOrder),
+    ClosedByServer(CloseOrder),
     /// The server closes it, and cannot read the peer's frames any more.
     Unreadable(CloseOrder),
 }
@@ -74,7 +74,7 @@ pub(crate) async fn serve<R, W>(
              information in the first message",
         );
         state.counters.handshakes_refused.add();
-        return farewell(reader, writer, End::Ours(order)).await;
+        return close(reader, writer, Ending::ClosedByServer(order)).await;
     }
     let stopped = state.shutdown.stopped();
     let admitted = tokio::select! {
@@ -96,10 +96,10 @@ pub(crate) async fn serve<R, W>(
             );
             state.counters.handshakes_refused.add();
             let end = match order.code {
-                code::TOO_LARGE | code::PROTOCOL => End::Unreadable(order),
-                _ => End::Ours(order),
+                code::TOO_LARGE | code::PROTOCOL => Ending::Unreadable(order),
+                _ => Ending::ClosedByServer(order),
             };
-            farewell(reader, writer, end).await;
+            close(reader, writer, end).await;
         }
     }
 }
@@ -127,12 +127,12 @@ where
                     }
                 }
                 Ok(Some(Incoming::Pong)) => {}
-                Err(Broken::TooLarge) => {
+                Err(ReadError::TooLarge) => {
                     let reason = "The first frame is too large";
                     break Err(CloseOrder::new(code::TOO_LARGE, reason));
                 }
-                Err(Broken::Protocol(what)) => break Err(CloseOrder::new(code::PROTOCOL, what)),
-                Ok(Some(Incoming::Close(_)) | None) | Err(Broken::Io) => break Ok(None),
+                Err(ReadError::Protocol(what)) => break Err(CloseOrder::new(code::PROTOCOL, what)),
+                Ok(Some(Incoming::Close(_)) | None) | Err(ReadError::Io) => break Ok(None),
             }
         }
     };
@@ -171,9 +171,9 @@ async fn exchange<R, W>(
     let end = tokio::select! {
         end = read(state, peer, &mut reader, &pings) => end,
         end = write(&mut writer, std::mem::take(connection_info), queue, to_answer) => end,
-        order = ordered => End::Ours(order),
+        order = ordered => Ending::ClosedByServer(order),
         () = state.shutdown.stopped() => {
-            End::Ours(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
+            Ending::ClosedByServer(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
         }
     };
 
@@ -181,12 +181,14 @@ async fn exchange<R, W>(
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
     match &end {
-        End::Peer | End::Closed(_) => tracing::info!(peer = peer.address, "disconnected"),
-        End::Stalled => {
+        Ending::Lost | Ending::ClosedByPeer(_) => {
+            tracing::info!(peer = peer.address, "disconnected")
+        }
+        Ending::Stalled => {
             state.counters.closed_stalled.add();
             tracing::warn!(peer = peer.address, "dropped: it takes nothing any more");
         }
-        End::Ours(order) | End::Unreadable(order) => {
+        Ending::ClosedByServer(order) | Ending::Unreadable(order) => {
             tracing::info!(
                 peer = peer.address,
                 code = order.code,
@@ -195,7 +197,7 @@ async fn exchange<R, W>(
             );
         }
     }
-    farewell(reader, writer, end).await;
+    close(reader, writer, end).await;
 }
 
 /// Reads messages until the connection ends. The latest ping goes to the writer through `pings`.
@@ -204,7 +206,7 @@ async fn read<R>(
     peer: &Peer,
     reader: &mut Reader<R>,
     pings: &watch::Sender<Bytes>,
-) -> End
+) -> Ending
 where
     R: AsyncRead + Unpin,
 {
@@ -222,7 +224,7 @@ where
                     state.counters.closed_idle.add();
                     let reason = format!("Idle timeout ({}s)", limits.idle_timeout.as_secs());
                     let order = CloseOrder::new(code::GOING_AWAY, reason);
-                    return End::Ours(order.with_error_frame());
+                    return Ending::ClosedByServer(order.with_error_frame());
                 }
                 idle.as_mut().reset(due);
                 continue;
@@ -234,7 +236,9 @@ where
                 if !rate.admit(heard) {
                     state.counters.closed_rate.add();
                     let reason = "Rate limit exceeded: too many messages per second";
-                    return End::Ours(CloseOrder::new(code::POLICY, reason).with_error_frame());
+                    return Ending::ClosedByServer(
+                        CloseOrder::new(code::POLICY, reason).with_error_frame(),
+                    );
                 }
                 state.counters.messages_received.add();
                 peer.count_message();
@@ -251,16 +255,16 @@ where
                 let _ = pings.send(Bytes::copy_from_slice(&content));
             }
             Ok(Some(Incoming::Pong)) => {}
-            Err(Broken::TooLarge) => {
+            Err(ReadError::TooLarge) => {
                 state.counters.closed_too_large.add();
                 let order = CloseOrder::new(code::TOO_LARGE, "The frame is too large");
-                return End::Unreadable(order);
+                return Ending::Unreadable(order);
             }
-            Err(Broken::Protocol(what)) => {
-                return End::Unreadable(CloseOrder::new(code::PROTOCOL, what));
+            Err(ReadError::Protocol(what)) => {
+                return Ending::Unreadable(CloseOrder::new(code::PROTOCOL, what));
             }
-            Ok(Some(Incoming::Close(code))) => return End::Closed(code),
-            Ok(None) | Err(Broken::Io) => return End::Peer,
+            Ok(Some(Incoming::Close(code))) => return Ending::ClosedByPeer(code),
+            Ok(None) | Err(ReadError::Io) => return Ending::Lost,
         }
     }
 }
@@ -271,7 +275,7 @@ async fn write<W>(
     greeting: String,
     queue: &mut Queue,
     mut pings: watch::Receiver<Bytes>,
-) -> End
+) -> Ending
 where
     W: AsyncWrite + Unpin,
 {
@@ -304,26 +308,26 @@ where
         }
     };
     match writing.await {
-        Ok(()) | Err(Unwritten::Io) => End::Peer,
-        Err(Unwritten::Stalled) => End::Stalled,
+        Ok(()) | Err(WriteError::Io) => Ending::Lost,
+        Err(WriteError::Stalled) => Ending::Stalled,
     }
 }
 
 /// Sends a close frame, and waits for the response for a moment.
-async fn farewell<R, W>(mut reader: Reader<R>, mut writer: Writer<W>, end: End)
+async fn close<R, W>(mut reader: Reader<R>, mut writer: Writer<W>, end: Ending)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let reason = match &end {
-        End::Peer | End::Stalled => return,
-        End::Closed(code) => code.map(|code| (code, "")),
-        End::Ours(order) | End::Unreadable(order) => {
+        Ending::Lost | Ending::Stalled => return,
+        Ending::ClosedByPeer(code) => code.map(|code| (code, "")),
+        Ending::ClosedByServer(order) | Ending::Unreadable(order) => {
             Some((order.code, control::reason(&order.reason)))
         }
     };
     let said = async {
-        if let End::Ours(CloseOrder {
+        if let Ending::ClosedByServer(CloseOrder {
             reason,
             error_frame: true,
             ..
@@ -335,14 +339,14 @@ where
         writer.close(reason).await?;
         writer.flush().await
     };
-    if !matches!(timeout(FAREWELL, said).await, Ok(Ok(()))) {
+    if !matches!(timeout(CLOSE_TIMEOUT, said).await, Ok(Ok(()))) {
         return;
     }
     // A socket that is closed with unread bytes is reset, and the peer may lose the close frame.
-    let _ = timeout(FAREWELL, async {
+    let _ = timeout(CLOSE_TIMEOUT, async {
         match end {
-            End::Unreadable(_) => reader.discard(DRAIN_BYTES).await,
-            End::Ours(_) => {
+            Ending::Unreadable(_) => reader.discard(DRAIN_BYTES).await,
+            Ending::ClosedByServer(_) => {
                 while let Ok(Some(incoming)) = reader.next().await {
                     if let Incoming::Close(_) = incoming {
                         break;

@@ -60,7 +60,7 @@ impl Recipient for State {
                 }
             }
             Notice::Revoked { token, end } => {
-                self.issuer.remember_revoked(auth::print(&token), end);
+                self.issuer.remember_revoked(auth::token_hash(&token), end);
             }
         }
     }

@@ -17,16 +17,16 @@ use tokio::time::timeout;
 const BUFFER_MIN: usize = 2 * 1024;
 const BUFFER_MAX: usize = 64 * 1024;
 /// Frames above this size are read into memory of their own, which nothing else keeps.
-const OWN: usize = 16 * 1024;
+const SEPARATE: usize = 16 * 1024;
 /// Upper bound on memory reserved for a declared length; more is reserved as data arrives.
-const ROOM: usize = 2 * 1024 * 1024;
+const RESERVE_MAX: usize = 2 * 1024 * 1024;
 /// Payloads up to this size are joined with their neighbours into one write; larger ones are
 /// written without a copy.
-const JOIN: usize = 8 * 1024;
+const COPY_MAX: usize = 8 * 1024;
 /// Size of the joined frames that triggers a write.
-const JOINED: usize = 64 * 1024;
+const BATCH_BYTES: usize = 64 * 1024;
 /// Capacity of the write buffer that an idle connection keeps.
-const KEPT: usize = 4 * 1024;
+const KEEP_MAX: usize = 4 * 1024;
 /// Size of the largest payload of a control frame.
 const CONTROL_MAX: usize = 125;
 
@@ -51,7 +51,7 @@ pub(super) enum Incoming {
 
 /// The reason why nothing can be read any more.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum ReadError {
     /// The connection has failed.
     Io,
     /// A frame, or a message of several, is larger than is allowed. Its rest is unread.
@@ -107,7 +107,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// # Cancellation
     ///
     /// If the future is dropped, nothing is lost.
-    pub(super) async fn next(&mut self) -> Result<Option<Incoming>, Broken> {
+    pub(super) async fn next(&mut self) -> Result<Option<Incoming>, ReadError> {
         loop {
             if let Some((head, payload)) = self.frame()? {
                 if let Some(incoming) = self.incoming(head, payload)? {
@@ -132,7 +132,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Returns the next frame, if all of it has arrived.
-    fn frame(&mut self) -> Result<Option<(Head, Bytes)>, Broken> {
+    fn frame(&mut self) -> Result<Option<(Head, Bytes)>, ReadError> {
         let (head, own) = match self.begun.take() {
             Some(begun) => begun,
             None => match self.head()? {
@@ -143,8 +143,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let mut payload = match own {
             Some(own) if own.len() == head.length => own,
             None if self.buffer.len() >= head.length => self.buffer.split_to(head.length),
-            None if head.length > OWN => {
-                let mut own = BytesMut::with_capacity(head.length.min(ROOM));
+            None if head.length > SEPARATE => {
+                let mut own = BytesMut::with_capacity(head.length.min(RESERVE_MAX));
                 own.extend_from_slice(&self.buffer);
                 self.buffer.clear();
                 self.begun = Some((head, Some(own)));
@@ -160,16 +160,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Takes the head of a frame from the buffer, if all of it has arrived.
-    fn head(&mut self) -> Result<Option<Head>, Broken> {
+    fn head(&mut self) -> Result<Option<Head>, ReadError> {
         let [first, second, ..] = self.buffer[..] else {
             return Ok(None);
         };
         let (last, kind) = (first & 0x80 != 0, first & 0x0f);
         if first & 0x70 != 0 {
-            return Err(Broken::Protocol("A reserved bit is set"));
+            return Err(ReadError::Protocol("A reserved bit is set"));
         }
         if second & 0x80 == 0 {
-            return Err(Broken::Protocol("A frame is not masked"));
+            return Err(ReadError::Protocol("A frame is not masked"));
         }
         let extended = match second & 0x7f {
             126 => 2,
@@ -188,17 +188,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let mask = self.buffer.get_u32().to_be_bytes();
         match kind {
             CONTINUATION if self.message.is_none() => {
-                return Err(Broken::Protocol("A continuation of nothing"));
+                return Err(ReadError::Protocol("A continuation of nothing"));
             }
             TEXT | BINARY if self.message.is_some() => {
-                return Err(Broken::Protocol("A message inside another"));
+                return Err(ReadError::Protocol("A message inside another"));
             }
             CONTINUATION | TEXT | BINARY => {}
             CLOSE | PING | PONG if !last || length > CONTROL_MAX as u64 => {
-                return Err(Broken::Protocol("A control frame is too long"));
+                return Err(ReadError::Protocol("A control frame is too long"));
             }
             CLOSE | PING | PONG => {}
-            _ => return Err(Broken::Protocol("A frame of an unknown kind")),
+            _ => return Err(ReadError::Protocol("A frame of an unknown kind")),
         }
         let before = match &self.message {
             Some((_, message)) if kind == CONTINUATION => message.len(),
@@ -211,12 +211,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 mask,
                 length,
             })),
-            _ => Err(Broken::TooLarge),
+            _ => Err(ReadError::TooLarge),
         }
     }
 
     /// Returns the message that a frame completes; `None` if the message goes on.
-    fn incoming(&mut self, head: Head, payload: Bytes) -> Result<Option<Incoming>, Broken> {
+    fn incoming(&mut self, head: Head, payload: Bytes) -> Result<Option<Incoming>, ReadError> {
         let (kind, payload) = match head.kind {
             CLOSE => {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
@@ -228,7 +228,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             PONG => return Ok(Some(Incoming::Pong)),
             CONTINUATION => {
                 let Some((kind, mut message)) = self.message.take() else {
-                    return Err(Broken::Protocol("A continuation of nothing"));
+                    return Err(ReadError::Protocol("A continuation of nothing"));
                 };
                 message.extend_from_slice(&payload);
                 if !head.last {
@@ -248,19 +248,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         match String::from_utf8(payload.into()) {
             Ok(text) => Ok(Some(Incoming::Text(text))),
-            Err(_) => Err(Broken::Protocol("A text is not UTF-8")),
+            Err(_) => Err(ReadError::Protocol("A text is not UTF-8")),
         }
     }
 
     /// Reads more bytes. Returns false at the end of the stream.
-    async fn fill(&mut self) -> Result<bool, Broken> {
+    async fn fill(&mut self) -> Result<bool, ReadError> {
         if let Some((head, Some(own))) = &mut self.begun {
             let missing = head.length - own.len();
             if own.len() == own.capacity() {
                 own.reserve(missing);
             }
             let read = self.io.read_buf(&mut own.limit(missing)).await;
-            return Ok(read.map_err(|_| Broken::Io)? > 0);
+            return Ok(read.map_err(|_| ReadError::Io)? > 0);
         }
         let wanted = match &self.begun {
             Some((head, None)) => self.room.max(head.length - self.buffer.len()),
@@ -274,7 +274,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let read = self.io.read_buf(&mut self.buffer).await;
-        let count = read.map_err(|_| Broken::Io)?;
+        let count = read.map_err(|_| ReadError::Io)?;
         if count == room {
             self.room = (self.room * 2).min(BUFFER_MAX);
         } else if count < self.room / 4 {
@@ -298,16 +298,16 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 
 /// The reason why nothing can be written any more.
 #[derive(Debug)]
-pub(super) enum Unwritten {
+pub(super) enum WriteError {
     /// The connection has failed.
     Io,
     /// The peer accepts no bytes.
     Stalled,
 }
 
-impl From<io::Error> for Unwritten {
-    fn from(_: io::Error) -> Unwritten {
-        Unwritten::Io
+impl From<io::Error> for WriteError {
+    fn from(_: io::Error) -> WriteError {
+        WriteError::Io
     }
 }
 
@@ -323,37 +323,37 @@ pub(super) struct Writer<W> {
     /// A large payload to write after them.
     large: Bytes,
     /// Write timeout. It restarts with each partial write, so a slow peer is served.
-    patience: Duration,
+    write_timeout: Duration,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
-    pub(super) fn new(io: W, patience: Duration) -> Writer<W> {
+    pub(super) fn new(io: W, write_timeout: Duration) -> Writer<W> {
         Writer {
             io,
             joined: BytesMut::new(),
             large: Bytes::new(),
-            patience,
+            write_timeout,
         }
     }
 
-    pub(super) async fn text(&mut self, text: &str) -> Result<(), Unwritten> {
+    pub(super) async fn text(&mut self, text: &str) -> Result<(), WriteError> {
         self.put(TEXT, text.as_bytes(), Bytes::new()).await
     }
 
-    pub(super) async fn binary(&mut self, message: Stamped) -> Result<(), Unwritten> {
+    pub(super) async fn binary(&mut self, message: Stamped) -> Result<(), WriteError> {
         let Stamped { head, rest } = message;
-        if rest.is_empty() && head.len() > JOIN {
+        if rest.is_empty() && head.len() > COPY_MAX {
             return self.put(BINARY, &[], head).await;
         }
         self.put(BINARY, &head, rest).await
     }
 
-    pub(super) async fn pong(&mut self, content: &[u8]) -> Result<(), Unwritten> {
+    pub(super) async fn pong(&mut self, content: &[u8]) -> Result<(), WriteError> {
         self.put(PONG, content, Bytes::new()).await
     }
 
     /// Queues a close frame. `reason` has at most 123 bytes.
-    pub(super) async fn close(&mut self, reason: Option<(u16, &str)>) -> Result<(), Unwritten> {
+    pub(super) async fn close(&mut self, reason: Option<(u16, &str)>) -> Result<(), WriteError> {
         let mut content = Vec::new();
         if let Some((code, reason)) = reason {
             content.put_u16(code);
@@ -363,17 +363,17 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 
     /// Writes everything that is queued.
-    pub(super) async fn flush(&mut self) -> Result<(), Unwritten> {
+    pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
         while !self.joined.is_empty() || !self.large.is_empty() {
             let mut both = (&mut self.joined).chain(&mut self.large);
             let writing = self.io.write_buf(&mut both);
-            match timeout(self.patience, writing).await {
+            match timeout(self.write_timeout, writing).await {
                 Ok(Ok(1..)) => {}
-                Ok(Ok(0) | Err(_)) => return Err(Unwritten::Io),
-                Err(_) => return Err(Unwritten::Stalled),
+                Ok(Ok(0) | Err(_)) => return Err(WriteError::Io),
+                Err(_) => return Err(WriteError::Stalled),
             }
         }
-        if self.joined.capacity() > KEPT {
+        if self.joined.capacity() > KEEP_MAX {
             self.joined = BytesMut::new();
         }
         self.large = Bytes::new();
@@ -387,8 +387,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Queues a frame. Waits for the peer only before anything of the frame is queued, so that
     /// dropping the future cuts no frame.
-    async fn put(&mut self, kind: u8, small: &[u8], rest: Bytes) -> Result<(), Unwritten> {
-        if self.joined.len() > JOINED || !self.large.is_empty() {
+    async fn put(&mut self, kind: u8, small: &[u8], rest: Bytes) -> Result<(), WriteError> {
+        if self.joined.len() > BATCH_BYTES || !self.large.is_empty() {
             self.flush().await?;
         }
         self.joined.put_u8(0x80 | kind);
@@ -404,7 +404,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             }
         }
         self.joined.put_slice(small);
-        if rest.len() > JOIN {
+        if rest.len() > COPY_MAX {
             self.large = rest;
         } else {
             self.joined.put_slice(&rest);

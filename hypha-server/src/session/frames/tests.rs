@@ -11,8 +11,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
 
-const LIMIT: usize = 3 * ROOM;
-const PATIENCE: Duration = Duration::from_secs(1);
+const LIMIT: usize = 3 * RESERVE_MAX;
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Sizes around every threshold: lengths in the head, buffers, joined writes.
 const SIZES: [usize; 16] = [
     0, 1, 7, 125, 126, 2047, 4096, 8191, 8193, 16_384, 16_385, 65_535, 65_536, 65_600, 262_144,
@@ -34,7 +34,7 @@ async fn pair(
     (
         client,
         Reader::new(input, Bytes::new(), LIMIT),
-        Writer::new(output, PATIENCE),
+        Writer::new(output, WRITE_TIMEOUT),
     )
 }
 
@@ -69,7 +69,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Everything that is read from `input`, which comes all at once or a byte at a time, until an
 /// error.
-async fn all(input: &[u8], at_once: usize) -> (Vec<Incoming>, Option<Broken>) {
+async fn all(input: &[u8], at_once: usize) -> (Vec<Incoming>, Option<ReadError>) {
     let (near, mut far) = duplex(at_once);
     let sending = async {
         let _ = far.write_all(input).await;
@@ -150,7 +150,7 @@ async fn what_the_library_sends_is_read_and_what_is_written_it_reads() {
             );
         };
         tokio::join!(there, echo, back);
-        assert!(writer.joined.capacity() <= KEPT && reader.buffer.capacity() <= BUFFER_MAX);
+        assert!(writer.joined.capacity() <= KEEP_MAX && reader.buffer.capacity() <= BUFFER_MAX);
     }
 }
 
@@ -244,7 +244,7 @@ async fn what_is_no_websocket_is_named() {
     ] {
         for at_once in [1, 1000] {
             match all(&input, at_once).await {
-                (read, Some(Broken::Protocol(said))) => assert!(said == what && read.is_empty()),
+                (read, Some(ReadError::Protocol(said))) => assert!(said == what && read.is_empty()),
                 other => panic!("{what}: {other:?}"),
             }
         }
@@ -275,7 +275,7 @@ async fn what_is_too_large_is_refused_by_its_head() {
         in_pieces,
     ] {
         let (read, broken) = all(&input, 1 << 20).await;
-        assert!(read.is_empty() && matches!(broken, Some(Broken::TooLarge)));
+        assert!(read.is_empty() && matches!(broken, Some(ReadError::TooLarge)));
     }
 
     // Announcing much costs the server little.
@@ -283,7 +283,7 @@ async fn what_is_too_large_is_refused_by_its_head() {
     let mut reader = Reader::new(near, Bytes::new(), usize::MAX);
     far.write_all(&head(0x82, 1 << 40)).await.unwrap();
     assert!(reader.next().now_or_never().is_none());
-    assert!(matches!(&reader.begun, Some((_, Some(own))) if own.capacity() <= ROOM));
+    assert!(matches!(&reader.begun, Some((_, Some(own))) if own.capacity() <= RESERVE_MAX));
 }
 
 #[tokio::test]
@@ -299,7 +299,7 @@ async fn an_idle_connection_keeps_little() {
         client.next().await.unwrap().unwrap();
         // No buffer keeps the size of a large message.
         assert!(reader.buffer.capacity() <= 4 * BUFFER_MIN && reader.begun.is_none());
-        assert!(writer.joined.capacity() <= KEPT && writer.large.is_empty());
+        assert!(writer.joined.capacity() <= KEEP_MAX && writer.large.is_empty());
     }
     assert!(
         reader.buffer.capacity() <= BUFFER_MIN,
@@ -311,13 +311,13 @@ async fn an_idle_connection_keeps_little() {
 #[tokio::test(start_paused = true)]
 async fn who_takes_something_is_slow_and_who_takes_nothing_is_stalled() {
     let (mut near, far) = duplex(1000);
-    let mut writer = Writer::new(far, PATIENCE);
+    let mut writer = Writer::new(far, WRITE_TIMEOUT);
     writer.binary(content(20_000).into()).await.unwrap();
     let slow = async {
         let mut taken = 0;
         let mut scratch = [0; 500];
         while taken < 18_000 {
-            tokio::time::sleep(PATIENCE / 2).await;
+            tokio::time::sleep(WRITE_TIMEOUT / 2).await;
             taken += near.read(&mut scratch).await.unwrap();
         }
     };
@@ -325,7 +325,7 @@ async fn who_takes_something_is_slow_and_who_takes_nothing_is_stalled() {
         end = writer.flush() => panic!("{end:?}"),
         () = slow => {}
     }
-    assert!(matches!(writer.flush().await, Err(Unwritten::Stalled)));
+    assert!(matches!(writer.flush().await, Err(WriteError::Stalled)));
 }
 
 /// Invalid frames: the result does not depend on the split of the bytes, and nothing panics.
