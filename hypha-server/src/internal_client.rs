@@ -35,7 +35,7 @@ pub(crate) async fn connect(
     let peer = Peer::new(workspace, client_id, user.clone(), generation, outbox);
     let peer = Arc::new(peer);
     state.router.attach(peer.clone(), |_| false).ok()?;
-    state.router.bus().listen(&peer.address).await;
+    state.router.bus().subscribe_address(&peer.address).await;
 
     let (ours, theirs) = memory::pair(LINK_FRAMES);
     let (mut to_client, mut from_client) = ours.split();

@@ -15,8 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A Hypha server: Python, JavaScript and Rust programs connect to it and use each other's
 /// services.
 ///
-/// Each option can also be set with the environment variable beside it. The secret for tokens is
-/// read from JWT_SECRET, too.
+/// Each option can also be set with the environment variable beside it.
 // Not Debug: it holds secrets.
 #[derive(Parser)]
 #[command(version)]

@@ -39,11 +39,11 @@ pub(crate) enum Origin {
 type Peers = HashMap<String, HashMap<String, Arc<Peer>>>;
 
 /// Connects a peer inside the server on demand, when a message for it arrives.
-type Summon = Box<dyn Fn(&str) -> BoxFuture<'static, Option<Arc<Peer>>> + Send + Sync>;
+type OnDemand = Box<dyn Fn(&str) -> BoxFuture<'static, Option<Arc<Peer>>> + Send + Sync>;
 
 pub(crate) struct Router {
     peers: RwLock<Peers>,
-    summon: OnceLock<Summon>,
+    on_demand: OnceLock<OnDemand>,
     generations: AtomicU64,
     counters: Arc<Counters>,
     deliver_timeout: Duration,
@@ -58,7 +58,7 @@ impl Router {
     ) -> Router {
         Router {
             peers: RwLock::default(),
-            summon: OnceLock::new(),
+            on_demand: OnceLock::new(),
             generations: AtomicU64::new(1),
             counters,
             deliver_timeout,
@@ -73,8 +73,8 @@ impl Router {
 
     /// Sets the function that connects peers inside the server on demand. Only the first call
     /// counts.
-    pub(crate) fn summon_with(&self, summon: Summon) {
-        let _ = self.summon.set(summon);
+    pub(crate) fn set_on_demand(&self, on_demand: OnDemand) {
+        let _ = self.on_demand.set(on_demand);
     }
 
     /// Returns the generation of the next connection.
@@ -132,7 +132,7 @@ impl Router {
                 peers.remove(&peer.workspace);
             }
             drop(peers);
-            self.bus.unlisten(&peer.address);
+            self.bus.unsubscribe_address(&peer.address);
         }
         current
     }
@@ -158,8 +158,10 @@ impl Router {
                 return self.counters.messages_routed.add();
             }
         }
-        if let (None, SERVER_WORKSPACE, Some(summon)) = (&target, workspace, self.summon.get()) {
-            target = summon(client_id).await;
+        if let (None, SERVER_WORKSPACE, Some(on_demand)) =
+            (&target, workspace, self.on_demand.get())
+        {
+            target = on_demand(client_id).await;
         }
         match target {
             Some(target) => {

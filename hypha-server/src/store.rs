@@ -41,7 +41,7 @@ struct Inner {
 
 /// The data that was stored before the start.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct StoredData {
     pub(crate) workspaces: Vec<WorkspaceInfo>,
     /// Hashes of tokens, with their expiry.
     pub(crate) revoked: Vec<(Vec<u8>, u64)>,
@@ -114,24 +114,24 @@ impl Store {
     }
 
     /// Returns everything else that is stored.
-    pub(crate) fn load(&self) -> Result<Kept, StoreError> {
+    pub(crate) fn load(&self) -> Result<StoredData, StoreError> {
         let Some(inner) = &self.inner else {
-            return Ok(Kept::default());
+            return Ok(StoredData::default());
         };
-        let kept = inner.work(|database| {
+        let stored = inner.work(|database| {
             let begun = database.begin_read()?;
-            let mut kept = Kept::default();
+            let mut stored = StoredData::default();
             for entry in begun.open_table(WORKSPACES)?.iter()? {
                 let record = bytes::Bytes::copy_from_slice(entry?.1.value());
-                kept.workspaces.push(wire::from_slice(&record)?);
+                stored.workspaces.push(wire::from_slice(&record)?);
             }
             for entry in begun.open_table(REVOKED)?.iter()? {
                 let (hash, end) = entry?;
-                kept.revoked.push((hash.value().to_owned(), end.value()));
+                stored.revoked.push((hash.value().to_owned(), end.value()));
             }
-            Ok(kept)
+            Ok(stored)
         })?;
-        Ok(kept.unwrap_or_default())
+        Ok(stored.unwrap_or_default())
     }
 
     pub(crate) async fn put_workspace(&self, workspace: WorkspaceInfo) -> Result<(), StoreError> {
@@ -255,9 +255,9 @@ mod tests {
 
         let store = Store::open(&folder.0).unwrap();
         assert_eq!(store.setting("a", || "2".into()).unwrap(), "1");
-        let kept = store.load().unwrap();
-        assert_eq!(kept.workspaces, [workspace]);
-        assert_eq!(kept.revoked, [(vec![2; 32], 300)]);
+        let stored = store.load().unwrap();
+        assert_eq!(stored.workspaces, [workspace]);
+        assert_eq!(stored.revoked, [(vec![2; 32], 300)]);
         store.remove_workspace("w-1").await.unwrap();
         assert!(store.load().unwrap().workspaces.is_empty());
     }

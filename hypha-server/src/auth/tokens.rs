@@ -143,7 +143,7 @@ impl Issuer {
             let asked = || hooks.parse_token(token);
             match authenticator::ask("parse_token", asked).await? {
                 Some(_) if self.is_revoked(token) => return Err(TokenError::Revoked),
-                Some(user) if usable_id(&user.id) => return Ok(at_home(user)),
+                Some(user) if usable_id(&user.id) => return Ok(with_own_permissions(user)),
                 Some(_) => {
                     return Err(authenticator::failed("parse_token", "this is no user's id"));
                 }
@@ -224,7 +224,7 @@ impl Issuer {
                 .and_then(Value::as_str)
                 .unwrap_or_default(),
         )?;
-        Some(at_home(UserInfo {
+        Some(with_own_permissions(UserInfo {
             id: text("sub").filter(|id| usable_id(id))?,
             is_anonymous: roles.iter().any(|role| role == "anonymous"),
             email: own("email"),
@@ -251,7 +251,7 @@ impl Issuer {
 
 /// Adds the permissions that every user has, independent of the token: all in its own workspace,
 /// and all anywhere with the role `admin`.
-fn at_home(mut user: UserInfo) -> UserInfo {
+fn with_own_permissions(mut user: UserInfo) -> UserInfo {
     let (own, everywhere) = (user.own_workspace(), user.has_role("admin"));
     let scope = user.scope.get_or_insert_default();
     scope.workspaces.insert(own, Permission::Admin);

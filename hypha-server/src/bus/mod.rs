@@ -67,10 +67,10 @@ pub(crate) trait Bus: Send + Sync {
     fn event(&self, workspace: &str, event: &dyn Fn() -> Option<Vec<u8>>) -> bool;
 
     /// Subscribes to messages for this address. Completes when the subscription is in place.
-    fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, ()>;
+    fn subscribe_address<'a>(&'a self, address: &'a str) -> BoxFuture<'a, ()>;
 
     /// Ends the subscription, unless a client with this address is connected by then.
-    fn unlisten(&self, address: &str);
+    fn unsubscribe_address(&self, address: &str);
 
     /// Tells the other servers of a fact.
     fn announce(&self, notice: Notice);
@@ -95,11 +95,11 @@ impl Bus for NoBus {
         false
     }
 
-    fn listen<'a>(&'a self, _address: &'a str) -> BoxFuture<'a, ()> {
+    fn subscribe_address<'a>(&'a self, _address: &'a str) -> BoxFuture<'a, ()> {
         ready(()).boxed()
     }
 
-    fn unlisten(&self, _address: &str) {}
+    fn unsubscribe_address(&self, _address: &str) {}
 
     fn announce(&self, _notice: Notice) {}
 

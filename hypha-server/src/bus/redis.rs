@@ -38,8 +38,8 @@ pub(crate) struct RedisBus {
 
 /// A command of the task that owns the subscription. Commands are executed in order.
 enum Command {
-    Listen(String, oneshot::Sender<()>),
-    Unlisten(String),
+    Subscribe(String, oneshot::Sender<()>),
+    Unsubscribe(String),
     Publish(String, Vec<u8>),
 }
 
@@ -88,7 +88,7 @@ impl RedisBus {
     }
 
     /// Returns whether a server is subscribed to messages for this address.
-    pub(crate) async fn is_listened_to(&self, address: &str) -> bool {
+    pub(crate) async fn has_subscriber(&self, address: &str) -> bool {
         let mut connection = self.connection.clone();
         let mut asked = ::redis::cmd("PUBSUB");
         asked.arg("NUMSUB").arg(channel(address));
@@ -139,13 +139,13 @@ impl Bus for RedisBus {
         true
     }
 
-    fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, ()> {
+    fn subscribe_address<'a>(&'a self, address: &'a str) -> BoxFuture<'a, ()> {
         async move {
             let (done, heard) = oneshot::channel();
             let listen = async {
                 let _ = self
                     .commands
-                    .send(Command::Listen(address.to_owned(), done))
+                    .send(Command::Subscribe(address.to_owned(), done))
                     .await;
                 heard.await
             };
@@ -155,9 +155,9 @@ impl Bus for RedisBus {
         .boxed()
     }
 
-    fn unlisten(&self, address: &str) {
-        let unlisten = Command::Unlisten(address.to_owned());
-        if self.commands.try_send(unlisten).is_err() {
+    fn unsubscribe_address(&self, address: &str) {
+        let command = Command::Unsubscribe(address.to_owned());
+        if self.commands.try_send(command).is_err() {
             // Messages that still arrive find no client.
             tracing::debug!(address, "listened to until Redis is back");
         }
@@ -241,14 +241,14 @@ impl Receiver {
         addresses: &mut HashSet<String>,
     ) -> RedisResult<()> {
         match command {
-            Command::Listen(address, done) => {
+            Command::Subscribe(address, done) => {
                 // Remembered before the await, so that it is subscribed again after a loss.
                 let subscribed = sink.subscribe(channel(&address));
                 addresses.insert(address.clone());
                 subscribed.await?;
                 let _ = done.send(());
             }
-            Command::Unlisten(address) => {
+            Command::Unsubscribe(address) => {
                 let recipient = recipient.upgrade();
                 let connected = recipient.is_some_and(|recipient| recipient.is_connected(&address));
                 if !connected {

@@ -23,7 +23,7 @@ pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
     )
 }
 
-pub(super) async fn nowhere(uri: Uri) -> Problem {
+pub(super) async fn not_found(uri: Uri) -> Problem {
     problem(
         StatusCode::NOT_FOUND,
         format!("There is nothing at {}", uri.path()),

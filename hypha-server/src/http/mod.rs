@@ -86,7 +86,7 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
         .route("/{workspace}/services/", get(info::services))
         .route("/{workspace}/services/{id}", get(info::service))
         .route("/{workspace}/services/{id}/{function}", functions)
-        .fallback(info::nowhere);
+        .fallback(info::not_found);
     #[cfg(feature = "compression")]
     let app = app.layer(compression::layer());
     let app = app

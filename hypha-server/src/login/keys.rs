@@ -14,22 +14,22 @@ const KEYS_MAX: usize = 10_000;
 
 /// The token that the program asked for when it began the login.
 #[derive(Clone, Default)]
-pub(super) struct Wanted {
+pub(super) struct TokenRequest {
     pub(super) workspace: Option<String>,
     pub(super) expires_in: Option<u64>,
 }
 
 struct Entry {
     until: Instant,
-    wanted: Wanted,
+    request: TokenRequest,
     report: Option<Map>,
 }
 
 /// The result of waiting for a user.
 #[derive(Debug, PartialEq)]
-pub(super) enum Waited {
+pub(super) enum LoginOutcome {
     Reported(Map),
-    InVain,
+    TimedOut,
 }
 
 pub(super) struct Keys {
@@ -70,7 +70,7 @@ impl Keys {
         let key = hypha_wire::random_id();
         let entry = Entry {
             until: Instant::now() + self.life,
-            wanted: Wanted {
+            request: TokenRequest {
                 workspace,
                 expires_in,
             },
@@ -80,10 +80,10 @@ impl Keys {
         Ok(key)
     }
 
-    pub(super) fn wanted(&self, key: &str) -> Result<Wanted, ManagerError> {
+    pub(super) fn request(&self, key: &str) -> Result<TokenRequest, ManagerError> {
         let entries = self.entries();
         let entry = entries.get(key).ok_or_else(unknown)?;
-        Ok(entry.wanted.clone())
+        Ok(entry.request.clone())
     }
 
     /// Stores the report of a user who has logged in.
@@ -102,7 +102,11 @@ impl Keys {
     }
 
     /// Waits for the report of a key, which is returned once.
-    pub(super) async fn wait(&self, key: &str, limit: Duration) -> Result<Waited, ManagerError> {
+    pub(super) async fn wait(
+        &self,
+        key: &str,
+        limit: Duration,
+    ) -> Result<LoginOutcome, ManagerError> {
         let deadline = Instant::now() + limit.min(self.life);
         loop {
             let reported = self.reported.notified();
@@ -111,11 +115,11 @@ impl Keys {
                 let entry = entries.get_mut(key).ok_or_else(unknown)?;
                 if let Some(report) = entry.report.take() {
                     entries.remove(key);
-                    return Ok(Waited::Reported(report));
+                    return Ok(LoginOutcome::Reported(report));
                 }
             }
             if timeout_at(deadline, reported).await.is_err() {
-                return Ok(Waited::InVain);
+                return Ok(LoginOutcome::TimedOut);
             }
         }
     }
@@ -133,17 +137,20 @@ mod tests {
     async fn a_report_is_given_out_once() {
         let keys = Keys::new(Duration::from_secs(180));
         let key = keys.begin(Some("lab-1".into()), None).unwrap();
-        assert_eq!(keys.wait(&key, Duration::ZERO).await, Ok(Waited::InVain));
-        let (waited, ()) = tokio::join!(keys.wait(&key, Duration::from_secs(60)), async {
+        assert_eq!(
+            keys.wait(&key, Duration::ZERO).await,
+            Ok(LoginOutcome::TimedOut)
+        );
+        let (outcome, ()) = tokio::join!(keys.wait(&key, Duration::from_secs(60)), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert_eq!(
-                keys.wanted(&key).unwrap().workspace.as_deref(),
+                keys.request(&key).unwrap().workspace.as_deref(),
                 Some("lab-1")
             );
             keys.report(&key, Map::new()).unwrap();
             assert!(keys.report(&key, Map::new()).is_err(), "a second time");
         });
-        assert_eq!(waited, Ok(Waited::Reported(Map::new())));
+        assert_eq!(outcome, Ok(LoginOutcome::Reported(Map::new())));
         assert!(keys.wait(&key, Duration::ZERO).await.is_err());
     }
 

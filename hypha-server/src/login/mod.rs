@@ -12,7 +12,7 @@ use hypha_rpc::workspace::{ManagerError, TokenConfig, Visibility};
 use hypha_rpc::{Error, Map, Value, hypha_service};
 use serde_json::json;
 
-use self::keys::{Keys, Waited};
+use self::keys::{Keys, LoginOutcome};
 use crate::state::State;
 use crate::{auth, internal_client, manager};
 
@@ -123,10 +123,12 @@ impl Login {
         let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
         match self.keys.wait(&key, limit).await? {
-            Waited::Reported(report) if profile == Some(true) => Ok(report.into()),
-            Waited::Reported(mut report) => Ok(report.shift_remove("token").unwrap_or_default()),
-            Waited::InVain if limit.is_zero() => Ok(Value::Null),
-            Waited::InVain => Err(ManagerError::Timeout(format!(
+            LoginOutcome::Reported(report) if profile == Some(true) => Ok(report.into()),
+            LoginOutcome::Reported(mut report) => {
+                Ok(report.shift_remove("token").unwrap_or_default())
+            }
+            LoginOutcome::TimedOut if limit.is_zero() => Ok(Value::Null),
+            LoginOutcome::TimedOut => Err(ManagerError::Timeout(format!(
                 "Login timeout, waited for {timeout} seconds"
             ))),
         }
@@ -161,14 +163,14 @@ impl Login {
         picture: Option<String>,
     ) -> Answer<()> {
         let state = self.state()?;
-        let wanted = self.keys.wanted(&key)?;
+        let request = self.keys.request(&key)?;
         let user = state
             .issuer
             .user(&token)
             .await
             .map_err(|error| ManagerError::Value(format!("Invalid token: {error}")))?;
-        let workspace = workspace.or(wanted.workspace);
-        let expires_in = expires_in.or(wanted.expires_in);
+        let workspace = workspace.or(request.workspace);
+        let expires_in = expires_in.or(request.expires_in);
         let token = match &workspace {
             None => token,
             Some(target) => {

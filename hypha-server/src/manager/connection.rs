@@ -32,16 +32,16 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     let client = serve_as(state, &state.info.manager_id).await?;
     state.clients.set_manager(client);
     let state_of = Arc::downgrade(state);
-    state.router.summon_with(Box::new(move |manager_id| {
+    state.router.set_on_demand(Box::new(move |manager_id| {
         let (state, manager_id) = (state_of.upgrade(), manager_id.to_owned());
-        async move { summon(&state?, &manager_id).await }.boxed()
+        async move { serve_former(&state?, &manager_id).await }.boxed()
     }));
     Ok(())
 }
 
 /// Serves the manager at a former address. After a restart other clients go on calling it there,
 /// and accept replies from no other address.
-async fn summon(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>> {
+async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>> {
     let plausible = manager_id.starts_with("manager-") && wire::valid_client_id(manager_id);
     if !plausible || state.shutdown.is_stopping() {
         return None;

@@ -13,8 +13,8 @@ use hypha_rpc::workspace::{
 use hypha_rpc::{Context, Map, Value};
 
 use super::{
-    Answer, allowed, at_home, events, listing, registration, resolve, timeout_in_bounds, tokens,
-    unavailable, workspaces,
+    Answer, allowed, events, in_own_workspace, listing, registration, resolve, timeout_in_bounds,
+    tokens, unavailable, workspaces,
 };
 use crate::event_log::EventFilter;
 use crate::peer::SUBSCRIPTIONS_MAX;
@@ -43,7 +43,7 @@ impl Manager {
     }
 
     /// Takes a place for a call that may wait for other clients. Only such calls run for long.
-    fn place(&self, ctx: &Context) -> Answer<Seat> {
+    fn waiting_seat(&self, ctx: &Context) -> Answer<Seat> {
         let caller = super::caller(ctx);
         self.waiting
             .take(&caller, Admit::WithinLimit)
@@ -74,13 +74,13 @@ impl Manager {
     }
 
     /// Removes the clients of a workspace that do not answer.
-    async fn remove_silent(
+    async fn remove_unresponsive(
         &self,
         ctx: &Context,
         workspace: &str,
         limit: Duration,
     ) -> Answer<Vec<Value>> {
-        let introduced = workspace::introduced(&self.state, workspace).await;
+        let introduced = workspace::registered_clients(&self.state, workspace).await;
         let mut addresses = introduced.map_err(unavailable)?;
         let here = self.state.router.members(workspace);
         addresses.extend(here.iter().map(|peer| peer.address.clone()));
@@ -93,7 +93,7 @@ impl Manager {
                 .map(|address| self.ping_from(ctx, address, limit));
             for (address, answer) in batch.iter().zip(join_all(asked).await) {
                 if answer.is_err() {
-                    workspace::remove_silent(&self.state, address).await;
+                    workspace::remove_unresponsive(&self.state, address).await;
                     removed.push(Value::from(address.as_str()));
                 }
             }
@@ -104,7 +104,7 @@ impl Manager {
 
 impl WorkspaceManager for Manager {
     async fn echo(&self, ctx: &Context, data: Value) -> Answer<Value> {
-        at_home(ctx, Permission::ReadWrite)?;
+        in_own_workspace(ctx, Permission::ReadWrite)?;
         let mut data = data;
         // Functions in it must still be found when they come back.
         resolve::make_absolute(&mut data, ctx.workspace());
@@ -166,7 +166,7 @@ impl WorkspaceManager for Manager {
         service: ServiceInfo,
         _config: Option<Value>,
     ) -> Answer<()> {
-        let _place = self.place(ctx)?;
+        let _seat = self.waiting_seat(ctx)?;
         registration::register(&self.state, ctx, service).await
     }
 
@@ -247,7 +247,7 @@ impl WorkspaceManager for Manager {
         service_id: String,
         config: Option<SelectConfig>,
     ) -> Answer<ServiceInfo> {
-        let _place = self.place(ctx)?;
+        let _seat = self.waiting_seat(ctx)?;
         if resolve::is_manager(&service_id) {
             let service =
                 resolve::get(&self.state, ctx, &service_id, GetServiceConfig::default()).await?;
@@ -264,7 +264,7 @@ impl WorkspaceManager for Manager {
         service_id: String,
         config: Option<GetServiceConfig>,
     ) -> Answer<Value> {
-        let _place = self.place(ctx)?;
+        let _seat = self.waiting_seat(ctx)?;
         resolve::get(&self.state, ctx, &service_id, config.unwrap_or_default()).await
     }
 
@@ -315,7 +315,7 @@ impl WorkspaceManager for Manager {
     }
 
     async fn ping(&self, ctx: &Context, client_id: String, timeout: f64) -> Answer<String> {
-        let _place = self.place(ctx)?;
+        let _seat = self.waiting_seat(ctx)?;
         let limit = timeout_in_bounds(Some(timeout), PING_TIMEOUT);
         Ok(match self.ping_from(ctx, &client_id, limit).await {
             Ok(()) => "pong".into(),
@@ -329,13 +329,13 @@ impl WorkspaceManager for Manager {
         workspace: Option<String>,
         timeout: f64,
     ) -> Answer<Value> {
-        let own = at_home(ctx, Permission::Admin)?;
-        let _place = self.place(ctx)?;
+        let own = in_own_workspace(ctx, Permission::Admin)?;
+        let _seat = self.waiting_seat(ctx)?;
         let id = workspace.as_deref().unwrap_or(own);
         allowed(ctx, Permission::Admin, id)?;
         let workspace = workspaces::load(&self.state, id).await?;
         let mut summary = Map::new();
-        let introduced = workspace::introduced(&self.state, id).await;
+        let introduced = workspace::registered_clients(&self.state, id).await;
         let empty =
             introduced.map_err(unavailable)?.is_empty() && self.state.router.members(id).is_empty();
         if empty && !workspace.persistent {
@@ -345,7 +345,7 @@ impl WorkspaceManager for Manager {
             return Ok(Value::Map(summary));
         }
         let removed = self
-            .remove_silent(ctx, id, timeout_in_bounds(Some(timeout), PING_TIMEOUT))
+            .remove_unresponsive(ctx, id, timeout_in_bounds(Some(timeout), PING_TIMEOUT))
             .await?;
         if !removed.is_empty() {
             summary.insert("removed_clients".into(), Value::List(removed));

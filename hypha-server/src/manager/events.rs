@@ -4,7 +4,7 @@ use hypha_rpc::workspace::{EventCount, EventRecord, ManagerError, Names, Permiss
 use hypha_rpc::{Context, Value};
 use indexmap::IndexMap;
 
-use super::{Answer, EVENT_MAX, at_home, caller, measured};
+use super::{Answer, EVENT_MAX, caller, check_size, in_own_workspace};
 use crate::event_log::{EventFilter, NewEvent};
 use crate::peer::Peer;
 use crate::state::State;
@@ -83,13 +83,13 @@ fn subscribable(event: &str, workspace: &str) -> Answer<()> {
 
 /// Appends an entry to the log of the caller's workspace.
 pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value) -> Answer<()> {
-    let workspace = at_home(ctx, Permission::ReadWrite)?.to_owned();
+    let workspace = in_own_workspace(ctx, Permission::ReadWrite)?.to_owned();
     if event_type.contains(' ') {
         return Err(ManagerError::Assertion(
             "Event type must not contain spaces".into(),
         ));
     }
-    let bytes = measured("event", &(&event_type, &data), EVENT_MAX)?;
+    let bytes = check_size("event", &(&event_type, &data), EVENT_MAX)?;
     state.event_log.append(NewEvent {
         workspace,
         user_id: ctx.user().id.clone(),
@@ -102,7 +102,7 @@ pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value)
 
 /// Returns the caller's own entries in the caller's workspace.
 pub(super) fn read(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Vec<EventRecord>> {
-    let workspace = at_home(ctx, Permission::Read)?;
+    let workspace = in_own_workspace(ctx, Permission::Read)?;
     Ok(state.event_log.read(workspace, &ctx.user().id, filter))
 }
 

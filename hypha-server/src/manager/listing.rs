@@ -74,7 +74,7 @@ pub(super) async fn services(
             Visibility::Unlisted => include_unlisted && workspace == own,
             Visibility::Protected => resolve::may_use(ctx, &service.config, workspace),
         };
-        shown.then(|| resolve::seen_by(ctx, service, workspace))
+        shown.then(|| resolve::visible_to(ctx, service, workspace))
     });
     Ok(listed.collect())
 }

@@ -47,7 +47,7 @@ fn timeout_in_bounds(given: Option<f64>, default: f64) -> Duration {
 }
 
 /// Returns the encoded size of a value. Fails if it exceeds `max`.
-fn measured<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answer<usize> {
+fn check_size<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answer<usize> {
     let bytes = wire::to_vec(value).map_err(|error| ManagerError::Value(error.to_string()))?;
     if bytes.len() > max {
         return Err(ManagerError::Value(format!(
@@ -64,7 +64,7 @@ fn unavailable(error: RegistryError) -> ManagerError {
 }
 
 /// Checks the caller's permission in its own workspace, and returns the name of that.
-fn at_home(ctx: &Context, needed: Permission) -> Answer<&str> {
+fn in_own_workspace(ctx: &Context, needed: Permission) -> Answer<&str> {
     allowed(ctx, needed, ctx.workspace())?;
     Ok(ctx.workspace())
 }

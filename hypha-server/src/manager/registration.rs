@@ -10,7 +10,7 @@ use hypha_rpc::workspace::{
 use hypha_wire::keys::{BUILT_IN, RINTF_PREFIX};
 use serde_json::json;
 
-use super::{Answer, ITEM_MAX, at_home, caller, measured, resolve, unavailable};
+use super::{Answer, ITEM_MAX, caller, check_size, in_own_workspace, resolve, unavailable};
 use crate::registry::{ServiceKey, ServicePattern};
 use crate::state::State;
 use crate::workspace;
@@ -22,10 +22,10 @@ const SETUP_FETCH: Duration = Duration::from_secs(10);
 const SETUP: Duration = Duration::from_secs(60);
 
 pub(super) async fn register(state: &State, ctx: &Context, service: ServiceInfo) -> Answer<()> {
-    let workspace = at_home(ctx, Permission::ReadWrite)?.to_owned();
+    let workspace = in_own_workspace(ctx, Permission::ReadWrite)?.to_owned();
     let client = caller(ctx);
     let service = complete(service, &workspace, ctx)?;
-    measured("service", &service, ITEM_MAX)?;
+    check_size("service", &service, ITEM_MAX)?;
     let key = ServiceKey::parse(&service.id).ok_or_else(|| {
         ManagerError::Value(format!(
             "Invalid service id: {}, expected workspace/client:service",
@@ -281,7 +281,7 @@ async fn set_up(state: &State, id: &str) {
 }
 
 pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -> Answer<()> {
-    let workspace = at_home(ctx, Permission::ReadWrite)?;
+    let workspace = in_own_workspace(ctx, Permission::ReadWrite)?;
     let config = SelectConfig {
         mode: Some("exact".into()),
         ..SelectConfig::default()

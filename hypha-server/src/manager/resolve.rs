@@ -13,7 +13,7 @@ use hypha_wire::keys::{RTARGET, RTYPE};
 use hypha_wire::{Case, absolute, convert_keys};
 use rand::seq::IndexedRandom;
 
-use super::{Answer, at_home, timeout_in_bounds, unavailable};
+use super::{Answer, in_own_workspace, timeout_in_bounds, unavailable};
 use crate::registry::{ServiceKey, ServicePattern};
 use crate::state::State;
 use crate::workspace;
@@ -55,7 +55,7 @@ pub(super) async fn find(
         )));
     }
     let chosen = choose(state, ctx, &pattern, usable, config).await?;
-    Ok(seen_by(ctx, &chosen, &pattern.workspace))
+    Ok(visible_to(ctx, &chosen, &pattern.workspace))
 }
 
 /// Reads `service`, `client:service`, `ws/service` or `ws/client:service`, optionally with `@app`.
@@ -317,7 +317,7 @@ fn is_authorized(ctx: &Context, config: &ServiceConfig) -> bool {
 
 /// Returns the record as the caller may see it. The authorized workspaces, and the creator beyond
 /// its id, are only visible in the service's own workspace.
-pub(super) fn seen_by(ctx: &Context, service: &ServiceInfo, workspace: &str) -> ServiceInfo {
+pub(super) fn visible_to(ctx: &Context, service: &ServiceInfo, workspace: &str) -> ServiceInfo {
     let mut service = service.clone();
     if !ctx.user().may(Permission::Read, workspace) {
         service.config.authorized_workspaces = None;
@@ -343,7 +343,7 @@ pub(super) async fn get(
     let timeout = timeout_in_bounds(config.timeout, GET_TIMEOUT);
     let case = case(config.case_conversion.as_deref())?;
     if is_manager(id) {
-        at_home(ctx, Permission::Read)?;
+        in_own_workspace(ctx, Permission::Read)?;
         let own = format!("*/{}:default", state.info.manager_id);
         let service = workspace::fetch(state, &own, timeout).await?;
         return Ok(converted(Value::Map(service.members().clone()), case));

@@ -3,7 +3,7 @@
 use hypha_rpc::Context;
 use hypha_rpc::workspace::{ManagerError, Permission, Scope, TokenConfig, UserInfo};
 
-use super::{Answer, at_home, unavailable};
+use super::{Answer, in_own_workspace, unavailable};
 use crate::auth::{TokenError, may_delegate, now, readable_id};
 use crate::bus::Notice;
 use crate::state::State;
@@ -130,7 +130,7 @@ fn extra_scope(word: &str) -> Answer<()> {
 }
 
 pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
-    at_home(ctx, Permission::Admin)?;
+    in_own_workspace(ctx, Permission::Admin)?;
     let (token, end) = state.issuer.revoke(token).await.map_err(invalid)?;
     let left = end.saturating_sub(now());
     let kept = state.registry.revoke(&token, left).await;
@@ -139,7 +139,7 @@ pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<
 }
 
 pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
-    let workspace = at_home(ctx, Permission::Read)?;
+    let workspace = in_own_workspace(ctx, Permission::Read)?;
     let user = state.issuer.user(token).await.map_err(invalid)?;
     let bound = user
         .scope

@@ -9,7 +9,8 @@ use hypha_rpc::workspace::{
 use hypha_rpc::{Context, Map, Value};
 
 use super::{
-    Answer, ITEM_MAX, RECORD_MAX, allowed, at_home, denied, events, measured, resolve, unavailable,
+    Answer, ITEM_MAX, RECORD_MAX, allowed, check_size, denied, events, in_own_workspace, resolve,
+    unavailable,
 };
 use crate::bus::Notice;
 use crate::peer::CloseOrder;
@@ -30,7 +31,7 @@ pub(super) async fn load(state: &State, id: &str) -> Answer<WorkspaceInfo> {
 
 /// Stores a workspace and announces the change in it.
 async fn save(state: &State, workspace: WorkspaceInfo) -> Answer<()> {
-    measured("workspace", &workspace, RECORD_MAX)?;
+    check_size("workspace", &workspace, RECORD_MAX)?;
     state
         .registry
         .put_workspace(workspace.clone())
@@ -47,7 +48,7 @@ pub(super) async fn info(
     ctx: &Context,
     id: Option<String>,
 ) -> Answer<WorkspaceInfo> {
-    let own = at_home(ctx, Permission::Read)?;
+    let own = in_own_workspace(ctx, Permission::Read)?;
     let id = id.as_deref().unwrap_or(own);
     let found = state.registry.workspace(id).await.map_err(unavailable)?;
     let user = ctx.user();
@@ -68,7 +69,7 @@ pub(super) async fn list(
     offset: i64,
     limit: i64,
 ) -> Answer<Vec<WorkspaceListing>> {
-    at_home(ctx, Permission::Read)?;
+    in_own_workspace(ctx, Permission::Read)?;
     let offset = usize::try_from(offset).map_err(|_| {
         ManagerError::Value("Offset number must be greater than or equal to 0".into())
     })?;
@@ -176,7 +177,7 @@ pub(super) async fn create(
         status: ready(),
         ..WorkspaceInfo::default()
     };
-    measured("workspace", &workspace, ITEM_MAX)?;
+    check_size("workspace", &workspace, ITEM_MAX)?;
     state
         .registry
         .put_workspace(workspace.clone())
@@ -192,7 +193,7 @@ pub(super) async fn create(
         .router
         .event(&user.own_workspace(), "workspace_loaded", &workspace);
     if workspace.id != user.own_workspace() {
-        remember(state, user, workspace_bookmark(&workspace)).await?;
+        add_bookmark(state, user, workspace_bookmark(&workspace)).await?;
     }
     Ok(workspace)
 }
@@ -278,7 +279,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
         .router
         .event(&user.own_workspace(), "workspace_deleted", &workspace);
     if let Ok(user) = principal(user) {
-        forget(state, &user, id).await?;
+        remove_bookmark(state, &user, id).await?;
     }
     state.router.bus().announce(Notice::Unloaded {
         workspace: id.to_owned(),
@@ -301,7 +302,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
 }
 
 pub(super) async fn status(state: &State, ctx: &Context) -> Answer<WorkspaceStatus> {
-    let workspace = at_home(ctx, Permission::Read)?;
+    let workspace = in_own_workspace(ctx, Permission::Read)?;
     let permission = ctx.user().permission(workspace);
     let mut status = WorkspaceStatus {
         user_permission: permission.map(|permission| permission.as_str().to_owned()),
@@ -337,8 +338,8 @@ pub(super) async fn set_env(
     key: String,
     value: Option<String>,
 ) -> Answer<()> {
-    let own = at_home(ctx, Permission::ReadWrite)?;
-    measured("variable", &(&key, &value), ITEM_MAX)?;
+    let own = in_own_workspace(ctx, Permission::ReadWrite)?;
+    check_size("variable", &(&key, &value), ITEM_MAX)?;
     let guard = state.workspace_records.lock().await;
     let mut workspace = load(state, own).await?;
     let section = section(&mut workspace, "environs");
@@ -363,7 +364,7 @@ pub(super) async fn set_env(
 }
 
 pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -> Answer<Value> {
-    let id = at_home(ctx, Permission::ReadWrite)?;
+    let id = in_own_workspace(ctx, Permission::ReadWrite)?;
     let workspace = load(state, id).await?;
     let variables = workspace.config.get("environs").and_then(Value::as_map);
     match key {
@@ -397,8 +398,8 @@ pub(super) async fn bookmark(state: &State, ctx: &Context, item: Bookmark) -> An
             )));
         }
     };
-    measured("bookmark", &entry, ITEM_MAX)?;
-    remember(state, &principal(ctx.user())?, entry).await
+    check_size("bookmark", &entry, ITEM_MAX)?;
+    add_bookmark(state, &principal(ctx.user())?, entry).await
 }
 
 pub(super) async fn unbookmark(state: &State, ctx: &Context, item: Bookmark) -> Answer<()> {
@@ -408,7 +409,7 @@ pub(super) async fn unbookmark(state: &State, ctx: &Context, item: Bookmark) -> 
             item.bookmark_type
         )));
     }
-    forget(state, &principal(ctx.user())?, &item.id).await
+    remove_bookmark(state, &principal(ctx.user())?, &item.id).await
 }
 
 fn workspace_bookmark(workspace: &WorkspaceInfo) -> Map {
@@ -430,7 +431,7 @@ fn entry(kind: &str, id: &str, name: Option<String>, description: Option<String>
     ])
 }
 
-async fn remember(state: &State, user: &UserInfo, entry: Map) -> Answer<()> {
+async fn add_bookmark(state: &State, user: &UserInfo, entry: Map) -> Answer<()> {
     let id = entry.get("id").cloned().unwrap_or_default();
     let planned = Some(own_workspace(user));
     change_bookmarks(state, user, planned, |bookmarks| {
@@ -440,7 +441,7 @@ async fn remember(state: &State, user: &UserInfo, entry: Map) -> Answer<()> {
     .await
 }
 
-async fn forget(state: &State, user: &UserInfo, id: &str) -> Answer<()> {
+async fn remove_bookmark(state: &State, user: &UserInfo, id: &str) -> Answer<()> {
     change_bookmarks(state, user, None, |bookmarks| {
         bookmarks.retain(|other| other.get("id").and_then(Value::as_str) != Some(id));
     })
@@ -476,8 +477,8 @@ pub(super) async fn register_type(
     ctx: &Context,
     info: ServiceTypeInfo,
 ) -> Answer<ServiceTypeInfo> {
-    let own = at_home(ctx, Permission::ReadWrite)?;
-    measured("service type", &info, ITEM_MAX)?;
+    let own = in_own_workspace(ctx, Permission::ReadWrite)?;
+    check_size("service type", &info, ITEM_MAX)?;
     let _guard = state.workspace_records.lock().await;
     let mut workspace = load(state, own).await?;
     let name = match info.id.split_once('/') {

@@ -15,21 +15,21 @@ use crate::auth;
 use crate::store::{Store, StoreError};
 
 /// Services by workspace and full id.
-type Services = HashMap<String, BTreeMap<String, Kept>>;
+type Services = HashMap<String, BTreeMap<String, StoredService>>;
 
 /// A stored service: its record as msgpack, a fraction of the size of its values, and the fields
 /// that patterns match.
-struct Kept {
+struct StoredService {
     app_id: Option<String>,
     visibility: Visibility,
     kind: Option<String>,
     record: Bytes,
 }
 
-impl Kept {
-    fn new(service: &ServiceInfo) -> Result<Kept, RegistryError> {
+impl StoredService {
+    fn new(service: &ServiceInfo) -> Result<StoredService, RegistryError> {
         let record = wire::to_vec(service).map_err(|error| RegistryError(error.to_string()))?;
-        Ok(Kept {
+        Ok(StoredService {
             app_id: service.app_id.clone(),
             visibility: service.config.visibility,
             kind: service.kind.clone(),
@@ -105,12 +105,12 @@ impl MemoryRegistry {
             return Ok(Vec::new());
         };
         let ids: Vec<String> = inside.keys().filter(|id| chosen(id)).cloned().collect();
-        let taken: Vec<Kept> = ids.iter().filter_map(|id| inside.remove(id)).collect();
+        let taken: Vec<StoredService> = ids.iter().filter_map(|id| inside.remove(id)).collect();
         if inside.is_empty() {
             services.remove(workspace);
         }
         drop(services);
-        taken.iter().map(Kept::service).collect()
+        taken.iter().map(StoredService::service).collect()
     }
 }
 
@@ -122,15 +122,15 @@ impl Registry for MemoryRegistry {
         service: ServiceInfo,
         _owner: &'a str,
     ) -> Answer<'a, Option<Arc<ServiceInfo>>> {
-        let stored = Kept::new(&service).and_then(|kept| {
+        let stored = StoredService::new(&service).and_then(|stored| {
             let mut services = self.services.write();
             let workspace = workspace_of(&service.id).to_owned();
             let former = services
                 .entry(workspace)
                 .or_default()
-                .insert(service.id, kept);
+                .insert(service.id, stored);
             drop(services);
-            former.as_ref().map(Kept::service).transpose()
+            former.as_ref().map(StoredService::service).transpose()
         });
         ready(stored).boxed()
     }
@@ -146,11 +146,11 @@ impl Registry for MemoryRegistry {
     ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
         let services = self.services.read();
         let mut found = Vec::new();
-        let mut search = |inside: &BTreeMap<String, Kept>| {
-            for (id, kept) in inside {
-                let (app_id, kind) = (kept.app_id.as_deref(), kept.kind.as_deref());
-                if pattern.matches(id, app_id, kept.visibility, kind) {
-                    found.push(kept.record.clone());
+        let mut search = |inside: &BTreeMap<String, StoredService>| {
+            for (id, stored) in inside {
+                let (app_id, kind) = (stored.app_id.as_deref(), stored.kind.as_deref());
+                if pattern.matches(id, app_id, stored.visibility, kind) {
+                    found.push(stored.record.clone());
                 }
             }
         };
@@ -249,11 +249,11 @@ mod tests {
         let service: ServiceInfo = serde_json::from_str(text).unwrap();
         let registry = MemoryRegistry::default();
         registry.put_service(service.clone(), "a").await.unwrap();
-        let kept: usize = registry.services.read()["w"]
+        let stored: usize = registry.services.read()["w"]
             .values()
-            .map(|kept| kept.record.len())
+            .map(|stored| stored.record.len())
             .sum();
-        assert!(kept < text.len(), "{kept} bytes");
+        assert!(stored < text.len(), "{stored} bytes");
 
         let unlisted = ServicePattern {
             visibility: "unlisted".into(),

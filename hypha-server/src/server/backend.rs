@@ -59,7 +59,7 @@ impl Backend {
         let registry = RedisRegistry::new(connection.clone());
         let (bus, receiver) = bus::RedisBus::new(client, connection, &info.server_id);
         let manager = format!("*/{}", info.manager_id);
-        if bus.is_listened_to(&manager).await {
+        if bus.has_subscriber(&manager).await {
             return Err(failed(&format_args!(
                 "there is another server with the id {}",
                 info.server_id

@@ -22,7 +22,7 @@ use crate::manager;
 use crate::metrics::Stats;
 use crate::settings::{ConfigError, Settings};
 use crate::state::{Parts, ServerInfo, State};
-use crate::store::{Kept, Store, StoreError};
+use crate::store::{Store, StoreError, StoredData};
 use crate::workspace;
 
 /// Time for connections to end when the server stops.
@@ -65,7 +65,7 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
         Some(folder) => Store::open(folder)?,
         None => Store::default(),
     };
-    let Kept {
+    let StoredData {
         workspaces,
         revoked,
     } = store.load()?;
@@ -112,11 +112,11 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     if let Some(receiver) = backend.receiver {
         let recipient = Arc::downgrade(&state);
         tokio::spawn(receiver.run(recipient));
-        let reaping = state.clone();
+        let searching = state.clone();
         state.shutdown.spawn(async move {
             tokio::select! {
-                () = reaping.shutdown.stopped() => {}
-                () = workspace::reap(&reaping) => {}
+                () = searching.shutdown.stopped() => {}
+                () = workspace::remove_orphans(&searching) => {}
             }
         });
     }

@@ -161,7 +161,7 @@ pub(super) async fn workspace_of(
 /// Connects the applicant under the address that it wants.
 ///
 /// `permit` is given back before this waits for another client: other handshakes must not wait too.
-pub(super) async fn settle(
+pub(super) async fn connect(
     sessions: &Sessions,
     applicant: Applicant<'_>,
     info: WorkspaceInfo,
@@ -174,7 +174,7 @@ pub(super) async fn settle(
     let displaces = if applicant.reconnecting {
         Displaces::Anyone
     } else {
-        Displaces::Only(displace_dead(state, &info.id, client_id).await?)
+        Displaces::Only(remove_unresponsive(state, &info.id, client_id).await?)
     };
     attach(state, applicant.user, info, client_id, displaces, seats).await
 }
@@ -233,7 +233,7 @@ enum Displaces {
 ///
 /// A client that answers keeps the address, and must not notice the attempt. Returns the generation
 /// of a connection that has the address but has not introduced itself: it may be displaced.
-async fn displace_dead(
+async fn remove_unresponsive(
     state: &State,
     workspace: &str,
     client_id: &str,
@@ -338,7 +338,7 @@ async fn attach(
         })
         .map_err(|_| active(&workspace.id, client_id))?;
     let bus = state.router.bus();
-    bus.listen(&peer.address).await;
+    bus.subscribe_address(&peer.address).await;
     bus.announce(Notice::Taken {
         address: peer.address.clone(),
     });

@@ -4,7 +4,7 @@ use hypha_rpc::workspace::UserInfo;
 use serde_json::Value;
 
 use super::admission::{
-    Admitted, Applicant, reconnection, settle, unauthenticated, user_of, workspace_of,
+    Admitted, Applicant, connect, reconnection, unauthenticated, user_of, workspace_of,
 };
 use super::{Refusal, RefusalKind, Sessions};
 use crate::auth;
@@ -60,7 +60,7 @@ pub(super) async fn admit(sessions: &Sessions, hello: Hello) -> Result<Admitted,
         reconnecting: hello.reconnection_token.is_some(),
     };
     let info = workspace_of(state, &mut applicant).await?;
-    settle(sessions, applicant, info, permit).await
+    connect(sessions, applicant, info, permit).await
 }
 
 /// Returns the user of the credentials, and the workspace that was named or is implied.

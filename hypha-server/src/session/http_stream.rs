@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::{
-    Admitted, Applicant, connection_info, reconnection, settle, unauthenticated, user_of,
+    Admitted, Applicant, connect, connection_info, reconnection, unauthenticated, user_of,
     workspace_of,
 };
 use super::refusal::code;
@@ -208,7 +208,7 @@ pub(crate) async fn open(
         // The session has ended meanwhile.
     }
 
-    let mut admitted = settle(sessions, applicant, info, permit).await?;
+    let mut admitted = connect(sessions, applicant, info, permit).await?;
     let (pieces, body) = mpsc::channel(PIECES);
     let first = Response {
         pieces,

@@ -70,6 +70,8 @@ pub struct Settings {
     pub server_id: Option<String>,
     /// Secret that signs tokens, of at least 16 characters. Default: the one in the data folder, or
     /// a random one, whose tokens end with the process.
+    ///
+    /// The program reads the variable JWT_SECRET of the original server as well.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_JWT_SECRET", hide_env_values = true)

@@ -14,7 +14,7 @@ use crate::state::State;
 
 /// Delay of the first search after the start.
 #[cfg(feature = "redis")]
-const REAP_FIRST: std::time::Duration = std::time::Duration::from_secs(5);
+const FIRST_ORPHAN_SEARCH: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Workspaces that exist from the start and are never removed.
 pub(crate) const SYSTEM_WORKSPACES: [(&str, &str); 3] = [
@@ -134,7 +134,7 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
 
 /// Returns the addresses of the clients that have registered their built-in service in a workspace,
 /// or in all (`*`), at any server.
-pub(crate) async fn introduced(
+pub(crate) async fn registered_clients(
     state: &State,
     workspace: &str,
 ) -> Result<Vec<String>, RegistryError> {
@@ -149,7 +149,7 @@ pub(crate) async fn introduced(
 }
 
 /// Removes a client that does not answer, at whichever server it was connected.
-pub(crate) async fn remove_silent(state: &State, address: &str) {
+pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
     if let Some(peer) = state.router.find_address(address) {
         let order = CloseOrder::new(1001, "The client does not answer");
         peer.outbox.close(order);
@@ -172,12 +172,12 @@ pub(crate) async fn remove_silent(state: &State, address: &str) {
 /// Removes the services of clients that are connected to no server, at intervals: a server that
 /// crashes leaves them behind.
 #[cfg(feature = "redis")]
-pub(crate) async fn reap(state: &State) {
-    let mut pause = REAP_FIRST.min(state.settings.limits.orphan_interval);
+pub(crate) async fn remove_orphans(state: &State) {
+    let mut pause = FIRST_ORPHAN_SEARCH.min(state.settings.limits.orphan_interval);
     loop {
         tokio::time::sleep(pause).await;
         pause = state.settings.limits.orphan_interval;
-        let addresses = match introduced(state, "*").await {
+        let addresses = match registered_clients(state, "*").await {
             Ok(addresses) => addresses,
             Err(error) => {
                 tracing::warn!(%error, "services without a client remain");
@@ -191,7 +191,7 @@ pub(crate) async fn reap(state: &State) {
                 && ping(state, workspace, client_id, limit).await.is_err()
             {
                 tracing::info!(address, "removed: it is connected to no server");
-                remove_silent(state, &address).await;
+                remove_unresponsive(state, &address).await;
             }
         }
     }
@@ -218,7 +218,7 @@ async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
         return Ok(());
     };
     // Some may be connected to other servers.
-    if !introduced(state, id).await?.is_empty() {
+    if !registered_clients(state, id).await?.is_empty() {
         return Ok(());
     }
     if workspace.persistent {

@@ -1,9 +1,22 @@
 //! WebSocket frames (RFC 6455, section 5) as a server reads and writes them.
 //!
-//! The WebSocket library of the clients is not used here: it copies every message that it sends,
-//! and keeps buffers of the size of the largest one for every connection. Here a large message is
-//! read into memory of its own and written from where it lies, and an idle connection holds a few
-//! kilobytes.
+//! A message is read into memory of its own and written from where it lies, behind a first segment
+//! that is stamped anew. Libraries need the message in one piece, so it is copied to be stamped, and
+//! keep buffers of the size of the largest message for each connection.
+//!
+//! Measured on 2026-11-29 with a relay that stamps messages like the router, on two cores under other
+//! load: median of 8 rounds, and in brackets the best. CPU times are those of the relay.
+//!
+//! | | this module | fastwebsockets 0.10 | tokio-websockets 0.13 |
+//! | --- | --- | --- | --- |
+//! | memory per idle client | 8.3 kB | 9.8 kB | 9.6 kB |
+//! | the same after a message of 256 KiB | 11 kB | 298 kB | 298 kB |
+//! | 100-byte calls per second, 64 pairs | 15,700 (24,600) | 16,600 (22,700) | 19,500 (20,000) |
+//! | CPU per call | 23.6 µs (19.1) | 24.6 µs (18.6) | 24.8 µs (22.8) |
+//! | messages of 1 MiB, MB/s | 670 (961) | 485 (844) | 504 (729) |
+//! | CPU per MB | 0.45 ms (0.37) | 0.54 ms (0.47) | 0.65 ms (0.54) |
+//! | messages of 16 MiB, MB/s | 542 (615) | 467 (850) | 460 (616) |
+//! | CPU per MB | 0.62 ms (0.54) | 0.81 ms (0.67) | 0.86 ms (0.79) |
 
 use std::io;
 use std::time::Duration;
