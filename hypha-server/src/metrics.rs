@@ -28,7 +28,7 @@ macro_rules! counters {
                 $(self.$name.register(&mut registry, stringify!($name), concat!($($doc),*));)+
                 let mut text = String::new();
                 if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &registry) {
-                    tracing::error!(%error, "the metrics cannot be written");
+                    tracing::error!(%error, "cannot encode the metrics");
                 }
                 text
             }
@@ -45,27 +45,27 @@ counters! {
     handshakes_refused,
     /// Binary messages received from clients.
     messages_received,
-    /// Messages handed to a receiver, copies of broadcasts included.
+    /// Messages queued for a receiver, copies of broadcasts included.
     messages_routed,
     /// Broadcasts and system events.
     broadcasts,
-    /// Calls answered with "not connected".
+    /// Calls rejected because the target is not connected.
     rejected_absent,
     /// Broadcasts refused for want of permission.
     rejected_forbidden,
-    /// Messages without a session to an absent target.
+    /// Messages without a session whose target is not connected.
     dropped_absent,
     /// Frames that are not messages.
     dropped_garbage,
-    /// Copies of broadcasts that a slow receiver did not get.
+    /// Copies of broadcasts dropped because a receiver had no room.
     dropped_slow,
-    /// Connections closed because they took nothing any more.
+    /// Connections closed by the write timeout.
     closed_stalled,
-    /// Connections closed because a sender has waited too long for room.
+    /// Connections closed because a sender waited too long for room.
     closed_slow,
-    /// Connections closed because they said nothing any more.
+    /// Connections closed by the idle timeout.
     closed_idle,
-    /// Connections closed for too many messages.
+    /// Connections closed by the message rate limit.
     closed_rate,
     /// Connections closed for a frame that is too large.
     closed_too_large,

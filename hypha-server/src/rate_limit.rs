@@ -35,13 +35,13 @@ impl RateLimit {
     }
 
     /// Returns whether the bucket is empty, without taking a token.
-    pub(crate) fn is_spent(&mut self) -> bool {
+    pub(crate) fn is_empty(&mut self) -> bool {
         self.earn(Instant::now());
         self.left < 1.0
     }
 
     /// Returns whether the bucket is full, like a new one.
-    pub(crate) fn is_rested(&mut self) -> bool {
+    pub(crate) fn is_full(&mut self) -> bool {
         self.earn(Instant::now());
         self.left >= self.burst
     }

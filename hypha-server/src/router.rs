@@ -256,7 +256,7 @@ impl Router {
         }
         match wire::to_vec(&event) {
             Ok(frame) => self.publish(workspace, kind, frame.into(), Origin::Server),
-            Err(error) => tracing::error!(%error, kind, "an event cannot be encoded"),
+            Err(error) => tracing::error!(%error, kind, "cannot encode an event"),
         }
     }
 
@@ -305,7 +305,7 @@ impl Router {
         };
         match rejection(&sender.address, session, target, problem) {
             Ok(frame) => drop(sender.outbox.push(frame)),
-            Err(error) => tracing::error!(%error, "a rejection cannot be encoded"),
+            Err(error) => tracing::error!(%error, "cannot encode a rejection"),
         }
     }
 }

@@ -21,7 +21,7 @@ const REVOKED: TableDefinition<'_, &[u8], u64> = TableDefinition::new("revoked")
 
 /// The data folder cannot be used, or its database cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("the data in {path}: {problem}")]
+#[error("cannot use the data in {path}: {problem}")]
 pub struct StoreError {
     path: PathBuf,
     problem: String,
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_kept_is_there_again() {
+    async fn stored_data_survives_a_restart() {
         let folder = Folder::new();
         let store = Store::open(&folder.0).unwrap();
         assert_eq!(store.setting("a", || "1".into()).unwrap(), "1");
@@ -264,7 +264,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn nobody_else_can_read_the_secret() {
+    fn other_users_cannot_read_the_secret() {
         use std::os::unix::fs::PermissionsExt;
         let folder = Folder::new();
         let _store = Store::open(&folder.0).unwrap();

@@ -1,4 +1,4 @@
-//! What one client's calls to the manager may cost the others.
+//! Bounds on the calls of one client to the manager.
 
 mod support;
 
@@ -24,7 +24,7 @@ async fn one_client_cannot_take_all_places_at_the_manager() -> Result<()> {
         let extra = json!({"args": [id], "promise": "*", "t": 10.0});
         greedy.send(main, Some(extra)).await?;
     }
-    // Those that wait send signs of life.
+    // Waiting calls send heartbeats.
     let answer = loop {
         let message = greedy.message().await?;
         if !message.method().unwrap_or_default().ends_with(".heartbeat") {
@@ -35,7 +35,7 @@ async fn one_client_cannot_take_all_places_at_the_manager() -> Result<()> {
     assert_eq!(answer.method(), Some("S256.reject"), "{error}");
     let text = error.get("_rvalue").and_then(Value::as_str);
     assert!(text.is_some_and(|text| text.contains("Too many calls")));
-    // Calls that wait for nobody pass, and so do those of others.
+    // Calls that do not wait for clients pass, and so do those of other clients.
     greedy.ask("echo", json!([1])).await?;
     let other = connect(server.url()).client_id("other").await?;
     assert_eq!(
@@ -60,7 +60,7 @@ async fn a_stranger_does_not_have_services_asked() -> Result<()> {
     let id = format!("{}/svc", a.workspace());
     let mode = json!({"mode": "select:min:get", "select_timeout": 60.0});
     stranger.ask("get_service_info", json!([id, mode])).await?;
-    // Nor is the only one.
+    // A single candidate is not called either.
     a.ask("get_service_info", json!(["a:svc", mode])).await?;
     assert!(a.is_quiet().await && b.is_quiet().await);
     Ok(())

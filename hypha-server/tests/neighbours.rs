@@ -1,6 +1,6 @@
-//! Whoever is at a limit of the server pays for it alone: how long the calls of others take meanwhile.
+//! A client at a limit of the server does not slow the calls of others.
 //!
-//! One test, so that nothing else is measured.
+//! One test, so that nothing else runs beside it.
 
 mod support;
 
@@ -18,15 +18,15 @@ use support::{Raw, server_with};
 use tokio::sync::oneshot;
 
 const CALLS: usize = 200;
-/// What a neighbour may cost: all here, the calls and whoever misbehaves, share two cores.
+/// Bounds on the cost of a neighbour: the calls and the offender share two cores.
 const FACTOR: u32 = 4;
 const PLUS: Duration = Duration::from_millis(10);
-/// How long it may take until the one who misbehaves has got to its limit.
+/// Time for an offender to reach its limit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Desk;
 
-/// What well-behaved clients use.
+/// The service of well-behaved clients.
 #[hypha_service(id = "desk")]
 impl Desk {
     /// Adds.
@@ -35,13 +35,13 @@ impl Desk {
     }
 }
 
-/// How long calls took.
+/// Latencies of calls.
 struct Figures {
     median: Duration,
     p99: Duration,
 }
 
-/// Call a service, and have the manager find it, as everybody does.
+/// Measures calls to a service and to the manager.
 async fn measure(desk: &RemoteService, client: &Client) -> Result<Figures> {
     let id = desk.id().to_owned();
     let mut took = Vec::with_capacity(CALLS);
@@ -59,7 +59,7 @@ async fn measure(desk: &RemoteService, client: &Client) -> Result<Figures> {
     })
 }
 
-/// Somebody who does the same thing over and over, in a thread of its own.
+/// A client that repeats one action in a thread of its own.
 struct Offender {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -105,8 +105,8 @@ impl Drop for Offender {
     }
 }
 
-/// Measure alone and beside an offender, once it is at its limit: when `enough` more of something have been
-/// counted.
+/// Measures calls alone and beside an offender that is at its limit: when `count` has grown by
+/// `enough`.
 async fn beside<F>(what: &str, count: fn(&Stats) -> u64, enough: u64, offend: F) -> Result<()>
 where
     F: AsyncFn(&Server) -> Result<()> + Send + 'static,
@@ -156,7 +156,7 @@ where
     Ok(())
 }
 
-/// Sends more messages than it may, and comes back when it is thrown out.
+/// Sends more messages than allowed, and reconnects when it is disconnected.
 async fn flood(server: &Server) -> Result<()> {
     let mut raw = Raw::anonymous(server, "flood").await?;
     let main = json!({"type": "method", "to": "nobody", "method": "services.x.y"});
@@ -165,7 +165,7 @@ async fn flood(server: &Server) -> Result<()> {
     }
 }
 
-/// One that reads nothing of what another sends it.
+/// Reads none of the messages that another client sends it.
 async fn deaf(server: &Server) -> Result<()> {
     let mut deaf = Raw::anonymous(server, "deaf").await?;
     let mut sender = deaf.colleague(server, "sender", "read_write").await?;
@@ -176,11 +176,11 @@ async fn deaf(server: &Server) -> Result<()> {
     }
 }
 
-/// Registers what it may, and goes on.
+/// Registers services beyond the quota.
 async fn hoard(server: &Server) -> Result<()> {
     let mut raw = Raw::anonymous(server, "hoarder").await?;
     raw.register("built-in", json!({})).await?;
-    // Not so many that it is thrown out for their number.
+    // Fewer calls than the message rate allows.
     for number in 0..1500 {
         // Refused, most of the time.
         let _ = raw.register(&format!("svc-{number}"), json!({})).await;
@@ -188,7 +188,7 @@ async fn hoard(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Opens connections and says nothing, or not the end of it.
+/// Opens connections without completing the handshake.
 async fn dawdle(server: &Server) -> Result<()> {
     use std::io::Write;
     let mut half = Vec::new();
@@ -198,14 +198,14 @@ async fn dawdle(server: &Server) -> Result<()> {
         stream.write_all(b"GET /ws HTTP/1.1\r\nHost: ")?;
         half.push(stream);
         silent.push(Raw::open(server, "").await?);
-        // And among them those who are turned away.
+        // Among them some that are refused.
         let hello = json!({"client_id": format!("c{number}"), "token": "garbage"});
         support::refused(server, hello).await?;
     }
     Ok(())
 }
 
-/// Sends the largest frames there may be, and then one that is larger.
+/// Sends frames of the largest size, and then one that is larger.
 async fn bulk(server: &Server) -> Result<()> {
     let mut raw = Raw::anonymous(server, "bulk").await?;
     let size = 16 * 1024 * 1024;
@@ -219,7 +219,7 @@ async fn bulk(server: &Server) -> Result<()> {
     raw.end().await.map(drop)
 }
 
-// The server has one thread: nobody may block it.
+// The server has one thread, which no client may block.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_client_at_its_limit_does_not_slow_the_others() -> Result<()> {
     let begun = Instant::now();

@@ -31,6 +31,7 @@ pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>
 /// use hypha_server::{Authenticator, Decision, HeaderMap, Server};
 ///
 /// /// Admits the owners of a badge.
+/// struct Badges;
 ///
 /// impl Authenticator for Badges {
 ///     fn parse_token<'a>(&'a self, token: &'a str) -> Decision<'a, UserInfo> {
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whatever_a_hook_does_it_comes_to_an_end() {
+    async fn every_hook_completes_or_fails() {
         let never = ask("slow", || Box::pin(std::future::pending())).await;
         assert!(matches!(error(never), TokenError::Failed(_)));
         let at_once = ask("early", || panic!("before there is a future")).await;

@@ -47,7 +47,7 @@ impl IdentityProvider {
             .redirect(reqwest::redirect::Policy::none())
             .build();
         let client = client
-            .inspect_err(|error| tracing::error!(%error, "tokens of the provider are refused"))
+            .inspect_err(|error| tracing::error!(%error, "cannot set up the identity provider"))
             .ok()?;
         let mut validation = super::tokens::validation(
             Algorithm::RS256,
@@ -95,7 +95,11 @@ impl IdentityProvider {
                     keys.by_id = by_id;
                     keys.fetched = keys.tried;
                 }
-                Err(error) => tracing::warn!(error, url = self.url, "no keys of the provider"),
+                Err(error) => tracing::warn!(
+                    error,
+                    url = self.url,
+                    "cannot fetch the keys of the identity provider"
+                ),
             }
         }
         let known = keys

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permission_nobody_knows_spoils_the_token() {
+    fn an_unknown_permission_spoils_the_token() {
         assert!(parse("ws:lab#everything").is_none());
         assert!(parse("ws:lab").is_none());
     }

@@ -32,9 +32,10 @@ pub(crate) enum Notice {
     },
 }
 
-/// Receives what other servers send.
+/// Receives the messages of other servers.
 ///
 /// None of the methods waits: one slow client must not hold up the messages of the others.
+#[cfg(feature = "redis")]
 pub(crate) trait Recipient: Send + Sync {
     /// Returns whether a client with this address is connected here.
     fn is_connected(&self, address: &str) -> bool;

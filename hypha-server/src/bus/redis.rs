@@ -104,7 +104,7 @@ impl RedisBus {
             .try_send(Command::Publish(channel, payload))
             .is_err()
         {
-            tracing::warn!("a broadcast is dropped: too many wait for Redis");
+            tracing::warn!("dropped a broadcast: too many commands wait for Redis");
         }
     }
 }
@@ -118,7 +118,7 @@ impl Bus for RedisBus {
             match tokio::time::timeout(SEND_TIMEOUT, sending).await {
                 Ok(Ok(receivers)) => receivers > 0,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, address, "a message cannot be passed on");
+                    tracing::warn!(%error, address, "cannot pass a message on through Redis");
                     false
                 }
                 Err(_) => false,
@@ -159,7 +159,7 @@ impl Bus for RedisBus {
         let command = Command::Unsubscribe(address.to_owned());
         if self.commands.try_send(command).is_err() {
             // Messages that still arrive find no client.
-            tracing::debug!(address, "listened to until Redis is back");
+            tracing::debug!(address, "stays subscribed until Redis is back");
         }
     }
 

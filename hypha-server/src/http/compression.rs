@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_large_and_text_is_compressed() {
+    fn large_texts_are_compressed() {
         use axum::body::Body;
         let of = |kind: &str, body: Body| {
             let mut response = axum::http::Response::new(body);

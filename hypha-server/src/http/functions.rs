@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_in_a_url_become_what_they_look_like() {
+    fn texts_in_a_url_become_numbers_and_objects() {
         let of = |text: &str| from_text(text.into()).ok();
         assert_eq!(of("3"), Some(Value::Int(3)));
         assert_eq!(of("-3"), Some(Value::Float(-3.0)));

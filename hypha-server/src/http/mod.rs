@@ -147,14 +147,14 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
         let (stream, remote) = match accepted {
             Ok((stream, remote)) => (stream, Remote(remote)),
             Err(error) => {
-                tracing::warn!(%error, "a connection cannot be accepted");
+                tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         // Small messages must not wait for larger ones.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let stream = WriteTimeout::new(stream, state.settings.limits.stall_timeout);
         let app = TowerToHyperService::new(app.clone());

@@ -20,22 +20,24 @@ use crate::settings::Limits;
 use crate::state::State;
 
 /// Factor by which the limits of a user exceed those of an IP address.
-const TRUST: f64 = 10.0;
+const USER_FACTOR: f64 = 10.0;
 /// Bound on the token buckets in each map.
-const COUNTED_MAX: usize = 20_000;
+const BUCKETS_MAX: usize = 20_000;
 /// Paths for monitoring, and those that are limited elsewhere.
 const EXEMPT: [&str; 4] = ["/health", "/health/", "/metrics", "/ws"];
 
-/// The rates by address and by token.
+/// The token buckets of all callers.
 pub(crate) struct HttpRates {
+    /// Requests without credentials, and those whose token is invalid.
     strangers: Rates<IpAddr>,
     users: Rates<TokenHash>,
 }
 
+/// Token buckets by key, at most [`BUCKETS_MAX`].
 struct Rates<K> {
     per_second: f64,
     burst: f64,
-    counted: Mutex<HashMap<K, RateLimit>>,
+    buckets: Mutex<HashMap<K, RateLimit>>,
 }
 
 impl HttpRates {
@@ -43,7 +45,7 @@ impl HttpRates {
         let (rate, burst) = (limits.http_per_second, limits.http_burst);
         HttpRates {
             strangers: Rates::new(rate, burst),
-            users: Rates::new(rate * TRUST, burst * TRUST),
+            users: Rates::new(rate * USER_FACTOR, burst * USER_FACTOR),
         }
     }
 }
@@ -53,24 +55,24 @@ impl<K: Eq + Hash> Rates<K> {
         Rates {
             per_second,
             burst,
-            counted: Mutex::default(),
+            buckets: Mutex::default(),
         }
     }
 
-    fn with<T>(&self, key: K, look: impl FnOnce(&mut RateLimit) -> T) -> T {
-        let mut counted = self.counted.lock();
-        if counted.len() >= COUNTED_MAX && !counted.contains_key(&key) {
+    fn with<T>(&self, key: K, change: impl FnOnce(&mut RateLimit) -> T) -> T {
+        let mut buckets = self.buckets.lock();
+        if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
             // A full bucket is equal to a new one.
-            counted.retain(|_, rate| !rate.is_rested());
-            if counted.len() >= COUNTED_MAX {
-                counted.clear();
+            buckets.retain(|_, rate| !rate.is_full());
+            if buckets.len() >= BUCKETS_MAX {
+                buckets.clear();
             }
         }
         let fresh = || RateLimit::new(self.per_second, self.burst);
-        look(counted.entry(key).or_insert_with(fresh))
+        change(buckets.entry(key).or_insert_with(fresh))
     }
 
-    /// Count one; false if it is one too many.
+    /// Takes a token from the bucket of `key`. Returns false if there is none.
     fn admit(&self, key: K) -> bool {
         self.with(key, |rate| rate.admit(Instant::now()))
     }
@@ -107,7 +109,7 @@ pub(super) async fn limit(
         }
         return next.run(request).await;
     };
-    let spent = |address| strangers.with(address, |rate| rate.is_spent());
+    let spent = |address| strangers.with(address, |rate| rate.is_empty());
     if address.is_some_and(spent) || !front.rates.users.admit(auth::token_hash(&token)) {
         return too_much();
     }
@@ -137,11 +139,11 @@ mod tests {
     #[test]
     fn the_counts_do_not_grow_without_end() {
         let rates = Rates::new(0.001, 2.0);
-        for key in 0..COUNTED_MAX + 10 {
+        for key in 0..BUCKETS_MAX + 10 {
             assert!(rates.admit(key));
         }
-        assert!(rates.counted.lock().len() <= COUNTED_MAX);
-        assert!(rates.admit(COUNTED_MAX + 9));
-        assert!(!rates.admit(COUNTED_MAX + 9));
+        assert!(rates.buckets.lock().len() <= BUCKETS_MAX);
+        assert!(rates.admit(BUCKETS_MAX + 9));
+        assert!(!rates.admit(BUCKETS_MAX + 9));
     }
 }

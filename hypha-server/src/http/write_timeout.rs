@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+/// A socket whose writes fail with `TimedOut` when the peer accepts no bytes for the limit.
 pub(super) struct WriteTimeout<S> {
     io: S,
     limit: Duration,
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_nothing_is_dropped_and_who_takes_little_is_not() {
+    async fn a_stalled_reader_times_out_and_a_slow_one_does_not() {
         let limit = Duration::from_secs(30);
         let (near, mut far) = tokio::io::duplex(10);
         let mut near = WriteTimeout::new(near, limit);

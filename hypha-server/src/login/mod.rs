@@ -84,12 +84,12 @@ impl Login {
 
 #[hypha_service(id = "hypha-login")]
 impl Login {
-    /// Begin to log in: where the user has to go, and the key to ask with.
+    /// Begins a login. Returns the URL for the user and the key for `check`.
     pub(crate) async fn start(
         &self,
-        /// The workspace that the token is to be for.
+        /// Workspace of the token. Default: none, the user's own token.
         workspace: Option<String>,
-        /// How many seconds it is to be valid.
+        /// Life of the token in seconds.
         expires_in: Option<u64>,
     ) -> Answer<Value> {
         let key = self.keys.begin(workspace.clone(), expires_in)?;
@@ -109,14 +109,14 @@ impl Login {
         .into())
     }
 
-    /// Wait until the user has logged in: the token.
+    /// Waits until the user has logged in. Returns the token.
     pub(crate) async fn check(
         &self,
         /// The key from `start`.
         key: String,
-        /// Seconds to wait, 180 if not given; 0 for not at all.
+        /// Timeout in seconds; 0 does not wait. Default: 180.
         timeout: Option<f64>,
-        /// Return all that is known of the user, not only the token.
+        /// Return the whole report, not only the token.
         profile: Option<bool>,
     ) -> Answer<Value> {
         // Clients write null for arguments that they leave out.
@@ -134,7 +134,7 @@ impl Login {
         }
     }
 
-    /// Say that a user has logged in; what the login page does.
+    /// Reports that a user has logged in. Called by the login page.
     #[allow(
         clippy::too_many_arguments,
         reason = "these are the parameters of the original"
@@ -145,21 +145,21 @@ impl Login {
         key: String,
         /// The user's token.
         token: String,
-        /// The workspace that the reported token is to be for.
+        /// Workspace of the reported token.
         workspace: Option<String>,
-        /// How many seconds it is to be valid.
+        /// Life of the token in seconds.
         expires_in: Option<u64>,
         /// The user's e-mail address.
         email: Option<String>,
-        /// Whether the address is known to be the user's.
+        /// Whether the address is verified.
         email_verified: Option<bool>,
         /// The user's name.
         name: Option<String>,
-        /// What the user is called.
+        /// The user's nickname.
         nickname: Option<String>,
         /// The user's id.
         user_id: Option<String>,
-        /// The address of a picture of the user.
+        /// URL of a picture of the user.
         picture: Option<String>,
     ) -> Answer<()> {
         let state = self.state()?;
@@ -197,23 +197,23 @@ impl Login {
         self.keys.report(&key, report)
     }
 
-    /// The login page.
+    /// Returns the login page.
     pub(crate) async fn index(&self, _request: Option<Value>) -> Answer<Value> {
         Ok(page("text/html; charset=utf-8", PAGE))
     }
 
-    /// What the login page does.
+    /// Returns the script of the login page.
     pub(crate) async fn script(&self, _request: Option<Value>) -> Answer<Value> {
         Ok(page("text/javascript; charset=utf-8", SCRIPT))
     }
 
-    /// The way to the login page.
+    /// Redirects to the login page.
     pub(crate) async fn profile(&self, _request: Option<Value>) -> Answer<Value> {
         let headers = json!({"Location": self.page_url()?});
         Ok(json!({"status": 302, "headers": headers, "body": ""}).into())
     }
 
-    /// Where the user can log out.
+    /// Returns the URL of the page where the user logs out.
     pub(crate) async fn logout(&self, _config: Option<Value>) -> Answer<Value> {
         Ok(json!({"logout_url": self.page_url()?}).into())
     }

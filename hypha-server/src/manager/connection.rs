@@ -56,7 +56,9 @@ async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>>
     }
     match serve_as(state, manager_id).await {
         Ok(client) => former.push_back(client),
-        Err(error) => tracing::warn!(%error, manager_id, "a former manager cannot be there"),
+        Err(error) => {
+            tracing::warn!(%error, manager_id, "cannot serve the manager at a former address")
+        }
     }
     present()
 }

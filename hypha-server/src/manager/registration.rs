@@ -50,7 +50,7 @@ pub(super) async fn register(state: &State, ctx: &Context, service: ServiceInfo)
     {
         tracing::debug!(
             service = service.id,
-            "not registered: it is local to its client"
+            "not registered: the service is local to its client"
         );
         return Ok(());
     }
@@ -62,7 +62,7 @@ pub(super) async fn register(state: &State, ctx: &Context, service: ServiceInfo)
         && !is_introduced(state, &workspace, key.client).await?
         && !matches!(workspace.as_str(), "public" | "ws-user-root")
     {
-        tracing::debug!(service = service.id, "not registered: its client is gone");
+        tracing::debug!(service = service.id, "not registered: the client is gone");
         return Ok(());
     }
     store(state, ctx, service, &name, &client).await
@@ -276,7 +276,7 @@ async fn set_up(state: &State, id: &str) {
     match tokio::time::timeout(SETUP, done).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, service = id, "setup failed"),
-        Err(_) => tracing::warn!(service = id, "setup takes too long"),
+        Err(_) => tracing::warn!(service = id, "setup timed out"),
     }
 }
 

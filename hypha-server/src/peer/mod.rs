@@ -44,7 +44,7 @@ impl Peer {
         let user_raw = hypha_wire::to_vec(&user).unwrap_or_else(|error| {
             // A user map holds strings and numbers, so this does not happen; peers would receive
             // nil.
-            tracing::error!(%error, user = user.id, "a user map cannot be encoded");
+            tracing::error!(%error, user = user.id, "cannot encode a user map");
             vec![0xc0]
         });
         Peer {

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_lets_the_servers_frames_pile_up_is_dropped() {
+    async fn a_receiver_with_too_large_a_backlog_is_dropped() {
         let (outbox, queue) = Outbox::new(1000);
         let reply = frame(2 << 20);
         assert!((0..16).all(|_| outbox.push(reply.clone()).is_ok()));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_offered_without_room_is_dropped() {
+    async fn an_offer_without_room_is_dropped() {
         let (outbox, mut queue) = Outbox::new(1000);
         outbox.offer(frame(800)).unwrap();
         assert_eq!(outbox.offer(frame(800)), Err(NoRoom));

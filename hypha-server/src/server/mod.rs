@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_is_said_before_anything_starts() {
+    async fn unusable_settings_fail_before_anything_starts() {
         let start = |builder: Builder| builder.start();
         let taken = Server::builder().bind("127.0.0.1:0").start().await.unwrap();
         let again = Server::builder().bind(taken.local_addr().to_string());

@@ -49,7 +49,7 @@ pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
                     .reconnection_token(&peer.user, &peer.workspace, &peer.client_id, life);
             match issuing.await {
                 Ok(token) => json!({"type": "reconnection_token", "reconnection_token": token}),
-                Err(error) => return tracing::error!(%error, "no reconnection token can be made"),
+                Err(error) => return tracing::error!(%error, "cannot issue a reconnection token"),
             }
         }
     };

@@ -186,7 +186,7 @@ async fn exchange<R, W>(
         }
         Ending::Stalled => {
             state.counters.closed_stalled.add();
-            tracing::warn!(peer = peer.address, "dropped: it takes nothing any more");
+            tracing::warn!(peer = peer.address, "disconnected by the write timeout");
         }
         Ending::ClosedByServer(order) | Ending::Unreadable(order) => {
             tracing::info!(

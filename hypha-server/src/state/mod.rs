@@ -2,6 +2,7 @@
 //!
 //! Each part owns its lock. The state itself has none.
 
+#[cfg(feature = "redis")]
 mod cluster;
 mod server_clients;
 mod shutdown;

@@ -121,14 +121,14 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
         .remove_client(&peer.workspace, &peer.client_id, Some(&owner))
         .await
     {
-        tracing::error!(%error, peer = peer.address, "its services remain");
+        tracing::error!(%error, peer = peer.address, "cannot remove the services of a client");
     }
     let data = json!({"id": peer.client_id, "workspace": peer.workspace});
     state
         .router
         .event(&peer.workspace, "client_disconnected", &data);
     if let Err(error) = unload_if_empty(state, &peer.workspace).await {
-        tracing::error!(%error, workspace = peer.workspace, "the workspace remains");
+        tracing::error!(%error, workspace = peer.workspace, "cannot unload a workspace");
     }
 }
 
@@ -163,7 +163,7 @@ pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
         .remove_client(workspace, client_id, None)
         .await
     {
-        tracing::error!(%error, address, "its services remain");
+        tracing::error!(%error, address, "cannot remove the services of a client");
     }
     let data = json!({"id": client_id, "workspace": workspace});
     state.router.event(workspace, "client_disconnected", &data);
@@ -180,7 +180,7 @@ pub(crate) async fn remove_orphans(state: &State) {
         let addresses = match registered_clients(state, "*").await {
             Ok(addresses) => addresses,
             Err(error) => {
-                tracing::warn!(%error, "services without a client remain");
+                tracing::warn!(%error, "cannot search for services without a client");
                 continue;
             }
         };
@@ -190,7 +190,7 @@ pub(crate) async fn remove_orphans(state: &State) {
             if state.router.find(workspace, client_id).is_none()
                 && ping(state, workspace, client_id, limit).await.is_err()
             {
-                tracing::info!(address, "removed: it is connected to no server");
+                tracing::info!(address, "removed a client that is connected to no server");
                 remove_unresponsive(state, &address).await;
             }
         }
@@ -203,7 +203,7 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     if state.router.detach(peer)
         && let Err(error) = unload_if_empty(state, &peer.workspace).await
     {
-        tracing::error!(%error, workspace = peer.workspace, "the workspace remains");
+        tracing::error!(%error, workspace = peer.workspace, "cannot unload a workspace");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What somebody who means harm may try, and what comes of it: nothing.
+//! Attacks on the server, none of which succeeds.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ async fn forged_tokens_open_nothing_on_any_way_in() -> Result<()> {
 }
 
 #[tokio::test]
-async fn nobody_speaks_in_another_name() -> Result<()> {
+async fn a_client_cannot_forge_its_sender() -> Result<()> {
     let server = server().await?;
     let mut victim = Raw::anonymous(&server, "victim").await?;
     let mut mallory = Raw::anonymous(&server, "mallory").await?;
@@ -277,7 +277,7 @@ async fn other_workspaces_stay_closed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_too_deep_is_refused() -> Result<()> {
+async fn too_large_or_too_deep_values_are_refused() -> Result<()> {
     let server = server().await?;
     let mut mallory = Raw::anonymous(&server, "mallory").await?;
     mallory.register("built-in", json!({})).await?;
@@ -350,7 +350,7 @@ async fn a_length_that_is_a_lie_takes_no_memory() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_sends_slowly_does_not_hold_a_place() -> Result<()> {
+async fn a_slow_sender_does_not_hold_a_place() -> Result<()> {
     let server = server_with(|limits| {
         limits.body_timeout = Duration::from_millis(200);
         limits.handshake_timeout = Duration::from_millis(200);

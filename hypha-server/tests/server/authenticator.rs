@@ -1,4 +1,4 @@
-//! A server whose program has tokens of its own: badges, which no server could read.
+//! A server with an authenticator: tokens that only the embedding program can read.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -185,7 +185,7 @@ async fn clients_come_back_with_tokens_of_the_host() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_the_host_says_when_it_refuses_reaches_the_client() -> Result<()> {
+async fn the_refusal_of_the_authenticator_reaches_the_client() -> Result<()> {
     let server = server().await?;
     let text = "there is no badge.bob";
     let end = refused(&server, json!({"client_id": "c", "token": "badge.bob"})).await?;

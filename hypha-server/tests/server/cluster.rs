@@ -1,4 +1,5 @@
-//! Servers that share a Redis. Needs the program `redis-server`; without it these tests are skipped.
+//! Servers that share a Redis. Needs the program `redis-server`; without it these tests are
+//! skipped.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -304,7 +305,7 @@ async fn workspaces_and_revoked_tokens_are_everybodys() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_deletes_a_workspace_sends_everybody_away() -> Result<()> {
+async fn deleting_a_workspace_disconnects_its_clients() -> Result<()> {
     let redis = redis_or_skip!();
     let (one, two) = (redis.server("one").await?, redis.server("two").await?);
     let mut a = Raw::anonymous(&one, "a").await?;
@@ -320,7 +321,7 @@ async fn who_deletes_a_workspace_sends_everybody_away() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_a_dead_server_has_left_is_removed() -> Result<()> {
+async fn services_of_a_dead_server_are_removed() -> Result<()> {
     let redis = redis_or_skip!();
     // As one that was killed would leave it.
     let mut connection = redis::Client::open(redis.uri())?
@@ -402,7 +403,7 @@ async fn servers_that_would_disturb_each_other_do_not_start() -> Result<()> {
 }
 
 #[tokio::test]
-async fn nobody_is_sent_away_for_good_while_redis_is_gone() -> Result<()> {
+async fn clients_may_retry_while_redis_is_gone() -> Result<()> {
     let redis = redis_or_skip!();
     let server = redis.server("one").await?;
     let health = || support::http().get(format!("{}/health/readiness", server.url()));
@@ -429,15 +430,15 @@ async fn records(database: &mut redis::aio::MultiplexedConnection) -> Result<Vec
 }
 
 #[tokio::test]
-async fn what_was_registered_elsewhere_survives_the_end_of_a_former_connection() -> Result<()> {
+async fn services_registered_elsewhere_survive_a_former_connection() -> Result<()> {
     let redis = redis_or_skip!();
     let server = redis.server("one").await?;
     let database = redis::Client::open(redis.uri())?;
     let mut database = database.get_multiplexed_async_connection().await?;
     // It keeps the workspace.
     let mut keeper = Raw::anonymous(&server, "keeper").await?;
-    // The client has come back to another server, which has replaced two records: one like this, which marks
-    // what it writes, or the original, which does not.
+    // The client has come back to another server, which has replaced two records: one like this,
+    // which marks what it writes, or the original, which does not.
     for mark in [Some("two#1"), None] {
         let mut client = colleague(&server, &mut keeper, "c").await?;
         for name in ["built-in", "desk", "forgotten"] {

@@ -1,4 +1,4 @@
-//! Who gets in, and what the others are told.
+//! Admission of clients, and the announcements of it.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn frames_that_are_no_hello_are_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_says_nothing_is_not_waited_for() -> Result<()> {
+async fn a_silent_handshake_times_out() -> Result<()> {
     let server =
         server_with(|limits| limits.handshake_timeout = Duration::from_millis(200)).await?;
     let mut client = Raw::open(&server, "").await?;
@@ -61,7 +61,7 @@ async fn who_says_nothing_is_not_waited_for() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_is_not_known_yet_cannot_send_much() -> Result<()> {
+async fn a_first_frame_is_limited_in_size() -> Result<()> {
     let server = server().await?;
     for length in [70_000, 8_000_000] {
         let hello = json!({"client_id": "c", "token": "x".repeat(length)});
@@ -298,7 +298,7 @@ async fn control_messages_are_answered_and_nonsense_is_ignored() -> Result<()> {
 }
 
 #[tokio::test]
-async fn shutdown_says_goodbye_and_takes_nobody_in() -> Result<()> {
+async fn shutdown_closes_connections_and_refuses_new_ones() -> Result<()> {
     let server = server().await?;
     let url = server.url().to_owned();
     let mut client = Raw::anonymous(&server, "c").await?;

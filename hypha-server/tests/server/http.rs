@@ -1,4 +1,4 @@
-//! Plain HTTP: calls of functions, streams, applications, lists, and who may do what.
+//! Plain HTTP: calls of functions, streams, applications, lists, and permissions.
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::prelude::*;
@@ -131,7 +131,7 @@ async fn streams_come_item_by_item() -> Result<()> {
 }
 
 #[tokio::test]
-async fn strangers_reach_what_is_public_and_nothing_else() -> Result<()> {
+async fn strangers_reach_public_services_only() -> Result<()> {
     let server = server().await?;
     let (owner, url) = host(&server, Visibility::Protected).await?;
     let http = support::http();
@@ -344,7 +344,7 @@ async fn strangers_may_not_ask_without_end_and_users_more() -> Result<()> {
 
 #[cfg(feature = "compression")]
 #[tokio::test]
-async fn large_answers_are_compressed_for_those_who_ask() -> Result<()> {
+async fn large_answers_are_compressed_on_request() -> Result<()> {
     let server = server().await?;
     let (client, url) = host(&server, Visibility::Public).await?;
     let app = Method::new("default", |call: Incoming| async move {

@@ -1,4 +1,4 @@
-//! Logging in with a key, as programs and browsers do together; and the manager's former addresses.
+//! Login with a key, by programs and browsers; and the former addresses of the manager.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `hypha-server` as its clients see it. One program, since each program with a server in it takes seconds to
-//! build; what one client costs the others is tested in programs of their own, beside nothing else.
+//! `hypha-server` as its clients see it. One test program, since each program with a server in it
+//! takes seconds to build; the cost of one client for others is measured in separate programs.
 
 mod attacks;
 mod authenticator;

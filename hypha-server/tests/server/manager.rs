@@ -1,4 +1,4 @@
-//! What the workspace manager allows, and what it refuses, to real clients.
+//! Permissions and refusals of the workspace manager.
 
 use anyhow::{Context, Result, bail};
 use hypha_rpc::service::{Method, Service, Visibility};
@@ -40,7 +40,7 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result
 }
 
 #[tokio::test]
-async fn services_are_used_by_those_who_may() -> Result<()> {
+async fn services_are_used_with_permission() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
     let friend = member(&server, &owner, with("read_write")).await?;
@@ -551,7 +551,7 @@ async fn nothing_is_left_when_everybody_has_gone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_deletes_its_own_workspace_is_told_and_sent_away() -> Result<()> {
+async fn deleting_the_own_workspace_answers_and_disconnects() -> Result<()> {
     let root = Server::builder().bind("127.0.0.1:0").root_token(ROOT);
     let server = root.start().await?;
     let root = connect(server.url()).token(ROOT).await?;

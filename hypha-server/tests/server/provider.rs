@@ -82,7 +82,7 @@ async fn users_of_the_provider_come_in() -> Result<()> {
 }
 
 #[tokio::test]
-async fn nobody_else_is_the_provider() -> Result<()> {
+async fn tokens_of_other_issuers_are_refused() -> Result<()> {
     let (url, asked) = provider().await?;
     let server = server(&url).await?;
     let mut other = claims();

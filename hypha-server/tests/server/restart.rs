@@ -1,4 +1,4 @@
-//! A server that is started again where it was: same address, same data.
+//! Restart of a server at the same address, with the same data.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ async fn shut_down(server: Server, clients: impl IntoIterator<Item = Raw>) -> Re
 }
 
 #[tokio::test]
-async fn clients_find_back_to_what_they_left() -> Result<()> {
+async fn clients_return_to_their_services() -> Result<()> {
     let folder = Folder::new();
     let server = start(&folder, "127.0.0.1:0").await?;
     let address = server.local_addr().to_string();
@@ -79,7 +79,7 @@ async fn clients_find_back_to_what_they_left() -> Result<()> {
 }
 
 #[tokio::test]
-async fn workspaces_and_what_is_in_them_are_there_again() -> Result<()> {
+async fn workspaces_survive_with_their_contents() -> Result<()> {
     let folder = Folder::new();
     let root = "c4b1f09a7d3e62858f1d0b6ac79e3542";
     let start = || {

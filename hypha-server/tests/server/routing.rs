@@ -1,4 +1,4 @@
-//! Where messages go, and what they say about their sender.
+//! Routing of messages, and the stamps of the sender.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn main_of(message: &Message) -> Result<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn the_server_says_who_sent_a_message_and_leaves_the_rest_alone() -> Result<()> {
+async fn the_server_stamps_the_sender_and_forwards_the_rest() -> Result<()> {
     let server = server().await?;
     let mut alice = Raw::anonymous(&server, "alice").await?;
     let mut bob = Raw::anonymous(&server, "bob").await?;
@@ -62,7 +62,7 @@ async fn an_address_without_a_workspace_is_in_the_senders() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_awaits_a_reply_learns_at_once_that_the_peer_is_absent() -> Result<()> {
+async fn a_call_to_an_absent_peer_is_rejected_at_once() -> Result<()> {
     let server = server().await?;
     let mut alice = Raw::anonymous(&server, "alice").await?;
     let bob = Raw::anonymous(&server, "bob").await?;
@@ -211,7 +211,7 @@ async fn garbage_is_ignored_and_counted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_reads_nothing_is_dropped_and_holds_up_only_those_who_send_to_it() -> Result<()> {
+async fn a_stalled_reader_is_dropped_and_delays_only_its_senders() -> Result<()> {
     let server = server_with(|limits| {
         limits.stall_timeout = Duration::from_millis(500);
         limits.message_burst = 1e6;

@@ -1,4 +1,4 @@
-//! How one of several services is chosen, how keys are converted, and who has which service types.
+//! Selection among several services, key conversion and service types.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn offer(server: &Server, owner: &Client, id: &str, answer: Option<Value>)
 }
 
 #[tokio::test]
-async fn who_has_time_waits_for_slow_answers() -> Result<()> {
+async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
     // Longer than the two seconds that are usual.
@@ -65,8 +65,8 @@ async fn who_has_time_waits_for_slow_answers() -> Result<()> {
     Ok(())
 }
 
-/// Who answers with something that is no number cannot be the smallest or largest, and who takes too
-/// long is not waited for.
+/// Who answers with something that is no number cannot be the smallest or largest, and who takes
+/// too long is not waited for.
 #[tokio::test]
 async fn only_numbers_in_time_are_compared() -> Result<()> {
     let server = server().await?;

@@ -1,4 +1,5 @@
-//! The RPC transport over HTTP: whose stream it is, coming back, and what happens to others.
+//! The RPC transport over HTTP: ownership of a stream, reconnection, and isolation of other
+//! clients.
 
 use std::time::Duration;
 
@@ -186,7 +187,7 @@ async fn a_stream_takes_messages_from_its_user_only() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_comes_back_gets_what_was_sent_meanwhile() -> Result<()> {
+async fn a_returning_client_gets_the_messages_sent_meanwhile() -> Result<()> {
     let server = server_with(|limits| limits.stream_grace = LIMIT).await?;
     let (mut owner, token) = workspace(&server).await?;
     let line = Line::open(&server, &[("client_id", "c")], Some(&token)).await?;
@@ -220,7 +221,7 @@ async fn who_comes_back_gets_what_was_sent_meanwhile() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_stays_away_is_gone() -> Result<()> {
+async fn an_absent_client_is_removed() -> Result<()> {
     let server = server_with(|limits| limits.stream_grace = Duration::from_millis(100)).await?;
     let (mut owner, token) = workspace(&server).await?;
     let home = owner.workspace().to_owned();

@@ -1,4 +1,4 @@
-//! One address, two connections: who keeps it.
+//! Two connections that claim one address.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn again(client: &Raw) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn who_comes_back_displaces_its_former_connection_and_keeps_its_services() -> Result<()> {
+async fn a_reconnection_displaces_the_former_connection_and_keeps_services() -> Result<()> {
     let server = server().await?;
     let mut old = Raw::anonymous(&server, "c").await?;
     old.register("built-in", json!({})).await?;

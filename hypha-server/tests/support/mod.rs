@@ -55,7 +55,7 @@ pub fn http_reader(
     codings(client).build().expect("no client")
 }
 
-/// How the server ended a connection.
+/// The end of a connection, as the server announced it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct End {
     /// The text of the error frame before.
@@ -187,8 +187,8 @@ impl Raw {
         }
     }
 
-    /// Nothing is on its way: the answer to a ping is what comes next. It also means that the server
-    /// has done with everything sent before.
+    /// Returns whether the next frame is the response to a ping, so that nothing else is on its way
+    /// and the server has processed everything sent before.
     pub async fn is_quiet(&mut self) -> bool {
         if self.text(r#"{"type":"ping"}"#).await.is_err() {
             return false;
@@ -248,7 +248,7 @@ impl Raw {
             .map(drop)
     }
 
-    /// How the connection ends.
+    /// Waits for the end of the connection.
     pub async fn end(&mut self) -> Result<End> {
         let mut error = None;
         loop {

@@ -1,11 +1,11 @@
 //! WebSocket frames (RFC 6455, section 5) as a server reads and writes them.
 //!
 //! A message is read into memory of its own and written from where it lies, behind a first segment
-//! that is stamped anew. Libraries need the message in one piece, so it is copied to be stamped, and
-//! keep buffers of the size of the largest message for each connection.
+//! that is stamped anew. Libraries need the message in one piece, so it is copied to be stamped,
+//! and keep buffers of the size of the largest message for each connection.
 //!
-//! Measured on 2026-11-29 with a relay that stamps messages like the router, on two cores under other
-//! load: median of 8 rounds, and in brackets the best. CPU times are those of the relay.
+//! Measured on 2026-11-29 with a relay that stamps messages like the router, on two cores under
+//! other load: median of 8 rounds, and in brackets the best. CPU times are those of the relay.
 //!
 //! | | this module | fastwebsockets 0.10 | tokio-websockets 0.13 |
 //! | --- | --- | --- | --- |

@@ -90,7 +90,7 @@ async fn all(input: &[u8], at_once: usize) -> (Vec<Incoming>, Option<ReadError>)
 }
 
 #[tokio::test]
-async fn what_the_library_sends_is_read_and_what_is_written_it_reads() {
+async fn frames_are_exchanged_with_the_library() {
     for (line, largest) in [(64, 20_000), (5000, 300_000), (1 << 20, usize::MAX)] {
         let sizes = || SIZES.into_iter().filter(move |size| *size < largest);
         let (client, mut reader, mut writer) = pair(line).await;
@@ -228,7 +228,7 @@ async fn a_message_in_several_frames_is_one_and_control_frames_may_come_between(
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_is_named() {
+async fn protocol_violations_are_named() {
     let mut unmasked = frame(0x82, b"x");
     unmasked[1] &= 0x7f;
     let inside = [frame(0x02, b"x"), frame(0x82, b"y")].concat();
@@ -260,7 +260,7 @@ async fn what_is_no_websocket_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_by_its_head() {
+async fn too_large_frames_are_refused_by_their_head() {
     let head = |first, length: u64| {
         let mut out = vec![first, 0xff];
         out.put_u64(length);
@@ -309,7 +309,7 @@ async fn an_idle_connection_keeps_little() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_something_is_slow_and_who_takes_nothing_is_stalled() {
+async fn a_slow_peer_is_served_and_a_stalled_one_is_not() {
     let (mut near, far) = duplex(1000);
     let mut writer = Writer::new(far, WRITE_TIMEOUT);
     writer.binary(content(20_000).into()).await.unwrap();
