@@ -68,13 +68,26 @@ fn shown(command: &Command) -> String {
 /// Steps that are all run, also when one of them fails.
 #[derive(Default)]
 pub(crate) struct Steps {
+    /// Words of which the name of a step has to contain one. None: every step is run.
+    only: Vec<String>,
     done: Vec<(String, Duration, Result<()>)>,
 }
 
 impl Steps {
+    /// Leaves out every step whose name contains none of these words. No words: all are run.
+    pub(crate) fn only(words: &[String]) -> Steps {
+        Steps {
+            only: words.to_vec(),
+            done: Vec::new(),
+        }
+    }
+
     /// Run a step.
     pub(crate) fn step(&mut self, name: impl Into<String>, work: impl FnOnce() -> Result<()>) {
         let name = name.into();
+        if !self.only.is_empty() && !self.only.iter().any(|word| name.contains(word)) {
+            return;
+        }
         println!("\n=== {name}");
         let start = Instant::now();
         let result = work();
@@ -86,6 +99,7 @@ impl Steps {
 
     /// Say how every step came out; an error if one failed.
     pub(crate) fn finish(self) -> Result<()> {
+        ensure!(!self.done.is_empty(), "no step is called that");
         println!("\n=== summary");
         for (name, took, result) in &self.done {
             let mark = if result.is_ok() { "ok    " } else { "FAILED" };

@@ -3,15 +3,24 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 
+use crate::arrows;
 use crate::command::{Steps, cargo, output, perform, root};
 
 /// Paths that only exist on the machine of whoever wrote them down.
 const MACHINE_PATHS: &str = "(^|[^A-Za-z0-9_.$}-])/(home|root|Users|tmp|work|farm|mnt)/";
 
+/// The checks to run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Words in the names of the steps to run, for example `arrows`. Default: every step.
+    steps: Vec<String>,
+}
+
 /// Run every check; a failed one fails the whole.
-pub(crate) fn run() -> Result<()> {
-    let mut steps = Steps::default();
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut steps = Steps::only(&options.steps);
     steps.step("formatting", || {
         component("rustfmt", "fmt")?;
         perform(&mut cargo(&["fmt", "--all", "--check"]))?;
@@ -22,6 +31,7 @@ pub(crate) fn run() -> Result<()> {
         }
         Ok(())
     });
+    steps.step("module arrows", arrows::check);
     steps.step("clippy", || {
         component("clippy", "clippy")?;
         perform(

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the routines of the project, one module each.
 
+mod arrows;
 mod bench;
 mod command;
 mod compile_time;
@@ -34,8 +35,8 @@ enum Routine {
     CompileTime(compile_time::Options),
     /// Feed hostile bytes to everything that reads them, and keep what is new.
     Fuzz(fuzz::Options),
-    /// Check formatting, lints, each feature alone, documentation, and stray paths.
-    Lint,
+    /// Check formatting, module arrows, lints, each feature alone, documentation, and stray paths.
+    Lint(lint::Options),
 }
 
 fn main() -> ExitCode {
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         Routine::ServerFigures(options) => bench::server(&options),
         Routine::CompileTime(options) => compile_time::run(&options),
         Routine::Fuzz(options) => fuzz::run(&options),
-        Routine::Lint => lint::run(),
+        Routine::Lint(options) => lint::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,231 @@
+//! Rules on the arrows between modules and crates: `cargo xtask lint` checks them.
+//!
+//! An arrow leads from the module that names another to the one that is named. The rules are data, in
+//! [`LAYERS`], [`FORBIDDEN_PATHS`] and [`FREE_CRATES`]; a module that is added to a layered crate has to be
+//! added there as well.
+
+mod graph;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::command::{cargo, output, root};
+use graph::Graph;
+use source::Source;
+
+/// The layers of a crate: a module names modules of the layers before its own, and no other.
+struct Layers {
+    package: &'static str,
+    layers: &'static [&'static [&'static str]],
+}
+
+/// The crates that are divided into layers, lowest layer first. `hypha-wire` is below all of them.
+const LAYERS: [Layers; 1] = [Layers {
+    package: "hypha-rpc",
+    layers: &[
+        &["error"],
+        &["runtime"],
+        &["crypto", "schema"],
+        &["transport"],
+        &["engine"],
+        &["call", "service"],
+        &["workspace"],
+        &["client"],
+        &["blocking", "testing"],
+    ],
+}];
+
+/// A path of another crate that a package must not name.
+struct ForbiddenPath {
+    package: &'static str,
+    path: &'static [&'static str],
+}
+
+/// The server reuses services and the manager's contract, never the engine below them.
+const FORBIDDEN_PATHS: [ForbiddenPath; 1] = [ForbiddenPath {
+    package: "hypha-server",
+    path: &["hypha_rpc", "engine"],
+}];
+
+/// A package whose dependencies are restricted, indirect ones included.
+struct FreeCrate {
+    package: &'static str,
+    /// Packages that it must not depend on, besides those of this workspace.
+    of: &'static [&'static str],
+}
+
+/// The bytes of the protocol need no runtime, and know nothing of the crates above them.
+const FREE_CRATES: [FreeCrate; 1] = [FreeCrate {
+    package: "hypha-wire",
+    of: &["tokio", "tokio-util", "tokio-tungstenite", "futures-util"],
+}];
+
+/// Checks the arrows of every package of the workspace.
+///
+/// # Errors
+///
+/// If a rule is violated: the error names each arrow, with the file and line of every reference.
+pub(crate) fn check() -> Result<()> {
+    let metadata = output(&mut cargo(&[
+        "metadata",
+        "--locked",
+        "--format-version",
+        "1",
+    ]))?;
+    let metadata: Value = serde_json::from_str(&metadata)?;
+    let mut problems = free_crates(&metadata, &FREE_CRATES)?;
+    for (name, file) in crate_roots(&metadata)? {
+        let source = Source::read(&root(), &file).with_context(|| name.clone())?;
+        problems.extend(violations(&name, &source));
+    }
+    report(&problems)
+}
+
+/// Fails with all problems, if there are any.
+fn report(problems: &[String]) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} violations of the dependency rules (xtask/src/arrows):\n{}",
+        problems.len(),
+        problems.join("\n")
+    )
+}
+
+/// The violations inside of one package.
+fn violations(package: &str, source: &Source) -> Vec<String> {
+    let graph = Graph::of(source);
+    let mut problems = Vec::new();
+    for cycle in graph.cycles() {
+        problems.push(format!("{package}: modules in a cycle: {cycle}"));
+    }
+    for rule in LAYERS.iter().filter(|rule| rule.package == package) {
+        problems.extend(layer_violations(rule, source, &graph));
+    }
+    for rule in FORBIDDEN_PATHS.iter().filter(|r| r.package == package) {
+        for reference in &source.references {
+            let named = reference.path.iter().take(rule.path.len());
+            if named.eq(rule.path) {
+                problems.push(format!(
+                    "{package} must not name `{}`\n    {}:{}  {}",
+                    rule.path.join("::"),
+                    reference.file,
+                    reference.line,
+                    reference.path.join("::")
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// Arrows that do not lead to a lower layer, and modules without a layer.
+fn layer_violations(rule: &Layers, source: &Source, graph: &Graph) -> Vec<String> {
+    let package = rule.package;
+    let layer = |module: &str| rule.layers.iter().position(|l| l.contains(&module));
+    let mut problems = Vec::new();
+    for module in &source.modules {
+        if layer(module).is_none() {
+            problems.push(format!("{package}: the module `{module}` is in no layer"));
+        }
+    }
+    for arrow in graph.arrows() {
+        if let (Some(from), Some(to)) = (layer(arrow.from), layer(arrow.to))
+            && to >= from
+        {
+            problems.push(format!(
+                "{package}: the layer of `{}` is not below that of `{}`: {arrow}",
+                arrow.to, arrow.from
+            ));
+        }
+    }
+    problems
+}
+
+/// The root file of each package of the workspace: that of its library, else of its binary.
+fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
+    let mut roots = Vec::new();
+    for package in members(metadata)? {
+        let name = package["name"].as_str().context("a package without name")?;
+        let targets = package["targets"].as_array().context("no targets")?;
+        let is = |target: &&Value, wanted: &[&str]| {
+            let kinds = target["kind"].as_array();
+            let mut kinds = kinds.into_iter().flatten().filter_map(Value::as_str);
+            kinds.any(|kind| wanted.contains(&kind))
+        };
+        let library = targets.iter().find(|t| is(t, &["lib", "proc-macro"]));
+        let target = library.or_else(|| targets.iter().find(|t| is(t, &["bin"])));
+        // Packages of tests have neither.
+        if let Some(file) = target.and_then(|target| target["src_path"].as_str()) {
+            roots.push((name.to_owned(), Path::new(file).to_path_buf()));
+        }
+    }
+    Ok(roots)
+}
+
+/// The packages of the workspace.
+fn members(metadata: &Value) -> Result<Vec<&Value>> {
+    let packages = metadata["packages"].as_array().context("no packages")?;
+    // Only those of the workspace have no source.
+    let ours = packages
+        .iter()
+        .filter(|package| package["source"].is_null());
+    Ok(ours.collect())
+}
+
+/// Dependencies that a restricted package must not have, with the chain that leads to each.
+fn free_crates(metadata: &Value, rules: &[FreeCrate]) -> Result<Vec<String>> {
+    let ours = members(metadata)?;
+    let ours: Vec<&str> = ours.iter().filter_map(|p| p["name"].as_str()).collect();
+    let packages = metadata["packages"].as_array().context("no packages")?;
+    let name = |id: &Value| {
+        let package = packages.iter().find(|package| package["id"] == *id);
+        package.and_then(|package| package["name"].as_str())
+    };
+    let nodes = metadata["resolve"]["nodes"].as_array();
+    let nodes = nodes.context("no resolved dependencies")?;
+    let mut problems = Vec::new();
+    for rule in rules {
+        let begin = nodes
+            .iter()
+            .find(|node| name(&node["id"]) == Some(rule.package));
+        let Some(begin) = begin else {
+            problems.push(format!("there is no package `{}`", rule.package));
+            continue;
+        };
+        let mut seen = vec![&begin["id"]];
+        let mut open = vec![(begin, rule.package.to_owned())];
+        while let Some((node, chain)) = open.pop() {
+            for dependency in node["deps"].as_array().into_iter().flatten() {
+                let kinds = dependency["dep_kinds"].as_array();
+                // Tests and build scripts may use what they like.
+                let normal = kinds
+                    .into_iter()
+                    .flatten()
+                    .any(|kind| kind["kind"].is_null());
+                let id = &dependency["pkg"];
+                if !normal || seen.contains(&id) {
+                    continue;
+                }
+                seen.push(id);
+                let name = name(id).context("a dependency that is no package")?;
+                let chain = format!("{chain} -> {name}");
+                if rule.of.contains(&name) || ours.contains(&name) {
+                    problems.push(format!(
+                        "{} must not depend on {name}: {chain}",
+                        rule.package
+                    ));
+                }
+                let next = nodes.iter().find(|node| node["id"] == *id);
+                open.extend(next.map(|next| (next, chain)));
+            }
+        }
+    }
+    Ok(problems)
+}

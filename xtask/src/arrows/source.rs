@@ -1,0 +1,598 @@
+//! References between the modules of one crate, read from its sources.
+//!
+//! The sources are read as tokens, not as syntax trees: a path means the same in a `use`, in an
+//! expression and between the tokens that are given to a macro, and all of them have to be found.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
+/// A path that a module names, with its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
+    /// The module that names the path, below the crate: `["client", "driver"]`.
+    pub(crate) from: Vec<String>,
+    /// The segments of the path as they are written, `$crate` as `crate`. `*` stands for a glob.
+    pub(crate) path: Vec<String>,
+    /// The file, relative to the folder that the reader was given.
+    pub(crate) file: String,
+    /// The line in the file, from 1.
+    pub(crate) line: usize,
+}
+
+/// The modules and references of one crate, without `#[cfg(test)]` code and documentation.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    /// Top-level modules that are nodes of the graph.
+    pub(crate) modules: Vec<String>,
+    /// Every path of the crate, in the order of the sources.
+    pub(crate) references: Vec<Reference>,
+    /// Names that the root brings into scope with `use`.
+    root: Names,
+    /// Inline modules of the root that contain nothing but `use`, such as a prelude.
+    facades: BTreeMap<String, Names>,
+}
+
+/// Names that `use` declarations bring into scope.
+#[derive(Debug, Default)]
+struct Names {
+    /// The written path of each name.
+    named: BTreeMap<String, Vec<String>>,
+    /// Paths of which everything is in scope.
+    globs: Vec<Vec<String>>,
+}
+
+/// Re-exports can lead to re-exports, but not for ever.
+const MAX_REEXPORTS: usize = 16;
+
+impl Source {
+    /// Reads the crate whose root file is `root`; files are named relative to `base`.
+    pub(crate) fn read(base: &Path, root: &Path) -> Result<Source> {
+        let folder = root.parent().context("a crate root without a folder")?;
+        let mut reader = Reader {
+            base,
+            load: &|path| Ok(fs::read_to_string(path)?),
+            source: Source::default(),
+        };
+        reader.file(root, folder, &[])?;
+        Ok(reader.source)
+    }
+
+    /// Returns the top-level modules of this crate that a reference leads to.
+    ///
+    /// Re-exports of the root and of facades are followed to the module that defines the name. A path
+    /// into another crate leads nowhere.
+    pub(crate) fn targets(&self, reference: &Reference) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(path) = absolute(&reference.from, &reference.path) {
+            self.follow(&path, MAX_REEXPORTS, &mut found);
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// Collects the modules that `path`, relative to the crate, leads to.
+    fn follow(&self, path: &[String], left: usize, found: &mut Vec<String>) {
+        let (Some(first), Some(left)) = (path.first(), left.checked_sub(1)) else {
+            return;
+        };
+        if self.modules.contains(first) {
+            found.push(first.clone());
+        } else if let Some(names) = self.facades.get(first) {
+            match path.get(1) {
+                None => {}
+                Some(name) if name == "*" => {
+                    for target in names.named.values().chain(&names.globs) {
+                        self.follow_written(std::slice::from_ref(first), target, left, found);
+                    }
+                }
+                Some(name) => {
+                    self.follow_name(std::slice::from_ref(first), names, name, left, found);
+                }
+            }
+        } else {
+            self.follow_name(&[], &self.root, first, left, found);
+        }
+    }
+
+    fn follow_name(
+        &self,
+        module: &[String],
+        names: &Names,
+        name: &str,
+        left: usize,
+        found: &mut Vec<String>,
+    ) {
+        if let Some(target) = names.named.get(name) {
+            self.follow_written(module, target, left, found);
+        } else {
+            // Any of the globs may be the one that has it.
+            for target in &names.globs {
+                self.follow_written(module, target, left, found);
+            }
+        }
+    }
+
+    /// Follows a path as it stands in the `use` of the root or a facade.
+    fn follow_written(
+        &self,
+        module: &[String],
+        written: &[String],
+        left: usize,
+        found: &mut Vec<String>,
+    ) {
+        if let Some(path) = absolute(module, written) {
+            self.follow(&path, left, found);
+        } else if module.is_empty() && written.first().is_some_and(|m| self.is_module(m)) {
+            // In the root a module needs no `crate::` in front.
+            self.follow(written, left, found);
+        }
+    }
+
+    fn is_module(&self, name: &String) -> bool {
+        self.modules.contains(name) || self.facades.contains_key(name)
+    }
+}
+
+/// Makes a path that begins with `crate`, `self` or `super` relative to the crate.
+fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
+    let (first, mut rest) = path.split_first()?;
+    let mut base = match first.as_str() {
+        "crate" => Vec::new(),
+        "self" => module.to_vec(),
+        "super" => module[..module.len().checked_sub(1)?].to_vec(),
+        _ => return None,
+    };
+    while let Some((next, after)) = rest.split_first()
+        && next == "super"
+    {
+        base.pop()?;
+        rest = after;
+    }
+    base.extend(rest.iter().cloned());
+    Some(base)
+}
+
+/// Contents of a file.
+type Load<'a> = &'a dyn Fn(&Path) -> Result<String>;
+
+struct Reader<'a> {
+    base: &'a Path,
+    load: Load<'a>,
+    source: Source,
+}
+
+/// The place of the tokens that are read.
+struct Place<'a> {
+    file: &'a Path,
+    /// The folder of the files of child modules.
+    children: PathBuf,
+    module: Vec<String>,
+    /// The file as references name it.
+    shown: String,
+}
+
+impl Reader<'_> {
+    /// Reads a file as the module `module`, whose child modules are in `children`.
+    fn file(&mut self, file: &Path, children: &Path, module: &[String]) -> Result<()> {
+        let shown = || format!("cannot read {}", file.display());
+        let text = (self.load)(file).with_context(shown)?;
+        let tokens: TokenStream = text
+            .parse()
+            .map_err(|error| anyhow!("{error}"))
+            .with_context(shown)?;
+        let relative = file.strip_prefix(self.base).unwrap_or(file);
+        let place = Place {
+            file,
+            children: children.to_path_buf(),
+            module: module.to_vec(),
+            shown: relative.to_string_lossy().into_owned(),
+        };
+        self.tokens(tokens, &place, true)
+    }
+
+    /// Reads tokens of a module. `items` says that they are its items: only there modules are declared.
+    fn tokens(&mut self, tokens: TokenStream, place: &Place<'_>, items: bool) -> Result<()> {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        let mut at = 0;
+        let mut path_attribute = None;
+        while at < tokens.len() {
+            if let Some((attribute, after)) = attribute(&tokens, at) {
+                if is_test_only(&attribute) {
+                    at = after_item(&tokens, after);
+                    continue;
+                }
+                path_attribute = path_of_module(&attribute).or(path_attribute);
+                self.attribute(attribute, place)?;
+                at = after;
+                continue;
+            }
+            // `pub(in crate::x)` says where a name is seen, not what is used.
+            if is_ident(tokens.get(at), "pub") && group(tokens.get(at + 1), Delimiter::Parenthesis)
+            {
+                at += 2;
+                continue;
+            }
+            if items && let Some(name) = module_name(&tokens, at) {
+                let path = path_attribute.take();
+                self.module(&name, tokens.get(at + 2), path, place)?;
+                at += 3;
+                continue;
+            }
+            if items && is_ident(tokens.get(at), "use") {
+                at = self.declaration(&tokens, at + 1, place);
+                path_attribute = None;
+                continue;
+            }
+            if let Some(after) = self.path(&tokens, at, place) {
+                at = after;
+                continue;
+            }
+            if let TokenTree::Group(inner) = &tokens[at] {
+                self.tokens(inner.stream(), place, false)?;
+            }
+            if matches!(&tokens[at], TokenTree::Punct(end) if end.as_char() == ';') {
+                path_attribute = None;
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// Reads the module `name`, whose body is `body`: a block, or the semicolon in place of one.
+    fn module(
+        &mut self,
+        name: &str,
+        body: Option<&TokenTree>,
+        path: Option<String>,
+        place: &Place<'_>,
+    ) -> Result<()> {
+        let mut module = place.module.clone();
+        module.push(name.to_owned());
+        let top_level = place.module.is_empty();
+        if let Some(TokenTree::Group(block)) = body {
+            if top_level && only_uses(block.stream()) {
+                let names = names(block.stream());
+                self.source.facades.insert(name.to_owned(), names);
+                return Ok(());
+            }
+            if top_level {
+                self.source.modules.push(name.to_owned());
+            }
+            let place = Place {
+                file: place.file,
+                children: place.children.join(name),
+                module,
+                shown: place.shown.clone(),
+            };
+            return self.tokens(block.stream(), &place, true);
+        }
+        if top_level {
+            self.source.modules.push(name.to_owned());
+        }
+        if let Some(path) = path {
+            let file = place.file.with_file_name(path);
+            let children = file.parent().unwrap_or(&place.children).to_path_buf();
+            return self.file(&file, &children, &module);
+        }
+        let folder = place.children.join(name);
+        let flat = place.children.join(format!("{name}.rs"));
+        match (self.load)(&flat) {
+            Ok(_) => self.file(&flat, &folder, &module),
+            Err(_) => self.file(&folder.join("mod.rs"), &folder, &module),
+        }
+    }
+
+    /// Reads what follows `use`, and returns the index after it.
+    fn declaration(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> usize {
+        let end = end_of_statement(tokens, at);
+        let mut leaves = Vec::new();
+        leaves_of(&tokens[at..end], &[], &mut leaves);
+        if place.module.is_empty() {
+            self.source.root.add(&leaves);
+        }
+        for leaf in leaves {
+            self.refer(leaf.path, leaf.line, place);
+        }
+        end + 1
+    }
+
+    /// Reads a path at `at`, if one begins there, and returns the index after it.
+    fn path(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> Option<usize> {
+        let TokenTree::Ident(_) = tokens.get(at)? else {
+            return None;
+        };
+        if !separator(tokens, at + 1) || (at >= 2 && separator(tokens, at - 2)) {
+            return None;
+        }
+        let mut leaves = Vec::new();
+        let after = leaves_of(&tokens[at..], &[], &mut leaves);
+        for leaf in leaves {
+            self.refer(leaf.path, leaf.line, place);
+        }
+        Some(at + after)
+    }
+
+    /// Reads an attribute. Those of serde and others name paths in strings.
+    fn attribute(&mut self, attribute: TokenStream, place: &Place<'_>) -> Result<()> {
+        let first = attribute.clone().into_iter().next();
+        if is_ident(first.as_ref(), "doc") {
+            return Ok(());
+        }
+        for (text, line) in strings(attribute.clone()) {
+            let begins = ["crate::", "self::", "super::"];
+            if begins.iter().any(|begin| text.starts_with(begin)) {
+                let path = text.split("::").map(|part| part.trim().to_owned());
+                self.refer(path.collect(), line, place);
+            }
+        }
+        self.tokens(attribute, place, false)
+    }
+
+    fn refer(&mut self, path: Vec<String>, line: usize, place: &Place<'_>) {
+        self.source.references.push(Reference {
+            from: place.module.clone(),
+            path,
+            file: place.shown.clone(),
+            line,
+        });
+    }
+}
+
+impl Names {
+    fn add(&mut self, leaves: &[Leaf]) {
+        for leaf in leaves {
+            match leaf.name.as_str() {
+                "*" => self.globs.push(leaf.path[..leaf.path.len() - 1].to_vec()),
+                name => {
+                    self.named.insert(name.to_owned(), leaf.path.clone());
+                }
+            }
+        }
+    }
+}
+
+/// One of the paths of a tree such as `crate::{a, b::c as d}`.
+struct Leaf {
+    path: Vec<String>,
+    /// The name that it has in scope.
+    name: String,
+    line: usize,
+}
+
+/// Reads the tree of paths at the beginning of `tokens`, and returns the index after it.
+fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) -> usize {
+    let mut path = prefix.to_vec();
+    let mut line = 0;
+    let mut at = if separator(tokens, 0) { 2 } else { 0 };
+    loop {
+        match tokens.get(at) {
+            Some(TokenTree::Ident(ident)) => {
+                if line == 0 {
+                    line = ident.span().start().line;
+                }
+                let name = ident.to_string();
+                path.push(name.trim_start_matches("r#").to_owned());
+                at += 1;
+            }
+            Some(TokenTree::Punct(star)) if star.as_char() == '*' => {
+                if line == 0 {
+                    line = star.span().start().line;
+                }
+                path.push("*".to_owned());
+                at += 1;
+                break;
+            }
+            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+                let inner: Vec<TokenTree> = group.stream().into_iter().collect();
+                for part in inner.split(|token| is_punct(Some(token), ',')) {
+                    if !part.is_empty() {
+                        leaves_of(part, &path, leaves);
+                    }
+                }
+                return at + 1;
+            }
+            // `::<T>` or the end of something that is no path.
+            _ => break,
+        }
+        if !separator(tokens, at) {
+            break;
+        }
+        at += 2;
+    }
+    // `a::{self}` is `a`.
+    if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
+        path.pop();
+    }
+    let mut name = path.last().cloned().unwrap_or_default();
+    if is_ident(tokens.get(at), "as") {
+        if let Some(TokenTree::Ident(alias)) = tokens.get(at + 1) {
+            name = alias.to_string();
+        }
+        at += 2;
+    }
+    if !path.is_empty() {
+        leaves.push(Leaf { path, name, line });
+    }
+    at
+}
+
+/// Whether a block has nothing but `use` declarations.
+fn only_uses(tokens: TokenStream) -> bool {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut at = 0;
+    while at < tokens.len() {
+        if let Some((_, after)) = attribute(&tokens, at) {
+            at = after;
+            continue;
+        }
+        if is_ident(tokens.get(at), "pub") {
+            at += 1;
+            if group(tokens.get(at), Delimiter::Parenthesis) {
+                at += 1;
+            }
+        }
+        if !is_ident(tokens.get(at), "use") {
+            return false;
+        }
+        at = end_of_statement(&tokens, at) + 1;
+    }
+    true
+}
+
+/// The names that the `use` declarations of a block bring into scope.
+fn names(tokens: TokenStream) -> Names {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut names = Names::default();
+    let mut at = 0;
+    while at < tokens.len() {
+        if !is_ident(tokens.get(at), "use") {
+            at += 1;
+            continue;
+        }
+        let end = end_of_statement(&tokens, at);
+        let mut leaves = Vec::new();
+        leaves_of(&tokens[at + 1..end], &[], &mut leaves);
+        names.add(&leaves);
+        at = end + 1;
+    }
+    names
+}
+
+/// The contents of the attribute at `at`, and the index after it.
+fn attribute(tokens: &[TokenTree], at: usize) -> Option<(TokenStream, usize)> {
+    if !is_punct(tokens.get(at), '#') {
+        return None;
+    }
+    let at = at + 1 + usize::from(is_punct(tokens.get(at + 1), '!'));
+    match tokens.get(at)? {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
+            Some((group.stream(), at + 1))
+        }
+        _ => None,
+    }
+}
+
+/// Whether an attribute is `cfg(test)` or `cfg(all(test, ..))`.
+fn is_test_only(attribute: &TokenStream) -> bool {
+    let text: String = attribute
+        .to_string()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .concat();
+    text == "cfg(test)" || text.starts_with("cfg(all(test,")
+}
+
+/// The value of the attribute `path = ".."`.
+fn path_of_module(attribute: &TokenStream) -> Option<String> {
+    let first = attribute.clone().into_iter().next();
+    if !is_ident(first.as_ref(), "path") {
+        return None;
+    }
+    strings(attribute.clone()).into_iter().next().map(|s| s.0)
+}
+
+/// The plain string literals among tokens, with their lines.
+fn strings(tokens: TokenStream) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => found.extend(strings(group.stream())),
+            TokenTree::Literal(literal) => {
+                let text = literal.to_string();
+                let inner = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+                if let Some(inner) = inner {
+                    found.push((inner.to_owned(), literal.span().start().line));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The index after the item, field or statement at `at`, with its other attributes.
+fn after_item(tokens: &[TokenTree], mut at: usize) -> usize {
+    while let Some((_, after)) = attribute(tokens, at) {
+        at = after;
+    }
+    // `fn f<A, B>()`: a comma between angle brackets ends nothing.
+    let mut depth = 0;
+    while at < tokens.len() {
+        let arrow =
+            at > 0 && (is_punct(tokens.get(at - 1), '-') || is_punct(tokens.get(at - 1), '='));
+        if is_punct(tokens.get(at), '<') {
+            depth += 1;
+        } else if is_punct(tokens.get(at), '>') && !arrow {
+            depth -= 1;
+        }
+        let ends = is_punct(tokens.get(at), ';')
+            || (depth == 0 && is_punct(tokens.get(at), ','))
+            || group(tokens.get(at), Delimiter::Brace);
+        at += 1;
+        if ends {
+            // `use a::{b};` goes on after the block.
+            return at + usize::from(is_punct(tokens.get(at), ';'));
+        }
+    }
+    at
+}
+
+fn end_of_statement(tokens: &[TokenTree], at: usize) -> usize {
+    let rest = &tokens[at..];
+    let end = rest.iter().position(|token| is_punct(Some(token), ';'));
+    at + end.unwrap_or(rest.len())
+}
+
+/// The name of the module that is declared at `at`.
+fn module_name(tokens: &[TokenTree], at: usize) -> Option<String> {
+    if !is_ident(tokens.get(at), "mod") {
+        return None;
+    }
+    let TokenTree::Ident(name) = tokens.get(at + 1)? else {
+        return None;
+    };
+    let body = tokens.get(at + 2);
+    let declared = is_punct(body, ';') || group(body, Delimiter::Brace);
+    declared.then(|| name.to_string().trim_start_matches("r#").to_owned())
+}
+
+fn separator(tokens: &[TokenTree], at: usize) -> bool {
+    let joint = |token: &TokenTree| matches!(token, TokenTree::Punct(p) if p.as_char() == ':' && p.spacing() == Spacing::Joint);
+    tokens.get(at).is_some_and(joint) && is_punct(tokens.get(at + 1), ':')
+}
+
+fn is_punct(token: Option<&TokenTree>, wanted: char) -> bool {
+    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == wanted)
+}
+
+fn is_ident(token: Option<&TokenTree>, wanted: &str) -> bool {
+    matches!(token, Some(TokenTree::Ident(ident)) if *ident == wanted)
+}
+
+fn group(token: Option<&TokenTree>, delimiter: Delimiter) -> bool {
+    matches!(token, Some(TokenTree::Group(group)) if group.delimiter() == delimiter)
+}
+
+#[cfg(test)]
+pub(crate) fn from_files(files: &[(&str, &str)]) -> Result<Source> {
+    let base = Path::new("planted");
+    let load = |path: &Path| {
+        let name = path.strip_prefix(base)?.to_string_lossy().into_owned();
+        let found = files.iter().find(|(file, _)| *file == name);
+        let (_, text) = found.with_context(|| format!("there is no file {name}"))?;
+        Ok((*text).to_owned())
+    };
+    let mut reader = Reader {
+        base,
+        load: &load,
+        source: Source::default(),
+    };
+    let root = base.join("src/lib.rs");
+    reader.file(&root, &base.join("src"), &[])?;
+    Ok(reader.source)
+}

@@ -1,0 +1,216 @@
+//! Planted violations: each is reported with its arrow, its file and its line.
+
+use serde_json::json;
+
+use super::source::{Source, from_files};
+use super::{FREE_CRATES, free_crates, report, violations};
+
+fn planted(files: &[(&str, &str)]) -> Source {
+    from_files(files).expect("sources that can be read")
+}
+
+/// The violations of a package of this name with these sources.
+fn found(package: &str, files: &[(&str, &str)]) -> String {
+    violations(package, &planted(files)).join("\n")
+}
+
+const ROOT: (&str, &str) = ("src/lib.rs", "mod a;\nmod b;\nmod c;\n");
+
+#[test]
+fn modules_without_a_cycle_are_in_order() {
+    let files = [
+        ROOT,
+        ("src/a.rs", "use crate::{b, c::C};"),
+        ("src/b/mod.rs", "mod inner;\nuse crate::c::C;"),
+        (
+            "src/b/inner.rs",
+            "use super::super::c;\nuse super::X;\nuse self::y::Z;",
+        ),
+        ("src/c.rs", "pub struct C;"),
+    ];
+    assert_eq!(found("any", &files), "");
+}
+
+#[test]
+fn a_cycle_is_named_with_all_its_arrows() {
+    let files = [
+        ROOT,
+        ("src/a.rs", "\nuse crate::b;\nuse std::fmt;"),
+        ("src/b.rs", "fn f() {\n    crate::c::g();\n}"),
+        ("src/c/mod.rs", "mod deep;"),
+        ("src/c/deep.rs", "\n\nuse super::super::a::{self, X};"),
+    ];
+    assert_eq!(
+        found("any", &files),
+        "any: modules in a cycle: a -> b -> c -> a\n  \
+           a -> b\n    src/a.rs:2  crate::b\n  \
+           b -> c\n    src/b.rs:2  crate::c::g\n  \
+           c -> a\n    src/c/deep.rs:3  super::super::a\n    src/c/deep.rs:3  super::super::a::X"
+    );
+    let error = report(&violations("any", &planted(&files))).expect_err("a violation");
+    assert!(
+        error
+            .to_string()
+            .starts_with("1 violations of the dependency rules")
+    );
+}
+
+/// Each way to name `b` from `a` makes a cycle, as `b` names `a`.
+#[test]
+fn every_way_to_name_a_module_is_seen() {
+    let ways = [
+        "use crate::b;",
+        "use crate::b as other;",
+        "use crate::{c::{C, D}, b::B};",
+        "use crate::{b::*};",
+        "use super::b::B;",
+        "pub(crate) use super::{b::B as C};",
+        "fn f() { crate::b::f::<u8>() }",
+        "fn f(b: &super::b::B) -> Vec<crate::c::C> { todo!() }",
+        "struct S { field: Option<crate::b::B> }",
+        "impl crate::b::B for u8 {}",
+        "fn f() { println!(\"{}\", crate::b::f()) }",
+        "macro_rules! m { () => { $crate::b::f() }; }",
+        "#[serde(with = \"crate::b::codec\")] struct S;",
+        "#[derive(crate::b::Derive)] struct S;",
+        "mod inner { use super::super::b; }",
+        "mod inner { fn f() { super::super::b::f() } }",
+        // By a name that the root or a facade re-exports.
+        "use crate::B;",
+        "use super::Renamed;",
+        "use crate::facade::B;",
+        "use crate::facade::nested::Thing;",
+        "use crate::facade::*;",
+        "fn f() { $crate::facade::B::new() }",
+    ];
+    for way in ways {
+        let root = "mod a; mod b; mod c;\npub use b::{B, C as Renamed};\n\
+                    pub mod facade { pub use crate::{B, b::nested}; pub use std::fmt; }";
+        let files = [
+            ("src/lib.rs", root),
+            ("src/a.rs", way),
+            ("src/b.rs", "use crate::a;"),
+            ("src/c.rs", ""),
+        ];
+        let found = found("any", &files);
+        assert!(found.contains("a -> b\n    src/a.rs:1"), "{way}: {found}");
+        assert!(found.contains("b -> a\n    src/b.rs:1  crate::a"), "{way}");
+    }
+}
+
+#[test]
+fn tests_docs_and_visibility_are_no_arrows() {
+    let a = "//! See [`crate::b`].\n\
+             /// As crate::b::f.\n\
+             pub(in crate::b) fn f() {}\n\
+             // crate::b\n\
+             const TEXT: &str = \"crate::b\";\n\
+             #[cfg(test)]\nuse crate::{b, c};\n\
+             #[cfg(test)]\n#[allow(unused)]\nfn g<A, B>(a: A) -> crate::b::B { crate::b::f() }\n\
+             impl X { #[cfg(all(test, unix))] fn h() { crate::b::f() } }\n\
+             #[cfg(test)]\nmod tests;\n\
+             #[cfg(test)]\nmod more { use crate::b; }\n\
+             fn last() { other::crate_b::f(); std::crate_::b(); }\n";
+    let files = [
+        ROOT,
+        ("src/a.rs", a),
+        ("src/b.rs", "use crate::a;"),
+        ("src/c.rs", ""),
+    ];
+    assert_eq!(found("any", &files), "");
+    // What follows them is read.
+    let a = format!("{a}use crate::b;");
+    let files = [ROOT, ("src/a.rs", &a), files[2], files[3]];
+    assert!(found("any", &files).contains("a -> b\n    src/a.rs:17  crate::b"));
+}
+
+#[test]
+fn an_arrow_to_a_layer_that_is_not_below_is_forbidden() {
+    let root = "pub mod call; mod engine; pub mod error; pub mod service; mod runtime;\n\
+                pub use call::Call;";
+    let files = [
+        ("src/lib.rs", root),
+        (
+            "src/call/mod.rs",
+            "mod send;\nuse crate::{engine, error::Error};",
+        ),
+        (
+            "src/call/send.rs",
+            "\nuse crate::{runtime, service::{Service, context}};",
+        ),
+        ("src/engine.rs", "use std::io;\nfn f(call: &crate::Call) {}"),
+        ("src/error.rs", "use hypha_wire::Value;"),
+        ("src/runtime.rs", ""),
+        ("src/service.rs", ""),
+    ];
+    let found = found("hypha-rpc", &files);
+    for expected in [
+        "hypha-rpc: modules in a cycle: call -> engine -> call\n",
+        "hypha-rpc: the layer of `call` is not below that of `engine`: engine -> call\n    \
+         src/engine.rs:2  crate::Call",
+        // Those of one layer do not know each other.
+        "hypha-rpc: the layer of `service` is not below that of `call`: call -> service\n    \
+         src/call/send.rs:2  crate::service::Service\n    \
+         src/call/send.rs:2  crate::service::context",
+    ] {
+        assert!(found.contains(expected), "{expected}\nis not in\n{found}");
+    }
+    assert_eq!(found.matches("hypha-rpc: ").count(), 3, "{found}");
+}
+
+#[test]
+fn a_module_of_a_layered_crate_needs_a_layer() {
+    let files = [("src/lib.rs", "mod novelty;"), ("src/novelty.rs", "")];
+    let found = found("hypha-rpc", &files);
+    assert_eq!(found, "hypha-rpc: the module `novelty` is in no layer");
+}
+
+#[test]
+fn the_server_does_not_name_the_engine() {
+    for way in [
+        "use hypha_rpc::engine::Session;",
+        "use ::hypha_rpc::{Client, engine};",
+        "fn f() { hypha_rpc::engine::f() }",
+        "fn f() { vec![hypha_rpc::engine::f()] }",
+    ] {
+        let files = [("src/lib.rs", way)];
+        let found = found("hypha-server", &files);
+        let expected = "hypha-server must not name `hypha_rpc::engine`\n    src/lib.rs:1  ";
+        assert!(found.starts_with(expected), "{way}: {found}");
+    }
+    let files = [("src/lib.rs", "use hypha_rpc::{Client, service::engine};")];
+    assert_eq!(found("hypha-server", &files), "");
+}
+
+#[test]
+fn the_bytes_need_no_runtime_and_none_of_our_crates() {
+    let package = |name: &str, source: Option<&str>| json!({"id": name, "name": name, "source": source, "targets": []});
+    let uses = |name: &str, of: &[(&str, Option<&str>)]| {
+        let of = of
+            .iter()
+            .map(|(name, kind)| json!({"pkg": name, "dep_kinds": [{"kind": kind}]}));
+        json!({"id": name, "deps": of.collect::<Vec<_>>()})
+    };
+    let registry = Some("registry");
+    let metadata = json!({
+        "packages": [
+            package("hypha-wire", None), package("hypha-rpc", None),
+            package("between", registry), package("tokio", registry),
+        ],
+        "resolve": {"nodes": [
+            uses("hypha-wire", &[("between", None), ("hypha-rpc", Some("dev"))]),
+            uses("between", &[("tokio", None)]),
+            uses("hypha-rpc", &[("hypha-wire", None)]),
+            uses("tokio", &[]),
+        ]},
+    });
+    let found = free_crates(&metadata, &FREE_CRATES).expect("metadata");
+    let expected = "hypha-wire must not depend on tokio: hypha-wire -> between -> tokio";
+    assert_eq!(found, [expected]);
+
+    let mut metadata = metadata;
+    metadata["resolve"]["nodes"][0] = uses("hypha-wire", &[("hypha-rpc", None)]);
+    let found = free_crates(&metadata, &FREE_CRATES).expect("metadata");
+    let expected = "hypha-wire must not depend on hypha-rpc: hypha-wire -> hypha-rpc";
+    assert_eq!(found, [expected]);
+}
