@@ -24,10 +24,13 @@ const BINARIES: [&str; 2] = ["hypha", "hypha-server"];
 
 /// The path of one of our programs, by the name of its binary or example.
 ///
-/// Whoever has built them already says so with `HYPHA_TEST_PROGRAMS`, the folder where they are.
+/// `HYPHA_TEST_PROGRAMS` names a folder where they are built already, examples in its folder `examples`.
 pub fn executable(name: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("HYPHA_TEST_PROGRAMS") {
-        return Ok(PathBuf::from(folder).join(name));
+        let folder = PathBuf::from(folder);
+        let places = [folder.join(name), folder.join("examples").join(name)];
+        let found = places.into_iter().find(|place| place.is_file());
+        return found.with_context(|| format!("{name} is not built in {}", folder.display()));
     }
     static BUILT: OnceLock<Result<HashMap<String, PathBuf>, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));

@@ -4,6 +4,7 @@
 //! with `CI` or `HYPHA_TEST_REQUIRE_PEERS` set they fail instead.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,6 +17,8 @@ use crate::project_root;
 pub const PYTHON_VARIABLE: &str = "HYPHA_TEST_PYTHON";
 /// Names a Chromium.
 pub const CHROMIUM_VARIABLE: &str = "HYPHA_TEST_CHROMIUM";
+/// Names a file that gets a line for each test that is skipped.
+pub const SKIPPED_VARIABLE: &str = "HYPHA_TEST_SKIPPED";
 /// When set, a missing peer is a failure.
 pub const REQUIRE_VARIABLE: &str = "HYPHA_TEST_REQUIRE_PEERS";
 
@@ -83,26 +86,40 @@ pub fn javascript_program(script: &str) -> Result<Command> {
 /// What was found, or `None` after saying that this test is skipped; a panic where peers are
 /// required.
 pub fn or_skip<T>(found: Result<T>) -> Option<T> {
+    found_or_skipped(found, is_set("CI") || is_set(REQUIRE_VARIABLE))
+}
+
+/// The same for a program of the system, which `cargo xtask setup` installs only where `CI` is set: it is
+/// required there and nowhere else.
+pub fn program_or_skip<T>(found: Result<T>) -> Option<T> {
+    found_or_skipped(found, is_set("CI"))
+}
+
+fn found_or_skipped<T>(found: Result<T>, required: bool) -> Option<T> {
     match found {
         Ok(found) => Some(found),
         Err(error) => {
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
             assert!(
-                !peers_are_required(),
+                !required,
                 "{test} needs a peer: {error:#}; run `cargo xtask setup`"
             );
+            let line = format!("{test}: {error:#}; run `cargo xtask setup`\n");
+            // `cargo xtask test` shows them together at the end.
+            let file = std::env::var_os(SKIPPED_VARIABLE);
+            let file = file.and_then(|file| OpenOptions::new().append(true).open(file).ok());
+            if let Some(mut file) = file {
+                let _ = file.write_all(line.as_bytes());
+            }
             // Past the capture of the test runner, which would hide it; that may stand in the
             // middle of a line.
-            let line = format!("\nskipped: {test}: {error:#}; run `cargo xtask setup`\n");
+            let line = format!("\nskipped: {line}");
             let _ = std::io::stderr().write_all(line.as_bytes());
             None
         }
     }
 }
 
-fn peers_are_required() -> bool {
-    let set = |name: &str| {
-        std::env::var_os(name).is_some_and(|value| value != OsString::new() && value != "0")
-    };
-    set("CI") || set(REQUIRE_VARIABLE)
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| value != OsString::new() && value != "0")
 }

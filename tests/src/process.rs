@@ -1,8 +1,10 @@
 //! A child process: its output is kept, and shown when a test fails; it never outlives the test.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -56,11 +58,23 @@ struct Lines {
     all: Vec<Line>,
     /// Streams that have ended, of two.
     ended: usize,
+    /// The file that gets every line as well.
+    copy: Option<File>,
 }
 
 struct Line {
     stream: Stream,
     text: String,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stream = match self.stream {
+            Stream::Out => "out",
+            Stream::Err => "err",
+        };
+        write!(f, "{stream}| {}", self.text)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -214,6 +228,17 @@ impl Process {
         Ok(control.flush()?)
     }
 
+    /// Writes all output to a file as well: that so far, and each line that comes.
+    pub fn copy_output(&self, file: &Path) -> Result<()> {
+        let mut copy = File::create(file)?;
+        let mut lines = self.output.lock();
+        for line in &lines.all {
+            writeln!(copy, "{line}")?;
+        }
+        lines.copy = Some(copy);
+        Ok(())
+    }
+
     /// The lines of standard output so far.
     pub fn stdout(&self) -> Vec<String> {
         let lines = self.output.lock();
@@ -231,12 +256,7 @@ impl Process {
         let lines = self.output.lock();
         let mut text = format!("--- output of {} ---\n", self.name);
         for line in lines.all.iter().skip(mark) {
-            let stream = if line.stream == Stream::Out {
-                "out"
-            } else {
-                "err"
-            };
-            text.push_str(&format!("{stream}| {}\n", line.text));
+            text.push_str(&format!("{line}\n"));
         }
         text.push_str("---\n");
         text
@@ -256,7 +276,14 @@ impl Output {
             while matches!(source.read_until(b'\n', &mut bytes), Ok(1..)) {
                 let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
                 bytes.clear();
-                self.lock().all.push(Line { stream, text });
+                let line = Line { stream, text };
+                let mut lines = self.lock();
+                if let Some(copy) = &mut lines.copy {
+                    // A full disk shows elsewhere.
+                    let _ = writeln!(copy, "{line}");
+                }
+                lines.all.push(line);
+                drop(lines);
                 self.changed.notify_all();
             }
             self.lock().ended += 1;

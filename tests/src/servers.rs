@@ -1,9 +1,10 @@
 //! The two servers that every whole-system test runs against.
 
 use std::fmt;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -21,6 +22,9 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
 /// A free port can be taken by somebody else before the server binds it.
 const START_ATTEMPTS: usize = 3;
+
+/// The variable with the folder of servers that are shared by all test programs.
+pub const SERVERS_VARIABLE: &str = "HYPHA_TEST_SERVERS";
 
 /// The token of the user `root` of every server here.
 pub const ROOT_TOKEN: &str = "c4b1f09a7d3e62858f1d0b6ac79e3542";
@@ -53,8 +57,8 @@ pub struct Server {
     pub kind: Kind,
     /// Its address, `http://127.0.0.1:<port>`.
     pub url: String,
-    /// The program.
-    pub process: Process,
+    /// The program. `None` if another process has started it.
+    pub process: Option<Process>,
 }
 
 /// How a server is started if not in the usual way.
@@ -125,7 +129,7 @@ impl Server {
                     return Ok(Server {
                         kind: Kind::Python,
                         url,
-                        process,
+                        process: Some(process),
                     });
                 }
                 Err(error) => failure = Some(error),
@@ -142,15 +146,22 @@ impl Server {
         Ok(Server {
             kind: Kind::Ours,
             url,
-            process,
+            process: Some(process),
         })
     }
 
-    /// The server that all tests of this test program share; started by the first. `None` after
-    /// saying so if the test has to be skipped.
+    /// The server that all tests share: the one that `cargo xtask test` has started for all test programs
+    /// of a run, else that of this program, started by its first test. `None` after saying so if the test
+    /// has to be skipped.
     ///
     /// Tests do not meet there: each peer gets an anonymous workspace of its own.
     pub fn shared(kind: Kind) -> Option<ServerInUse> {
+        if let Some(folder) = std::env::var_os(SERVERS_VARIABLE) {
+            match ServerInUse::published(kind, Path::new(&folder)) {
+                Ok(server) => return Some(server),
+                Err(error) => panic!("{kind} is not shared: {error:#}"),
+            }
+        }
         static PYTHON: Mutex<Option<&'static Server>> = Mutex::new(None);
         static OURS: Mutex<Option<&'static Server>> = Mutex::new(None);
         if kind == Kind::Python {
@@ -166,9 +177,14 @@ impl Server {
                 Err(error) => panic!("{kind} does not start: {error:#}"),
             },
         };
+        let process = server.process.as_ref()?;
         Some(ServerInUse {
-            server,
-            mark: server.process.mark(),
+            server: Server {
+                kind,
+                url: server.url.clone(),
+                process: None,
+            },
+            output: ServerOutput::Process(process, process.mark()),
         })
     }
 }
@@ -177,24 +193,66 @@ impl Server {
 /// meanwhile.
 #[derive(Debug)]
 pub struct ServerInUse {
-    server: &'static Server,
-    mark: usize,
+    server: Server,
+    output: ServerOutput,
+}
+
+/// The output of a shared server, and how much of it there was when the test began.
+#[derive(Debug)]
+enum ServerOutput {
+    Process(&'static Process, usize),
+    File(PathBuf, u64),
+}
+
+impl ServerInUse {
+    /// A server that another process has published in this folder.
+    fn published(kind: Kind, folder: &Path) -> Result<ServerInUse> {
+        let output = folder.join(format!("{kind:?}.output"));
+        let mark = fs::metadata(&output)?.len();
+        Ok(ServerInUse {
+            server: Server {
+                kind,
+                url: fs::read_to_string(folder.join(format!("{kind:?}.url")))?,
+                process: None,
+            },
+            output: ServerOutput::File(output, mark),
+        })
+    }
 }
 
 impl std::ops::Deref for ServerInUse {
     type Target = Server;
 
     fn deref(&self) -> &Server {
-        self.server
+        &self.server
     }
 }
 
 impl Drop for ServerInUse {
     fn drop(&mut self) {
-        if thread::panicking() {
-            eprint!("{}", self.server.process.transcript(self.mark));
+        if !thread::panicking() {
+            return;
+        }
+        match &self.output {
+            ServerOutput::Process(process, mark) => eprint!("{}", process.transcript(*mark)),
+            ServerOutput::File(file, mark) => {
+                let text = fs::read(file).unwrap_or_default();
+                let mark = usize::try_from(*mark).unwrap_or_default().min(text.len());
+                let text = String::from_utf8_lossy(&text[mark..]);
+                eprint!("--- output of {} ---\n{text}---\n", self.server.kind);
+            }
         }
     }
+}
+
+/// Starts a server for test programs that have [`SERVERS_VARIABLE`] set to this folder.
+pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
+    let server = Server::start(kind)?;
+    if let Some(process) = &server.process {
+        process.copy_output(&folder.join(format!("{kind:?}.output")))?;
+    }
+    fs::write(folder.join(format!("{kind:?}.url")), &server.url)?;
+    Ok(server)
 }
 
 /// A port that is free now.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hypha_rpc_tests::conformance::{Host, Language};
 use hypha_rpc_tests::executables::executable;
-use hypha_rpc_tests::peers::{self, or_skip};
+use hypha_rpc_tests::peers::{self, or_skip, program_or_skip};
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{JWT_SECRET, http_get};
 
@@ -116,7 +116,7 @@ fn clients_of_both_servers_use_each_others_services() {
         return;
     }
     let redis = Command::new("redis-server").arg("--version").output();
-    if or_skip(redis.context("`redis-server` cannot be run")).is_none() {
+    if program_or_skip(redis.context("`redis-server` cannot be run")).is_none() {
         return;
     }
     if let Err(error) = across() {

@@ -3,13 +3,13 @@
 use anyhow::{Context, Result};
 use hypha_rpc_tests::cases::run_blocking;
 use hypha_rpc_tests::conformance::{Language, passed_checks};
-use hypha_rpc_tests::peers::{chromium, javascript_program, or_skip};
+use hypha_rpc_tests::peers::{chromium, javascript_program, program_or_skip};
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::Kind;
 
 #[test]
 fn the_login_page_is_usable() {
-    let Some(browser) = or_skip(chromium()) else {
+    let Some(browser) = program_or_skip(chromium()) else {
         return;
     };
     run_blocking(

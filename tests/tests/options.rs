@@ -267,8 +267,9 @@ async fn least_load(server: &Server) -> Result<()> {
 
 /// In the workspace `public` any of several will do.
 async fn public_services(server: &Server) -> Result<()> {
-    let id = format!("number-{}", server.process.mark());
     let root = hypha_rpc::connect(&server.url).token(ROOT_TOKEN).await?;
+    // All workspaces see this one: the id must be of this test alone.
+    let id = format!("number-{}", root.client_id());
     let config = TokenConfig {
         workspace: Some("public".into()),
         ..TokenConfig::default()

@@ -82,11 +82,15 @@ impl Steps {
         }
     }
 
-    /// Run a step.
-    pub(crate) fn step(&mut self, name: impl Into<String>, work: impl FnOnce() -> Result<()>) {
+    /// Runs a step, and returns whether it succeeded. One that is left out counts as a success.
+    pub(crate) fn step(
+        &mut self,
+        name: impl Into<String>,
+        work: impl FnOnce() -> Result<()>,
+    ) -> bool {
         let name = name.into();
         if !self.only.is_empty() && !self.only.iter().any(|word| name.contains(word)) {
-            return;
+            return true;
         }
         println!("\n=== {name}");
         let start = Instant::now();
@@ -94,7 +98,9 @@ impl Steps {
         if let Err(error) = &result {
             println!("{error:#}");
         }
+        let succeeded = result.is_ok();
         self.done.push((name, start.elapsed(), result));
+        succeeded
     }
 
     /// Say how every step came out; an error if one failed.

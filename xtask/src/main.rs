@@ -25,7 +25,7 @@ struct Cli {
 enum Routine {
     /// Install what the tests need: the Python and JavaScript peers, in CI also Redis.
     Setup,
-    /// Set up, build, and run every test.
+    /// Set up, build, and run every test, or those of a package, a program or a name.
     Test(test::Options),
     /// Measure calls and payloads beside the Python stack and a bare relay.
     Bench(bench::Options),

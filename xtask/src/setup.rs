@@ -14,19 +14,19 @@ use crate::command::{output, perform, root};
 
 /// Install what is missing or out of date.
 pub(crate) fn run() -> Result<()> {
-    python().context("the Python peers cannot be installed")?;
-    javascript().context("the JavaScript peers cannot be installed")?;
-    programs().context("programs of the system cannot be installed")
+    python()?;
+    javascript()?;
+    programs(&PROGRAMS)
 }
 
 /// What tests start besides the peers: the name of the program and of its Debian package.
 const PROGRAMS: [&str; 2] = ["chromium", "redis-server"];
 
-/// A program is not put on somebody's machine without being asked: without it the tests that need it are
-/// skipped, except where `CI` is set.
-fn programs() -> Result<()> {
-    let (found, missing): (Vec<&str>, Vec<&str>) = PROGRAMS
-        .into_iter()
+/// Installs programs of the system where `CI` is set, and says what is missing elsewhere: there the tests
+/// that need it are skipped, since nothing is put on somebody's machine without being asked.
+pub(crate) fn programs(names: &[&str]) -> Result<()> {
+    let (found, missing): (Vec<&str>, Vec<&str>) = names
+        .iter()
         .partition(|program| Command::new(program).arg("--version").output().is_ok());
     for program in found {
         println!("`{program}` is installed");
@@ -44,12 +44,23 @@ fn programs() -> Result<()> {
                 .args(install)
                 .args(missing)
                 .env("DEBIAN_FRONTEND", "noninteractive"),
-        )?;
+        )
+        .context("programs of the system cannot be installed")?;
     }
     Ok(())
 }
 
-fn python() -> Result<()> {
+/// Installs the Python peers, unless they are up to date.
+pub(crate) fn python() -> Result<()> {
+    install_python().context("the Python peers cannot be installed")
+}
+
+/// Installs the JavaScript peers, unless they are up to date.
+pub(crate) fn javascript() -> Result<()> {
+    install_javascript().context("the JavaScript peers cannot be installed")
+}
+
+fn install_python() -> Result<()> {
     let environment = root().join("target/interop/venv");
     let lock = root().join("tests/interop/requirements.lock");
     let version = output(Command::new("python3").arg("--version"))
@@ -97,7 +108,7 @@ fn python() -> Result<()> {
     Ok(fs::write(stamp, wanted)?)
 }
 
-fn javascript() -> Result<()> {
+fn install_javascript() -> Result<()> {
     let folder = root().join("tests/interop/js");
     let version = output(Command::new("node").arg("--version"))
         .context("Node 20 or newer is needed, as `node`")?;

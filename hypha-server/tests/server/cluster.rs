@@ -1,6 +1,8 @@
 //! Servers that share a Redis. Needs the program `redis-server`; without it these tests are
 //! skipped.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -15,6 +17,17 @@ use tokio::time::sleep;
 use crate::support::{self, Raw, refused};
 
 const SECRET: &str = "a secret that all of them share";
+
+/// Says that this test is skipped, also in the file whose lines `cargo xtask test` shows at the end.
+fn skipped(why: &str) -> Result<()> {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    eprintln!("skipped: {test}: {why}");
+    if let Some(file) = std::env::var_os("HYPHA_TEST_SKIPPED") {
+        let mut file = OpenOptions::new().append(true).open(file)?;
+        writeln!(file, "{test}: {why}")?;
+    }
+    Ok(())
+}
 
 /// A Redis of a test's own.
 struct Redis {
@@ -45,7 +58,7 @@ impl Redis {
                 std::env::var_os("CI").is_none(),
                 "`redis-server` is not installed"
             );
-            eprintln!("skipped: `redis-server` is not installed");
+            skipped("`redis-server` is not installed")?;
             return Ok(None);
         };
         let redis = Redis { process, socket };

@@ -132,7 +132,7 @@ fn routing(options: &Options) -> Result<()> {
 
 /// What the server's program has in memory, in KiB.
 fn resident(server: &Server) -> Result<u64> {
-    let group = server.process.group();
+    let group = server.process.as_ref().context("no process")?.group();
     let children = std::fs::read_to_string(format!("/proc/{group}/task/{group}/children"))?;
     let mut statuses = children
         .split_whitespace()

@@ -1,0 +1,31 @@
+//! `shared_servers FOLDER`: the Python server and `hypha-server` that all tests of a run share.
+//!
+//! `cargo xtask test` starts it and names the folder to the tests with `HYPHA_TEST_SERVERS`. Both servers
+//! end with the standard input of this program.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use hypha_rpc_tests::servers::{Kind, publish};
+
+fn main() -> Result<()> {
+    let folder = std::env::args_os()
+        .nth(1)
+        .context("the folder is missing")?;
+    let folder = PathBuf::from(folder);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    let python = {
+        let folder = folder.clone();
+        thread::spawn(move || publish(Kind::Python, &folder))
+    };
+    let ours = publish(Kind::Ours, &folder)?;
+    let python = python.join().map_err(|_| anyhow::anyhow!("a panic"))??;
+    println!("READY");
+    // Nothing is ever written to it.
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    drop((python, ours));
+    Ok(())
+}

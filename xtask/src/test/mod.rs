@@ -1,0 +1,218 @@
+//! `cargo xtask test`: everything that can be tested on this machine, peers included, or a part of it.
+
+mod needs;
+mod select;
+mod servers;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::Value;
+
+use crate::command::{Steps, cargo, output, perform};
+use crate::setup;
+use needs::{Need, Needs};
+use select::{Documentation, Selection};
+use servers::SharedServers;
+
+/// What to run.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask test                    everything: sets up the peers, builds, runs all tests
+  cargo xtask test hypha-server       the tests of one package, documentation tests included
+  cargo xtask test interop            one test program, with the peers and servers that it needs
+  cargo xtask test calls_in_order     every test with these words in its name
+  cargo xtask test engine -- streams  the tests of one program with these words in their names
+
+Only what is selected is built, and peers are installed only where a selected program needs them.
+Test programs run side by side with cargo-nextest (`cargo install --locked cargo-nextest`), one after
+the other with `cargo test` where it is not installed.")]
+pub(crate) struct Options {
+    /// A package, a test program, or words in the names of tests. Default: everything.
+    name: Option<String>,
+    /// Use `cargo test` even where cargo-nextest is installed.
+    #[arg(long)]
+    plain: bool,
+    /// Number of tests that run at once. Default: one more than there are processors.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Passed on to the tests, as after `cargo test --`: a part of their name, for example.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// Sets up, builds and tests; every step is run, and a failed one fails the whole.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let metadata = output(&mut cargo(&[
+        "metadata",
+        "--no-deps",
+        "--format-version",
+        "1",
+    ]))?;
+    let metadata: Value = serde_json::from_str(&metadata)?;
+    let selection = match &options.name {
+        None => Selection::everything(&metadata)?,
+        Some(name) => Selection::of(&metadata, name)?,
+    };
+    let nextest = !options.plain && has_nextest();
+    println!("{}", selection.description());
+    let needs = selection.needs();
+
+    let mut steps = Steps::default();
+    steps.step("set up what the tests need", || set_up(&needs));
+    let target = metadata["target_directory"].as_str();
+    let target = PathBuf::from(target.context("no target directory")?);
+    let run = Run {
+        selection: &selection,
+        nextest,
+        threads: options.threads.unwrap_or_else(threads),
+        arguments: &options.arguments,
+        programs: target.join("debug"),
+        folder: target.join("test-run"),
+    };
+    let mut servers = None;
+    if !needs.programs().is_empty() {
+        steps.step("build the programs of the tests", || build_programs(&needs));
+    }
+    if needs.contains(Need::Servers) {
+        // The Python server takes ten seconds to start: the tests are built meanwhile.
+        steps.step("start the shared servers", || {
+            servers = Some(SharedServers::start(&run.programs, &run.folder)?);
+            Ok(())
+        });
+    }
+    if selection.has_programs() && steps.step("build the tests", || run.build()) {
+        steps.step("run the tests", || {
+            if let Some(servers) = &mut servers {
+                servers.wait()?;
+            }
+            run.test(servers.as_ref())
+        });
+    }
+    drop(servers);
+    if let Some(documentation) = selection.documentation() {
+        steps.step("run the documentation tests", || {
+            run.documentation(documentation)
+        });
+    }
+    let skipped = run.skipped();
+    if !skipped.is_empty() {
+        println!("\n=== skipped\n{}", skipped.trim_end());
+    }
+    steps.finish()
+}
+
+fn has_nextest() -> bool {
+    let installed = output(&mut cargo(&["nextest", "--version"])).is_ok();
+    if !installed {
+        println!(
+            "cargo-nextest is not installed: test programs run one after the other with `cargo test`"
+        );
+    }
+    installed
+}
+
+/// Most tests with peers wait rather than compute.
+fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores + 1
+}
+
+fn set_up(needs: &Needs) -> Result<()> {
+    if needs.contains(Need::Python) {
+        setup::python()?;
+    }
+    if needs.contains(Need::JavaScript) {
+        setup::javascript()?;
+    }
+    let programs = [(Need::Chromium, "chromium"), (Need::Redis, "redis-server")];
+    let programs = programs.iter().filter(|(need, _)| needs.contains(*need));
+    setup::programs(&programs.map(|(_, name)| *name).collect::<Vec<_>>())
+}
+
+/// Builds the programs that whole-system tests start, with the features of the tests themselves, so that
+/// nothing is built twice.
+fn build_programs(needs: &Needs) -> Result<()> {
+    let mut build = cargo(&["build", "--workspace", "--all-features"]);
+    for program in needs.programs() {
+        build.args([program.kind.option(), program.name]);
+    }
+    perform(&mut build)
+}
+
+/// One run of selected tests.
+struct Run<'a> {
+    selection: &'a Selection,
+    nextest: bool,
+    threads: usize,
+    arguments: &'a [String],
+    /// The folder of the built programs.
+    programs: PathBuf,
+    /// The folder for what tests share and report.
+    folder: PathBuf,
+}
+
+impl Run<'_> {
+    fn build(&self) -> Result<()> {
+        let mut build = match self.nextest {
+            true => cargo(&["nextest", "run", "--no-run"]),
+            false => cargo(&["test", "--no-run"]),
+        };
+        perform(build.args(self.selection.cargo_arguments()))
+    }
+
+    fn test(&self, servers: Option<&SharedServers>) -> Result<()> {
+        let mut tests = if self.nextest {
+            let mut tests = cargo(&["nextest", "run", "--no-fail-fast"]);
+            tests.arg(format!("--test-threads={}", self.threads));
+            tests
+        } else {
+            let mut tests = cargo(&["test", "--no-fail-fast"]);
+            tests.env("RUST_TEST_THREADS", self.threads.to_string());
+            tests
+        };
+        tests.args(self.selection.cargo_arguments()).arg("--");
+        tests.args(self.selection.filter()).args(self.arguments);
+        // What was set up has to be there.
+        tests.env("HYPHA_TEST_REQUIRE_PEERS", "1");
+        tests.env("HYPHA_TEST_PROGRAMS", &self.programs);
+        let skipped = self.skipped_file();
+        fs::create_dir_all(&self.folder)?;
+        fs::write(&skipped, "").with_context(|| format!("cannot write {}", skipped.display()))?;
+        tests.env("HYPHA_TEST_SKIPPED", &skipped);
+        if let Some(servers) = servers {
+            tests.env("HYPHA_TEST_SERVERS", servers.folder());
+        }
+        perform(&mut tests)
+    }
+
+    fn documentation(&self, of: &Documentation) -> Result<()> {
+        let mut tests = cargo(&["test", "--doc", "--no-fail-fast", "--all-features"]);
+        match of {
+            Documentation::Everything => tests.arg("--workspace"),
+            Documentation::Package(name) => tests.args(["--package", name]),
+        };
+        perform(tests.arg("--").args(self.arguments))
+    }
+
+    fn skipped_file(&self) -> PathBuf {
+        self.folder.join("skipped")
+    }
+
+    /// What the tests say that they skipped.
+    fn skipped(&self) -> String {
+        fs::read_to_string(self.skipped_file()).unwrap_or_default()
+    }
+}
+
+/// The program at `path`, once it is there.
+fn built(path: &Path) -> Result<Command> {
+    if !path.is_file() {
+        bail!("{} is not built", path.display());
+    }
+    Ok(Command::new(path))
+}

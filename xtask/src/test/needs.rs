@@ -1,0 +1,239 @@
+//! What test programs need besides Rust, one row each.
+
+use std::collections::BTreeSet;
+
+/// The package of the whole-system tests.
+pub(super) const WHOLE_SYSTEM: &str = "hypha-rpc-tests";
+
+/// Something that has to be there before a test program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Need {
+    /// The packages of `tests/interop/requirements.lock`.
+    Python,
+    /// The packages of `tests/interop/js/package-lock.json`.
+    JavaScript,
+    /// The program `chromium`.
+    Chromium,
+    /// The program `redis-server`.
+    Redis,
+    /// The Python server and `hypha-server`, started once for all tests of a run.
+    Servers,
+    /// A program of this workspace.
+    Program(Program),
+}
+
+/// A program of this workspace that tests start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Program {
+    pub(super) kind: ProgramKind,
+    pub(super) name: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ProgramKind {
+    Binary,
+    Example,
+}
+
+impl ProgramKind {
+    /// The option with which cargo builds one.
+    pub(super) fn option(self) -> &'static str {
+        match self {
+            ProgramKind::Binary => "--bin",
+            ProgramKind::Example => "--example",
+        }
+    }
+}
+
+const fn binary(name: &'static str) -> Need {
+    let kind = ProgramKind::Binary;
+    Need::Program(Program { kind, name })
+}
+
+const fn example(name: &'static str) -> Need {
+    let kind = ProgramKind::Example;
+    Need::Program(Program { kind, name })
+}
+
+/// One test program of a package.
+struct Row {
+    package: &'static str,
+    program: &'static str,
+    needs: &'static [Need],
+}
+
+const fn row(program: &'static str, needs: &'static [Need]) -> Row {
+    Row {
+        package: WHOLE_SYSTEM,
+        program,
+        needs,
+    }
+}
+
+const SERVER: Need = binary("hypha-server");
+const SHARED: Need = binary("shared_servers");
+const CONFORMANCE: Need = example("conformance");
+const CONFORMANCE_CLIENT: Need = example("conformance_client");
+
+/// A program that is not here needs nothing. Every program of the whole-system tests is here.
+const ROWS: &[Row] = &[
+    Row {
+        package: "hypha-server",
+        program: "server",
+        needs: &[Need::Redis],
+    },
+    row("bad_input", &[Need::Servers]),
+    row("client_errors", &[Need::Servers]),
+    row(
+        "cluster",
+        &[
+            Need::Python,
+            Need::Redis,
+            SERVER,
+            CONFORMANCE,
+            CONFORMANCE_CLIENT,
+        ],
+    ),
+    row("encryption", &[Need::JavaScript, Need::Servers]),
+    row("faults", &[Need::Python, SERVER]),
+    row(
+        "guide",
+        &[
+            Need::JavaScript,
+            Need::Servers,
+            example("microscope"),
+            example("segmenter"),
+        ],
+    ),
+    row(
+        "http_transport",
+        &[
+            Need::JavaScript,
+            Need::Servers,
+            CONFORMANCE,
+            CONFORMANCE_CLIENT,
+        ],
+    ),
+    row(
+        "interop",
+        &[
+            Need::JavaScript,
+            Need::Servers,
+            CONFORMANCE,
+            CONFORMANCE_CLIENT,
+        ],
+    ),
+    row(
+        "left_behind",
+        &[Need::JavaScript, Need::Servers, CONFORMANCE_CLIENT],
+    ),
+    row(
+        "login_page",
+        &[Need::JavaScript, Need::Chromium, Need::Servers],
+    ),
+    row("options", &[Need::JavaScript, Need::Servers]),
+    row("outcomes", &[Need::Python, Need::JavaScript, SERVER]),
+    row("plain_http", &[Need::JavaScript, Need::Servers]),
+    row("quickstart", &[Need::Servers, example("quickstart")]),
+    row("restart", &[Need::Python, Need::JavaScript, SERVER]),
+    row(
+        "schemas",
+        &[
+            Need::JavaScript,
+            Need::Servers,
+            binary("hypha"),
+            example("describe"),
+        ],
+    ),
+    row("survivor", &[SERVER, example("survivor")]),
+    row("values", &[Need::JavaScript, Need::Servers]),
+];
+
+/// What some test programs need together.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Needs(BTreeSet<Need>);
+
+impl Needs {
+    /// Adds the needs of a test program.
+    pub(super) fn add(&mut self, package: &str, program: &str) {
+        let rows = ROWS.iter();
+        let rows = rows.filter(|row| row.package == package && row.program == program);
+        self.0.extend(rows.flat_map(|row| row.needs));
+        if self.0.contains(&Need::Servers) {
+            self.0.extend([Need::Python, SERVER, SHARED]);
+        }
+    }
+
+    pub(super) fn contains(&self, need: Need) -> bool {
+        self.0.contains(&need)
+    }
+
+    /// The programs of this workspace among them.
+    pub(super) fn programs(&self) -> Vec<Program> {
+        let programs = self.0.iter().filter_map(|need| match need {
+            Need::Program(program) => Some(*program),
+            _ => None,
+        });
+        programs.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::command::root;
+
+    /// A test program that is added, or that starts another program, needs a row that says so.
+    #[test]
+    fn every_whole_system_test_says_what_it_needs() {
+        let folder = root().join("tests/tests");
+        for entry in fs::read_dir(folder).expect("the folder of the tests") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_stem().expect("a name").to_string_lossy();
+            let mut text = String::new();
+            if path.is_dir() {
+                for entry in fs::read_dir(&path).expect("a folder") {
+                    let path = entry.expect("an entry").path();
+                    if path.is_file() {
+                        text += &fs::read_to_string(path).expect("a source");
+                    }
+                }
+            } else {
+                text += &fs::read_to_string(&path).expect("a source");
+            }
+            let row = ROWS.iter().find(|row| row.program == name);
+            assert!(row.is_some(), "`{name}` has no row");
+            let mut needs = Needs::default();
+            needs.add(WHOLE_SYSTEM, &name);
+            let programs = needs.programs();
+            for part in text.split("executable(\"").skip(1) {
+                let program = part.split('"').next().unwrap_or_default();
+                let listed = programs.iter().any(|listed| listed.name == program);
+                assert!(
+                    listed,
+                    "`{name}` starts `{program}`, its row does not say so"
+                );
+            }
+            let conformance = text.contains("Host::start") || text.contains("start_client");
+            let listed = needs.contains(CONFORMANCE) || needs.contains(CONFORMANCE_CLIENT);
+            assert!(
+                listed || !conformance,
+                "`{name}` needs the conformance programs"
+            );
+            let peers = [
+                (Need::JavaScript, "JavaScript"),
+                (Need::Python, "Kind::Python"),
+                (Need::Redis, "redis-server"),
+                (Need::Chromium, "chromium"),
+                (Need::Servers, "shared("),
+                (Need::Servers, "cases::run"),
+            ];
+            for (need, word) in peers {
+                let missing = text.contains(word) && !needs.contains(need);
+                assert!(!missing, "`{name}` has {word:?}, its row lacks {need:?}");
+            }
+        }
+    }
+}

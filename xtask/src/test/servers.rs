@@ -1,0 +1,59 @@
+//! The Python server and `hypha-server` that all tests of a run share.
+//!
+//! cargo-nextest runs each test in a process of its own. The Python server takes ten seconds to start, so
+//! a server for each test, or even for each test program, would cost more than the tests.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::built;
+
+/// A running `shared_servers` of `hypha-rpc-tests`. It stops the servers when its input ends, so they
+/// do not outlive this process.
+pub(crate) struct SharedServers {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    folder: PathBuf,
+}
+
+impl SharedServers {
+    /// Starts them; `folder` is for their addresses and output.
+    pub(crate) fn start(programs: &Path, folder: &Path) -> Result<SharedServers> {
+        let folder = folder.join("servers");
+        let mut command = built(&programs.join("shared_servers"))?;
+        command.arg(&folder).env("HYPHA_TEST_PROGRAMS", programs);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().context("the servers cannot be started")?;
+        let output = process.stdout.take().context("no output")?;
+        Ok(SharedServers {
+            process,
+            output: BufReader::new(output),
+            folder,
+        })
+    }
+
+    /// Waits until both are ready.
+    pub(crate) fn wait(&mut self) -> Result<()> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        ensure!(line.trim() == "READY", "the shared servers do not start");
+        Ok(())
+    }
+
+    /// The folder with the addresses and the output of the servers.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for SharedServers {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        if let Err(error) = self.process.wait() {
+            eprintln!("the shared servers cannot be waited for: {error}");
+        }
+    }
+}
