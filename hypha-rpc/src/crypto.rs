@@ -9,11 +9,12 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crypto_box::SalsaBox;
 use crypto_box::aead::AeadInPlace;
 use indexmap::IndexMap;
+use parking_lot::Mutex;
 use rand::TryRng;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -353,12 +354,12 @@ impl Encryption {
     }
 
     fn shared_with(&self, peer: &PublicKey) -> Arc<SalsaBox> {
-        let known = self.lock().get(peer).cloned();
+        let known = self.shared.lock().get(peer).cloned();
         known.unwrap_or_else(|| Arc::new(SalsaBox::new(&peer.0.into(), &self.keys.private)))
     }
 
     fn keep(&self, peer: &PublicKey, shared: Arc<SalsaBox>) {
-        let mut known = self.lock();
+        let mut known = self.shared.lock();
         if known.contains_key(peer) {
             return;
         }
@@ -366,10 +367,6 @@ impl Encryption {
             known.shift_remove_index(0);
         }
         known.insert(*peer, shared);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, IndexMap<PublicKey, Arc<SalsaBox>>> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,13 +1,10 @@
 //! What this program hands out with a message: functions, streams and interfaces get a place where the
 //! receiver can call them (protocol 03 §6 to §8).
 
-use std::{
-    any::Any,
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{any::Any, collections::HashMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
@@ -15,7 +12,7 @@ use super::{
     stream::relayed_stream,
 };
 use crate::{
-    client::{Core, Identity, Response, lock},
+    client::{Core, Identity, Response},
     service::{Handler, Incoming, Registered},
 };
 use hypha_wire::{
@@ -75,7 +72,7 @@ impl Exported {
     /// callback that reports progress would jump back and forth otherwise.
     pub(crate) fn turn(&self) -> Turn {
         let (begun, next) = oneshot::channel();
-        let before = lock(&self.0.before).replace(next);
+        let before = self.0.before.lock().replace(next);
         Turn { before, begun }
     }
 
@@ -83,7 +80,7 @@ impl Exported {
         let handler = Arc::clone(&self.0.handler);
         let turn = Mutex::new(Some(turn));
         Arc::new(move |call| {
-            let (handler, turn) = (Arc::clone(&handler), lock(&turn).take());
+            let (handler, turn) = (Arc::clone(&handler), turn.lock().take());
             Box::pin(async move {
                 let begun = match turn {
                     Some(Turn { before, begun }) => {

@@ -1,20 +1,16 @@
 //! Objects with functions as values: what a service returns or a caller passes so that the other side
 //! can call it like a service.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    marker::PhantomData,
-    sync::{Arc, Mutex},
-};
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
 
+use parking_lot::Mutex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
 use super::{Function, Proxy, RemoteService, Resident, function::LocalFunction};
 use crate::{
     args,
-    client::{Client, Core, lock},
+    client::{Client, Core},
     error::Error,
     schema::KIND,
     service::{Incoming, IntoService, Member, Method, Service, Visibility},
@@ -148,7 +144,7 @@ impl<P> Object<P> {
     pub fn withdraw(&self, client: &Client) {
         if let Content::Interface(resident, _) = &self.content {
             if let Resident::Interface(interface) = &**resident {
-                for id in lock(&interface.placed).drain(..) {
+                for id in interface.placed.lock().drain(..) {
                     drop(client.core().remove_service(&id));
                 }
             }
@@ -194,7 +190,7 @@ impl LocalInterface {
     }
 
     pub(crate) fn placed(&self, id: &str) {
-        lock(&self.placed).push(id.to_owned());
+        self.placed.lock().push(id.to_owned());
     }
 }
 

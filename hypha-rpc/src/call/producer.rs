@@ -1,16 +1,14 @@
 //! Streams of this program that peers read: what advances them, and when they end (protocol 03 §7).
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::export::{Exported, handler};
-use crate::{
-    client::{Core, lock},
-    service::Incoming,
-};
+use crate::{client::Core, service::Incoming};
 use hypha_wire::{Args, Packed, WireError};
 
 /// Most items in a batch.
@@ -59,7 +57,7 @@ impl At {
 
 impl LocalStream {
     pub(crate) fn take(&self) -> Option<Source> {
-        let stream = lock(&self.0).take()?;
+        let stream = self.0.lock().take()?;
         Some(Source { stream })
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     Client, Core,
-    core::{Outgoing, lock},
+    core::Outgoing,
     driver::{Driver, Ended, Queue},
     handshake::{Granted, Hello, handshake},
     options::KeepAlive,
@@ -245,7 +245,7 @@ impl Connection {
     /// One attempt, as the same client in the same workspace.
     async fn open_again(&self, way: &Way) -> Result<(BoxLink, Granted), ConnectError> {
         let former = self.core.identity();
-        let token = lock(&self.core.reconnection_token).clone();
+        let token = self.core.reconnection_token.lock().clone();
         let mut opened = way.open(&former.client_id, token.as_deref()).await;
         // It lives for two days; who has been asleep for longer comes in by the front door.
         let expired = opened
@@ -289,7 +289,7 @@ impl Core {
     /// Takes over what the server said of a new link.
     pub(super) fn adopt(&self, granted: Granted) {
         if let Some(token) = granted.reconnection_token {
-            *lock(&self.reconnection_token) = Some(token);
+            *self.reconnection_token.lock() = Some(token);
         }
         self.set_identity(granted.identity);
     }

@@ -7,13 +7,14 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch},
     task::JoinSet,
@@ -115,11 +116,6 @@ pub(crate) struct PeerInfo {
     pub(crate) max_frame: usize,
 }
 
-/// A poisoned lock only says that some thread panicked; the tables are never left half changed.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Core {
     pub(crate) fn new(
         identity: Identity,
@@ -164,23 +160,20 @@ impl Core {
     }
 
     pub(crate) fn identity(&self) -> Arc<Identity> {
-        Arc::clone(&self.identity.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.identity.read())
     }
 
     /// Takes over who this client is on a new link. The manager may be another one.
     pub(super) fn set_identity(&self, identity: Identity) {
         let identity = Arc::new(identity);
-        let mut current = self
-            .identity
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.identity.write();
         let former = std::mem::replace(&mut *current, Arc::clone(&identity));
         drop(current);
         if former.manager_id == identity.manager_id {
             return;
         }
         if let Some(former) = &former.manager_id {
-            let mut known = lock(&self.former_managers);
+            let mut known = self.former_managers.lock();
             let former = format!("*/{former}");
             if !known.contains(&former) {
                 if known.len() == FORMER_MANAGERS {
@@ -193,7 +186,7 @@ impl Core {
 
     /// The address of the manager, if `to` is one that it had before.
     pub(crate) fn present_manager(&self, to: &str) -> Option<String> {
-        if !to.starts_with("*/") || !lock(&self.former_managers).iter().any(|f| f == to) {
+        if !to.starts_with("*/") || !self.former_managers.lock().iter().any(|f| f == to) {
             return None;
         }
         let identity = self.identity();
@@ -208,23 +201,17 @@ impl Core {
     // Services
 
     pub(crate) fn service(&self, id: &str) -> Option<Arc<Registered>> {
-        self.services
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(id)
+        self.services.read().get(id)
     }
 
     /// The services that the manager knows, in the order in which they were registered.
     pub(super) fn listed_services(&self) -> Vec<Arc<Registered>> {
-        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
+        let services = self.services.read();
         services.listed()
     }
 
     pub(crate) fn add_service(&self, service: Registered, overwrite: bool) -> Result<(), Error> {
-        let mut services = self
-            .services
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut services = self.services.write();
         // With the lock held: `close` marks the end first and clears the table then.
         if self.is_closed() {
             return Err(Error::Disconnected(self.over_at(CallSite {
@@ -236,18 +223,12 @@ impl Core {
     }
 
     pub(crate) fn remove_service(&self, id: &str) -> Option<Arc<Registered>> {
-        self.services
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id)
+        self.services.write().remove(id)
     }
 
     /// Puts back what was there before a registration that failed.
     pub(crate) fn restore_service(&self, id: &str, former: Option<Arc<Registered>>) {
-        let mut services = self
-            .services
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut services = self.services.write();
         let replaced = if self.is_closed() {
             services.remove(id)
         } else {
@@ -271,7 +252,7 @@ impl Core {
         if !objects.is_empty() {
             self.room_for(objects.len()).map_err(Failure::Encode)?;
         }
-        let mut sessions = lock(&self.sessions);
+        let mut sessions = self.sessions.lock();
         let opened = sessions.open(id, target, call, objects, now);
         // What dropping the objects does is not known, so it is done without the lock.
         drop(sessions);
@@ -293,11 +274,11 @@ impl Core {
     }
 
     pub(crate) fn has_session(&self, id: &str) -> bool {
-        lock(&self.sessions).exists(id)
+        self.sessions.lock().exists(id)
     }
 
     pub(crate) fn end_session(&self, id: &str) {
-        let ended = lock(&self.sessions).end(id);
+        let ended = self.sessions.lock().end(id);
         drop(ended);
     }
 
@@ -306,12 +287,12 @@ impl Core {
         id: &str,
         from: &str,
     ) -> Answer<oneshot::Sender<Response>, Exported> {
-        lock(&self.sessions).answer(id, from)
+        self.sessions.lock().answer(id, from)
     }
 
     pub(crate) fn heartbeat(&self, id: &str, from: &str) -> bool {
         let now = self.now();
-        lock(&self.sessions).heartbeat(id, from, now)
+        self.sessions.lock().heartbeat(id, from, now)
     }
 
     /// Looks up what a message to a session is for.
@@ -324,7 +305,7 @@ impl Core {
         then: impl FnOnce(Found<'_, Exported>) -> T,
     ) -> T {
         let now = self.now();
-        then(lock(&self.sessions).find(id, object, from, parent, now))
+        then(self.sessions.lock().find(id, object, from, parent, now))
     }
 
     /// Takes back an object of a session with `peer`.
@@ -339,16 +320,16 @@ impl Core {
 
     /// Takes objects out of a session.
     pub(crate) fn withdraw(&self, id: &str, objects: &[&str]) {
-        let ended = lock(&self.sessions).withdraw(id, objects);
+        let ended = self.sessions.lock().withdraw(id, objects);
         drop(ended);
     }
 
     /// How many calls wait, and how many objects peers can call.
     pub(crate) fn sessions(&self) -> (usize, usize) {
-        let sessions = lock(&self.sessions);
+        let sessions = self.sessions.lock();
         let (calls, objects) = (sessions.calls(), sessions.objects());
         drop(sessions);
-        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
+        let services = self.services.read();
         (calls, objects + services.interfaces())
     }
 
@@ -359,15 +340,11 @@ impl Core {
     /// Fails every call to `peer`, an absolute address, takes back what it was handed, and tells the
     /// handlers that it called.
     pub(crate) fn peer_gone(&self, peer: &str) {
-        lock(&self.peers).remove(peer);
-        lock(&self.chunks).forget(peer);
+        self.peers.lock().remove(peer);
+        self.chunks.lock().forget(peer);
         self.calls.cancel(|call| call.from() == peer);
-        let ended = lock(&self.sessions).peer_gone(peer);
-        let interfaces = self
-            .services
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .caller_gone(peer);
+        let ended = self.sessions.lock().peer_gone(peer);
+        let interfaces = self.services.write().caller_gone(peer);
         drop(interfaces);
         let reason = LinkError::from(format!("Client disconnected: {peer}"));
         for reply in ended.replies {
@@ -378,7 +355,7 @@ impl Core {
     /// Fails every call that waits for an answer: none will come over another link. What peers were handed
     /// otherwise stays.
     pub(super) fn fail_calls(&self, reason: &LinkError) {
-        let ended = lock(&self.sessions).end_calls();
+        let ended = self.sessions.lock().end_calls();
         for reply in ended.replies {
             let _ = reply.send(Response::Lost(Loss::Link(reason.clone())));
         }
@@ -386,7 +363,7 @@ impl Core {
 
     /// What was known of peers may have changed meanwhile.
     pub(super) fn forget_peers(&self) {
-        lock(&self.peers).clear();
+        self.peers.lock().clear();
     }
 
     /// Hands an event of this client's own to whoever reads it.
@@ -401,7 +378,7 @@ impl Core {
         f: impl FnOnce(&mut ChunkStore, std::time::Instant) -> Result<(), ChunkError>,
     ) -> Result<Value, WireError> {
         let now = Instant::now().into_std();
-        match f(&mut lock(&self.chunks), now) {
+        match f(&mut self.chunks.lock(), now) {
             Ok(()) => Ok(Value::Null),
             Err(e) => Err(WireError {
                 message: e.to_string(),
@@ -416,14 +393,14 @@ impl Core {
         // A client of the same id may be another program by now.
         const TRUSTED: u64 = 60_000;
         let now = self.now();
-        let peers = lock(&self.peers);
+        let peers = self.peers.lock();
         let (asked, info) = peers.get(peer)?;
         (now.saturating_sub(*asked) < TRUSTED).then_some(*info)
     }
 
     pub(crate) fn remember_peer(&self, peer: &str, info: PeerInfo) {
         const MOST: usize = 1024;
-        let mut peers = lock(&self.peers);
+        let mut peers = self.peers.lock();
         if peers.len() >= MOST {
             peers.clear();
         }
@@ -431,12 +408,12 @@ impl Core {
     }
 
     pub(crate) fn forget_peer(&self, peer: &str) {
-        lock(&self.peers).remove(peer);
+        self.peers.lock().remove(peer);
     }
 
     /// The manager at `address`, if it has been fetched.
     pub(crate) fn manager(&self, address: &str) -> Option<Arc<Description>> {
-        let manager = lock(&self.manager);
+        let manager = self.manager.lock();
         manager
             .as_ref()
             .filter(|(known, _)| known == address)
@@ -449,7 +426,7 @@ impl Core {
         manager: Arc<Description>,
     ) -> Arc<Description> {
         // With the lock held: `close` marks the end first and forgets the manager then.
-        let mut known = lock(&self.manager);
+        let mut known = self.manager.lock();
         if !self.is_closed() {
             *known = Some((address, Arc::clone(&manager)));
         }
@@ -495,7 +472,7 @@ impl Core {
 
     /// Runs a handler in a task that ends with the connection.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut handlers = lock(&self.handlers);
+        let mut handlers = self.handlers.lock();
         reap(&mut handlers);
         if !self.is_closed() {
             handlers.spawn(task);
@@ -518,11 +495,11 @@ impl Core {
     pub(crate) fn tidy(&self) {
         #[cfg(feature = "metrics")]
         super::telling::publish(self);
-        reap(&mut lock(&self.handlers));
-        lock(&self.chunks).expire(Instant::now().into_std());
+        reap(&mut self.handlers.lock());
+        self.chunks.lock().expire(Instant::now().into_std());
         let idle = self.options.idle_objects.as_millis() as u64;
         if let Some(since) = self.now().checked_sub(idle) {
-            let ended = lock(&self.sessions).expire(since);
+            let ended = self.sessions.lock().expire(since);
             drop(ended);
         }
     }

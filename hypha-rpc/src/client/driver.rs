@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    core::{Core, OUTBOUND_FRAMES, Outgoing, lock},
+    core::{Core, OUTBOUND_FRAMES, Outgoing},
     options::KeepAlive,
     stats::{add, count},
 };
@@ -305,7 +305,7 @@ impl<'a> Driver<'a> {
             Some("pong") => {}
             Some("reconnection_token") => {
                 if let Some(token) = field("reconnection_token") {
-                    *lock(&self.core.reconnection_token) = Some(token);
+                    *self.core.reconnection_token.lock() = Some(token);
                 }
             }
             Some("error") => {

@@ -4,14 +4,14 @@
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::Mutex,
     task::{Context, Poll},
 };
 
 use futures_util::Stream;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use super::{core::lock, state::State};
+use super::state::State;
 use hypha_wire::{Map, Message, Value};
 
 /// Events of one type that wait for their reader. Further ones are dropped and counted.
@@ -119,7 +119,7 @@ impl Default for Events {
 impl Events {
     pub(crate) fn read(&self, kind: &str) -> EventStream {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        if let Some(readers) = lock(&self.readers).as_mut() {
+        if let Some(readers) = self.readers.lock().as_mut() {
             let senders = readers.entry(kind.to_owned()).or_default();
             senders.retain(|sender| !sender.is_closed());
             senders.push(sender);
@@ -129,7 +129,7 @@ impl Events {
 
     /// Hands a message to its readers; false if nobody, or not everybody, took it.
     pub(crate) fn deliver(&self, message: &Message) -> bool {
-        let mut readers = lock(&self.readers);
+        let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(message.kind())) else {
             return false;
         };
@@ -146,7 +146,7 @@ impl Events {
 
     /// Hands out an event of this client's own.
     pub(crate) fn tell(&self, kind: &str, data: Map) {
-        let mut readers = lock(&self.readers);
+        let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(kind)) else {
             return;
         };
@@ -166,7 +166,7 @@ impl Events {
     }
 
     pub(crate) fn close(&self) {
-        *lock(&self.readers) = None;
+        *self.readers.lock() = None;
     }
 }
 

@@ -15,7 +15,7 @@ mod telling;
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
-pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PeerInfo, Response, lock};
+pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PeerInfo, Response};
 pub(crate) use stats::{add, count};
 pub(crate) use telling::{Side, Telling};
 
@@ -209,7 +209,7 @@ impl Client {
     /// The newest reconnection token, with which the same client id can come back to the same
     /// workspace. A credential: keep it out of logs.
     pub fn reconnection_token(&self) -> Option<String> {
-        core::lock(&self.core.reconnection_token).clone()
+        self.core.reconnection_token.lock().clone()
     }
 
     /// Whether the connection stands.
@@ -352,7 +352,7 @@ impl Client {
         let manager = self.manager().await?;
         let subscribed = manager.subscribe(kinds.clone().into()).await;
         subscribed.map(drop).map_err(refused("subscribe"))?;
-        core::lock(&self.core.subscriptions).extend(kinds);
+        self.core.subscriptions.lock().extend(kinds);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 
-use super::{Client, Core, lock, refused};
+use super::{Client, Core, refused};
 use crate::{
     error::{Error, RejectKind},
     service::{GENERIC, Registered, Service, Visibility},
@@ -280,7 +280,7 @@ impl Client {
 
     /// Asks a new link for the events that were asked for before.
     pub(super) async fn subscribe_again(&self) {
-        let kinds = lock(&self.core().subscriptions).clone();
+        let kinds = self.core().subscriptions.lock().clone();
         if let Err(error) = self.subscribe(kinds).await {
             tracing::warn!("some events will not be noticed any more: {error}");
         }

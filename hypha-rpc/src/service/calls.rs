@@ -2,14 +2,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
+use parking_lot::Mutex;
+
 use super::Context;
-use crate::client::lock;
 
 /// The contexts of the calls that run.
 #[derive(Default)]
@@ -27,13 +25,13 @@ pub(crate) struct Running<'a> {
 impl Calls {
     pub(crate) fn begin(&self, context: Context) -> Running<'_> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        lock(&self.running).insert(id, context);
+        self.running.lock().insert(id, context);
         Running { calls: self, id }
     }
 
     /// Tells the handlers of some calls to stop.
     pub(crate) fn cancel(&self, which: impl Fn(&Context) -> bool) {
-        let running = lock(&self.running);
+        let running = self.running.lock();
         let told: Vec<Context> = running.values().filter(|c| which(c)).cloned().collect();
         drop(running);
         // What wakes up then is not known, so it is done without the lock.
@@ -45,7 +43,7 @@ impl Calls {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let context = lock(&self.calls.running).remove(&self.id);
+        let context = self.calls.running.lock().remove(&self.id);
         drop(context);
     }
 }

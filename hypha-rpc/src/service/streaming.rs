@@ -4,14 +4,15 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::Poll,
 };
 
 use futures_util::{Stream, StreamExt, future::BoxFuture};
+use parking_lot::Mutex;
 
 use super::macro_support::{Output, ServiceResult};
-use crate::{RemoteStream, call::pack, client::lock, error::ServiceError};
+use crate::{RemoteStream, call::pack, error::ServiceError};
 use hypha_wire::{Args, Packed, WireError};
 
 /// Where the method puts its items.
@@ -34,12 +35,12 @@ impl Feed {
         stream: impl Stream<Item = T>,
         item: Sent<T>,
     ) -> Result<(), WireError> {
-        *lock(&self.0.0) = State::Empty;
+        *self.0.0.lock() = State::Empty;
         let mut stream = pin!(stream);
         // The call is answered before the first item is asked for.
         self.wanted().await;
         while let Some(next) = stream.next().await {
-            *lock(&self.0.0) = State::Item((item.0)(next)?);
+            *self.0.0.lock() = State::Item((item.0)(next)?);
             self.wanted().await;
         }
         Ok(())
@@ -49,7 +50,7 @@ impl Feed {
     async fn wanted(&self) {
         let mut given_up = false;
         std::future::poll_fn(|_| {
-            let room = matches!(*lock(&self.0.0), State::Empty);
+            let room = matches!(*self.0.0.lock(), State::Empty);
             let ready = room && given_up;
             given_up = true;
             if ready {
@@ -86,7 +87,7 @@ where
     let mut method: BoxFuture<'static, _> = Box::pin(run(Feed(Arc::clone(&slot))));
     let ended = std::future::poll_fn(|cx| {
         let ended = method.as_mut().poll(cx);
-        match &*lock(&slot.0) {
+        match &*slot.0.lock() {
             State::Begun => ended.map(Some),
             _ => Poll::Ready(None),
         }
@@ -124,7 +125,7 @@ impl Stream for Items {
             self.method = None;
             return Poll::Ready(outcome.err().map(Err));
         }
-        match std::mem::replace(&mut *lock(&self.slot.0), State::Empty) {
+        match std::mem::replace(&mut *self.slot.0.lock(), State::Empty) {
             State::Item(item) => Poll::Ready(Some(Ok(item))),
             State::Begun | State::Empty => Poll::Pending,
         }

@@ -8,7 +8,7 @@ use std::{
     collections::{HashSet, VecDeque},
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -19,6 +19,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{BoxStream, FuturesUnordered},
 };
+use parking_lot::Mutex;
 use reqwest::{StatusCode, Url, header};
 use serde::Deserialize;
 
@@ -241,8 +242,7 @@ impl HttpLink {
     }
 
     fn workspace(&self) -> Option<String> {
-        let known = self.dialer.workspace.lock();
-        known.unwrap_or_else(PoisonError::into_inner).clone()
+        self.dialer.workspace.lock().clone()
     }
 
     fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
@@ -350,8 +350,7 @@ impl HttpLink {
         }
         let main = message.main().ok()?;
         if let Some(workspace) = main.get("workspace").and_then(Value::as_str) {
-            let known = self.dialer.workspace.lock();
-            *known.unwrap_or_else(PoisonError::into_inner) = Some(workspace.to_owned());
+            *self.dialer.workspace.lock() = Some(workspace.to_owned());
         }
         serde_json::to_string(&main).ok().map(Frame::Text)
     }

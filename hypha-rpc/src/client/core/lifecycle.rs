@@ -1,13 +1,13 @@
 //! Whether the connection stands, who waits for it, and its end.
 
 use std::{
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use tokio::sync::Semaphore;
 
-use super::{Core, Response, lock};
+use super::{Core, Response};
 use crate::{
     call::{Failure, Loss},
     client::{CloseReason, State, count},
@@ -132,25 +132,20 @@ impl Core {
             let why = Map::from_iter([("reason".into(), Value::from(report(&reason)))]);
             self.tell("disconnected", why);
         }
-        let ended = lock(&self.sessions).close(&reason);
+        let ended = self.sessions.lock().close(&reason);
         for reply in ended.replies {
             let _ = reply.send(Response::Lost(Loss::Connection(reason.clone())));
         }
         self.calls.cancel(|_| true);
-        lock(&self.handlers).abort_all();
+        self.handlers.lock().abort_all();
         self.budget.close();
         self.running.close();
         self.events.close();
         // A service may hold a handle of this connection, which then would hold itself for ever.
-        let services = std::mem::take(
-            &mut *self
-                .services
-                .write()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let services = std::mem::take(&mut *self.services.write());
         drop(services);
         // So do the functions of the manager.
-        let manager = lock(&self.manager).take();
+        let manager = self.manager.lock().take();
         drop(manager);
         #[cfg(feature = "metrics")]
         crate::client::telling::publish(self);
