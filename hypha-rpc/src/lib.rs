@@ -6,6 +6,7 @@ pub mod client;
 #[cfg(feature = "encryption")]
 #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
 pub mod crypto;
+mod engine;
 pub mod error;
 pub mod schema;
 pub mod service;
@@ -80,7 +81,10 @@ macro_rules! args {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::{
-        call::{Call, Proxy, RemoteService, RemoteStream, call},
+        call::{
+            Call, Proxy, RemoteService, RemoteStream, call,
+            streaming::{item, stream},
+        },
         error::{
             ServiceError,
             typed::{
@@ -89,11 +93,7 @@ pub mod __private {
             },
         },
         schema::FunctionSchema,
-        service::{
-            Incoming, IntoService, Method, Service,
-            macro_support::*,
-            streaming::{item, stream},
-        },
+        service::{Incoming, IntoService, Method, Service, macro_support::*},
         workspace::Visibility,
     };
     pub use hypha_wire::{Args, WireError};

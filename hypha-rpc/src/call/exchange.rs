@@ -17,15 +17,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    Heard,
-    export::{Direction, Exports},
-    release::Awaited,
-};
+use super::release::Awaited;
 use crate::{
-    client::{Closed, Core, PeerInfo, Response},
+    engine::{Closed, Core, LastSeen, PeerInfo, Response},
     error::{Cause, LinkError, report},
-    service::MAX_FRAME,
+    service::{Direction, Exports, MAX_FRAME},
 };
 use hypha_wire::{
     Args, ConnectionRef, EncodeError, Handle, Head, Map, Message, PromiseKind, ReplyMode, Rope,
@@ -265,7 +261,7 @@ impl Core {
         };
         let message = seal(args.finish_with(&head, reply, &mut name)?)?;
         let (reply, mut answer) = oneshot::channel();
-        let heard = Heard::default();
+        let heard = LastSeen::default();
         // Ends the session when the caller is done with it, also when its future is dropped.
         let mut handed_out = exports.keep(Some((heard.clone(), reply)))?;
 
@@ -289,7 +285,7 @@ impl Core {
         handed_out.sent();
         awaited.tell = exchange.cancel;
         heard.at(self.now());
-        let deadline = |heard: &Heard| {
+        let deadline = |heard: &LastSeen| {
             // The driver may have heard of the peer since `now` was read.
             let silence = Duration::from_millis(self.now().saturating_sub(heard.last()));
             Instant::now() + limit.saturating_sub(silence)

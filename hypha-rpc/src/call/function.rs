@@ -10,12 +10,12 @@ use serde::{
     de::{DeserializeOwned, Error as _},
 };
 
-use super::{Call, Resident, Target, export::handler};
+use super::{Call, Target};
 use crate::{
     client::Client,
     error::{CallSite, CodecError, Error, ServiceError},
     schema::KIND,
-    service::{Context, Handler, Incoming},
+    service::{Context, Handler, Incoming, Resident, handler},
 };
 use hypha_wire::{Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, WireError};
 

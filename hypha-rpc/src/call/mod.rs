@@ -2,17 +2,15 @@
 
 mod callback;
 mod exchange;
-mod export;
 mod file;
-mod function;
-mod object;
-mod producer;
+pub(crate) mod function;
+pub(crate) mod object;
+pub(crate) mod producer;
 mod release;
 mod remote;
-mod retry;
-mod secrecy;
-mod sessions;
-mod stream;
+pub(crate) mod stream;
+#[doc(hidden)]
+pub mod streaming;
 
 use std::{
     convert::Infallible, fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc,
@@ -23,9 +21,9 @@ use serde::de::{DeserializeOwned, Error as _};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+pub use crate::engine::Retry;
 pub use callback::Callback;
 pub(crate) use exchange::{BUILT_IN, Exchange, Failure, Loss};
-pub(crate) use export::{Direction, Exported, Exports, HandedOut, Resident};
 pub use file::RemoteFile;
 pub use function::Function;
 pub use object::Object;
@@ -33,14 +31,12 @@ pub(crate) use release::abandoned;
 pub use remote::call;
 pub(crate) use remote::{Description, Query, Target, Whereabouts};
 pub use remote::{Proxy, RemoteService};
-pub use retry::Retry;
-pub(crate) use secrecy::{Secrecy, hex};
-pub(crate) use sessions::{Answer, Found, Heard, Sessions};
 pub use stream::RemoteStream;
 pub(crate) use stream::pack;
 
 use crate::{
-    client::{Client, Side, Telling, count},
+    client::Client,
+    engine::{CallSpan, Side, count},
     error::{
         CallSite, CodecError, Disconnected, Error, Lost, RejectKind, Rejection, ServiceError,
         Timeout, TimeoutKind, from_wire,
@@ -234,14 +230,10 @@ where
         Box::pin(async move {
             match self.to {
                 To::Peer { ref target, .. } => {
-                    let telling = Telling::new(Side::Caller, &target.label, &target.address, None);
-                    let outcome = self.ask().instrument(telling.span()).await;
-                    telling.ended(
-                        outcome
-                            .as_ref()
-                            .err()
-                            .map_or("ok", |error| error.kind().as_str()),
-                    );
+                    let span = CallSpan::new(Side::Caller, &target.label, &target.address, None);
+                    let outcome = self.ask().instrument(span.span()).await;
+                    let failed = outcome.as_ref().err();
+                    span.ended(failed.map_or("ok", |error| error.kind().as_str()));
                     outcome
                 }
                 To::Local { handler, label } => {

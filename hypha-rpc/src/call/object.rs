@@ -7,13 +7,14 @@ use parking_lot::Mutex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
-use super::{Function, Proxy, RemoteService, Resident, function::LocalFunction};
+use super::{Function, Proxy, RemoteService, function::LocalFunction};
 use crate::{
     args,
-    client::{Client, Core},
+    client::Client,
+    engine::Core,
     error::Error,
     schema::KIND,
-    service::{Incoming, IntoService, Member, Method, Service, Visibility},
+    service::{Incoming, IntoService, Member, Method, Resident, Service, Visibility},
 };
 use hypha_wire::{Handle, Map, Value};
 

@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::export::{Exported, handler};
-use crate::{client::Core, service::Incoming};
+use crate::{
+    engine::Core,
+    service::{Exported, Incoming, handler},
+};
 use hypha_wire::{Args, Packed, WireError};
 
 /// Most items in a batch.

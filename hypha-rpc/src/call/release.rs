@@ -1,7 +1,7 @@
 //! Telling the owner of a function or stream that nobody here uses it any more, and the callee of a call
 //! that nobody waits for it any more, without waiting for anything.
 
-use crate::client::{Core, count};
+use crate::engine::{Core, count};
 use hypha_wire::{Args, Head, RemoteHandle, ReplyMode, Value};
 
 /// The function of the built-in service by which a Rust peer takes back what it handed out in a result.

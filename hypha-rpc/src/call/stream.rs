@@ -20,14 +20,14 @@ use serde::{
 use tokio::sync::mpsc;
 
 use super::{
-    Resident,
     exchange::{Exchange, Failure},
     producer::{BATCH_ITEMS, BATCH_METHOD, Items, LocalStream},
 };
 use crate::{
-    client::Core,
+    engine::Core,
     error::{CallSite, CodecError, Error, ServiceError, from_wire, unfit_message},
     schema::KIND,
+    service::Resident,
 };
 use hypha_wire::{
     Args, ConnectionRef, DecodeError, EncodeError, Handle, HandleKind, IncomingArgs, Message,

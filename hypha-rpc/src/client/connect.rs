@@ -2,16 +2,12 @@
 
 use std::{future::IntoFuture, path::Path, pin::Pin, sync::Arc, time::Duration};
 
-use super::{
-    Client, Core,
-    connection::{Connection, Way},
-    options::{KeepAlive, Options},
-    state::{Backoff, State},
-};
+use super::{Backoff, Client, KeepAlive, Options, State};
 #[cfg(feature = "http")]
 use crate::transport::{fallback::Fallback, http};
 use crate::{
     call::Retry,
+    engine::{Core, Endpoint, RedialLoop},
     error::{ConnectError, ConnectErrorKind, Error},
     transport::{Dial, SocketOptions, Transport, websocket},
 };
@@ -325,7 +321,7 @@ impl Connect {
                 "client id `{client_id}`: only letters, digits, `-`, `_` and `.`"
             )));
         }
-        let way = Way {
+        let endpoint = Endpoint {
             dial,
             limit: self.limit(),
             workspace: self.workspace,
@@ -334,7 +330,7 @@ impl Connect {
             keep_alive: self.keep_alive,
             backoff: self.backoff,
         };
-        let (link, granted) = way
+        let (link, granted) = endpoint
             .open(&client_id, self.reconnection_token.as_deref())
             .await?;
         tracing::info!(
@@ -343,12 +339,12 @@ impl Connect {
             granted.identity.address(),
             self.server_url
         );
-        let keep_alive = way.keep_alive(&granted);
+        let keep_alive = endpoint.keep_alive(&granted);
         let identity = granted.identity.clone();
         let (core, queue) = Core::new(identity, self.options, State::Connecting);
         core.adopt(granted);
         Ok(Client::start(link, core, Some(keep_alive), |core| {
-            Connection::new(core, queue, Some(way))
+            RedialLoop::new(core, queue, Some(endpoint))
         }))
     }
 

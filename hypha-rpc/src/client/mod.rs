@@ -1,36 +1,21 @@
 //! The connected peer: connecting, the handle that programs hold, and the task behind it.
 
 mod connect;
-mod connection;
-mod core;
-mod driver;
-mod events;
 mod find;
-mod handshake;
-mod options;
 mod register;
-mod state;
-mod stats;
-mod telling;
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, pin::Pin, sync::Arc, time::Duration};
 
-pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PeerInfo, Response};
-pub(crate) use stats::{add, count};
-pub(crate) use telling::{Side, Telling};
-
+pub use crate::engine::{
+    Backoff, CloseReason, Event, EventStream, Identity, KeepAlive, Options, State, States, Stats,
+};
 pub use connect::{Connect, connect};
-pub use events::{Event, EventStream, States};
 pub use find::{GetRemoteService, GetService};
-pub use options::{Identity, KeepAlive, Options};
 pub use register::Register;
-pub use state::{Backoff, CloseReason, State};
-pub use stats::Stats;
-
-use connection::Connection;
 
 use crate::{
     call::{Call, Proxy, RemoteService, Target, failure},
+    engine::{Closed, Core, RedialLoop},
     error::{CallSite, Error, RejectKind, Rejection, from_wire},
     service::IntoService,
     transport::BoxLink,
@@ -105,7 +90,7 @@ impl Client {
         let keep_alive = options.keep_alive;
         let (core, queue) = Core::new(identity, options, State::Connected);
         Self::start(link, Arc::clone(&core), keep_alive, |core| {
-            Connection::new(core, queue, None)
+            RedialLoop::new(core, queue, None)
         })
     }
 
@@ -114,7 +99,7 @@ impl Client {
         link: BoxLink,
         core: Arc<Core>,
         keep_alive: Option<KeepAlive>,
-        connection: impl FnOnce(Arc<Core>) -> Connection,
+        connection: impl FnOnce(Arc<Core>) -> RedialLoop,
     ) -> Client {
         let address = core.identity().address();
         let built_in = crate::service::built_in(Arc::downgrade(&core), &address);
@@ -128,7 +113,7 @@ impl Client {
     }
 
     /// A handle that does not keep the connection open.
-    fn of_core(core: &Arc<Core>) -> Client {
+    pub(crate) fn of_core(core: &Arc<Core>) -> Client {
         Client {
             core: Arc::clone(core),
             owner: None,
@@ -137,7 +122,7 @@ impl Client {
     }
 
     /// The same for the calls that set the connection up.
-    fn for_setup(&self) -> Client {
+    pub(crate) fn for_setup(&self) -> Client {
         Client {
             setup: true,
             ..Self::of_core(&self.core)
@@ -482,6 +467,19 @@ impl Client {
         }
         self.core.close(CloseReason::Requested);
         self.core.ended().await;
+    }
+
+    /// What the server must be told anew over a new link (protocol 01 §7).
+    pub(crate) fn restore(self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+        Box::pin(async move {
+            self.announce().await?;
+            let manager = self.identity().manager_id.clone();
+            let data = Map::from_iter([("manager_id".into(), manager.into())]);
+            self.core().tell("manager_refreshed", data);
+            self.offer_again().await?;
+            self.subscribe_again().await;
+            Ok(())
+        })
     }
 
     /// Takes all services back from the manager, so that nobody finds them any more.

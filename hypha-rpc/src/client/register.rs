@@ -5,8 +5,9 @@ use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 
-use super::{Client, Core, refused};
+use super::{Client, refused};
 use crate::{
+    engine::Core,
     error::{Error, RejectKind},
     service::{GENERIC, Registered, Service, Visibility},
     workspace::ServiceInfo,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use super::{Context, Incoming, Method, Registered, Service, Visibility, incoming::refusal};
-use crate::{client::Core, error::RejectKind};
+use crate::{engine::Core, error::RejectKind};
 use hypha_wire::{Value, WireError};
 
 /// The key in the config of a built-in service under which a peer says how large frames it takes, in

@@ -7,7 +7,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::workspace::UserInfo;
+use crate::engine::UserInfo;
 use hypha_wire as wire;
 use hypha_wire::{Map, Message, Value};
 
@@ -136,7 +136,7 @@ impl Context {
 
     /// As 64 hexadecimal digits.
     pub(crate) fn caller_key(&self) -> Option<String> {
-        self.inner.caller_key.as_deref().map(crate::call::hex)
+        self.inner.caller_key.as_deref().map(crate::engine::hex)
     }
 
     /// The whole context as other languages see it: every key of the message's first segment,

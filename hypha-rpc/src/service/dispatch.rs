@@ -11,13 +11,13 @@ use futures_util::FutureExt;
 use tracing::Instrument as _;
 
 use super::{
-    Context, Handler, Incoming, Visibility,
+    Context, Direction, Exports, HandedOut, Handler, Incoming, Visibility,
     answer::{AnswerTo, workspace_of},
     incoming::refusal,
 };
 use crate::{
-    call::{Answer, BUILT_IN, Direction, Exports, Failure, Found, HandedOut},
-    client::{BUILT_IN_CALLS, CloseReason, Core, Response, Side, Telling, count},
+    call::{BUILT_IN, Failure},
+    engine::{Answer, BUILT_IN_CALLS, CallSpan, CloseReason, Core, Found, Response, Side, count},
     error::RejectKind,
 };
 use hypha_wire::{
@@ -36,7 +36,7 @@ impl Core {
     /// Takes one frame from the link.
     pub(crate) fn receive(self: &Arc<Self>, frame: Bytes) {
         count(&self.counters.frames_received);
-        crate::client::add(&self.counters.bytes_received, frame.len());
+        crate::engine::add(&self.counters.bytes_received, frame.len());
         match Message::parse(frame) {
             Ok(message) => self.dispatch(message),
             Err(e) => {
@@ -192,7 +192,7 @@ impl Core {
         };
         let method = found.as_ref().map_or("unknown", |callee| &callee.label);
         let from = message.from().unwrap_or_default();
-        let telling = Telling::new(Side::Callee, method, from, message.session());
+        let span = CallSpan::new(Side::Callee, method, from, message.session());
         let outcome = match found {
             Ok(Callee { handler, label }) => {
                 let origin = Origin {
@@ -210,7 +210,7 @@ impl Core {
                     }
                 };
                 self.with_heartbeats(&answer_to, run)
-                    .instrument(telling.span())
+                    .instrument(span.span())
                     .await
                     .unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))
             }
@@ -219,7 +219,7 @@ impl Core {
         if outcome.is_err() {
             count(&self.counters.calls_failed);
         }
-        telling.ended(outcome.as_ref().map_or("failed", |_| "ok"));
+        span.ended(outcome.as_ref().map_or("failed", |_| "ok"));
         let Some(answer_to) = answer_to else {
             if let Err(error) = outcome {
                 tracing::warn!(

@@ -3,7 +3,7 @@
 
 use super::{Member, Method, Service};
 use crate::{
-    client::Identity,
+    engine::Identity,
     workspace::{ContextRule, ServiceConfig, ServiceInfo},
 };
 use hypha_wire::{Map, MethodRef, PromiseKind, Value};

@@ -5,6 +5,7 @@ mod builtin;
 mod calls;
 mod context;
 pub(crate) mod dispatch;
+mod export;
 mod incoming;
 mod info;
 #[doc(hidden)]
@@ -12,8 +13,6 @@ pub mod macro_support;
 mod misfit;
 mod registry;
 mod service_type;
-#[doc(hidden)]
-pub mod streaming;
 mod trust;
 
 use std::{fmt, sync::Arc};
@@ -24,6 +23,7 @@ use indexmap::IndexMap;
 pub(crate) use builtin::{MAX_FRAME, registered as built_in};
 pub(crate) use calls::Calls;
 pub use context::Context;
+pub(crate) use export::{Direction, Exported, Exports, HandedOut, Resident, handler};
 pub use incoming::{Arguments, Incoming};
 pub(crate) use registry::{BUILT_IN, Registered, Registry};
 

@@ -9,8 +9,8 @@ mod error;
 mod manager;
 mod records;
 mod service;
-mod user;
 
+pub use crate::engine::{Permission, Scope, UserInfo};
 pub use error::ManagerError;
 pub use manager::{WorkspaceManager, WorkspaceManagerProxy, WorkspaceManagerService};
 pub use records::{
@@ -21,4 +21,3 @@ pub use service::{
     ContextRule, GetServiceConfig, SelectConfig, ServiceConfig, ServiceFilter, ServiceInfo,
     ServiceQuery, ServiceSummary, Visibility,
 };
-pub use user::{Permission, Scope, UserInfo};

@@ -14,11 +14,11 @@ use tokio::{
 };
 
 use super::{
-    super::{Function, export::handler, function::LocalFunction},
+    super::{Function, function::LocalFunction},
     PIECE,
     peer::{class, unsupported},
 };
-use crate::service::Incoming;
+use crate::service::{Incoming, handler};
 use hypha_wire::{Args, Map, WireError};
 
 /// The most that one `read` gives, whatever it is asked for.

@@ -16,9 +16,9 @@ use crate::error::LinkError;
 
 /// When the peer of a call last gave a sign of life, in milliseconds of the connection's clock.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(Arc<AtomicU64>);
+pub(crate) struct LastSeen(Arc<AtomicU64>);
 
-impl Heard {
+impl LastSeen {
     pub(crate) fn at(&self, now: u64) {
         self.0.fetch_max(now, Ordering::Relaxed);
     }
@@ -30,7 +30,7 @@ impl Heard {
 
 /// A call that waits.
 struct Pending<R> {
-    heard: Heard,
+    heard: LastSeen,
     reply: R,
 }
 
@@ -115,7 +115,7 @@ impl<R, O: Clone> Sessions<R, O> {
         &mut self,
         id: &str,
         target: &str,
-        call: Option<(Heard, R)>,
+        call: Option<(LastSeen, R)>,
         objects: HashMap<String, O>,
         now: u64,
     ) -> Result<(), (LinkError, Ended<R, O>)> {
@@ -293,7 +293,7 @@ mod tests {
 
     fn open(table: &mut Table, id: &str, target: &str, call: Option<u32>, objects: &[u32]) {
         let objects = objects.iter().map(|o| (format!("o{o}"), *o)).collect();
-        let call = call.map(|reply| (Heard::default(), reply));
+        let call = call.map(|reply| (LastSeen::default(), reply));
         table.open(id, target, call, objects, 0).unwrap();
     }
 
@@ -347,7 +347,7 @@ mod tests {
         let mut table = table();
         let ended = table.close(&"bye".into());
         assert_eq!((ended.replies.len(), ended.objects.len()), (3, 4));
-        let call = Some((Heard::default(), 4));
+        let call = Some((LastSeen::default(), 4));
         let (reason, ended) = table
             .open("s4", "ws/a", call, HashMap::new(), 0)
             .unwrap_err();
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn heartbeats_count_only_from_the_callee() {
         let mut table = Table::new();
-        let heard = Heard::default();
+        let heard = LastSeen::default();
         let call = Some((heard.clone(), 0));
         table.open("s", "ws/a", call, HashMap::new(), 0).unwrap();
         assert!(!table.heartbeat("s", "ws/x", 7));

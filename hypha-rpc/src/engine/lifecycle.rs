@@ -7,17 +7,16 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{Core, Response};
+use super::{CloseReason, Core, Response, State, count};
 use crate::{
     call::{Failure, Loss},
-    client::{CloseReason, State, count},
     error::{CallSite, Disconnected, LinkError, Lost, report},
 };
 use hypha_wire::{Map, Value};
 
 impl Core {
     /// Another state, unless the connection is over.
-    pub(in crate::client) fn set_state(&self, new: State) {
+    pub(crate) fn set_state(&self, new: State) {
         if new == State::Connected {
             self.was_connected.store(true, Ordering::Relaxed);
         }
@@ -30,7 +29,7 @@ impl Core {
         });
     }
 
-    pub(in crate::client) fn was_connected(&self) -> bool {
+    pub(crate) fn was_connected(&self) -> bool {
         self.was_connected.load(Ordering::Relaxed)
     }
 
@@ -68,7 +67,7 @@ impl Core {
     }
 
     /// How many calls wait for the connection, and frames for the link.
-    pub(in crate::client) fn queued(&self) -> (usize, usize) {
+    pub(crate) fn queued(&self) -> (usize, usize) {
         let most = self.options.max_waiting_calls.min(Semaphore::MAX_PERMITS);
         (
             most - self.waiting.available_permits(),
@@ -148,6 +147,6 @@ impl Core {
         let manager = self.manager.lock().take();
         drop(manager);
         #[cfg(feature = "metrics")]
-        crate::client::telling::publish(self);
+        super::stats::publish(self);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{call::Retry, workspace::UserInfo};
+use super::{Retry, UserInfo};
 use hypha_wire::Map;
 
 /// Who this client is: what the server said in its `connection_info` (protocol 01 §3).

@@ -50,13 +50,13 @@ impl Retry {
         self
     }
 
-    pub(super) fn is_never(&self) -> bool {
+    pub(crate) fn is_never(&self) -> bool {
         self.times == 0
     }
 
     /// How long to wait after so many failures; `None` if it is not made again. `chance` is a random number
     /// from 0 to 1.
-    pub(super) fn pause(&self, failures: u32, chance: f64) -> Option<Duration> {
+    pub(crate) fn pause(&self, failures: u32, chance: f64) -> Option<Duration> {
         if failures > self.times || failures == 0 {
             return None;
         }

@@ -1,7 +1,7 @@
 //! The task that keeps a connection: it drives a link until that is lost, opens another one, offers the
 //! services again, and so on until the connection is closed (protocol 01 §7, §9).
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -9,37 +9,35 @@ use tokio::{
 };
 
 use super::{
-    Client, Core,
-    core::Outgoing,
+    Backoff, CloseReason, Core, KeepAlive, Outgoing, State, count,
     driver::{Driver, Ended, Queue},
     handshake::{Granted, Hello, handshake},
-    options::KeepAlive,
-    state::{Backoff, CloseReason, Next, Recovery, State},
-    stats::count,
+    state::{Next, Recovery},
 };
 use crate::{
-    error::{ConnectError, ConnectErrorKind, Error, LinkError, report},
+    client::Client,
+    error::{ConnectError, ConnectErrorKind, LinkError, report},
     transport::{BoxLink, Dial},
 };
 use hypha_wire::Map;
 
 /// How a lost connection comes back.
-pub(super) struct Way {
-    pub(super) dial: Arc<dyn Dial>,
-    pub(super) workspace: Option<String>,
-    pub(super) token: Option<String>,
+pub(crate) struct Endpoint {
+    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) workspace: Option<String>,
+    pub(crate) token: Option<String>,
     /// For each attempt, from the first step to the last service.
-    pub(super) limit: Duration,
+    pub(crate) limit: Duration,
     /// Nothing is registered.
-    pub(super) silent: bool,
-    pub(super) keep_alive: KeepAlive,
+    pub(crate) silent: bool,
+    pub(crate) keep_alive: KeepAlive,
     /// `None`: it does not come back.
-    pub(super) backoff: Option<Backoff>,
+    pub(crate) backoff: Option<Backoff>,
 }
 
-impl Way {
+impl Endpoint {
     /// Opens a link and introduces this client.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         &self,
         client_id: &str,
         reconnection_token: Option<&str>,
@@ -61,13 +59,13 @@ impl Way {
     }
 
     /// The limit for connecting has passed.
-    pub(super) fn timed_out(&self) -> ConnectError {
+    pub(crate) fn timed_out(&self) -> ConnectError {
         ConnectError::new(ConnectErrorKind::Timeout, format!("{:?}", self.limit))
             .at(self.dial.url())
     }
 
     /// The timers of a link, with the limit that the server sets.
-    pub(super) fn keep_alive(&self, granted: &Granted) -> KeepAlive {
+    pub(crate) fn keep_alive(&self, granted: &Granted) -> KeepAlive {
         let mut keep_alive = self.keep_alive;
         if let Some(life) = granted.reconnection_token_life_time {
             let most = Duration::try_from_secs_f64(life / 1.5).unwrap_or(Duration::MAX);
@@ -78,10 +76,10 @@ impl Way {
 }
 
 /// One connection, from its first link to its last.
-pub(super) struct Connection {
+pub(crate) struct RedialLoop {
     core: Arc<Core>,
     queue: Queue,
-    way: Option<Way>,
+    endpoint: Option<Endpoint>,
 }
 
 /// Says that the task has ended, also if its runtime drops it or it panics.
@@ -95,17 +93,21 @@ impl Drop for Over {
     }
 }
 
-impl Connection {
-    pub(super) fn new(core: Arc<Core>, queue: mpsc::Receiver<Outgoing>, way: Option<Way>) -> Self {
-        Connection {
+impl RedialLoop {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        queue: mpsc::Receiver<Outgoing>,
+        endpoint: Option<Endpoint>,
+    ) -> Self {
+        RedialLoop {
             core,
             queue: Queue::new(queue),
-            way,
+            endpoint,
         }
     }
 
     /// Runs until the connection is closed; everything that waits has failed then.
-    pub(super) async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
+    pub(crate) async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
         // Dropped last, when link and queue are gone.
         let _over = Over(Arc::clone(&self.core));
         let reason = self.keep(link, keep_alive).await;
@@ -122,7 +124,10 @@ impl Connection {
         mut link: BoxLink,
         mut keep_alive: Option<KeepAlive>,
     ) -> Option<CloseReason> {
-        let backoff = self.way.as_ref().and_then(|way| way.backoff.clone());
+        let backoff = self
+            .endpoint
+            .as_ref()
+            .and_then(|endpoint| endpoint.backoff.clone());
         let mut recovery = Recovery::new(backoff.clone().unwrap_or_default());
         let mut again = false;
         loop {
@@ -153,7 +158,7 @@ impl Connection {
     async fn drive(&mut self, link: BoxLink, keep_alive: Option<KeepAlive>, again: bool) -> Ended {
         let driver = Driver::new(link, &mut self.queue, Arc::clone(&self.core), keep_alive);
         let driving = driver.run();
-        let Some(&Way { limit, silent, .. }) = self.way.as_ref().filter(|_| again) else {
+        let Some(&Endpoint { limit, silent, .. }) = self.endpoint.as_ref().filter(|_| again) else {
             return driving.await;
         };
         tokio::pin!(driving);
@@ -192,7 +197,7 @@ impl Connection {
         mut next: Next,
         mut last: LinkError,
     ) -> Result<Option<(BoxLink, KeepAlive)>, CloseReason> {
-        let Some(way) = &self.way else {
+        let Some(endpoint) = &self.endpoint else {
             return Ok(None);
         };
         let core = &self.core;
@@ -223,11 +228,11 @@ impl Connection {
             count(&core.counters.attempts);
             let opened = tokio::select! {
                 _ = &mut closed => return Ok(None),
-                opened = timeout(way.limit, self.open_again(way)) => opened,
+                opened = timeout(endpoint.limit, self.open_again(endpoint)) => opened,
             };
-            match opened.unwrap_or(Err(way.timed_out())) {
+            match opened.unwrap_or(Err(endpoint.timed_out())) {
                 Ok((link, granted)) => {
-                    let keep_alive = way.keep_alive(&granted);
+                    let keep_alive = endpoint.keep_alive(&granted);
                     core.adopt(granted);
                     return Ok(Some((link, keep_alive)));
                 }
@@ -243,17 +248,17 @@ impl Connection {
     }
 
     /// One attempt, as the same client in the same workspace.
-    async fn open_again(&self, way: &Way) -> Result<(BoxLink, Granted), ConnectError> {
+    async fn open_again(&self, endpoint: &Endpoint) -> Result<(BoxLink, Granted), ConnectError> {
         let former = self.core.identity();
         let token = self.core.reconnection_token.lock().clone();
-        let mut opened = way.open(&former.client_id, token.as_deref()).await;
+        let mut opened = endpoint.open(&former.client_id, token.as_deref()).await;
         // It lives for two days; who has been asleep for longer comes in by the front door.
         let expired = opened
             .as_ref()
             .is_err_and(|error| error.kind() == ConnectErrorKind::TokenRejected);
-        if expired && token.is_some() && way.token.is_some() {
+        if expired && token.is_some() && endpoint.token.is_some() {
             tracing::debug!("the reconnection token is not accepted any more, the token may be");
-            opened = way.open(&former.client_id, None).await;
+            opened = endpoint.open(&former.client_id, None).await;
         }
         let (link, granted) = opened?;
         if granted.identity.workspace != former.workspace {
@@ -264,30 +269,15 @@ impl Connection {
                     granted.identity.workspace, former.workspace
                 ),
             )
-            .at(way.dial.url()));
+            .at(endpoint.dial.url()));
         }
         Ok((link, granted))
     }
 }
 
-impl Client {
-    /// What the server must be told anew over a new link (protocol 01 §7).
-    fn restore(self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
-        Box::pin(async move {
-            self.announce().await?;
-            let manager = self.identity().manager_id.clone();
-            let data = Map::from_iter([("manager_id".into(), manager.into())]);
-            self.core().tell("manager_refreshed", data);
-            self.offer_again().await?;
-            self.subscribe_again().await;
-            Ok(())
-        })
-    }
-}
-
 impl Core {
     /// Takes over what the server said of a new link.
-    pub(super) fn adopt(&self, granted: Granted) {
+    pub(crate) fn adopt(&self, granted: Granted) {
         if let Some(token) = granted.reconnection_token {
             *self.reconnection_token.lock() = Some(token);
         }
@@ -307,7 +297,7 @@ impl Core {
     }
 
     /// Everything is as it should be.
-    pub(super) fn connected(&self) {
+    pub(crate) fn connected(&self) {
         self.set_state(State::Connected);
         let info = self.identity().connection_info.clone();
         self.tell("connected", info);

@@ -7,13 +7,13 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{
-    Failure, Heard, function::LocalFunction, object::LocalInterface, producer::LocalStream,
-    stream::relayed_stream,
-};
+use super::{Handler, Incoming, Registered};
 use crate::{
-    client::{Core, Identity, Response},
-    service::{Handler, Incoming, Registered},
+    call::{
+        Failure, function::LocalFunction, object::LocalInterface, producer, producer::LocalStream,
+        stream::relayed_stream,
+    },
+    engine::{Core, Identity, LastSeen, Response},
 };
 use hypha_wire::{
     Args, EncodeError, Handle, HandleKind, MethodRef, PromiseKind, RemoteHandle, Value, WireError,
@@ -51,7 +51,7 @@ impl Exported {
         Self::guarded(handler, name, None)
     }
 
-    pub(super) fn guarded(
+    pub(crate) fn guarded(
         handler: Handler,
         name: impl Into<String>,
         guard: Option<Arc<dyn Any + Send + Sync>>,
@@ -206,7 +206,7 @@ impl<'a> Exports<'a> {
     /// Opens the session, if something needs it: a `call` that waits, or what is handed out.
     pub(crate) fn keep(
         self,
-        call: Option<(Heard, oneshot::Sender<Response>)>,
+        call: Option<(LastSeen, oneshot::Sender<Response>)>,
     ) -> Result<HandedOut, Failure> {
         let Exports {
             core,
@@ -256,7 +256,7 @@ impl<'a> Exports<'a> {
                     EncodeError::new("a stream can be sent once, and this one was sent before")
                 })?;
                 let id = random_id();
-                let at = super::producer::At {
+                let at = producer::At {
                     core: Arc::downgrade(self.core),
                     session: self.session.to_owned(),
                     id: id.clone(),

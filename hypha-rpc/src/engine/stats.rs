@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+#[cfg(feature = "metrics")]
+use super::Core;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// The counters as they are kept.
@@ -118,4 +121,14 @@ pub(crate) fn count(counter: &AtomicU64) {
 
 pub(crate) fn add(counter: &AtomicU64, n: usize) {
     counter.fetch_add(n as u64, Ordering::Relaxed);
+}
+
+/// Writes the numbers of a connection: now and then, and when it is over.
+#[cfg(feature = "metrics")]
+pub(super) fn publish(core: &Core) {
+    let client = core.identity().address();
+    let labels = [("client", metrics::SharedString::from(client))];
+    let stats = core.stats();
+    stats.each_counter(|name, value| metrics::counter!(name, &labels).absolute(value));
+    stats.each_gauge(|name, value| metrics::gauge!(name, &labels).set(value as f64));
 }

@@ -18,11 +18,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{
-    core::{Core, OUTBOUND_FRAMES, Outgoing},
-    options::KeepAlive,
-    stats::{add, count},
-};
+use super::{Core, KeepAlive, OUTBOUND_FRAMES, Outgoing, add, count};
 use crate::{
     error::LinkError,
     transport::{BoxLink, Frame},

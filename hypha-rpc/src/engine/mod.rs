@@ -1,6 +1,30 @@
 //! What all handles, the driver and the running handlers of one connection share.
 
+mod call_span;
+mod driver;
+mod events;
+mod handshake;
 mod lifecycle;
+mod options;
+mod redial;
+mod retry;
+mod secrecy;
+mod sessions;
+mod state;
+mod stats;
+mod user;
+
+pub(crate) use call_span::{CallSpan, Side};
+pub use events::{Event, EventStream, States};
+pub use options::{Identity, KeepAlive, Options};
+pub(crate) use redial::{Endpoint, RedialLoop};
+pub use retry::Retry;
+pub(crate) use secrecy::{Secrecy, hex};
+pub(crate) use sessions::{Answer, Found, LastSeen, Sessions};
+pub use state::{Backoff, CloseReason, State};
+pub use stats::Stats;
+pub(crate) use stats::{add, count};
+pub use user::{Permission, Scope, UserInfo};
 
 use std::{
     any::Any,
@@ -21,16 +45,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    events::Events,
-    options::{Identity, Options},
-    state::State,
-    stats::{Counters, Stats},
-};
+use self::{events::Events, stats::Counters};
 use crate::{
-    call::{Answer, Description, Exported, Failure, Found, Heard, Loss, Secrecy, Sessions},
+    call::{Description, Failure, Loss},
     error::{CallSite, Error, LinkError},
-    service::{Calls, Registered, Registry},
+    service::{Calls, Exported, Registered, Registry},
     transport::Frame,
 };
 use hypha_wire::{
@@ -82,7 +101,7 @@ pub(crate) struct Core {
     /// Addresses of managers that the server had before.
     former_managers: Mutex<VecDeque<String>>,
     /// The types of events that the server was asked for.
-    pub(super) subscriptions: Mutex<BTreeSet<String>>,
+    pub(crate) subscriptions: Mutex<BTreeSet<String>>,
     handlers: Mutex<JoinSet<()>>,
     outbound: mpsc::Sender<Outgoing>,
     budget: Arc<Semaphore>,
@@ -100,7 +119,7 @@ pub(crate) struct Core {
     /// Whether the connection ever stood.
     was_connected: AtomicBool,
     /// The link is of no use any more, though it stands.
-    pub(super) broken: Notify,
+    pub(crate) broken: Notify,
     pub(crate) reconnection_token: Mutex<Option<String>>,
     /// True when the driver has ended.
     pub(crate) ended: watch::Sender<bool>,
@@ -164,7 +183,7 @@ impl Core {
     }
 
     /// Takes over who this client is on a new link. The manager may be another one.
-    pub(super) fn set_identity(&self, identity: Identity) {
+    pub(crate) fn set_identity(&self, identity: Identity) {
         let identity = Arc::new(identity);
         let mut current = self.identity.write();
         let former = std::mem::replace(&mut *current, Arc::clone(&identity));
@@ -205,7 +224,7 @@ impl Core {
     }
 
     /// The services that the manager knows, in the order in which they were registered.
-    pub(super) fn listed_services(&self) -> Vec<Arc<Registered>> {
+    pub(crate) fn listed_services(&self) -> Vec<Arc<Registered>> {
         let services = self.services.read();
         services.listed()
     }
@@ -245,7 +264,7 @@ impl Core {
         &self,
         id: &str,
         target: &str,
-        call: Option<(Heard, oneshot::Sender<Response>)>,
+        call: Option<(LastSeen, oneshot::Sender<Response>)>,
         objects: HashMap<String, Exported>,
     ) -> Result<(), Failure> {
         let now = self.now();
@@ -333,7 +352,7 @@ impl Core {
         (calls, objects + services.interfaces())
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         self.counters.snapshot(self.sessions(), self.queued())
     }
 
@@ -354,7 +373,7 @@ impl Core {
 
     /// Fails every call that waits for an answer: none will come over another link. What peers were handed
     /// otherwise stays.
-    pub(super) fn fail_calls(&self, reason: &LinkError) {
+    pub(crate) fn fail_calls(&self, reason: &LinkError) {
         let ended = self.sessions.lock().end_calls();
         for reply in ended.replies {
             let _ = reply.send(Response::Lost(Loss::Link(reason.clone())));
@@ -362,12 +381,12 @@ impl Core {
     }
 
     /// What was known of peers may have changed meanwhile.
-    pub(super) fn forget_peers(&self) {
+    pub(crate) fn forget_peers(&self) {
         self.peers.lock().clear();
     }
 
     /// Hands an event of this client's own to whoever reads it.
-    pub(super) fn tell(&self, kind: &str, data: Map) {
+    pub(crate) fn tell(&self, kind: &str, data: Map) {
         self.events.tell(kind, data);
     }
 
@@ -494,7 +513,7 @@ impl Core {
     /// Frees what has ended and what nobody came back for. Called now and then.
     pub(crate) fn tidy(&self) {
         #[cfg(feature = "metrics")]
-        super::telling::publish(self);
+        self::stats::publish(self);
         reap(&mut self.handlers.lock());
         self.chunks.lock().expire(Instant::now().into_std());
         let idle = self.options.idle_objects.as_millis() as u64;

@@ -72,7 +72,7 @@ impl Stream for EventStream {
     }
 }
 
-/// The states of a connection, from [`Client::states`](super::Client::states).
+/// The states of a connection, from [`Client::states`](crate::Client::states).
 #[derive(Debug)]
 pub struct States {
     receiver: watch::Receiver<State>,
@@ -81,7 +81,7 @@ pub struct States {
 }
 
 impl States {
-    pub(super) fn new(receiver: watch::Receiver<State>) -> Self {
+    pub(crate) fn new(receiver: watch::Receiver<State>) -> Self {
         States {
             receiver,
             first: true,

@@ -3,9 +3,6 @@
 
 use tracing::Span;
 
-#[cfg(feature = "metrics")]
-use super::core::Core;
-
 /// Which side of a call this is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
@@ -14,7 +11,7 @@ pub(crate) enum Side {
 }
 
 /// One call that goes on.
-pub(crate) struct Telling {
+pub(crate) struct CallSpan {
     span: Span,
     #[cfg(feature = "metrics")]
     side: Side,
@@ -24,7 +21,7 @@ pub(crate) struct Telling {
     begin: std::time::Instant,
 }
 
-impl Telling {
+impl CallSpan {
     /// `method` is `service.method`; there are as many as this program or its peers have.
     pub(crate) fn new(side: Side, method: &str, peer: &str, session: Option<&str>) -> Self {
         let span = match side {
@@ -35,7 +32,7 @@ impl Telling {
                 target: "hypha_rpc::call", "serve", method, peer, session, outcome = tracing::field::Empty
             ),
         };
-        Telling {
+        CallSpan {
             span,
             #[cfg(feature = "metrics")]
             side,
@@ -70,14 +67,4 @@ impl Telling {
             metrics::histogram!("hypha_rpc_call_seconds", &labels).record(self.begin.elapsed());
         }
     }
-}
-
-/// Writes the numbers of a connection: now and then, and when it is over.
-#[cfg(feature = "metrics")]
-pub(super) fn publish(core: &Core) {
-    let client = core.identity().address();
-    let labels = [("client", metrics::SharedString::from(client))];
-    let stats = core.stats();
-    stats.each_counter(|name, value| metrics::counter!(name, &labels).absolute(value));
-    stats.each_gauge(|name, value| metrics::gauge!(name, &labels).set(value as f64));
 }

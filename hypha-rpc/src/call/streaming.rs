@@ -11,8 +11,11 @@ use std::{
 use futures_util::{Stream, StreamExt, future::BoxFuture};
 use parking_lot::Mutex;
 
-use super::macro_support::{Output, ServiceResult};
-use crate::{RemoteStream, call::pack, error::ServiceError};
+use super::{RemoteStream, pack};
+use crate::{
+    error::ServiceError,
+    service::macro_support::{Output, ServiceResult},
+};
 use hypha_wire::{Args, Packed, WireError};
 
 /// Where the method puts its items.

@@ -3,11 +3,10 @@
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
 
-use super::options::Identity;
+use super::{Identity, UserInfo};
 use crate::{
     error::{ConnectError, ConnectErrorKind, LinkError},
     transport::{BoxLink, Frame},
-    workspace::UserInfo,
 };
 use hypha_wire::{Map, Value};
 

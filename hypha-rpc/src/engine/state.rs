@@ -188,7 +188,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What has been tried to get a connection back.
 #[derive(Debug)]
-pub(super) struct Recovery {
+pub(crate) struct Recovery {
     backoff: Backoff,
     /// Failed attempts, and connections that died young, since one lasted.
     failures: u32,
@@ -198,7 +198,7 @@ pub(super) struct Recovery {
 
 /// What is to be done about a lost connection.
 #[derive(Debug, PartialEq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Begin this attempt after this pause.
     Try { attempt: u32, pause: Duration },
     /// Nothing any more.
@@ -206,7 +206,7 @@ pub(super) enum Next {
 }
 
 impl Recovery {
-    pub(super) fn new(backoff: Backoff) -> Self {
+    pub(crate) fn new(backoff: Backoff) -> Self {
         Recovery {
             backoff,
             failures: 0,
@@ -215,7 +215,7 @@ impl Recovery {
     }
 
     /// A connection that stood for `lasted` is lost.
-    pub(super) fn lost(&mut self, lasted: Duration, chance: f64) -> Next {
+    pub(crate) fn lost(&mut self, lasted: Duration, chance: f64) -> Next {
         self.attempt = 0;
         if lasted < self.backoff.stable {
             self.failures = self.failures.saturating_add(1);
@@ -226,7 +226,7 @@ impl Recovery {
     }
 
     /// An attempt has failed.
-    pub(super) fn failed(&mut self, chance: f64) -> Next {
+    pub(crate) fn failed(&mut self, chance: f64) -> Next {
         self.failures = self.failures.saturating_add(1);
         self.next(chance)
     }
