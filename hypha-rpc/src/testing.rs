@@ -103,7 +103,7 @@ impl<S> InProcess<S> {
 impl<S> IntoFuture for InProcess<S>
 where
     S: IntoService,
-    S::Proxy: 'static,
+    S::Proxy: Proxy + 'static,
 {
     type Output = Result<S::Proxy, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;

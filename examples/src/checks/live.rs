@@ -335,7 +335,7 @@ impl Checks {
         let interface = Object::interface(items(1));
         let known: RemoteService = self.untyped("echo", args!(interface)).await?;
         refused(known.function("getItem")).await?;
-        interface.withdraw(&self.client);
+        interface.withdraw();
         other.disconnect().await;
         Ok(())
     }
@@ -409,7 +409,7 @@ impl Checks {
         let missing = self.service.use_stored(Value::from("none"));
         fails_at_once(missing, &["there is no such item"]).await?;
         same(self.client.stats().objects, 1)?;
-        interface.withdraw(&self.client);
+        interface.withdraw();
         same(self.client.stats().objects, 0)?;
         fails_at_once(self.service.use_stored(Value::Null), GONE).await?;
         Ok(())

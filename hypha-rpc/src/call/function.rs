@@ -10,14 +10,20 @@ use serde::{
     de::{DeserializeOwned, Error as _},
 };
 
-use super::{Call, Target};
+use super::{
+    Call, Target,
+    live::{METHOD, Resident},
+};
 use crate::{
-    client::Client,
+    engine::Failure,
     error::{CallSite, CodecError, Error, ServiceError},
     schema::KIND,
-    service::{Context, Handler, Incoming, Resident, handler},
+    service::{Connection, Context, Handler, Incoming, handler},
 };
-use hypha_wire::{Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, WireError};
+use hypha_wire::{
+    Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, WireError,
+    keys::{RDOC, RNAME, RSCHEMA, RTYPE, SERVICES},
+};
 
 /// A function as a value: an argument, a part of a result, a member of a map.
 ///
@@ -162,7 +168,7 @@ impl Function {
     pub fn name(&self) -> Option<String> {
         match self.handle.raw() {
             None => self.as_local()?.name.clone(),
-            Some(raw) => text(raw, "_rname"),
+            Some(raw) => text(raw, RNAME),
         }
     }
 
@@ -170,7 +176,7 @@ impl Function {
     pub fn doc(&self) -> Option<String> {
         match self.handle.raw() {
             None => self.as_local()?.doc.clone(),
-            Some(raw) => text(raw, "_rdoc"),
+            Some(raw) => text(raw, RDOC),
         }
     }
 
@@ -178,7 +184,7 @@ impl Function {
     pub fn schema(&self) -> Option<Value> {
         match self.handle.raw() {
             None => self.as_local()?.schema.clone(),
-            Some(raw) => raw.get("_rschema").filter(|s| !s.is_null()).cloned(),
+            Some(raw) => raw.get(RSCHEMA).filter(|s| !s.is_null()).cloned(),
         }
     }
 
@@ -219,9 +225,9 @@ impl Function {
                     label,
                     parent: remote.parent.clone(),
                 };
-                match Client::of_home(&remote.home) {
-                    Some(client) => {
-                        Call::new(client, Arc::new(target), args).holding(self.handle.clone())
+                match Connection::of(&remote.home) {
+                    Some(connection) => {
+                        Call::new(connection, Arc::new(target), args).holding(self.handle.clone())
                     }
                     None => Call::invalid("a function without a connection"),
                 }
@@ -240,7 +246,7 @@ fn label(function: &MethodRef) -> String {
     if let Some(name) = function.name.as_ref().filter(|name| !name.is_empty()) {
         return name.clone();
     }
-    match function.method.strip_prefix("services.") {
+    match function.method.strip_prefix(SERVICES) {
         Some(path) => path.to_owned(),
         None => {
             let last = function.method.rsplit('.').next().unwrap_or_default();
@@ -292,10 +298,7 @@ pub(super) async fn run_local_within<T: DeserializeOwned, E: ServiceError>(
                 method: label,
                 peer: String::new(),
             };
-            Err(super::failure(
-                super::Failure::Late { limit, sent: true },
-                call,
-            ))
+            Err(super::failure(Failure::Late { limit, sent: true }, call))
         }
     }
 }
@@ -313,7 +316,7 @@ impl<'de> Deserialize<'de> for Function {
             Value::Handle(handle) => {
                 let function = Function { handle };
                 let is_function = match function.handle.raw() {
-                    Some(raw) => raw.get("_rtype").and_then(Value::as_str) == Some("method"),
+                    Some(raw) => raw.get(RTYPE).and_then(Value::as_str) == Some(METHOD),
                     None => function.as_local().is_some(),
                 };
                 if is_function {

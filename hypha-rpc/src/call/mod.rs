@@ -1,14 +1,15 @@
 //! What this program asks of others: calls, and the services they go to.
 
 mod callback;
+mod cancel;
 mod exchange;
 mod file;
-pub(crate) mod function;
-pub(crate) mod object;
-pub(crate) mod producer;
-mod release;
+mod function;
+mod live;
+mod object;
+mod producer;
 mod remote;
-pub(crate) mod stream;
+mod stream;
 #[doc(hidden)]
 pub mod streaming;
 
@@ -23,29 +24,28 @@ use tracing::Instrument as _;
 
 pub use crate::engine::Retry;
 pub use callback::Callback;
-pub(crate) use exchange::{BUILT_IN, Exchange, Failure, Loss};
+pub(crate) use exchange::Exchange;
 pub use file::RemoteFile;
 pub use function::Function;
+pub(crate) use live::name as name_handle;
 pub use object::Object;
-pub(crate) use release::abandoned;
+use remote::ServiceLocator;
 pub use remote::call;
-pub(crate) use remote::{Description, Query, Target, Whereabouts};
+pub(crate) use remote::{Description, Find, Target};
 pub use remote::{Proxy, RemoteService};
 pub use stream::RemoteStream;
-pub(crate) use stream::pack;
+use stream::pack;
 
 use crate::{
-    client::Client,
-    engine::{CallSpan, Side, count},
+    engine::{CallSpan, Failure, Loss, NO_CHUNKS, Side, count, rejection},
     error::{
         CallSite, CodecError, Disconnected, Error, Lost, RejectKind, Rejection, ServiceError,
         Timeout, TimeoutKind, from_wire,
     },
-    service::Handler,
+    service::{Connection, Handler},
 };
 use hypha_wire::{
     Args, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, Origin, PromiseKind, Value,
-    WireError,
 };
 
 /// A call that is made when it is awaited.
@@ -80,10 +80,10 @@ const RESENT: u32 = 10;
 /// What is called.
 enum To {
     Peer {
-        client: Client,
+        connection: Connection,
         target: Arc<Target>,
         /// Where the target was found, and can be looked for again.
-        whereabouts: Option<Arc<Whereabouts>>,
+        locator: Option<Arc<ServiceLocator>>,
         /// What must not be dropped before: a function tells its owner when it is.
         _held: Option<Handle>,
     },
@@ -97,22 +97,22 @@ enum To {
 }
 
 impl<T, E> Call<T, E> {
-    pub(crate) fn new(client: Client, target: Arc<Target>, args: Args) -> Self {
+    pub(crate) fn new(connection: Connection, target: Arc<Target>, args: Args) -> Self {
         let _held = None;
         Self::to(
             To::Peer {
-                client,
+                connection,
                 target,
-                whereabouts: None,
+                locator: None,
                 _held,
             },
             args,
         )
     }
 
-    pub(crate) fn found_by(mut self, found_by: Option<&Arc<Whereabouts>>) -> Self {
-        if let To::Peer { whereabouts, .. } = &mut self.to {
-            *whereabouts = found_by.cloned();
+    pub(crate) fn found_by(mut self, found_by: Option<&Arc<ServiceLocator>>) -> Self {
+        if let To::Peer { locator, .. } = &mut self.to {
+            *locator = found_by.cloned();
         }
         self
     }
@@ -190,17 +190,20 @@ impl<T, E> Call<T, E> {
     /// longer than its [`timeout`](Self::timeout) to be sent.
     pub async fn send(self) -> Result<(), Error> {
         match self.to {
-            To::Peer { client, target, .. } => {
-                let core = client.core();
-                count(&core.counters.calls_made);
+            To::Peer {
+                connection, target, ..
+            } => {
+                let engine = connection.engine();
+                count(&engine.counters.calls_made);
                 let exchange = Exchange {
-                    setup: client.is_for_setup(),
+                    setup: connection.is_for_setup(),
                     total: self.total,
                     parent: target.parent.as_deref(),
                     key: target.function.enc_pub.as_ref(),
                     ..Exchange::new(&target.address, &target.function.method, PromiseKind::None)
                 };
-                core.exchange(exchange, self.args)
+                exchange
+                    .run(engine, self.args)
                     .await
                     .map(drop)
                     .map_err(|f| failure(f, target.site()))
@@ -263,23 +266,23 @@ where
             ..
         } = self;
         let To::Peer {
-            client,
+            connection,
             mut target,
-            mut whereabouts,
+            mut locator,
             _held,
         } = to
         else {
             return Err(Error::Invalid("the call goes to no peer".into()));
         };
-        let core = client.core();
-        count(&core.counters.calls_made);
+        let engine = connection.engine();
+        count(&engine.counters.calls_made);
         let begin = Instant::now();
         let left = |total: Duration| total.saturating_sub(begin.elapsed());
-        let policy = retry.unwrap_or(core.options.retry);
+        let policy = retry.unwrap_or(engine.options.retry);
         let (mut failures, mut resent) = (0, 0);
         loop {
             // Without a copy if this is the only time; large binary data is never copied.
-            let last = !idempotent && policy.is_never() && whereabouts.is_none();
+            let last = !idempotent && policy.is_never() && locator.is_none();
             let attempt = match last {
                 true => std::mem::replace(&mut args, Args::new(0, 0)),
                 false => args.clone(),
@@ -289,7 +292,7 @@ where
                 total: total.map(left),
                 parent: target.parent.as_deref(),
                 key: target.function.enc_pub.as_ref(),
-                setup: client.is_for_setup(),
+                setup: connection.is_for_setup(),
                 cancel: target.function.cancel,
                 ..Exchange::new(
                     &target.address,
@@ -297,10 +300,10 @@ where
                     target.function.promise,
                 )
             };
-            let failed = match core.exchange(exchange, attempt).await {
+            let failed = match exchange.run(engine, attempt).await {
                 Ok(message) => {
-                    return result(message, client.home()).map_err(|e| {
-                        count(&core.counters.call_errors);
+                    return result(message, connection.reference()).map_err(|e| {
+                        count(&engine.counters.call_errors);
                         Error::Codec(CodecError::receiving("the result", e, target.site()))
                     });
                 }
@@ -311,10 +314,10 @@ where
             let may_repeat = idempotent || !error.may_have_run();
             // Once: whoever is there instead may lack the method, too.
             if may_repeat && error.is_about_a_stale_address() {
-                if let Some(whereabouts) = whereabouts.take() {
-                    if let Some(moved) = whereabouts.find_again(&client, &target).await {
+                if let Some(locator) = locator.take() {
+                    if let Some(moved) = locator.find_again(&connection, &target).await {
                         target = moved;
-                        count(&core.counters.retries);
+                        count(&engine.counters.retries);
                         continue;
                     }
                 }
@@ -322,7 +325,7 @@ where
             let lost = matches!(&error, Error::Disconnected(error) if error.lost == Lost::Link);
             if idempotent && lost && resent < RESENT {
                 resent += 1;
-                count(&core.counters.retries);
+                count(&engine.counters.retries);
                 continue;
             }
             failures += 1;
@@ -331,11 +334,11 @@ where
             // What would end after the limit is not begun.
             let pause = pause.filter(|pause| total.is_none_or(|total| *pause < left(total)));
             let Some(pause) = pause else {
-                count(&core.counters.call_errors);
+                count(&engine.counters.call_errors);
                 return Err(failure(failed, target.site()));
             };
             tokio::time::sleep(pause).await;
-            count(&core.counters.retries);
+            count(&engine.counters.retries);
         }
     }
 }
@@ -354,13 +357,13 @@ impl<T, E> fmt::Debug for Call<T, E> {
     }
 }
 
-/// The value in an answer; no value at all is null. Functions in it can be used on `home`.
+/// The value in an answer; no value at all is null. Functions in it can be used on `connection`.
 pub(crate) fn result<T: DeserializeOwned>(
     message: Option<Message>,
-    home: Arc<dyn ConnectionRef>,
+    connection: Arc<dyn ConnectionRef>,
 ) -> Result<T, DecodeError> {
     let args = match message {
-        Some(message) => answer_args(message, home)?,
+        Some(message) => answer_args(message, connection)?,
         None => IncomingArgs::default(),
     };
     match args.get(0) {
@@ -372,7 +375,7 @@ pub(crate) fn result<T: DeserializeOwned>(
 /// What an answer holds.
 fn answer_args(
     message: Message,
-    home: Arc<dyn ConnectionRef>,
+    connection: Arc<dyn ConnectionRef>,
 ) -> Result<IncomingArgs, DecodeError> {
     let extra = message.extra()?;
     if extra.encrypted.is_some() {
@@ -380,22 +383,14 @@ fn answer_args(
             "it is encrypted, and nobody asked for that",
         ));
     }
-    Ok(extra.args.of(Origin { home, message }))
+    Ok(extra.args.of(Origin {
+        home: connection,
+        message,
+    }))
 }
 
 fn null<T: DeserializeOwned>() -> Result<T, DecodeError> {
     hypha_wire::from_slice(&bytes::Bytes::from_static(&[0xc0]))
-}
-
-/// What was given to `reject`.
-fn rejection(message: &Message) -> WireError {
-    let value = message
-        .extra()
-        .and_then(|extra| extra.args.get(0).unwrap_or(Ok(Value::Null)));
-    match value {
-        Ok(value) => WireError::from_value(value),
-        Err(e) => WireError::new(format!("an error that cannot be read: {e}")),
-    }
 }
 
 /// Turns the end of an exchange into the caller's error.
@@ -429,7 +424,7 @@ pub(crate) fn failure<E: ServiceError>(failure: Failure, call: CallSite) -> Erro
         }
         Failure::NoChunks => Error::Rejected(Rejection {
             kind: RejectKind::UnknownMethod,
-            message: exchange::NO_CHUNKS.into(),
+            message: NO_CHUNKS.into(),
             call,
         }),
     }

@@ -1,20 +1,23 @@
 //! Objects with functions as values: what a service returns or a caller passes so that the other side
 //! can call it like a service.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, Weak},
+};
 
 use parking_lot::Mutex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
-use super::{Function, Proxy, RemoteService, function::LocalFunction};
+use super::{Function, Proxy, RemoteService, function::LocalFunction, live::Resident};
 use crate::{
     args,
-    client::Client,
-    engine::Core,
     error::Error,
     schema::KIND,
-    service::{Incoming, IntoService, Member, Method, Resident, Service, Visibility},
+    service::{Engine, Incoming, IntoService, Member, Method, Service, Visibility},
 };
 use hypha_wire::{Handle, Map, Value};
 
@@ -82,7 +85,7 @@ enum Content {
 pub(crate) struct LocalInterface {
     service: Service,
     /// The services as which it was handed out.
-    placed: Mutex<Vec<String>>,
+    placed: Mutex<Vec<(Weak<Engine>, String)>>,
 }
 
 impl<P: Proxy> Object<P> {
@@ -140,13 +143,16 @@ impl<P> Object<P> {
         }
     }
 
-    /// Takes an interface of this program back: later calls fail, wherever on `client`'s connection it
-    /// was handed out.
-    pub fn withdraw(&self, client: &Client) {
+    /// Takes an interface of this program back: later calls fail, wherever it was handed out. Does
+    /// nothing to other objects.
+    pub fn withdraw(&self) {
         if let Content::Interface(resident, _) = &self.content {
             if let Resident::Interface(interface) = &**resident {
-                for id in interface.placed.lock().drain(..) {
-                    drop(client.core().remove_service(&id));
+                let placed = std::mem::take(&mut *interface.placed.lock());
+                for (engine, id) in placed {
+                    if let Some(engine) = engine.upgrade() {
+                        drop(engine.handlers.remove(&id));
+                    }
                 }
             }
         }
@@ -174,10 +180,10 @@ fn members(service: &Service) -> Map {
 
 impl LocalInterface {
     /// The service that stands for it at one receiver.
-    pub(crate) fn service(&self, id: &str, core: &Arc<Core>) -> Service {
-        let (core, own_id) = (Arc::downgrade(core), id.to_owned());
+    pub(crate) fn service(&self, id: &str, engine: &Arc<Engine>) -> Service {
+        let (engine, own_id) = (Arc::downgrade(engine), id.to_owned());
         let dispose = Method::new("_dispose", move |call: Incoming| {
-            let removed = core.upgrade().and_then(|core| core.remove_service(&own_id));
+            let removed = engine.upgrade().and_then(|e| e.handlers.remove(&own_id));
             async move {
                 drop(removed);
                 call.reply(&())
@@ -190,8 +196,8 @@ impl LocalInterface {
             .method(dispose)
     }
 
-    pub(crate) fn placed(&self, id: &str) {
-        self.placed.lock().push(id.to_owned());
+    pub(crate) fn placed(&self, engine: &Arc<Engine>, id: String) {
+        self.placed.lock().push((Arc::downgrade(engine), id));
     }
 }
 

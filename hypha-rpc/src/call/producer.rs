@@ -7,21 +7,16 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::{
-    engine::Core,
-    service::{Exported, Incoming, handler},
+use crate::service::{Engine, Exported, Incoming, handler};
+use hypha_wire::{
+    Args, Packed, WireError,
+    keys::{RBATCH_METHOD, RCLOSE_METHOD, RMETHOD},
 };
-use hypha_wire::{Args, Packed, WireError};
 
 /// Most items in a batch.
 pub(super) const BATCH_ITEMS: u64 = 1024;
 /// A batch is sent when it has this many bytes.
 const BATCH_BYTES: usize = 256 << 10;
-
-/// The key of the generator's method by which Rust peers get several items at once: called with the
-/// most items that are wanted, it answers a list of items and how it goes on: `false` there may be
-/// more, `true` that was all, or the error that ended the stream.
-pub(super) const BATCH_METHOD: &str = "_rbatch_method";
 
 /// A stream of encoded items.
 pub(crate) type Items = BoxStream<'static, Result<Packed, WireError>>;
@@ -42,17 +37,19 @@ pub(crate) struct Source {
 
 /// Where a stream is kept.
 #[derive(Clone)]
-pub(crate) struct At {
-    pub(crate) core: Weak<Core>,
+pub(crate) struct Place {
+    pub(crate) engine: Weak<Engine>,
     pub(crate) session: String,
     pub(crate) id: String,
 }
 
-impl At {
+impl Place {
     fn withdraw(&self) {
-        if let Some(core) = self.core.upgrade() {
+        if let Some(engine) = self.engine.upgrade() {
             let (close, batch) = (format!("{}:close", self.id), format!("{}:batch", self.id));
-            core.withdraw(&self.session, &[&self.id, &close, &batch]);
+            engine
+                .sessions
+                .withdraw(&self.session, &[&self.id, &close, &batch]);
         }
     }
 }
@@ -68,7 +65,7 @@ impl LocalStream {
 struct Producer {
     stream: tokio::sync::Mutex<Option<Items>>,
     closed: watch::Sender<bool>,
-    at: At,
+    place: Place,
 }
 
 /// The stream's place in a session. When that ends, so does an item that is being waited for.
@@ -83,11 +80,11 @@ impl Drop for Kept {
 impl Source {
     /// The objects by which a peer reads the stream: the key of each in the generator's description,
     /// what is added to the stream's id, and the function.
-    pub(crate) fn objects(self, at: At) -> [(&'static str, &'static str, Exported); 3] {
+    pub(crate) fn objects(self, place: Place) -> [(&'static str, &'static str, Exported); 3] {
         let producer = Arc::new(Producer {
             stream: tokio::sync::Mutex::new(Some(self.stream)),
             closed: watch::Sender::new(false),
-            at,
+            place,
         });
         let kept = Arc::new(Kept(Arc::clone(&producer)));
         let object = |run: fn(Arc<Producer>, Incoming) -> BoxFuture<'static, _>| {
@@ -96,14 +93,14 @@ impl Source {
             Exported::guarded(handler(run), "stream", Some(kept.clone()))
         };
         [
-            ("_rmethod", "", object(|p, call| Box::pin(next(p, call)))),
+            (RMETHOD, "", object(|p, call| Box::pin(next(p, call)))),
             (
-                "_rclose_method",
+                RCLOSE_METHOD,
                 ":close",
                 object(|p, call| Box::pin(closed(p, call))),
             ),
             (
-                BATCH_METHOD,
+                RBATCH_METHOD,
                 ":batch",
                 object(|p, call| Box::pin(batch(p, call))),
             ),
@@ -126,7 +123,7 @@ impl Producer {
 
     async fn finish(&self) {
         self.closed.send_replace(true);
-        self.at.withdraw();
+        self.place.withdraw();
         // Whoever advances it lets go now.
         let stream = self.stream.lock().await.take();
         drop(stream);
@@ -165,6 +162,9 @@ struct Stop {
     rtype: &'static str,
 }
 
+/// Answers several items at once, for Rust peers: called with the most items that are wanted, it
+/// returns a list of items and how it goes on: `false` there may be more, `true` that was all, or the
+/// error that ended the stream.
 async fn batch(producer: Arc<Producer>, call: Incoming) -> Result<Args, WireError> {
     let most: u64 = call.args(&["count"])?.required(0)?;
     let taken = async {

@@ -2,17 +2,20 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{Call, Function};
+use super::{Call, Function, live::METHOD};
 use crate::{
-    client::Client,
-    error::{CallSite, RejectKind, Rejection},
-    workspace::{GetServiceConfig, ServiceInfo},
+    error::{CallSite, Error, RejectKind, Rejection},
+    service::{Connection, IntoService, Service, ServiceInfo},
 };
-use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute};
+use hypha_wire::{
+    Args, ConnectionRef, Map, MethodRef, Value, absolute,
+    keys::{RTYPE, SERVICES},
+};
 
 /// A typed view of a service. `#[hypha_service]` generates one per contract; [`RemoteService`] is
 /// the untyped one.
@@ -65,37 +68,36 @@ impl Target {
 #[derive(Clone)]
 pub struct RemoteService {
     /// `None` if its functions have the connection.
-    client: Option<Client>,
+    connection: Option<Connection>,
     inner: Arc<Description>,
-    whereabouts: Option<Arc<Whereabouts>>,
+    locator: Option<Arc<ServiceLocator>>,
 }
 
-/// How a service was found, and where it is now.
-pub(crate) struct Whereabouts {
-    query: Query,
+/// Looks for a service again, where it was found at first.
+pub(crate) type Find =
+    Box<dyn Fn(Connection) -> BoxFuture<'static, Result<Description, Error>> + Send + Sync>;
+
+/// Where a service is now.
+pub(crate) struct ServiceLocator {
+    find: Find,
     /// What was found last. While one call looks for it again, the others wait for what that finds.
     newest: Mutex<Arc<Description>>,
 }
 
-/// What the workspace manager was asked.
-#[derive(Clone, Debug)]
-pub(crate) struct Query {
-    pub(crate) id: String,
-    pub(crate) config: GetServiceConfig,
-    /// The owner's public key.
-    pub(crate) key: Option<bytes::Bytes>,
-}
-
-impl Whereabouts {
-    pub(crate) fn new(query: Query, found: Arc<Description>) -> Arc<Self> {
-        Arc::new(Whereabouts {
-            query,
+impl ServiceLocator {
+    pub(crate) fn new(find: Find, found: Arc<Description>) -> Arc<Self> {
+        Arc::new(ServiceLocator {
+            find,
             newest: Mutex::new(found),
         })
     }
 
     /// Where `target`, which has failed, is now; `None` if it is nowhere else.
-    pub(crate) async fn find_again(&self, client: &Client, target: &Target) -> Option<Arc<Target>> {
+    pub(crate) async fn find_again(
+        &self,
+        connection: &Connection,
+        target: &Target,
+    ) -> Option<Arc<Target>> {
         let path = target.label.split_once('.').map_or("", |(_, path)| path);
         let elsewhere = |found: &Description| match found.member(path) {
             Some(Member::Target(found)) if found.address != target.address => {
@@ -107,8 +109,8 @@ impl Whereabouts {
         if let Some(found) = elsewhere(&newest) {
             return Some(found);
         }
-        let found = client.find(&self.query).await.inspect_err(|e| {
-            tracing::debug!("{} is not to be found again: {e}", self.query.id);
+        let found = (self.find)(connection.clone()).await.inspect_err(|e| {
+            tracing::debug!("{} is not found again: {e}", newest.id);
         });
         *newest = Arc::new(found.ok()?);
         elsewhere(&newest)
@@ -188,7 +190,7 @@ impl Description {
             let service = self.id.rsplit(':').next().unwrap_or_default();
             let is_meant = |member: &&Member| match member {
                 Member::Target(target) => {
-                    let path = target.function.method.strip_prefix("services.");
+                    let path = target.function.method.strip_prefix(SERVICES);
                     let path = path.and_then(|path| path.strip_prefix(service));
                     path.and_then(|path| path.strip_prefix('.')) == Some(name)
                 }
@@ -200,32 +202,32 @@ impl Description {
 }
 
 impl RemoteService {
-    pub(crate) fn new(client: Client, inner: Arc<Description>) -> Self {
+    pub(crate) fn new(connection: Connection, inner: Arc<Description>) -> Self {
         RemoteService {
-            client: Some(client),
+            connection: Some(connection),
             inner,
-            whereabouts: None,
+            locator: None,
         }
     }
 
     /// A service that the workspace manager has found.
-    pub(crate) fn found(client: Client, query: Query, inner: Arc<Description>) -> Self {
+    pub(crate) fn found(connection: Connection, find: Find, inner: Arc<Description>) -> Self {
         RemoteService {
-            client: Some(client),
-            whereabouts: Some(Whereabouts::new(query, Arc::clone(&inner))),
+            connection: Some(connection),
+            locator: Some(ServiceLocator::new(find, Arc::clone(&inner))),
             inner,
         }
     }
 
     /// An object with functions, which have their own connections.
     pub(crate) fn from_members(members: Map) -> Self {
-        let client = first_home(&members).and_then(|home| Client::of_home(&home));
+        let connection = first_connection(&members).and_then(|c| Connection::of(&c));
         let id = members.get("id").and_then(Value::as_str);
         let id = id.unwrap_or_default().to_owned();
         RemoteService {
-            client,
+            connection,
             inner: Arc::new(Description::new(id, members, "")),
-            whereabouts: None,
+            locator: None,
         }
     }
 
@@ -298,14 +300,14 @@ impl RemoteService {
     }
 
     pub(crate) fn typed<T, E>(&self, method: &str, args: Args) -> Call<T, E> {
-        match (self.inner.member(method), &self.client) {
-            (Some(Member::Target(target)), Some(client)) => {
+        match (self.inner.member(method), &self.connection) {
+            (Some(Member::Target(target)), Some(connection)) => {
                 let moved = self
-                    .whereabouts
+                    .locator
                     .as_ref()
-                    .and_then(|whereabouts| whereabouts.moved(method));
+                    .and_then(|locator| locator.moved(method));
                 let target = moved.unwrap_or_else(|| Arc::clone(target));
-                Call::new(client.clone(), target, args).found_by(self.whereabouts.as_ref())
+                Call::new(connection.clone(), target, args).found_by(self.locator.as_ref())
             }
             (Some(Member::Target(_)), None) => {
                 Call::invalid("the service does not know its connection")
@@ -340,6 +342,14 @@ impl RemoteService {
     }
 }
 
+impl IntoService for Service {
+    type Proxy = RemoteService;
+
+    fn into_service(self) -> Service {
+        self
+    }
+}
+
 impl Proxy for RemoteService {
     const SERVICE_ID: &'static str = "";
 
@@ -367,7 +377,7 @@ fn raw(value: &Value) -> Option<&Map> {
         Value::Map(map) => map,
         _ => return None,
     };
-    (map.get("_rtype").and_then(Value::as_str) == Some("method")).then_some(map)
+    (map.get(RTYPE).and_then(Value::as_str) == Some(METHOD)).then_some(map)
 }
 
 /// Walks through the members to the functions; those inside lists have their index as name.
@@ -391,14 +401,14 @@ fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
 }
 
 /// The connection of the first function of a peer.
-fn first_home(members: &Map) -> Option<Arc<dyn ConnectionRef>> {
-    let mut home = None;
+fn first_connection(members: &Map) -> Option<Arc<dyn ConnectionRef>> {
+    let mut connection = None;
     collect(members, "", &mut |_, value| {
-        if let (None, Value::Handle(handle)) = (&home, value) {
-            home = handle.home();
+        if let (None, Value::Handle(handle)) = (&connection, value) {
+            connection = handle.home();
         }
     });
-    home
+    connection
 }
 
 impl Serialize for RemoteService {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeOwned, Error as _},
@@ -20,25 +20,26 @@ use serde::{
 use tokio::sync::mpsc;
 
 use super::{
-    exchange::{Exchange, Failure},
-    producer::{BATCH_ITEMS, BATCH_METHOD, Items, LocalStream},
+    exchange::Exchange,
+    live::{GENERATOR, Resident},
+    producer::{BATCH_ITEMS, Items, LocalStream},
 };
 use crate::{
-    engine::Core,
+    engine::{Failure, Loss},
     error::{CallSite, CodecError, Error, ServiceError, from_wire, unfit_message},
-    schema::KIND,
-    service::Resident,
+    service::{Connection, Engine},
 };
 use hypha_wire::{
     Args, ConnectionRef, DecodeError, EncodeError, Handle, HandleKind, IncomingArgs, Message,
     Packed, PromiseKind, RemoteHandle, Value, WireError,
+    keys::{RBATCH_METHOD, RENC_PUB, RMETHOD, RTARGET, RTYPE},
 };
 
 /// Items that are asked for before they are needed, from a peer that sends them one by one.
 const READ_AHEAD: usize = 16;
 /// Batches that are asked for before they are needed.
 const BATCHES_AHEAD: usize = 2;
-/// What a generator answers after its last item: `{"_rtype": "stop_iteration"}`.
+/// What a generator answers after its last item: `{RTYPE: "stop_iteration"}`.
 const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
 
 /// A stream as a value: an argument or a result of a method, or a part of one.
@@ -238,7 +239,7 @@ struct Reader {
 impl Reader {
     fn start<E>(remote: Arc<RemoteHandle>) -> Result<Self, Error<E>> {
         let text = |key| remote.raw.get(key).and_then(Value::as_str);
-        let (method, to) = (text("_rmethod"), text("_rtarget"));
+        let (method, to) = (text(RMETHOD), text(RTARGET));
         let site = CallSite {
             method: "stream".into(),
             peer: to.unwrap_or_default().to_owned(),
@@ -248,9 +249,9 @@ impl Reader {
             .ok_or_else(|| invalid("it has no method"))?
             .to_owned();
         let to = to.ok_or_else(|| invalid("it has no address"))?.to_owned();
-        let batch = text(BATCH_METHOD).map(str::to_owned);
-        let core =
-            crate::client::core_of(&remote.home).ok_or_else(|| invalid("it has no connection"))?;
+        let batch = text(RBATCH_METHOD).map(str::to_owned);
+        let connection =
+            Connection::of(&remote.home).ok_or_else(|| invalid("it has no connection"))?;
         let ahead = if batch.is_some() {
             BATCHES_AHEAD
         } else {
@@ -259,15 +260,15 @@ impl Reader {
         // One is on its way while this many wait.
         let (sender, batches) = mpsc::channel(ahead.max(2) - 1);
         let pump = Pump {
-            core: Arc::clone(&core),
+            engine: Arc::clone(connection.engine()),
             remote: Arc::downgrade(&remote),
             to,
             method,
             batch,
             parent: remote.parent.clone(),
-            key: remote.raw.get("_renc_pub").cloned(),
+            key: remote.raw.get(RENC_PUB).cloned(),
         };
-        core.spawn(pump.run(sender));
+        connection.engine().spawn(pump.run(sender));
         Ok(Reader {
             _remote: remote,
             batches,
@@ -309,7 +310,7 @@ impl Reader {
                 // The pump ends without a word when the connection does.
                 None => {
                     let failure = Failure::Lost {
-                        loss: super::Loss::Connection("RPC connection closed".into()),
+                        loss: Loss::Connection("RPC connection closed".into()),
                         sent: true,
                     };
                     return Poll::Ready(Some(Err(super::failure(failure, self.site.clone()))));
@@ -322,7 +323,7 @@ impl Reader {
 /// Asks a generator for its items, ahead of the reader. It ends with the reader or the connection;
 /// unless the generator has ended, the last handle of it tells the peer to close it.
 struct Pump {
-    core: Arc<Core>,
+    engine: Arc<Engine>,
     remote: Weak<RemoteHandle>,
     to: String,
     method: String,
@@ -376,11 +377,11 @@ impl Pump {
             key: self.key.as_ref().and_then(Value::as_bytes),
             ..Exchange::new(&self.to, method, PromiseKind::Star)
         };
-        let answer = self.core.exchange(exchange, args).await?;
+        let answer = exchange.run(&self.engine, args).await?;
         let message = answer.ok_or(Failure::NoChunks)?;
         let batch = match self.batch {
-            Some(_) => several(&self.core, message),
-            None => one(&self.core, message),
+            Some(_) => several(&self.engine, message),
+            None => one(&self.engine, message),
         };
         batch.map_err(|e| Failure::Unreadable {
             message: unfit_message("an item", &e),
@@ -389,8 +390,8 @@ impl Pump {
     }
 }
 
-fn one(core: &Arc<Core>, message: Message) -> Result<Batch, DecodeError> {
-    let items = super::answer_args(message, Arc::clone(core) as Arc<dyn ConnectionRef>)?;
+fn one(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
+    let items = super::answer_args(message, Arc::clone(engine) as Arc<dyn ConnectionRef>)?;
     let stop = items.raw(0).is_some_and(|raw| raw == STOP);
     Ok(Batch {
         items,
@@ -400,8 +401,8 @@ fn one(core: &Arc<Core>, message: Message) -> Result<Batch, DecodeError> {
     })
 }
 
-fn several(core: &Arc<Core>, message: Message) -> Result<Batch, DecodeError> {
-    let answer = super::answer_args(message, Arc::clone(core) as Arc<dyn ConnectionRef>)?;
+fn several(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
+    let answer = super::answer_args(message, Arc::clone(engine) as Arc<dyn ConnectionRef>)?;
     let end = match answer.get::<Value>(1).transpose()? {
         Some(Value::Bool(false)) => End::More,
         Some(Value::Bool(true)) | None => End::Finished,
@@ -447,7 +448,7 @@ fn is_stream(handle: &Handle) -> bool {
     match &handle.0 {
         HandleKind::Local(object) => matches!(object.downcast_ref(), Some(Resident::Stream(_))),
         HandleKind::Remote(remote) => {
-            remote.raw.get("_rtype").and_then(Value::as_str) == Some("generator")
+            remote.raw.get(RTYPE).and_then(Value::as_str) == Some(GENERATOR)
         }
     }
 }
@@ -462,10 +463,7 @@ impl<T, E> JsonSchema for RemoteStream<T, E> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A stream of values: a generator or an iterator.",
-            (KIND): "stream"
-        })
+        crate::schema::stream()
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::{future::IntoFuture, path::Path, pin::Pin, sync::Arc, time::Duration};
 
-use super::{Backoff, Client, KeepAlive, Options, State};
+use futures_util::future::BoxFuture;
+
+use super::{Backoff, Client, KeepAlive, Options, Shared, State};
 #[cfg(feature = "http")]
 use crate::transport::{fallback::Fallback, http};
 use crate::{
     call::Retry,
-    engine::{Core, Endpoint, RedialLoop},
+    engine::{Endpoint, Reconnect, RedialLoop, Restore},
     error::{ConnectError, ConnectErrorKind, Error},
     transport::{Dial, SocketOptions, Transport, websocket},
 };
@@ -287,9 +289,11 @@ impl Connect {
             let silent = self.silent;
             let client = self.open().await?;
             if !silent {
-                client.for_setup().announce().await?;
+                let (engine, shared) = (client.engine(), &client.shared);
+                let setup = Client::for_setup(Arc::clone(engine), Arc::clone(shared));
+                setup.announce().await?;
             }
-            client.core().connected();
+            client.engine().set_connected();
             Ok(client)
         };
         match tokio::time::timeout(limit, connecting).await {
@@ -326,7 +330,6 @@ impl Connect {
             limit: self.limit(),
             workspace: self.workspace,
             token: self.token,
-            silent: self.silent,
             keep_alive: self.keep_alive,
             backoff: self.backoff,
         };
@@ -341,11 +344,21 @@ impl Connect {
         );
         let keep_alive = endpoint.keep_alive(&granted);
         let identity = granted.identity.clone();
-        let (core, queue) = Core::new(identity, self.options, State::Connecting);
-        core.adopt(granted);
-        Ok(Client::start(link, core, Some(keep_alive), |core| {
-            RedialLoop::new(core, queue, Some(endpoint))
-        }))
+        let (engine, queue) = Client::engine_of(identity, self.options, State::Connecting);
+        engine.membership.adopt(granted);
+        let shared = Arc::new(Shared::default());
+        let restore = (!self.silent).then(|| {
+            let (engine, shared) = (Arc::clone(&engine), Arc::clone(&shared));
+            let restore = move || -> BoxFuture<'static, _> {
+                let client = Client::for_setup(Arc::clone(&engine), Arc::clone(&shared));
+                Box::pin(client.restore())
+            };
+            Box::new(restore) as Restore
+        });
+        let reconnect = Reconnect { endpoint, restore };
+        let redial = RedialLoop::new(Arc::clone(&engine), queue, Some(reconnect));
+        let keep_alive = Some(keep_alive);
+        Ok(Client::start(link, engine, shared, keep_alive, redial))
     }
 
     fn dialer(&self) -> Result<Arc<dyn Dial>, ConnectError> {

@@ -4,12 +4,13 @@ use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Du
 
 use super::{Client, refused};
 use crate::{
-    call::{Description, Proxy, Query, RemoteService},
+    call::{Description, Find, Proxy, RemoteService},
     error::{CallSite, Error},
     workspace::GetServiceConfig,
 };
 use hypha_wire::{
-    Args, Case, Map, PromiseKind, Value, absolute, convert_map_keys, give_key, split_address,
+    Args, Case, Map, PromiseKind, Value, absolute, convert_map_keys, give_key, keys::GET_SERVICE,
+    split_address,
 };
 
 impl Client {
@@ -115,13 +116,13 @@ impl IntoFuture for GetRemoteService {
                 key,
             } = self;
             client.may_encrypt(key.as_ref())?;
-            let identity = client.core.identity();
+            let identity = client.engine().identity();
             let (provider, service) = match id.split_once(':') {
                 Some((provider, service)) => (provider, service),
                 None => (identity.client_id.as_str(), id.as_str()),
             };
             let (service, app) = service.split_once('@').unwrap_or((service, "*"));
-            let own_app = client.core.options.app_id.as_str();
+            let own_app = client.engine().options.app_id.as_str();
             if app != "*" && own_app != "*" && app != own_app {
                 return Err(Error::Invalid(format!(
                     "App id mismatch: {app} != {own_app}"
@@ -131,13 +132,7 @@ impl IntoFuture for GetRemoteService {
             let mut args = Args::new(1, 0);
             args.push("service_id", service);
             let mut members: Map = client
-                .request(
-                    &provider,
-                    "services.built-in.get_service",
-                    PromiseKind::Full,
-                    args,
-                    timeout,
-                )
+                .request(&provider, GET_SERVICE, PromiseKind::Full, args, timeout)
                 .await?;
             if let Some(case) = case {
                 members = convert_map_keys(members, case);
@@ -146,7 +141,10 @@ impl IntoFuture for GetRemoteService {
             let workspace = split_address(&provider).map_or("", |(workspace, _)| workspace);
             let id = format!("{provider}:{service}");
             let description = Description::new(id, members, workspace);
-            Ok(RemoteService::new(client.clone(), Arc::new(description)))
+            Ok(RemoteService::new(
+                client.connection.clone(),
+                Arc::new(description),
+            ))
         })
     }
 }
@@ -229,14 +227,31 @@ impl<P: Proxy + 'static> IntoFuture for GetService<P> {
             client.may_encrypt(key.as_ref())?;
             let query = Query { id, config, key };
             let found = Arc::new(client.find(&query).await?);
-            Ok(P::from_service(RemoteService::found(client, query, found)))
+            let Client { connection, shared } = client;
+            let find: Find = Box::new(move |connection| {
+                let (shared, query) = (Arc::clone(&shared), query.clone());
+                let client = Client { connection, shared };
+                Box::pin(async move { client.find(&query).await })
+            });
+            Ok(P::from_service(RemoteService::found(
+                connection, find, found,
+            )))
         })
     }
 }
 
+/// What the workspace manager is asked.
+#[derive(Clone, Debug)]
+struct Query {
+    id: String,
+    config: GetServiceConfig,
+    /// The owner's public key.
+    key: Option<bytes::Bytes>,
+}
+
 impl Client {
     /// Asks the workspace manager for a service.
-    pub(crate) async fn find(&self, query: &Query) -> Result<Description, Error> {
+    async fn find(&self, query: &Query) -> Result<Description, Error> {
         let Query { id, config, key } = query;
         let manager = self.manager().await?;
         let found = manager.get_service(id.clone(), Some(config.clone())).await;
@@ -255,12 +270,12 @@ impl Client {
         give_key(&mut members, key.as_ref());
         let id = members.get("id").and_then(Value::as_str);
         let id = id.unwrap_or(&query.id).to_owned();
-        let workspace = &self.core().identity().workspace;
+        let workspace = &self.engine().identity().workspace;
         Ok(Description::new(id, members, workspace))
     }
 
     fn may_encrypt(&self, key: Option<&bytes::Bytes>) -> Result<(), Error> {
-        if key.is_some() && !self.core.secrecy.is_on() {
+        if key.is_some() && !self.engine().secrecy.is_on() {
             return Err(Error::Invalid(
                 "a service with a public key needs a client with keys of its own: `.encryption(..)`".into(),
             ));

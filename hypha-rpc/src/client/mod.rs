@@ -4,7 +4,10 @@ mod connect;
 mod find;
 mod register;
 
-use std::{any::Any, fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
 pub use crate::engine::{
     Backoff, CloseReason, Event, EventStream, Identity, KeepAlive, Options, State, States, Stats,
@@ -14,15 +17,16 @@ pub use find::{GetRemoteService, GetService};
 pub use register::Register;
 
 use crate::{
-    call::{Call, Proxy, RemoteService, Target, failure},
-    engine::{Closed, Core, RedialLoop},
+    call::{Call, Description, Proxy, RemoteService, Target, failure, name_handle},
+    engine::{Closed, Failure, QueuedFrame, RedialLoop},
     error::{CallSite, Error, RejectKind, Rejection, from_wire},
-    service::IntoService,
+    service::{self, Connection, Engine, IntoService, Services},
     transport::BoxLink,
     workspace::{ManagerError, ServiceInfo, ServiceQuery, UserInfo, WorkspaceManagerProxy},
 };
 use hypha_wire::{
-    Args, ConnectionRef, Map, MethodRef, PromiseKind, RemoteHandle, Value, WireError,
+    Args, Map, MethodRef, PromiseKind, Value, WireError,
+    keys::{BUILT_IN, PING, SERVICES},
 };
 
 /// The largest frame that servers accept (protocol 01 §5), in bytes.
@@ -44,38 +48,26 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// services hold a clone.
 #[derive(Clone)]
 pub struct Client {
-    core: Arc<Core>,
-    /// Closes the connection with the last handle. The driver and the handlers hold only the core, and
-    /// what peers hand to them does not keep the connection open either.
-    owner: Option<Arc<Owner>>,
-    /// Its calls set the connection up, and do not wait until that is done.
-    setup: bool,
+    connection: Connection,
+    shared: Arc<Shared>,
 }
 
-struct Owner(Arc<Core>);
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.0.close(CloseReason::Requested);
-    }
+/// What the clients of one connection keep of the workspace manager. The engine does not know it, so
+/// that a manager's functions, which hold the engine, do not hold themselves.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// The manager as it was fetched, with its address.
+    manager: Mutex<Option<(String, Arc<Description>)>>,
+    /// The types of events that the server was asked for.
+    subscriptions: Mutex<BTreeSet<String>>,
 }
 
-impl ConnectionRef for Owner {
-    fn abandoned(&self, remote: &RemoteHandle) {
-        self.0.abandoned(remote);
-    }
-
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-}
-
-/// The connection that a value came on.
-pub(crate) fn core_of(home: &Arc<dyn ConnectionRef>) -> Option<Arc<Core>> {
-    let any = Arc::clone(home).as_any();
-    match any.downcast::<Core>() {
-        Ok(core) => Some(core),
-        Err(any) => Some(Arc::clone(&any.downcast::<Owner>().ok()?.0)),
+impl Shared {
+    /// The manager at `address`, if it has been fetched.
+    fn manager(&self, address: &str) -> Option<Arc<Description>> {
+        let manager = self.manager.lock();
+        let manager = manager.as_ref().filter(|(known, _)| known == address);
+        manager.map(|(_, description)| Arc::clone(description))
     }
 }
 
@@ -88,118 +80,98 @@ impl Client {
     /// Outside of a tokio runtime.
     pub fn over(link: BoxLink, identity: Identity, options: Options) -> Client {
         let keep_alive = options.keep_alive;
-        let (core, queue) = Core::new(identity, options, State::Connected);
-        Self::start(link, Arc::clone(&core), keep_alive, |core| {
-            RedialLoop::new(core, queue, None)
-        })
+        let (engine, queue) = Client::engine_of(identity, options, State::Connected);
+        let redial = RedialLoop::new(Arc::clone(&engine), queue, None);
+        Self::start(link, engine, Arc::default(), keep_alive, redial)
+    }
+
+    /// The engine of a client, with the built-in service.
+    fn engine_of(
+        identity: Identity,
+        options: Options,
+        state: State,
+    ) -> (Arc<Engine>, mpsc::Receiver<QueuedFrame>) {
+        let address = identity.address();
+        let (engine, queue) = Engine::new(identity, options, state, Services::new(name_handle));
+        let built_in = service::built_in(Arc::downgrade(&engine), &address);
+        let built_in = Some(Arc::new(built_in));
+        engine
+            .handlers
+            .restore(BUILT_IN, built_in, &engine.lifecycle);
+        (engine, queue)
     }
 
     /// A client on its first link, and the task that keeps it connected.
     fn start(
         link: BoxLink,
-        core: Arc<Core>,
+        engine: Arc<Engine>,
+        shared: Arc<Shared>,
         keep_alive: Option<KeepAlive>,
-        connection: impl FnOnce(Arc<Core>) -> RedialLoop,
+        redial: RedialLoop<Services>,
     ) -> Client {
-        let address = core.identity().address();
-        let built_in = crate::service::built_in(Arc::downgrade(&core), &address);
-        core.restore_service("built-in", Some(Arc::new(built_in)));
-        tokio::spawn(connection(Arc::clone(&core)).run(link, keep_alive));
+        tokio::spawn(redial.run(link, keep_alive));
         Client {
-            owner: Some(Arc::new(Owner(Arc::clone(&core)))),
-            core,
-            setup: false,
+            connection: Connection::owning(engine),
+            shared,
         }
     }
 
-    /// A handle that does not keep the connection open.
-    pub(crate) fn of_core(core: &Arc<Core>) -> Client {
+    /// A handle for the calls that set the connection up: it does not keep the connection open.
+    fn for_setup(engine: Arc<Engine>, shared: Arc<Shared>) -> Client {
         Client {
-            core: Arc::clone(core),
-            owner: None,
-            setup: false,
+            connection: Connection::for_setup(engine),
+            shared,
         }
     }
 
-    /// The same for the calls that set the connection up.
-    pub(crate) fn for_setup(&self) -> Client {
-        Client {
-            setup: true,
-            ..Self::of_core(&self.core)
-        }
-    }
-
-    /// Whether calls of this handle wait until the connection stands.
-    pub(crate) fn is_for_setup(&self) -> bool {
-        self.setup
-    }
-
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
-
-    /// What values that come to this handle keep: the connection stays open as long as they are there.
-    pub(crate) fn home(&self) -> Arc<dyn ConnectionRef> {
-        match &self.owner {
-            Some(owner) => Arc::clone(owner) as Arc<dyn ConnectionRef>,
-            None => Arc::clone(&self.core) as Arc<dyn ConnectionRef>,
-        }
-    }
-
-    pub(crate) fn of_home(home: &Arc<dyn ConnectionRef>) -> Option<Client> {
-        let owner = Arc::clone(home).as_any().downcast::<Owner>().ok();
-        let core = core_of(home)?;
-        Some(Client {
-            core,
-            owner,
-            setup: false,
-        })
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        self.connection.engine()
     }
 
     /// This handle, not keeping the connection open.
     fn unowned(&self) -> Client {
         Client {
-            owner: None,
-            ..self.clone()
+            connection: self.connection.unowned(),
+            shared: Arc::clone(&self.shared),
         }
     }
 
     /// The workspace this client is in.
     pub fn workspace(&self) -> String {
-        self.core.identity().workspace.clone()
+        self.engine().identity().workspace.clone()
     }
 
     /// The id of this client.
     pub fn client_id(&self) -> String {
-        self.core.identity().client_id.clone()
+        self.engine().identity().client_id.clone()
     }
 
     /// The user this client is connected as.
     pub fn user(&self) -> UserInfo {
-        self.core.identity().user.clone()
+        self.engine().identity().user.clone()
     }
 
     /// Everything the server said when the connection was made (protocol 01 §3): workspace, client
     /// id, user, manager id, public URL, version, and what it may add.
     pub fn identity(&self) -> Arc<Identity> {
-        self.core.identity()
+        self.engine().identity()
     }
 
     /// The key that others encrypt their calls to, if [`Connect::encryption`] was given a pair.
     #[cfg(feature = "encryption")]
     pub fn public_key(&self) -> Option<crate::crypto::PublicKey> {
-        self.core.secrecy.public_key()
+        self.engine().secrecy.public_key()
     }
 
     /// The newest reconnection token, with which the same client id can come back to the same
     /// workspace. A credential: keep it out of logs.
     pub fn reconnection_token(&self) -> Option<String> {
-        self.core.reconnection_token.lock().clone()
+        self.engine().membership.reconnection_token()
     }
 
     /// Whether the connection stands.
     pub fn state(&self) -> State {
-        self.core.state.borrow().clone()
+        self.engine().lifecycle.state()
     }
 
     /// The states of the connection from now on, the present one first. A reader that is slow sees the
@@ -220,19 +192,19 @@ impl Client {
     /// # }
     /// ```
     pub fn states(&self) -> States {
-        States::new(self.core.state.subscribe())
+        States::new(self.engine().lifecycle.subscribe())
     }
 
     /// Waits until the connection is over; gives the reason. Cancel safe.
     pub async fn closed(&self) -> Arc<CloseReason> {
-        let mut state = self.core.state.subscribe();
+        let mut state = self.engine().lifecycle.subscribe();
         let _ = state.wait_for(State::is_closed).await;
-        self.core.close_reason()
+        self.engine().lifecycle.close_reason()
     }
 
     /// What this connection has done so far.
     pub fn stats(&self) -> Stats {
-        self.core.stats()
+        self.engine().stats()
     }
 
     /// Offers a service to the workspace.
@@ -262,18 +234,18 @@ impl Client {
     pub async fn unregister_service(&self, service: &str) -> Result<(), Error> {
         let id = service.rsplit(':').next().unwrap_or(service);
         let id = id.split('@').next().unwrap_or(id);
-        if self.core.service(id).is_none() || id == crate::service::BUILT_IN {
+        if self.engine().handlers.get(id).is_none() || id == BUILT_IN {
             return Err(Error::Invalid(format!("Service not found: {id}")));
         }
-        if self.core.identity().manager_id.is_some() {
-            let full = format!("{}:{id}", self.core.identity().address());
+        if self.engine().identity().manager_id.is_some() {
+            let full = format!("{}:{id}", self.engine().identity().address());
             let told = self.manager().await?.unregister_service(full).await;
             match told.map_err(refused("unregister_service")) {
                 Err(Error::Rejected(refusal)) if refusal.kind == RejectKind::UnknownService => {}
                 told => told?,
             }
         }
-        self.core.remove_service(id);
+        self.engine().handlers.remove(id);
         Ok(())
     }
 
@@ -283,27 +255,30 @@ impl Client {
     ///
     /// [`Error::Invalid`] on a link without a manager.
     pub async fn manager(&self) -> Result<WorkspaceManagerProxy, Error> {
-        let identity = self.core.identity();
-        let Some(manager) = &identity.manager_id else {
+        let identity = self.engine().identity();
+        let Some(address) = identity.manager_address() else {
             return Err(Error::Invalid(
                 "this connection has no workspace manager".into(),
             ));
         };
-        let address = format!("*/{manager}");
-        let known = self.core.manager(&address);
+        // A closed connection has none any more, whatever was fetched before.
+        let is_closed = self.engine().lifecycle.is_closed();
+        let known = self.shared.manager(&address).filter(|_| !is_closed);
         let description = match known {
             Some(description) => description,
             None => {
-                // The connection keeps it, so it must not keep the connection.
+                // Clients keep it, so it must not keep the connection.
                 let fetched = self
                     .unowned()
                     .get_remote_service(&format!("{address}:default"))
-                    .await?;
-                self.core.remember_manager(address, fetched.description())
+                    .await?
+                    .description();
+                *self.shared.manager.lock() = Some((address, Arc::clone(&fetched)));
+                fetched
             }
         };
         Ok(WorkspaceManagerProxy::from_service(RemoteService::new(
-            self.clone(),
+            self.connection.clone(),
             description,
         )))
     }
@@ -337,7 +312,7 @@ impl Client {
         let manager = self.manager().await?;
         let subscribed = manager.subscribe(kinds.clone().into()).await;
         subscribed.map(drop).map_err(refused("subscribe"))?;
-        self.core.subscriptions.lock().extend(kinds);
+        self.shared.subscriptions.lock().extend(kinds);
         Ok(())
     }
 
@@ -355,7 +330,7 @@ impl Client {
     /// At most 1024 events wait for their reader; further ones are dropped and counted in
     /// [`stats`](Self::stats). The stream ends with the connection.
     pub fn events(&self, kind: &str) -> EventStream {
-        self.core.events.read(kind)
+        self.engine().events.read(kind)
     }
 
     /// Sends an event: to one client (`client` or `workspace/client`), or with `*` to every client
@@ -375,8 +350,7 @@ impl Client {
             method: format!("event {kind}"),
             peer: to.to_owned(),
         };
-        let frame = hypha_wire::to_vec(&event)
-            .map_err(|e| failure(crate::call::Failure::Encode(e), site()))?;
+        let frame = hypha_wire::to_vec(&event).map_err(|e| failure(Failure::Encode(e), site()))?;
         // Events are never sent in chunks, and the server ends a connection that sends more.
         if frame.len() > SERVER_FRAME {
             return Err(Error::Codec(crate::error::CodecError::unsendable(
@@ -387,8 +361,8 @@ impl Client {
                 site(),
             )));
         }
-        let queued = self.core.enqueue(frame.into()).await;
-        queued.map_err(|Closed| failure(self.core.over(), site()))
+        let queued = self.engine().outbound.enqueue(frame.into()).await;
+        queued.map_err(|Closed| failure(self.engine().lifecycle.over(), site()))
     }
 
     /// Asks a client whether it is there; `timeout` is for all of it.
@@ -397,12 +371,11 @@ impl Client {
     ///
     /// That it is not connected, or did not answer in time.
     pub async fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
-        let to = hypha_wire::absolute(client, &self.core.identity().workspace).into_owned();
+        let to = hypha_wire::absolute(client, &self.engine().identity().workspace).into_owned();
         let mut args = Args::new(1, 0);
         args.push("msg", "ping");
-        let method = "services.built-in.ping";
         let answer: String = self
-            .request(&to, method, PromiseKind::Full, args, Some(timeout))
+            .request(&to, PING, PromiseKind::Full, args, Some(timeout))
             .await?;
         if answer == "pong" {
             Ok(())
@@ -429,13 +402,10 @@ impl Client {
                 ..MethodRef::default()
             },
             address: to.to_owned(),
-            label: method
-                .strip_prefix("services.")
-                .unwrap_or(method)
-                .to_owned(),
+            label: method.strip_prefix(SERVICES).unwrap_or(method).to_owned(),
             parent: None,
         };
-        let call = Call::new(self.clone(), Arc::new(target), args);
+        let call = Call::new(self.connection.clone(), Arc::new(target), args);
         match total {
             Some(limit) => call.timeout(limit).await,
             None => call.await,
@@ -454,47 +424,46 @@ impl Client {
     ///
     /// Cancelling this leaves the connection as it is at that point; it can be called again.
     pub async fn shutdown(&self, grace: Duration) {
-        if !self.core.is_closed() {
+        let engine = self.engine();
+        if !engine.lifecycle.is_closed() {
             let begin = tokio::time::Instant::now();
-            self.core.leave();
+            engine.admission.leave();
             let _ = tokio::time::timeout(grace.min(WITHDRAWAL), self.withdraw()).await;
-            if !self.core.drain(grace.saturating_sub(begin.elapsed())).await {
-                self.core.calls.cancel(|_| true);
-                if !self.core.drain(LAST_WORDS).await {
+            if !engine.drain(grace.saturating_sub(begin.elapsed())).await {
+                engine.handlers.calls.cancel(|_| true);
+                if !engine.drain(LAST_WORDS).await {
                     tracing::warn!("handlers that still ran after {grace:?} are dropped");
                 }
             }
         }
-        self.core.close(CloseReason::Requested);
-        self.core.ended().await;
+        engine.close(CloseReason::Requested);
+        engine.lifecycle.ended().await;
     }
 
-    /// What the server must be told anew over a new link (protocol 01 §7).
-    pub(crate) fn restore(self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
-        Box::pin(async move {
-            self.announce().await?;
-            let manager = self.identity().manager_id.clone();
-            let data = Map::from_iter([("manager_id".into(), manager.into())]);
-            self.core().tell("manager_refreshed", data);
-            self.offer_again().await?;
-            self.subscribe_again().await;
-            Ok(())
-        })
+    /// Tells the server over a new link what it must know (protocol 01 §7).
+    async fn restore(self) -> Result<(), Error> {
+        self.announce().await?;
+        let manager = self.identity().manager_id.clone();
+        let data = Map::from_iter([("manager_id".into(), manager.into())]);
+        self.engine().events.tell("manager_refreshed", data);
+        self.offer_again().await?;
+        self.subscribe_again().await;
+        Ok(())
     }
 
     /// Takes all services back from the manager, so that nobody finds them any more.
     async fn withdraw(&self) {
-        let identity = self.core.identity();
-        if identity.manager_id.is_none() || !self.core.is_connected() {
+        let identity = self.engine().identity();
+        if identity.manager_id.is_none() || !self.engine().lifecycle.is_connected() {
             return;
         }
         let Ok(manager) = self.manager().await else {
             return;
         };
-        let mut services = self.core.listed_services();
+        let mut services = self.engine().handlers.listed();
         if identity.connection_type == "http_streaming" {
             // Without this it stays there after the stream has ended (05 §A8).
-            services.extend(self.core.service(crate::service::BUILT_IN));
+            services.extend(self.engine().handlers.get(BUILT_IN));
         }
         let taken_back = services.iter().map(|service| {
             let id = format!("{}:{}", identity.address(), service.service.id());
@@ -517,7 +486,7 @@ impl Client {
     pub async fn run_until_ctrl_c(&self) -> Result<(), Error> {
         tokio::select! {
             _ = self.closed() => Err(failure(
-                self.core.over(),
+                self.engine().lifecycle.over(),
                 CallSite { method: "connection".into(), peer: String::new() },
             )),
             stop = stop_signal() => {
@@ -585,7 +554,7 @@ async fn stop_signal() -> std::io::Result<()> {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("address", &self.core.identity().address())
+            .field("address", &self.engine().identity().address())
             .field("state", &self.state())
             .finish_non_exhaustive()
     }

@@ -7,12 +7,11 @@ use futures_util::{StreamExt, stream};
 
 use super::{Client, refused};
 use crate::{
-    engine::Core,
     error::{Error, RejectKind},
-    service::{GENERIC, Registered, Service, Visibility},
+    service::{Engine, GENERIC, Registered, Service, Visibility},
     workspace::ServiceInfo,
 };
-use hypha_wire::{Map, Value};
+use hypha_wire::{Map, Value, keys::BUILT_IN};
 
 /// Services that are registered again at the same time.
 const OFFERED_AT_ONCE: usize = 8;
@@ -165,17 +164,19 @@ impl IntoFuture for Register {
                 notify,
                 check_type,
             } = self;
-            let core = client.core();
+            let engine = client.engine();
             if check_type {
                 client.check_type(&mut service).await?;
             }
             let id = service.id().to_owned();
-            let info = service.info(&core.identity(), &core.options.app_id);
-            let former = core.service(&id);
-            core.add_service(Registered::new(service)?.listed(notify), overwrite)?;
-            if notify && core.identity().manager_id.is_some() {
+            let info = service.info(&engine.identity(), &engine.options.app_id);
+            let former = engine.handlers.get(&id);
+            let service = Registered::new(service)?.listed(notify);
+            let services = &engine.handlers;
+            services.add(service, overwrite, &engine.lifecycle)?;
+            if notify && engine.identity().manager_id.is_some() {
                 let mut unconfirmed = Unconfirmed {
-                    core,
+                    engine,
                     id,
                     former,
                     confirmed: false,
@@ -191,7 +192,7 @@ impl IntoFuture for Register {
 /// What the manager does not know must not be half there: takes a registration back that it refused,
 /// or that nobody waits for any more.
 struct Unconfirmed<'a> {
-    core: &'a Core,
+    engine: &'a Engine,
     id: String,
     former: Option<Arc<Registered>>,
     confirmed: bool,
@@ -200,7 +201,8 @@ struct Unconfirmed<'a> {
 impl Drop for Unconfirmed<'_> {
     fn drop(&mut self) {
         if !self.confirmed {
-            self.core.restore_service(&self.id, self.former.take());
+            let services = &self.engine.handlers;
+            services.restore(&self.id, self.former.take(), &self.engine.lifecycle);
         }
     }
 }
@@ -209,11 +211,11 @@ impl Client {
     /// The first calls of a connection: the built-in service is registered, and the event that tells
     /// of clients that leave is subscribed.
     pub(super) async fn announce(&self) -> Result<(), Error> {
-        let core = self.core();
-        if let Some(built_in) = core.service("built-in") {
+        let engine = self.engine();
+        if let Some(built_in) = engine.handlers.get(BUILT_IN) {
             let info = built_in
                 .service
-                .info(&core.identity(), &core.options.app_id);
+                .info(&engine.identity(), &engine.options.app_id);
             match self.tell_manager(info).await {
                 // Who may only read can call, but not offer.
                 Err(Error::Rejected(refusal)) if refusal.kind == RejectKind::PermissionDenied => {
@@ -231,11 +233,13 @@ impl Client {
     /// Tells the manager of a new link about all services. One that it refuses is tried again; if it stays
     /// with that, the service is left out until the next time, and an event says so.
     pub(super) async fn offer_again(&self) -> Result<(), Error> {
-        let core = self.core();
-        let services = core.listed_services();
+        let engine = self.engine();
+        let services = engine.handlers.listed();
         let total = services.len();
         let offered = stream::iter(services).map(|service| async move {
-            let info = service.service.info(&core.identity(), &core.options.app_id);
+            let info = service
+                .service
+                .info(&engine.identity(), &engine.options.app_id);
             let mut pauses = REFUSED_PAUSES.iter();
             loop {
                 match self.tell_manager(info.clone()).await {
@@ -258,7 +262,7 @@ impl Client {
         }
         let count = |n: usize| Value::from(n as u64);
         let ids = failed.iter().map(|(id, _)| Value::from(id.as_str()));
-        core.tell(
+        engine.events.tell(
             "services_registered",
             Map::from_iter([
                 ("total".into(), count(total)),
@@ -268,7 +272,7 @@ impl Client {
         );
         if let Some((id, refusal)) = failed.first() {
             let text = format!("{id}: {refusal}");
-            core.tell(
+            engine.events.tell(
                 "services_registration_failed",
                 Map::from_iter([
                     ("error".into(), text.into()),
@@ -281,7 +285,7 @@ impl Client {
 
     /// Asks a new link for the events that were asked for before.
     pub(super) async fn subscribe_again(&self) {
-        let kinds = self.core().subscriptions.lock().clone();
+        let kinds = self.shared.subscriptions.lock().clone();
         if let Err(error) = self.subscribe(kinds).await {
             tracing::warn!("some events will not be noticed any more: {error}");
         }

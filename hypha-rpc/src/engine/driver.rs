@@ -18,7 +18,11 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Core, KeepAlive, OUTBOUND_FRAMES, Outgoing, add, count};
+use super::{
+    Counters, Engine, Handlers, KeepAlive, QueuedFrame, Sessions,
+    outbound::OUTBOUND_FRAMES,
+    stats::{add, count},
+};
 use crate::{
     error::LinkError,
     transport::{BoxLink, Frame},
@@ -39,19 +43,19 @@ const REPLACED: &str = "Replaced by a newer connection";
 /// The frames that wait for a link. They outlive it, if they are still of use.
 pub(super) struct Queue {
     /// What a former link has left.
-    kept: VecDeque<Outgoing>,
-    queue: mpsc::Receiver<Outgoing>,
+    kept: VecDeque<QueuedFrame>,
+    queue: mpsc::Receiver<QueuedFrame>,
 }
 
 impl Queue {
-    pub(super) fn new(queue: mpsc::Receiver<Outgoing>) -> Self {
+    pub(super) fn new(queue: mpsc::Receiver<QueuedFrame>) -> Self {
         Queue {
             kept: VecDeque::new(),
             queue,
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outgoing>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<QueuedFrame>> {
         match self.kept.pop_front() {
             Some(outgoing) => Poll::Ready(Some(outgoing)),
             None => self.queue.poll_recv(cx),
@@ -59,7 +63,7 @@ impl Queue {
     }
 
     /// No more can be queued; gives what is.
-    async fn last(&mut self) -> Option<Outgoing> {
+    async fn last(&mut self) -> Option<QueuedFrame> {
         self.queue.close();
         match self.kept.pop_front() {
             Some(outgoing) => Some(outgoing),
@@ -69,36 +73,37 @@ impl Queue {
 
     /// Throws away the requests nobody waits for any more: the callers have been told that the link was
     /// lost, and would not expect that they run after all.
-    pub(super) fn purge(&mut self, core: &Core) {
-        self.kept.retain(|outgoing| !outgoing.is_abandoned(core));
+    pub(super) fn purge<O: Clone>(&mut self, sessions: &Sessions<O>, counters: &Counters) {
+        self.kept
+            .retain(|outgoing| !outgoing.is_abandoned(sessions));
         while let Ok(outgoing) = self.queue.try_recv() {
-            if outgoing.is_abandoned(core) {
+            if outgoing.is_abandoned(sessions) {
                 continue;
             }
             if self.kept.len() < OUTBOUND_FRAMES {
                 self.kept.push_back(outgoing);
             } else {
-                count(&core.counters.undelivered);
+                count(&counters.undelivered);
             }
         }
     }
 }
 
-impl Outgoing {
-    fn is_abandoned(&self, core: &Core) -> bool {
+impl QueuedFrame {
+    fn is_abandoned<O: Clone>(&self, sessions: &Sessions<O>) -> bool {
         let Frame::Binary(data) = &self.frame else {
             return false;
         };
         let message = Message::parse(data.clone());
         let session = message.as_ref().ok().and_then(Message::session);
-        session.is_some_and(|session| !core.has_session(session))
+        session.is_some_and(|session| !sessions.exists(session))
     }
 }
 
-pub(super) struct Driver<'a> {
+pub(super) struct Driver<'a, H: Handlers> {
     link: BoxLink,
     queue: &'a mut Queue,
-    core: Arc<Core>,
+    engine: Arc<Engine<H>>,
     /// Something has been written since the last flush.
     dirty: bool,
     clock: Clock,
@@ -123,7 +128,7 @@ struct Clock {
     next_ping: Option<Instant>,
     next_refresh: Option<Instant>,
     next_tidy: Instant,
-    heard: Instant,
+    last_received: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -156,7 +161,7 @@ impl Clock {
             next_refresh: first(keep_alive.token_refresh_interval),
             keep_alive,
             next_tidy: now + TIDY,
-            heard: now,
+            last_received: now,
             timer: Box::pin(sleep_until(now)),
         };
         clock.rearm();
@@ -166,7 +171,7 @@ impl Clock {
     /// The moment at which a silent server is given up.
     fn patience(&self) -> Option<Instant> {
         self.next_ping?;
-        Some(self.heard + self.keep_alive.ping_interval + self.keep_alive.ping_timeout)
+        Some(self.last_received + self.keep_alive.ping_interval + self.keep_alive.ping_timeout)
     }
 
     fn rearm(&mut self) {
@@ -179,17 +184,17 @@ impl Clock {
     }
 }
 
-impl<'a> Driver<'a> {
+impl<'a, H: Handlers> Driver<'a, H> {
     pub(super) fn new(
         link: BoxLink,
         queue: &'a mut Queue,
-        core: Arc<Core>,
+        engine: Arc<Engine<H>>,
         keep_alive: Option<KeepAlive>,
     ) -> Self {
         Driver {
             link,
             queue,
-            core,
+            engine,
             dirty: false,
             clock: Clock::new(keep_alive),
             last_error: None,
@@ -198,11 +203,11 @@ impl<'a> Driver<'a> {
 
     /// Runs until the link has ended or the connection is closed.
     pub(super) async fn run(mut self) -> Ended {
-        let mut state = self.core.state.subscribe();
-        let core = Arc::clone(&self.core);
+        let mut state = self.engine.lifecycle.subscribe();
+        let engine = Arc::clone(&self.engine);
         let lost = tokio::select! {
             ended = std::future::poll_fn(|cx| self.poll(cx)) => Some(ended),
-            () = core.broken.notified() => {
+            () = engine.lifecycle.link_dropped() => {
                 Some(Ended::Lost("Connection lost: the server has forgotten this client".into()))
             }
             _ = state.wait_for(|state| state.is_closed()) => None,
@@ -265,9 +270,9 @@ impl<'a> Driver<'a> {
     }
 
     fn take(&mut self, frame: Frame) -> Option<Ended> {
-        self.clock.heard = Instant::now();
+        self.clock.last_received = Instant::now();
         match frame {
-            Frame::Binary(data) => self.core.receive(data),
+            Frame::Binary(data) => self.engine.receive(data),
             Frame::Text(text) => self.control(&text),
             // The first is answered below, if at all; the second has just been noted.
             Frame::Ping | Frame::Pong => {}
@@ -301,7 +306,7 @@ impl<'a> Driver<'a> {
             Some("pong") => {}
             Some("reconnection_token") => {
                 if let Some(token) = field("reconnection_token") {
-                    *self.core.reconnection_token.lock() = Some(token);
+                    self.engine.membership.set_reconnection_token(token);
                 }
             }
             Some("error") => {
@@ -337,8 +342,8 @@ impl<'a> Driver<'a> {
                 Poll::Pending | Poll::Ready(None) => break,
                 Poll::Ready(Some(outgoing)) => {
                     if let Frame::Binary(data) = &outgoing.frame {
-                        count(&self.core.counters.frames_sent);
-                        add(&self.core.counters.bytes_sent, data.len());
+                        count(&self.engine.counters.frames_sent);
+                        add(&self.engine.counters.bytes_sent, data.len());
                     }
                     self.link.start_send_unpin(outgoing.frame)?;
                     self.dirty = true;
@@ -394,7 +399,7 @@ impl<'a> Driver<'a> {
             );
             if clock.next_tidy <= now {
                 clock.next_tidy = now + TIDY;
-                self.core.tidy();
+                self.engine.tidy();
             }
             clock.rearm();
         }

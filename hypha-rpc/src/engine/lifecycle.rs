@@ -1,22 +1,58 @@
-//! Whether the connection stands, who waits for it, and its end.
+//! The state of a connection, the calls that wait for it, and its end.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, watch};
 
-use super::{CloseReason, Core, Response, State, count};
-use crate::{
-    call::{Failure, Loss},
-    error::{CallSite, Disconnected, LinkError, Lost, report},
-};
-use hypha_wire::{Map, Value};
+use crate::error::{CallSite, Disconnected, LinkError, Lost};
 
-impl Core {
-    /// Another state, unless the connection is over.
-    pub(crate) fn set_state(&self, new: State) {
+use super::{CloseReason, Counters, Failure, Loss, Options, State, count};
+
+/// Whether the connection stands. The state is the only truth: everything that must not happen after
+/// the end looks at it with its own lock held, and the end is marked here before those locks are taken.
+pub(crate) struct Lifecycle {
+    state: watch::Sender<State>,
+    /// Whether the connection ever stood.
+    was_connected: AtomicBool,
+    /// Calls that may wait for the connection to come back.
+    waiting: Semaphore,
+    most_waiting: usize,
+    /// The link is of no use any more, though it stands.
+    broken: Notify,
+    /// True when the task of the connection has ended.
+    ended: watch::Sender<bool>,
+}
+
+impl Lifecycle {
+    pub(super) fn new(state: State, options: &Options) -> Self {
+        let most_waiting = options.max_waiting_calls.min(Semaphore::MAX_PERMITS);
+        Lifecycle {
+            was_connected: AtomicBool::new(state == State::Connected),
+            state: watch::Sender::new(state),
+            waiting: Semaphore::new(most_waiting),
+            most_waiting,
+            broken: Notify::new(),
+            ended: watch::Sender::new(false),
+        }
+    }
+
+    /// Returns the present state.
+    pub(crate) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Sets another state, unless the connection is over.
+    pub(super) fn set_state(&self, new: State) {
         if new == State::Connected {
             self.was_connected.store(true, Ordering::Relaxed);
         }
@@ -29,7 +65,7 @@ impl Core {
         });
     }
 
-    pub(crate) fn was_connected(&self) -> bool {
+    pub(super) fn was_connected(&self) -> bool {
         self.was_connected.load(Ordering::Relaxed)
     }
 
@@ -42,19 +78,20 @@ impl Core {
     }
 
     /// Waits until calls can be made, at most for `limit`.
-    pub(crate) async fn stands(&self, limit: Duration) -> Result<(), Failure> {
+    pub(crate) async fn wait_connected(
+        &self,
+        limit: Duration,
+        counters: &Counters,
+    ) -> Result<(), Failure> {
         if self.is_connected() {
             return Ok(());
         }
-        let lost = |reason: String| Failure::Lost {
-            loss: Loss::Link(reason.into()),
-            sent: false,
-        };
+        let lost = |reason: String| Loss::Link(reason.into()).before_sending();
         let Ok(_waiting) = self.waiting.try_acquire() else {
-            count(&self.counters.refused_waiting);
-            let most = self.options.max_waiting_calls;
+            count(&counters.refused_waiting);
             return Err(lost(format!(
-                "not connected, and {most} calls wait for the connection already"
+                "not connected, and {} calls wait for the connection already",
+                self.most_waiting
             )));
         };
         let mut state = self.state.subscribe();
@@ -66,13 +103,9 @@ impl Core {
         }
     }
 
-    /// How many calls wait for the connection, and frames for the link.
-    pub(crate) fn queued(&self) -> (usize, usize) {
-        let most = self.options.max_waiting_calls.min(Semaphore::MAX_PERMITS);
-        (
-            most - self.waiting.available_permits(),
-            self.outbound.max_capacity() - self.outbound.capacity(),
-        )
+    /// Returns how many calls wait for the connection.
+    pub(super) fn waiting(&self) -> usize {
+        self.most_waiting - self.waiting.available_permits()
     }
 
     /// Gives the link up, so that another one takes its place.
@@ -80,9 +113,26 @@ impl Core {
         self.broken.notify_waiters();
     }
 
+    /// Waits until the link is given up.
+    pub(super) async fn link_dropped(&self) {
+        self.broken.notified().await;
+    }
+
     // The end
 
-    /// Why the connection is over.
+    /// Marks the end; false if it was marked before. The first reason stays.
+    pub(super) fn close(&self, reason: CloseReason) -> bool {
+        let reason = Arc::new(reason);
+        self.state.send_if_modified(|state| {
+            let first = !state.is_closed();
+            if first {
+                *state = State::Closed { reason };
+            }
+            first
+        })
+    }
+
+    /// Returns why the connection is over.
     pub(crate) fn close_reason(&self) -> Arc<CloseReason> {
         match &*self.state.borrow() {
             State::Closed { reason } => Arc::clone(reason),
@@ -90,63 +140,30 @@ impl Core {
         }
     }
 
-    /// The same as text.
+    /// Returns the same as calls meet it.
     pub(crate) fn closed_reason(&self) -> LinkError {
         self.close_reason().as_link_error()
     }
 
-    /// What a call meets that cannot be made any more.
+    /// Returns the failure of a call that cannot be made any more.
     pub(crate) fn over(&self) -> Failure {
-        Failure::Lost {
-            loss: Loss::Connection(self.closed_reason()),
-            sent: false,
-        }
+        Loss::Connection(self.closed_reason()).before_sending()
     }
 
-    /// The same for what is no call of a peer.
+    /// Returns the same for something that is not a call of a peer.
     pub(crate) fn over_at(&self, call: CallSite) -> Disconnected {
         let reason = self.closed_reason();
         let error = Disconnected::new(Lost::Connection, reason.to_string(), false, call);
         error.with_cause(reason.cause())
     }
 
+    /// Marks that the task has ended, and its link with it.
+    pub(super) fn set_ended(&self) {
+        self.ended.send_replace(true);
+    }
+
     /// Waits until the link has been closed.
     pub(crate) async fn ended(&self) {
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
-    }
-
-    /// Fails everything that waits, ends everything that runs, and lets nothing else begin. The
-    /// first reason stays.
-    pub(crate) fn close(&self, reason: CloseReason) {
-        let reason = Arc::new(reason);
-        let first = self.state.send_if_modified(|state| {
-            let first = !state.is_closed();
-            if first {
-                *state = State::Closed { reason };
-            }
-            first
-        });
-        let reason = self.closed_reason();
-        if first {
-            let why = Map::from_iter([("reason".into(), Value::from(report(&reason)))]);
-            self.tell("disconnected", why);
-        }
-        let ended = self.sessions.lock().close(&reason);
-        for reply in ended.replies {
-            let _ = reply.send(Response::Lost(Loss::Connection(reason.clone())));
-        }
-        self.calls.cancel(|_| true);
-        self.handlers.lock().abort_all();
-        self.budget.close();
-        self.running.close();
-        self.events.close();
-        // A service may hold a handle of this connection, which then would hold itself for ever.
-        let services = std::mem::take(&mut *self.services.write());
-        drop(services);
-        // So do the functions of the manager.
-        let manager = self.manager.lock().take();
-        drop(manager);
-        #[cfg(feature = "metrics")]
-        super::stats::publish(self);
     }
 }

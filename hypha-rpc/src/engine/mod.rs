@@ -1,289 +1,156 @@
-//! What all handles, the driver and the running handlers of one connection share.
+//! One connection, below any user API.
+//!
+//! ```text
+//! driver      the task of one link: hands in what arrives, writes what is queued
+//! inbound     finds the waiting call, the handler or the event that a message is for
+//! outbound    the queue of frames and the budget of their bytes
+//! sending     a message in one frame or in chunks, and the requests that chunks are made of
+//! sessions    calls that wait for an answer, objects that peers may call
+//! admission   bounds on incoming calls
+//! chunks      incoming messages that are not complete
+//! peers       what the built-in services of peers said
+//! manager     the address of the manager and of this client
+//! lifecycle   the state, who waits for it, and the end
+//! redial      the task of the connection: one link after another
+//! ```
+//!
+//! Each part has its own lock, and no part takes another's while it holds its own; the one exception
+//! is a look at the state in [`Lifecycle`], which holds no other. [`Engine`] only owns the parts and
+//! does what concerns several of them. What a call or a service is stands above, behind [`Handlers`].
 
+mod admission;
+mod backoff;
 mod call_span;
+mod chunks;
+mod clock;
+mod connection;
 mod driver;
 mod events;
+mod failure;
 mod handshake;
+mod identity;
+mod inbound;
 mod lifecycle;
+mod manager;
 mod options;
+mod outbound;
+mod peers;
 mod redial;
+mod release;
 mod retry;
 mod secrecy;
+mod sending;
+mod session_table;
 mod sessions;
 mod state;
 mod stats;
+mod tasks;
 mod user;
 
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use hypha_wire::{ConnectionRef, EncodeError, Map, RemoteHandle, Value};
+use tokio::sync::mpsc;
+
+pub(crate) use admission::Busy;
+pub use backoff::Backoff;
 pub(crate) use call_span::{CallSpan, Side};
+pub(crate) use clock::Clock;
+pub(crate) use connection::Connection;
 pub use events::{Event, EventStream, States};
-pub use options::{Identity, KeepAlive, Options};
-pub(crate) use redial::{Endpoint, RedialLoop};
+pub(crate) use failure::{Failure, Loss, NO_CHUNKS, rejection};
+pub use identity::Identity;
+pub(crate) use inbound::Handlers;
+pub(crate) use lifecycle::Lifecycle;
+pub use options::{KeepAlive, Options};
+pub(crate) use outbound::{Closed, QueuedFrame};
+pub(crate) use redial::{Endpoint, Reconnect, RedialLoop, Restore};
 pub use retry::Retry;
 pub(crate) use secrecy::{Secrecy, hex};
-pub(crate) use sessions::{Answer, Found, LastSeen, Sessions};
-pub use state::{Backoff, CloseReason, State};
+pub(crate) use sending::{LONGEST_SILENCE, MAX_FRAME_KEY, answer_within};
+pub(crate) use session_table::{LastSeen, ObjectLookup};
+pub(crate) use sessions::Response;
+pub use state::{CloseReason, State};
 pub use stats::Stats;
-pub(crate) use stats::{add, count};
+pub(crate) use stats::{Counters, count};
 pub use user::{Permission, Scope, UserInfo};
 
-use std::{
-    any::Any,
-    collections::{BTreeSet, HashMap, VecDeque},
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use crate::error::{LinkError, report};
+use admission::Admission;
+use chunks::IncomingChunks;
+use events::Events;
+use manager::Membership;
+use outbound::Outbound;
+use peers::Peers;
+use sessions::Sessions;
+use tasks::Tasks;
 
-use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
-use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch},
-    task::JoinSet,
-    time::Instant,
-};
-
-use self::{events::Events, stats::Counters};
-use crate::{
-    call::{Description, Failure, Loss},
-    error::{CallSite, Error, LinkError},
-    service::{Calls, Exported, Registered, Registry},
-    transport::Frame,
-};
-use hypha_wire::{
-    ChunkError, ChunkStore, ConnectionRef, EncodeError, Map, Message, RemoteHandle, Value,
-    WireError,
-};
-
-/// Frames that wait for the socket. More than that make the senders wait.
-pub(crate) const OUTBOUND_FRAMES: usize = 1024;
-/// Bytes of large frames that wait for the socket, in units of [`LARGE`].
-pub(crate) const OUTBOUND_LARGE: usize = 512;
-/// From this size on a frame counts in the byte budget as well.
-pub(crate) const LARGE: usize = 16 << 10;
-/// Most calls that may run at the same time, whatever the options say.
-const MOST_CALLS: usize = u32::MAX as usize >> 4;
-/// Calls of the built-in service that may run at the same time. They are not counted with the
-/// others: a client that is busy still answers pings and takes chunks.
-pub(crate) const BUILT_IN_CALLS: usize = 4096;
-/// Bytes of unfinished chunked messages that this client holds for its peers.
-pub(crate) const CHUNK_BYTES: usize = 1 << 30;
-/// Managers whose addresses are still understood after the server has got another one.
-const FORMER_MANAGERS: usize = 64;
-
-/// What a waiting caller gets.
-#[derive(Debug)]
-pub(crate) enum Response {
-    Resolve(Message),
-    Reject(Message),
-    Lost(Loss),
-}
-
-/// A frame for the driver, with its share of the byte budget.
-pub(crate) struct Outgoing {
-    pub(crate) frame: Frame,
-    pub(crate) _budget: Option<OwnedSemaphorePermit>,
-}
-
-pub(crate) struct Core {
+/// One connection: what its handles, its driver and the running handlers share. `H` finds and runs
+/// what peers call.
+pub(crate) struct Engine<H: Handlers> {
     pub(crate) options: Options,
+    pub(crate) clock: Clock,
     pub(crate) counters: Counters,
-    pub(crate) events: Events,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) membership: Membership,
+    pub(crate) sessions: Sessions<H::Object>,
+    pub(crate) peers: Peers,
+    pub(crate) chunks: IncomingChunks,
+    pub(crate) outbound: Outbound,
+    pub(crate) admission: Admission,
     pub(crate) secrecy: Secrecy,
-    identity: RwLock<Arc<Identity>>,
-    sessions: Mutex<Sessions<oneshot::Sender<Response>, Exported>>,
-    services: RwLock<Registry>,
-    chunks: Mutex<ChunkStore>,
-    peers: Mutex<HashMap<String, (u64, PeerInfo)>>,
-    manager: Mutex<Option<(String, Arc<Description>)>>,
-    /// Addresses of managers that the server had before.
-    former_managers: Mutex<VecDeque<String>>,
-    /// The types of events that the server was asked for.
-    pub(crate) subscriptions: Mutex<BTreeSet<String>>,
-    handlers: Mutex<JoinSet<()>>,
-    outbound: mpsc::Sender<Outgoing>,
-    budget: Arc<Semaphore>,
-    pub(crate) running: Arc<Semaphore>,
-    pub(crate) running_built_in: Arc<Semaphore>,
-    /// Bytes of large requests whose handlers run, in units of [`LARGE`].
-    call_bytes: Arc<Semaphore>,
-    /// The incoming calls whose handlers run.
-    pub(crate) calls: Calls,
-    /// Calls that may wait for the connection to come back.
-    waiting: Semaphore,
-    /// Set when the program has decided to stop: calls that run may end, no other begins.
-    pub(crate) leaving: AtomicBool,
-    pub(crate) state: watch::Sender<State>,
-    /// Whether the connection ever stood.
-    was_connected: AtomicBool,
-    /// The link is of no use any more, though it stands.
-    pub(crate) broken: Notify,
-    pub(crate) reconnection_token: Mutex<Option<String>>,
-    /// True when the driver has ended.
-    pub(crate) ended: watch::Sender<bool>,
-    started: Instant,
+    pub(crate) events: Events,
+    pub(crate) handlers: H,
+    tasks: Tasks,
 }
 
-/// What is known of another client's built-in service.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PeerInfo {
-    /// Chunks carry their index and may overtake each other.
-    pub(crate) indexed_chunks: bool,
-    /// The largest frame it says it takes; 0 if it does not say.
-    pub(crate) max_frame: usize,
-}
-
-impl Core {
+impl<H: Handlers> Engine<H> {
+    /// A connection without a link, and the frames that are queued for one.
     pub(crate) fn new(
         identity: Identity,
-        mut options: Options,
+        options: Options,
         state: State,
-    ) -> (Arc<Self>, mpsc::Receiver<Outgoing>) {
-        options.max_concurrent_calls = options.max_concurrent_calls.clamp(1, MOST_CALLS);
-        let (outbound, queue) = mpsc::channel(OUTBOUND_FRAMES);
-        let core = Core {
-            running: Arc::new(Semaphore::new(options.max_concurrent_calls)),
-            running_built_in: Arc::new(Semaphore::new(BUILT_IN_CALLS)),
-            call_bytes: Arc::new(Semaphore::new(call_shares(&options))),
-            calls: Calls::default(),
-            waiting: Semaphore::new(options.max_waiting_calls.min(Semaphore::MAX_PERMITS)),
-            leaving: AtomicBool::new(false),
-            #[cfg(feature = "encryption")]
-            secrecy: Secrecy::new(options.encryption.take()),
-            #[cfg(not(feature = "encryption"))]
-            secrecy: Secrecy::default(),
-            options,
+        handlers: H,
+    ) -> (Arc<Self>, mpsc::Receiver<QueuedFrame>) {
+        #[cfg(feature = "encryption")]
+        let mut options = options;
+        #[cfg(feature = "encryption")]
+        let secrecy = Secrecy::new(options.encryption.take());
+        #[cfg(not(feature = "encryption"))]
+        let secrecy = Secrecy::default();
+        let clock = Clock::new();
+        let (outbound, queue) = Outbound::new();
+        let engine = Engine {
+            clock,
             counters: Counters::default(),
-            events: Events::default(),
-            identity: RwLock::new(Arc::new(identity)),
-            sessions: Mutex::new(Sessions::new()),
-            services: RwLock::default(),
-            chunks: Mutex::new(ChunkStore::new(CHUNK_BYTES)),
-            peers: Mutex::default(),
-            manager: Mutex::default(),
-            former_managers: Mutex::default(),
-            subscriptions: Mutex::default(),
-            handlers: Mutex::new(JoinSet::new()),
+            lifecycle: Lifecycle::new(state, &options),
+            membership: Membership::new(identity),
+            sessions: Sessions::new(clock),
+            peers: Peers::new(clock),
+            chunks: IncomingChunks::new(),
             outbound,
-            budget: Arc::new(Semaphore::new(OUTBOUND_LARGE)),
-            was_connected: AtomicBool::new(state == State::Connected),
-            state: watch::Sender::new(state),
-            broken: Notify::new(),
-            reconnection_token: Mutex::new(None),
-            ended: watch::Sender::new(false),
-            started: Instant::now(),
+            admission: Admission::new(&options),
+            secrecy,
+            events: Events::default(),
+            handlers,
+            tasks: Tasks::default(),
+            options,
         };
-        (Arc::new(core), queue)
+        (Arc::new(engine), queue)
     }
 
     pub(crate) fn identity(&self) -> Arc<Identity> {
-        Arc::clone(&self.identity.read())
+        self.membership.identity()
     }
 
-    /// Takes over who this client is on a new link. The manager may be another one.
-    pub(crate) fn set_identity(&self, identity: Identity) {
-        let identity = Arc::new(identity);
-        let mut current = self.identity.write();
-        let former = std::mem::replace(&mut *current, Arc::clone(&identity));
-        drop(current);
-        if former.manager_id == identity.manager_id {
-            return;
-        }
-        if let Some(former) = &former.manager_id {
-            let mut known = self.former_managers.lock();
-            let former = format!("*/{former}");
-            if !known.contains(&former) {
-                if known.len() == FORMER_MANAGERS {
-                    known.pop_front();
-                }
-                known.push_back(former);
-            }
-        }
+    /// Runs a task that ends with the connection.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(&self.lifecycle, task);
     }
 
-    /// The address of the manager, if `to` is one that it had before.
-    pub(crate) fn present_manager(&self, to: &str) -> Option<String> {
-        if !to.starts_with("*/") || !self.former_managers.lock().iter().any(|f| f == to) {
-            return None;
-        }
-        let identity = self.identity();
-        identity.manager_id.as_ref().map(|id| format!("*/{id}"))
-    }
-
-    /// Milliseconds since the connection was made.
-    pub(crate) fn now(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
-    }
-
-    // Services
-
-    pub(crate) fn service(&self, id: &str) -> Option<Arc<Registered>> {
-        self.services.read().get(id)
-    }
-
-    /// The services that the manager knows, in the order in which they were registered.
-    pub(crate) fn listed_services(&self) -> Vec<Arc<Registered>> {
-        let services = self.services.read();
-        services.listed()
-    }
-
-    pub(crate) fn add_service(&self, service: Registered, overwrite: bool) -> Result<(), Error> {
-        let mut services = self.services.write();
-        // With the lock held: `close` marks the end first and clears the table then.
-        if self.is_closed() {
-            return Err(Error::Disconnected(self.over_at(CallSite {
-                method: format!("register_service({})", service.service.id()),
-                ..CallSite::default()
-            })));
-        }
-        services.add(service, overwrite)
-    }
-
-    pub(crate) fn remove_service(&self, id: &str) -> Option<Arc<Registered>> {
-        self.services.write().remove(id)
-    }
-
-    /// Puts back what was there before a registration that failed.
-    pub(crate) fn restore_service(&self, id: &str, former: Option<Arc<Registered>>) {
-        let mut services = self.services.write();
-        let replaced = if self.is_closed() {
-            services.remove(id)
-        } else {
-            services.restore(id, former)
-        };
-        // What dropping a service does is not known, so it is done without the lock.
-        drop(services);
-        drop(replaced);
-    }
-
-    // Sessions
-
-    pub(crate) fn open_session(
-        &self,
-        id: &str,
-        target: &str,
-        call: Option<(LastSeen, oneshot::Sender<Response>)>,
-        objects: HashMap<String, Exported>,
-    ) -> Result<(), Failure> {
-        let now = self.now();
-        if !objects.is_empty() {
-            self.room_for(objects.len()).map_err(Failure::Encode)?;
-        }
-        let mut sessions = self.sessions.lock();
-        let opened = sessions.open(id, target, call, objects, now);
-        // What dropping the objects does is not known, so it is done without the lock.
-        drop(sessions);
-        opened.map_err(|(reason, _)| Failure::Lost {
-            loss: Loss::Connection(reason),
-            sent: false,
-        })
-    }
-
-    /// Whether peers may hold so much more of this client.
+    /// Checks that peers may hold so much more of this client.
     pub(crate) fn room_for(&self, more: usize) -> Result<(), EncodeError> {
-        let (most, (_, held)) = (self.options.max_objects, self.sessions());
+        let (most, held) = (self.options.max_objects, self.objects());
         if held + more <= most {
             return Ok(());
         }
@@ -292,253 +159,88 @@ impl Core {
         )))
     }
 
-    pub(crate) fn has_session(&self, id: &str) -> bool {
-        self.sessions.lock().exists(id)
-    }
-
-    pub(crate) fn end_session(&self, id: &str) {
-        let ended = self.sessions.lock().end(id);
-        drop(ended);
-    }
-
-    pub(crate) fn answer(
-        &self,
-        id: &str,
-        from: &str,
-    ) -> Answer<oneshot::Sender<Response>, Exported> {
-        self.sessions.lock().answer(id, from)
-    }
-
-    pub(crate) fn heartbeat(&self, id: &str, from: &str) -> bool {
-        let now = self.now();
-        self.sessions.lock().heartbeat(id, from, now)
-    }
-
-    /// Looks up what a message to a session is for.
-    pub(crate) fn with_object<T>(
-        &self,
-        id: &str,
-        object: &str,
-        from: &str,
-        parent: Option<&str>,
-        then: impl FnOnce(Found<'_, Exported>) -> T,
-    ) -> T {
-        let now = self.now();
-        then(self.sessions.lock().find(id, object, from, parent, now))
-    }
-
-    /// Takes back an object of a session with `peer`.
-    pub(crate) fn release(&self, peer: &str, id: &str, object: &str) {
-        let found = self.with_object(id, object, peer, None, |found| {
-            matches!(found, Found::Object(_))
-        });
-        if found {
-            self.withdraw(id, &[object]);
-        }
-    }
-
-    /// Takes objects out of a session.
-    pub(crate) fn withdraw(&self, id: &str, objects: &[&str]) {
-        let ended = self.sessions.lock().withdraw(id, objects);
-        drop(ended);
-    }
-
-    /// How many calls wait, and how many objects peers can call.
-    pub(crate) fn sessions(&self) -> (usize, usize) {
-        let sessions = self.sessions.lock();
-        let (calls, objects) = (sessions.calls(), sessions.objects());
-        drop(sessions);
-        let services = self.services.read();
-        (calls, objects + services.interfaces())
+    /// Returns how many objects and interfaces peers hold.
+    fn objects(&self) -> usize {
+        self.sessions.counts().objects + self.handlers.interfaces()
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.counters.snapshot(self.sessions(), self.queued())
+        let sessions = self.sessions.counts().calls;
+        let queued = (self.lifecycle.waiting(), self.outbound.queued());
+        self.counters.snapshot((sessions, self.objects()), queued)
     }
 
     /// Fails every call to `peer`, an absolute address, takes back what it was handed, and tells the
     /// handlers that it called.
-    pub(crate) fn peer_gone(&self, peer: &str) {
-        self.peers.lock().remove(peer);
-        self.chunks.lock().forget(peer);
-        self.calls.cancel(|call| call.from() == peer);
-        let ended = self.sessions.lock().peer_gone(peer);
-        let interfaces = self.services.write().caller_gone(peer);
-        drop(interfaces);
+    fn peer_gone(&self, peer: &str) {
+        self.peers.forget(peer);
+        self.chunks.forget(peer);
+        let lost = self.sessions.peer_gone(peer);
+        self.handlers.peer_gone(peer);
         let reason = LinkError::from(format!("Client disconnected: {peer}"));
-        for reply in ended.replies {
-            let _ = reply.send(Response::Lost(Loss::Peer(reason.clone())));
-        }
+        lost.tell(Loss::Peer, &reason);
     }
 
-    /// Fails every call that waits for an answer: none will come over another link. What peers were handed
-    /// otherwise stays.
-    pub(crate) fn fail_calls(&self, reason: &LinkError) {
-        let ended = self.sessions.lock().end_calls();
-        for reply in ended.replies {
-            let _ = reply.send(Response::Lost(Loss::Link(reason.clone())));
-        }
+    /// The link is lost, but not the connection.
+    fn link_lost(&self, reason: &LinkError) {
+        // With the state first, new calls wait; those that were made before fail now.
+        self.lifecycle.set_state(State::Connecting);
+        self.sessions.link_lost().tell(Loss::Link, reason);
+        // Peers may be other programs when the link is back.
+        self.peers.forget_all();
+        let data = Map::from_iter([("reason".into(), report(reason).into())]);
+        self.events.tell("disconnected", data);
     }
 
-    /// What was known of peers may have changed meanwhile.
-    pub(crate) fn forget_peers(&self) {
-        self.peers.lock().clear();
-    }
-
-    /// Hands an event of this client's own to whoever reads it.
-    pub(crate) fn tell(&self, kind: &str, data: Map) {
-        self.events.tell(kind, data);
-    }
-
-    // Chunks
-
-    pub(crate) fn with_chunks(
-        &self,
-        f: impl FnOnce(&mut ChunkStore, std::time::Instant) -> Result<(), ChunkError>,
-    ) -> Result<Value, WireError> {
-        let now = Instant::now().into_std();
-        match f(&mut self.chunks.lock(), now) {
-            Ok(()) => Ok(Value::Null),
-            Err(e) => Err(WireError {
-                message: e.to_string(),
-                trace: String::new(),
-                name: None,
-                data: None,
-            }),
-        }
-    }
-
-    pub(crate) fn peer_info(&self, peer: &str) -> Option<PeerInfo> {
-        // A client of the same id may be another program by now.
-        const TRUSTED: u64 = 60_000;
-        let now = self.now();
-        let peers = self.peers.lock();
-        let (asked, info) = peers.get(peer)?;
-        (now.saturating_sub(*asked) < TRUSTED).then_some(*info)
-    }
-
-    pub(crate) fn remember_peer(&self, peer: &str, info: PeerInfo) {
-        const MOST: usize = 1024;
-        let mut peers = self.peers.lock();
-        if peers.len() >= MOST {
-            peers.clear();
-        }
-        peers.insert(peer.to_owned(), (self.now(), info));
-    }
-
-    pub(crate) fn forget_peer(&self, peer: &str) {
-        self.peers.lock().remove(peer);
-    }
-
-    /// The manager at `address`, if it has been fetched.
-    pub(crate) fn manager(&self, address: &str) -> Option<Arc<Description>> {
-        let manager = self.manager.lock();
-        manager
-            .as_ref()
-            .filter(|(known, _)| known == address)
-            .map(|(_, m)| Arc::clone(m))
-    }
-
-    pub(crate) fn remember_manager(
-        &self,
-        address: String,
-        manager: Arc<Description>,
-    ) -> Arc<Description> {
-        // With the lock held: `close` marks the end first and forgets the manager then.
-        let mut known = self.manager.lock();
-        if !self.is_closed() {
-            *known = Some((address, Arc::clone(&manager)));
-        }
-        drop(known);
-        manager
-    }
-
-    // Sending
-
-    /// Puts one frame into the queue of the driver; waits while it is full.
-    pub(crate) async fn enqueue(&self, frame: Bytes) -> Result<(), Closed> {
-        let budget = match share(&frame) {
-            0 => None,
-            share => {
-                let budget = Arc::clone(&self.budget).acquire_many_owned(share);
-                Some(budget.await.map_err(|_| Closed)?)
-            }
-        };
-        let outgoing = Outgoing {
-            frame: Frame::Binary(frame),
-            _budget: budget,
-        };
-        self.outbound.send(outgoing).await.map_err(|_| Closed)
-    }
-
-    /// As [`enqueue`](Self::enqueue), but drops the frame if there is no room; false then.
-    pub(crate) fn try_enqueue(&self, frame: Bytes) -> bool {
-        let budget = match share(&frame) {
-            0 => None,
-            share => match Arc::clone(&self.budget).try_acquire_many_owned(share) {
-                Ok(budget) => Some(budget),
-                Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => return false,
-            },
-        };
-        let outgoing = Outgoing {
-            frame: Frame::Binary(frame),
-            _budget: budget,
-        };
-        self.outbound.try_send(outgoing).is_ok()
-    }
-
-    // Tasks
-
-    /// Runs a handler in a task that ends with the connection.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut handlers = self.handlers.lock();
-        reap(&mut handlers);
-        if !self.is_closed() {
-            handlers.spawn(task);
-        }
-    }
-
-    /// A share of the memory for requests, which is held while the handler of this one runs; `None` if
-    /// there is not enough.
-    pub(crate) fn room_for_call(&self, bytes: usize) -> Option<Option<OwnedSemaphorePermit>> {
-        if bytes < LARGE {
-            return Some(None);
-        }
-        let share = bytes.div_ceil(LARGE).min(call_shares(&self.options));
-        let share = u32::try_from(share).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.call_bytes).try_acquire_many_owned(share);
-        permit.ok().map(Some)
+    /// The link is there, and the server knows all services.
+    pub(crate) fn set_connected(&self) {
+        self.lifecycle.set_state(State::Connected);
+        let info = self.identity().connection_info.clone();
+        self.events.tell("connected", info);
     }
 
     /// Frees what has ended and what nobody came back for. Called now and then.
-    pub(crate) fn tidy(&self) {
+    fn tidy(&self) {
         #[cfg(feature = "metrics")]
-        self::stats::publish(self);
-        reap(&mut self.handlers.lock());
-        self.chunks.lock().expire(Instant::now().into_std());
+        stats::publish(self);
+        self.tasks.tidy();
+        self.chunks.tidy();
         let idle = self.options.idle_objects.as_millis() as u64;
-        if let Some(since) = self.now().checked_sub(idle) {
-            let ended = self.sessions.lock().expire(since);
-            drop(ended);
-        }
-    }
-
-    /// From now on calls that come in are refused.
-    pub(crate) fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
+        self.sessions.tidy(idle);
     }
 
     /// Waits until no handler runs, at most for `grace`; false if some still do.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
-        let all = self.options.max_concurrent_calls as u32;
-        let drained = tokio::time::timeout(grace, self.running.acquire_many(all)).await;
-        drained.is_ok()
+        self.admission.drain(grace).await
+    }
+
+    /// Fails everything that waits, ends everything that runs, and lets nothing else begin. The
+    /// first reason stays.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        // The end is marked before anything is emptied: whatever is added afterwards sees the mark.
+        let first = self.lifecycle.close(reason);
+        let reason = self.lifecycle.closed_reason();
+        if first {
+            let data = Map::from_iter([("reason".into(), Value::from(report(&reason)))]);
+            self.events.tell("disconnected", data);
+        }
+        let lost = self.sessions.close(&reason);
+        lost.tell(Loss::Connection, &reason);
+        self.handlers.cancel_all();
+        self.tasks.abort_all();
+        self.outbound.close();
+        self.admission.close();
+        self.events.close();
+        // A service may hold a handle of this connection, which then would hold itself for ever.
+        self.handlers.clear();
+        #[cfg(feature = "metrics")]
+        stats::publish(self);
     }
 }
 
-impl ConnectionRef for Core {
+impl<H: Handlers> ConnectionRef for Engine<H> {
     fn abandoned(&self, remote: &RemoteHandle) {
-        crate::call::abandoned(self, remote);
+        release::abandoned(self, remote);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -546,38 +248,10 @@ impl ConnectionRef for Core {
     }
 }
 
-/// The units of the byte budget that a frame takes.
-fn share(frame: &Bytes) -> u32 {
-    if frame.len() < LARGE {
-        return 0;
-    }
-    frame.len().div_ceil(LARGE).min(OUTBOUND_LARGE) as u32
-}
-
-/// The bound on requests whose handlers run, in units of [`LARGE`].
-fn call_shares(options: &Options) -> usize {
-    let shares = (options.max_call_bytes / LARGE).max(1);
-    shares.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize)
-}
-
-fn reap(handlers: &mut JoinSet<()>) {
-    while let Some(ended) = handlers.try_join_next() {
-        if let Err(e) = ended {
-            if e.is_panic() {
-                tracing::error!("a task of the connection panicked: {e}");
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Core {
+impl<H: Handlers> fmt::Debug for Engine<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core")
+        f.debug_struct("Engine")
             .field("identity", &self.identity().address())
             .finish_non_exhaustive()
     }
 }
-
-/// The connection is over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Closed;

@@ -1,46 +1,8 @@
-//! What a connection is: who it belongs to, its limits and habits.
+//! The limits and habits of a connection.
 
 use std::time::Duration;
 
-use super::{Retry, UserInfo};
-use hypha_wire::Map;
-
-/// Who this client is: what the server said in its `connection_info` (protocol 01 §3).
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Identity {
-    /// The workspace this client is in.
-    pub workspace: String,
-    /// The id of this client.
-    pub client_id: String,
-    /// The id of the workspace manager, whose address is `*/<manager id>`.
-    pub manager_id: Option<String>,
-    /// The server's public URL, which marks functions as belonging to that server.
-    pub public_base_url: Option<String>,
-    /// The user this client is connected as.
-    pub user: UserInfo,
-    /// What carries the messages: `websocket`, `http_streaming`; contexts of calls say so.
-    pub connection_type: &'static str,
-    /// Everything the server said, unknown keys included.
-    pub connection_info: Map,
-}
-
-impl Identity {
-    /// An identity on a link without a server's handshake.
-    pub fn new(workspace: impl Into<String>, client_id: impl Into<String>) -> Self {
-        Identity {
-            workspace: workspace.into(),
-            client_id: client_id.into(),
-            connection_type: "websocket",
-            ..Identity::default()
-        }
-    }
-
-    /// `workspace/client`.
-    pub fn address(&self) -> String {
-        format!("{}/{}", self.workspace, self.client_id)
-    }
-}
+use super::Retry;
 
 /// Limits and habits of a connection; the defaults are those of the other clients.
 #[derive(Clone, Debug)]

@@ -1,35 +1,34 @@
-//! The task that keeps a connection: it drives a link until that is lost, opens another one, offers the
-//! services again, and so on until the connection is closed (protocol 01 §7, §9).
+//! The task that keeps a connection: it drives a link until that is lost, opens another one, has the
+//! server told anew what it must know, and so on until the connection is closed (protocol 01 §7, §9).
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
 };
 
 use super::{
-    Backoff, CloseReason, Core, KeepAlive, Outgoing, State, count,
+    Backoff, CloseReason, Engine, Handlers, KeepAlive, State,
     driver::{Driver, Ended, Queue},
     handshake::{Granted, Hello, handshake},
+    outbound::QueuedFrame,
     state::{Next, Recovery},
+    stats::count,
 };
 use crate::{
-    client::Client,
-    error::{ConnectError, ConnectErrorKind, LinkError, report},
+    error::{ConnectError, ConnectErrorKind, Error, LinkError, report},
     transport::{BoxLink, Dial},
 };
-use hypha_wire::Map;
 
-/// How a lost connection comes back.
+/// The server and the identity there, as links to it are opened.
 pub(crate) struct Endpoint {
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) workspace: Option<String>,
     pub(crate) token: Option<String>,
     /// For each attempt, from the first step to the last service.
     pub(crate) limit: Duration,
-    /// Nothing is registered.
-    pub(crate) silent: bool,
     pub(crate) keep_alive: KeepAlive,
     /// `None`: it does not come back.
     pub(crate) backoff: Option<Backoff>,
@@ -75,45 +74,55 @@ impl Endpoint {
     }
 }
 
+/// Tells the server over a new link what it must know, with calls that do not wait for the connection.
+pub(crate) type Restore = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
+
+/// How a lost connection comes back.
+pub(crate) struct Reconnect {
+    pub(crate) endpoint: Endpoint,
+    /// `None` if the server need not know anything.
+    pub(crate) restore: Option<Restore>,
+}
+
 /// One connection, from its first link to its last.
-pub(crate) struct RedialLoop {
-    core: Arc<Core>,
+pub(crate) struct RedialLoop<H: Handlers> {
+    engine: Arc<Engine<H>>,
     queue: Queue,
-    endpoint: Option<Endpoint>,
+    reconnect: Option<Reconnect>,
 }
 
 /// Says that the task has ended, also if its runtime drops it or it panics.
-struct Over(Arc<Core>);
+struct Over<H: Handlers>(Arc<Engine<H>>);
 
-impl Drop for Over {
+impl<H: Handlers> Drop for Over<H> {
     fn drop(&mut self) {
         let reason = "Connection lost: its task has ended";
         self.0.close(CloseReason::Lost(reason.into()));
-        self.0.ended.send_replace(true);
+        self.0.lifecycle.set_ended();
     }
 }
 
-impl RedialLoop {
+impl<H: Handlers> RedialLoop<H> {
     pub(crate) fn new(
-        core: Arc<Core>,
-        queue: mpsc::Receiver<Outgoing>,
-        endpoint: Option<Endpoint>,
+        engine: Arc<Engine<H>>,
+        queue: mpsc::Receiver<QueuedFrame>,
+        reconnect: Option<Reconnect>,
     ) -> Self {
         RedialLoop {
-            core,
+            engine,
             queue: Queue::new(queue),
-            endpoint,
+            reconnect,
         }
     }
 
     /// Runs until the connection is closed; everything that waits has failed then.
     pub(crate) async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
         // Dropped last, when link and queue are gone.
-        let _over = Over(Arc::clone(&self.core));
+        let _over = Over(Arc::clone(&self.engine));
         let reason = self.keep(link, keep_alive).await;
         if let Some(reason) = reason {
             tracing::debug!("{reason}");
-            self.core.close(reason);
+            self.engine.close(reason);
         }
         drop(self);
     }
@@ -124,10 +133,8 @@ impl RedialLoop {
         mut link: BoxLink,
         mut keep_alive: Option<KeepAlive>,
     ) -> Option<CloseReason> {
-        let backoff = self
-            .endpoint
-            .as_ref()
-            .and_then(|endpoint| endpoint.backoff.clone());
+        let reconnect = self.reconnect.as_ref();
+        let backoff = reconnect.and_then(|r| r.endpoint.backoff.clone());
         let mut recovery = Recovery::new(backoff.clone().unwrap_or_default());
         let mut again = false;
         loop {
@@ -138,12 +145,13 @@ impl RedialLoop {
                 Ended::Lost(reason) => reason,
             };
             // What does not even come about is for whoever connects to try again.
-            if backoff.is_none() || !self.core.was_connected() {
+            if backoff.is_none() || !self.engine.lifecycle.was_connected() {
                 return Some(CloseReason::Lost(reason));
             }
             let next = recovery.lost(begin.elapsed(), rand::random());
-            self.core.link_lost(&reason);
-            self.queue.purge(&self.core);
+            self.engine.link_lost(&reason);
+            let engine = &self.engine;
+            self.queue.purge(&engine.sessions, &engine.counters);
             (link, keep_alive) = match self.regain(&mut recovery, next, reason).await {
                 Ok(Some((link, keep_alive))) => (link, Some(keep_alive)),
                 Ok(None) => return None,
@@ -153,20 +161,20 @@ impl RedialLoop {
         }
     }
 
-    /// Drives a link to its end. If it is another one than the first, the services are offered again
-    /// meanwhile.
+    /// Drives a link to its end. If it is another one than the first, the server is told meanwhile what
+    /// it must know.
     async fn drive(&mut self, link: BoxLink, keep_alive: Option<KeepAlive>, again: bool) -> Ended {
-        let driver = Driver::new(link, &mut self.queue, Arc::clone(&self.core), keep_alive);
-        let driving = driver.run();
-        let Some(&Endpoint { limit, silent, .. }) = self.endpoint.as_ref().filter(|_| again) else {
+        let engine = Arc::clone(&self.engine);
+        let driving = Driver::new(link, &mut self.queue, engine, keep_alive).run();
+        let Some(reconnect) = self.reconnect.as_ref().filter(|_| again) else {
             return driving.await;
         };
         tokio::pin!(driving);
-        if !silent {
-            let client = Client::of_core(&self.core).for_setup();
+        if let Some(restore) = &reconnect.restore {
+            let limit = reconnect.endpoint.limit;
             let restored = tokio::select! {
                 ended = &mut driving => return ended,
-                restored = timeout(limit, client.restore()) => restored,
+                restored = timeout(limit, restore()) => restored,
             };
             let failure = match restored {
                 Ok(Ok(())) => None,
@@ -183,9 +191,10 @@ impl RedialLoop {
                 return Ended::Lost(failure);
             }
         }
-        count(&self.core.counters.reconnects);
-        self.core.connected();
-        tracing::info!("connected again as {}", self.core.identity().address());
+        let engine = &self.engine;
+        count(&engine.counters.reconnects);
+        engine.set_connected();
+        tracing::info!("connected again as {}", engine.identity().address());
         driving.await
     }
 
@@ -197,11 +206,11 @@ impl RedialLoop {
         mut next: Next,
         mut last: LinkError,
     ) -> Result<Option<(BoxLink, KeepAlive)>, CloseReason> {
-        let Some(endpoint) = &self.endpoint else {
+        let Some(Reconnect { endpoint, .. }) = &self.reconnect else {
             return Ok(None);
         };
-        let core = &self.core;
-        let mut closed = core.state.subscribe();
+        let engine = &self.engine;
+        let mut closed = engine.lifecycle.subscribe();
         let mut closed = std::pin::pin!(closed.wait_for(State::is_closed));
         loop {
             let pause = match next {
@@ -212,7 +221,7 @@ impl RedialLoop {
                     let until = Instant::now() + pause;
                     let last = report(&last);
                     tracing::warn!("{last}; attempt {attempt} to reconnect begins in {pause:.1?}");
-                    core.set_state(State::Backoff {
+                    engine.lifecycle.set_state(State::Backoff {
                         attempt,
                         until: until.into_std(),
                     });
@@ -223,9 +232,9 @@ impl RedialLoop {
                 _ = &mut closed => return Ok(None),
                 () = pause => {}
             }
-            core.tidy();
-            core.set_state(State::Connecting);
-            count(&core.counters.attempts);
+            engine.tidy();
+            engine.lifecycle.set_state(State::Connecting);
+            count(&engine.counters.attempts);
             let opened = tokio::select! {
                 _ = &mut closed => return Ok(None),
                 opened = timeout(endpoint.limit, self.open_again(endpoint)) => opened,
@@ -233,7 +242,7 @@ impl RedialLoop {
             match opened.unwrap_or(Err(endpoint.timed_out())) {
                 Ok((link, granted)) => {
                     let keep_alive = endpoint.keep_alive(&granted);
-                    core.adopt(granted);
+                    engine.membership.adopt(granted);
                     return Ok(Some((link, keep_alive)));
                 }
                 Err(error) if error.is_retryable() || error.kind().is_below_the_protocol() => {
@@ -249,10 +258,10 @@ impl RedialLoop {
 
     /// One attempt, as the same client in the same workspace.
     async fn open_again(&self, endpoint: &Endpoint) -> Result<(BoxLink, Granted), ConnectError> {
-        let former = self.core.identity();
-        let token = self.core.reconnection_token.lock().clone();
+        let former = self.engine.identity();
+        let token = self.engine.membership.reconnection_token();
         let mut opened = endpoint.open(&former.client_id, token.as_deref()).await;
-        // It lives for two days; who has been asleep for longer comes in by the front door.
+        // Reconnection tokens expire after two days; fall back to the access token.
         let expired = opened
             .as_ref()
             .is_err_and(|error| error.kind() == ConnectErrorKind::TokenRejected);
@@ -272,34 +281,5 @@ impl RedialLoop {
             .at(endpoint.dial.url()));
         }
         Ok((link, granted))
-    }
-}
-
-impl Core {
-    /// Takes over what the server said of a new link.
-    pub(crate) fn adopt(&self, granted: Granted) {
-        if let Some(token) = granted.reconnection_token {
-            *self.reconnection_token.lock() = Some(token);
-        }
-        self.set_identity(granted.identity);
-    }
-
-    /// The link is lost, but not the connection.
-    fn link_lost(&self, reason: &LinkError) {
-        // With the state first, new calls wait; those that were made before fail now.
-        self.set_state(State::Connecting);
-        self.fail_calls(reason);
-        self.forget_peers();
-        self.tell(
-            "disconnected",
-            Map::from_iter([("reason".into(), report(reason).into())]),
-        );
-    }
-
-    /// Everything is as it should be.
-    pub(crate) fn connected(&self) {
-        self.set_state(State::Connected);
-        let info = self.identity().connection_info.clone();
-        self.tell("connected", info);
     }
 }

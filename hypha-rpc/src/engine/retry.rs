@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::backoff::Doubling;
+
 /// How often a call is made again when it fails for a reason that may pass: see
 /// [`Error::is_retryable`](crate::Error::is_retryable).
 ///
@@ -19,8 +21,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     times: u32,
-    first: Duration,
-    longest: Duration,
+    pauses: Doubling,
 }
 
 impl Retry {
@@ -33,20 +34,22 @@ impl Retry {
     pub const fn times(times: u32) -> Self {
         Retry {
             times,
-            first: Duration::from_millis(100),
-            longest: Duration::from_secs(5),
+            pauses: Doubling {
+                first: Duration::from_millis(100),
+                longest: Duration::from_secs(5),
+            },
         }
     }
 
     /// Another pause after the first failure.
     pub const fn first(mut self, pause: Duration) -> Self {
-        self.first = pause;
+        self.pauses.first = pause;
         self
     }
 
     /// Another longest pause.
     pub const fn longest(mut self, pause: Duration) -> Self {
-        self.longest = pause;
+        self.pauses.longest = pause;
         self
     }
 
@@ -60,9 +63,7 @@ impl Retry {
         if failures > self.times || failures == 0 {
             return None;
         }
-        let factor = 1u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
-        let pause = self.first.saturating_mul(factor).min(self.longest);
-        Some((pause / 2).saturating_add(pause.mul_f64(chance.clamp(0.0, 0.999))))
+        Some(self.pauses.pause(failures - 1, chance))
     }
 }
 

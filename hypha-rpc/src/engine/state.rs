@@ -1,5 +1,5 @@
-//! Whether a connection stands, and when it is tried again (protocol 01 §9): pure transitions, without a
-//! clock of their own, without tasks.
+//! The states of a connection, and when a lost one is tried again (protocol 01 §9): pure transitions,
+//! without a clock of their own, without tasks.
 
 use std::{
     fmt,
@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Backoff;
 use crate::error::{Cause, ConnectError, LinkError};
 
 /// Whether the connection stands.
@@ -118,73 +119,6 @@ impl fmt::Display for CloseReason {
         }
     }
 }
-
-/// When a lost connection is tried again.
-///
-/// The first attempt follows after a random part of [`spread`](Self::spread), so that the clients of a
-/// server that restarts do not all come at once. After each failed attempt the pause doubles, from
-/// [`first`](Self::first) up to [`longest`](Self::longest), each pause between one half and one and a half
-/// of that. A connection that does not last as long as [`stable`](Self::stable) counts as a failed
-/// attempt.
-///
-/// With the defaults a thousand clients of one server make at most 1500 attempts in any second, and while it
-/// stays away these become fewer, down to about 17 a second.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Backoff {
-    /// The first attempt begins at a random moment within this time; 1 s by default.
-    pub spread: Duration,
-    /// The pause after the first failed attempt; 1 s by default.
-    pub first: Duration,
-    /// The longest pause, before it is varied; 60 s by default.
-    pub longest: Duration,
-    /// How long a connection must last to be a success; 5 s by default.
-    pub stable: Duration,
-    /// How many attempts may fail in a row until the connection is given up; without end by default.
-    pub attempts: Option<u32>,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Backoff {
-            spread: Duration::from_secs(1),
-            first: Duration::from_secs(1),
-            longest: Duration::from_secs(60),
-            stable: Duration::from_secs(5),
-            attempts: None,
-        }
-    }
-}
-
-impl Backoff {
-    /// Gives up after so many failed attempts in a row.
-    pub fn attempts(mut self, most: u32) -> Self {
-        self.attempts = Some(most);
-        self
-    }
-
-    /// Another longest pause; the first one is not longer.
-    pub fn longest(mut self, pause: Duration) -> Self {
-        self.longest = pause;
-        self.first = self.first.min(pause);
-        self
-    }
-
-    /// The pause before the next attempt after `failures` failed ones; `chance` is a random number from 0
-    /// to 1.
-    fn pause(&self, failures: u32, chance: f64) -> Duration {
-        let Some(doublings) = failures.checked_sub(1) else {
-            return self.spread.min(LONGEST_PAUSE).mul_f64(chance);
-        };
-        let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
-        let pause = self.first.saturating_mul(factor).min(self.longest);
-        let pause = pause.min(LONGEST_PAUSE);
-        (pause / 2).saturating_add(pause.mul_f64(chance.clamp(0.0, 0.999)))
-    }
-}
-
-/// Longer pauses are this long: the clock cannot count without end.
-const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What has been tried to get a connection back.
 #[derive(Debug)]
@@ -305,19 +239,5 @@ mod tests {
         assert_eq!(seconds(recovery.lost(LONG, 0.5)), 0.5);
         assert_eq!(seconds(recovery.failed(0.5)), 1.0);
         assert_eq!(recovery.failed(0.5), Next::GiveUp { attempts: 2 });
-    }
-
-    #[test]
-    fn no_pause_is_too_long_for_the_clock() {
-        let backoff = Backoff {
-            spread: Duration::MAX,
-            first: Duration::MAX,
-            longest: Duration::MAX,
-            ..Backoff::default()
-        };
-        for failures in [0, 70] {
-            let pause = backoff.pause(failures, 0.999);
-            assert!(pause > LONG && Instant::now().checked_add(pause).is_some());
-        }
     }
 }

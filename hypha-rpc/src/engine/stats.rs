@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(feature = "metrics")]
-use super::Core;
+use super::{Engine, Handlers};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -119,16 +119,16 @@ pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-pub(crate) fn add(counter: &AtomicU64, n: usize) {
+pub(super) fn add(counter: &AtomicU64, n: usize) {
     counter.fetch_add(n as u64, Ordering::Relaxed);
 }
 
 /// Writes the numbers of a connection: now and then, and when it is over.
 #[cfg(feature = "metrics")]
-pub(super) fn publish(core: &Core) {
-    let client = core.identity().address();
+pub(super) fn publish<H: Handlers>(engine: &Engine<H>) {
+    let client = engine.identity().address();
     let labels = [("client", metrics::SharedString::from(client))];
-    let stats = core.stats();
+    let stats = engine.stats();
     stats.each_counter(|name, value| metrics::counter!(name, &labels).absolute(value));
     stats.each_gauge(|name, value| metrics::gauge!(name, &labels).set(value as f64));
 }

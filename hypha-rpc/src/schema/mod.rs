@@ -12,7 +12,7 @@
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;
-use schemars::{JsonSchema, Schema};
+use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Map, Value, json};
 
 pub use hypha_wire::keys::SCHEMA_KIND as KIND;
@@ -100,7 +100,7 @@ impl FunctionSchema {
     pub fn returns_stream<T: JsonSchema>(mut self) -> Self {
         let mut generator = generator();
         let items = subschema::<T>(&mut generator);
-        let mut schema = crate::RemoteStream::<T>::json_schema(&mut generator);
+        let mut schema = stream();
         schema.insert("items".to_owned(), items.to_value());
         self.returns = Some(with_definitions(schema, generator));
         self
@@ -126,6 +126,14 @@ impl FunctionSchema {
         }
         function
     }
+}
+
+/// The schema of a stream, without its items.
+pub(crate) fn stream() -> Schema {
+    json_schema!({
+        "description": "A stream of values: a generator or an iterator.",
+        (KIND): "stream"
+    })
 }
 
 /// Makes schemas as pydantic does.

@@ -1,40 +1,46 @@
 //! The service `built-in` that every client offers: ping, its other services, and the receiving end
 //! of chunked messages (protocol 04 §10, 02 §9).
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
 use bytes::Bytes;
 
-use super::{Context, Incoming, Method, Registered, Service, Visibility, incoming::refusal};
-use crate::{engine::Core, error::RejectKind};
-use hypha_wire::{Value, WireError};
+use super::{
+    Context, Engine, Incoming, Method, Registered, Service, Visibility,
+    incoming::refusal,
+    permission::{Caller, Denied, may_use},
+};
+use crate::{engine::MAX_FRAME_KEY, error::RejectKind};
+use hypha_wire::{
+    ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, WireError, keys::BUILT_IN,
+};
 
-/// The key in the config of a built-in service under which a peer says how large frames it takes, in
-/// bytes. An extension: the other clients do not say it, ignore it, and get frames of the common size.
-pub(crate) const MAX_FRAME: &str = "max_frame_size";
-/// What we say.
+/// The largest frame that this client takes, in bytes. It says so in the service's config.
 const MAX_FRAME_BYTES: i64 = 8 << 20;
 
-pub(crate) fn registered(core: Weak<Core>, address: &str) -> Registered {
-    let method = |name: &str, handler: fn(&Arc<Core>, &Incoming) -> Result<Value, WireError>| {
-        let core = core.clone();
+pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
+    let method = |name: &str, handler: fn(&Arc<Engine>, &Incoming) -> Result<Value, WireError>| {
+        let engine = engine.clone();
         Method::new(name, move |call: Incoming| {
-            let core = core.clone();
+            let engine = engine.clone();
             async move {
-                let core = core
+                let engine = engine
                     .upgrade()
                     .ok_or_else(|| error("RPC connection closed".into()))?;
-                call.reply(&handler(&core, &call)?)
+                call.reply(&handler(&engine, &call)?)
             }
         })
         .needs_context(true)
     };
-    let service = Service::new("built-in")
+    let service = Service::new(BUILT_IN)
         .name(format!("Built-in services for {address}"))
-        .service_type("built-in")
+        .service_type(BUILT_IN)
         .visibility(Visibility::Public)
         .config("api_version", 3i64)
-        .config(MAX_FRAME, MAX_FRAME_BYTES)
+        .config(MAX_FRAME_KEY, MAX_FRAME_BYTES)
         .method(method("ping", ping).doc("Answer `pong` to `ping`."))
         .method(method("get_service", get_service).doc("Get a service of this client by its id."))
         .method(
@@ -50,7 +56,7 @@ pub(crate) fn registered(core: Weak<Core>, address: &str) -> Registered {
     Registered::trusted(service)
 }
 
-fn ping(_: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn ping(_: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     // JavaScript clients pass something more, which means nothing.
     let msg = call.raw_args().get::<&str>(0);
     if matches!(msg, Some(Ok("ping"))) {
@@ -60,106 +66,145 @@ fn ping(_: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
     }
 }
 
-fn get_service(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn get_service(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     let id: &str = call.args(&["service_id"])?.required(0)?;
     let context = call.context();
-    let Some(registered) = core.service(id) else {
+    let Some(registered) = engine.handlers.get(id) else {
         return Err(refusal(
             RejectKind::UnknownService,
             "KeyError",
             format!("Service not found: {id}"),
         ));
     };
-    let identity = core.identity();
-    let service = &registered.service;
-    let open = service.visibility != Visibility::Protected
-        || context.workspace() == identity.workspace
-        || service
-            .authorized_workspaces
-            .iter()
-            .any(|w| w == context.workspace());
-    if !open {
-        return Err(refusal(
+    let identity = engine.identity();
+    let caller = Caller {
+        address: context.from(),
+        workspace: context.workspace(),
+    };
+    let manager = identity.manager_address();
+    may_use(&registered, caller, &identity.workspace, manager.as_deref()).map_err(|denied| {
+        let why = match denied {
+            Denied::OtherWorkspace => format!(
+                "workspace mismatch: {} != {}",
+                identity.workspace, caller.workspace
+            ),
+            Denied::HandedToAnother(_) => "it was handed to another client".to_owned(),
+        };
+        refusal(
             RejectKind::PermissionDenied,
             "PermissionError",
-            format!(
-                "Permission denied for getting protected service: {id}, workspace mismatch: {} != {}",
-                identity.workspace,
-                context.workspace()
-            ),
-        ));
-    }
-    Ok(service.encode(&identity))
+            format!("Permission denied for getting protected service: {id}, {why}"),
+        )
+    })?;
+    Ok(registered.service.encode(&identity))
 }
 
-fn release(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn release(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     let method: &str = call.args(&["method"])?.required(0)?;
     if let Some((session, object)) = method.rsplit_once('.') {
-        core.release(call.context().from(), session, object);
+        engine
+            .sessions
+            .release(call.context().from(), session, object);
     }
     Ok(Value::Null)
 }
 
-fn cancel(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn cancel(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     let session: &str = call.args(&["session"])?.required(0)?;
     let caller = call.context().from();
     let is_meant =
         |running: &Context| running.session() == Some(session) && running.from() == caller;
-    core.calls.cancel(is_meant);
+    engine.handlers.calls.cancel(is_meant);
     Ok(Value::Null)
 }
 
-fn create(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn create(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     let args = call.args(&["key", "heartbeat", "overwrite"])?;
     let key: &str = args.required(0)?;
-    keep_alive(core, call.context(), key, args.optional(1)?)?;
+    keep_alive(engine, call.context(), key, args.optional(1)?)?;
     let overwrite = args.optional(2)?.unwrap_or(false);
-    core.with_chunks(|chunks, now| chunks.create(call.context().from(), key, overwrite, now))
+    with_chunks(engine, |chunks, now| {
+        chunks.create(call.context().from(), key, overwrite, now)
+    })
 }
 
-fn append(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn append(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     let args = call.args(&["key", "data", "heartbeat"])?;
-    let (key, data): (&str, crate::Bytes) = (args.required(0)?, args.required(1)?);
-    keep_alive(core, call.context(), key, args.optional(2)?)?;
-    core.with_chunks(|chunks, now| chunks.append(call.context().from(), key, data.into(), now))
+    let (key, data): (&str, hypha_wire::Bytes) = (args.required(0)?, args.required(1)?);
+    keep_alive(engine, call.context(), key, args.optional(2)?)?;
+    with_chunks(engine, |chunks, now| {
+        chunks.append(call.context().from(), key, data.into(), now)
+    })
 }
 
-fn set(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn set(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     let args = call.args(&["key", "index", "data", "heartbeat"])?;
-    let (key, index, data): (&str, u64, crate::Bytes) =
+    let (key, index, data): (&str, u64, hypha_wire::Bytes) =
         (args.required(0)?, args.required(1)?, args.required(2)?);
-    keep_alive(core, call.context(), key, args.optional(3)?)?;
-    core.with_chunks(|chunks, now| chunks.set(call.context().from(), key, index, data.into(), now))
+    keep_alive(engine, call.context(), key, args.optional(3)?)?;
+    with_chunks(engine, |chunks, now| {
+        chunks.set(call.context().from(), key, index, data.into(), now)
+    })
 }
 
-fn remove(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn remove(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     let key: &str = call.args(&["key"])?.required(0)?;
-    core.with_chunks(|chunks, _| chunks.remove(call.context().from(), key))
+    with_chunks(engine, |chunks, _| {
+        chunks.remove(call.context().from(), key)
+    })
 }
 
-fn process(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn process(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     let args = call.args(&["key", "heartbeat"])?;
     let key: &str = args.required(0)?;
-    keep_alive(core, call.context(), key, args.optional(1)?)?;
-    let mut whole = Bytes::new();
-    core.with_chunks(|chunks, _| {
-        chunks
-            .assemble(call.context().from(), key)
-            .map(|bytes| whole = bytes)
-    })?;
-    core.dispatch_assembled(whole, call.context())
+    keep_alive(engine, call.context(), key, args.optional(1)?)?;
+    let context = call.context();
+    let whole = engine
+        .chunks
+        .with(|chunks, _| chunks.assemble(context.from(), key))
+        .map_err(|e| error(e.to_string()))?;
+    dispatch_assembled(engine, whole, context)
         .map_err(|e| error(format!("the assembled message {key} cannot be read: {e}")))?;
     Ok(Value::Null)
 }
 
+/// Takes a message that came in chunks. Its sender is the one whom the server stamped on the call of
+/// `process`, never the one that the chunks name.
+fn dispatch_assembled(
+    engine: &Arc<Engine>,
+    whole: Bytes,
+    context: &Context,
+) -> Result<(), DecodeError> {
+    let message = Message::parse(whole)?;
+    let user = context
+        .message()
+        .user()
+        .unwrap_or_else(|| Bytes::from_static(&[0xc0]));
+    engine.dispatch(message.restamped(&Stamp {
+        to: context.to(),
+        from: context.from(),
+        ws: context.workspace(),
+        user: &user,
+    })?);
+    Ok(())
+}
+
+fn with_chunks(
+    engine: &Engine,
+    f: impl FnOnce(&mut ChunkStore, Instant) -> Result<(), ChunkError>,
+) -> Result<Value, WireError> {
+    let done = engine.chunks.with(f);
+    done.map(|()| Value::Null).map_err(|e| error(e.to_string()))
+}
+
 /// A chunk that belongs to an answer is a sign of life of the call it answers.
 fn keep_alive(
-    core: &Arc<Core>,
+    engine: &Arc<Engine>,
     context: &Context,
     key: &str,
     heartbeat: Option<bool>,
 ) -> Result<(), WireError> {
-    if heartbeat.unwrap_or(false) && !core.heartbeat(key, context.from()) {
+    if heartbeat.unwrap_or(false) && !engine.sessions.heartbeat(key, context.from()) {
         return Err(error(format!("session does not exist anymore: {key}")));
     }
     Ok(())

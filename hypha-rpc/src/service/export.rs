@@ -7,25 +7,9 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Handler, Incoming, Registered};
-use crate::{
-    call::{
-        Failure, function::LocalFunction, object::LocalInterface, producer, producer::LocalStream,
-        stream::relayed_stream,
-    },
-    engine::{Core, Identity, LastSeen, Response},
-};
-use hypha_wire::{
-    Args, EncodeError, Handle, HandleKind, MethodRef, PromiseKind, RemoteHandle, Value, WireError,
-    random_id,
-};
-
-/// Something of this program that is live in a value.
-pub(crate) enum Resident {
-    Function(LocalFunction),
-    Stream(LocalStream),
-    Interface(Box<LocalInterface>),
-}
+use super::{Engine, Handler, Incoming, Registered, Service};
+use crate::engine::{Failure, Identity, LastSeen, Response};
+use hypha_wire::{Args, EncodeError, RemoteHandle, WireError};
 
 /// Something that a peer may call as a part of a session.
 #[derive(Clone)]
@@ -103,9 +87,9 @@ impl Exported {
     }
 }
 
-/// Names what is live in one message.
+/// The live things of one message, as they get their names.
 pub(crate) struct Exports<'a> {
-    core: &'a Arc<Core>,
+    engine: &'a Arc<Engine>,
     identity: &'a Identity,
     /// The session in which the objects live.
     session: &'a str,
@@ -118,7 +102,7 @@ pub(crate) struct Exports<'a> {
 
 /// What was handed out with a message, and ends with this.
 pub(crate) struct HandedOut {
-    core: Arc<Core>,
+    engine: Arc<Engine>,
     /// The session in which it is, if there is one.
     session: Option<String>,
     interfaces: Vec<String>,
@@ -145,10 +129,10 @@ impl HandedOut {
 impl Drop for HandedOut {
     fn drop(&mut self) {
         for id in &self.interfaces {
-            drop(self.core.remove_service(id));
+            drop(self.engine.handlers.remove(id));
         }
         if let Some(session) = &self.session {
-            self.core.end_session(session);
+            self.engine.sessions.end(session);
         }
     }
 }
@@ -162,21 +146,21 @@ pub(crate) enum Direction {
 
 impl<'a> Exports<'a> {
     pub(crate) fn new(
-        core: &'a Arc<Core>,
+        engine: &'a Arc<Engine>,
         identity: &'a Identity,
         session: &'a str,
         to: &'a str,
         direction: Direction,
     ) -> Self {
         Exports {
-            core,
+            engine,
             identity,
             session,
             to,
             direction,
             objects: HashMap::new(),
             handed_out: HandedOut {
-                core: Arc::clone(core),
+                engine: Arc::clone(engine),
                 session: None,
                 interfaces: Vec::new(),
                 passed_on: Vec::new(),
@@ -185,21 +169,10 @@ impl<'a> Exports<'a> {
     }
 
     /// How receivers address this client: results name the workspace, arguments do not.
-    fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         match self.direction {
             Direction::Call => self.identity.client_id.clone(),
             Direction::Answer => self.identity.address(),
-        }
-    }
-
-    /// What the receiver knows `live` by.
-    pub(crate) fn name(&mut self, handle: &Handle) -> Result<Value, EncodeError> {
-        match &handle.0 {
-            HandleKind::Local(object) => {
-                let resident = Arc::clone(object).downcast::<Resident>();
-                self.resident(resident.map_err(|_| EncodeError::new("it cannot be sent"))?)
-            }
-            HandleKind::Remote(remote) => self.remote(remote),
         }
     }
 
@@ -209,7 +182,7 @@ impl<'a> Exports<'a> {
         call: Option<(LastSeen, oneshot::Sender<Response>)>,
     ) -> Result<HandedOut, Failure> {
         let Exports {
-            core,
+            engine,
             session,
             to,
             objects,
@@ -217,113 +190,57 @@ impl<'a> Exports<'a> {
             ..
         } = self;
         if call.is_some() || !objects.is_empty() {
-            core.open_session(session, to, call, objects)?;
+            if !objects.is_empty() {
+                engine.room_for(objects.len())?;
+            }
+            engine.sessions.open(session, to, call, objects)?;
             handed_out.session = Some(session.to_owned());
         }
         Ok(handed_out)
     }
 
-    fn resident(&mut self, resident: Arc<Resident>) -> Result<Value, EncodeError> {
-        match &*resident {
-            Resident::Function(function) => {
-                let exported = Exported::new(
-                    Arc::clone(&function.handler),
-                    function.name.as_deref().unwrap_or("callback"),
-                );
-                let mut id = random_id();
-                if let Some(name) = &function.name {
-                    // A dot would end the part of the path.
-                    id = format!("{id}#{}", name.replace('.', "_"));
-                }
-                let method = self.place(id, exported);
-                Value::encode_from(&MethodRef {
-                    server: self.identity.public_base_url.clone(),
-                    target: self.target(),
-                    method,
-                    promise: PromiseKind::Star,
-                    name: function.name.clone(),
-                    is_async: None,
-                    doc: function.doc.clone(),
-                    schema: function.schema.clone(),
-                    enc_pub: self.core.secrecy.key(),
-                    // Those of a call end with it anyway.
-                    release: matches!(self.direction, Direction::Answer),
-                    cancel: false,
-                })
-            }
-            Resident::Stream(stream) => {
-                let source = stream.take().ok_or_else(|| {
-                    EncodeError::new("a stream can be sent once, and this one was sent before")
-                })?;
-                let id = random_id();
-                let at = producer::At {
-                    core: Arc::downgrade(self.core),
-                    session: self.session.to_owned(),
-                    id: id.clone(),
-                };
-                let objects = source.objects(at).map(|(key, suffix, object)| {
-                    let method = self.place(format!("{id}{suffix}"), object);
-                    (key, Value::from(method))
-                });
-                let [next, close, batch] = objects;
-                // Other clients do not say it of generators, but understand it: items are encrypted too.
-                let key = self.core.secrecy.key();
-                let key = key.map(|key| ("_renc_pub", Value::Bytes(key)));
-                let entries = [
-                    ("_rtype", Value::from("generator")),
-                    ("_rserver", self.identity.public_base_url.clone().into()),
-                    ("_rtarget", self.target().into()),
-                    next,
-                    close,
-                    ("_rpromise", "*".into()),
-                    ("_rdoc", "Remote generator".into()),
-                    batch,
-                ];
-                let entries = entries.into_iter().chain(key);
-                let entries = entries.map(|(key, value)| (key.to_owned(), value));
-                Ok(Value::Map(entries.collect()))
-            }
-            Resident::Interface(interface) => self.interface(interface),
-        }
-    }
-
-    fn place(&mut self, id: String, object: Exported) -> String {
+    /// Keeps an object under `id` in the session; returns the path by which it is called.
+    pub(crate) fn place(&mut self, id: String, object: Exported) -> String {
         let method = format!("{}.{id}", self.session);
         self.objects.insert(id, object);
         method
     }
 
-    /// A local service for this receiver only (03 §8).
-    fn interface(&mut self, interface: &LocalInterface) -> Result<Value, EncodeError> {
-        self.core.room_for(self.objects.len() + 1)?;
-        let id = format!("_rintf_{}", random_id());
-        let service = interface.service(&id, self.core);
-        let mut map = service.members_map(self.identity, &self.target());
-        map.insert("_rintf_service_id".into(), id.as_str().into());
-        map.insert("_rintf".into(), true.into());
+    /// Registers a service for the receiver only (03 §8).
+    pub(crate) fn offer(&mut self, service: Service) -> Result<(), EncodeError> {
+        let id = service.id().to_owned();
         let registered = Registered::interface(service, self.to);
-        let added = self.core.add_service(registered, false);
+        let (services, lifecycle) = (&self.engine.handlers, &self.engine.lifecycle);
+        let added = services.add(registered, false, lifecycle);
         added.map_err(|e| EncodeError::new(e.to_string()))?;
-        interface.placed(&id);
         self.handed_out.interfaces.push(id);
-        Ok(Value::Map(map))
+        Ok(())
     }
 
-    /// What came from a peer goes on as it is, if the receiver can reach its owner.
-    fn remote(&mut self, remote: &Arc<RemoteHandle>) -> Result<Value, EncodeError> {
-        let server = remote.raw.get("_rserver").and_then(Value::as_str);
-        let own = self.identity.public_base_url.as_deref();
-        if server.is_none() || server == own || own.is_none() {
-            self.handed_out.passed_on.push(Arc::clone(remote));
-            return Ok(Value::Map(remote.raw.clone()));
-        }
-        let handle = Handle(HandleKind::Remote(Arc::clone(remote)));
-        let relay = if remote.raw.get("_rtype").and_then(Value::as_str) == Some("generator") {
-            relayed_stream(handle)
-        } else {
-            LocalFunction::relay(handle)
-        };
-        self.resident(Arc::new(relay?))
+    /// Checks that peers may hold this much more.
+    pub(crate) fn room_for_one(&self) -> Result<(), EncodeError> {
+        self.engine.room_for(self.objects.len() + 1)
+    }
+
+    /// Notes that something of a peer is passed on: its owner need not be told when it is dropped here.
+    pub(crate) fn pass_on(&mut self, remote: &Arc<RemoteHandle>) {
+        self.handed_out.passed_on.push(Arc::clone(remote));
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        self.engine
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        self.identity
+    }
+
+    pub(crate) fn session(&self) -> &str {
+        self.session
+    }
+
+    pub(crate) fn direction(&self) -> Direction {
+        self.direction
     }
 }
 

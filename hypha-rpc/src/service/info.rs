@@ -1,12 +1,9 @@
 //! How a service is described to others: the encoded map that `get_service` answers (protocol 04
 //! §9), the info map for the workspace manager (§4), and the schema tree (§5).
 
-use super::{Member, Method, Service};
-use crate::{
-    engine::Identity,
-    workspace::{ContextRule, ServiceConfig, ServiceInfo},
-};
-use hypha_wire::{Map, MethodRef, PromiseKind, Value};
+use super::{ContextRule, Member, Method, Service, ServiceConfig, ServiceInfo};
+use crate::engine::Identity;
+use hypha_wire::{Map, MethodRef, PromiseKind, Value, keys::SERVICES};
 
 impl Service {
     /// What the manager gets to know.
@@ -78,7 +75,7 @@ impl Service {
         let function = MethodRef {
             server: identity.public_base_url.clone(),
             target: target.to_owned(),
-            method: format!("services.{}.{path}", self.id),
+            method: format!("{SERVICES}{}.{path}", self.id),
             promise: PromiseKind::Star,
             name: Some(last_part(path).to_owned()),
             is_async: Some(true),

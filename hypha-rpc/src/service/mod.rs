@@ -4,33 +4,40 @@ mod answer;
 mod builtin;
 mod calls;
 mod context;
-pub(crate) mod dispatch;
+mod dispatch;
 mod export;
 mod incoming;
 mod info;
 #[doc(hidden)]
 pub mod macro_support;
 mod misfit;
+mod permission;
+mod record;
 mod registry;
 mod service_type;
-mod trust;
+mod services;
 
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 
-pub(crate) use builtin::{MAX_FRAME, registered as built_in};
+pub(crate) use builtin::registered as built_in;
 pub(crate) use calls::Calls;
 pub use context::Context;
-pub(crate) use export::{Direction, Exported, Exports, HandedOut, Resident, handler};
+pub(crate) use export::{Direction, Exported, Exports, HandedOut, handler};
 pub use incoming::{Arguments, Incoming};
-pub(crate) use registry::{BUILT_IN, Registered, Registry};
+pub use record::{ContextRule, ServiceConfig, ServiceInfo, Visibility};
+pub(crate) use registry::Registered;
+pub(crate) use services::Services;
 
-use crate::call::Proxy;
 use hypha_wire::{Args, Map, Value, WireError};
 
-pub use crate::workspace::Visibility;
+/// The engine of a connection whose peers call [`Services`].
+pub(crate) type Engine = crate::engine::Engine<Services>;
+
+/// A handle of such a connection.
+pub(crate) type Connection = crate::engine::Connection<Services>;
 
 /// The type of a service that has no other.
 pub(crate) const GENERIC: &str = "generic";
@@ -43,19 +50,11 @@ pub(crate) const GENERIC: &str = "generic";
     note = "what implements a contract `Foo` is registered as `FooService::new(..)`; a type without a contract needs `#[hypha_service]` on its `impl` block"
 )]
 pub trait IntoService {
-    /// The typed proxy for the other side.
-    type Proxy: Proxy;
+    /// The typed proxy for the other side, a [`Proxy`](crate::Proxy).
+    type Proxy;
 
     /// The service as the dispatcher uses it.
     fn into_service(self) -> Service;
-}
-
-impl IntoService for Service {
-    type Proxy = crate::RemoteService;
-
-    fn into_service(self) -> Service {
-        self
-    }
 }
 
 /// A service: an id, a description, and members that are methods or plain values.

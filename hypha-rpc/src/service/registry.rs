@@ -4,12 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use indexmap::IndexMap;
 
-use super::{Handler, Member, Service, trust};
+use super::{Handler, Member, Service, permission};
 use crate::error::Error;
-use hypha_wire::{self as wire, keys::RESERVED};
-
-/// The id of the service that every client offers by itself.
-pub(crate) const BUILT_IN: &str = "built-in";
+use hypha_wire::{
+    self as wire,
+    keys::{BUILT_IN, RESERVED},
+};
 
 /// One registered service. Replacing a service replaces this whole record, so a call in progress
 /// keeps the one it began with.
@@ -65,7 +65,7 @@ impl Registered {
                 "the service `built-in` is the client's own".into(),
             ));
         }
-        trust::check_keys(&service.trusted_keys)
+        permission::check_keys(&service.trusted_keys)
             .map_err(|why| Error::Invalid(format!("service `{}`: {why}", service.id)))?;
         let set_elsewhere = [
             "visibility",
@@ -133,7 +133,9 @@ fn methods(service: &Service) -> HashMap<String, Handler> {
         .members
         .iter()
         .filter_map(|(path, member)| match member {
-            Member::Method(method) => Some((path.clone(), trust::guard(service, &method.handler))),
+            Member::Method(method) => {
+                Some((path.clone(), permission::guard(service, &method.handler)))
+            }
             Member::Value(_) => None,
         });
     handlers.collect()

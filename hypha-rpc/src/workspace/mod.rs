@@ -10,14 +10,14 @@ mod manager;
 mod records;
 mod service;
 
-pub use crate::engine::{Permission, Scope, UserInfo};
+pub use crate::{
+    engine::{Permission, Scope, UserInfo},
+    service::{ContextRule, ServiceConfig, ServiceInfo, Visibility},
+};
 pub use error::ManagerError;
 pub use manager::{WorkspaceManager, WorkspaceManagerProxy, WorkspaceManagerService};
 pub use records::{
     Bookmark, ClientInfo, EventCount, EventRecord, Names, ServiceTypeInfo, TokenConfig,
     WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceStatus, WorkspaceSummary,
 };
-pub use service::{
-    ContextRule, GetServiceConfig, SelectConfig, ServiceConfig, ServiceFilter, ServiceInfo,
-    ServiceQuery, ServiceSummary, Visibility,
-};
+pub use service::{GetServiceConfig, SelectConfig, ServiceFilter, ServiceQuery, ServiceSummary};

@@ -403,7 +403,7 @@ async fn an_interface_outlives_the_call_until_it_is_disposed_of() {
 
     both.desk.keep(counter.clone()).await.expect("keeps");
     assert_eq!(both.desk.use_kept().await.expect("is there"), 2);
-    counter.withdraw(&both.a);
+    counter.withdraw();
     both.desk.use_kept().await.expect_err("is gone");
     both.settled().await;
 }

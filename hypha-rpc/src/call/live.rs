@@ -1,0 +1,152 @@
+//! The kinds of things of this program that are live in a value, and the maps by which receivers know
+//! them (protocol 03 §6 to §8).
+
+use std::sync::Arc;
+
+use hypha_wire::{
+    EncodeError, Handle, HandleKind, MethodRef, PromiseKind, RemoteHandle, Value,
+    keys::{
+        RDOC, RENC_PUB, RINTF, RINTF_PREFIX, RINTF_SERVICE_ID, RPROMISE, RSERVER, RTARGET, RTYPE,
+    },
+    random_id,
+};
+
+use super::{
+    function::LocalFunction,
+    object::LocalInterface,
+    producer::{LocalStream, Place},
+    stream::relayed_stream,
+};
+use crate::service::{Direction, Exported, Exports};
+
+/// The `_rtype` of a function.
+pub(super) const METHOD: &str = "method";
+/// The `_rtype` of a stream.
+pub(super) const GENERATOR: &str = "generator";
+
+/// Something of this program that is live in a value.
+pub(crate) enum Resident {
+    Function(LocalFunction),
+    Stream(LocalStream),
+    Interface(Box<LocalInterface>),
+}
+
+/// Returns what the receiver of a message knows `handle` by.
+pub(crate) fn name(exports: &mut Exports<'_>, handle: &Handle) -> Result<Value, EncodeError> {
+    match &handle.0 {
+        HandleKind::Local(object) => {
+            let resident = Arc::clone(object).downcast::<Resident>();
+            let resident = resident.map_err(|_| EncodeError::new("it cannot be sent"))?;
+            name_resident(exports, &resident)
+        }
+        HandleKind::Remote(remote) => name_remote(exports, remote),
+    }
+}
+
+fn name_resident(exports: &mut Exports<'_>, resident: &Resident) -> Result<Value, EncodeError> {
+    match resident {
+        Resident::Function(function) => name_function(exports, function),
+        Resident::Stream(stream) => name_stream(exports, stream),
+        Resident::Interface(interface) => name_interface(exports, interface),
+    }
+}
+
+fn name_function(
+    exports: &mut Exports<'_>,
+    function: &LocalFunction,
+) -> Result<Value, EncodeError> {
+    let exported = Exported::new(
+        Arc::clone(&function.handler),
+        function.name.as_deref().unwrap_or("callback"),
+    );
+    let mut id = random_id();
+    if let Some(name) = &function.name {
+        // A dot would end the part of the path.
+        id = format!("{id}#{}", name.replace('.', "_"));
+    }
+    let method = exports.place(id, exported);
+    Value::encode_from(&MethodRef {
+        server: exports.identity().public_base_url.clone(),
+        target: exports.target(),
+        method,
+        promise: PromiseKind::Star,
+        name: function.name.clone(),
+        is_async: None,
+        doc: function.doc.clone(),
+        schema: function.schema.clone(),
+        enc_pub: exports.engine().secrecy.key(),
+        // Those of a call end with it anyway.
+        release: matches!(exports.direction(), Direction::Answer),
+        cancel: false,
+    })
+}
+
+fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value, EncodeError> {
+    let source = stream.take().ok_or_else(|| {
+        EncodeError::new("a stream can be sent once, and this one was sent before")
+    })?;
+    let id = random_id();
+    let place = Place {
+        engine: Arc::downgrade(exports.engine()),
+        session: exports.session().to_owned(),
+        id: id.clone(),
+    };
+    let objects = source.objects(place).map(|(key, suffix, object)| {
+        let method = exports.place(format!("{id}{suffix}"), object);
+        (key, Value::from(method))
+    });
+    let [next, close, batch] = objects;
+    // Other clients do not say it of generators, but understand it: items are encrypted too.
+    let key = exports.engine().secrecy.key();
+    let key = key.map(|key| (RENC_PUB, Value::Bytes(key)));
+    let entries = [
+        (RTYPE, Value::from(GENERATOR)),
+        (RSERVER, exports.identity().public_base_url.clone().into()),
+        (RTARGET, exports.target().into()),
+        next,
+        close,
+        (RPROMISE, "*".into()),
+        (RDOC, "Remote generator".into()),
+        batch,
+    ];
+    let entries = entries.into_iter().chain(key);
+    let entries = entries.map(|(key, value)| (key.to_owned(), value));
+    Ok(Value::Map(entries.collect()))
+}
+
+/// A local service for this receiver only (03 §8).
+fn name_interface(
+    exports: &mut Exports<'_>,
+    interface: &LocalInterface,
+) -> Result<Value, EncodeError> {
+    exports.room_for_one()?;
+    let id = format!("{RINTF_PREFIX}{}", random_id());
+    let service = interface.service(&id, exports.engine());
+    let mut map = service.members_map(exports.identity(), &exports.target());
+    map.insert(RINTF_SERVICE_ID.into(), id.as_str().into());
+    map.insert(RINTF.into(), true.into());
+    exports.offer(service)?;
+    interface.placed(exports.engine(), id);
+    Ok(Value::Map(map))
+}
+
+/// What came from a peer goes on as it is, if the receiver can reach its owner.
+fn name_remote(
+    exports: &mut Exports<'_>,
+    remote: &Arc<RemoteHandle>,
+) -> Result<Value, EncodeError> {
+    let text = |key| remote.raw.get(key).and_then(Value::as_str);
+    let server = text(RSERVER);
+    let own = exports.identity().public_base_url.as_deref();
+    if server.is_none() || server == own || own.is_none() {
+        exports.pass_on(remote);
+        return Ok(Value::Map(remote.raw.clone()));
+    }
+    let handle = Handle(HandleKind::Remote(Arc::clone(remote)));
+    let relay = if text(RTYPE) == Some(GENERATOR) {
+        relayed_stream(handle)
+    } else {
+        LocalFunction::relay(handle)
+    };
+    name_resident(exports, &relay?)
+}

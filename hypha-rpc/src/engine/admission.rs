@@ -1,0 +1,128 @@
+//! The incoming calls that may run at the same time.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Options, outbound::LARGE};
+
+/// Most calls that may run at the same time, whatever the options say: a semaphore has no more.
+const MOST_CALLS: usize = u32::MAX as usize >> 4;
+/// Calls of the built-in service that may run at the same time. They are not counted with the
+/// others: a client that is busy still answers pings and takes chunks.
+const BUILT_IN_CALLS: usize = 4096;
+
+/// Bounds on calls and on the bytes of their requests.
+pub(crate) struct Admission {
+    running: Arc<Semaphore>,
+    most: u32,
+    running_built_in: Arc<Semaphore>,
+    /// Bytes of large requests whose handlers run, in units of [`LARGE`].
+    bytes: Arc<Semaphore>,
+    shares: usize,
+    most_bytes: usize,
+    /// Set when the program has decided to stop: calls that run may end, no other begins.
+    leaving: AtomicBool,
+}
+
+/// The place of a call that runs. Given back when it is dropped.
+pub(crate) struct Permit {
+    _call: OwnedSemaphorePermit,
+    _bytes: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a call is refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Busy {
+    Leaving,
+    /// So many run.
+    Calls(usize),
+    /// Those that run have so many bytes.
+    Bytes(usize),
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Busy::Leaving => f.write_str("the client is disconnecting"),
+            Busy::Calls(most) => write!(f, "too many calls in progress (at most {most})"),
+            Busy::Bytes(most) => {
+                write!(
+                    f,
+                    "the calls in progress are too large (at most {most} bytes)"
+                )
+            }
+        }
+    }
+}
+
+impl Admission {
+    pub(super) fn new(options: &Options) -> Self {
+        let most = options.max_concurrent_calls.clamp(1, MOST_CALLS);
+        let shares = (options.max_call_bytes / LARGE).max(1);
+        let shares = shares.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+        Admission {
+            running: Arc::new(Semaphore::new(most)),
+            most: most as u32,
+            running_built_in: Arc::new(Semaphore::new(BUILT_IN_CALLS)),
+            bytes: Arc::new(Semaphore::new(shares)),
+            shares,
+            most_bytes: options.max_call_bytes,
+            leaving: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes a call of so many bytes, or says why not.
+    pub(super) fn admit(&self, built_in: bool, bytes: usize) -> Result<Permit, Busy> {
+        let (permits, most) = if built_in {
+            (&self.running_built_in, BUILT_IN_CALLS)
+        } else {
+            (&self.running, self.most as usize)
+        };
+        if !built_in && self.leaving.load(Ordering::Relaxed) {
+            return Err(Busy::Leaving);
+        }
+        let Ok(call) = Arc::clone(permits).try_acquire_owned() else {
+            return Err(Busy::Calls(most));
+        };
+        let bytes = self.admit_bytes(bytes)?;
+        Ok(Permit {
+            _call: call,
+            _bytes: bytes,
+        })
+    }
+
+    /// A share of the memory for requests. One larger request is taken if no other runs.
+    fn admit_bytes(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Busy> {
+        if bytes < LARGE {
+            return Ok(None);
+        }
+        let shares = bytes.div_ceil(LARGE).min(self.shares);
+        let shares = u32::try_from(shares).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.bytes).try_acquire_many_owned(shares);
+        permit.map(Some).map_err(|_| Busy::Bytes(self.most_bytes))
+    }
+
+    /// From now on calls that come in are refused.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until no handler runs, at most for `grace`; false if some still do.
+    pub(crate) async fn drain(&self, grace: Duration) -> bool {
+        let drained = tokio::time::timeout(grace, self.running.acquire_many(self.most)).await;
+        drained.is_ok()
+    }
+
+    /// Ends the waiting of [`drain`](Self::drain), and admits no call any more.
+    pub(super) fn close(&self) {
+        self.running.close();
+    }
+}

@@ -1,0 +1,37 @@
+//! The messages that peers send in chunks, until they are complete.
+
+use hypha_wire::{ChunkError, ChunkStore};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Bytes of unfinished chunked messages that this client holds for its peers.
+const CHUNK_BYTES: usize = 1 << 30;
+
+/// The unfinished messages of all peers.
+pub(crate) struct IncomingChunks(Mutex<ChunkStore>);
+
+impl IncomingChunks {
+    pub(super) fn new() -> Self {
+        IncomingChunks(Mutex::new(ChunkStore::new(CHUNK_BYTES)))
+    }
+
+    /// Runs `f` on the store, with the present time.
+    pub(crate) fn with<T>(
+        &self,
+        f: impl FnOnce(&mut ChunkStore, std::time::Instant) -> Result<T, ChunkError>,
+    ) -> Result<T, ChunkError> {
+        // tokio's clock, which tests can stop.
+        let now = Instant::now().into_std();
+        f(&mut self.0.lock(), now)
+    }
+
+    /// Drops the messages of a peer that has gone.
+    pub(super) fn forget(&self, peer: &str) {
+        self.0.lock().forget(peer);
+    }
+
+    /// Drops the messages that nobody finishes.
+    pub(super) fn tidy(&self) {
+        self.0.lock().expire(Instant::now().into_std());
+    }
+}

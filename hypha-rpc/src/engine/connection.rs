@@ -1,0 +1,114 @@
+//! The handle of a connection, which calls, services of others and clients hold.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use hypha_wire::{ConnectionRef, RemoteHandle};
+
+use super::{CloseReason, Engine, Handlers};
+
+/// A handle of a connection. Cloning is cheap.
+pub(crate) struct Connection<H: Handlers> {
+    engine: Arc<Engine<H>>,
+    /// Closes the connection with the last handle. The driver and the handlers hold only the engine,
+    /// and what peers hand to them does not keep the connection open either.
+    keep_open: Option<Arc<KeepOpen<H>>>,
+    /// Its calls set the connection up, and do not wait until that is done.
+    setup: bool,
+}
+
+/// Keeps a connection open for as long as it is there.
+struct KeepOpen<H: Handlers>(Arc<Engine<H>>);
+
+impl<H: Handlers> Drop for KeepOpen<H> {
+    fn drop(&mut self) {
+        self.0.close(CloseReason::Requested);
+    }
+}
+
+impl<H: Handlers> ConnectionRef for KeepOpen<H> {
+    fn abandoned(&self, remote: &RemoteHandle) {
+        self.0.abandoned(remote);
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+impl<H: Handlers> Connection<H> {
+    /// The first handle: the connection is closed when its last clone is dropped.
+    pub(crate) fn owning(engine: Arc<Engine<H>>) -> Self {
+        Connection {
+            keep_open: Some(Arc::new(KeepOpen(Arc::clone(&engine)))),
+            engine,
+            setup: false,
+        }
+    }
+
+    /// A handle that does not keep the connection open, for the calls that set it up.
+    pub(crate) fn for_setup(engine: Arc<Engine<H>>) -> Self {
+        Connection {
+            engine,
+            keep_open: None,
+            setup: true,
+        }
+    }
+
+    /// This handle, not keeping the connection open.
+    pub(crate) fn unowned(&self) -> Self {
+        Connection {
+            keep_open: None,
+            ..self.clone()
+        }
+    }
+
+    /// The connection that a value came on; `None` if it is of another kind.
+    pub(crate) fn of(value: &Arc<dyn ConnectionRef>) -> Option<Self> {
+        let any = Arc::clone(value).as_any();
+        let (engine, keep_open) = match any.downcast::<Engine<H>>() {
+            Ok(engine) => (engine, None),
+            Err(any) => {
+                let keep_open = any.downcast::<KeepOpen<H>>().ok()?;
+                (Arc::clone(&keep_open.0), Some(keep_open))
+            }
+        };
+        Some(Connection {
+            engine,
+            keep_open,
+            setup: false,
+        })
+    }
+
+    /// What values that come to this handle keep: if it keeps the connection open, so do they.
+    pub(crate) fn reference(&self) -> Arc<dyn ConnectionRef> {
+        match &self.keep_open {
+            Some(keep_open) => Arc::clone(keep_open) as Arc<dyn ConnectionRef>,
+            None => Arc::clone(&self.engine) as Arc<dyn ConnectionRef>,
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine<H>> {
+        &self.engine
+    }
+
+    /// Whether calls of this handle do not wait until the connection stands.
+    pub(crate) fn is_for_setup(&self) -> bool {
+        self.setup
+    }
+}
+
+impl<H: Handlers> Clone for Connection<H> {
+    fn clone(&self) -> Self {
+        Connection {
+            engine: Arc::clone(&self.engine),
+            keep_open: self.keep_open.clone(),
+            setup: self.setup,
+        }
+    }
+}
+
+impl<H: Handlers> fmt::Debug for Connection<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.engine).finish()
+    }
+}

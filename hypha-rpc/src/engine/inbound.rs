@@ -1,0 +1,198 @@
+//! From a received frame to the waiting call, the handler or the event that it is for.
+//!
+//! The driver calls [`Engine::receive`] for every frame. It looks only at the first segment, never
+//! waits and never runs user code: answers go to the table of sessions, events to their readers,
+//! and calls to a task of their own, where everything else happens.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+use hypha_wire::{
+    Message, Value,
+    keys::{BUILT_IN_METHODS, SERVICES},
+    split_address,
+};
+
+use super::{
+    Busy, CloseReason, Engine,
+    session_table::Answer,
+    sessions::Response,
+    stats::{add, count},
+};
+
+/// What peers can call, and how it runs. One implementation is compiled in, so that an incoming
+/// call costs no indirection.
+pub(crate) trait Handlers: Sized + Send + Sync + 'static {
+    /// Something that peers may call as a part of a session.
+    type Object: Clone + Send + 'static;
+
+    /// What a call has found: a handler, or the reason why it must not run.
+    type Found: Send + 'static;
+
+    /// Finds what a message calls. Runs in the driver, so it must not wait.
+    fn find(engine: &Engine<Self>, message: &Message) -> Self::Found;
+
+    /// Runs a call to its end, with its answer. Runs in a task of its own.
+    fn run(
+        engine: &Arc<Engine<Self>>,
+        message: Message,
+        found: Self::Found,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Answers a call for which there is no room. Runs in the driver, so it must not wait.
+    fn refuse(engine: &Engine<Self>, message: &Message, busy: Busy);
+
+    /// Returns how many services are there for one peer only.
+    fn interfaces(&self) -> usize;
+
+    /// Takes back what `peer` was handed, and tells the handlers that it called.
+    fn peer_gone(&self, peer: &str);
+
+    /// Tells all handlers that run to stop.
+    fn cancel_all(&self);
+
+    /// Drops everything that can be called.
+    fn clear(&self);
+}
+
+impl<H: Handlers> Engine<H> {
+    /// Takes one frame from the link.
+    pub(super) fn receive(self: &Arc<Self>, frame: Bytes) {
+        count(&self.counters.frames_received);
+        add(&self.counters.bytes_received, frame.len());
+        match Message::parse(frame) {
+            Ok(message) => self.dispatch(message),
+            Err(e) => {
+                count(&self.counters.dropped_malformed);
+                tracing::debug!("dropped a message: {e}");
+            }
+        }
+    }
+
+    /// Takes one message. The server has stamped its sender.
+    pub(crate) fn dispatch(self: &Arc<Self>, message: Message) {
+        match message.kind() {
+            "method" => self.dispatch_method(message),
+            "" => count(&self.counters.dropped_malformed),
+            kind => {
+                match kind {
+                    "client_disconnected" => self.client_disconnected(&message),
+                    "force-exit" => self.dismissed(&message),
+                    _ => {}
+                }
+                if !self.events.deliver(&message) {
+                    count(&self.counters.dropped_events);
+                }
+            }
+        }
+    }
+
+    fn dispatch_method(self: &Arc<Self>, message: Message) {
+        let (Some(method), Some(from)) = (message.method(), message.from()) else {
+            return count(&self.counters.dropped_malformed);
+        };
+        if split_address(from).is_none() {
+            return count(&self.counters.dropped_malformed);
+        }
+        if method.starts_with(SERVICES) {
+            return self.begin_call(message);
+        }
+        match method.rsplit_once('.') {
+            Some((session, "heartbeat")) => {
+                if !self.sessions.heartbeat(session, from) {
+                    count(&self.counters.dropped_late);
+                }
+            }
+            Some((session, "resolve")) => self.answer(&message, session, from, Response::Resolve),
+            Some((session, "reject")) => self.answer(&message, session, from, Response::Reject),
+            _ => self.begin_call(message),
+        }
+    }
+
+    /// Hands an answer to the caller that waits for it.
+    fn answer(
+        &self,
+        message: &Message,
+        session: &str,
+        from: &str,
+        response: fn(Message) -> Response,
+    ) {
+        match self.sessions.answer(session, from) {
+            Answer::Final(waiting, ended) => {
+                drop(ended);
+                // A caller that has gone away in this instant does not want it any more.
+                let _ = waiting.send(response(message.clone()));
+            }
+            Answer::Unknown => count(&self.counters.dropped_late),
+            Answer::Stranger => count(&self.counters.dropped_stranger),
+        }
+    }
+
+    fn begin_call(self: &Arc<Self>, message: Message) {
+        count(&self.counters.calls_received);
+        // Now, because what is called may be gone when its turn comes: a callback ends with its call.
+        let found = H::find(self, &message);
+        let built_in = message
+            .method()
+            .is_some_and(|m| m.starts_with(BUILT_IN_METHODS));
+        match self.admission.admit(built_in, message.len()) {
+            Ok(permit) => {
+                let engine = Arc::clone(self);
+                self.spawn(async move {
+                    engine.counters.running.fetch_add(1, Ordering::Relaxed);
+                    let running = Running(&engine);
+                    H::run(&engine, message, found).await;
+                    drop(running);
+                    drop(permit);
+                });
+            }
+            Err(busy) => {
+                count(&self.counters.refused_busy);
+                H::refuse(self, &message, busy);
+            }
+        }
+    }
+
+    /// The manager tells this client to leave (01 §11).
+    fn dismissed(&self, message: &Message) {
+        let manager = self.identity().manager_address();
+        if manager.is_none() || message.from() != manager.as_deref() {
+            return;
+        }
+        let main = message.main().unwrap_or_default();
+        let reason = main.get("reason").and_then(Value::as_str);
+        self.close(CloseReason::Dismissed(reason.unwrap_or("no reason").into()));
+    }
+
+    /// Ends what waits for a client that has left. Only the server's own word counts: its events
+    /// have no sender (02 §12).
+    fn client_disconnected(&self, message: &Message) {
+        if message.from().is_some() || message.user().is_some() {
+            return;
+        }
+        let Ok(main) = message.main() else { return };
+        let Some(data) = main.get("data") else { return };
+        let text = |key: &str| data.get(key).and_then(Value::as_str);
+        let (Some(id), workspace) = (text("id"), text("workspace")) else {
+            return;
+        };
+        let peer = match workspace {
+            // `id` comes with and without the workspace (04 §11).
+            Some(ws) => {
+                let prefix = format!("{ws}/");
+                format!("{prefix}{}", id.strip_prefix(&prefix).unwrap_or(id))
+            }
+            None => id.to_owned(),
+        };
+        self.peer_gone(&peer);
+    }
+}
+
+/// Counts a handler out, also when its task is aborted.
+struct Running<'a, H: Handlers>(&'a Engine<H>);
+
+impl<H: Handlers> Drop for Running<'_, H> {
+    fn drop(&mut self) {
+        self.0.counters.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,72 @@
+//! The address of the workspace manager and of this client, which change with every link.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::{Identity, handshake::Granted};
+
+/// Managers whose addresses are still understood after the server has got another one. Each start of
+/// a server has a new id; programs keep addresses for as long as they run.
+const FORMER_MANAGERS: usize = 64;
+
+/// The identity that the server granted on the newest link, and what is left of former ones.
+pub(crate) struct Membership {
+    identity: RwLock<Arc<Identity>>,
+    former_managers: Mutex<VecDeque<String>>,
+    reconnection_token: Mutex<Option<String>>,
+}
+
+impl Membership {
+    pub(super) fn new(identity: Identity) -> Self {
+        Membership {
+            identity: RwLock::new(Arc::new(identity)),
+            former_managers: Mutex::default(),
+            reconnection_token: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity.read())
+    }
+
+    /// Takes over the identity that the server granted on a new link.
+    pub(crate) fn adopt(&self, granted: Granted) {
+        if let Some(token) = granted.reconnection_token {
+            self.set_reconnection_token(token);
+        }
+        let identity = Arc::new(granted.identity);
+        // The guard ends with this statement: no other lock is taken while it is held.
+        let former = std::mem::replace(&mut *self.identity.write(), Arc::clone(&identity));
+        if former.manager_id == identity.manager_id {
+            return;
+        }
+        if let Some(address) = former.manager_address() {
+            let mut known = self.former_managers.lock();
+            if !known.contains(&address) {
+                if known.len() == FORMER_MANAGERS {
+                    known.pop_front();
+                }
+                known.push_back(address);
+            }
+        }
+    }
+
+    /// Returns the address of the manager, if `to` is one that it had before.
+    pub(crate) fn present_manager(&self, to: &str) -> Option<String> {
+        // Most calls do not go to a manager, and take no lock here.
+        if !to.starts_with("*/") || !self.former_managers.lock().iter().any(|f| f == to) {
+            return None;
+        }
+        self.identity().manager_address()
+    }
+
+    /// Returns the token with which this client can come back.
+    pub(crate) fn reconnection_token(&self) -> Option<String> {
+        self.reconnection_token.lock().clone()
+    }
+
+    pub(super) fn set_reconnection_token(&self, token: String) {
+        *self.reconnection_token.lock() = Some(token);
+    }
+}

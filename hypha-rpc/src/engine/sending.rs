@@ -1,0 +1,333 @@
+//! A message in one frame or in chunks, which go through the receiver's built-in service
+//! (protocol 02 §9), and the requests that chunks are made of.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use hypha_wire::{
+    Args, EncodeError, Handle, Head, Map, Message, PromiseKind, ReplyMode, Rope, Value,
+    keys::{BUILT_IN, GET_SERVICE, MESSAGE_CACHE},
+    random_id,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Clock, Closed, Engine, Failure, Handlers, Loss, peers::PeerInfo, rejection,
+    session_table::LastSeen, sessions::Response,
+};
+
+/// What is added to the chunk size before a message is split: room for the envelope of a chunk.
+const CHUNK_MARGIN: usize = 1024;
+
+/// A longer limit of silence is this long: neither clocks nor peers can count much further.
+pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The key in the config of a built-in service under which a peer says how large frames it takes, in
+/// bytes. An extension: the other clients do not say it, ignore it, and get frames of the common size.
+pub(crate) const MAX_FRAME_KEY: &str = "max_frame_size";
+
+/// Chunks at a receiver. If they do not become a message, because one was refused or nobody waits for the
+/// call any more, the receiver is told to forget them. No answer is awaited: a peer that has fallen
+/// silent would not give one.
+struct Unfinished<'a, H: Handlers> {
+    engine: &'a Engine<H>,
+    to: &'a str,
+    key: &'a str,
+    finished: bool,
+}
+
+impl<H: Handlers> Drop for Unfinished<'_, H> {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let mut args = Args::new(1, 0);
+        args.push("key", self.key);
+        // If there is no room, the receiver's own limits have to do.
+        let method = format!("{MESSAGE_CACHE}remove");
+        let _ = self.engine.post(self.to, &method, None, args);
+    }
+}
+
+/// The session of a request, which ends with it.
+struct OpenSession<'a, H: Handlers> {
+    engine: &'a Engine<H>,
+    id: &'a str,
+}
+
+impl<H: Handlers> Drop for OpenSession<'_, H> {
+    fn drop(&mut self) {
+        self.engine.sessions.end(self.id);
+    }
+}
+
+impl<H: Handlers> Engine<H> {
+    /// Queues a small request that wants no answer, without waiting; false if there is no room.
+    pub(crate) fn post(&self, to: &str, method: &str, parent: Option<&str>, args: Args) -> bool {
+        let head = Head {
+            from: &self.identity().address(),
+            to,
+            method,
+            parent,
+            session: None,
+        };
+        match args.finish(&head, ReplyMode::None) {
+            Ok(frame) => self.outbound.try_enqueue(frame),
+            // Encoding plain data cannot fail.
+            Err(_) => true,
+        }
+    }
+
+    /// Sends a message in one frame.
+    pub(crate) async fn send_whole(&self, message: Rope) -> Result<(), Failure> {
+        let queued = self.outbound.enqueue(message.into_bytes()).await;
+        queued.map_err(|Closed| self.lifecycle.over())
+    }
+
+    /// Sends a message in one frame or in chunks. `parent` is the receiver's session that it answers;
+    /// `sent` is set when the receiver may have it.
+    pub(crate) async fn send(
+        &self,
+        message: Rope,
+        to: &str,
+        parent: Option<&str>,
+        sent: &AtomicBool,
+    ) -> Result<(), Failure> {
+        if message.len() <= self.options.chunk_size + CHUNK_MARGIN {
+            self.send_whole(message).await?;
+            sent.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        // Boxed: it is rare and large.
+        let outcome = Box::pin(self.send_large(message, to, parent, sent)).await;
+        if outcome.is_err() {
+            self.peers.forget(to);
+        }
+        outcome
+    }
+
+    async fn send_large(
+        &self,
+        message: Rope,
+        to: &str,
+        parent: Option<&str>,
+        sent: &AtomicBool,
+    ) -> Result<(), Failure> {
+        let peer = self.peer_info(to).await?;
+        let size = self
+            .options
+            .chunk_size
+            .max(self.options.large_frame.min(peer.max_frame));
+        if message.len() <= size + CHUNK_MARGIN {
+            self.send_whole(message).await?;
+            sent.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        let fresh;
+        // The chunks of an answer are signs of life of the call, so they have the key of its session.
+        let (key, heartbeat) = match parent {
+            Some(parent) => (parent, true),
+            None => {
+                fresh = random_id();
+                (fresh.as_str(), false)
+            }
+        };
+        let cache = |member: &'static str, args: Args| async move {
+            let method = format!("{MESSAGE_CACHE}{member}");
+            self.ask(to, &method, PromiseKind::Star, args).await
+        };
+        let mut args = Args::new(2, 0);
+        args.push("key", key);
+        args.push("heartbeat", &heartbeat);
+        // From here on the receiver keeps what it has got, until it is told otherwise.
+        let mut unfinished = Unfinished {
+            engine: self,
+            to,
+            key,
+            finished: false,
+        };
+        let created = cache("create", args).await;
+        // What the receiver has under this key then is another message.
+        unfinished.finished = matches!(created, Err(Failure::Rejected(_)));
+        created?;
+        let size = size.max(1);
+        let chunks = (0..message.len())
+            .step_by(size)
+            .enumerate()
+            .map(|(index, start)| {
+                let end = (start + size).min(message.len());
+                let chunk = hypha_wire::Bytes::from(message.slice(start..end));
+                let mut args = Args::new(4, 0);
+                args.push("key", key);
+                if peer.indexed_chunks {
+                    args.push("index", &index);
+                }
+                args.push("data", &chunk);
+                args.push("heartbeat", &heartbeat);
+                let member = if peer.indexed_chunks { "set" } else { "append" };
+                cache(member, args)
+            });
+        let together = if peer.indexed_chunks {
+            self.options.chunk_concurrency.max(1)
+        } else {
+            1
+        };
+        stream::iter(chunks)
+            .buffered(together)
+            .try_for_each(|_| async { Ok(()) })
+            .await?;
+        let mut args = Args::new(2, 0);
+        args.push("key", key);
+        args.push("heartbeat", &heartbeat);
+        sent.store(true, Ordering::Relaxed);
+        cache("process", args).await?;
+        unfinished.finished = true;
+        Ok(())
+    }
+
+    /// What the peer's built-in service says of large messages; asked now and then.
+    async fn peer_info(&self, to: &str) -> Result<PeerInfo, Failure> {
+        if let Some(known) = self.peers.get(to) {
+            return Ok(known);
+        }
+        let mut args = Args::new(1, 0);
+        args.push("service_id", BUILT_IN);
+        let answer = self.ask(to, GET_SERVICE, PromiseKind::Full, args).await?;
+        // Without the connection the functions in it are plain maps: none of them is called.
+        let service = answer.extra().ok().and_then(|extra| extra.args.get(0));
+        let service: Map = service.and_then(Result::ok).unwrap_or_default();
+        if !service.contains_key("message_cache") {
+            return Err(Failure::NoChunks);
+        }
+        let config = service.get("config");
+        let version = config
+            .and_then(|c| c.get("api_version"))
+            .and_then(Value::as_f64);
+        let max_frame = config
+            .and_then(|c| c.get(MAX_FRAME_KEY))
+            .and_then(Value::as_u64);
+        let info = PeerInfo {
+            indexed_chunks: version.unwrap_or(0.0) >= 3.0,
+            max_frame: max_frame.map_or(0, |bytes| bytes.try_into().unwrap_or(usize::MAX)),
+        };
+        self.peers.remember(to, info);
+        Ok(info)
+    }
+
+    /// Makes a call of a built-in service and waits for its answer. It fits into a frame, hands
+    /// nothing out and is not encrypted, unlike the calls of programs.
+    async fn ask(
+        &self,
+        to: &str,
+        method: &str,
+        promise: PromiseKind,
+        args: Args,
+    ) -> Result<Message, Failure> {
+        let present = self.membership.present_manager(to);
+        let to = present.as_deref().unwrap_or(to);
+        let identity = self.identity();
+        let session = random_id();
+        let limit = self.options.method_timeout.min(LONGEST_SILENCE);
+        let interval = limit.as_secs_f64() / 2.0;
+        let head = Head {
+            from: &identity.address(),
+            to,
+            method,
+            parent: None,
+            session: Some(&session),
+        };
+        let reply = match promise {
+            PromiseKind::Full => ReplyMode::Full {
+                target: &identity.client_id,
+                session: &session,
+                interval,
+            },
+            _ => ReplyMode::Star { interval },
+        };
+        let nothing =
+            &mut |_: &Handle| Err(EncodeError::new("nothing can be handed out with this"));
+        let message = args.finish_with(&head, reply, nothing)?;
+        let (reply, mut answer) = oneshot::channel();
+        let seen = LastSeen::default();
+        let call = Some((seen.clone(), reply));
+        self.sessions.open(&session, to, call, <_>::default())?;
+        let _open = OpenSession {
+            engine: self,
+            id: &session,
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            sent = self.send_whole(message) => {
+                sent?;
+                seen.at(self.clock.now());
+                let answer = answer_within(&mut answer, &seen, limit, self.clock).await;
+                answer.ok_or(Failure::Silent { limit, sent: true })?
+            }
+        };
+        match answer {
+            Ok(Response::Resolve(message)) => Ok(message),
+            Ok(Response::Reject(message)) => Err(self.rejected(message)),
+            Ok(Response::Lost(loss)) => Err(Failure::Lost { loss, sent: true }),
+            Err(_) => Err(self.lifecycle.over()),
+        }
+    }
+
+    /// The failure of a rejected call.
+    pub(crate) fn rejected(&self, message: Message) -> Failure {
+        if is_forgotten(&message, &self.identity().address()) {
+            self.lifecycle.drop_link();
+        }
+        Failure::Rejected(Box::new(message))
+    }
+
+    /// The failure of a call whose session ended without a word, which it does with the connection.
+    pub(crate) fn lost(&self, sent: bool) -> Failure {
+        Failure::Lost {
+            loss: Loss::Connection(self.lifecycle.closed_reason()),
+            sent,
+        }
+    }
+}
+
+/// Waits for an answer for as long as its callee gives signs of life; `None` if it gave none for
+/// `limit`.
+pub(crate) async fn answer_within(
+    answer: &mut oneshot::Receiver<Response>,
+    seen: &LastSeen,
+    limit: Duration,
+    clock: Clock,
+) -> Option<Result<Response, oneshot::error::RecvError>> {
+    let deadline = || {
+        // The driver may have heard of the peer since `now` was read.
+        let silence = Duration::from_millis(clock.now().saturating_sub(seen.last()));
+        Instant::now() + limit.saturating_sub(silence)
+    };
+    let silent = sleep_until(deadline());
+    tokio::pin!(silent);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut *answer => return Some(answer),
+            () = &mut silent => {
+                if clock.now().saturating_sub(seen.last()) >= limit.as_millis() as u64 {
+                    return None;
+                }
+                silent.as_mut().reset(deadline());
+            }
+        }
+    }
+}
+
+/// Whether the server has forgotten this client although the link stands, as the Python server does when
+/// another one has tried to connect with its id (01 §13).
+fn is_forgotten(rejected: &Message, address: &str) -> bool {
+    let text = rejection(rejected).message;
+    text.contains("Connection has already been closed (client: ") && text.contains(address)
+}

@@ -1,0 +1,413 @@
+//! The table of sessions: calls that wait for an answer, and what peers were handed and may call
+//! (protocol 02 §10). Pure: no I/O, no clock, no tasks, no lock.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::error::LinkError;
+
+/// When the peer of a call last gave a sign of life, in milliseconds of the connection's clock.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastSeen(Arc<AtomicU64>);
+
+impl LastSeen {
+    pub(crate) fn at(&self, now: u64) {
+        self.0.fetch_max(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A call that waits.
+struct Pending<R> {
+    seen: LastSeen,
+    reply: R,
+}
+
+/// One session: a call that waits for its answer, the objects that were handed out with a message, or
+/// both.
+struct Session<R, O> {
+    /// Absolute address of the peer: only it may answer and use the objects.
+    target: String,
+    call: Option<Pending<R>>,
+    objects: HashMap<String, O>,
+    /// When an object was last used, in milliseconds of the connection's clock.
+    used: u64,
+}
+
+/// The sessions of one connection. `R` is what an answer is handed to, `O` what peers can call.
+///
+/// The id of a session inside of another begins with that one's id and a dot; it ends with it.
+pub(super) struct SessionTable<R, O> {
+    /// In order, so that a session is followed by those inside of it.
+    open: BTreeMap<String, Session<R, O>>,
+    calls: usize,
+    objects: usize,
+    /// How many sessions are inside of others.
+    nested: usize,
+    /// Why no session can be opened any more.
+    closed: Option<LinkError>,
+}
+
+/// What a session leaves behind when it ends. To be dropped without the lock: what that does is not
+/// known.
+#[derive(Debug)]
+pub(super) struct Ended<R, O> {
+    pub(super) replies: Vec<R>,
+    pub(super) objects: Vec<O>,
+}
+
+/// What became of a message to a session.
+#[derive(Debug)]
+pub(super) enum Answer<R, O> {
+    /// The call is over; hand the answer to this.
+    Final(R, Ended<R, O>),
+    /// No such session: it has ended before. Late answers are normal.
+    Unknown,
+    /// The sender is not the callee.
+    Stranger,
+}
+
+/// What a call of an object has found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ObjectLookup<'a, O> {
+    Found(O),
+    NoSession,
+    NoObject,
+    /// The session is for this peer.
+    Stranger(&'a str),
+    /// The session named as `parent` has ended.
+    ParentClosed,
+}
+
+impl<R, O> Default for Ended<R, O> {
+    fn default() -> Self {
+        Ended {
+            replies: Vec::new(),
+            objects: Vec::new(),
+        }
+    }
+}
+
+impl<R, O: Clone> SessionTable<R, O> {
+    pub(super) fn new() -> Self {
+        SessionTable {
+            open: BTreeMap::new(),
+            calls: 0,
+            objects: 0,
+            nested: 0,
+            closed: None,
+        }
+    }
+
+    /// Opens a session; gives `call` and `objects` back with the reason if the connection is closed.
+    pub(super) fn open(
+        &mut self,
+        id: &str,
+        target: &str,
+        call: Option<(LastSeen, R)>,
+        objects: HashMap<String, O>,
+        now: u64,
+    ) -> Result<(), (LinkError, Ended<R, O>)> {
+        if let Some(reason) = &self.closed {
+            return Err((
+                reason.clone(),
+                Ended {
+                    replies: call.map(|(_, reply)| reply).into_iter().collect(),
+                    objects: objects.into_values().collect(),
+                },
+            ));
+        }
+        self.calls += usize::from(call.is_some());
+        self.objects += objects.len();
+        self.nested += usize::from(id.contains('.'));
+        self.open.insert(
+            id.to_owned(),
+            Session {
+                target: target.to_owned(),
+                call: call.map(|(seen, reply)| Pending { seen, reply }),
+                objects,
+                used: now,
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn exists(&self, id: &str) -> bool {
+        self.open.contains_key(id)
+    }
+
+    /// Ends the session by an answer from `from`.
+    pub(super) fn answer(&mut self, id: &str, from: &str) -> Answer<R, O> {
+        match self.open.get_mut(id) {
+            Some(session) if session.target != from => Answer::Stranger,
+            Some(session) => match session.call.take() {
+                Some(call) => {
+                    self.calls -= 1;
+                    Answer::Final(call.reply, self.end(id))
+                }
+                None => Answer::Unknown,
+            },
+            None => Answer::Unknown,
+        }
+    }
+
+    /// Notes a heartbeat; false if there is no such call or the sender is not its callee.
+    pub(super) fn heartbeat(&mut self, id: &str, from: &str, now: u64) -> bool {
+        match self.open.get(id) {
+            Some(Session {
+                target,
+                call: Some(call),
+                ..
+            }) if target == from => {
+                call.seen.at(now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Looks up an object for a call from `from` with this `parent`.
+    pub(super) fn find(
+        &mut self,
+        id: &str,
+        object: &str,
+        from: &str,
+        parent: Option<&str>,
+        now: u64,
+    ) -> ObjectLookup<'_, O> {
+        let parent_closed = parent.is_some_and(|parent| !self.open.contains_key(parent));
+        match self.open.get_mut(id) {
+            None => ObjectLookup::NoSession,
+            Some(session) if session.target != from => ObjectLookup::Stranger(&session.target),
+            Some(_) if parent_closed => ObjectLookup::ParentClosed,
+            Some(session) => {
+                session.used = now;
+                match session.objects.get(object) {
+                    Some(object) => ObjectLookup::Found(object.clone()),
+                    None => ObjectLookup::NoObject,
+                }
+            }
+        }
+    }
+
+    /// Takes objects out of a session, which ends if nothing else is in it.
+    pub(super) fn withdraw(&mut self, id: &str, objects: &[&str]) -> Ended<R, O> {
+        let mut ended = Ended::default();
+        if let Some(session) = self.open.get_mut(id) {
+            let found = objects.iter().filter_map(|o| session.objects.remove(*o));
+            ended.objects.extend(found);
+            self.objects -= ended.objects.len();
+            if session.objects.is_empty() && session.call.is_none() {
+                self.remove(id, &mut ended);
+            }
+        }
+        ended
+    }
+
+    /// Ends a session and those inside of it.
+    pub(super) fn end(&mut self, id: &str) -> Ended<R, O> {
+        let mut ended = Ended::default();
+        self.remove(id, &mut ended);
+        if self.nested == 0 {
+            return ended;
+        }
+        // Ids in which `id.` is a prefix lie together, in front of `id/`: the next sign after the dot.
+        let inside = format!("{id}.")..format!("{id}/");
+        let inside: Vec<String> = self.open.range(inside).map(|(id, _)| id.clone()).collect();
+        for id in inside {
+            self.remove(&id, &mut ended);
+        }
+        ended
+    }
+
+    fn remove(&mut self, id: &str, ended: &mut Ended<R, O>) {
+        if let Some(session) = self.open.remove(id) {
+            self.objects -= session.objects.len();
+            self.calls -= usize::from(session.call.is_some());
+            self.nested -= usize::from(id.contains('.'));
+            ended.objects.extend(session.objects.into_values());
+            ended.replies.extend(session.call.map(|call| call.reply));
+        }
+    }
+
+    fn end_all(&mut self, which: impl Fn(&Session<R, O>) -> bool) -> Ended<R, O> {
+        let ids = self.open.iter().filter(|(_, session)| which(session));
+        let ids: Vec<String> = ids.map(|(id, _)| id.clone()).collect();
+        let mut ended = Ended::default();
+        for id in ids {
+            let more = self.end(&id);
+            ended.replies.extend(more.replies);
+            ended.objects.extend(more.objects);
+        }
+        ended
+    }
+
+    /// Ends all sessions with `peer`.
+    pub(super) fn peer_gone(&mut self, peer: &str) -> Ended<R, O> {
+        self.end_all(|session| session.target == peer)
+    }
+
+    /// Ends the sessions of calls.
+    pub(super) fn end_calls(&mut self) -> Ended<R, O> {
+        self.end_all(|session| session.call.is_some())
+    }
+
+    /// Ends the sessions that only hold objects which nobody has used since `since`.
+    pub(super) fn expire(&mut self, since: u64) -> Ended<R, O> {
+        self.end_all(|session| session.call.is_none() && session.used < since)
+    }
+
+    /// Ends all sessions and lets no other begin.
+    pub(super) fn close(&mut self, reason: &LinkError) -> Ended<R, O> {
+        self.closed.get_or_insert_with(|| reason.clone());
+        self.end_all(|_| true)
+    }
+
+    /// How many calls wait.
+    pub(super) fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// How many objects peers can call.
+    pub(super) fn objects(&self) -> usize {
+        self.objects
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Table = SessionTable<u32, u32>;
+
+    fn open(table: &mut Table, id: &str, target: &str, call: Option<u32>, objects: &[u32]) {
+        let objects = objects.iter().map(|o| (format!("o{o}"), *o)).collect();
+        let call = call.map(|reply| (LastSeen::default(), reply));
+        table.open(id, target, call, objects, 0).unwrap();
+    }
+
+    fn table() -> Table {
+        let mut table = Table::new();
+        open(&mut table, "s1", "ws/a", Some(1), &[10, 11]);
+        open(&mut table, "s1.r", "ws/a", None, &[12]);
+        open(&mut table, "s10", "ws/a", Some(2), &[]);
+        open(&mut table, "s2", "ws/b", Some(3), &[]);
+        open(&mut table, "r", "ws/b", None, &[13]);
+        table
+    }
+
+    fn counts(table: &Table) -> (usize, usize) {
+        (table.calls(), table.objects())
+    }
+
+    #[test]
+    fn only_the_callee_answers_and_only_once() {
+        let mut table = table();
+        assert!(matches!(table.answer("s1", "ws/b"), Answer::Stranger));
+        let Answer::Final(1, ended) = table.answer("s1", "ws/a") else {
+            panic!("not final");
+        };
+        assert_eq!(ended.objects.len(), 3, "those of the session inside too");
+        assert!(matches!(table.answer("s1", "ws/a"), Answer::Unknown));
+        assert!(matches!(table.answer("r", "ws/b"), Answer::Unknown));
+        assert_eq!(counts(&table), (2, 1));
+    }
+
+    #[test]
+    fn a_peer_that_leaves_takes_its_sessions_along() {
+        let mut table = table();
+        let mut ended = table.peer_gone("ws/a");
+        ended.replies.sort_unstable();
+        assert_eq!(ended.replies, [1, 2]);
+        assert_eq!(counts(&table), (1, 1));
+    }
+
+    #[test]
+    fn a_lost_link_takes_the_calls_along_and_nothing_else() {
+        let mut table = table();
+        let mut ended = table.end_calls();
+        ended.replies.sort_unstable();
+        assert_eq!(ended.replies, [1, 2, 3]);
+        assert_eq!(counts(&table), (0, 1), "the object of a result stays");
+    }
+
+    #[test]
+    fn nothing_opens_after_the_end() {
+        let mut table = table();
+        let ended = table.close(&"bye".into());
+        assert_eq!((ended.replies.len(), ended.objects.len()), (3, 4));
+        let call = Some((LastSeen::default(), 4));
+        let (reason, ended) = table
+            .open("s4", "ws/a", call, HashMap::new(), 0)
+            .unwrap_err();
+        assert_eq!((reason, ended.replies), ("bye".into(), vec![4]));
+        assert_eq!(counts(&table), (0, 0));
+    }
+
+    #[test]
+    fn heartbeats_count_only_from_the_callee() {
+        let mut table = Table::new();
+        let seen = LastSeen::default();
+        let call = Some((seen.clone(), 0));
+        table.open("s", "ws/a", call, HashMap::new(), 0).unwrap();
+        assert!(!table.heartbeat("s", "ws/x", 7));
+        assert!(table.heartbeat("s", "ws/a", 9));
+        assert_eq!(seen.last(), 9);
+    }
+
+    #[test]
+    fn only_the_peer_of_a_session_uses_its_objects() {
+        let mut table = table();
+        assert_eq!(
+            table.find("s1", "o10", "ws/a", None, 1),
+            ObjectLookup::Found(10)
+        );
+        assert_eq!(
+            table.find("s1.r", "o12", "ws/a", Some("s1"), 1),
+            ObjectLookup::Found(12)
+        );
+        assert_eq!(
+            table.find("s1", "o10", "ws/b", None, 1),
+            ObjectLookup::Stranger("ws/a")
+        );
+        assert_eq!(
+            table.find("s1", "o99", "ws/a", None, 1),
+            ObjectLookup::NoObject
+        );
+        assert_eq!(
+            table.find("s9", "o10", "ws/a", None, 1),
+            ObjectLookup::NoSession
+        );
+        assert_eq!(
+            table.find("s1", "o10", "ws/a", Some("s9"), 1),
+            ObjectLookup::ParentClosed
+        );
+    }
+
+    #[test]
+    fn objects_that_nobody_uses_expire() {
+        let mut table = table();
+        table.find("r", "o13", "ws/b", None, 500);
+        assert_eq!(table.expire(400).objects, [12]);
+        assert_eq!(table.expire(501).objects, [13]);
+        assert_eq!(counts(&table), (3, 2), "those of calls stay");
+    }
+
+    #[test]
+    fn a_session_without_objects_ends() {
+        let mut table = table();
+        assert_eq!(table.withdraw("r", &["o13", "none"]).objects, [13]);
+        assert!(!table.exists("r"));
+        assert_eq!(table.withdraw("s1", &["o10", "o11"]).objects.len(), 2);
+        assert!(table.exists("s1"), "its call waits");
+        assert_eq!(counts(&table), (3, 1));
+    }
+}

@@ -1,0 +1,151 @@
+//! The callers that a service answers: by its visibility, by the peer it was handed to, and by their
+//! keys (protocol 02 §7.6, 04 §3, 07 §6).
+
+use std::sync::Arc;
+
+use super::{Handler, Incoming, Registered, Service, Visibility, incoming::refusal};
+use crate::error::RejectKind;
+use hypha_wire::WireError;
+
+/// A peer that asks for a service or calls it, as the server stamped it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller<'a> {
+    /// `workspace/client`.
+    pub(super) address: &'a str,
+    pub(super) workspace: &'a str,
+}
+
+/// Why a service is not for a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied<'a> {
+    /// It was handed to this client only.
+    HandedToAnother(&'a str),
+    /// It is protected, and the caller is in a workspace that it is not for.
+    OtherWorkspace,
+}
+
+/// Checks that a caller may get and call a service of a client in the workspace `own`, whose manager
+/// has the address `manager`.
+///
+/// An interface is for the client it was handed to. A protected service is for its own workspace, the
+/// workspaces that it authorizes, and the manager, which fetches it for others. Any other service is
+/// for everyone.
+pub(super) fn may_use<'a>(
+    service: &'a Registered,
+    caller: Caller<'_>,
+    own: &str,
+    manager: Option<&str>,
+) -> Result<(), Denied<'a>> {
+    if let Some(only) = service.only_caller.as_deref() {
+        return if only == caller.address {
+            Ok(())
+        } else {
+            Err(Denied::HandedToAnother(only))
+        };
+    }
+    let Service {
+        visibility,
+        authorized_workspaces,
+        ..
+    } = &service.service;
+    let allowed = *visibility != Visibility::Protected
+        || caller.workspace == own
+        || authorized_workspaces.iter().any(|w| w == caller.workspace)
+        || manager == Some(caller.address);
+    if allowed {
+        Ok(())
+    } else {
+        Err(Denied::OtherWorkspace)
+    }
+}
+
+/// Hexadecimal digits of a public key.
+const KEY_DIGITS: usize = 64;
+
+/// Finds the first text that is no public key.
+pub(super) fn check_keys(keys: &[String]) -> Result<(), String> {
+    let is_key =
+        |key: &String| key.len() == KEY_DIGITS && key.bytes().all(|b| b.is_ascii_hexdigit());
+    match keys.iter().find(|key| !is_key(key)) {
+        Some(key) => Err(format!(
+            "Each trusted key must be a {KEY_DIGITS}-char hex string, got: '{key}'"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The handler of a method, behind the check of the caller's key if the service asks for one.
+pub(super) fn guard(service: &Service, handler: &Handler) -> Handler {
+    if service.trusted_keys.is_empty() {
+        return Arc::clone(handler);
+    }
+    let (keys, handler) = (service.trusted_keys.clone(), Arc::clone(handler));
+    Arc::new(move |incoming: Incoming| {
+        let key = incoming.context().caller_key();
+        match check_caller(&keys, key.as_deref(), &incoming) {
+            Ok(()) => handler(incoming),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    })
+}
+
+/// Checks the key with which a call was encrypted; `None` if it came unencrypted.
+fn check_caller(keys: &[String], key: Option<&str>, incoming: &Incoming) -> Result<(), WireError> {
+    let context = incoming.context();
+    let method = format!("{}:{}", context.from(), context.method());
+    let text = match key {
+        Some(key) if keys.iter().any(|trusted| trusted == key) => return Ok(()),
+        Some(_) => format!("Caller's public key is not in the trusted keys list for {method}"),
+        None => format!("Encryption required for method {method} (trusted_keys is set)"),
+    };
+    Err(refusal(
+        RejectKind::PermissionDenied,
+        "PermissionError",
+        text,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_for_its_callers() {
+        let service = |visibility| Service::new("s").visibility(visibility);
+        let public = || Registered::trusted(service(Visibility::Public));
+        let unlisted = || Registered::trusted(service(Visibility::Unlisted));
+        let protected = || Registered::trusted(service(Visibility::Protected));
+        let authorizing = || {
+            let service = service(Visibility::Protected).authorized_workspaces(["friend"]);
+            Registered::trusted(service)
+        };
+        let interface = || Registered::interface(service(Visibility::Protected), "other/a");
+        let handed = Err(Denied::HandedToAnother("other/a"));
+        let other = Err(Denied::OtherWorkspace);
+        let cases = [
+            ("public", public(), "other/a", Ok(())),
+            ("unlisted", unlisted(), "other/a", Ok(())),
+            ("protected", protected(), "own/a", Ok(())),
+            ("protected", protected(), "other/a", other),
+            ("protected", protected(), "*/manager", Ok(())),
+            ("protected", protected(), "*/former", other),
+            ("authorizing", authorizing(), "friend/a", Ok(())),
+            ("authorizing", authorizing(), "friends/a", other),
+            ("interface", interface(), "other/a", Ok(())),
+            ("interface", interface(), "other/b", handed),
+            ("interface", interface(), "own/a", handed),
+            ("interface", interface(), "*/manager", handed),
+        ];
+        for (name, service, address, expected) in &cases {
+            let workspace = address.split('/').next().unwrap_or_default();
+            let caller = Caller { address, workspace };
+            let found = may_use(service, caller, "own", Some("*/manager"));
+            assert_eq!(&found, expected, "{name} service, {address}");
+        }
+        let caller = Caller {
+            address: "*/manager",
+            workspace: "*",
+        };
+        assert_eq!(may_use(&protected(), caller, "own", None), other);
+    }
+}
