@@ -1,5 +1,6 @@
 //! What this program asks of others: calls, and the services they go to.
 
+mod args;
 mod callback;
 mod cancel;
 mod exchange;
@@ -233,10 +234,11 @@ where
         Box::pin(async move {
             match self.to {
                 To::Peer { ref target, .. } => {
-                    let span = CallSpan::new(Side::Caller, &target.label, &target.address, None);
-                    let outcome = self.ask().instrument(span.span()).await;
+                    let call_span =
+                        CallSpan::new(Side::Caller, &target.label, &target.address, None);
+                    let outcome = self.ask().instrument(call_span.span()).await;
                     let failed = outcome.as_ref().err();
-                    span.ended(failed.map_or("ok", |error| error.kind().as_str()));
+                    call_span.ended(failed.map_or("ok", |error| error.kind().as_str()));
                     outcome
                 }
                 To::Local { handler, label } => {

@@ -4,13 +4,12 @@ use std::sync::{Arc, Weak};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use parking_lot::Mutex;
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::service::{Engine, Exported, Incoming, handler};
 use hypha_wire::{
-    Args, Packed, WireError,
-    keys::{RBATCH_METHOD, RCLOSE_METHOD, RMETHOD},
+    Args, Map, Packed, Value, WireError,
+    keys::{RBATCH_METHOD, RCLOSE_METHOD, RMETHOD, RTYPE},
 };
 
 /// Most items in a batch.
@@ -145,21 +144,11 @@ async fn next(producer: Arc<Producer>, _: Incoming) -> Result<Args, WireError> {
         None => {
             producer.finish().await;
             let mut args = Args::new(1, 0);
-            args.push(
-                "item",
-                &Stop {
-                    rtype: "stop_iteration",
-                },
-            );
+            let stop = (RTYPE.to_owned(), Value::from("stop_iteration"));
+            args.push("item", &Map::from_iter([stop]));
             Ok(args)
         }
     }
-}
-
-#[derive(Serialize)]
-struct Stop {
-    #[serde(rename = "_rtype")]
-    rtype: &'static str,
 }
 
 /// Answers several items at once, for Rust peers: called with the most items that are wanted, it

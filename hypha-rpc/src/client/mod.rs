@@ -55,7 +55,7 @@ pub struct Client {
 /// What the clients of one connection keep of the workspace manager. The engine does not know it, so
 /// that a manager's functions, which hold the engine, do not hold themselves.
 #[derive(Default)]
-pub(crate) struct Shared {
+struct Shared {
     /// The manager as it was fetched, with its address.
     manager: Mutex<Option<(String, Arc<Description>)>>,
     /// The types of events that the server was asked for.
@@ -124,7 +124,7 @@ impl Client {
         }
     }
 
-    pub(crate) fn engine(&self) -> &Arc<Engine> {
+    fn engine(&self) -> &Arc<Engine> {
         self.connection.engine()
     }
 

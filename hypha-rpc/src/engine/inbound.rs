@@ -15,7 +15,7 @@ use hypha_wire::{
 
 use super::{
     Busy, CloseReason, Engine,
-    session_table::Answer,
+    session_table::AnswerLookup,
     sessions::Response,
     stats::{add, count},
 };
@@ -27,16 +27,16 @@ pub(crate) trait Handlers: Sized + Send + Sync + 'static {
     type Object: Clone + Send + 'static;
 
     /// What a call has found: a handler, or the reason why it must not run.
-    type Found: Send + 'static;
+    type Callee: Send + 'static;
 
     /// Finds what a message calls. Runs in the driver, so it must not wait.
-    fn find(engine: &Engine<Self>, message: &Message) -> Self::Found;
+    fn find(engine: &Engine<Self>, message: &Message) -> Self::Callee;
 
     /// Runs a call to its end, with its answer. Runs in a task of its own.
     fn run(
         engine: &Arc<Engine<Self>>,
         message: Message,
-        found: Self::Found,
+        found: Self::Callee,
     ) -> impl Future<Output = ()> + Send;
 
     /// Answers a call for which there is no room. Runs in the driver, so it must not wait.
@@ -118,13 +118,13 @@ impl<H: Handlers> Engine<H> {
         response: fn(Message) -> Response,
     ) {
         match self.sessions.answer(session, from) {
-            Answer::Final(waiting, ended) => {
+            AnswerLookup::Final(waiting, ended) => {
                 drop(ended);
                 // A caller that has gone away in this instant does not want it any more.
                 let _ = waiting.send(response(message.clone()));
             }
-            Answer::Unknown => count(&self.counters.dropped_late),
-            Answer::Stranger => count(&self.counters.dropped_stranger),
+            AnswerLookup::Unknown => count(&self.counters.dropped_late),
+            AnswerLookup::Stranger => count(&self.counters.dropped_stranger),
         }
     }
 

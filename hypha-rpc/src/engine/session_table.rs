@@ -66,7 +66,7 @@ pub(super) struct Ended<R, O> {
 
 /// What became of a message to a session.
 #[derive(Debug)]
-pub(super) enum Answer<R, O> {
+pub(super) enum AnswerLookup<R, O> {
     /// The call is over; hand the answer to this.
     Final(R, Ended<R, O>),
     /// No such session: it has ended before. Late answers are normal.
@@ -145,17 +145,17 @@ impl<R, O: Clone> SessionTable<R, O> {
     }
 
     /// Ends the session by an answer from `from`.
-    pub(super) fn answer(&mut self, id: &str, from: &str) -> Answer<R, O> {
+    pub(super) fn answer(&mut self, id: &str, from: &str) -> AnswerLookup<R, O> {
         match self.open.get_mut(id) {
-            Some(session) if session.target != from => Answer::Stranger,
+            Some(session) if session.target != from => AnswerLookup::Stranger,
             Some(session) => match session.call.take() {
                 Some(call) => {
                     self.calls -= 1;
-                    Answer::Final(call.reply, self.end(id))
+                    AnswerLookup::Final(call.reply, self.end(id))
                 }
-                None => Answer::Unknown,
+                None => AnswerLookup::Unknown,
             },
-            None => Answer::Unknown,
+            None => AnswerLookup::Unknown,
         }
     }
 
@@ -311,13 +311,13 @@ mod tests {
     #[test]
     fn only_the_callee_answers_and_only_once() {
         let mut table = table();
-        assert!(matches!(table.answer("s1", "ws/b"), Answer::Stranger));
-        let Answer::Final(1, ended) = table.answer("s1", "ws/a") else {
+        assert!(matches!(table.answer("s1", "ws/b"), AnswerLookup::Stranger));
+        let AnswerLookup::Final(1, ended) = table.answer("s1", "ws/a") else {
             panic!("not final");
         };
         assert_eq!(ended.objects.len(), 3, "those of the session inside too");
-        assert!(matches!(table.answer("s1", "ws/a"), Answer::Unknown));
-        assert!(matches!(table.answer("r", "ws/b"), Answer::Unknown));
+        assert!(matches!(table.answer("s1", "ws/a"), AnswerLookup::Unknown));
+        assert!(matches!(table.answer("r", "ws/b"), AnswerLookup::Unknown));
         assert_eq!(counts(&table), (2, 1));
     }
 

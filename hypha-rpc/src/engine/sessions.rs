@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Clock, Failure, Loss,
-    session_table::{Answer, Ended, LastSeen, ObjectLookup, SessionTable},
+    session_table::{AnswerLookup, Ended, LastSeen, ObjectLookup, SessionTable},
 };
 
 use crate::error::LinkError;
@@ -72,7 +72,11 @@ impl<O: Clone> Sessions<O> {
     }
 
     /// Ends a session by an answer from `from`.
-    pub(super) fn answer(&self, id: &str, from: &str) -> Answer<oneshot::Sender<Response>, O> {
+    pub(super) fn answer(
+        &self,
+        id: &str,
+        from: &str,
+    ) -> AnswerLookup<oneshot::Sender<Response>, O> {
         self.table.lock().answer(id, from)
     }
 

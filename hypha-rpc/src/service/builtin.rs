@@ -81,8 +81,8 @@ fn get_service(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError
         address: context.from(),
         workspace: context.workspace(),
     };
-    let manager = identity.manager_address();
-    may_use(&registered, caller, &identity.workspace, manager.as_deref()).map_err(|denied| {
+    let manager = identity.manager_id.as_deref();
+    may_use(&registered, caller, &identity.workspace, manager).map_err(|denied| {
         let why = match denied {
             Denied::OtherWorkspace => format!(
                 "workspace mismatch: {} != {}",

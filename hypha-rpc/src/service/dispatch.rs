@@ -38,14 +38,18 @@ const LARGEST_DESCRIPTION: usize = 256 << 10;
 
 impl Handlers for Services {
     type Object = Exported;
-    type Found = Result<Callee, WireError>;
+    type Callee = Result<Callee, WireError>;
 
-    fn find(engine: &Engine, message: &Message) -> Self::Found {
+    fn find(engine: &Engine, message: &Message) -> Self::Callee {
         find_handler(engine, message)
     }
 
-    async fn run(engine: &Arc<Engine>, message: Message, found: Self::Found) {
-        run_call(engine, message, found).await;
+    fn run(
+        engine: &Arc<Engine>,
+        message: Message,
+        found: Self::Callee,
+    ) -> impl Future<Output = ()> + Send {
+        run_call(engine, message, found)
     }
 
     fn refuse(engine: &Engine, message: &Message, busy: Busy) {
@@ -93,7 +97,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     };
     let method = found.as_ref().map_or("unknown", |callee| &callee.label);
     let from = message.from().unwrap_or_default();
-    let span = CallSpan::new(Side::Callee, method, from, message.session());
+    let call_span = CallSpan::new(Side::Callee, method, from, message.session());
     let outcome = match found {
         Ok(Callee { handler, label }) => {
             let origin = Origin {
@@ -111,7 +115,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
                 }
             };
             with_heartbeats(engine, &answer_to, run)
-                .instrument(span.span())
+                .instrument(call_span.span())
                 .await
                 .unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))
         }
@@ -120,7 +124,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     if outcome.is_err() {
         count(&engine.counters.calls_failed);
     }
-    span.ended(outcome.as_ref().map_or("failed", |_| "ok"));
+    call_span.ended(outcome.as_ref().map_or("failed", |_| "ok"));
     let Some(answer_to) = answer_to else {
         if let Err(error) = outcome {
             tracing::warn!(
@@ -280,8 +284,8 @@ fn find_handler(engine: &Engine, message: &Message) -> Result<Callee, WireError>
         address: from,
         workspace: caller,
     };
-    let manager = identity.manager_address();
-    may_use(&registered, sender, own, manager.as_deref()).map_err(|denied| {
+    let manager = identity.manager_id.as_deref();
+    may_use(&registered, sender, own, manager).map_err(|denied| {
         let text = match denied {
             Denied::HandedToAnother(only) => format!(
                 "Permission denied for _rintf callback {from}:{method}, caller {from} is not \

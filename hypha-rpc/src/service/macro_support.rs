@@ -121,7 +121,7 @@ fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
 pub fn byte_argument<'de>() -> Codec<'de, &'de [u8]> {
     Codec {
         push: |args, name, value, may| push(args, name, &RawBytes(value), may),
-        describe: describe::<crate::Bytes>,
+        describe: describe::<hypha_wire::Bytes>,
         ..argument()
     }
 }
@@ -130,7 +130,7 @@ pub fn byte_argument<'de>() -> Codec<'de, &'de [u8]> {
 pub fn optional_byte_argument<'de>() -> Codec<'de, Option<&'de [u8]>> {
     Codec {
         push: |args, name, value, may| push(args, name, &value.map(RawBytes), may),
-        describe: describe::<Option<crate::Bytes>>,
+        describe: describe::<Option<hypha_wire::Bytes>>,
         ..argument()
     }
 }
@@ -300,7 +300,7 @@ pub trait Undescribed {
 
     /// It returns a stream of something.
     fn items(schema: FunctionSchema) -> FunctionSchema {
-        schema.returns_stream::<crate::Value>()
+        schema.returns_stream::<Value>()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Map as Object, Value as Schema};
 
-use hypha_wire::{DecodeError, Value};
+use hypha_wire::{DecodeError, Value, keys::RTYPE};
 
 /// Looks that are worth an error text; a hostile value gets a shorter one.
 const LOOKS: usize = 10_000;
@@ -254,7 +254,7 @@ fn unknown(properties: &Object<String, Schema>) -> String {
 fn stands_for_another(value: &Value) -> bool {
     match value {
         Value::Bytes(_) | Value::Ext(..) | Value::Handle(_) => true,
-        Value::Map(map) => map.contains_key("_rtype"),
+        Value::Map(map) => map.contains_key(RTYPE),
         _ => false,
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum Denied<'a> {
 }
 
 /// Checks that a caller may get and call a service of a client in the workspace `own`, whose manager
-/// has the address `manager`.
+/// has the id `manager`.
 ///
 /// An interface is for the client it was handed to. A protected service is for its own workspace, the
 /// workspaces that it authorizes, and the manager, which fetches it for others. Any other service is
@@ -51,7 +51,7 @@ pub(super) fn may_use<'a>(
     let allowed = *visibility != Visibility::Protected
         || caller.workspace == own
         || authorized_workspaces.iter().any(|w| w == caller.workspace)
-        || manager == Some(caller.address);
+        || manager.is_some_and(|id| caller.address.strip_prefix("*/") == Some(id));
     if allowed {
         Ok(())
     } else {
@@ -139,7 +139,7 @@ mod tests {
         for (name, service, address, expected) in &cases {
             let workspace = address.split('/').next().unwrap_or_default();
             let caller = Caller { address, workspace };
-            let found = may_use(service, caller, "own", Some("*/manager"));
+            let found = may_use(service, caller, "own", Some("manager"));
             assert_eq!(&found, expected, "{name} service, {address}");
         }
         let caller = Caller {

@@ -13,7 +13,10 @@ use crate::{
     args,
     error::{Error, RejectKind},
 };
-use hypha_wire::{Args, Handle, HandleKind, Map, Value, WireError};
+use hypha_wire::{
+    Args, Handle, HandleKind, Map, Value, WireError,
+    keys::{RNATIVE, RTYPE},
+};
 
 /// The object that a file is on the wire.
 pub(super) struct Peer {
@@ -28,7 +31,7 @@ pub(super) struct Chunk {
 }
 
 pub(super) fn is_file(members: &Map) -> bool {
-    members.get("_rtype").and_then(Value::as_str) == Some("iostream")
+    members.get(RTYPE).and_then(Value::as_str) == Some("iostream")
 }
 
 /// The members by which others use the file. They call a peer's functions through this program: a peer
@@ -85,7 +88,7 @@ impl Peer {
 
     /// Whether it is known before the first read to be one of Python's text files.
     pub(super) fn is_text(&self) -> bool {
-        let native = self.get("_rnative").and_then(Value::as_str);
+        let native = self.get(RNATIVE).and_then(Value::as_str);
         native.is_some_and(|native| {
             native.starts_with("py:")
                 && (native.contains("TextIOWrapper") || native.contains("StringIO"))
@@ -111,7 +114,7 @@ impl Peer {
                 text: true,
             }),
             // A buffer of another kind.
-            other => match other.decode_as::<crate::Bytes>() {
+            other => match other.decode_as::<hypha_wire::Bytes>() {
                 Ok(bytes) => Ok(Chunk {
                     bytes: bytes.0,
                     text: false,
@@ -168,7 +171,7 @@ impl Peer {
                 // What it answers counts characters; text files take all of them.
                 return self.call("write", args!(text)).await.map(drop);
             }
-            let sent = crate::Bytes(data.clone());
+            let sent = hypha_wire::Bytes(data.clone());
             let written = match self.call("write", args!(sent)).await?.as_u64() {
                 Some(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Some(written) => data.len().min(written.try_into().unwrap_or(usize::MAX)),

@@ -19,7 +19,10 @@ use super::{
     peer::{class, unsupported},
 };
 use crate::service::{Incoming, handler};
-use hypha_wire::{Args, Map, WireError};
+use hypha_wire::{
+    Args, Map, WireError,
+    keys::{RNATIVE, RTYPE},
+};
 
 /// The most that one `read` gives, whatever it is asked for.
 const LARGEST_READ: usize = 512 << 20;
@@ -214,8 +217,8 @@ pub(super) fn members<S: Source + Abilities + 'static>(source: S) -> Map {
         "writable(): whether it can be written.",
         |_, call| Box::pin(can(call, S::WRITE)),
     );
-    members.insert("_rnative".into(), "rust:file".into());
-    members.insert("_rtype".into(), "iostream".into());
+    members.insert(RNATIVE.into(), "rust:file".into());
+    members.insert(RTYPE.into(), "iostream".into());
     members
 }
 
@@ -257,7 +260,7 @@ async fn read(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
             "the file is too large to be read at once; call read(size) with at most {LARGEST_READ} bytes"
         )));
     }
-    call.reply(&crate::Bytes(data.freeze()))
+    call.reply(&hypha_wire::Bytes(data.freeze()))
 }
 
 async fn seek(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
@@ -289,7 +292,7 @@ async fn tell(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
 }
 
 async fn write(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
-    let data: crate::Bytes = call.args(&["data"])?.required(0)?;
+    let data: hypha_wire::Bytes = call.args(&["data"])?.required(0)?;
     let mut source = source.lock().await;
     let source = source.as_mut().ok_or_else(closed)?;
     source.write(&data).await.map_err(failed)?;

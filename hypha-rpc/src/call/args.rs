@@ -1,0 +1,35 @@
+//! The macro that writes down the arguments of a call.
+
+/// The arguments of a call by name, for [`RemoteService::call`](crate::RemoteService::call): positional ones first, then
+/// `name = value`.
+///
+/// Every value is encoded where it stands, so it may be borrowed. A value that cannot be encoded
+/// makes the call fail with an error that names it.
+///
+/// ```
+/// use hypha_rpc::args;
+///
+/// let image = vec![0u8; 16];
+/// let _none = args!();
+/// let _two = args!(1.5, "text");
+/// let _mixed = args!(&image, sigma = 2.0, edge = "wrap");
+/// ```
+#[macro_export]
+macro_rules! args {
+    (@push $args:ident ;) => {};
+    (@push $args:ident ; $name:ident = $value:expr $(, $($rest:tt)*)?) => {
+        $args.push_named(::core::stringify!($name), &$value);
+        $crate::args!(@push $args ; $($($rest)*)?);
+    };
+    (@push $args:ident ; $value:expr $(, $($rest:tt)*)?) => {
+        $args.push(::core::stringify!($value), &$value);
+        $crate::args!(@push $args ; $($($rest)*)?);
+    };
+    ($($tokens:tt)*) => {{
+        // The user may have a constant named `args`, which would be a pattern here.
+        #[allow(unused_mut)]
+        let mut __args = $crate::Args::new(0, 0);
+        $crate::args!(@push __args ; $($tokens)*);
+        __args
+    }};
+}
