@@ -49,7 +49,7 @@ pub struct RemoteHandle {
     /// Map by which it is known on the wire, with an absolute address.
     pub raw: Map,
     /// Connection on which it was received.
-    pub home: Arc<dyn ConnectionRef>,
+    pub connection: Arc<dyn ConnectionRef>,
     /// Session of the call in which it was received as an argument.
     pub parent: Option<String>,
     /// Whether dropping it needs no message to its owner.
@@ -71,7 +71,7 @@ impl RemoteHandle {
 impl Drop for RemoteHandle {
     fn drop(&mut self) {
         if !self.is_done() {
-            Arc::clone(&self.home).abandoned(self);
+            Arc::clone(&self.connection).abandoned(self);
         }
     }
 }
@@ -92,7 +92,10 @@ impl Handle {
         let Some(origin) = known.then(scope::current_origin).flatten() else {
             return Err(map);
         };
-        let Origin { home, message } = origin;
+        let Origin {
+            connection,
+            message,
+        } = origin;
         let workspace = message.from().and_then(|from| from.split_once('/'));
         if let (Some((workspace, _)), Some(Value::String(target))) =
             (workspace, map.get_mut(keys::RTARGET))
@@ -103,7 +106,7 @@ impl Handle {
         }
         Ok(Self(HandleKind::Remote(Arc::new(RemoteHandle {
             raw: map,
-            home,
+            connection,
             parent: message.session().map(str::to_owned),
             done: AtomicBool::new(false),
         }))))
@@ -121,17 +124,17 @@ impl Handle {
         let done = AtomicBool::new(remote.done.swap(true, Ordering::Relaxed));
         Self(HandleKind::Remote(Arc::new(RemoteHandle {
             raw,
-            home: Arc::clone(&remote.home),
+            connection: Arc::clone(&remote.connection),
             parent: remote.parent.clone(),
             done,
         })))
     }
 
     /// Returns the connection of a received handle, or `None` for a local one.
-    pub fn home(&self) -> Option<Arc<dyn ConnectionRef>> {
+    pub fn connection(&self) -> Option<Arc<dyn ConnectionRef>> {
         match &self.0 {
             HandleKind::Local(_) => None,
-            HandleKind::Remote(remote) => Some(Arc::clone(&remote.home)),
+            HandleKind::Remote(remote) => Some(Arc::clone(&remote.connection)),
         }
     }
 

@@ -13,7 +13,7 @@ use super::message::Message;
 #[derive(Clone)]
 pub struct Origin {
     /// Connection on which the message was received.
-    pub home: Arc<dyn ConnectionRef>,
+    pub connection: Arc<dyn ConnectionRef>,
     /// Message that contains the value.
     pub message: Message,
 }

@@ -225,7 +225,7 @@ impl Function {
                     label,
                     parent: remote.parent.clone(),
                 };
-                match Connection::of(&remote.home) {
+                match Connection::of(&remote.connection) {
                     Some(connection) => {
                         Call::new(connection, Arc::new(target), args).holding(self.handle.clone())
                     }

@@ -386,7 +386,7 @@ fn answer_args(
         ));
     }
     Ok(extra.args.of(Origin {
-        home: connection,
+        connection,
         message,
     }))
 }

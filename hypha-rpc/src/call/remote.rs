@@ -405,7 +405,7 @@ fn first_connection(members: &Map) -> Option<Arc<dyn ConnectionRef>> {
     let mut connection = None;
     collect(members, "", &mut |_, value| {
         if let (None, Value::Handle(handle)) = (&connection, value) {
-            connection = handle.home();
+            connection = handle.connection();
         }
     });
     connection

@@ -251,7 +251,7 @@ impl Reader {
         let to = to.ok_or_else(|| invalid("it has no address"))?.to_owned();
         let batch = text(RBATCH_METHOD).map(str::to_owned);
         let connection =
-            Connection::of(&remote.home).ok_or_else(|| invalid("it has no connection"))?;
+            Connection::of(&remote.connection).ok_or_else(|| invalid("it has no connection"))?;
         let ahead = if batch.is_some() {
             BATCHES_AHEAD
         } else {

@@ -126,3 +126,49 @@ impl Admission {
         self.running.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(calls: usize, bytes: usize) -> Admission {
+        Admission::new(&Options {
+            max_concurrent_calls: calls,
+            max_call_bytes: bytes,
+            ..Options::default()
+        })
+    }
+
+    #[test]
+    fn calls_have_a_bound_and_built_in_ones_another() {
+        let admission = admission(1, 1 << 20);
+        let first = admission.admit(false, 10).unwrap();
+        assert!(matches!(admission.admit(false, 10), Err(Busy::Calls(1))));
+        assert!(admission.admit(true, 10).is_ok());
+        drop(first);
+        assert!(admission.admit(false, 10).is_ok());
+    }
+
+    #[test]
+    fn large_requests_share_a_budget_and_one_that_exceeds_it_runs_alone() {
+        let admission = admission(10, 4 * LARGE);
+        let alone = admission.admit(false, 100 * LARGE).unwrap();
+        let small = admission.admit(false, LARGE - 1);
+        assert!(small.is_ok());
+        let refused = admission.admit(false, LARGE);
+        assert!(matches!(refused, Err(Busy::Bytes(most)) if most == 4 * LARGE));
+        drop(alone);
+        let three = admission.admit(false, 3 * LARGE).unwrap();
+        assert!(admission.admit(false, 2 * LARGE).is_err());
+        drop(three);
+        assert!(admission.admit(false, 2 * LARGE).is_ok());
+    }
+
+    #[test]
+    fn a_client_that_leaves_takes_built_in_calls_only() {
+        let admission = admission(1, 1 << 20);
+        admission.leave();
+        assert!(matches!(admission.admit(false, 10), Err(Busy::Leaving)));
+        assert!(admission.admit(true, 10).is_ok());
+    }
+}

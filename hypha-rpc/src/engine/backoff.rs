@@ -14,7 +14,7 @@ pub(super) struct Doubling {
 }
 
 impl Doubling {
-    /// The pause after so many doublings; `chance` is a random number from 0 to 1.
+    /// Returns the pause after so many doublings; `chance` is a random number from 0 to 1.
     pub(super) fn pause(&self, doublings: u32, chance: f64) -> Duration {
         let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
         let pause = self.first.saturating_mul(factor).min(self.longest);
@@ -23,28 +23,28 @@ impl Doubling {
     }
 }
 
-/// When a lost connection is tried again.
+/// The times at which a lost connection is tried again.
 ///
 /// The first attempt follows after a random part of [`spread`](Self::spread), so that the clients of a
 /// server that restarts do not all come at once. After each failed attempt the pause doubles, from
-/// [`first`](Self::first) up to [`longest`](Self::longest), each pause between one half and one and a half
-/// of that. A connection that does not last as long as [`stable`](Self::stable) counts as a failed
+/// [`first`](Self::first) up to [`longest`](Self::longest); each pause is varied between one half and
+/// one and a half of that. A connection that ends before [`stable`](Self::stable) counts as a failed
 /// attempt.
 ///
-/// With the defaults a thousand clients of one server make at most 1500 attempts in any second, and while it
-/// stays away these become fewer, down to about 17 a second.
+/// With the defaults a thousand clients of one server make at most 1500 attempts in any second; while
+/// the server stays away the rate falls to about 17 a second.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backoff {
-    /// The first attempt begins at a random moment within this time; 1 s by default.
+    /// Window in which the first attempt begins, at a random moment. Default: 1 s.
     pub spread: Duration,
-    /// The pause after the first failed attempt; 1 s by default.
+    /// Pause after the first failed attempt. Default: 1 s.
     pub first: Duration,
-    /// The longest pause, before it is varied; 60 s by default.
+    /// Longest pause, before it is varied. Default: 60 s.
     pub longest: Duration,
-    /// How long a connection must last to be a success; 5 s by default.
+    /// Time that a connection must last to count as a success. Default: 5 s.
     pub stable: Duration,
-    /// How many attempts may fail in a row until the connection is given up; without end by default.
+    /// Failed attempts in a row after which the connection is given up. Default: no limit.
     pub attempts: Option<u32>,
 }
 
@@ -61,21 +61,21 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Gives up after so many failed attempts in a row.
+    /// Sets the number of failed attempts in a row after which the connection is given up.
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = Some(most);
         self
     }
 
-    /// Another longest pause; the first one is not longer.
+    /// Sets the longest pause; a longer first pause is shortened to it.
     pub fn longest(mut self, pause: Duration) -> Self {
         self.longest = pause;
         self.first = self.first.min(pause);
         self
     }
 
-    /// The pause before the next attempt after `failures` failed ones; `chance` is a random number from 0
-    /// to 1.
+    /// Returns the pause before the next attempt after `failures` failed ones; `chance` is a random
+    /// number from 0 to 1.
     pub(super) fn pause(&self, failures: u32, chance: f64) -> Duration {
         match failures.checked_sub(1) {
             None => self.spread.min(LONGEST_PAUSE).mul_f64(chance),

@@ -1,5 +1,4 @@
-//! What is told of each call to those who watch a program: a span for `tracing`, and with the feature
-//! `metrics` how long it took.
+//! The span of each call for `tracing`, and with the feature `metrics` its duration.
 
 use tracing::Span;
 
@@ -10,7 +9,7 @@ pub(crate) enum Side {
     Callee,
 }
 
-/// One call that goes on.
+/// A call in progress, as tracing and metrics see it.
 pub(crate) struct CallSpan {
     span: Span,
     #[cfg(feature = "metrics")]
@@ -43,12 +42,12 @@ impl CallSpan {
         }
     }
 
-    /// In which everything happens that belongs to the call.
+    /// Returns the span in which the call runs.
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// It is over; `outcome` is `ok` or the kind of the error.
+    /// Records the end of the call; `outcome` is `ok` or the kind of the error.
     pub(crate) fn ended(self, outcome: &'static str) {
         self.span.record("outcome", outcome);
         self.span

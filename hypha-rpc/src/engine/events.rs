@@ -1,5 +1,5 @@
-//! What a program can watch: events, which are messages whose type is not `method` (protocol 02 §12),
-//! and the states of the connection.
+//! Events, which are messages whose type is not `method` (protocol 02 §12), and the states of the
+//! connection, as streams.
 
 use std::{
     collections::HashMap,
@@ -17,14 +17,14 @@ use hypha_wire::{Map, Message, Value};
 /// Events of one type that wait for their reader. Further ones are dropped and counted.
 const QUEUE: usize = 1024;
 
-/// One event.
+/// An event of the server, of another client, or of this connection.
 #[derive(Clone, Debug)]
 pub struct Event {
     message: Map,
 }
 
 impl Event {
-    /// The type: `service_added`, or whatever a client emitted.
+    /// Returns the type: `service_added`, for example, or the name under which a client emitted it.
     pub fn kind(&self) -> &str {
         self.message
             .get("type")
@@ -32,25 +32,25 @@ impl Event {
             .unwrap_or_default()
     }
 
-    /// The address of the client that sent it; `None` for the server's own events. Any client of
-    /// the workspace can send an event of any type, so only an event without sender is the
-    /// server's word.
+    /// Returns the address of the client that sent it; `None` for the server's own events. Any client of
+    /// the workspace can send an event of any type, so only an event without sender comes from the
+    /// server.
     pub fn from(&self) -> Option<&str> {
         self.message.get("from").and_then(Value::as_str)
     }
 
-    /// The payload.
+    /// Returns the payload.
     pub fn data(&self) -> &Value {
         self.message.get("data").unwrap_or(&Value::Null)
     }
 
-    /// Every key of the message.
+    /// Returns every key of the message.
     pub fn message(&self) -> &Map {
         &self.message
     }
 }
 
-/// The events of one type, as a stream that ends with the connection. It holds at most 1024 unread
+/// A stream of the events of one type, which ends with the connection. It holds at most 1024 unread
 /// events; more are dropped and counted in [`Stats::dropped_events`](crate::client::Stats).
 #[derive(Debug)]
 pub struct EventStream {
@@ -58,7 +58,7 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// The next event; `None` when the connection is over. Cancel safe.
+    /// Returns the next event; `None` when the connection is over. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         self.receiver.recv().await
     }
@@ -72,7 +72,7 @@ impl Stream for EventStream {
     }
 }
 
-/// The states of a connection, from [`Client::states`](crate::Client::states).
+/// A sequence of the states of a connection, from [`Client::states`](crate::Client::states).
 #[derive(Debug)]
 pub struct States {
     receiver: watch::Receiver<State>,
@@ -89,7 +89,8 @@ impl States {
         }
     }
 
-    /// The present state at first, then each other one; `None` after [`State::Closed`]. Cancel safe.
+    /// Returns the present state at first, then each later one; `None` after [`State::Closed`]. Cancel
+    /// safe.
     pub async fn next(&mut self) -> Option<State> {
         if self.over || (!self.first && self.receiver.changed().await.is_err()) {
             return None;

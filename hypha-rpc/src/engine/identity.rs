@@ -4,28 +4,28 @@ use hypha_wire::Map;
 
 use super::UserInfo;
 
-/// Who this client is: what the server said in its `connection_info` (protocol 01 §3).
+/// The identity of a client, from the server's `connection_info` (protocol 01 §3).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Identity {
-    /// The workspace this client is in.
+    /// Workspace of the client.
     pub workspace: String,
-    /// The id of this client.
+    /// Id of the client in its workspace.
     pub client_id: String,
-    /// The id of the workspace manager, whose address is `*/<manager id>`.
+    /// Id of the workspace manager, whose address is `*/<manager id>`.
     pub manager_id: Option<String>,
-    /// The server's public URL, which marks functions as belonging to that server.
+    /// Public URL of the server, which marks functions as belonging to that server.
     pub public_base_url: Option<String>,
-    /// The user this client is connected as.
+    /// User that the client is connected as.
     pub user: UserInfo,
-    /// What carries the messages: `websocket`, `http_streaming`; contexts of calls say so.
+    /// Kind of the link: `websocket` or `http_streaming`. Contexts of calls have it.
     pub connection_type: &'static str,
-    /// Everything the server said, unknown keys included.
+    /// Every key of `connection_info`, unknown ones included.
     pub connection_info: Map,
 }
 
 impl Identity {
-    /// An identity on a link without a server's handshake.
+    /// Creates an identity for a link without a server's handshake.
     pub fn new(workspace: impl Into<String>, client_id: impl Into<String>) -> Self {
         Identity {
             workspace: workspace.into(),
@@ -35,11 +35,11 @@ impl Identity {
         }
     }
 
-    /// `workspace/client`.
+    /// Returns the address `workspace/client`.
     pub fn address(&self) -> String {
         format!("{}/{}", self.workspace, self.client_id)
     }
-    /// `*/<manager id>`, if there is a manager.
+    /// Returns the address of the manager, `*/<manager id>`, if there is one.
     pub(crate) fn manager_address(&self) -> Option<String> {
         self.manager_id.as_ref().map(|id| format!("*/{id}"))
     }

@@ -70,3 +70,43 @@ impl Membership {
         *self.reconnection_token.lock() = Some(token);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(manager: &str) -> Granted {
+        let mut identity = Identity::new("ws", "me");
+        identity.manager_id = Some(manager.to_owned());
+        Granted {
+            identity,
+            reconnection_token: None,
+            reconnection_token_life_time: None,
+        }
+    }
+
+    #[test]
+    fn addresses_of_former_managers_become_the_present_one() {
+        let membership = Membership::new(granted("m0").identity);
+        assert_eq!(membership.present_manager("*/m0"), None);
+        membership.adopt(granted("m0"));
+        membership.adopt(granted("m1"));
+        membership.adopt(granted("m2"));
+        for former in ["*/m0", "*/m1"] {
+            assert_eq!(membership.present_manager(former).unwrap(), "*/m2");
+        }
+        for other in ["*/m2", "*/x", "ws/m0"] {
+            assert_eq!(membership.present_manager(other), None);
+        }
+    }
+
+    #[test]
+    fn the_oldest_managers_are_forgotten() {
+        let membership = Membership::new(granted("m0").identity);
+        for n in 1..=FORMER_MANAGERS + 1 {
+            membership.adopt(granted(&format!("m{n}")));
+        }
+        assert_eq!(membership.present_manager("*/m0"), None);
+        assert!(membership.present_manager("*/m1").is_some());
+    }
+}

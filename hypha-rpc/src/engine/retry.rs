@@ -1,15 +1,15 @@
-//! What a call does about failures that pass.
+//! Repeating calls that failed for a reason that may pass.
 
 use std::time::Duration;
 
 use super::backoff::Doubling;
 
-/// How often a call is made again when it fails for a reason that may pass: see
+/// A policy for calls that fail for a reason that may pass: see
 /// [`Error::is_retryable`](crate::Error::is_retryable).
 ///
 /// A call that may have run is only made again if it is [idempotent](crate::Call::idempotent). The pause
-/// doubles each time, and is between one half and one and a half of that. The call's
-/// [`timeout`](crate::Call::timeout) includes everything.
+/// doubles each time and is varied between one half and one and a half of that. The call's
+/// [`timeout`](crate::Call::timeout) includes all attempts and pauses.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -25,12 +25,13 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Not at all; what happens if nothing else is said.
+    /// Creates a policy that never repeats a call. This is the default of a connection.
     pub const fn never() -> Self {
         Self::times(0)
     }
 
-    /// So many times, 100 ms after the first failure, and never more than 5 s after one.
+    /// Creates a policy that repeats a call at most `times` times, with a first pause of 100 ms and a
+    /// longest one of 5 s.
     pub const fn times(times: u32) -> Self {
         Retry {
             times,
@@ -41,13 +42,13 @@ impl Retry {
         }
     }
 
-    /// Another pause after the first failure.
+    /// Sets the pause after the first failure. Default: 100 ms.
     pub const fn first(mut self, pause: Duration) -> Self {
         self.pauses.first = pause;
         self
     }
 
-    /// Another longest pause.
+    /// Sets the longest pause, before it is varied. Default: 5 s.
     pub const fn longest(mut self, pause: Duration) -> Self {
         self.pauses.longest = pause;
         self
@@ -57,8 +58,8 @@ impl Retry {
         self.times == 0
     }
 
-    /// How long to wait after so many failures; `None` if it is not made again. `chance` is a random number
-    /// from 0 to 1.
+    /// Returns the pause after so many failures; `None` if the call is not made again. `chance` is a
+    /// random number from 0 to 1.
     pub(crate) fn pause(&self, failures: u32, chance: f64) -> Option<Duration> {
         if failures > self.times || failures == 0 {
             return None;

@@ -1,4 +1,4 @@
-//! What a connection has done so far, counted.
+//! The counters of a connection.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -15,8 +15,8 @@ macro_rules! counters {
             pub(crate) running: AtomicUsize,
         }
 
-        /// What a connection has done since it was made; all numbers only grow, except
-        /// `sessions`, `objects`, `running`, `waiting` and `queued`, which say what is going on now.
+        /// Counters of a connection since it was made. All numbers only grow, except `sessions`,
+        /// `objects`, `running`, `waiting` and `queued`, which describe the present moment.
         ///
         /// With the feature `metrics` the same numbers go every five seconds to the recorder of the
         /// `metrics` facade, as `hypha_rpc_<name>_total` and `hypha_rpc_<name>` with the label `client`;

@@ -101,7 +101,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     let outcome = match found {
         Ok(Callee { handler, label }) => {
             let origin = Origin {
-                home: Arc::clone(engine) as Arc<dyn ConnectionRef>,
+                connection: Arc::clone(engine) as Arc<dyn ConnectionRef>,
                 message: message.clone(),
             };
             let context = Context::new(message.clone(), engine.identity().connection_type, key);

@@ -2,6 +2,7 @@
 //! waits for real time.
 
 mod backpressure;
+mod call_spans;
 mod calls;
 mod causes;
 mod chunks;
@@ -24,6 +25,5 @@ mod reconnect;
 mod reconnect_calls;
 mod services;
 mod support;
-mod telling;
 mod timeouts;
 mod typed_errors;

@@ -1,4 +1,4 @@
-//! What is told of a connection to those who watch it: spans, metrics, and never a credential.
+//! Spans, events and metrics of calls, and that none of them shows a credential.
 
 use std::{
     io::Write,
