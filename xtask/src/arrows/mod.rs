@@ -33,7 +33,9 @@ const LAYERS: [Layers; 1] = [Layers {
         &["crypto", "schema"],
         &["transport"],
         &["engine"],
-        &["call", "service"],
+        // A callback is called like a method, so calls use services.
+        &["service"],
+        &["call"],
         &["workspace"],
         &["client"],
         &["blocking", "testing"],

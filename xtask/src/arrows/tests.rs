@@ -126,8 +126,8 @@ fn tests_docs_and_visibility_are_no_arrows() {
 
 #[test]
 fn an_arrow_to_a_layer_that_is_not_below_is_forbidden() {
-    let root = "pub mod call; mod engine; pub mod error; pub mod service; mod runtime;\n\
-                pub use call::Call;";
+    let root = "pub mod call; mod crypto; mod engine; pub mod error; mod runtime; mod schema;\n\
+                pub mod service; pub use call::Call;";
     let files = [
         ("src/lib.rs", root),
         (
@@ -138,9 +138,14 @@ fn an_arrow_to_a_layer_that_is_not_below_is_forbidden() {
             "src/call/send.rs",
             "\nuse crate::{runtime, service::{Service, context}};",
         ),
+        (
+            "src/crypto.rs",
+            "\nuse crate::{runtime, schema::{Schema, kind}};",
+        ),
         ("src/engine.rs", "use std::io;\nfn f(call: &crate::Call) {}"),
         ("src/error.rs", "use hypha_wire::Value;"),
         ("src/runtime.rs", ""),
+        ("src/schema.rs", ""),
         ("src/service.rs", ""),
     ];
     let found = found("hypha-rpc", &files);
@@ -149,9 +154,9 @@ fn an_arrow_to_a_layer_that_is_not_below_is_forbidden() {
         "hypha-rpc: the layer of `call` is not below that of `engine`: engine -> call\n    \
          src/engine.rs:2  crate::Call",
         // Those of one layer do not know each other.
-        "hypha-rpc: the layer of `service` is not below that of `call`: call -> service\n    \
-         src/call/send.rs:2  crate::service::Service\n    \
-         src/call/send.rs:2  crate::service::context",
+        "hypha-rpc: the layer of `schema` is not below that of `crypto`: crypto -> schema\n    \
+         src/crypto.rs:2  crate::schema::Schema\n    \
+         src/crypto.rs:2  crate::schema::kind",
     ] {
         assert!(found.contains(expected), "{expected}\nis not in\n{found}");
     }
