@@ -1,7 +1,7 @@
 //! The macro that writes down the arguments of a call.
 
-/// The arguments of a call by name, for [`RemoteService::call`](crate::RemoteService::call): positional ones first, then
-/// `name = value`.
+/// The arguments of a call by name, for [`RemoteService::call`](crate::RemoteService::call):
+/// positional ones first, then `name = value`.
 ///
 /// Every value is encoded where it stands, so it may be borrowed. A value that cannot be encoded
 /// makes the call fail with an error that names it.

@@ -255,8 +255,8 @@ fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Messa
     Ok(answer.with_extra(plain))
 }
 
-/// What a server says of a callee that is gone, or a callee that cannot decrypt: refusals, which tell
-/// nothing.
+/// What a server says of a callee that is gone, or a callee that cannot decrypt: refusals, which
+/// tell nothing.
 fn is_notice(rejected: &Message) -> bool {
     rejection(rejected)
         .name

@@ -1,5 +1,5 @@
-//! The kinds of things of this program that are live in a value, and the maps by which receivers know
-//! them (protocol 03 §6 to §8).
+//! The kinds of things of this program that are live in a value, and the maps by which receivers
+//! know them (protocol 03 §6 to §8).
 
 use std::sync::Arc;
 

@@ -25,14 +25,14 @@ impl Doubling {
 
 /// The times at which a lost connection is tried again.
 ///
-/// The first attempt follows after a random part of [`spread`](Self::spread), so that the clients of a
-/// server that restarts do not all come at once. After each failed attempt the pause doubles, from
-/// [`first`](Self::first) up to [`longest`](Self::longest); each pause is varied between one half and
-/// one and a half of that. A connection that ends before [`stable`](Self::stable) counts as a failed
-/// attempt.
+/// The first attempt follows after a random part of [`spread`](Self::spread), so that the clients
+/// of a server that restarts do not all come at once. After each failed attempt the pause doubles,
+/// from [`first`](Self::first) up to [`longest`](Self::longest); each pause is varied between one
+/// half and one and a half of that. A connection that ends before [`stable`](Self::stable) counts
+/// as a failed attempt.
 ///
-/// With the defaults a thousand clients of one server make at most 1500 attempts in any second; while
-/// the server stays away the rate falls to about 17 a second.
+/// With the defaults a thousand clients of one server make at most 1500 attempts in any second;
+/// while the server stays away the rate falls to about 17 a second.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backoff {

@@ -9,8 +9,8 @@ use super::{CloseReason, Engine, Handlers};
 /// A handle of a connection. Cloning is cheap.
 pub(crate) struct Connection<H: Handlers> {
     engine: Arc<Engine<H>>,
-    /// Closes the connection with the last handle. The driver and the handlers hold only the engine,
-    /// and what peers hand to them does not keep the connection open either.
+    /// Closes the connection with the last handle. The driver and the handlers hold only the
+    /// engine, and what peers hand to them does not keep the connection open either.
     keep_open: Option<Arc<KeepOpen<H>>>,
     /// Its calls set the connection up, and do not wait until that is done.
     setup: bool,

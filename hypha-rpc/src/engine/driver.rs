@@ -1,8 +1,8 @@
 //! The task that owns a link: it hands in what arrives and sends what is queued.
 //!
-//! Both directions are polled in one loop, so that neither waits for the other: a client that cannot
-//! write still reads, without which two peers that answer each other could stand still for ever.
-//! Writes are batched: everything that is queued goes out with one flush.
+//! Both directions are polled in one loop, so that neither waits for the other: a client that
+//! cannot write still reads, without which two peers that answer each other could stand still for
+//! ever. Writes are batched: everything that is queued goes out with one flush.
 
 use std::{
     collections::VecDeque,
@@ -71,8 +71,8 @@ impl Queue {
         }
     }
 
-    /// Throws away the requests nobody waits for any more: the callers have been told that the link was
-    /// lost, and would not expect that they run after all.
+    /// Throws away the requests nobody waits for any more: the callers have been told that the link
+    /// was lost, and would not expect that they run after all.
     pub(super) fn purge<O: Clone>(&mut self, sessions: &Sessions<O>, counters: &Counters) {
         self.kept
             .retain(|outgoing| !outgoing.is_abandoned(sessions));

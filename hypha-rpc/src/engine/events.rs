@@ -32,9 +32,9 @@ impl Event {
             .unwrap_or_default()
     }
 
-    /// Returns the address of the client that sent it; `None` for the server's own events. Any client of
-    /// the workspace can send an event of any type, so only an event without sender comes from the
-    /// server.
+    /// Returns the address of the client that sent it; `None` for the server's own events. Any
+    /// client of the workspace can send an event of any type, so only an event without sender comes
+    /// from the server.
     pub fn from(&self) -> Option<&str> {
         self.message.get("from").and_then(Value::as_str)
     }
@@ -89,8 +89,8 @@ impl States {
         }
     }
 
-    /// Returns the present state at first, then each later one; `None` after [`State::Closed`]. Cancel
-    /// safe.
+    /// Returns the present state at first, then each later one; `None` after [`State::Closed`].
+    /// Cancel safe.
     pub async fn next(&mut self) -> Option<State> {
         if self.over || (!self.first && self.receiver.changed().await.is_err()) {
             return None;

@@ -14,8 +14,9 @@ use crate::error::{CallSite, Disconnected, LinkError, Lost};
 
 use super::{CloseReason, Counters, Failure, Loss, Options, State, count};
 
-/// Whether the connection stands. The state is the only truth: everything that must not happen after
-/// the end looks at it with its own lock held, and the end is marked here before those locks are taken.
+/// Whether the connection stands. The state is the only truth: everything that must not happen
+/// after the end looks at it with its own lock held, and the end is marked here before those locks
+/// are taken.
 pub(crate) struct Lifecycle {
     state: watch::Sender<State>,
     /// Whether the connection ever stood.

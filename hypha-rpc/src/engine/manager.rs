@@ -6,8 +6,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{Identity, handshake::Granted};
 
-/// Managers whose addresses are still understood after the server has got another one. Each start of
-/// a server has a new id; programs keep addresses for as long as they run.
+/// Managers whose addresses are still understood after the server has got another one. Each start
+/// of a server has a new id; programs keep addresses for as long as they run.
 const FORMER_MANAGERS: usize = 64;
 
 /// The identity that the server granted on the newest link, and what is left of former ones.

@@ -14,9 +14,10 @@
 //! redial      the task of the connection: one link after another
 //! ```
 //!
-//! Each part has its own lock, and no part takes another's while it holds its own; the one exception
-//! is a look at the state in [`Lifecycle`], which holds no other. [`Engine`] only owns the parts and
-//! does what concerns several of them. What a call or a service is stands above, behind [`Handlers`].
+//! Each part has its own lock, and no part takes another's while it holds its own; the one
+//! exception is a look at the state in [`Lifecycle`], which holds no other. [`Engine`] only owns
+//! the parts and does what concerns several of them. What a call or a service is stands above,
+//! behind [`Handlers`].
 
 mod admission;
 mod backoff;
@@ -170,8 +171,8 @@ impl<H: Handlers> Engine<H> {
         self.counters.snapshot((sessions, self.objects()), queued)
     }
 
-    /// Fails every call to `peer`, an absolute address, takes back what it was handed, and tells the
-    /// handlers that it called.
+    /// Fails every call to `peer`, an absolute address, takes back what it was handed, and tells
+    /// the handlers that it called.
     fn peer_gone(&self, peer: &str) {
         self.peers.forget(peer);
         self.chunks.forget(peer);

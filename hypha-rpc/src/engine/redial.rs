@@ -1,5 +1,6 @@
-//! The task that keeps a connection: it drives a link until that is lost, opens another one, has the
-//! server told anew what it must know, and so on until the connection is closed (protocol 01 §7, §9).
+//! The task that keeps a connection: it drives a link until that is lost, opens another one, has
+//! the server told anew what it must know, and so on until the connection is closed (protocol 01
+//! §7, §9).
 
 use std::{sync::Arc, time::Duration};
 
@@ -74,7 +75,8 @@ impl Endpoint {
     }
 }
 
-/// Tells the server over a new link what it must know, with calls that do not wait for the connection.
+/// Tells the server over a new link what it must know, with calls that do not wait for the
+/// connection.
 pub(crate) type Restore = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
 /// How a lost connection comes back.
@@ -161,8 +163,8 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Drives a link to its end. If it is another one than the first, the server is told meanwhile what
-    /// it must know.
+    /// Drives a link to its end. If it is another one than the first, the server is told meanwhile
+    /// what it must know.
     async fn drive(&mut self, link: BoxLink, keep_alive: Option<KeepAlive>, again: bool) -> Ended {
         let engine = Arc::clone(&self.engine);
         let driving = Driver::new(link, &mut self.queue, engine, keep_alive).run();
@@ -198,8 +200,8 @@ impl<H: Handlers> RedialLoop<H> {
         driving.await
     }
 
-    /// Opens another link. `Ok(None)` if the connection is closed meanwhile, an error if there is no way
-    /// back.
+    /// Opens another link. `Ok(None)` if the connection is closed meanwhile, an error if there is
+    /// no way back.
     async fn regain(
         &mut self,
         recovery: &mut Recovery,
@@ -246,8 +248,9 @@ impl<H: Handlers> RedialLoop<H> {
                     return Ok(Some((link, keep_alive)));
                 }
                 Err(error) if error.is_retryable() || error.kind().is_below_the_protocol() => {
-                    // The server has been reached before at this URL: proxies that have no server to
-                    // pass a request to, and hotspots, answer with statuses and certificates of their own.
+                    // The server has been reached before at this URL: proxies that have no server
+                    // to pass a request to, and hotspots, answer with statuses and certificates of
+                    // their own.
                     last = error.into();
                     next = recovery.failed(rand::random());
                 }

@@ -7,8 +7,8 @@ use super::backoff::Doubling;
 /// A policy for calls that fail for a reason that may pass: see
 /// [`Error::is_retryable`](crate::Error::is_retryable).
 ///
-/// A call that may have run is only made again if it is [idempotent](crate::Call::idempotent). The pause
-/// doubles each time and is varied between one half and one and a half of that. The call's
+/// A call that may have run is only made again if it is [idempotent](crate::Call::idempotent). The
+/// pause doubles each time and is varied between one half and one and a half of that. The call's
 /// [`timeout`](crate::Call::timeout) includes all attempts and pauses.
 ///
 /// ```
@@ -30,8 +30,8 @@ impl Retry {
         Self::times(0)
     }
 
-    /// Creates a policy that repeats a call at most `times` times, with a first pause of 100 ms and a
-    /// longest one of 5 s.
+    /// Creates a policy that repeats a call at most `times` times, with a first pause of 100 ms and
+    /// a longest one of 5 s.
     pub const fn times(times: u32) -> Self {
         Retry {
             times,
@@ -58,8 +58,8 @@ impl Retry {
         self.times == 0
     }
 
-    /// Returns the pause after so many failures; `None` if the call is not made again. `chance` is a
-    /// random number from 0 to 1.
+    /// Returns the pause after so many failures; `None` if the call is not made again. `chance` is
+    /// a random number from 0 to 1.
     pub(crate) fn pause(&self, failures: u32, chance: f64) -> Option<Duration> {
         if failures > self.times || failures == 0 {
             return None;

@@ -1,4 +1,5 @@
-//! End-to-end encryption of one connection: sealing what is sent, opening what comes (protocol 07 §5).
+//! End-to-end encryption of one connection: sealing what is sent, opening what comes (protocol 07
+//! §5).
 //!
 //! Without the feature `encryption` nothing is ever sealed, and what comes sealed is refused.
 

@@ -28,13 +28,14 @@ const CHUNK_MARGIN: usize = 1024;
 /// A longer limit of silence is this long: neither clocks nor peers can count much further.
 pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The key in the config of a built-in service under which a peer says how large frames it takes, in
-/// bytes. An extension: the other clients do not say it, ignore it, and get frames of the common size.
+/// The key in the config of a built-in service under which a peer says how large frames it takes,
+/// in bytes. An extension: the other clients do not say it, ignore it, and get frames of the common
+/// size.
 pub(crate) const MAX_FRAME_KEY: &str = "max_frame_size";
 
-/// Chunks at a receiver. If they do not become a message, because one was refused or nobody waits for the
-/// call any more, the receiver is told to forget them. No answer is awaited: a peer that has fallen
-/// silent would not give one.
+/// Chunks at a receiver. If they do not become a message, because one was refused or nobody waits
+/// for the call any more, the receiver is told to forget them. No answer is awaited: a peer that
+/// has fallen silent would not give one.
 struct Unfinished<'a, H: Handlers> {
     engine: &'a Engine<H>,
     to: &'a str,
@@ -90,8 +91,8 @@ impl<H: Handlers> Engine<H> {
         queued.map_err(|Closed| self.lifecycle.over())
     }
 
-    /// Sends a message in one frame or in chunks. `parent` is the receiver's session that it answers;
-    /// `sent` is set when the receiver may have it.
+    /// Sends a message in one frame or in chunks. `parent` is the receiver's session that it
+    /// answers; `sent` is set when the receiver may have it.
     pub(crate) async fn send(
         &self,
         message: Rope,
@@ -130,7 +131,8 @@ impl<H: Handlers> Engine<H> {
             return Ok(());
         }
         let fresh;
-        // The chunks of an answer are signs of life of the call, so they have the key of its session.
+        // The chunks of an answer are signs of life of the call, so they have the key of its
+        // session.
         let (key, heartbeat) = match parent {
             Some(parent) => (parent, true),
             None => {
@@ -325,8 +327,8 @@ pub(crate) async fn answer_within(
     }
 }
 
-/// Whether the server has forgotten this client although the link stands, as the Python server does when
-/// another one has tried to connect with its id (01 §13).
+/// Whether the server has forgotten this client although the link stands, as the Python server does
+/// when another one has tried to connect with its id (01 §13).
 fn is_forgotten(rejected: &Message, address: &str) -> bool {
     let text = rejection(rejected).message;
     text.contains("Connection has already been closed (client: ") && text.contains(address)

@@ -31,8 +31,8 @@ struct Pending<R> {
     reply: R,
 }
 
-/// One session: a call that waits for its answer, the objects that were handed out with a message, or
-/// both.
+/// One session: a call that waits for its answer, the objects that were handed out with a message,
+/// or both.
 struct Session<R, O> {
     /// Absolute address of the peer: only it may answer and use the objects.
     target: String,
@@ -107,7 +107,8 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Opens a session; gives `call` and `objects` back with the reason if the connection is closed.
+    /// Opens a session; gives `call` and `objects` back with the reason if the connection is
+    /// closed.
     pub(super) fn open(
         &mut self,
         id: &str,
@@ -219,7 +220,8 @@ impl<R, O: Clone> SessionTable<R, O> {
         if self.nested == 0 {
             return ended;
         }
-        // Ids in which `id.` is a prefix lie together, in front of `id/`: the next sign after the dot.
+        // Ids in which `id.` is a prefix lie together, in front of `id/`: the next sign after the
+        // dot.
         let inside = format!("{id}.")..format!("{id}/");
         let inside: Vec<String> = self.open.range(inside).map(|(id, _)| id.clone()).collect();
         for id in inside {

@@ -1,9 +1,9 @@
 //! The open sessions of a connection, behind their lock.
 //!
 //! They are not in the driver's task: a caller that drops its future frees its session at once,
-//! without a message that might not fit into a queue. The lock is held for a look-up, never across an
-//! await. What a session leaves behind is dropped without the lock, because a closure of the program
-//! may do anything when it is dropped.
+//! without a message that might not fit into a queue. The lock is held for a look-up, never across
+//! an await. What a session leaves behind is dropped without the lock, because a closure of the
+//! program may do anything when it is dropped.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! The states of a connection, and when a lost one is tried again (protocol 01 §9): pure transitions,
-//! without a clock of their own, without tasks.
+//! The states of a connection, and when a lost one is tried again (protocol 01 §9): pure
+//! transitions, without a clock of their own, without tasks.
 
 use std::{
     fmt,
@@ -47,8 +47,8 @@ pub enum CloseReason {
     Requested,
     /// The link is lost, and it is not made again: reconnecting is turned off, or not possible.
     Lost(LinkError),
-    /// The server does not take this client back: its token is not accepted any more, or its workspace is
-    /// gone, for instance.
+    /// The server does not take this client back: its token is not accepted any more, or its
+    /// workspace is gone, for instance.
     Refused(ConnectError),
     /// Reconnecting has failed as often as [`Backoff::attempts`] allows.
     GaveUp {

@@ -19,9 +19,9 @@ macro_rules! counters {
         /// `objects`, `running`, `waiting` and `queued`, which describe the present moment.
         ///
         /// With the feature `metrics` the same numbers go every five seconds to the recorder of the
-        /// `metrics` facade, as `hypha_rpc_<name>_total` and `hypha_rpc_<name>` with the label `client`;
-        /// and of each call `hypha_rpc_call_seconds`, with the labels `side` (`caller`, `callee`),
-        /// `method` and `outcome`.
+        /// `metrics` facade, as `hypha_rpc_<name>_total` and `hypha_rpc_<name>` with the label
+        /// `client`; and of each call `hypha_rpc_call_seconds`, with the labels `side` (`caller`,
+        /// `callee`), `method` and `outcome`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -79,7 +79,8 @@ counters! {
     calls_made,
     /// Calls made that ended with an error, those that were tried again with success not counted.
     call_errors,
-    /// Calls that were made again: idempotent ones after the link was lost, and those with a retry policy.
+    /// Calls that were made again: idempotent ones after the link was lost, and those with a retry
+    /// policy.
     retries,
     /// Calls that came in for one of our methods.
     calls_received,
@@ -110,8 +111,8 @@ counters! {
     refused_busy,
     /// Own calls refused because too many waited for the connection to come back.
     refused_waiting,
-    /// Answers and other messages that could not be delivered because the link or the connection ended
-    /// first.
+    /// Answers and other messages that could not be delivered because the link or the connection
+    /// ended first.
     undelivered,
 }
 

@@ -168,8 +168,8 @@ fn process(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     Ok(Value::Null)
 }
 
-/// Takes a message that came in chunks. Its sender is the one whom the server stamped on the call of
-/// `process`, never the one that the chunks name.
+/// Takes a message that came in chunks. Its sender is the one whom the server stamped on the call
+/// of `process`, never the one that the chunks name.
 fn dispatch_assembled(
     engine: &Arc<Engine>,
     whole: Bytes,

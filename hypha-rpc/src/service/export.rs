@@ -1,5 +1,5 @@
-//! What this program hands out with a message: functions, streams and interfaces get a place where the
-//! receiver can call them (protocol 03 §6 to §8).
+//! What this program hands out with a message: functions, streams and interfaces get a place where
+//! the receiver can call them (protocol 03 §6 to §8).
 
 use std::{any::Any, collections::HashMap, sync::Arc};
 
@@ -222,7 +222,8 @@ impl<'a> Exports<'a> {
         self.engine.room_for(self.objects.len() + 1)
     }
 
-    /// Notes that something of a peer is passed on: its owner need not be told when it is dropped here.
+    /// Notes that something of a peer is passed on: its owner need not be told when it is dropped
+    /// here.
     pub(crate) fn pass_on(&mut self, remote: &Arc<RemoteHandle>) {
         self.handed_out.passed_on.push(Arc::clone(remote));
     }

@@ -1,5 +1,5 @@
-//! The callers that a service answers: by its visibility, by the peer it was handed to, and by their
-//! keys (protocol 02 §7.6, 04 §3, 07 §6).
+//! The callers that a service answers: by its visibility, by the peer it was handed to, and by
+//! their keys (protocol 02 §7.6, 04 §3, 07 §6).
 
 use std::sync::Arc;
 
@@ -24,12 +24,12 @@ pub(super) enum Denied<'a> {
     OtherWorkspace,
 }
 
-/// Checks that a caller may get and call a service of a client in the workspace `own`, whose manager
-/// has the id `manager`.
+/// Checks that a caller may get and call a service of a client in the workspace `own`, whose
+/// manager has the id `manager`.
 ///
-/// An interface is for the client it was handed to. A protected service is for its own workspace, the
-/// workspaces that it authorizes, and the manager, which fetches it for others. Any other service is
-/// for everyone.
+/// An interface is for the client it was handed to. A protected service is for its own workspace,
+/// the workspaces that it authorizes, and the manager, which fetches it for others. Any other
+/// service is for everyone.
 pub(super) fn may_use<'a>(
     service: &'a Registered,
     caller: Caller<'_>,

@@ -35,7 +35,8 @@ impl Services {
         self.registry.read().get(id)
     }
 
-    /// Returns the services that the manager is to know, in the order in which they were registered.
+    /// Returns the services that the manager is to know, in the order in which they were
+    /// registered.
     pub(crate) fn listed(&self) -> Vec<Arc<Registered>> {
         self.registry.read().listed()
     }
@@ -58,7 +59,8 @@ impl Services {
         registry.add(service, overwrite)
     }
 
-    /// Takes a service out. The caller drops it, without the lock: that may run code of the program.
+    /// Takes a service out. The caller drops it, without the lock: that may run code of the
+    /// program.
     pub(crate) fn remove(&self, id: &str) -> Option<Arc<Registered>> {
         self.registry.write().remove(id)
     }
