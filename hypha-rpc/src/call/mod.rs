@@ -178,7 +178,7 @@ impl<T, E> Call<T, E> {
     }
 
     /// What is done about passing failures, in place of what the connection does by default
-    /// ([`Connect::retry`](crate::Connect::retry)).
+    /// ([`ConnectOptions::retry`](crate::ConnectOptions::retry)).
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
         self

@@ -35,17 +35,17 @@ use hypha_wire as wire;
 /// Awaiting it gives [`Error::Connect`] with the reason, or the manager's refusal of the first calls.
 /// There is no retry: what the server refuses at first, it refuses again. A token that may only read is
 /// enough to connect; offering services fails then. Once it stands, a connection that is lost comes back by
-/// itself ([`Connect::reconnect`]).
+/// itself ([`ConnectOptions::reconnect`]).
 ///
-/// [`Connect::from_env`] takes the options from the environment variables of the other clients.
-pub fn connect(server_url: impl Into<String>) -> Connect {
-    Connect::new(server_url.into())
+/// [`ConnectOptions::from_env`] takes the options from the environment variables of the other clients.
+pub fn connect(server_url: impl Into<String>) -> ConnectOptions {
+    ConnectOptions::new(server_url.into())
 }
 
 /// The options of a connection; it is made when this is awaited.
 #[must_use = "the connection is made when this is awaited"]
 #[derive(Clone)]
-pub struct Connect {
+pub struct ConnectOptions {
     server_url: String,
     workspace: Option<String>,
     token: Option<String>,
@@ -62,13 +62,13 @@ pub struct Connect {
     dial: Option<Arc<dyn Dial>>,
 }
 
-impl Connect {
+impl ConnectOptions {
     fn new(server_url: String) -> Self {
         let mut options = Options::default();
         if let Some(limit) = env("HYPHA_CONCURRENCY_LIMIT").and_then(|n| n.parse().ok()) {
             options.chunk_concurrency = limit;
         }
-        Connect {
+        ConnectOptions {
             server_url,
             workspace: None,
             token: None,
@@ -122,7 +122,7 @@ impl Connect {
                     .into(),
             ));
         };
-        let mut connect = Connect::new(url);
+        let mut connect = ConnectOptions::new(url);
         connect.workspace = var("HYPHA_WORKSPACE");
         connect.client_id = var("HYPHA_CLIENT_ID");
         connect.token = var("HYPHA_TOKEN");
@@ -377,7 +377,7 @@ impl Connect {
     }
 }
 
-impl IntoFuture for Connect {
+impl IntoFuture for ConnectOptions {
     type Output = Result<Client, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
@@ -386,10 +386,10 @@ impl IntoFuture for Connect {
     }
 }
 
-impl std::fmt::Debug for Connect {
+impl std::fmt::Debug for ConnectOptions {
     /// Without the tokens.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connect")
+        f.debug_struct("ConnectOptions")
             .field("server_url", &self.server_url)
             .field("workspace", &self.workspace)
             .field("client_id", &self.client_id)
@@ -413,13 +413,13 @@ mod tests {
             "HYPHA_WORKSPACE" => Some("w".to_owned()),
             _ => None,
         };
-        let connect = Connect::from_vars(var).unwrap();
+        let connect = ConnectOptions::from_vars(var).unwrap();
         assert_eq!(
             (connect.token.as_deref(), connect.workspace.as_deref()),
             (Some("secret"), Some("w"))
         );
         assert!(!format!("{connect:?}").contains("secret"));
-        let error = Connect::from_vars(|_| None).unwrap_err();
+        let error = ConnectOptions::from_vars(|_| None).unwrap_err();
         assert!(error.to_string().contains("HYPHA_SERVER_URL"));
     }
 }

@@ -92,7 +92,7 @@ impl GetRemoteService {
     }
 
     /// Encrypts all calls of the service to the owner of this key, which the owner tells by other
-    /// means: the server does not know it. Needs [`Connect::encryption`](super::Connect::encryption);
+    /// means: the server does not know it. Needs [`ConnectOptions::encryption`](super::ConnectOptions::encryption);
     /// fetching fails without it, for nothing may go out in the clear that was meant to be hidden.
     #[cfg(feature = "encryption")]
     pub fn encryption_public_key(mut self, key: crate::crypto::PublicKey) -> Self {
@@ -204,7 +204,7 @@ impl<P> GetService<P> {
     }
 
     /// Encrypts all calls of the service to the owner of this key, which the owner tells by other
-    /// means: the server does not know it. Needs [`Connect::encryption`](super::Connect::encryption);
+    /// means: the server does not know it. Needs [`ConnectOptions::encryption`](super::ConnectOptions::encryption);
     /// fetching fails without it, for nothing may go out in the clear that was meant to be hidden.
     #[cfg(feature = "encryption")]
     pub fn encryption_public_key(mut self, key: crate::crypto::PublicKey) -> Self {

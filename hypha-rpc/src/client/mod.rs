@@ -19,7 +19,7 @@ pub(crate) use core::{BUILT_IN_CALLS, Closed, Core, PeerInfo, Response, lock};
 pub(crate) use stats::{add, count};
 pub(crate) use telling::{Side, Telling};
 
-pub use connect::{Connect, connect};
+pub use connect::{ConnectOptions, connect};
 pub use events::{Event, EventStream, States};
 pub use find::{GetRemoteService, GetService};
 pub use options::{Identity, KeepAlive, Options};
@@ -200,7 +200,7 @@ impl Client {
         self.core.identity()
     }
 
-    /// The key that others encrypt their calls to, if [`Connect::encryption`] was given a pair.
+    /// The key that others encrypt their calls to, if [`ConnectOptions::encryption`] was given a pair.
     #[cfg(feature = "encryption")]
     pub fn public_key(&self) -> Option<crate::crypto::PublicKey> {
         self.core.secrecy.public_key()
