@@ -71,7 +71,7 @@ pub struct Call<T, E = Infallible> {
     to: To,
     args: Args,
     total: Option<Duration>,
-    silence: Option<Duration>,
+    idle_timeout: Option<Duration>,
     idempotent: bool,
     retry: Option<Retry>,
     output: PhantomData<fn() -> (T, E)>,
@@ -138,7 +138,7 @@ impl<T, E> Call<T, E> {
             to,
             args,
             total: None,
-            silence: None,
+            idle_timeout: None,
             idempotent: false,
             retry: None,
             output: PhantomData,
@@ -152,18 +152,19 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// A limit for the whole call, from the moment it is awaited until the result is there. None by
-    /// default.
+    /// Sets the total timeout of the call, from the moment it is awaited until the result is there,
+    /// retries included. Default: none; only the [idle timeout](Self::idle_timeout) applies.
     pub fn timeout(mut self, total: Duration) -> Self {
         self.total = Some(total);
         self
     }
 
-    /// How long the callee may give no sign of life (protocol 02 §6). A running method sends one
-    /// regularly, so this does not limit how long it takes. The connection's `method_timeout` (30 s)
-    /// by default.
-    pub fn silence(mut self, limit: Duration) -> Self {
-        self.silence = Some(limit);
+    /// Sets the longest time without a heartbeat or an answer from the callee. Default: the
+    /// connection's [`idle_timeout`](crate::client::Settings::idle_timeout), 30 s.
+    ///
+    /// A running method sends heartbeats (protocol 02 §6), so this does not limit its run time.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = Some(limit);
         self
     }
 
@@ -265,7 +266,7 @@ where
             to,
             mut args,
             total,
-            silence,
+            idle_timeout,
             idempotent,
             retry,
             ..
@@ -293,7 +294,7 @@ where
                 false => args.clone(),
             };
             let exchange = Exchange {
-                silence,
+                silence: idle_timeout,
                 total: total.map(left),
                 parent: target.parent.as_deref(),
                 key: target.function.enc_pub.as_ref(),
@@ -411,7 +412,7 @@ pub(crate) fn failure<E: ServiceError>(failure: Failure, call: CallSite) -> Erro
     match failure {
         Failure::Rejected(message) => from_wire(rejection(&message), call),
         Failure::Silent { limit, sent } => Error::Timeout(Timeout {
-            kind: TimeoutKind::Silence,
+            kind: TimeoutKind::Idle,
             limit,
             sent,
             call,

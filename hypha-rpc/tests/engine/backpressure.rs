@@ -69,7 +69,7 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
 
     // A caller that waits goes on when there is room, and its silence begins only then.
     let begin = Instant::now();
-    let calling = service.call::<i64>("call", args!(-1)).silence(seconds(10));
+    let calling = service.call::<i64>("call", args!(-1)).idle_timeout(seconds(10));
     let reading = async {
         tokio::time::sleep(seconds(100)).await;
         for _ in 0..filled {
@@ -82,7 +82,7 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
     let Err(Error::Timeout(timeout)) = outcome else {
         panic!("not a time-out: {outcome:?}")
     };
-    assert_eq!((timeout.kind, timeout.sent), (TimeoutKind::Silence, true));
+    assert_eq!((timeout.kind, timeout.sent), (TimeoutKind::Idle, true));
     assert_passed(begin, seconds(110));
     settled(&client).await;
 }

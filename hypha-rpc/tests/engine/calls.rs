@@ -88,7 +88,7 @@ async fn a_request_has_the_form_of_the_protocol() {
     let service = peer.offer(&client).await;
     let calling = service
         .call::<Value>("call", args!(1, "x", scale = 2.5))
-        .silence(seconds(8));
+        .idle_timeout(seconds(8));
     let answering = async {
         let call = peer.receive().await;
         assert_eq!(

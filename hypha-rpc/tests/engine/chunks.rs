@@ -315,7 +315,7 @@ async fn a_large_result_keeps_its_caller_waiting() {
     let begin = Instant::now();
     let calling = service
         .call::<hypha_rpc::Bytes>("call", args!())
-        .silence(seconds(10));
+        .idle_timeout(seconds(10));
     let playing = async {
         let call = peer.receive().await;
         let session = call.text("session").to_owned();

@@ -121,7 +121,7 @@ async fn an_idempotent_call_has_limits() {
     // A number of times: it may be what brings the server down.
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
-    let waiting = spawn(call(&service).idempotent().silence(seconds(1000)));
+    let waiting = spawn(call(&service).idempotent().idle_timeout(seconds(1000)));
     let mut sent = 0;
     while !waiting.is_finished() {
         let again = tokio::time::timeout(seconds(1), others.recv());
@@ -365,7 +365,7 @@ async fn a_retry_policy_outlasts_what_passes() {
     }
     assert!(text(waiting.await.expect("runs")).contains("too many calls"));
 
-    let waiting = spawn(call(&service).silence(seconds(1)));
+    let waiting = spawn(call(&service).idle_timeout(seconds(1)));
     next(&mut others).await;
     assert!(matches!(
         waiting.await.expect("runs"),
@@ -401,7 +401,7 @@ async fn a_retry_policy_outlasts_what_passes() {
     assert!(others.try_recv().is_err());
 
     // Idempotent: also what may have run.
-    let waiting = spawn(call(&service).silence(seconds(1)).idempotent());
+    let waiting = spawn(call(&service).idle_timeout(seconds(1)).idempotent());
     next(&mut others).await;
     let asked = next(&mut others).await;
     net.reply(&asked, "resolve", list![9i64]);

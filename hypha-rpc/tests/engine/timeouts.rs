@@ -28,7 +28,7 @@ async fn a_silent_callee_is_given_up() {
     assert_passed(begin, seconds(30));
     assert_eq!(
         (error.kind, error.limit, error.sent),
-        (TimeoutKind::Silence, seconds(30), true)
+        (TimeoutKind::Idle, seconds(30), true)
     );
     assert_eq!(
         error.to_string(),
@@ -37,7 +37,7 @@ async fn a_silent_callee_is_given_up() {
     let begin = Instant::now();
     let call = service
         .call::<Value>("call", args!())
-        .silence(Duration::from_millis(1500));
+        .idle_timeout(Duration::from_millis(1500));
     timeout(call.await);
     assert_passed(begin, Duration::from_millis(1500));
     settled(&client).await;
@@ -61,7 +61,7 @@ async fn heartbeats_keep_a_call_alive_until_they_stop() {
             .await;
     };
     let (outcome, ()) = tokio::join!(calling, beating);
-    assert_eq!(timeout(outcome).kind, TimeoutKind::Silence);
+    assert_eq!(timeout(outcome).kind, TimeoutKind::Idle);
     assert_passed(begin, seconds(20 * 29 + 30));
     settled(&client).await;
 }
@@ -103,7 +103,7 @@ async fn an_endless_limit_is_no_limit() {
     for limit in [Duration::MAX, seconds(10_000_000_000)] {
         let calling = service
             .call::<i64>("call", args!())
-            .silence(limit)
+            .idle_timeout(limit)
             .timeout(limit);
         let answering = async {
             let call = peer.receive().await;
