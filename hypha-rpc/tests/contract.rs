@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hypha_rpc::client::{Identity, Options};
+use hypha_rpc::client::{Identity, Settings};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::IntoService;
 use hypha_rpc::transport::memory;
@@ -177,15 +177,15 @@ impl Sampler for Desk {
 /// Both ends; the first serves.
 async fn connected() -> (Client, RemoteService, SamplerProxy) {
     let (left, right) = memory::pair(64);
-    let left = Client::over(
+    let left = Client::from_link(
         Box::new(left),
         Identity::new("ws", "desk"),
-        Options::default(),
+        Settings::in_process(),
     );
-    let right = Client::over(
+    let right = Client::from_link(
         Box::new(right),
         Identity::new("ws", "user"),
-        Options::default(),
+        Settings::in_process(),
     );
     let service = left
         .register_service(SamplerService::new(Desk))
@@ -511,10 +511,10 @@ async fn an_impl_block_is_a_service() {
     let (a, b) = hypha_rpc::transport::memory::pair(64);
     let client = |link, id| {
         let identity = hypha_rpc::client::Identity::new("ws", id);
-        Client::over(
+        Client::from_link(
             Box::new(link),
             identity,
-            hypha_rpc::client::Options::default(),
+            hypha_rpc::client::Settings::in_process(),
         )
     };
     let (a, b) = (client(a, "a"), client(b, "b"));

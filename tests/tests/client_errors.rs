@@ -331,7 +331,7 @@ async fn peer_gone(server: &Server) -> Result<()> {
 /// Nobody has ever had that address: our server says so, the Python server says nothing.
 async fn peer_never_there(server: &Server) -> Result<()> {
     let caller = hypha_rpc::connect(&server.url)
-        .method_timeout(Duration::from_secs(3))
+        .idle_timeout(Duration::from_secs(3))
         .await?;
     let outcome = caller.get_remote_service("nobody:target").await;
     match server.kind {

@@ -317,9 +317,9 @@ impl Core {
     fn silence(&self, exchange: &Exchange<'_>) -> Duration {
         exchange.silence.unwrap_or({
             if exchange.method.contains("_rintf_") {
-                self.options.interface_timeout
+                self.options.interface_idle_timeout
             } else {
-                self.options.method_timeout
+                self.options.idle_timeout
             }
         })
     }
@@ -375,7 +375,7 @@ impl Core {
         parent: Option<&str>,
         sent: &AtomicBool,
     ) -> Result<(), Failure> {
-        if message.len() <= self.options.chunk_size + CHUNK_MARGIN {
+        if message.len() <= self.options.chunk_bytes + CHUNK_MARGIN {
             self.send_whole(message).await?;
             sent.store(true, Ordering::Relaxed);
             return Ok(());
@@ -398,8 +398,8 @@ impl Core {
         let peer = self.built_in(to).await?;
         let size = self
             .options
-            .chunk_size
-            .max(self.options.large_frame.min(peer.max_frame));
+            .chunk_bytes
+            .max(self.options.large_frame_bytes.min(peer.max_frame));
         if message.len() <= size + CHUNK_MARGIN {
             self.send_whole(message).await?;
             sent.store(true, Ordering::Relaxed);
@@ -450,7 +450,7 @@ impl Core {
                 cache(member, PromiseKind::Star, args)
             });
         let together = if peer.indexed_chunks {
-            self.options.chunk_concurrency.max(1)
+            self.options.max_concurrent_chunks.max(1)
         } else {
             1
         };

@@ -13,7 +13,7 @@ use super::{
     core::{Outgoing, lock},
     driver::{Driver, Ended, Queue},
     handshake::{Granted, Hello, handshake},
-    options::KeepAlive,
+    settings::KeepAlive,
     state::{Backoff, CloseReason, Next, Recovery, State},
     stats::count,
 };

@@ -22,7 +22,8 @@ use tokio::{
 
 use super::{
     events::Events,
-    options::{Identity, Options},
+    identity::Identity,
+    settings::Settings,
     state::State,
     stats::{Counters, Stats},
 };
@@ -68,7 +69,7 @@ pub(crate) struct Outgoing {
 }
 
 pub(crate) struct Core {
-    pub(crate) options: Options,
+    pub(crate) options: Settings,
     pub(crate) counters: Counters,
     pub(crate) events: Events,
     pub(crate) secrecy: Secrecy,
@@ -123,7 +124,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Core {
     pub(crate) fn new(
         identity: Identity,
-        mut options: Options,
+        mut options: Settings,
         state: State,
     ) -> (Arc<Self>, mpsc::Receiver<Outgoing>) {
         options.max_concurrent_calls = options.max_concurrent_calls.clamp(1, MOST_CALLS);
@@ -520,7 +521,7 @@ impl Core {
         super::telling::publish(self);
         reap(&mut lock(&self.handlers));
         lock(&self.chunks).expire(Instant::now().into_std());
-        let idle = self.options.idle_objects.as_millis() as u64;
+        let idle = self.options.object_idle_timeout.as_millis() as u64;
         if let Some(since) = self.now().checked_sub(idle) {
             let ended = lock(&self.sessions).expire(since);
             drop(ended);
@@ -559,7 +560,7 @@ fn share(frame: &Bytes) -> u32 {
 }
 
 /// The bound on requests whose handlers run, in units of [`LARGE`].
-fn call_shares(options: &Options) -> usize {
+fn call_shares(options: &Settings) -> usize {
     let shares = (options.max_call_bytes / LARGE).max(1);
     shares.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize)
 }

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     core::{Core, OUTBOUND_FRAMES, Outgoing, lock},
-    options::KeepAlive,
+    settings::KeepAlive,
     stats::{add, count},
 };
 use crate::{

@@ -48,7 +48,7 @@ impl Client {
 
     /// Asks a client directly for one of its services, without the manager: `client:service` or
     /// `workspace/client:service`; a name alone is a service of this client. An `@app` at the end must
-    /// be the [`app_id`](crate::client::Options::app_id) of this client, if it has one.
+    /// be the [`app_id`](crate::client::Settings::app_id) of this client, if it has one.
     ///
     /// # Errors
     ///

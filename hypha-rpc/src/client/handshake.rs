@@ -3,7 +3,7 @@
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
 
-use super::options::Identity;
+use super::identity::Identity;
 use crate::{
     error::{ConnectError, ConnectErrorKind, LinkError},
     transport::{BoxLink, Frame},

@@ -7,8 +7,9 @@ mod driver;
 mod events;
 mod find;
 mod handshake;
-mod options;
+mod identity;
 mod register;
+mod settings;
 mod state;
 mod stats;
 mod telling;
@@ -22,12 +23,14 @@ pub(crate) use telling::{Side, Telling};
 pub use connect::{ConnectOptions, connect};
 pub use events::{Event, EventStream, States};
 pub use find::{GetRemoteService, GetService};
-pub use options::{Identity, KeepAlive, Options};
+pub use identity::Identity;
 pub use register::Register;
+pub use settings::Settings;
 pub use state::{Backoff, CloseReason, State};
 pub use stats::Stats;
 
 use connection::Connection;
+use settings::KeepAlive;
 
 use crate::{
     call::{Call, Proxy, RemoteService, Target, failure},
@@ -95,16 +98,18 @@ pub(crate) fn core_of(home: &Arc<dyn ConnectionRef>) -> Option<Arc<Core>> {
 }
 
 impl Client {
-    /// A client on a link whose other end needs no handshake: a peer inside a server, or a test. The
-    /// built-in service is there; nothing is registered with a manager.
+    /// Returns a client on a link that needs no handshake, for a peer inside of a server or a test.
+    ///
+    /// Only the built-in service is registered, and with no manager. The connection ends with the
+    /// link. Links inside of one process take [`Settings::in_process`].
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
-    pub fn over(link: BoxLink, identity: Identity, options: Options) -> Client {
-        let keep_alive = options.keep_alive;
-        let (core, queue) = Core::new(identity, options, State::Connected);
-        Self::start(link, Arc::clone(&core), keep_alive, |core| {
+    /// Panics outside of a tokio runtime.
+    pub fn from_link(link: BoxLink, identity: Identity, settings: Settings) -> Client {
+        let keep_alive = settings.keep_alive();
+        let (core, queue) = Core::new(identity, settings, State::Connected);
+        Self::start(link, Arc::clone(&core), Some(keep_alive), |core| {
             Connection::new(core, queue, None)
         })
     }

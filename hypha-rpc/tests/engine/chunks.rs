@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hypha_rpc::{Client, Error, RemoteService, Value, args, client::Options, error::TimeoutKind};
+use hypha_rpc::{Client, Error, RemoteService, Value, args, client::Settings, error::TimeoutKind};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
@@ -10,11 +10,11 @@ use crate::support::{
     payload, seconds, service, serving, settled, text,
 };
 
-fn tiny() -> Options {
-    let mut options = Options::default();
-    options.chunk_size = 100;
-    options.large_frame = 0;
-    options
+fn tiny() -> Settings {
+    let mut settings = Settings::in_process();
+    settings.chunk_bytes = 100;
+    settings.large_frame_bytes = 0;
+    settings
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,9 +55,9 @@ async fn large_messages_at_the_same_time_do_not_mix() {
 /// large things.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_runs_one_call_at_a_time_takes_large_messages() {
-    let mut options = tiny();
-    options.max_concurrent_calls = 1;
-    let (a, b, service, _) = calling(options).await;
+    let mut settings = tiny();
+    settings.max_concurrent_calls = 1;
+    let (a, b, service, _) = calling(settings).await;
     let echo = service
         .call::<hypha_rpc::Bytes>("echo", args!(payload(10_000)))
         .await;
@@ -72,8 +72,8 @@ async fn chunks_between_clients_with_long_names_are_not_split_again() {
     let name = "n".repeat(2000);
     let (a, b) = hypha_rpc::transport::memory::pair(64);
     let identity = |client: &str| hypha_rpc::client::Identity::new("ws", format!("{client}{name}"));
-    let a = Client::over(Box::new(a), identity("a"), tiny());
-    let b = Client::over(Box::new(b), identity("b"), tiny());
+    let a = Client::from_link(Box::new(a), identity("a"), tiny());
+    let b = Client::from_link(Box::new(b), identity("b"), tiny());
     let probe = Default::default();
     b.register_service(service(&probe))
         .await
@@ -381,7 +381,7 @@ async fn a_large_result_goes_under_the_session_of_its_caller() {
 /// common size, and what was said is not believed for ever.
 #[tokio::test(start_paused = true)]
 async fn larger_frames_go_to_those_who_ask_for_them() {
-    let (client, mut peer) = client_with(Options::default(), 64);
+    let (client, mut peer) = client_with(Settings::in_process(), 64);
     let service = peer.offer(&client).await;
     let sends = |n: usize| {
         service

@@ -1,6 +1,6 @@
 //! Chunks that peers leave with us: whose they are, what is wrong with them, and when they are forgotten.
 
-use hypha_rpc::{Value, args, client::Options};
+use hypha_rpc::{Value, args, client::Settings};
 use tokio::time::Instant;
 
 use crate::chunks::{CACHE, fetched};
@@ -151,13 +151,11 @@ async fn bad_chunks_are_told_so() {
 /// Half a message of somebody who has left without a word is forgotten after a while.
 #[tokio::test(start_paused = true)]
 async fn chunks_that_nobody_comes_back_for_are_forgotten() {
-    let mut options = Options::default();
-    options.keep_alive = Some(hypha_rpc::client::KeepAlive {
-        ping_interval: seconds(20),
-        ping_timeout: seconds(20),
-        token_refresh_interval: seconds(0),
-    });
-    let (client, mut peer) = client_with(options, 64);
+    let mut settings = Settings::in_process();
+    settings.ping_interval = seconds(20);
+    settings.ping_timeout = seconds(20);
+    settings.token_refresh_interval = seconds(0);
+    let (client, mut peer) = client_with(settings, 64);
     let begin = Instant::now();
     peer.ask(&format!("{CACHE}.create"), list!["k"])
         .await

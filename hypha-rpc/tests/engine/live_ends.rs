@@ -12,7 +12,7 @@ use std::{
 use futures_util::stream;
 use hypha_rpc::{
     Client, Error, Value, args,
-    client::Options,
+    client::Settings,
     error::Lost,
     prelude::*,
     service::{Method, Service},
@@ -248,11 +248,11 @@ async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
     all_over(&client).await;
 }
 
-fn tiny() -> Options {
-    let mut options = Options::default();
-    options.chunk_size = 100;
-    options.large_frame = 0;
-    options
+fn tiny() -> Settings {
+    let mut settings = Settings::in_process();
+    settings.chunk_bytes = 100;
+    settings.large_frame_bytes = 0;
+    settings
 }
 
 /// Plays the peer's built-in service as far as the first chunk.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hypha_rpc::{
     Error, Value, args,
-    client::Options,
+    client::Settings,
     error::{RejectKind, Rejection},
     service::{Method, Service, Visibility},
 };
@@ -241,10 +241,10 @@ async fn a_result_that_cannot_be_sent_is_told() {
     settled(&client).await;
 }
 
-fn at_most(calls: usize) -> Options {
-    let mut options = Options::default();
-    options.max_concurrent_calls = calls;
-    options
+fn at_most(calls: usize) -> Settings {
+    let mut settings = Settings::in_process();
+    settings.max_concurrent_calls = calls;
+    settings
 }
 
 #[tokio::test(start_paused = true)]
