@@ -74,15 +74,15 @@ impl Stream for EventStream {
 
 /// The states of a connection, from [`Client::states`](super::Client::states).
 #[derive(Debug)]
-pub struct States {
+pub struct StateWatcher {
     receiver: watch::Receiver<State>,
     first: bool,
     over: bool,
 }
 
-impl States {
+impl StateWatcher {
     pub(super) fn new(receiver: watch::Receiver<State>) -> Self {
-        States {
+        StateWatcher {
             receiver,
             first: true,
             over: false,

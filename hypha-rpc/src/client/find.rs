@@ -21,8 +21,8 @@ impl Client {
     /// [`Error::Rejected`] with
     /// [`RejectKind::UnknownService`](crate::error::RejectKind::UnknownService),
     /// `PermissionDenied`, or `Ambiguous` if several clients offer it and no `mode` says which.
-    pub fn get_service(&self, id: impl Into<String>) -> GetService<RemoteService> {
-        GetService {
+    pub fn get_service(&self, id: impl Into<String>) -> ServiceLookup<RemoteService> {
+        ServiceLookup {
             client: self.clone(),
             id: id.into(),
             config: GetServiceConfig::default(),
@@ -33,11 +33,11 @@ impl Client {
 
     /// Finds a service as [`get_service`](Self::get_service) does, with the methods of a contract.
     /// The contract is trusted: a method that the service lacks fails when it is called.
-    pub fn proxy<P: Proxy>(&self, id: impl Into<String>) -> GetService<P> {
-        let GetService {
+    pub fn proxy<P: Proxy>(&self, id: impl Into<String>) -> ServiceLookup<P> {
+        let ServiceLookup {
             client, id, config, ..
         } = self.get_service(id);
-        GetService {
+        ServiceLookup {
             client,
             id,
             config,
@@ -54,8 +54,8 @@ impl Client {
     ///
     /// Those of the other client: unknown service, permission denied; or that it is not there.
     /// [`Error::Invalid`] for another app.
-    pub fn get_remote_service(&self, id: &str) -> GetRemoteService {
-        GetRemoteService {
+    pub fn get_remote_service(&self, id: &str) -> DirectServiceLookup {
+        DirectServiceLookup {
             client: self.clone(),
             id: id.to_owned(),
             timeout: None,
@@ -68,7 +68,7 @@ impl Client {
 /// A service that is fetched from its owner when this is awaited.
 #[must_use = "the service is fetched when this is awaited"]
 #[derive(Debug)]
-pub struct GetRemoteService {
+pub struct DirectServiceLookup {
     client: Client,
     id: String,
     timeout: Option<Duration>,
@@ -77,7 +77,7 @@ pub struct GetRemoteService {
     key: Option<bytes::Bytes>,
 }
 
-impl GetRemoteService {
+impl DirectServiceLookup {
     /// How long the owner may take, in all; by default it is only limited how long it is silent.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
@@ -85,7 +85,7 @@ impl GetRemoteService {
     }
 
     /// Converts the keys of the service, as in
-    /// [`GetService::case_conversion`](super::GetService::case_conversion).
+    /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion).
     pub fn case_conversion(mut self, case: Case) -> Self {
         self.case = Some(case);
         self
@@ -101,13 +101,13 @@ impl GetRemoteService {
     }
 }
 
-impl IntoFuture for GetRemoteService {
+impl IntoFuture for DirectServiceLookup {
     type Output = Result<RemoteService, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let GetRemoteService {
+            let DirectServiceLookup {
                 client,
                 id,
                 timeout,
@@ -154,7 +154,7 @@ impl IntoFuture for GetRemoteService {
 /// A service that is fetched when this is awaited.
 #[must_use = "the service is fetched when this is awaited"]
 #[derive(Debug)]
-pub struct GetService<P> {
+pub struct ServiceLookup<P> {
     client: Client,
     id: String,
     config: GetServiceConfig,
@@ -163,7 +163,7 @@ pub struct GetService<P> {
     output: PhantomData<fn() -> P>,
 }
 
-impl<P> GetService<P> {
+impl<P> ServiceLookup<P> {
     /// How to choose if several clients offer it (protocol 10 §6.6):
     ///
     /// | mode | chosen is |
@@ -213,13 +213,13 @@ impl<P> GetService<P> {
     }
 }
 
-impl<P: Proxy + 'static> IntoFuture for GetService<P> {
+impl<P: Proxy + 'static> IntoFuture for ServiceLookup<P> {
     type Output = Result<P, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let GetService {
+            let ServiceLookup {
                 client,
                 id,
                 config,

@@ -21,10 +21,10 @@ pub(crate) use stats::{add, count};
 pub(crate) use telling::{Side, Telling};
 
 pub use connect::{ConnectOptions, connect};
-pub use events::{Event, EventStream, States};
-pub use find::{GetRemoteService, GetService};
+pub use events::{Event, EventStream, StateWatcher};
+pub use find::{DirectServiceLookup, ServiceLookup};
 pub use identity::Identity;
-pub use register::Register;
+pub use register::RegisterService;
 pub use settings::Settings;
 pub use state::{Backoff, CloseReason, State};
 pub use stats::Stats;
@@ -239,8 +239,8 @@ impl Client {
     /// });
     /// # }
     /// ```
-    pub fn states(&self) -> States {
-        States::new(self.core.state.subscribe())
+    pub fn states(&self) -> StateWatcher {
+        StateWatcher::new(self.core.state.subscribe())
     }
 
     /// Waits until the connection is over; gives the reason. Cancel safe.
@@ -269,8 +269,8 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn register_service(&self, service: impl IntoService) -> Register {
-        Register::new(self.clone(), service.into_service())
+    pub fn register_service(&self, service: impl IntoService) -> RegisterService {
+        RegisterService::new(self.clone(), service.into_service())
     }
 
     /// Withdraws a service of this client; `service` is its id, full or short.

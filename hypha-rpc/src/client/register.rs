@@ -33,7 +33,7 @@ const REFUSED_PAUSES: [Duration; 3] = [
 /// otherwise the manager's refusal, and then the service is not offered.
 #[must_use = "the service is registered when this is awaited"]
 #[derive(Debug)]
-pub struct Register {
+pub struct RegisterService {
     client: Client,
     service: Service,
     overwrite: bool,
@@ -41,9 +41,9 @@ pub struct Register {
     check_type: bool,
 }
 
-impl Register {
+impl RegisterService {
     pub(crate) fn new(client: Client, service: Service) -> Self {
-        Register {
+        RegisterService {
             client,
             service,
             overwrite: false,
@@ -151,13 +151,13 @@ impl Register {
     }
 }
 
-impl IntoFuture for Register {
+impl IntoFuture for RegisterService {
     type Output = Result<ServiceInfo, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Register {
+            let RegisterService {
                 client,
                 mut service,
                 overwrite,

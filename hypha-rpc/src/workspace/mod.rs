@@ -14,7 +14,7 @@ mod user;
 pub use error::ManagerError;
 pub use manager::{WorkspaceManager, WorkspaceManagerProxy, WorkspaceManagerService};
 pub use records::{
-    Bookmark, ClientInfo, EventCount, EventRecord, Names, ServiceTypeInfo, TokenConfig,
+    Bookmark, ClientInfo, EventCount, EventRecord, EventTypes, ServiceTypeInfo, TokenConfig,
     WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceStatus, WorkspaceSummary,
 };
 pub use service::{
