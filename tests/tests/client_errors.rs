@@ -8,7 +8,7 @@ use hypha_rpc::{
     args,
     error::{ConnectError, ConnectErrorKind, RejectKind},
     prelude::*,
-    workspace::TokenConfig,
+    workspace::{SelectionMode, TokenConfig},
 };
 use hypha_rpc_tests::servers::{Kind, Server};
 use tokio::{net::TcpListener, time::timeout};
@@ -169,7 +169,10 @@ async fn ambiguous_service(server: &Server) -> Result<()> {
         client.register_service(TargetService::new(Service)).await?;
     }
     rejected(first.get_service("target").await, RejectKind::Ambiguous)?;
-    first.get_service("target").mode("random").await?;
+    first
+        .get_service("target")
+        .mode(SelectionMode::Random)
+        .await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use hypha_rpc::{
     error::RejectKind,
     prelude::*,
     service::{Incoming, IntoService, Method, Service},
-    workspace::{ManagerError, ServiceTypeInfo, TokenConfig},
+    workspace::{ManagerError, SelectionMode, ServiceTypeInfo, TokenConfig},
 };
 use hypha_rpc_tests::{
     conformance::{Language, passed_checks},
@@ -136,7 +136,11 @@ impl ConnectionRef {
     async fn chosen(&self, id: &str, mode: &str) -> Result<BTreeSet<String>> {
         let mut chosen = BTreeSet::new();
         for _ in 0..8 {
-            let service = self.owner.get_service(id).mode(mode).await;
+            let service = self
+                .owner
+                .get_service(id)
+                .mode(SelectionMode::from(mode))
+                .await;
             let service = service.with_context(|| format!("mode {mode}"))?;
             let client = service.id().split_once('/').map_or("", |(_, rest)| rest);
             let client = client.split(':').next().unwrap_or_default();
@@ -146,7 +150,12 @@ impl ConnectionRef {
     }
 
     async fn not_chosen(&self, id: &str, mode: &str, text: &str) -> Result<()> {
-        match self.owner.get_service(id).mode(mode).await {
+        match self
+            .owner
+            .get_service(id)
+            .mode(SelectionMode::from(mode))
+            .await
+        {
             Err(error) if error.to_string().contains(text) => Ok(()),
             other => bail!("mode {mode}: wanted `{text}`, got {other:?}"),
         }

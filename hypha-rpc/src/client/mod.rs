@@ -8,6 +8,7 @@ mod events;
 mod find;
 mod handshake;
 mod identity;
+mod list;
 mod register;
 mod settings;
 mod state;
@@ -24,6 +25,7 @@ pub use connect::{ConnectOptions, connect};
 pub use events::{Event, EventStream, StateWatcher};
 pub use find::{DirectServiceLookup, ServiceLookup};
 pub use identity::Identity;
+pub use list::ListServices;
 pub use register::RegisterService;
 pub use settings::Settings;
 pub use state::{Backoff, CloseReason, State};
@@ -37,7 +39,7 @@ use crate::{
     error::{CallSite, Error, RejectKind, Rejection, from_wire},
     service::IntoService,
     transport::BoxLink,
-    workspace::{ManagerError, ServiceInfo, ServiceQuery, UserInfo, WorkspaceManagerProxy},
+    workspace::{ManagerError, UserInfo, WorkspaceManagerProxy},
 };
 use hypha_wire::{
     Args, ConnectionRef, Map, MethodRef, PromiseKind, RemoteHandle, Value, WireError,
@@ -55,10 +57,10 @@ const WITHDRAWAL: Duration = Duration::from_secs(2);
 /// How long handlers may go on after they were told to stop.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A connection to a Hypha server.
+/// Connection to a Hypha server.
 ///
-/// Made by [`connect`](crate::connect). Clones share the connection; it closes when
-/// [`disconnect`](Client::disconnect) is called or the last clone is dropped. Proxies and fetched
+/// Returned by [`connect`](crate::connect()). Clones share the connection. It closes when
+/// [`disconnect`](Client::disconnect) is called or the last clone is dropped; proxies and fetched
 /// services hold a clone.
 #[derive(Clone)]
 pub struct Client {
@@ -184,46 +186,49 @@ impl Client {
         }
     }
 
-    /// The workspace this client is in.
+    /// Returns the workspace of this client.
     pub fn workspace(&self) -> String {
         self.core.identity().workspace.clone()
     }
 
-    /// The id of this client.
+    /// Returns the id of this client.
     pub fn client_id(&self) -> String {
         self.core.identity().client_id.clone()
     }
 
-    /// The user this client is connected as.
+    /// Returns the user that this client is connected as.
     pub fn user(&self) -> UserInfo {
         self.core.identity().user.clone()
     }
 
-    /// Everything the server said when the connection was made (protocol 01 §3): workspace, client
-    /// id, user, manager id, public URL, version, and what it may add.
+    /// Returns the identity that the server assigned when the connection was made (protocol 01 §3).
     pub fn identity(&self) -> Arc<Identity> {
         self.core.identity()
     }
 
-    /// The key that others encrypt their calls to, if [`ConnectOptions::encryption`] was given a pair.
+    /// Returns the public key for calls to this client; `None` without
+    /// [`ConnectOptions::encryption`].
     #[cfg(feature = "encryption")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn public_key(&self) -> Option<crate::crypto::PublicKey> {
         self.core.secrecy.public_key()
     }
 
-    /// The newest reconnection token, with which the same client id can come back to the same
-    /// workspace. A credential: keep it out of logs.
+    /// Returns the newest reconnection token, with which a client of the same id can connect to the same
+    /// workspace ([`ConnectOptions::reconnection_token`]).
+    ///
+    /// It is a credential: keep it out of logs.
     pub fn reconnection_token(&self) -> Option<String> {
         core::lock(&self.core.reconnection_token).clone()
     }
 
-    /// Whether the connection stands.
+    /// Returns the state of the connection.
     pub fn state(&self) -> State {
         self.core.state.borrow().clone()
     }
 
-    /// The states of the connection from now on, the present one first. A reader that is slow sees the
-    /// newest one only.
+    /// Returns the states of the connection from now on, the current one first. A slow reader sees only
+    /// the newest.
     ///
     /// ```no_run
     /// # use hypha_rpc::{client::State, Client};
@@ -243,19 +248,23 @@ impl Client {
         StateWatcher::new(self.core.state.subscribe())
     }
 
-    /// Waits until the connection is over; gives the reason. Cancel safe.
+    /// Waits until the connection is closed and returns the reason.
+    ///
+    /// # Cancellation
+    ///
+    /// This method is cancel safe.
     pub async fn closed(&self) -> Arc<CloseReason> {
         let mut state = self.core.state.subscribe();
         let _ = state.wait_for(State::is_closed).await;
         self.core.close_reason()
     }
 
-    /// What this connection has done so far.
+    /// Returns the counters of this connection.
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
 
-    /// Offers a service to the workspace.
+    /// Registers a service in the workspace when the result is awaited.
     ///
     /// ```no_run
     /// # use hypha_rpc::{service::{Service, Visibility}, Client};
@@ -273,12 +282,12 @@ impl Client {
         RegisterService::new(self.clone(), service.into_service())
     }
 
-    /// Withdraws a service of this client; `service` is its id, full or short.
+    /// Unregisters a service of this client; `service` is its full or short id.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if this client has no such service. If the manager cannot be told, its
-    /// error, and the service stays. That the manager never knew of it is no error.
+    /// [`Error::Invalid`] if this client has no such service. If the manager fails, its error, and the
+    /// service stays registered; a service that the manager does not know is no error.
     pub async fn unregister_service(&self, service: &str) -> Result<(), Error> {
         let id = service.rsplit(':').next().unwrap_or(service);
         let id = id.split('@').next().unwrap_or(id);
@@ -297,7 +306,7 @@ impl Client {
         Ok(())
     }
 
-    /// The workspace manager of the server, through its contract.
+    /// Returns the proxy of the server's workspace manager.
     ///
     /// # Errors
     ///
@@ -328,26 +337,11 @@ impl Client {
         )))
     }
 
-    /// Lists services that this client may see: all of a workspace, or those that fit a filter.
+    /// Subscribes to events of these types; [`events`](Self::events) reads them.
     ///
     /// # Errors
     ///
-    /// A query that cannot be, or no permission.
-    pub async fn list_services(
-        &self,
-        query: impl Into<Option<ServiceQuery>>,
-    ) -> Result<Vec<ServiceInfo>, Error> {
-        let manager = self.manager().await?;
-        let list = manager.list_services(query.into(), false, false, false);
-        list.await.map_err(refused("list_services"))
-    }
-
-    /// Asks the server to deliver events of these types; they are read with
-    /// [`events`](Self::events).
-    ///
-    /// # Errors
-    ///
-    /// If the manager refuses one of the names; then none is subscribed.
+    /// The refusal of the manager if it does not accept one of the types; then none is subscribed.
     pub async fn subscribe<I, S>(&self, kinds: I) -> Result<(), Error>
     where
         I: IntoIterator<Item = S>,
@@ -411,11 +405,11 @@ impl Client {
         queued.map_err(|Closed| failure(self.core.over(), site()))
     }
 
-    /// Asks a client whether it is there; `timeout` is for all of it.
+    /// Pings a client (`client` or `workspace/client`) and waits at most `timeout` for its answer.
     ///
     /// # Errors
     ///
-    /// That it is not connected, or did not answer in time.
+    /// [`Error::Rejected`] if it is not connected, [`Error::Timeout`] if it does not answer in time.
     pub async fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
         let to = hypha_wire::absolute(client, &self.core.identity().workspace).into_owned();
         let mut args = Args::new(1, 0);
@@ -462,17 +456,21 @@ impl Client {
         }
     }
 
-    /// Ends the connection in order, with 5 s for handlers that run; see [`shutdown`](Self::shutdown).
+    /// Closes the connection as [`shutdown`](Self::shutdown) does, with a grace period of 5 s.
     pub async fn disconnect(&self) {
         self.shutdown(GRACE).await;
     }
 
-    /// Ends the connection in order. Nobody is to find the services any more, and calls that still come are
-    /// refused; handlers that run have `grace` to end. Those that have not are told by the
-    /// [cancellation token](crate::Context::cancellation) of their context, and dropped a second later. Then
-    /// everything else that waits fails, and the link is closed.
+    /// Closes the connection after the running handlers have ended, or after `grace`.
     ///
-    /// Cancelling this leaves the connection as it is at that point; it can be called again.
+    /// The services are unregistered and further calls are refused. Handlers that still run after the
+    /// grace period are cancelled ([`Context::cancellation`](crate::Context::cancellation)) and dropped
+    /// one second later; then every waiting call fails and the link is closed.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves the connection in the step that it has reached; the method can be
+    /// called again.
     pub async fn shutdown(&self, grace: Duration) {
         if !self.core.is_closed() {
             let begin = tokio::time::Instant::now();
@@ -515,7 +513,7 @@ impl Client {
         futures_util::future::join_all(taken_back).await;
     }
 
-    /// Serves until Ctrl-C or SIGTERM, then disconnects in order.
+    /// Serves until Ctrl-C or SIGTERM, then [disconnects](Self::disconnect).
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ pub use records::{
     WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceStatus, WorkspaceSummary,
 };
 pub use service::{
-    ContextRule, GetServiceConfig, SelectConfig, ServiceConfig, ServiceFilter, ServiceInfo,
-    ServiceQuery, ServiceSummary, Visibility,
+    ContextRule, GetServiceConfig, SelectConfig, SelectionMode, ServiceConfig, ServiceFilter,
+    ServiceInfo, ServiceQuery, ServiceSummary, Visibility,
 };
 pub use user::{Permission, Scope, UserInfo};

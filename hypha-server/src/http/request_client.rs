@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode};
 use hypha_rpc::client::Settings;
 use hypha_rpc::error::{RejectKind, report};
-use hypha_rpc::workspace::{ManagerError, Permission, UserInfo};
+use hypha_rpc::workspace::{ManagerError, Permission, SelectionMode, UserInfo};
 use hypha_rpc::{Client, Error, RemoteService};
 
 use super::credentials;
@@ -83,7 +83,7 @@ pub(super) async fn service(
     };
     let mut request = client.get_service(id);
     if let Some(mode) = mode {
-        request = request.mode(mode);
+        request = request.mode(SelectionMode::from(mode));
     }
     request.await.map_err(|error| refusal(&error))
 }

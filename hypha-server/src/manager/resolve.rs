@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hypha_rpc::workspace::{
-    GetServiceConfig, ManagerError, Permission, SelectConfig, ServiceConfig, ServiceInfo,
-    Visibility,
+    GetServiceConfig, ManagerError, Permission, SelectConfig, ServiceConfig,
+    ServiceInfo, Visibility,
 };
 use hypha_rpc::{Context, Map, Value};
 use hypha_wire::keys::{RTARGET, RTYPE};
@@ -173,7 +173,8 @@ async fn choose(
     candidates: Candidates,
     config: &SelectConfig,
 ) -> Answer<Arc<ServiceInfo>> {
-    let selection = match config.mode.as_deref() {
+    let mode = config.mode.as_ref().map(ToString::to_string);
+    let selection = match mode.as_deref() {
         Some(mode) => Selection::parse(mode),
         None if pattern.workspace == "public" => Ok(Selection::Random),
         None => Ok(Selection::Exact),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use hypha_rpc::service::{Incoming, Method, Service};
-use hypha_rpc::workspace::{GetServiceConfig, ManagerError, ServiceTypeInfo, TokenConfig};
+use hypha_rpc::workspace::{
+    GetServiceConfig, ManagerError, SelectionMode, ServiceTypeInfo, TokenConfig,
+};
 use hypha_rpc::{Client, Error, Value, connect};
 use hypha_server::Server;
 use serde_json::json;
@@ -59,7 +61,9 @@ async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
     let slow = member(&server, &owner, "read_write").await?;
     slow.register_service(Service::new("slow").method(method))
         .await?;
-    let patient = owner.get_service("slow").mode("select:max:get");
+    let patient = owner
+        .get_service("slow")
+        .mode(SelectionMode::SelectMax("get".into()));
     let patient = patient.select_timeout(Duration::from_secs(10)).await?;
     assert!(patient.id().contains(&slow.client_id()), "{}", patient.id());
     Ok(())
@@ -74,7 +78,7 @@ async fn only_numbers_in_time_are_compared() -> Result<()> {
     let home = owner.workspace();
     let offer = async |id, answer| offer(&server, &owner, id, answer).await;
     let chosen = async |id: &str, mode: &str| -> Result<String> {
-        let fetching = owner.get_service(id).mode(mode);
+        let fetching = owner.get_service(id).mode(SelectionMode::from(mode));
         let limit = Duration::from_millis(500);
         Ok(fetching.select_timeout(limit).await?.id().to_owned())
     };
