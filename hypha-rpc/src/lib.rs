@@ -24,16 +24,18 @@ pub use error::{Error, ServiceError};
 pub use hypha_rpc_macros::RemoteError;
 #[doc = include_str!("service/hypha_service.md")]
 pub use hypha_rpc_macros::hypha_service;
+// What programs name of the wire crate: the types of arguments and results, and those in signatures here.
+#[doc(inline)]
 pub use hypha_wire::{
-    Args, Bytes, Codec, DType, Element, Map, MemoryView, NdArray, OrderedMap, Set, Timestamp,
-    TypedArray, Value, codec,
+    Args, Binary, Case, Codec, DType, DecodeError, Element, EncodeError, Map, MemoryView, NdArray,
+    OrderedMap, Set, Timestamp, TypedArray, Value, WireError, codec,
 };
 pub use service::{Context, Service};
 
 /// What a program that serves or calls usually needs: `use hypha_rpc::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Bytes, Call, Callback, Client, Context, Error, Function, NdArray, Object, Proxy,
+        Binary, Call, Callback, Client, Context, Error, Function, NdArray, Object, Proxy,
         RemoteError, RemoteFile, RemoteService, RemoteStream, Value, args, hypha_service,
         workspace::Visibility,
     };
@@ -90,7 +92,7 @@ pub mod __private {
         },
         schema::FunctionSchema,
         service::{
-            Incoming, IntoService, Method, Service,
+            IncomingCall, IntoService, Method, Service,
             macro_support::*,
             streaming::{item, stream},
         },

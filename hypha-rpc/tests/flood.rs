@@ -31,7 +31,7 @@ fn peak() -> usize {
 
 fn call(session: usize, size: usize) -> Frame {
     let mut args = Args::new(1, 0);
-    args.push("data", &hypha_rpc::Bytes::from(vec![7; size]));
+    args.push("data", &hypha_rpc::Binary::from(vec![7; size]));
     let head = Head {
         from: "ws/flood",
         to: "ws/me",

@@ -8,7 +8,7 @@ use hypha_rpc::{
     args,
     error::RejectKind,
     prelude::*,
-    service::{Incoming, IntoService, Method, Service},
+    service::{IncomingCall, IntoService, Method, Service},
     workspace::{ManagerError, SelectionMode, ServiceTypeInfo, TokenConfig},
 };
 use hypha_rpc_tests::{
@@ -240,7 +240,7 @@ async fn selection(server: &Server) -> Result<()> {
     let typed: NumberProxy = home
         .owner
         .proxy("number")
-        .mode("select:min:get_value")
+        .mode(SelectionMode::SelectMin("get_value".into()))
         .select_timeout(Duration::from_secs(5))
         .await?;
     ensure!(typed.get_value().await? == 10);
@@ -303,7 +303,7 @@ async fn public_services(server: &Server) -> Result<()> {
     ensure!(values.len() == 2, "{values:?}");
     let exact = caller
         .get_service(format!("public/{id}"))
-        .mode("exact")
+        .mode(SelectionMode::Exact)
         .await;
     ensure!(exact.is_err_and(|error| error.to_string().contains("Multiple services found")));
     Ok(())
@@ -359,10 +359,9 @@ async fn options_elsewhere(server: &Server) -> Result<()> {
     home.owner.register_service(DeskService::new(Here)).await?;
     let guarded = Service::new("guarded")
         .trusted_keys(["ab".repeat(32)])
-        .method(Method::new(
-            "f",
-            |call: Incoming| async move { call.reply(&()) },
-        ));
+        .method(Method::new("f", |call: IncomingCall| async move {
+            call.reply(&())
+        }));
     home.owner.register_service(guarded).await?;
     let manager = home.owner.manager().await?;
     let info = ServiceTypeInfo {
@@ -414,7 +413,7 @@ async fn options_elsewhere(server: &Server) -> Result<()> {
             );
             ensure!(lacking == text, "{lacking}");
             service = service.value("parts", parts.clone());
-            let own = |call: Incoming| async move { call.reply(&true) };
+            let own = |call: IncomingCall| async move { call.reply(&true) };
             service = service.method(Method::new("is_open", own).doc("Mine."));
         }
         let info = home

@@ -299,8 +299,8 @@ impl Checks {
             MEGABYTE,
             5 * MEGABYTE,
         ] {
-            let data = Bytes::from(pattern(size));
-            let got: Bytes = self.untyped("echo", args!(data)).await?;
+            let data = Binary::from(pattern(size));
+            let got: Binary = self.untyped("echo", args!(data)).await?;
             ensure!(
                 got == data,
                 "{size} bytes came back as {} other bytes",

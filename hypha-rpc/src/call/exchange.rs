@@ -438,7 +438,7 @@ impl Core {
             .enumerate()
             .map(|(index, start)| {
                 let end = (start + size).min(message.len());
-                let chunk = crate::Bytes::from(message.slice(start..end));
+                let chunk = crate::Binary::from(message.slice(start..end));
                 let mut args = Args::new(4, 0);
                 args.push("key", key);
                 if peer.indexed_chunks {

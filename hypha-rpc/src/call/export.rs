@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     client::{Core, Identity, Response, lock},
-    service::{Handler, Incoming, Registered},
+    service::{Handler, IncomingCall, Registered},
 };
 use hypha_wire::{
     Args, EncodeError, Handle, HandleKind, MethodRef, PromiseKind, RemoteHandle, Value, WireError,
@@ -333,7 +333,7 @@ impl<'a> Exports<'a> {
 /// Makes a handler of a closure.
 pub(crate) fn handler<F, Fut>(run: F) -> Handler
 where
-    F: Fn(Incoming) -> Fut + Send + Sync + 'static,
+    F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Args, WireError>> + Send + 'static,
 {
     Arc::new(move |call| -> BoxFuture<'static, _> { Box::pin(run(call)) })

@@ -15,7 +15,7 @@ mod sessions;
 mod stream;
 
 use std::{
-    convert::Infallible, fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc,
+    any::Any, convert::Infallible, fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc,
     time::Duration,
 };
 
@@ -48,8 +48,8 @@ use crate::{
     service::Handler,
 };
 use hypha_wire::{
-    Args, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, Origin, PromiseKind, Value,
-    WireError,
+    Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, Origin, PromiseKind,
+    Value, WireError,
 };
 
 /// A call that is made when it is awaited.
@@ -364,7 +364,7 @@ impl<T, E> fmt::Debug for Call<T, E> {
 }
 
 /// The value in an answer; no value at all is null. Functions in it can be used on `home`.
-pub(crate) fn result<T: DeserializeOwned>(
+pub(crate) fn result<T: DeserializeOwned + 'static>(
     message: Option<Message>,
     home: Arc<dyn ConnectionRef>,
 ) -> Result<T, DecodeError> {
@@ -372,10 +372,23 @@ pub(crate) fn result<T: DeserializeOwned>(
         Some(message) => answer_args(message, home)?,
         None => IncomingArgs::default(),
     };
-    match args.get(0) {
-        Some(value) => value,
-        None => null(),
+    shared(&args, 0).unwrap_or_else(null)
+}
+
+/// Reads a value. `bytes::Bytes`, which serde would copy, shares the memory of the frame.
+fn shared<T: DeserializeOwned + 'static>(
+    args: &IncomingArgs,
+    index: usize,
+) -> Option<Result<T, DecodeError>> {
+    let mut value: Option<T> = None;
+    if let Some(bytes) = (&mut value as &mut dyn Any).downcast_mut::<Option<bytes::Bytes>>() {
+        match args.get(index)? {
+            Ok(Binary(binary)) => *bytes = Some(binary),
+            Err(e) => return Some(Err(e)),
+        }
+        return value.map(Ok);
     }
+    args.get(index)
 }
 
 /// What an answer holds.
@@ -441,5 +454,47 @@ pub(crate) fn failure<E: ServiceError>(failure: Failure, call: CallSite) -> Erro
             message: exchange::NO_CHUNKS.into(),
             call,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::macro_support::ArgumentOf;
+    use hypha_wire::{Head, ReplyMode};
+
+    const HEAD: Head<'static> = Head {
+        from: "ws/a",
+        to: "ws/b",
+        method: "services.s.f",
+        parent: None,
+        session: None,
+    };
+
+    #[test]
+    fn bytes_are_sent_from_where_they_are() {
+        let data = bytes::Bytes::from(vec![7; 100_000]);
+        let mut args = Args::new(1, 0);
+        ArgumentOf::<bytes::Bytes>::codec().push(&mut args, "data", &data);
+        let message = args.finish_with(&HEAD, ReplyMode::None, &mut |_| Ok(Value::Null));
+        let message = message.expect("encodes");
+        let whole = message.clone().into_bytes();
+        let start = whole.iter().position(|byte| *byte == 7).expect("is there");
+        let sent = message.slice(start..start + data.len());
+        assert_eq!(sent.as_ptr(), data.as_ptr());
+    }
+
+    #[test]
+    fn received_bytes_are_slices_of_the_frame() {
+        let mut args = Args::new(1, 0);
+        args.push("data", &Binary::from(vec![7; 100_000]));
+        let frame = args.finish(&HEAD, ReplyMode::None).expect("encodes");
+        let message = Message::parse(frame.clone()).expect("parses");
+        let args = message.extra().expect("has arguments").args;
+        let data: bytes::Bytes = shared(&args, 0).expect("is there").expect("decodes");
+        assert_eq!(data.len(), 100_000);
+        assert!(frame.as_ptr_range().contains(&data.as_ptr()));
+        let text: Result<String, _> = shared(&args, 0).expect("is there");
+        text.expect_err("is of another type");
     }
 }

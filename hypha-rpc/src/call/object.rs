@@ -17,7 +17,7 @@ use crate::{
     client::{Client, Core, lock},
     error::Error,
     schema::KIND,
-    service::{Incoming, IntoService, Member, Method, Service, Visibility},
+    service::{IncomingCall, IntoService, Member, Method, Service, Visibility},
 };
 use hypha_wire::{Handle, Map, Value};
 
@@ -179,7 +179,7 @@ impl LocalInterface {
     /// The service that stands for it at one receiver.
     pub(crate) fn service(&self, id: &str, core: &Arc<Core>) -> Service {
         let (core, own_id) = (Arc::downgrade(core), id.to_owned());
-        let dispose = Method::new("_dispose", move |call: Incoming| {
+        let dispose = Method::new("_dispose", move |call: IncomingCall| {
             let removed = core.upgrade().and_then(|core| core.remove_service(&own_id));
             async move {
                 drop(removed);

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::export::{Exported, handler};
 use crate::{
     client::{Core, lock},
-    service::Incoming,
+    service::IncomingCall,
 };
 use hypha_wire::{Args, Packed, WireError};
 
@@ -90,7 +90,7 @@ impl Source {
             at,
         });
         let kept = Arc::new(Kept(Arc::clone(&producer)));
-        let object = |run: fn(Arc<Producer>, Incoming) -> BoxFuture<'static, _>| {
+        let object = |run: fn(Arc<Producer>, IncomingCall) -> BoxFuture<'static, _>| {
             let producer = Arc::clone(&producer);
             let run = move |call| run(Arc::clone(&producer), call);
             Exported::guarded(handler(run), "stream", Some(kept.clone()))
@@ -133,7 +133,7 @@ impl Producer {
     }
 }
 
-async fn next(producer: Arc<Producer>, _: Incoming) -> Result<Args, WireError> {
+async fn next(producer: Arc<Producer>, _: IncomingCall) -> Result<Args, WireError> {
     let item = async { producer.stream.lock().await.as_mut()?.next().await };
     match producer.until_closed(item).await {
         Some(Ok(item)) => {
@@ -165,7 +165,7 @@ struct Stop {
     rtype: &'static str,
 }
 
-async fn batch(producer: Arc<Producer>, call: Incoming) -> Result<Args, WireError> {
+async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, WireError> {
     let most: u64 = call.args(&["count"])?.required(0)?;
     let taken = async {
         let mut stream = producer.stream.lock().await;
@@ -206,7 +206,7 @@ async fn batch(producer: Arc<Producer>, call: Incoming) -> Result<Args, WireErro
     Ok(args)
 }
 
-async fn closed(producer: Arc<Producer>, call: Incoming) -> Result<Args, WireError> {
+async fn closed(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, WireError> {
     producer.finish().await;
     call.reply(&true)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use super::{Context, Incoming, Method, Registered, Service, Visibility, incoming::refusal};
+use super::{Context, IncomingCall, Method, Registered, Service, Visibility, incoming::refusal};
 use crate::{client::Core, error::RejectKind};
 use hypha_wire::{Value, WireError};
 
@@ -16,19 +16,20 @@ pub(crate) const MAX_FRAME: &str = "max_frame_size";
 const MAX_FRAME_BYTES: i64 = 8 << 20;
 
 pub(crate) fn registered(core: Weak<Core>, address: &str) -> Registered {
-    let method = |name: &str, handler: fn(&Arc<Core>, &Incoming) -> Result<Value, WireError>| {
-        let core = core.clone();
-        Method::new(name, move |call: Incoming| {
+    let method =
+        |name: &str, handler: fn(&Arc<Core>, &IncomingCall) -> Result<Value, WireError>| {
             let core = core.clone();
-            async move {
-                let core = core
-                    .upgrade()
-                    .ok_or_else(|| error("RPC connection closed".into()))?;
-                call.reply(&handler(&core, &call)?)
-            }
-        })
-        .needs_context(true)
-    };
+            Method::new(name, move |call: IncomingCall| {
+                let core = core.clone();
+                async move {
+                    let core = core
+                        .upgrade()
+                        .ok_or_else(|| error("RPC connection closed".into()))?;
+                    call.reply(&handler(&core, &call)?)
+                }
+            })
+            .needs_context(true)
+        };
     let service = Service::new("built-in")
         .name(format!("Built-in services for {address}"))
         .service_type("built-in")
@@ -50,7 +51,7 @@ pub(crate) fn registered(core: Weak<Core>, address: &str) -> Registered {
     Registered::trusted(service)
 }
 
-fn ping(_: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn ping(_: &Arc<Core>, call: &IncomingCall) -> Result<Value, WireError> {
     // JavaScript clients pass something more, which means nothing.
     let msg = call.raw_args().get::<&str>(0);
     if matches!(msg, Some(Ok("ping"))) {
@@ -60,7 +61,7 @@ fn ping(_: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
     }
 }
 
-fn get_service(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn get_service(core: &Arc<Core>, call: &IncomingCall) -> Result<Value, WireError> {
     let id: &str = call.args(&["service_id"])?.required(0)?;
     let context = call.context();
     let Some(registered) = core.service(id) else {
@@ -92,7 +93,7 @@ fn get_service(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
     Ok(service.encode(&identity))
 }
 
-fn release(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn release(core: &Arc<Core>, call: &IncomingCall) -> Result<Value, WireError> {
     let method: &str = call.args(&["method"])?.required(0)?;
     if let Some((session, object)) = method.rsplit_once('.') {
         core.release(call.context().from(), session, object);
@@ -100,7 +101,7 @@ fn release(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
     Ok(Value::Null)
 }
 
-fn cancel(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn cancel(core: &Arc<Core>, call: &IncomingCall) -> Result<Value, WireError> {
     let session: &str = call.args(&["session"])?.required(0)?;
     let caller = call.context().from();
     let is_meant =
@@ -109,7 +110,7 @@ fn cancel(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
     Ok(Value::Null)
 }
 
-fn create(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn create(core: &Arc<Core>, call: &IncomingCall) -> Result<Value, WireError> {
     let args = call.args(&["key", "heartbeat", "overwrite"])?;
     let key: &str = args.required(0)?;
     keep_alive(core, call.context(), key, args.optional(1)?)?;
@@ -117,27 +118,27 @@ fn create(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
     core.with_chunks(|chunks, now| chunks.create(call.context().from(), key, overwrite, now))
 }
 
-fn append(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn append(core: &Arc<Core>, call: &IncomingCall) -> Result<Value, WireError> {
     let args = call.args(&["key", "data", "heartbeat"])?;
-    let (key, data): (&str, crate::Bytes) = (args.required(0)?, args.required(1)?);
+    let (key, data): (&str, crate::Binary) = (args.required(0)?, args.required(1)?);
     keep_alive(core, call.context(), key, args.optional(2)?)?;
     core.with_chunks(|chunks, now| chunks.append(call.context().from(), key, data.into(), now))
 }
 
-fn set(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn set(core: &Arc<Core>, call: &IncomingCall) -> Result<Value, WireError> {
     let args = call.args(&["key", "index", "data", "heartbeat"])?;
-    let (key, index, data): (&str, u64, crate::Bytes) =
+    let (key, index, data): (&str, u64, crate::Binary) =
         (args.required(0)?, args.required(1)?, args.required(2)?);
     keep_alive(core, call.context(), key, args.optional(3)?)?;
     core.with_chunks(|chunks, now| chunks.set(call.context().from(), key, index, data.into(), now))
 }
 
-fn remove(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn remove(core: &Arc<Core>, call: &IncomingCall) -> Result<Value, WireError> {
     let key: &str = call.args(&["key"])?.required(0)?;
     core.with_chunks(|chunks, _| chunks.remove(call.context().from(), key))
 }
 
-fn process(core: &Arc<Core>, call: &Incoming) -> Result<Value, WireError> {
+fn process(core: &Arc<Core>, call: &IncomingCall) -> Result<Value, WireError> {
     let args = call.args(&["key", "heartbeat"])?;
     let key: &str = args.required(0)?;
     keep_alive(core, call.context(), key, args.optional(1)?)?;

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tracing::Instrument as _;
 
 use super::{
-    Context, Handler, Incoming, Visibility,
+    Context, Handler, IncomingCall, Visibility,
     answer::{AnswerTo, workspace_of},
     incoming::refusal,
 };
@@ -201,7 +201,7 @@ impl Core {
                 };
                 let context = Context::new(message.clone(), self.identity().connection_type, key);
                 let _running = self.calls.begin(context.clone());
-                let incoming = Incoming::new(context, extra.args.of(origin), label.clone());
+                let incoming = IncomingCall::new(context, extra.args.of(origin), label.clone());
                 let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
                 let run = async {
                     match run {

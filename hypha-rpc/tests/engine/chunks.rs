@@ -21,12 +21,12 @@ fn tiny() -> Settings {
 async fn large_arguments_and_results_arrive_whole() {
     let (a, b, service, _) = calling(tiny()).await;
     for n in [0, 1, 900, 1100, 1124, 1300, 5_000, 50_000] {
-        let echo: hypha_rpc::Bytes = service
+        let echo: hypha_rpc::Binary = service
             .call("echo", args!(payload(n)))
             .await
             .expect("echoes");
         assert_eq!(echo, payload(n));
-        let made: hypha_rpc::Bytes = service.call("bytes", args!(n)).await.expect("makes");
+        let made: hypha_rpc::Binary = service.call("bytes", args!(n)).await.expect("makes");
         assert_eq!(made, payload(n));
     }
     settled(&a).await;
@@ -37,7 +37,7 @@ async fn large_arguments_and_results_arrive_whole() {
 async fn large_messages_at_the_same_time_do_not_mix() {
     let (a, b, service, _) = calling(tiny()).await;
     let calls = (0..20usize).map(|n| {
-        let call = service.call::<hypha_rpc::Bytes>("echo", args!(payload(3_000 + n)));
+        let call = service.call::<hypha_rpc::Binary>("echo", args!(payload(3_000 + n)));
         call.into_future()
     });
     for (n, echo) in futures_util::future::join_all(calls)
@@ -59,7 +59,7 @@ async fn a_client_that_runs_one_call_at_a_time_takes_large_messages() {
     settings.max_concurrent_calls = 1;
     let (a, b, service, _) = calling(settings).await;
     let echo = service
-        .call::<hypha_rpc::Bytes>("echo", args!(payload(10_000)))
+        .call::<hypha_rpc::Binary>("echo", args!(payload(10_000)))
         .await;
     assert_eq!(echo.expect("echoes"), payload(10_000));
     settled(&a).await;
@@ -314,7 +314,7 @@ async fn a_large_result_keeps_its_caller_waiting() {
     let (client, mut peer, service) = fetched().await;
     let begin = Instant::now();
     let calling = service
-        .call::<hypha_rpc::Bytes>("call", args!())
+        .call::<hypha_rpc::Binary>("call", args!())
         .idle_timeout(seconds(10));
     let playing = async {
         let call = peer.receive().await;

@@ -274,7 +274,7 @@ async fn first_chunk(peer: &mut Peer) -> Received {
 /// A large argument beside everything that is live.
 fn large(gate: &Arc<Notify>, alive: &Arc<AtomicUsize>) -> hypha_wire::Args {
     let interface = Object::interface(CounterService::new(Plus));
-    let large = Bytes::from(vec![7; 5000]);
+    let large = Binary::from(vec![7; 5000]);
     args!(gated(gate), stuck(alive), interface, large)
 }
 
@@ -322,7 +322,12 @@ async fn what_is_in_a_half_sent_answer_ends_with_its_receiver() {
         Method::new("large", move |call| {
             let interface = Object::interface(CounterService::new(Plus));
             let double: Callback<i64, i64> = Callback::new(|n| async move { 2 * n });
-            let answer = (stuck(&alive), interface, double, Bytes::from(vec![7; 5000]));
+            let answer = (
+                stuck(&alive),
+                interface,
+                double,
+                Binary::from(vec![7; 5000]),
+            );
             async move { call.reply(&answer) }
         })
     });

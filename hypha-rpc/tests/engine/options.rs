@@ -10,7 +10,7 @@ use hypha_rpc::{
     client::{Identity, Settings},
     error::RejectKind,
     hypha_service,
-    service::{Incoming, Method, Service, Visibility},
+    service::{IncomingCall, Method, Service, Visibility},
 };
 use hypha_wire::Case;
 use serde_json::json;
@@ -24,7 +24,7 @@ fn waiting() -> (Service, mpsc::Sender<i64>) {
     let (say, hear) = mpsc::channel();
     let hear = Mutex::new(hear);
     let home = thread::current().id();
-    let method = Method::blocking("wait", move |call: Incoming| {
+    let method = Method::blocking("wait", move |call: IncomingCall| {
         assert_ne!(
             thread::current().id(),
             home,
@@ -204,7 +204,7 @@ async fn nobody_without_a_trusted_key_is_served() {
     let (a, b) = two_clients(Settings::in_process());
     let ran = Arc::new(Mutex::new(false));
     let probe = Arc::clone(&ran);
-    let method = Method::new("f", move |call: Incoming| {
+    let method = Method::new("f", move |call: IncomingCall| {
         if let Ok(mut ran) = probe.lock() {
             *ran = true;
         }
@@ -375,7 +375,8 @@ async fn register(client: &Client, service: Service) -> String {
 }
 
 fn thing() -> Service {
-    let method = |name: &str| Method::new(name, |call: Incoming| async move { call.reply(&()) });
+    let method =
+        |name: &str| Method::new(name, |call: IncomingCall| async move { call.reply(&()) });
     Service::new("s")
         .service_type("thing")
         .method(
@@ -436,7 +437,7 @@ async fn a_service_takes_over_what_its_type_says() {
 
     let mut definition = thing().schema().to_json();
     definition["h"] = json!({"type": "function", "function": {"name": "h"}});
-    let own = Method::new("h", |call: Incoming| async move { call.reply(&()) }).doc("Mine.");
+    let own = Method::new("h", |call: IncomingCall| async move { call.reply(&()) }).doc("Mine.");
     let told = check(thing().method(own), definition.into()).await;
     let told = told.expect("it fits").to_json();
     let own = json!({"name": "h", "description": "Mine."});

@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use hypha_rpc::{
     Client, Error, Map, RemoteService, Value,
     client::{Identity, Settings},
-    service::{Incoming, Method, Service, Visibility},
+    service::{IncomingCall, Method, Service, Visibility},
     transport::{
         Frame,
         memory::{MemoryLink, pair},
@@ -321,7 +321,7 @@ impl Probe {
 pub(crate) fn service(probe: &Arc<Probe>) -> Service {
     fn method<F, Fut>(name: &str, probe: &Arc<Probe>, f: F) -> Method
     where
-        F: Fn(Arc<Probe>, Incoming) -> Fut + Send + Sync + 'static,
+        F: Fn(Arc<Probe>, IncomingCall) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<hypha_wire::Args, hypha_wire::WireError>> + Send + 'static,
     {
         let probe = Arc::clone(probe);
@@ -401,7 +401,7 @@ pub(crate) fn service(probe: &Arc<Probe>) -> Service {
 }
 
 /// Bytes that are not the same everywhere.
-pub(crate) fn payload(n: usize) -> hypha_rpc::Bytes {
+pub(crate) fn payload(n: usize) -> hypha_rpc::Binary {
     let bytes: Vec<u8> = (0..n).map(|i| (i % 251) as u8).collect();
     bytes.into()
 }

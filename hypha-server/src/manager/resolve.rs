@@ -233,7 +233,7 @@ async fn choose(
 
 /// Returns whether the mode is a well-formed `select` rule, of whatever criterion.
 fn has_rule(config: &SelectConfig) -> bool {
-    let mode = config.mode.as_deref().unwrap_or_default();
+    let mode = config.mode.as_ref().map(ToString::to_string).unwrap_or_default();
     let rule = mode.strip_prefix("select:").unwrap_or_default();
     rule.matches(':').count() == 1
 }

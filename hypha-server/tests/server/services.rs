@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use hypha_rpc::service::{Incoming, Method, Service};
+use hypha_rpc::service::{IncomingCall, Method, Service};
 use hypha_rpc::workspace::{
     GetServiceConfig, ManagerError, SelectionMode, ServiceTypeInfo, TokenConfig,
 };
@@ -33,7 +33,7 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result
 /// A client with a service that answers so, or not at all.
 async fn offer(server: &Server, owner: &Client, id: &str, answer: Option<Value>) -> Result<Client> {
     let client = member(server, owner, "read_write").await?;
-    let method = Method::new("get", move |call: Incoming| {
+    let method = Method::new("get", move |call: IncomingCall| {
         let answer = answer.clone();
         async move {
             match answer {
@@ -53,7 +53,7 @@ async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
     // Longer than the two seconds that are usual.
-    let method = Method::new("get", |call: Incoming| async move {
+    let method = Method::new("get", |call: IncomingCall| async move {
         tokio::time::sleep(Duration::from_millis(2100)).await;
         call.reply(&9.0)
     });

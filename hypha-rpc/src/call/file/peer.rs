@@ -111,7 +111,7 @@ impl Peer {
                 text: true,
             }),
             // A buffer of another kind.
-            other => match other.decode_as::<crate::Bytes>() {
+            other => match other.decode_as::<crate::Binary>() {
                 Ok(bytes) => Ok(Chunk {
                     bytes: bytes.0,
                     text: false,
@@ -168,7 +168,7 @@ impl Peer {
                 // What it answers counts characters; text files take all of them.
                 return self.call("write", args!(text)).await.map(drop);
             }
-            let sent = crate::Bytes(data.clone());
+            let sent = crate::Binary(data.clone());
             let written = match self.call("write", args!(sent)).await?.as_u64() {
                 Some(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Some(written) => data.len().min(written.try_into().unwrap_or(usize::MAX)),
