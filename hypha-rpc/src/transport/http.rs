@@ -46,7 +46,7 @@ const CONTROL: [&str; 5] = [
 
 /// Opens HTTP links to one server.
 #[derive(Clone)]
-pub struct Dialer {
+pub(crate) struct Dialer {
     client: reqwest::Client,
     url: Url,
     /// Where the client is; known after the first link at the latest.
@@ -60,7 +60,7 @@ impl Dialer {
     ///
     /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used, or if there is no
     /// TLS.
-    pub fn new(base: &str, options: &SocketOptions) -> Result<Self, ConnectError> {
+    pub(crate) fn new(base: &str, options: &SocketOptions) -> Result<Self, ConnectError> {
         let invalid =
             |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(base);
         // The parser takes the first part of the path for a host that is left out.
@@ -178,7 +178,7 @@ struct Hello {
 }
 
 /// A connection over HTTP.
-pub struct HttpLink {
+pub(crate) struct HttpLink {
     dialer: Dialer,
     /// The same for every request of this link.
     client_id: String,
