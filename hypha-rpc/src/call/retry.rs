@@ -1,13 +1,13 @@
-//! What a call does about failures that pass.
+//! Retry policy of calls.
 
 use std::time::Duration;
 
-/// How often a call is made again when it fails for a reason that may pass: see
-/// [`Error::is_retryable`](crate::Error::is_retryable).
+/// Retry policy of a call, for errors that are
+/// [retryable](crate::Error::is_retryable). Default: [`Retry::never`].
 ///
-/// A call that may have run is only made again if it is [idempotent](crate::Call::idempotent). The pause
-/// doubles each time, and is between one half and one and a half of that. The call's
-/// [`timeout`](crate::Call::timeout) includes everything.
+/// A call that may have run is sent again only if it is [idempotent](crate::Call::idempotent). The pause
+/// doubles after each attempt, with a jitter of 50 %. The [`timeout`](crate::Call::timeout) of the call
+/// includes all attempts and pauses.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -24,12 +24,12 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Not at all; what happens if nothing else is said.
+    /// Returns the policy without retries.
     pub const fn never() -> Self {
         Self::times(0)
     }
 
-    /// So many times, 100 ms after the first failure, and never more than 5 s after one.
+    /// Returns a policy with at most `times` retries, a first pause of 100 ms and a longest pause of 5 s.
     pub const fn times(times: u32) -> Self {
         Retry {
             times,
@@ -38,13 +38,13 @@ impl Retry {
         }
     }
 
-    /// Another pause after the first failure.
+    /// Sets the pause after the first failure. Default: 100 ms.
     pub const fn first(mut self, pause: Duration) -> Self {
         self.first = pause;
         self
     }
 
-    /// Another longest pause.
+    /// Sets the longest pause. Default: 5 s.
     pub const fn longest(mut self, pause: Duration) -> Self {
         self.longest = pause;
         self
