@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Binary, Error as WsError, Message};
+use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 /// Nothing that a server owes takes longer.
@@ -30,7 +30,7 @@ pub enum Event {
     /// A text frame.
     Text(String),
     /// A binary frame.
-    Binary(Binary),
+    Binary(Bytes),
     /// The end, with the code and reason of the close frame. 1006 if there was none.
     Closed(u16, String),
 }

@@ -37,7 +37,7 @@ enum Shape {
     Line(i32, i32),
     Label {
         text: String,
-        data: hypha_rpc::Bytes,
+        data: hypha_rpc::Binary,
     },
     Group(Vec<Shape>),
 }
