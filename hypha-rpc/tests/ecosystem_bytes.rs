@@ -161,5 +161,6 @@ fn it_is_described_as_binary_data() {
     let data = &properties("len")["data"];
     assert_eq!(data["anyOf"], json!([binary, {"type": "null"}]));
     assert_eq!(data["default"], json!(null));
-    assert_eq!(properties("named")["named"]["properties"]["data"], binary);
+    let named = &schema("named")["parameters"]["$defs"]["Named"];
+    assert_eq!(named["properties"]["data"], binary);
 }

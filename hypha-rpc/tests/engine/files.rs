@@ -186,7 +186,7 @@ struct Both {
 }
 
 async fn both() -> Both {
-    let (a, b) = two_clients(Default::default());
+    let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
     let desk = Impl::default();
     let seen = Arc::clone(&desk.seen);
     b.register_service(DeskService::new(desk))

@@ -20,7 +20,7 @@ use crate::support::{payload, two_clients};
 
 /// A service with a file that is made by hand.
 async fn offered(members: Vec<(&'static str, Value)>) -> (Client, Client, RemoteFile) {
-    let (a, b) = two_clients(Default::default());
+    let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
     let mut map = hypha_rpc::Map::from_iter(members.into_iter().map(|(k, v)| (k.to_owned(), v)));
     map.insert("_rtype".into(), "iostream".into());
     let open = Method::new("open", move |call: IncomingCall| {

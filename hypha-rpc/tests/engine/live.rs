@@ -193,7 +193,7 @@ pub(crate) struct Both {
 }
 
 pub(crate) async fn both() -> Both {
-    let (a, b) = two_clients(Default::default());
+    let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
     let desk = Impl::default();
     let (slow, gate) = (Arc::clone(&desk.slow), Arc::clone(&desk.gate));
     b.register_service(DeskService::new(desk))

@@ -118,7 +118,7 @@ async fn an_endless_limit_is_no_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_running_method_sends_heartbeats() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let begin = Instant::now();
     peer.call("services.svc.wait", list![]).await;
     for passed in [250, 10_250, 20_250] {
@@ -136,7 +136,7 @@ async fn a_running_method_sends_heartbeats() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_heartbeat_is_not_later_than_the_interval() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let begin = Instant::now();
     let extra = map! {"args": list![], "promise": "*", "t": 0.1};
     peer.send(method_main(PEER, "S", "services.svc.wait"), extra)
@@ -158,7 +158,7 @@ async fn the_first_heartbeat_is_not_later_than_the_interval() {
 
 #[tokio::test(start_paused = true)]
 async fn no_heartbeats_without_need() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     // After a rejection.
     for method in [
         "services.svc.nope",
@@ -191,7 +191,7 @@ async fn no_heartbeats_without_need() {
 
 #[tokio::test(start_paused = true)]
 async fn a_promise_that_is_spelled_out_is_kept_to_the_letter() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let function = |name: &str| {
         map! {
             "_rtype": "method", "_rtarget": "peer", "_rmethod": format!("X.{name}"),
@@ -221,7 +221,7 @@ async fn a_promise_that_is_spelled_out_is_kept_to_the_letter() {
 /// A promise whose functions are somebody else's would make us the one who calls them.
 #[tokio::test(start_paused = true)]
 async fn a_promise_that_points_elsewhere_is_not_executed() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let function = |target: &str, name: &str| {
         map! {"_rtype": "method", "_rtarget": target, "_rmethod": format!("S.{name}")}
     };
@@ -258,7 +258,7 @@ async fn a_call_made_while_time_stands_still_is_not_late() {
 /// However often a caller asks for a sign of life: ten in a second, or one call could fill the link.
 #[tokio::test(start_paused = true)]
 async fn heartbeats_have_a_shortest_interval() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let main = method_main(PEER, "S", "services.svc.sleep");
     let extra = map! {"args": list![1.05], "promise": "*", "t": 1e-9};
     peer.send(main, extra).await;
