@@ -15,8 +15,8 @@ mod sessions;
 mod stream;
 
 use std::{
-    any::Any, convert::Infallible, fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc,
-    time::Duration,
+    any::Any, convert::Infallible, fmt, future::IntoFuture, marker::PhantomData, pin::Pin,
+    sync::Arc, time::Duration,
 };
 
 use serde::de::{DeserializeOwned, Error as _};

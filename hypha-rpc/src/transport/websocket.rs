@@ -67,7 +67,10 @@ pub(crate) struct WebSocketLink {
 ///
 /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used; the kind of the cause
 /// if the connection, TLS or the upgrade fails.
-pub(crate) async fn connect(url: &str, options: &SocketOptions) -> Result<WebSocketLink, ConnectError> {
+pub(crate) async fn connect(
+    url: &str,
+    options: &SocketOptions,
+) -> Result<WebSocketLink, ConnectError> {
     let invalid =
         |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(url);
     let mut request = url

@@ -34,9 +34,15 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
     let mut settings = Settings::in_process();
     settings.max_concurrent_calls = CONCURRENT_CALLS;
     let id = &state.info.server_id;
-    let client =
-        internal_client::connect(state, "public", id, auth::root_user(), QUEUE_BYTES, settings)
-            .await;
+    let client = internal_client::connect(
+        state,
+        "public",
+        id,
+        auth::root_user(),
+        QUEUE_BYTES,
+        settings,
+    )
+    .await;
     let client = client.ok_or_else(|| Error::Invalid(format!("public/{id} is there already")))?;
     let login = Login {
         state: Arc::downgrade(state),

@@ -1,6 +1,6 @@
 //! Reading and writing the event log, and the events that a client may subscribe to.
 
-use hypha_rpc::workspace::{EventCount, EventRecord, ManagerError, EventTypes, Permission};
+use hypha_rpc::workspace::{EventCount, EventRecord, EventTypes, ManagerError, Permission};
 use hypha_rpc::{Context, Value};
 use indexmap::IndexMap;
 

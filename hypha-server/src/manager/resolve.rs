@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hypha_rpc::workspace::{
-    GetServiceConfig, ManagerError, Permission, SelectConfig, ServiceConfig,
-    ServiceInfo, Visibility,
+    GetServiceConfig, ManagerError, Permission, SelectConfig, ServiceConfig, ServiceInfo,
+    Visibility,
 };
 use hypha_rpc::{Context, Map, Value};
 use hypha_wire::keys::{RTARGET, RTYPE};
@@ -233,7 +233,11 @@ async fn choose(
 
 /// Returns whether the mode is a well-formed `select` rule, of whatever criterion.
 fn has_rule(config: &SelectConfig) -> bool {
-    let mode = config.mode.as_ref().map(ToString::to_string).unwrap_or_default();
+    let mode = config
+        .mode
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let rule = mode.strip_prefix("select:").unwrap_or_default();
     rule.matches(':').count() == 1
 }
