@@ -66,7 +66,7 @@ fn image(brightness: f64, region: Option<Region>) -> NdArray {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let hypha = hypha_rpc::client::Connect::from_env()?.await?;
+    let hypha = hypha_rpc::client::ConnectOptions::from_env()?.await?;
     let info = hypha.register_service(Microscope).await?;
     println!("{}", info.id);
     hypha.run_until_ctrl_c().await?;

@@ -105,7 +105,7 @@ pub trait Conformance {
         &self,
         /// How many.
         n: u32,
-    ) -> Bytes;
+    ) -> Binary;
 
     /// Count bytes.
     async fn length(
@@ -204,13 +204,13 @@ pub trait Conformance {
         n: u32,
         /// How many bytes are in each.
         size: u32,
-    ) -> impl Stream<Item = Bytes> + Send;
+    ) -> impl Stream<Item = Binary> + Send;
 
     /// Count the bytes in every block of a stream.
     async fn lengths(
         &self,
         /// The blocks.
-        blocks: RemoteStream<Bytes>,
+        blocks: RemoteStream<Binary>,
     ) -> Result<Vec<usize>, Error>;
 
     /// Make a counter that starts at 0.
@@ -238,7 +238,7 @@ pub trait Conformance {
         &self,
         /// The file.
         file: RemoteFile,
-    ) -> anyhow::Result<Bytes>;
+    ) -> anyhow::Result<Binary>;
 }
 
 /// What `make_counter` answers.

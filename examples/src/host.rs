@@ -107,7 +107,7 @@ impl Conformance for Host {
         Ok(seconds)
     }
 
-    async fn make_bytes(&self, n: u32) -> Bytes {
+    async fn make_bytes(&self, n: u32) -> Binary {
         (0..n).map(|i| i as u8).collect::<Vec<u8>>().into()
     }
 
@@ -208,11 +208,11 @@ impl Conformance for Host {
         Ok(sum)
     }
 
-    async fn blocks(&self, n: u32, size: u32) -> impl Stream<Item = Bytes> + Send {
+    async fn blocks(&self, n: u32, size: u32) -> impl Stream<Item = Binary> + Send {
         stream::iter(0..n).map(move |i| vec![i as u8; size as usize].into())
     }
 
-    async fn lengths(&self, mut blocks: RemoteStream<Bytes>) -> Result<Vec<usize>, Error> {
+    async fn lengths(&self, mut blocks: RemoteStream<Binary>) -> Result<Vec<usize>, Error> {
         let mut lengths = Vec::new();
         while let Some(block) = blocks.try_next().await? {
             lengths.push(block.len());
@@ -236,7 +236,7 @@ impl Conformance for Host {
         Ok(self.stored()?.dispose().await?)
     }
 
-    async fn read_all(&self, mut file: RemoteFile) -> anyhow::Result<Bytes> {
+    async fn read_all(&self, mut file: RemoteFile) -> anyhow::Result<Binary> {
         let mut content = Vec::new();
         file.read_to_end(&mut content).await?;
         Ok(content.into())

@@ -550,7 +550,7 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
     } else if let Some(found) = found.byte_slice.filter(|_| !types::is_bytes(ty)) {
         errors.push(
             found,
-            "inside of another type than `Option` bytes are owned; write `Bytes`",
+            "inside of another type than `Option` bytes are owned; write `Binary`",
         );
     } else {
         return !found.refused;

@@ -18,6 +18,9 @@ pub(crate) fn import(private: &TokenStream, alias: &Ident, cfgs: &[&Attribute]) 
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*
         #[allow(non_camel_case_types, unused_imports)]
-        use #private::{self as #alias, Undescribed as _};
+        use #private::{
+            self as #alias, AnyArgument as _, AnyResult as _, AnyReturn as _, BytesReturn as _,
+            SchemaReturn as _,
+        };
     }
 }

@@ -53,14 +53,25 @@ pub(crate) fn is_byte_slice(ty: &Type) -> bool {
 
 /// Whether it is `Option<&[u8]>`.
 pub(crate) fn is_optional_byte_slice(ty: &Type) -> bool {
-    let Some(segment) = last_segment(ty).filter(|segment| segment.ident == "Option") else {
-        return false;
-    };
+    optional(ty).is_some_and(is_byte_slice)
+}
+
+/// Whether it is called `Bytes` or `Option<Bytes>`, as `bytes::Bytes` is.
+pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
+    let is_bytes = |ty: &Type| is_named(ty, "Bytes");
+    is_bytes(bare(ty)) || optional(ty).is_some_and(is_bytes)
+}
+
+/// `T` of `Option<T>`.
+fn optional(ty: &Type) -> Option<&Type> {
+    let segment = last_segment(ty).filter(|segment| segment.ident == "Option")?;
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
-        return false;
+        return None;
     };
-    let first = arguments.args.first();
-    matches!(first, Some(GenericArgument::Type(ty)) if is_byte_slice(ty))
+    match arguments.args.first()? {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    }
 }
 
 /// Whether bytes are borrowed where they can be: by themselves, or if they are there.

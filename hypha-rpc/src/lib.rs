@@ -19,22 +19,24 @@ pub mod workspace;
 pub use call::{
     Call, Callback, Function, Object, Proxy, RemoteFile, RemoteService, RemoteStream, Retry,
 };
-pub use client::{Client, Connect, connect};
+pub use client::{Client, ConnectOptions, connect};
 pub use error::{Error, ServiceError};
 #[doc = include_str!("error/remote_error.md")]
 pub use hypha_rpc_macros::RemoteError;
 #[doc = include_str!("service/hypha_service.md")]
 pub use hypha_rpc_macros::hypha_service;
+// What programs name of the wire crate: the types of arguments and results, and those in signatures here.
+#[doc(inline)]
 pub use hypha_wire::{
-    Args, Bytes, Codec, DType, Element, Map, MemoryView, NdArray, OrderedMap, Set, Timestamp,
-    TypedArray, Value, codec,
+    Args, Binary, Case, Codec, DType, DecodeError, Element, EncodeError, Map, MemoryView, NdArray,
+    OrderedMap, Set, Timestamp, TypedArray, Value, WireError, codec,
 };
 pub use service::{Context, Service};
 
 /// What a program that serves or calls usually needs: `use hypha_rpc::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Bytes, Call, Callback, Client, Context, Error, Function, NdArray, Object, Proxy,
+        Binary, Call, Callback, Client, Context, Error, Function, NdArray, Object, Proxy,
         RemoteError, RemoteFile, RemoteService, RemoteStream, Value, args, hypha_service,
         workspace::Visibility,
     };
@@ -59,7 +61,7 @@ pub mod __private {
             },
         },
         schema::FunctionSchema,
-        service::{Incoming, IntoService, Method, Service, macro_support::*},
+        service::{IncomingCall, IntoService, Method, Service, macro_support::*},
         workspace::Visibility,
     };
     pub use hypha_wire::{Args, WireError};

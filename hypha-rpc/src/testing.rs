@@ -31,7 +31,7 @@ use futures_util::{SinkExt, StreamExt};
 
 use crate::{
     call::Proxy,
-    client::{Client, Identity, Options},
+    client::{Client, Identity, Settings},
     error::Error,
     service::IntoService,
     transport::{
@@ -66,7 +66,7 @@ pub fn in_process<S: IntoService>(service: S) -> InProcess<S> {
         service,
         workspace: WORKSPACE.to_owned(),
         user: UserInfo::default(),
-        options: Options::default(),
+        settings: Settings::in_process(),
     }
 }
 
@@ -77,7 +77,7 @@ pub struct InProcess<S> {
     service: S,
     workspace: String,
     user: UserInfo,
-    options: Options,
+    settings: Settings,
 }
 
 impl<S> InProcess<S> {
@@ -93,9 +93,9 @@ impl<S> InProcess<S> {
         self
     }
 
-    /// The limits and habits of both sides.
-    pub fn options(mut self, options: Options) -> Self {
-        self.options = options;
+    /// Changes the settings of both clients. Default: [`Settings::in_process`].
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
         self
     }
 }
@@ -113,7 +113,7 @@ where
             service,
             workspace,
             user,
-            options,
+            settings,
         } = self;
         let service = service.into_service();
         Box::pin(async move {
@@ -124,7 +124,8 @@ where
             let host = Identity::new(WORKSPACE, "service");
             let side = |identity: &Identity| {
                 let (ours, theirs) = pair(CAPACITY);
-                let client = Client::over(Box::new(theirs), identity.clone(), options.clone());
+                let client =
+                    Client::from_link(Box::new(theirs), identity.clone(), settings.clone());
                 Side::new(ours, identity).map(|side| (side, client))
             };
             let unfit = |e: EncodeError| Error::Invalid(format!("the user of a test: {e}"));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hypha_rpc::client::{Identity, Options};
+use hypha_rpc::client::{Identity, Settings};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::IntoService;
 use hypha_rpc::transport::memory;
@@ -43,7 +43,7 @@ trait Sampler {
     async fn greet(&self, ctx: &Context, name: &str, title: Option<&str>) -> String;
 
     async fn workspace(&self, #[hypha(context)] who: Context) -> String;
-    async fn double(&self, data: &[u8], #[hypha(default = b"!")] end: &[u8]) -> Bytes;
+    async fn double(&self, data: &[u8], #[hypha(default = b"!")] end: &[u8]) -> Binary;
     async fn joined(
         &self,
         data: Option<&[u8]>,
@@ -105,7 +105,7 @@ impl Sampler for Desk {
         who.workspace().to_owned()
     }
 
-    async fn double(&self, data: &[u8], end: &[u8]) -> Bytes {
+    async fn double(&self, data: &[u8], end: &[u8]) -> Binary {
         tokio::task::yield_now().await;
         [data, data, end].concat().into()
     }
@@ -177,15 +177,15 @@ impl Sampler for Desk {
 /// Both ends; the first serves.
 async fn connected() -> (Client, RemoteService, SamplerProxy) {
     let (left, right) = memory::pair(64);
-    let left = Client::over(
+    let left = Client::from_link(
         Box::new(left),
         Identity::new("ws", "desk"),
-        Options::default(),
+        Settings::in_process(),
     );
-    let right = Client::over(
+    let right = Client::from_link(
         Box::new(right),
         Identity::new("ws", "user"),
-        Options::default(),
+        Settings::in_process(),
     );
     let service = left
         .register_service(SamplerService::new(Desk))
@@ -207,7 +207,7 @@ async fn results_of_all_kinds() -> anyhow::Result<()> {
         proxy.greet("Ada", Some("Dr ")).await?,
         "Hello Dr Ada from ws/user"
     );
-    assert_eq!(proxy.double(b"ab", b"c").await?, Bytes::from(b"ababc"));
+    assert_eq!(proxy.double(b"ab", b"c").await?, Binary::from(b"ababc"));
     let leaf = |value| Node {
         value,
         children: Vec::new(),
@@ -238,7 +238,7 @@ async fn blocking_methods_are_like_others() -> anyhow::Result<()> {
     let (_desk, remote, proxy) = connected().await;
     assert_eq!(proxy.block("ab", b"123", 2).await?, "ws/user abab 3");
     let by_default: String = remote
-        .call("block", hypha_rpc::args!("a", Bytes::from(b"1")))
+        .call("block", hypha_rpc::args!("a", Binary::from(b"1")))
         .await?;
     assert_eq!(by_default, "ws/user aaa 1");
     let failed = proxy.block("a", b"", 1).await;
@@ -283,10 +283,10 @@ async fn arguments_left_out_and_given_by_name() -> anyhow::Result<()> {
         .call("divide", hypha_rpc::args!(b = 4.0, a = 1.0))
         .await?;
     assert_eq!(named, 0.25);
-    let bytes: Bytes = remote
-        .call("double", hypha_rpc::args!(Bytes::from(b"a")))
+    let bytes: Binary = remote
+        .call("double", hypha_rpc::args!(Binary::from(b"a")))
         .await?;
-    assert_eq!(bytes, Bytes::from(b"aa!"));
+    assert_eq!(bytes, Binary::from(b"aa!"));
     let greeting: String = remote.call("greet", hypha_rpc::args!(name = "Ada")).await?;
     assert_eq!(greeting, "Hello Ada from ws/user");
     let by_wire_name: String = remote
@@ -303,7 +303,7 @@ async fn arguments_left_out_and_given_by_name() -> anyhow::Result<()> {
     );
     assert_eq!(proxy.joined(None, "+".into(), 0.0).await?, None);
     let joined: Option<String> = remote
-        .call("joined", hypha_rpc::args!(Bytes::from(b"ab")))
+        .call("joined", hypha_rpc::args!(Binary::from(b"ab")))
         .await?;
     assert_eq!(joined.as_deref(), Some("97-98"));
 
@@ -511,10 +511,10 @@ async fn an_impl_block_is_a_service() {
     let (a, b) = hypha_rpc::transport::memory::pair(64);
     let client = |link, id| {
         let identity = hypha_rpc::client::Identity::new("ws", id);
-        Client::over(
+        Client::from_link(
             Box::new(link),
             identity,
-            hypha_rpc::client::Options::default(),
+            hypha_rpc::client::Settings::in_process(),
         )
     };
     let (a, b) = (client(a, "a"), client(b, "b"));

@@ -1,16 +1,16 @@
 //! Encryption against random content and hostile bytes.
 
-use hypha_rpc::Bytes;
+use hypha_rpc::Binary;
 use hypha_rpc::crypto::{Encryption, EncryptionError, KeyPair};
 use hypha_wire::{EncryptedExtra, Extra, skip};
 use proptest::prelude::*;
 
-fn bytes(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Bytes> {
-    prop::collection::vec(any::<u8>(), len).prop_map(Bytes::from)
+fn bytes(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Binary> {
+    prop::collection::vec(any::<u8>(), len).prop_map(Binary::from)
 }
 
 /// Often of the length that it should be.
-fn nearly(len: usize) -> impl Strategy<Value = Bytes> {
+fn nearly(len: usize) -> impl Strategy<Value = Binary> {
     prop_oneof![bytes(len), bytes(0..len * 2)]
 }
 

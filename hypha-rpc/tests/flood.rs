@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use hypha_rpc::{
     Client,
-    client::{Identity, Options, Stats},
+    client::{Identity, Settings, Stats},
     service::{Method, Service, Visibility},
     transport::{
         Frame,
@@ -31,7 +31,7 @@ fn peak() -> usize {
 
 fn call(session: usize, size: usize) -> Frame {
     let mut args = Args::new(1, 0);
-    args.push("data", &hypha_rpc::Bytes::from(vec![7; size]));
+    args.push("data", &hypha_rpc::Binary::from(vec![7; size]));
     let head = Head {
         from: "ws/flood",
         to: "ws/me",
@@ -72,9 +72,9 @@ async fn seen(client: &Client, link: &mut MemoryLink, calls: u64) -> Stats {
 #[tokio::test]
 async fn a_flood_of_calls_has_a_bound() {
     let (theirs, mut link) = pair(4);
-    let mut options = Options::default();
-    options.max_call_bytes = 32 << 20;
-    let client = Client::over(Box::new(theirs), Identity::new("ws", "me"), options);
+    let mut settings = Settings::in_process();
+    settings.max_call_bytes = 32 << 20;
+    let client = Client::from_link(Box::new(theirs), Identity::new("ws", "me"), settings);
     let hang = Method::new("hang", |_| std::future::pending());
     let service = Service::new("svc")
         .visibility(Visibility::Public)

@@ -67,7 +67,7 @@ pub mod shadows {
     /// A type.
     pub struct Method;
     /// A type.
-    pub struct Incoming;
+    pub struct IncomingCall;
     /// A type.
     pub struct Probe;
     /// A type.

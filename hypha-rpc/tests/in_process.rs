@@ -16,7 +16,7 @@ trait Desk {
     async fn who(&self, ctx: &Context) -> (String, String, bool);
     async fn count(&self, n: u32) -> impl Stream<Item = u32>;
     async fn call_back(&self, callback: Callback<u32, u32>) -> Result<u32, Error>;
-    async fn echo(&self, data: Bytes) -> Bytes;
+    async fn echo(&self, data: Binary) -> Binary;
     async fn sleep(&self, seconds: u64);
 }
 
@@ -47,7 +47,7 @@ impl Desk for Impl {
         callback.call(20).await
     }
 
-    async fn echo(&self, data: Bytes) -> Bytes {
+    async fn echo(&self, data: Binary) -> Binary {
         data
     }
 
@@ -87,7 +87,7 @@ async fn the_proxy_is_a_real_one() {
     }
     let double = Callback::new(|n| async move { 2 * n });
     assert_eq!(desk.call_back(double).await.expect("answers"), 40);
-    let large = Bytes::from(vec![7; 3 << 20]);
+    let large = Binary::from(vec![7; 3 << 20]);
     assert_eq!(desk.echo(large.clone()).await.expect("echoes"), large);
     // Longer than the limit of silence.
     desk.sleep(3600).await.expect("sleeps");

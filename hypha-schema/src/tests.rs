@@ -7,11 +7,11 @@ use serde_json::{Value as Json, json};
 use crate::tree::{add_function, members};
 use crate::{Description, Format};
 use hypha_rpc::schema::FunctionSchema;
-use hypha_rpc::service::{Incoming, Method, Service};
+use hypha_rpc::service::{IncomingCall, Method, Service};
 use hypha_rpc::{Function, NdArray, OrderedMap, RemoteStream, Set, Timestamp};
 
 fn method(name: &str, schema: Json) -> Method {
-    Method::new(name, async |call: Incoming| call.reply(&())).schema(schema)
+    Method::new(name, async |call: IncomingCall| call.reply(&())).schema(schema)
 }
 
 fn describe(methods: impl IntoIterator<Item = Method>) -> Description {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use hypha_rpc::Client;
-use hypha_rpc::client::{Identity, Options};
+use hypha_rpc::client::{Identity, Settings};
 use hypha_rpc::transport::{Frame, memory};
 use hypha_rpc::workspace::UserInfo;
 
@@ -28,7 +28,7 @@ pub(crate) async fn connect(
     client_id: &str,
     user: UserInfo,
     queue_bytes: usize,
-    options: Options,
+    settings: Settings,
 ) -> Option<Client> {
     let (outbox, mut queue) = Outbox::new(queue_bytes);
     let generation = state.router.next_generation();
@@ -80,5 +80,5 @@ pub(crate) async fn connect(
     identity.manager_id = Some(state.info.manager_id.clone());
     identity.public_base_url = Some(state.info.public_base_url.clone());
     identity.user = user;
-    Some(Client::over(Box::new(theirs), identity, options))
+    Some(Client::from_link(Box::new(theirs), identity, settings))
 }

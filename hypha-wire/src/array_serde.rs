@@ -9,7 +9,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::array::NdArray;
-use super::bytes::Bytes;
+use super::binary::Binary;
 use super::dtype::{ByteOrder, DType};
 use super::scope::share;
 use super::value::{Map, Value};
@@ -21,7 +21,7 @@ impl Serialize for NdArray {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
         map.serialize_entry(keys::RTYPE, "ndarray")?;
-        map.serialize_entry(keys::RVALUE, &Bytes(self.data().clone()))?;
+        map.serialize_entry(keys::RVALUE, &Binary(self.data().clone()))?;
         map.serialize_entry(keys::RSHAPE, self.shape())?;
         map.serialize_entry(keys::RDTYPE, &self.dtype().wire_name(self.byte_order()))?;
         map.end()
@@ -346,7 +346,7 @@ impl Serialize for TypedArray {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(3))?;
         map.serialize_entry(keys::RTYPE, "typedarray")?;
-        map.serialize_entry(keys::RVALUE, &Bytes(self.0.data().clone()))?;
+        map.serialize_entry(keys::RVALUE, &Binary(self.0.data().clone()))?;
         map.serialize_entry(keys::RDTYPE, &self.0.dtype().wire_name(ByteOrder::Little))?;
         map.end()
     }
@@ -376,12 +376,12 @@ impl JsonSchema for TypedArray {
 
 /// Bytes that arrive in JavaScript as an `ArrayBuffer` and in Python as a `memoryview`.
 ///
-/// Plain [`Bytes`] arrive as `Uint8Array` and `bytes`. Both types are read from every form of
+/// A plain [`Binary`] arrives as `Uint8Array` and `bytes`. Both types are read from every form of
 /// bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryView(
     /// Content.
-    pub Bytes,
+    pub Binary,
 );
 
 impl Serialize for MemoryView {
@@ -395,7 +395,7 @@ impl Serialize for MemoryView {
 
 impl<'de> Deserialize<'de> for MemoryView {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Bytes::deserialize(deserializer).map(Self)
+        Binary::deserialize(deserializer).map(Self)
     }
 }
 
@@ -409,6 +409,6 @@ impl JsonSchema for MemoryView {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Bytes::json_schema(generator)
+        Binary::json_schema(generator)
     }
 }

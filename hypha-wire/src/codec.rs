@@ -186,7 +186,7 @@ pub fn schema<T: Codec>(generator: &mut SchemaGenerator) -> Schema {
 mod tests {
     use std::convert::Infallible;
 
-    use super::super::{Bytes, from_slice, to_vec};
+    use super::super::{Binary, from_slice, to_vec};
     use super::*;
 
     #[derive(Debug, PartialEq)]
@@ -239,17 +239,17 @@ mod tests {
 
     /// Its encoder sets `_rtype`.
     #[derive(Debug)]
-    struct Blob(Vec<u8>);
+    struct Packet(Vec<u8>);
 
     #[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
     struct Tagged {
         #[serde(rename = "_rtype")]
         tag: String,
-        data: Bytes,
+        data: Binary,
     }
 
-    impl Codec for Blob {
-        const NAME: &'static str = "blob";
+    impl Codec for Packet {
+        const NAME: &'static str = "packet";
         type Wire = Tagged;
         type Error = Infallible;
 
@@ -261,11 +261,11 @@ mod tests {
         }
 
         fn decode(wire: Tagged) -> Result<Self, Infallible> {
-            Ok(Blob(wire.data.into()))
+            Ok(Packet(wire.data.into()))
         }
     }
 
-    codec!(Colour, Name, Blob);
+    codec!(Colour, Name, Packet);
 
     fn sent<T: Serialize>(value: &T) -> String {
         let bytes = bytes::Bytes::from(to_vec(value).expect("encodes"));
@@ -299,8 +299,8 @@ mod tests {
 
     #[test]
     fn the_encoders_own_tag_stays() {
-        let blob = sent(&Blob(vec![1]));
-        assert_eq!(blob, r#"{"data":{"$bytes":"01"},"_rtype":"other"}"#);
+        let binary = sent(&Packet(vec![1]));
+        assert_eq!(binary, r#"{"data":{"$bytes":"01"},"_rtype":"other"}"#);
     }
 
     #[test]

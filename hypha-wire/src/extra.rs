@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
-use super::bytes::Bytes;
+use super::binary::Binary;
 use super::decode::{Decoder, Token, from_origin, from_slice};
 use super::decode_error::DecodeError;
 use super::handle::Handle;
@@ -41,13 +41,13 @@ pub struct EncryptedExtra {
     pub version: u64,
     /// Public key of the sender (`pub`).
     #[serde(rename = "pub", default)]
-    pub sender: Bytes,
+    pub sender: Binary,
     /// Nonce of the encryption (`nonce`).
     #[serde(default)]
-    pub nonce: Bytes,
+    pub nonce: Binary,
     /// Ciphertext: the entry `data` beside `_enc`.
     #[serde(skip)]
-    pub data: Bytes,
+    pub data: Binary,
 }
 
 impl EncryptedExtra {

@@ -63,7 +63,7 @@
 //! | `method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
 //! | `array`, `array_serde`, `array_ndarray` | [`NdArray`], [`TypedArray`], [`MemoryView`] |
 //! | `dtype`, `element` | [`DType`], [`Element`]: element types of arrays |
-//! | `bytes`, `collections`, `timestamp` | [`Bytes`], [`Set`], [`OrderedMap`], [`Timestamp`] |
+//! | `binary`, `collections`, `timestamp` | [`Binary`], [`Set`], [`OrderedMap`], [`Timestamp`] |
 //! | `codec` | [`trait@Codec`], [`codec!`]: types with a name on the wire |
 //! | `address` | [`ServiceId`], [`ServiceUrl`]: addresses, ids and URLs |
 //! | `case` | [`Case`]: keys in camelCase and snake_case |
@@ -78,7 +78,7 @@ mod array;
 #[cfg(feature = "ndarray")]
 mod array_ndarray;
 mod array_serde;
-mod bytes;
+mod binary;
 mod case;
 mod chunks;
 #[doc(hidden)]
@@ -110,7 +110,7 @@ pub use address::{
 pub use args::{Args, Head, ReplyMode};
 pub use array::{ArrayError, NdArray};
 pub use array_serde::{MemoryView, TypedArray};
-pub use bytes::Bytes;
+pub use binary::Binary;
 pub use case::{Case, convert_keys, convert_map_keys, to_camel_case, to_snake_case};
 pub use chunks::{ChunkError, ChunkStore};
 pub use codec::Codec;

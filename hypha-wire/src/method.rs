@@ -3,7 +3,7 @@
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::bytes::Bytes;
+use super::binary::Binary;
 use super::value::Value;
 use crate::keys;
 
@@ -90,7 +90,7 @@ impl Serialize for MethodRef {
             map.serialize_entry(keys::RASYNC, &is_async)?;
         }
         if let Some(key) = &self.enc_pub {
-            map.serialize_entry(keys::RENC_PUB, &Bytes(key.clone()))?;
+            map.serialize_entry(keys::RENC_PUB, &Binary(key.clone()))?;
         }
         if described || self.doc.is_some() {
             map.serialize_entry(keys::RDOC, &self.doc)?;
@@ -130,7 +130,7 @@ struct Wire {
     #[serde(rename = "_rschema")]
     schema: Option<Value>,
     #[serde(rename = "_renc_pub")]
-    enc_pub: Option<Bytes>,
+    enc_pub: Option<Binary>,
     #[serde(rename = "_rrelease", default)]
     release: bool,
     #[serde(rename = "_rcancel", default)]

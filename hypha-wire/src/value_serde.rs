@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::bytes::Bytes;
+use super::binary::Binary;
 use super::encode::EXT;
 use super::handle::{self, Handle};
 use super::scope::share;
@@ -31,7 +31,7 @@ impl Serialize for Value {
                 let mut tagged = Vec::with_capacity(data.len() + 1);
                 tagged.push(*code as u8);
                 tagged.extend_from_slice(data);
-                serializer.serialize_newtype_struct(EXT, &Bytes::from(tagged))
+                serializer.serialize_newtype_struct(EXT, &Binary::from(tagged))
             }
         }
     }
@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         self,
         deserializer: D,
     ) -> Result<Value, D::Error> {
-        let Bytes(mut data) = Bytes::deserialize(deserializer)?;
+        let Binary(mut data) = Binary::deserialize(deserializer)?;
         if data.is_empty() {
             return Err(de::Error::custom("an extension value has no type"));
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use hypha_wire::{ArrayError, ByteOrder, from_slice, to_vec};
-use hypha_wire::{Bytes, DType, Map, MemoryView, NdArray, TypedArray, Value};
+use hypha_wire::{Binary, DType, Map, MemoryView, NdArray, TypedArray, Value};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -31,13 +31,13 @@ fn ndarray(dtype: impl Into<Value>, shape: impl Into<Value>, data: impl Into<Val
 fn typedarray(dtype: impl Into<Value>, data: &'static [u8]) -> Value {
     array(&[
         ("_rtype", "typedarray".into()),
-        ("_rvalue", Bytes::from(data).into()),
+        ("_rvalue", Binary::from(data).into()),
         ("_rdtype", dtype.into()),
     ])
 }
 
 fn bin(data: &'static [u8]) -> Value {
-    Bytes::from(data).into()
+    Binary::from(data).into()
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn short_codes_are_written_as_names() {
 #[test]
 fn types_that_are_not_known_are_sent_on() {
     for (dtype, size) in [("<U2", 8), ("datetime64[D]", 8), ("|S5", 5), (">M8[s]", 8)] {
-        let sent = ndarray(dtype, vec![2], Bytes::from(vec![1; 2 * size]));
+        let sent = ndarray(dtype, vec![2], Binary::from(vec![1; 2 * size]));
         let array: NdArray = decode(&sent).expect("an array");
         assert_eq!(array.dtype(), &DType::Other(dtype.to_owned()));
         assert_eq!(to_vec(&array), to_vec(&sent));
@@ -192,14 +192,14 @@ fn every_buffer_is_read() {
         &clamped,
         &pixels,
     ] {
-        assert_eq!(decode::<Bytes>(buffer), Ok(b"abcd".into()), "{buffer}");
+        assert_eq!(decode::<Binary>(buffer), Ok(b"abcd".into()), "{buffer}");
         let packed = bytes::Bytes::from(to_vec(buffer).expect("encodes"));
         assert_eq!(from_slice::<&[u8]>(&packed), Ok(&b"abcd"[..]), "{buffer}");
         assert_eq!(decode::<MemoryView>(buffer), Ok(MemoryView(b"abcd".into())));
     }
     let floats = typedarray("float32", b"abcd");
     assert_eq!(
-        decode::<Bytes>(floats).expect_err("no bytes"),
+        decode::<Binary>(floats).expect_err("no bytes"),
         "expected bytes, got map"
     );
 }
@@ -229,7 +229,7 @@ fn data_in_pieces_are_put_together() {
 fn errors_say_what_was_expected_and_what_came() {
     let error = |value: Value| decode::<NdArray>(value).expect_err("no array");
     let float =
-        |shape: Vec<i64>, len: usize| error(ndarray("float32", shape, Bytes::from(vec![0; len])));
+        |shape: Vec<i64>, len: usize| error(ndarray("float32", shape, Binary::from(vec![0; len])));
     assert_eq!(
         float(vec![2, 2], 12),
         "12 bytes of data, but shape [2, 2] of float32 needs 16"
@@ -512,7 +512,7 @@ proptest! {
             let _ = TypedArray::try_from(array);
         }
         let _ = from_slice::<TypedArray>(&frame);
-        let _ = from_slice::<Bytes>(&frame);
+        let _ = from_slice::<Binary>(&frame);
         let _ = from_slice::<&[u8]>(&frame);
         let _ = from_slice::<f64>(&frame);
         let _ = from_slice::<Option<u8>>(&frame);

@@ -6,7 +6,7 @@ use hypha_wire::{
     Args, DecodeError, Extra, Head, MAX_DEPTH, Message, Promise, ReplyMode, Stamp, from_slice,
     skip, to_vec,
 };
-use hypha_wire::{Bytes, Map, Value};
+use hypha_wire::{Binary, Map, Value};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -195,10 +195,10 @@ fn errors_name_the_place_and_the_kinds() {
     assert_eq!(error::<()>(false), "expected null, got bool");
     assert_eq!(error::<Vec<u8>>(value!({})), "expected list, got map");
     assert_eq!(
-        error::<String>(Bytes::from(b"x")),
+        error::<String>(Binary::from(b"x")),
         "expected string, got bytes"
     );
-    assert_eq!(error::<Bytes>("x"), "expected bytes, got string");
+    assert_eq!(error::<Binary>("x"), "expected bytes, got string");
     assert_eq!(
         error::<String>(Value::Ext(5, b"x"[..].into())),
         "expected string, got extension"
@@ -322,16 +322,16 @@ fn numbers_are_accepted_as_peers_send_them() {
 
 #[test]
 fn bytes_and_lists_of_small_integers_are_accepted_for_each_other() {
-    assert_eq!(decode::<Vec<u8>>(Bytes::from(b"abc")), Ok(b"abc".to_vec()));
-    assert_eq!(decode::<[u8; 3]>(Bytes::from(b"abc")), Ok(*b"abc"));
-    assert_eq!(decode::<Bytes>([1, 2]), Ok(Bytes::from(&[1, 2])));
+    assert_eq!(decode::<Vec<u8>>(Binary::from(b"abc")), Ok(b"abc".to_vec()));
+    assert_eq!(decode::<[u8; 3]>(Binary::from(b"abc")), Ok(*b"abc"));
+    assert_eq!(decode::<Binary>([1, 2]), Ok(Binary::from(&[1, 2])));
     let view = BTreeMap::from([
         ("_rtype", Value::from("memoryview")),
-        ("_rvalue", Bytes::from(b"a").into()),
+        ("_rvalue", Binary::from(b"a").into()),
     ]);
-    assert_eq!(decode::<Bytes>(view), Ok(Bytes::from(b"a")));
+    assert_eq!(decode::<Binary>(view), Ok(Binary::from(b"a")));
     assert_eq!(
-        error::<Bytes>(value!({"_rvalue": [1]})),
+        error::<Binary>(value!({"_rvalue": [1]})),
         "expected bytes, got map"
     );
 }
@@ -414,16 +414,16 @@ fn bytes_are_slices_of_the_frame() {
     #[derive(Deserialize)]
     struct Image<'a> {
         name: &'a str,
-        pixels: Bytes,
+        pixels: Binary,
         raw: &'a [u8],
         any: Value,
     }
     let mut args = Args::new(1, 0);
     let image = BTreeMap::from([
         ("name", Value::from("x")),
-        ("pixels", Bytes::from(vec![7; 1000]).into()),
-        ("raw", Bytes::from(vec![8; 1000]).into()),
-        ("any", vec![Value::from(Bytes::from(vec![9; 1000]))].into()),
+        ("pixels", Binary::from(vec![7; 1000]).into()),
+        ("raw", Binary::from(vec![8; 1000]).into()),
+        ("any", vec![Value::from(Binary::from(vec![9; 1000]))].into()),
     ]);
     args.push("image", &image);
     let frame = args.finish(&HEAD, ReplyMode::None).expect("encodes");
@@ -450,7 +450,7 @@ fn nested_decoding_keeps_the_outer_frame() {
     impl<'de> Deserialize<'de> for Meddler {
         fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let panics = bool::deserialize(deserializer)?;
-            decode::<Bytes>(Bytes::from(b"inner")).expect("decodes");
+            decode::<Binary>(Binary::from(b"inner")).expect("decodes");
             let _ = std::panic::catch_unwind(|| decode::<Panics>(panics));
             Ok(Meddler)
         }
@@ -462,8 +462,8 @@ fn nested_decoding_keeps_the_outer_frame() {
             std::panic::resume_unwind(Box::new("as if a user's code had failed"));
         }
     }
-    let frame = bytes::Bytes::from(to_vec(&(true, Bytes::from(vec![1; 100]))).expect("encodes"));
-    let (_, bytes): (Meddler, Bytes) = from_slice(&frame).expect("decodes");
+    let frame = bytes::Bytes::from(to_vec(&(true, Binary::from(vec![1; 100]))).expect("encodes"));
+    let (_, bytes): (Meddler, Binary) = from_slice(&frame).expect("decodes");
     assert!(frame.as_ptr_range().contains(&bytes.as_ptr()));
 }
 

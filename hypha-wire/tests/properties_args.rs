@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use hypha_wire::{Args, ChunkStore, Head, MAX_DEPTH, Message, ReplyMode, from_slice, skip, to_vec};
-use hypha_wire::{Bytes, Handle, Map, Value};
+use hypha_wire::{Binary, Handle, Map, Value};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -329,14 +329,14 @@ fn every_size_of_pieces() {
     }
     // The public wrapper is spliced as well.
     let mut args = Args::new(1, 0);
-    args.push("data", &Bytes(large(SPLICED)));
+    args.push("data", &Binary(large(SPLICED)));
     let frame = args.finish(&HEAD, ReplyMode::None).expect("encodes");
     let args = Message::parse(frame)
         .expect("parses")
         .extra()
         .expect("parses")
         .args;
-    assert_eq!(args.get(0), Some(Ok(Bytes(large(SPLICED)))));
+    assert_eq!(args.get(0), Some(Ok(Binary(large(SPLICED)))));
 }
 
 /// Nothing of a function is in the buffer, not even a header: it may stand where a length is

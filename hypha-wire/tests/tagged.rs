@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use hypha_wire::{Bytes, DType, Map, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value};
+use hypha_wire::{Binary, DType, Map, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value};
 use hypha_wire::{DecodeError, from_slice, to_vec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -372,7 +372,7 @@ fn collections_survive_buffering_and_json() {
             names: Set<Vec<u8>>,
             codes: OrderedMap<u8, u8>,
             data: NdArray,
-            bytes: Bytes,
+            bytes: Binary,
         },
     }
     let all = Tagged::All {

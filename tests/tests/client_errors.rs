@@ -8,7 +8,7 @@ use hypha_rpc::{
     args,
     error::{ConnectError, ConnectErrorKind, RejectKind},
     prelude::*,
-    workspace::TokenConfig,
+    workspace::{SelectionMode, TokenConfig},
 };
 use hypha_rpc_tests::servers::{Kind, Server};
 use tokio::{net::TcpListener, time::timeout};
@@ -169,7 +169,10 @@ async fn ambiguous_service(server: &Server) -> Result<()> {
         client.register_service(TargetService::new(Service)).await?;
     }
     rejected(first.get_service("target").await, RejectKind::Ambiguous)?;
-    first.get_service("target").mode("random").await?;
+    first
+        .get_service("target")
+        .mode(SelectionMode::Random)
+        .await?;
     Ok(())
 }
 
@@ -331,7 +334,7 @@ async fn peer_gone(server: &Server) -> Result<()> {
 /// Nobody has ever had that address: our server says so, the Python server says nothing.
 async fn peer_never_there(server: &Server) -> Result<()> {
     let caller = hypha_rpc::connect(&server.url)
-        .method_timeout(Duration::from_secs(3))
+        .idle_timeout(Duration::from_secs(3))
         .await?;
     let outcome = caller.get_remote_service("nobody:target").await;
     match server.kind {

@@ -247,14 +247,14 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
         .await?;
     let service = caller.get_service(&id).await?;
     // 1.5 MB in chunks of 256 KiB, with what is said around them.
-    let payload: Bytes = (0..1_500_000u32)
+    let payload: Binary = (0..1_500_000u32)
         .map(|n| n as u8)
         .collect::<Vec<u8>>()
         .into();
     for cut in (0..1_600_000).step_by(200_000) {
         settle().await;
         proxy.cut_after(cut);
-        let echoed = service.call::<Bytes>("echo", args!(payload)).await;
+        let echoed = service.call::<Binary>("echo", args!(payload)).await;
         match echoed {
             Err(Error::Disconnected(error)) if error.lost == Lost::Link => {}
             other => bail!("cut after {cut} bytes: {:?}", other.map(|b| b.len())),
@@ -262,7 +262,7 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
         // The next one waits until the link is back.
         proxy.cut_after(cut);
         let echoed = service
-            .call::<Bytes>("echo", args!(payload))
+            .call::<Binary>("echo", args!(payload))
             .idempotent()
             .timeout(SOON);
         ensure!(echoed.await? == payload, "another payload came back");

@@ -8,8 +8,8 @@ use hypha_rpc::{
     args,
     error::RejectKind,
     prelude::*,
-    service::{Incoming, IntoService, Method, Service},
-    workspace::{ManagerError, ServiceTypeInfo, TokenConfig},
+    service::{IncomingCall, IntoService, Method, Service},
+    workspace::{ManagerError, SelectionMode, ServiceTypeInfo, TokenConfig},
 };
 use hypha_rpc_tests::{
     conformance::{Language, passed_checks},
@@ -136,7 +136,11 @@ impl ConnectionRef {
     async fn chosen(&self, id: &str, mode: &str) -> Result<BTreeSet<String>> {
         let mut chosen = BTreeSet::new();
         for _ in 0..8 {
-            let service = self.owner.get_service(id).mode(mode).await;
+            let service = self
+                .owner
+                .get_service(id)
+                .mode(SelectionMode::from(mode))
+                .await;
             let service = service.with_context(|| format!("mode {mode}"))?;
             let client = service.id().split_once('/').map_or("", |(_, rest)| rest);
             let client = client.split(':').next().unwrap_or_default();
@@ -146,7 +150,12 @@ impl ConnectionRef {
     }
 
     async fn not_chosen(&self, id: &str, mode: &str, text: &str) -> Result<()> {
-        match self.owner.get_service(id).mode(mode).await {
+        match self
+            .owner
+            .get_service(id)
+            .mode(SelectionMode::from(mode))
+            .await
+        {
             Err(error) if error.to_string().contains(text) => Ok(()),
             other => bail!("mode {mode}: wanted `{text}`, got {other:?}"),
         }
@@ -231,7 +240,7 @@ async fn selection(server: &Server) -> Result<()> {
     let typed: NumberProxy = home
         .owner
         .proxy("number")
-        .mode("select:min:get_value")
+        .mode(SelectionMode::SelectMin("get_value".into()))
         .select_timeout(Duration::from_secs(5))
         .await?;
     ensure!(typed.get_value().await? == 10);
@@ -294,7 +303,7 @@ async fn public_services(server: &Server) -> Result<()> {
     ensure!(values.len() == 2, "{values:?}");
     let exact = caller
         .get_service(format!("public/{id}"))
-        .mode("exact")
+        .mode(SelectionMode::Exact)
         .await;
     ensure!(exact.is_err_and(|error| error.to_string().contains("Multiple services found")));
     Ok(())
@@ -350,10 +359,9 @@ async fn options_elsewhere(server: &Server) -> Result<()> {
     home.owner.register_service(DeskService::new(Here)).await?;
     let guarded = Service::new("guarded")
         .trusted_keys(["ab".repeat(32)])
-        .method(Method::new(
-            "f",
-            |call: Incoming| async move { call.reply(&()) },
-        ));
+        .method(Method::new("f", |call: IncomingCall| async move {
+            call.reply(&())
+        }));
     home.owner.register_service(guarded).await?;
     let manager = home.owner.manager().await?;
     let info = ServiceTypeInfo {
@@ -405,7 +413,7 @@ async fn options_elsewhere(server: &Server) -> Result<()> {
             );
             ensure!(lacking == text, "{lacking}");
             service = service.value("parts", parts.clone());
-            let own = |call: Incoming| async move { call.reply(&true) };
+            let own = |call: IncomingCall| async move { call.reply(&true) };
             service = service.method(Method::new("is_open", own).doc("Mine."));
         }
         let info = home

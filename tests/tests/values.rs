@@ -102,11 +102,11 @@ trait Values {
     async fn greet(&self, person: Person) -> String;
     async fn doubled(&self, wells: BTreeMap<u32, f64>) -> BTreeMap<u32, f64>;
     async fn sample(&self, name: &str) -> anyhow::Result<Value>;
-    async fn read_all(&self, file: RemoteFile) -> anyhow::Result<Bytes>;
-    async fn part(&self, file: RemoteFile, from: i64, len: usize) -> anyhow::Result<Bytes>;
-    async fn write_to(&self, file: RemoteFile, data: Bytes) -> anyhow::Result<()>;
+    async fn read_all(&self, file: RemoteFile) -> anyhow::Result<Binary>;
+    async fn part(&self, file: RemoteFile, from: i64, len: usize) -> anyhow::Result<Binary>;
+    async fn write_to(&self, file: RemoteFile, data: Binary) -> anyhow::Result<()>;
     async fn keep(&self, file: RemoteFile);
-    async fn read_kept(&self) -> anyhow::Result<Bytes>;
+    async fn read_kept(&self) -> anyhow::Result<Binary>;
     async fn open(&self, size: usize) -> RemoteFile;
 }
 
@@ -167,11 +167,11 @@ impl Values for Here {
         })
     }
 
-    async fn read_all(&self, mut file: RemoteFile) -> anyhow::Result<Bytes> {
+    async fn read_all(&self, mut file: RemoteFile) -> anyhow::Result<Binary> {
         Ok(content(&mut file).await?.into())
     }
 
-    async fn part(&self, mut file: RemoteFile, from: i64, len: usize) -> anyhow::Result<Bytes> {
+    async fn part(&self, mut file: RemoteFile, from: i64, len: usize) -> anyhow::Result<Binary> {
         let from = u64::try_from(from).map_or(SeekFrom::End(from), SeekFrom::Start);
         file.seek(from).await?;
         let mut content = vec![0; len];
@@ -179,7 +179,7 @@ impl Values for Here {
         Ok(content.into())
     }
 
-    async fn write_to(&self, mut file: RemoteFile, data: Bytes) -> anyhow::Result<()> {
+    async fn write_to(&self, mut file: RemoteFile, data: Binary) -> anyhow::Result<()> {
         file.write_all(&data).await?;
         Ok(file.flush().await?)
     }
@@ -188,7 +188,7 @@ impl Values for Here {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
     }
 
-    async fn read_kept(&self) -> anyhow::Result<Bytes> {
+    async fn read_kept(&self) -> anyhow::Result<Binary> {
         let kept = self
             .kept
             .lock()
@@ -346,7 +346,7 @@ impl There {
     /// The peer reads and writes files of Rust.
     async fn lends(&self) -> Result<()> {
         let file = RemoteFile::from_bytes(payload(SIZE)).named("some file");
-        let read: Bytes = self.service.call("read", args!(file)).await?;
+        let read: Binary = self.service.call("read", args!(file)).await?;
         ensure!(*read == payload(SIZE));
         let written = RemoteFile::from_file(Cursor::new(Vec::new()));
         let refusal: String = self.service.call("write", args!(written)).await?;
@@ -398,7 +398,7 @@ async fn python_values(server: &Server) -> Result<()> {
         file.read_exact(&mut [0; 3]).await?;
         file.write_all(&[0; 300_000]).await?;
         file.flush().await?;
-        let changed: Bytes = there.service.call("content", args!()).await?;
+        let changed: Binary = there.service.call("content", args!()).await?;
         let mut wanted = payload(SIZE);
         wanted[13..300_013].fill(0);
         ensure!(*changed == wanted, "{kind}");

@@ -190,7 +190,7 @@ impl Checks {
     }
 
     async fn lengths(&self) -> Outcome {
-        let blocks = (0..3).map(|i| Bytes::from(vec![0; MEGABYTE + i]));
+        let blocks = (0..3).map(|i| Binary::from(vec![0; MEGABYTE + i]));
         let lengths = self
             .service
             .lengths(RemoteStream::from_iter(blocks))

@@ -193,7 +193,11 @@ impl Checks {
         self.check("sleep_longer_than_the_silence_limit", async |c| {
             // Heartbeats keep the call alive; without them it would end after 2 s.
             let started = tokio::time::Instant::now();
-            let slept = c.service.sleep(5.0).silence(Duration::from_secs(2)).await?;
+            let slept = c
+                .service
+                .sleep(5.0)
+                .idle_timeout(Duration::from_secs(2))
+                .await?;
             ensure!(
                 started.elapsed() > Duration::from_secs(4),
                 "it did not sleep"
@@ -295,8 +299,8 @@ impl Checks {
             MEGABYTE,
             5 * MEGABYTE,
         ] {
-            let data = Bytes::from(pattern(size));
-            let got: Bytes = self.untyped("echo", args!(data)).await?;
+            let data = Binary::from(pattern(size));
+            let got: Binary = self.untyped("echo", args!(data)).await?;
             ensure!(
                 got == data,
                 "{size} bytes came back as {} other bytes",

@@ -205,7 +205,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     };
     if method.blocking {
         let body = body(call);
-        return quote_spanned!(span=> move |__incoming: #private::Incoming| { #body });
+        return quote_spanned!(span=> move |__incoming: #private::IncomingCall| { #body });
     }
     let body = body(quote_spanned!(span=> #call.await));
     // A stream may borrow from the service and the arguments, so whatever it borrows from feeds it.
@@ -214,7 +214,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
         Some(_) => quote_spanned!(span=> #private::stream(move |__feed| async move { #body })),
     };
     quote_spanned! {span=>
-        move |__incoming: #private::Incoming| {
+        move |__incoming: #private::IncomingCall| {
             let __inner = ::core::clone::Clone::clone(&__inner);
             #run
         }
@@ -255,7 +255,11 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
     let fail = quote_spanned!(span=> #private::fail::<#error, _>(&__incoming, __error));
     let (whole, reply) = match &output.stream {
         None => {
-            let reply = quote_spanned!(span=> #private::reply::<#ok>(&__incoming, &__value));
+            let reply = match shared_bytes(private, &named) {
+                Some(ok) => quote_spanned!(span=> #private::ResultOf::<#ok>::reply),
+                None => quote_spanned!(span=> #private::reply::<#ok>),
+            };
+            let reply = quote_spanned!(span=> #reply(&__incoming, &__value));
             (whole.to_token_stream(), reply)
         }
         Some(item) => {
@@ -283,4 +287,13 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
             ::core::result::Result::Err(__error) => #fail,
         }
     }
+}
+
+/// The type of the result, if it is called as `bytes::Bytes` is.
+fn shared_bytes(private: &Ident, output: &Output) -> Option<TokenStream> {
+    let ok = match &output.kind {
+        OutputKind::Fallible(parts) => &parts.0,
+        OutputKind::Plain | OutputKind::Unknown => &output.whole,
+    };
+    types::may_be_shared_bytes(ok).then(|| output_types(private, output).0)
 }

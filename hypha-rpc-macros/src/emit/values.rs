@@ -24,6 +24,10 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
         quote_spanned!(span=> #private::byte_argument())
     } else if types::is_optional_byte_slice(ty) {
         quote_spanned!(span=> #private::optional_byte_argument())
+    } else if types::may_be_shared_bytes(ty) {
+        // rustc finds out whether it is `bytes::Bytes`. For other types this would make its reports worse: it
+        // underlines the beginning of the type only.
+        quote_spanned!(span=> #private::ArgumentOf::<#ty>::codec())
     } else {
         quote_spanned!(span=> #private::argument::<#ty>())
     }

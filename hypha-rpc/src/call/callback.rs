@@ -10,7 +10,7 @@ use serde::{
 use tokio::sync::mpsc;
 
 use super::{Call, Function};
-use crate::{error::ServiceError, service::Incoming};
+use crate::{error::ServiceError, service::IncomingCall};
 use hypha_wire::{Args, EncodeError, Packed, WireError};
 
 /// A function that is handed over: the caller of a service makes it of a closure, the service calls it.
@@ -62,7 +62,7 @@ where
         F: Fn(A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = R> + Send + 'static,
     {
-        Self::local(move |call: &Incoming| Ok(run(parameters(call)?)), Ok)
+        Self::local(move |call: &IncomingCall| Ok(run(parameters(call)?)), Ok)
     }
 }
 
@@ -80,14 +80,14 @@ where
         F2: ServiceError + 'static,
     {
         Self::local(
-            move |call: &Incoming| Ok(run(parameters(call)?)),
+            move |call: &IncomingCall| Ok(run(parameters(call)?)),
             |result: Result<R, F2>| result.map_err(ServiceError::to_wire),
         )
     }
 
     fn local<F, Fut>(begin: F, end: fn(Fut::Output) -> Result<R, WireError>) -> Self
     where
-        F: Fn(&Incoming) -> Result<Fut, WireError> + Send + Sync + 'static,
+        F: Fn(&IncomingCall) -> Result<Fut, WireError> + Send + Sync + 'static,
         Fut: Future + Send + 'static,
         Fut::Output: 'static,
     {
@@ -237,7 +237,7 @@ fn packed<A: Serialize + DeserializeOwned>(args: &A) -> Result<Args, EncodeError
     })
 }
 
-fn parameters<A: DeserializeOwned>(call: &Incoming) -> Result<A, WireError> {
+fn parameters<A: DeserializeOwned + 'static>(call: &IncomingCall) -> Result<A, WireError> {
     match shape::<A>() {
         Shape::None => {
             call.expect(0)?;
@@ -246,7 +246,7 @@ fn parameters<A: DeserializeOwned>(call: &Incoming) -> Result<A, WireError> {
         }
         Shape::One => {
             call.expect(1)?;
-            match call.raw_args().get(0) {
+            match super::shared(call.raw_args(), 0) {
                 Some(value) => value.map_err(|e| call.invalid(format!("argument 1: {e}"))),
                 None => Err(call.invalid("missing argument 1".into())),
             }

@@ -60,9 +60,9 @@ impl<'a> Exchange<'a> {
     fn silence(&self, engine: &Engine) -> Duration {
         let limit = self.silence.unwrap_or({
             if self.method.contains(RINTF_PREFIX) {
-                engine.options.interface_timeout
+                engine.settings.interface_idle_timeout
             } else {
-                engine.options.method_timeout
+                engine.settings.idle_timeout
             }
         });
         limit.min(LONGEST_SILENCE)

@@ -18,7 +18,7 @@ use crate::{
     engine::Failure,
     error::{CallSite, CodecError, Error, ServiceError},
     schema::KIND,
-    service::{Connection, Context, Handler, Incoming, handler},
+    service::{Connection, Context, Handler, IncomingCall, handler},
 };
 use hypha_wire::{
     Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, WireError,
@@ -67,7 +67,7 @@ impl LocalFunction {
         let function = Function { handle };
         let reference = function.reference();
         let reference = reference.map_err(|e| EncodeError::new(e.to_string()))?;
-        let relay = move |call: Incoming| {
+        let relay = move |call: IncomingCall| {
             let function = function.clone();
             async move { forward(&function, call).await }
         };
@@ -81,7 +81,7 @@ impl LocalFunction {
 }
 
 /// Passes a call on to a function of a peer.
-pub(super) async fn forward(function: &Function, call: Incoming) -> Result<Args, WireError> {
+pub(super) async fn forward(function: &Function, call: IncomingCall) -> Result<Args, WireError> {
     let mut args = Args::new(call.raw_args().positional(), 0);
     for (index, value) in call.values()?.into_iter().enumerate() {
         match value {
@@ -112,7 +112,7 @@ impl Function {
     /// run at the same time; a panic is an error to the caller.
     pub fn new<F, Fut>(run: F) -> Self
     where
-        F: Fn(Incoming) -> Fut + Send + Sync + 'static,
+        F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Args, WireError>> + Send + 'static,
     {
         Self::local(LocalFunction {
@@ -259,7 +259,7 @@ fn label(function: &MethodRef) -> String {
 }
 
 /// Runs a function of this program without a connection.
-pub(super) async fn run_local<T: DeserializeOwned, E: ServiceError>(
+pub(super) async fn run_local<T: DeserializeOwned + 'static, E: ServiceError>(
     handler: Handler,
     label: String,
     args: Args,
@@ -270,12 +270,12 @@ pub(super) async fn run_local<T: DeserializeOwned, E: ServiceError>(
     };
     let unsendable = |e| Error::Codec(CodecError::sending(e, site.clone()));
     let args = args.into_local().map_err(unsendable)?;
-    let call = Incoming::new(Context::local(), args, label);
+    let call = IncomingCall::new(Context::local(), args, label);
     let outcome: BoxFuture<'static, _> = handler(call);
     match outcome.await {
         Ok(result) => {
             let result = result.into_local().map_err(unsendable)?;
-            let value = result.get(0).unwrap_or_else(super::null);
+            let value = super::shared(&result, 0).unwrap_or_else(super::null);
             value.map_err(|e| Error::Codec(CodecError::receiving("the result", e, site)))
         }
         Err(error) => Err(crate::error::from_wire(error, site.clone())),
@@ -283,7 +283,7 @@ pub(super) async fn run_local<T: DeserializeOwned, E: ServiceError>(
 }
 
 /// As [`run_local`], with a limit for all of it.
-pub(super) async fn run_local_within<T: DeserializeOwned, E: ServiceError>(
+pub(super) async fn run_local_within<T: DeserializeOwned + 'static, E: ServiceError>(
     handler: Handler,
     label: String,
     args: Args,

@@ -15,8 +15,8 @@ mod stream;
 pub mod streaming;
 
 use std::{
-    convert::Infallible, fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc,
-    time::Duration,
+    any::Any, convert::Infallible, fmt, future::IntoFuture, marker::PhantomData, pin::Pin,
+    sync::Arc, time::Duration,
 };
 
 use serde::de::{DeserializeOwned, Error as _};
@@ -46,7 +46,8 @@ use crate::{
     service::{Connection, Handler},
 };
 use hypha_wire::{
-    Args, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, Origin, PromiseKind, Value,
+    Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, Origin, PromiseKind,
+    Value,
 };
 
 /// A call that is made when it is awaited.
@@ -68,7 +69,7 @@ pub struct Call<T, E = Infallible> {
     to: To,
     args: Args,
     total: Option<Duration>,
-    silence: Option<Duration>,
+    idle_timeout: Option<Duration>,
     idempotent: bool,
     retry: Option<Retry>,
     output: PhantomData<fn() -> (T, E)>,
@@ -135,7 +136,7 @@ impl<T, E> Call<T, E> {
             to,
             args,
             total: None,
-            silence: None,
+            idle_timeout: None,
             idempotent: false,
             retry: None,
             output: PhantomData,
@@ -149,18 +150,19 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// A limit for the whole call, from the moment it is awaited until the result is there. None by
-    /// default.
+    /// Sets the total timeout of the call, from the moment it is awaited until the result is there,
+    /// retries included. Default: none; only the [idle timeout](Self::idle_timeout) applies.
     pub fn timeout(mut self, total: Duration) -> Self {
         self.total = Some(total);
         self
     }
 
-    /// How long the callee may give no sign of life (protocol 02 §6). A running method sends one
-    /// regularly, so this does not limit how long it takes. The connection's `method_timeout` (30 s)
-    /// by default.
-    pub fn silence(mut self, limit: Duration) -> Self {
-        self.silence = Some(limit);
+    /// Sets the longest time without a heartbeat or an answer from the callee. Default: the
+    /// connection's [`idle_timeout`](crate::client::Settings::idle_timeout), 30 s.
+    ///
+    /// A running method sends heartbeats (protocol 02 §6), so this does not limit its run time.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = Some(limit);
         self
     }
 
@@ -175,7 +177,7 @@ impl<T, E> Call<T, E> {
     }
 
     /// What is done about passing failures, in place of what the connection does by default
-    /// ([`Connect::retry`](crate::Connect::retry)).
+    /// ([`ConnectOptions::retry`](crate::ConnectOptions::retry)).
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
         self
@@ -262,7 +264,7 @@ where
             to,
             mut args,
             total,
-            silence,
+            idle_timeout,
             idempotent,
             retry,
             ..
@@ -280,7 +282,7 @@ where
         count(&engine.counters.calls_made);
         let begin = Instant::now();
         let left = |total: Duration| total.saturating_sub(begin.elapsed());
-        let policy = retry.unwrap_or(engine.options.retry);
+        let policy = retry.unwrap_or(engine.settings.retry);
         let (mut failures, mut resent) = (0, 0);
         loop {
             // Without a copy if this is the only time; large binary data is never copied.
@@ -290,7 +292,7 @@ where
                 false => args.clone(),
             };
             let exchange = Exchange {
-                silence,
+                silence: idle_timeout,
                 total: total.map(left),
                 parent: target.parent.as_deref(),
                 key: target.function.enc_pub.as_ref(),
@@ -360,7 +362,7 @@ impl<T, E> fmt::Debug for Call<T, E> {
 }
 
 /// The value in an answer; no value at all is null. Functions in it can be used on `connection`.
-pub(crate) fn result<T: DeserializeOwned>(
+pub(crate) fn result<T: DeserializeOwned + 'static>(
     message: Option<Message>,
     connection: Arc<dyn ConnectionRef>,
 ) -> Result<T, DecodeError> {
@@ -368,10 +370,23 @@ pub(crate) fn result<T: DeserializeOwned>(
         Some(message) => answer_args(message, connection)?,
         None => IncomingArgs::default(),
     };
-    match args.get(0) {
-        Some(value) => value,
-        None => null(),
+    shared(&args, 0).unwrap_or_else(null)
+}
+
+/// Reads a value. `bytes::Bytes`, which serde would copy, shares the memory of the frame.
+fn shared<T: DeserializeOwned + 'static>(
+    args: &IncomingArgs,
+    index: usize,
+) -> Option<Result<T, DecodeError>> {
+    let mut value: Option<T> = None;
+    if let Some(bytes) = (&mut value as &mut dyn Any).downcast_mut::<Option<bytes::Bytes>>() {
+        match args.get(index)? {
+            Ok(Binary(binary)) => *bytes = Some(binary),
+            Err(e) => return Some(Err(e)),
+        }
+        return value.map(Ok);
     }
+    args.get(index)
 }
 
 /// What an answer holds.
@@ -400,7 +415,7 @@ pub(crate) fn failure<E: ServiceError>(failure: Failure, call: CallSite) -> Erro
     match failure {
         Failure::Rejected(message) => from_wire(rejection(&message), call),
         Failure::Silent { limit, sent } => Error::Timeout(Timeout {
-            kind: TimeoutKind::Silence,
+            kind: TimeoutKind::Idle,
             limit,
             sent,
             call,
@@ -429,5 +444,47 @@ pub(crate) fn failure<E: ServiceError>(failure: Failure, call: CallSite) -> Erro
             message: NO_CHUNKS.into(),
             call,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::macro_support::ArgumentOf;
+    use hypha_wire::{Head, ReplyMode};
+
+    const HEAD: Head<'static> = Head {
+        from: "ws/a",
+        to: "ws/b",
+        method: "services.s.f",
+        parent: None,
+        session: None,
+    };
+
+    #[test]
+    fn bytes_are_sent_from_where_they_are() {
+        let data = bytes::Bytes::from(vec![7; 100_000]);
+        let mut args = Args::new(1, 0);
+        ArgumentOf::<bytes::Bytes>::codec().push(&mut args, "data", &data);
+        let message = args.finish_with(&HEAD, ReplyMode::None, &mut |_| Ok(Value::Null));
+        let message = message.expect("encodes");
+        let whole = message.clone().into_bytes();
+        let start = whole.iter().position(|byte| *byte == 7).expect("is there");
+        let sent = message.slice(start..start + data.len());
+        assert_eq!(sent.as_ptr(), data.as_ptr());
+    }
+
+    #[test]
+    fn received_bytes_are_slices_of_the_frame() {
+        let mut args = Args::new(1, 0);
+        args.push("data", &Binary::from(vec![7; 100_000]));
+        let frame = args.finish(&HEAD, ReplyMode::None).expect("encodes");
+        let message = Message::parse(frame.clone()).expect("parses");
+        let args = message.extra().expect("has arguments").args;
+        let data: bytes::Bytes = shared(&args, 0).expect("is there").expect("decodes");
+        assert_eq!(data.len(), 100_000);
+        assert!(frame.as_ptr_range().contains(&data.as_ptr()));
+        let text: Result<String, _> = shared(&args, 0).expect("is there");
+        text.expect_err("is of another type");
     }
 }

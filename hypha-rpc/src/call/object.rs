@@ -17,7 +17,7 @@ use crate::{
     args,
     error::Error,
     schema::KIND,
-    service::{Engine, Incoming, IntoService, Member, Method, Service, Visibility},
+    service::{Engine, IncomingCall, IntoService, Member, Method, Service, Visibility},
 };
 use hypha_wire::{Handle, Map, Value};
 
@@ -182,7 +182,7 @@ impl LocalInterface {
     /// The service that stands for it at one receiver.
     pub(crate) fn service(&self, id: &str, engine: &Arc<Engine>) -> Service {
         let (engine, own_id) = (Arc::downgrade(engine), id.to_owned());
-        let dispose = Method::new("_dispose", move |call: Incoming| {
+        let dispose = Method::new("_dispose", move |call: IncomingCall| {
             let removed = engine.upgrade().and_then(|e| e.handlers.remove(&own_id));
             async move {
                 drop(removed);

@@ -6,7 +6,7 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::service::{Engine, Exported, Incoming, handler};
+use crate::service::{Engine, Exported, IncomingCall, handler};
 use hypha_wire::{
     Args, Map, Packed, Value, WireError,
     keys::{RBATCH_METHOD, RCLOSE_METHOD, RMETHOD, RTYPE},
@@ -86,7 +86,7 @@ impl Source {
             place,
         });
         let kept = Arc::new(Kept(Arc::clone(&producer)));
-        let object = |run: fn(Arc<Producer>, Incoming) -> BoxFuture<'static, _>| {
+        let object = |run: fn(Arc<Producer>, IncomingCall) -> BoxFuture<'static, _>| {
             let producer = Arc::clone(&producer);
             let run = move |call| run(Arc::clone(&producer), call);
             Exported::guarded(handler(run), "stream", Some(kept.clone()))
@@ -129,7 +129,7 @@ impl Producer {
     }
 }
 
-async fn next(producer: Arc<Producer>, _: Incoming) -> Result<Args, WireError> {
+async fn next(producer: Arc<Producer>, _: IncomingCall) -> Result<Args, WireError> {
     let item = async { producer.stream.lock().await.as_mut()?.next().await };
     match producer.until_closed(item).await {
         Some(Ok(item)) => {
@@ -154,7 +154,7 @@ async fn next(producer: Arc<Producer>, _: Incoming) -> Result<Args, WireError> {
 /// Answers several items at once, for Rust peers: called with the most items that are wanted, it
 /// returns a list of items and how it goes on: `false` there may be more, `true` that was all, or the
 /// error that ended the stream.
-async fn batch(producer: Arc<Producer>, call: Incoming) -> Result<Args, WireError> {
+async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, WireError> {
     let most: u64 = call.args(&["count"])?.required(0)?;
     let taken = async {
         let mut stream = producer.stream.lock().await;
@@ -195,7 +195,7 @@ async fn batch(producer: Arc<Producer>, call: Incoming) -> Result<Args, WireErro
     Ok(args)
 }
 
-async fn closed(producer: Arc<Producer>, call: Incoming) -> Result<Args, WireError> {
+async fn closed(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, WireError> {
     producer.finish().await;
     call.reply(&true)
 }

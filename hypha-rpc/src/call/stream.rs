@@ -142,7 +142,7 @@ pub(crate) fn relayed_stream(handle: Handle) -> Result<Resident, EncodeError> {
 
 impl<T, E> RemoteStream<T, E>
 where
-    T: DeserializeOwned,
+    T: DeserializeOwned + 'static,
     E: ServiceError,
 {
     /// The next item; `None` when the stream has ended. Cancel safe.
@@ -164,7 +164,7 @@ impl<T, E> Unpin for RemoteStream<T, E> {}
 
 impl<T, E> Stream for RemoteStream<T, E>
 where
-    T: DeserializeOwned,
+    T: DeserializeOwned + 'static,
     E: ServiceError,
 {
     type Item = Result<T, Error<E>>;
@@ -277,14 +277,14 @@ impl Reader {
         })
     }
 
-    fn poll_next<T: DeserializeOwned, E: ServiceError>(
+    fn poll_next<T: DeserializeOwned + 'static, E: ServiceError>(
         &mut self,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<T, Error<E>>>> {
         loop {
             if let Some(batch) = self.current.front_mut() {
                 if batch.next < batch.len {
-                    let item = batch.items.get(batch.next);
+                    let item = super::shared(&batch.items, batch.next);
                     batch.next += 1;
                     let missing = || Err(DecodeError::custom("nothing"));
                     let item = item.unwrap_or_else(missing);

@@ -1,10 +1,10 @@
-//! Connecting: options, their defaults and environment variables, and the order of the first calls.
+//! Connecting: the options, their environment variables, and the order of the first calls.
 
 use std::{future::IntoFuture, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use super::{Backoff, Client, KeepAlive, Options, Shared, State};
+use super::{Backoff, Client, Settings, Shared, State};
 #[cfg(feature = "http")]
 use crate::transport::{fallback::Fallback, http};
 use crate::{
@@ -18,7 +18,22 @@ use hypha_wire as wire;
 /// Connects to a Hypha server.
 ///
 /// `server_url` is `http://host[:port][/base]` or `https://..`, to which `/ws` is added, or a
-/// `ws://` or `wss://` URL that is used as it is.
+/// `ws://` or `wss://` URL, which is used as it is. [`ConnectOptions::from_env`] takes the URL and the
+/// credentials from environment variables.
+///
+/// A token with read permission is enough to connect; registering services needs write permission. A
+/// connection that is lost later is restored ([`ConnectOptions::reconnect`]).
+///
+/// # Errors
+///
+/// Awaiting the options returns [`Error::Connect`] with the cause, or the manager's refusal of the first
+/// calls. The first attempt is not retried.
+///
+/// # Cancellation
+///
+/// Dropping the future closes the link that is being opened.
+///
+/// # Examples
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), hypha_rpc::Error> {
@@ -27,23 +42,30 @@ use hypha_wire as wire;
 /// # Ok(())
 /// # }
 /// ```
-///
-/// # Errors
-///
-/// Awaiting it gives [`Error::Connect`] with the reason, or the manager's refusal of the first calls.
-/// There is no retry: what the server refuses at first, it refuses again. A token that may only read is
-/// enough to connect; offering services fails then. Once it stands, a connection that is lost comes back by
-/// itself ([`Connect::reconnect`]).
-///
-/// [`Connect::from_env`] takes the options from the environment variables of the other clients.
-pub fn connect(server_url: impl Into<String>) -> Connect {
-    Connect::new(server_url.into())
+pub fn connect(server_url: impl Into<String>) -> ConnectOptions {
+    ConnectOptions::new(server_url.into())
 }
 
-/// The options of a connection; it is made when this is awaited.
+/// Options of a connection, which is made when this is awaited.
+///
+/// Returned by [`connect`](connect()). It holds the address, the credentials and one [`Settings`]; the
+/// setters of timeouts and limits write to its fields.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # async fn example() -> Result<(), hypha_rpc::Error> {
+/// let hypha = hypha_rpc::connect("https://hypha.example.org")
+///     .workspace("my-workspace")
+///     .token("a token")
+///     .client_id("microscope")
+///     .connect_timeout(Duration::from_secs(5))
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the connection is made when this is awaited"]
 #[derive(Clone)]
-pub struct Connect {
+pub struct ConnectOptions {
     server_url: String,
     workspace: Option<String>,
     token: Option<String>,
@@ -54,19 +76,18 @@ pub struct Connect {
     connect_timeout: Option<Duration>,
     transport: Transport,
     socket: SocketOptions,
-    keep_alive: KeepAlive,
-    options: Options,
+    settings: Settings,
     backoff: Option<Backoff>,
     dial: Option<Arc<dyn Dial>>,
 }
 
-impl Connect {
+impl ConnectOptions {
     fn new(server_url: String) -> Self {
-        let mut options = Options::default();
+        let mut settings = Settings::default();
         if let Some(limit) = env("HYPHA_CONCURRENCY_LIMIT").and_then(|n| n.parse().ok()) {
-            options.chunk_concurrency = limit;
+            settings.max_concurrent_chunks = limit;
         }
-        Connect {
+        ConnectOptions {
             server_url,
             workspace: None,
             token: None,
@@ -77,20 +98,17 @@ impl Connect {
             connect_timeout: None,
             transport: Transport::default(),
             socket: SocketOptions::default(),
-            keep_alive: KeepAlive {
-                ping_interval: Duration::from_secs(20),
-                ping_timeout: Duration::from_secs(20),
-                token_refresh_interval: Duration::from_secs(7200),
-            },
-            options,
+            settings,
             backoff: Some(Backoff::default()),
             dial: None,
         }
     }
 
-    /// The options in the environment variables that the other clients read: `HYPHA_SERVER_URL`
-    /// (required), `HYPHA_WORKSPACE`, `HYPHA_CLIENT_ID`, `HYPHA_TOKEN`. If the first is not set, a
-    /// file `.env` in the working directory is read before; variables that are set win over it.
+    /// Reads the options from the environment variables of the Python and JavaScript clients:
+    /// `HYPHA_SERVER_URL` (required), `HYPHA_WORKSPACE`, `HYPHA_CLIENT_ID` and `HYPHA_TOKEN`.
+    ///
+    /// If `HYPHA_SERVER_URL` is not set, a file `.env` in the working directory is read first.
+    /// Variables that are set take precedence over the file.
     ///
     /// # Errors
     ///
@@ -120,165 +138,191 @@ impl Connect {
                     .into(),
             ));
         };
-        let mut connect = Connect::new(url);
+        let mut connect = ConnectOptions::new(url);
         connect.workspace = var("HYPHA_WORKSPACE");
         connect.client_id = var("HYPHA_CLIENT_ID");
         connect.token = var("HYPHA_TOKEN");
         Ok(connect)
     }
 
-    /// The workspace to work in; the user's own by default. Another one needs a token for it.
+    /// Sets the workspace. Default: the user's own; any other needs a token for it.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = Some(workspace.into());
         self
     }
 
-    /// Who this client is; anonymous without one.
+    /// Sets the access token. Default: none, and the client is anonymous.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// The id of this client; random by default. It must not be in use in the workspace.
+    /// Sets the id of this client, which must not be in use in the workspace. Default: random.
+    ///
+    /// Letters, digits, `-`, `_` and `.` are valid; another character makes connecting fail with
+    /// [`Error::Invalid`].
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = Some(id.into());
         self
     }
 
-    /// Encrypts calls end to end with these keys, where the other side's key is known: that of a
-    /// service is given to [`GetService::encryption_public_key`](super::GetService::encryption_public_key),
-    /// callbacks carry theirs (protocol 07 §5). Off by default.
+    /// Encrypts calls end to end with these keys where the key of the peer is known (protocol 07 §5).
+    /// Default: no encryption.
+    ///
+    /// The key of a service is given to
+    /// [`ServiceLookup::encryption_public_key`](super::ServiceLookup::encryption_public_key); callbacks
+    /// carry that of their owner.
     #[cfg(feature = "encryption")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption(mut self, keys: crate::crypto::KeyPair) -> Self {
-        self.options.encryption = Some(keys);
+        self.settings.encryption = Some(keys);
         self
     }
 
-    /// Takes up a former connection's identity: the token it got from
-    /// [`Client::reconnection_token`], with the same client id.
+    /// Resumes the identity of a former connection: its
+    /// [`reconnection_token`](Client::reconnection_token), together with the same client id.
     pub fn reconnection_token(mut self, token: impl Into<String>) -> Self {
         self.reconnection_token = Some(token.into());
         self
     }
 
-    /// A name for people, in this program's logs only.
+    /// Sets a display name, which appears only in the logs of this program. Default: none.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The application this client belongs to; it is part of every service info.
+    /// Sets the id of the application that this client belongs to; it is part of every service info.
+    /// Default: `*`, no application.
     pub fn app_id(mut self, app_id: impl Into<String>) -> Self {
-        self.options.app_id = app_id.into();
+        self.settings.app_id = app_id.into();
         self
     }
 
-    /// How long a call may go without a sign of life from its callee, and how long connecting may
-    /// take. 30 s by default.
-    pub fn method_timeout(mut self, limit: Duration) -> Self {
-        self.options.method_timeout = limit;
+    /// Sets the idle timeout of calls: longest time without a heartbeat or an answer from the callee.
+    /// Default: 30 s.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.settings.idle_timeout = limit;
         self
     }
 
-    /// How long connecting may take, if it is not the method timeout.
+    /// Sets the timeout of one attempt to connect. Default: the
+    /// [idle timeout](Self::idle_timeout) of calls.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = Some(limit);
         self
     }
 
-    /// Messages that are larger go in chunks of this many bytes; 262144 by default. Python peers lose
-    /// messages of more than 512000 bytes, so larger values are cut to that less some room. Without
-    /// this, peers that say that they take larger frames (Rust programs) get up to 1 MiB in one.
-    pub fn long_message_chunk_size(mut self, bytes: usize) -> Self {
+    /// Sets the size of chunks, in bytes, for all peers; larger messages are sent in chunks. Values
+    /// above 491,520 are lowered to it. Default: 262,144, and 1,048,576 for peers that accept large
+    /// frames (Rust programs).
+    ///
+    /// Python peers lose messages of more than 512,000 bytes. This also sets
+    /// [`Settings::large_frame_bytes`] to zero.
+    pub fn chunk_bytes(mut self, bytes: usize) -> Self {
         const MOST: usize = 480 << 10;
-        self.options.chunk_size = bytes.clamp(1, MOST);
-        self.options.large_frame = 0;
+        self.settings.chunk_bytes = bytes.clamp(1, MOST);
+        self.settings.large_frame_bytes = 0;
         self
     }
 
-    /// How many incoming calls may run at the same time; 4096 by default. Further ones are refused
-    /// with [`RejectKind::Busy`](crate::error::RejectKind::Busy).
+    /// Sets the number of incoming calls that run at the same time; further ones are refused with
+    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). Default: 4096.
     pub fn max_concurrent_calls(mut self, most: usize) -> Self {
-        self.options.max_concurrent_calls = most;
+        self.settings.max_concurrent_calls = most;
         self
     }
 
-    /// How often the server is asked for a sign of life, 20 s by default; zero turns it off. The
-    /// server drops a client that sends nothing for 600 s.
+    /// Sets the time between two pings to the server; zero turns them off. Default: 20 s.
+    ///
+    /// A server drops a client that sends nothing for 600 s.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
-        self.keep_alive.ping_interval = interval;
+        self.settings.ping_interval = interval;
         self
     }
 
-    /// How long the server may take to give it, 20 s by default.
+    /// Sets the time to wait for a pong before the connection counts as lost. Default: 20 s.
     pub fn ping_timeout(mut self, limit: Duration) -> Self {
-        self.keep_alive.ping_timeout = limit;
+        self.settings.ping_timeout = limit;
         self
     }
 
-    /// How often a new reconnection token is fetched, 7200 s by default, at most two thirds of its
-    /// life time; zero turns it off.
+    /// Sets the time between two requests for a reconnection token, at most two thirds of the token's
+    /// lifetime; zero turns them off. Default: 7200 s.
     pub fn token_refresh_interval(mut self, interval: Duration) -> Self {
-        self.keep_alive.token_refresh_interval = interval;
+        self.settings.token_refresh_interval = interval;
         self
     }
 
-    /// A header of the upgrade request; may be given several times.
+    /// Sets the retry policy of calls that set none. Default: no retries.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.settings.retry = retry;
+        self
+    }
+
+    /// Changes any of the [`Settings`], starting from the values that are set so far.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), hypha_rpc::Error> {
+    /// let hypha = hypha_rpc::connect("http://localhost:9527")
+    ///     .settings(|settings| {
+    ///         settings.max_objects = 1000;
+    ///         settings.max_waiting_calls = 16;
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Adds a header to the request that opens the connection; may be called several times.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.socket.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Accepts any certificate and host name of the server. For servers with self-signed
-    /// certificates on a network you trust; it makes every other network unsafe.
+    /// Accepts any certificate and host name of the server. Default: `false`.
+    ///
+    /// It is for servers with self-signed certificates on a trusted network; on every other network
+    /// anybody can read and change the traffic.
     pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
         self.socket.accept_invalid_certificates = accept;
         self
     }
 
-    /// Connects without telling the workspace manager: this client can call, but it is in no list and
-    /// nobody can find its services.
+    /// Skips the registration with the workspace manager. Default: `false`.
+    ///
+    /// A silent client can call, but it is in no list and its services cannot be found.
     pub fn silent(mut self, silent: bool) -> Self {
         self.silent = silent;
         self
     }
 
-    /// What carries the messages; a WebSocket by default.
+    /// Sets the transport of the messages. Default: [`Transport::WebSocket`].
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Opens the links of this connection in another way, for tests and for networks of one's own. The server
-    /// URL is not used then.
+    /// Opens the links of this connection with `dial` instead of the server URL, for tests and for
+    /// other networks.
     pub fn dial(mut self, dial: impl Dial) -> Self {
         self.dial = Some(Arc::new(dial));
         self
     }
 
-    /// When a lost connection is tried again; `None` for never: the connection is over with its first
-    /// link then. By default without end, as [`Backoff::default`] says.
+    /// Sets the pauses between attempts to restore a lost connection; `None` ends the connection with
+    /// its first link. Default: [`Backoff::default`], without an end.
     ///
-    /// Calls that are in flight when the link is lost fail with
-    /// [`Error::Disconnected`], or are made again if they are
-    /// [idempotent](crate::Call::idempotent). Calls that are made meanwhile wait, within their limits.
-    /// Services are registered again before the state reads
+    /// Calls in flight when the link is lost fail with [`Error::Disconnected`], or are sent again if
+    /// they are [idempotent](crate::Call::idempotent). Calls that are made meanwhile wait, within their
+    /// timeouts. Services are registered again before the state reads
     /// [`Connected`](super::State::Connected).
     pub fn reconnect(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
         self.backoff = backoff.into();
-        self
-    }
-
-    /// What calls of this connection do about passing failures, unless they say otherwise; nothing by
-    /// default.
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.options.retry = retry;
-        self
-    }
-
-    /// All limits at once, in place of those set before.
-    pub fn options(mut self, options: Options) -> Self {
-        self.options = options;
         self
     }
 
@@ -311,7 +355,7 @@ impl Connect {
 
     /// For one attempt.
     fn limit(&self) -> Duration {
-        self.connect_timeout.unwrap_or(self.options.method_timeout)
+        self.connect_timeout.unwrap_or(self.settings.idle_timeout)
     }
 
     async fn open(self) -> Result<Client, Error> {
@@ -330,7 +374,7 @@ impl Connect {
             limit: self.limit(),
             workspace: self.workspace,
             token: self.token,
-            keep_alive: self.keep_alive,
+            keep_alive: self.settings.keep_alive(),
             backoff: self.backoff,
         };
         let (link, granted) = endpoint
@@ -344,7 +388,7 @@ impl Connect {
         );
         let keep_alive = endpoint.keep_alive(&granted);
         let identity = granted.identity.clone();
-        let (engine, queue) = Client::engine_of(identity, self.options, State::Connecting);
+        let (engine, queue) = Client::engine_of(identity, self.settings, State::Connecting);
         engine.membership.adopt(granted);
         let shared = Arc::new(Shared::default());
         let restore = (!self.silent).then(|| {
@@ -386,7 +430,7 @@ impl Connect {
     }
 }
 
-impl IntoFuture for Connect {
+impl IntoFuture for ConnectOptions {
     type Output = Result<Client, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
@@ -395,10 +439,10 @@ impl IntoFuture for Connect {
     }
 }
 
-impl std::fmt::Debug for Connect {
+impl std::fmt::Debug for ConnectOptions {
     /// Without the tokens.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connect")
+        f.debug_struct("ConnectOptions")
             .field("server_url", &self.server_url)
             .field("workspace", &self.workspace)
             .field("client_id", &self.client_id)
@@ -422,13 +466,13 @@ mod tests {
             "HYPHA_WORKSPACE" => Some("w".to_owned()),
             _ => None,
         };
-        let connect = Connect::from_vars(var).unwrap();
+        let connect = ConnectOptions::from_vars(var).unwrap();
         assert_eq!(
             (connect.token.as_deref(), connect.workspace.as_deref()),
             (Some("secret"), Some("w"))
         );
         assert!(!format!("{connect:?}").contains("secret"));
-        let error = Connect::from_vars(|_| None).unwrap_err();
+        let error = ConnectOptions::from_vars(|_| None).unwrap_err();
         assert!(error.to_string().contains("HYPHA_SERVER_URL"));
     }
 }

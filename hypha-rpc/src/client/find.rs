@@ -1,4 +1,4 @@
-//! Services of others: found through the manager (protocol 04 §7), or asked for at their owner (§8).
+//! Looking up services: through the manager (protocol 04 §7), or at the client that offers them (§8).
 
 use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use super::{Client, refused};
 use crate::{
     call::{Description, Find, Proxy, RemoteService},
     error::{CallSite, Error},
-    workspace::GetServiceConfig,
+    workspace::{GetServiceConfig, SelectionMode},
 };
 use hypha_wire::{
     Args, Case, Map, PromiseKind, Value, absolute, convert_map_keys, give_key, keys::GET_SERVICE,
@@ -14,16 +14,31 @@ use hypha_wire::{
 };
 
 impl Client {
-    /// Finds a service through the workspace manager: `service`, `client:service`,
-    /// `workspace/service`, `workspace/client:service`, any of them with `@app`.
+    /// Finds a service through the workspace manager.
+    ///
+    /// `id` is `service`, `client:service`, `workspace/service` or `workspace/client:service`, each
+    /// optionally with `@app`. The lookup is made when the result is awaited.
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{Client, workspace::SelectionMode};
+    /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+    /// let segmenter = client
+    ///     .get_service("segmenter")
+    ///     .mode(SelectionMode::MinLoad)
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] with
-    /// [`RejectKind::UnknownService`](crate::error::RejectKind::UnknownService),
-    /// `PermissionDenied`, or `Ambiguous` if several clients offer it and no `mode` says which.
-    pub fn get_service(&self, id: impl Into<String>) -> GetService<RemoteService> {
-        GetService {
+    /// [`Error::Rejected`] with the kind
+    /// [`UnknownService`](crate::error::RejectKind::UnknownService),
+    /// [`PermissionDenied`](crate::error::RejectKind::PermissionDenied), or
+    /// [`Ambiguous`](crate::error::RejectKind::Ambiguous) if several clients offer it and no
+    /// [mode](ServiceLookup::mode) is set.
+    pub fn get_service(&self, id: impl Into<String>) -> ServiceLookup<RemoteService> {
+        ServiceLookup {
             client: self.clone(),
             id: id.into(),
             config: GetServiceConfig::default(),
@@ -32,13 +47,19 @@ impl Client {
         }
     }
 
-    /// Finds a service as [`get_service`](Self::get_service) does, with the methods of a contract.
-    /// The contract is trusted: a method that the service lacks fails when it is called.
-    pub fn proxy<P: Proxy>(&self, id: impl Into<String>) -> GetService<P> {
-        let GetService {
+    /// Finds a service as [`get_service`](Self::get_service) does, and returns the typed proxy of a
+    /// contract.
+    ///
+    /// The service is not compared with the contract: a method that it lacks fails when it is called.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`get_service`](Self::get_service).
+    pub fn proxy<P: Proxy>(&self, id: impl Into<String>) -> ServiceLookup<P> {
+        let ServiceLookup {
             client, id, config, ..
         } = self.get_service(id);
-        GetService {
+        ServiceLookup {
             client,
             id,
             config,
@@ -47,16 +68,18 @@ impl Client {
         }
     }
 
-    /// Asks a client directly for one of its services, without the manager: `client:service` or
-    /// `workspace/client:service`; a name alone is a service of this client. An `@app` at the end must
-    /// be the [`app_id`](crate::client::Options::app_id) of this client, if it has one.
+    /// Fetches a service from the client that offers it, without the workspace manager.
+    ///
+    /// `id` is `client:service` or `workspace/client:service`; a name alone is a service of this
+    /// client. An `@app` at the end must be the [`app_id`](super::Settings::app_id) of this client, if
+    /// it has one.
     ///
     /// # Errors
     ///
-    /// Those of the other client: unknown service, permission denied; or that it is not there.
+    /// [`Error::Rejected`] with the refusal of the other client, or because it is not connected;
     /// [`Error::Invalid`] for another app.
-    pub fn get_remote_service(&self, id: &str) -> GetRemoteService {
-        GetRemoteService {
+    pub fn get_remote_service(&self, id: &str) -> DirectServiceLookup {
+        DirectServiceLookup {
             client: self.clone(),
             id: id.to_owned(),
             timeout: None,
@@ -66,10 +89,16 @@ impl Client {
     }
 }
 
-/// A service that is fetched from its owner when this is awaited.
+/// Request to a client for one of its services, which is sent when this is awaited.
+///
+/// Returned by [`Client::get_remote_service`].
+///
+/// # Cancellation
+///
+/// Dropping the future gives the request up.
 #[must_use = "the service is fetched when this is awaited"]
 #[derive(Debug)]
-pub struct GetRemoteService {
+pub struct DirectServiceLookup {
     client: Client,
     id: String,
     timeout: Option<Duration>,
@@ -78,37 +107,42 @@ pub struct GetRemoteService {
     key: Option<bytes::Bytes>,
 }
 
-impl GetRemoteService {
-    /// How long the owner may take, in all; by default it is only limited how long it is silent.
+impl DirectServiceLookup {
+    /// Sets the total timeout. Default: none; only the
+    /// [idle timeout](super::Settings::idle_timeout) (30 s) applies.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// Converts the keys of the service, as in
-    /// [`GetService::case_conversion`](super::GetService::case_conversion).
+    /// Converts the keys of the service, as
+    /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion) does. Default: keys
+    /// stay as they are.
     pub fn case_conversion(mut self, case: Case) -> Self {
         self.case = Some(case);
         self
     }
 
-    /// Encrypts all calls of the service to the owner of this key, which the owner tells by other
-    /// means: the server does not know it. Needs [`Connect::encryption`](super::Connect::encryption);
-    /// fetching fails without it, for nothing may go out in the clear that was meant to be hidden.
+    /// Encrypts all calls of the service with the public key of its owner. Default: no encryption.
+    ///
+    /// The server does not know the key; the owner passes it on by other means. Awaiting fails with
+    /// [`Error::Invalid`] if this client has no
+    /// [keys of its own](super::ConnectOptions::encryption).
     #[cfg(feature = "encryption")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption_public_key(mut self, key: crate::crypto::PublicKey) -> Self {
         self.key = Some(bytes::Bytes::copy_from_slice(key.as_bytes()));
         self
     }
 }
 
-impl IntoFuture for GetRemoteService {
+impl IntoFuture for DirectServiceLookup {
     type Output = Result<RemoteService, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let GetRemoteService {
+            let DirectServiceLookup {
                 client,
                 id,
                 timeout,
@@ -122,7 +156,7 @@ impl IntoFuture for GetRemoteService {
                 None => (identity.client_id.as_str(), id.as_str()),
             };
             let (service, app) = service.split_once('@').unwrap_or((service, "*"));
-            let own_app = client.engine().options.app_id.as_str();
+            let own_app = client.engine().settings.app_id.as_str();
             if app != "*" && own_app != "*" && app != own_app {
                 return Err(Error::Invalid(format!(
                     "App id mismatch: {app} != {own_app}"
@@ -149,10 +183,16 @@ impl IntoFuture for GetRemoteService {
     }
 }
 
-/// A service that is fetched when this is awaited.
+/// Lookup of a service through the workspace manager, which is made when this is awaited.
+///
+/// Returned by [`Client::get_service`] and, with the proxy of a contract, by [`Client::proxy`].
+///
+/// # Cancellation
+///
+/// Dropping the future gives the lookup up.
 #[must_use = "the service is fetched when this is awaited"]
 #[derive(Debug)]
-pub struct GetService<P> {
+pub struct ServiceLookup<P> {
     client: Client,
     id: String,
     config: GetServiceConfig,
@@ -161,63 +201,59 @@ pub struct GetService<P> {
     output: PhantomData<fn() -> P>,
 }
 
-impl<P> GetService<P> {
-    /// How to choose if several clients offer it (protocol 10 §6.6):
-    ///
-    /// | mode | chosen is |
-    /// | --- | --- |
-    /// | `exact` | the only one; several are an error. The default outside of the workspace `public` |
-    /// | `random` | any of them. The default in `public` |
-    /// | `first`, `last` | the first or last of the server's list, whose order says nothing |
-    /// | `native:random` | any that is connected to the caller's own server, else any |
-    /// | `min_load` | who sends the fewest messages in a minute; only clients whose id ends with `__rlb` are measured, others count as idle |
-    /// | `select:min:<method>`, `select:max:<method>` | who answers the smallest or largest number when this method is called without arguments |
-    /// | `select:first_success:<method>` | the first that answers at all |
-    ///
-    /// Who does not answer is not chosen; if nobody does, any of them is.
-    pub fn mode(mut self, mode: impl Into<String>) -> Self {
-        self.config.mode = Some(mode.into());
+impl<P> ServiceLookup<P> {
+    /// Sets the choice among several clients that offer the service. Default:
+    /// [`SelectionMode::Random`] in the workspace `public`, [`SelectionMode::Exact`] elsewhere.
+    pub fn mode(mut self, mode: SelectionMode) -> Self {
+        self.config.mode = Some(mode);
         self
     }
 
-    /// How long each candidate of a `select` mode may take; 2 s by default. The original server knows
-    /// this limit and does not apply it here.
+    /// Sets the time that each candidate has to answer in the modes that call one of its methods, such
+    /// as [`SelectionMode::SelectMin`]. Default: 2 s.
+    ///
+    /// The Python server accepts this value and ignores it.
     pub fn select_timeout(mut self, limit: Duration) -> Self {
         self.config.select_timeout = Some(limit.as_secs_f64());
         self
     }
 
-    /// How long the manager waits for the provider's description; 10 s by default.
+    /// Sets the time that the manager waits for the provider of the service. Default: 10 s.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.config.timeout = Some(limit.as_secs_f64());
         self
     }
 
-    /// Converts the keys of the service (protocol 04 §13), those of its config and other data
-    /// included. A method is found by its new name and by the one that its owner gave it, so the
-    /// methods of a contract are found whatever they are converted to.
+    /// Converts the keys of the service, including those of its config and other data (protocol 04
+    /// §13). Default: keys stay as they are.
+    ///
+    /// Methods are found by the converted name and by the original one, so a proxy works with every
+    /// conversion.
     pub fn case_conversion(mut self, case: Case) -> Self {
         self.config.case_conversion = Some(case.as_str().to_owned());
         self
     }
 
-    /// Encrypts all calls of the service to the owner of this key, which the owner tells by other
-    /// means: the server does not know it. Needs [`Connect::encryption`](super::Connect::encryption);
-    /// fetching fails without it, for nothing may go out in the clear that was meant to be hidden.
+    /// Encrypts all calls of the service with the public key of its owner. Default: no encryption.
+    ///
+    /// The server does not know the key; the owner passes it on by other means. Awaiting fails with
+    /// [`Error::Invalid`] if this client has no
+    /// [keys of its own](super::ConnectOptions::encryption).
     #[cfg(feature = "encryption")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption_public_key(mut self, key: crate::crypto::PublicKey) -> Self {
         self.key = Some(bytes::Bytes::copy_from_slice(key.as_bytes()));
         self
     }
 }
 
-impl<P: Proxy + 'static> IntoFuture for GetService<P> {
+impl<P: Proxy + 'static> IntoFuture for ServiceLookup<P> {
     type Output = Result<P, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let GetService {
+            let ServiceLookup {
                 client,
                 id,
                 config,

@@ -2,6 +2,7 @@
 
 mod connect;
 mod find;
+mod list;
 mod register;
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
@@ -10,19 +11,20 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use crate::engine::{
-    Backoff, CloseReason, Event, EventStream, Identity, KeepAlive, Options, State, States, Stats,
+    Backoff, CloseReason, Event, EventStream, Identity, Settings, State, StateWatcher, Stats,
 };
-pub use connect::{Connect, connect};
-pub use find::{GetRemoteService, GetService};
-pub use register::Register;
+pub use connect::{ConnectOptions, connect};
+pub use find::{DirectServiceLookup, ServiceLookup};
+pub use list::ListServices;
+pub use register::RegisterService;
 
 use crate::{
     call::{Call, Description, Proxy, RemoteService, Target, failure, name_handle},
-    engine::{Closed, Failure, QueuedFrame, RedialLoop},
+    engine::{Closed, Failure, KeepAlive, QueuedFrame, RedialLoop},
     error::{CallSite, Error, RejectKind, Rejection, from_wire},
     service::{self, Connection, Engine, IntoService, Services},
     transport::BoxLink,
-    workspace::{ManagerError, ServiceInfo, ServiceQuery, UserInfo, WorkspaceManagerProxy},
+    workspace::{ManagerError, UserInfo, WorkspaceManagerProxy},
 };
 use hypha_wire::{
     Args, Map, MethodRef, PromiseKind, Value, WireError,
@@ -41,10 +43,10 @@ const WITHDRAWAL: Duration = Duration::from_secs(2);
 /// How long handlers may go on after they were told to stop.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A connection to a Hypha server.
+/// Connection to a Hypha server.
 ///
-/// Made by [`connect`](crate::connect). Clones share the connection; it closes when
-/// [`disconnect`](Client::disconnect) is called or the last clone is dropped. Proxies and fetched
+/// Returned by [`connect`](crate::connect()). Clones share the connection. It closes when
+/// [`disconnect`](Client::disconnect) is called or the last clone is dropped; proxies and fetched
 /// services hold a clone.
 #[derive(Clone)]
 pub struct Client {
@@ -72,15 +74,17 @@ impl Shared {
 }
 
 impl Client {
-    /// A client on a link whose other end needs no handshake: a peer inside a server, or a test. The
-    /// built-in service is there; nothing is registered with a manager.
+    /// Returns a client on a link that needs no handshake, for a peer inside of a server or a test.
+    ///
+    /// Only the built-in service is registered, and with no manager. The connection ends with the
+    /// link. Links inside of one process take [`Settings::in_process`].
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
-    pub fn over(link: BoxLink, identity: Identity, options: Options) -> Client {
-        let keep_alive = options.keep_alive;
-        let (engine, queue) = Client::engine_of(identity, options, State::Connected);
+    /// Panics outside of a tokio runtime.
+    pub fn from_link(link: BoxLink, identity: Identity, settings: Settings) -> Client {
+        let keep_alive = Some(settings.keep_alive());
+        let (engine, queue) = Client::engine_of(identity, settings, State::Connected);
         let redial = RedialLoop::new(Arc::clone(&engine), queue, None);
         Self::start(link, engine, Arc::default(), keep_alive, redial)
     }
@@ -88,11 +92,11 @@ impl Client {
     /// The engine of a client, with the built-in service.
     fn engine_of(
         identity: Identity,
-        options: Options,
+        settings: Settings,
         state: State,
     ) -> (Arc<Engine>, mpsc::Receiver<QueuedFrame>) {
         let address = identity.address();
-        let (engine, queue) = Engine::new(identity, options, state, Services::new(name_handle));
+        let (engine, queue) = Engine::new(identity, settings, state, Services::new(name_handle));
         let built_in = service::built_in(Arc::downgrade(&engine), &address);
         let built_in = Some(Arc::new(built_in));
         engine
@@ -136,46 +140,49 @@ impl Client {
         }
     }
 
-    /// The workspace this client is in.
+    /// Returns the workspace of this client.
     pub fn workspace(&self) -> String {
         self.engine().identity().workspace.clone()
     }
 
-    /// The id of this client.
+    /// Returns the id of this client.
     pub fn client_id(&self) -> String {
         self.engine().identity().client_id.clone()
     }
 
-    /// The user this client is connected as.
+    /// Returns the user that this client is connected as.
     pub fn user(&self) -> UserInfo {
         self.engine().identity().user.clone()
     }
 
-    /// Everything the server said when the connection was made (protocol 01 §3): workspace, client
-    /// id, user, manager id, public URL, version, and what it may add.
+    /// Returns the identity that the server assigned when the connection was made (protocol 01 §3).
     pub fn identity(&self) -> Arc<Identity> {
         self.engine().identity()
     }
 
-    /// The key that others encrypt their calls to, if [`Connect::encryption`] was given a pair.
+    /// Returns the public key for calls to this client; `None` without
+    /// [`ConnectOptions::encryption`].
     #[cfg(feature = "encryption")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn public_key(&self) -> Option<crate::crypto::PublicKey> {
         self.engine().secrecy.public_key()
     }
 
-    /// The newest reconnection token, with which the same client id can come back to the same
-    /// workspace. A credential: keep it out of logs.
+    /// Returns the newest reconnection token, with which a client of the same id can connect to the same
+    /// workspace ([`ConnectOptions::reconnection_token`]).
+    ///
+    /// It is a credential: keep it out of logs.
     pub fn reconnection_token(&self) -> Option<String> {
         self.engine().membership.reconnection_token()
     }
 
-    /// Whether the connection stands.
+    /// Returns the state of the connection.
     pub fn state(&self) -> State {
         self.engine().lifecycle.state()
     }
 
-    /// The states of the connection from now on, the present one first. A reader that is slow sees the
-    /// newest one only.
+    /// Returns the states of the connection from now on, the current one first. A slow reader sees only
+    /// the newest.
     ///
     /// ```no_run
     /// # use hypha_rpc::{client::State, Client};
@@ -191,23 +198,27 @@ impl Client {
     /// });
     /// # }
     /// ```
-    pub fn states(&self) -> States {
-        States::new(self.engine().lifecycle.subscribe())
+    pub fn states(&self) -> StateWatcher {
+        StateWatcher::new(self.engine().lifecycle.subscribe())
     }
 
-    /// Waits until the connection is over; gives the reason. Cancel safe.
+    /// Waits until the connection is closed and returns the reason.
+    ///
+    /// # Cancellation
+    ///
+    /// This method is cancel safe.
     pub async fn closed(&self) -> Arc<CloseReason> {
         let mut state = self.engine().lifecycle.subscribe();
         let _ = state.wait_for(State::is_closed).await;
         self.engine().lifecycle.close_reason()
     }
 
-    /// What this connection has done so far.
+    /// Returns the counters of this connection.
     pub fn stats(&self) -> Stats {
         self.engine().stats()
     }
 
-    /// Offers a service to the workspace.
+    /// Registers a service in the workspace when the result is awaited.
     ///
     /// ```no_run
     /// # use hypha_rpc::{service::{Service, Visibility}, Client};
@@ -221,16 +232,16 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn register_service(&self, service: impl IntoService) -> Register {
-        Register::new(self.clone(), service.into_service())
+    pub fn register_service(&self, service: impl IntoService) -> RegisterService {
+        RegisterService::new(self.clone(), service.into_service())
     }
 
-    /// Withdraws a service of this client; `service` is its id, full or short.
+    /// Unregisters a service of this client; `service` is its full or short id.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if this client has no such service. If the manager cannot be told, its
-    /// error, and the service stays. That the manager never knew of it is no error.
+    /// [`Error::Invalid`] if this client has no such service. If the manager fails, its error, and the
+    /// service stays registered; a service that the manager does not know is no error.
     pub async fn unregister_service(&self, service: &str) -> Result<(), Error> {
         let id = service.rsplit(':').next().unwrap_or(service);
         let id = id.split('@').next().unwrap_or(id);
@@ -249,7 +260,7 @@ impl Client {
         Ok(())
     }
 
-    /// The workspace manager of the server, through its contract.
+    /// Returns the proxy of the server's workspace manager.
     ///
     /// # Errors
     ///
@@ -283,26 +294,11 @@ impl Client {
         )))
     }
 
-    /// Lists services that this client may see: all of a workspace, or those that fit a filter.
+    /// Subscribes to events of these types; [`events`](Self::events) reads them.
     ///
     /// # Errors
     ///
-    /// A query that cannot be, or no permission.
-    pub async fn list_services(
-        &self,
-        query: impl Into<Option<ServiceQuery>>,
-    ) -> Result<Vec<ServiceInfo>, Error> {
-        let manager = self.manager().await?;
-        let list = manager.list_services(query.into(), false, false, false);
-        list.await.map_err(refused("list_services"))
-    }
-
-    /// Asks the server to deliver events of these types; they are read with
-    /// [`events`](Self::events).
-    ///
-    /// # Errors
-    ///
-    /// If the manager refuses one of the names; then none is subscribed.
+    /// The refusal of the manager if it does not accept one of the types; then none is subscribed.
     pub async fn subscribe<I, S>(&self, kinds: I) -> Result<(), Error>
     where
         I: IntoIterator<Item = S>,
@@ -365,11 +361,11 @@ impl Client {
         queued.map_err(|Closed| failure(self.engine().lifecycle.over(), site()))
     }
 
-    /// Asks a client whether it is there; `timeout` is for all of it.
+    /// Pings a client (`client` or `workspace/client`) and waits at most `timeout` for its answer.
     ///
     /// # Errors
     ///
-    /// That it is not connected, or did not answer in time.
+    /// [`Error::Rejected`] if it is not connected, [`Error::Timeout`] if it does not answer in time.
     pub async fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
         let to = hypha_wire::absolute(client, &self.engine().identity().workspace).into_owned();
         let mut args = Args::new(1, 0);
@@ -412,17 +408,21 @@ impl Client {
         }
     }
 
-    /// Ends the connection in order, with 5 s for handlers that run; see [`shutdown`](Self::shutdown).
+    /// Closes the connection as [`shutdown`](Self::shutdown) does, with a grace period of 5 s.
     pub async fn disconnect(&self) {
         self.shutdown(GRACE).await;
     }
 
-    /// Ends the connection in order. Nobody is to find the services any more, and calls that still come are
-    /// refused; handlers that run have `grace` to end. Those that have not are told by the
-    /// [cancellation token](crate::Context::cancellation) of their context, and dropped a second later. Then
-    /// everything else that waits fails, and the link is closed.
+    /// Closes the connection after the running handlers have ended, or after `grace`.
     ///
-    /// Cancelling this leaves the connection as it is at that point; it can be called again.
+    /// The services are unregistered and further calls are refused. Handlers that still run after the
+    /// grace period are cancelled ([`Context::cancellation`](crate::Context::cancellation)) and dropped
+    /// one second later; then every waiting call fails and the link is closed.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves the connection in the step that it has reached; the method can be
+    /// called again.
     pub async fn shutdown(&self, grace: Duration) {
         let engine = self.engine();
         if !engine.lifecycle.is_closed() {
@@ -477,7 +477,7 @@ impl Client {
         futures_util::future::join_all(taken_back).await;
     }
 
-    /// Serves until Ctrl-C or SIGTERM, then disconnects in order.
+    /// Serves until Ctrl-C or SIGTERM, then [disconnects](Self::disconnect).
     ///
     /// # Errors
     ///

@@ -24,16 +24,22 @@ const REFUSED_PAUSES: [Duration; 3] = [
     Duration::from_secs(1),
 ];
 
-/// A service that is registered when this is awaited; resolves to its info, `id` being the full id.
-/// Dropping the future takes the registration back here; the manager may have it already.
+/// Registration of a service, which is made when this is awaited and resolves to the info of the
+/// service; its `id` is the full id.
+///
+/// Returned by [`Client::register_service`].
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] for an id that cannot be used or is taken by another service of this client;
-/// otherwise the manager's refusal, and then the service is not offered.
+/// [`Error::Invalid`] for an id that is not valid or belongs to another service of this client, otherwise
+/// the refusal of the manager. After an error the service is not registered.
+///
+/// # Cancellation
+///
+/// Dropping the future removes the service from this client; the manager may know it already.
 #[must_use = "the service is registered when this is awaited"]
 #[derive(Debug)]
-pub struct Register {
+pub struct RegisterService {
     client: Client,
     service: Service,
     overwrite: bool,
@@ -41,9 +47,9 @@ pub struct Register {
     check_type: bool,
 }
 
-impl Register {
+impl RegisterService {
     pub(crate) fn new(client: Client, service: Service) -> Self {
-        Register {
+        RegisterService {
             client,
             service,
             overwrite: false,
@@ -52,43 +58,43 @@ impl Register {
         }
     }
 
-    /// Replaces the id of the contract.
+    /// Sets the service id. Default: that of the contract.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.service = self.service.with_id(id);
         self
     }
 
-    /// Replaces the name shown to people.
+    /// Sets the display name. Default: that of the contract, or the id.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.service = self.service.name(name);
         self
     }
 
-    /// Replaces the description, at most 1024 characters.
+    /// Sets the description, at most 1024 characters. Default: that of the contract.
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.service = self.service.description(text);
         self
     }
 
-    /// Longer documentation.
+    /// Sets the documentation, a text of any length. Default: that of the contract.
     pub fn docs(mut self, text: impl Into<String>) -> Self {
         self.service = self.service.docs(text);
         self
     }
 
-    /// The service type, `generic` by default.
+    /// Sets the service type. Default: `generic`.
     pub fn service_type(mut self, name: impl Into<String>) -> Self {
         self.service = self.service.service_type(name);
         self
     }
 
-    /// Who may use it; its own workspace by default.
+    /// Sets the visibility. Default: [`Visibility::Protected`].
     pub fn visibility(mut self, visibility: Visibility) -> Self {
         self.service = self.service.visibility(visibility);
         self
     }
 
-    /// Other workspaces that may use a protected service.
+    /// Sets further workspaces that can use a protected service. Default: none.
     pub fn authorized_workspaces<I, S>(mut self, workspaces: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -98,7 +104,8 @@ impl Register {
         self
     }
 
-    /// The public keys of those who may call it, as in [`Service::trusted_keys`].
+    /// Sets the public keys of the callers that are accepted, as [`Service::trusted_keys`] does. Default:
+    /// all callers.
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -108,13 +115,14 @@ impl Register {
         self
     }
 
-    /// At most one service of this id in the workspace, as in [`Service::singleton`].
+    /// Allows only one service of this id in the workspace, as [`Service::singleton`] does. Default:
+    /// `false`.
     pub fn singleton(mut self, singleton: bool) -> Self {
         self.service = self.service.singleton(singleton);
         self
     }
 
-    /// Words that are kept with the service.
+    /// Sets words that are stored with the service. Default: none.
     pub fn flags<I, S>(mut self, flags: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -124,40 +132,43 @@ impl Register {
         self
     }
 
-    /// Replaces a service of this client that has the same id; calls in progress end as they began.
+    /// Replaces a service of this client that has the same id; calls in progress end in the replaced
+    /// one. Default: `false`.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
     }
 
-    /// Whether the manager is told. A service it does not know can be reached by
-    /// [`Client::get_remote_service`] only.
+    /// Registers the service with the workspace manager. Default: `true`.
+    ///
+    /// A service that the manager does not know is found only by [`Client::get_remote_service`].
     pub fn notify(mut self, notify: bool) -> Self {
         self.notify = notify;
         self
     }
 
-    /// Checks the service against its [`service_type`](Self::service_type) before it is registered:
-    /// its members must be those of the type's definition. Its methods take over the descriptions and
-    /// parameters of the definition, so that all services of a type look alike.
+    /// Compares the service with its [`service_type`](Self::service_type) before it is registered.
+    /// Default: `false`.
     ///
-    /// A definition comes from [`Service::schema`], and is kept by the manager
+    /// Its members must be those of the type's definition, and its methods get the descriptions and
+    /// parameters of the definition. Awaiting fails with [`Error::Invalid`] if a member does not fit, and
+    /// with the refusal of the manager if it does not know the type.
+    ///
+    /// A definition is made by [`Service::schema`] and stored by the manager
     /// ([`register_service_type`](crate::workspace::WorkspaceManagerProxy::register_service_type)).
-    /// A service that does not fit is [`Error::Invalid`]; a type that is not known is the manager's
-    /// refusal.
     pub fn check_type(mut self, check: bool) -> Self {
         self.check_type = check;
         self
     }
 }
 
-impl IntoFuture for Register {
+impl IntoFuture for RegisterService {
     type Output = Result<ServiceInfo, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Register {
+            let RegisterService {
                 client,
                 mut service,
                 overwrite,
@@ -169,7 +180,7 @@ impl IntoFuture for Register {
                 client.check_type(&mut service).await?;
             }
             let id = service.id().to_owned();
-            let info = service.info(&engine.identity(), &engine.options.app_id);
+            let info = service.info(&engine.identity(), &engine.settings.app_id);
             let former = engine.handlers.get(&id);
             let service = Registered::new(service)?.listed(notify);
             let services = &engine.handlers;
@@ -189,8 +200,7 @@ impl IntoFuture for Register {
     }
 }
 
-/// What the manager does not know must not be half there: takes a registration back that it refused,
-/// or that nobody waits for any more.
+/// Undoes a registration that the manager refused, or whose future was dropped.
 struct Unconfirmed<'a> {
     engine: &'a Engine,
     id: String,
@@ -215,7 +225,7 @@ impl Client {
         if let Some(built_in) = engine.handlers.get(BUILT_IN) {
             let info = built_in
                 .service
-                .info(&engine.identity(), &engine.options.app_id);
+                .info(&engine.identity(), &engine.settings.app_id);
             match self.tell_manager(info).await {
                 // Who may only read can call, but not offer.
                 Err(Error::Rejected(refusal)) if refusal.kind == RejectKind::PermissionDenied => {
@@ -239,7 +249,7 @@ impl Client {
         let offered = stream::iter(services).map(|service| async move {
             let info = service
                 .service
-                .info(&engine.identity(), &engine.options.app_id);
+                .info(&engine.identity(), &engine.settings.app_id);
             let mut pauses = REFUSED_PAUSES.iter();
             loop {
                 match self.tell_manager(info.clone()).await {

@@ -20,7 +20,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use hypha_wire::{Bytes, EncryptedExtra};
+use hypha_wire::{Binary, EncryptedExtra};
 
 #[cfg(test)]
 mod tests;
@@ -171,7 +171,7 @@ impl Serialize for PublicKey {
 
 impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = Bytes::deserialize(deserializer)?;
+        let bytes = Binary::deserialize(deserializer)?;
         PublicKey::try_from(&*bytes).map_err(D::Error::custom)
     }
 }

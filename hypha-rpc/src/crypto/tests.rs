@@ -120,7 +120,7 @@ fn keys_as_text_and_bytes() {
     ] {
         assert!(wrong(text).contains("64 hexadecimal digits"), "{text}");
     }
-    let short = to_vec(&Bytes::from(vec![1u8; 31])).expect("encodes");
+    let short = to_vec(&Binary::from(vec![1u8; 31])).expect("encodes");
     let error = from_slice::<PublicKey>(&short.into()).expect_err("too short");
     assert_eq!(error.to_string(), "a public key has 32 bytes, not 31");
 }
@@ -175,10 +175,10 @@ fn every_change_is_found() {
     let extra = sealed(&ann, &ben, b"\x81\xa1a\x01");
     assert!(ben.open(&extra).is_ok());
     assert_eq!(ann.open(&extra), Err(EncryptionError::Undecryptable));
-    let changed = |bytes: &Bytes, at: usize| {
+    let changed = |bytes: &Binary, at: usize| {
         let mut bytes = bytes.to_vec();
         bytes[at] ^= 1;
-        Bytes::from(bytes)
+        Binary::from(bytes)
     };
     for at in 0..extra.data.len() {
         let mut extra = extra.clone();
@@ -209,19 +209,19 @@ fn what_is_wrong_is_said() {
         EncryptionError::Version(3)
     );
     assert_eq!(
-        refused(|extra| extra.sender = Bytes::from(b"key")),
+        refused(|extra| extra.sender = Binary::from(b"key")),
         EncryptionError::KeyLength(3)
     );
     assert_eq!(
-        refused(|extra| extra.nonce = Bytes::default()),
+        refused(|extra| extra.nonce = Binary::default()),
         EncryptionError::NonceLength(0)
     );
     assert_eq!(
-        refused(|extra| extra.data = Bytes::from(b"too short")),
+        refused(|extra| extra.data = Binary::from(b"too short")),
         EncryptionError::Undecryptable
     );
     assert!(matches!(
-        refused(|extra| extra.sender = Bytes::from(vec![0u8; 32])),
+        refused(|extra| extra.sender = Binary::from(vec![0u8; 32])),
         EncryptionError::WeakKey(_)
     ));
 }
@@ -248,7 +248,7 @@ fn shared_keys_are_kept_and_bounded_and_strangers_displace_none() {
     known(1);
     let mut noise = sealed(&ben, &ben, b"\x80");
     known(2);
-    noise.sender = Bytes::from(stranger(1).0.to_vec());
+    noise.sender = Binary::from(stranger(1).0.to_vec());
     assert_eq!(ben.open(&noise), Err(EncryptionError::Undecryptable));
     known(2);
     for n in 0..MAX_SHARED_KEYS as u16 {

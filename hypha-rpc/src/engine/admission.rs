@@ -11,9 +11,9 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Options, outbound::LARGE};
+use super::{Settings, outbound::LARGE};
 
-/// Most calls that may run at the same time, whatever the options say: a semaphore has no more.
+/// Most calls that may run at the same time, whatever the settings say: a semaphore has no more.
 const MOST_CALLS: usize = u32::MAX as usize >> 4;
 /// Calls of the built-in service that may run at the same time. They are not counted with the
 /// others: a client that is busy still answers pings and takes chunks.
@@ -64,9 +64,9 @@ impl fmt::Display for Busy {
 }
 
 impl Admission {
-    pub(super) fn new(options: &Options) -> Self {
-        let most = options.max_concurrent_calls.clamp(1, MOST_CALLS);
-        let shares = (options.max_call_bytes / LARGE).max(1);
+    pub(super) fn new(settings: &Settings) -> Self {
+        let most = settings.max_concurrent_calls.clamp(1, MOST_CALLS);
+        let shares = (settings.max_call_bytes / LARGE).max(1);
         let shares = shares.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Admission {
             running: Arc::new(Semaphore::new(most)),
@@ -74,7 +74,7 @@ impl Admission {
             running_built_in: Arc::new(Semaphore::new(BUILT_IN_CALLS)),
             bytes: Arc::new(Semaphore::new(shares)),
             shares,
-            most_bytes: options.max_call_bytes,
+            most_bytes: settings.max_call_bytes,
             leaving: AtomicBool::new(false),
         }
     }
@@ -132,10 +132,10 @@ mod tests {
     use super::*;
 
     fn admission(calls: usize, bytes: usize) -> Admission {
-        Admission::new(&Options {
+        Admission::new(&Settings {
             max_concurrent_calls: calls,
             max_call_bytes: bytes,
-            ..Options::default()
+            ..Settings::default()
         })
     }
 

@@ -74,15 +74,15 @@ impl Stream for EventStream {
 
 /// A sequence of the states of a connection, from [`Client::states`](crate::Client::states).
 #[derive(Debug)]
-pub struct States {
+pub struct StateWatcher {
     receiver: watch::Receiver<State>,
     first: bool,
     over: bool,
 }
 
-impl States {
+impl StateWatcher {
     pub(crate) fn new(receiver: watch::Receiver<State>) -> Self {
-        States {
+        StateWatcher {
             receiver,
             first: true,
             over: false,

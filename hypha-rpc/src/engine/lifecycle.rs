@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::error::{CallSite, Disconnected, LinkError, Lost};
 
-use super::{CloseReason, Counters, Failure, Loss, Options, State, count};
+use super::{CloseReason, Counters, Failure, Loss, Settings, State, count};
 
 /// Whether the connection stands. The state is the only truth: everything that must not happen
 /// after the end looks at it with its own lock held, and the end is marked here before those locks
@@ -31,8 +31,8 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
-    pub(super) fn new(state: State, options: &Options) -> Self {
-        let most_waiting = options.max_waiting_calls.min(Semaphore::MAX_PERMITS);
+    pub(super) fn new(state: State, settings: &Settings) -> Self {
+        let most_waiting = settings.max_waiting_calls.min(Semaphore::MAX_PERMITS);
         Lifecycle {
             was_connected: AtomicBool::new(state == State::Connected),
             state: watch::Sender::new(state),

@@ -33,7 +33,6 @@ mod identity;
 mod inbound;
 mod lifecycle;
 mod manager;
-mod options;
 mod outbound;
 mod peers;
 mod redial;
@@ -43,6 +42,7 @@ mod secrecy;
 mod sending;
 mod session_table;
 mod sessions;
+mod settings;
 mod state;
 mod stats;
 mod tasks;
@@ -58,12 +58,11 @@ pub use backoff::Backoff;
 pub(crate) use call_span::{CallSpan, Side};
 pub(crate) use clock::Clock;
 pub(crate) use connection::Connection;
-pub use events::{Event, EventStream, States};
+pub use events::{Event, EventStream, StateWatcher};
 pub(crate) use failure::{Failure, Loss, NO_CHUNKS, rejection};
 pub use identity::Identity;
 pub(crate) use inbound::Handlers;
 pub(crate) use lifecycle::Lifecycle;
-pub use options::{KeepAlive, Options};
 pub(crate) use outbound::{Closed, QueuedFrame};
 pub(crate) use redial::{Endpoint, Reconnect, RedialLoop, Restore};
 pub use retry::Retry;
@@ -71,6 +70,8 @@ pub(crate) use secrecy::{Secrecy, hex};
 pub(crate) use sending::{LONGEST_SILENCE, MAX_FRAME_KEY, answer_within};
 pub(crate) use session_table::{LastSeen, ObjectLookup};
 pub(crate) use sessions::Response;
+pub(crate) use settings::KeepAlive;
+pub use settings::Settings;
 pub use state::{CloseReason, State};
 pub use stats::Stats;
 pub(crate) use stats::{Counters, count};
@@ -89,7 +90,7 @@ use tasks::Tasks;
 /// One connection: what its handles, its driver and the running handlers share. `H` finds and runs
 /// what peers call.
 pub(crate) struct Engine<H: Handlers> {
-    pub(crate) options: Options,
+    pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     pub(crate) counters: Counters,
     pub(crate) lifecycle: Lifecycle,
@@ -109,14 +110,14 @@ impl<H: Handlers> Engine<H> {
     /// A connection without a link, and the frames that are queued for one.
     pub(crate) fn new(
         identity: Identity,
-        options: Options,
+        settings: Settings,
         state: State,
         handlers: H,
     ) -> (Arc<Self>, mpsc::Receiver<QueuedFrame>) {
         #[cfg(feature = "encryption")]
-        let mut options = options;
+        let mut settings = settings;
         #[cfg(feature = "encryption")]
-        let secrecy = Secrecy::new(options.encryption.take());
+        let secrecy = Secrecy::new(settings.encryption.take());
         #[cfg(not(feature = "encryption"))]
         let secrecy = Secrecy::default();
         let clock = Clock::new();
@@ -124,18 +125,18 @@ impl<H: Handlers> Engine<H> {
         let engine = Engine {
             clock,
             counters: Counters::default(),
-            lifecycle: Lifecycle::new(state, &options),
+            lifecycle: Lifecycle::new(state, &settings),
             membership: Membership::new(identity),
             sessions: Sessions::new(clock),
             peers: Peers::new(clock),
             chunks: IncomingChunks::new(),
             outbound,
-            admission: Admission::new(&options),
+            admission: Admission::new(&settings),
             secrecy,
             events: Events::default(),
             handlers,
             tasks: Tasks::default(),
-            options,
+            settings,
         };
         (Arc::new(engine), queue)
     }
@@ -151,7 +152,7 @@ impl<H: Handlers> Engine<H> {
 
     /// Checks that peers may hold so much more of this client.
     pub(crate) fn room_for(&self, more: usize) -> Result<(), EncodeError> {
-        let (most, held) = (self.options.max_objects, self.objects());
+        let (most, held) = (self.settings.max_objects, self.objects());
         if held + more <= most {
             return Ok(());
         }
@@ -206,7 +207,7 @@ impl<H: Handlers> Engine<H> {
         stats::publish(self);
         self.tasks.tidy();
         self.chunks.tidy();
-        let idle = self.options.idle_objects.as_millis() as u64;
+        let idle = self.settings.object_idle_timeout.as_millis() as u64;
         self.sessions.tidy(idle);
     }
 

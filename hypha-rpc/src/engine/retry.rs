@@ -1,15 +1,15 @@
-//! Repeating calls that failed for a reason that may pass.
+//! Retry policy of calls.
 
 use std::time::Duration;
 
 use super::backoff::Doubling;
 
-/// A policy for calls that fail for a reason that may pass: see
-/// [`Error::is_retryable`](crate::Error::is_retryable).
+/// Retry policy of a call, for errors that are
+/// [retryable](crate::Error::is_retryable). Default: [`Retry::never`].
 ///
-/// A call that may have run is only made again if it is [idempotent](crate::Call::idempotent). The
-/// pause doubles each time and is varied between one half and one and a half of that. The call's
-/// [`timeout`](crate::Call::timeout) includes all attempts and pauses.
+/// A call that may have run is sent again only if it is [idempotent](crate::Call::idempotent). The pause
+/// doubles after each attempt, with a jitter of 50 %. The [`timeout`](crate::Call::timeout) of the call
+/// includes all attempts and pauses.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -25,13 +25,12 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Creates a policy that never repeats a call. This is the default of a connection.
+    /// Returns the policy without retries.
     pub const fn never() -> Self {
         Self::times(0)
     }
 
-    /// Creates a policy that repeats a call at most `times` times, with a first pause of 100 ms and
-    /// a longest one of 5 s.
+    /// Returns a policy with at most `times` retries, a first pause of 100 ms and a longest pause of 5 s.
     pub const fn times(times: u32) -> Self {
         Retry {
             times,
@@ -48,7 +47,7 @@ impl Retry {
         self
     }
 
-    /// Sets the longest pause, before it is varied. Default: 5 s.
+    /// Sets the longest pause. Default: 5 s.
     pub const fn longest(mut self, pause: Duration) -> Self {
         self.pauses.longest = pause;
         self

@@ -100,7 +100,7 @@ impl<H: Handlers> Engine<H> {
         parent: Option<&str>,
         sent: &AtomicBool,
     ) -> Result<(), Failure> {
-        if message.len() <= self.options.chunk_size + CHUNK_MARGIN {
+        if message.len() <= self.settings.chunk_bytes + CHUNK_MARGIN {
             self.send_whole(message).await?;
             sent.store(true, Ordering::Relaxed);
             return Ok(());
@@ -122,9 +122,9 @@ impl<H: Handlers> Engine<H> {
     ) -> Result<(), Failure> {
         let peer = self.peer_info(to).await?;
         let size = self
-            .options
-            .chunk_size
-            .max(self.options.large_frame.min(peer.max_frame));
+            .settings
+            .chunk_bytes
+            .max(self.settings.large_frame_bytes.min(peer.max_frame));
         if message.len() <= size + CHUNK_MARGIN {
             self.send_whole(message).await?;
             sent.store(true, Ordering::Relaxed);
@@ -164,7 +164,7 @@ impl<H: Handlers> Engine<H> {
             .enumerate()
             .map(|(index, start)| {
                 let end = (start + size).min(message.len());
-                let chunk = hypha_wire::Bytes::from(message.slice(start..end));
+                let chunk = hypha_wire::Binary::from(message.slice(start..end));
                 let mut args = Args::new(4, 0);
                 args.push("key", key);
                 if peer.indexed_chunks {
@@ -176,7 +176,7 @@ impl<H: Handlers> Engine<H> {
                 cache(member, args)
             });
         let together = if peer.indexed_chunks {
-            self.options.chunk_concurrency.max(1)
+            self.settings.max_concurrent_chunks.max(1)
         } else {
             1
         };
@@ -235,7 +235,7 @@ impl<H: Handlers> Engine<H> {
         let to = present.as_deref().unwrap_or(to);
         let identity = self.identity();
         let session = random_id();
-        let limit = self.options.method_timeout.min(LONGEST_SILENCE);
+        let limit = self.settings.idle_timeout.min(LONGEST_SILENCE);
         let interval = limit.as_secs_f64() / 2.0;
         let head = Head {
             from: &identity.address(),

@@ -95,7 +95,9 @@ pub enum ConnectErrorKind {
 pub enum TlsFailure {
     /// No authority that this machine trusts has signed the certificate. Install that authority, or
     /// on a network you trust set
-    /// [`danger_accept_invalid_certificates`](crate::Connect::danger_accept_invalid_certificates).
+    /// [`danger_accept_invalid_certificates`][accept].
+    ///
+    /// [accept]: crate::ConnectOptions::danger_accept_invalid_certificates
     UnknownIssuer,
     /// The certificate is for other host names. Connect by a name that it lists.
     NameMismatch,

@@ -25,7 +25,7 @@ pub struct Timeout {
 #[non_exhaustive]
 pub enum TimeoutKind {
     /// Neither a result nor a heartbeat came for that long (protocol 02 §6).
-    Silence,
+    Idle,
     /// The caller's own limit for the whole call, [`Call::timeout`](crate::Call::timeout).
     Total,
 }
@@ -33,7 +33,7 @@ pub enum TimeoutKind {
 impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let missing = match self.kind {
-            TimeoutKind::Silence => "sign of life",
+            TimeoutKind::Idle => "sign of life",
             TimeoutKind::Total => "answer",
         };
         write!(f, "{}: no {missing} within {:?}", self.call, self.limit)

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Context, Engine, Incoming, Method, Registered, Service, Visibility,
+    Context, Engine, IncomingCall, Method, Registered, Service, Visibility,
     incoming::refusal,
     permission::{Caller, Denied, may_use},
 };
@@ -22,19 +22,20 @@ use hypha_wire::{
 const MAX_FRAME_BYTES: i64 = 8 << 20;
 
 pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
-    let method = |name: &str, handler: fn(&Arc<Engine>, &Incoming) -> Result<Value, WireError>| {
-        let engine = engine.clone();
-        Method::new(name, move |call: Incoming| {
+    let method =
+        |name: &str, handler: fn(&Arc<Engine>, &IncomingCall) -> Result<Value, WireError>| {
             let engine = engine.clone();
-            async move {
-                let engine = engine
-                    .upgrade()
-                    .ok_or_else(|| error("RPC connection closed".into()))?;
-                call.reply(&handler(&engine, &call)?)
-            }
-        })
-        .needs_context(true)
-    };
+            Method::new(name, move |call: IncomingCall| {
+                let engine = engine.clone();
+                async move {
+                    let engine = engine
+                        .upgrade()
+                        .ok_or_else(|| error("RPC connection closed".into()))?;
+                    call.reply(&handler(&engine, &call)?)
+                }
+            })
+            .needs_context(true)
+        };
     let service = Service::new(BUILT_IN)
         .name(format!("Built-in services for {address}"))
         .service_type(BUILT_IN)
@@ -56,7 +57,7 @@ pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
     Registered::trusted(service)
 }
 
-fn ping(_: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
+fn ping(_: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     // JavaScript clients pass something more, which means nothing.
     let msg = call.raw_args().get::<&str>(0);
     if matches!(msg, Some(Ok("ping"))) {
@@ -66,7 +67,7 @@ fn ping(_: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     }
 }
 
-fn get_service(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
+fn get_service(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let id: &str = call.args(&["service_id"])?.required(0)?;
     let context = call.context();
     let Some(registered) = engine.handlers.get(id) else {
@@ -99,7 +100,7 @@ fn get_service(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError
     Ok(registered.service.encode(&identity))
 }
 
-fn release(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
+fn release(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let method: &str = call.args(&["method"])?.required(0)?;
     if let Some((session, object)) = method.rsplit_once('.') {
         engine
@@ -109,7 +110,7 @@ fn release(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     Ok(Value::Null)
 }
 
-fn cancel(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
+fn cancel(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let session: &str = call.args(&["session"])?.required(0)?;
     let caller = call.context().from();
     let is_meant =
@@ -118,7 +119,7 @@ fn cancel(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     Ok(Value::Null)
 }
 
-fn create(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
+fn create(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let args = call.args(&["key", "heartbeat", "overwrite"])?;
     let key: &str = args.required(0)?;
     keep_alive(engine, call.context(), key, args.optional(1)?)?;
@@ -128,18 +129,18 @@ fn create(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     })
 }
 
-fn append(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
+fn append(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let args = call.args(&["key", "data", "heartbeat"])?;
-    let (key, data): (&str, hypha_wire::Bytes) = (args.required(0)?, args.required(1)?);
+    let (key, data): (&str, hypha_wire::Binary) = (args.required(0)?, args.required(1)?);
     keep_alive(engine, call.context(), key, args.optional(2)?)?;
     with_chunks(engine, |chunks, now| {
         chunks.append(call.context().from(), key, data.into(), now)
     })
 }
 
-fn set(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
+fn set(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let args = call.args(&["key", "index", "data", "heartbeat"])?;
-    let (key, index, data): (&str, u64, hypha_wire::Bytes) =
+    let (key, index, data): (&str, u64, hypha_wire::Binary) =
         (args.required(0)?, args.required(1)?, args.required(2)?);
     keep_alive(engine, call.context(), key, args.optional(3)?)?;
     with_chunks(engine, |chunks, now| {
@@ -147,14 +148,14 @@ fn set(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
     })
 }
 
-fn remove(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
+fn remove(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let key: &str = call.args(&["key"])?.required(0)?;
     with_chunks(engine, |chunks, _| {
         chunks.remove(call.context().from(), key)
     })
 }
 
-fn process(engine: &Arc<Engine>, call: &Incoming) -> Result<Value, WireError> {
+fn process(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let args = call.args(&["key", "heartbeat"])?;
     let key: &str = args.required(0)?;
     keep_alive(engine, call.context(), key, args.optional(1)?)?;

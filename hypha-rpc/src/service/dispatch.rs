@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use tracing::Instrument as _;
 
 use super::{
-    Context, Direction, Engine, Exported, Exports, HandedOut, Handler, Incoming, Services,
+    Context, Direction, Engine, Exported, Exports, HandedOut, Handler, IncomingCall, Services,
     answer::{AnswerTo, workspace_of},
     incoming::refusal,
     permission::{Caller, Denied, may_use},
@@ -106,7 +106,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
             };
             let context = Context::new(message.clone(), engine.identity().connection_type, key);
             let _running = engine.handlers.calls.begin(context.clone());
-            let incoming = Incoming::new(context, extra.args.of(origin), label.clone());
+            let incoming = IncomingCall::new(context, extra.args.of(origin), label.clone());
             let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
             let run = async {
                 match run {

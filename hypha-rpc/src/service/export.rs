@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Engine, Handler, Incoming, Registered, Service};
+use super::{Engine, Handler, IncomingCall, Registered, Service};
 use crate::engine::{Failure, Identity, LastSeen, Response};
 use hypha_wire::{Args, EncodeError, RemoteHandle, WireError};
 
@@ -248,7 +248,7 @@ impl<'a> Exports<'a> {
 /// Makes a handler of a closure.
 pub(crate) fn handler<F, Fut>(run: F) -> Handler
 where
-    F: Fn(Incoming) -> Fut + Send + Sync + 'static,
+    F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Args, WireError>> + Send + 'static,
 {
     Arc::new(move |call| -> BoxFuture<'static, _> { Box::pin(run(call)) })

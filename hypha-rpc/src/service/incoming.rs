@@ -8,15 +8,15 @@ use hypha_wire::{Args, DecodeError, IncomingArgs, Value, WireError};
 
 /// One call of a method: it owns the received frame, from which borrowed arguments are decoded.
 #[derive(Debug)]
-pub struct Incoming {
+pub struct IncomingCall {
     context: Context,
     args: IncomingArgs,
     label: String,
 }
 
-impl Incoming {
+impl IncomingCall {
     pub(crate) fn new(context: Context, args: IncomingArgs, label: String) -> Self {
-        Incoming {
+        IncomingCall {
             context,
             args,
             label,
@@ -145,7 +145,7 @@ pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireErr
 /// The arguments of one call, matched with the method's parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a> {
-    call: &'a Incoming,
+    call: &'a IncomingCall,
     names: &'static [&'static str],
 }
 

@@ -1,51 +1,47 @@
-//! How a service is described to others: the encoded map that `get_service` answers (protocol 04
-//! §9), the info map for the workspace manager (§4), and the schema tree (§5).
+//! Descriptions of a service: the encoded map that `get_service` answers (protocol 04 §9), the info for the
+//! workspace manager (§4), and the schema tree (§5). All are made of the same typed fields.
 
 use super::{ContextRule, Member, Method, Service, ServiceConfig, ServiceInfo};
 use crate::engine::Identity;
 use hypha_wire::{Map, MethodRef, PromiseKind, Value, keys::SERVICES};
 
 impl Service {
-    /// What the manager gets to know.
+    /// Returns the info for the workspace manager.
     pub(crate) fn info(&self, identity: &Identity, app_id: &str) -> ServiceInfo {
-        let config = ServiceConfig {
-            visibility: self.visibility,
-            require_context: ContextRule::All(self.require_context),
-            workspace: Some(identity.workspace.clone()),
-            authorized_workspaces: (!self.authorized_workspaces.is_empty())
-                .then(|| self.authorized_workspaces.clone()),
-            singleton: self.singleton.then_some(true),
-            flags: self.flags.clone(),
-            extra: self.extra_config(),
-            ..ServiceConfig::default()
-        };
         ServiceInfo {
-            config,
             id: format!("{}/{}:{}", identity.workspace, identity.client_id, self.id),
-            name: Some(self.name.clone().unwrap_or_else(|| self.id.clone())),
-            description: self.description.clone(),
-            kind: Some(self.service_type.clone()),
-            docs: self.docs.clone(),
             app_id: Some(app_id.to_owned()),
             service_schema: Some(Value::Map(self.service_schema())),
+            config: ServiceConfig {
+                workspace: Some(identity.workspace.clone()),
+                extra: self.extra_config(),
+                ..self.config_fields()
+            },
+            ..self.description_fields()
         }
     }
 
-    /// The service as a value: plain members, and methods as functions that others can call.
+    /// Returns the service as a value: plain members, and methods as functions that others can call.
     pub(crate) fn encode(&self, identity: &Identity) -> Value {
-        let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::String);
-        let mut map = Map::new();
-        map.insert("id".into(), Value::from(self.id.as_str()));
-        map.insert(
-            "name".into(),
-            Value::from(self.name.as_deref().unwrap_or(&self.id)),
-        );
-        map.insert("description".into(), text(&self.description));
-        map.insert("docs".into(), text(&self.docs));
-        map.insert("type".into(), Value::from(self.service_type.as_str()));
+        let ServiceInfo {
+            id,
+            name,
+            description,
+            docs,
+            kind,
+            ..
+        } = self.description_fields();
+        let text = |text: Option<String>| text.map_or(Value::Null, Value::String);
         let mut config = self.own_config();
         config.insert("workspace".into(), Value::from(identity.workspace.as_str()));
-        map.insert("config".into(), Value::Map(config));
+        let mut map = Map::from_iter([
+            ("id".to_owned(), Value::String(id)),
+            ("name".to_owned(), text(name)),
+            ("description".to_owned(), text(description)),
+            ("docs".to_owned(), text(docs)),
+            ("type".to_owned(), text(kind)),
+            ("config".to_owned(), Value::Map(config)),
+        ]);
         self.insert_members(&mut map, |path, member| match member {
             Member::Value(value) => value.clone(),
             Member::Method(method) => {
@@ -53,6 +49,31 @@ impl Service {
             }
         });
         Value::Map(map)
+    }
+
+    /// The fields of the info that say nothing of the client.
+    fn description_fields(&self) -> ServiceInfo {
+        ServiceInfo {
+            id: self.id.clone(),
+            name: Some(self.name.clone().unwrap_or_else(|| self.id.clone())),
+            description: self.description.clone(),
+            kind: Some(self.service_type.clone()),
+            docs: self.docs.clone(),
+            ..ServiceInfo::default()
+        }
+    }
+
+    /// The config without the workspace and the extra keys.
+    fn config_fields(&self) -> ServiceConfig {
+        ServiceConfig {
+            visibility: self.visibility,
+            require_context: ContextRule::All(self.require_context),
+            authorized_workspaces: (!self.authorized_workspaces.is_empty())
+                .then(|| self.authorized_workspaces.clone()),
+            singleton: self.singleton.then_some(true),
+            flags: self.flags.clone(),
+            ..ServiceConfig::default()
+        }
     }
 
     /// Only the members, with methods of the owner `target`.
@@ -89,20 +110,18 @@ impl Service {
         Value::encode_from(&function).unwrap_or_default()
     }
 
-    /// The config without what is said of the place.
+    /// The config without the workspace, with only the keys that have a value.
     pub(super) fn own_config(&self) -> Map {
+        // Encoding plain data cannot fail.
+        let fields = Value::encode_from(&self.config_fields()).unwrap_or_default();
+        let given = |value: &Value| match value {
+            Value::Null => false,
+            Value::List(items) => !items.is_empty(),
+            _ => true,
+        };
         let mut config = self.extra_config();
-        config.insert("visibility".into(), Value::from(self.visibility.as_str()));
-        config.insert("require_context".into(), Value::Bool(self.require_context));
-        if !self.authorized_workspaces.is_empty() {
-            let list = texts(&self.authorized_workspaces);
-            config.insert("authorized_workspaces".into(), list);
-        }
-        if self.singleton {
-            config.insert("singleton".into(), Value::Bool(true));
-        }
-        if !self.flags.is_empty() {
-            config.insert("flags".into(), texts(&self.flags));
+        if let Value::Map(fields) = fields {
+            config.extend(fields.into_iter().filter(|(_, value)| given(value)));
         }
         config
     }
@@ -214,12 +233,12 @@ pub(super) fn value_schema(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::Incoming;
+    use crate::service::IncomingCall;
 
     #[test]
     fn dotted_members_nest() {
         let method = |name: &str| {
-            Method::new(name, |call: Incoming| async move { call.reply(&()) }).doc("d")
+            Method::new(name, |call: IncomingCall| async move { call.reply(&()) }).doc("d")
         };
         let service = Service::new("s")
             .value("a.b", 1i64)

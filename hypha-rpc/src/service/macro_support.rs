@@ -11,10 +11,10 @@ use serde::de::value::Error as Unfit;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Arguments, Context, Incoming, misfit};
+use super::{Arguments, Context, IncomingCall, misfit};
 use crate::error::ServiceError;
 use crate::schema::FunctionSchema;
-use hypha_wire::{Args, DecodeError, Value, WireError};
+use hypha_wire::{Args, Binary, DecodeError, Value, WireError};
 
 /// A type that can be an argument of a service method.
 #[diagnostic::on_unimplemented(
@@ -22,6 +22,7 @@ use hypha_wire::{Args, DecodeError, Value, WireError};
     label = "arguments travel between processes and are described by a schema",
     note = "add `#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]` to the type",
     note = "only `&str` and `&[u8]` can be borrowed from a call; take anything else by value",
+    note = "`bytes::Bytes` inside of another type needs `#[schemars(with = \"hypha_rpc::Binary\")]` on its field, or is written `Binary`",
     note = "the service behind a proxy is passed on as `Object<FooProxy>`, a stream as `RemoteStream<T>`"
 )]
 pub trait ServiceArgument<'de>: Serialize + Deserialize<'de> + JsonSchema + Send {}
@@ -49,29 +50,29 @@ impl<T: Serialize + DeserializeOwned> ServiceResult for T {}
 )]
 pub trait ContextParameter<'a> {
     /// Takes the context from the call.
-    fn from_incoming(incoming: &'a Incoming) -> Self;
+    fn from_incoming(incoming: &'a IncomingCall) -> Self;
 }
 
 impl<'a> ContextParameter<'a> for &'a Context {
-    fn from_incoming(incoming: &'a Incoming) -> Self {
+    fn from_incoming(incoming: &'a IncomingCall) -> Self {
         incoming.context()
     }
 }
 
 impl<'a> ContextParameter<'a> for Context {
-    fn from_incoming(incoming: &'a Incoming) -> Self {
+    fn from_incoming(incoming: &'a IncomingCall) -> Self {
         incoming.context().clone()
     }
 }
 
 /// The context of a call.
-pub fn context<'a, T: ContextParameter<'a>>(incoming: &'a Incoming) -> T {
+pub fn context<'a, T: ContextParameter<'a>>(incoming: &'a IncomingCall) -> T {
     T::from_incoming(incoming)
 }
 
 /// Everything generated code does with arguments of type `T`. Its methods ask nothing of `T`: that
 /// was done where the value was made.
-pub struct Codec<'de, T> {
+pub struct ArgumentCodec<'de, T> {
     /// `None` if the caller left the argument out.
     given: fn(&Arguments<'de>, usize) -> Result<Option<T>, WireError>,
     required: fn(&Arguments<'de>, usize) -> Result<T, WireError>,
@@ -96,9 +97,64 @@ enum Presence {
     Default(serde_json::Value),
 }
 
+/// Finds the [`ArgumentCodec`] of a type that is called `Bytes`. The functions for `bytes::Bytes`, which
+/// has no schema of its own and which serde copies, hide that of [`AnyArgument`].
+pub struct ArgumentOf<T>(PhantomData<T>);
+
+impl ArgumentOf<bytes::Bytes> {
+    /// Arguments are slices of the frame, and large ones are sent from where they are.
+    pub fn codec<'de>() -> ArgumentCodec<'de, bytes::Bytes> {
+        ArgumentCodec {
+            given: |args, index| {
+                let binary = args.located(index, locate::<Binary>)?;
+                Ok(binary.map(|Binary(bytes)| bytes))
+            },
+            required: |args, index| args.required(index).map(|Binary(bytes)| bytes),
+            absent: || None,
+            push: |args, name, value, may| push(args, name, &Binary(value.clone()), may),
+            describe: describe::<Binary>,
+            to_json: |value| serde_json::to_value(value).ok(),
+        }
+    }
+}
+
+impl ArgumentOf<Option<bytes::Bytes>> {
+    /// See [`ArgumentOf::<bytes::Bytes>::codec`].
+    pub fn codec<'de>() -> ArgumentCodec<'de, Option<bytes::Bytes>> {
+        ArgumentCodec {
+            given: |args, index| {
+                let binary: Option<Option<Binary>> =
+                    args.located(index, locate::<Option<Binary>>)?;
+                Ok(binary.map(|binary| binary.map(|Binary(bytes)| bytes)))
+            },
+            required: |args, index| {
+                let binary: Option<Binary> = args.required(index)?;
+                Ok(binary.map(|Binary(bytes)| bytes))
+            },
+            absent: || Some(None),
+            push: |args, name, value, may| push(args, name, &value.clone().map(Binary), may),
+            describe: describe::<Option<Binary>>,
+            to_json: |value| serde_json::to_value(value).ok(),
+        }
+    }
+}
+
+/// See [`ArgumentOf`].
+pub trait AnyArgument<T> {
+    /// The codec that serde and schemars make.
+    fn codec<'de>() -> ArgumentCodec<'de, T>
+    where
+        T: ServiceArgument<'de>,
+    {
+        argument()
+    }
+}
+
+impl<T> AnyArgument<T> for ArgumentOf<T> {}
+
 /// How arguments of type `T` are decoded, encoded and described.
-pub fn argument<'de, T: ServiceArgument<'de>>() -> Codec<'de, T> {
-    Codec {
+pub fn argument<'de, T: ServiceArgument<'de>>() -> ArgumentCodec<'de, T> {
+    ArgumentCodec {
         given: |args, index| args.located(index, locate::<T>),
         required: |args, index| args.required(index),
         absent: || T::deserialize(Absent).ok(),
@@ -118,19 +174,19 @@ fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
 }
 
 /// [`argument`] for `&[u8]`, which serde would encode as a list of numbers.
-pub fn byte_argument<'de>() -> Codec<'de, &'de [u8]> {
-    Codec {
+pub fn byte_argument<'de>() -> ArgumentCodec<'de, &'de [u8]> {
+    ArgumentCodec {
         push: |args, name, value, may| push(args, name, &RawBytes(value), may),
-        describe: describe::<hypha_wire::Bytes>,
+        describe: describe::<Binary>,
         ..argument()
     }
 }
 
 /// [`argument`] for `Option<&[u8]>`.
-pub fn optional_byte_argument<'de>() -> Codec<'de, Option<&'de [u8]>> {
-    Codec {
+pub fn optional_byte_argument<'de>() -> ArgumentCodec<'de, Option<&'de [u8]>> {
+    ArgumentCodec {
         push: |args, name, value, may| push(args, name, &value.map(RawBytes), may),
-        describe: describe::<Option<hypha_wire::Bytes>>,
+        describe: describe::<Option<Binary>>,
         ..argument()
     }
 }
@@ -163,7 +219,7 @@ fn describe<T: JsonSchema>(
     }
 }
 
-impl<'de, T> Codec<'de, T> {
+impl<'de, T> ArgumentCodec<'de, T> {
     /// Decodes an argument without a default; `Option`s may be left out.
     pub fn required(self, args: &Arguments<'de>, index: usize) -> Result<T, WireError> {
         match (self.given)(args, index)?.or_else(self.absent) {
@@ -275,36 +331,78 @@ pub trait NotAResult {
 
 impl<T> NotAResult for Probe<T> {}
 
-/// Says in the schema of a method what it returns, if that has a schema: results need none. The functions
-/// of `Described<T>` hide those of [`Undescribed`] where `T` has one.
-pub struct Described<T>(PhantomData<T>);
+/// Adds what a method returns to its schema, if that has a schema: results need none.
+///
+/// Generated code calls the methods on `&&ReturnOf<T>`, where rustc finds them first for `bytes::Bytes`
+/// ([`BytesReturn`]), then for types with a schema ([`SchemaReturn`]), then for all ([`AnyReturn`]).
+pub struct ReturnOf<T>(PhantomData<T>);
 
-impl<T: JsonSchema> Described<T> {
-    /// It returns `T`.
-    pub fn result(schema: FunctionSchema) -> FunctionSchema {
-        schema.returns::<T>()
-    }
-
-    /// It returns a stream of `T`.
-    pub fn items(schema: FunctionSchema) -> FunctionSchema {
-        schema.returns_stream::<T>()
+impl<T> ReturnOf<T> {
+    /// The return type `T`.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        ReturnOf(PhantomData)
     }
 }
 
-/// See [`Described`].
-pub trait Undescribed {
-    /// It returns something.
-    fn result(schema: FunctionSchema) -> FunctionSchema {
+/// See [`ReturnOf`].
+pub trait BytesReturn: Sized {
+    /// The type with the schema.
+    type Described: JsonSchema;
+
+    /// Describes a result.
+    fn result(self, schema: FunctionSchema) -> FunctionSchema {
+        schema.returns::<Self::Described>()
+    }
+
+    /// Describes the items of a stream.
+    fn items(self, schema: FunctionSchema) -> FunctionSchema {
+        schema.returns_stream::<Self::Described>()
+    }
+}
+
+impl BytesReturn for &&ReturnOf<bytes::Bytes> {
+    type Described = Binary;
+}
+
+impl BytesReturn for &&ReturnOf<Option<bytes::Bytes>> {
+    type Described = Option<Binary>;
+}
+
+/// See [`ReturnOf`].
+pub trait SchemaReturn: Sized {
+    /// The type with the schema.
+    type Described: JsonSchema;
+
+    /// Describes a result.
+    fn result(self, schema: FunctionSchema) -> FunctionSchema {
+        schema.returns::<Self::Described>()
+    }
+
+    /// Describes the items of a stream.
+    fn items(self, schema: FunctionSchema) -> FunctionSchema {
+        schema.returns_stream::<Self::Described>()
+    }
+}
+
+impl<T: JsonSchema> SchemaReturn for &ReturnOf<T> {
+    type Described = T;
+}
+
+/// See [`ReturnOf`].
+pub trait AnyReturn: Sized {
+    /// Describes a result of a type without a schema.
+    fn result(self, schema: FunctionSchema) -> FunctionSchema {
         schema
     }
 
-    /// It returns a stream of something.
-    fn items(schema: FunctionSchema) -> FunctionSchema {
-        schema.returns_stream::<Value>()
+    /// Describes the items of a stream as any value.
+    fn items(self, schema: FunctionSchema) -> FunctionSchema {
+        schema.returns_stream::<crate::Value>()
     }
 }
 
-impl<T> Undescribed for Described<T> {}
+impl<T> AnyReturn for ReturnOf<T> {}
 
 /// What a method returns, as a `Result`: itself if it is one, else with an error that cannot be.
 #[diagnostic::on_unimplemented(
@@ -388,11 +486,35 @@ pub trait Implementation: Send + Sync + 'static {}
 impl<T: Send + Sync + 'static> Implementation for T {}
 
 /// Encodes the result of a method.
-pub fn reply<T: ServiceResult>(incoming: &Incoming, value: &T) -> Result<Args, WireError> {
+pub fn reply<T: ServiceResult>(incoming: &IncomingCall, value: &T) -> Result<Args, WireError> {
     incoming.reply(value)
 }
 
+/// Encodes a result of a type that is called `Bytes`. The function for `bytes::Bytes`, which serde copies,
+/// hides that of [`AnyResult`].
+pub struct ResultOf<T>(PhantomData<T>);
+
+impl ResultOf<bytes::Bytes> {
+    /// Sends large data from where it is.
+    pub fn reply(incoming: &IncomingCall, value: &bytes::Bytes) -> Result<Args, WireError> {
+        incoming.reply(&Binary(value.clone()))
+    }
+}
+
+/// See [`ResultOf`].
+pub trait AnyResult<T> {
+    /// Encodes what serde makes of the value.
+    fn reply(incoming: &IncomingCall, value: &T) -> Result<Args, WireError>
+    where
+        T: ServiceResult,
+    {
+        incoming.reply(value)
+    }
+}
+
+impl<T> AnyResult<T> for ResultOf<T> {}
+
 /// Encodes the error of a method.
-pub fn fail<E: ServiceError, T>(incoming: &Incoming, error: E) -> Result<T, WireError> {
+pub fn fail<E: ServiceError, T>(incoming: &IncomingCall, error: E) -> Result<T, WireError> {
     Err(incoming.fail(error))
 }

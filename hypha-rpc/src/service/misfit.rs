@@ -1,5 +1,19 @@
-//! Where a value does not fit the schema of its type. serde reads what is flattened, untagged or tagged
-//! inside into a buffer first, and its errors no longer know the place; the schema still does.
+//! Finds the place of a misfit in an argument with the help of the argument's schema.
+//!
+//! serde reads a value whose type is flattened, untagged or internally tagged into a buffer first. Errors
+//! from the buffer do not come from our decoder, so they carry no path, and "data did not match any variant
+//! of untagged enum" says nothing about the value. The schema has the structure, so the value is compared
+//! with it once more, only after decoding has failed. Without this file (about 400 lines) 6 of the 18 texts
+//! in `tests/misfits.rs` are worse, for instance:
+//!
+//! | with | without |
+//! | --- | --- |
+//! | `it.value`: expected integer, got float | `it`: expected integer, got float |
+//! | `it.x`: missing | `it`: data did not match any variant of untagged enum Either |
+//! | `it`: expected integer or map, got string | the same |
+//! | `it.kind`: expected one of `empty`, `place`, got "gone" | `it`: unknown variant `gone`, .. |
+//!
+//! No other error source has the path: `serde_path_to_error` sees the same buffer.
 
 use serde_json::{Map as Object, Value as Schema};
 

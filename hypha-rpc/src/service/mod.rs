@@ -26,7 +26,7 @@ pub(crate) use builtin::registered as built_in;
 pub(crate) use calls::Calls;
 pub use context::Context;
 pub(crate) use export::{Direction, Exported, Exports, HandedOut, handler};
-pub use incoming::{Arguments, Incoming};
+pub use incoming::{Arguments, IncomingCall};
 pub use record::{ContextRule, ServiceConfig, ServiceInfo, Visibility};
 pub(crate) use registry::Registered;
 pub(crate) use services::Services;
@@ -63,13 +63,13 @@ pub trait IntoService {
 /// hand where the methods are not known at compile time:
 ///
 /// ```
-/// use hypha_rpc::{Value, service::{Incoming, Method, Service, Visibility}};
+/// use hypha_rpc::{Value, service::{IncomingCall, Method, Service, Visibility}};
 ///
 /// let service = Service::new("greeter")
 ///     .description("Greets.")
 ///     .visibility(Visibility::Public)
 ///     .value("language", Value::from("en"))
-///     .method(Method::new("greet", |call: Incoming| async move {
+///     .method(Method::new("greet", |call: IncomingCall| async move {
 ///         let name: String = call.args(&["name"])?.required(0)?;
 ///         call.reply(&format!("Hello {name}!"))
 ///     }));
@@ -240,7 +240,7 @@ impl Service {
 
 /// What runs for one call: the encoded result, or the error to send.
 pub(crate) type Handler =
-    Arc<dyn Fn(Incoming) -> BoxFuture<'static, Result<Args, WireError>> + Send + Sync>;
+    Arc<dyn Fn(IncomingCall) -> BoxFuture<'static, Result<Args, WireError>> + Send + Sync>;
 
 /// One method of a [`Service`].
 #[derive(Clone)]
@@ -258,7 +258,7 @@ impl Method {
     /// own. A panic in it is an error to the caller; when the connection ends it is dropped.
     pub fn new<F, Fut>(name: impl Into<String>, handler: F) -> Self
     where
-        F: Fn(Incoming) -> Fut + Send + Sync + 'static,
+        F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Args, WireError>> + Send + 'static,
     {
         Method {
@@ -285,9 +285,9 @@ impl Method {
     /// result is lost.
     ///
     /// ```
-    /// use hypha_rpc::service::{Incoming, Method, Service};
+    /// use hypha_rpc::service::{IncomingCall, Method, Service};
     ///
-    /// let service = Service::new("files").method(Method::blocking("size", |call: Incoming| {
+    /// let service = Service::new("files").method(Method::blocking("size", |call: IncomingCall| {
     ///     let path: &str = call.args(&["path"])?.required(0)?;
     ///     let file = std::fs::metadata(path).map_err(|error| call.fail(error.to_string()))?;
     ///     call.reply(&file.len())
@@ -295,10 +295,10 @@ impl Method {
     /// ```
     pub fn blocking<F>(name: impl Into<String>, handler: F) -> Self
     where
-        F: Fn(Incoming) -> Result<Args, WireError> + Send + Sync + 'static,
+        F: Fn(IncomingCall) -> Result<Args, WireError> + Send + Sync + 'static,
     {
         let handler = Arc::new(handler);
-        let method = Method::new(name, move |call: Incoming| {
+        let method = Method::new(name, move |call: IncomingCall| {
             let handler = Arc::clone(&handler);
             async move {
                 let label = call.label().to_owned();

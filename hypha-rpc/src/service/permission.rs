@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Handler, Incoming, Registered, Service, Visibility, incoming::refusal};
+use super::{Handler, IncomingCall, Registered, Service, Visibility, incoming::refusal};
 use crate::error::RejectKind;
 use hypha_wire::WireError;
 
@@ -80,7 +80,7 @@ pub(super) fn guard(service: &Service, handler: &Handler) -> Handler {
         return Arc::clone(handler);
     }
     let (keys, handler) = (service.trusted_keys.clone(), Arc::clone(handler));
-    Arc::new(move |incoming: Incoming| {
+    Arc::new(move |incoming: IncomingCall| {
         let key = incoming.context().caller_key();
         match check_caller(&keys, key.as_deref(), &incoming) {
             Ok(()) => handler(incoming),
@@ -90,7 +90,11 @@ pub(super) fn guard(service: &Service, handler: &Handler) -> Handler {
 }
 
 /// Checks the key with which a call was encrypted; `None` if it came unencrypted.
-fn check_caller(keys: &[String], key: Option<&str>, incoming: &Incoming) -> Result<(), WireError> {
+fn check_caller(
+    keys: &[String],
+    key: Option<&str>,
+    incoming: &IncomingCall,
+) -> Result<(), WireError> {
     let context = incoming.context();
     let method = format!("{}:{}", context.from(), context.method());
     let text = match key {

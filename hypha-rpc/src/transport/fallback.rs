@@ -7,7 +7,7 @@ use crate::error::report;
 
 /// A WebSocket, or HTTP where none can be opened.
 #[derive(Debug)]
-pub struct Fallback {
+pub(crate) struct Fallback {
     socket: websocket::Dialer,
     http: http::Dialer,
     /// What the link is that was opened last.
@@ -16,7 +16,7 @@ pub struct Fallback {
 
 impl Fallback {
     /// Tries `socket` first, each time.
-    pub fn new(socket: websocket::Dialer, http: http::Dialer) -> Self {
+    pub(crate) fn new(socket: websocket::Dialer, http: http::Dialer) -> Self {
         Fallback {
             socket,
             http,

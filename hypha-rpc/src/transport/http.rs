@@ -47,7 +47,7 @@ const CONTROL: [&str; 5] = [
 
 /// Opens HTTP links to one server.
 #[derive(Clone)]
-pub struct Dialer {
+pub(crate) struct Dialer {
     client: reqwest::Client,
     url: Url,
     /// Where the client is; known after the first link at the latest.
@@ -61,7 +61,7 @@ impl Dialer {
     ///
     /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used, or if there is no
     /// TLS.
-    pub fn new(base: &str, options: &SocketOptions) -> Result<Self, ConnectError> {
+    pub(crate) fn new(base: &str, options: &SocketOptions) -> Result<Self, ConnectError> {
         let invalid =
             |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(base);
         // The parser takes the first part of the path for a host that is left out.
@@ -179,12 +179,12 @@ struct Hello {
 }
 
 /// A connection over HTTP.
-pub struct HttpLink {
+pub(crate) struct HttpLink {
     dialer: Dialer,
     /// The same for every request of this link.
     client_id: String,
     token: Option<String>,
-    stream: Incoming,
+    stream: IncomingCall,
     /// Why another transport could not be opened.
     earlier: Option<ConnectError>,
     /// Bytes of the stream that are not a whole frame yet.
@@ -200,7 +200,7 @@ pub struct HttpLink {
     closing: bool,
 }
 
-enum Incoming {
+enum IncomingCall {
     /// The client has not introduced itself yet.
     Unopened,
     Opening(BoxFuture<'static, Result<reqwest::Response, reqwest::Error>>),
@@ -229,7 +229,7 @@ impl HttpLink {
             dialer,
             client_id: String::new(),
             token: None,
-            stream: Incoming::Unopened,
+            stream: IncomingCall::Unopened,
             earlier: None,
             buffer: BytesMut::new(),
             ready: VecDeque::new(),
@@ -272,7 +272,7 @@ impl HttpLink {
             .header(header::ACCEPT, "application/x-msgpack-stream")
             // What is compressed comes late.
             .header(header::ACCEPT_ENCODING, "identity");
-        self.stream = Incoming::Opening(Box::pin(request.send()));
+        self.stream = IncomingCall::Opening(Box::pin(request.send()));
     }
 
     /// Begins the POSTs whose turn it is.
@@ -357,7 +357,7 @@ impl HttpLink {
 
     /// Ends the link, which could not be opened.
     fn not_opened(&mut self, error: ConnectError) -> LinkError {
-        self.stream = Incoming::Ended;
+        self.stream = IncomingCall::Ended;
         match self.earlier.take() {
             Some(earlier) => error.after(earlier).into(),
             None => error.into(),
@@ -367,19 +367,19 @@ impl HttpLink {
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, LinkError>>> {
         loop {
             match &mut self.stream {
-                Incoming::Unopened => return Poll::Pending,
-                Incoming::Ended => return Poll::Ready(None),
-                Incoming::Opening(opening) => {
+                IncomingCall::Unopened => return Poll::Pending,
+                IncomingCall::Ended => return Poll::Ready(None),
+                IncomingCall::Opening(opening) => {
                     let Poll::Ready(opened) = opening.as_mut().poll(cx) else {
                         return Poll::Pending;
                     };
                     self.stream = match opened {
                         Ok(response) if response.status() == StatusCode::OK => {
-                            Incoming::Open(response.bytes_stream().boxed())
+                            IncomingCall::Open(response.bytes_stream().boxed())
                         }
                         Ok(response) => {
                             let url = self.dialer.url.to_string();
-                            Incoming::Refusing(Box::pin(refused(url, response)))
+                            IncomingCall::Refusing(Box::pin(refused(url, response)))
                         }
                         Err(e) => {
                             let url = self.dialer.url.as_str();
@@ -389,28 +389,28 @@ impl HttpLink {
                         }
                     };
                 }
-                Incoming::Refusing(refusing) => {
+                IncomingCall::Refusing(refusing) => {
                     let Poll::Ready(refusal) = refusing.as_mut().poll(cx) else {
                         return Poll::Pending;
                     };
                     return Poll::Ready(Some(Err(self.not_opened(refusal))));
                 }
-                Incoming::Open(_) => {}
+                IncomingCall::Open(_) => {}
             }
             if let Some(frame) = self.next_frame() {
                 if frame.is_err() {
-                    self.stream = Incoming::Ended;
+                    self.stream = IncomingCall::Ended;
                 }
                 return Poll::Ready(Some(frame));
             }
-            let Incoming::Open(stream) = &mut self.stream else {
+            let IncomingCall::Open(stream) = &mut self.stream else {
                 continue;
             };
             match stream.poll_next_unpin(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(bytes))) => self.buffer.extend_from_slice(&bytes),
                 Poll::Ready(end) => {
-                    self.stream = Incoming::Ended;
+                    self.stream = IncomingCall::Ended;
                     let error = end.and_then(Result::err);
                     let broken = |e: reqwest::Error| {
                         LinkError::new("the stream from the server broke")
@@ -539,7 +539,7 @@ impl Stream for HttpLink {
             return Poll::Ready(Some(Ok(frame)));
         }
         if self.closing && self.posts.is_empty() && self.waiting.is_empty() {
-            self.stream = Incoming::Ended;
+            self.stream = IncomingCall::Ended;
             return Poll::Ready(Some(Ok(Frame::Close(None))));
         }
         self.poll_stream(cx)
@@ -567,7 +567,7 @@ impl Sink<Frame> for HttpLink {
                 let unreadable = |e: serde_json::Error| {
                     LinkError::new("a control message is not JSON").with_source(e)
                 };
-                if matches!(self.stream, Incoming::Unopened) {
+                if matches!(self.stream, IncomingCall::Unopened) {
                     self.open(serde_json::from_str(&text).map_err(unreadable)?);
                     return Ok(());
                 }

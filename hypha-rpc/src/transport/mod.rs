@@ -3,13 +3,14 @@
 
 mod failure;
 #[cfg(feature = "http")]
-pub mod fallback;
+pub(crate) mod fallback;
 #[cfg(feature = "http")]
-pub mod http;
+pub(crate) mod http;
+#[doc(hidden)]
 pub mod memory;
 #[cfg(feature = "tls")]
 mod tls;
-pub mod websocket;
+pub(crate) mod websocket;
 
 use std::pin::Pin;
 
@@ -21,15 +22,15 @@ use crate::error::{ConnectError, ConnectErrorKind};
 
 /// Largest frame that is accepted: the server's own limit is 16 MiB, and what it forwards grows by
 /// the stamped fields.
-pub const MAX_FRAME: usize = 32 << 20;
+pub(crate) const MAX_FRAME: usize = 32 << 20;
 
 /// How to reach the server.
 #[derive(Clone, Debug, Default)]
-pub struct SocketOptions {
+pub(crate) struct SocketOptions {
     /// Headers added to the request that opens a link.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// Accept any certificate and host name.
-    pub accept_invalid_certificates: bool,
+    pub(crate) accept_invalid_certificates: bool,
 }
 
 /// What carries the messages of a connection.

@@ -31,7 +31,7 @@ const COPY_BELOW: usize = 512;
 
 /// Opens WebSocket connections to one URL.
 #[derive(Clone, Debug)]
-pub struct Dialer {
+pub(crate) struct Dialer {
     /// `ws://..` or `wss://..`.
     pub url: String,
     /// How to open the socket.
@@ -57,7 +57,7 @@ impl Dial for Dialer {
 
 /// A client's WebSocket connection.
 #[derive(Debug)]
-pub struct WebSocketLink {
+pub(crate) struct WebSocketLink {
     socket: Socket,
 }
 
@@ -67,7 +67,10 @@ pub struct WebSocketLink {
 ///
 /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used; the kind of the cause
 /// if the connection, TLS or the upgrade fails.
-pub async fn connect(url: &str, options: &SocketOptions) -> Result<WebSocketLink, ConnectError> {
+pub(crate) async fn connect(
+    url: &str,
+    options: &SocketOptions,
+) -> Result<WebSocketLink, ConnectError> {
     let invalid =
         |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(url);
     let mut request = url

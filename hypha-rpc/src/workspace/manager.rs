@@ -1,7 +1,7 @@
 //! The contract of the workspace manager, the service `default` of every server.
 
 use super::{
-    Bookmark, ClientInfo, EventCount, EventRecord, GetServiceConfig, ManagerError, Names,
+    Bookmark, ClientInfo, EventCount, EventRecord, EventTypes, GetServiceConfig, ManagerError,
     SelectConfig, ServiceInfo, ServiceQuery, ServiceTypeInfo, TokenConfig, UserInfo,
     WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceStatus, WorkspaceSummary,
 };
@@ -313,7 +313,7 @@ pub trait WorkspaceManager {
         &self,
         ctx: &Context,
         /// One type or several.
-        event_type: Names,
+        event_type: EventTypes,
     ) -> Result<bool, ManagerError>;
 
     /// Receive events of these types no longer.
@@ -321,6 +321,6 @@ pub trait WorkspaceManager {
         &self,
         ctx: &Context,
         /// One type or several.
-        event_type: Names,
+        event_type: EventTypes,
     ) -> Result<bool, ManagerError>;
 }

@@ -17,7 +17,9 @@ pub use crate::{
 pub use error::ManagerError;
 pub use manager::{WorkspaceManager, WorkspaceManagerProxy, WorkspaceManagerService};
 pub use records::{
-    Bookmark, ClientInfo, EventCount, EventRecord, Names, ServiceTypeInfo, TokenConfig,
+    Bookmark, ClientInfo, EventCount, EventRecord, EventTypes, ServiceTypeInfo, TokenConfig,
     WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceStatus, WorkspaceSummary,
 };
-pub use service::{GetServiceConfig, SelectConfig, ServiceFilter, ServiceQuery, ServiceSummary};
+pub use service::{
+    GetServiceConfig, SelectConfig, SelectionMode, ServiceFilter, ServiceQuery, ServiceSummary,
+};

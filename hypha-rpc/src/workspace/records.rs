@@ -16,35 +16,35 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// One name or several.
+/// One event type or several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Names {
+pub enum EventTypes {
     /// A single one.
     One(String),
     /// Any number.
     Many(Vec<String>),
 }
 
-impl Names {
+impl EventTypes {
     /// All of them.
     pub fn as_slice(&self) -> &[String] {
         match self {
-            Names::One(name) => std::slice::from_ref(name),
-            Names::Many(names) => names,
+            EventTypes::One(name) => std::slice::from_ref(name),
+            EventTypes::Many(names) => names,
         }
     }
 }
 
-impl From<&str> for Names {
+impl From<&str> for EventTypes {
     fn from(name: &str) -> Self {
-        Names::One(name.to_owned())
+        EventTypes::One(name.to_owned())
     }
 }
 
-impl From<Vec<String>> for Names {
+impl From<Vec<String>> for EventTypes {
     fn from(names: Vec<String>) -> Self {
-        Names::Many(names)
+        EventTypes::Many(names)
     }
 }
 

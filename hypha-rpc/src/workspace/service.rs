@@ -1,5 +1,7 @@
 //! Services as the manager lists and hands them out.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,13 +79,98 @@ pub struct ServiceFilter {
     pub unknown: Map,
 }
 
+/// Choice among several clients that offer a service (protocol 10 §6.6).
+///
+/// A client that does not answer is not chosen; if no client answers, any of them is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+#[non_exhaustive]
+pub enum SelectionMode {
+    /// `exact`: the only one; several are an error.
+    Exact,
+    /// `random`: any of them.
+    Random,
+    /// `first`: the first in the list of the server, whose order has no meaning.
+    First,
+    /// `last`: the last in the list of the server, whose order has no meaning.
+    Last,
+    /// `native:random`: any that is connected to the caller's server, otherwise any.
+    NativeRandom,
+    /// `min_load`: the one that sends the fewest messages per minute. Only clients with an id that ends
+    /// with `__rlb` are measured; the others count as idle.
+    MinLoad,
+    /// `select:min:<method>`: the one that returns the smallest number from this method, which is called
+    /// without arguments.
+    SelectMin(String),
+    /// `select:max:<method>`: the one that returns the largest number from this method, which is called
+    /// without arguments.
+    SelectMax(String),
+    /// `select:first_success:<method>`: the first that returns from this method, which is called without
+    /// arguments.
+    SelectFirstSuccess(String),
+    /// Another mode, which this crate does not know.
+    Other(String),
+}
+
+impl fmt::Display for SelectionMode {
+    /// Writes the mode as it is on the wire.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SelectionMode::Exact => f.write_str("exact"),
+            SelectionMode::Random => f.write_str("random"),
+            SelectionMode::First => f.write_str("first"),
+            SelectionMode::Last => f.write_str("last"),
+            SelectionMode::NativeRandom => f.write_str("native:random"),
+            SelectionMode::MinLoad => f.write_str("min_load"),
+            SelectionMode::SelectMin(method) => write!(f, "select:min:{method}"),
+            SelectionMode::SelectMax(method) => write!(f, "select:max:{method}"),
+            SelectionMode::SelectFirstSuccess(method) => write!(f, "select:first_success:{method}"),
+            SelectionMode::Other(mode) => f.write_str(mode),
+        }
+    }
+}
+
+impl From<&str> for SelectionMode {
+    /// Reads the mode as it is on the wire.
+    fn from(mode: &str) -> Self {
+        let selected = mode.strip_prefix("select:");
+        match (mode, selected.and_then(|rule| rule.split_once(':'))) {
+            ("exact", _) => SelectionMode::Exact,
+            ("random", _) => SelectionMode::Random,
+            ("first", _) => SelectionMode::First,
+            ("last", _) => SelectionMode::Last,
+            ("native:random", _) => SelectionMode::NativeRandom,
+            ("min_load", _) => SelectionMode::MinLoad,
+            (_, Some(("min", method))) => SelectionMode::SelectMin(method.to_owned()),
+            (_, Some(("max", method))) => SelectionMode::SelectMax(method.to_owned()),
+            (_, Some(("first_success", method))) => {
+                SelectionMode::SelectFirstSuccess(method.to_owned())
+            }
+            _ => SelectionMode::Other(mode.to_owned()),
+        }
+    }
+}
+
+impl From<String> for SelectionMode {
+    fn from(mode: String) -> Self {
+        SelectionMode::from(mode.as_str())
+    }
+}
+
+impl From<SelectionMode> for String {
+    fn from(mode: SelectionMode) -> String {
+        mode.to_string()
+    }
+}
+
 /// How to fetch a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GetServiceConfig {
     /// How to choose among several: `exact`, `random`, `first`, `last`, `native:random`,
     /// `min_load` or `select:<min|max|first_success>:<function>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub mode: Option<SelectionMode>,
     /// Seconds the provider may take; 10 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
@@ -100,11 +187,45 @@ pub struct GetServiceConfig {
 pub struct SelectConfig {
     /// As in [`GetServiceConfig`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub mode: Option<SelectionMode>,
     /// Seconds for each candidate of a `select` mode; 2 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select_timeout: Option<f64>,
     /// Also look into the manifests of installed applications.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_app_manifest: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selection_modes_keep_their_text() {
+        for mode in [
+            "exact",
+            "random",
+            "first",
+            "last",
+            "native:random",
+            "min_load",
+            "select:min:load",
+            "select:max:a:b",
+            "select:first_success:ping",
+            "select:least:load",
+            "select:min",
+            "best",
+        ] {
+            assert_eq!(SelectionMode::from(mode).to_string(), mode);
+        }
+        assert_eq!(
+            SelectionMode::from("select:min:load"),
+            SelectionMode::SelectMin("load".into())
+        );
+        assert!(matches!(
+            SelectionMode::from("select:min"),
+            SelectionMode::Other(_)
+        ));
+    }
 }

@@ -9,7 +9,7 @@ mod tls;
 use std::error::Error as _;
 
 use hypha_rpc::{
-    Connect, Error,
+    ConnectOptions, Error,
     error::{ConnectError, ConnectErrorKind, TlsFailure},
     transport::Transport,
 };
@@ -17,7 +17,7 @@ use hypha_rpc::{
 const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::Http, Transport::Auto];
 
 /// Connects, which fails.
-async fn refused(connect: Connect) -> ConnectError {
+async fn refused(connect: ConnectOptions) -> ConnectError {
     match connect.await {
         Err(Error::Connect(error)) => error,
         other => panic!("wanted a connect error, got {other:?}"),

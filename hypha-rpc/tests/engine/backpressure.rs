@@ -9,7 +9,7 @@ use std::{
 use futures_util::{Sink, Stream};
 use hypha_rpc::{
     Client, Error, RemoteService, Service, Value, args,
-    client::{Identity, Options},
+    client::{Identity, Settings},
     error::TimeoutKind,
     service::Method,
     transport::{Frame, LinkError},
@@ -42,7 +42,7 @@ async fn fill(service: &RemoteService, most: usize, size: usize) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn callers_wait_for_a_peer_that_does_not_read() {
-    let (client, mut peer) = client_with(Options::default(), 4);
+    let (client, mut peer) = client_with(Settings::in_process(), 4);
     let service = peer.offer(&client).await;
     let filled = fill(&service, 2 * QUEUE, 0).await;
     assert!((QUEUE..QUEUE + 8).contains(&filled), "{filled}");
@@ -69,7 +69,9 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
 
     // A caller that waits goes on when there is room, and its silence begins only then.
     let begin = Instant::now();
-    let calling = service.call::<i64>("call", args!(-1)).silence(seconds(10));
+    let calling = service
+        .call::<i64>("call", args!(-1))
+        .idle_timeout(seconds(10));
     let reading = async {
         tokio::time::sleep(seconds(100)).await;
         for _ in 0..filled {
@@ -82,14 +84,14 @@ async fn callers_wait_for_a_peer_that_does_not_read() {
     let Err(Error::Timeout(timeout)) = outcome else {
         panic!("not a time-out: {outcome:?}")
     };
-    assert_eq!((timeout.kind, timeout.sent), (TimeoutKind::Silence, true));
+    assert_eq!((timeout.kind, timeout.sent), (TimeoutKind::Idle, true));
     assert_passed(begin, seconds(110));
     settled(&client).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn large_frames_are_bounded_by_their_size() {
-    let (client, mut peer) = client_with(Options::default(), 1);
+    let (client, mut peer) = client_with(Settings::in_process(), 1);
     let service = peer.offer(&client).await;
     let size = 256 << 10;
     let filled = fill(&service, QUEUE, size).await;
@@ -111,7 +113,7 @@ async fn large_frames_are_bounded_by_their_size() {
 #[tokio::test(start_paused = true)]
 async fn waiting_for_room_ends_with_the_connection() {
     for size in [0, 100 << 10] {
-        let (client, mut peer) = client_with(Options::default(), 4);
+        let (client, mut peer) = client_with(Settings::in_process(), 4);
         let service = peer.offer(&client).await;
         fill(&service, 2 * QUEUE, size).await;
         let call = service.call::<Value>("call", args!(payload(size)));
@@ -132,7 +134,7 @@ async fn waiting_for_room_ends_with_the_connection() {
 
 /// Fills the outbound side of a client that serves, with answers.
 async fn stuffed() -> (Client, Peer, Arc<Probe>) {
-    let (client, mut peer) = client_with(Options::default(), 4);
+    let (client, mut peer) = client_with(Settings::in_process(), 4);
     let probe = Arc::new(Probe::default());
     let registering = client.register_service(service(&probe));
     registering.await.expect("registers");
@@ -197,9 +199,9 @@ async fn a_method_goes_on_while_its_heartbeats_wait() {
 /// Refusals must not pile up for somebody who does not read them.
 #[tokio::test(start_paused = true)]
 async fn refusals_that_nobody_reads_do_not_pile_up() {
-    let mut options = Options::default();
-    options.max_concurrent_calls = 1;
-    let (client, mut peer) = client_with(options, 4);
+    let mut settings = Settings::in_process();
+    settings.max_concurrent_calls = 1;
+    let (client, mut peer) = client_with(settings, 4);
     let probe = Arc::new(Probe::default());
     let registering = client.register_service(service(&probe));
     registering.await.expect("registers");
@@ -271,7 +273,7 @@ async fn a_flood_does_not_keep_frames_from_going_out() {
         sent,
     };
     let identity = Identity::new("ws", "me");
-    let client = Client::over(Box::new(link), identity, Options::default());
+    let client = Client::from_link(Box::new(link), identity, Settings::in_process());
     client.emit("hello", "*", 1i64).await.expect("queued");
     received.recv().await.expect("sent");
     let read = client.stats().frames_received;

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hypha_rpc::{Value, args, client::Options};
+use hypha_rpc::{Value, args, client::Settings};
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 
 use crate::{
@@ -60,7 +60,7 @@ impl<'a> MakeWriter<'a> for Log {
 async fn every_call_has_a_span_on_both_sides() {
     let log = Log::default();
     let _listening = log.listen();
-    let (_a, _b, remote, _probe) = calling(Options::default()).await;
+    let (_a, _b, remote, _probe) = calling(Settings::in_process()).await;
     let _: i64 = remote.call("add", args!(1, 2)).await.expect("answered");
     text(remote.call::<Value>("add", args!()).await);
     text(
@@ -140,7 +140,7 @@ fn the_numbers_go_to_the_recorder() {
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let (a, _b, remote, _probe) = calling(Options::default()).await;
+            let (a, _b, remote, _probe) = calling(Settings::in_process()).await;
             let _: i64 = remote.call("add", args!(1, 2)).await.expect("answered");
             tokio::time::sleep(seconds(6)).await;
             drop((a, remote));

@@ -37,7 +37,7 @@ impl Calc for Impl {
 
 #[tokio::test(start_paused = true)]
 async fn typed_and_dynamic_calls_reach_the_same_method() {
-    let (a, b) = two_clients(Default::default());
+    let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
     b.register_service(CalcService::new(Impl))
         .visibility(Visibility::Public)
         .await
@@ -88,7 +88,7 @@ async fn a_request_has_the_form_of_the_protocol() {
     let service = peer.offer(&client).await;
     let calling = service
         .call::<Value>("call", args!(1, "x", scale = 2.5))
-        .silence(seconds(8));
+        .idle_timeout(seconds(8));
     let answering = async {
         let call = peer.receive().await;
         assert_eq!(
@@ -307,7 +307,7 @@ async fn what_cannot_be_sent_is_not_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn many_calls_at_once_each_get_their_own_answer() {
-    let (a, b, service, _) = calling(Default::default()).await;
+    let (a, b, service, _) = calling(hypha_rpc::client::Settings::in_process()).await;
     let calls = (0..500i64).map(|n| service.call::<i64>("add", args!(n, n)).into_future());
     let sums = futures_util::future::join_all(calls).await;
     for (n, sum) in sums.into_iter().enumerate() {

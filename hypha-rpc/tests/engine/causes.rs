@@ -10,7 +10,7 @@ use std::{
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hypha_rpc::{
     Client, Error, Value, args,
-    client::{Identity, Options},
+    client::{Identity, Settings},
     error::{ConnectError, ConnectErrorKind, EncodeError, ErrorKind, LinkError, Lost, report},
     transport::{
         Frame,
@@ -68,7 +68,7 @@ fn reset(error: &dyn std::error::Error) -> bool {
 async fn every_call_of_a_broken_link_leads_to_the_failure_of_the_network() {
     let (ours, link) = pair(1024);
     let identity = Identity::new("ws", "me");
-    let client = Client::over(Box::new(Breaking(ours)), identity, Options::default());
+    let client = Client::from_link(Box::new(Breaking(ours)), identity, Settings::in_process());
     let mut peer = Peer { link };
     let service = peer.offer(&client).await;
     let calls =

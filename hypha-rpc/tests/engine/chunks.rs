@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hypha_rpc::{Client, Error, RemoteService, Value, args, client::Options, error::TimeoutKind};
+use hypha_rpc::{Client, Error, RemoteService, Value, args, client::Settings, error::TimeoutKind};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
@@ -10,23 +10,23 @@ use crate::support::{
     payload, seconds, service, serving, settled, text,
 };
 
-fn tiny() -> Options {
-    let mut options = Options::default();
-    options.chunk_size = 100;
-    options.large_frame = 0;
-    options
+fn tiny() -> Settings {
+    let mut settings = Settings::in_process();
+    settings.chunk_bytes = 100;
+    settings.large_frame_bytes = 0;
+    settings
 }
 
 #[tokio::test(start_paused = true)]
 async fn large_arguments_and_results_arrive_whole() {
     let (a, b, service, _) = calling(tiny()).await;
     for n in [0, 1, 900, 1100, 1124, 1300, 5_000, 50_000] {
-        let echo: hypha_rpc::Bytes = service
+        let echo: hypha_rpc::Binary = service
             .call("echo", args!(payload(n)))
             .await
             .expect("echoes");
         assert_eq!(echo, payload(n));
-        let made: hypha_rpc::Bytes = service.call("bytes", args!(n)).await.expect("makes");
+        let made: hypha_rpc::Binary = service.call("bytes", args!(n)).await.expect("makes");
         assert_eq!(made, payload(n));
     }
     settled(&a).await;
@@ -37,7 +37,7 @@ async fn large_arguments_and_results_arrive_whole() {
 async fn large_messages_at_the_same_time_do_not_mix() {
     let (a, b, service, _) = calling(tiny()).await;
     let calls = (0..20usize).map(|n| {
-        let call = service.call::<hypha_rpc::Bytes>("echo", args!(payload(3_000 + n)));
+        let call = service.call::<hypha_rpc::Binary>("echo", args!(payload(3_000 + n)));
         call.into_future()
     });
     for (n, echo) in futures_util::future::join_all(calls)
@@ -55,11 +55,11 @@ async fn large_messages_at_the_same_time_do_not_mix() {
 /// large things.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_runs_one_call_at_a_time_takes_large_messages() {
-    let mut options = tiny();
-    options.max_concurrent_calls = 1;
-    let (a, b, service, _) = calling(options).await;
+    let mut settings = tiny();
+    settings.max_concurrent_calls = 1;
+    let (a, b, service, _) = calling(settings).await;
     let echo = service
-        .call::<hypha_rpc::Bytes>("echo", args!(payload(10_000)))
+        .call::<hypha_rpc::Binary>("echo", args!(payload(10_000)))
         .await;
     assert_eq!(echo.expect("echoes"), payload(10_000));
     settled(&a).await;
@@ -72,8 +72,8 @@ async fn chunks_between_clients_with_long_names_are_not_split_again() {
     let name = "n".repeat(2000);
     let (a, b) = hypha_rpc::transport::memory::pair(64);
     let identity = |client: &str| hypha_rpc::client::Identity::new("ws", format!("{client}{name}"));
-    let a = Client::over(Box::new(a), identity("a"), tiny());
-    let b = Client::over(Box::new(b), identity("b"), tiny());
+    let a = Client::from_link(Box::new(a), identity("a"), tiny());
+    let b = Client::from_link(Box::new(b), identity("b"), tiny());
     let probe = Default::default();
     b.register_service(service(&probe))
         .await
@@ -314,8 +314,8 @@ async fn a_large_result_keeps_its_caller_waiting() {
     let (client, mut peer, service) = fetched().await;
     let begin = Instant::now();
     let calling = service
-        .call::<hypha_rpc::Bytes>("call", args!())
-        .silence(seconds(10));
+        .call::<hypha_rpc::Binary>("call", args!())
+        .idle_timeout(seconds(10));
     let playing = async {
         let call = peer.receive().await;
         let session = call.text("session").to_owned();
@@ -381,7 +381,7 @@ async fn a_large_result_goes_under_the_session_of_its_caller() {
 /// common size, and what was said is not believed for ever.
 #[tokio::test(start_paused = true)]
 async fn larger_frames_go_to_those_who_ask_for_them() {
-    let (client, mut peer) = client_with(Options::default(), 64);
+    let (client, mut peer) = client_with(Settings::in_process(), 64);
     let service = peer.offer(&client).await;
     let sends = |n: usize| {
         service

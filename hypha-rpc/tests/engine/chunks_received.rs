@@ -1,6 +1,6 @@
 //! Chunks that peers leave with us: whose they are, what is wrong with them, and when they are forgotten.
 
-use hypha_rpc::{Value, args, client::Options};
+use hypha_rpc::{Value, args, client::Settings};
 use tokio::time::Instant;
 
 use crate::chunks::{CACHE, fetched};
@@ -11,7 +11,7 @@ use crate::support::{
 
 #[tokio::test(start_paused = true)]
 async fn another_peer_cannot_touch_chunks() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let call = message(
         method_main(PEER, "BIG", "services.svc.whoami"),
         map! {"promise": "*", "t": 10.0},
@@ -53,7 +53,7 @@ async fn another_peer_cannot_touch_chunks() {
 /// The server stamps who calls `process`; what the chunks say of that counts for nothing.
 #[tokio::test(start_paused = true)]
 async fn chunks_cannot_forge_who_sent_them() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let forged = map! {
         "type": "method", "from": "*/manager", "to": "elsewhere/me", "ws": "victim",
         "method": "services.svc.whoami", "session": "BIG", "user": map!{"id": "root"},
@@ -103,7 +103,7 @@ async fn a_forged_event_in_chunks_is_nobodys_word() {
 
 #[tokio::test(start_paused = true)]
 async fn bad_chunks_are_told_so() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let ask = |member: &str| format!("{CACHE}.{member}");
     let gone = Err("session does not exist anymore: k".to_owned());
     let data = || Value::Bytes(bytes::Bytes::from_static(b"\xc1"));
@@ -151,13 +151,11 @@ async fn bad_chunks_are_told_so() {
 /// Half a message of somebody who has left without a word is forgotten after a while.
 #[tokio::test(start_paused = true)]
 async fn chunks_that_nobody_comes_back_for_are_forgotten() {
-    let mut options = Options::default();
-    options.keep_alive = Some(hypha_rpc::client::KeepAlive {
-        ping_interval: seconds(20),
-        ping_timeout: seconds(20),
-        token_refresh_interval: seconds(0),
-    });
-    let (client, mut peer) = client_with(options, 64);
+    let mut settings = Settings::in_process();
+    settings.ping_interval = seconds(20);
+    settings.ping_timeout = seconds(20);
+    settings.token_refresh_interval = seconds(0);
+    let (client, mut peer) = client_with(settings, 64);
     let begin = Instant::now();
     peer.ask(&format!("{CACHE}.create"), list!["k"])
         .await
@@ -178,7 +176,7 @@ async fn chunks_that_nobody_comes_back_for_are_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn chunks_of_a_peer_that_leaves_are_forgotten() {
     let identity = hypha_rpc::client::Identity::new("ws", "me");
-    let (client, mut peer) = client_as(identity, Default::default(), 64);
+    let (client, mut peer) = client_as(identity, hypha_rpc::client::Settings::in_process(), 64);
     peer.ask(&format!("{CACHE}.create"), list!["k"])
         .await
         .expect("creates");

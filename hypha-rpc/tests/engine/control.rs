@@ -13,7 +13,7 @@ use std::{
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hypha_rpc::{
     Client,
-    client::{KeepAlive, Options, State},
+    client::{Settings, State},
     transport::{Frame, LinkError},
 };
 use tokio::time::Instant;
@@ -21,13 +21,11 @@ use tokio::time::Instant;
 use crate::support::{Peer, assert_passed, breathe, client_with, list, seconds};
 
 fn keeping(ping: u64, patience: u64, refresh: u64) -> (Client, Peer) {
-    let mut options = Options::default();
-    options.keep_alive = Some(KeepAlive {
-        ping_interval: seconds(ping),
-        ping_timeout: seconds(patience),
-        token_refresh_interval: seconds(refresh),
-    });
-    client_with(options, 64)
+    let mut settings = Settings::in_process();
+    settings.ping_interval = seconds(ping);
+    settings.ping_timeout = seconds(patience);
+    settings.token_refresh_interval = seconds(refresh);
+    client_with(settings, 64)
 }
 
 fn text(text: &str) -> Frame {
@@ -36,7 +34,7 @@ fn text(text: &str) -> Frame {
 
 #[tokio::test(start_paused = true)]
 async fn control_messages_are_understood() {
-    let (client, mut peer) = client_with(Options::default(), 64);
+    let (client, mut peer) = client_with(Settings::in_process(), 64);
     assert_eq!(client.reconnection_token(), None);
     for frame in [
         r#"{"type":"pong"}"#,
@@ -66,7 +64,7 @@ async fn control_messages_are_understood() {
 #[tokio::test(start_paused = true)]
 async fn the_servers_error_is_the_reason() {
     for last in [Some(Frame::Close(Some((1008, "short".into())))), None] {
-        let (client, mut peer) = client_with(Options::default(), 64);
+        let (client, mut peer) = client_with(Settings::in_process(), 64);
         peer.push(text(r#"{"type":"error","message":"You are banned"}"#))
             .await;
         breathe().await;
@@ -121,14 +119,12 @@ async fn a_silent_server_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_neither_reads_nor_writes_is_given_up() {
-    let mut options = Options::default();
-    options.keep_alive = Some(KeepAlive {
-        ping_interval: seconds(20),
-        ping_timeout: seconds(15),
-        token_refresh_interval: seconds(100),
-    });
+    let mut settings = Settings::in_process();
+    settings.ping_interval = seconds(20);
+    settings.ping_timeout = seconds(15);
+    settings.token_refresh_interval = seconds(100);
     let begin = Instant::now();
-    let (client, _peer) = client_with(options, 1);
+    let (client, _peer) = client_with(settings, 1);
     assert_eq!(
         client.closed().await.to_string(),
         "Connection lost: the server does not answer"
@@ -161,13 +157,11 @@ async fn timers_that_are_off_do_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn endless_intervals_are_as_good_as_off() {
-    let mut options = Options::default();
-    options.keep_alive = Some(KeepAlive {
-        ping_interval: Duration::MAX,
-        ping_timeout: Duration::MAX,
-        token_refresh_interval: Duration::MAX,
-    });
-    let (client, mut peer) = client_with(options, 64);
+    let mut settings = Settings::in_process();
+    settings.ping_interval = Duration::MAX;
+    settings.ping_timeout = Duration::MAX;
+    settings.token_refresh_interval = Duration::MAX;
+    let (client, mut peer) = client_with(settings, 64);
     // The first ones come early all the same.
     for _ in 0..2 {
         assert!(matches!(peer.frame().await, Some(Frame::Text(_))));
@@ -230,14 +224,12 @@ async fn pings_go_out_below_the_protocol_too() {
         link,
         pings: Arc::clone(&pings),
     };
-    let mut options = Options::default();
-    options.keep_alive = Some(KeepAlive {
-        ping_interval: seconds(10),
-        ping_timeout: seconds(1000),
-        token_refresh_interval: seconds(0),
-    });
+    let mut settings = Settings::in_process();
+    settings.ping_interval = seconds(10);
+    settings.ping_timeout = seconds(1000);
+    settings.token_refresh_interval = seconds(0);
     let identity = hypha_rpc::client::Identity::new("ws", "me");
-    let client = hypha_rpc::Client::over(Box::new(below), identity, options);
+    let client = hypha_rpc::Client::from_link(Box::new(below), identity, settings);
     tokio::time::sleep(seconds(35)).await;
     assert_eq!(pings.load(Ordering::SeqCst), 4);
     drop(client);

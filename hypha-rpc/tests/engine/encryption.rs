@@ -2,7 +2,7 @@
 
 use hypha_rpc::{
     Error, Value, args,
-    client::{Identity, Options},
+    client::{Identity, Settings},
     crypto::{KeyPair, PublicKey},
     error::{RejectKind, report},
     prelude::*,
@@ -52,17 +52,17 @@ fn keys(n: u8) -> KeyPair {
     KeyPair::from_private_key([n; 32])
 }
 
-fn with_keys(n: u8) -> Options {
-    let mut options = Options::default();
-    options.encryption = Some(keys(n));
-    options
+fn with_keys(n: u8) -> Settings {
+    let mut settings = Settings::in_process();
+    settings.encryption = Some(keys(n));
+    settings
 }
 
 /// Two clients with keys and a copy of every byte between them.
-async fn encrypting(a: Options, b: Options) -> (Client, Client) {
+async fn encrypting(a: Settings, b: Settings) -> (Client, Client) {
     let (to_a, to_b) = pair(1024);
-    let a = Client::over(Box::new(to_a), Identity::new("ws", "a"), a);
-    let b = Client::over(Box::new(to_b), Identity::new("ws", "b"), b);
+    let a = Client::from_link(Box::new(to_a), Identity::new("ws", "a"), a);
+    let b = Client::from_link(Box::new(to_b), Identity::new("ws", "b"), b);
     b.register_service(SafeService::new(Impl))
         .await
         .expect("registers");
@@ -150,7 +150,7 @@ async fn without_a_key_calls_are_plain() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_goes_out_in_the_clear_that_was_meant_to_be_hidden() {
-    let (a, _b) = encrypting(Options::default(), with_keys(2)).await;
+    let (a, _b) = encrypting(Settings::in_process(), with_keys(2)).await;
     let fetching = a
         .get_remote_service("ws/b:safe")
         .encryption_public_key(keys(2).public_key());
@@ -160,7 +160,7 @@ async fn nothing_goes_out_in_the_clear_that_was_meant_to_be_hidden() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_cannot_be_read_is_refused_at_once() {
-    for b in [with_keys(3), Options::default()] {
+    for b in [with_keys(3), Settings::in_process()] {
         let (a, b) = encrypting(with_keys(1), b).await;
         let safe = safe(&a, keys(2).public_key()).await;
         match safe.whisper("word".into()).await {
@@ -310,6 +310,6 @@ async fn trusted_keys_are_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn clients_without_keys_have_none() {
-    let (a, _b) = two_clients(Options::default());
+    let (a, _b) = two_clients(Settings::in_process());
     assert_eq!(a.public_key(), None);
 }

@@ -106,7 +106,7 @@ async fn the_servers_reason_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_ends_with_its_connection() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     for session in ["S1", "S2", "S3"] {
         peer.call_as(PEER, session, "services.svc.hang", list![])
             .await;
@@ -121,7 +121,7 @@ async fn a_handler_ends_with_its_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn disconnecting_waits_for_handlers() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     peer.call_as(PEER, "S1", "services.svc.wait", list![]).await;
     breathe().await;
     let begin = Instant::now();
@@ -148,7 +148,7 @@ async fn disconnecting_waits_for_handlers() {
 
 #[tokio::test(start_paused = true)]
 async fn two_may_disconnect_at_once() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     peer.call_as(PEER, "S1", "services.svc.wait", list![]).await;
     breathe().await;
     let begin = Instant::now();
@@ -166,7 +166,7 @@ async fn two_may_disconnect_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn handlers_that_take_too_long_are_dropped() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     peer.call("services.svc.hang", list![]).await;
     breathe().await;
     let begin = Instant::now();
@@ -176,7 +176,7 @@ async fn handlers_that_take_too_long_are_dropped() {
     settled(&client).await;
     assert_eq!(probe.dropped(), 1);
 
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     peer.call("services.svc.hang", list![]).await;
     breathe().await;
     let begin = Instant::now();
@@ -188,7 +188,7 @@ async fn handlers_that_take_too_long_are_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_say_goodbye_is_left_after_a_while() {
-    let (client, _peer, _) = serving(Default::default()).await;
+    let (client, _peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let begin = Instant::now();
     client.disconnect().await;
     assert_passed(begin, seconds(5));
@@ -226,7 +226,7 @@ async fn gone(probe: &Arc<Probe>) {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_closes_the_link_and_ends_every_task() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let service = peer.offer(&client).await;
     peer.call("services.svc.hang", list![]).await;
     breathe().await;
@@ -253,7 +253,7 @@ async fn a_service_that_holds_its_client_is_freed_with_the_connection() {
         client: Client,
         _probe: Arc<Probe>,
     }
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let caller = Arc::new(Caller {
         client: client.clone(),
         _probe: Arc::clone(&probe),
@@ -354,7 +354,7 @@ async fn nothing_is_registered_after_the_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_call_is_lost_in_the_instant_of_the_end() {
     for round in 0..50 {
-        let (a, b, service, probe) = calling(Default::default()).await;
+        let (a, b, service, probe) = calling(hypha_rpc::client::Settings::in_process()).await;
         let callers: Vec<_> = (0..8)
             .map(|_| {
                 let service = service.clone();

@@ -21,12 +21,12 @@ use crate::support::{breathe, payload, seconds, settled, text, two_clients};
 /// What files are used for.
 #[hypha_service(id = "desk", visibility = "public")]
 trait Desk {
-    async fn read_all(&self, file: RemoteFile) -> std::io::Result<Bytes>;
-    async fn beginning(&self, file: RemoteFile, len: usize) -> std::io::Result<Bytes>;
-    async fn part(&self, file: RemoteFile, from: i64, len: usize) -> std::io::Result<Bytes>;
-    async fn write_to(&self, file: RemoteFile, data: Bytes) -> std::io::Result<()>;
+    async fn read_all(&self, file: RemoteFile) -> std::io::Result<Binary>;
+    async fn beginning(&self, file: RemoteFile, len: usize) -> std::io::Result<Binary>;
+    async fn part(&self, file: RemoteFile, from: i64, len: usize) -> std::io::Result<Binary>;
+    async fn write_to(&self, file: RemoteFile, data: Binary) -> std::io::Result<()>;
     async fn keep(&self, file: RemoteFile);
-    async fn read_kept(&self) -> std::io::Result<Bytes>;
+    async fn read_kept(&self) -> std::io::Result<Binary>;
     async fn open(&self, size: usize) -> RemoteFile;
 }
 
@@ -36,24 +36,24 @@ struct Impl {
     seen: Arc<Seen>,
 }
 
-async fn content(mut file: RemoteFile) -> std::io::Result<Bytes> {
+async fn content(mut file: RemoteFile) -> std::io::Result<Binary> {
     let mut content = Vec::new();
     file.read_to_end(&mut content).await?;
     Ok(content.into())
 }
 
 impl Desk for Impl {
-    async fn read_all(&self, file: RemoteFile) -> std::io::Result<Bytes> {
+    async fn read_all(&self, file: RemoteFile) -> std::io::Result<Binary> {
         content(file).await
     }
 
-    async fn beginning(&self, mut file: RemoteFile, len: usize) -> std::io::Result<Bytes> {
+    async fn beginning(&self, mut file: RemoteFile, len: usize) -> std::io::Result<Binary> {
         let mut content = vec![0; len];
         file.read_exact(&mut content).await?;
         Ok(content.into())
     }
 
-    async fn part(&self, mut file: RemoteFile, from: i64, len: usize) -> std::io::Result<Bytes> {
+    async fn part(&self, mut file: RemoteFile, from: i64, len: usize) -> std::io::Result<Binary> {
         let from = match u64::try_from(from) {
             Ok(from) => SeekFrom::Start(from),
             Err(_) => SeekFrom::End(from),
@@ -62,7 +62,7 @@ impl Desk for Impl {
         self.beginning(file, len).await
     }
 
-    async fn write_to(&self, mut file: RemoteFile, data: Bytes) -> std::io::Result<()> {
+    async fn write_to(&self, mut file: RemoteFile, data: Binary) -> std::io::Result<()> {
         file.write_all(&data).await?;
         file.flush().await
     }
@@ -71,7 +71,7 @@ impl Desk for Impl {
         *self.kept.lock().expect("lock") = Some(file);
     }
 
-    async fn read_kept(&self) -> std::io::Result<Bytes> {
+    async fn read_kept(&self) -> std::io::Result<Binary> {
         let kept = self.kept.lock().expect("lock").take();
         content(kept.expect("kept")).await
     }
@@ -186,7 +186,7 @@ struct Both {
 }
 
 async fn both() -> Both {
-    let (a, b) = two_clients(Default::default());
+    let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
     let desk = Impl::default();
     let seen = Arc::clone(&desk.seen);
     b.register_service(DeskService::new(desk))
@@ -344,7 +344,7 @@ async fn writes_arrive_where_the_reader_was() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_fails_is_told_at_the_latest_by_flush() {
     let both = both().await;
-    let full = Bytes::from(vec![0xff; 3]);
+    let full = Binary::from(vec![0xff; 3]);
     let call = both
         .desk
         .write_to(watched(0, &Arc::default()), full.clone());
@@ -491,7 +491,7 @@ async fn the_functions_of_a_file_are_those_of_python() {
     assert_eq!(ok("seek", args!(-4, 1)).await, 6.into());
     assert_eq!(ok("seek", args!(-1, whence = 2)).await, 9.into());
     assert_eq!(ok("read", args!(())).await, bytes(9..10));
-    assert_eq!(ok("write", args!(Bytes::from(b"ab"))).await, 2.into());
+    assert_eq!(ok("write", args!(Binary::from(b"ab"))).await, 2.into());
     assert_eq!(ok("seekable", args!()).await, true.into());
     for (name, args, wanted) in [
         ("seek", args!(-1), "negative seek position -1"),
@@ -521,7 +521,7 @@ async fn the_functions_of_a_file_are_those_of_python() {
     // All of it is more than comes at once.
     let large = RemoteFile::from_bytes(payload(600_000));
     let read = large.get("read").expect("there").decode_as::<Function>();
-    let read: Bytes = read
+    let read: Binary = read
         .expect("a function")
         .call(args!())
         .await

@@ -11,7 +11,7 @@ use std::{
 use hypha_rpc::{
     args,
     prelude::*,
-    service::{Incoming, Method, Service, Visibility},
+    service::{IncomingCall, Method, Service, Visibility},
 };
 use hypha_wire::{Args, WireError};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
@@ -20,10 +20,10 @@ use crate::support::{payload, two_clients};
 
 /// A service with a file that is made by hand.
 async fn offered(members: Vec<(&'static str, Value)>) -> (Client, Client, RemoteFile) {
-    let (a, b) = two_clients(Default::default());
+    let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
     let mut map = hypha_rpc::Map::from_iter(members.into_iter().map(|(k, v)| (k.to_owned(), v)));
     map.insert("_rtype".into(), "iostream".into());
-    let open = Method::new("open", move |call: Incoming| {
+    let open = Method::new("open", move |call: IncomingCall| {
         let reply = call.reply(&Value::Map(map.clone()));
         async { reply }
     });
@@ -39,7 +39,9 @@ async fn offered(members: Vec<(&'static str, Value)>) -> (Client, Client, Remote
     (a, b, file)
 }
 
-fn function(run: impl Fn(&Incoming) -> Result<Args, WireError> + Send + Sync + 'static) -> Value {
+fn function(
+    run: impl Fn(&IncomingCall) -> Result<Args, WireError> + Send + Sync + 'static,
+) -> Value {
     Function::new(move |call| {
         let outcome = run(&call);
         async { outcome }
@@ -58,7 +60,7 @@ async fn a_blob_is_read_and_sought() {
         let from = read_at.load(Ordering::Relaxed);
         let to = content.len().min(from + most.expect("a length"));
         read_at.store(to, Ordering::Relaxed);
-        call.reply(&Bytes::from(content[from..to].to_vec()))
+        call.reply(&Binary::from(content[from..to].to_vec()))
     });
     let seek = function(move |call| {
         at.store(call.args(&["pos"])?.required(0)?, Ordering::Relaxed);

@@ -152,7 +152,7 @@ fn vectors() -> Vec<(String, bytes::Bytes)> {
 async fn every_malformed_message_gets_what_it_deserves() {
     let mut identity = Identity::new("vec-ws", "client-a");
     identity.manager_id = Some("manager-1".into());
-    let (client, mut peer) = client_as(identity, Default::default(), 64);
+    let (client, mut peer) = client_as(identity, hypha_rpc::client::Settings::in_process(), 64);
     let ran = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let service = |id: &str| {
         let ran = std::sync::Arc::clone(&ran);
@@ -230,7 +230,7 @@ async fn every_malformed_message_gets_what_it_deserves() {
 
 #[tokio::test(start_paused = true)]
 async fn the_second_segment_cannot_speak_for_the_first() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let extra = map! {
         "from": "*/manager", "to": "x/y", "ws": "victim", "user": map!{"id": "root"},
         "method": "services.svc.echo", "type": "event", "session": "T", "parent": "P",
@@ -249,7 +249,7 @@ async fn the_second_segment_cannot_speak_for_the_first() {
 
 #[tokio::test(start_paused = true)]
 async fn strange_promises_do_no_harm() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let good = map! {"_rtype": "method", "_rtarget": "peer", "_rmethod": "S.resolve"};
     let without_reject = map! {"resolve": good.clone()};
     let not_functions = map! {"resolve": 1i64, "reject": 2i64};
@@ -278,7 +278,7 @@ async fn strange_promises_do_no_harm() {
 
 #[tokio::test(start_paused = true)]
 async fn deep_and_long_input_is_refused() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     // A list inside a list inside a list, and a list that claims to be longer than memory.
     let mut deep = vec![0x91; 100_000];
     deep.push(1);
@@ -304,7 +304,7 @@ async fn deep_and_long_input_is_refused() {
 /// Every prefix of a message and every single changed byte of it.
 #[tokio::test(start_paused = true)]
 async fn damaged_messages_do_not_stop_the_client() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let whole = message(
         method_main(PEER, "S", "services.svc.echo"),
         map! {"args": list![map!{"a": list![1i64, "x", 2.5]}], "promise": "*", "t": 10.0},

@@ -193,7 +193,7 @@ pub(crate) struct Both {
 }
 
 pub(crate) async fn both() -> Both {
-    let (a, b) = two_clients(Default::default());
+    let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
     let desk = Impl::default();
     let (slow, gate) = (Arc::clone(&desk.slow), Arc::clone(&desk.gate));
     b.register_service(DeskService::new(desk))
@@ -542,12 +542,12 @@ async fn a_callback_whose_call_is_over_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn what_peers_may_hold_is_bounded() {
-    let options = {
-        let mut options = hypha_rpc::client::Options::default();
-        options.max_objects = 3;
-        options
+    let settings = {
+        let mut settings = hypha_rpc::client::Settings::in_process();
+        settings.max_objects = 3;
+        settings
     };
-    let (a, b) = two_clients(options);
+    let (a, b) = two_clients(settings);
     b.register_service(DeskService::new(Impl::default()))
         .await
         .expect("registers");

@@ -12,7 +12,7 @@ use std::{
 use futures_util::stream;
 use hypha_rpc::{
     Client, Error, Value, args,
-    client::Options,
+    client::Settings,
     error::Lost,
     prelude::*,
     service::{Method, Service},
@@ -248,11 +248,11 @@ async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
     all_over(&client).await;
 }
 
-fn tiny() -> Options {
-    let mut options = Options::default();
-    options.chunk_size = 100;
-    options.large_frame = 0;
-    options
+fn tiny() -> Settings {
+    let mut settings = Settings::in_process();
+    settings.chunk_bytes = 100;
+    settings.large_frame_bytes = 0;
+    settings
 }
 
 /// Plays the peer's built-in service as far as the first chunk.
@@ -274,7 +274,7 @@ async fn first_chunk(peer: &mut Peer) -> Received {
 /// A large argument beside everything that is live.
 fn large(gate: &Arc<Notify>, alive: &Arc<AtomicUsize>) -> hypha_wire::Args {
     let interface = Object::interface(CounterService::new(Plus));
-    let large = Bytes::from(vec![7; 5000]);
+    let large = Binary::from(vec![7; 5000]);
     args!(gated(gate), stuck(alive), interface, large)
 }
 
@@ -322,7 +322,12 @@ async fn what_is_in_a_half_sent_answer_ends_with_its_receiver() {
         Method::new("large", move |call| {
             let interface = Object::interface(CounterService::new(Plus));
             let double: Callback<i64, i64> = Callback::new(|n| async move { 2 * n });
-            let answer = (stuck(&alive), interface, double, Bytes::from(vec![7; 5000]));
+            let answer = (
+                stuck(&alive),
+                interface,
+                double,
+                Binary::from(vec![7; 5000]),
+            );
             async move { call.reply(&answer) }
         })
     });

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use hypha_rpc::{
-    Client, Connect, Error, Map, Value,
+    Client, ConnectOptions, Error, Map, Value,
     error::{ConnectError, ConnectErrorKind},
     transport::{
         Dial, Dialing, Frame,
@@ -134,7 +134,7 @@ impl Net {
     }
 
     /// Options for a client `ws/me` of this server.
-    pub(crate) fn connect(&self) -> Connect {
+    pub(crate) fn connect(&self) -> ConnectOptions {
         hypha_rpc::connect("memory:")
             .client_id("me")
             .dial(self.clone())

@@ -7,10 +7,10 @@ use std::{
 
 use hypha_rpc::{
     Client, Error, Proxy, RemoteService, Value, args,
-    client::{Identity, Options},
+    client::{Identity, Settings},
     error::RejectKind,
     hypha_service,
-    service::{Incoming, Method, Service, Visibility},
+    service::{IncomingCall, Method, Service, Visibility},
 };
 use hypha_wire::Case;
 use serde_json::json;
@@ -24,7 +24,7 @@ fn waiting() -> (Service, mpsc::Sender<i64>) {
     let (say, hear) = mpsc::channel();
     let hear = Mutex::new(hear);
     let home = thread::current().id();
-    let method = Method::blocking("wait", move |call: Incoming| {
+    let method = Method::blocking("wait", move |call: IncomingCall| {
         assert_ne!(
             thread::current().id(),
             home,
@@ -41,7 +41,7 @@ fn waiting() -> (Service, mpsc::Sender<i64>) {
 
 #[tokio::test(start_paused = true)]
 async fn a_blocking_method_sends_heartbeats_while_it_runs() {
-    let (client, mut peer) = client_with(Options::default(), 1024);
+    let (client, mut peer) = client_with(Settings::in_process(), 1024);
     let (service, say) = waiting();
     client.register_service(service).await.expect("registers");
     peer.call("services.slow.wait", list!["x"]).await;
@@ -63,9 +63,9 @@ async fn a_blocking_method_sends_heartbeats_while_it_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn blocking_methods_are_bounded_and_may_panic() {
-    let mut options = Options::default();
-    options.max_concurrent_calls = 1;
-    let (client, mut peer) = client_with(options, 1024);
+    let mut settings = Settings::in_process();
+    settings.max_concurrent_calls = 1;
+    let (client, mut peer) = client_with(settings, 1024);
     let (service, say) = waiting();
     client.register_service(service).await.expect("registers");
     peer.call_as("ws/peer", "S1", "services.slow.wait", list!["x"])
@@ -87,7 +87,7 @@ async fn blocking_methods_are_bounded_and_may_panic() {
 
 #[tokio::test(start_paused = true)]
 async fn every_option_is_published() {
-    let (client, mut peer) = client_with(Options::default(), 1024);
+    let (client, mut peer) = client_with(Settings::in_process(), 1024);
     let key = "AB".repeat(32);
     let service = Service::new("s")
         .config("colour", "red")
@@ -137,7 +137,7 @@ async fn every_option_is_published() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_said_is_not_published() {
-    let (client, mut peer) = client_with(Options::default(), 1024);
+    let (client, mut peer) = client_with(Settings::in_process(), 1024);
     client
         .register_service(Service::new("s"))
         .await
@@ -153,7 +153,7 @@ async fn what_is_not_said_is_not_published() {
 
 #[tokio::test(start_paused = true)]
 async fn options_that_cannot_be_are_refused_in_the_words_of_the_other_clients() {
-    let (client, _peer) = client_with(Options::default(), 1024);
+    let (client, _peer) = client_with(Settings::in_process(), 1024);
     let refused = async |service: Service| {
         let error = client.register_service(service).await;
         error.expect_err("refused").to_string()
@@ -201,10 +201,10 @@ async fn options_that_cannot_be_are_refused_in_the_words_of_the_other_clients() 
 
 #[tokio::test(start_paused = true)]
 async fn nobody_without_a_trusted_key_is_served() {
-    let (a, b) = two_clients(Options::default());
+    let (a, b) = two_clients(Settings::in_process());
     let ran = Arc::new(Mutex::new(false));
     let probe = Arc::clone(&ran);
-    let method = Method::new("f", move |call: Incoming| {
+    let method = Method::new("f", move |call: IncomingCall| {
         if let Ok(mut ran) = probe.lock() {
             *ran = true;
         }
@@ -250,7 +250,7 @@ impl Desk for Here {
 
 #[tokio::test(start_paused = true)]
 async fn keys_are_converted_and_methods_found_by_both_names() {
-    let (a, b) = two_clients(Options::default());
+    let (a, b) = two_clients(Settings::in_process());
     a.register_service(DeskService::new(Here))
         .await
         .expect("registers");
@@ -304,10 +304,10 @@ async fn keys_are_converted_and_methods_found_by_both_names() {
 
 #[tokio::test(start_paused = true)]
 async fn a_direct_fetch_has_a_limit_and_an_app() {
-    let (a, _b, _, _) = calling(Options::default()).await;
-    let mut options = Options::default();
-    options.app_id = "mine".into();
-    let (client, mut peer) = client_with(options, 8);
+    let (a, _b, _, _) = calling(Settings::in_process()).await;
+    let mut settings = Settings::in_process();
+    settings.app_id = "mine".into();
+    let (client, mut peer) = client_with(settings, 8);
     let fetching = client
         .get_remote_service("peer:svc@mine")
         .timeout(seconds(3));
@@ -333,7 +333,7 @@ async fn a_direct_fetch_has_a_limit_and_an_app() {
 async fn check(service: Service, definition: Value) -> Result<Value, String> {
     let mut identity = Identity::new("ws", "me");
     identity.manager_id = Some("boss".into());
-    let (client, mut peer) = client_as(identity, Options::default(), 1024);
+    let (client, mut peer) = client_as(identity, Settings::in_process(), 1024);
     let serving = async {
         let boss = "*/boss";
         let function = |name: &str| {
@@ -375,7 +375,8 @@ async fn register(client: &Client, service: Service) -> String {
 }
 
 fn thing() -> Service {
-    let method = |name: &str| Method::new(name, |call: Incoming| async move { call.reply(&()) });
+    let method =
+        |name: &str| Method::new(name, |call: IncomingCall| async move { call.reply(&()) });
     Service::new("s")
         .service_type("thing")
         .method(
@@ -436,7 +437,7 @@ async fn a_service_takes_over_what_its_type_says() {
 
     let mut definition = thing().schema().to_json();
     definition["h"] = json!({"type": "function", "function": {"name": "h"}});
-    let own = Method::new("h", |call: Incoming| async move { call.reply(&()) }).doc("Mine.");
+    let own = Method::new("h", |call: IncomingCall| async move { call.reply(&()) }).doc("Mine.");
     let told = check(thing().method(own), definition.into()).await;
     let told = told.expect("it fits").to_json();
     let own = json!({"name": "h", "description": "Mine."});

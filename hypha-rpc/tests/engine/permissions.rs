@@ -11,7 +11,7 @@ use crate::support::{Peer, client_as, list, map, method_main, settled, with};
 async fn guarded() -> (hypha_rpc::Client, Peer) {
     let mut identity = Identity::new("ws", "me");
     identity.manager_id = Some("manager".into());
-    let (client, peer) = client_as(identity, Default::default(), 1024);
+    let (client, peer) = client_as(identity, hypha_rpc::client::Settings::in_process(), 1024);
     let service = |id: &str| {
         Service::new(id).method(Method::new("f", |call| async move { call.reply(&"ran") }))
     };

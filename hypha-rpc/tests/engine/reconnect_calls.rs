@@ -8,7 +8,7 @@ use std::{
 use futures_util::FutureExt;
 use hypha_rpc::{
     Callback, Client, Error, RemoteService, Retry, Value, args,
-    client::Options,
+    client::Settings,
     error::{Lost, RejectKind},
     service::{Method, Service, Visibility},
     transport::Frame,
@@ -121,7 +121,7 @@ async fn an_idempotent_call_has_limits() {
     // A number of times: it may be what brings the server down.
     let (client, net, mut others) = connected().await;
     let service = found(&client).await;
-    let waiting = spawn(call(&service).idempotent().silence(seconds(1000)));
+    let waiting = spawn(call(&service).idempotent().idle_timeout(seconds(1000)));
     let mut sent = 0;
     while !waiting.is_finished() {
         let again = tokio::time::timeout(seconds(1), others.recv());
@@ -138,12 +138,10 @@ async fn an_idempotent_call_has_limits() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_has_a_limit() {
     let (net, mut others) = Net::new();
-    let options = {
-        let mut options = Options::default();
-        options.max_waiting_calls = 2;
-        options
-    };
-    let client = net.connect().options(options).await.expect("connects");
+    let connecting = net
+        .connect()
+        .settings(|settings| settings.max_waiting_calls = 2);
+    let client = connecting.await.expect("connects");
     let service = found(&client).await;
     net.otherwise(Plan::Unreachable);
     net.cut();
@@ -365,7 +363,7 @@ async fn a_retry_policy_outlasts_what_passes() {
     }
     assert!(text(waiting.await.expect("runs")).contains("too many calls"));
 
-    let waiting = spawn(call(&service).silence(seconds(1)));
+    let waiting = spawn(call(&service).idle_timeout(seconds(1)));
     next(&mut others).await;
     assert!(matches!(
         waiting.await.expect("runs"),
@@ -401,7 +399,7 @@ async fn a_retry_policy_outlasts_what_passes() {
     assert!(others.try_recv().is_err());
 
     // Idempotent: also what may have run.
-    let waiting = spawn(call(&service).silence(seconds(1)).idempotent());
+    let waiting = spawn(call(&service).idle_timeout(seconds(1)).idempotent());
     next(&mut others).await;
     let asked = next(&mut others).await;
     net.reply(&asked, "resolve", list![9i64]);
@@ -486,7 +484,7 @@ async fn a_handler_is_told_that_its_caller_has_left() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_is_told_that_nobody_waits_for_it() {
-    let (a, b) = two_clients(Options::default());
+    let (a, b) = two_clients(Settings::in_process());
     let stopped = Arc::new(AtomicUsize::new(0));
     b.register_service(stoppable(&stopped))
         .await
@@ -512,7 +510,7 @@ async fn a_handler_is_told_that_nobody_waits_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_answered_stops_nothing() {
-    let (a, b, remote, _probe) = calling(Options::default()).await;
+    let (a, b, remote, _probe) = calling(Settings::in_process()).await;
     let before = b.stats().calls_received;
     for _ in 0..3 {
         let sum: i64 = remote.call("add", args!(1, 2)).await.expect("answered");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hypha_rpc::{
     Error, Value, args,
-    client::Options,
+    client::Settings,
     error::{RejectKind, Rejection},
     service::{Method, Service, Visibility},
 };
@@ -15,7 +15,7 @@ use crate::support::{
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_has_the_form_of_the_protocol() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     peer.call("services.svc.nothing", list![]).await;
     let answer = peer.receive().await;
     let main = map! {
@@ -42,7 +42,7 @@ async fn an_answer_has_the_form_of_the_protocol() {
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_exist_is_told_in_the_words_of_the_protocol() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     for (method, expected) in [
         (
             "services.svc.nope",
@@ -89,7 +89,7 @@ async fn what_does_not_exist_is_told_in_the_words_of_the_protocol() {
 
 #[tokio::test(start_paused = true)]
 async fn nested_members_are_called_by_their_path() {
-    let (a, b, service, _) = calling(Default::default()).await;
+    let (a, b, service, _) = calling(hypha_rpc::client::Settings::in_process()).await;
     let double: i64 = service
         .call("math.double", args!(21))
         .await
@@ -108,7 +108,7 @@ async fn nested_members_are_called_by_their_path() {
 
 #[tokio::test(start_paused = true)]
 async fn wrong_arguments_are_refused_by_name() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let person = |names: Value| list![map! {"names": names}];
     for (method, args, expected) in [
         (
@@ -180,7 +180,7 @@ async fn wrong_arguments_are_refused_by_name() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_in_rust_sees_that_the_arguments_were_wrong() {
-    let (a, b, service, _) = calling(Default::default()).await;
+    let (a, b, service, _) = calling(hypha_rpc::client::Settings::in_process()).await;
     let error = service
         .call::<i64>("add", args!("x"))
         .await
@@ -198,7 +198,7 @@ async fn a_caller_in_rust_sees_that_the_arguments_were_wrong() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_error_to_its_caller_only() {
-    let (a, b, service, probe) = calling(Default::default()).await;
+    let (a, b, service, probe) = calling(hypha_rpc::client::Settings::in_process()).await;
     let waiting = tokio::spawn(service.call::<String>("wait", args!()).into_future());
     for (method, expected) in [
         (
@@ -227,7 +227,7 @@ async fn a_panic_is_an_error_to_its_caller_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_result_that_cannot_be_sent_is_told() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let outcome = peer.ask("services.svc.unencodable", list![]).await;
     let text = outcome.expect_err("rejected");
     assert!(
@@ -241,10 +241,10 @@ async fn a_result_that_cannot_be_sent_is_told() {
     settled(&client).await;
 }
 
-fn at_most(calls: usize) -> Options {
-    let mut options = Options::default();
-    options.max_concurrent_calls = calls;
-    options
+fn at_most(calls: usize) -> Settings {
+    let mut settings = Settings::in_process();
+    settings.max_concurrent_calls = calls;
+    settings
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,7 +308,7 @@ async fn a_busy_client_still_answers_for_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replaced_service_answers_what_it_began() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     peer.call_as(PEER, "S1", "services.svc.wait", list![]).await;
     breathe().await;
     let refused = client.register_service(Service::new("svc")).await;
@@ -348,7 +348,7 @@ async fn a_replaced_service_answers_what_it_began() {
 
 #[tokio::test(start_paused = true)]
 async fn bad_services_are_not_registered() {
-    let (client, _peer, _) = serving(Default::default()).await;
+    let (client, _peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     for id in ["", "a.b", "a:b", "a@b", "a/b"] {
         let error = client
             .register_service(Service::new(id))
@@ -368,7 +368,7 @@ async fn bad_services_are_not_registered() {
 /// JavaScript clients send something more with their pings.
 #[tokio::test(start_paused = true)]
 async fn a_ping_with_more_arguments_is_answered() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let ping = "services.built-in.ping";
     assert_eq!(
         peer.ask(ping, list!["ping", 1i64]).await,
@@ -381,7 +381,7 @@ async fn a_ping_with_more_arguments_is_answered() {
 /// What would contradict the service itself, or take the place of its own keys, is refused.
 #[tokio::test(start_paused = true)]
 async fn services_that_cannot_be_are_refused() {
-    let (client, _peer, _) = serving(Default::default()).await;
+    let (client, _peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let method = |name: &str| Method::new(name, |call| async move { call.reply(&()) });
     for service in [
         Service::new("a.b"),

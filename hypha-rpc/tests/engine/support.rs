@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use hypha_rpc::{
     Client, Error, Map, RemoteService, Value,
-    client::{Identity, Options},
-    service::{Incoming, Method, Service, Visibility},
+    client::{Identity, Settings},
+    service::{IncomingCall, Method, Service, Visibility},
     transport::{
         Frame,
         memory::{MemoryLink, pair},
@@ -54,27 +54,27 @@ pub(crate) struct Received {
 
 /// A client `ws/me` and the peer at the other end.
 pub(crate) fn client() -> (Client, Peer) {
-    client_with(Options::default(), 1024)
+    client_with(Settings::in_process(), 1024)
 }
 
-pub(crate) fn client_with(options: Options, capacity: usize) -> (Client, Peer) {
-    client_as(Identity::new("ws", "me"), options, capacity)
+pub(crate) fn client_with(settings: Settings, capacity: usize) -> (Client, Peer) {
+    client_as(Identity::new("ws", "me"), settings, capacity)
 }
 
-pub(crate) fn client_as(identity: Identity, options: Options, capacity: usize) -> (Client, Peer) {
+pub(crate) fn client_as(identity: Identity, settings: Settings, capacity: usize) -> (Client, Peer) {
     let (ours, link) = pair(capacity);
     (
-        Client::over(Box::new(ours), identity, options),
+        Client::from_link(Box::new(ours), identity, settings),
         Peer { link },
     )
 }
 
 /// Two clients that face each other: `ws/a` and `ws/b`.
-pub(crate) fn two_clients(options: Options) -> (Client, Client) {
+pub(crate) fn two_clients(settings: Settings) -> (Client, Client) {
     let (a, b) = pair(1024);
     (
-        Client::over(Box::new(a), Identity::new("ws", "a"), options.clone()),
-        Client::over(Box::new(b), Identity::new("ws", "b"), options),
+        Client::from_link(Box::new(a), Identity::new("ws", "a"), settings.clone()),
+        Client::from_link(Box::new(b), Identity::new("ws", "b"), settings),
     )
 }
 
@@ -321,7 +321,7 @@ impl Probe {
 pub(crate) fn service(probe: &Arc<Probe>) -> Service {
     fn method<F, Fut>(name: &str, probe: &Arc<Probe>, f: F) -> Method
     where
-        F: Fn(Arc<Probe>, Incoming) -> Fut + Send + Sync + 'static,
+        F: Fn(Arc<Probe>, IncomingCall) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<hypha_wire::Args, hypha_wire::WireError>> + Send + 'static,
     {
         let probe = Arc::clone(probe);
@@ -401,14 +401,14 @@ pub(crate) fn service(probe: &Arc<Probe>) -> Service {
 }
 
 /// Bytes that are not the same everywhere.
-pub(crate) fn payload(n: usize) -> hypha_rpc::Bytes {
+pub(crate) fn payload(n: usize) -> hypha_rpc::Binary {
     let bytes: Vec<u8> = (0..n).map(|i| (i % 251) as u8).collect();
     bytes.into()
 }
 
 /// A client that offers [`service`].
-pub(crate) async fn serving(options: Options) -> (Client, Peer, Arc<Probe>) {
-    let (client, peer) = client_with(options, 1024);
+pub(crate) async fn serving(settings: Settings) -> (Client, Peer, Arc<Probe>) {
+    let (client, peer) = client_with(settings, 1024);
     let probe = Arc::new(Probe::default());
     client
         .register_service(service(&probe))
@@ -418,8 +418,8 @@ pub(crate) async fn serving(options: Options) -> (Client, Peer, Arc<Probe>) {
 }
 
 /// Two clients; the second offers [`service`], which the first has fetched.
-pub(crate) async fn calling(options: Options) -> (Client, Client, RemoteService, Arc<Probe>) {
-    let (a, b) = two_clients(options);
+pub(crate) async fn calling(settings: Settings) -> (Client, Client, RemoteService, Arc<Probe>) {
+    let (a, b) = two_clients(settings);
     let probe = Arc::new(Probe::default());
     b.register_service(service(&probe))
         .await

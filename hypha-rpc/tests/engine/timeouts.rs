@@ -28,7 +28,7 @@ async fn a_silent_callee_is_given_up() {
     assert_passed(begin, seconds(30));
     assert_eq!(
         (error.kind, error.limit, error.sent),
-        (TimeoutKind::Silence, seconds(30), true)
+        (TimeoutKind::Idle, seconds(30), true)
     );
     assert_eq!(
         error.to_string(),
@@ -37,7 +37,7 @@ async fn a_silent_callee_is_given_up() {
     let begin = Instant::now();
     let call = service
         .call::<Value>("call", args!())
-        .silence(Duration::from_millis(1500));
+        .idle_timeout(Duration::from_millis(1500));
     timeout(call.await);
     assert_passed(begin, Duration::from_millis(1500));
     settled(&client).await;
@@ -61,7 +61,7 @@ async fn heartbeats_keep_a_call_alive_until_they_stop() {
             .await;
     };
     let (outcome, ()) = tokio::join!(calling, beating);
-    assert_eq!(timeout(outcome).kind, TimeoutKind::Silence);
+    assert_eq!(timeout(outcome).kind, TimeoutKind::Idle);
     assert_passed(begin, seconds(20 * 29 + 30));
     settled(&client).await;
 }
@@ -103,7 +103,7 @@ async fn an_endless_limit_is_no_limit() {
     for limit in [Duration::MAX, seconds(10_000_000_000)] {
         let calling = service
             .call::<i64>("call", args!())
-            .silence(limit)
+            .idle_timeout(limit)
             .timeout(limit);
         let answering = async {
             let call = peer.receive().await;
@@ -118,7 +118,7 @@ async fn an_endless_limit_is_no_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_running_method_sends_heartbeats() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let begin = Instant::now();
     peer.call("services.svc.wait", list![]).await;
     for passed in [250, 10_250, 20_250] {
@@ -136,7 +136,7 @@ async fn a_running_method_sends_heartbeats() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_heartbeat_is_not_later_than_the_interval() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let begin = Instant::now();
     let extra = map! {"args": list![], "promise": "*", "t": 0.1};
     peer.send(method_main(PEER, "S", "services.svc.wait"), extra)
@@ -158,7 +158,7 @@ async fn the_first_heartbeat_is_not_later_than_the_interval() {
 
 #[tokio::test(start_paused = true)]
 async fn no_heartbeats_without_need() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     // After a rejection.
     for method in [
         "services.svc.nope",
@@ -191,7 +191,7 @@ async fn no_heartbeats_without_need() {
 
 #[tokio::test(start_paused = true)]
 async fn a_promise_that_is_spelled_out_is_kept_to_the_letter() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let function = |name: &str| {
         map! {
             "_rtype": "method", "_rtarget": "peer", "_rmethod": format!("X.{name}"),
@@ -221,7 +221,7 @@ async fn a_promise_that_is_spelled_out_is_kept_to_the_letter() {
 /// A promise whose functions are somebody else's would make us the one who calls them.
 #[tokio::test(start_paused = true)]
 async fn a_promise_that_points_elsewhere_is_not_executed() {
-    let (client, mut peer, probe) = serving(Default::default()).await;
+    let (client, mut peer, probe) = serving(hypha_rpc::client::Settings::in_process()).await;
     let function = |target: &str, name: &str| {
         map! {"_rtype": "method", "_rtarget": target, "_rmethod": format!("S.{name}")}
     };
@@ -258,7 +258,7 @@ async fn a_call_made_while_time_stands_still_is_not_late() {
 /// However often a caller asks for a sign of life: ten in a second, or one call could fill the link.
 #[tokio::test(start_paused = true)]
 async fn heartbeats_have_a_shortest_interval() {
-    let (client, mut peer, _) = serving(Default::default()).await;
+    let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;
     let main = method_main(PEER, "S", "services.svc.sleep");
     let extra = map! {"args": list![1.05], "promise": "*", "t": 1e-9};
     peer.send(main, extra).await;

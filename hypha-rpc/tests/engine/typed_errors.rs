@@ -84,7 +84,7 @@ trait Foreign {
 }
 
 async fn fetched() -> (Client, Client, RemoteService) {
-    let (a, b) = two_clients(Default::default());
+    let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
     b.register_service(CalcService::new(Impl))
         .visibility(Visibility::Public)
         .await

@@ -2,7 +2,7 @@
 //! the same bytes is tested beside the code, where the nonce can be chosen.
 
 use hypha_rpc::crypto::{Encryption, KeyPair, PublicKey};
-use hypha_rpc::{Bytes, Value};
+use hypha_rpc::{Binary, Value};
 use hypha_wire::{EncryptedExtra, Extra, Message, from_slice};
 use serde_json::Value as Json;
 
@@ -32,7 +32,7 @@ fn check_box(entry: &Json) {
     );
     let received = EncryptedExtra {
         version: 2,
-        sender: Bytes::from(sender.public_key().as_bytes().to_vec()),
+        sender: Binary::from(sender.public_key().as_bytes().to_vec()),
         nonce: unhex(&entry["nonce"]).into(),
         data: unhex(&entry["hex"]).into(),
     };

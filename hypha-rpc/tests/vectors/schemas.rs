@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use hypha_rpc::Map;
 use hypha_rpc::prelude::*;
-use hypha_rpc::service::{Incoming, IntoService, Method, Service};
+use hypha_rpc::service::{IncomingCall, IntoService, Method, Service};
 use hypha_rpc::workspace::ServiceInfo;
 use hypha_wire::{from_slice, to_vec};
 use serde_json::Value as Json;
@@ -76,7 +76,7 @@ trait Recorded {
         e: Option<Vec<Value>>,
         f: Option<BTreeMap<String, Value>>,
         #[hypha(default = "x")] g: &str,
-        h: Option<Bytes>,
+        h: Option<Binary>,
         context: &Context,
     );
 
@@ -112,7 +112,7 @@ impl Recorded for Desk {
         _: Option<Vec<Value>>,
         _: Option<BTreeMap<String, Value>>,
         _: &str,
-        _: Option<Bytes>,
+        _: Option<Binary>,
         _: &Context,
     ) {
     }
@@ -135,7 +135,7 @@ pub(crate) fn check_schema(name: &str, entry: &Json) {
     let mut ours = service.schema().to_json()[method].clone();
     if name == "pydantic_renamed" {
         // The key in the service is the name, there and here.
-        let renamed = Method::new("renamed", async |call: Incoming| call.reply(&()));
+        let renamed = Method::new("renamed", async |call: IncomingCall| call.reply(&()));
         let renamed = renamed.schema(ours["function"].take());
         ours = Service::new("renamed").method(renamed).schema().to_json()["renamed"].take();
     }

@@ -14,7 +14,7 @@ impl Writer<'_> {
             Type::Integer(..) => "Integer",
             Type::Number => "Number",
             Type::Text => "Text",
-            Type::Bytes => "Bytes",
+            Type::Bytes => "Binary",
             Type::Timestamp => "Timestamp",
             Type::Literals(_) => "Literal",
             Type::Optional(inner) => return self.variant_name(inner),

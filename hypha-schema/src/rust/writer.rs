@@ -11,7 +11,7 @@ use crate::types::{Finder, Type};
 /// Names that the file uses or imports.
 const TYPES: [&str; 46] = [
     "Box",
-    "Bytes",
+    "Binary",
     "Call",
     "Callback",
     "Client",
@@ -137,7 +137,7 @@ impl<'a> Writer<'a> {
             Type::Integer(least, most) => integer(*least, *most).to_owned(),
             Type::Number => "f64".to_owned(),
             Type::Text => "String".to_owned(),
-            Type::Bytes => "Bytes".to_owned(),
+            Type::Bytes => "Binary".to_owned(),
             Type::Timestamp => "hypha_rpc::Timestamp".to_owned(),
             Type::Literals(values) => self.ty(&literals(values), within),
             Type::Optional(inner) => format!("Option<{}>", self.ty(inner, within)),

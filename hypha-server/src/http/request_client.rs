@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode};
-use hypha_rpc::client::Options;
+use hypha_rpc::client::Settings;
 use hypha_rpc::error::{RejectKind, report};
-use hypha_rpc::workspace::{ManagerError, Permission, UserInfo};
+use hypha_rpc::workspace::{ManagerError, Permission, SelectionMode, UserInfo};
 use hypha_rpc::{Client, Error, RemoteService};
 
 use super::credentials;
@@ -56,9 +56,9 @@ pub(super) async fn enter(
     if let Some(info) = found.map_err(failed)? {
         auth::enter_workspace(&mut user, &info, &client_id);
     }
-    let mut options = Options::default();
-    options.max_concurrent_calls = CONCURRENT_CALLS;
-    internal_client::connect(state, &place, &client_id, user, QUEUE_BYTES, options)
+    let mut settings = Settings::in_process();
+    settings.max_concurrent_calls = CONCURRENT_CALLS;
+    internal_client::connect(state, &place, &client_id, user, QUEUE_BYTES, settings)
         .await
         .ok_or_else(|| failed("the address of this request is taken"))
 }
@@ -83,7 +83,7 @@ pub(super) async fn service(
     };
     let mut request = client.get_service(id);
     if let Some(mode) = mode {
-        request = request.mode(mode);
+        request = request.mode(SelectionMode::from(mode));
     }
     request.await.map_err(|error| refusal(&error))
 }

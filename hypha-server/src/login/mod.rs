@@ -6,7 +6,7 @@ mod keys;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hypha_rpc::client::Options;
+use hypha_rpc::client::Settings;
 use hypha_rpc::service::{IntoService, Method};
 use hypha_rpc::workspace::{ManagerError, TokenConfig, Visibility};
 use hypha_rpc::{Error, Map, Value, hypha_service};
@@ -31,12 +31,18 @@ type Answer<T> = Result<T, ManagerError>;
 
 /// Registers the service `public/hypha-login`, with the `methods` of the embedding program.
 pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<(), Error> {
-    let mut options = Options::default();
-    options.max_concurrent_calls = CONCURRENT_CALLS;
+    let mut settings = Settings::in_process();
+    settings.max_concurrent_calls = CONCURRENT_CALLS;
     let id = &state.info.server_id;
-    let client =
-        internal_client::connect(state, "public", id, auth::root_user(), QUEUE_BYTES, options)
-            .await;
+    let client = internal_client::connect(
+        state,
+        "public",
+        id,
+        auth::root_user(),
+        QUEUE_BYTES,
+        settings,
+    )
+    .await;
     let client = client.ok_or_else(|| Error::Invalid(format!("public/{id} is there already")))?;
     let login = Login {
         state: Arc::downgrade(state),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use hypha_rpc::client::Options;
+use hypha_rpc::client::Settings;
 use hypha_rpc::service::IntoService;
 use hypha_rpc::workspace::{Visibility, WorkspaceManagerService};
 use hypha_rpc::{Client, Error};
@@ -65,11 +65,11 @@ async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>>
 
 /// Serves the manager at an address, its present or a former one.
 async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error> {
-    let mut options = Options::default();
-    options.max_concurrent_calls = CONCURRENT_CALLS;
-    options.chunk_size = CHUNK_BYTES;
-    options.large_frame = CHUNK_BYTES;
-    options.chunk_concurrency = CHUNKS_AT_ONCE;
+    let mut settings = Settings::in_process();
+    settings.max_concurrent_calls = CONCURRENT_CALLS;
+    settings.chunk_bytes = CHUNK_BYTES;
+    settings.large_frame_bytes = CHUNK_BYTES;
+    settings.max_concurrent_chunks = CHUNKS_AT_ONCE;
     let user = auth::root_user();
     let client = internal_client::connect(
         state,
@@ -77,7 +77,7 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error>
         manager_id,
         user,
         QUEUE_BYTES,
-        options,
+        settings,
     )
     .await;
     let client = client.ok_or_else(|| Error::Invalid(format!("{manager_id} is there already")))?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hypha_rpc::workspace::{
-    Bookmark, ClientInfo, EventCount, EventRecord, GetServiceConfig, ManagerError, Names,
+    Bookmark, ClientInfo, EventCount, EventRecord, EventTypes, GetServiceConfig, ManagerError,
     Permission, SelectConfig, ServiceInfo, ServiceQuery, ServiceTypeInfo, TokenConfig, UserInfo,
     WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceManager, WorkspaceStatus,
     WorkspaceSummary,
@@ -365,7 +365,7 @@ impl WorkspaceManager for Manager {
         workspaces::get_env(&self.state, ctx, key).await
     }
 
-    async fn subscribe(&self, ctx: &Context, event_type: Names) -> Answer<bool> {
+    async fn subscribe(&self, ctx: &Context, event_type: EventTypes) -> Answer<bool> {
         events::subscription(&self.state, ctx, &event_type, |peer, events| {
             if peer.subscribe(events) {
                 return Ok(());
@@ -376,7 +376,7 @@ impl WorkspaceManager for Manager {
         })
     }
 
-    async fn unsubscribe(&self, ctx: &Context, event_type: Names) -> Answer<bool> {
+    async fn unsubscribe(&self, ctx: &Context, event_type: EventTypes) -> Answer<bool> {
         events::subscription(&self.state, ctx, &event_type, |peer, events| {
             peer.unsubscribe(events);
             Ok(())

@@ -1,6 +1,6 @@
 //! Reading and writing the event log, and the events that a client may subscribe to.
 
-use hypha_rpc::workspace::{EventCount, EventRecord, ManagerError, Names, Permission};
+use hypha_rpc::workspace::{EventCount, EventRecord, EventTypes, ManagerError, Permission};
 use hypha_rpc::{Context, Value};
 use indexmap::IndexMap;
 
@@ -31,7 +31,7 @@ const SYSTEM_EVENTS: [&str; 12] = [
 pub(super) fn subscription(
     state: &State,
     ctx: &Context,
-    events: &Names,
+    events: &EventTypes,
     change: impl FnOnce(&Peer, &[String]) -> Answer<()>,
 ) -> Answer<bool> {
     let address = caller(ctx);

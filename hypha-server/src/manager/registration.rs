@@ -5,7 +5,7 @@ use std::time::Duration;
 use hypha_rpc::Context;
 use hypha_rpc::Value;
 use hypha_rpc::workspace::{
-    ManagerError, Permission, SelectConfig, ServiceInfo, UserInfo, Visibility,
+    ManagerError, Permission, SelectConfig, SelectionMode, ServiceInfo, UserInfo, Visibility,
 };
 use hypha_wire::keys::{BUILT_IN, RINTF_PREFIX};
 use serde_json::json;
@@ -283,7 +283,7 @@ async fn set_up(state: &State, id: &str) {
 pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -> Answer<()> {
     let workspace = in_own_workspace(ctx, Permission::ReadWrite)?;
     let config = SelectConfig {
-        mode: Some("exact".into()),
+        mode: Some(SelectionMode::Exact),
         ..SelectConfig::default()
     };
     let service = resolve::find(state, ctx, service_id, &config).await?;

@@ -173,7 +173,8 @@ async fn choose(
     candidates: Candidates,
     config: &SelectConfig,
 ) -> Answer<Arc<ServiceInfo>> {
-    let selection = match config.mode.as_deref() {
+    let mode = config.mode.as_ref().map(ToString::to_string);
+    let selection = match mode.as_deref() {
         Some(mode) => Selection::parse(mode),
         None if pattern.workspace == "public" => Ok(Selection::Random),
         None => Ok(Selection::Exact),
@@ -232,7 +233,11 @@ async fn choose(
 
 /// Returns whether the mode is a well-formed `select` rule, of whatever criterion.
 fn has_rule(config: &SelectConfig) -> bool {
-    let mode = config.mode.as_deref().unwrap_or_default();
+    let mode = config
+        .mode
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let rule = mode.strip_prefix("select:").unwrap_or_default();
     rule.matches(':').count() == 1
 }

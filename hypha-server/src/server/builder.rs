@@ -192,10 +192,10 @@ impl Builder {
     /// receives the token.
     ///
     /// ```
-    /// use hypha_rpc::service::{Incoming, Method};
+    /// use hypha_rpc::service::{IncomingCall, Method};
     /// use hypha_server::Server;
     ///
-    /// let welcome = Method::new("index", |call: Incoming| async move {
+    /// let welcome = Method::new("index", |call: IncomingCall| async move {
     ///     let headers = serde_json::json!({"Content-Type": "text/html; charset=utf-8"});
     ///     let page = "<!doctype html><title>Badges</title>Hold your badge to the reader.";
     ///     call.reply(&serde_json::json!({"status": 200, "headers": headers, "body": page}))

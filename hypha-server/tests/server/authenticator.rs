@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
-use hypha_rpc::service::{Incoming, Method};
+use hypha_rpc::service::{IncomingCall, Method};
 use hypha_rpc::workspace::{Permission, UserInfo};
 use hypha_rpc::{Value, args};
 use hypha_server::{Authenticator, Decision, HeaderMap, Server};
@@ -88,11 +88,11 @@ async fn server() -> Result<Server> {
     badges.give("ann", named("ann"));
     badges.give("nobody", named("no body"));
     let builder = Server::builder().bind("127.0.0.1:0").root_token(ROOT);
-    let page = Method::new("index", |call: Incoming| async move {
+    let page = Method::new("index", |call: IncomingCall| async move {
         call.reply(&json!({"status": 200, "body": "Hold your badge to the reader."}))
     });
     // What a page of the host's own asks.
-    let enter = Method::new("enter", |call: Incoming| async move {
+    let enter = Method::new("enter", |call: IncomingCall| async move {
         let name: String = call.args(&["name"])?.required(0)?;
         call.reply(&format!("badge.{name}"))
     });

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::prelude::*;
-use hypha_rpc::service::{Incoming, Method, Service};
+use hypha_rpc::service::{IncomingCall, Method, Service};
 use hypha_rpc::{Client, Context, Function, RemoteStream, Value, args};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::json;
@@ -186,7 +186,7 @@ async fn visitors_leave_nothing_behind() -> Result<()> {
 }
 
 /// An ASGI application that sends back what it got, in pieces.
-async fn serve(call: Incoming) -> Result<hypha_wire::Args, hypha_wire::WireError> {
+async fn serve(call: IncomingCall) -> Result<hypha_wire::Args, hypha_wire::WireError> {
     let fail = |error: hypha_rpc::Error| call.fail(error.to_string());
     let request: Value = call.args(&["request"])?.required(0)?;
     let function = |name: &str| request.get(name)?.decode_as::<Function>().ok();
@@ -227,12 +227,12 @@ async fn applications_answer_for_themselves() -> Result<()> {
         .register_service(asgi)
         .visibility(Visibility::Public)
         .await?;
-    let page = Method::new("index", |call: Incoming| async move {
+    let page = Method::new("index", |call: IncomingCall| async move {
         let request: Value = call.args(&["request"])?.required(0)?;
         let method = request.get("method").and_then(Value::as_str).unwrap_or("?");
         call.reply(&json!({"status": 200, "headers": {"X-Made-By": "index"}, "body": method}))
     });
-    let other = Method::new("default", |call: Incoming| async move {
+    let other = Method::new("default", |call: IncomingCall| async move {
         let request: Value = call.args(&["request"])?.required(0)?;
         call.reply(&json!({"status": 404, "body": request.get("function_path").unwrap().to_json()}))
     });
@@ -347,7 +347,7 @@ async fn strangers_may_not_ask_without_end_and_users_more() -> Result<()> {
 async fn large_answers_are_compressed_on_request() -> Result<()> {
     let server = server().await?;
     let (client, url) = host(&server, Visibility::Public).await?;
-    let app = Method::new("default", |call: Incoming| async move {
+    let app = Method::new("default", |call: IncomingCall| async move {
         let headers = json!({"Content-Type": "text/html"});
         call.reply(&json!({"status": 200, "headers": headers, "body": "y".repeat(2000)}))
     });

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use hypha_rpc::service::{Method, Service, Visibility};
 use hypha_rpc::workspace::{
-    Bookmark, GetServiceConfig, ManagerError, Names, Permission, ServiceFilter, ServiceQuery,
+    Bookmark, EventTypes, GetServiceConfig, ManagerError, Permission, ServiceFilter, ServiceQuery,
     TokenConfig, WorkspaceConfig,
 };
 use hypha_rpc::{Client, Error, RemoteService, Value, args, connect};
@@ -493,10 +493,18 @@ async fn the_remaining_methods_answer() -> Result<()> {
         error,
         ManagerError::Value("Invalid query keys: {'colour'}".into())
     );
-    assert!(manager.subscribe(Names::from("client_connected")).await?);
+    assert!(
+        manager
+            .subscribe(EventTypes::from("client_connected"))
+            .await?
+    );
     let many: Vec<String> = (0..1001).map(|number| format!("event{number}")).collect();
-    refusal(manager.subscribe(Names::from(many)).await)?;
-    refusal(manager.subscribe(Names::from(vec!["x".repeat(300)])).await)?;
+    refusal(manager.subscribe(EventTypes::from(many)).await)?;
+    refusal(
+        manager
+            .subscribe(EventTypes::from(vec!["x".repeat(300)]))
+            .await,
+    )?;
     // The manager is a service like others, and every method of it is described.
     let itself = manager.get_service("~".into(), None).await?;
     assert_eq!(itself.get("id").and_then(Value::as_str), Some("default"));

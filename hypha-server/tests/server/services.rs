@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use hypha_rpc::service::{Incoming, Method, Service};
-use hypha_rpc::workspace::{GetServiceConfig, ManagerError, ServiceTypeInfo, TokenConfig};
+use hypha_rpc::service::{IncomingCall, Method, Service};
+use hypha_rpc::workspace::{
+    GetServiceConfig, ManagerError, SelectionMode, ServiceTypeInfo, TokenConfig,
+};
 use hypha_rpc::{Client, Error, Value, connect};
 use hypha_server::Server;
 use serde_json::json;
@@ -31,7 +33,7 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result
 /// A client with a service that answers so, or not at all.
 async fn offer(server: &Server, owner: &Client, id: &str, answer: Option<Value>) -> Result<Client> {
     let client = member(server, owner, "read_write").await?;
-    let method = Method::new("get", move |call: Incoming| {
+    let method = Method::new("get", move |call: IncomingCall| {
         let answer = answer.clone();
         async move {
             match answer {
@@ -51,7 +53,7 @@ async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
     // Longer than the two seconds that are usual.
-    let method = Method::new("get", |call: Incoming| async move {
+    let method = Method::new("get", |call: IncomingCall| async move {
         tokio::time::sleep(Duration::from_millis(2100)).await;
         call.reply(&9.0)
     });
@@ -59,7 +61,9 @@ async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
     let slow = member(&server, &owner, "read_write").await?;
     slow.register_service(Service::new("slow").method(method))
         .await?;
-    let patient = owner.get_service("slow").mode("select:max:get");
+    let patient = owner
+        .get_service("slow")
+        .mode(SelectionMode::SelectMax("get".into()));
     let patient = patient.select_timeout(Duration::from_secs(10)).await?;
     assert!(patient.id().contains(&slow.client_id()), "{}", patient.id());
     Ok(())
@@ -74,7 +78,7 @@ async fn only_numbers_in_time_are_compared() -> Result<()> {
     let home = owner.workspace();
     let offer = async |id, answer| offer(&server, &owner, id, answer).await;
     let chosen = async |id: &str, mode: &str| -> Result<String> {
-        let fetching = owner.get_service(id).mode(mode);
+        let fetching = owner.get_service(id).mode(SelectionMode::from(mode));
         let limit = Duration::from_millis(500);
         Ok(fetching.select_timeout(limit).await?.id().to_owned())
     };

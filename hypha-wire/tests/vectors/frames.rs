@@ -4,7 +4,7 @@ use hypha_wire::{
     Args, ChunkStore, Extra, Head, Message, Promise, ReplyMode, Stamp, encode, from_slice, skip,
     to_vec,
 };
-use hypha_wire::{Bytes, Value};
+use hypha_wire::{Binary, Value};
 use serde_json::Value as Json;
 
 use crate::rendering::{from_rendering, load, same, same_map, unhex};
@@ -335,7 +335,7 @@ fn recorded_chunks_assemble() {
             "create" => store.create(from, key, false, now).expect("new"),
             "set" => {
                 let index = args.get(1).expect("index").expect("an integer");
-                let Bytes(data) = args.get(2).expect("data").expect("bytes");
+                let Binary(data) = args.get(2).expect("data").expect("bytes");
                 store.set(from, key, index, data, now).expect("fits");
             }
             "process" => {

@@ -7,7 +7,7 @@ use hypha_wire::{
     socket_url, to_camel_case, to_snake_case, to_vec,
 };
 use hypha_wire::{
-    Bytes, Handle, MemoryView, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value,
+    Binary, Handle, MemoryView, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -132,7 +132,10 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
         }
         // Any integer type is sent whose number fits.
         "bigint" => (sent(10i128), Ok(Value::Int(10))),
-        "bytearray" => (sent(Bytes::from(b"ab")), Ok(Value::Bytes(b"ab"[..].into()))),
+        "bytearray" => (
+            sent(Binary::from(b"ab")),
+            Ok(Value::Bytes(b"ab"[..].into())),
+        ),
         // As serde has it; what is to arrive as a set is wrapped.
         "frozenset" => {
             let set = BTreeSet::from([1]);

@@ -58,13 +58,13 @@ async fn pause() {
 )]
 impl Alone {
     /// Borrowed texts and bytes, across a pause.
-    pub async fn borrowed(&self, text: &str, data: &[u8]) -> Bytes {
+    pub async fn borrowed(&self, text: &str, data: &[u8]) -> Binary {
         pause().await;
         [text.as_bytes(), data].concat().into()
     }
 
-    /// Bytes.
-    pub async fn owned_bytes(&self, data: Bytes) -> Bytes {
+    /// Binary.
+    pub async fn owned_bytes(&self, data: Binary) -> Binary {
         data
     }
 

@@ -30,10 +30,10 @@ pub trait Counter {
 )]
 pub trait Everything {
     /// Borrowed texts and bytes, across a pause.
-    async fn borrowed(&self, text: &str, data: &[u8]) -> Bytes;
+    async fn borrowed(&self, text: &str, data: &[u8]) -> Binary;
 
-    /// Bytes.
-    async fn owned_bytes(&self, data: Bytes) -> Bytes;
+    /// Binary.
+    async fn owned_bytes(&self, data: Binary) -> Binary;
 
     /// An array.
     async fn image(&self, image: NdArray, #[hypha(default = 1.0)] scale: f32) -> NdArray;

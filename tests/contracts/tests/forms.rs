@@ -22,10 +22,10 @@ use serde_json::json;
 struct Served(Alone);
 
 impl Everything for Served {
-    async fn borrowed(&self, text: &str, data: &[u8]) -> Bytes {
+    async fn borrowed(&self, text: &str, data: &[u8]) -> Binary {
         self.0.borrowed(text, data).await
     }
-    async fn owned_bytes(&self, data: Bytes) -> Bytes {
+    async fn owned_bytes(&self, data: Binary) -> Binary {
         self.0.owned_bytes(data).await
     }
     async fn image(&self, image: NdArray, scale: f32) -> NdArray {
@@ -172,8 +172,8 @@ macro_rules! tests {
             #[tokio::test]
             async fn values() -> Result<()> {
                 let lab = in_process($service(lab())).await?;
-                assert_eq!(lab.borrowed("ab", b"c").await?, Bytes::from(b"abc"));
-                assert_eq!(lab.owned_bytes(b"c".into()).await?, Bytes::from(b"c"));
+                assert_eq!(lab.borrowed("ab", b"c").await?, Binary::from(b"abc"));
+                assert_eq!(lab.owned_bytes(b"c".into()).await?, Binary::from(b"c"));
                 let image = NdArray::from(vec![1u16, 2, 3]);
                 assert_eq!(lab.image(image.clone(), 1.0).await?, image);
                 assert_eq!(lab.plate(plate()).await?, plate());
@@ -317,7 +317,7 @@ macro_rules! tests {
                 assert_eq!(config["singleton"], true);
                 assert_eq!(config["flags"], json!(["fast"]));
                 assert_eq!(config["authorized_workspaces"], json!(["ws-other"]));
-                assert_eq!(service.doc("ownedBytes").as_deref(), Some("Bytes."));
+                assert_eq!(service.doc("ownedBytes").as_deref(), Some("Binary."));
                 assert!(!service.has_method("gone"));
                 let schema = service.schema("optional").context("schema")?.to_json();
                 let properties = &schema["parameters"]["properties"];
@@ -384,13 +384,13 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::Args, &'static str)> {
     vec![
         (
             "borrowed",
-            args!(1, Bytes::from(b"")),
+            args!(1, Binary::from(b"")),
             "argument `text`: expected string, got integer",
         ),
         ("borrowed", args!("a"), "missing argument `data`"),
         (
             "borrowed",
-            args!("a", Bytes::from(b""), 3),
+            args!("a", Binary::from(b""), 3),
             "takes 2 arguments (text, data), got 3",
         ),
         (

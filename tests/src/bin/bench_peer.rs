@@ -67,7 +67,7 @@ trait Bench {
     /// Add two numbers: a call of about 100 bytes.
     async fn add(&self, a: f64, b: f64) -> f64;
     /// Answer the bytes.
-    async fn echo(&self, data: Bytes) -> Bytes;
+    async fn echo(&self, data: Binary) -> Binary;
     /// Answer the array.
     async fn echo_array(&self, array: NdArray) -> NdArray;
     /// Count.
@@ -81,7 +81,7 @@ impl Bench for Service {
         a + b
     }
 
-    async fn echo(&self, data: Bytes) -> Bytes {
+    async fn echo(&self, data: Binary) -> Binary {
         data
     }
 
@@ -197,7 +197,7 @@ async fn call(bench: &BenchProxy, time: Duration) -> Result<Figures> {
 
     let mut payload = [0.0; 2];
     for (rate, size) in payload.iter_mut().zip([MB, 16 * MB]) {
-        let data = Bytes::from(vec![7u8; size]);
+        let data = Binary::from(vec![7u8; size]);
         let echo = async || -> Result<()> {
             let back = bench.echo(data.clone()).await?;
             if back.len() != size {

@@ -107,7 +107,7 @@ pub(crate) trait Measure {
         #[hypha(default = 0.5)]
         share: f64,
         /// Raw data.
-        data: Option<Bytes>,
+        data: Option<Binary>,
         /// Whether to try only.
         #[hypha(default = false)]
         dry: bool,
@@ -161,7 +161,7 @@ impl Measure for Desk {
         pairs: Vec<(i32, String)>,
         _: Option<BTreeMap<String, Value>>,
         _: f64,
-        _: Option<Bytes>,
+        _: Option<Binary>,
         _: bool,
     ) -> BTreeMap<String, i64> {
         let renamed = pairs.into_iter();

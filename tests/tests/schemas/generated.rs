@@ -75,7 +75,7 @@ impl measure::Measure for Empty {
         _: Vec<(i32, String)>,
         _: Option<std::collections::BTreeMap<String, Value>>,
         _: f64,
-        _: Option<Bytes>,
+        _: Option<Binary>,
         _: bool,
     ) -> std::collections::BTreeMap<String, i64> {
         std::collections::BTreeMap::new()

@@ -2,7 +2,7 @@
 
 use hypha_rpc::Map;
 use hypha_rpc::prelude::*;
-use hypha_rpc::service::{Incoming, Method, Service};
+use hypha_rpc::service::{IncomingCall, Method, Service};
 use hypha_schema::Description;
 use serde_json::{Value as Json, json};
 
@@ -42,7 +42,7 @@ fn schema(parameters: Json, returns: Json) -> Json {
 }
 
 fn method(name: &str, schema: Json) -> Method {
-    Method::new(name, async |call: Incoming| call.reply(&()))
+    Method::new(name, async |call: IncomingCall| call.reply(&()))
         .doc(TEXT)
         .schema(schema)
 }

@@ -114,7 +114,7 @@ impl Peer {
                 text: true,
             }),
             // A buffer of another kind.
-            other => match other.decode_as::<hypha_wire::Bytes>() {
+            other => match other.decode_as::<hypha_wire::Binary>() {
                 Ok(bytes) => Ok(Chunk {
                     bytes: bytes.0,
                     text: false,
@@ -171,7 +171,7 @@ impl Peer {
                 // What it answers counts characters; text files take all of them.
                 return self.call("write", args!(text)).await.map(drop);
             }
-            let sent = hypha_wire::Bytes(data.clone());
+            let sent = hypha_wire::Binary(data.clone());
             let written = match self.call("write", args!(sent)).await?.as_u64() {
                 Some(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Some(written) => data.len().min(written.try_into().unwrap_or(usize::MAX)),

@@ -18,7 +18,7 @@ use super::{
     PIECE,
     peer::{class, unsupported},
 };
-use crate::service::{Incoming, handler};
+use crate::service::{IncomingCall, handler};
 use hypha_wire::{
     Args, Map, WireError,
     keys::{RNATIVE, RTYPE},
@@ -222,7 +222,7 @@ pub(super) fn members<S: Source + Abilities + 'static>(source: S) -> Map {
     members
 }
 
-type Run = for<'a> fn(&'a Shared, &'a Incoming) -> BoxFuture<'a, Result<Args, WireError>>;
+type Run = for<'a> fn(&'a Shared, &'a IncomingCall) -> BoxFuture<'a, Result<Args, WireError>>;
 
 fn failed(error: io::Error) -> WireError {
     let message = error.to_string();
@@ -240,7 +240,7 @@ fn closed() -> WireError {
     invalid("I/O operation on closed file")
 }
 
-async fn read(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+async fn read(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     let size: Option<i64> = call.args(&["size"])?.optional(0)?.flatten();
     let size = size.and_then(|size| u64::try_from(size).ok());
     let most = size.map_or(LARGEST_READ, |size| size.min(LARGEST_READ as u64) as usize);
@@ -260,10 +260,10 @@ async fn read(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
             "the file is too large to be read at once; call read(size) with at most {LARGEST_READ} bytes"
         )));
     }
-    call.reply(&hypha_wire::Bytes(data.freeze()))
+    call.reply(&hypha_wire::Binary(data.freeze()))
 }
 
-async fn seek(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+async fn seek(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     let args = call.args(&["offset", "whence"])?;
     let (offset, whence): (i64, Option<u8>) = (args.required(0)?, args.optional(1)?.flatten());
     let to = match whence.unwrap_or(0) {
@@ -284,22 +284,22 @@ async fn seek(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
     call.reply(&source.seek(to).await.map_err(failed)?)
 }
 
-async fn tell(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+async fn tell(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     call.args(&[])?;
     let mut source = source.lock().await;
     let source = source.as_mut().ok_or_else(closed)?;
     call.reply(&source.seek(SeekFrom::Current(0)).await.map_err(failed)?)
 }
 
-async fn write(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
-    let data: hypha_wire::Bytes = call.args(&["data"])?.required(0)?;
+async fn write(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
+    let data: hypha_wire::Binary = call.args(&["data"])?.required(0)?;
     let mut source = source.lock().await;
     let source = source.as_mut().ok_or_else(closed)?;
     source.write(&data).await.map_err(failed)?;
     call.reply(&data.len())
 }
 
-async fn flush(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+async fn flush(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     call.args(&[])?;
     let mut source = source.lock().await;
     let source = source.as_mut().ok_or_else(closed)?;
@@ -308,7 +308,7 @@ async fn flush(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
 }
 
 /// The source is gone afterwards, whatever it says to that. Closing twice is no error.
-async fn close(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
+async fn close(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     call.args(&[])?;
     if let Some(mut source) = source.lock().await.take() {
         source.close().await.map_err(failed)?;
@@ -316,7 +316,7 @@ async fn close(source: &Shared, call: &Incoming) -> Result<Args, WireError> {
     call.reply(&())
 }
 
-async fn can(call: &Incoming, ability: bool) -> Result<Args, WireError> {
+async fn can(call: &IncomingCall, ability: bool) -> Result<Args, WireError> {
     call.args(&[])?;
     call.reply(&ability)
 }

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt, stream};
-use hypha_rpc::client::{Client, Identity, Options};
+use hypha_rpc::client::{Client, Identity, Settings};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::{IntoService, Service};
 use hypha_rpc::transport::Frame;
@@ -37,7 +37,7 @@ enum Shape {
     Line(i32, i32),
     Label {
         text: String,
-        data: hypha_rpc::Bytes,
+        data: hypha_rpc::Binary,
     },
     Group(Vec<Shape>),
 }
@@ -169,9 +169,9 @@ pub(crate) fn run(input: &[u8]) {
 
 async fn play(mut input: Input<'_>) {
     let (ours, link) = pair(1024);
-    let mut options = Options::default();
-    options.method_timeout = Duration::from_secs(5);
-    let client = Client::over(Box::new(ours), Identity::new("ws", "me"), options);
+    let mut settings = Settings::in_process();
+    settings.idle_timeout = Duration::from_secs(5);
+    let client = Client::from_link(Box::new(ours), Identity::new("ws", "me"), settings);
     let registered = client.register_service(SERVICE.clone()).await;
     registered.expect("registers");
     let mut peer = Peer {

@@ -25,7 +25,7 @@ pub(crate) fn run(input: &[u8]) {
         }
         // Parts of any length.
         1 => {
-            let mut part = || hypha_rpc::Bytes::from(input.bytes().to_vec());
+            let mut part = || hypha_rpc::Binary::from(input.bytes().to_vec());
             let (sender, nonce, data) = (part(), part(), part());
             let version = 2;
             let opened = ben.open(&EncryptedExtra {

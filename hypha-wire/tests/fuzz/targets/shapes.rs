@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hypha_wire::{
-    Bytes, DecodeError, Handle, Map, MemoryView, MethodRef, NdArray, OrderedMap, Set, Timestamp,
+    Binary, DecodeError, Handle, Map, MemoryView, MethodRef, NdArray, OrderedMap, Set, Timestamp,
     TypedArray, Value, WireError, from_slice, to_vec,
 };
 use serde::de::DeserializeOwned;
@@ -25,7 +25,7 @@ pub(crate) enum Shape {
     Empty,
     Circle(f64),
     Line(i32, i32),
-    Label { text: String, data: Bytes },
+    Label { text: String, data: Binary },
     Group(Vec<Shape>),
 }
 
@@ -50,7 +50,7 @@ enum Any {
     Number(f64),
     Text(String),
     List(Vec<Any>),
-    Bytes(Bytes),
+    Binary(Binary),
     Map(BTreeMap<String, Any>),
     Value(Value),
 }
@@ -93,7 +93,7 @@ types! {
     Vec<u8>, Vec<f64>, Vec<Vec<f32>>, Vec<[i16; 2]>, Vec<bool>, BTreeSet<String>,
     BTreeMap<String, u32>, BTreeMap<i64, Vec<String>>, BTreeMap<Choice, bool>,
     Person, Shape, Tagged, Any, Flat, Tree, IpAddr, Duration,
-    Bytes, MemoryView, NdArray, TypedArray, Timestamp, Value,
+    Binary, MemoryView, NdArray, TypedArray, Timestamp, Value,
     Set<BTreeSet<String>>, Set<Vec<Value>>, OrderedMap<Value, Value>, OrderedMap<u8, String>,
     MethodRef, WireError, Handle,
 }

@@ -38,7 +38,7 @@ pub trait Measure {
         #[hypha(default = 0.5)]
         share: f64,
         /// Raw data.
-        data: Option<Bytes>,
+        data: Option<Binary>,
         /// Whether to try only.
         #[hypha(default = false)]
         dry: bool,

@@ -17,18 +17,18 @@ use crate::keys;
 /// It travels as msgpack `bin` (Python `bytes`, JavaScript `Uint8Array`), while `Vec<u8>` travels
 /// as a list of numbers. What is received shares the memory of the message it came in.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bytes(
+pub struct Binary(
     /// The shared buffer.
     pub bytes::Bytes,
 );
 
-impl fmt::Debug for Bytes {
+impl fmt::Debug for Binary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl Deref for Bytes {
+impl Deref for Binary {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -36,51 +36,51 @@ impl Deref for Bytes {
     }
 }
 
-impl AsRef<[u8]> for Bytes {
+impl AsRef<[u8]> for Binary {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl From<bytes::Bytes> for Bytes {
+impl From<bytes::Bytes> for Binary {
     fn from(bytes: bytes::Bytes) -> Self {
         Self(bytes)
     }
 }
 
-impl From<Vec<u8>> for Bytes {
+impl From<Vec<u8>> for Binary {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
     }
 }
 
-impl From<&'static [u8]> for Bytes {
+impl From<&'static [u8]> for Binary {
     fn from(bytes: &'static [u8]) -> Self {
         Self(bytes::Bytes::from_static(bytes))
     }
 }
 
-impl<const N: usize> From<&'static [u8; N]> for Bytes {
+impl<const N: usize> From<&'static [u8; N]> for Binary {
     fn from(bytes: &'static [u8; N]) -> Self {
         Self(bytes::Bytes::from_static(bytes))
     }
 }
 
-impl From<Bytes> for bytes::Bytes {
-    fn from(bytes: Bytes) -> Self {
+impl From<Binary> for bytes::Bytes {
+    fn from(bytes: Binary) -> Self {
         bytes.0
     }
 }
 
-impl From<Bytes> for Vec<u8> {
-    fn from(bytes: Bytes) -> Self {
+impl From<Binary> for Vec<u8> {
+    fn from(bytes: Binary) -> Self {
         bytes.0.into()
     }
 }
 
-impl JsonSchema for Bytes {
+impl JsonSchema for Binary {
     fn schema_name() -> Cow<'static, str> {
-        "Bytes".into()
+        "Binary".into()
     }
 
     fn inline_schema() -> bool {
@@ -92,41 +92,41 @@ impl JsonSchema for Bytes {
     }
 }
 
-impl Serialize for Bytes {
+impl Serialize for Binary {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serialize_bytes(&self.0, serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Bytes {
+impl<'de> Deserialize<'de> for Binary {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_byte_buf(BytesVisitor)
+        deserializer.deserialize_byte_buf(BinaryVisitor)
     }
 }
 
-struct BytesVisitor;
+struct BinaryVisitor;
 
-impl<'de> Visitor<'de> for BytesVisitor {
-    type Value = Bytes;
+impl<'de> Visitor<'de> for BinaryVisitor {
+    type Value = Binary;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("bytes")
     }
 
-    fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Bytes, E> {
-        Ok(Bytes(share(bytes)))
+    fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Binary, E> {
+        Ok(Binary(share(bytes)))
     }
 
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
-        Ok(Bytes(bytes::Bytes::copy_from_slice(bytes)))
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Binary, E> {
+        Ok(Binary(bytes::Bytes::copy_from_slice(bytes)))
     }
 
-    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Binary, E> {
         Ok(bytes.into())
     }
 
     /// A list of small integers, which is what text formats make of bytes.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Bytes, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Binary, A::Error> {
         let mut bytes = Vec::with_capacity(items.size_hint().unwrap_or(0).min(4096));
         while let Some(byte) = items.next_element()? {
             bytes.push(byte);
@@ -135,7 +135,7 @@ impl<'de> Visitor<'de> for BytesVisitor {
     }
 
     /// A JavaScript `ArrayBuffer` or Python `memoryview` comes as a tagged map.
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Bytes, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Binary, A::Error> {
         let (mut tagged, mut content) = (false, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {

@@ -1,0 +1,91 @@
+//! Listing the services of a workspace (protocol 04 §11).
+
+use std::{future::IntoFuture, pin::Pin};
+
+use super::{Client, refused};
+use crate::{
+    error::Error,
+    workspace::{ServiceInfo, ServiceQuery},
+};
+
+impl Client {
+    /// Lists the services that this client may see and that match `query`; with `None`, those of its own
+    /// workspace.
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{Client, workspace::{ServiceFilter, ServiceQuery}};
+    /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+    /// let own = client.list_services(None).include_unlisted().await?;
+    /// let public = client.list_services(ServiceQuery::from("public")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the manager: an invalid query, or a missing permission.
+    pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
+        ListServices {
+            client: self.clone(),
+            query: query.into(),
+            unlisted: false,
+            app_services: false,
+            running_first: false,
+        }
+    }
+}
+
+/// Request for a list of services, which is sent when this is awaited.
+///
+/// Returned by [`Client::list_services`].
+///
+/// # Cancellation
+///
+/// Dropping the future gives the request up.
+#[must_use = "the services are listed when this is awaited"]
+#[derive(Debug)]
+pub struct ListServices {
+    client: Client,
+    query: Option<ServiceQuery>,
+    unlisted: bool,
+    app_services: bool,
+    running_first: bool,
+}
+
+impl ListServices {
+    /// Adds the unlisted services of the client's own workspace. Default: they are left out.
+    pub fn include_unlisted(mut self) -> Self {
+        self.unlisted = true;
+        self
+    }
+
+    /// Adds the services of installed applications. Default: they are left out.
+    pub fn include_app_services(mut self) -> Self {
+        self.app_services = true;
+        self
+    }
+
+    /// Puts running services before those of installed applications. Default: the order has no meaning.
+    pub fn running_services_first(mut self) -> Self {
+        self.running_first = true;
+        self
+    }
+}
+
+impl IntoFuture for ListServices {
+    type Output = Result<Vec<ServiceInfo>, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let manager = self.client.manager().await?;
+            let list = manager.list_services(
+                self.query,
+                self.unlisted,
+                self.app_services,
+                self.running_first,
+            );
+            list.await.map_err(refused("list_services"))
+        })
+    }
+}

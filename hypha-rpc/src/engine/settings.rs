@@ -1,0 +1,129 @@
+//! Timeouts, limits and timers of a connection.
+
+use std::time::Duration;
+
+use super::Retry;
+
+/// Timeouts, limits and timers of a connection. The defaults are those of the Python and JavaScript
+/// clients where they have the same setting.
+///
+/// [`ConnectOptions`](crate::client::ConnectOptions) holds one and has a setter for each field that programs
+/// usually change; [`ConnectOptions::settings`](crate::client::ConnectOptions::settings) gives access to all.
+/// Every value takes effect when the connection is made.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # async fn example() -> Result<(), hypha_rpc::Error> {
+/// let hypha = hypha_rpc::connect("http://localhost:9527")
+///     .idle_timeout(Duration::from_secs(10))
+///     .settings(|settings| settings.max_objects = 1000)
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Idle timeout of calls: longest time without a heartbeat or an answer from the callee.
+    /// Default: 30 s.
+    pub idle_timeout: Duration,
+    /// Idle timeout of calls to the method of an interface (`_rintf`). Default: 10 s.
+    pub interface_idle_timeout: Duration,
+    /// Time after which a function or stream that was handed out in a result is released if no peer
+    /// has called it. Default: 600 s.
+    pub object_idle_timeout: Duration,
+    /// Size of a chunk, in bytes. Messages larger than this and 1 KiB more are sent in chunks.
+    /// Default: 262,144.
+    pub chunk_bytes: usize,
+    /// Size, in bytes, up to which peers that accept large frames (Rust programs) get a message in one
+    /// frame, and chunks of that size above it. Zero turns this off. Default: 1,048,576.
+    ///
+    /// Larger frames are not faster, and on a slow link one frame must not take as long as the idle
+    /// timeout of its receiver. Servers accept 16 MiB.
+    pub large_frame_bytes: usize,
+    /// Number of chunks of one message that are in flight at the same time. Default: 30, or the
+    /// environment variable `HYPHA_CONCURRENCY_LIMIT` with [`connect`](crate::connect()).
+    pub max_concurrent_chunks: usize,
+    /// Number of incoming calls that run at the same time; further ones are refused with
+    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). Default: 4096.
+    pub max_concurrent_calls: usize,
+    /// Bytes of all requests whose handlers run; a request that exceeds it is refused with
+    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). A single larger request is accepted if no
+    /// other runs. Default: 536,870,912.
+    pub max_call_bytes: usize,
+    /// Number of calls that wait for a lost connection to come back; further ones fail at once.
+    /// Default: 4096.
+    pub max_waiting_calls: usize,
+    /// Number of functions, streams and interfaces that peers hold at the same time; a stream counts
+    /// as three, an object as its functions. A call that would hand out more fails. Default: 65,536.
+    pub max_objects: usize,
+    /// Time between two pings to the server; zero turns them off. Default: 20 s.
+    ///
+    /// A server drops a client that sends nothing for 600 s.
+    pub ping_interval: Duration,
+    /// Time to wait for a pong before the connection counts as lost. Default: 20 s.
+    pub ping_timeout: Duration,
+    /// Time between two requests for a reconnection token, at most two thirds of the token's lifetime;
+    /// zero turns them off. Default: 7200 s.
+    pub token_refresh_interval: Duration,
+    /// Retry policy of calls that set none. Default: no retries.
+    pub retry: Retry,
+    /// Id of the application that this client belongs to; part of every service info. Default: `*`,
+    /// no application.
+    pub app_id: String,
+    /// Keys of this client, which turn encryption of calls on. Default: none.
+    #[cfg(feature = "encryption")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
+    pub encryption: Option<crate::crypto::KeyPair>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            idle_timeout: Duration::from_secs(30),
+            interface_idle_timeout: Duration::from_secs(10),
+            object_idle_timeout: Duration::from_secs(600),
+            chunk_bytes: 256 << 10,
+            large_frame_bytes: 1 << 20,
+            max_concurrent_chunks: 30,
+            max_concurrent_calls: 4096,
+            max_call_bytes: 512 << 20,
+            max_waiting_calls: 4096,
+            max_objects: 65_536,
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(20),
+            token_refresh_interval: Duration::from_secs(7200),
+            retry: Retry::never(),
+            app_id: "*".into(),
+            #[cfg(feature = "encryption")]
+            encryption: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the defaults without pings and token requests, for a link inside of one process.
+    pub fn in_process() -> Self {
+        Settings {
+            ping_interval: Duration::ZERO,
+            token_refresh_interval: Duration::ZERO,
+            ..Settings::default()
+        }
+    }
+
+    pub(crate) fn keep_alive(&self) -> KeepAlive {
+        KeepAlive {
+            ping_interval: self.ping_interval,
+            ping_timeout: self.ping_timeout,
+            token_refresh_interval: self.token_refresh_interval,
+        }
+    }
+}
+
+/// The timers of one link (protocol 01 §6), as [`Settings`] has them and the server shortens them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeepAlive {
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) token_refresh_interval: Duration,
+}
