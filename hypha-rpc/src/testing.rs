@@ -40,7 +40,9 @@ use crate::{
     },
     workspace::UserInfo,
 };
-use hypha_wire::{EncodeError, Map, Message, Stamp, Value, absolute, split_address, to_vec};
+use hypha_wire::{
+    EncodeError, Map, Message, Stamp, Value, absolute_address, split_address, to_vec,
+};
 
 /// Frames that wait in each direction of a link.
 const CAPACITY: usize = 1024;
@@ -165,7 +167,7 @@ impl Side {
         };
         let message = Message::parse(data).ok()?;
         let (workspace, _) = split_address(&self.address)?;
-        let to = absolute(message.to()?, workspace).into_owned();
+        let to = absolute_address(message.to()?, workspace).into_owned();
         let stamped = message.stamped(&Stamp {
             to: &to,
             from: &self.address,

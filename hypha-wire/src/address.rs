@@ -93,7 +93,7 @@ pub fn split_address(address: &str) -> Option<(&str, &str)> {
 }
 
 /// Returns `to` as an absolute address. A relative one is completed with `workspace`.
-pub fn absolute<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
+pub fn absolute_address<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
     if to.contains('/') {
         to.into()
     } else {
@@ -276,8 +276,8 @@ mod tests {
 
     #[test]
     fn addresses_are_completed_with_the_workspace() {
-        assert_eq!(absolute("client", "ws"), "ws/client");
-        assert_eq!(absolute("*/manager", "ws"), "*/manager");
+        assert_eq!(absolute_address("client", "ws"), "ws/client");
+        assert_eq!(absolute_address("*/manager", "ws"), "*/manager");
         assert_eq!(split_address("ws/client"), Some(("ws", "client")));
         assert_eq!(split_address("client"), None);
     }

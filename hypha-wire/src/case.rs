@@ -1,8 +1,8 @@
 //! Conversion of keys to camelCase and snake_case, by the rules of the Python client and server.
 //! They differ from those of `heck`.
 
-use super::value::{Map, Value};
 use crate::keys;
+use crate::values::value::{Map, Value};
 
 /// Target of a conversion of the keys of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

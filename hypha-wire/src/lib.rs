@@ -49,87 +49,64 @@
 //!
 //! | module | content |
 //! | --- | --- |
-//! | `message` | [`Message`]: parses the first segment; [`Stamp`]: entries that a server writes |
-//! | `extra` | [`Extra`], [`IncomingArgs`]: parses the second segment |
-//! | `args` | [`Args`]: encodes a message; [`Head`], [`ReplyMode`] |
-//! | `rope` | [`Rope`]: a message in several buffers |
-//! | `chunks` | [`ChunkStore`]: joins the chunks of large messages |
-//! | `encode`, `pack` | [`encode()`], [`to_vec`]: serde to msgpack |
-//! | `decode` | [`from_slice`], [`skip`]: msgpack to serde, for untrusted input |
-//! | `value`, `value_serde` | [`Value`], [`Map`]: values of any type |
-//! | `local` | [`Packed`]: encoded values that are not part of a message |
-//! | `handle` | [`Handle`]: functions and streams as values |
-//! | `scope` | [`Origin`]: frame and connection of the value that is being decoded |
-//! | `method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
-//! | `array`, `array_serde`, `array_ndarray` | [`NdArray`], [`TypedArray`], [`MemoryView`] |
-//! | `dtype`, `element` | [`DType`], [`Element`]: element types of arrays |
-//! | `binary`, `collections`, `timestamp` | [`Binary`], [`Set`], [`OrderedMap`], [`Timestamp`] |
-//! | `codec` | [`trait@Codec`], [`codec!`]: types with a name on the wire |
+//! | `messages/message` | [`Message`]: parses the first segment; [`Stamp`]: entries that a server writes |
+//! | `messages/extra` | [`Extra`], [`IncomingArgs`]: parses the second segment |
+//! | `messages/args` | [`Args`]: encodes a message; [`Head`], [`ReplyMode`] |
+//! | `messages/rope` | [`Rope`]: a message in several buffers |
+//! | `messages/chunks` | [`ChunkStore`]: joins the chunks of large messages |
+//! | `values/value`, `values/value_serde` | [`Value`], [`Map`]: values of any type |
+//! | `values/encode` | [`encode()`], [`to_vec`]: serde to msgpack |
+//! | `values/decode` | [`from_slice`], [`skip`]: msgpack to serde, for untrusted input |
+//! | `values/local` | [`Packed`]: encoded values that are not part of a message |
+//! | `values/handle` | [`Handle`]: functions and streams as values |
+//! | `values/scope` | [`Origin`]: frame and connection of the value that is being decoded |
+//! | `values/method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
+//! | `values/array`, `array_serde`, `array_ndarray` | [`NdArray`], [`TypedArray`], [`MemoryView`] |
+//! | `values/dtype`, `element` | [`DType`], [`Element`]: element types of arrays |
+//! | `values/binary`, `collections`, `timestamp` | [`Binary`], [`Set`], [`OrderedMap`], [`Timestamp`] |
+//! | `values/codec` | [`trait@Codec`], [`codec!`]: types with a name on the wire |
+//! | `values/error`, `decode_error` | [`WireError`], [`DecodeError`] |
+//! | `pack` | msgpack markers and headers |
 //! | `address` | [`ServiceId`], [`ServiceUrl`]: addresses, ids and URLs |
 //! | `case` | [`Case`]: keys in camelCase and snake_case |
 //! | [`keys`] | names fixed by the protocol |
-//! | `error`, `decode_error` | [`WireError`], [`DecodeError`] |
 //!
 //! The protocol is specified in `docs/protocol/` of the repository.
 
 mod address;
-mod args;
-mod array;
-#[cfg(feature = "ndarray")]
-mod array_ndarray;
-mod array_serde;
-mod binary;
 mod case;
-mod chunks;
-#[doc(hidden)]
-pub mod codec;
-mod collections;
-mod decode;
-mod decode_error;
-mod dtype;
-mod element;
-mod encode;
-mod error;
-mod extra;
-mod handle;
 pub mod keys;
-mod local;
-mod message;
-mod method;
+mod messages;
 mod pack;
-mod rope;
-mod scope;
-mod timestamp;
-mod value;
-mod value_serde;
+mod values;
 
 pub use address::{
-    AddressError, ServiceId, ServiceUrl, absolute, http_url, parse_service_url, random_id,
+    AddressError, ServiceId, ServiceUrl, absolute_address, http_url, parse_service_url, random_id,
     socket_url, split_address, valid_client_id, valid_service_name,
 };
-pub use args::{Args, Head, ReplyMode};
-pub use array::{ArrayError, NdArray};
-pub use array_serde::{MemoryView, TypedArray};
-pub use binary::Binary;
 pub use case::{Case, convert_keys, convert_map_keys, to_camel_case, to_snake_case};
-pub use chunks::{ChunkError, ChunkStore};
-pub use codec::Codec;
-pub use collections::{OrderedMap, Set};
-pub use decode::{from_slice, skip};
-pub use decode_error::DecodeError;
-pub use dtype::{ByteOrder, DType};
-pub use element::Element;
-pub use encode::{EncodeError, encode, to_vec};
-pub use error::WireError;
-pub use extra::{EncryptedExtra, Extra, FullPromise, IncomingArgs, Promise};
-pub use handle::{ConnectionRef, Handle, HandleKind, RemoteHandle, give_key};
-pub use local::Packed;
-pub use message::{Message, Stamp, Stamped};
-pub use method::{MethodRef, PromiseKind};
-pub use rope::Rope;
-pub use scope::Origin;
-pub use timestamp::{Timestamp, TimestampError};
-pub use value::{Map, Value};
+pub use messages::args::{Args, Head, ReplyMode};
+pub use messages::chunks::{ChunkError, ChunkStore};
+pub use messages::extra::{EncryptedExtra, Extra, FullPromise, IncomingArgs, Promise};
+pub use messages::message::{Message, Stamp, Stamped};
+pub use messages::rope::Rope;
+pub use values::array::{ArrayError, NdArray};
+pub use values::array_serde::{MemoryView, TypedArray};
+pub use values::binary::Binary;
+pub use values::codec::Codec;
+pub use values::collections::{OrderedMap, Set};
+pub use values::decode::{from_slice, skip};
+pub use values::decode_error::DecodeError;
+pub use values::dtype::{ByteOrder, DType};
+pub use values::element::Element;
+pub use values::encode::{EncodeError, encode, to_vec};
+pub use values::error::WireError;
+pub use values::handle::{ConnectionRef, Handle, HandleKind, RemoteHandle, set_encryption_key};
+pub use values::local::Packed;
+pub use values::method::{MethodRef, PromiseKind};
+pub use values::scope::Origin;
+pub use values::timestamp::{Timestamp, TimestampError};
+pub use values::value::{Map, Value};
 
 /// Largest number of lists and maps inside each other in one value, encoded or decoded.
 pub const MAX_DEPTH: usize = 128;
@@ -137,6 +114,6 @@ pub const MAX_DEPTH: usize = 128;
 /// Paths for the code generated by [`codec!`]. Not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::codec;
+    pub use crate::values::codec;
     pub use {schemars, serde};
 }

@@ -233,7 +233,7 @@ fn packed<A: Serialize + DeserializeOwned>(args: &A) -> Result<Args, EncodeError
             args.push_packed(packed);
             args
         }
-        Shape::Many(count) => Args::spread(packed, count),
+        Shape::Many(count) => Args::from_list(packed, count),
     })
 }
 

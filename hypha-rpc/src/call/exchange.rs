@@ -1,4 +1,5 @@
-//! One outgoing call: its request, and the wait for its answer (protocol 02 §4 to §6).
+//! One outgoing call: its request, and the wait for its answer (`docs/protocol/02-messages.md#s4`
+//! to `#s6`).
 
 use std::{
     sync::{
@@ -56,7 +57,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Returns how long the callee may be silent (02 §6).
+    /// Returns how long the callee may be silent (`docs/protocol/02-messages.md#s6`).
     fn silence(&self, engine: &Engine) -> Duration {
         let limit = self.silence.unwrap_or({
             if self.method.contains(RINTF_PREFIX) {

@@ -29,8 +29,9 @@ use hypha_wire::{
 ///
 /// One that is made here can be called by whoever gets it, for as long as the call lasts with which
 /// it was sent; one in a result lives until its receiver has gone, or has not called it for ten
-/// minutes (protocol 02 §10). A function that a peer sent is called like a method of a service; once it is
-/// gone, a call fails at once with [`RejectKind::Expired`](crate::error::RejectKind::Expired).
+/// minutes (`docs/protocol/02-messages.md#s10`). A function that a peer sent is called like a
+/// method of a service; once it is gone, a call fails at once with
+/// [`RejectKind::Expired`](crate::error::RejectKind::Expired).
 ///
 /// [`Callback`](crate::Callback) is the same with types.
 ///
@@ -241,7 +242,7 @@ fn text(raw: &Map, key: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// How a function is called in messages (03 §6).
+/// How a function is called in messages (`docs/protocol/03-values.md#s6`).
 fn label(function: &MethodRef) -> String {
     if let Some(name) = function.name.as_ref().filter(|name| !name.is_empty()) {
         return name.clone();

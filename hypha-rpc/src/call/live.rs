@@ -1,5 +1,5 @@
 //! The kinds of things of this program that are live in a value, and the maps by which receivers
-//! know them (protocol 03 §6 to §8).
+//! know them (`docs/protocol/03-values.md#s6` to `#s8`).
 
 use std::sync::Arc;
 
@@ -114,7 +114,7 @@ fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value,
     Ok(Value::Map(entries.collect()))
 }
 
-/// A local service for this receiver only (03 §8).
+/// A local service for this receiver only (`docs/protocol/03-values.md#s8`).
 fn name_interface(
     exports: &mut Exports<'_>,
     interface: &LocalInterface,

@@ -46,8 +46,7 @@ use crate::{
     service::{Connection, Handler},
 };
 use hypha_wire::{
-    Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, Origin, PromiseKind,
-    Value,
+    Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, PromiseKind, Value,
 };
 
 /// A call that is made when it is awaited.
@@ -160,7 +159,8 @@ impl<T, E> Call<T, E> {
     /// Sets the longest time without a heartbeat or an answer from the callee. Default: the
     /// connection's [`idle_timeout`](crate::client::Settings::idle_timeout), 30 s.
     ///
-    /// A running method sends heartbeats (protocol 02 §6), so this does not limit its run time.
+    /// A running method sends heartbeats (`docs/protocol/02-messages.md#s6`), so this does not
+    /// limit its run time.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
@@ -400,10 +400,7 @@ fn answer_args(
             "it is encrypted, and nobody asked for that",
         ));
     }
-    Ok(extra.args.of(Origin {
-        connection,
-        message,
-    }))
+    Ok(extra.args.with_origin(message.origin(connection)))
 }
 
 fn null<T: DeserializeOwned>() -> Result<T, DecodeError> {

@@ -25,10 +25,10 @@ use hypha_wire::{Handle, Map, Value};
 /// registered.
 ///
 /// `P` is the proxy by which the other side uses it, [`RemoteService`] for anything. An object made
-/// with [`new`](Self::new) lives as a [`Function`] does: in an argument for as long as the call, in a
-/// result until its receiver has gone or has not used it for ten minutes. One made with
-/// [`interface`](Self::interface) outlives the call (protocol 03 §8): until it is disposed of, by either
-/// side, or its receiver leaves; nobody but its receiver can call it.
+/// with [`new`](Self::new) lives as a [`Function`] does: in an argument for as long as the call, in
+/// a result until its receiver has gone or has not used it for ten minutes. One made with
+/// [`interface`](Self::interface) outlives the call (`docs/protocol/03-values.md#s8`): until it is
+/// disposed of, by either side, or its receiver leaves; nobody but its receiver can call it.
 ///
 /// ```
 /// use hypha_rpc::prelude::*;
@@ -219,7 +219,7 @@ impl<'de, P> Deserialize<'de> for Object<P> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let content = match Value::deserialize(deserializer)? {
             Value::Map(members) => Content::Remote(RemoteService::from_members(members)),
-            Value::Handle(handle) => match handle.resident() {
+            Value::Handle(handle) => match handle.downcast_local() {
                 Some(resident) => match &*resident {
                     Resident::Interface(interface) => {
                         let local = RemoteService::from_members(members(&interface.service));

@@ -1,4 +1,5 @@
-//! Streams of this program that peers read: what advances them, and when they end (protocol 03 §7).
+//! Streams of this program that peers read: what advances them, and when they end
+//! (`docs/protocol/03-values.md#s7`).
 
 use std::sync::{Arc, Weak};
 

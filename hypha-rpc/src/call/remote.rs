@@ -13,7 +13,7 @@ use crate::{
     service::{Connection, IntoService, Service, ServiceInfo},
 };
 use hypha_wire::{
-    Args, ConnectionRef, Map, MethodRef, Value, absolute,
+    Args, ConnectionRef, Map, MethodRef, Value, absolute_address,
     keys::{RTYPE, SERVICES},
 };
 
@@ -161,7 +161,7 @@ impl Description {
                     let Ok(function) = Value::Map(raw.clone()).decode_as::<MethodRef>() else {
                         return;
                     };
-                    let address = absolute(&function.target, workspace).into_owned();
+                    let address = absolute_address(&function.target, workspace).into_owned();
                     let parent = match value {
                         Value::Handle(handle) => handle.parent().map(str::to_owned),
                         _ => None,
@@ -332,7 +332,7 @@ impl RemoteService {
         }
     }
 
-    /// What the service says of itself, as a service info (protocol 04 §4).
+    /// What the service says of itself, as a service info (`docs/protocol/04-services.md#s4`).
     ///
     /// # Errors
     ///

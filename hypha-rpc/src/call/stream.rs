@@ -1,4 +1,5 @@
-//! Streams: generators of other languages, and streams of this program (protocol 03 §7).
+//! Streams: generators of other languages, and streams of this program
+//! (`docs/protocol/03-values.md#s7`).
 
 use std::{
     borrow::Cow,
@@ -353,7 +354,7 @@ impl Pump {
                 })
             ) {
                 if let Some(remote) = self.remote.upgrade() {
-                    remote.set_done();
+                    remote.mark_released();
                 }
             }
             room.send(batch);

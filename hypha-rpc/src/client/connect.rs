@@ -166,8 +166,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Encrypts calls end to end with these keys where the key of the peer is known (protocol 07 §5).
-    /// Default: no encryption.
+    /// Encrypts calls end to end with these keys where the key of the peer is known
+    /// (`docs/protocol/07-auth-login-encryption.md#s5`). Default: no encryption.
     ///
     /// The key of a service is given to
     /// [`ServiceLookup::encryption_public_key`](super::ServiceLookup::encryption_public_key); callbacks

@@ -1,4 +1,5 @@
-//! Looking up services: through the manager (protocol 04 §7), or at the client that offers them (§8).
+//! Looking up services: through the manager (`docs/protocol/04-services.md#s7`), or at the client
+//! that offers them (`#s8`).
 
 use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
 
@@ -9,8 +10,8 @@ use crate::{
     workspace::{GetServiceConfig, SelectionMode},
 };
 use hypha_wire::{
-    Args, Case, Map, PromiseKind, Value, absolute, convert_map_keys, give_key, keys::GET_SERVICE,
-    split_address,
+    Args, Case, Map, PromiseKind, Value, absolute_address, convert_map_keys, keys::GET_SERVICE,
+    set_encryption_key, split_address,
 };
 
 impl Client {
@@ -162,7 +163,7 @@ impl IntoFuture for DirectServiceLookup {
                     "App id mismatch: {app} != {own_app}"
                 )));
             }
-            let provider = absolute(provider, &identity.workspace);
+            let provider = absolute_address(provider, &identity.workspace);
             let mut args = Args::new(1, 0);
             args.push("service_id", service);
             let mut members: Map = client
@@ -171,7 +172,7 @@ impl IntoFuture for DirectServiceLookup {
             if let Some(case) = case {
                 members = convert_map_keys(members, case);
             }
-            give_key(&mut members, key.as_ref());
+            set_encryption_key(&mut members, key.as_ref());
             let workspace = split_address(&provider).map_or("", |(workspace, _)| workspace);
             let id = format!("{provider}:{service}");
             let description = Description::new(id, members, workspace);
@@ -224,8 +225,8 @@ impl<P> ServiceLookup<P> {
         self
     }
 
-    /// Converts the keys of the service, including those of its config and other data (protocol 04
-    /// §13). Default: keys stay as they are.
+    /// Converts the keys of the service, including those of its config and other data
+    /// (`docs/protocol/04-services.md#s13`). Default: keys stay as they are.
     ///
     /// Methods are found by the converted name and by the original one, so a proxy works with every
     /// conversion.
@@ -303,7 +304,7 @@ impl Client {
                 )));
             }
         };
-        give_key(&mut members, key.as_ref());
+        set_encryption_key(&mut members, key.as_ref());
         let id = members.get("id").and_then(Value::as_str);
         let id = id.unwrap_or(&query.id).to_owned();
         let workspace = &self.engine().identity().workspace;

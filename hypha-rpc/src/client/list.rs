@@ -1,4 +1,4 @@
-//! Listing the services of a workspace (protocol 04 §11).
+//! Listing the services of a workspace (`docs/protocol/04-services.md#s11`).
 
 use std::{future::IntoFuture, pin::Pin};
 

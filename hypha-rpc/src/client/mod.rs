@@ -31,7 +31,7 @@ use hypha_wire::{
     keys::{BUILT_IN, PING, SERVICES},
 };
 
-/// The largest frame that servers accept (protocol 01 §5), in bytes.
+/// The largest frame that servers accept (`docs/protocol/01-transport-websocket.md#s5`), in bytes.
 const SERVER_FRAME: usize = 16 << 20;
 
 /// How long handlers may go on after the program decided to stop.
@@ -155,7 +155,8 @@ impl Client {
         self.engine().identity().user.clone()
     }
 
-    /// Returns the identity that the server assigned when the connection was made (protocol 01 §3).
+    /// Returns the identity that the server assigned when the connection was made
+    /// (`docs/protocol/01-transport-websocket.md#s3`).
     pub fn identity(&self) -> Arc<Identity> {
         self.engine().identity()
     }
@@ -367,7 +368,8 @@ impl Client {
     ///
     /// [`Error::Rejected`] if it is not connected, [`Error::Timeout`] if it does not answer in time.
     pub async fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
-        let to = hypha_wire::absolute(client, &self.engine().identity().workspace).into_owned();
+        let to =
+            hypha_wire::absolute_address(client, &self.engine().identity().workspace).into_owned();
         let mut args = Args::new(1, 0);
         args.push("msg", "ping");
         let answer: String = self
@@ -440,7 +442,8 @@ impl Client {
         engine.lifecycle.ended().await;
     }
 
-    /// Tells the server over a new link what it must know (protocol 01 §7).
+    /// Tells the server over a new link what it must know
+    /// (`docs/protocol/01-transport-websocket.md#s7`).
     async fn restore(self) -> Result<(), Error> {
         self.announce().await?;
         let manager = self.identity().manager_id.clone();
@@ -462,7 +465,8 @@ impl Client {
         };
         let mut services = self.engine().handlers.listed();
         if identity.connection_type == "http_streaming" {
-            // Without this it stays there after the stream has ended (05 §A8).
+            // Without this it stays there after the stream has ended
+            // (docs/protocol/05-http-transport.md#sa8).
             services.extend(self.engine().handlers.get(BUILT_IN));
         }
         let taken_back = services.iter().map(|service| {

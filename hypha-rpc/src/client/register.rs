@@ -1,5 +1,5 @@
-//! Registration: a service becomes known locally, then to the workspace manager (protocol 04 §2,
-//! 01 §7).
+//! Registration: a service becomes known locally, then to the workspace manager
+//! (`docs/protocol/04-services.md#s2`, `docs/protocol/01-transport-websocket.md#s7`).
 
 use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
 

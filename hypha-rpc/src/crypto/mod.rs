@@ -3,7 +3,7 @@
 //! Two programs that know each other's public keys can call each other so that neither the server
 //! nor anybody in between reads what is sent. Only arguments and results are hidden, not who calls
 //! which method; and the server can send the same request twice, or to another method of its
-//! receiver (protocol 07 §8).
+//! receiver (`docs/protocol/07-auth-login-encryption.md#s8`).
 //!
 //! The algorithm is NaCl's `crypto_box`, X25519 with XSalsa20-Poly1305, as in the other languages.
 

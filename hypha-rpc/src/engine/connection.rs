@@ -26,8 +26,8 @@ impl<H: Handlers> Drop for KeepOpen<H> {
 }
 
 impl<H: Handlers> ConnectionRef for KeepOpen<H> {
-    fn abandoned(&self, remote: &RemoteHandle) {
-        self.0.abandoned(remote);
+    fn handle_dropped(&self, remote: &RemoteHandle) {
+        self.0.handle_dropped(remote);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

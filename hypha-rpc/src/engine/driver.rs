@@ -122,7 +122,8 @@ pub(super) enum Ended {
     Replaced,
 }
 
-/// When to send the control messages of protocol 01 §6, and when to give the server up.
+/// When to send the control messages of `docs/protocol/01-transport-websocket.md#s6`, and when to
+/// give the server up.
 struct Clock {
     keep_alive: KeepAlive,
     next_ping: Option<Instant>,

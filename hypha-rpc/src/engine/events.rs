@@ -1,5 +1,5 @@
-//! Events, which are messages whose type is not `method` (protocol 02 §12), and the states of the
-//! connection, as streams.
+//! Events, which are messages whose type is not `method` (`docs/protocol/02-messages.md#s12`), and
+//! the states of the connection, as streams.
 
 use std::{
     collections::HashMap,

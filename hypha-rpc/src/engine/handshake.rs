@@ -1,4 +1,4 @@
-//! The first two frames of a connection (protocol 01 §2 to §4).
+//! The first two frames of a connection (`docs/protocol/01-transport-websocket.md#s2` to `#s4`).
 
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
@@ -35,7 +35,8 @@ pub(crate) async fn handshake(
 ) -> Result<Granted, ConnectError> {
     let text = serde_json::to_string(hello)
         .map_err(|e| protocol("the introduction cannot be written").with_source(e))?;
-    // What breaks off without an error frame is transient (01 §9).
+    // What breaks off without an error frame is transient
+    // (docs/protocol/01-transport-websocket.md#s9).
     let lost = |detail: String| ConnectError::new(ConnectErrorKind::ConnectionLost, detail);
     let broken = |e: LinkError| match e.as_connect_error() {
         Some(error) => error.clone(),

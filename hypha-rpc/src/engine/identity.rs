@@ -4,7 +4,8 @@ use hypha_wire::Map;
 
 use super::UserInfo;
 
-/// The identity of a client, from the server's `connection_info` (protocol 01 §3).
+/// The identity of a client, from the server's `connection_info`
+/// (`docs/protocol/01-transport-websocket.md#s3`).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Identity {

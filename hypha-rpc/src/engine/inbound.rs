@@ -154,7 +154,7 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// The manager tells this client to leave (01 §11).
+    /// The manager tells this client to leave (`docs/protocol/01-transport-websocket.md#s11`).
     fn dismissed(&self, message: &Message) {
         let manager = self.identity().manager_address();
         if manager.is_none() || message.from() != manager.as_deref() {
@@ -166,7 +166,7 @@ impl<H: Handlers> Engine<H> {
     }
 
     /// Ends what waits for a client that has left. Only the server's own word counts: its events
-    /// have no sender (02 §12).
+    /// have no sender (`docs/protocol/02-messages.md#s12`).
     fn client_disconnected(&self, message: &Message) {
         if message.from().is_some() || message.user().is_some() {
             return;
@@ -178,7 +178,7 @@ impl<H: Handlers> Engine<H> {
             return;
         };
         let peer = match workspace {
-            // `id` comes with and without the workspace (04 §11).
+            // `id` comes with and without the workspace (docs/protocol/04-services.md#s11).
             Some(ws) => {
                 let prefix = format!("{ws}/");
                 format!("{prefix}{}", id.strip_prefix(&prefix).unwrap_or(id))

@@ -241,8 +241,8 @@ impl<H: Handlers> Engine<H> {
 }
 
 impl<H: Handlers> ConnectionRef for Engine<H> {
-    fn abandoned(&self, remote: &RemoteHandle) {
-        release::abandoned(self, remote);
+    fn handle_dropped(&self, remote: &RemoteHandle) {
+        release::handle_dropped(self, remote);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -1,6 +1,6 @@
 //! The task that keeps a connection: it drives a link until that is lost, opens another one, has
-//! the server told anew what it must know, and so on until the connection is closed (protocol 01
-//! §7, §9).
+//! the server told anew what it must know, and so on until the connection is closed
+//! (`docs/protocol/01-transport-websocket.md#s7`, `#s9`).
 
 use std::{sync::Arc, time::Duration};
 

@@ -9,7 +9,7 @@ use hypha_wire::{
 use super::{Engine, Handlers, count};
 
 /// The last handle of `remote` is gone.
-pub(super) fn abandoned<H: Handlers>(engine: &Engine<H>, remote: &RemoteHandle) {
+pub(super) fn handle_dropped<H: Handlers>(engine: &Engine<H>, remote: &RemoteHandle) {
     let text = |key| remote.raw.get(key).and_then(Value::as_str);
     let Some(to) = text(RTARGET) else { return };
     let mut args = Args::new(1, 0);

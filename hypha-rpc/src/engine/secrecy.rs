@@ -1,5 +1,5 @@
-//! End-to-end encryption of one connection: sealing what is sent, opening what comes (protocol 07
-//! §5).
+//! End-to-end encryption of one connection: sealing what is sent, opening what comes
+//! (`docs/protocol/07-auth-login-encryption.md#s5`).
 //!
 //! Without the feature `encryption` nothing is ever sealed, and what comes sealed is refused.
 

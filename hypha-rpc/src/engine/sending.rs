@@ -1,5 +1,5 @@
 //! A message in one frame or in chunks, which go through the receiver's built-in service
-//! (protocol 02 §9), and the requests that chunks are made of.
+//! (`docs/protocol/02-messages.md#s9`), and the requests that chunks are made of.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -328,7 +328,8 @@ pub(crate) async fn answer_within(
 }
 
 /// Whether the server has forgotten this client although the link stands, as the Python server does
-/// when another one has tried to connect with its id (01 §13).
+/// when another one has tried to connect with its id
+/// (`docs/protocol/01-transport-websocket.md#s13`).
 fn is_forgotten(rejected: &Message, address: &str) -> bool {
     let text = rejection(rejected).message;
     text.contains("Connection has already been closed (client: ") && text.contains(address)

@@ -1,5 +1,5 @@
 //! The table of sessions: calls that wait for an answer, and what peers were handed and may call
-//! (protocol 02 §10). Pure: no I/O, no clock, no tasks, no lock.
+//! (`docs/protocol/02-messages.md#s10`). Pure: no I/O, no clock, no tasks, no lock.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -120,7 +120,8 @@ impl Settings {
     }
 }
 
-/// The timers of one link (protocol 01 §6), as [`Settings`] has them and the server shortens them.
+/// The timers of one link (`docs/protocol/01-transport-websocket.md#s6`), as [`Settings`] has them
+/// and the server shortens them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeepAlive {
     pub(crate) ping_interval: Duration,

@@ -1,5 +1,6 @@
-//! The states of a connection, and when a lost one is tried again (protocol 01 §9): pure
-//! transitions, without a clock of their own, without tasks.
+//! The states of a connection, and when a lost one is tried again
+//! (`docs/protocol/01-transport-websocket.md#s9`): pure transitions, without a clock of their own,
+//! without tasks.
 
 use std::{
     fmt,

@@ -2,10 +2,10 @@
 
 use hypha_wire::WireError;
 
-/// Finds the exception class and the plain message in the forms of 02 §8: Python's asynchronous
-/// methods send a whole traceback as message, JavaScript `Name: message`, Python's synchronous
-/// methods the message with the class only in the trace. Besides what looks like a class, `known`
-/// names are.
+/// Finds the exception class and the plain message in the forms of
+/// `docs/protocol/02-messages.md#s8`: Python's asynchronous methods send a whole traceback as
+/// message, JavaScript `Name: message`, Python's synchronous methods the message with the class
+/// only in the trace. Besides what looks like a class, `known` names are.
 pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, String) {
     let message = error.message.trim_end();
     if message.starts_with("Traceback (most recent call last)") {

@@ -267,7 +267,8 @@ impl ConnectError {
         self.0.source.clone()
     }
 
-    /// Sorts the text of a handshake's `error` frame (protocol 01 §4).
+    /// Sorts the text of a handshake's `error` frame
+    /// (`docs/protocol/01-transport-websocket.md#s4`).
     pub(crate) fn from_server(message: String) -> Self {
         let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
         let kind = if says(&["Authentication error", "Token has been revoked"]) {

@@ -74,9 +74,9 @@ impl RejectKind {
         .find(|kind| kind.wire_name() == name)
     }
 
-    /// Reads the fixed texts of the other clients and servers (protocol 02 §7, §8). They are the
-    /// only sign those peers give. A method may raise an exception that begins alike, so the text
-    /// has to name the very call that was made.
+    /// Reads the fixed texts of the other clients and servers (`docs/protocol/02-messages.md#s7`,
+    /// `#s8`). They are the only sign those peers give. A method may raise an exception that begins
+    /// alike, so the text has to name the very call that was made.
     pub(super) fn from_text(message: &str, call: &CallSite) -> Option<Self> {
         let of_call = message.contains(&format!(":services.{}", call.method));
         let built_in = call.method.starts_with("built-in.");

@@ -4,7 +4,8 @@ use hypha_wire::{Value, WireError};
 
 use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
 
-/// An error that the called method raised and that is not of the contract's type (protocol 02 §8).
+/// An error that the called method raised and that is not of the contract's type
+/// (`docs/protocol/02-messages.md#s8`).
 ///
 /// The method has run, at least in part. Not retryable by itself: the error is the method's answer.
 #[derive(Clone, Debug, thiserror::Error)]

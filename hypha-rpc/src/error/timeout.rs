@@ -24,7 +24,7 @@ pub struct Timeout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// Neither a result nor a heartbeat came for that long (protocol 02 §6).
+    /// Neither a result nor a heartbeat came for that long (`docs/protocol/02-messages.md#s6`).
     Idle,
     /// The caller's own limit for the whole call, [`Call::timeout`](crate::Call::timeout).
     Total,

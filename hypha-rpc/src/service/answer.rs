@@ -1,10 +1,10 @@
-//! Where the answer of an incoming call goes (protocol 02 §5).
+//! Where the answer of an incoming call goes (`docs/protocol/02-messages.md#s5`).
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use hypha_wire::{Extra, FullPromise, Head, Message, Promise, absolute, split_address};
+use hypha_wire::{Extra, FullPromise, Head, Message, Promise, absolute_address, split_address};
 
 /// However often a caller asks for a sign of life, it gets ten in a second.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -74,11 +74,12 @@ impl AnswerTo {
                     resolve,
                     reject,
                 } = &**promise;
-                // Functions may point anywhere; an answer goes to the caller only (02 §15).
+                // Functions may point anywhere; an answer goes to the caller only
+                // (docs/protocol/02-messages.md#s15).
                 let workspace = workspace_of(from);
                 for function in [Some(resolve), Some(reject), heartbeat.as_ref()] {
                     let Some(function) = function else { continue };
-                    let target = absolute(&function.target, workspace);
+                    let target = absolute_address(&function.target, workspace);
                     if target != from {
                         return Err(format!("a promise of {from} that points to {target}"));
                     }

@@ -1,5 +1,5 @@
 //! The service `built-in` that every client offers: ping, its other services, and the receiving end
-//! of chunked messages (protocol 04 §10, 02 §9).
+//! of chunked messages (`docs/protocol/04-services.md#s10`, `docs/protocol/02-messages.md#s9`).
 
 use std::{
     sync::{Arc, Weak},

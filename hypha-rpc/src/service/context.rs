@@ -1,4 +1,4 @@
-//! Who calls: the context of an incoming call (protocol 02 §11).
+//! Who calls: the context of an incoming call (`docs/protocol/02-messages.md#s11`).
 
 use std::{
     fmt,

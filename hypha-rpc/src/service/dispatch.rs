@@ -1,4 +1,4 @@
-//! From an incoming call to its handler and its answer (protocol 02 §7).
+//! From an incoming call to its handler and its answer (`docs/protocol/02-messages.md#s7`).
 //!
 //! The engine calls [`Handlers::find`] in the driver, and [`Handlers::run`] in a task of its own.
 
@@ -23,8 +23,8 @@ use crate::{
     error::RejectKind,
 };
 use hypha_wire::{
-    Args, ConnectionRef, DecodeError, EncodeError, Extra, Handle, Message, Origin, ReplyMode, Rope,
-    WireError, absolute,
+    Args, ConnectionRef, DecodeError, EncodeError, Extra, Handle, Message, ReplyMode, Rope,
+    WireError, absolute_address,
     keys::{BUILT_IN_METHODS, SERVICES},
     random_id,
 };
@@ -100,13 +100,11 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     let call_span = CallSpan::new(Side::Callee, method, from, message.session());
     let outcome = match found {
         Ok(Callee { handler, label }) => {
-            let origin = Origin {
-                connection: Arc::clone(engine) as Arc<dyn ConnectionRef>,
-                message: message.clone(),
-            };
+            let origin = message.origin(Arc::clone(engine) as Arc<dyn ConnectionRef>);
             let context = Context::new(message.clone(), engine.identity().connection_type, key);
             let _running = engine.handlers.calls.begin(context.clone());
-            let incoming = IncomingCall::new(context, extra.args.of(origin), label.clone());
+            let incoming =
+                IncomingCall::new(context, extra.args.with_origin(origin), label.clone());
             let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
             let run = async {
                 match run {
@@ -167,7 +165,8 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     }
 }
 
-/// The second segment of a call, and the key of its caller if it was encrypted (07 §5).
+/// The second segment of a call, and the key of its caller if it was encrypted
+/// (`docs/protocol/07-auth-login-encryption.md#s5`).
 fn read_extra(engine: &Engine, message: &Message) -> Result<(Extra, Option<Bytes>), WireError> {
     let unreadable = |e: DecodeError| {
         let text = format!("the arguments cannot be read: {e}");
@@ -239,13 +238,14 @@ async fn with_heartbeats<T>(
     }
 }
 
-/// Finds what is called and checks that the caller may call it (02 §7.5, §7.6).
+/// Finds what is called and checks that the caller may call it
+/// (`docs/protocol/02-messages.md#s7-5`, `#s7-6`).
 fn find_handler(engine: &Engine, message: &Message) -> Result<Callee, WireError> {
     let identity = engine.identity();
     let method = message.method().unwrap_or_default();
     let from = message.from().unwrap_or_default();
     let (own, caller) = (identity.workspace.as_str(), workspace_of(from));
-    let to = absolute(message.to().unwrap_or_default(), caller);
+    let to = absolute_address(message.to().unwrap_or_default(), caller);
     let to = workspace_of(&to);
     if own != "*" && to != own {
         return Err(refusal(

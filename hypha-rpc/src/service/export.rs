@@ -1,5 +1,5 @@
 //! What this program hands out with a message: functions, streams and interfaces get a place where
-//! the receiver can call them (protocol 03 §6 to §8).
+//! the receiver can call them (`docs/protocol/03-values.md#s6` to `#s8`).
 
 use std::{any::Any, collections::HashMap, sync::Arc};
 
@@ -115,7 +115,7 @@ impl HandedOut {
     pub(crate) fn sent(&mut self) {
         self.interfaces.clear();
         for remote in self.passed_on.drain(..) {
-            remote.set_done();
+            remote.mark_released();
         }
     }
 
@@ -206,7 +206,7 @@ impl<'a> Exports<'a> {
         method
     }
 
-    /// Registers a service for the receiver only (03 §8).
+    /// Registers a service for the receiver only (`docs/protocol/03-values.md#s8`).
     pub(crate) fn offer(&mut self, service: Service) -> Result<(), EncodeError> {
         let id = service.id().to_owned();
         let registered = Registered::interface(service, self.to);

@@ -132,7 +132,7 @@ impl IncomingCall {
 }
 
 /// An error that says that the method did not run. Other languages see the class in the trace, in
-/// the form that Python gives its own refusals (02 §8).
+/// the form that Python gives its own refusals (`docs/protocol/02-messages.md#s8`).
 pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireError {
     WireError {
         trace: format!("{class}: {message}\n"),

@@ -1,5 +1,6 @@
-//! Descriptions of a service: the encoded map that `get_service` answers (protocol 04 §9), the info for the
-//! workspace manager (§4), and the schema tree (§5). All are made of the same typed fields.
+//! Descriptions of a service: the encoded map that `get_service` answers
+//! (`docs/protocol/04-services.md#s9`), the info for the workspace manager (`#s4`), and the schema
+//! tree (`#s5`). All are made of the same typed fields.
 
 use super::{ContextRule, Member, Method, Service, ServiceConfig, ServiceInfo};
 use crate::engine::Identity;

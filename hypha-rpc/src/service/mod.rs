@@ -324,7 +324,7 @@ impl Method {
         self
     }
 
-    /// The function schema `{name, description, parameters}` (protocol 04 §5).
+    /// The function schema `{name, description, parameters}` (`docs/protocol/04-services.md#s5`).
     pub fn schema(mut self, schema: serde_json::Value) -> Self {
         self.schema = Some(schema.into());
         self

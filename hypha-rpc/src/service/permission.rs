@@ -1,5 +1,6 @@
 //! The callers that a service answers: by its visibility, by the peer it was handed to, and by
-//! their keys (protocol 02 §7.6, 04 §3, 07 §6).
+//! their keys (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
+//! `docs/protocol/07-auth-login-encryption.md#s6`).
 
 use std::sync::Arc;
 

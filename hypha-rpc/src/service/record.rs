@@ -1,4 +1,5 @@
-//! A service as its owner describes it to the workspace manager (protocol 04 §4).
+//! A service as its owner describes it to the workspace manager
+//! (`docs/protocol/04-services.md#s4`).
 
 use hypha_wire::{Map, Value};
 use schemars::JsonSchema;

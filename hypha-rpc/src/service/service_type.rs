@@ -1,5 +1,5 @@
 //! Service types: the schema of a whole service, and whether another service has the same members
-//! (protocol 04 §5, §14).
+//! (`docs/protocol/04-services.md#s5`, `#s14`).
 
 use super::{
     GENERIC, Member, Service, Visibility,

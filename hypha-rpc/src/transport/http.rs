@@ -1,5 +1,5 @@
-//! The HTTP link (protocol 05, part A): what comes is one long answer to a GET, what goes are
-//! single POSTs.
+//! The HTTP link (`docs/protocol/05-http-transport.md`, part A): what comes is one long answer to a
+//! GET, what goes are single POSTs.
 //!
 //! To the client it is a link like any other: the introduction opens the stream, and control
 //! messages are texts, as on a WebSocket.
@@ -33,10 +33,11 @@ const POSTS: usize = 16;
 /// Frames that wait for their turn. More make the sender wait.
 const WAITING: usize = 256;
 
-/// A POST is tried again after these pauses where the server has not taken it (05 §A3).
+/// A POST is tried again after these pauses where the server has not taken it
+/// (`docs/protocol/05-http-transport.md#sa3`).
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
 
-/// The types of control messages on the stream (05 §A5).
+/// The types of control messages on the stream (`docs/protocol/05-http-transport.md#sa5`).
 const CONTROL: [&str; 5] = [
     "connection_info",
     "ping",

@@ -37,11 +37,12 @@ pub(crate) struct SocketOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
-    /// A WebSocket (protocol 01).
+    /// A WebSocket (`docs/protocol/01-transport-websocket.md`).
     #[default]
     WebSocket,
-    /// HTTP: a long answer for what comes, single requests for what goes (protocol 05). Slower, but
-    /// goes through proxies that let no WebSocket through.
+    /// HTTP: a long answer for what comes, single requests for what goes
+    /// (`docs/protocol/05-http-transport.md`). Slower, but goes through proxies that let no
+    /// WebSocket through.
     #[cfg(feature = "http")]
     Http,
     /// A WebSocket, and HTTP where none can be opened.
@@ -65,7 +66,7 @@ impl std::str::FromStr for Transport {
     }
 }
 
-/// One unit of a link (protocol 01 §5, §6).
+/// One unit of a link (`docs/protocol/01-transport-websocket.md#s5`, `#s6`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// One RPC message: the MAIN and perhaps the EXTRA segment.
@@ -105,7 +106,7 @@ pub type BoxLink = Box<dyn Link>;
 /// Opens links to one server, again and again.
 ///
 /// What goes over a new link is the client's business: it introduces itself with a [`Frame::Text`]
-/// (protocol 01 §2) and waits for the answer, whatever carries it.
+/// (`docs/protocol/01-transport-websocket.md#s2`) and waits for the answer, whatever carries it.
 pub trait Dial: Send + Sync + 'static {
     /// Opens one more link. Dropping the future gives it up.
     ///

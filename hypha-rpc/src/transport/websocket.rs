@@ -1,4 +1,5 @@
-//! The WebSocket link (protocol 01): opening the socket, TLS, frames and their limits.
+//! The WebSocket link (`docs/protocol/01-transport-websocket.md`): opening the socket, TLS, frames
+//! and their limits.
 
 use std::{
     pin::Pin,

@@ -79,7 +79,7 @@ pub struct ServiceFilter {
     pub unknown: Map,
 }
 
-/// Choice among several clients that offer a service (protocol 10 §6.6).
+/// Choice among several clients that offer a service (`docs/protocol/10-server.md#s6-6`).
 ///
 /// A client that does not answer is not chosen; if no client answers, any of them is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Messages that go in chunks, in both directions (protocol 02 §9).
+//! Messages that go in chunks, in both directions (`docs/protocol/02-messages.md#s9`).
 
 use std::time::Duration;
 

@@ -34,7 +34,8 @@ enum Count {
 
 const B: &str = "vec-ws/client-b";
 
-/// The reaction to every entry of `frames-malformed.json` (protocol 02 §13, §15, §16).
+/// The reaction to every entry of `frames-malformed.json` (`docs/protocol/02-messages.md#s13`,
+/// `#s15`, `#s16`).
 const WANTED: &[(&str, Reaction)] = &[
     ("valid", Runs(Some(B))),
     ("extra_missing", Runs(None)),

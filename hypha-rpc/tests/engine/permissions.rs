@@ -1,4 +1,5 @@
-//! Who may call and fetch what (protocol 02 §7.6, 04 §10).
+//! Who may call and fetch what (`docs/protocol/02-messages.md#s7-6`,
+//! `docs/protocol/04-services.md#s10`).
 
 use hypha_rpc::{
     Value,

@@ -61,7 +61,7 @@ impl Manager {
         client_id: &str,
         limit: Duration,
     ) -> Result<(), String> {
-        let address = hypha_wire::absolute(client_id, ctx.workspace());
+        let address = hypha_wire::absolute_address(client_id, ctx.workspace());
         let failed =
             |why: &dyn std::fmt::Display| format!("Failed to ping client {address}: {why}");
         let (workspace, client) = address.split_once('/').unwrap_or_default();

@@ -84,5 +84,5 @@ fn denied(workspace: &str) -> ManagerError {
 
 /// Returns the caller's address with its workspace.
 fn caller(ctx: &Context) -> String {
-    hypha_wire::absolute(ctx.from(), ctx.workspace()).into_owned()
+    hypha_wire::absolute_address(ctx.from(), ctx.workspace()).into_owned()
 }

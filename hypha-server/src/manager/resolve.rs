@@ -10,7 +10,7 @@ use hypha_rpc::workspace::{
 };
 use hypha_rpc::{Context, Map, Value};
 use hypha_wire::keys::{RTARGET, RTYPE};
-use hypha_wire::{Case, absolute, convert_keys};
+use hypha_wire::{Case, absolute_address, convert_keys};
 use rand::seq::IndexedRandom;
 
 use super::{Answer, in_own_workspace, timeout_in_bounds, unavailable};
@@ -414,7 +414,7 @@ pub(super) fn make_absolute(value: &mut Value, workspace: &str) {
         Value::Map(map) => {
             let is_method = map.get(RTYPE).and_then(Value::as_str) == Some("method");
             if let Some(Value::String(target)) = map.get_mut(RTARGET).filter(|_| is_method) {
-                *target = absolute(target, workspace).into_owned();
+                *target = absolute_address(target, workspace).into_owned();
             }
             map.values_mut()
                 .for_each(|value| make_absolute(value, workspace));

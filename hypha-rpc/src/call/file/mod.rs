@@ -1,5 +1,5 @@
 //! Files: what other languages read, seek and write, and readers and writers of this program
-//! (protocol 03 §9).
+//! (`docs/protocol/03-values.md#s9`).
 
 mod peer;
 mod source;
@@ -44,10 +44,11 @@ const PIECE: usize = 256 << 10;
 /// at once and its error told by what is done next: call `flush` after the last one. All of this
 /// moves the position of the owner's file, which nobody else should use meanwhile.
 ///
-/// A file in an argument can be used for as long as the call, and its owner closes it. One in a result
-/// lives until its receiver has gone or has not used it for ten minutes (protocol 02 §10); dropping it
-/// closes it at its owner. A file of a peer can be sent on before it is read: whoever gets it reads
-/// through this program, as its owner answers nobody else.
+/// A file in an argument can be used for as long as the call, and its owner closes it. One in a
+/// result lives until its receiver has gone or has not used it for ten minutes
+/// (`docs/protocol/02-messages.md#s10`); dropping it closes it at its owner. A file of a peer can
+/// be sent on before it is read: whoever gets it reads through this program, as its owner answers
+/// nobody else.
 ///
 /// One of this program is made with [`from_bytes`](Self::from_bytes), [`open`](Self::open),
 /// [`from_reader`](Self::from_reader) and their like. Other languages get an object with `read`,

@@ -34,8 +34,8 @@ pub(super) fn is_file(members: &Map) -> bool {
     members.get(RTYPE).and_then(Value::as_str) == Some("iostream")
 }
 
-/// The members by which others use the file. They call a peer's functions through this program: a peer
-/// lets nobody call them but the one that it gave them to (protocol 02 §7).
+/// The members by which others use the file. They call a peer's functions through this program: a
+/// peer lets nobody call them but the one that it gave them to (`docs/protocol/02-messages.md#s7`).
 pub(super) fn members(peer: &Arc<Peer>) -> impl Iterator<Item = (&str, Value)> {
     peer.members.iter().map(|(name, member)| {
         let value = match member {
@@ -185,7 +185,7 @@ impl Peer {
     pub(super) async fn close(&self) -> io::Result<()> {
         let closed = self.call("close", args!()).await.map(drop);
         if let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") {
-            remote.set_done();
+            remote.mark_released();
         }
         closed
     }
@@ -198,7 +198,7 @@ impl Drop for Peer {
             return;
         };
         // The caller closes what it gave; somebody may have another handle of it.
-        if remote.parent.is_some() || remote.is_done() || Arc::strong_count(remote) > 1 {
+        if remote.parent.is_some() || remote.is_released() || Arc::strong_count(remote) > 1 {
             return;
         }
         if let Ok(close) = self.function("close") {

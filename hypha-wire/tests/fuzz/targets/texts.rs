@@ -2,8 +2,8 @@
 
 use hypha_wire::Value;
 use hypha_wire::{
-    Case, DType, ServiceId, absolute, http_url, parse_service_url, socket_url, split_address,
-    to_camel_case, to_snake_case, valid_client_id, valid_service_name,
+    Case, DType, ServiceId, absolute_address, http_url, parse_service_url, socket_url,
+    split_address, to_camel_case, to_snake_case, valid_client_id, valid_service_name,
 };
 
 pub(crate) fn run(input: &[u8]) {
@@ -31,7 +31,7 @@ pub(crate) fn run(input: &[u8]) {
         let http = http_url(text).expect("is a URL of a server");
         assert_eq!(http.starts_with("https://"), secure);
     }
-    let whole = absolute(text, "ws");
+    let whole = absolute_address(text, "ws");
     let (workspace, client) = split_address(&whole).expect("is absolute");
     assert_eq!(format!("{workspace}/{client}"), whole);
     if valid_client_id(text) {

@@ -4,9 +4,9 @@ use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::Token;
-use crate::array::NdArray;
-use crate::decode_error::DecodeError;
-use crate::dtype::Number;
+use crate::values::array::NdArray;
+use crate::values::decode_error::DecodeError;
+use crate::values::dtype::Number;
 
 /// Returns the number in `item`, if it is one element of an array of real numbers.
 pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'de>> {

@@ -7,20 +7,49 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::handle::{ConnectionRef, Handle};
-use super::message::Message;
 
 /// Origin of a value: everything needed to call the functions in it.
 #[derive(Clone)]
 pub struct Origin {
     /// Connection on which the message was received.
     pub connection: Arc<dyn ConnectionRef>,
-    /// Message that contains the value.
-    pub message: Message,
+    /// Address of the sender, as UTF-8; empty if the message has none.
+    sender: bytes::Bytes,
+    /// Session of the caller, as UTF-8; empty if the message has none.
+    session: bytes::Bytes,
+}
+
+impl Origin {
+    /// Creates an origin from slices of the message, so that no text is copied before a handle is
+    /// decoded.
+    pub(crate) fn new(
+        connection: Arc<dyn ConnectionRef>,
+        sender: bytes::Bytes,
+        session: bytes::Bytes,
+    ) -> Self {
+        Self {
+            connection,
+            sender,
+            session,
+        }
+    }
+
+    /// Returns the workspace of the sender.
+    pub(crate) fn workspace(&self) -> Option<&str> {
+        let sender = std::str::from_utf8(&self.sender).ok()?;
+        sender.split_once('/').map(|(workspace, _)| workspace)
+    }
+
+    /// Returns the session of the caller.
+    pub(crate) fn session(&self) -> Option<&str> {
+        let session = std::str::from_utf8(&self.session).ok()?;
+        Some(session).filter(|session| !session.is_empty())
+    }
 }
 
 /// Context of the value that is being decoded.
 #[derive(Clone, Default)]
-pub(super) struct Surroundings {
+pub(crate) struct Surroundings {
     frame: bytes::Bytes,
     origin: Option<Origin>,
     /// Handles of a value that has not left this process.
@@ -32,11 +61,11 @@ thread_local! {
 }
 
 /// Guard of the surroundings. Restores the previous ones on drop, also when user code panics.
-pub(super) struct Scope(Option<Surroundings>);
+pub(crate) struct Scope(Option<Surroundings>);
 
 impl Scope {
     /// Sets the surroundings until the guard is dropped.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         frame: &bytes::Bytes,
         origin: Option<&Origin>,
         table: &Arc<[Handle]>,
@@ -50,7 +79,7 @@ impl Scope {
 
     /// Sets another frame and keeps the origin, for a part of a value that is decoded from another
     /// buffer.
-    pub(super) fn inside(frame: &bytes::Bytes) -> Self {
+    pub(crate) fn inside(frame: &bytes::Bytes) -> Self {
         let outer = CURRENT.with_borrow(Clone::clone).unwrap_or_default();
         Self(CURRENT.replace(Some(Surroundings {
             frame: frame.clone(),
@@ -66,7 +95,7 @@ impl Drop for Scope {
 }
 
 /// Returns `slice` as shared bytes: a slice of the current frame if it lies in it, else a copy.
-pub(super) fn share(slice: &[u8]) -> bytes::Bytes {
+pub(crate) fn share(slice: &[u8]) -> bytes::Bytes {
     CURRENT.with_borrow(|current| match current {
         Some(Surroundings { frame, .. }) if lies_in(slice, frame) => frame.slice_ref(slice),
         _ => bytes::Bytes::copy_from_slice(slice),
@@ -79,11 +108,11 @@ fn lies_in(slice: &[u8], frame: &[u8]) -> bool {
 }
 
 /// Returns the origin of the value that is being decoded.
-pub(super) fn current_origin() -> Option<Origin> {
+pub(crate) fn current_origin() -> Option<Origin> {
     CURRENT.with_borrow(|current| current.as_ref()?.origin.clone())
 }
 
 /// Returns the handle at `index` of the table.
-pub(super) fn table_handle(index: usize) -> Option<Handle> {
+pub(crate) fn table_handle(index: usize) -> Option<Handle> {
     CURRENT.with_borrow(|current| current.as_ref()?.table.get(index).cloned())
 }

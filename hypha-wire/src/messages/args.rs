@@ -3,14 +3,14 @@
 
 use serde::Serialize;
 
-use super::encode::{EncodeError, Splices, encode, encode_spliced, replace};
 use super::extra::IncomingArgs;
-use super::handle::{Handle, Splice};
-use super::local::{self, Packed};
-use super::pack::{self, Count, Fill, Sink};
 use super::rope::Rope;
-use super::value::Value;
 use crate::keys;
+use crate::pack::{self, Count, Fill, Sink};
+use crate::values::encode::{EncodeError, Splices, encode, encode_spliced, replace};
+use crate::values::handle::{Handle, Splice};
+use crate::values::local::{self, Packed};
+use crate::values::value::Value;
 
 /// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. Two addresses with long
 /// ids, a method path and two nested sessions fit. A longer front gets a buffer of its own, which
@@ -173,7 +173,7 @@ impl Args {
     }
 
     /// Creates arguments from an encoded list of `count` items, each of which becomes one argument.
-    pub fn spread(mut list: Packed, count: usize) -> Args {
+    pub fn from_list(mut list: Packed, count: usize) -> Args {
         let mut args = Args::new(0, 0);
         let count = count as u32;
         replace(

@@ -121,7 +121,7 @@ impl DType {
 
     /// Returns the bytes per number: half an element for complex types. 1 for [`DType::Other`],
     /// whose bytes are never swapped.
-    pub(super) fn number_size(&self) -> usize {
+    pub(crate) fn number_size(&self) -> usize {
         match (self, self.item_size()) {
             (DType::Complex64 | DType::Complex128, Some(size)) => size / 2,
             (_, size) => size.unwrap_or(1),
@@ -130,7 +130,7 @@ impl DType {
 
     /// Returns the name on the wire. A big-endian type is written as a short code with the mark
     /// `>`.
-    pub(super) fn wire_name(&self, order: ByteOrder) -> Cow<'_, str> {
+    pub(crate) fn wire_name(&self, order: ByteOrder) -> Cow<'_, str> {
         match (self, self.entry()) {
             (_, Some((_, _, code, _))) if order == ByteOrder::Big => format!(">{code}").into(),
             (_, Some((_, name, _, _))) => (*name).into(),
@@ -140,13 +140,13 @@ impl DType {
     }
 
     /// Returns whether the elements are real numbers or `bool`.
-    pub(super) fn is_real(&self) -> bool {
+    pub(crate) fn is_real(&self) -> bool {
         !matches!(self, DType::Complex64 | DType::Complex128 | DType::Other(_))
     }
 
     /// Reads one element. Returns `None` if the type is not one of real numbers or `item` has
     /// another length.
-    pub(super) fn read(&self, item: &[u8], order: ByteOrder) -> Option<Number> {
+    pub(crate) fn read(&self, item: &[u8], order: ByteOrder) -> Option<Number> {
         Some(match self {
             DType::Bool => Number::Bool(u8::from_le_bytes(bytes(item, order)?) != 0),
             DType::Int8 => Number::Int(i8::from_le_bytes(bytes(item, order)?).into()),
@@ -166,7 +166,7 @@ impl DType {
 
     /// Appends `number`, little-endian. Integers lose the fraction and saturate at the bounds of
     /// their type.
-    pub(super) fn write(&self, number: f64, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, number: f64, out: &mut Vec<u8>) {
         match self {
             DType::Bool => out.push((number != 0.0).into()),
             DType::Int8 => out.extend((number as i8).to_le_bytes()),
@@ -195,7 +195,7 @@ impl fmt::Display for DType {
 
 /// Real number or `bool`, without rounding.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Number {
+pub(crate) enum Number {
     Bool(bool),
     Int(i64),
     UInt(u64),
@@ -203,7 +203,7 @@ pub(super) enum Number {
 }
 
 impl Number {
-    pub(super) fn to_f64(self) -> f64 {
+    pub(crate) fn to_f64(self) -> f64 {
         match self {
             Self::Bool(value) => f64::from(u8::from(value)),
             Self::Int(value) => value as f64,

@@ -26,14 +26,14 @@ enum Step {
 }
 
 impl DecodeError {
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             path: Vec::new(),
             message: message.into(),
         }))
     }
 
-    pub(super) fn expected(expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+    pub(crate) fn expected(expected: impl fmt::Display, got: impl fmt::Display) -> Self {
         Self::new(format!("expected {expected}, got {got}"))
     }
 
@@ -147,7 +147,7 @@ impl de::Error for DecodeError {
 }
 
 /// `text`, cut at a character boundary if it is long.
-pub(super) fn shorten(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn shorten(text: &str) -> std::borrow::Cow<'_, str> {
     if text.len() <= MAX_QUOTED {
         return text.into();
     }

@@ -13,16 +13,16 @@ use std::sync::{Arc, OnceLock};
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Error as _, Serialize, Serializer};
 
-use super::address::absolute;
-use super::scope::{self, Origin};
+use super::scope;
 use super::value::{Map, Value};
+use crate::address::absolute_address;
 use crate::keys;
 
 /// Connection that a received handle keeps.
 pub trait ConnectionRef: Any + Send + Sync {
     /// Called when the last clone of a received handle is dropped, unless it has ended or was
     /// passed on.
-    fn abandoned(&self, remote: &RemoteHandle);
+    fn handle_dropped(&self, remote: &RemoteHandle);
 
     /// Returns the connection as `Any`, for a downcast to its type.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
@@ -58,20 +58,20 @@ pub struct RemoteHandle {
 
 impl RemoteHandle {
     /// Marks it as ended or passed on: its owner gets no message when it is dropped.
-    pub fn set_done(&self) {
+    pub fn mark_released(&self) {
         self.done.store(true, Ordering::Relaxed);
     }
 
     /// Returns whether it has ended or was passed on.
-    pub fn is_done(&self) -> bool {
+    pub fn is_released(&self) -> bool {
         self.done.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for RemoteHandle {
     fn drop(&mut self) {
-        if !self.is_done() {
-            Arc::clone(&self.connection).abandoned(self);
+        if !self.is_released() {
+            Arc::clone(&self.connection).handle_dropped(self);
         }
     }
 }
@@ -84,7 +84,7 @@ impl Handle {
 
     /// Creates a handle from a map of `_rtype` `method` or `generator`. Returns other maps
     /// unchanged, and every map if the value that is decoded has no origin.
-    pub(super) fn from_map(mut map: Map) -> Result<Self, Map> {
+    pub(crate) fn from_map(mut map: Map) -> Result<Self, Map> {
         let known = matches!(
             map.get(keys::RTYPE).and_then(Value::as_str),
             Some("method" | "generator")
@@ -92,29 +92,24 @@ impl Handle {
         let Some(origin) = known.then(scope::current_origin).flatten() else {
             return Err(map);
         };
-        let Origin {
-            connection,
-            message,
-        } = origin;
-        let workspace = message.from().and_then(|from| from.split_once('/'));
-        if let (Some((workspace, _)), Some(Value::String(target))) =
-            (workspace, map.get_mut(keys::RTARGET))
+        if let (Some(workspace), Some(Value::String(target))) =
+            (origin.workspace(), map.get_mut(keys::RTARGET))
         {
-            if let std::borrow::Cow::Owned(full) = absolute(target, workspace) {
+            if let std::borrow::Cow::Owned(full) = absolute_address(target, workspace) {
                 *target = full;
             }
         }
         Ok(Self(HandleKind::Remote(Arc::new(RemoteHandle {
             raw: map,
-            connection,
-            parent: message.session().map(str::to_owned),
+            parent: origin.session().map(str::to_owned),
+            connection: origin.connection,
             done: AtomicBool::new(false),
         }))))
     }
 
     /// Returns a handle of the same function or stream with an edited map. Returns local handles
     /// unchanged.
-    pub(super) fn edited(&self, edit: impl FnOnce(&mut Map)) -> Self {
+    pub(crate) fn edited(&self, edit: impl FnOnce(&mut Map)) -> Self {
         let HandleKind::Remote(remote) = &self.0 else {
             return self.clone();
         };
@@ -147,7 +142,7 @@ impl Handle {
     }
 
     /// Returns the object of a local handle, if it is a `T`.
-    pub fn resident<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+    pub fn downcast_local<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         match &self.0 {
             HandleKind::Local(object) => Arc::clone(object).downcast().ok(),
             HandleKind::Remote(_) => None,
@@ -185,7 +180,7 @@ impl PartialEq for Handle {
 
 /// Sets the public key of the owner on all functions of a service, so that calls of them are
 /// encrypted.
-pub fn give_key(members: &mut Map, key: Option<&bytes::Bytes>) {
+pub fn set_encryption_key(members: &mut Map, key: Option<&bytes::Bytes>) {
     fn visit(value: &mut Value, key: &bytes::Bytes) {
         match value {
             Value::Handle(handle) => {
@@ -205,7 +200,7 @@ pub fn give_key(members: &mut Map, key: Option<&bytes::Bytes>) {
 
 /// Content that is kept apart from the buffer while a message is encoded.
 #[derive(Clone, Debug)]
-pub(super) enum Splice {
+pub(crate) enum Splice {
     /// Content of binary data, whose header is in the buffer.
     Bytes(bytes::Bytes),
     /// Handle, which gets its name when the message is finished.
@@ -214,10 +209,10 @@ pub(super) enum Splice {
 
 /// Name of the newtype that announces a [`Splice`] to the encoder of this crate. Other serializers
 /// write its content.
-pub(super) const SPLICE: &str = "$hypha_rpc::splice";
+pub(crate) const SPLICE: &str = "$hypha_rpc::splice";
 
 /// Smallest binary data that is spliced, in bytes. Copying shorter data is cheaper.
-pub(super) const SPLICED_BYTES: usize = 16 << 10;
+pub(crate) const SPLICED_BYTES: usize = 16 << 10;
 
 thread_local! {
     /// Splice of the newtype that is serialized next: serde passes only serializable data to a
@@ -228,11 +223,11 @@ thread_local! {
 }
 
 /// Guard of an encoder that takes splices.
-pub(super) struct Taking(bool);
+pub(crate) struct Taking(bool);
 
 impl Taking {
     /// Makes the types of this crate offer splices until the guard is dropped.
-    pub(super) fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self(TAKING.replace(true))
     }
 }
@@ -245,12 +240,12 @@ impl Drop for Taking {
 }
 
 /// Takes the splice of the newtype [`SPLICE`].
-pub(super) fn offered() -> Option<Splice> {
+pub(crate) fn offered() -> Option<Splice> {
     OFFER.take()
 }
 
 /// Serializes binary data, without a copy if it is large and the encoder takes splices.
-pub(super) fn serialize_bytes<S: Serializer>(
+pub(crate) fn serialize_bytes<S: Serializer>(
     bytes: &bytes::Bytes,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -312,14 +307,14 @@ fn process_mark() -> &'static [u8; 16] {
 }
 
 /// Writes the extension value of the handle at `index` of the table.
-pub(super) fn put_table_handle(out: &mut Vec<u8>, index: usize) {
+pub(crate) fn put_table_handle(out: &mut Vec<u8>, index: usize) {
     let mut data = process_mark().to_vec();
     data.extend_from_slice(&(index as u64).to_be_bytes());
-    super::pack::put_ext(out, TABLE_HANDLE, &data);
+    crate::pack::put_ext(out, TABLE_HANDLE, &data);
 }
 
 /// Returns the handle of an extension value, or `None` for any other value.
-pub(super) fn table_handle(code: i8, data: &[u8]) -> Option<Handle> {
+pub(crate) fn table_handle(code: i8, data: &[u8]) -> Option<Handle> {
     if code != TABLE_HANDLE {
         return None;
     }

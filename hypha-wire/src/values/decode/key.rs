@@ -4,7 +4,7 @@
 use serde::de::{self, Visitor};
 
 use super::{Decoder, Token, bad_key, is_string_marker, text};
-use crate::decode_error::{DecodeError, shorten};
+use crate::values::decode_error::{DecodeError, shorten};
 
 /// Deserializer of one key.
 pub(super) struct Key<'a, 'de> {

@@ -5,7 +5,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, Visitor};
 
 use super::key::Key;
 use super::{Decoder, MAX_RESERVED, Token};
-use crate::decode_error::DecodeError;
+use crate::values::decode_error::DecodeError;
 
 /// Items of a list that are not decoded yet.
 pub(super) struct List<'a, 'de> {

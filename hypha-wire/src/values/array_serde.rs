@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for NdArray {
 }
 
 /// Reads every form of arrays and buffers.
-pub(super) struct ArrayVisitor;
+pub(crate) struct ArrayVisitor;
 
 impl<'de> Visitor<'de> for ArrayVisitor {
     type Value = NdArray;
@@ -275,7 +275,7 @@ impl<'de> Visitor<'de> for PieceVisitor {
 }
 
 /// Returns whether elements of this `_rdtype` are plain bytes.
-pub(super) fn is_bytes(dtype: &[u8]) -> bool {
+pub(crate) fn is_bytes(dtype: &[u8]) -> bool {
     std::str::from_utf8(dtype).is_ok_and(|dtype| DType::parse(dtype).0 == DType::UInt8)
 }
 
@@ -307,7 +307,7 @@ impl TypedArray {
 /// Takes all elements in C order. Fails if JavaScript has no typed array of this type, or would not
 /// read it; it reads integers up to 32 bits, `float32` and `float64`.
 impl TryFrom<NdArray> for TypedArray {
-    type Error = super::ArrayError;
+    type Error = crate::ArrayError;
 
     fn try_from(array: NdArray) -> Result<Self, Self::Error> {
         match array.dtype() {
@@ -320,7 +320,7 @@ impl TryFrom<NdArray> for TypedArray {
             | DType::Float32
             | DType::Float64 => {}
             other => {
-                return Err(super::ArrayError::new(format!(
+                return Err(crate::ArrayError::new(format!(
                     "JavaScript has no typed array of {other}"
                 )));
             }
@@ -334,8 +334,8 @@ impl TryFrom<NdArray> for TypedArray {
     }
 }
 
-impl<T: super::Element> TryFrom<Vec<T>> for TypedArray {
-    type Error = super::ArrayError;
+impl<T: crate::Element> TryFrom<Vec<T>> for TypedArray {
+    type Error = crate::ArrayError;
 
     fn try_from(elements: Vec<T>) -> Result<Self, Self::Error> {
         NdArray::from(elements).try_into()

@@ -8,10 +8,10 @@ use serde::de::{self, Deserializer as _, Visitor};
 
 use super::elements::{Rows, number_token};
 use super::{Decoder, Token};
-use crate::array::NdArray;
-use crate::array_serde::{ArrayVisitor, is_bytes};
-use crate::decode_error::DecodeError;
 use crate::keys;
+use crate::values::array::NdArray;
+use crate::values::array_serde::{ArrayVisitor, is_bytes};
+use crate::values::decode_error::DecodeError;
 
 /// Largest number of typed values inside each other whose tag is not the first key. The search for
 /// such a tag skips everything in front of it, once per level.

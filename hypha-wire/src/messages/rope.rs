@@ -28,7 +28,7 @@ impl Rope {
     }
 
     /// Sets the length of the first segment.
-    pub(super) fn set_main(&mut self, len: usize) {
+    pub(crate) fn set_main(&mut self, len: usize) {
         self.main = len;
     }
 
@@ -39,7 +39,7 @@ impl Rope {
     }
 
     /// Appends a buffer.
-    pub(super) fn push(&mut self, piece: Bytes) {
+    pub(crate) fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.len += piece.len();
             self.pieces.push(piece);

@@ -1,11 +1,15 @@
 //! [`Message`]: a received message. Its routing is parsed at once, its content on request
 //! (`docs/protocol/02-messages.md`).
 
-use super::decode::{Decoder, Token, from_span, text};
-use super::decode_error::DecodeError;
+use std::sync::Arc;
+
 use super::extra::{Extra, Promise};
-use super::pack::{self, Sink};
-use super::value::Map;
+use crate::pack::{self, Sink};
+use crate::values::decode::{Decoder, Token, from_span, text};
+use crate::values::decode_error::DecodeError;
+use crate::values::handle::ConnectionRef;
+use crate::values::scope::Origin;
+use crate::values::value::Map;
 
 /// Received message. Cheap to clone: fields and arguments are slices of the frame.
 #[derive(Clone, Debug, Default)]
@@ -182,6 +186,15 @@ impl Message {
     /// Returns the session at the sender that waits for the response.
     pub fn session(&self) -> Option<&str> {
         self.text(SESSION)
+    }
+
+    /// Returns the origin of the values in the message: handles among them are used on `connection`.
+    pub fn origin(&self, connection: Arc<dyn ConnectionRef>) -> Origin {
+        let slice = |key: usize| {
+            let (start, end) = self.values[key];
+            self.frame.slice(start as usize..end as usize)
+        };
+        Origin::new(connection, slice(FROM), slice(SESSION))
     }
 
     /// Returns the workspace of the sender.

@@ -14,10 +14,10 @@ use rmp::Marker;
 use serde::de::value::BorrowedBytesDeserializer;
 use serde::de::{self, Deserialize, Visitor};
 
-use super::MAX_DEPTH;
 use super::decode_error::DecodeError;
 use super::handle::Handle;
 use super::scope::{Origin, Scope};
+use crate::MAX_DEPTH;
 use crate::keys;
 use access::{List, Map, Variant};
 
@@ -38,7 +38,7 @@ pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de bytes::Bytes) -> Result<
 }
 
 /// Decodes the one value in `frame[start..end]`, in the current scope.
-pub(super) fn from_span<'de, T: Deserialize<'de>>(
+pub(crate) fn from_span<'de, T: Deserialize<'de>>(
     frame: &'de bytes::Bytes,
     start: usize,
     end: usize,
@@ -48,7 +48,7 @@ pub(super) fn from_span<'de, T: Deserialize<'de>>(
 }
 
 /// Decodes like [`from_span`], with handles from `origin` and `table`.
-pub(super) fn from_origin<'de, T: Deserialize<'de>>(
+pub(crate) fn from_origin<'de, T: Deserialize<'de>>(
     frame: &'de bytes::Bytes,
     start: usize,
     end: usize,
@@ -86,7 +86,7 @@ pub fn skip(bytes: &[u8]) -> Result<usize, DecodeError> {
 }
 
 /// Returns whether the value that begins here is a string.
-pub(super) fn is_string(bytes: &[u8]) -> bool {
+pub(crate) fn is_string(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|&byte| is_string_marker(byte))
 }
 
@@ -95,7 +95,7 @@ fn is_string_marker(byte: u8) -> bool {
 }
 
 /// Returns the characters of a string.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
     std::str::from_utf8(bytes).map_err(|_| DecodeError::new("a string is not valid UTF-8"))
 }
 
@@ -105,7 +105,7 @@ fn truncated() -> DecodeError {
 
 /// Scalar, or head of a list or map.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Token<'de> {
+pub(crate) enum Token<'de> {
     Nil,
     Bool(bool),
     /// Negative integer. Others are [`Token::UInt`].
@@ -123,7 +123,7 @@ pub(super) enum Token<'de> {
 
 impl Token<'_> {
     /// Returns the name of the kind of value, as used in error messages.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Nil => "null",
             Self::Bool(_) => "bool",
@@ -152,9 +152,9 @@ impl Token<'_> {
 }
 
 /// Decoder of the values in `input`.
-pub(super) struct Decoder<'de> {
+pub(crate) struct Decoder<'de> {
     input: &'de [u8],
-    pub(super) pos: usize,
+    pub(crate) pos: usize,
     /// Number of lists and maps that may still be opened inside each other.
     depth_left: usize,
     /// Number of tags behind the first key that may still be searched inside each other.
@@ -172,7 +172,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// Creates a decoder of the one value in `input[start..end]`.
-    pub(super) fn of_span(input: &'de [u8], start: usize, end: usize) -> Result<Self, DecodeError> {
+    pub(crate) fn of_span(input: &'de [u8], start: usize, end: usize) -> Result<Self, DecodeError> {
         Ok(Self::new(input.get(start..end).ok_or_else(truncated)?))
     }
 
@@ -180,7 +180,7 @@ impl<'de> Decoder<'de> {
     ///
     /// The second segment, the list of arguments and the keyword map add three levels around the
     /// values of peers, which may use the whole depth.
-    pub(super) fn of_message(input: &'de [u8], start: usize) -> Self {
+    pub(crate) fn of_message(input: &'de [u8], start: usize) -> Self {
         Self {
             input,
             pos: start,
@@ -189,7 +189,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    pub(super) fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.input.len().saturating_sub(self.pos)
     }
 
@@ -234,7 +234,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// Reads the next scalar or head.
-    pub(super) fn token(&mut self) -> Result<Token<'de>, DecodeError> {
+    pub(crate) fn token(&mut self) -> Result<Token<'de>, DecodeError> {
         let [first] = self.array()?;
         Ok(match Marker::from_u8(first) {
             Marker::FixPos(value) => Token::UInt(value.into()),
@@ -278,7 +278,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// Reads the next value, which must be a string.
-    pub(super) fn key(&mut self) -> Result<&'de str, DecodeError> {
+    pub(crate) fn key(&mut self) -> Result<&'de str, DecodeError> {
         match self.token()? {
             Token::Str(key) => text(key),
             other => Err(bad_key(other.kind())),
@@ -300,7 +300,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// Skips one value.
-    pub(super) fn skip(&mut self) -> Result<(), DecodeError> {
+    pub(crate) fn skip(&mut self) -> Result<(), DecodeError> {
         let values = match self.token()? {
             Token::List(len) => u64::from(len),
             Token::Map(len) => 2 * u64::from(len),

@@ -45,11 +45,11 @@ pub struct NdArray {
 pub struct ArrayError(String);
 
 impl ArrayError {
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 
-    pub(super) fn too_large(shape: &[usize]) -> Self {
+    pub(crate) fn too_large(shape: &[usize]) -> Self {
         Self(format!("an array of shape {shape:?} is too large"))
     }
 }
@@ -108,7 +108,7 @@ impl NdArray {
     }
 
     /// Creates an array and checks its length, for every type and byte order.
-    pub(super) fn new(
+    pub(crate) fn new(
         dtype: DType,
         order: ByteOrder,
         shape: Vec<usize>,
@@ -203,21 +203,21 @@ impl NdArray {
         &self.data
     }
 
-    pub(super) fn into_parts(self) -> (DType, ByteOrder, Vec<usize>, bytes::Bytes) {
+    pub(crate) fn into_parts(self) -> (DType, ByteOrder, Vec<usize>, bytes::Bytes) {
         (self.dtype, self.order, self.shape, self.data)
     }
 
     /// Returns the array with another shape of the same number of elements. The caller checks the
     /// number.
     #[cfg(feature = "ndarray")]
-    pub(super) fn reshaped(mut self, shape: Vec<usize>) -> NdArray {
+    pub(crate) fn reshaped(mut self, shape: Vec<usize>) -> NdArray {
         self.shape = shape;
         self
     }
 
     /// Returns the data with every number in this byte order: borrowed if it is the current one,
     /// else a copy.
-    pub(super) fn data_in(&self, order: ByteOrder) -> Cow<'_, [u8]> {
+    pub(crate) fn data_in(&self, order: ByteOrder) -> Cow<'_, [u8]> {
         let size = self.dtype.number_size();
         if self.order == order || size == 1 {
             return Cow::Borrowed(&self.data);

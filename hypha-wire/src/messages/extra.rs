@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
-use super::binary::Binary;
-use super::decode::{Decoder, Token, from_origin, from_slice};
-use super::decode_error::DecodeError;
-use super::handle::Handle;
-use super::method::MethodRef;
-use super::scope::{Origin, Scope};
 use crate::keys;
+use crate::values::binary::Binary;
+use crate::values::decode::{Decoder, Token, from_origin, from_slice};
+use crate::values::decode_error::DecodeError;
+use crate::values::handle::Handle;
+use crate::values::method::MethodRef;
+use crate::values::scope::{Origin, Scope};
 
 /// Content of the second segment of a received message.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ impl EncryptedExtra {
     /// Returns the bytes of an encrypted second segment up to its ciphertext, of which `len` bytes
     /// follow. The buffer has room for them.
     pub fn head(version: u64, sender: &[u8], nonce: &[u8], len: u32) -> Vec<u8> {
-        use super::pack::{put_bin, put_bin_head, put_map_head, put_str, put_uint};
+        use crate::pack::{put_bin, put_bin_head, put_map_head, put_str, put_uint};
         let mut out = Vec::with_capacity(96 + len as usize);
         put_map_head(&mut out, 2);
         put_str(&mut out, keys::ENC);
@@ -272,7 +272,7 @@ pub struct IncomingArgs {
 
 impl IncomingArgs {
     /// Reads arguments that have not left this process, encoded as a list.
-    pub(super) fn local(
+    pub(crate) fn local(
         frame: bytes::Bytes,
         with_kwargs: bool,
         table: Arc<[Handle]>,
@@ -293,7 +293,7 @@ impl IncomingArgs {
     }
 
     /// Sets the origin of the handles among the arguments, without which they cannot be called.
-    pub fn of(mut self, origin: Origin) -> Self {
+    pub fn with_origin(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
         self
     }

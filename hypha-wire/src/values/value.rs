@@ -252,7 +252,7 @@ from! {
     &str => |value| Self::String(value.to_owned());
     String => |value| Self::String(value);
     bytes::Bytes => |value| Self::Bytes(value);
-    super::Binary => |value| Self::Bytes(value.0);
+    super::binary::Binary => |value| Self::Bytes(value.0);
     Map => |value| Self::Map(value);
 }
 

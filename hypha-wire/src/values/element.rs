@@ -11,7 +11,7 @@ pub trait Element: sealed::Item {
     const DTYPE: DType;
 }
 
-pub(super) mod sealed {
+pub(crate) mod sealed {
     use bytemuck::{CheckedBitPattern, NoUninit};
 
     /// Conversion of elements to and from bytes.

@@ -10,8 +10,9 @@ use serde::ser::{self, Serialize};
 
 use super::decode;
 use super::handle::{SPLICE, Splice, Taking, offered};
-use super::pack::{self, Sink};
-use super::{MAX_DEPTH, Value};
+use super::value::Value;
+use crate::MAX_DEPTH;
+use crate::pack::{self, Sink};
 
 /// Error returned when a value cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl EncodeError {
     }
 
     /// Adds the name of the argument of a call.
-    pub(super) fn in_argument(mut self, name: &str) -> Self {
+    pub(crate) fn in_argument(mut self, name: &str) -> Self {
         self.argument = Some(name.to_owned());
         self
     }
@@ -81,7 +82,7 @@ pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(),
 
 /// Appends `value` like [`encode`], except for large binary data and handles, which are appended to
 /// `splices`.
-pub(super) fn encode_spliced<T: Serialize + ?Sized>(
+pub(crate) fn encode_spliced<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     splices: &mut Splices,
     value: &T,
@@ -102,10 +103,10 @@ pub(super) fn encode_spliced<T: Serialize + ?Sized>(
 
 /// Contents that are not in the buffer, with the position where each is inserted, in ascending
 /// order.
-pub(super) type Splices = Vec<(usize, Splice)>;
+pub(crate) type Splices = Vec<(usize, Splice)>;
 
 /// Replaces a range of the buffer, and moves the splices behind it.
-pub(super) fn replace(
+pub(crate) fn replace(
     out: &mut Vec<u8>,
     splices: &mut Splices,
     range: std::ops::Range<usize>,
@@ -133,7 +134,7 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 
 /// Name of the newtype by which [`Value`] passes an extension value to the encoder: the type byte,
 /// then the data.
-pub(super) const EXT: &str = "$hypha_rpc::ext";
+pub(crate) const EXT: &str = "$hypha_rpc::ext";
 
 /// Serializer that appends to a buffer.
 struct Encoder<'a> {

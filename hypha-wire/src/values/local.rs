@@ -12,7 +12,7 @@ use super::encode::{EncodeError, Splices, encode_spliced};
 use super::handle::{Handle, Splice, put_table_handle};
 
 /// Returns the table of a value without handles.
-pub(super) fn no_handles() -> &'static Arc<[Handle]> {
+pub(crate) fn no_handles() -> &'static Arc<[Handle]> {
     static EMPTY: LazyLock<Arc<[Handle]>> = LazyLock::new(Arc::default);
     &EMPTY
 }
@@ -20,8 +20,8 @@ pub(super) fn no_handles() -> &'static Arc<[Handle]> {
 /// Encoded value that is not part of a message yet.
 #[derive(Debug)]
 pub struct Packed {
-    pub(super) buf: Vec<u8>,
-    pub(super) splices: Splices,
+    pub(crate) buf: Vec<u8>,
+    pub(crate) splices: Splices,
 }
 
 impl Packed {
@@ -29,7 +29,7 @@ impl Packed {
     ///
     /// # Errors
     ///
-    /// Returns an error if the value cannot be sent, see [`encode`](crate::encode()).
+    /// Returns an error if the value cannot be sent, see [`encode`](crate::values::encode()).
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let (mut buf, mut splices) = (Vec::with_capacity(64), Splices::new());
         encode_spliced(&mut buf, &mut splices, value)?;
@@ -62,7 +62,7 @@ impl Packed {
 }
 
 /// Joins the buffer with its splices. A handle becomes an index into the returned table.
-pub(super) fn join(out: Vec<u8>, splices: Splices) -> (bytes::Bytes, Arc<[Handle]>) {
+pub(crate) fn join(out: Vec<u8>, splices: Splices) -> (bytes::Bytes, Arc<[Handle]>) {
     if splices.is_empty() {
         return (out.into(), Arc::clone(no_handles()));
     }

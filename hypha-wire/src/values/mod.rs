@@ -1,0 +1,26 @@
+//! Values, and the serde types that encode and decode them.
+//!
+//! [`value`] is any value and [`handle`] a function or stream in it; the decoder creates both, and
+//! both decode parts of themselves, so the files of this folder depend on each other.
+
+pub(crate) mod array;
+#[cfg(feature = "ndarray")]
+pub(crate) mod array_ndarray;
+pub(crate) mod array_serde;
+pub(crate) mod binary;
+#[doc(hidden)]
+pub mod codec;
+pub(crate) mod collections;
+pub(crate) mod decode;
+pub(crate) mod decode_error;
+pub(crate) mod dtype;
+pub(crate) mod element;
+pub(crate) mod encode;
+pub(crate) mod error;
+pub(crate) mod handle;
+pub(crate) mod local;
+pub(crate) mod method;
+pub(crate) mod scope;
+pub(crate) mod timestamp;
+pub(crate) mod value;
+pub(crate) mod value_serde;
