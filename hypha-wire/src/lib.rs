@@ -49,7 +49,7 @@
 //!
 //! | module | content |
 //! | --- | --- |
-//! | `messages/message` | [`Message`]: parses the first segment; [`Stamp`]: entries that a server writes |
+//! | `messages/message` | [`Message`]: parses the first segment; [`Stamp`]: a server's entries |
 //! | `messages/extra` | [`Extra`], [`IncomingArgs`]: parses the second segment |
 //! | `messages/args` | [`Args`]: encodes a message; [`Head`], [`ReplyMode`] |
 //! | `messages/rope` | [`Rope`]: a message in several buffers |
@@ -63,7 +63,8 @@
 //! | `values/method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
 //! | `values/array`, `array_serde`, `array_ndarray` | [`NdArray`], [`TypedArray`], [`MemoryView`] |
 //! | `values/dtype`, `element` | [`DType`], [`Element`]: element types of arrays |
-//! | `values/binary`, `collections`, `timestamp` | [`Binary`], [`Set`], [`OrderedMap`], [`Timestamp`] |
+//! | `values/binary`, `timestamp` | [`Binary`], [`Timestamp`] |
+//! | `values/collections` | [`Set`], [`OrderedMap`] |
 //! | `values/codec` | [`trait@Codec`], [`codec!`]: types with a name on the wire |
 //! | `values/error`, `decode_error` | [`WireError`], [`DecodeError`] |
 //! | `pack` | msgpack markers and headers |

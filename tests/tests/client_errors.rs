@@ -251,7 +251,10 @@ async fn unencodable_argument(server: &Server) -> Result<()> {
     let pair = Pair::new(server).await?;
     let map = std::collections::HashMap::from([([1, 2], "keys must be strings")]);
     match pair.call("divide", args!(map)).await {
-        Err(Error::Codec(e)) => ensure!(!e.received && e.to_string().contains("key"), "{e}"),
+        Err(Error::Codec(e)) => {
+            let text = hypha_rpc::error::report(&e);
+            ensure!(!e.received && text.contains("key"), "{text}");
+        }
         other => bail!("{other:?}"),
     }
     pair.still_works().await

@@ -17,7 +17,7 @@ use crate::keys;
 /// returns, and sends the map that its encoder returns. Any other peer receives a map with the
 /// members of [`Wire`](Self::Wire) and the name as `_rtype`.
 ///
-/// With [`codec!`](crate::values::codec) the type can be used wherever a serde type can: as argument or
+/// With [`codec!`](crate::codec) the type can be used wherever a serde type can: as argument or
 /// result, in structs and in lists.
 ///
 /// ```

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::decode_error::shorten;
 
-/// Type of the elements of an [`NdArray`](super::NdArray), by numpy's names.
+/// Type of the elements of an [`NdArray`](crate::NdArray), by numpy's names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// `bool`: one byte, 0 or 1.

@@ -29,7 +29,7 @@ impl Packed {
     ///
     /// # Errors
     ///
-    /// Returns an error if the value cannot be sent, see [`encode`](crate::values::encode()).
+    /// Returns an error if the value cannot be sent, see [`encode`](crate::encode()).
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let (mut buf, mut splices) = (Vec::with_capacity(64), Splices::new());
         encode_spliced(&mut buf, &mut splices, value)?;

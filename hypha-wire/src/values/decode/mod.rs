@@ -27,7 +27,7 @@ const MAX_RESERVED: usize = 4096;
 
 /// Decodes the one value in `bytes`.
 ///
-/// Strings and byte slices in `T` borrow from `bytes`, and a [`Binary`](super::Binary) shares them.
+/// Strings and byte slices in `T` borrow from `bytes`, and a [`Binary`](crate::Binary) shares them.
 ///
 /// # Errors
 ///
