@@ -223,7 +223,7 @@ fn finished(
     match answer {
         Ok(Response::Resolve(message)) => Ok(Some(opened(engine, message, key)?)),
         Ok(Response::Reject(message)) => {
-            // Whoever carries the call may say that there is nobody to answer it, and has no key.
+            // A server may report that the callee is gone, and it has no key.
             let message = match opened(engine, message.clone(), key) {
                 Err(_) if is_notice(&message) => message,
                 opened => opened?,

@@ -74,10 +74,10 @@ impl Shared {
 }
 
 impl Client {
-    /// Returns a client on a link that needs no handshake, for a peer inside of a server or a test.
+    /// Returns a client on a link that needs no handshake, for a peer within a server or a test.
     ///
     /// Only the built-in service is registered, and with no manager. The connection ends with the
-    /// link. Links inside of one process take [`Settings::in_process`].
+    /// link. Links within one process take [`Settings::in_process`].
     ///
     /// # Panics
     ///
@@ -442,7 +442,7 @@ impl Client {
         engine.lifecycle.ended().await;
     }
 
-    /// Tells the server over a new link what it must know
+    /// Registers services and subscriptions over a new link
     /// (`docs/protocol/01-transport-websocket.md#s7`).
     async fn restore(self) -> Result<(), Error> {
         self.announce().await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Longer pauses are this long: the clock cannot count without end.
+/// Longest pause; a longer one would overflow the clock.
 const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Pauses that double up to a limit, each between one half and one and a half of that, so that

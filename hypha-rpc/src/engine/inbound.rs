@@ -130,8 +130,8 @@ impl<H: Handlers> Engine<H> {
 
     fn begin_call(self: &Arc<Self>, message: Message) {
         count(&self.counters.calls_received);
-        // Now, because what is called may be gone when its turn comes: a callback ends with its
-        // call.
+        // Looked up before the task starts: a callback ends with its call, and would be gone by
+        // then.
         let found = H::find(self, &message);
         let built_in = message
             .method()

@@ -10,7 +10,7 @@ use super::{Identity, handshake::Granted};
 /// of a server has a new id; programs keep addresses for as long as they run.
 const FORMER_MANAGERS: usize = 64;
 
-/// The identity that the server granted on the newest link, and what is left of former ones.
+/// The identity granted on the newest link, and the addresses of former managers.
 pub(crate) struct Membership {
     identity: RwLock<Arc<Identity>>,
     former_managers: Mutex<VecDeque<String>>,

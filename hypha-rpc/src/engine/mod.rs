@@ -1,7 +1,7 @@
 //! One connection, below any user API.
 //!
 //! ```text
-//! driver      the task of one link: hands in what arrives, writes what is queued
+//! driver      the task of one link: delivers received frames, writes queued ones
 //! inbound     finds the waiting call, the handler or the event that a message is for
 //! outbound    the queue of frames and the budget of their bytes
 //! sending     a message in one frame or in chunks, and the requests that chunks are made of
@@ -172,8 +172,8 @@ impl<H: Handlers> Engine<H> {
         self.counters.snapshot((sessions, self.objects()), queued)
     }
 
-    /// Fails every call to `peer`, an absolute address, takes back what it was handed, and tells
-    /// the handlers that it called.
+    /// Fails every call to `peer`, an absolute address, withdraws the objects exported to it, and
+    /// cancels the handlers that run for it.
     fn peer_gone(&self, peer: &str) {
         self.peers.forget(peer);
         self.chunks.forget(peer);

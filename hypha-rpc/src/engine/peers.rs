@@ -1,4 +1,4 @@
-//! What is known of the built-in services of peers.
+//! Properties of the built-in services of peers.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ const TRUSTED: u64 = 60_000;
 /// there are more is cheaper than keeping them in the order of their use.
 const MOST: usize = 1024;
 
-/// What is known of another client's built-in service.
+/// Properties of the built-in service of a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerInfo {
     /// Chunks carry their index and may overtake each other.

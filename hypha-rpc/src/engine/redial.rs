@@ -1,5 +1,5 @@
-//! The task that keeps a connection: it drives a link until that is lost, opens another one, has
-//! the server told anew what it must know, and so on until the connection is closed
+//! The task of a connection: it drives a link until the link is lost, opens another one, registers
+//! the services again, and repeats that until the connection is closed
 //! (`docs/protocol/01-transport-websocket.md#s7`, `#s9`).
 
 use std::{sync::Arc, time::Duration};
@@ -75,11 +75,11 @@ impl Endpoint {
     }
 }
 
-/// Tells the server over a new link what it must know, with calls that do not wait for the
+/// Registers services and subscriptions over a new link, with calls that do not wait for the
 /// connection.
 pub(crate) type Restore = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
-/// How a lost connection comes back.
+/// Means of reopening a lost connection.
 pub(crate) struct Reconnect {
     pub(crate) endpoint: Endpoint,
     /// `None` if the server need not know anything.
@@ -146,7 +146,7 @@ impl<H: Handlers> RedialLoop<H> {
                 Ended::Replaced => return Some(CloseReason::Replaced),
                 Ended::Lost(reason) => reason,
             };
-            // What does not even come about is for whoever connects to try again.
+            // The first connection is not retried here: the caller of `connect` decides.
             if backoff.is_none() || !self.engine.lifecycle.was_connected() {
                 return Some(CloseReason::Lost(reason));
             }
@@ -163,8 +163,8 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Drives a link to its end. If it is another one than the first, the server is told meanwhile
-    /// what it must know.
+    /// Drives a link to its end. On every link but the first, services are registered again
+    /// meanwhile.
     async fn drive(&mut self, link: BoxLink, keep_alive: Option<KeepAlive>, again: bool) -> Ended {
         let engine = Arc::clone(&self.engine);
         let driving = Driver::new(link, &mut self.queue, engine, keep_alive).run();

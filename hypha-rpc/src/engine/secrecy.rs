@@ -1,4 +1,4 @@
-//! End-to-end encryption of one connection: sealing what is sent, opening what comes
+//! End-to-end encryption of one connection: sealing sent segments, opening received ones
 //! (`docs/protocol/07-auth-login-encryption.md#s5`).
 //!
 //! Without the feature `encryption` nothing is ever sealed, and what comes sealed is refused.

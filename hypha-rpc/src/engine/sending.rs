@@ -22,7 +22,8 @@ use super::{
     session_table::LastSeen, sessions::Response,
 };
 
-/// What is added to the chunk size before a message is split: room for the envelope of a chunk.
+/// Bytes by which a message may exceed the chunk size and still be sent whole: the envelope of a
+/// chunk needs as much.
 const CHUNK_MARGIN: usize = 1024;
 
 /// A longer limit of silence is this long: neither clocks nor peers can count much further.
@@ -147,7 +148,7 @@ impl<H: Handlers> Engine<H> {
         let mut args = Args::new(2, 0);
         args.push("key", key);
         args.push("heartbeat", &heartbeat);
-        // From here on the receiver keeps what it has got, until it is told otherwise.
+        // From here on the receiver keeps the chunks until they are processed or removed.
         let mut unfinished = Unfinished {
             engine: self,
             to,

@@ -102,7 +102,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the defaults without pings and token requests, for a link inside of one process.
+    /// Returns the defaults without pings and token requests, for a link within one process.
     pub fn in_process() -> Self {
         Settings {
             ping_interval: Duration::ZERO,

@@ -238,7 +238,7 @@ async fn with_heartbeats<T>(
     }
 }
 
-/// Finds what is called and checks that the caller may call it
+/// Finds the called method and checks that the caller may call it
 /// (`docs/protocol/02-messages.md#s7-5`, `#s7-6`).
 fn find_handler(engine: &Engine, message: &Message) -> Result<Callee, WireError> {
     let identity = engine.identity();
@@ -348,8 +348,8 @@ fn find_object(
     })
 }
 
-/// The answer with a result. What it hands out is kept in a session of its own: inside of the
-/// session in which the called function was handed out, if that is what it was.
+/// Returns the frame that answers with a result. Functions in the result get a session of their
+/// own, below the session of the called function if a function was called.
 fn result_frame(
     engine: &Arc<Engine>,
     args: Args,

@@ -100,7 +100,7 @@ pub(crate) struct Exports<'a> {
     handed_out: HandedOut,
 }
 
-/// What was handed out with a message, and ends with this.
+/// Objects exported with a message. Dropping this withdraws them.
 pub(crate) struct HandedOut {
     engine: Arc<Engine>,
     /// The session in which it is, if there is one.
@@ -176,7 +176,7 @@ impl<'a> Exports<'a> {
         }
     }
 
-    /// Opens the session, if something needs it: a `call` that waits, or what is handed out.
+    /// Opens the session if a waiting `call` or an exported object needs it.
     pub(crate) fn keep(
         self,
         call: Option<(LastSeen, oneshot::Sender<Response>)>,
