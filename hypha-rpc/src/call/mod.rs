@@ -311,6 +311,11 @@ where
                         Error::Codec(CodecError::receiving("the result", e, target.site()))
                     });
                 }
+                // The attempt had only the rest of the limit; the caller knows the whole.
+                Err(Failure::Late { sent, limit }) => Failure::Late {
+                    sent,
+                    limit: total.unwrap_or(limit),
+                },
                 Err(failed) => failed,
             };
             // What the contract makes of it does not matter for this.

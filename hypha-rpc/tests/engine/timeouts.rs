@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hypha_rpc::{
-    Error, Value, args,
+    Error, Retry, Value, args,
     error::{Timeout, TimeoutKind},
 };
 use tokio::time::{Instant, sleep};
@@ -272,4 +272,24 @@ async fn heartbeats_have_a_shortest_interval() {
     }
     assert_eq!(beats, 10);
     settled(&client).await;
+}
+
+/// An attempt has only the rest of the limit, and the error names the whole.
+#[tokio::test(start_paused = true)]
+async fn a_late_retry_names_the_limit_of_the_call() {
+    let (client, mut peer) = client();
+    let service = peer.offer(&client).await;
+    let calling = service
+        .call::<Value>("call", args!())
+        .timeout(seconds(20))
+        .retry(Retry::times(1).first(seconds(4)));
+    let answering = async {
+        let call = peer.receive().await;
+        let busy = map! {"_rtype": "error", "_rvalue": "too many calls", "_rname": "hypha.Busy"};
+        peer.reply(&call, "reject", list![busy]).await;
+        peer.receive().await
+    };
+    let (outcome, _) = tokio::join!(calling.into_future(), answering);
+    let error = timeout(outcome);
+    assert_eq!((error.kind, error.limit), (TimeoutKind::Total, seconds(20)));
 }
