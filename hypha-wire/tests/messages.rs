@@ -1,9 +1,12 @@
 //! Messages: their arguments, how a caller wants to be answered, and the stamp of the server.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use hypha_wire::Value;
-use hypha_wire::{Args, EncodeError, Extra, Head, Message, Promise, ReplyMode, Stamp, to_vec};
+use hypha_wire::{
+    Args, ConnectionRef, EncodeError, Extra, Head, Message, Promise, RemoteHandle, ReplyMode,
+    Stamp, Value, to_vec,
+};
 
 const HEAD: Head<'static> = Head {
     from: "ws/caller",
@@ -189,4 +192,56 @@ fn a_stamped_message_takes_no_more_room_than_it_needs() {
         "{}",
         stamped.capacity()
     );
+}
+
+/// A connection that only counts the handles that were dropped.
+#[derive(Default)]
+struct Dropped(std::sync::atomic::AtomicUsize);
+
+impl ConnectionRef for Dropped {
+    fn handle_dropped(&self, _: &RemoteHandle) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
+        self
+    }
+}
+
+/// A relative target is one in the sender's workspace, and a function knows the caller's session.
+#[test]
+fn received_functions_know_their_sender_and_session() {
+    let method = |target: &str| {
+        Value::from(serde_json::json!({
+            "_rtype": "method", "_rtarget": target, "_rmethod": "services.s.f", "_rpromise": true,
+        }))
+    };
+    let connection = Arc::new(Dropped::default());
+    for (target, expected) in [("peer", "ws/peer"), ("other/peer", "other/peer")] {
+        let mut args = Args::new(1, 0);
+        args.push("f", &method(target));
+        let head = Head {
+            from: "ws/sender",
+            session: Some("the-session"),
+            ..HEAD
+        };
+        let frame = args.finish(&head, ReplyMode::None).expect("encodes");
+        let message = Message::parse(frame).expect("parses");
+        let args = message.extra().expect("parses").args;
+        let origin = message.origin(Arc::clone(&connection) as Arc<dyn ConnectionRef>);
+        let value = args
+            .with_origin(origin)
+            .get::<Value>(0)
+            .expect("is there")
+            .expect("decodes");
+        let Value::Handle(handle) = value else {
+            panic!("a function is a handle")
+        };
+        assert_eq!(
+            handle.raw().and_then(|raw| raw["_rtarget"].as_str()),
+            Some(expected)
+        );
+        assert_eq!(handle.parent(), Some("the-session"));
+    }
+    assert_eq!(connection.0.load(std::sync::atomic::Ordering::Relaxed), 2);
 }

@@ -190,9 +190,9 @@ impl Message {
 
     /// Returns the origin of the values in the message: handles among them are used on `connection`.
     pub fn origin(&self, connection: Arc<dyn ConnectionRef>) -> Origin {
-        let slice = |key: usize| {
-            let (start, end) = self.values[key];
-            self.frame.slice(start as usize..end as usize)
+        let slice = |key| match self.text(key) {
+            Some(text) => self.frame.slice_ref(text.as_bytes()),
+            None => bytes::Bytes::new(),
         };
         Origin::new(connection, slice(FROM), slice(SESSION))
     }
