@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use hypha_rpc::service::is_open_to;
 use hypha_rpc::workspace::{
     GetServiceConfig, ManagerError, Permission, SelectConfig, ServiceConfig, ServiceInfo,
-    Visibility,
 };
 use hypha_rpc::{Context, Map, Value};
 use hypha_wire::keys::{RTARGET, RTYPE};
@@ -305,19 +305,12 @@ fn service_workspace(service: &ServiceInfo) -> &str {
     service.id.split('/').next().unwrap_or_default()
 }
 
-/// Returns whether the caller may use a service of `workspace`: the one rule of the server about
-/// access to services.
+/// Returns whether the caller may use a service of `workspace`. Its members are the users that may
+/// read the workspace.
 pub(super) fn may_use(ctx: &Context, config: &ServiceConfig, workspace: &str) -> bool {
-    config.visibility != Visibility::Protected
-        || ctx.user().may(Permission::Read, workspace)
-        || is_authorized(ctx, config)
-}
-
-fn is_authorized(ctx: &Context, config: &ServiceConfig) -> bool {
-    let authorized = config.authorized_workspaces.iter().flatten();
-    authorized
-        .into_iter()
-        .any(|workspace| workspace == ctx.workspace())
+    let authorized = config.authorized_workspaces.as_deref().unwrap_or_default();
+    let is_member = ctx.user().may(Permission::Read, workspace);
+    is_open_to(config.visibility, authorized, ctx.workspace(), is_member)
 }
 
 /// Returns the record as the caller may see it. The authorized workspaces, and the creator beyond
