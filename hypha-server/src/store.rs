@@ -220,6 +220,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hypha_rpc::workspace::WorkspaceProperties;
 
     /// A folder that goes with the test.
     struct Folder(PathBuf);
@@ -244,7 +245,10 @@ mod tests {
         assert_eq!(store.setting("a", || "1".into()).unwrap(), "1");
         let workspace = WorkspaceInfo {
             id: "w-1".into(),
-            owners: vec!["ann".into()],
+            properties: WorkspaceProperties {
+                owners: vec!["ann".into()],
+                ..WorkspaceProperties::default()
+            },
             ..WorkspaceInfo::default()
         };
         store.put_workspace(workspace.clone()).await.unwrap();

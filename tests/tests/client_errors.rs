@@ -8,7 +8,7 @@ use hypha_rpc::{
     args,
     error::{ConnectError, ConnectErrorKind, RejectKind},
     prelude::*,
-    workspace::{SelectionMode, TokenConfig},
+    workspace::{Permission, SelectionMode, TokenConfig},
 };
 use hypha_rpc_tests::servers::{Kind, Server};
 use tokio::{net::TcpListener, time::timeout};
@@ -292,7 +292,7 @@ async fn read_only_token(server: &Server) -> Result<()> {
     let owner = hypha_rpc::connect(&server.url).await?;
     owner.register_service(TargetService::new(Service)).await?;
     let config = TokenConfig {
-        permission: Some("read".into()),
+        permission: Some(Permission::Read.into()),
         ..TokenConfig::default()
     };
     let token = owner.manager().await?.generate_token(Some(config)).await?;

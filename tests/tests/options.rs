@@ -9,7 +9,7 @@ use hypha_rpc::{
     error::RejectKind,
     prelude::*,
     service::{IncomingCall, IntoService, Method, Service},
-    workspace::{ManagerError, SelectionMode, ServiceTypeInfo, TokenConfig},
+    workspace::{ManagerError, Permission, SelectionMode, ServiceTypeInfo, TokenConfig},
 };
 use hypha_rpc_tests::{
     conformance::{Language, passed_checks},
@@ -521,7 +521,7 @@ async fn registration(server: &Server) -> Result<()> {
     }
     // A token that may only read can find and call, and not offer.
     let config = TokenConfig {
-        permission: Some("read".into()),
+        permission: Some(Permission::Read.into()),
         ..TokenConfig::default()
     };
     let token = home

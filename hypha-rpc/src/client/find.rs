@@ -206,7 +206,7 @@ impl<P> ServiceLookup<P> {
     /// Sets the choice among several clients that offer the service. Default:
     /// [`SelectionMode::Random`] in the workspace `public`, [`SelectionMode::Exact`] elsewhere.
     pub fn mode(mut self, mode: SelectionMode) -> Self {
-        self.config.mode = Some(mode);
+        self.config.selection.mode = Some(mode);
         self
     }
 
@@ -215,7 +215,7 @@ impl<P> ServiceLookup<P> {
     ///
     /// The Python server accepts this value and ignores it.
     pub fn select_timeout(mut self, limit: Duration) -> Self {
-        self.config.select_timeout = Some(limit.as_secs_f64());
+        self.config.selection.select_timeout = Some(limit.as_secs_f64());
         self
     }
 
@@ -231,7 +231,7 @@ impl<P> ServiceLookup<P> {
     /// Methods are found by the converted name and by the original one, so a proxy works with every
     /// conversion.
     pub fn case_conversion(mut self, case: Case) -> Self {
-        self.config.case_conversion = Some(case.as_str().to_owned());
+        self.config.case_conversion = Some(case.into());
         self
     }
 

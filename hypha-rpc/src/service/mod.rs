@@ -27,6 +27,8 @@ pub(crate) use calls::Calls;
 pub use context::Context;
 pub(crate) use export::{Direction, Exported, Exports, HandedOut, handler};
 pub use incoming::{Arguments, IncomingCall};
+#[doc(hidden)] // For the server.
+pub use permission::is_open_to;
 pub use record::{ContextRule, ServiceConfig, ServiceInfo, Visibility};
 pub(crate) use registry::Registered;
 pub(crate) use services::Services;

@@ -1,5 +1,5 @@
-//! The callers that a service answers: by its visibility, by the peer it was handed to, and by
-//! their keys (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
+//! Permission to use a service: by its visibility, by the peer it was handed to, and by the caller's
+//! key (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
 //! `docs/protocol/07-auth-login-encryption.md#s6`).
 
 use std::sync::Arc;
@@ -25,12 +25,26 @@ pub(super) enum Denied<'a> {
     OtherWorkspace,
 }
 
+/// Returns whether a client of the workspace `caller` may use a service: the one rule of clients and
+/// servers.
+///
+/// A protected service is for its members and the workspaces `authorized`. Any other service is for
+/// everyone. Each side determines the members itself: the server from the caller's permissions, the
+/// client from the caller's address.
+pub fn is_open_to(
+    visibility: Visibility,
+    authorized: &[String],
+    caller: &str,
+    is_member: bool,
+) -> bool {
+    visibility != Visibility::Protected || is_member || authorized.iter().any(|w| w == caller)
+}
+
 /// Checks that a caller may get and call a service of a client in the workspace `own`, whose
 /// manager has the id `manager`.
 ///
-/// An interface is for the client it was handed to. A protected service is for its own workspace,
-/// the workspaces that it authorizes, and the manager, which fetches it for others. Any other
-/// service is for everyone.
+/// An interface is for the client it was handed to. Any other service follows [`is_open_to`]; its
+/// members are the clients of its own workspace, and the manager, which fetches it for others.
 pub(super) fn may_use<'a>(
     service: &'a Registered,
     caller: Caller<'_>,
@@ -49,11 +63,14 @@ pub(super) fn may_use<'a>(
         authorized_workspaces,
         ..
     } = &service.service;
-    let allowed = *visibility != Visibility::Protected
-        || caller.workspace == own
-        || authorized_workspaces.iter().any(|w| w == caller.workspace)
+    let is_member = caller.workspace == own
         || manager.is_some_and(|id| caller.address.strip_prefix("*/") == Some(id));
-    if allowed {
+    if is_open_to(
+        *visibility,
+        authorized_workspaces,
+        caller.workspace,
+        is_member,
+    ) {
         Ok(())
     } else {
         Err(Denied::OtherWorkspace)

@@ -5,21 +5,21 @@ use hypha_wire::{Map, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Who sees a service, and who may call it.
+/// The clients that see a service and may call it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {
-    /// Listed everywhere, usable by everyone.
+    /// Every client sees and calls the service.
     Public,
-    /// For the own workspace and the authorized ones.
+    /// Clients of the service's workspace and of the authorized ones see and call the service.
     #[default]
     Protected,
-    /// Usable by everyone who knows the id, never listed elsewhere.
+    /// Every client that knows the id calls the service. It is not listed in other workspaces.
     Unlisted,
 }
 
 impl Visibility {
-    /// The word on the wire.
+    /// Returns the word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Visibility::Public => "public",
@@ -29,13 +29,13 @@ impl Visibility {
     }
 }
 
-/// Which members of a service get the call context.
+/// The members of a service that get the call context.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ContextRule {
-    /// All of them or none.
+    /// All members, or none.
     All(bool),
-    /// Only these.
+    /// These members only.
     Members(Vec<String>),
 }
 
@@ -45,33 +45,33 @@ impl Default for ContextRule {
     }
 }
 
-/// The `config` of a service. Keys that are not named here are kept in `extra`.
+/// The `config` of a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceConfig {
-    /// Who sees and may call the service.
+    /// Clients that see and may call the service.
     #[serde(default)]
     pub visibility: Visibility,
-    /// Which members get the call context.
+    /// Members that get the call context.
     #[serde(default)]
     pub require_context: ContextRule,
-    /// The workspace the service is in.
+    /// Workspace of the service.
     #[serde(default)]
     pub workspace: Option<String>,
-    /// Free words, stored only.
+    /// Words for people and programs that list services; the server only stores them.
     #[serde(default)]
     pub flags: Vec<String>,
-    /// At most one service of this name in the workspace.
+    /// Whether the workspace has at most one service of this name.
     #[serde(default)]
     pub singleton: Option<bool>,
-    /// Written by the server: who registered it.
+    /// User that registered the service; written by the server.
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Value>")]
     pub created_by: Option<Value>,
-    /// For search; unused by this crate.
+    /// Vector for the search by meaning; this crate does not use it.
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Value>")]
     pub service_embedding: Option<Value>,
-    /// Other workspaces whose clients may use a protected service.
+    /// Other workspaces with clients that may use a protected service.
     #[serde(default)]
     pub authorized_workspaces: Option<Vec<String>>,
     /// Every other key.
@@ -80,26 +80,26 @@ pub struct ServiceConfig {
     pub extra: Map,
 }
 
-/// A service as it is registered and listed.
+/// A service as its owner registers it and the manager lists it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceInfo {
-    /// How the service behaves; required when registering.
+    /// Visibility and other settings.
     pub config: ServiceConfig,
-    /// `workspace/client:name`; the workspace may be left out when registering.
+    /// Full id, `workspace/client:name`. The workspace is optional when registering.
     pub id: String,
-    /// Display name; the service's own name if absent.
+    /// Display name. Default: the service's name in the id.
     #[serde(default)]
     pub name: Option<String>,
-    /// One sentence, at most 1024 characters.
+    /// Description, at most 1024 characters.
     #[serde(default)]
     pub description: Option<String>,
-    /// Kind of service, `generic` if absent.
+    /// Service type. Default: `generic`.
     #[serde(default = "generic", rename = "type")]
     pub kind: Option<String>,
-    /// Longer text.
+    /// Documentation of any length.
     #[serde(default)]
     pub docs: Option<String>,
-    /// The application it belongs to, `*` for none.
+    /// Application that the service belongs to, or `*` for none.
     #[serde(default)]
     pub app_id: Option<String>,
     /// Schemas of the members.

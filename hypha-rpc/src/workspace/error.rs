@@ -1,4 +1,4 @@
-//! How the manager refuses: the classes of the original server, which clients match on by name.
+//! Errors of the manager, with the class names of the original server: clients match on them.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! manager_errors {
     ($($(#[$doc:meta])* $variant:ident = $class:literal),+ $(,)?) => {
-        /// A refusal or failure of the workspace manager.
+        /// An error of the workspace manager.
         ///
         /// On the wire it is one line, `Class: message`, with the class names of the original
         /// server.
@@ -18,12 +18,12 @@ macro_rules! manager_errors {
         }
 
         impl ManagerError {
-            /// The class name on the wire.
+            /// Returns the class name on the wire.
             pub fn class(&self) -> &'static str {
                 match self { $(ManagerError::$variant(_) => $class),+ }
             }
 
-            /// The message without the class name.
+            /// Returns the message without the class name.
             pub fn message(&self) -> &str {
                 match self { $(ManagerError::$variant(message) => message),+ }
             }
@@ -32,30 +32,30 @@ macro_rules! manager_errors {
 }
 
 manager_errors! {
-    /// Something that was asked for does not exist.
+    /// The requested object does not exist.
     Key = "KeyError",
-    /// The caller may not do this.
+    /// The caller lacks the permission.
     Permission = "PermissionError",
-    /// An argument has an impossible value.
+    /// An argument has an invalid value.
     Value = "ValueError",
-    /// A request contradicts itself, or is ambiguous.
+    /// The request contradicts itself or is ambiguous.
     Assertion = "AssertionError",
-    /// The server cannot do this, or not now.
+    /// The server cannot do this, or cannot do it now.
     Runtime = "RuntimeError",
     /// An argument is missing, unknown or of the wrong type.
     Type = "TypeError",
     /// A peer did not answer in time.
     Timeout = "TimeoutError",
-    /// A peer is gone.
+    /// A peer has disconnected.
     Connection = "ConnectionError",
-    /// Any other failure.
+    /// Any other error.
     Other = "Exception",
 }
 
 impl fmt::Display for ManagerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The original's language prints the key in quotes.
+            // Python prints a `KeyError` in quotes.
             ManagerError::Key(message) => write!(f, "KeyError: {}", quoted(message)),
             other => write!(f, "{}: {}", other.class(), other.message()),
         }

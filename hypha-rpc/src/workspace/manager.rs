@@ -9,13 +9,15 @@ use crate::hypha_service;
 use crate::service::Context;
 use hypha_wire::Value;
 
-/// Everything a client can ask of its server. Permissions are those of the caller in its own
-/// workspace unless something else is said.
+/// The functions that a server offers to its clients.
+///
+/// A function without a workspace argument works in the caller's own workspace and needs a permission
+/// there.
 // The parameters are those of the protocol.
 #[allow(clippy::too_many_arguments)]
 #[hypha_service(id = "default", crate = crate)]
 pub trait WorkspaceManager {
-    /// Return what was sent.
+    /// Returns its argument.
     async fn echo(
         &self,
         ctx: &Context,
@@ -23,304 +25,305 @@ pub trait WorkspaceManager {
         data: Value,
     ) -> Result<Value, ManagerError>;
 
-    /// Write a message into the workspace's event log.
+    /// Writes a message into the event log of the workspace.
     async fn log(
         &self,
         ctx: &Context,
-        /// The message.
+        /// Message, any value.
         msg: Value,
     ) -> Result<(), ManagerError>;
 
-    /// Write an event into the workspace's event log.
+    /// Writes an event into the event log of the workspace.
     async fn log_event(
         &self,
         ctx: &Context,
-        /// A word without blanks.
+        /// Type of the event, one word.
         event_type: String,
-        /// Anything worth keeping with it.
+        /// Data of the event, any value.
         data: Option<Value>,
     ) -> Result<(), ManagerError>;
 
-    /// Count the caller's own events by type.
+    /// Counts the events of the caller by type.
     async fn get_event_stats(
         &self,
         ctx: &Context,
-        /// Only this type.
+        /// Type of the events. Default: all types.
         event_type: Option<String>,
-        /// Only events from this time on, as ISO text.
+        /// Earliest time, as ISO 8601 text. Default: no limit.
         start_time: Option<String>,
-        /// Only events up to this time, as ISO text.
+        /// Latest time, as ISO 8601 text. Default: no limit.
         end_time: Option<String>,
     ) -> Result<Vec<EventCount>, ManagerError>;
 
-    /// Read the caller's own events.
+    /// Returns the events of the caller.
     async fn get_events(
         &self,
         ctx: &Context,
-        /// Only this type.
+        /// Type of the events. Default: all types.
         event_type: Option<String>,
-        /// Only events from this time on, as ISO text.
+        /// Earliest time, as ISO 8601 text. Default: no limit.
         start_time: Option<String>,
-        /// Only events up to this time, as ISO text.
+        /// Latest time, as ISO 8601 text. Default: no limit.
         end_time: Option<String>,
     ) -> Result<Vec<EventRecord>, ManagerError>;
 
-    /// Announce a service of the calling client, or replace it.
+    /// Registers a service of the calling client, or replaces it.
     async fn register_service(
         &self,
         ctx: &Context,
-        /// The service: id, name, description, type, config and schema.
+        /// Record of the service.
         service: ServiceInfo,
         /// Reserved.
         config: Option<Value>,
     ) -> Result<(), ManagerError>;
 
-    /// Remove a service.
+    /// Removes a service.
     async fn unregister_service(
         &self,
         ctx: &Context,
-        /// The service's name or full id.
+        /// Name or full id of the service.
         service_id: String,
     ) -> Result<(), ManagerError>;
 
-    /// List the workspaces that the caller may enter.
+    /// Lists the workspaces that the caller may enter.
     async fn list_workspaces(
         &self,
         ctx: &Context,
-        /// Properties that must be equal.
+        /// Properties that must be equal. Default: none.
         r#match: Option<Value>,
-        /// How many to skip.
+        /// Number of entries to skip.
         #[hypha(default = 0)]
         offset: i64,
-        /// How many to return, at most 256.
+        /// Number of entries to return, at most 256.
         #[hypha(default = 256)]
         limit: i64,
     ) -> Result<Vec<WorkspaceListing>, ManagerError>;
 
-    /// List services by workspace, id or property.
+    /// Lists services by workspace, id or property.
     async fn list_services(
         &self,
         ctx: &Context,
         /// `workspace`, `workspace/service`, `workspace/client:service`, `client:service`, or a
-        /// map of properties; everything in the caller's workspace if absent.
+        /// map of properties. Default: all services of the caller's workspace.
         query: Option<ServiceQuery>,
-        /// Also unlisted services of the caller's own workspace.
+        /// Whether to include unlisted services of the caller's own workspace.
         #[hypha(default = false)]
         include_unlisted: bool,
-        /// Also services of installed applications.
+        /// Whether to include services of installed applications.
         #[hypha(default = false)]
         include_app_services: bool,
-        /// Running services before those of installed applications.
+        /// Whether running services come before those of installed applications.
         #[hypha(default = false)]
         prioritize_running_services: bool,
     ) -> Result<Vec<ServiceInfo>, ManagerError>;
 
-    /// Search services by meaning; needs a server with a vector index.
+    /// Searches services by meaning. The server needs a vector index.
     async fn search_services(
         &self,
         ctx: &Context,
-        /// Text or vector.
+        /// Text or vector to search for.
         query: Option<Value>,
-        /// Properties that must be equal.
+        /// Properties that must be equal. Default: none.
         filters: Option<Value>,
-        /// How many to return.
+        /// Number of services to return.
         #[hypha(default = 5)]
         limit: i64,
-        /// How many to skip.
+        /// Number of entries to skip.
         #[hypha(default = 0)]
         offset: i64,
-        /// Which properties to return.
+        /// Properties to return.
         return_fields: Option<Vec<String>>,
-        /// The property to sort by.
+        /// Property to sort by.
         order_by: Option<String>,
-        /// Also return the total.
+        /// Whether to return the total, too.
         #[hypha(default = false)]
         pagination: bool,
-        /// Also unlisted services of the caller's own workspace.
+        /// Whether to include unlisted services of the caller's own workspace.
         #[hypha(default = false)]
         include_unlisted: bool,
     ) -> Result<Value, ManagerError>;
 
-    /// List the clients of a workspace.
+    /// Lists the clients of a workspace.
     async fn list_clients(
         &self,
         ctx: &Context,
-        /// The caller's workspace if absent.
+        /// Id of the workspace. Default: the caller's.
         workspace: Option<String>,
     ) -> Result<Vec<ClientInfo>, ManagerError>;
 
-    /// Define a kind of service that others can be checked against.
+    /// Registers a service type, which services can be checked against.
     async fn register_service_type(
         &self,
         ctx: &Context,
-        /// Id, name and definition.
+        /// Id, name and definition of the type.
         type_info: ServiceTypeInfo,
     ) -> Result<ServiceTypeInfo, ManagerError>;
 
-    /// Get a kind of service.
+    /// Returns a service type.
     async fn get_service_type(
         &self,
         ctx: &Context,
-        /// `type` or `workspace/type`.
+        /// Id of the type, `type` or `workspace/type`.
         type_id: String,
     ) -> Result<ServiceTypeInfo, ManagerError>;
 
-    /// List the kinds of services that a workspace defines.
+    /// Lists the service types of a workspace.
     async fn list_service_types(
         &self,
         ctx: &Context,
-        /// The caller's workspace if absent.
+        /// Id of the workspace. Default: the caller's.
         workspace: Option<String>,
     ) -> Result<Vec<ServiceTypeInfo>, ManagerError>;
 
-    /// Get the record of a service without asking its provider.
+    /// Returns the record of a service, without a call to its provider.
     async fn get_service_info(
         &self,
         ctx: &Context,
-        /// `service`, `client:service`, `workspace/service` or `workspace/client:service`, maybe
-        /// with `@app`; `~` is the workspace manager.
+        /// `service`, `client:service`, `workspace/service` or `workspace/client:service`,
+        /// optionally with `@app`; `~` is the workspace manager.
         service_id: String,
-        /// How to choose among several.
+        /// Choice among several services.
         config: Option<SelectConfig>,
     ) -> Result<ServiceInfo, ManagerError>;
 
-    /// Get a service from its provider, ready to be called.
+    /// Returns a service, which it gets from the provider.
     async fn get_service(
         &self,
         ctx: &Context,
-        /// `service`, `client:service`, `workspace/service` or `workspace/client:service`, maybe
-        /// with `@app`; `~` is the workspace manager.
+        /// `service`, `client:service`, `workspace/service` or `workspace/client:service`,
+        /// optionally with `@app`; `~` is the workspace manager.
         service_id: String,
-        /// How to choose among several, how long to wait, how to spell the keys.
+        /// Choice among several services, timeout, and conversion of the keys.
         config: Option<GetServiceConfig>,
     ) -> Result<Value, ManagerError>;
 
-    /// Make a token for a workspace in which the caller is admin.
+    /// Creates a token for a workspace in which the caller is admin.
     async fn generate_token(
         &self,
         ctx: &Context,
-        /// Workspace, permission, life time; the caller's workspace, `read_write`, one hour.
+        /// Workspace, permission and lifetime. Default: the caller's workspace, `read_write`, one
+        /// hour.
         config: Option<TokenConfig>,
     ) -> Result<String, ManagerError>;
 
-    /// Make a token useless.
+    /// Revokes a token.
     async fn revoke_token(
         &self,
         ctx: &Context,
-        /// The token.
+        /// Token.
         token: String,
     ) -> Result<(), ManagerError>;
 
-    /// See whom a token stands for.
+    /// Returns the user of a token.
     async fn parse_token(
         &self,
         ctx: &Context,
-        /// The token.
+        /// Token.
         token: String,
     ) -> Result<UserInfo, ManagerError>;
 
-    /// Make a workspace.
+    /// Creates a workspace.
     async fn create_workspace(
         &self,
         ctx: &Context,
-        /// Id, name, owners and the like.
+        /// Id, name, owners and other properties of the workspace.
         config: WorkspaceConfig,
-        /// Replace a workspace of this id.
+        /// Whether to replace an existing workspace with this id.
         #[hypha(default = false)]
         overwrite: bool,
     ) -> Result<WorkspaceInfo, ManagerError>;
 
-    /// Delete a workspace with everything in it.
+    /// Deletes a workspace and disconnects its clients.
     async fn delete_workspace(
         &self,
         ctx: &Context,
-        /// Its id.
+        /// Id of the workspace.
         workspace: String,
     ) -> Result<(), ManagerError>;
 
-    /// Remember a workspace or service in the caller's own workspace.
+    /// Adds a bookmark of a workspace or service to the user's own workspace.
     async fn bookmark(
         &self,
         ctx: &Context,
-        /// What to remember.
+        /// Bookmark to add.
         item: Bookmark,
     ) -> Result<(), ManagerError>;
 
-    /// Forget a workspace or service.
+    /// Removes a bookmark of a workspace or service.
     async fn unbookmark(
         &self,
         ctx: &Context,
-        /// What to forget.
+        /// Bookmark to remove.
         item: Bookmark,
     ) -> Result<(), ManagerError>;
 
-    /// Get the record of a workspace.
+    /// Returns the record of a workspace.
     async fn get_workspace_info(
         &self,
         ctx: &Context,
-        /// The caller's workspace if absent.
+        /// Id of the workspace. Default: the caller's.
         workspace: Option<String>,
     ) -> Result<WorkspaceInfo, ManagerError>;
 
-    /// Get a summary of the caller's workspace.
+    /// Returns a summary of the caller's workspace.
     async fn get_summary(&self, ctx: &Context) -> Result<WorkspaceSummary, ManagerError>;
 
-    /// See whether a client answers: `pong`, or a text that says why not.
+    /// Pings a client. Returns `pong`, or a text with the error.
     async fn ping(
         &self,
         ctx: &Context,
         /// `client` or `workspace/client`.
         client_id: String,
-        /// Seconds to wait.
+        /// Timeout in seconds.
         #[hypha(default = 5.0)]
         timeout: f64,
     ) -> Result<String, ManagerError>;
 
-    /// Remove clients that no longer answer.
+    /// Removes clients that do not answer.
     async fn cleanup(
         &self,
         ctx: &Context,
-        /// The caller's workspace if absent.
+        /// Id of the workspace. Default: the caller's.
         workspace: Option<String>,
-        /// Seconds to wait for each client.
+        /// Timeout of each client in seconds.
         #[hypha(default = 5.0)]
         timeout: f64,
     ) -> Result<Value, ManagerError>;
 
-    /// See whether the caller's workspace is ready, and what the caller may do there.
+    /// Returns whether the caller's workspace is ready, and the caller's permission there.
     async fn check_status(&self, ctx: &Context) -> Result<WorkspaceStatus, ManagerError>;
 
-    /// Set a variable of the workspace.
+    /// Sets an environment variable of the workspace.
     async fn set_env(
         &self,
         ctx: &Context,
-        /// Its name.
+        /// Name of the variable.
         key: String,
-        /// Its value; null removes it.
+        /// Value; null removes the variable.
         value: Option<String>,
     ) -> Result<(), ManagerError>;
 
-    /// Get a variable of the workspace, or all of them.
+    /// Returns an environment variable of the workspace, or all of them.
     async fn get_env(
         &self,
         ctx: &Context,
-        /// Its name; all if absent.
+        /// Name of the variable. Default: all variables.
         key: Option<String>,
     ) -> Result<Value, ManagerError>;
 
-    /// Receive events of these types from now on.
+    /// Subscribes to events of these types.
     async fn subscribe(
         &self,
         ctx: &Context,
-        /// One type or several.
+        /// One event type, or several.
         event_type: EventTypes,
     ) -> Result<bool, ManagerError>;
 
-    /// Receive events of these types no longer.
+    /// Ends the subscription to events of these types.
     async fn unsubscribe(
         &self,
         ctx: &Context,
-        /// One type or several.
+        /// One event type, or several.
         event_type: EventTypes,
     ) -> Result<bool, ManagerError>;
 }

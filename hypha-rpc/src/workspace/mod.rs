@@ -2,10 +2,11 @@
 //!
 //! [`WorkspaceManager`] is an ordinary service contract. A client calls it through
 //! [`WorkspaceManagerProxy`]; a server implements the trait and offers
-//! [`WorkspaceManagerService`]. The types in this module are what travels in both directions;
-//! they read leniently (unknown keys and missing optional ones are fine) and write every key.
+//! [`WorkspaceManagerService`]. The other types in this module are arguments and results. Reading
+//! them accepts unknown keys and missing optional ones.
 
 mod error;
+mod keyword;
 mod manager;
 mod records;
 mod service;
@@ -15,11 +16,14 @@ pub use crate::{
     service::{ContextRule, ServiceConfig, ServiceInfo, Visibility},
 };
 pub use error::ManagerError;
+pub use keyword::Keyword;
 pub use manager::{WorkspaceManager, WorkspaceManagerProxy, WorkspaceManagerService};
 pub use records::{
-    Bookmark, ClientInfo, EventCount, EventRecord, EventTypes, ServiceTypeInfo, TokenConfig,
-    WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceStatus, WorkspaceSummary,
+    Bookmark, BookmarkType, ClientInfo, EventCount, EventRecord, EventTypes, ServiceTypeInfo,
+    TokenConfig, WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceProperties,
+    WorkspaceStatus, WorkspaceSummary,
 };
 pub use service::{
-    GetServiceConfig, SelectConfig, SelectionMode, ServiceFilter, ServiceQuery, ServiceSummary,
+    GetServiceConfig, SelectConfig, SelectionMode, ServiceFilter, ServiceQuery, ServiceSelection,
+    ServiceSummary,
 };

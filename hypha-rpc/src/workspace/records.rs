@@ -1,13 +1,13 @@
-//! The other things the manager keeps and hands out: workspaces, clients, tokens, events.
+//! Records of workspaces, clients, tokens and events.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ServiceSummary, UserInfo};
+use super::{Keyword, Permission, ServiceSummary, UserInfo};
 use hypha_wire::{Map, Value};
 
-/// A null where a default is meant.
+/// Reads null as the default: some clients send null for a key that they do not set.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -20,14 +20,14 @@ where
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum EventTypes {
-    /// A single one.
+    /// One type.
     One(String),
-    /// Any number.
+    /// Any number of types.
     Many(Vec<String>),
 }
 
 impl EventTypes {
-    /// All of them.
+    /// Returns the types.
     pub fn as_slice(&self) -> &[String] {
         match self {
             EventTypes::One(name) => std::slice::from_ref(name),
@@ -48,28 +48,22 @@ impl From<Vec<String>> for EventTypes {
     }
 }
 
-/// A workspace as the manager keeps it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct WorkspaceInfo {
-    /// Always `workspace`.
-    #[serde(default = "workspace_word", rename = "type")]
-    pub kind: String,
-    /// The name in addresses.
-    #[serde(default)]
-    pub id: String,
-    /// Display name.
-    #[serde(default)]
-    pub name: String,
-    /// One sentence.
+/// The properties of a workspace that its creator sets.
+///
+/// They are the shared part of [`WorkspaceInfo`] and [`WorkspaceConfig`], flattened into both on the
+/// wire.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkspaceProperties {
+    /// Description, one sentence.
     #[serde(default)]
     pub description: Option<String>,
-    /// Kept when its last client leaves.
+    /// Whether the server keeps the workspace when its last client leaves. Default: false.
     #[serde(default, deserialize_with = "null_is_default")]
     pub persistent: bool,
-    /// User ids or e-mail addresses.
+    /// User ids or e-mail addresses of the owners. The server adds the creator.
     #[serde(default, deserialize_with = "null_is_default")]
     pub owners: Vec<String>,
-    /// Has no effect on calls.
+    /// Mark for people; has no effect on calls. Default: false.
     #[serde(default, deserialize_with = "null_is_default")]
     pub read_only: bool,
     /// Picture.
@@ -78,18 +72,35 @@ pub struct WorkspaceInfo {
     /// Pictures.
     #[serde(default)]
     pub covers: Option<Vec<String>>,
-    /// Longer text.
+    /// Documentation of any length.
     #[serde(default)]
     pub docs: Option<String>,
-    /// Kinds of services, by id.
+    /// Service types, by id.
     #[serde(default, deserialize_with = "null_is_default")]
     #[schemars(with = "std::collections::BTreeMap<String, ServiceTypeInfo>")]
     pub service_types: IndexMap<String, ServiceTypeInfo>,
-    /// Environment variables, bookmarks and whatever else was given.
+    /// Environment variables (`environs`), bookmarks and any other data.
     #[serde(default, deserialize_with = "null_is_default")]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub config: Map,
-    /// Ready, loading, or what went wrong.
+}
+
+/// A workspace as the manager keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkspaceInfo {
+    /// Always `workspace`.
+    #[serde(default = "workspace_word", rename = "type")]
+    pub kind: String,
+    /// Name of the workspace in addresses.
+    #[serde(default)]
+    pub id: String,
+    /// Display name.
+    #[serde(default)]
+    pub name: String,
+    /// Properties that the creator sets.
+    #[serde(flatten)]
+    pub properties: WorkspaceProperties,
+    /// Whether the workspace is ready or loading, or the error that it failed with.
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Value>")]
     pub status: Option<Value>,
@@ -105,98 +116,68 @@ impl Default for WorkspaceInfo {
             kind: workspace_word(),
             id: String::new(),
             name: String::new(),
-            description: None,
-            persistent: false,
-            owners: Vec::new(),
-            read_only: false,
-            icon: None,
-            covers: None,
-            docs: None,
-            service_types: IndexMap::new(),
-            config: Map::new(),
+            properties: WorkspaceProperties::default(),
             status: None,
         }
     }
 }
 
 impl WorkspaceInfo {
-    /// Whether the workspace belongs to `user`: by id, by e-mail address, or as its personal one.
+    /// Returns whether `user` owns the workspace: by id, by e-mail address, or because it is the
+    /// user's personal workspace.
     ///
-    /// Who acts with a token that somebody else issued owns nothing: such a token can do what its
-    /// scope says and no more.
+    /// A user with a token that another user issued owns nothing: such a token grants its scope and
+    /// no more.
     pub fn owned_by(&self, user: &UserInfo) -> bool {
         let listed = |owner: &String| *owner == user.id || Some(owner) == user.email.as_ref();
-        user.parent.is_none() && (self.owners.iter().any(listed) || self.id == user.own_workspace())
+        let owners = &self.properties.owners;
+        user.parent.is_none() && (owners.iter().any(listed) || self.id == user.own_workspace())
     }
 }
 
-/// What to create: any part of a [`WorkspaceInfo`], with at least an id or a name.
+/// The workspace to create.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceConfig {
-    /// The name in addresses; lower-case letters, digits and hyphens.
+    /// Name of the workspace in addresses: lower-case letters, digits and hyphens. Required.
     #[serde(default)]
     pub id: Option<String>,
-    /// Display name; the id if absent.
+    /// Display name. Default: the id.
     #[serde(default)]
     pub name: Option<String>,
-    /// One sentence.
-    #[serde(default)]
-    pub description: Option<String>,
-    /// Keep it when its last client leaves.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub persistent: bool,
-    /// User ids or e-mail addresses; the caller is added.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub owners: Vec<String>,
-    /// Has no effect on calls.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub read_only: bool,
-    /// Picture.
-    #[serde(default)]
-    pub icon: Option<String>,
-    /// Pictures.
-    #[serde(default)]
-    pub covers: Option<Vec<String>>,
-    /// Longer text.
-    #[serde(default)]
-    pub docs: Option<String>,
-    /// Kinds of services, by id.
-    #[serde(default, deserialize_with = "null_is_default")]
-    #[schemars(with = "std::collections::BTreeMap<String, ServiceTypeInfo>")]
-    pub service_types: IndexMap<String, ServiceTypeInfo>,
-    /// Anything else worth keeping.
-    #[serde(default, deserialize_with = "null_is_default")]
-    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
-    pub config: Map,
+    /// Properties that the creator sets.
+    #[serde(flatten)]
+    pub properties: WorkspaceProperties,
 }
 
 /// A workspace in a list.
+//
+// It lists a part of `WorkspaceProperties`, in another order, so the two stay apart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceListing {
-    /// The name in addresses.
+    /// Name of the workspace in addresses.
     pub id: String,
     /// Display name.
     pub name: String,
-    /// One sentence.
+    /// Description, one sentence.
     #[serde(default)]
     pub description: Option<String>,
-    /// Has no effect on calls.
+    /// Mark for people; has no effect on calls.
     #[serde(default, deserialize_with = "null_is_default")]
     pub read_only: bool,
-    /// Kept when its last client leaves.
+    /// Whether the server keeps the workspace when its last client leaves.
     #[serde(default, deserialize_with = "null_is_default")]
     pub persistent: bool,
-    /// User ids or e-mail addresses.
+    /// User ids or e-mail addresses of the owners.
     #[serde(default, deserialize_with = "null_is_default")]
     pub owners: Vec<String>,
 }
 
-/// What is in a workspace.
+/// The clients and services of a workspace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceSummary {
     /// Display name.
     pub name: String,
-    /// One sentence.
+    /// Description, one sentence.
     #[serde(default)]
     pub description: Option<String>,
     /// Number of clients.
@@ -209,19 +190,19 @@ pub struct WorkspaceSummary {
     pub services: Vec<ServiceSummary>,
 }
 
-/// Whether a workspace can be used, and what the caller may do there.
+/// The state of a workspace, and the caller's permission there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceStatus {
     /// `ready`, `loading`, `error` or `not_found`.
     pub status: String,
-    /// Parts that failed while the workspace became ready.
+    /// Parts that failed while the workspace was loaded.
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Value>")]
     pub errors: Option<Value>,
-    /// Why it failed.
+    /// Error that loading failed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// `r`, `rw` or `a`.
+    /// Permission of the caller: `r`, `rw` or `a`.
     #[serde(default)]
     pub user_permission: Option<String>,
 }
@@ -229,91 +210,154 @@ pub struct WorkspaceStatus {
 /// A connected client.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClientInfo {
-    /// `workspace/client`.
+    /// Address, `workspace/client`.
     pub id: String,
-    /// Whose it is.
+    /// User that the client is connected as.
     #[serde(default)]
     pub user: UserInfo,
 }
 
-/// A kind of service that others can be checked against.
+/// A service type, which services can be checked against.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceTypeInfo {
-    /// Its name; comes back as `workspace/name`.
+    /// Name of the type. The server returns it as `workspace/name`.
     pub id: String,
     /// Display name.
     pub name: String,
-    /// The schema tree of an example service.
+    /// Schema tree of an example service.
     #[schemars(with = "serde_json::Value")]
     pub definition: Value,
-    /// One sentence.
+    /// Description, one sentence.
     #[serde(default)]
     pub description: Option<String>,
-    /// `visibility: public` lets other workspaces read it.
+    /// `visibility: public` lets other workspaces read the type.
     #[serde(default, deserialize_with = "null_is_default")]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub config: Map,
-    /// Longer text.
+    /// Documentation of any length.
     #[serde(default)]
     pub docs: Option<String>,
 }
 
-/// What a new token may do.
+/// Options of a new token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenConfig {
-    /// Seconds until it ends; 3600 if absent.
+    /// Lifetime in seconds. Default: 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u64>,
-    /// The workspace it is for; the caller's if absent.
+    /// Workspace that the token is for. Default: the caller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<String>,
-    /// `read`, `read_write` (if absent) or `admin`.
+    /// `read`, `read_write` or `admin`. Default: `read_write`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permission: Option<String>,
-    /// Further scope words, for special purposes.
+    pub permission: Option<Keyword<Permission>>,
+    /// Further words of the token's scope. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_scopes: Option<Vec<String>>,
-    /// The only client that may use it.
+    /// Only client that may use the token. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// Another e-mail address; for callers with the role `admin`.
+    /// E-mail address of the token's user; only callers with the role `admin` may set it. Default:
+    /// the caller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
 }
 
-/// A workspace or service worth remembering.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The target of a [`Bookmark`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BookmarkType {
+    /// A workspace.
+    Workspace,
+    /// A service.
+    Service,
+}
+
+/// A bookmark of a workspace or service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bookmark {
     /// `workspace` or `service`.
-    pub bookmark_type: String,
-    /// What it points to.
+    pub bookmark_type: Keyword<BookmarkType>,
+    /// Id of the workspace or service.
     pub id: String,
 }
 
 /// An entry of the event log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventRecord {
-    /// Running number.
+    /// Number of the entry, in ascending order.
     pub id: u64,
-    /// One word.
+    /// Type of the event, one word.
     pub event_type: String,
-    /// Where it happened.
+    /// Workspace of the event.
     pub workspace: String,
-    /// Who did it.
+    /// Id of the user that caused the event.
     pub user_id: String,
-    /// When, as ISO text in UTC.
+    /// Time of the event in UTC, as ISO 8601 text.
     pub timestamp: String,
-    /// Anything.
+    /// Data of the event.
     #[serde(default)]
     #[schemars(with = "serde_json::Value")]
     pub data: Value,
 }
 
-/// How often an event was logged.
+/// The number of logged events of one type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventCount {
-    /// One word.
+    /// Type of the event, one word.
     pub event_type: String,
-    /// How often.
+    /// Number of events.
     pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map<const N: usize>(entries: [(&str, Value); N]) -> Map {
+        entries.map(|(key, value)| (key.to_owned(), value)).into()
+    }
+
+    #[test]
+    fn shared_properties_are_flat_on_the_wire() {
+        // Values that serde's buffer for flattened fields could change.
+        let config = map([
+            ("bytes", Value::Bytes(vec![1, 2].into())),
+            ("extension", Value::Ext(5, vec![3].into())),
+            ("large", Value::UInt(u64::MAX)),
+            ("negative", Value::Int(-1)),
+        ]);
+        let given = map([
+            ("config", Value::Map(config.clone())),
+            ("id", Value::from("lab")),
+            ("owners", Value::Null),
+            ("persistent", Value::from(true)),
+            ("other", Value::from(1i64)),
+        ]);
+        let info: WorkspaceInfo = Value::Map(given).decode_as().unwrap();
+        assert_eq!(info.properties.config, config);
+        assert!(info.properties.persistent && info.properties.owners.is_empty());
+
+        let keys = |value: Value| -> Vec<String> {
+            let map = value.as_map().unwrap();
+            map.keys().cloned().collect()
+        };
+        let shared = [
+            "description",
+            "persistent",
+            "owners",
+            "read_only",
+            "icon",
+            "covers",
+            "docs",
+            "service_types",
+            "config",
+        ];
+        let written = keys(Value::encode_from(&info).unwrap());
+        assert_eq!(written[..3], ["type", "id", "name"]);
+        assert_eq!(written[3..12], shared);
+        assert_eq!(written[12..], ["status"]);
+        let written = keys(Value::encode_from(&WorkspaceConfig::default()).unwrap());
+        assert_eq!(written[..2], ["id", "name"]);
+        assert_eq!(written[2..], shared);
+    }
 }

@@ -1,14 +1,18 @@
-//! Services as the manager lists and hands them out.
+//! Queries for services, and their results.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Keyword, ServiceInfo};
 use crate::service::ServiceConfig;
-use hypha_wire::Map;
+use hypha_wire::{Case, Map};
 
-/// One line of a workspace's summary.
+/// A service in the summary of a workspace.
+//
+// `ServiceInfo` does not contain it: the default of `type` and the required keys differ, and users
+// would read `info.summary.id`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSummary {
     /// Full id.
@@ -16,24 +20,36 @@ pub struct ServiceSummary {
     /// Display name.
     #[serde(default)]
     pub name: Option<String>,
-    /// Kind of service.
+    /// Service type.
     #[serde(default, rename = "type")]
     pub kind: Option<String>,
-    /// One sentence.
+    /// Description, one sentence.
     #[serde(default)]
     pub description: Option<String>,
-    /// How the service behaves.
+    /// Visibility and other settings.
     #[serde(default)]
     pub config: ServiceConfig,
 }
 
-/// Which services to list.
+impl From<ServiceInfo> for ServiceSummary {
+    fn from(service: ServiceInfo) -> Self {
+        ServiceSummary {
+            id: service.id,
+            name: service.name,
+            kind: service.kind,
+            description: service.description,
+            config: service.config,
+        }
+    }
+}
+
+/// The services to list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ServiceQuery {
     /// `workspace`, `workspace/service`, `workspace/client:service` or `client:service`.
     Text(String),
-    /// By property; all given ones must fit.
+    /// Properties; a service must match all of them.
     Filter(Box<ServiceFilter>),
 }
 
@@ -49,37 +65,38 @@ impl From<ServiceFilter> for ServiceQuery {
     }
 }
 
-/// Services by property. `*` inside a value matches any text.
+/// Properties of services. `*` inside a value matches any text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceFilter {
-    /// `public`, `protected` or `unlisted`.
+    /// `public`, `protected` or `unlisted`; a pattern like the others, so any text is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<String>,
-    /// The caller's workspace if absent; `*` for the public services of all.
+    /// Workspace, or `*` for the public services of all. Default: the caller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<String>,
-    /// The client that offers the service.
+    /// Client that offers the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// The service's name, maybe with `@app`.
+    /// Name of the service, optionally with `@app`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_id: Option<String>,
-    /// Another spelling of `service_id`.
+    /// Another key for `service_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Kind of service.
+    /// Service type.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
     pub kind: Option<String>,
-    /// The application it belongs to.
+    /// Application that the service belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_id: Option<String>,
-    /// Other keys; the manager refuses them by name.
+    /// Other keys. The manager refuses them and names them in the error.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: Map,
 }
 
-/// Choice among several clients that offer a service (`docs/protocol/10-server.md#s6-6`).
+/// The rule that chooses among several clients that offer a service
+/// (`docs/protocol/10-server.md#s6-6`).
 ///
 /// A client that does not answer is not chosen; if no client answers, any of them is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,8 +150,10 @@ impl fmt::Display for SelectionMode {
 impl From<&str> for SelectionMode {
     /// Reads the mode as it is on the wire.
     fn from(mode: &str) -> Self {
-        let selected = mode.strip_prefix("select:");
-        match (mode, selected.and_then(|rule| rule.split_once(':'))) {
+        let rule = mode.strip_prefix("select:");
+        let rule = rule.and_then(|rule| rule.split_once(':'));
+        // The manager refuses a second colon, so a method cannot have one.
+        match (mode, rule.filter(|(_, method)| !method.contains(':'))) {
             ("exact", _) => SelectionMode::Exact,
             ("random", _) => SelectionMode::Random,
             ("first", _) => SelectionMode::First,
@@ -163,36 +182,44 @@ impl From<SelectionMode> for String {
     }
 }
 
-/// How to fetch a service.
+/// The choice among several clients that offer a service.
+///
+/// It is the shared part of [`GetServiceConfig`] and [`SelectConfig`], flattened into both on the
+/// wire.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct GetServiceConfig {
-    /// How to choose among several: `exact`, `random`, `first`, `last`, `native:random`,
-    /// `min_load` or `select:<min|max|first_success>:<function>`.
+pub struct ServiceSelection {
+    /// Rule of the choice: `exact`, `random`, `first`, `last`, `native:random`, `min_load` or
+    /// `select:<min|max|first_success>:<function>`. Default: `random` in the workspace `public`,
+    /// `exact` elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub mode: Option<SelectionMode>,
-    /// Seconds the provider may take; 10 if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<f64>,
-    /// `camel`, `snake` or both in one text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub case_conversion: Option<String>,
-    /// Seconds for each candidate of a `select` mode; 2 if absent.
+    /// Timeout in seconds for each candidate of a `select` mode. Default: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select_timeout: Option<f64>,
 }
 
-/// How to choose a service's record.
+/// Options of fetching a service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GetServiceConfig {
+    /// Choice among several clients.
+    #[serde(flatten)]
+    pub selection: ServiceSelection,
+    /// Timeout of the provider in seconds. Default: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
+    /// Conversion of the keys: `camel`, `snake`, or both in one text. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case_conversion: Option<Keyword<Case>>,
+}
+
+/// Options of getting the record of a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SelectConfig {
-    /// As in [`GetServiceConfig`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub mode: Option<SelectionMode>,
-    /// Seconds for each candidate of a `select` mode; 2 if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub select_timeout: Option<f64>,
-    /// Also look into the manifests of installed applications.
+    /// Choice among several clients.
+    #[serde(flatten)]
+    pub selection: ServiceSelection,
+    /// Whether to search the manifests of installed applications, too. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_app_manifest: Option<bool>,
 }
@@ -211,6 +238,7 @@ mod tests {
             "native:random",
             "min_load",
             "select:min:load",
+            "select:max:load",
             "select:max:a:b",
             "select:first_success:ping",
             "select:least:load",
@@ -223,9 +251,11 @@ mod tests {
             SelectionMode::from("select:min:load"),
             SelectionMode::SelectMin("load".into())
         );
-        assert!(matches!(
-            SelectionMode::from("select:min"),
-            SelectionMode::Other(_)
-        ));
+        for malformed in ["", "select:min", "select:min:a:b", "select:best:f"] {
+            assert!(matches!(
+                SelectionMode::from(malformed),
+                SelectionMode::Other(_)
+            ));
+        }
     }
 }

@@ -122,6 +122,7 @@ pub(crate) fn may_delegate(user: &UserInfo, workspace: &WorkspaceInfo) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hypha_rpc::workspace::WorkspaceProperties;
 
     #[test]
     fn anonymous_users_look_as_clients_expect() {
@@ -138,7 +139,10 @@ mod tests {
     fn a_grant_is_not_widened_by_ownership() {
         let workspace = WorkspaceInfo {
             id: "ws-lab".into(),
-            owners: vec!["ann".into()],
+            properties: WorkspaceProperties {
+                owners: vec!["ann".into()],
+                ..WorkspaceProperties::default()
+            },
             ..WorkspaceInfo::default()
         };
         let mut user = UserInfo {

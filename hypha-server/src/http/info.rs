@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use hypha_rpc::workspace::{SelectConfig, SelectionMode, ServiceFilter};
+use hypha_rpc::workspace::{SelectConfig, SelectionMode, ServiceFilter, ServiceSelection};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -124,7 +124,10 @@ pub(super) async fn service(
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let config = SelectConfig {
-        mode: selection._mode.map(SelectionMode::from),
+        selection: ServiceSelection {
+            mode: selection._mode.map(SelectionMode::from),
+            ..ServiceSelection::default()
+        },
         ..SelectConfig::default()
     };
     let info = manager

@@ -255,7 +255,8 @@ impl WorkspaceManager for Manager {
                 .decode_as()
                 .map_err(|error| ManagerError::Runtime(error.to_string()));
         }
-        resolve::find(&self.state, ctx, &service_id, &config.unwrap_or_default()).await
+        let selection = config.unwrap_or_default().selection;
+        resolve::find(&self.state, ctx, &service_id, &selection).await
     }
 
     async fn get_service(
@@ -338,7 +339,7 @@ impl WorkspaceManager for Manager {
         let introduced = workspace::registered_clients(&self.state, id).await;
         let empty =
             introduced.map_err(unavailable)?.is_empty() && self.state.router.members(id).is_empty();
-        if empty && !workspace.persistent {
+        if empty && !workspace.properties.persistent {
             workspaces::delete(&self.state, ctx, id).await?;
             summary.insert("removed_workspace".into(), id.into());
             summary.insert("removed_clients".into(), Value::List(Vec::new()));

@@ -205,20 +205,11 @@ pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<WorkspaceSum
     let services = services(state, ctx, None, false).await?;
     Ok(WorkspaceSummary {
         name: workspace.name,
-        description: workspace.description,
+        description: workspace.properties.description,
         client_count: clients.len() as u64,
         clients: clients.into_iter().map(|client| client.id).collect(),
         service_count: services.len() as u64,
-        services: services
-            .into_iter()
-            .map(|service| ServiceSummary {
-                id: service.id,
-                name: service.name,
-                kind: service.kind,
-                description: service.description,
-                config: service.config,
-            })
-            .collect(),
+        services: services.into_iter().map(ServiceSummary::from).collect(),
     })
 }
 

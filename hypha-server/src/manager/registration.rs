@@ -5,7 +5,7 @@ use std::time::Duration;
 use hypha_rpc::Context;
 use hypha_rpc::Value;
 use hypha_rpc::workspace::{
-    ManagerError, Permission, SelectConfig, SelectionMode, ServiceInfo, UserInfo, Visibility,
+    ManagerError, Permission, SelectionMode, ServiceInfo, ServiceSelection, UserInfo, Visibility,
 };
 use hypha_wire::keys::{BUILT_IN, RINTF_PREFIX};
 use serde_json::json;
@@ -282,11 +282,11 @@ async fn set_up(state: &State, id: &str) {
 
 pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -> Answer<()> {
     let workspace = in_own_workspace(ctx, Permission::ReadWrite)?;
-    let config = SelectConfig {
+    let selection = ServiceSelection {
         mode: Some(SelectionMode::Exact),
-        ..SelectConfig::default()
+        ..ServiceSelection::default()
     };
-    let service = resolve::find(state, ctx, service_id, &config).await?;
+    let service = resolve::find(state, ctx, service_id, &selection).await?;
     let not_found = || ManagerError::Key(format!("Service not found: {service_id}"));
     let key = ServiceKey::parse(&service.id).ok_or_else(not_found)?;
     if key.workspace != workspace {

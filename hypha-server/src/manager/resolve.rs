@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use hypha_rpc::service::is_open_to;
 use hypha_rpc::workspace::{
-    GetServiceConfig, ManagerError, Permission, SelectConfig, ServiceConfig, ServiceInfo,
-    Visibility,
+    GetServiceConfig, Keyword, ManagerError, Permission, SelectionMode, ServiceConfig, ServiceInfo,
+    ServiceSelection,
 };
 use hypha_rpc::{Context, Map, Value};
 use hypha_wire::keys::{RTARGET, RTYPE};
@@ -31,7 +32,7 @@ pub(super) async fn find(
     state: &State,
     ctx: &Context,
     id: &str,
-    config: &SelectConfig,
+    selection: &ServiceSelection,
 ) -> Answer<ServiceInfo> {
     let pattern = pattern(id, ctx.workspace())?;
     let candidates = state
@@ -54,7 +55,7 @@ pub(super) async fn find(
             pattern.workspace
         )));
     }
-    let chosen = choose(state, ctx, &pattern, usable, config).await?;
+    let chosen = choose(state, ctx, &pattern, usable, selection).await?;
     Ok(visible_to(ctx, &chosen, &pattern.workspace))
 }
 
@@ -92,78 +93,27 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
 
 type Candidates = Vec<Arc<ServiceInfo>>;
 
-/// The rule that chooses one of several services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Selection<'a> {
-    /// There must be only one.
-    Exact,
-    First,
-    Last,
-    Random,
-    /// A random one among those connected to this server, or any if there are none.
-    NativeRandom,
-    /// The one whose client has sent the fewest messages lately.
-    MinLoad,
-    /// The one that a function of the services decides.
-    Select {
-        criterion: Criterion,
-        function: &'a str,
-    },
+/// Returns the error for a mode that this server does not know. It names the part that is wrong, in
+/// the words of the original.
+fn invalid_mode(mode: &str) -> ManagerError {
+    let Some(rule) = mode.strip_prefix("select:") else {
+        return ManagerError::Value(format!(
+            "Invalid mode: {mode}. Mode must be 'random', 'first', 'last', 'exact', 'min_load', \
+             'native:random', or 'select:criteria:function' format (e.g., 'select:min:get_load')"
+        ));
+    };
+    match unknown_criterion(mode) {
+        Some(criterion) => ManagerError::Value(format!("Unknown selection criteria: {criterion}")),
+        None => ManagerError::Value(format!(
+            "Invalid select mode format: select:{rule}. Expected 'select:criteria:function'"
+        )),
+    }
 }
 
-/// The result of a function that selects a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Criterion {
-    Min,
-    Max,
-    FirstSuccess,
-}
-
-impl<'a> Selection<'a> {
-    fn parse(mode: &'a str) -> Answer<Selection<'a>> {
-        Ok(match mode {
-            "exact" => Selection::Exact,
-            "first" => Selection::First,
-            "last" => Selection::Last,
-            "random" => Selection::Random,
-            "native:random" => Selection::NativeRandom,
-            "min_load" => Selection::MinLoad,
-            _ => match mode.strip_prefix("select:") {
-                Some(rule) => Selection::parse_rule(rule)?,
-                None => {
-                    return Err(ManagerError::Value(format!(
-                        "Invalid mode: {mode}. Mode must be 'random', 'first', 'last', 'exact', \
-                         'min_load', 'native:random', or 'select:criteria:function' format (e.g., \
-                         'select:min:get_load')"
-                    )));
-                }
-            },
-        })
-    }
-
-    /// Reads `criteria:function`.
-    fn parse_rule(rule: &'a str) -> Answer<Selection<'a>> {
-        let Some((criterion, function)) = rule.split_once(':').filter(|(_, f)| !f.contains(':'))
-        else {
-            return Err(ManagerError::Value(format!(
-                "Invalid select mode format: select:{rule}. Expected 'select:criteria:function'"
-            )));
-        };
-        let criterion = match criterion {
-            "min" => Criterion::Min,
-            "max" => Criterion::Max,
-            "first_success" => Criterion::FirstSuccess,
-            _ => {
-                return Err(ManagerError::Value(format!(
-                    "Unknown selection criteria: {criterion}"
-                )));
-            }
-        };
-        Ok(Selection::Select {
-            criterion,
-            function,
-        })
-    }
+/// Returns the criterion of an unknown mode that has the form `select:criterion:function`.
+fn unknown_criterion(mode: &str) -> Option<&str> {
+    let (criterion, function) = mode.strip_prefix("select:")?.split_once(':')?;
+    (!function.contains(':')).then_some(criterion)
 }
 
 async fn choose(
@@ -171,20 +121,17 @@ async fn choose(
     ctx: &Context,
     pattern: &ServicePattern,
     candidates: Candidates,
-    config: &SelectConfig,
+    selection: &ServiceSelection,
 ) -> Answer<Arc<ServiceInfo>> {
-    let mode = config.mode.as_ref().map(ToString::to_string);
-    let selection = match mode.as_deref() {
-        Some(mode) => Selection::parse(mode),
-        None if pattern.workspace == "public" => Ok(Selection::Random),
-        None => Ok(Selection::Exact),
+    let default = match pattern.workspace.as_str() {
+        "public" => SelectionMode::Random,
+        _ => SelectionMode::Exact,
     };
+    let mode = selection.mode.as_ref().unwrap_or(&default);
     let several = candidates.len() > 1;
-    let chosen = match selection {
-        // The original accepts any criterion where there is no choice.
-        Err(_) if !several && has_rule(config) => candidates.first(),
-        Err(error) => return Err(error),
-        Ok(Selection::Exact) if several => {
+    let random = || candidates.choose(&mut rand::rng());
+    let chosen = match mode {
+        SelectionMode::Exact if several => {
             let ids: Vec<_> = candidates
                 .iter()
                 .take(5)
@@ -197,49 +144,47 @@ async fn choose(
                 pattern.workspace, pattern.client, pattern.name
             )));
         }
-        Ok(Selection::Exact | Selection::First) => candidates.first(),
-        Ok(Selection::Last) => candidates.last(),
-        Ok(Selection::Random) => candidates.choose(&mut rand::rng()),
-        Ok(Selection::NativeRandom) => {
+        SelectionMode::Exact | SelectionMode::First => candidates.first(),
+        SelectionMode::Last => candidates.last(),
+        SelectionMode::Random => random(),
+        SelectionMode::NativeRandom => {
             let here = |service: &&Arc<ServiceInfo>| {
                 let key = ServiceKey::parse(&service.id);
                 key.is_some_and(|key| state.router.find(key.workspace, key.client).is_some())
             };
             let here: Vec<_> = candidates.iter().filter(here).collect();
-            let chosen = here.choose(&mut rand::rng()).copied();
-            chosen.or_else(|| candidates.choose(&mut rand::rng()))
+            here.choose(&mut rand::rng()).copied().or_else(random)
         }
-        Ok(Selection::MinLoad) => candidates
+        SelectionMode::MinLoad => candidates
             .iter()
             .min_by(|a, b| load(state, a).total_cmp(&load(state, b))),
-        Ok(Selection::Select { .. }) if !several => candidates.first(),
-        // The calls are made with the server's permissions, and strangers must not cause them.
-        Ok(Selection::Select { .. }) if !ctx.user().may(Permission::Read, &pattern.workspace) => {
-            candidates.choose(&mut rand::rng())
+        SelectionMode::SelectMin(function)
+        | SelectionMode::SelectMax(function)
+        | SelectionMode::SelectFirstSuccess(function) => {
+            if !several {
+                candidates.first()
+            } else if !ctx.user().may(Permission::Read, &pattern.workspace) {
+                // The calls are made with the server's permissions, and strangers must not cause
+                // them.
+                random()
+            } else {
+                let timeout = timeout_in_bounds(selection.select_timeout, SELECT_TIMEOUT);
+                let chosen = select(state, mode, function, &candidates, timeout).await;
+                chosen.or_else(random)
+            }
         }
-        Ok(Selection::Select {
-            criterion,
-            function,
-        }) => {
-            let timeout = timeout_in_bounds(config.select_timeout, SELECT_TIMEOUT);
-            let chosen = select(state, criterion, function, &candidates, timeout).await;
-            chosen.or_else(|| candidates.choose(&mut rand::rng()))
+        unknown => {
+            let mode = unknown.to_string();
+            // The original accepts any criterion where there is no choice.
+            if several || unknown_criterion(&mode).is_none() {
+                return Err(invalid_mode(&mode));
+            }
+            candidates.first()
         }
     };
     chosen
         .cloned()
         .ok_or_else(|| ManagerError::Key("Service not found".into()))
-}
-
-/// Returns whether the mode is a well-formed `select` rule, of whatever criterion.
-fn has_rule(config: &SelectConfig) -> bool {
-    let mode = config
-        .mode
-        .as_ref()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    let rule = mode.strip_prefix("select:").unwrap_or_default();
-    rule.matches(':').count() == 1
 }
 
 fn load(state: &State, service: &ServiceInfo) -> f64 {
@@ -252,7 +197,7 @@ fn load(state: &State, service: &ServiceInfo) -> f64 {
 /// count.
 async fn select<'a>(
     state: &State,
-    criterion: Criterion,
+    mode: &SelectionMode,
     function: &str,
     candidates: &'a [Arc<ServiceInfo>],
     timeout: Duration,
@@ -264,13 +209,13 @@ async fn select<'a>(
     );
     let results = results.await.into_iter().zip(candidates);
     let mut results = results.filter_map(|(result, service)| Some((result?, service)));
-    if criterion == Criterion::FirstSuccess {
+    if matches!(mode, SelectionMode::SelectFirstSuccess(_)) {
         return results.next().map(|(_, service)| service);
     }
     let numbers = results.filter_map(|(result, service)| Some((as_number(&result)?, service)));
-    let best = match criterion {
-        Criterion::Min => numbers.min_by(|(a, _), (b, _)| a.total_cmp(b)),
-        Criterion::Max | Criterion::FirstSuccess => numbers.max_by(|(a, _), (b, _)| a.total_cmp(b)),
+    let best = match mode {
+        SelectionMode::SelectMin(_) => numbers.min_by(|(a, _), (b, _)| a.total_cmp(b)),
+        _ => numbers.max_by(|(a, _), (b, _)| a.total_cmp(b)),
     };
     best.map(|(_, service)| service)
 }
@@ -305,19 +250,12 @@ fn service_workspace(service: &ServiceInfo) -> &str {
     service.id.split('/').next().unwrap_or_default()
 }
 
-/// Returns whether the caller may use a service of `workspace`: the one rule of the server about
-/// access to services.
+/// Returns whether the caller may use a service of `workspace`. Its members are the users that may
+/// read the workspace.
 pub(super) fn may_use(ctx: &Context, config: &ServiceConfig, workspace: &str) -> bool {
-    config.visibility != Visibility::Protected
-        || ctx.user().may(Permission::Read, workspace)
-        || is_authorized(ctx, config)
-}
-
-fn is_authorized(ctx: &Context, config: &ServiceConfig) -> bool {
-    let authorized = config.authorized_workspaces.iter().flatten();
-    authorized
-        .into_iter()
-        .any(|workspace| workspace == ctx.workspace())
+    let authorized = config.authorized_workspaces.as_deref().unwrap_or_default();
+    let is_member = ctx.user().may(Permission::Read, workspace);
+    is_open_to(config.visibility, authorized, ctx.workspace(), is_member)
 }
 
 /// Returns the record as the caller may see it. The authorized workspaces, and the creator beyond
@@ -346,19 +284,14 @@ pub(super) async fn get(
         ));
     }
     let timeout = timeout_in_bounds(config.timeout, GET_TIMEOUT);
-    let case = case(config.case_conversion.as_deref())?;
+    let case = case(config.case_conversion)?;
     if is_manager(id) {
         in_own_workspace(ctx, Permission::Read)?;
         let own = format!("*/{}:default", state.info.manager_id);
         let service = workspace::fetch(state, &own, timeout).await?;
         return Ok(converted(Value::Map(service.members().clone()), case));
     }
-    let select = SelectConfig {
-        mode: config.mode,
-        select_timeout: config.select_timeout,
-        read_app_manifest: None,
-    };
-    let info = match find(state, ctx, id, &select).await {
+    let info = match find(state, ctx, id, &config.selection).await {
         Err(ManagerError::Key(_)) if id.contains('@') => {
             return Err(ManagerError::Other(
                 "Failed to get application info: artifact-manager service not found.".into(),
@@ -389,13 +322,12 @@ pub(super) async fn get(
 }
 
 /// Reads the option `case_conversion`; an empty text is none.
-fn case(given: Option<&str>) -> Answer<Option<Case>> {
-    let Some(text) = given.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    match Case::parse(text) {
-        Some(case) => Ok(Some(case)),
-        None => Err(ManagerError::Value(format!(
+fn case(given: Option<Keyword<Case>>) -> Answer<Option<Case>> {
+    match given {
+        None => Ok(None),
+        Some(Keyword::Known(case)) => Ok(Some(case)),
+        Some(Keyword::Other(text)) if text.is_empty() => Ok(None),
+        Some(Keyword::Other(text)) => Err(ManagerError::Value(format!(
             "Invalid case_conversion: {text}. It must be 'camel', 'snake' or 'camel+snake'"
         ))),
     }
@@ -431,21 +363,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modes_are_read_as_the_original_does() {
-        assert_eq!(Selection::parse("first"), Ok(Selection::First));
-        let min_load = Selection::Select {
-            criterion: Criterion::Min,
-            function: "get_load",
-        };
-        assert_eq!(Selection::parse("select:min:get_load"), Ok(min_load));
-        for bad in [
-            "",
-            "fastest",
-            "select:min",
-            "select:min:a:b",
-            "select:best:f",
+    fn errors_name_the_wrong_part_of_a_mode() {
+        for (mode, expected) in [
+            ("", "Invalid mode: . Mode must be"),
+            ("fastest", "Invalid mode: fastest."),
+            ("select:min", "Invalid select mode format: select:min."),
+            (
+                "select:min:a:b",
+                "Invalid select mode format: select:min:a:b.",
+            ),
+            ("select:best:f", "Unknown selection criteria: best"),
         ] {
-            assert!(Selection::parse(bad).is_err(), "{bad}");
+            let error = invalid_mode(mode);
+            assert!(error.message().starts_with(expected), "{mode}: {error}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Tokens that clients create, revoke and inspect.
 
 use hypha_rpc::Context;
-use hypha_rpc::workspace::{ManagerError, Permission, Scope, TokenConfig, UserInfo};
+use hypha_rpc::workspace::{Keyword, ManagerError, Permission, Scope, TokenConfig, UserInfo};
 
 use super::{Answer, in_own_workspace, unavailable};
 use crate::auth::{TokenError, may_delegate, now, readable_id};
@@ -41,13 +41,14 @@ pub(crate) async fn generate(
             ));
         }
     }
-    let permission = match config.permission.as_deref() {
+    let permission = match config.permission {
         None => Permission::ReadWrite,
-        Some(word) => Permission::parse(word).ok_or_else(|| {
-            ManagerError::Value(format!(
+        Some(Keyword::Known(permission)) => permission,
+        Some(Keyword::Other(word)) => {
+            return Err(ManagerError::Value(format!(
                 "Invalid permission: {word}, it must be read, read_write or admin"
-            ))
-        })?,
+            )));
+        }
     };
     if target == "*" || target.contains(['#', '/']) || target.contains(char::is_whitespace) {
         return Err(ManagerError::Value(format!("Invalid workspace: {target}")));

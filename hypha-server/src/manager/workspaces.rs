@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use hypha_rpc::workspace::{
-    Bookmark, ManagerError, Permission, SelectConfig, ServiceTypeInfo, UserInfo, WorkspaceConfig,
-    WorkspaceInfo, WorkspaceListing, WorkspaceStatus,
+    Bookmark, BookmarkType, Keyword, ManagerError, Permission, ServiceSelection, ServiceTypeInfo,
+    UserInfo, WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceProperties,
+    WorkspaceStatus,
 };
 use hypha_rpc::{Context, Map, Value};
 
@@ -100,10 +101,10 @@ pub(super) async fn list(
         .map(|workspace| WorkspaceListing {
             name: workspace.id.clone(),
             id: workspace.id,
-            description: workspace.description,
-            read_only: workspace.read_only,
-            persistent: workspace.persistent,
-            owners: workspace.owners,
+            description: workspace.properties.description,
+            read_only: workspace.properties.read_only,
+            persistent: workspace.properties.persistent,
+            owners: workspace.properties.owners,
         });
     Ok(listed.collect())
 }
@@ -151,7 +152,7 @@ pub(super) async fn create(
         }
         None => check_quota(state, user).await?,
     }
-    let mut owners = config.owners;
+    let mut owners = config.properties.owners;
     if !owners
         .iter()
         .any(|owner| *owner == user.id || Some(owner) == user.email.as_ref())
@@ -165,15 +166,10 @@ pub(super) async fn create(
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| id.clone()),
         id,
-        description: config.description,
-        persistent: config.persistent,
-        owners,
-        read_only: config.read_only,
-        icon: config.icon,
-        covers: config.covers,
-        docs: config.docs,
-        service_types: config.service_types,
-        config: config.config,
+        properties: WorkspaceProperties {
+            owners,
+            ..config.properties
+        },
         status: ready(),
         ..WorkspaceInfo::default()
     };
@@ -243,7 +239,7 @@ async fn check_quota(state: &State, user: &UserInfo) -> Answer<()> {
     let all = state.registry.workspaces().await.map_err(unavailable)?;
     let owned = all
         .iter()
-        .filter(|workspace| workspace.owners.contains(&user.id))
+        .filter(|workspace| workspace.properties.owners.contains(&user.id))
         .count();
     if owned >= limit && user.id != "root" {
         return Err(ManagerError::Runtime(format!(
@@ -327,6 +323,7 @@ pub(super) async fn status(state: &State, ctx: &Context) -> Answer<WorkspaceStat
 /// Returns an entry of the `config` of a workspace, created if it is missing.
 fn section<'a>(workspace: &'a mut WorkspaceInfo, name: &str) -> &'a mut Value {
     workspace
+        .properties
         .config
         .entry(name.to_owned())
         .or_insert(Value::Null)
@@ -366,7 +363,11 @@ pub(super) async fn set_env(
 pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -> Answer<Value> {
     let id = in_own_workspace(ctx, Permission::ReadWrite)?;
     let workspace = load(state, id).await?;
-    let variables = workspace.config.get("environs").and_then(Value::as_map);
+    let variables = workspace
+        .properties
+        .config
+        .get("environs")
+        .and_then(Value::as_map);
     match key {
         None => Ok(Value::Map(variables.cloned().unwrap_or_default())),
         Some(key) => variables
@@ -381,21 +382,21 @@ pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -
 }
 
 pub(super) async fn bookmark(state: &State, ctx: &Context, item: Bookmark) -> Answer<()> {
-    let entry = match item.bookmark_type.as_str() {
-        "workspace" => workspace_bookmark(&info(state, ctx, Some(item.id)).await?),
-        "service" => {
-            let config = SelectConfig::default();
-            let service = resolve::find(state, ctx, &item.id, &config).await?;
+    let entry = match bookmark_type(item.bookmark_type)? {
+        BookmarkType::Workspace => workspace_bookmark(&info(state, ctx, Some(item.id)).await?),
+        BookmarkType::Service => {
+            let selection = ServiceSelection::default();
+            let service = resolve::find(state, ctx, &item.id, &selection).await?;
             let config = Value::encode_from(&service.config)
                 .map_err(|error| ManagerError::Value(error.to_string()))?;
-            let mut entry = entry("service", &service.id, service.name, service.description);
+            let mut entry = entry(
+                BookmarkType::Service,
+                &service.id,
+                service.name,
+                service.description,
+            );
             entry.insert("config".into(), config);
             entry
-        }
-        other => {
-            return Err(ManagerError::Value(format!(
-                "Invalid bookmark type: {other}"
-            )));
         }
     };
     check_size("bookmark", &entry, ITEM_MAX)?;
@@ -403,28 +404,38 @@ pub(super) async fn bookmark(state: &State, ctx: &Context, item: Bookmark) -> An
 }
 
 pub(super) async fn unbookmark(state: &State, ctx: &Context, item: Bookmark) -> Answer<()> {
-    if !matches!(item.bookmark_type.as_str(), "workspace" | "service") {
-        return Err(ManagerError::Value(format!(
-            "Invalid bookmark type: {}",
-            item.bookmark_type
-        )));
-    }
+    bookmark_type(item.bookmark_type)?;
     remove_bookmark(state, &principal(ctx.user())?, &item.id).await
+}
+
+fn bookmark_type(word: Keyword<BookmarkType>) -> Answer<BookmarkType> {
+    match word {
+        Keyword::Known(bookmark_type) => Ok(bookmark_type),
+        Keyword::Other(other) => Err(ManagerError::Value(format!(
+            "Invalid bookmark type: {other}"
+        ))),
+    }
 }
 
 fn workspace_bookmark(workspace: &WorkspaceInfo) -> Map {
     let name = Some(workspace.name.clone());
     entry(
-        "workspace",
+        BookmarkType::Workspace,
         &workspace.id,
         name,
-        workspace.description.clone(),
+        workspace.properties.description.clone(),
     )
 }
 
-fn entry(kind: &str, id: &str, name: Option<String>, description: Option<String>) -> Map {
+fn entry(
+    bookmark_type: BookmarkType,
+    id: &str,
+    name: Option<String>,
+    description: Option<String>,
+) -> Map {
+    let word = Keyword::Known(bookmark_type).to_string();
     Map::from_iter([
-        ("bookmark_type".to_owned(), Value::from(kind)),
+        ("bookmark_type".to_owned(), Value::from(word)),
         ("id".to_owned(), Value::from(id)),
         ("name".to_owned(), Value::from(name)),
         ("description".to_owned(), Value::from(description)),
@@ -491,12 +502,15 @@ pub(super) async fn register_type(
             )));
         }
     };
-    if workspace.service_types.contains_key(&name) {
+    if workspace.properties.service_types.contains_key(&name) {
         return Err(ManagerError::Key(format!(
             "Service type already exists: {name}"
         )));
     }
-    workspace.service_types.insert(name, info.clone());
+    workspace
+        .properties
+        .service_types
+        .insert(name, info.clone());
     save(state, workspace).await?;
     Ok(info)
 }
@@ -510,7 +524,8 @@ pub(super) async fn get_type(
         .split_once('/')
         .unwrap_or((ctx.workspace(), type_id));
     let workspace = state.registry.workspace(id).await.map_err(unavailable)?;
-    let found = workspace.and_then(|mut workspace| workspace.service_types.shift_remove(name));
+    let found =
+        workspace.and_then(|mut workspace| workspace.properties.service_types.shift_remove(name));
     let public = |info: &ServiceTypeInfo| {
         info.config.get("visibility").and_then(Value::as_str) == Some("public")
     };
@@ -533,5 +548,10 @@ pub(super) async fn list_types(
 ) -> Answer<Vec<ServiceTypeInfo>> {
     let id = id.as_deref().unwrap_or_else(|| ctx.workspace());
     allowed(ctx, Permission::Read, id)?;
-    Ok(load(state, id).await?.service_types.into_values().collect())
+    Ok(load(state, id)
+        .await?
+        .properties
+        .service_types
+        .into_values()
+        .collect())
 }

@@ -2,7 +2,7 @@
 
 mod provider;
 
-use hypha_rpc::workspace::{Permission, UserInfo, WorkspaceInfo};
+use hypha_rpc::workspace::{Permission, UserInfo, WorkspaceInfo, WorkspaceProperties};
 use hypha_rpc::{Map, Value};
 use hypha_wire::keys::BUILT_IN;
 use serde_json::json;
@@ -45,10 +45,13 @@ pub(crate) async fn create_system_workspaces(registry: &dyn Registry) -> Result<
         let workspace = WorkspaceInfo {
             id: id.into(),
             name: id.into(),
-            description: Some(description.into()),
-            persistent: true,
-            read_only: id != "ws-user-root",
-            owners: vec!["root".into()],
+            properties: WorkspaceProperties {
+                description: Some(description.into()),
+                persistent: true,
+                read_only: id != "ws-user-root",
+                owners: vec!["root".into()],
+                ..WorkspaceProperties::default()
+            },
             status: ready(),
             ..WorkspaceInfo::default()
         };
@@ -82,14 +85,17 @@ pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     }
     WorkspaceInfo {
         name: id.clone(),
-        description: Some(if user.is_anonymous {
-            "Anonymous workspace".into()
-        } else {
-            format!("Workspace for user {}", user.id)
-        }),
-        persistent: !user.is_anonymous,
-        read_only: user.is_anonymous,
-        owners,
+        properties: WorkspaceProperties {
+            description: Some(if user.is_anonymous {
+                "Anonymous workspace".into()
+            } else {
+                format!("Workspace for user {}", user.id)
+            }),
+            persistent: !user.is_anonymous,
+            read_only: user.is_anonymous,
+            owners,
+            ..WorkspaceProperties::default()
+        },
         status: ready(),
         id,
         ..WorkspaceInfo::default()
@@ -221,7 +227,7 @@ async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
     if !registered_clients(state, id).await?.is_empty() {
         return Ok(());
     }
-    if workspace.persistent {
+    if workspace.properties.persistent {
         workspace.status = None;
         state.registry.put_workspace(workspace).await
     } else {

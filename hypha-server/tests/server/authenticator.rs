@@ -120,7 +120,7 @@ async fn own_tokens_are_good_wherever_tokens_are() -> Result<()> {
 
     // Those that she gives away are badges as well, and bring others no further than she said.
     let config = hypha_rpc::workspace::TokenConfig {
-        permission: Some("read".into()),
+        permission: Some(Permission::Read.into()),
         ..Default::default()
     };
     let token = manager.generate_token(Some(config)).await?;

@@ -87,7 +87,7 @@ async fn a_token_for_one_workspace_is_made_of_the_reported_one() -> Result<()> {
     let server = server().await?;
     let user = hypha_rpc::connect(server.url()).await?;
     let config = hypha_rpc::workspace::TokenConfig {
-        permission: Some("admin".into()),
+        permission: Some(hypha_rpc::workspace::Permission::Admin.into()),
         ..Default::default()
     };
     let token = user.manager().await?.generate_token(Some(config)).await?;

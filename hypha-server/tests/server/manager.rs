@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use hypha_rpc::service::{Method, Service, Visibility};
 use hypha_rpc::workspace::{
-    Bookmark, EventTypes, GetServiceConfig, ManagerError, Permission, ServiceFilter, ServiceQuery,
-    TokenConfig, WorkspaceConfig,
+    Bookmark, BookmarkType, EventTypes, GetServiceConfig, Keyword, ManagerError, Permission,
+    ServiceFilter, ServiceQuery, ServiceSelection, TokenConfig, WorkspaceConfig,
 };
 use hypha_rpc::{Client, Error, RemoteService, Value, args, connect};
 use hypha_server::Server;
@@ -19,7 +19,7 @@ async fn member(server: &Server, of: &Client, config: TokenConfig) -> Result<Cli
     Ok(connect(server.url()).token(token).await?)
 }
 
-fn with(permission: &str) -> TokenConfig {
+fn with(permission: impl Into<Keyword<Permission>>) -> TokenConfig {
     TokenConfig {
         permission: Some(permission.into()),
         ..TokenConfig::default()
@@ -43,7 +43,7 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result
 async fn services_are_used_with_permission() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
-    let friend = member(&server, &owner, with("read_write")).await?;
+    let friend = member(&server, &owner, with(Permission::ReadWrite)).await?;
     let stranger = connect(server.url()).await?;
     let home = owner.workspace();
     owner
@@ -213,8 +213,8 @@ async fn several_services_of_one_name_are_chosen_by_mode() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).client_id("owner").await?;
     let (a, b) = (
-        member(&server, &owner, with("admin")).await?,
-        member(&server, &owner, with("admin")).await?,
+        member(&server, &owner, with(Permission::Admin)).await?,
+        member(&server, &owner, with(Permission::Admin)).await?,
     );
     a.register_service(number("n", Visibility::Protected, 10))
         .await?;
@@ -223,7 +223,10 @@ async fn several_services_of_one_name_are_chosen_by_mode() -> Result<()> {
     let manager = owner.manager().await?;
     let choose = async |mode: &str| {
         let config = GetServiceConfig {
-            mode: Some(mode.into()),
+            selection: ServiceSelection {
+                mode: Some(mode.into()),
+                ..ServiceSelection::default()
+            },
             ..GetServiceConfig::default()
         };
         manager.get_service("n".into(), Some(config)).await
@@ -285,8 +288,8 @@ async fn a_token_makes_nothing_stronger_than_itself() -> Result<()> {
             assert!(error.to_string().starts_with("PermissionError"), "{error}");
         }
     }
-    let admin = member(&server, &owner, with("admin")).await?;
-    let grandchild = member(&server, &admin, with("read_write")).await?;
+    let admin = member(&server, &owner, with(Permission::Admin)).await?;
+    let grandchild = member(&server, &admin, with(Permission::ReadWrite)).await?;
     assert_eq!(
         grandchild.user().parent,
         Some(owner.user().id),
@@ -356,7 +359,7 @@ async fn workspaces_are_made_kept_and_deleted_by_their_owners() -> Result<()> {
     };
     let made = manager.create_workspace(lab("ws-lab"), false).await?;
     assert_eq!((made.id.as_str(), made.name.as_str()), ("ws-lab", "ws-lab"));
-    assert_eq!(made.owners, ["root"]);
+    assert_eq!(made.properties.owners, ["root"]);
     let twice = refusal(manager.create_workspace(lab("ws-lab"), false).await)?;
     assert_eq!(
         twice,
@@ -368,7 +371,7 @@ async fn workspaces_are_made_kept_and_deleted_by_their_owners() -> Result<()> {
 
     let config = TokenConfig {
         workspace: Some("ws-lab".into()),
-        ..with("read_write")
+        ..with(Permission::ReadWrite)
     };
     let guest = member(&server, &root, config).await?;
     assert_eq!(guest.workspace(), "ws-lab");
@@ -399,7 +402,7 @@ async fn workspaces_are_made_kept_and_deleted_by_their_owners() -> Result<()> {
     // A token for the workspace is not one for its issuer's.
     refusal(guests.create_workspace(lab("ws-guest"), false).await)?;
     let lab_mark = Bookmark {
-        bookmark_type: "workspace".into(),
+        bookmark_type: BookmarkType::Workspace.into(),
         id: "ws-lab".into(),
     };
     refusal(guests.bookmark(lab_mark).await)?;
@@ -410,12 +413,13 @@ async fn workspaces_are_made_kept_and_deleted_by_their_owners() -> Result<()> {
 
     manager
         .bookmark(Bookmark {
-            bookmark_type: "workspace".into(),
+            bookmark_type: BookmarkType::Workspace.into(),
             id: "public".into(),
         })
         .await?;
     let own = manager.get_workspace_info(None).await?;
     let bookmarks = own
+        .properties
         .config
         .get("bookmarks")
         .and_then(Value::as_list)
@@ -569,5 +573,21 @@ async fn deleting_the_own_workspace_answers_and_disconnects() -> Result<()> {
     assert_eq!(client.end().await?.code, 1001);
     let found = root.manager().await?.get_workspace_info(Some(home)).await;
     assert!(matches!(refusal(found)?, ManagerError::Key(_)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_misfit_in_a_shared_part_of_a_record_is_named_with_its_key() -> Result<()> {
+    let server = server().await?;
+    let client = connect(server.url()).await?;
+    let manager = client.get_service("~").await?;
+    let config: Value = json!({"mode": 5}).into();
+    let lookup = manager.call::<Value>("get_service_info", args!("s", config));
+    let error = lookup.await.err().context("accepted")?.to_string();
+    assert!(error.contains("`config.mode`"), "{error}");
+    let config: Value = json!({"id": "ws-lab", "owners": 5}).into();
+    let creation = manager.call::<Value>("create_workspace", args!(config));
+    let error = creation.await.err().context("accepted")?.to_string();
+    assert!(error.contains("`config.owners`"), "{error}");
     Ok(())
 }

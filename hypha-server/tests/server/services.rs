@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use hypha_rpc::service::{IncomingCall, Method, Service};
 use hypha_rpc::workspace::{
-    GetServiceConfig, ManagerError, SelectionMode, ServiceTypeInfo, TokenConfig,
+    GetServiceConfig, ManagerError, Permission, SelectionMode, ServiceTypeInfo, TokenConfig,
 };
 use hypha_rpc::{Client, Error, Value, connect};
 use hypha_server::Server;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::server;
 
-async fn member(server: &Server, of: &Client, permission: &str) -> Result<Client> {
+async fn member(server: &Server, of: &Client, permission: Permission) -> Result<Client> {
     let config = TokenConfig {
         permission: Some(permission.into()),
         ..TokenConfig::default()
@@ -32,7 +32,7 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Error<ManagerError>>) -> Result
 
 /// A client with a service that answers so, or not at all.
 async fn offer(server: &Server, owner: &Client, id: &str, answer: Option<Value>) -> Result<Client> {
-    let client = member(server, owner, "read_write").await?;
+    let client = member(server, owner, Permission::ReadWrite).await?;
     let method = Method::new("get", move |call: IncomingCall| {
         let answer = answer.clone();
         async move {
@@ -58,7 +58,7 @@ async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
         call.reply(&9.0)
     });
     let _quick = offer(&server, &owner, "slow", Some(Value::from(1))).await?;
-    let slow = member(&server, &owner, "read_write").await?;
+    let slow = member(&server, &owner, Permission::ReadWrite).await?;
     slow.register_service(Service::new("slow").method(method))
         .await?;
     let patient = owner
@@ -157,7 +157,7 @@ async fn keys_are_converted_as_asked() -> Result<()> {
 async fn service_types_belong_to_their_workspace() -> Result<()> {
     let server = server().await?;
     let owner = connect(server.url()).await?;
-    let reader = member(&server, &owner, "read").await?;
+    let reader = member(&server, &owner, Permission::Read).await?;
     let stranger = connect(server.url()).await?;
     let home = owner.workspace();
     let info = |id: &str, config: serde_json::Value| ServiceTypeInfo {

@@ -1,0 +1,158 @@
+//! Arguments that take one of a few words.
+
+use std::{borrow::Cow, fmt};
+
+use hypha_wire::Case;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{BookmarkType, Permission};
+
+/// A closed set of words on the wire.
+pub trait Words: Sized {
+    /// Returns the member of the set that `text` stands for.
+    fn from_word(text: &str) -> Option<Self>;
+
+    /// Returns the word for this member.
+    fn word(&self) -> &'static str;
+}
+
+/// A word of the closed set `T`, or another text.
+///
+/// Another text decodes without an error: the manager refuses it with an error of its own, which
+/// names the words that it accepts.
+///
+/// ```
+/// use hypha_rpc::workspace::{Keyword, Permission, TokenConfig};
+///
+/// let config = TokenConfig {
+///     permission: Some(Permission::Read.into()),
+///     ..TokenConfig::default()
+/// };
+/// assert_eq!(config.permission, Some(Keyword::Known(Permission::Read)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keyword<T> {
+    /// A member of the set.
+    Known(T),
+    /// A text that is not in the set.
+    Other(String),
+}
+
+impl<T> From<T> for Keyword<T> {
+    fn from(member: T) -> Self {
+        Keyword::Known(member)
+    }
+}
+
+impl<T: Words> From<&str> for Keyword<T> {
+    /// Reads the word as it is on the wire.
+    fn from(text: &str) -> Self {
+        match T::from_word(text) {
+            Some(member) => Keyword::Known(member),
+            None => Keyword::Other(text.to_owned()),
+        }
+    }
+}
+
+impl<T: Words> fmt::Display for Keyword<T> {
+    /// Writes the word as it is on the wire.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Keyword::Known(member) => member.word(),
+            Keyword::Other(text) => text,
+        })
+    }
+}
+
+impl<T: Words> Serialize for Keyword<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, T: Words> Deserialize<'de> for Keyword<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Keyword::from(String::deserialize(deserializer)?.as_str()))
+    }
+}
+
+/// The schema of a string: other texts are valid, too.
+impl<T> JsonSchema for Keyword<T> {
+    fn schema_name() -> Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+impl Words for Permission {
+    fn from_word(text: &str) -> Option<Self> {
+        Permission::parse(text)
+    }
+
+    /// Tokens carry letters, but the manager of the original server takes words only.
+    fn word(&self) -> &'static str {
+        match self {
+            Permission::Read => "read",
+            Permission::ReadWrite => "read_write",
+            Permission::Admin => "admin",
+        }
+    }
+}
+
+impl Words for Case {
+    fn from_word(text: &str) -> Option<Self> {
+        Case::parse(text)
+    }
+
+    fn word(&self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl Words for BookmarkType {
+    fn from_word(text: &str) -> Option<Self> {
+        match text {
+            "workspace" => Some(BookmarkType::Workspace),
+            "service" => Some(BookmarkType::Service),
+            _ => None,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            BookmarkType::Workspace => "workspace",
+            BookmarkType::Service => "service",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_keeps_its_meaning() {
+        fn check<T: Words + PartialEq + fmt::Debug>(words: &[&str], other: &[&str]) {
+            for word in words {
+                let keyword = Keyword::<T>::from(*word);
+                assert!(matches!(keyword, Keyword::Known(_)), "{word}");
+                assert_eq!(keyword.to_string(), *word);
+            }
+            for text in other {
+                assert_eq!(Keyword::<T>::from(*text), Keyword::Other((*text).into()));
+            }
+        }
+        check::<Permission>(&["read", "read_write", "admin"], &["", "write", "Admin"]);
+        check::<BookmarkType>(&["workspace", "service"], &["", "client"]);
+        check::<Case>(&["camel", "snake", "camel+snake"], &["", "kebab"]);
+        assert_eq!(Keyword::from("rw"), Keyword::Known(Permission::ReadWrite));
+    }
+}
