@@ -96,7 +96,7 @@ impl Client {
 ///
 /// # Cancellation
 ///
-/// Dropping the future gives the request up.
+/// Dropping the future abandons the request.
 #[must_use = "the service is fetched when this is awaited"]
 #[derive(Debug)]
 pub struct DirectServiceLookup {
@@ -190,7 +190,7 @@ impl IntoFuture for DirectServiceLookup {
 ///
 /// # Cancellation
 ///
-/// Dropping the future gives the lookup up.
+/// Dropping the future abandons the lookup.
 #[must_use = "the service is fetched when this is awaited"]
 #[derive(Debug)]
 pub struct ServiceLookup<P> {
@@ -277,7 +277,7 @@ impl<P: Proxy + 'static> IntoFuture for ServiceLookup<P> {
     }
 }
 
-/// What the workspace manager is asked.
+/// Arguments of a `get_service` request.
 #[derive(Clone, Debug)]
 struct Query {
     id: String,

@@ -1,4 +1,4 @@
-//! Listing the services of a workspace (`docs/protocol/04-services.md#s11`).
+//! Lists the services of a workspace (`docs/protocol/10-server.md#s5-6`).
 
 use std::{future::IntoFuture, pin::Pin};
 
@@ -41,7 +41,7 @@ impl Client {
 ///
 /// # Cancellation
 ///
-/// Dropping the future gives the request up.
+/// Dropping the future abandons the request.
 #[must_use = "the services are listed when this is awaited"]
 #[derive(Debug)]
 pub struct ListServices {

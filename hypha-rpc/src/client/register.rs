@@ -16,8 +16,8 @@ use hypha_wire::{Map, Value, keys::BUILT_IN};
 /// Services that are registered again at the same time.
 const OFFERED_AT_ONCE: usize = 8;
 
-/// Before a service that the manager refuses is tried again after reconnecting: what a former connection
-/// has left there may still be going away.
+/// Pauses before a rejected registration is retried after a reconnect: the server may still be
+/// removing the entry of the former connection.
 const REFUSED_PAUSES: [Duration; 3] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
@@ -122,7 +122,7 @@ impl RegisterService {
         self
     }
 
-    /// Sets words that are stored with the service. Default: none.
+    /// Sets the flags of the service: arbitrary strings stored in its record. Default: none.
     pub fn flags<I, S>(mut self, flags: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -227,7 +227,7 @@ impl Client {
                 .service
                 .info(&engine.identity(), &engine.settings.app_id);
             match self.tell_manager(info).await {
-                // Who may only read can call, but not offer.
+                // A client with read permission may call services, but not register any.
                 Err(Error::Rejected(refusal)) if refusal.kind == RejectKind::PermissionDenied => {
                     tracing::info!("this client cannot offer services: {refusal}");
                 }
@@ -240,8 +240,9 @@ impl Client {
         Ok(())
     }
 
-    /// Tells the manager of a new link about all services. One that it refuses is tried again; if it stays
-    /// with that, the service is left out until the next time, and an event says so.
+    /// Registers all services with the manager of a new link. A rejected registration is retried; after
+    /// the last attempt the service is skipped until the next reconnect, and
+    /// `services_registration_failed` is emitted.
     pub(super) async fn offer_again(&self) -> Result<(), Error> {
         let engine = self.engine();
         let services = engine.handlers.listed();
