@@ -83,7 +83,7 @@ pub struct InProcess<S> {
 }
 
 impl<S> InProcess<S> {
-    /// Who calls; an anonymous user without id by default.
+    /// Sets the calling user. Default: an anonymous user without an id.
     pub fn user(mut self, user: UserInfo) -> Self {
         self.user = user;
         self

@@ -51,7 +51,8 @@ impl Client {
     /// Finds a service as [`get_service`](Self::get_service) does, and returns the typed proxy of a
     /// contract.
     ///
-    /// The service is not compared with the contract: a method that it lacks fails when it is called.
+    /// The service is not compared with the contract: a method that it lacks fails when it is
+    /// called.
     ///
     /// # Errors
     ///
@@ -72,8 +73,8 @@ impl Client {
     /// Fetches a service from the client that offers it, without the workspace manager.
     ///
     /// `id` is `client:service` or `workspace/client:service`; a name alone is a service of this
-    /// client. An `@app` at the end must be the [`app_id`](super::Settings::app_id) of this client, if
-    /// it has one.
+    /// client. An `@app` at the end must be the [`app_id`](super::Settings::app_id) of this client,
+    /// if it has one.
     ///
     /// # Errors
     ///
@@ -117,8 +118,8 @@ impl DirectServiceLookup {
     }
 
     /// Converts the keys of the service, as
-    /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion) does. Default: keys
-    /// stay as they are.
+    /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion) does. Default:
+    /// keys stay as they are.
     pub fn case_conversion(mut self, case: Case) -> Self {
         self.case = Some(case);
         self
@@ -210,8 +211,8 @@ impl<P> ServiceLookup<P> {
         self
     }
 
-    /// Sets the time that each candidate has to answer in the modes that call one of its methods, such
-    /// as [`SelectionMode::SelectMin`]. Default: 2 s.
+    /// Sets the time that each candidate has to answer in the modes that call one of its methods,
+    /// such as [`SelectionMode::SelectMin`]. Default: 2 s.
     ///
     /// The Python server accepts this value and ignores it.
     pub fn select_timeout(mut self, limit: Duration) -> Self {

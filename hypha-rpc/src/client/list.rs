@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Client {
-    /// Lists the services that this client may see and that match `query`; with `None`, those of its own
-    /// workspace.
+    /// Lists the services that this client may see and that match `query`; with `None`, those of
+    /// its own workspace.
     ///
     /// ```no_run
     /// # use hypha_rpc::{Client, workspace::{ServiceFilter, ServiceQuery}};
@@ -65,7 +65,8 @@ impl ListServices {
         self
     }
 
-    /// Puts running services before those of installed applications. Default: the order has no meaning.
+    /// Puts running services before those of installed applications. Default: the order has no
+    /// meaning.
     pub fn running_services_first(mut self) -> Self {
         self.running_first = true;
         self

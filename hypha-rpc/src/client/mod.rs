@@ -54,8 +54,8 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
-/// State of the workspace manager, shared by all clones of a [`Client`]. In the engine it would be a
-/// reference cycle: the functions of the manager hold the engine.
+/// State of the workspace manager, shared by all clones of a [`Client`]. In the engine it would be
+/// a reference cycle: the functions of the manager hold the engine.
 #[derive(Default)]
 struct Shared {
     /// The manager as it was fetched, with its address.
@@ -169,8 +169,8 @@ impl Client {
         self.engine().secrecy.public_key()
     }
 
-    /// Returns the newest reconnection token, with which a client of the same id can connect to the same
-    /// workspace ([`ConnectOptions::reconnection_token`]).
+    /// Returns the newest reconnection token, with which a client of the same id can connect to the
+    /// same workspace ([`ConnectOptions::reconnection_token`]).
     ///
     /// It is a credential: keep it out of logs.
     pub fn reconnection_token(&self) -> Option<String> {
@@ -182,8 +182,8 @@ impl Client {
         self.engine().lifecycle.state()
     }
 
-    /// Returns the states of the connection from now on, the current one first. A slow reader sees only
-    /// the newest.
+    /// Returns the states of the connection from now on, the current one first. A slow reader sees
+    /// only the newest.
     ///
     /// ```no_run
     /// # use hypha_rpc::{client::State, Client};
@@ -241,8 +241,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if this client has no such service. If the manager fails, its error, and the
-    /// service stays registered; a service that the manager does not know is no error.
+    /// [`Error::Invalid`] if this client has no such service. If the manager fails, its error, and
+    /// the service stays registered; a service that the manager does not know is no error.
     pub async fn unregister_service(&self, service: &str) -> Result<(), Error> {
         let id = service.rsplit(':').next().unwrap_or(service);
         let id = id.split('@').next().unwrap_or(id);
@@ -368,7 +368,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if it is not connected, [`Error::Timeout`] if it does not answer in time.
+    /// [`Error::Rejected`] if it is not connected, [`Error::Timeout`] if it does not answer in
+    /// time.
     pub async fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
         let to =
             hypha_wire::absolute_address(client, &self.engine().identity().workspace).into_owned();
@@ -419,9 +420,9 @@ impl Client {
 
     /// Closes the connection after the running handlers have ended, or after `grace`.
     ///
-    /// The services are unregistered and further calls are refused. Handlers that still run after the
-    /// grace period are cancelled ([`Context::cancellation`](crate::Context::cancellation)) and dropped
-    /// one second later; then every waiting call fails and the link is closed.
+    /// The services are unregistered and further calls are refused. Handlers that still run after
+    /// the grace period are cancelled ([`Context::cancellation`](crate::Context::cancellation)) and
+    /// dropped one second later; then every waiting call fails and the link is closed.
     ///
     /// # Cancellation
     ///

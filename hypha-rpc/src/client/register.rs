@@ -31,8 +31,8 @@ const REFUSED_PAUSES: [Duration; 3] = [
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] for an id that is not valid or belongs to another service of this client, otherwise
-/// the refusal of the manager. After an error the service is not registered.
+/// [`Error::Invalid`] for an id that is not valid or belongs to another service of this client,
+/// otherwise the refusal of the manager. After an error the service is not registered.
 ///
 /// # Cancellation
 ///
@@ -104,8 +104,8 @@ impl RegisterService {
         self
     }
 
-    /// Sets the public keys of the callers that are accepted, as [`Service::trusted_keys`] does. Default:
-    /// all callers.
+    /// Sets the public keys of the callers that are accepted, as [`Service::trusted_keys`] does.
+    /// Default: all callers.
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -115,8 +115,8 @@ impl RegisterService {
         self
     }
 
-    /// Allows only one service of this id in the workspace, as [`Service::singleton`] does. Default:
-    /// `false`.
+    /// Allows only one service of this id in the workspace, as [`Service::singleton`] does.
+    /// Default: `false`.
     pub fn singleton(mut self, singleton: bool) -> Self {
         self.service = self.service.singleton(singleton);
         self
@@ -132,8 +132,8 @@ impl RegisterService {
         self
     }
 
-    /// Replaces a service of this client that has the same id; calls in progress end in the replaced
-    /// one. Default: `false`.
+    /// Replaces a service of this client that has the same id; calls in progress end in the
+    /// replaced one. Default: `false`.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
@@ -151,8 +151,8 @@ impl RegisterService {
     /// Default: `false`.
     ///
     /// Its members must be those of the type's definition, and its methods get the descriptions and
-    /// parameters of the definition. Awaiting fails with [`Error::Invalid`] if a member does not fit, and
-    /// with the refusal of the manager if it does not know the type.
+    /// parameters of the definition. Awaiting fails with [`Error::Invalid`] if a member does not
+    /// fit, and with the refusal of the manager if it does not know the type.
     ///
     /// A definition is made by [`Service::schema`] and stored by the manager
     /// ([`register_service_type`](crate::workspace::WorkspaceManagerProxy::register_service_type)).
@@ -218,8 +218,8 @@ impl Drop for Unconfirmed<'_> {
 }
 
 impl Client {
-    /// The first calls of a connection: the built-in service is registered, and the event that tells
-    /// of clients that leave is subscribed.
+    /// The first calls of a connection: the built-in service is registered, and the event that
+    /// tells of clients that leave is subscribed.
     pub(super) async fn announce(&self) -> Result<(), Error> {
         let engine = self.engine();
         if let Some(built_in) = engine.handlers.get(BUILT_IN) {
@@ -240,8 +240,8 @@ impl Client {
         Ok(())
     }
 
-    /// Registers all services with the manager of a new link. A rejected registration is retried; after
-    /// the last attempt the service is skipped until the next reconnect, and
+    /// Registers all services with the manager of a new link. A rejected registration is retried;
+    /// after the last attempt the service is skipped until the next reconnect, and
     /// `services_registration_failed` is emitted.
     pub(super) async fn offer_again(&self) -> Result<(), Error> {
         let engine = self.engine();

@@ -132,7 +132,7 @@ impl<H: Handlers> Engine<H> {
             return Ok(());
         }
         let fresh;
-        // The chunks of an answer are signs of life of the call, so they have the key of its
+        // The chunks of an answer are heartbeats of the call, so they have the key of its
         // session.
         let (key, heartbeat) = match parent {
             Some(parent) => (parent, true),
