@@ -89,7 +89,7 @@ impl<S> InProcess<S> {
         self
     }
 
-    /// The caller's workspace; that of the service, `test`, by default.
+    /// Sets the caller's workspace. Default: that of the service, `test`.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = workspace.into();
         self
