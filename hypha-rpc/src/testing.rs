@@ -83,13 +83,13 @@ pub struct InProcess<S> {
 }
 
 impl<S> InProcess<S> {
-    /// Who calls; an anonymous user without id by default.
+    /// Sets the calling user. Default: an anonymous user without an id.
     pub fn user(mut self, user: UserInfo) -> Self {
         self.user = user;
         self
     }
 
-    /// The caller's workspace; that of the service, `test`, by default.
+    /// Sets the caller's workspace. Default: that of the service, `test`.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = workspace.into();
         self

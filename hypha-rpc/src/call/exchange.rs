@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{cancel::CancelOnDrop, live};
 use crate::{
-    engine::{Failure, LONGEST_SILENCE, LastSeen, Response, answer_within, rejection},
+    engine::{Failure, LastSeen, MAX_IDLE_TIMEOUT, Response, answer_within, rejection},
     service::{Direction, Engine, Exports},
 };
 use hypha_wire::{
@@ -32,9 +32,9 @@ pub(crate) struct Exchange<'a> {
     pub(crate) parent: Option<&'a str>,
     /// The key of the callee, to which the call is encrypted if this client does that.
     pub(crate) key: Option<&'a Bytes>,
-    /// Another limit of silence than the connection's.
-    pub(crate) silence: Option<Duration>,
-    /// A limit for all of it.
+    /// Idle timeout, in place of that of the connection.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// Total timeout.
     pub(crate) total: Option<Duration>,
     /// It is a part of setting the connection up, and does not wait until that is done.
     pub(crate) setup: bool,
@@ -50,23 +50,23 @@ impl<'a> Exchange<'a> {
             promise,
             parent: None,
             key: None,
-            silence: None,
+            idle_timeout: None,
             total: None,
             setup: false,
             cancel: false,
         }
     }
 
-    /// Returns how long the callee may be silent (`docs/protocol/02-messages.md#s6`).
-    fn silence(&self, engine: &Engine) -> Duration {
-        let limit = self.silence.unwrap_or({
+    /// Returns the idle timeout (`docs/protocol/02-messages.md#s6`).
+    fn idle_timeout(&self, engine: &Engine) -> Duration {
+        let limit = self.idle_timeout.unwrap_or({
             if self.method.contains(RINTF_PREFIX) {
                 engine.settings.interface_idle_timeout
             } else {
                 engine.settings.idle_timeout
             }
         });
-        limit.min(LONGEST_SILENCE)
+        limit.min(MAX_IDLE_TIMEOUT)
     }
 
     /// Sends the request and waits for its answer; `None` if none was asked for.
@@ -79,8 +79,8 @@ impl<'a> Exchange<'a> {
         let request = async {
             if !self.setup && !engine.lifecycle.is_connected() {
                 let limit = match self.total {
-                    Some(_) => LONGEST_SILENCE,
-                    None => self.silence(engine),
+                    Some(_) => MAX_IDLE_TIMEOUT,
+                    None => self.idle_timeout(engine),
                 };
                 let connected = engine.lifecycle.wait_connected(limit, &engine.counters);
                 connected.await?;
@@ -140,7 +140,7 @@ impl<'a> Exchange<'a> {
             handed_out.stays();
             return Ok(None);
         }
-        let limit = self.silence(engine);
+        let limit = self.idle_timeout(engine);
         let interval = limit.as_secs_f64() / 2.0;
         head.session = Some(&session);
         tracing::Span::current().record("session", session.as_str());

@@ -292,7 +292,7 @@ where
                 false => args.clone(),
             };
             let exchange = Exchange {
-                silence: idle_timeout,
+                idle_timeout,
                 total: total.map(left),
                 parent: target.parent.as_deref(),
                 key: target.function.enc_pub.as_ref(),

@@ -18,16 +18,16 @@ use hypha_wire as wire;
 /// Connects to a Hypha server.
 ///
 /// `server_url` is `http://host[:port][/base]` or `https://..`, to which `/ws` is added, or a
-/// `ws://` or `wss://` URL, which is used as it is. [`ConnectOptions::from_env`] takes the URL and the
-/// credentials from environment variables.
+/// `ws://` or `wss://` URL, which is used as it is. [`ConnectOptions::from_env`] takes the URL and
+/// the credentials from environment variables.
 ///
-/// A token with read permission is enough to connect; registering services needs write permission. A
-/// connection that is lost later is restored ([`ConnectOptions::reconnect`]).
+/// A token with read permission is enough to connect; registering services needs write permission.
+/// A connection that is lost later is restored ([`ConnectOptions::reconnect`]).
 ///
 /// # Errors
 ///
-/// Awaiting the options returns [`Error::Connect`] with the cause, or the manager's refusal of the first
-/// calls. The first attempt is not retried.
+/// Awaiting the options returns [`Error::Connect`] with the cause, or the manager's refusal of the
+/// first calls. The first attempt is not retried.
 ///
 /// # Cancellation
 ///
@@ -48,8 +48,8 @@ pub fn connect(server_url: impl Into<String>) -> ConnectOptions {
 
 /// Options of a connection, which is made when this is awaited.
 ///
-/// Returned by [`connect`](connect()). It holds the address, the credentials and one [`Settings`]; the
-/// setters of timeouts and limits write to its fields.
+/// Returned by [`connect`](connect()). It holds the address, the credentials and one [`Settings`];
+/// the setters of timeouts and limits write to its fields.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -170,8 +170,8 @@ impl ConnectOptions {
     /// (`docs/protocol/07-auth-login-encryption.md#s5`). Default: no encryption.
     ///
     /// The key of a service is given to
-    /// [`ServiceLookup::encryption_public_key`](super::ServiceLookup::encryption_public_key); callbacks
-    /// carry that of their owner.
+    /// [`ServiceLookup::encryption_public_key`](super::ServiceLookup::encryption_public_key);
+    /// callbacks carry that of their owner.
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption(mut self, keys: crate::crypto::KeyPair) -> Self {
@@ -192,15 +192,15 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the id of the application that this client belongs to; it is part of every service info.
-    /// Default: `*`, no application.
+    /// Sets the id of the application that this client belongs to; it is part of every service
+    /// info. Default: `*`, no application.
     pub fn app_id(mut self, app_id: impl Into<String>) -> Self {
         self.settings.app_id = app_id.into();
         self
     }
 
-    /// Sets the idle timeout of calls: longest time without a heartbeat or an answer from the callee.
-    /// Default: 30 s.
+    /// Sets the idle timeout of calls: longest time without a heartbeat or an answer from the
+    /// callee. Default: 30 s.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.settings.idle_timeout = limit;
         self
@@ -247,8 +247,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the time between two requests for a reconnection token, at most two thirds of the token's
-    /// lifetime; zero turns them off. Default: 7200 s.
+    /// Sets the time between two requests for a reconnection token, at most two thirds of the
+    /// token's lifetime; zero turns them off. Default: 7200 s.
     pub fn token_refresh_interval(mut self, interval: Duration) -> Self {
         self.settings.token_refresh_interval = interval;
         self
@@ -314,12 +314,12 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the pauses between attempts to restore a lost connection; `None` ends the connection with
-    /// its first link. Default: [`Backoff::default`], without an end.
+    /// Sets the pauses between attempts to restore a lost connection; `None` ends the connection
+    /// with its first link. Default: [`Backoff::default`], without an end.
     ///
-    /// Calls in flight when the link is lost fail with [`Error::Disconnected`], or are sent again if
-    /// they are [idempotent](crate::Call::idempotent). Calls that are made meanwhile wait, within their
-    /// timeouts. Services are registered again before the state reads
+    /// Calls in flight when the link is lost fail with [`Error::Disconnected`], or are sent again
+    /// if they are [idempotent](crate::Call::idempotent). Calls that are made meanwhile wait,
+    /// within their timeouts. Services are registered again before the state reads
     /// [`Connected`](super::State::Connected).
     pub fn reconnect(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
         self.backoff = backoff.into();

@@ -51,7 +51,8 @@ impl Client {
     /// Finds a service as [`get_service`](Self::get_service) does, and returns the typed proxy of a
     /// contract.
     ///
-    /// The service is not compared with the contract: a method that it lacks fails when it is called.
+    /// The service is not compared with the contract: a method that it lacks fails when it is
+    /// called.
     ///
     /// # Errors
     ///
@@ -72,8 +73,8 @@ impl Client {
     /// Fetches a service from the client that offers it, without the workspace manager.
     ///
     /// `id` is `client:service` or `workspace/client:service`; a name alone is a service of this
-    /// client. An `@app` at the end must be the [`app_id`](super::Settings::app_id) of this client, if
-    /// it has one.
+    /// client. An `@app` at the end must be the [`app_id`](super::Settings::app_id) of this client,
+    /// if it has one.
     ///
     /// # Errors
     ///
@@ -96,7 +97,7 @@ impl Client {
 ///
 /// # Cancellation
 ///
-/// Dropping the future gives the request up.
+/// Dropping the future abandons the request.
 #[must_use = "the service is fetched when this is awaited"]
 #[derive(Debug)]
 pub struct DirectServiceLookup {
@@ -117,8 +118,8 @@ impl DirectServiceLookup {
     }
 
     /// Converts the keys of the service, as
-    /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion) does. Default: keys
-    /// stay as they are.
+    /// [`ServiceLookup::case_conversion`](super::ServiceLookup::case_conversion) does. Default:
+    /// keys stay as they are.
     pub fn case_conversion(mut self, case: Case) -> Self {
         self.case = Some(case);
         self
@@ -190,7 +191,7 @@ impl IntoFuture for DirectServiceLookup {
 ///
 /// # Cancellation
 ///
-/// Dropping the future gives the lookup up.
+/// Dropping the future abandons the lookup.
 #[must_use = "the service is fetched when this is awaited"]
 #[derive(Debug)]
 pub struct ServiceLookup<P> {
@@ -210,8 +211,8 @@ impl<P> ServiceLookup<P> {
         self
     }
 
-    /// Sets the time that each candidate has to answer in the modes that call one of its methods, such
-    /// as [`SelectionMode::SelectMin`]. Default: 2 s.
+    /// Sets the time that each candidate has to answer in the modes that call one of its methods,
+    /// such as [`SelectionMode::SelectMin`]. Default: 2 s.
     ///
     /// The Python server accepts this value and ignores it.
     pub fn select_timeout(mut self, limit: Duration) -> Self {
@@ -277,7 +278,7 @@ impl<P: Proxy + 'static> IntoFuture for ServiceLookup<P> {
     }
 }
 
-/// What the workspace manager is asked.
+/// Arguments of a `get_service` request.
 #[derive(Clone, Debug)]
 struct Query {
     id: String,

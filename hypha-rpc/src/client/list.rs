@@ -1,4 +1,4 @@
-//! Listing the services of a workspace (`docs/protocol/04-services.md#s11`).
+//! Lists the services of a workspace (`docs/protocol/10-server.md#s5-6`).
 
 use std::{future::IntoFuture, pin::Pin};
 
@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Client {
-    /// Lists the services that this client may see and that match `query`; with `None`, those of its own
-    /// workspace.
+    /// Lists the services that this client may see and that match `query`; with `None`, those of
+    /// its own workspace.
     ///
     /// ```no_run
     /// # use hypha_rpc::{Client, workspace::{ServiceFilter, ServiceQuery}};
@@ -41,7 +41,7 @@ impl Client {
 ///
 /// # Cancellation
 ///
-/// Dropping the future gives the request up.
+/// Dropping the future abandons the request.
 #[must_use = "the services are listed when this is awaited"]
 #[derive(Debug)]
 pub struct ListServices {
@@ -65,7 +65,8 @@ impl ListServices {
         self
     }
 
-    /// Puts running services before those of installed applications. Default: the order has no meaning.
+    /// Puts running services before those of installed applications. Default: the order has no
+    /// meaning.
     pub fn running_services_first(mut self) -> Self {
         self.running_first = true;
         self

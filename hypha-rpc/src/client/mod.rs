@@ -34,14 +34,14 @@ use hypha_wire::{
 /// The largest frame that servers accept (`docs/protocol/01-transport-websocket.md#s5`), in bytes.
 const SERVER_FRAME: usize = 16 << 20;
 
-/// How long handlers may go on after the program decided to stop.
+/// Grace period for running handlers in [`Client::disconnect`].
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long taking the services back may take when the program disconnects.
-const WITHDRAWAL: Duration = Duration::from_secs(2);
+/// Timeout for unregistering the services in [`Client::disconnect`].
+const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long handlers may go on after they were told to stop.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time between cancelling a handler and dropping it.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// Connection to a Hypha server.
 ///
@@ -54,8 +54,8 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
-/// What the clients of one connection keep of the workspace manager. The engine does not know it, so
-/// that a manager's functions, which hold the engine, do not hold themselves.
+/// State of the workspace manager, shared by all clones of a [`Client`]. In the engine it would be
+/// a reference cycle: the functions of the manager hold the engine.
 #[derive(Default)]
 struct Shared {
     /// The manager as it was fetched, with its address.
@@ -169,8 +169,8 @@ impl Client {
         self.engine().secrecy.public_key()
     }
 
-    /// Returns the newest reconnection token, with which a client of the same id can connect to the same
-    /// workspace ([`ConnectOptions::reconnection_token`]).
+    /// Returns the newest reconnection token, with which a client of the same id can connect to the
+    /// same workspace ([`ConnectOptions::reconnection_token`]).
     ///
     /// It is a credential: keep it out of logs.
     pub fn reconnection_token(&self) -> Option<String> {
@@ -182,8 +182,8 @@ impl Client {
         self.engine().lifecycle.state()
     }
 
-    /// Returns the states of the connection from now on, the current one first. A slow reader sees only
-    /// the newest.
+    /// Returns the states of the connection from now on, the current one first. A slow reader sees
+    /// only the newest.
     ///
     /// ```no_run
     /// # use hypha_rpc::{client::State, Client};
@@ -241,8 +241,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if this client has no such service. If the manager fails, its error, and the
-    /// service stays registered; a service that the manager does not know is no error.
+    /// [`Error::Invalid`] if this client has no such service. If the manager fails, its error, and
+    /// the service stays registered; a service that the manager does not know is no error.
     pub async fn unregister_service(&self, service: &str) -> Result<(), Error> {
         let id = service.rsplit(':').next().unwrap_or(service);
         let id = id.split('@').next().unwrap_or(id);
@@ -313,18 +313,20 @@ impl Client {
         Ok(())
     }
 
-    /// The events of one type from now on: the server's, if they are subscribed, those that other clients send
-    /// to this one, and this client's own, which have the names that the other clients give them:
+    /// Returns a stream of the events of one type: subscribed server events, events that other
+    /// clients send to this one, and the client's own events.
+    ///
+    /// The client's own events have the same names in Python and JavaScript:
     ///
     /// | type | when | data |
     /// | --- | --- | --- |
-    /// | `connected` | the connection is back, with its services | what the server said of it |
-    /// | `disconnected` | the link is lost, or the connection over | `reason` |
-    /// | `manager_refreshed` | a new link is there, with its manager | `manager_id` |
-    /// | `services_registered` | services were offered again | `total`, `registered`, and the ids that `failed` |
-    /// | `services_registration_failed` | at least one is not offered any more | `error`, `total_services` |
+    /// | `connected` | reconnected, services registered | connection info from the server |
+    /// | `disconnected` | the link is lost, or the connection is closed | `reason` |
+    /// | `manager_refreshed` | a new link has its manager | `manager_id` |
+    /// | `services_registered` | services were registered again | `total`, `registered`, `failed` (ids) |
+    /// | `services_registration_failed` | at least one was rejected | `error`, `total_services` |
     ///
-    /// At most 1024 events wait for their reader; further ones are dropped and counted in
+    /// At most 1024 unread events are queued; further ones are dropped and counted in
     /// [`stats`](Self::stats). The stream ends with the connection.
     pub fn events(&self, kind: &str) -> EventStream {
         self.engine().events.read(kind)
@@ -335,8 +337,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the data cannot be encoded or is larger than a server accepts (16 MiB), or the connection is
-    /// over. Whether anybody got it is not known.
+    /// [`Error::Codec`] if the data cannot be encoded or is larger than a server accepts (16 MiB),
+    /// [`Error::Disconnected`] if the connection is closed. Delivery is not confirmed.
     pub async fn emit(&self, kind: &str, to: &str, data: impl Into<Value>) -> Result<(), Error> {
         let event = Map::from_iter([
             ("type".to_owned(), Value::from(kind)),
@@ -366,7 +368,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if it is not connected, [`Error::Timeout`] if it does not answer in time.
+    /// [`Error::Rejected`] if it is not connected, [`Error::Timeout`] if it does not answer in
+    /// time.
     pub async fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
         let to =
             hypha_wire::absolute_address(client, &self.engine().identity().workspace).into_owned();
@@ -417,9 +420,9 @@ impl Client {
 
     /// Closes the connection after the running handlers have ended, or after `grace`.
     ///
-    /// The services are unregistered and further calls are refused. Handlers that still run after the
-    /// grace period are cancelled ([`Context::cancellation`](crate::Context::cancellation)) and dropped
-    /// one second later; then every waiting call fails and the link is closed.
+    /// The services are unregistered and further calls are refused. Handlers that still run after
+    /// the grace period are cancelled ([`Context::cancellation`](crate::Context::cancellation)) and
+    /// dropped one second later; then every waiting call fails and the link is closed.
     ///
     /// # Cancellation
     ///
@@ -430,10 +433,10 @@ impl Client {
         if !engine.lifecycle.is_closed() {
             let begin = tokio::time::Instant::now();
             engine.admission.leave();
-            let _ = tokio::time::timeout(grace.min(WITHDRAWAL), self.withdraw()).await;
+            let _ = tokio::time::timeout(grace.min(UNREGISTER_TIMEOUT), self.withdraw()).await;
             if !engine.drain(grace.saturating_sub(begin.elapsed())).await {
                 engine.handlers.calls.cancel(|_| true);
-                if !engine.drain(LAST_WORDS).await {
+                if !engine.drain(CANCEL_GRACE).await {
                     tracing::warn!("handlers that still ran after {grace:?} are dropped");
                 }
             }
@@ -502,7 +505,7 @@ impl Client {
     }
 }
 
-/// What a refusal of the manager means to a caller that does not match on its classes.
+/// Converts an error of the manager to an [`Error`] without a type.
 pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> Error {
     move |error| match error {
         Error::Service(error) => {

@@ -16,8 +16,8 @@ use hypha_wire::{Map, Value, keys::BUILT_IN};
 /// Services that are registered again at the same time.
 const OFFERED_AT_ONCE: usize = 8;
 
-/// Before a service that the manager refuses is tried again after reconnecting: what a former connection
-/// has left there may still be going away.
+/// Pauses before a rejected registration is retried after a reconnect: the server may still be
+/// removing the entry of the former connection.
 const REFUSED_PAUSES: [Duration; 3] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
@@ -31,8 +31,8 @@ const REFUSED_PAUSES: [Duration; 3] = [
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] for an id that is not valid or belongs to another service of this client, otherwise
-/// the refusal of the manager. After an error the service is not registered.
+/// [`Error::Invalid`] for an id that is not valid or belongs to another service of this client,
+/// otherwise the refusal of the manager. After an error the service is not registered.
 ///
 /// # Cancellation
 ///
@@ -104,8 +104,8 @@ impl RegisterService {
         self
     }
 
-    /// Sets the public keys of the callers that are accepted, as [`Service::trusted_keys`] does. Default:
-    /// all callers.
+    /// Sets the public keys of the callers that are accepted, as [`Service::trusted_keys`] does.
+    /// Default: all callers.
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -115,14 +115,14 @@ impl RegisterService {
         self
     }
 
-    /// Allows only one service of this id in the workspace, as [`Service::singleton`] does. Default:
-    /// `false`.
+    /// Allows only one service of this id in the workspace, as [`Service::singleton`] does.
+    /// Default: `false`.
     pub fn singleton(mut self, singleton: bool) -> Self {
         self.service = self.service.singleton(singleton);
         self
     }
 
-    /// Sets words that are stored with the service. Default: none.
+    /// Sets the flags of the service: arbitrary strings stored in its record. Default: none.
     pub fn flags<I, S>(mut self, flags: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -132,8 +132,8 @@ impl RegisterService {
         self
     }
 
-    /// Replaces a service of this client that has the same id; calls in progress end in the replaced
-    /// one. Default: `false`.
+    /// Replaces a service of this client that has the same id; calls in progress end in the
+    /// replaced one. Default: `false`.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
@@ -151,8 +151,8 @@ impl RegisterService {
     /// Default: `false`.
     ///
     /// Its members must be those of the type's definition, and its methods get the descriptions and
-    /// parameters of the definition. Awaiting fails with [`Error::Invalid`] if a member does not fit, and
-    /// with the refusal of the manager if it does not know the type.
+    /// parameters of the definition. Awaiting fails with [`Error::Invalid`] if a member does not
+    /// fit, and with the refusal of the manager if it does not know the type.
     ///
     /// A definition is made by [`Service::schema`] and stored by the manager
     /// ([`register_service_type`](crate::workspace::WorkspaceManagerProxy::register_service_type)).
@@ -218,8 +218,8 @@ impl Drop for Unconfirmed<'_> {
 }
 
 impl Client {
-    /// The first calls of a connection: the built-in service is registered, and the event that tells
-    /// of clients that leave is subscribed.
+    /// The first calls of a connection: the built-in service is registered, and the event that
+    /// tells of clients that leave is subscribed.
     pub(super) async fn announce(&self) -> Result<(), Error> {
         let engine = self.engine();
         if let Some(built_in) = engine.handlers.get(BUILT_IN) {
@@ -227,7 +227,7 @@ impl Client {
                 .service
                 .info(&engine.identity(), &engine.settings.app_id);
             match self.tell_manager(info).await {
-                // Who may only read can call, but not offer.
+                // A client with read permission may call services, but not register any.
                 Err(Error::Rejected(refusal)) if refusal.kind == RejectKind::PermissionDenied => {
                     tracing::info!("this client cannot offer services: {refusal}");
                 }
@@ -240,8 +240,9 @@ impl Client {
         Ok(())
     }
 
-    /// Tells the manager of a new link about all services. One that it refuses is tried again; if it stays
-    /// with that, the service is left out until the next time, and an event says so.
+    /// Registers all services with the manager of a new link. A rejected registration is retried;
+    /// after the last attempt the service is skipped until the next reconnect, and
+    /// `services_registration_failed` is emitted.
     pub(super) async fn offer_again(&self) -> Result<(), Error> {
         let engine = self.engine();
         let services = engine.handlers.listed();

@@ -68,7 +68,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Rejected(message) => f.write_str(&rejection(message).message),
-            Failure::Silent { limit, .. } => write!(f, "no sign of life within {limit:?}"),
+            Failure::Silent { limit, .. } => write!(f, "no heartbeat or answer within {limit:?}"),
             Failure::Late { limit, .. } => write!(f, "no answer within {limit:?}"),
             Failure::Lost { loss, .. } => f.write_str(&report(loss.reason())),
             Failure::Encode(e) => e.fmt(f),

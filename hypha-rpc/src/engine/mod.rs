@@ -67,7 +67,7 @@ pub(crate) use outbound::{Closed, QueuedFrame};
 pub(crate) use redial::{Endpoint, Reconnect, RedialLoop, Restore};
 pub use retry::Retry;
 pub(crate) use secrecy::{Secrecy, hex};
-pub(crate) use sending::{LONGEST_SILENCE, MAX_FRAME_KEY, answer_within};
+pub(crate) use sending::{MAX_FRAME_KEY, MAX_IDLE_TIMEOUT, answer_within};
 pub(crate) use session_table::{LastSeen, ObjectLookup};
 pub(crate) use sessions::Response;
 pub(crate) use settings::KeepAlive;

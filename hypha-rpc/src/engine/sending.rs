@@ -26,8 +26,8 @@ use super::{
 /// chunk needs as much.
 const CHUNK_MARGIN: usize = 1024;
 
-/// A longer limit of silence is this long: neither clocks nor peers can count much further.
-pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Upper bound of the idle timeout: clocks and peers cannot represent much longer times.
+pub(crate) const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The key in the config of a built-in service under which a peer says how large frames it takes,
 /// in bytes. An extension: the other clients do not say it, ignore it, and get frames of the common
@@ -132,7 +132,7 @@ impl<H: Handlers> Engine<H> {
             return Ok(());
         }
         let fresh;
-        // The chunks of an answer are signs of life of the call, so they have the key of its
+        // The chunks of an answer are heartbeats of the call, so they have the key of its
         // session.
         let (key, heartbeat) = match parent {
             Some(parent) => (parent, true),
@@ -236,7 +236,7 @@ impl<H: Handlers> Engine<H> {
         let to = present.as_deref().unwrap_or(to);
         let identity = self.identity();
         let session = random_id();
-        let limit = self.settings.idle_timeout.min(LONGEST_SILENCE);
+        let limit = self.settings.idle_timeout.min(MAX_IDLE_TIMEOUT);
         let interval = limit.as_secs_f64() / 2.0;
         let head = Head {
             from: &identity.address(),
@@ -299,7 +299,7 @@ impl<H: Handlers> Engine<H> {
     }
 }
 
-/// Waits for an answer for as long as its callee gives signs of life; `None` if it gave none for
+/// Waits for an answer; returns `None` if its callee sent neither a heartbeat nor the answer for
 /// `limit`.
 pub(crate) async fn answer_within(
     answer: &mut oneshot::Receiver<Response>,
@@ -309,8 +309,8 @@ pub(crate) async fn answer_within(
 ) -> Option<Result<Response, oneshot::error::RecvError>> {
     let deadline = || {
         // The driver may have heard of the peer since `now` was read.
-        let silence = Duration::from_millis(clock.now().saturating_sub(seen.last()));
-        Instant::now() + limit.saturating_sub(silence)
+        let idle = Duration::from_millis(clock.now().saturating_sub(seen.last()));
+        Instant::now() + limit.saturating_sub(idle)
     };
     let silent = sleep_until(deadline());
     tokio::pin!(silent);

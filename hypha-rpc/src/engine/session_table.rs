@@ -11,7 +11,7 @@ use std::{
 
 use crate::error::LinkError;
 
-/// When the peer of a call last gave a sign of life, in milliseconds of the connection's clock.
+/// Time of the last message from the peer of a call, in milliseconds of the connection's clock.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastSeen(Arc<AtomicU64>);
 

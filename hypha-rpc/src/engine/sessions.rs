@@ -80,7 +80,7 @@ impl<O: Clone> Sessions<O> {
         self.table.lock().answer(id, from)
     }
 
-    /// Notes a sign of life of a callee; false if there is no such call or it is not its callee.
+    /// Records a heartbeat of a callee; returns false if there is no such call or it is not its callee.
     pub(crate) fn heartbeat(&self, id: &str, from: &str) -> bool {
         let now = self.clock.now();
         self.table.lock().heartbeat(id, from, now)

@@ -48,8 +48,8 @@ pub(super) fn unquoted(message: &str) -> &str {
         .unwrap_or(message)
 }
 
-/// What stands after the frames of the last traceback: the class, and a message that may have
-/// several lines, empty ones too. All of a text without a traceback.
+/// Returns the part after the frames of the last traceback: the class, and a message that may have
+/// several lines, also empty ones. Returns all of a text without a traceback.
 fn last_entry(trace: &str) -> &str {
     let header = trace.rfind("Traceback (most recent call last):");
     let Some(frames) = header.and_then(|start| trace[start..].split_once('\n')) else {

@@ -149,7 +149,7 @@ impl ConnectErrorKind {
         }
     }
 
-    /// How far the attempt came: of two failures the one that came further tells more.
+    /// Ranks failures by handshake progress; the later failure is more informative.
     #[cfg_attr(not(feature = "http"), allow(dead_code))]
     fn progress(self) -> u8 {
         match self {

@@ -20,7 +20,7 @@ use super::{
 pub struct Disconnected {
     /// Which part of the way to the callee was lost.
     pub lost: Lost,
-    /// What happened, in one sentence, without the text of the cause.
+    /// Description of the failure in one sentence, without the text of the cause.
     pub reason: String,
     /// True if the request had been sent, so that the method may have run. Repeat the call only if
     /// running it twice does no harm.

@@ -78,8 +78,7 @@ pub enum Error<E = Infallible> {
     /// No connection came about.
     #[error(transparent)]
     Connect(ConnectError),
-    /// This program asked for something that cannot be, such as a service id with a dot. Correct
-    /// the program; nothing was sent.
+    /// This program made an invalid request, such as a service id with a dot. Nothing was sent.
     #[error("{0}")]
     Invalid(String),
 }

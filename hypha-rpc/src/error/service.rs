@@ -32,8 +32,8 @@ impl ServiceError for Infallible {
     }
 }
 
-/// Passes on the error of another service. To the caller it is an error of the method, whatever it
-/// was here. The text has the causes in it: only texts travel.
+/// Passes on the error of another service. The caller receives every kind as [`Error::Remote`]. The
+/// text includes the causes, since only the text is sent.
 impl<E: fmt::Display> ServiceError for Error<E> {
     fn to_wire(self) -> WireError {
         match self {

@@ -1,18 +1,18 @@
-//! A call without an answer in time.
+//! Timeouts of calls.
 
 use std::{fmt, time::Duration};
 
 use super::CallSite;
 
-/// No answer came within a limit of the call.
+/// The call exceeded its idle timeout or its total timeout.
 ///
 /// Retryable. The method may have run, or still be running, if [`sent`](Self::sent) is true.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Timeout {
-    /// Which limit passed.
+    /// The timeout that was exceeded.
     pub kind: TimeoutKind,
-    /// The limit.
+    /// Value of that timeout.
     pub limit: Duration,
     /// True if the request had left this program.
     pub sent: bool,
@@ -20,20 +20,22 @@ pub struct Timeout {
     pub call: CallSite,
 }
 
-/// The limits of a call.
+/// Timeouts of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// Neither a result nor a heartbeat came for that long (`docs/protocol/02-messages.md#s6`).
+    /// The idle timeout: no heartbeat and no answer arrived for that long
+    /// (`docs/protocol/02-messages.md#s6`). Set by
+    /// [`Call::idle_timeout`](crate::Call::idle_timeout).
     Idle,
-    /// The caller's own limit for the whole call, [`Call::timeout`](crate::Call::timeout).
+    /// The total timeout of the call, set by [`Call::timeout`](crate::Call::timeout).
     Total,
 }
 
 impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let missing = match self.kind {
-            TimeoutKind::Idle => "sign of life",
+            TimeoutKind::Idle => "heartbeat or answer",
             TimeoutKind::Total => "answer",
         };
         write!(f, "{}: no {missing} within {:?}", self.call, self.limit)

@@ -1,4 +1,4 @@
-//! Where the answer of an incoming call goes (`docs/protocol/02-messages.md#s5`).
+//! Answers of incoming calls (`docs/protocol/02-messages.md#s5`).
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use hypha_wire::{Extra, FullPromise, Head, Message, Promise, absolute_address, split_address};
 
-/// However often a caller asks for a sign of life, it gets ten in a second.
+/// Heartbeats are limited to ten per second, whatever interval the caller asks for.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Where the answer of a call goes.
+/// Destination of the answer of a call.
 pub(super) struct AnswerTo {
     /// The caller, an absolute address.
     pub(super) to: String,

@@ -198,7 +198,7 @@ fn with_chunks(
     done.map(|()| Value::Null).map_err(|e| error(e.to_string()))
 }
 
-/// A chunk that belongs to an answer is a sign of life of the call it answers.
+/// A chunk that belongs to an answer is a heartbeat of the call that it answers.
 fn keep_alive(
     engine: &Arc<Engine>,
     context: &Context,

@@ -73,7 +73,7 @@ pub enum Frame {
     Binary(Bytes),
     /// A JSON control object.
     Text(String),
-    /// Asks for a sign of life below the protocol, which keeps proxies from cutting an idle link.
+    /// Sends a ping below the protocol, which keeps proxies from cutting an idle link.
     /// Links without such a thing ignore it.
     Ping,
     /// The other side's answer to it.

@@ -32,7 +32,7 @@ async fn a_silent_callee_is_given_up() {
     );
     assert_eq!(
         error.to_string(),
-        "svc.call on ws/peer: no sign of life within 30s"
+        "svc.call on ws/peer: no heartbeat or answer within 30s"
     );
     let begin = Instant::now();
     let call = service

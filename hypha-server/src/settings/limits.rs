@@ -12,6 +12,17 @@ use super::seconds;
 ///
 /// A bound that the original server has too is set by the same environment variable. In variables
 /// and on the command line times are in seconds.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hypha_server::{Limits, Server};
+///
+/// let mut limits = Limits::default();
+/// limits.clients_per_workspace = 50;
+/// limits.idle_timeout = Duration::from_secs(120);
+/// let server = Server::builder().limits(limits);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[non_exhaustive]
