@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+use futures_util::stream;
 use hypha_rpc::client::{Identity, Settings};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::IntoService;
@@ -174,8 +176,8 @@ impl Sampler for Desk {
     }
 }
 
-/// Both ends; the first serves.
-async fn connected() -> (Client, RemoteService, SamplerProxy) {
+/// Two clients, `ws/desk` and `ws/user`, that are connected to each other.
+fn clients() -> (Client, Client) {
     let (left, right) = memory::pair(64);
     let left = Client::from_link(
         Box::new(left),
@@ -187,6 +189,12 @@ async fn connected() -> (Client, RemoteService, SamplerProxy) {
         Identity::new("ws", "user"),
         Settings::in_process(),
     );
+    (left, right)
+}
+
+/// Both ends; the first serves.
+async fn connected() -> (Client, RemoteService, SamplerProxy) {
+    let (left, right) = clients();
     let service = left
         .register_service(SamplerService::new(Desk))
         .notify(false);
@@ -536,4 +544,191 @@ async fn an_impl_block_is_a_service() {
     let mut countdown = ledger.countdown(2).await.expect("answers");
     assert_eq!(countdown.try_next().await.expect("an item"), Some(1));
     assert!(!service.has_method("check"), "private methods stay private");
+}
+
+/// A result without a schema.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Plain {
+    value: u8,
+}
+
+type Fallible<T> = Result<T, Error>;
+
+#[hypha_service(visibility = "unlisted")]
+trait Results {
+    async fn plain(&self) -> Plain;
+    async fn plain_list(&self) -> Vec<Plain>;
+    async fn plain_option(&self) -> Option<Plain>;
+    async fn plain_or_error(&self) -> Result<Plain, Error>;
+    async fn plain_alias(&self) -> Fallible<Plain>;
+    async fn bytes_list(&self) -> Vec<Bytes>;
+    async fn bytes_pair(&self) -> (Bytes, u8);
+    async fn bytes_box(&self) -> Result<Box<Bytes>, Error>;
+    async fn bytes_option_twice(&self) -> Option<Option<Bytes>>;
+    async fn plain_items(&self) -> impl Stream<Item = Plain> + Send;
+    async fn bytes_list_items(&self) -> impl Stream<Item = Vec<Bytes>> + Send;
+    async fn fallible_items(&self) -> Result<impl Stream<Item = Plain> + Send, Error>;
+
+    async fn bytes(&self) -> Bytes;
+    async fn bytes_or_error(&self) -> Result<Bytes, Error>;
+    async fn bytes_option(&self) -> Fallible<Option<Bytes>>;
+    async fn bytes_items(&self) -> impl Stream<Item = Bytes> + Send;
+    async fn number(&self) -> u8;
+    async fn number_list(&self) -> Fallible<Vec<u8>>;
+    async fn number_items(&self) -> impl Stream<Item = u8> + Send;
+}
+
+const PLAIN: Plain = Plain { value: 7 };
+const BYTES: Bytes = Bytes::from_static(b"ab");
+
+struct Constants;
+
+impl Results for Constants {
+    async fn plain(&self) -> Plain {
+        PLAIN
+    }
+
+    async fn plain_list(&self) -> Vec<Plain> {
+        vec![PLAIN]
+    }
+
+    async fn plain_option(&self) -> Option<Plain> {
+        Some(PLAIN)
+    }
+
+    async fn plain_or_error(&self) -> Result<Plain, Error> {
+        Ok(PLAIN)
+    }
+
+    async fn plain_alias(&self) -> Fallible<Plain> {
+        Ok(PLAIN)
+    }
+
+    async fn bytes_list(&self) -> Vec<Bytes> {
+        vec![BYTES]
+    }
+
+    async fn bytes_pair(&self) -> (Bytes, u8) {
+        (BYTES, 1)
+    }
+
+    async fn bytes_box(&self) -> Result<Box<Bytes>, Error> {
+        Ok(Box::new(BYTES))
+    }
+
+    async fn bytes_option_twice(&self) -> Option<Option<Bytes>> {
+        Some(Some(BYTES))
+    }
+
+    async fn plain_items(&self) -> impl Stream<Item = Plain> + Send {
+        stream::iter([PLAIN])
+    }
+
+    async fn bytes_list_items(&self) -> impl Stream<Item = Vec<Bytes>> + Send {
+        stream::iter([vec![BYTES]])
+    }
+
+    async fn fallible_items(&self) -> Result<impl Stream<Item = Plain> + Send, Error> {
+        Ok(stream::iter([PLAIN]))
+    }
+
+    async fn bytes(&self) -> Bytes {
+        BYTES
+    }
+
+    async fn bytes_or_error(&self) -> Result<Bytes, Error> {
+        Ok(BYTES)
+    }
+
+    async fn bytes_option(&self) -> Fallible<Option<Bytes>> {
+        Ok(Some(BYTES))
+    }
+
+    async fn bytes_items(&self) -> impl Stream<Item = Bytes> + Send {
+        stream::iter([BYTES])
+    }
+
+    async fn number(&self) -> u8 {
+        1
+    }
+
+    async fn number_list(&self) -> Fallible<Vec<u8>> {
+        Ok(vec![1])
+    }
+
+    async fn number_items(&self) -> impl Stream<Item = u8> + Send {
+        stream::iter([1])
+    }
+}
+
+#[test]
+fn results_are_described_if_they_have_a_schema() {
+    let service = ResultsService::new(Constants).into_service();
+    let returns = |method: &str| {
+        let schema = service.schema();
+        let function = schema.get(method).and_then(|m| m.get("function"));
+        let function = function.expect("there is a schema").to_json();
+        function.get("returns").cloned()
+    };
+    for method in [
+        "plain",
+        "plain_list",
+        "plain_option",
+        "plain_or_error",
+        "plain_alias",
+        "bytes_list",
+        "bytes_pair",
+        "bytes_box",
+        "bytes_option_twice",
+    ] {
+        assert_eq!(returns(method), None, "{method}");
+    }
+
+    let items = |method: &str| returns(method).expect("streams are described")["items"].clone();
+    for method in ["plain_items", "bytes_list_items", "fallible_items"] {
+        assert_eq!(items(method), json!({}), "{method}");
+    }
+
+    let binary = json!({"type": "string", "format": "binary"});
+    assert_eq!(returns("bytes"), Some(binary.clone()));
+    assert_eq!(returns("bytes_or_error"), Some(binary.clone()));
+    assert_eq!(
+        returns("bytes_option"),
+        Some(json!({"anyOf": [binary, {"type": "null"}]}))
+    );
+    assert_eq!(items("bytes_items"), binary);
+    let number = returns("number").expect("it has a schema");
+    assert_eq!(number["type"], "integer");
+    assert_eq!(
+        returns("number_list"),
+        Some(json!({"type": "array", "items": number}))
+    );
+    assert_eq!(items("number_items"), number);
+}
+
+#[tokio::test]
+async fn results_without_a_schema_arrive() -> anyhow::Result<()> {
+    let (desk, user) = clients();
+    let service = desk
+        .register_service(ResultsService::new(Constants))
+        .notify(false);
+    service.await?;
+    let remote = user.get_remote_service("ws/desk:results").await?;
+    let proxy = ResultsProxy::from_service(remote);
+    assert_eq!(proxy.plain().await?, PLAIN);
+    assert_eq!(proxy.plain_list().await?, [PLAIN]);
+    assert_eq!(proxy.plain_option().await?, Some(PLAIN));
+    assert_eq!(proxy.plain_or_error().await?, PLAIN);
+    assert_eq!(proxy.plain_alias().await?, PLAIN);
+    assert_eq!(proxy.bytes_list().await?, [BYTES]);
+    assert_eq!(proxy.bytes_pair().await?, (BYTES, 1));
+    assert_eq!(*proxy.bytes_box().await?, BYTES);
+    assert_eq!(proxy.bytes_option_twice().await?, Some(Some(BYTES)));
+    let mut plain_items = proxy.plain_items().await?;
+    assert_eq!(plain_items.try_next().await?, Some(PLAIN));
+    let mut bytes_list_items = proxy.bytes_list_items().await?;
+    assert_eq!(bytes_list_items.try_next().await?, Some(vec![BYTES]));
+    let mut fallible_items = proxy.fallible_items().await?;
+    assert_eq!(fallible_items.try_next().await?, Some(PLAIN));
+    Ok(())
 }

@@ -34,7 +34,7 @@ pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
         {
             let __schema = #private::FunctionSchema::new(#name, #description);
             #(let __schema = #arguments;)*
-            (&&#private::ReturnOf::<#returned>::new()).#function(__schema).finish()
+            (&&&#private::ReturnOf::<#returned>::new()).#function(__schema).finish()
         }
     }
 }

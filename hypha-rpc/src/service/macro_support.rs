@@ -331,10 +331,13 @@ pub trait NotAResult {
 
 impl<T> NotAResult for Probe<T> {}
 
-/// Adds what a method returns to its schema, if that has a schema: results need none.
+/// Adds the return type of a method to its schema, if the type has a schema. Results need none.
 ///
-/// Generated code calls the methods on `&&ReturnOf<T>`, where rustc finds them first for `bytes::Bytes`
-/// ([`BytesReturn`]), then for types with a schema ([`SchemaReturn`]), then for all ([`AnyReturn`]).
+/// Generated code calls `result` or `items` on `&&&ReturnOf<T>`. Method lookup removes one reference
+/// after another, so it prefers `bytes::Bytes` ([`BytesReturn`], on `&&&`) to types with a schema
+/// ([`SchemaReturn`], on `&&`), and these to all other types ([`AnyReturn`], on `&`). Each trait is
+/// on a reference: the methods take `self` by value, and only references can be copied out from
+/// behind another one.
 pub struct ReturnOf<T>(PhantomData<T>);
 
 impl<T> ReturnOf<T> {
@@ -361,11 +364,11 @@ pub trait BytesReturn: Sized {
     }
 }
 
-impl BytesReturn for &&ReturnOf<bytes::Bytes> {
+impl BytesReturn for &&&ReturnOf<bytes::Bytes> {
     type Described = Binary;
 }
 
-impl BytesReturn for &&ReturnOf<Option<bytes::Bytes>> {
+impl BytesReturn for &&&ReturnOf<Option<bytes::Bytes>> {
     type Described = Option<Binary>;
 }
 
@@ -385,7 +388,7 @@ pub trait SchemaReturn: Sized {
     }
 }
 
-impl<T: JsonSchema> SchemaReturn for &ReturnOf<T> {
+impl<T: JsonSchema> SchemaReturn for &&ReturnOf<T> {
     type Described = T;
 }
 
@@ -402,7 +405,7 @@ pub trait AnyReturn: Sized {
     }
 }
 
-impl<T> AnyReturn for ReturnOf<T> {}
+impl<T> AnyReturn for &ReturnOf<T> {}
 
 /// What a method returns, as a `Result`: itself if it is one, else with an error that cannot be.
 #[diagnostic::on_unimplemented(
