@@ -165,7 +165,7 @@ impl Dial for Dialer {
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialer")
-            .field("url", &self.url.as_str())
+            .field("url", &hypha_wire::redacted_url(self.url.as_str()))
             .finish_non_exhaustive()
     }
 }
