@@ -254,17 +254,19 @@ impl ConnectError {
     }
 
     /// Returns whether the same attempt may succeed later without a change on this side; the table
-    /// of [`ConnectErrorKind`] lists the kinds. Where two transports were tried, it is asked of
-    /// both.
+    /// of [`ConnectErrorKind`] lists the kinds. Where two transports were tried and no Hypha server
+    /// answered, either of them may succeed. A refusal by a Hypha server decides alone.
     ///
     /// A connection that has stood once is made again also after failures that are not retryable by
     /// this table but lie below the protocol (TLS, HTTP status, redirect): the URL was right, and
     /// proxies and hotspots answer like that for a while.
     pub fn is_retryable(&self) -> bool {
-        self.kind().is_retryable()
-            || self
-                .other_attempt()
-                .is_some_and(|other| other.kind().is_retryable())
+        let kind = self.kind();
+        let other = match kind.is_below_the_protocol() {
+            true => self.other_attempt(),
+            false => None,
+        };
+        kind.is_retryable() || other.is_some_and(|other| other.kind().is_retryable())
     }
 
     pub(crate) fn cause(&self) -> Option<Cause> {
@@ -457,5 +459,10 @@ mod tests {
         let http = ConnectError::new(ConnectErrorKind::HttpStatus(503), "");
         assert!(!socket.is_retryable());
         assert!(http.after(socket).is_retryable());
+
+        // The server has refused the token: it is reachable, and another attempt changes nothing.
+        let socket = ConnectError::new(ConnectErrorKind::HttpStatus(502), "");
+        let http = ConnectError::new(ConnectErrorKind::TokenRejected, "");
+        assert!(!http.after(socket).is_retryable());
     }
 }
