@@ -14,6 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{
         self, Message,
         client::IntoClientRequest,
+        error::ProtocolError,
         handshake::client::Request,
         http::{HeaderName, HeaderValue, Response, header},
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
@@ -254,6 +255,10 @@ fn broken(error: tungstenite::Error) -> LinkError {
         tungstenite::Error::Io(e) => LinkError::new("the network failed").with_source(e),
         tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
             LinkError::new("the WebSocket is closed").with_source(error)
+        }
+        // The process at the other end was killed, or a proxy dropped the connection.
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            LinkError::new("the connection ended").with_source(error)
         }
         e => LinkError::new("the server broke the rules of WebSocket").with_source(e),
     }
