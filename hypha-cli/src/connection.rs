@@ -1,6 +1,6 @@
 //! Options of every subcommand that connects to a server.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use hypha_rpc::Client;
 
@@ -32,8 +32,7 @@ impl ConnectionOptions {
         if let Some(workspace) = self.workspace {
             connect = connect.workspace(workspace);
         }
-        connect
-            .await
-            .with_context(|| format!("cannot connect to {}", self.server_url))
+        // The error names the URL without credentials and query.
+        Ok(connect.await?)
     }
 }

@@ -119,12 +119,13 @@ async fn errors_are_one_line_with_their_causes() -> anyhow::Result<()> {
     assert_eq!(said.lines().count(), 1, "{said}");
 
     let url = host.server.url().to_owned();
+    let socket = url.replacen("http", "ws", 1);
     host.stop().await;
     // The port is free again, and nothing listens on it.
     let output = hypha(&["schema", "--server-url", &url, "--service", "desk"]).await?;
     let said = error(&output, 1)?;
     assert!(
-        said.starts_with(&format!("hypha: cannot connect to {url}: ")),
+        said.starts_with(&format!("hypha: cannot reach {socket}/ws: ")),
         "{said}"
     );
     assert_eq!(said.lines().count(), 1, "{said}");

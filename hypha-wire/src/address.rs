@@ -157,6 +157,42 @@ pub fn http_url(server_url: &str) -> Result<String, AddressError> {
     ))
 }
 
+/// Returns `url` without user, password, query and fragment, for messages and logs.
+///
+/// The URL may be invalid or relative. If the end of the password is ambiguous, all after the scheme
+/// is replaced by `...`.
+///
+/// ```
+/// # use hypha_wire::redacted_url;
+/// assert_eq!(redacted_url("https://me:secret@host/ws?token=secret"), "https://host/ws");
+/// assert_eq!(redacted_url("https://me:se/cret@host"), "https://...");
+/// ```
+pub fn redacted_url(url: &str) -> String {
+    let start = match url.find("://") {
+        Some(at) if !url[..at].contains(['/', '?', '#']) => at + 3,
+        _ if url.starts_with("//") => 2,
+        _ => 0,
+    };
+    let (scheme, rest) = url.split_at(start);
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let authority = &rest[..end];
+    let host = match authority.rfind('@') {
+        Some(at) => at + 1,
+        None => {
+            // An unescaped `/`, `?` or `#` in a password ends the authority inside the password.
+            let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+            let is_port = port.is_empty() || port.ends_with(']') || port.parse::<u16>().is_ok();
+            if !is_port && rest.contains('@') {
+                return format!("{scheme}...");
+            }
+            0
+        }
+    };
+    let shown = &rest[host..];
+    let end = shown.find(['?', '#']).unwrap_or(shown.len());
+    format!("{scheme}{}", &shown[..end])
+}
+
 /// Returns whether the URL is encrypted (`https`, `wss`), and the part after the scheme.
 fn split_scheme(server_url: &str) -> Result<(bool, &str), AddressError> {
     let (scheme, rest) = server_url.split_once("://").unwrap_or(("", server_url));
@@ -168,7 +204,8 @@ fn split_scheme(server_url: &str) -> Result<(bool, &str), AddressError> {
         }
         _ => {
             return Err(AddressError(format!(
-                "server_url `{server_url}` must begin with http://, https://, ws:// or wss://"
+                "server_url `{}` must begin with http://, https://, ws:// or wss://",
+                redacted_url(server_url)
             )));
         }
     };
@@ -200,8 +237,9 @@ pub struct ServiceUrl {
 pub fn parse_service_url(url: &str) -> Result<ServiceUrl, AddressError> {
     split_service_url(url).ok_or_else(|| {
         AddressError(format!(
-            "`{url}` is not the URL of a service; the form is \
-             `https://host/workspace/services/client:service@app`"
+            "`{}` is not the URL of a service; the form is \
+             `https://host/workspace/services/client:service@app`",
+            redacted_url(url)
         ))
     })
 }
@@ -280,6 +318,31 @@ mod tests {
         assert_eq!(absolute_address("*/manager", "ws"), "*/manager");
         assert_eq!(split_address("ws/client"), Some(("ws", "client")));
         assert_eq!(split_address("client"), None);
+    }
+
+    #[test]
+    fn secrets_in_a_url_are_not_shown() {
+        for (url, shown) in [
+            ("ws://h:1/ws?token=x", "ws://h:1/ws"),
+            ("https://user:pw@h/a@b", "https://h/a@b"),
+            ("https://h/a@b#x", "https://h/a@b"),
+            ("https://u:p@w@h?x", "https://h"),
+            ("http://u:p#w@h/ws", "http://..."),
+            ("http://h:bad/ws?mail=a@b", "http://..."),
+            ("http://h:bad/ws?token=x", "http://h:bad/ws"),
+            ("http://[::1]/a@b", "http://[::1]/a@b"),
+            ("//u:p@h/ws?x", "//h/ws"),
+            ("/ws?to=http://u:p@h", "/ws"),
+            ("u:p@h", "h"),
+            ("memory", "memory"),
+            ("", ""),
+        ] {
+            assert_eq!(redacted_url(url), shown, "{url}");
+        }
+        let error = socket_url("ftp://u:SECRET@h/?token=SECRET").expect_err("another scheme");
+        assert!(!error.to_string().contains("SECRET"), "{error}");
+        let error = parse_service_url("ftp://u:SECRET@h/?token=SECRET").expect_err("no service");
+        assert!(!error.to_string().contains("SECRET"), "{error}");
     }
 
     #[test]

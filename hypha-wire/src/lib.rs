@@ -83,7 +83,7 @@ mod values;
 
 pub use address::{
     AddressError, ServiceId, ServiceUrl, absolute_address, http_url, parse_service_url, random_id,
-    socket_url, split_address, valid_client_id, valid_service_name,
+    redacted_url, socket_url, split_address, valid_client_id, valid_service_name,
 };
 pub use case::{Case, convert_keys, convert_map_keys, to_camel_case, to_snake_case};
 pub use messages::args::{Args, Head, ReplyMode};

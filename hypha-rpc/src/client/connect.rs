@@ -384,7 +384,7 @@ impl ConnectOptions {
             name = self.name.as_deref(),
             "connected as {} to {}",
             granted.identity.address(),
-            self.server_url
+            wire::redacted_url(&self.server_url)
         );
         let keep_alive = endpoint.keep_alive(&granted);
         let identity = granted.identity.clone();
@@ -443,7 +443,7 @@ impl std::fmt::Debug for ConnectOptions {
     /// Without the tokens.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectOptions")
-            .field("server_url", &self.server_url)
+            .field("server_url", &wire::redacted_url(&self.server_url))
             .field("workspace", &self.workspace)
             .field("client_id", &self.client_id)
             .finish_non_exhaustive()

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt};
 
+use hypha_wire::redacted_url;
+
 use super::cause::{Cause, source_of};
 
 /// Why no connection to the server came about.
@@ -173,12 +175,18 @@ impl ConnectError {
     /// Creates an error, for implementations of [`Dial`](crate::transport::Dial).
     ///
     /// `detail` completes the text that the kind has: the server's words, the target of a redirect,
-    /// the fault of a URL. It may be empty.
+    /// the fault of a URL. It may be empty. Credentials and the query are removed from the target
+    /// of a redirect.
     pub fn new(kind: ConnectErrorKind, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let detail = match kind {
+            ConnectErrorKind::Redirect => redacted_url(&detail),
+            _ => detail,
+        };
         ConnectError(Box::new(Inner {
             kind,
             url: None,
-            detail: detail.into(),
+            detail,
             source: None,
             other: None,
         }))
@@ -187,11 +195,7 @@ impl ConnectError {
     /// Sets the URL that was tried. Credentials and the query, which may be a token, are left out.
     #[must_use]
     pub fn with_url(mut self, url: &str) -> Self {
-        self.0.url = Some(match self.0.kind {
-            // The fault may be in any part of it.
-            ConnectErrorKind::InvalidUrl => url.to_owned(),
-            _ => without_secrets(url),
-        });
+        self.0.url = Some(redacted_url(url));
         self
     }
 
@@ -250,17 +254,19 @@ impl ConnectError {
     }
 
     /// Returns whether the same attempt may succeed later without a change on this side; the table
-    /// of [`ConnectErrorKind`] lists the kinds. Where two transports were tried, it is asked of
-    /// both.
+    /// of [`ConnectErrorKind`] lists the kinds. Where two transports were tried and no Hypha server
+    /// answered, either of them may succeed. A refusal by a Hypha server decides alone.
     ///
     /// A connection that has stood once is made again also after failures that are not retryable by
     /// this table but lie below the protocol (TLS, HTTP status, redirect): the URL was right, and
     /// proxies and hotspots answer like that for a while.
     pub fn is_retryable(&self) -> bool {
-        self.kind().is_retryable()
-            || self
-                .other_attempt()
-                .is_some_and(|other| other.kind().is_retryable())
+        let kind = self.kind();
+        let other = match kind.is_below_the_protocol() {
+            true => self.other_attempt(),
+            false => None,
+        };
+        kind.is_retryable() || other.is_some_and(|other| other.kind().is_retryable())
     }
 
     pub(crate) fn cause(&self) -> Option<Cause> {
@@ -288,20 +294,6 @@ impl ConnectError {
             ConnectErrorKind::Refused
         };
         ConnectError::new(kind, message)
-    }
-}
-
-/// The URL without user, password, query and fragment.
-fn without_secrets(url: &str) -> String {
-    let end = url.find(['?', '#']).unwrap_or(url.len());
-    let url = &url[..end];
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let authority = rest.find('/').unwrap_or(rest.len());
-    match rest[..authority].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
     }
 }
 
@@ -443,19 +435,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_in_a_url_are_not_shown() {
-        for (url, shown) in [
-            ("ws://h:1/ws?token=x", "ws://h:1/ws"),
-            ("https://user:pw@h/a@b", "https://h/a@b"),
-            ("https://h/a@b#x", "https://h/a@b"),
-            ("memory", "memory"),
-        ] {
-            let error = ConnectError::new(ConnectErrorKind::Dns, "").with_url(url);
-            assert_eq!(error.url(), Some(shown));
-        }
-    }
-
-    #[test]
     fn of_two_attempts_the_one_that_came_further_is_the_error() {
         let socket = ConnectError::new(ConnectErrorKind::HttpStatus(404), "").with_url("ws://h/ws");
         let http =
@@ -480,5 +459,10 @@ mod tests {
         let http = ConnectError::new(ConnectErrorKind::HttpStatus(503), "");
         assert!(!socket.is_retryable());
         assert!(http.after(socket).is_retryable());
+
+        // The server has refused the token: it is reachable, and another attempt changes nothing.
+        let socket = ConnectError::new(ConnectErrorKind::HttpStatus(502), "");
+        let http = ConnectError::new(ConnectErrorKind::TokenRejected, "");
+        assert!(!http.after(socket).is_retryable());
     }
 }

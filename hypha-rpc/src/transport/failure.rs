@@ -90,12 +90,24 @@ fn classify(
             }
         }
         #[cfg(feature = "http")]
-        if error.downcast_ref().is_some_and(hyper::Error::is_parse) {
+        if error
+            .downcast_ref()
+            .is_some_and(|error: &hyper::Error| error.is_parse() || is_unexpected_message(error))
+        {
             kind = ConnectErrorKind::NotHypha;
         }
         next = error.source();
     }
     (kind, None)
+}
+
+/// Whether the server spoke before the request, as SSH and mail servers do. The library has no
+/// method for this kind, only a text.
+#[cfg(feature = "http")]
+fn is_unexpected_message(error: &hyper::Error) -> bool {
+    error
+        .to_string()
+        .starts_with("received unexpected message from connection")
 }
 
 fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {

@@ -165,7 +165,7 @@ impl Dial for Dialer {
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialer")
-            .field("url", &self.url.as_str())
+            .field("url", &hypha_wire::redacted_url(self.url.as_str()))
             .finish_non_exhaustive()
     }
 }
@@ -185,9 +185,11 @@ pub(crate) struct HttpLink {
     /// The same for every request of this link.
     client_id: String,
     token: Option<String>,
-    stream: IncomingCall,
+    stream: ResponseStream,
     /// Why another transport could not be opened.
     earlier: Option<ConnectError>,
+    /// Whether a frame of this protocol has come: a Hypha server is at the other end.
+    is_hypha: bool,
     /// Bytes of the stream that are not a whole frame yet.
     buffer: BytesMut,
     /// What comes before the next frame of the stream.
@@ -201,7 +203,8 @@ pub(crate) struct HttpLink {
     closing: bool,
 }
 
-enum IncomingCall {
+/// State of the long response that carries the frames of the server.
+enum ResponseStream {
     /// The client has not introduced itself yet.
     Unopened,
     Opening(BoxFuture<'static, Result<reqwest::Response, reqwest::Error>>),
@@ -230,8 +233,9 @@ impl HttpLink {
             dialer,
             client_id: String::new(),
             token: None,
-            stream: IncomingCall::Unopened,
+            stream: ResponseStream::Unopened,
             earlier: None,
+            is_hypha: false,
             buffer: BytesMut::new(),
             ready: VecDeque::new(),
             posts: FuturesUnordered::new(),
@@ -273,7 +277,7 @@ impl HttpLink {
             .header(header::ACCEPT, "application/x-msgpack-stream")
             // What is compressed comes late.
             .header(header::ACCEPT_ENCODING, "identity");
-        self.stream = IncomingCall::Opening(Box::pin(request.send()));
+        self.stream = ResponseStream::Opening(Box::pin(request.send()));
     }
 
     /// Begins the POSTs whose turn it is.
@@ -329,6 +333,10 @@ impl HttpLink {
     fn next_frame(&mut self) -> Option<Result<Frame, LinkError>> {
         let head: [u8; 4] = self.buffer.get(..4)?.try_into().ok()?;
         let len = u32::from_be_bytes(head) as usize;
+        if len > MAX_FRAME && !self.is_hypha {
+            // The length is the beginning of a text: `<htm`.
+            return Some(Err(self.not_hypha()));
+        }
         if len > MAX_FRAME {
             return Some(Err(LinkError::from(format!(
                 "the server announced a frame of {len} bytes, more than {MAX_FRAME}"
@@ -339,6 +347,12 @@ impl HttpLink {
         }
         self.buffer.advance(4);
         let frame = self.buffer.split_to(len).freeze();
+        if !self.is_hypha {
+            if Message::parse(frame.clone()).is_err() {
+                return Some(Err(self.not_hypha()));
+            }
+            self.is_hypha = true;
+        }
         Some(Ok(self.control(&frame).unwrap_or(Frame::Binary(frame))))
     }
 
@@ -358,29 +372,54 @@ impl HttpLink {
 
     /// Ends the link, which could not be opened.
     fn not_opened(&mut self, error: ConnectError) -> LinkError {
-        self.stream = IncomingCall::Ended;
+        self.stream = ResponseStream::Ended;
         match self.earlier.take() {
             Some(earlier) => error.after(earlier).into(),
             None => error.into(),
         }
     }
 
+    /// Ends the link: the response is not a stream of frames.
+    fn not_hypha(&mut self) -> LinkError {
+        let error = ConnectError::new(ConnectErrorKind::NotHypha, "");
+        let error = error.with_url(self.dialer.url.as_str());
+        self.not_opened(error)
+    }
+
+    /// Ends the link, whose response has ended before the first frame.
+    fn ended_early(&mut self, failure: Option<reqwest::Error>) -> LinkError {
+        // A Hypha server that goes down leaves the response unfinished or empty.
+        if failure.is_none() && !self.buffer.is_empty() {
+            return self.not_hypha();
+        }
+        let error = ConnectError::new(ConnectErrorKind::ConnectionLost, "");
+        let error = error.with_url(self.dialer.url.as_str());
+        self.not_opened(match failure {
+            Some(failure) => error.with_source(failure.without_url()),
+            None => error,
+        })
+    }
+
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, LinkError>>> {
         loop {
             match &mut self.stream {
-                IncomingCall::Unopened => return Poll::Pending,
-                IncomingCall::Ended => return Poll::Ready(None),
-                IncomingCall::Opening(opening) => {
+                ResponseStream::Unopened => return Poll::Pending,
+                ResponseStream::Ended => return Poll::Ready(None),
+                ResponseStream::Opening(opening) => {
                     let Poll::Ready(opened) = opening.as_mut().poll(cx) else {
                         return Poll::Pending;
                     };
                     self.stream = match opened {
                         Ok(response) if response.status() == StatusCode::OK => {
-                            IncomingCall::Open(response.bytes_stream().boxed())
+                            // A stream has no length: this is an empty page.
+                            if response.content_length() == Some(0) {
+                                return Poll::Ready(Some(Err(self.not_hypha())));
+                            }
+                            ResponseStream::Open(response.bytes_stream().boxed())
                         }
                         Ok(response) => {
                             let url = self.dialer.url.to_string();
-                            IncomingCall::Refusing(Box::pin(refused(url, response)))
+                            ResponseStream::Refusing(Box::pin(refused(url, response)))
                         }
                         Err(e) => {
                             let url = self.dialer.url.as_str();
@@ -390,29 +429,32 @@ impl HttpLink {
                         }
                     };
                 }
-                IncomingCall::Refusing(refusing) => {
+                ResponseStream::Refusing(refusing) => {
                     let Poll::Ready(refusal) = refusing.as_mut().poll(cx) else {
                         return Poll::Pending;
                     };
                     return Poll::Ready(Some(Err(self.not_opened(refusal))));
                 }
-                IncomingCall::Open(_) => {}
+                ResponseStream::Open(_) => {}
             }
             if let Some(frame) = self.next_frame() {
                 if frame.is_err() {
-                    self.stream = IncomingCall::Ended;
+                    self.stream = ResponseStream::Ended;
                 }
                 return Poll::Ready(Some(frame));
             }
-            let IncomingCall::Open(stream) = &mut self.stream else {
+            let ResponseStream::Open(stream) = &mut self.stream else {
                 continue;
             };
             match stream.poll_next_unpin(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(bytes))) => self.buffer.extend_from_slice(&bytes),
                 Poll::Ready(end) => {
-                    self.stream = IncomingCall::Ended;
+                    self.stream = ResponseStream::Ended;
                     let error = end.and_then(Result::err);
+                    if !self.is_hypha {
+                        return Poll::Ready(Some(Err(self.ended_early(error))));
+                    }
                     let broken = |e: reqwest::Error| {
                         LinkError::new("the stream from the server broke")
                             .with_source(e.without_url())
@@ -540,7 +582,7 @@ impl Stream for HttpLink {
             return Poll::Ready(Some(Ok(frame)));
         }
         if self.closing && self.posts.is_empty() && self.waiting.is_empty() {
-            self.stream = IncomingCall::Ended;
+            self.stream = ResponseStream::Ended;
             return Poll::Ready(Some(Ok(Frame::Close(None))));
         }
         self.poll_stream(cx)
@@ -568,7 +610,7 @@ impl Sink<Frame> for HttpLink {
                 let unreadable = |e: serde_json::Error| {
                     LinkError::new("a control message is not JSON").with_source(e)
                 };
-                if matches!(self.stream, IncomingCall::Unopened) {
+                if matches!(self.stream, ResponseStream::Unopened) {
                     self.open(serde_json::from_str(&text).map_err(unreadable)?);
                     return Ok(());
                 }

@@ -14,8 +14,9 @@ use tokio_tungstenite::{
     tungstenite::{
         self, Message,
         client::IntoClientRequest,
+        error::ProtocolError,
         handshake::client::Request,
-        http::{HeaderName, HeaderValue, header},
+        http::{HeaderName, HeaderValue, Response, header},
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -81,13 +82,15 @@ pub(crate) async fn connect(
     let authority = request
         .uri()
         .authority()
-        .map_or("", |authority| authority.as_str());
+        .and_then(|authority| authority.as_str().rsplit('@').next())
+        .unwrap_or_default();
     let after_host = authority
         .rsplit(']')
         .next()
         .and_then(|rest| rest.rsplit_once(':'));
-    if let Some((_, port)) = after_host.filter(|(_, port)| port.parse::<u16>().is_err()) {
-        return Err(invalid(format!("`{port}` is not a port")));
+    if after_host.is_some_and(|(_, port)| port.parse::<u16>().is_err()) {
+        // The text after the colon may be a password.
+        return Err(invalid("the port is not a number from 0 to 65535".into()));
     }
     for (name, value) in &options.headers {
         let name: HeaderName = name
@@ -131,8 +134,11 @@ pub(crate) async fn connect(
             let location = location.and_then(|location| location.to_str().ok());
             let body = answer.body().as_deref().unwrap_or_default();
             let body = String::from_utf8_lossy(body);
+            // Debug of the library's error shows the headers, which may hold tokens.
+            let mut kept = Response::new(None);
+            *kept.status_mut() = answer.status();
             failure::unexpected_answer(url, answer.status().as_u16(), location, &body)
-                .with_source(tungstenite::Error::Http(answer))
+                .with_source(tungstenite::Error::Http(Box::new(kept)))
         }
         // Its text is that of the cause, with two words in front.
         Failed::Upgrade(tungstenite::Error::Io(e)) => failed(e.into()),
@@ -249,6 +255,10 @@ fn broken(error: tungstenite::Error) -> LinkError {
         tungstenite::Error::Io(e) => LinkError::new("the network failed").with_source(e),
         tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
             LinkError::new("the WebSocket is closed").with_source(error)
+        }
+        // The process at the other end was killed, or a proxy dropped the connection.
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            LinkError::new("the connection ended").with_source(error)
         }
         e => LinkError::new("the server broke the rules of WebSocket").with_source(e),
     }

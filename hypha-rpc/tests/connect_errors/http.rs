@@ -1,6 +1,9 @@
 //! HTTP answers that are not those of a Hypha server.
 
+use std::time::Duration;
+
 use hypha_rpc::{
+    client::{Backoff, CloseReason},
     error::{ConnectError, ConnectErrorKind},
     transport::Transport,
 };
@@ -88,6 +91,83 @@ async fn auto_keeps_both_failures() {
         text.contains("Signature has expired") && text.contains("status 404"),
         "{text}"
     );
+}
+
+/// Lets no WebSocket through; the server behind it rejects the token.
+fn broken_proxy(head: &str) -> String {
+    match head.contains("GET /ws") {
+        true => servers::answer("502 Bad Gateway", "", ""),
+        false => servers::answer("401 Unauthorized", "", r#"{"detail": "expired"}"#),
+    }
+}
+
+/// A server that has refused the token is not asked again, whatever the other transport met.
+#[tokio::test]
+async fn a_rejected_token_is_final_behind_a_broken_proxy() {
+    let server = servers::by_request(broken_proxy).await;
+    let connect = hypha_rpc::connect(format!("http://127.0.0.1:{}", server.port));
+    let error = refused(connect.transport(Transport::Auto)).await;
+    assert_eq!(error.kind(), ConnectErrorKind::TokenRejected, "{error:?}");
+    let other = error.other_attempt().expect("that of the WebSocket");
+    assert_eq!(other.kind(), ConnectErrorKind::HttpStatus(502));
+    assert!(other.is_retryable() && !error.is_retryable(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_rejected_token_ends_the_attempts_to_reconnect() {
+    let server = servers::killed_then(broken_proxy).await;
+    let connect = hypha_rpc::connect(format!("http://127.0.0.1:{}", server.port));
+    let mut backoff = Backoff::default().attempts(3);
+    backoff.spread = Duration::ZERO;
+    backoff.first = Duration::from_millis(1);
+    let connect = connect.transport(Transport::Auto).silent(true);
+    let client = connect.reconnect(backoff).await.expect("the first link");
+    let lost = client.ping("ws/other", Duration::from_secs(60)).await;
+    assert!(lost.is_err(), "{lost:?}");
+    let reason = client.closed().await;
+    let CloseReason::Refused(error) = &*reason else {
+        panic!("wanted a refusal, got {reason:?}");
+    };
+    assert_eq!(error.kind(), ConnectErrorKind::TokenRejected, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_page_is_not_a_stream_of_frames() {
+    for body in ["hello", "<html>", "hi", "", "\0\0\0\x05hello"] {
+        let server = servers::plain(servers::answer("200 OK", "", body)).await;
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let error = refused(hypha_rpc::connect(&base).transport(Transport::Http)).await;
+        let url = format!("{base}/rpc");
+        assert_eq!(
+            error.kind(),
+            ConnectErrorKind::NotHypha,
+            "{body:?}: {error:?}"
+        );
+        assert_eq!(error.url(), Some(url.as_str()));
+        assert!(!error.is_retryable());
+
+        let error = refused(hypha_rpc::connect(&base).transport(Transport::Auto)).await;
+        assert_eq!(error.kind(), ConnectErrorKind::HttpStatus(200), "{error:?}");
+        let other = error.other_attempt().expect("that over HTTP");
+        assert_eq!(other.kind(), ConnectErrorKind::NotHypha, "{error:?}");
+        assert!(!error.is_retryable());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_before_its_first_frame_is_lost() {
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+    let server = servers::by_request(move |head| match head.contains("GET /ws") {
+        true => servers::answer("404 Not Found", "", ""),
+        false => cut.to_owned(),
+    })
+    .await;
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let error = refused(hypha_rpc::connect(&base).transport(Transport::Http)).await;
+    assert_eq!(error.kind(), ConnectErrorKind::ConnectionLost, "{error:?}");
+    assert!(error.is_retryable() && find::<reqwest::Error>(&error).is_some());
+    let error = refused(hypha_rpc::connect(&base).transport(Transport::Auto)).await;
+    assert!(error.other_attempt().is_some(), "{error:?}");
 }
 
 #[tokio::test]

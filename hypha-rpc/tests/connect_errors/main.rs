@@ -3,6 +3,7 @@
 
 mod http;
 mod network;
+mod secrets;
 mod servers;
 mod tls;
 

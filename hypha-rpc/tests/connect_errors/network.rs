@@ -49,6 +49,32 @@ async fn the_answer_is_not_http() {
     .await;
 }
 
+/// SSH and mail servers speak first.
+#[tokio::test]
+async fn the_server_speaks_before_the_request() {
+    let server = servers::talkative("SSH-2.0-OpenSSH_9.6\r\n").await;
+    let base = format!("http://127.0.0.1:{}", server.port);
+    over_each(&base, ConnectErrorKind::NotHypha, false, |error| {
+        std::error::Error::source(error).is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_server_is_killed_during_a_call() {
+    let server = servers::killed_then(|_| String::new()).await;
+    let connect = hypha_rpc::connect(format!("http://127.0.0.1:{}", server.port));
+    let client = connect.silent(true).reconnect(None).await;
+    let client = client.expect("the handshake succeeds");
+    // A call of a service of the other client.
+    let error = client.ping("ws/other", Duration::from_secs(60)).await;
+    let error = error.expect_err("the connection is lost");
+    let text = report(&error);
+    assert!(text.contains("the connection ended"), "{text}");
+    assert!(!text.contains("rules of WebSocket"), "{text}");
+    assert!(text.contains("without closing handshake"), "{text}");
+}
+
 #[tokio::test]
 async fn the_server_says_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -1,12 +1,17 @@
 //! Servers that are not those of Hypha, on a port of the system's choice.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
+use tokio_tungstenite::tungstenite::Message;
 
 /// A server that ends with the test.
 pub(crate) struct Server {
@@ -79,6 +84,45 @@ pub(crate) async fn by_request(of: impl Fn(&str) -> String + Send + Sync + 'stat
         }
     })
     .await
+}
+
+/// Sends the text before the client has sent a byte, then reads until the client closes.
+pub(crate) async fn talkative(text: &'static str) -> Server {
+    serve(move |mut socket| async move {
+        let _ = socket.write_all(text.as_bytes()).await;
+        while socket.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+    })
+    .await
+}
+
+/// Accepts the first client on a WebSocket, and drops the TCP connection at its first message
+/// without a closing handshake, as a killed process does. Afterwards it answers each request with
+/// what `of` makes of its head, as a proxy does.
+pub(crate) async fn killed_then(of: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
+    let of = Arc::new(of);
+    let killed = Arc::new(AtomicBool::new(false));
+    serve(move |mut socket| {
+        let (of, killed) = (Arc::clone(&of), Arc::clone(&killed));
+        async move {
+            if !killed.swap(true, Ordering::Relaxed) {
+                return one_message(socket).await;
+            }
+            let head = request(&mut socket).await;
+            write(&mut socket, &of(&head)).await;
+        }
+    })
+    .await
+}
+
+/// The handshake of a Hypha server and one more message.
+async fn one_message(socket: TcpStream) {
+    let Ok(mut socket) = tokio_tungstenite::accept_async(socket).await else {
+        return;
+    };
+    let _ = socket.next().await;
+    let info = r#"{"type": "connection_info", "workspace": "ws", "manager_id": "manager"}"#;
+    let _ = socket.send(Message::text(info)).await;
+    let _ = socket.next().await;
 }
 
 /// Reads the first bytes, of a TLS handshake or a request, and answers in plain HTTP, as web
