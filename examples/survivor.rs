@@ -100,7 +100,8 @@ async fn main() -> anyhow::Result<()> {
         let mut number = 0;
         while options.calls.is_none_or(|most| number < most) {
             let begin = Instant::now();
-            // It may be made twice without harm, so it is made again when the link is lost meanwhile.
+            // It may be made twice without harm, so it is made again when the link is lost
+            // meanwhile.
             match survivor.next(number).idempotent().await {
                 Ok(next) => number = next,
                 Err(error) if error.is_retryable() => eprintln!("\n{error}"),

@@ -151,7 +151,8 @@ pub trait Conformance {
         times: u32,
     ) -> Result<Vec<Value>, Error>;
 
-    /// Tell a function of every step, from 0 on, without waiting for what it answers; how many steps.
+    /// Tell a function of every step, from 0 on, without waiting for what it answers; how many
+    /// steps.
     async fn progress(
         &self,
         /// The function.

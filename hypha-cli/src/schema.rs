@@ -11,8 +11,8 @@ use crate::output;
 
 /// Describe a service for callers in other languages
 ///
-/// Writes the names, types and texts that a service publishes in one of several formats. The service
-/// may be written in any language.
+/// Writes the names, types and texts that a service publishes in one of several formats. The
+/// service may be written in any language.
 #[derive(Args)]
 #[command(after_long_help = "\
 Example:

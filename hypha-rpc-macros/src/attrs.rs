@@ -1,4 +1,5 @@
-//! `#[hypha_service(..)]`, `#[hypha(..)]` and `#[remote_error(..)]`: lists of `key` and `key = value`.
+//! `#[hypha_service(..)]`, `#[hypha(..)]` and `#[remote_error(..)]`: lists of `key` and `key =
+//! value`.
 
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;

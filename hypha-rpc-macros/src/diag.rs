@@ -84,7 +84,8 @@ pub(crate) fn located(user: Span) -> Span {
     Span::mixed_site().located_at(user)
 }
 
-/// A generated name where it is shown at `span`, so that the path it begins underlines nothing else.
+/// A generated name where it is shown at `span`, so that the path it begins underlines nothing
+/// else.
 pub(crate) fn shown(name: &Ident, span: Span) -> Ident {
     let mut name = name.clone();
     name.set_span(span);

@@ -54,8 +54,8 @@ pub(crate) struct MethodText {
 }
 
 impl MethodText {
-    /// ``/// # Arguments`` followed by lines such as ``/// * `name` - text``; a text may go on in the
-    /// next lines, and ends with the list or at the next heading.
+    /// ``/// # Arguments`` followed by lines such as ``/// * `name` - text``; a text may go on in
+    /// the next lines, and ends with the list or at the next heading.
     pub(crate) fn parse(text: &str) -> MethodText {
         let mut description = Vec::new();
         let mut arguments: Vec<(String, String)> = Vec::new();

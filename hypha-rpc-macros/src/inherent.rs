@@ -10,8 +10,8 @@ use crate::diag::Errors;
 use crate::model::Service;
 use crate::{lower, types};
 
-/// A service written as an `impl` block: its methods that are not private. `None` if it is a block of
-/// another kind.
+/// A service written as an `impl` block: its methods that are not private. `None` if it is a block
+/// of another kind.
 pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) -> Option<Service> {
     if let Some((path, _)) = &block.trait_ {
         errors.push(

@@ -18,8 +18,8 @@ use crate::{path, results, types};
 
 /// Keys of every service's own description, so no method can have them.
 ///
-/// A copy of `hypha_wire::keys::RESERVED`, held equal by a test: a build of the macros that waits for
-/// `hypha-wire` would delay every crate that uses them.
+/// A copy of `hypha_wire::keys::RESERVED`, held equal by a test: a build of the macros that waits
+/// for `hypha-wire` would delay every crate that uses them.
 pub(crate) const RESERVED: [&str; 8] = [
     "id",
     "name",
@@ -326,8 +326,8 @@ fn wire_name(
     }
 }
 
-/// Whether the method runs on a thread of its own. If its keys are not understood, it may be what one of
-/// them was to say.
+/// Whether the method runs on a thread of its own. If its keys are not understood, it may be what
+/// one of them was to say.
 fn blocking(
     function: &TraitItemFn,
     options: &mut Options,

@@ -46,8 +46,8 @@ pub(crate) struct Method {
     pub(crate) output: Output,
 }
 
-/// A method with a mistake that keeps it from being called. Its proxy has something of that name, or
-/// every use of it would be one more error.
+/// A method with a mistake that keeps it from being called. Its proxy has something of that name,
+/// or every use of it would be one more error.
 pub(crate) struct Stub {
     pub(crate) ident: Ident,
     pub(crate) generics: Generics,
@@ -91,8 +91,8 @@ pub(crate) struct Value {
     pub(crate) default: Option<Expr>,
 }
 
-/// What a method returns. A type cannot be known to be a `Result` from its tokens, because it may be
-/// an alias; rustc decides where it must. The other two kinds are what users read in the
+/// What a method returns. A type cannot be known to be a `Result` from its tokens, because it may
+/// be an alias; rustc decides where it must. The other two kinds are what users read in the
 /// documentation of their proxies.
 #[derive(Clone)]
 pub(crate) struct Output {

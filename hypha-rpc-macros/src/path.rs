@@ -4,7 +4,8 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::{Attribute, Ident, Path};
 
-/// The module with everything that generated code names, in `::hypha_rpc` or what `crate = ..` says.
+/// The module with everything that generated code names, in `::hypha_rpc` or what `crate = ..`
+/// says.
 pub(crate) fn private(given: Option<Path>) -> TokenStream {
     let span = Span::mixed_site();
     match given {
@@ -13,7 +14,8 @@ pub(crate) fn private(given: Option<Path>) -> TokenStream {
     }
 }
 
-/// The one place that names that module: if the path is wrong, rustc says so once and asks no further.
+/// The one place that names that module: if the path is wrong, rustc says so once and asks no
+/// further.
 pub(crate) fn import(private: &TokenStream, alias: &Ident, cfgs: &[&Attribute]) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*

@@ -152,7 +152,8 @@ fn beginning(tokens: &[TokenTree]) -> usize {
     start
 }
 
-/// What went through `macro_rules` comes in invisible groups: here matter those of members and bodies.
+/// What went through `macro_rules` comes in invisible groups: here matter those of members and
+/// bodies.
 fn ungrouped(token: TokenTree) -> Vec<TokenTree> {
     let TokenTree::Group(group) = &token else {
         return vec![token];

@@ -190,8 +190,8 @@ pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     Bind(name, bound).visit_type_mut(ty);
 }
 
-/// Puts a type that has a size in the place of every `str`, slice and `dyn` that is not behind a pointer, as
-/// far as names tell; returns those. rustc would report each use of such a type.
+/// Puts a type that has a size in the place of every `str`, slice and `dyn` that is not behind a
+/// pointer, as far as names tell; returns those. rustc would report each use of such a type.
 pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     struct Give(Vec<Type>);
     impl VisitMut for Give {
@@ -205,8 +205,8 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
                 other if plain_name(other).is_some_and(|name| name == "str") => {
                     parse_quote_spanned!(span=> ::std::string::String)
                 }
-                // Nothing can be done with it in a service: see `Found::refused`. As `impl` it may be of any
-                // trait, and the body of a method may use it.
+                // Nothing can be done with it in a service: see `Found::refused`. As `impl` it may
+                // be of any trait, and the body of a method may use it.
                 Type::TraitObject(object) => {
                     let bounds = &object.bounds;
                     Type::Verbatim(quote_spanned!(span=> impl #bounds))
@@ -334,8 +334,8 @@ fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[
     })
 }
 
-/// The type with `'static` for every lifetime left out, as a function without parameters returns it. Of types that
-/// do not show theirs, only `Cow` is known to have one.
+/// The type with `'static` for every lifetime left out, as a function without parameters returns
+/// it. Of types that do not show theirs, only `Cow` is known to have one.
 pub(crate) fn with_static(ty: &Type) -> Type {
     struct Fill;
     impl VisitMut for Fill {

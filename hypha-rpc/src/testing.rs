@@ -50,11 +50,12 @@ const CAPACITY: usize = 1024;
 /// The workspace of the service, and of the caller if it has no other.
 const WORKSPACE: &str = "test";
 
-/// Serves `service` and connects its typed proxy to it, in this process, without a server or a network.
+/// Serves `service` and connects its typed proxy to it, in this process, without a server or a
+/// network.
 ///
-/// Everything else is real: encoding, checks of arguments and permissions, heartbeats, chunks, callbacks,
-/// streams, the caller's [`Context`](crate::Context). With tokio's paused clock nothing takes time. It
-/// ends when the last clone of the proxy, and of what it gave, is dropped.
+/// Everything else is real: encoding, checks of arguments and permissions, heartbeats, chunks,
+/// callbacks, streams, the caller's [`Context`](crate::Context). With tokio's paused clock nothing
+/// takes time. It ends when the last clone of the proxy, and of what it gave, is dropped.
 ///
 /// # Errors
 ///

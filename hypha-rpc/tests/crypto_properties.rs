@@ -59,7 +59,8 @@ proptest! {
             sealed.truncate(end.index(sealed.len()));
         }
         if let Ok(Extra { encrypted: Some(extra), .. }) = Extra::parse(sealed.into()) {
-            // It may open, for the highest bit of a public key has no meaning; never as something else.
+            // It may open, for the highest bit of a public key has no meaning; never as something
+            // else.
             if let Ok((opened, _)) = ben.open(&extra) {
                 prop_assert_eq!(&opened[..], &plain[..]);
             }

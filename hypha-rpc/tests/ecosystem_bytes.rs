@@ -1,5 +1,5 @@
-//! `bytes::Bytes` in contracts: it travels and is described as `Binary` is, and is not copied where the
-//! whole argument or result is one.
+//! `bytes::Bytes` in contracts: it travels and is described as `Binary` is, and is not copied where
+//! the whole argument or result is one.
 
 use bytes::Bytes;
 use futures_util::stream;

@@ -1,5 +1,5 @@
-//! Arguments that do not fit are refused in words that say what is wrong, whatever serde makes of their types; and what
-//! fits is taken.
+//! Arguments that do not fit are refused in words that say what is wrong, whatever serde makes of
+//! their types; and what fits is taken.
 
 // Most methods are called by their names, as others call them.
 #![allow(dead_code, missing_docs)]

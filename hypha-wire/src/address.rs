@@ -159,8 +159,8 @@ pub fn http_url(server_url: &str) -> Result<String, AddressError> {
 
 /// Returns `url` without user, password, query and fragment, for messages and logs.
 ///
-/// The URL may be invalid or relative. If the end of the password is ambiguous, all after the scheme
-/// is replaced by `...`.
+/// The URL may be invalid or relative. If the end of the password is ambiguous, all after the
+/// scheme is replaced by `...`.
 ///
 /// ```
 /// # use hypha_wire::redacted_url;

@@ -1,7 +1,7 @@
 //! A length prefix is a claim of a stranger: no memory is asked for on its word.
 //!
-//! By itself in a program, and the only test there, which watches how much address space it has been given: memory that is
-//! asked for and not used shows there, and nowhere else.
+//! By itself in a program, and the only test there, which watches how much address space it has
+//! been given: memory that is asked for and not used shows there, and nowhere else.
 #![cfg(target_os = "linux")]
 
 #[path = "fuzz/targets/shapes.rs"]

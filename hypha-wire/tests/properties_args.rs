@@ -1,5 +1,5 @@
-//! Messages as they are put together: any values in any place, large bytes that are not copied, lists
-//! that lie about their length, and all of it cut into pieces and joined again.
+//! Messages as they are put together: any values in any place, large bytes that are not copied,
+//! lists that lie about their length, and all of it cut into pieces and joined again.
 
 use std::time::Instant;
 

@@ -6,8 +6,8 @@ use crate::conformance::Language;
 use crate::peers::or_skip;
 use crate::servers::{Kind, Server};
 
-/// Runs `case` against a server of this kind, unless one of `languages`, or Python for its server, is not
-/// installed: that is said then.
+/// Runs `case` against a server of this kind, unless one of `languages`, or Python for its server,
+/// is not installed: that is said then.
 ///
 /// # Panics
 ///

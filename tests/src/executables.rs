@@ -24,7 +24,8 @@ const BINARIES: [&str; 2] = ["hypha", "hypha-server"];
 
 /// The path of one of our programs, by the name of its binary or example.
 ///
-/// `HYPHA_TEST_PROGRAMS` names a folder where they are built already, examples in its folder `examples`.
+/// `HYPHA_TEST_PROGRAMS` names a folder where they are built already, examples in its folder
+/// `examples`.
 pub fn executable(name: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("HYPHA_TEST_PROGRAMS") {
         let folder = PathBuf::from(folder);

@@ -89,8 +89,8 @@ pub fn or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI") || is_set(REQUIRE_VARIABLE))
 }
 
-/// The same for a program of the system, which `cargo xtask setup` installs only where `CI` is set: it is
-/// required there and nowhere else.
+/// The same for a program of the system, which `cargo xtask setup` installs only where `CI` is set:
+/// it is required there and nowhere else.
 pub fn program_or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI"))
 }

@@ -1,5 +1,5 @@
-//! A link on which things go wrong when the test says so: everything between a client and a server goes
-//! through it.
+//! A link on which things go wrong when the test says so: everything between a client and a server
+//! goes through it.
 
 use std::{
     net::SocketAddr,

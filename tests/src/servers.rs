@@ -150,9 +150,9 @@ impl Server {
         })
     }
 
-    /// The server that all tests share: the one that `cargo xtask test` has started for all test programs
-    /// of a run, else that of this program, started by its first test. `None` after saying so if the test
-    /// has to be skipped.
+    /// The server that all tests share: the one that `cargo xtask test` has started for all test
+    /// programs of a run, else that of this program, started by its first test. `None` after saying
+    /// so if the test has to be skipped.
     ///
     /// Tests do not meet there: each peer gets an anonymous workspace of its own.
     pub fn shared(kind: Kind) -> Option<ServerInUse> {

@@ -174,7 +174,8 @@ async fn long_reasons_are_cut(server: &Server) -> Outcome {
             .expect(1001, &workspace);
         return Ok(());
     }
-    // The reference tries to send a close frame that is too long, fails, and leaves the socket open.
+    // The reference tries to send a close frame that is too long, fails, and leaves the socket
+    // open.
     let mut client = RawClient::open(&server.url, "").await?;
     client.send_text(&first).await?;
     let Event::Text(text) = client.next().await? else {

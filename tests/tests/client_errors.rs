@@ -1,5 +1,5 @@
-//! What the Rust client says when something is wrong: each mistake has its own named error within its
-//! limit, and the connection and the other calls go on. Both servers are asked.
+//! What the Rust client says when something is wrong: each mistake has its own named error within
+//! its limit, and the connection and the other calls go on. Both servers are asked.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The Python server and ours share a Redis: services of the clients of one are used by those of the
-//! other. Needs the program `redis-server`.
+//! The Python server and ours share a Redis: services of the clients of one are used by those of
+//! the other. Needs the program `redis-server`.
 
 use std::net::TcpListener;
 use std::process::Command;

@@ -1,5 +1,6 @@
-//! What a connection survives: servers that are killed, links that are cut, stalled or slow, a thousand
-//! clients that come back at once. Real servers, and clients in this process whose tasks are counted.
+//! What a connection survives: servers that are killed, links that are cut, stalled or slow, a
+//! thousand clients that come back at once. Real servers, and clients in this process whose tasks
+//! are counted.
 
 use std::{
     future::Future,
@@ -86,8 +87,8 @@ async fn settle() {
 fn quick(kind: Kind) -> Backoff {
     let mut backoff = Backoff::default().longest(Duration::from_secs(2));
     backoff.stable = STABLE;
-    // The Python server loses a call to a client that is not back yet without a word, so a caller that is
-    // back much sooner than the host waits for its limit of silence.
+    // The Python server loses a call to a client that is not back yet without a word, so a caller
+    // that is back much sooner than the host waits for its limit of silence.
     if kind == Kind::Ours {
         backoff.spread = Duration::from_millis(300);
         backoff.first = Duration::from_millis(300);
@@ -172,8 +173,9 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
     Ok(())
 }
 
-/// Tests that keep all processors busy take turns; beside each other they would measure themselves. Where each
-/// test has a process of its own, the group `busy` in `.config/nextest.toml` does the same.
+/// Tests that keep all processors busy take turns; beside each other they would measure themselves.
+/// Where each test has a process of its own, the group `busy` in `.config/nextest.toml` does the
+/// same.
 static BUSY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn killed_under_callers(kind: Kind) -> Result<()> {
@@ -466,8 +468,8 @@ async fn taken_over(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Two programs with one id at a server that does not tell the one why it is closed: they replace each other
-/// ever more slowly, and when one of them leaves, the other stays.
+/// Two programs with one id at a server that does not tell the one why it is closed: they replace
+/// each other ever more slowly, and when one of them leaves, the other stays.
 async fn two_with_one_id(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let connect = || hypha_rpc::connect(&server.url).client_id("same");
@@ -486,7 +488,8 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
     ensure!((1..=10).contains(&changes()), "{} times", changes());
     let before = first.stats().reconnects;
     leave([second]).await?;
-    // It may have replaced the first once more just before it left, and the first learns of that later.
+    // It may have replaced the first once more just before it left, and the first learns of that
+    // later.
     let stays = async || {
         let before = first.stats().reconnects;
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -503,8 +506,8 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
 /// How many attempts a client makes in any second, at most (see [`Backoff`]).
 const ATTEMPTS_PER_CLIENT: f64 = 1.5;
 
-/// How many clients go through the restart: the Python server takes minutes to have a thousand back.
-/// `HYPHA_TEST_CLIENTS` is another number of them.
+/// How many clients go through the restart: the Python server takes minutes to have a thousand
+/// back. `HYPHA_TEST_CLIENTS` is another number of them.
 fn clients(kind: Kind) -> Result<usize> {
     match std::env::var("HYPHA_TEST_CLIENTS") {
         Ok(number) => Ok(number.parse()?),

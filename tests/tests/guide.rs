@@ -1,5 +1,5 @@
-//! The chapters on Python and JavaScript: their programs are taken out of the text and run, with the
-//! examples in Rust that they show.
+//! The chapters on Python and JavaScript: their programs are taken out of the text and run, with
+//! the examples in Rust that they show.
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The RPC transport over HTTP: services are hosted and called in all languages with `transport: "http"`,
-//! among themselves and with others on a WebSocket, through both servers.
+//! The RPC transport over HTTP: services are hosted and called in all languages with `transport:
+//! "http"`, among themselves and with others on a WebSocket, through both servers.
 
 use hypha_rpc_tests::cases::run_blocking;
 use hypha_rpc_tests::conformance::{Host, Language};
@@ -7,7 +7,8 @@ use hypha_rpc_tests::servers::Kind;
 
 const HTTP: [&str; 2] = ["--transport", "http"];
 const WEBSOCKET: [&str; 0] = [];
-/// The transport brings POSTs in any order, and a client that goes does not say so: it is waited for.
+/// The transport brings POSTs in any order, and a client that goes does not say so: it is waited
+/// for.
 const SKIP: &str = "progress,an_interface_ends_with_its_owner,streams_that_are_left";
 /// The Python server does not tell who the user is, and loses messages beyond a hundred at a time.
 const SKIP_PYTHON: &str = "whoami,many_calls_at_once,calls_do_not_wait_for_each_other,\

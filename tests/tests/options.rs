@@ -353,7 +353,8 @@ async fn converted_keys(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The options of a Rust service as the other clients see them, and service types in all directions.
+/// The options of a Rust service as the other clients see them, and service types in all
+/// directions.
 async fn options_elsewhere(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     home.owner.register_service(DeskService::new(Here)).await?;

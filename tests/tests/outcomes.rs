@@ -1,6 +1,7 @@
-//! What a user sees is the same at both servers: the Python and the JavaScript client do the same things at
-//! each, and what came of every step is compared. Where the servers differ on purpose, the difference and its
-//! reason are in `interop/deviations.json`; one that is not there any more fails this test as well.
+//! What a user sees is the same at both servers: the Python and the JavaScript client do the same
+//! things at each, and what came of every step is compared. Where the servers differ on purpose,
+//! the difference and its reason are in `interop/deviations.json`; one that is not there any more
+//! fails this test as well.
 
 use std::path::PathBuf;
 use std::process::Command;

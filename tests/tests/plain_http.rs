@@ -1,5 +1,5 @@
-//! What both servers offer to those who have no client: services over plain HTTP, and logging in; and
-//! that either takes the other's tokens.
+//! What both servers offer to those who have no client: services over plain HTTP, and logging in;
+//! and that either takes the other's tokens.
 
 use std::time::Duration;
 
@@ -123,8 +123,8 @@ fn services(kind: Kind, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Large answers are compressed with the best that the caller reads, small ones and those of applications
-/// are not.
+/// Large answers are compressed with the best that the caller reads, small ones and those of
+/// applications are not.
 fn compression(url: &str) -> Result<()> {
     let (_host, workspace, _) = host(url)?;
     // With the quotes around it.

@@ -1,5 +1,5 @@
-//! What a newcomer does first: the example of the README, by itself and with either server, and the lines
-//! of Python that it prints.
+//! What a newcomer does first: the example of the README, by itself and with either server, and the
+//! lines of Python that it prints.
 
 use std::process::Command;
 use std::time::Duration;

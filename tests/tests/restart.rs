@@ -1,6 +1,6 @@
-//! A server that is asked to stop and started again at the same address: all real clients are back by
-//! themselves, with their services, and go on calling the manager. Once with the data of the former
-//! server, and once as another server that has nothing but the secret.
+//! A server that is asked to stop and started again at the same address: all real clients are back
+//! by themselves, with their services, and go on calling the manager. Once with the data of the
+//! former server, and once as another server that has nothing but the secret.
 
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Values that are more than plain data, to and from the other languages: files, types with a codec,
-//! models, sets, dates. The same tests run against both servers.
+//! Values that are more than plain data, to and from the other languages: files, types with a
+//! codec, models, sets, dates. The same tests run against both servers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -7,7 +7,8 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::Command;
 
-/// The compiler whose words were recorded. Another one has others, and is no mistake of whoever runs it.
+/// The compiler whose words were recorded. Another one has others, and is no mistake of whoever
+/// runs it.
 const RUSTC: &str = "rustc 1.95.";
 
 #[test]

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what a call costs, beside the Python stack and a bare relay, in one run; and
-//! `cargo xtask server-figures`: what the server costs.
+//! `cargo xtask bench`: what a call costs, beside the Python stack and a bare relay, in one run;
+//! and `cargo xtask server-figures`: what the server costs.
 
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! `cargo xtask compile-time`: what a contract costs whoever compiles it.
 //!
-//! A small crate is written below `target`, once with an empty contract and once with a large one; the
-//! difference between the two is the cost. Run it while nothing else is running.
+//! A small crate is written below `target`, once with an empty contract and once with a large one;
+//! the difference between the two is the cost. Run it while nothing else is running.
 
 use std::fmt::Write as _;
 use std::fs;

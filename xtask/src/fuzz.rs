@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: hostile bytes against everything that reads them.
 //!
-//! The inputs worth keeping are in `tests/fuzz/corpus/<target>.hex` of the target's crate, one a line,
-//! where an ordinary test runs them. libFuzzer wants a file for each: they are unpacked beside the
-//! targets.
+//! The inputs worth keeping are in `tests/fuzz/corpus/<target>.hex` of the target's crate, one a
+//! line, where an ordinary test runs them. libFuzzer wants a file for each: they are unpacked
+//! beside the targets.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -29,7 +29,8 @@ enum Routine {
     Test(test::Options),
     /// Measure calls and payloads beside the Python stack and a bare relay.
     Bench(bench::Options),
-    /// Measure what `hypha-server` costs: to start, to have idle clients, to route, over a long time.
+    /// Measure what `hypha-server` costs: to start, to have idle clients, to route, over a long
+    /// time.
     ServerFigures(bench::Options),
     /// Measure what a contract of 50 methods costs to compile.
     CompileTime(compile_time::Options),

@@ -1,5 +1,5 @@
-//! `cargo xtask setup`: what the tests need besides Rust: the peers of the whole-system tests, from their
-//! lock files, a browser and Redis.
+//! `cargo xtask setup`: what the tests need besides Rust: the peers of the whole-system tests, from
+//! their lock files, a browser and Redis.
 //!
 //! What is installed is remembered beside it, so that a second run has nothing to do and a changed
 //! lock file installs anew.
@@ -22,8 +22,8 @@ pub(crate) fn run() -> Result<()> {
 /// What tests start besides the peers: the name of the program and of its Debian package.
 const PROGRAMS: [&str; 2] = ["chromium", "redis-server"];
 
-/// Installs programs of the system where `CI` is set, and says what is missing elsewhere: there the tests
-/// that need it are skipped, since nothing is put on somebody's machine without being asked.
+/// Installs programs of the system where `CI` is set, and says what is missing elsewhere: there the
+/// tests that need it are skipped, since nothing is put on somebody's machine without being asked.
 pub(crate) fn programs(names: &[&str]) -> Result<()> {
     let (found, missing): (Vec<&str>, Vec<&str>) = names
         .iter()

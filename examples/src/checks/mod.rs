@@ -38,8 +38,8 @@ pub struct Options {
     /// Checks to leave out, with commas.
     #[arg(long, value_delimiter = ',')]
     pub skip: Vec<String>,
-    /// How many calls are made at the same time where it is about that. An HTTP stream of the Python server
-    /// loses messages when more than 100 come in at once.
+    /// How many calls are made at the same time where it is about that. An HTTP stream of the
+    /// Python server loses messages when more than 100 come in at once.
     #[arg(long, default_value_t = 300)]
     pub burst: u32,
     /// What hosts the service: `rust`, `python` or `js`. A check that does not concern it is left
@@ -219,7 +219,8 @@ impl Checks {
         self.service.service().has_method(method)
     }
 
-    /// Whether the service is one of this project's, whose error texts and further arguments are known.
+    /// Whether the service is one of this project's, whose error texts and further arguments are
+    /// known.
     fn knows_texts(&self) -> bool {
         self.options.host_language.is_some()
     }

@@ -39,8 +39,9 @@ pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
     without_parameters(&item)
 }
 
-/// The trait with `<>` after its name. Where there is nothing, rustc offers to add a parameter for a type
-/// that it does not know; it has no such offer for the proxy, and two reports that differ stay two.
+/// The trait with `<>` after its name. Where there is nothing, rustc offers to add a parameter for
+/// a type that it does not know; it has no such offer for the proxy, and two reports that differ
+/// stay two.
 fn without_parameters(item: &ItemTrait) -> TokenStream {
     let mut tokens = TokenStream::new();
     for token in item.to_token_stream() {
@@ -91,8 +92,9 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
     function.sig.output = parse_quote_spanned! {span=>
         -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
     };
-    // The trait asks for it already. Said of the method too, it is missed once and not in every future; and
-    // `Box<dyn Contract>` is a type, so that what is said of it is that it does not travel.
+    // The trait asks for it already. Said of the method too, it is missed once and not in every
+    // future; and `Box<dyn Contract>` is a type, so that what is said of it is that it does not
+    // travel.
     let clause = function.sig.generics.make_where_clause();
     clause.predicates.push(parse_quote_spanned! {span=>
         Self: ::core::marker::Sized + ::core::marker::Sync + 'static

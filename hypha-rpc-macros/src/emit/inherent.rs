@@ -28,8 +28,8 @@ pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
         };
         if inherent::is_served(function) {
             function.attrs.retain(|attr| !attrs::is_ours(attr));
-            // It has to be `pub` to be served, and `async` also with nothing to wait for; and its callers
-            // are elsewhere.
+            // It has to be `pub` to be served, and `async` also with nothing to wait for; and its
+            // callers are elsewhere.
             let span = located(function.sig.ident.span());
             let allow = parse_quote_spanned! {span=>
                 #[allow(unreachable_pub, clippy::unused_async, clippy::must_use_candidate)]

@@ -138,8 +138,9 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
         None => quote_spanned!(span=> &self.inner),
         Some(_) => quote_spanned!(span=> &__inner),
     };
-    // One binding after another, because `cfg` can stand before a statement but not in a chain. Bindings begin
-    // with underscores: a constant of the user with such a name would be a pattern here.
+    // One binding after another, because `cfg` can stand before a statement but not in a chain.
+    // Bindings begin with underscores: a constant of the user with such a name would be a pattern
+    // here.
     quote_spanned! {span=>
         #(#cfgs)*
         let __service = {
@@ -154,8 +155,8 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
 }
 
 /// The function that makes an argument's default value: written once, so a wrong type is reported
-/// once, at the user's expression. Its parameter has the lifetime of types that do not show theirs, as
-/// `Cow<str>`.
+/// once, at the user's expression. Its parameter has the lifetime of types that do not show theirs,
+/// as `Cow<str>`.
 fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     let default = value.default.as_ref()?;
     let name = default_name(arg);

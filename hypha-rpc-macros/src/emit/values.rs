@@ -1,5 +1,5 @@
-//! Arguments and results in generated code: the call through which everything is done with an argument, and the
-//! types of a result.
+//! Arguments and results in generated code: the call through which everything is done with an
+//! argument, and the types of a result.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
@@ -14,8 +14,8 @@ pub(super) fn default_name(arg: &Arg) -> Ident {
     format_ident!("__default_{}", arg.ident, span = located(arg.ident.span()))
 }
 
-/// Everything generated code does with an argument's type goes through this one call, so a type that
-/// cannot be an argument is reported once: rustc drops repeated reports.
+/// Everything generated code does with an argument's type goes through this one call, so a type
+/// that cannot be an argument is reported once: rustc drops repeated reports.
 pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
@@ -25,8 +25,8 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     } else if types::is_optional_byte_slice(ty) {
         quote_spanned!(span=> #private::optional_byte_argument())
     } else if types::may_be_shared_bytes(ty) {
-        // rustc finds out whether it is `bytes::Bytes`. For other types this would make its reports worse: it
-        // underlines the beginning of the type only.
+        // rustc finds out whether it is `bytes::Bytes`. For other types this would make its reports
+        // worse: it underlines the beginning of the type only.
         quote_spanned!(span=> #private::ArgumentOf::<#ty>::codec())
     } else {
         quote_spanned!(span=> #private::argument::<#ty>())
@@ -46,8 +46,8 @@ pub(super) fn named(private: &Ident, output: &Output) -> Output {
     let kind = match &output.kind {
         OutputKind::Plain => OutputKind::Plain,
         OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((stream, parts.1.clone()))),
-        // An alias of `Result`: it has the same error whatever it holds. What is no `Result` is reported
-        // where it is returned, so any error will do here.
+        // An alias of `Result`: it has the same error whatever it holds. What is no `Result` is
+        // reported where it is returned, so any error will do here.
         OutputKind::Unknown => {
             let unit = Output {
                 whole: types::with_named(&output.whole, &parse_quote_spanned!(span=> ())),
@@ -109,8 +109,8 @@ pub(super) fn output_types(private: &Ident, output: &Output) -> (TokenStream, To
     }
 }
 
-/// Whether the output is a `Result`, as an expression. Where the tokens do not tell, rustc does: the
-/// associated constant of `Probe<Result<..>>` hides that of the trait, also behind an alias.
+/// Whether the output is a `Result`, as an expression. Where the tokens do not tell, rustc does:
+/// the associated constant of `Probe<Result<..>>` hides that of the trait, also behind an alias.
 pub(super) fn fallible(private: &Ident, output: &Output) -> TokenStream {
     let whole = &output.whole;
     let span = located(whole.span());

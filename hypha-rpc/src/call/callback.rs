@@ -13,11 +13,12 @@ use super::{Call, Function};
 use crate::{error::ServiceError, service::IncomingCall};
 use hypha_wire::{Args, EncodeError, Packed, WireError};
 
-/// A function that is handed over: the caller of a service makes it of a closure, the service calls it.
+/// A function that is handed over: the caller of a service makes it of a closure, the service calls
+/// it.
 ///
-/// It may stand anywhere in an argument or a result: in a struct, a list, a map. `A` is the argument;
-/// a tuple is several arguments, `()` is none. (So is an array: put one into a tuple, as in
-/// `Callback<([f64; 2],)>`.) How long it can be called is said at [`Function`].
+/// It may stand anywhere in an argument or a result: in a struct, a list, a map. `A` is the
+/// argument; a tuple is several arguments, `()` is none. (So is an array: put one into a tuple, as
+/// in `Callback<([f64; 2],)>`.) How long it can be called is said at [`Function`].
 ///
 /// ```
 /// use hypha_rpc::prelude::*;
@@ -55,8 +56,8 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + 'static,
 {
-    /// A callback that runs `run` for every call. Calls begin in the order in which they come, and run
-    /// at the same time. A panic is an error to the caller.
+    /// A callback that runs `run` for every call. Calls begin in the order in which they come, and
+    /// run at the same time. A panic is an error to the caller.
     pub fn new<F, Fut>(run: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
@@ -71,8 +72,8 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + 'static,
 {
-    /// As [`new`](Self::new), with a closure that can fail. The caller gets the error. Where no contract
-    /// says the type, write it out: `Callback::<i64, i64>::try_new(..)`.
+    /// As [`new`](Self::new), with a closure that can fail. The caller gets the error. Where no
+    /// contract says the type, write it out: `Callback::<i64, i64>::try_new(..)`.
     pub fn try_new<F, Fut, F2>(run: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
@@ -120,8 +121,8 @@ impl<A> Callback<A>
 where
     A: Serialize + DeserializeOwned + Send + 'static,
 {
-    /// A callback whose calls are read from a channel of `capacity`, in the order in which they come.
-    /// While it is full, callers wait; once the receiver is dropped, calls fail.
+    /// A callback whose calls are read from a channel of `capacity`, in the order in which they
+    /// come. While it is full, callers wait; once the receiver is dropped, calls fail.
     ///
     /// # Panics
     ///

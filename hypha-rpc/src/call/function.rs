@@ -1,5 +1,5 @@
-//! Functions as values: closures of this program that peers may call, and functions that peers handed
-//! over.
+//! Functions as values: closures of this program that peers may call, and functions that peers
+//! handed over.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
@@ -130,8 +130,8 @@ impl Function {
         }
     }
 
-    /// The same function with a name, which receivers show to people. Does nothing to a function of a
-    /// peer.
+    /// The same function with a name, which receivers show to people. Does nothing to a function of
+    /// a peer.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         let Some(local) = self.as_local() else {

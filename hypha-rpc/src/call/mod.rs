@@ -52,8 +52,9 @@ use hypha_wire::{
 /// A call that is made when it is awaited.
 ///
 /// It resolves to the result of the method, or to an [`Error`] that names method and peer. Dropping
-/// the future gives up waiting and frees everything the call held; a method of a Rust program is told by the
-/// [cancellation token](crate::Context::cancellation) of its context, and others run on.
+/// the future gives up waiting and frees everything the call held; a method of a Rust program is
+/// told by the [cancellation token](crate::Context::cancellation) of its context, and others run
+/// on.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -74,8 +75,8 @@ pub struct Call<T, E = Infallible> {
     output: PhantomData<fn() -> (T, E)>,
 }
 
-/// An idempotent call without a limit of its own is not sent more often than this: it may be what brings
-/// the server down.
+/// An idempotent call without a limit of its own is not sent more often than this: it may be what
+/// brings the server down.
 const RESENT: u32 = 10;
 
 /// What is called.
@@ -166,9 +167,9 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// The method may run twice without harm. The call is made again then when the link to the server is lost
-    /// while it waits and comes back within its [`timeout`](Self::timeout), at most 10 times; and a
-    /// [`retry`](Self::retry) policy applies to it also where it may have run.
+    /// The method may run twice without harm. The call is made again then when the link to the
+    /// server is lost while it waits and comes back within its [`timeout`](Self::timeout), at most
+    /// 10 times; and a [`retry`](Self::retry) policy applies to it also where it may have run.
     ///
     /// What it hands out is handed out again each time.
     pub fn idempotent(mut self) -> Self {
@@ -184,8 +185,8 @@ impl<T, E> Call<T, E> {
     }
 
     /// Makes the call without asking for an answer: returns when the request is on its way, and
-    /// neither a result nor an error of the method is ever known. (A function of this program runs in
-    /// place, to its end.)
+    /// neither a result nor an error of the method is ever known. (A function of this program runs
+    /// in place, to its end.)
     ///
     /// # Errors
     ///

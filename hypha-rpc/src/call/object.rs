@@ -1,5 +1,5 @@
-//! Objects with functions as values: what a service returns or a caller passes so that the other side
-//! can call it like a service.
+//! Objects with functions as values: what a service returns or a caller passes so that the other
+//! side can call it like a service.
 
 use std::{
     borrow::Cow,
@@ -128,8 +128,8 @@ impl<P> Object<P> {
         }
     }
 
-    /// Says to the owner of an interface that it is not needed any more. Does nothing to objects that
-    /// have no such function; they end by themselves.
+    /// Says to the owner of an interface that it is not needed any more. Does nothing to objects
+    /// that have no such function; they end by themselves.
     ///
     /// # Errors
     ///

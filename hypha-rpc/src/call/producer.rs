@@ -78,8 +78,8 @@ impl Drop for Kept {
 }
 
 impl Source {
-    /// The objects by which a peer reads the stream: the key of each in the generator's description,
-    /// what is added to the stream's id, and the function.
+    /// The objects by which a peer reads the stream: the key of each in the generator's
+    /// description, what is added to the stream's id, and the function.
     pub(crate) fn objects(self, place: Place) -> [(&'static str, &'static str, Exported); 3] {
         let producer = Arc::new(Producer {
             stream: tokio::sync::Mutex::new(Some(self.stream)),
@@ -153,8 +153,8 @@ async fn next(producer: Arc<Producer>, _: IncomingCall) -> Result<Args, WireErro
 }
 
 /// Answers several items at once, for Rust peers: called with the most items that are wanted, it
-/// returns a list of items and how it goes on: `false` there may be more, `true` that was all, or the
-/// error that ended the stream.
+/// returns a list of items and how it goes on: `false` there may be more, `true` that was all, or
+/// the error that ended the stream.
 async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, WireError> {
     let most: u64 = call.args(&["count"])?.required(0)?;
     let taken = async {

@@ -59,12 +59,12 @@ impl Target {
     }
 }
 
-/// A service of another client, without a contract: methods are called by name. Also any other object
-/// with functions that came from a peer.
+/// A service of another client, without a contract: methods are called by name. Also any other
+/// object with functions that came from a peer.
 ///
 /// It is a snapshot of the moment it was fetched. Cloning is cheap; the connection stays open as
-/// long as a clone exists. It outlives a lost link: what the workspace manager found is looked for again,
-/// once in a call, when it is not where it was.
+/// long as a clone exists. It outlives a lost link: what the workspace manager found is looked for
+/// again, once in a call, when it is not where it was.
 #[derive(Clone)]
 pub struct RemoteService {
     /// `None` if its functions have the connection.
@@ -183,8 +183,8 @@ impl Description {
         }
     }
 
-    /// The method of that name: the key in the service, or, where keys were converted to another case,
-    /// the name at its owner.
+    /// The method of that name: the key in the service, or, where keys were converted to another
+    /// case, the name at its owner.
     fn member(&self, name: &str) -> Option<&Member> {
         self.targets.get(name).or_else(|| {
             let service = self.id.rsplit(':').next().unwrap_or_default();
@@ -293,8 +293,8 @@ impl RemoteService {
     ///
     /// # Errors
     ///
-    /// Awaiting the call gives an [`Error`](crate::Error); a method that the service does not have is
-    /// [`Error::Rejected`](crate::Error::Rejected) without anything being sent.
+    /// Awaiting the call gives an [`Error`](crate::Error); a method that the service does not have
+    /// is [`Error::Rejected`](crate::Error::Rejected) without anything being sent.
     pub fn call<T>(&self, method: &str, args: Args) -> Call<T> {
         self.typed(method, args)
     }

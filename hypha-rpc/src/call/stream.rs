@@ -46,12 +46,12 @@ const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
 /// A stream as a value: an argument or a result of a method, or a part of one.
 ///
 /// On the wire it is a generator: Python reads it with `async for` and sends generators, JavaScript
-/// async iterators. Items are `Result`s; after an error the stream ends. Dropping the stream closes the
-/// other side's generator.
+/// async iterators. Items are `Result`s; after an error the stream ends. Dropping the stream closes
+/// the other side's generator.
 ///
 /// Some items are asked for before they are needed: up to 16 from a peer that sends them one by
-/// one, two batches of up to 1024 items or 256 KiB from a Rust peer. Not before the stream is polled for
-/// the first time.
+/// one, two batches of up to 1024 items or 256 KiB from a Rust peer. Not before the stream is
+/// polled for the first time.
 ///
 /// A stream of this program is made with [`RemoteStream::new`], and can be sent once. It is polled
 /// only when its receiver asks for items.
@@ -84,8 +84,8 @@ enum State {
 }
 
 impl<T, E> RemoteStream<T, E> {
-    /// Makes a stream of this program one that can be sent. Its items are results: after an error it
-    /// ends.
+    /// Makes a stream of this program one that can be sent. Its items are results: after an error
+    /// it ends.
     pub fn try_new<S, E2>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E2>> + Send + 'static,
@@ -228,9 +228,9 @@ enum End {
 
 /// Reads a generator of a peer.
 struct Reader {
-    /// Here and not in the pump, so that the owner hears at once that a stream is dropped: if it came
-    /// with a call, before that is answered. With the answer, the owner may forget the stream without
-    /// closing it.
+    /// Here and not in the pump, so that the owner hears at once that a stream is dropped: if it
+    /// came with a call, before that is answered. With the answer, the owner may forget the stream
+    /// without closing it.
     _remote: Arc<RemoteHandle>,
     batches: mpsc::Receiver<Result<Batch, Failure>>,
     current: VecDeque<Batch>,

@@ -1,6 +1,6 @@
-//! Methods that return a stream. It may borrow from the service and from the arguments, so the future
-//! that runs the method owns them and goes on as long as the stream is read: it feeds the stream that
-//! is handed out, one item at a time.
+//! Methods that return a stream. It may borrow from the service and from the arguments, so the
+//! future that runs the method owns them and goes on as long as the stream is read: it feeds the
+//! stream that is handed out, one item at a time.
 
 use std::{
     pin::{Pin, pin},

@@ -7,9 +7,9 @@ use super::backoff::Doubling;
 /// Retry policy of a call, for errors that are
 /// [retryable](crate::Error::is_retryable). Default: [`Retry::never`].
 ///
-/// A call that may have run is sent again only if it is [idempotent](crate::Call::idempotent). The pause
-/// doubles after each attempt, with a jitter of 50 %. The [`timeout`](crate::Call::timeout) of the call
-/// includes all attempts and pauses.
+/// A call that may have run is sent again only if it is [idempotent](crate::Call::idempotent). The
+/// pause doubles after each attempt, with a jitter of 50 %. The [`timeout`](crate::Call::timeout)
+/// of the call includes all attempts and pauses.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -30,7 +30,8 @@ impl Retry {
         Self::times(0)
     }
 
-    /// Returns a policy with at most `times` retries, a first pause of 100 ms and a longest pause of 5 s.
+    /// Returns a policy with at most `times` retries, a first pause of 100 ms and a longest pause
+    /// of 5 s.
     pub const fn times(times: u32) -> Self {
         Retry {
             times,

@@ -80,7 +80,8 @@ impl<O: Clone> Sessions<O> {
         self.table.lock().answer(id, from)
     }
 
-    /// Records a heartbeat of a callee; returns false if there is no such call or it is not its callee.
+    /// Records a heartbeat of a callee; returns false if there is no such call or it is not its
+    /// callee.
     pub(crate) fn heartbeat(&self, id: &str, from: &str) -> bool {
         let now = self.clock.now();
         self.table.lock().heartbeat(id, from, now)

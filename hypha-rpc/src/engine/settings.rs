@@ -8,8 +8,8 @@ use super::Retry;
 /// clients where they have the same setting.
 ///
 /// [`ConnectOptions`](crate::client::ConnectOptions) holds one and has a setter for each field that programs
-/// usually change; [`ConnectOptions::settings`](crate::client::ConnectOptions::settings) gives access to all.
-/// Every value takes effect when the connection is made.
+/// usually change; [`ConnectOptions::settings`](crate::client::ConnectOptions::settings) gives
+/// access to all. Every value takes effect when the connection is made.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -35,8 +35,8 @@ pub struct Settings {
     /// Size of a chunk, in bytes. Messages larger than this and 1 KiB more are sent in chunks.
     /// Default: 262,144.
     pub chunk_bytes: usize,
-    /// Size, in bytes, up to which peers that accept large frames (Rust programs) get a message in one
-    /// frame, and chunks of that size above it. Zero turns this off. Default: 1,048,576.
+    /// Size, in bytes, up to which peers that accept large frames (Rust programs) get a message in
+    /// one frame, and chunks of that size above it. Zero turns this off. Default: 1,048,576.
     ///
     /// Larger frames are not faster, and on a slow link one frame must not take as long as the idle
     /// timeout of its receiver. Servers accept 16 MiB.
@@ -48,14 +48,15 @@ pub struct Settings {
     /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). Default: 4096.
     pub max_concurrent_calls: usize,
     /// Bytes of all requests whose handlers run; a request that exceeds it is refused with
-    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). A single larger request is accepted if no
-    /// other runs. Default: 536,870,912.
+    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). A single larger request is accepted if
+    /// no other runs. Default: 536,870,912.
     pub max_call_bytes: usize,
     /// Number of calls that wait for a lost connection to come back; further ones fail at once.
     /// Default: 4096.
     pub max_waiting_calls: usize,
-    /// Number of functions, streams and interfaces that peers hold at the same time; a stream counts
-    /// as three, an object as its functions. A call that would hand out more fails. Default: 65,536.
+    /// Number of functions, streams and interfaces that peers hold at the same time; a stream
+    /// counts as three, an object as its functions. A call that would hand out more fails. Default:
+    /// 65,536.
     pub max_objects: usize,
     /// Time between two pings to the server; zero turns them off. Default: 20 s.
     ///
@@ -63,8 +64,8 @@ pub struct Settings {
     pub ping_interval: Duration,
     /// Time to wait for a pong before the connection counts as lost. Default: 20 s.
     pub ping_timeout: Duration,
-    /// Time between two requests for a reconnection token, at most two thirds of the token's lifetime;
-    /// zero turns them off. Default: 7200 s.
+    /// Time between two requests for a reconnection token, at most two thirds of the token's
+    /// lifetime; zero turns them off. Default: 7200 s.
     pub token_refresh_interval: Duration,
     /// Retry policy of calls that set none. Default: no retries.
     pub retry: Retry,

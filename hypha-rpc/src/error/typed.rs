@@ -1,5 +1,5 @@
-//! Runtime support for `#[derive(RemoteError)]`: encodes typed errors, and decodes them from data or
-//! from exceptions of other languages.
+//! Runtime support for `#[derive(RemoteError)]`: encodes typed errors, and decodes them from data
+//! or from exceptions of other languages.
 //!
 //! As in `service/macro_support.rs`, each trait is asked for in one function only, so that one
 //! mistake is reported once.

@@ -1,10 +1,11 @@
 //! Function schemas: what a service says of its methods to callers in any language.
 //!
-//! A function is described as `{name, description, parameters, returns}`. `parameters` is a JSON Schema
-//! object of draft 2020-12, as the Python client makes it of a function with pydantic's types: a type
-//! with a name is a `$ref` into `$defs` of the same object, an `Option` is `anyOf` with `null`, and its
-//! default is `null`. `returns` is the schema of the result, with `$defs` of its own; clients that do not
-//! know it pass over it, and it is absent where the type of the result has no schema.
+//! A function is described as `{name, description, parameters, returns}`. `parameters` is a JSON
+//! Schema object of draft 2020-12, as the Python client makes it of a function with pydantic's
+//! types: a type with a name is a `$ref` into `$defs` of the same object, an `Option` is `anyOf`
+//! with `null`, and its default is `null`. `returns` is the schema of the result, with `$defs` of
+//! its own; clients that do not know it pass over it, and it is absent where the type of the result
+//! has no schema.
 //!
 //! What JSON does not have is marked with the key [`KIND`]: arrays of numbers, functions, streams.
 //!

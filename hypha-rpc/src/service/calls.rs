@@ -1,4 +1,5 @@
-//! The incoming calls whose handlers run, so that they can be told when nobody waits for them any more.
+//! The incoming calls whose handlers run, so that they can be told when nobody waits for them any
+//! more.
 
 use std::{
     collections::HashMap,

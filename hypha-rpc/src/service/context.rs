@@ -99,9 +99,10 @@ impl Context {
         self.inner.connection_type
     }
 
-    /// Is triggered when nobody waits for this call any more: the caller has left, a Rust caller has dropped
-    /// its future or given up waiting, or this program disconnects. The handler decides what it does then;
-    /// it is only ended from outside when this program disconnects and the grace period is over.
+    /// Is triggered when nobody waits for this call any more: the caller has left, a Rust caller
+    /// has dropped its future or given up waiting, or this program disconnects. The handler decides
+    /// what it does then; it is only ended from outside when this program disconnects and the grace
+    /// period is over.
     ///
     /// Clones of the context share it, so it can be handed to a task that the handler starts.
     ///

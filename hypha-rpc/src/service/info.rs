@@ -22,7 +22,8 @@ impl Service {
         }
     }
 
-    /// Returns the service as a value: plain members, and methods as functions that others can call.
+    /// Returns the service as a value: plain members, and methods as functions that others can
+    /// call.
     pub(crate) fn encode(&self, identity: &Identity) -> Value {
         let ServiceInfo {
             id,
@@ -144,8 +145,8 @@ impl Service {
     /// Returns the schemas of the members by name, as the workspace manager keeps them: the
     /// `service_schema` of its record.
     ///
-    /// A function is `{type: "function", function: {name, description, parameters, returns}}`; a dot
-    /// in the path of a member makes a nested map.
+    /// A function is `{type: "function", function: {name, description, parameters, returns}}`; a
+    /// dot in the path of a member makes a nested map.
     pub fn service_schema(&self) -> Map {
         let mut map = Map::new();
         self.insert_members(&mut map, |path, member| match member {

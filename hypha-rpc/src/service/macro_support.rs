@@ -97,8 +97,8 @@ enum Presence {
     Default(serde_json::Value),
 }
 
-/// Finds the [`ArgumentCodec`] of a type that is called `Bytes`. The functions for `bytes::Bytes`, which
-/// has no schema of its own and which serde copies, hide that of [`AnyArgument`].
+/// Finds the [`ArgumentCodec`] of a type that is called `Bytes`. The functions for `bytes::Bytes`,
+/// which has no schema of its own and which serde copies, hide that of [`AnyArgument`].
 pub struct ArgumentOf<T>(PhantomData<T>);
 
 impl ArgumentOf<bytes::Bytes> {
@@ -228,8 +228,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
         }
     }
 
-    /// Decodes an argument with a default. Where its type has no null, null stands for it: a caller in JavaScript
-    /// who skips it writes `undefined`, which arrives so.
+    /// Decodes an argument with a default. Where its type has no null, null stands for it: a caller
+    /// in JavaScript who skips it writes `undefined`, which arrives so.
     pub fn or_else(
         self,
         args: &Arguments<'de>,
@@ -333,11 +333,11 @@ impl<T> NotAResult for Probe<T> {}
 
 /// Adds the return type of a method to its schema, if the type has a schema. Results need none.
 ///
-/// Generated code calls `result` or `items` on `&&&ReturnOf<T>`. Method lookup removes one reference
-/// after another, so it prefers `bytes::Bytes` ([`BytesReturn`], on `&&&`) to types with a schema
-/// ([`SchemaReturn`], on `&&`), and these to all other types ([`AnyReturn`], on `&`). Each trait is
-/// on a reference: the methods take `self` by value, and only references can be copied out from
-/// behind another one.
+/// Generated code calls `result` or `items` on `&&&ReturnOf<T>`. Method lookup removes one
+/// reference after another, so it prefers `bytes::Bytes` ([`BytesReturn`], on `&&&`) to types with
+/// a schema ([`SchemaReturn`], on `&&`), and these to all other types ([`AnyReturn`], on `&`). Each
+/// trait is on a reference: the methods take `self` by value, and only references can be copied out
+/// from behind another one.
 pub struct ReturnOf<T>(PhantomData<T>);
 
 impl<T> ReturnOf<T> {
@@ -493,8 +493,8 @@ pub fn reply<T: ServiceResult>(incoming: &IncomingCall, value: &T) -> Result<Arg
     incoming.reply(value)
 }
 
-/// Encodes a result of a type that is called `Bytes`. The function for `bytes::Bytes`, which serde copies,
-/// hides that of [`AnyResult`].
+/// Encodes a result of a type that is called `Bytes`. The function for `bytes::Bytes`, which serde
+/// copies, hides that of [`AnyResult`].
 pub struct ResultOf<T>(PhantomData<T>);
 
 impl ResultOf<bytes::Bytes> {

@@ -1,10 +1,10 @@
 //! Finds the place of a misfit in an argument with the help of the argument's schema.
 //!
-//! serde reads a value whose type is flattened, untagged or internally tagged into a buffer first. Errors
-//! from the buffer do not come from our decoder, so they carry no path, and "data did not match any variant
-//! of untagged enum" says nothing about the value. The schema has the structure, so the value is compared
-//! with it once more, only after decoding has failed. Without this file (about 400 lines) 6 of the 18 texts
-//! in `tests/misfits.rs` are worse, for instance:
+//! serde reads a value whose type is flattened, untagged or internally tagged into a buffer first.
+//! Errors from the buffer do not come from our decoder, so they carry no path, and "data did not
+//! match any variant of untagged enum" says nothing about the value. The schema has the structure,
+//! so the value is compared with it once more, only after decoding has failed. Without this file
+//! (about 400 lines) 6 of the 18 texts in `tests/misfits.rs` are worse, for instance:
 //!
 //! | with | without |
 //! | --- | --- |
@@ -213,8 +213,8 @@ impl Search<'_> {
         let none = Object::new();
         let properties = schema.get("properties").and_then(Schema::as_object);
         let properties = properties.unwrap_or(&none);
-        // Whether a key is of a pattern is not looked at: there is one where keys are integers, and what is none
-        // was found before.
+        // Whether a key is of a pattern is not looked at: there is one where keys are integers, and
+        // what is none was found before.
         let patterns = schema.get("patternProperties").and_then(Schema::as_object);
         let others = match patterns.and_then(|patterns| patterns.values().next()) {
             Some(schema) => Some(schema),

@@ -179,9 +179,9 @@ impl Service {
         self
     }
 
-    /// Public keys of callers, each of 32 bytes in 64 hexadecimal digits: only calls that are encrypted
-    /// with one of them are answered. This client cannot read encrypted calls yet, so for now such a
-    /// service refuses them all.
+    /// Public keys of callers, each of 32 bytes in 64 hexadecimal digits: only calls that are
+    /// encrypted with one of them are answered. This client cannot read encrypted calls yet, so for
+    /// now such a service refuses them all.
     ///
     /// The keys are checked when the service is registered.
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
@@ -218,8 +218,8 @@ impl Service {
         self
     }
 
-    /// An additional key of the service's config. Those that have a method here are refused when the
-    /// service is registered, and so are those that only servers write.
+    /// An additional key of the service's config. Those that have a method here are refused when
+    /// the service is registered, and so are those that only servers write.
     pub fn config(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.config.insert(key.into(), value.into());
         self
@@ -278,13 +278,13 @@ impl Method {
     }
 
     /// A method that blocks its thread: it computes for long, or waits for a file or an instrument.
-    /// It runs on tokio's pool of threads for such work, while heartbeats tell the caller that it is
-    /// alive.
+    /// It runs on tokio's pool of threads for such work, while heartbeats tell the caller that it
+    /// is alive.
     ///
     /// At most as many run as the runtime's `max_blocking_threads` allows (512 by default); further
-    /// ones wait for a thread. A panic in it is an error to the caller. It cannot be stopped: when the
-    /// connection ends it runs to its own end, which a runtime that shuts down waits for, and its
-    /// result is lost.
+    /// ones wait for a thread. A panic in it is an error to the caller. It cannot be stopped: when
+    /// the connection ends it runs to its own end, which a runtime that shuts down waits for, and
+    /// its result is lost.
     ///
     /// ```
     /// use hypha_rpc::service::{IncomingCall, Method, Service};

@@ -1,5 +1,5 @@
-//! Permission to use a service: by its visibility, by the peer it was handed to, and by the caller's
-//! key (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
+//! Permission to use a service: by its visibility, by the peer it was handed to, and by the
+//! caller's key (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
 //! `docs/protocol/07-auth-login-encryption.md#s6`).
 
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub(super) enum Denied<'a> {
     OtherWorkspace,
 }
 
-/// Returns whether a client of the workspace `caller` may use a service: the one rule of clients and
-/// servers.
+/// Returns whether a client of the workspace `caller` may use a service: the one rule of clients
+/// and servers.
 ///
 /// A protected service is for its members and the workspaces `authorized`. Any other service is for
 /// everyone. Each side determines the members itself: the server from the caller's permissions, the

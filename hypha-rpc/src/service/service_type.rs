@@ -66,7 +66,8 @@ impl Service {
     }
 
     /// Checks that the service has the members of `definition`, and gives its methods the names,
-    /// descriptions and parameters that are written there. The error says which member does not fit.
+    /// descriptions and parameters that are written there. The error says which member does not
+    /// fit.
     pub(crate) fn conform(&mut self, definition: &Value) -> Result<(), String> {
         let Value::Map(definition) = definition else {
             return Err(format!(

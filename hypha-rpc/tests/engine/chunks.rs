@@ -377,8 +377,8 @@ async fn a_large_result_goes_under_the_session_of_its_caller() {
     settled(&client).await;
 }
 
-/// A peer that says how large frames it takes gets them up to that size; one that does not say gets the
-/// common size, and what was said is not believed for ever.
+/// A peer that says how large frames it takes gets them up to that size; one that does not say gets
+/// the common size, and what was said is not believed for ever.
 #[tokio::test(start_paused = true)]
 async fn larger_frames_go_to_those_who_ask_for_them() {
     let (client, mut peer) = client_with(Settings::in_process(), 64);

@@ -1,4 +1,5 @@
-//! Chunks that peers leave with us: whose they are, what is wrong with them, and when they are forgotten.
+//! Chunks that peers leave with us: whose they are, what is wrong with them, and when they are
+//! forgotten.
 
 use hypha_rpc::{Value, args, client::Settings};
 use tokio::time::Instant;

@@ -1,5 +1,5 @@
-//! What is live ends when one side goes away in the middle: of a callback, of a stream, of a message
-//! that goes in chunks.
+//! What is live ends when one side goes away in the middle: of a callback, of a stream, of a
+//! message that goes in chunks.
 
 use std::{
     sync::{

@@ -1,5 +1,5 @@
-//! A server that can be cut off, and that says what the test wants: a connection to it comes back as one to
-//! a real server would.
+//! A server that can be cut off, and that says what the test wants: a connection to it comes back
+//! as one to a real server would.
 
 use std::{
     collections::VecDeque,

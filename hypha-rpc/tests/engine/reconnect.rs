@@ -1,4 +1,5 @@
-//! A connection that is lost comes back by itself, with everything it offered, or says why it cannot.
+//! A connection that is lost comes back by itself, with everything it offered, or says why it
+//! cannot.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! What becomes of calls when the link is lost: each ends, and is made again only where that is asked for.
+//! What becomes of calls when the link is lost: each ends, and is made again only where that is
+//! asked for.
 
 use std::{
     sync::{Arc, atomic::AtomicUsize, atomic::Ordering},
@@ -354,8 +355,8 @@ async fn a_retry_policy_outlasts_what_passes() {
     let passed = begin.elapsed().as_secs_f64();
     assert!((3.5..10.6).contains(&passed), "{passed}");
 
-    // Not more often, not what may have run, not what does not pass, not beyond the limit, not if the
-    // call says so.
+    // Not more often, not what may have run, not what does not pass, not beyond the limit, not if
+    // the call says so.
     let waiting = spawn(call(&service));
     for _ in 0..4 {
         let asked = next(&mut others).await;
@@ -521,7 +522,8 @@ async fn a_call_that_is_answered_stops_nothing() {
     drop(a);
 }
 
-/// Plays the peer's part of a message in chunks, as far as `steps` messages, and gives how many there were.
+/// Plays the peer's part of a message in chunks, as far as `steps` messages, and gives how many
+/// there were.
 async fn take_chunks(net: &Net, others: &mut Others, steps: usize) -> usize {
     for taken in 0..steps {
         let message = tokio::time::timeout(seconds(1), others.recv()).await;

@@ -255,7 +255,8 @@ async fn a_call_made_while_time_stands_still_is_not_late() {
     settled(&client).await;
 }
 
-/// However often a caller asks for a sign of life: ten in a second, or one call could fill the link.
+/// However often a caller asks for a sign of life: ten in a second, or one call could fill the
+/// link.
 #[tokio::test(start_paused = true)]
 async fn heartbeats_have_a_shortest_interval() {
     let (client, mut peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;

@@ -1,7 +1,8 @@
-//! The inputs that the fuzzer has kept, and the recorded vectors, through the fuzz targets: what was
-//! found once does not come back, and the targets are compiled with the tests.
+//! The inputs that the fuzzer has kept, and the recorded vectors, through the fuzz targets: what
+//! was found once does not come back, and the targets are compiled with the tests.
 //!
-//! `cargo xtask fuzz` looks for more. The inputs of a target are in `corpus/<target>.hex`, one a line.
+//! `cargo xtask fuzz` looks for more. The inputs of a target are in `corpus/<target>.hex`, one a
+//! line.
 
 mod targets;
 

@@ -30,7 +30,8 @@ async fn say(socket: &mut WebSocketStream<TcpStream>, recorded: &Json) {
     socket.send(Message::text(text)).await.expect("sent");
 }
 
-/// Connects with what the recorded client was given, checks the first frame, gives the recorded answer.
+/// Connects with what the recorded client was given, checks the first frame, gives the recorded
+/// answer.
 async fn handshake(
     file: &str,
     step: &str,

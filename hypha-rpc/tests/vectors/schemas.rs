@@ -1,5 +1,5 @@
-//! Recorded schemas of Python functions and values: kept as they are by our records of services, and
-//! beside what a contract in Rust with the same arguments says.
+//! Recorded schemas of Python functions and values: kept as they are by our records of services,
+//! and beside what a contract in Rust with the same arguments says.
 
 use std::collections::BTreeMap;
 
@@ -180,8 +180,8 @@ fn wanted_differences(name: &str) -> Vec<&'static str> {
             r#"z.type: "dict", ours "object""#,
             "z.additionalProperties: none, ours true",
         ],
-        // Of a function without decorator Python says neither defaults, nor what may be nothing, nor
-        // what is in a list or a map; and bytes are a string like any other.
+        // Of a function without decorator Python says neither defaults, nor what may be nothing,
+        // nor what is in a list or a map; and bytes are a string like any other.
         "plain" => vec![
             "c.default: none, ours 1.0",
             "d.default: none, ours true",
@@ -200,7 +200,8 @@ fn wanted_differences(name: &str) -> Vec<&'static str> {
     }
 }
 
-/// Types with a name are compared where they are used: what has a name is not the same in both languages.
+/// Types with a name are compared where they are used: what has a name is not the same in both
+/// languages.
 fn inline(parameters: &mut Json) {
     let definitions = parameters
         .as_object_mut()

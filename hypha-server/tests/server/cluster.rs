@@ -18,7 +18,8 @@ use crate::support::{self, Raw, refused};
 
 const SECRET: &str = "a secret that all of them share";
 
-/// Says that this test is skipped, also in the file whose lines `cargo xtask test` shows at the end.
+/// Says that this test is skipped, also in the file whose lines `cargo xtask test` shows at the
+/// end.
 fn skipped(why: &str) -> Result<()> {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     eprintln!("skipped: {test}: {why}");

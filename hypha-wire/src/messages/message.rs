@@ -188,7 +188,8 @@ impl Message {
         self.text(SESSION)
     }
 
-    /// Returns the origin of the values in the message: handles among them are used on `connection`.
+    /// Returns the origin of the values in the message: handles among them are used on
+    /// `connection`.
     pub fn origin(&self, connection: Arc<dyn ConnectionRef>) -> Origin {
         let slice = |key| match self.text(key) {
             Some(text) => self.frame.slice_ref(text.as_bytes()),

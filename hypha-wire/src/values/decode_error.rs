@@ -172,8 +172,8 @@ fn is_integer_type(name: &str) -> bool {
         .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"))
 }
 
-/// The length in what serde says of a list whose length is given by its type: `tuple struct Pair with 2 elements`,
-/// `a tuple of size 2`, `an array of length 2`.
+/// The length in what serde says of a list whose length is given by its type: `tuple struct Pair
+/// with 2 elements`, `a tuple of size 2`, `an array of length 2`.
 fn wanted_length(expected: &str) -> Option<usize> {
     let is_list = ["tuple ", "a tuple ", "an array "];
     let is_list = is_list.iter().any(|begin| expected.starts_with(begin));

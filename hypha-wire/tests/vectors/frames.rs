@@ -26,8 +26,8 @@ pub(crate) fn check_http(file: &str, entry: &Json) -> Coverage {
     check_frame(file, entry, frame)
 }
 
-/// The request without a body that opens a stream: it names the client whom all of the stream is for,
-/// and who sends everything that is posted.
+/// The request without a body that opens a stream: it names the client whom all of the stream is
+/// for, and who sends everything that is posted.
 pub(crate) fn check_http_stream(entry: &Json) -> Coverage {
     let query = &entry["request"]["query"];
     let text = |key: &str| query[key].as_str().expect("a text");

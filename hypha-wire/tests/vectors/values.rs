@@ -107,8 +107,8 @@ pub(crate) fn check_encode(file: &str, name: &str, entry: &Json) -> Coverage {
     Checked
 }
 
-/// Values that the client of their own language refuses to send, and what becomes of the nearest that
-/// there is in Rust.
+/// Values that the client of their own language refuses to send, and what becomes of the nearest
+/// that there is in Rust.
 fn check_refused(name: &str, entry: &Json) -> Coverage {
     #[derive(Serialize)]
     struct Nothing;

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what a call costs, beside the Python stack and a bare WebSocket relay, in one
-//! run. Machines are noisy: compare the ratios within a run, not the figures of two.
+//! `cargo xtask bench`: what a call costs, beside the Python stack and a bare WebSocket relay, in
+//! one run. Machines are noisy: compare the ratios within a run, not the figures of two.
 
 use std::{
     path::{Path, PathBuf},

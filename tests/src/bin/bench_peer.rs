@@ -1,5 +1,5 @@
-//! The Rust side of the benchmark: a service and a caller of it, and the same figures for bare frames
-//! through a WebSocket relay. `bench` starts these programs; they print one line each.
+//! The Rust side of the benchmark: a service and a caller of it, and the same figures for bare
+//! frames through a WebSocket relay. `bench` starts these programs; they print one line each.
 
 use std::{
     collections::VecDeque,

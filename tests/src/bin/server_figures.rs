@@ -1,5 +1,5 @@
-//! `cargo xtask server-figures`: what `hypha-server` costs: to start, to have idle clients, to route
-//! messages beside a bare relay, and over a long time in which clients come and go.
+//! `cargo xtask server-figures`: what `hypha-server` costs: to start, to have idle clients, to
+//! route messages beside a bare relay, and over a long time in which clients come and go.
 
 use std::{
     process::Command,

@@ -1,7 +1,7 @@
 //! `shared_servers FOLDER`: the Python server and `hypha-server` that all tests of a run share.
 //!
-//! `cargo xtask test` starts it and names the folder to the tests with `HYPHA_TEST_SERVERS`. Both servers
-//! end with the standard input of this program.
+//! `cargo xtask test` starts it and names the folder to the tests with `HYPHA_TEST_SERVERS`. Both
+//! servers end with the standard input of this program.
 
 use std::io::Read;
 use std::path::PathBuf;

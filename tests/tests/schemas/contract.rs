@@ -1,5 +1,5 @@
-//! The contract whose description is compared, checked and generated again; its like in Python is in
-//! `tests/interop/python/schema_peer.py`.
+//! The contract whose description is compared, checked and generated again; its like in Python is
+//! in `tests/interop/python/schema_peer.py`.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What services publish of themselves, and what is written of it for other languages: beside the Python client,
-//! a validator, the compilers of the languages, and real calls of real services.
+//! What services publish of themselves, and what is written of it for other languages: beside the
+//! Python client, a validator, the compilers of the languages, and real calls of real services.
 
 mod contract;
 mod generated;

@@ -1,4 +1,5 @@
-//! Names and texts that mean harm, or are merely not thought of: no language may be led astray by them.
+//! Names and texts that mean harm, or are merely not thought of: no language may be led astray by
+//! them.
 
 use hypha_rpc::Map;
 use hypha_rpc::prelude::*;

@@ -1,4 +1,5 @@
-//! Schemas as they are published: equal to those of the Python client, and good ones to a validator.
+//! Schemas as they are published: equal to those of the Python client, and good ones to a
+//! validator.
 
 use anyhow::{Context as _, Result, ensure};
 use hypha_rpc::Client;

@@ -1,4 +1,5 @@
-//! `cargo xtask test`: everything that can be tested on this machine, peers included, or a part of it.
+//! `cargo xtask test`: everything that can be tested on this machine, peers included, or a part of
+//! it.
 
 mod needs;
 mod select;
@@ -134,8 +135,8 @@ fn set_up(needs: &Needs) -> Result<()> {
     setup::programs(&programs.map(|(_, name)| *name).collect::<Vec<_>>())
 }
 
-/// Builds the programs that whole-system tests start, with the features of the tests themselves, so that
-/// nothing is built twice.
+/// Builds the programs that whole-system tests start, with the features of the tests themselves, so
+/// that nothing is built twice.
 fn build_programs(needs: &Needs) -> Result<()> {
     let mut build = cargo(&["build", "--workspace", "--all-features"]);
     for program in needs.programs() {

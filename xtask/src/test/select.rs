@@ -58,7 +58,8 @@ impl Selection {
         })
     }
 
-    /// Selects the tests of a package, those of a test program, or those with `name` in their own name.
+    /// Selects the tests of a package, those of a test program, or those with `name` in their own
+    /// name.
     pub(super) fn of(metadata: &Value, name: &str) -> Result<Selection> {
         let all = targets(metadata)?;
         let of_package = of(&all, |target| target.package == name);
@@ -82,8 +83,8 @@ impl Selection {
             return Ok(Selection {
                 description: format!("the test program {}", shown(&program)),
                 targets: program,
-                // With the features of the whole workspace: what is built for one program is used for
-                // all tests as well.
+                // With the features of the whole workspace: what is built for one program is used
+                // for all tests as well.
                 cargo: vec!["--workspace".into(), "--test".into(), name.into()],
                 filter: None,
                 documentation: None,
@@ -135,7 +136,8 @@ impl Selection {
     pub(super) fn cargo_arguments(&self) -> Vec<String> {
         let mut arguments = self.cargo.clone();
         arguments.push("--all-features".into());
-        // Nextest runs no documentation tests; `cargo test` would, and they are a step of their own.
+        // Nextest runs no documentation tests; `cargo test` would, and they are a step of their
+        // own.
         if !arguments
             .iter()
             .any(|a| ["--test", "--lib", "--bins"].contains(&a.as_str()))
@@ -182,8 +184,8 @@ fn options(targets: &[Target]) -> Vec<String> {
 }
 
 impl Target {
-    /// Whether its sources contain every part of the name of a test. Names that macros make are parts of
-    /// the sources as well: modules and functions are written out.
+    /// Whether its sources contain every part of the name of a test. Names that macros make are
+    /// parts of the sources as well: modules and functions are written out.
     fn may_have(&self, name: &str) -> Result<bool> {
         let mut files = Vec::new();
         let alone = self.kind == Kind::Test && self.source.file_name() != Some("main.rs".as_ref());

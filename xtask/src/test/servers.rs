@@ -1,7 +1,7 @@
 //! The Python server and `hypha-server` that all tests of a run share.
 //!
-//! cargo-nextest runs each test in a process of its own. The Python server takes ten seconds to start, so
-//! a server for each test, or even for each test program, would cost more than the tests.
+//! cargo-nextest runs each test in a process of its own. The Python server takes ten seconds to
+//! start, so a server for each test, or even for each test program, would cost more than the tests.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::built;
 
-/// A running `shared_servers` of `hypha-rpc-tests`. It stops the servers when its input ends, so they
-/// do not outlive this process.
+/// A running `shared_servers` of `hypha-rpc-tests`. It stops the servers when its input ends, so
+/// they do not outlive this process.
 pub(crate) struct SharedServers {
     process: Child,
     output: BufReader<ChildStdout>,

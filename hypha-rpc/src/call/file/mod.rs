@@ -30,19 +30,19 @@ use source::{Abilities, Reader, Seekable, Source, Whole, Writer};
 /// What is asked for or sent at once: one frame for every peer.
 const PIECE: usize = 256 << 10;
 
-/// A file as a value: an argument or a result of a method, or a part of one. Its content stays where
-/// it is until somebody reads it.
+/// A file as a value: an argument or a result of a method, or a part of one. Its content stays
+/// where it is until somebody reads it.
 ///
-/// A Python file object, a `BytesIO`, a JavaScript `Blob` or `File` arrives as one, and is used with
-/// the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
-/// [`AsyncSeekExt`](tokio::io::AsyncSeekExt), [`AsyncWriteExt`](tokio::io::AsyncWriteExt). Text files
-/// are read and written as UTF-8. What the owner has no function for fails as
+/// A Python file object, a `BytesIO`, a JavaScript `Blob` or `File` arrives as one, and is used
+/// with the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
+/// [`AsyncSeekExt`](tokio::io::AsyncSeekExt), [`AsyncWriteExt`](tokio::io::AsyncWriteExt). Text
+/// files are read and written as UTF-8. What the owner has no function for fails as
 /// [`Unsupported`](io::ErrorKind::Unsupported); the errors of the owner come with their text, and
 /// [`io::Error::get_ref`] has the [`Error`](crate::Error) of the call.
 ///
-/// Every read asks the owner for 256 KiB; who reads on is sent the next of them ahead. A write is sent
-/// at once and its error told by what is done next: call `flush` after the last one. All of this
-/// moves the position of the owner's file, which nobody else should use meanwhile.
+/// Every read asks the owner for 256 KiB; who reads on is sent the next of them ahead. A write is
+/// sent at once and its error told by what is done next: call `flush` after the last one. All of
+/// this moves the position of the owner's file, which nobody else should use meanwhile.
 ///
 /// A file in an argument can be used for as long as the call, and its owner closes it. One in a
 /// result lives until its receiver has gone or has not used it for ten minutes
@@ -52,8 +52,8 @@ const PIECE: usize = 256 << 10;
 ///
 /// One of this program is made with [`from_bytes`](Self::from_bytes), [`open`](Self::open),
 /// [`from_reader`](Self::from_reader) and their like. Other languages get an object with `read`,
-/// `seek`, `tell`, `write`, `flush` and `close`, of which those that it can do. What it was made of is
-/// dropped with the last of them.
+/// `seek`, `tell`, `write`, `flush` and `close`, of which those that it can do. What it was made of
+/// is dropped with the last of them.
 ///
 /// ```
 /// use hypha_rpc::prelude::*;
@@ -213,15 +213,15 @@ impl RemoteFile {
         self.get("type")?.as_str()
     }
 
-    /// A member of the object that the file is to other languages: a function that is not used here,
-    /// such as `truncate`, is called as a [`Function`](crate::Function).
+    /// A member of the object that the file is to other languages: a function that is not used
+    /// here, such as `truncate`, is called as a [`Function`](crate::Function).
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.peer.get(key)
     }
 
     /// Closes the file at its owner, also one that came in an argument, after everything that was
-    /// written to it. The same as `shutdown`. Does nothing to files that cannot be closed, such as a
-    /// `Blob`.
+    /// written to it. The same as `shutdown`. Does nothing to files that cannot be closed, such as
+    /// a `Blob`.
     ///
     /// # Errors
     ///
@@ -438,8 +438,8 @@ impl AsyncWrite for RemoteFile {
         let (unread, text, position) = (self.unread_len(), self.text, self.position);
         self.unread.clear();
         self.sequential = false;
-        // Without `tell` nobody else can say; with it, the owner may have another opinion: a file that
-        // is opened for appending.
+        // Without `tell` nobody else can say; with it, the owner may have another opinion: a file
+        // that is opened for appending.
         self.position = match self.peer.has("tell") {
             true => None,
             false => position.map(|position| position + len as u64),

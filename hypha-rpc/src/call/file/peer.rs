@@ -124,7 +124,8 @@ impl Peer {
         }
     }
 
-    /// Moves the position, which is `unread` bytes further than that of the reader; where it is then.
+    /// Moves the position, which is `unread` bytes further than that of the reader; where it is
+    /// then.
     pub(super) async fn seek(&self, to: SeekFrom, unread: usize, text: bool) -> io::Result<u64> {
         if !self.has("seek") {
             return Err(unsupported("seek"));
@@ -202,7 +203,8 @@ impl Drop for Peer {
             return;
         }
         if let Ok(close) = self.function("close") {
-            // At once or not at all: if there is no room in the queue, the owner's own limit has to do.
+            // At once or not at all: if there is no room in the queue, the owner's own limit has to
+            // do.
             let _ = close.call::<Value>(args!()).send().now_or_never();
         }
     }

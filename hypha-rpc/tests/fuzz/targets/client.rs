@@ -1,5 +1,5 @@
-//! A whole client whose only peer is hostile: it calls, answers, sends texts, pieces of messages and
-//! noise, in any order, while the client serves and calls itself.
+//! A whole client whose only peer is hostile: it calls, answers, sends texts, pieces of messages
+//! and noise, in any order, while the client serves and calls itself.
 //!
 //! Nothing panics, every frame that the client sends is sound, and when the connection is gone
 //! nothing of it is left.

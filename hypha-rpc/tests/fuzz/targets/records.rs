@@ -1,5 +1,5 @@
-//! Records of services and users, and handles of functions and streams, from hostile bytes. The first
-//! byte selects the type.
+//! Records of services and users, and handles of functions and streams, from hostile bytes. The
+//! first byte selects the type.
 
 use hypha_rpc::workspace::{
     ServiceConfig, ServiceInfo, ServiceQuery, TokenConfig, UserInfo, WorkspaceInfo,

@@ -1,5 +1,5 @@
-//! A frame as it comes from a peer: routing, arguments as any type, and the server's stamp. The first
-//! byte says which type.
+//! A frame as it comes from a peer: routing, arguments as any type, and the server's stamp. The
+//! first byte says which type.
 
 use hypha_wire::Value;
 use hypha_wire::{Extra, IncomingArgs, Message, Stamp, skip, to_vec};
