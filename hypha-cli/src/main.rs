@@ -7,7 +7,7 @@ mod schema;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Work with the services of a Hypha server.
 #[derive(Parser)]
@@ -22,10 +22,31 @@ enum Command {
     Schema(schema::Options),
 }
 
+impl Arguments {
+    /// Reads command line and environment; exits with a message if they are wrong.
+    fn read() -> Arguments {
+        let matches = without_empty_variables(Arguments::command()).get_matches();
+        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// Takes the environment variables that are empty away from the arguments of a command and its
+/// subcommands: to clap an empty text is a value.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        match value {
+            Some(value) if value.is_empty() => arg.env(None),
+            _ => arg,
+        }
+    });
+    command.mut_subcommands(without_empty_variables)
+}
+
 /// Exits with 0, with 1 after an error on the standard error, or with 2 if the arguments are wrong.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run(Arguments::parse().command).await {
+    match run(Arguments::read().command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::report(&error);

@@ -75,6 +75,27 @@ async fn every_format_is_what_the_library_writes() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn an_empty_variable_counts_as_not_set() -> anyhow::Result<()> {
+    let host = Host::start().await?;
+    let empty = ["HYPHA_SERVER_URL", "HYPHA_TOKEN", "HYPHA_WORKSPACE"].map(|name| (name, ""));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hypha"));
+    command.args(["schema", "--service", &host.id]).envs(empty);
+    command.env("HYPHA_SERVER_URL", host.server.url());
+    let output = command.output().await?;
+    assert!(output.status.success(), "{output:?}");
+
+    // The default URL may be that of a server of the user, so the help has to do: it shows the value
+    // of each variable that is read.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hypha"));
+    let output = command.args(["schema", "--help"]).envs(empty);
+    let help = String::from_utf8(output.output().await?.stdout)?;
+    assert!(help.contains("[default: http://localhost:9527]"), "{help}");
+    assert!(!help.contains("[env: "), "{help}");
+    host.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_description_goes_into_a_file() -> anyhow::Result<()> {
     let host = Host::start().await?;
     let file = std::env::temp_dir().join(format!("hypha-schema-{}.rs", std::process::id()));

@@ -12,7 +12,8 @@
 //! # }
 //! ```
 
-// Layers, from the bottom up. A module uses only modules of lower layers:
+// Layers, from the bottom up. A module uses only modules of lower layers; `cargo xtask lint` checks
+// it:
 //
 //   settings, metrics, rate_limit, seats, event_log, store, peer, bus
 //   auth (settings)

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use hypha_server::{Builder, Settings, StartError};
 use tracing_subscriber::EnvFilter;
 
@@ -15,7 +15,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A Hypha server: Python, JavaScript and Rust programs connect to it and use each other's
 /// services.
 ///
-/// Each option can also be set with the environment variable beside it.
+/// Each option can also be set with the environment variable beside it. An empty variable counts as
+/// not set.
 // Not Debug: it holds secrets.
 #[derive(Parser)]
 #[command(version)]
@@ -28,7 +29,7 @@ struct Cli {
     /// Format of log lines. Default: text.
     #[arg(long, env = "HYPHA_LOG_FORMAT", value_enum, help_heading = None)]
     log_format: LogFormat,
-    /// TokenHash the settings as JSON, without secrets, and exit.
+    /// Print the settings as JSON, without secrets, and exit.
     #[arg(long, help_heading = None)]
     print_config: bool,
 }
@@ -46,7 +47,7 @@ impl Cli {
     /// Reads command line and environment. An option that is given nowhere keeps the default of
     /// [`Settings`], which is therefore stated once.
     fn read() -> Cli {
-        let matches = Cli::command_for_update().get_matches();
+        let matches = without_empty_variables(Cli::command_for_update()).get_matches();
         Cli::from_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
@@ -73,6 +74,18 @@ impl Cli {
         }
         settings
     }
+}
+
+/// Takes the environment variables that are empty away from the arguments of a command: to clap an
+/// empty text is a value.
+fn without_empty_variables(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        match value {
+            Some(value) if value.is_empty() => arg.env(None),
+            _ => arg,
+        }
+    })
 }
 
 /// Returns an environment variable that is set and not empty.
@@ -106,8 +119,10 @@ fn filter_of(level: &str) -> &str {
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::read();
     let level = variable("HYPHA_LOGLEVEL").unwrap_or_else(|| "info".into());
-    let filter =
-        EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(filter_of(&level)))?;
+    let filter = match variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new) {
+        Some(Ok(filter)) => filter,
+        _ => EnvFilter::try_new(filter_of(&level))?,
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

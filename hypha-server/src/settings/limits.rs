@@ -4,9 +4,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::in_seconds;
 #[cfg(feature = "cli")]
 use super::seconds;
+use super::{ConfigError, at_least, in_seconds, invalid};
+
+/// Smallest limit on the size of a message. With less a client cannot even register a service.
+const FRAME_BYTES_MIN: usize = 1024;
+/// The resolution of the runtime's timers: a shorter timeout ends at once.
+const TIME_MIN: Duration = Duration::from_millis(1);
 
 /// Bounds that keep one client from harming the others.
 ///
@@ -61,7 +66,7 @@ pub struct Limits {
     /// Workspaces owned by one user. Default: 100.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACES_PER_USER"))]
     pub workspaces_per_user: usize,
-    /// Size of the largest message accepted, in bytes. Default: 16 MiB.
+    /// Size of the largest message accepted, in bytes; at least 1024. Default: 16 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_FRAME_BYTES"))]
     pub frame_bytes: usize,
     /// Messages queued for one receiver, in bytes; senders wait for room. Default: 2 MiB.
@@ -168,5 +173,47 @@ impl Default for Limits {
             login_time: Duration::from_secs(180),
             incumbent_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+impl Limits {
+    /// Refuses limits with which no client can stay connected, or a loop does not pause.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        for (name, rate, burst) in [
+            ("message", self.messages_per_second, self.message_burst),
+            ("HTTP", self.http_per_second, self.http_burst),
+        ] {
+            // NaN fails both comparisons.
+            if !(rate > 0.0 && burst >= 1.0) {
+                return invalid(format!(
+                    "the {name} rate limit must be positive, and its burst at least 1"
+                ));
+            }
+        }
+        for (name, count, least) in [
+            ("concurrent_handshakes", self.concurrent_handshakes, 1),
+            ("connections_per_user", self.connections_per_user, 1),
+            ("clients_per_workspace", self.clients_per_workspace, 1),
+            ("frame_bytes", self.frame_bytes, FRAME_BYTES_MIN),
+        ] {
+            if count < least {
+                return invalid(format!("`{name}` must be at least {least}, got {count}"));
+            }
+        }
+        for (name, time) in [
+            ("idle_timeout", self.idle_timeout),
+            ("deliver_timeout", self.deliver_timeout),
+            ("stall_timeout", self.stall_timeout),
+            ("handshake_timeout", self.handshake_timeout),
+            ("body_timeout", self.body_timeout),
+            ("stream_ping", self.stream_ping),
+            ("stream_sweep", self.stream_sweep),
+            ("orphan_interval", self.orphan_interval),
+            ("orphan_timeout", self.orphan_timeout),
+            ("login_time", self.login_time),
+        ] {
+            at_least(name, time, TIME_MIN)?;
+        }
+        Ok(())
     }
 }

@@ -27,7 +27,8 @@ const COMMON_WORDS: [&str; 8] = [
 
 /// All settings of a server that are plain data.
 ///
-/// The values serialize as JSON without the secrets: of a secret only `(set)` is written.
+/// The values serialize as JSON without the secrets: of a secret, and of user info and query in a
+/// URL, only `(set)` is written.
 ///
 /// ```
 /// let mut settings = hypha_server::Settings::default();
@@ -51,7 +52,11 @@ pub struct Settings {
     /// URL by which clients know this server. Default: http://HOST:PORT and the base path.
     ///
     /// It marks functions as belonging to this server, so it must be the same for all clients.
-    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_PUBLIC_BASE_URL"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_PUBLIC_BASE_URL", hide_env_values = true)
+    )]
+    #[serde(serialize_with = "redacted_url")]
     pub public_base_url: Option<String>,
     /// Origins of the web pages that may use the server, separated by commas; * for any. Default:
     /// *.
@@ -162,8 +167,19 @@ fn invalid<T>(text: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::new(text))
 }
 
+/// Fails if a time is shorter than `least`.
+fn at_least(name: &str, time: Duration, least: Duration) -> Result<(), ConfigError> {
+    if time >= least {
+        return Ok(());
+    }
+    let (least, given) = (least.as_secs_f64(), time.as_secs_f64());
+    invalid(format!(
+        "`{name}` must be at least {least} s, got {given} s"
+    ))
+}
+
 impl Settings {
-    /// Replaces empty texts by the defaults, as for environment variables that are set to nothing.
+    /// Replaces empty texts by the defaults, as for an option without a value: `--redis-uri=`.
     pub fn ignore_empty(&mut self) {
         for text in [
             &mut self.public_base_url,
@@ -206,17 +222,13 @@ impl Settings {
         }
         self.base()?;
         self.origins()?;
-        let limits = &self.limits;
-        for (name, rate, burst) in [
-            ("message", limits.messages_per_second, limits.message_burst),
-            ("HTTP", limits.http_per_second, limits.http_burst),
-        ] {
-            // NaN fails both comparisons.
-            if !(rate > 0.0 && burst >= 1.0) {
-                return invalid(format!("the {name} rate limit must be positive"));
-            }
-        }
-        Ok(())
+        // Tokens count whole seconds, so a shorter life has ended when the token is issued.
+        at_least(
+            "reconnection_token_life",
+            self.reconnection_token_life,
+            Duration::from_secs(1),
+        )?;
+        self.limits.check()
     }
 
     fn check_secrets(&self) -> Result<(), ConfigError> {
@@ -285,6 +297,26 @@ fn redacted<S: Serializer>(secret: &Option<String>, serializer: S) -> Result<S::
     secret.as_ref().map(|_| "(set)").serialize(serializer)
 }
 
+/// Writes a URL with `(set)` in place of user info and query, which may hold credentials.
+fn redacted_url<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_deref()
+        .map(without_credentials)
+        .serialize(serializer)
+}
+
+fn without_credentials(url: &str) -> String {
+    let (place, query) = match url.find(['?', '#']) {
+        Some(at) => (&url[..at], "?(set)"),
+        None => (url, ""),
+    };
+    let start = place.find("://").map_or(0, |at| at + 3);
+    // A password may hold a slash by mistake, so the path counts too.
+    match place[start..].rfind('@') {
+        Some(at) => format!("{}(set){}{query}", &place[..start], &place[start + at..]),
+        None => format!("{place}{query}"),
+    }
+}
+
 /// Reads a time in seconds.
 #[cfg(feature = "cli")]
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -312,6 +344,104 @@ mod tests {
         assert!(usable.check().is_ok());
         let printed = format!("{usable:?}");
         assert!(!printed.contains("letters") && !printed.contains("0123456789"));
+    }
+
+    #[test]
+    fn credentials_in_urls_are_not_printed() {
+        for (url, shown) in [
+            ("https://a.example.org/hypha", "https://a.example.org/hypha"),
+            (
+                "https://me:word@a.example.org:1/b",
+                "https://(set)@a.example.org:1/b",
+            ),
+            (
+                "https://me:wo/r@d@a.example.org",
+                "https://(set)@a.example.org",
+            ),
+            (
+                "https://a.example.org/b?key=word",
+                "https://a.example.org/b?(set)",
+            ),
+            (
+                "https://me@a.example.org?at=@word#x",
+                "https://(set)@a.example.org?(set)",
+            ),
+            ("https://a.example.org#word", "https://a.example.org?(set)"),
+            ("me:word@a.example.org", "(set)@a.example.org"),
+        ] {
+            let mut settings = Settings {
+                public_base_url: Some(url.into()),
+                ..Settings::default()
+            };
+            settings.tokens.jwks_url = Some(url.into());
+            let printed = serde_json::to_value(&settings).expect("settings");
+            assert_eq!(printed["public_base_url"], shown);
+            assert_eq!(printed["tokens"]["jwks_url"], shown);
+            for debug in [format!("{settings:?}"), format!("{:?}", settings.tokens)] {
+                assert!(debug.contains(shown) && !debug.contains("word"), "{debug}");
+            }
+        }
+    }
+
+    #[test]
+    fn limits_that_cut_every_client_are_refused() {
+        let refused = |set: &dyn Fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            set(&mut settings);
+            let refused = settings.check();
+            refused.map_err(|error| error.to_string()).unwrap_err()
+        };
+        type Time = fn(&mut Limits) -> &mut Duration;
+        let times: [(&str, Time); 10] = [
+            ("idle_timeout", |l| &mut l.idle_timeout),
+            ("stall_timeout", |l| &mut l.stall_timeout),
+            ("handshake_timeout", |l| &mut l.handshake_timeout),
+            ("body_timeout", |l| &mut l.body_timeout),
+            ("stream_ping", |l| &mut l.stream_ping),
+            ("stream_sweep", |l| &mut l.stream_sweep),
+            ("orphan_interval", |l| &mut l.orphan_interval),
+            ("orphan_timeout", |l| &mut l.orphan_timeout),
+            ("login_time", |l| &mut l.login_time),
+            ("deliver_timeout", |l| &mut l.deliver_timeout),
+        ];
+        for (name, time) in times {
+            let error = refused(&|settings| *time(&mut settings.limits) = Duration::ZERO);
+            assert_eq!(error, format!("`{name}` must be at least 0.001 s, got 0 s"));
+        }
+        type Count = fn(&mut Limits) -> &mut usize;
+        let counts: [(&str, Count, usize); 4] = [
+            ("concurrent_handshakes", |l| &mut l.concurrent_handshakes, 1),
+            ("connections_per_user", |l| &mut l.connections_per_user, 1),
+            ("clients_per_workspace", |l| &mut l.clients_per_workspace, 1),
+            ("frame_bytes", |l| &mut l.frame_bytes, 1024),
+        ];
+        for (name, count, least) in counts {
+            let error = refused(&|settings| *count(&mut settings.limits) = least - 1);
+            let given = least - 1;
+            assert_eq!(
+                error,
+                format!("`{name}` must be at least {least}, got {given}")
+            );
+            let mut settings = Settings::default();
+            *count(&mut settings.limits) = least;
+            assert!(settings.check().is_ok(), "{name}");
+        }
+        let error = refused(&|s| s.reconnection_token_life = Duration::from_millis(999));
+        assert_eq!(
+            error,
+            "`reconnection_token_life` must be at least 1 s, got 0.999 s"
+        );
+
+        // These turn something off, and the others go on.
+        let mut settings = Settings::default();
+        let limits = &mut settings.limits;
+        limits.services_per_client = 0;
+        limits.workspaces_per_user = 0;
+        limits.queue_bytes = 0;
+        limits.stream_grace = Duration::ZERO;
+        limits.stream_idle = Duration::ZERO;
+        limits.incumbent_timeout = Duration::ZERO;
+        assert!(settings.check().is_ok());
     }
 
     #[test]

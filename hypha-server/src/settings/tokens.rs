@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use super::redacted_url;
+
 /// Names in the server's own tokens, and the identity provider whose tokens are accepted too.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[non_exhaustive]
 pub struct TokenSettings {
@@ -33,7 +35,11 @@ pub struct TokenSettings {
     pub client_id: String,
     /// URL of the keys with which the identity provider signs its RS256 tokens. Default: from the
     /// domain; without either only the server's own tokens are accepted.
-    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_JWKS_URL"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, env = "HYPHA_JWKS_URL", hide_env_values = true)
+    )]
+    #[serde(serialize_with = "redacted_url")]
     pub jwks_url: Option<String>,
     /// Claim `iss` of the identity provider's tokens. Default: from the domain, or the issuer of
     /// the server's own tokens.
@@ -52,6 +58,14 @@ impl Default for TokenSettings {
             jwks_url: None,
             jwks_issuer: None,
         }
+    }
+}
+
+impl std::fmt::Debug for TokenSettings {
+    /// Formats the settings without credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = serde_json::to_string(self).map_err(|_| std::fmt::Error)?;
+        write!(f, "TokenSettings({text})")
     }
 }
 
@@ -79,8 +93,7 @@ impl TokenSettings {
         Some(self.domain.as_str()).filter(|domain| !domain.is_empty())
     }
 
-    /// Replaces empty texts by the defaults: an environment variable that is set to nothing counts
-    /// as not set.
+    /// Replaces empty texts by the defaults.
     pub(super) fn ignore_empty(&mut self) {
         let default = TokenSettings::default();
         for (text, default) in [

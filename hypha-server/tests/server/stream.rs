@@ -299,7 +299,7 @@ async fn floods_and_giants_are_refused() -> Result<()> {
     let server = server_with(|limits| {
         limits.messages_per_second = 0.001;
         limits.message_burst = 3.0;
-        limits.frame_bytes = 1000;
+        limits.frame_bytes = 1024;
     })
     .await?;
     let _line = Line::open(&server, &[("client_id", "c")], None).await?;

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::command::{cargo, output, root};
 use graph::Graph;
-use source::Source;
+use source::{Reference, Source};
 
 /// The layers of a crate: a module names modules of the layers before its own, and no other.
 struct Layers {
@@ -25,22 +25,47 @@ struct Layers {
 }
 
 /// The crates that are divided into layers, lowest layer first. `hypha-wire` is below all of them.
-const LAYERS: [Layers; 1] = [Layers {
-    package: "hypha-rpc",
-    layers: &[
-        &["error"],
-        &["runtime"],
-        &["crypto", "schema"],
-        &["transport"],
-        &["engine"],
-        // A callback is called like a method, so calls use services.
-        &["service"],
-        &["call"],
-        &["workspace"],
-        &["client"],
-        &["blocking", "testing"],
-    ],
-}];
+const LAYERS: [Layers; 2] = [
+    Layers {
+        package: "hypha-rpc",
+        layers: &[
+            &["error"],
+            &["runtime"],
+            &["crypto", "schema"],
+            &["transport"],
+            &["engine"],
+            // A callback is called like a method, so calls use services.
+            &["service"],
+            &["call"],
+            &["workspace"],
+            &["client"],
+            &["blocking", "testing"],
+        ],
+    },
+    Layers {
+        package: "hypha-server",
+        layers: &[
+            &[
+                "bus",
+                "event_log",
+                "metrics",
+                "peer",
+                "rate_limit",
+                "seats",
+                "settings",
+                "store",
+            ],
+            &["auth"],
+            &["registry", "router"],
+            &["state"],
+            &["workspace"],
+            &["internal_client"],
+            &["manager", "session"],
+            &["http", "login"],
+            &["server"],
+        ],
+    },
+];
 
 /// A path of another crate that a package must not name.
 struct ForbiddenPath {
@@ -110,6 +135,16 @@ fn violations(package: &str, source: &Source) -> Vec<String> {
     for rule in LAYERS.iter().filter(|rule| rule.package == package) {
         problems.extend(layer_violations(rule, source, &graph));
     }
+    for Reference {
+        file, line, path, ..
+    } in &source.root_aliases
+    {
+        problems.push(format!(
+            "{package}: an alias or glob of the crate root hides arrows: name the module\n    \
+             {file}:{line}  {}",
+            path.join("::")
+        ));
+    }
     for rule in FORBIDDEN_PATHS.iter().filter(|r| r.package == package) {
         for reference in &source.references {
             let named = reference.path.iter().take(rule.path.len());
@@ -127,7 +162,8 @@ fn violations(package: &str, source: &Source) -> Vec<String> {
     problems
 }
 
-/// Arrows that do not lead to a lower layer, and modules without a layer.
+/// Arrows that do not lead to a lower layer, modules without a layer, and items of the root: a module
+/// could use those to reach a higher layer.
 fn layer_violations(rule: &Layers, source: &Source, graph: &Graph) -> Vec<String> {
     let package = rule.package;
     let layer = |module: &str| rule.layers.iter().position(|l| l.contains(&module));
@@ -136,6 +172,11 @@ fn layer_violations(rule: &Layers, source: &Source, graph: &Graph) -> Vec<String
         if layer(module).is_none() {
             problems.push(format!("{package}: the module `{module}` is in no layer"));
         }
+    }
+    for (file, line) in &source.root_items {
+        problems.push(format!(
+            "{package}: an item of the root hides arrows: move it to a module\n    {file}:{line}"
+        ));
     }
     for arrow in graph.arrows() {
         if let (Some(from), Some(to)) = (layer(arrow.from), layer(arrow.to))

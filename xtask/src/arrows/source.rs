@@ -30,6 +30,10 @@ pub(crate) struct Source {
     pub(crate) modules: Vec<String>,
     /// Every path of the crate, in the order of the sources.
     pub(crate) references: Vec<Reference>,
+    /// Aliases and globs of the root of the crate. Names that come through them are not resolved.
+    pub(crate) root_aliases: Vec<Reference>,
+    /// Items of the root other than modules and `use` declarations: the file and line of each.
+    pub(crate) root_items: Vec<(String, usize)>,
     /// Names that the root brings into scope with `use`.
     root: Names,
     /// Inline modules of the root that contain nothing but `use`, such as a prelude.
@@ -228,6 +232,25 @@ impl Reader<'_> {
                 path_attribute = None;
                 continue;
             }
+            // Precise capturing, `impl Trait + use<'a>`, declares nothing.
+            if is_ident(tokens.get(at), "use") && !is_punct(tokens.get(at + 1), '<') {
+                // The paths are read as those of an expression are.
+                let mut leaves = Vec::new();
+                // `$crate` in a macro.
+                let path = at + 1 + usize::from(is_punct(tokens.get(at + 1), '$'));
+                leaves_of(&tokens[path..], &[], &mut leaves);
+                self.check_aliases(&leaves, place);
+                at += 1;
+                continue;
+            }
+            if self.is_extern_self(&tokens, at, place) {
+                at += 3;
+                continue;
+            }
+            if items && place.module.is_empty() && begins_item(&tokens, at) {
+                let line = tokens[at].span().start().line;
+                self.source.root_items.push((place.shown.clone(), line));
+            }
             if let Some(after) = self.path(&tokens, at, place) {
                 at = after;
                 continue;
@@ -256,7 +279,14 @@ impl Reader<'_> {
         let top_level = place.module.is_empty();
         if let Some(TokenTree::Group(block)) = body {
             if top_level && only_uses(block.stream()) {
-                let names = names(block.stream());
+                let place = Place {
+                    file: place.file,
+                    children: place.children.clone(),
+                    module,
+                    shown: place.shown.clone(),
+                };
+                let (names, leaves) = names(block.stream());
+                self.check_aliases(&leaves, &place);
                 self.source.facades.insert(name.to_owned(), names);
                 return Ok(());
             }
@@ -295,6 +325,7 @@ impl Reader<'_> {
         if place.module.is_empty() {
             self.source.root.add(&leaves);
         }
+        self.check_aliases(&leaves, place);
         for leaf in leaves {
             self.refer(leaf.path, leaf.line, place);
         }
@@ -331,6 +362,38 @@ impl Reader<'_> {
             }
         }
         self.tokens(attribute, place, false)
+    }
+
+    /// Notes the paths of a `use` that lead to the root itself, or to everything in it.
+    fn check_aliases(&mut self, leaves: &[Leaf], place: &Place<'_>) {
+        for leaf in leaves {
+            let path = absolute(&place.module, &leaf.path);
+            if path.is_some_and(|path| path.is_empty() || path == ["*"]) {
+                self.alias(leaf.path.clone(), leaf.line, place);
+            }
+        }
+    }
+
+    /// Notes `extern crate self`, which makes the name of the crate an alias of its root.
+    fn is_extern_self(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> bool {
+        let words = ["extern", "crate", "self"];
+        let found = (0..)
+            .zip(words)
+            .all(|(i, word)| is_ident(tokens.get(at + i), word));
+        if found {
+            let line = tokens[at].span().start().line;
+            self.alias(words.map(str::to_owned).to_vec(), line, place);
+        }
+        found
+    }
+
+    fn alias(&mut self, path: Vec<String>, line: usize, place: &Place<'_>) {
+        self.source.root_aliases.push(Reference {
+            from: place.module.clone(),
+            path,
+            file: place.shown.clone(),
+            line,
+        });
     }
 
     fn refer(&mut self, path: Vec<String>, line: usize, place: &Place<'_>) {
@@ -444,10 +507,10 @@ fn only_uses(tokens: TokenStream) -> bool {
     true
 }
 
-/// The names that the `use` declarations of a block bring into scope.
-fn names(tokens: TokenStream) -> Names {
+/// The names that the `use` declarations of a block bring into scope, and their paths.
+fn names(tokens: TokenStream) -> (Names, Vec<Leaf>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-    let mut names = Names::default();
+    let mut leaves = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
         if !is_ident(tokens.get(at), "use") {
@@ -455,12 +518,35 @@ fn names(tokens: TokenStream) -> Names {
             continue;
         }
         let end = end_of_statement(&tokens, at);
-        let mut leaves = Vec::new();
         leaves_of(&tokens[at + 1..end], &[], &mut leaves);
-        names.add(&leaves);
         at = end + 1;
     }
-    names
+    let mut names = Names::default();
+    names.add(&leaves);
+    (names, leaves)
+}
+
+/// Whether an item that is neither a module nor a `use` declaration begins at `at`. Words such as
+/// `pub` and `unsafe` in front are skipped by the reader.
+fn begins_item(tokens: &[TokenTree], at: usize) -> bool {
+    let words = [
+        "const",
+        "enum",
+        "fn",
+        "impl",
+        "macro_rules",
+        "static",
+        "struct",
+        "trait",
+        "type",
+        "union",
+    ];
+    let ident = words.iter().any(|word| is_ident(tokens.get(at), word));
+    // An invocation may declare anything.
+    let macro_call = matches!(tokens.get(at), Some(TokenTree::Ident(_)))
+        && is_punct(tokens.get(at + 1), '!')
+        && matches!(tokens.get(at + 2), Some(TokenTree::Group(_)));
+    ident || macro_call
 }
 
 /// The contents of the attribute at `at`, and the index after it.

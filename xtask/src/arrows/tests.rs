@@ -171,6 +171,115 @@ fn a_module_of_a_layered_crate_needs_a_layer() {
 }
 
 #[test]
+fn aliases_and_globs_of_the_root_are_forbidden() {
+    for (way, shown) in [
+        ("use crate as root; fn f() { root::client::f() }", "crate"),
+        (
+            "use crate::{self as root}; fn f() { root::client::f() }",
+            "crate",
+        ),
+        ("use {crate as root};", "crate"),
+        ("use super as up;", "super"),
+        ("use super::{self as up};", "super"),
+        (
+            "mod a { use super::super as up; fn f() { up::client::f() } }",
+            "super::super",
+        ),
+        (
+            "mod a { use super::super::*; fn f() { client::f() } }",
+            "super::super::*",
+        ),
+        ("use crate::*; fn f() { client::f() }", "crate::*"),
+        ("use crate::{error::*, *};", "crate::*"),
+        ("pub(crate) use super::*;", "super::*"),
+        ("fn f() { use crate as root; root::client::f() }", "crate"),
+        ("fn f() { use crate::*; client::f() }", "crate::*"),
+        ("macro_rules! m { () => { use $crate as root; }; }", "crate"),
+        (
+            "extern crate self as us; fn f() { us::client::f() }",
+            "extern::crate::self",
+        ),
+    ] {
+        let files = [
+            ("src/lib.rs", "mod client; mod error; mod engine;"),
+            ("src/client.rs", ""),
+            ("src/error.rs", ""),
+            ("src/engine.rs", way),
+        ];
+        let found = found("hypha-rpc", &files);
+        let expected = format!(
+            "hypha-rpc: an alias or glob of the crate root hides arrows: name the module\n    \
+             src/engine.rs:1  {shown}"
+        );
+        assert_eq!(found, expected, "{way}");
+    }
+    // Those of the root itself serve its modules.
+    for root in [
+        "extern crate self as hypha_rpc; mod error;",
+        "mod error; mod prelude { pub use crate::*; }",
+        "mod error; pub use crate as root;",
+    ] {
+        let found = found("hypha-rpc", &[("src/lib.rs", root), ("src/error.rs", "")]);
+        assert!(
+            found.starts_with("hypha-rpc: an alias or glob "),
+            "{root}: {found}"
+        );
+    }
+    // The root of another crate, and a module that is no root, hide nothing.
+    let a = "mod b { use super as up; use super::*; fn f<'a>() -> impl Sized + use<'a> {} }\n\
+             use hypha_wire as wire;\nuse std::*;";
+    let files = [("src/lib.rs", "mod error;"), ("src/error.rs", a)];
+    assert_eq!(found("hypha-rpc", &files), "");
+}
+
+#[test]
+fn the_root_of_a_layered_crate_has_no_items_of_its_own() {
+    for item in [
+        "pub type Alias = client::X;",
+        "use client::X;\npub(crate) type Alias = X;",
+        "fn f() { client::f() }",
+        "pub async unsafe fn f() {}",
+        "macro_rules! m { () => { $crate::client::f() }; }",
+        "#[allow(unused)]\nstruct S(client::X);",
+        "impl Default for S { fn default() -> S { client::f() } }",
+        "static X: client::X = client::X;",
+        "thread_local! { static X: client::X = client::X; }",
+    ] {
+        let root = format!("mod client;\nmod error;\n{item}");
+        let files = [
+            ("src/lib.rs", root.as_str()),
+            ("src/client.rs", ""),
+            ("src/error.rs", "fn f() { m!(); crate::f() }"),
+        ];
+        let found = found("hypha-rpc", &files);
+        let expected = "hypha-rpc: an item of the root hides arrows: move it to a module\n    ";
+        assert!(found.starts_with(expected), "{item}: {found}");
+    }
+    let root = "#![doc = \"\"]\n#[cfg(unix)] mod client; pub(crate) mod error;\n\
+                #[doc(inline)] pub use client::{a::X, Y};\n\
+                pub mod prelude { pub use crate::Y; }\n#[cfg(test)] fn helper() {}";
+    let files = [
+        ("src/lib.rs", root),
+        ("src/client.rs", ""),
+        ("src/error.rs", ""),
+    ];
+    assert_eq!(found("hypha-rpc", &files), "");
+}
+
+#[test]
+fn the_server_has_layers() {
+    let files = [
+        ("src/lib.rs", "mod http; mod state; mod store;"),
+        ("src/http.rs", "use crate::state;"),
+        ("src/state.rs", "use crate::{http, store};"),
+        ("src/store.rs", ""),
+    ];
+    let found = found("hypha-server", &files);
+    let expected = "the layer of `http` is not below that of `state`: state -> http";
+    assert!(found.contains(expected), "{found}");
+}
+
+#[test]
 fn the_server_does_not_name_the_engine() {
     for way in [
         "use hypha_rpc::engine::Session;",
@@ -178,9 +287,9 @@ fn the_server_does_not_name_the_engine() {
         "fn f() { hypha_rpc::engine::f() }",
         "fn f() { vec![hypha_rpc::engine::f()] }",
     ] {
-        let files = [("src/lib.rs", way)];
+        let files = [("src/lib.rs", "mod http;"), ("src/http.rs", way)];
         let found = found("hypha-server", &files);
-        let expected = "hypha-server must not name `hypha_rpc::engine`\n    src/lib.rs:1  ";
+        let expected = "hypha-server must not name `hypha_rpc::engine`\n    src/http.rs:1  ";
         assert!(found.starts_with(expected), "{way}: {found}");
     }
     let files = [("src/lib.rs", "use hypha_rpc::{Client, service::engine};")];
