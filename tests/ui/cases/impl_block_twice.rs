@@ -1,6 +1,5 @@
-//! Two blocks with the attribute for one type: rustc says of every generated item that it is there
-//! twice. No block knows of the other, and rustc goes on after names and implementations that are
-//! there twice.
+//! Two blocks with the attribute for one type: rustc says of every generated item that it is there twice. No
+//! block knows of the other, and rustc goes on after names and implementations that are there twice.
 
 use hypha_rpc::prelude::*;
 

@@ -1,5 +1,4 @@
-//! A type that has the name of the proxy. rustc says so first; what is generated for the proxy does
-//! not fit that type either.
+//! A type that has the name of the proxy. rustc says so first; what is generated for the proxy does not fit that type either.
 
 use hypha_rpc::prelude::*;
 

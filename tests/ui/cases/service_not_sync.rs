@@ -1,5 +1,4 @@
-//! An implementation that cannot be shared between calls; rustc says so of the implementation, and
-//! not of every method.
+//! An implementation that cannot be shared between calls; rustc says so of the implementation, and not of every method.
 
 use hypha_rpc::prelude::*;
 
