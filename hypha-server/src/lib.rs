@@ -15,8 +15,8 @@
 // Layers, from the bottom up. A module uses only modules of lower layers; `cargo xtask lint` checks
 // it:
 //
-//   settings, metrics, rate_limit, seats, event_log, store, peer, bus
-//   auth (settings)
+//   settings, metrics, memory, rate_limit, seats, event_log, store
+//   auth (settings), peer (memory), bus
 //   registry (auth, store), router (bus, metrics, peer)
 //   state: the parts of one server, each with its own lock
 //   workspace: workspaces begin and end with their clients
@@ -31,6 +31,11 @@ mod http;
 mod internal_client;
 mod login;
 mod manager;
+#[allow(
+    dead_code,
+    reason = "the parts of the server begin to use it one by one"
+)]
+mod memory;
 mod metrics;
 mod peer;
 mod rate_limit;

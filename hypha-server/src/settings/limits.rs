@@ -10,6 +10,8 @@ use super::{ConfigError, at_least, in_seconds, invalid};
 
 /// Smallest limit on the size of a message. With less a client cannot even register a service.
 const FRAME_BYTES_MIN: usize = 1024;
+/// Smallest memory budget. With less no large message passes.
+const MEMORY_MIN: usize = 16 * 1024 * 1024;
 /// The resolution of the runtime's timers: a shorter timeout ends at once.
 const TIME_MIN: Duration = Duration::from_millis(1);
 
@@ -66,6 +68,25 @@ pub struct Limits {
     /// Workspaces owned by one user. Default: 100.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACES_PER_USER"))]
     pub workspaces_per_user: usize,
+    /// Memory held for all peers, in bytes; at least 16 MiB. Default: 256 MiB.
+    ///
+    /// Everything that waits for a peer counts: partial messages, request bodies, queues, records.
+    /// When it is exhausted, the largest connection of the user with the most memory is closed.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_BYTES"))]
+    pub memory_bytes: usize,
+    /// Memory held for one user, or for one IP address without credentials, in bytes. Default: 128
+    /// MiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_USER_MEMORY_BYTES"))]
+    pub user_memory_bytes: usize,
+    /// Memory held for one connection or request, in bytes; at least two largest messages. Default:
+    /// 64 MiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONNECTION_MEMORY_BYTES"))]
+    pub connection_memory_bytes: usize,
+    /// Longest wait of a peer for memory, after which its message or request is refused. Default:
+    /// 10 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_TIMEOUT", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub memory_timeout: Duration,
     /// Size of the largest message accepted, in bytes; at least 1024. Default: 16 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_FRAME_BYTES"))]
     pub frame_bytes: usize,
@@ -158,6 +179,10 @@ impl Default for Limits {
             clients_per_workspace: 1000,
             services_per_client: 1000,
             workspaces_per_user: 100,
+            memory_bytes: 256 * 1024 * 1024,
+            user_memory_bytes: 128 * 1024 * 1024,
+            connection_memory_bytes: 64 * 1024 * 1024,
+            memory_timeout: Duration::from_secs(10),
             frame_bytes: 16 * 1024 * 1024,
             queue_bytes: 2 * 1024 * 1024,
             deliver_timeout: Duration::from_secs(15),
@@ -195,6 +220,17 @@ impl Limits {
             ("connections_per_user", self.connections_per_user, 1),
             ("clients_per_workspace", self.clients_per_workspace, 1),
             ("frame_bytes", self.frame_bytes, FRAME_BYTES_MIN),
+            ("memory_bytes", self.memory_bytes, MEMORY_MIN),
+            (
+                "connection_memory_bytes",
+                self.connection_memory_bytes,
+                2 * self.frame_bytes,
+            ),
+            (
+                "user_memory_bytes",
+                self.user_memory_bytes,
+                self.connection_memory_bytes,
+            ),
         ] {
             if count < least {
                 return invalid(format!("`{name}` must be at least {least}, got {count}"));
@@ -205,6 +241,7 @@ impl Limits {
             ("deliver_timeout", self.deliver_timeout),
             ("stall_timeout", self.stall_timeout),
             ("handshake_timeout", self.handshake_timeout),
+            ("memory_timeout", self.memory_timeout),
             ("body_timeout", self.body_timeout),
             ("stream_ping", self.stream_ping),
             ("stream_sweep", self.stream_sweep),

@@ -16,6 +16,7 @@ pub(crate) use self::shutdown::Shutdown;
 use crate::auth::Issuer;
 use crate::bus::Bus;
 use crate::event_log::EventLog;
+use crate::memory::{Budget, MemoryLimits};
 use crate::metrics::Counters;
 use crate::peer::Peer;
 use crate::registry::Registry;
@@ -50,6 +51,7 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) started: std::time::Instant,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) memory: Arc<Budget>,
     pub(crate) router: Router,
     pub(crate) registry: Box<dyn Registry>,
     pub(crate) store: Store,
@@ -76,12 +78,20 @@ impl State {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts) -> State {
         let counters = Arc::new(Counters::default());
-        let deliver_timeout = parts.settings.limits.deliver_timeout;
+        let limits = &parts.settings.limits;
+        let deliver_timeout = limits.deliver_timeout;
+        let memory = Budget::new(MemoryLimits {
+            process: limits.memory_bytes,
+            owner: limits.user_memory_bytes,
+            account: limits.connection_memory_bytes,
+            patience: limits.memory_timeout,
+        });
         State {
             info: parts.info,
             started: std::time::Instant::now(),
             router: Router::new(counters.clone(), deliver_timeout, parts.bus),
             counters,
+            memory,
             registry: parts.registry,
             store: parts.store,
             issuer: parts.issuer,

@@ -46,16 +46,15 @@ const LAYERS: [Layers; 2] = [
         package: "hypha-server",
         layers: &[
             &[
-                "bus",
                 "event_log",
+                "memory",
                 "metrics",
-                "peer",
                 "rate_limit",
                 "seats",
                 "settings",
                 "store",
             ],
-            &["auth"],
+            &["auth", "bus", "peer"],
             &["registry", "router"],
             &["state"],
             &["workspace"],

@@ -1,0 +1,454 @@
+//! Accounts of memory: every byte that the server holds for somebody is charged to them.
+//!
+//! There are three levels. A [`Budget`] bounds the process, an [`Owner`] is a user or an IP address,
+//! and an [`Account`] is a connection or a request of that owner. A [`Charge`] counts on all three
+//! until it is dropped.
+//!
+//! An exhausted account slows its own connection down: [`Account::charge`] waits for room, and
+//! refuses after the patience of the budget. When the process is full, the largest account of the
+//! largest owner is told to give way ([`Account::gives_way`]), unless it is the one that asks for
+//! more. So a peer whose account is small never pays for one whose account is large.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Bounds of the three levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MemoryLimits {
+    /// Bytes of all accounts together.
+    pub(crate) process: usize,
+    /// Bytes of the accounts of one user or address.
+    pub(crate) owner: usize,
+    /// Bytes of one account.
+    pub(crate) account: usize,
+    /// Longest wait for room.
+    pub(crate) patience: Duration,
+}
+
+/// The level whose limit a charge exceeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Account,
+    Owner,
+    Process,
+}
+
+/// A charge that does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OverBudget {
+    /// The first level without room.
+    pub(crate) level: Level,
+    /// The user or address.
+    pub(crate) owner: String,
+    /// Bytes asked for.
+    pub(crate) bytes: usize,
+    /// Bytes allowed at this level.
+    pub(crate) limit: usize,
+}
+
+impl fmt::Display for OverBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, limit) = (self.bytes, self.limit);
+        match self.level {
+            Level::Account => write!(
+                f,
+                "memory limit of this connection: {bytes} more bytes exceed {limit}"
+            ),
+            Level::Owner => write!(
+                f,
+                "memory limit of `{}`: {bytes} more bytes exceed {limit} of all its connections",
+                self.owner
+            ),
+            Level::Process => write!(
+                f,
+                "the server is out of memory: {bytes} more bytes exceed its budget of {limit}; try \
+                 again later"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OverBudget {}
+
+/// The memory of the process that peers may occupy.
+pub(crate) struct Budget {
+    limits: MemoryLimits,
+    used: AtomicUsize,
+    peak: AtomicUsize,
+    refused: AtomicUsize,
+    gave_way: AtomicUsize,
+    owners: Mutex<HashMap<String, Weak<Owner>>>,
+    /// Notified when bytes are given back while somebody waits for them.
+    freed: Notify,
+    waiting: AtomicUsize,
+}
+
+/// The accounts of one user or address.
+pub(crate) struct Owner {
+    name: String,
+    used: AtomicUsize,
+    accounts: Mutex<Vec<Weak<Inner>>>,
+    budget: Arc<Budget>,
+}
+
+/// The memory held for one connection or request. Clones are the same account.
+#[derive(Clone)]
+pub(crate) struct Account(Arc<Inner>);
+
+struct Inner {
+    used: AtomicUsize,
+    owner: Arc<Owner>,
+    must_give_way: AtomicBool,
+    gives_way: Notify,
+}
+
+/// Bytes on an account, given back when this is dropped.
+pub(crate) struct Charge {
+    account: Account,
+    bytes: usize,
+}
+
+/// The state of the accounts, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemoryStats {
+    pub(crate) used: usize,
+    pub(crate) peak: usize,
+    pub(crate) limit: usize,
+    pub(crate) owners: usize,
+    pub(crate) largest_owner: usize,
+    pub(crate) refused: usize,
+    pub(crate) gave_way: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: MemoryLimits) -> Arc<Budget> {
+        Arc::new(Budget {
+            limits,
+            used: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            gave_way: AtomicUsize::new(0),
+            owners: Mutex::default(),
+            freed: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Opens an account of the owner `name`: a user id, or an address for those without one.
+    pub(crate) fn open(self: &Arc<Self>, name: &str) -> Account {
+        let owner = {
+            let mut owners = self.owners.lock();
+            match owners.get(name).and_then(Weak::upgrade) {
+                Some(owner) => owner,
+                None => {
+                    let owner = Arc::new(Owner {
+                        name: name.to_owned(),
+                        used: AtomicUsize::new(0),
+                        accounts: Mutex::default(),
+                        budget: self.clone(),
+                    });
+                    owners.insert(name.to_owned(), Arc::downgrade(&owner));
+                    owner
+                }
+            }
+        };
+        let inner = Arc::new(Inner {
+            used: AtomicUsize::new(0),
+            owner: owner.clone(),
+            must_give_way: AtomicBool::new(false),
+            gives_way: Notify::new(),
+        });
+        let mut accounts = owner.accounts.lock();
+        // Amortized: closed accounts are removed before the list would grow.
+        if accounts.len() == accounts.capacity() {
+            accounts.retain(|account| account.strong_count() > 0);
+        }
+        accounts.push(Arc::downgrade(&inner));
+        drop(accounts);
+        Account(inner)
+    }
+
+    pub(crate) fn limits(&self) -> &MemoryLimits {
+        &self.limits
+    }
+
+    pub(crate) fn stats(&self) -> MemoryStats {
+        let owners: Vec<_> = self.owners.lock().values().cloned().collect();
+        let used = owners.iter().filter_map(Weak::upgrade);
+        let used: Vec<_> = used.map(|o| o.used.load(Ordering::Relaxed)).collect();
+        MemoryStats {
+            used: self.used.load(Ordering::Relaxed),
+            peak: self.peak.load(Ordering::Relaxed),
+            limit: self.limits.process,
+            owners: used.len(),
+            largest_owner: used.into_iter().max().unwrap_or(0),
+            refused: self.refused.load(Ordering::Relaxed),
+            gave_way: self.gave_way.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns the owner with the most bytes.
+    fn largest(&self) -> Option<Arc<Owner>> {
+        let owners: Vec<_> = self.owners.lock().values().cloned().collect();
+        let owners = owners.iter().filter_map(Weak::upgrade);
+        owners.max_by_key(|owner| owner.used.load(Ordering::Relaxed))
+    }
+
+    /// Tells the largest account of the largest owner to give way, in favour of `asking`. Does
+    /// nothing if `asking` belongs to that owner, because then it is the one to be refused.
+    fn make_room(&self, asking: &Inner) {
+        let Some(owner) = self.largest() else { return };
+        if Arc::ptr_eq(&owner, &asking.owner) {
+            return;
+        }
+        let accounts: Vec<_> = owner.accounts.lock().clone();
+        let accounts = accounts.iter().filter_map(Weak::upgrade);
+        let largest = accounts.max_by_key(|account| account.used.load(Ordering::Relaxed));
+        if let Some(account) = largest {
+            // Once: its bytes come back when its connection has ended.
+            if !account.must_give_way.swap(true, Ordering::AcqRel) {
+                self.gave_way.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    owner = owner.name,
+                    bytes = account.used.load(Ordering::Relaxed),
+                    "the memory budget is exhausted; the largest account gives way"
+                );
+                account.gives_way.notify_waiters();
+            }
+        }
+    }
+
+    /// Wakes those that wait for room.
+    fn gave_back(&self) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.freed.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let mut owners = self.budget.owners.lock();
+        // A new owner of this name may have taken the place already.
+        if owners
+            .get(&self.name)
+            .is_some_and(|o| o.strong_count() == 0)
+        {
+            owners.remove(&self.name);
+        }
+    }
+}
+
+/// Adds `bytes` if the sum stays within `limit`.
+fn add(counter: &AtomicUsize, bytes: usize, limit: usize) -> bool {
+    let before = counter.fetch_add(bytes, Ordering::AcqRel);
+    let fits = before.saturating_add(bytes) <= limit;
+    if !fits {
+        counter.fetch_sub(bytes, Ordering::AcqRel);
+    }
+    fits
+}
+
+impl Account {
+    /// Charges `bytes` if there is room at every level.
+    pub(crate) fn try_charge(&self, bytes: usize) -> Result<Charge, OverBudget> {
+        self.add(bytes).inspect_err(|_| {
+            self.budget().refused.fetch_add(1, Ordering::Relaxed);
+        })?;
+        Ok(self.charged(bytes))
+    }
+
+    /// Charges `bytes`; waits for room, at most for the patience of the budget.
+    ///
+    /// # Errors
+    ///
+    /// At once if the account alone could never hold them, else after the wait.
+    pub(crate) async fn charge(&self, bytes: usize) -> Result<Charge, OverBudget> {
+        self.wait_for(bytes).await?;
+        Ok(self.charged(bytes))
+    }
+
+    /// Charges `bytes` without a check: for bytes that are there already and go in a moment.
+    pub(crate) fn force_charge(&self, bytes: usize) -> Charge {
+        let budget = self.budget();
+        self.0.used.fetch_add(bytes, Ordering::AcqRel);
+        self.0.owner.used.fetch_add(bytes, Ordering::AcqRel);
+        let before = budget.used.fetch_add(bytes, Ordering::AcqRel);
+        budget.peak.fetch_max(before + bytes, Ordering::Relaxed);
+        if before + bytes > budget.limits.process {
+            budget.make_room(&self.0);
+        }
+        self.charged(bytes)
+    }
+
+    /// Waits until the account must give way because the process is out of memory.
+    pub(crate) async fn gives_way(&self) {
+        let mut notified = std::pin::pin!(self.0.gives_way.notified());
+        // Registered before the flag is read: a notification in between is not lost.
+        notified.as_mut().enable();
+        if !self.0.must_give_way.load(Ordering::Acquire) {
+            notified.await;
+        }
+    }
+
+    /// Returns the bytes on this account.
+    pub(crate) fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// Returns the user or address that the account belongs to.
+    pub(crate) fn owner(&self) -> &str {
+        &self.0.owner.name
+    }
+
+    fn charged(&self, bytes: usize) -> Charge {
+        Charge {
+            account: self.clone(),
+            bytes,
+        }
+    }
+
+    fn budget(&self) -> &Arc<Budget> {
+        &self.0.owner.budget
+    }
+
+    fn over(&self, level: Level, bytes: usize, limit: usize) -> OverBudget {
+        OverBudget {
+            level,
+            owner: self.0.owner.name.clone(),
+            bytes,
+            limit,
+        }
+    }
+
+    /// Adds to the counters of all levels, or to none.
+    fn add(&self, bytes: usize) -> Result<(), OverBudget> {
+        let (budget, owner) = (self.budget(), &self.0.owner);
+        let limits = &budget.limits;
+        if !add(&self.0.used, bytes, limits.account) {
+            return Err(self.over(Level::Account, bytes, limits.account));
+        }
+        if !add(&owner.used, bytes, limits.owner) {
+            self.0.used.fetch_sub(bytes, Ordering::AcqRel);
+            return Err(self.over(Level::Owner, bytes, limits.owner));
+        }
+        if !add(&budget.used, bytes, limits.process) {
+            self.0.used.fetch_sub(bytes, Ordering::AcqRel);
+            owner.used.fetch_sub(bytes, Ordering::AcqRel);
+            budget.make_room(&self.0);
+            return Err(self.over(Level::Process, bytes, limits.process));
+        }
+        let used = budget.used.load(Ordering::Relaxed);
+        if used > budget.peak.load(Ordering::Relaxed) {
+            budget.peak.fetch_max(used, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn subtract(&self, bytes: usize) {
+        self.0.used.fetch_sub(bytes, Ordering::AcqRel);
+        self.0.owner.used.fetch_sub(bytes, Ordering::AcqRel);
+        self.budget().used.fetch_sub(bytes, Ordering::AcqRel);
+        self.budget().gave_back();
+    }
+
+    async fn wait_for(&self, bytes: usize) -> Result<(), OverBudget> {
+        let Err(error) = self.add(bytes) else {
+            return Ok(());
+        };
+        let budget = self.budget();
+        let waiting = Waiting::new(&budget.waiting);
+        let room = async {
+            let mut error = error;
+            loop {
+                if bytes > error.limit {
+                    return Err(error);
+                }
+                let mut freed = std::pin::pin!(budget.freed.notified());
+                freed.as_mut().enable();
+                match self.add(bytes) {
+                    Ok(()) => return Ok(()),
+                    Err(still) => error = still,
+                }
+                freed.await;
+            }
+        };
+        let result = timeout(budget.limits.patience, room).await;
+        drop(waiting);
+        let result = match result {
+            Ok(result) => result,
+            Err(_) => self.add(bytes),
+        };
+        result.inspect_err(|_| {
+            budget.refused.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+}
+
+/// Counts a task that waits for room, also when its future is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Waiting<'a> {
+        count.fetch_add(1, Ordering::AcqRel);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Charge {
+    /// Returns the bytes charged.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Charges `more` bytes if there is room.
+    pub(crate) fn try_grow(&mut self, more: usize) -> Result<(), OverBudget> {
+        self.account.try_charge(more)?.join(self);
+        Ok(())
+    }
+
+    /// Charges `more` bytes; waits for room like [`Account::charge`].
+    pub(crate) async fn grow(&mut self, more: usize) -> Result<(), OverBudget> {
+        self.account.wait_for(more).await?;
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Gives back all but `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let back = self.bytes.saturating_sub(bytes);
+        self.bytes -= back;
+        if back > 0 {
+            self.account.subtract(back);
+        }
+    }
+
+    /// Adds this charge to another one of the same account.
+    fn join(mut self, other: &mut Charge) {
+        other.bytes += std::mem::take(&mut self.bytes);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.account.subtract(self.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+use futures_util::FutureExt;
+
+use super::*;
+
+fn budget() -> Arc<Budget> {
+    Budget::new(MemoryLimits {
+        process: 1000,
+        owner: 600,
+        account: 400,
+        patience: Duration::from_secs(5),
+    })
+}
+
+#[test]
+fn a_charge_counts_on_every_level_until_it_is_dropped() {
+    let budget = budget();
+    let account = budget.open("ada");
+    let charge = account.try_charge(300).unwrap();
+    assert_eq!((account.used(), budget.stats().used), (300, 300));
+    assert_eq!(budget.stats().owners, 1);
+    drop(charge);
+    assert_eq!((account.used(), budget.stats().used), (0, 0));
+    assert_eq!(budget.stats().peak, 300);
+    drop(account);
+    assert_eq!(budget.stats().owners, 0);
+    assert!(budget.owners.lock().is_empty());
+}
+
+#[test]
+fn each_level_refuses_by_name_and_charges_nothing() {
+    let budget = budget();
+    let (first, second) = (budget.open("ada"), budget.open("ada"));
+    let _held = first.try_charge(400).unwrap();
+    let error = first.try_charge(1).err().unwrap();
+    assert_eq!((error.level, error.limit), (Level::Account, 400));
+    let error = second.try_charge(201).err().unwrap();
+    assert_eq!((error.level, error.limit), (Level::Owner, 600));
+    assert!(error.to_string().contains("`ada`"), "{error}");
+    let _other = budget.open("bob").try_charge(400).unwrap();
+    let error = budget.open("eve").try_charge(201).err().unwrap();
+    assert_eq!((error.level, error.limit), (Level::Process, 1000));
+    assert_eq!(budget.stats().used, 800);
+    assert_eq!(budget.stats().refused, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exhausted_account_waits_for_its_own_bytes() {
+    let budget = budget();
+    let account = budget.open("ada");
+    let held = account.try_charge(400).unwrap();
+    let mut waiting = std::pin::pin!(account.charge(100));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    drop(held);
+    assert_eq!(waiting.await.unwrap().bytes(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_ends_with_a_refusal() {
+    let budget = budget();
+    let account = budget.open("ada");
+    let _held = account.try_charge(400).unwrap();
+    assert_eq!(
+        account.charge(100).await.err().unwrap().level,
+        Level::Account
+    );
+    let never = account.charge(401).now_or_never();
+    assert!(never.unwrap().is_err(), "the account can never hold it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_account_gives_way_to_a_small_one() {
+    let budget = budget();
+    let (large, larger) = (budget.open("ada"), budget.open("bob"));
+    let _one = large.try_charge(400).unwrap();
+    let _two = budget.open("ada").try_charge(150).unwrap();
+    let three = larger.try_charge(400).unwrap();
+    assert!(large.gives_way().now_or_never().is_none());
+
+    let small = budget.open("eve");
+    let mut waiting = std::pin::pin!(small.charge(100));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    // `ada` has 550 bytes, more than `bob`.
+    assert!(large.gives_way().now_or_never().is_some());
+    assert!(larger.gives_way().now_or_never().is_none());
+    drop(three);
+    assert!(waiting.await.is_ok());
+    assert_eq!(budget.stats().gave_way, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_owner_is_refused_itself() {
+    let budget = budget();
+    let (ada, bob) = (budget.open("ada"), budget.open("bob"));
+    let _one = ada.try_charge(400).unwrap();
+    let _two = budget.open("ada").try_charge(200).unwrap();
+    let _three = bob.try_charge(400).unwrap();
+    assert!(budget.open("ada").try_charge(100).is_err());
+    assert!(bob.gives_way().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_charge_grows_and_shrinks() {
+    let account = budget().open("ada");
+    let mut charge = account.try_charge(100).unwrap();
+    charge.try_grow(100).unwrap();
+    charge.grow(100).await.unwrap();
+    assert!(charge.try_grow(200).is_err());
+    assert_eq!((charge.bytes(), account.used()), (300, 300));
+    charge.shrink_to(50);
+    assert_eq!((charge.bytes(), account.used()), (50, 50));
+    drop(account.force_charge(1000));
+    assert_eq!(account.used(), 50);
+}
