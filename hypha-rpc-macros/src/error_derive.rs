@@ -19,12 +19,13 @@ const STRUCT_KEYS: [&str; 4] = ["name", "class", "other", "crate"];
 struct Variant {
     /// `Self::Name` or `Self`.
     path: TokenStream,
-    /// What the user wrote for it, for messages.
+    /// Identifier as the user wrote it, for messages.
     ident: Ident,
     name: String,
     classes: Vec<LitStr>,
     other: Option<Ident>,
-    /// How a message becomes this variant; there if it has a class or takes others.
+    /// Expression that makes this variant from a message. Present if the variant has a class or
+    /// takes all other errors.
     make: Option<TokenStream>,
 }
 
@@ -239,7 +240,7 @@ fn is_class_name(text: &str) -> bool {
     text.split('.').all(part)
 }
 
-/// What tells variants apart has to.
+/// Checks that the attributes tell all variants apart.
 fn unambiguous(variants: &[Variant], errors: &mut Errors) {
     let mut others: Option<&Variant> = None;
     for (index, variant) in variants.iter().enumerate() {

@@ -238,7 +238,7 @@ fn method(
     errors: &mut Errors,
 ) -> Result<(Method, TokenStream), Box<Stub>> {
     if function.sig.receiver().is_none() {
-        // What else is said of a method would not help.
+        // Further messages about this method would not help.
         errors.push(&function.sig.ident, "service methods take `&self`");
         return Err(Box::new(Stub::new(function, None)));
     }

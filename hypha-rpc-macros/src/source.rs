@@ -14,7 +14,7 @@ use crate::diag::Errors;
 use crate::inherent::is_served;
 use crate::{attrs, types};
 
-/// What the attribute was put on.
+/// Item that the attribute stands on.
 pub(crate) enum Source {
     Trait(ItemTrait),
     Block(ItemImpl),
@@ -152,8 +152,7 @@ fn beginning(tokens: &[TokenTree]) -> usize {
     start
 }
 
-/// What went through `macro_rules` comes in invisible groups: here matter those of members and
-/// bodies.
+/// Strips the invisible groups that `macro_rules` puts around members and bodies.
 fn ungrouped(token: TokenTree) -> Vec<TokenTree> {
     let TokenTree::Group(group) = &token else {
         return vec![token];

@@ -1,4 +1,4 @@
-//! What can be told of a type by looking at its tokens.
+//! Properties of a type that its tokens show.
 
 use proc_macro2::Span;
 use quote::quote_spanned;
@@ -237,7 +237,7 @@ const FUNCTION: &str =
 const STREAM: &str = "a stream of Rust stays in its program; return `impl Stream<Item = ..>`, or take the one that \
                       travels, `RemoteStream<T>`";
 
-/// What stands somewhere inside a type; the first of each.
+/// First occurrence of each kind of type inside a type.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) reference: Option<TypeReference>,

@@ -180,7 +180,7 @@ impl Registry {
         gone.into_values().collect()
     }
 
-    /// How many interfaces are handed out.
+    /// Number of interfaces handed out.
     pub(crate) fn interfaces(&self) -> usize {
         let services = self.services.values();
         services.filter(|s| s.only_caller.is_some()).count()

@@ -18,7 +18,7 @@ use crate::support::{
 trait Calc {
     /// Divide.
     async fn divide(&self, a: f64, #[hypha(default = 2.0)] b: f64) -> anyhow::Result<f64>;
-    /// How long the text is.
+    /// Returns the length of the text.
     async fn length(&self, text: &str, ctx: &Context) -> (usize, String);
 }
 

@@ -118,7 +118,7 @@ fn tests_docs_and_visibility_are_no_arrows() {
         ("src/c.rs", ""),
     ];
     assert_eq!(found("any", &files), "");
-    // What follows them is read.
+    // The code after them is read.
     let a = format!("{a}use crate::b;");
     let files = [ROOT, ("src/a.rs", &a), files[2], files[3]];
     assert!(found("any", &files).contains("a -> b\n    src/a.rs:17  crate::b"));

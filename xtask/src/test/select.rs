@@ -115,7 +115,7 @@ impl Selection {
         &self.description
     }
 
-    /// What the selected programs need.
+    /// Returns the dependencies of the selected programs.
     pub(super) fn needs(&self) -> Needs {
         let mut needs = Needs::default();
         for target in self.targets.iter().filter(|t| t.kind == Kind::Test) {

@@ -1,4 +1,4 @@
-//! What a file of this program is made of, and the functions by which others use it.
+//! Sources of the files of this program, and the functions by which peers use them.
 
 use std::{
     io::{self, SeekFrom},
@@ -60,7 +60,7 @@ fn refused<'a, T: Send + 'a>(what: &str) -> BoxFuture<'a, io::Result<T>> {
     async move { Err(error) }.boxed()
 }
 
-/// What a kind of source can do.
+/// Operations that a kind of source supports.
 pub(super) trait Abilities {
     const READ: bool = false;
     const SEEK: bool = false;
