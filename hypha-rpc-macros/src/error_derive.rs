@@ -63,8 +63,8 @@ fn no_generics(input: &DeriveInput, errors: &mut Errors) {
     if !input.generics.params.is_empty() {
         errors.push(
             &input.generics.params,
-            "the error of a contract is one type, and leaves the process; it has no type parameters \
-             and borrows nothing",
+            "the error of a contract is one type, and leaves the process; it has no type \
+             parameters and borrows nothing",
         );
     }
     if let Some(clause) = &input.generics.where_clause {
@@ -223,7 +223,8 @@ fn class_names(value: Expr, errors: &mut Errors) -> Vec<LitStr> {
             }) if is_class_name(&text.value()) => classes.push(text),
             other => errors.push(
                 other,
-                "`class` is the name of an exception class, such as \"ValueError\", or a list of them",
+                "`class` is the name of an exception class, such as \"ValueError\", or a list of \
+                 them",
             ),
         }
     }

@@ -434,7 +434,8 @@ async fn the_service_as_others_see_it() {
     assert_eq!(
         schema("joined")["parameters"]["properties"],
         json!({
-            "data": {"anyOf": [{"type": "string", "format": "binary"}, {"type": "null"}], "default": null},
+            "data": {"anyOf": [{"type": "string", "format": "binary"}, {"type": "null"}],
+                "default": null},
             "between": {"type": "string", "default": "-"},
             "limit": {"type": "number"},
         })

@@ -156,7 +156,8 @@ async fn tags_that_are_wrong_are_what_is_named() {
         (
             "outside",
             json!([{}]),
-            "`it`: expected the name of a variant or a map with one entry, got a map with 0 entries",
+            "`it`: expected the name of a variant or a map with one entry, got a map with 0 \
+             entries",
         ),
         (
             "outside",

@@ -196,7 +196,8 @@ async fn serve(call: IncomingCall) -> Result<hypha_wire::Args, hypha_wire::WireE
     let path = request.get("scope").and_then(|scope| scope.get("path"));
     let path = path.cloned();
     let start = json!({"type": "http.response.start", "status": 201,
-        "headers": [["x-path", path.unwrap_or_default().as_str()], ["content-type", "text/plain"]]});
+        "headers": [["x-path", path.unwrap_or_default().as_str()], ["content-type",
+        "text/plain"]]});
     send.call::<Value>(args!(Value::from(start)))
         .await
         .map_err(fail)?;

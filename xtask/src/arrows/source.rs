@@ -649,7 +649,10 @@ fn module_name(tokens: &[TokenTree], at: usize) -> Option<String> {
 }
 
 fn separator(tokens: &[TokenTree], at: usize) -> bool {
-    let joint = |token: &TokenTree| matches!(token, TokenTree::Punct(p) if p.as_char() == ':' && p.spacing() == Spacing::Joint);
+    let joint = |token: &TokenTree| match token {
+        TokenTree::Punct(punct) => punct.as_char() == ':' && punct.spacing() == Spacing::Joint,
+        _ => false,
+    };
     tokens.get(at).is_some_and(joint) && is_punct(tokens.get(at + 1), ':')
 }
 

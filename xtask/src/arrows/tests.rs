@@ -298,7 +298,10 @@ fn the_server_does_not_name_the_engine() {
 
 #[test]
 fn the_bytes_need_no_runtime_and_none_of_our_crates() {
-    let package = |name: &str, source: Option<&str>| json!({"id": name, "name": name, "source": source, "targets": []});
+    let package = |name: &str, source: Option<&str>| {
+        let targets: [&str; 0] = [];
+        json!({"id": name, "name": name, "source": source, "targets": targets})
+    };
     let uses = |name: &str, of: &[(&str, Option<&str>)]| {
         let of = of
             .iter()

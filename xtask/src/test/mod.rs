@@ -111,7 +111,8 @@ fn has_nextest() -> bool {
     let installed = output(&mut cargo(&["nextest", "--version"])).is_ok();
     if !installed {
         println!(
-            "cargo-nextest is not installed: test programs run one after the other with `cargo test`"
+            "cargo-nextest is not installed: test programs run one after the other with `cargo \
+             test`"
         );
     }
     installed

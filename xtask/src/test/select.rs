@@ -98,7 +98,8 @@ impl Selection {
         }
         if named.is_empty() {
             bail!(
-                "no package or test program is called `{name}`, and no source of tests has that name"
+                "no package or test program is called `{name}`, and no source of tests has that \
+                 name"
             );
         }
         Ok(Selection {
