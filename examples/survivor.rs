@@ -64,7 +64,8 @@ fn show(client: &Client, latency: Option<Duration>) -> std::io::Result<()> {
     };
     write!(
         out,
-        "{begin}{} | calls {} | errors {} | made again {} | reconnects {} | last latency {latency}{end}",
+        "{begin}{} | calls {} | errors {} | made again {} | reconnects {} | last latency \
+         {latency}{end}",
         shown(client.state()),
         stats.calls_made,
         stats.call_errors,

@@ -84,8 +84,8 @@ async fn an_empty_variable_counts_as_not_set() -> anyhow::Result<()> {
     let output = command.output().await?;
     assert!(output.status.success(), "{output:?}");
 
-    // The default URL may be that of a server of the user, so the help has to do: it shows the value
-    // of each variable that is read.
+    // The default URL may be that of a server of the user, so the help has to do: it shows the
+    // value of each variable that is read.
     let mut command = Command::new(env!("CARGO_BIN_EXE_hypha"));
     let output = command.args(["schema", "--help"]).envs(empty);
     let help = String::from_utf8(output.output().await?.stdout)?;

@@ -34,7 +34,7 @@ impl Parse for Entry {
     }
 }
 
-/// What went through `macro_rules` comes in an invisible group.
+/// Strips the invisible groups that `macro_rules` puts around an expression.
 pub(crate) fn bare(value: Expr) -> Expr {
     match value {
         Expr::Group(group) => bare(*group.expr),

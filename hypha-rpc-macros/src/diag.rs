@@ -9,7 +9,7 @@ pub(crate) struct Errors {
     all: Vec<syn::Error>,
     /// There is a mistake that rustc reports.
     silent: bool,
-    /// What cannot be read, of which rustc has said so unless it knows more syntax.
+    /// Syntax errors. rustc has reported them already, unless it knows more syntax than `syn`.
     unread: Vec<syn::Error>,
 }
 
@@ -34,7 +34,7 @@ impl Errors {
         self.unread.push(error);
     }
 
-    /// How many mistakes there are so far.
+    /// Number of mistakes so far.
     pub(crate) fn count(&self) -> usize {
         self.all.len()
     }

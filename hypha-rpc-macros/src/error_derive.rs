@@ -19,12 +19,13 @@ const STRUCT_KEYS: [&str; 4] = ["name", "class", "other", "crate"];
 struct Variant {
     /// `Self::Name` or `Self`.
     path: TokenStream,
-    /// What the user wrote for it, for messages.
+    /// Identifier as the user wrote it, for messages.
     ident: Ident,
     name: String,
     classes: Vec<LitStr>,
     other: Option<Ident>,
-    /// How a message becomes this variant; there if it has a class or takes others.
+    /// Expression that makes this variant from a message. Present if the variant has a class or
+    /// takes all other errors.
     make: Option<TokenStream>,
 }
 
@@ -62,8 +63,8 @@ fn no_generics(input: &DeriveInput, errors: &mut Errors) {
     if !input.generics.params.is_empty() {
         errors.push(
             &input.generics.params,
-            "the error of a contract is one type, and leaves the process; it has no type parameters \
-             and borrows nothing",
+            "the error of a contract is one type, and leaves the process; it has no type \
+             parameters and borrows nothing",
         );
     }
     if let Some(clause) = &input.generics.where_clause {
@@ -222,7 +223,8 @@ fn class_names(value: Expr, errors: &mut Errors) -> Vec<LitStr> {
             }) if is_class_name(&text.value()) => classes.push(text),
             other => errors.push(
                 other,
-                "`class` is the name of an exception class, such as \"ValueError\", or a list of them",
+                "`class` is the name of an exception class, such as \"ValueError\", or a list of \
+                 them",
             ),
         }
     }
@@ -239,7 +241,7 @@ fn is_class_name(text: &str) -> bool {
     text.split('.').all(part)
 }
 
-/// What tells variants apart has to.
+/// Checks that the attributes tell all variants apart.
 fn unambiguous(variants: &[Variant], errors: &mut Errors) {
     let mut others: Option<&Variant> = None;
     for (index, variant) in variants.iter().enumerate() {

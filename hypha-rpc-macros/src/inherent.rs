@@ -30,8 +30,8 @@ pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) 
     if !block.generics.params.is_empty() {
         errors.push(
             &block.generics.params,
-            "a service has fixed types, because its schema and callers in other languages know no type \
-             parameters; use an enum or `Value`",
+            "a service has fixed types, because its schema and callers in other languages know no \
+             type parameters; use an enum or `Value`",
         );
         return None;
     }

@@ -68,8 +68,8 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
     if let Some((key, _)) = authorized.as_ref().filter(|_| !closed) {
         errors.push(
             key,
-            "`authorized_workspaces` can only be set when `visibility` is \"protected\": everybody else \
-             may use the service anyway",
+            "`authorized_workspaces` can only be set when `visibility` is \"protected\": everybody \
+             else may use the service anyway",
         );
     }
     let rule = Rule::parse(options.text("rename_all", errors).as_ref(), errors);
@@ -207,8 +207,8 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
             errors.push(
                 name_at,
                 format!(
-                    "`{inner}` is inside of `{outer}`, which is a method and holds no others; give one of \
-                     them another name"
+                    "`{inner}` is inside of `{outer}`, which is a method and holds no others; give \
+                     one of them another name"
                 ),
             );
         }
@@ -238,7 +238,7 @@ fn method(
     errors: &mut Errors,
 ) -> Result<(Method, TokenStream), Box<Stub>> {
     if function.sig.receiver().is_none() {
-        // What else is said of a method would not help.
+        // Further messages about this method would not help.
         errors.push(&function.sig.ident, "service methods take `&self`");
         return Err(Box::new(Stub::new(function, None)));
     }
@@ -252,8 +252,8 @@ fn method(
         errors.push(
             &name_at,
             format!(
-                "every service has an entry `{entry}` of its own; give the method another name with \
-                 `#[hypha(name = \"..\")]`"
+                "every service has an entry `{entry}` of its own; give the method another name \
+                 with `#[hypha(name = \"..\")]`"
             ),
         );
     }
@@ -266,8 +266,8 @@ fn method(
         if blocking {
             errors.push(
                 &stream.whole,
-                "a blocking method has no stream to return, because nobody would wait for its items; \
-                 write `async fn`",
+                "a blocking method has no stream to return, because nobody would wait for its \
+                 items; write `async fn`",
             );
         }
     }
@@ -341,20 +341,21 @@ fn blocking(
     match &sig.asyncness {
         Some(asyncness) if blocking => errors.push(
             asyncness,
-            "a blocking method is a plain `fn`, which runs on a thread of its own; leave out `async` \
-             or `blocking`",
+            "a blocking method is a plain `fn`, which runs on a thread of its own; leave out \
+             `async` or `blocking`",
         ),
         // `const` and `impl Future` are reported where they stand.
         None if !blocking
             && understood
             && sig.constness.is_none()
             && !results::is_future(&sig.output) =>
-            errors
-            .push(
+        {
+            errors.push(
                 sig.fn_token,
-                "service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` before a \
-                 method that blocks its thread",
-            ),
+                "service methods are asynchronous: write `async fn`, or `#[hypha(blocking)]` \
+                 before a method that blocks its thread",
+            )
+        }
         _ => {}
     }
     blocking
@@ -380,10 +381,18 @@ fn signature_shape(function: &TraitItemFn, errors: &mut Errors) -> bool {
         errors.push(abi, "a service method cannot be `extern`");
     }
     match sig.receiver() {
-        None | Some(Receiver { kind: ReceiverKind::Reference(_, _, None), .. }) => {}
+        None
+        | Some(Receiver {
+            kind: ReceiverKind::Reference(_, _, None),
+            ..
+        }) => {}
         Some(receiver) => errors.push(
-            Receiver { attrs: Vec::new(), ..receiver.clone() },
-            "service methods take `&self`, because calls run at the same time; use a lock for state",
+            Receiver {
+                attrs: Vec::new(),
+                ..receiver.clone()
+            },
+            "service methods take `&self`, because calls run at the same time; use a lock for \
+             state",
         ),
     }
     if let Some(clause) = &sig.generics.where_clause {
@@ -533,7 +542,8 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
     } else if let Some(found) = found.static_lifetime {
         errors.push(
             found,
-            "arguments live as long as the call; leave the lifetime out, as in `&str`, or write `Cow<'_, str>`",
+            "arguments live as long as the call; leave the lifetime out, as in `&str`, or write \
+             `Cow<'_, str>`",
         );
     } else if let Some(found) = found.mutable_reference {
         let message = if types::is_context(ty) {

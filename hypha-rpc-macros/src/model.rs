@@ -1,4 +1,5 @@
-//! What a contract means, free of syntax: the errors are found before, the code is written after.
+//! Model of a contract, independent of syntax: errors are found before it is built, code is
+//! generated from it.
 
 use proc_macro2::TokenStream;
 use syn::{Attribute, Expr, Generics, Ident, LitStr, Type, Visibility};
@@ -91,9 +92,8 @@ pub(crate) struct Value {
     pub(crate) default: Option<Expr>,
 }
 
-/// What a method returns. A type cannot be known to be a `Result` from its tokens, because it may
-/// be an alias; rustc decides where it must. The other two kinds are what users read in the
-/// documentation of their proxies.
+/// Return type of a method. Tokens do not show whether a type is a `Result`, because it may be an
+/// alias; rustc decides where it must. The other two kinds appear in the documentation of proxies.
 #[derive(Clone)]
 pub(crate) struct Output {
     pub(crate) whole: Type,

@@ -8,7 +8,7 @@ use syn::LitStr;
 
 use crate::diag::Errors;
 
-/// How the names of a contract are written on the wire.
+/// Case of the names of a contract on the wire.
 #[derive(Clone, Copy)]
 pub(crate) enum Rule {
     Unchanged,

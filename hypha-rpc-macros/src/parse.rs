@@ -35,7 +35,7 @@ pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStrea
     (tokens, errors)
 }
 
-/// What to underline of an item: its name where it has one.
+/// Returns the tokens of an item that errors underline: its name where it has one.
 fn head(item: &Item) -> TokenStream {
     match item {
         Item::Struct(item) => item.ident.to_token_stream(),

@@ -1,4 +1,4 @@
-//! How generated code names the runtime crate.
+//! Path of the runtime crate in generated code.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;

@@ -1,4 +1,4 @@
-//! What a method returns: whether it can, and what kind it is.
+//! Return types of methods: checks that the type is allowed, and finds its kind.
 
 use proc_macro2::Span;
 use syn::{ReturnType, Type, TypeImplTrait, parse_quote_spanned};

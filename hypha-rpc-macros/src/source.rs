@@ -14,7 +14,7 @@ use crate::diag::Errors;
 use crate::inherent::is_served;
 use crate::{attrs, types};
 
-/// What the attribute was put on.
+/// Item that the attribute stands on.
 pub(crate) enum Source {
     Trait(ItemTrait),
     Block(ItemImpl),
@@ -100,11 +100,17 @@ fn split(tokens: TokenStream) -> Vec<Member> {
             is_function = false;
         }
         let last = member.head.last();
-        let after = |marks: &str| matches!(last, Some(TokenTree::Punct(punct)) if marks.contains(punct.as_char()));
+        let after = |marks: &str| match last {
+            Some(TokenTree::Punct(punct)) => marks.contains(punct.as_char()),
+            _ => false,
+        };
         let ends = match &token {
             TokenTree::Punct(punct) => punct.as_char() == ';',
             TokenTree::Ident(ident) => {
-                let is_mark = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() != '#');
+                let is_mark = |token: &TokenTree| match token {
+                    TokenTree::Punct(punct) => punct.as_char() != '#',
+                    _ => false,
+                };
                 is_function |= ident == "fn" && !member.head.iter().any(is_mark);
                 false
             }
@@ -152,8 +158,7 @@ fn beginning(tokens: &[TokenTree]) -> usize {
     start
 }
 
-/// What went through `macro_rules` comes in invisible groups: here matter those of members and
-/// bodies.
+/// Strips the invisible groups that `macro_rules` puts around members and bodies.
 fn ungrouped(token: TokenTree) -> Vec<TokenTree> {
     let TokenTree::Group(group) = &token else {
         return vec![token];
@@ -272,8 +277,8 @@ fn in_signature(
     served: bool,
     errors: &mut Errors,
 ) {
-    const PRIVATE: &str = "this method is private, so it is not served: make it `pub`, or leave the \
-                           attribute out";
+    const PRIVATE: &str = "this method is private, so it is not served: make it `pub`, or leave \
+                           the attribute out";
     conditional(attrs, errors);
     if !served {
         misplaced(attrs, PRIVATE, errors);
@@ -307,11 +312,12 @@ fn with_size(ty: &mut Type, errors: &mut Errors) {
     for found in types::give_sizes(ty) {
         let message = match found {
             Type::Slice(_) => {
-                "a slice has no size of its own; write `Vec<..>`, or `&[u8]` for bytes as an argument"
+                "a slice has no size of its own; write `Vec<..>`, or `&[u8]` for bytes as an \
+                 argument"
             }
             Type::TraitObject(_) => {
-                "a contract has fixed types, not `dyn`; use an enum or `Value`, `Callback<A, R>` for a \
-                 function, `RemoteStream<T>` for a stream, `Object<FooProxy>` for \
+                "a contract has fixed types, not `dyn`; use an enum or `Value`, `Callback<A, R>` \
+                 for a function, `RemoteStream<T>` for a stream, `Object<FooProxy>` for \
                  an object of the contract `Foo`"
             }
             _ => "`str` has no size of its own; write `String`, or `&str` for an argument",
@@ -330,8 +336,8 @@ fn on_the_whole(attrs: &mut Vec<Attribute>, errors: &mut Errors) {
             "hypha" => "what is said of the whole service goes into `#[hypha_service(..)]`",
             "hypha_service" => "`#[hypha_service]` is given twice; put all keys into one",
             "async_trait" => {
-                "leave `#[async_trait]` out: a contract has `async fn`s of its own, whose futures can be \
-                 sent between threads"
+                "leave `#[async_trait]` out: a contract has `async fn`s of its own, whose futures \
+                 can be sent between threads"
             }
             _ => return true,
         };

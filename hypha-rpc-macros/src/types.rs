@@ -1,4 +1,4 @@
-//! What can be told of a type by looking at its tokens.
+//! Properties of a type that its tokens show.
 
 use proc_macro2::Span;
 use quote::quote_spanned;
@@ -154,7 +154,10 @@ pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
         PathArguments::AngleBracketed(arguments) => {
             // `Result` or an alias of it, as far as can be seen here.
             let first = arguments.args.first();
-            matches!(first, Some(GenericArgument::Type(ty)) if matches!(bare(ty), Type::ImplTrait(_)))
+            match first {
+                Some(GenericArgument::Type(ty)) => matches!(bare(ty), Type::ImplTrait(_)),
+                _ => false,
+            }
         }
         _ => false,
     }
@@ -234,10 +237,10 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
 
 const FUNCTION: &str =
     "a function of Rust stays in its program; the one that travels is `Callback<A, R>`";
-const STREAM: &str = "a stream of Rust stays in its program; return `impl Stream<Item = ..>`, or take the one that \
-                      travels, `RemoteStream<T>`";
+const STREAM: &str = "a stream of Rust stays in its program; return `impl Stream<Item = ..>`, or \
+                      take the one that travels, `RemoteStream<T>`";
 
-/// What stands somewhere inside a type; the first of each.
+/// First occurrence of each kind of type inside a type.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) reference: Option<TypeReference>,

@@ -434,7 +434,8 @@ async fn the_service_as_others_see_it() {
     assert_eq!(
         schema("joined")["parameters"]["properties"],
         json!({
-            "data": {"anyOf": [{"type": "string", "format": "binary"}, {"type": "null"}], "default": null},
+            "data": {"anyOf": [{"type": "string", "format": "binary"}, {"type": "null"}],
+                "default": null},
             "between": {"type": "string", "default": "-"},
             "limit": {"type": "number"},
         })
@@ -447,7 +448,7 @@ async fn the_service_as_others_see_it() {
     );
 }
 
-/// What a call gives does not borrow from its proxy.
+/// The result of a call does not borrow from its proxy.
 #[tokio::test]
 async fn results_outlive_the_proxy() -> anyhow::Result<()> {
     let (_desk, _, proxy) = connected().await;
@@ -485,7 +486,7 @@ impl Ledger {
     /// Add to the total.
     pub(crate) async fn add_up(
         &self,
-        /// How much.
+        /// Amount to add.
         #[hypha(default = 1.0)]
         amount: f64,
     ) -> Result<f64, String> {

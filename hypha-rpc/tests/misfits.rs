@@ -106,7 +106,7 @@ impl Desk {
     }
 }
 
-/// What a call with these arguments, as JSON has them, answers or is refused with.
+/// Returns the result or the refusal of a call with these arguments, given as JSON.
 async fn said(method: &str, args: Json) -> String {
     let desk = in_process(Desk).await.expect("a service");
     let mut given = hypha_wire::Args::new(0, 0);
@@ -156,7 +156,8 @@ async fn tags_that_are_wrong_are_what_is_named() {
         (
             "outside",
             json!([{}]),
-            "`it`: expected the name of a variant or a map with one entry, got a map with 0 entries",
+            "`it`: expected the name of a variant or a map with one entry, got a map with 0 \
+             entries",
         ),
         (
             "outside",
@@ -225,7 +226,7 @@ async fn maps_have_keys_of_their_type() {
     ] {
         assert_eq!(said("maps", args.clone()).await, wanted, "{args}");
     }
-    // What a Rust caller sends is what the schema says.
+    // A Rust caller sends values that fit the schema.
     let desk = in_process(Desk).await.expect("a service");
     let (numbers, modes) = ([(7, "a".to_owned())].into(), [(Mode::Slow, 2)].into());
     let answer = desk.maps(numbers, modes).await.expect("it fits");

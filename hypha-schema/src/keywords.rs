@@ -204,7 +204,8 @@ mod tests {
                 json!({"prefixItems": [{}, {}], "items": false}),
             ),
             (
-                json!({"minimum": 1, "exclusiveMinimum": true, "maximum": 2, "exclusiveMaximum": false}),
+                json!({"minimum": 1, "exclusiveMinimum": true, "maximum": 2,
+                    "exclusiveMaximum": false}),
                 json!({"exclusiveMinimum": 1, "maximum": 2}),
             ),
             (
@@ -218,11 +219,14 @@ mod tests {
 
     #[test]
     fn invalid_keywords_are_removed() {
-        let fine = json!({"type": ["string", "null"], "minLength": 1, "enum": ["a"], "default": null,
-            "required": ["a"], "description": "", "multipleOf": 0.5, "items": true, "x-unit": "mm"});
+        let fine = json!({"type": ["string", "null"], "minLength": 1, "enum": ["a"],
+            "default": null, "required": ["a"], "description": "", "multipleOf": 0.5, "items": true,
+            "x-unit": "mm"});
         assert_eq!(tidied(fine.clone()), fine);
-        let wrong = json!({"minLength": -1, "allOf": [], "anyOf": ["x"], "required": "a", "minimum": {"$float": "inf"},
-            "multipleOf": 0, "properties": {"a": 1}, "enum": [], "type": [], "discriminator": {}, "$id": "x", "title": 1,
+        let wrong = json!({"minLength": -1, "allOf": [], "anyOf": ["x"], "required": "a",
+            "minimum": {"$float": "inf"},
+            "multipleOf": 0, "properties": {"a": 1}, "enum": [], "type": [], "discriminator": {},
+            "$id": "x", "title": 1,
             "uniqueItems": "yes", "items": 3});
         assert_eq!(tidied(wrong), json!({}));
         assert_eq!(

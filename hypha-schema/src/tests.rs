@@ -241,7 +241,8 @@ fn a_long_chain_of_definitions_is_no_deep_call() {
 #[test]
 fn members_that_python_loses_return_to_their_places() {
     let parameters = json!({
-        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}, "c": {"type": "integer"}},
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"},
+            "c": {"type": "integer"}},
         "required": ["title", "a", "lost", "b"],
     });
     let lost = describe([method("f", json!({"parameters": parameters}))]);
@@ -317,7 +318,8 @@ fn members_that_the_record_does_not_have() {
 
 #[test]
 fn a_dot_in_the_name_of_a_member_is_no_group() {
-    let function = json!({"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {}}}}});
+    let function = json!({"type": "function", "function": {"name": "f",
+        "parameters": {"properties": {"x": {}}}}});
     let mut tree = members(json!({"a.b": function, "c": {"d.e": function}}));
     for path in ["a.b", "c.d.e", "f.g"] {
         add_function(&mut tree, path, Json::Null, None);
@@ -336,18 +338,21 @@ fn written_schemas_are_valid() {
         "f",
         json!({"parameters": {
             "properties": {
-                "shares": {"type": "object", "propertyNames": {"$ref": "#/$defs/Colour"}, "default": {"$float": "NaN"}},
+                "shares": {"type": "object", "propertyNames": {"$ref": "#/$defs/Colour"},
+                    "default": {"$float": "NaN"}},
                 "pet": {
                     "oneOf": [{"$ref": "#/$defs/Cat"}],
                     "discriminator": {"propertyName": "kind", "mapping": {"cat": "#/$defs/Cat"}},
                 },
                 "loop": {"$ref": "#/properties/loop"},
-                "pair": {"type": "array", "items": [{"type": "integer"}, {"type": ["bogus", "string"]}]},
+                "pair": {"type": "array",
+                    "items": [{"type": "integer"}, {"type": ["bogus", "string"]}]},
                 "wrong": {"allOf": [], "minLength": -1, "type": 7, "$id": "https://example.org"},
             },
             "$defs": {
                 "Colour": {"enum": ["red"]},
-                "Cat": {"type": "object", "properties": {"kind": {"const": "cat"}}, "required": ["kind"]},
+                "Cat": {"type": "object", "properties": {"kind": {"const": "cat"}},
+                    "required": ["kind"]},
             },
         }}),
     )]);
@@ -380,7 +385,8 @@ fn members_beside_a_choice_are_members_of_each() {
         "required": ["id"],
         "oneOf": [
             {"type": "object", "properties": {"kind": {"const": "none"}}, "required": ["kind"]},
-            {"$ref": "#/properties/point", "type": "object", "properties": {"kind": {"const": "point"}}, "required": ["kind"]},
+            {"$ref": "#/properties/point", "type": "object",
+                "properties": {"kind": {"const": "point"}}, "required": ["kind"]},
         ],
     }));
     // It refers to nothing, but the other members are there.
@@ -517,7 +523,8 @@ proptest! {
         let it = json!({
             "type": "object",
             "description": text,
-            "properties": {(key.as_str()): {"enum": [word, "x"], "description": text, "default": word}},
+            "properties": {(key.as_str()): {"enum": [word, "x"], "description": text,
+                "default": word}},
         });
         let parameters = json!({
             "type": "object",
@@ -526,7 +533,8 @@ proptest! {
                 (key.as_str()): {"type": "string", "default": default, "description": text},
             },
         });
-        let function = json!({"description": text, "parameters": parameters, "returns": {"const": word}});
+        let function = json!({"description": text, "parameters": parameters,
+            "returns": {"const": word}});
         let service = Service::new(id.as_str()).description(text.as_str());
         let service = service.method(method(name, function.clone())).method(method("f", function));
         let description = Description::of(service.value(key.as_str(), 1i64));

@@ -139,7 +139,8 @@ where
     drop(offender);
 
     println!(
-        "{what}: median {:.1?}, alone {:.1?}; 99 of 100 within {:.1?}, alone {:.1?}; a newcomer is in after {entering:.1?}",
+        "{what}: median {:.1?}, alone {:.1?}; 99 of 100 within {:.1?}, alone {:.1?}; a newcomer is \
+         in after {entering:.1?}",
         beside.median, alone.median, beside.p99, alone.p99,
     );
     let bound = alone.median * FACTOR + PLUS;

@@ -284,7 +284,7 @@ fn errors_say_what_was_expected_and_what_came() {
         error(ndarray(1, vec![1], bin(&[1]))),
         "_rdtype: expected string, got integer"
     );
-    // What a peer wrote is not repeated at length.
+    // Errors quote the text of a peer only up to a limit.
     assert!(error(ndarray("x".repeat(5000), vec![3], bin(&[1; 8]))).len() < 300);
     assert!(error(array(&[("_rtype", "x".repeat(5000).into())])).len() < 300);
 
@@ -337,7 +337,7 @@ fn data_are_not_copied() {
     }
 }
 
-/// What a text format makes of an array becomes the array again.
+/// An array survives a round trip through a text format.
 #[test]
 fn arrays_survive_json() {
     let array = NdArray::from_vec([2, 1], vec![1.5f32, -2.0]).expect("two");

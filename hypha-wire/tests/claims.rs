@@ -36,7 +36,7 @@ fn decode(input: &[u8]) {
 
 #[test]
 fn claims_are_not_believed() {
-    // What is used once and kept.
+    // Allocations that are made once and kept.
     decode(b"\x93\x01\xa1a\xc4\x01a");
     let before = peak();
     let mut inputs = 0;

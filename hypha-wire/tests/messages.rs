@@ -145,7 +145,7 @@ fn extra_has_the_promise_that_was_asked_for() {
     }
 }
 
-/// Whoever sets a timer to an interval need not check it again.
+/// Intervals are valid for a timer without another check.
 #[test]
 fn intervals_are_sound() {
     for t in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
@@ -171,7 +171,7 @@ fn arguments_are_counted_before_they_are_indexed() {
     assert_eq!(error, "args: 100000 arguments are more than 65536");
 }
 
-/// What a sender wrote in the place of the stamp leaves nothing behind, not even room.
+/// A value that the sender wrote in the place of the stamp is removed and takes no room.
 #[test]
 fn a_stamped_message_takes_no_more_room_than_it_needs() {
     let mut main = hypha_wire::Map::new();

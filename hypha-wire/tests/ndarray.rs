@@ -98,7 +98,7 @@ fn memory_is_shared_where_it_can_be() {
     let sent = NdArray::from(given);
     assert_eq!(sent.data().as_ptr(), memory);
     assert!(sent.to_ndarray::<f64>().expect("floats").is_view());
-    // What is not aligned for `T` is copied.
+    // Data that is not aligned for `T` is copied.
     let mut frame = vec![0; sent.data().len() + 16];
     let start = frame.as_ptr().align_offset(8) + 1;
     let end = start + sent.data().len();

@@ -232,7 +232,7 @@ fn errors_of_enums_name_what_is_allowed() {
     assert_eq!(error::<Shape>(7), format!("{form} integer"));
 }
 
-/// What a peer wrote is not repeated at length in an error that goes back to it.
+/// An error sent back to a peer quotes its text only up to a limit.
 #[test]
 fn errors_are_short() {
     let long = "é".repeat(5000);
@@ -501,7 +501,7 @@ fn nesting_is_bounded_both_ways() {
     let main = [&b"\x81\xa4type"[..], &[0x91; 1000]].concat();
     assert!(Message::parse(main.into()).is_err());
 
-    // What can be sent as an argument can be received.
+    // A value that can be sent as an argument can be received.
     let mut args = Args::new(1, 1);
     args.push("deep", &nested(MAX_DEPTH));
     args.push_named("named", &nested(MAX_DEPTH));

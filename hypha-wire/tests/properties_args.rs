@@ -115,13 +115,13 @@ impl Serialize for Liar<'_> {
     }
 }
 
-/// What is pushed as the last positional arguments: optional ones may be left out.
+/// Arguments of a message. Optional ones, the last positional arguments, may be left out.
 #[derive(Clone, Debug)]
 struct Arguments {
     positional: Vec<Value>,
     optional: Vec<Option<Value>>,
     named: Map,
-    /// What is said of their number beforehand, and by the liar.
+    /// Numbers of arguments announced beforehand, and falsely by the liar.
     claims: (usize, usize, usize),
 }
 

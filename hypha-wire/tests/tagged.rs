@@ -231,7 +231,7 @@ fn an_ordered_map_is_a_map_where_one_is_wanted() {
         error::<Point>(&numbered),
         "a map key must be a string, got integer"
     );
-    // Whoever wants any value, or the tag, gets it all.
+    // A decoder for any value, or for the tag, gets the whole map.
     assert_eq!(decode::<Value>(&map).as_ref(), Ok(&map));
     #[derive(Deserialize)]
     struct Raw {

@@ -566,8 +566,8 @@ async fn many_come_back(kind: Kind) -> Result<()> {
     });
     let most = most.max().unwrap_or(0);
     println!(
-        "{kind}: {number} clients were back and had their answer {took:.1?} after the server was killed, \
-         with {} attempts, at most {most} in a second",
+        "{kind}: {number} clients were back and had their answer {took:.1?} after the server was \
+         killed, with {} attempts, at most {most} in a second",
         attempts.len()
     );
     ensure!(

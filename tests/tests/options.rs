@@ -410,7 +410,8 @@ async fn options_elsewhere(server: &Server) -> Result<()> {
                 .check_type(true);
             let lacking = lacking.await.err().context("accepted")?.to_string();
             let text = format!(
-                "Failed to get service type {kind}, error: Missing key 'parts' in service at path 'root'"
+                "Failed to get service type {kind}, error: Missing key 'parts' in service at path \
+                 'root'"
             );
             ensure!(lacking == text, "{lacking}");
             service = service.value("parts", parts.clone());

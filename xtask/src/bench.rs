@@ -11,7 +11,7 @@ use crate::{
     setup,
 };
 
-/// What to measure.
+/// Options of the benchmark.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Passed on to the program that measures, such as `--seconds 2`; `--help` says what it takes.

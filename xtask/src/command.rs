@@ -17,8 +17,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.current_dir(root()).args(arguments);
-    // What cargo tells us about our own package must not reach the build scripts of others: some
-    // watch these variables, and everything above them would be built again each time.
+    // The variables that cargo sets for our own package must not reach the build scripts of
+    // others: some watch them, and everything above would be built again each time.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -38,7 +38,7 @@ pub(crate) fn perform(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What a command prints; it has to succeed.
+/// Returns the output of a command, which has to succeed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
     let output = command

@@ -13,13 +13,13 @@ use clap::Args;
 
 use crate::command::{cargo, output, root};
 
-/// What to measure.
+/// Options of the measurement.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The methods of the large contract.
+    /// Number of methods of the large contract.
     #[arg(long, default_value_t = 50)]
     methods: usize,
-    /// How often each is compiled; the fastest counts.
+    /// Number of times that each is compiled; the fastest counts.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
 }
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let mut too_slow = Vec::new();
     for command in ["check", "build"] {
-        // What it depends on.
+        // Compile the dependencies first.
         compile(&folder, command, &source(Form::Trait, 0))?;
         let empty = fastest(&folder, command, Form::Trait, 0, options.rounds)?;
         println!(
@@ -91,7 +91,7 @@ fn fastest(
     times.into_iter().min().context("no rounds")
 }
 
-/// How long cargo takes for a source that has just been written.
+/// Measures the time that cargo takes for a source that has just been written.
 fn compile(folder: &Path, command: &str, source: &str) -> Result<Duration> {
     fs::write(folder.join("src/lib.rs"), source)?;
     let mut cargo = cargo(&[command, "--quiet"]);

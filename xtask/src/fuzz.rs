@@ -15,10 +15,10 @@ use clap::Args;
 
 use crate::command::{Steps, cargo, output, perform, root};
 
-/// What to run.
+/// Options of the fuzzing.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How long each target runs.
+    /// Time that each target runs, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
     /// Afterwards, keep the smallest set of inputs that reaches as much.
@@ -142,7 +142,7 @@ fn keep(target: &Target, corpus: &Path) -> Result<()> {
         .join("corpus")
         .join(format!("{}.smallest", target.name));
     fs::create_dir_all(&smallest)?;
-    // How often a line is reached does not count here.
+    // The number of times that a line is reached does not count here.
     let merge = [
         "--",
         "-merge=1",

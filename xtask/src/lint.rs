@@ -57,8 +57,8 @@ fn component(name: &str, subcommand: &str) -> Result<()> {
         .map(drop)
 }
 
-/// What has features compiles with none of them, tests included, and with each one by itself. Tests
-/// are run with all features only.
+/// Checks that every crate with features compiles with none of them, tests included, and with each
+/// one by itself. Tests are run with all features only.
 fn each_feature_alone() -> Result<()> {
     let metadata = output(&mut cargo(&[
         "metadata",

@@ -1,8 +1,8 @@
-//! `cargo xtask setup`: what the tests need besides Rust: the peers of the whole-system tests, from
-//! their lock files, a browser and Redis.
+//! `cargo xtask setup`: dependencies of the tests besides Rust. Installs the peers of the
+//! whole-system tests from their lock files, a browser and Redis.
 //!
-//! What is installed is remembered beside it, so that a second run has nothing to do and a changed
-//! lock file installs anew.
+//! A record beside each installation lets a second run do nothing and a changed lock file install
+//! anew.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(crate) fn run() -> Result<()> {
     programs(&PROGRAMS)
 }
 
-/// What tests start besides the peers: the name of the program and of its Debian package.
+/// Programs that tests start besides the peers, by the name of their executable and Debian package.
 const PROGRAMS: [&str; 2] = ["chromium", "redis-server"];
 
 /// Installs programs of the system where `CI` is set, and says what is missing elsewhere: there the

@@ -78,7 +78,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     }
 }
 
-/// What is said of the service besides its id.
+/// Generates the metadata of the service, apart from its id.
 pub(super) fn details(service: &Service) -> TokenStream {
     let private = &service.private;
     let texts = [

@@ -71,7 +71,8 @@ pub(super) fn call_types(private: &Ident, output: &Output) -> (TokenStream, Toke
     output_types(private, &received(&named(private, output)))
 }
 
-/// What borrows from the service, as `Cow<'_, str>` may, is owned where it arrives.
+/// Returns the output type as the caller receives it: a borrow from the service, such as
+/// `Cow<'_, str>`, becomes `'static`.
 fn received(output: &Output) -> Output {
     let kind = match &output.kind {
         OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((
@@ -87,7 +88,7 @@ fn received(output: &Output) -> Output {
     }
 }
 
-/// What it is when it succeeds, and when it fails.
+/// Returns the types of success and of failure.
 pub(super) fn output_types(private: &Ident, output: &Output) -> (TokenStream, TokenStream) {
     let whole = &output.whole;
     let span = located(whole.span());

@@ -1,4 +1,4 @@
-//! What is said of mistakes, and which tokens it underlines: `underlined => message`.
+//! Messages about mistakes and the tokens they underline: `underlined => message`.
 
 use super::run;
 
@@ -363,7 +363,7 @@ fn the_item_survives() {
     }
 }
 
-/// What is being typed is rustc's to report, and takes nothing else away.
+/// A half-typed item is left to rustc to report; everything else is still generated.
 #[test]
 fn half_typed() {
     let proxy_of = |item: &str| {

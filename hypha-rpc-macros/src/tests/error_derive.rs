@@ -122,13 +122,14 @@ fn values_of_keys() {
 fn variants_that_no_message_makes() {
     assert_eq!(
         mistakes(
-            "enum E { #[remote_error(class = \"X\")] A(u8, u8), #[remote_error(other)] B { a: u8, b: u8 } }"
+            "enum E { #[remote_error(class = \"X\")] A(u8, u8), #[remote_error(other)] B { a: u8, \
+             b: u8 } }"
         ),
         [
-            "A => with `class`, `A` is made of the message of an exception: it has one field for it, \
-             or none",
-            "B => with `other`, `B` is made of the message of an exception: it has one field for it, \
-             or none",
+            "A => with `class`, `A` is made of the message of an exception: it has one field for \
+             it, or none",
+            "B => with `other`, `B` is made of the message of an exception: it has one field for \
+             it, or none",
         ]
     );
 }

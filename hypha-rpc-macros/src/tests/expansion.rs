@@ -189,7 +189,7 @@ fn an_impl_block_with_everything() {
     ));
 }
 
-/// What names the runtime is one line, whatever else there is.
+/// The path of the runtime appears once, on a line of its own, in any expansion.
 #[test]
 fn the_runtime_is_named_once() {
     let methods = "async fn f(&self, a: u8) -> Result<impl Stream<Item = u8>, E>;

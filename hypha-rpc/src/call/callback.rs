@@ -164,7 +164,7 @@ impl<A, R, E> Callback<A, R, E> {
     }
 }
 
-/// How the type of the arguments looks.
+/// Shape of the arguments, derived from their type.
 enum Shape {
     None,
     One,

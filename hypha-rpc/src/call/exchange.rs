@@ -134,7 +134,7 @@ impl<'a> Exchange<'a> {
         let mut name = |handle: &Handle| live::name(&mut exports, handle);
         if promise == PromiseKind::None {
             let message = seal(args.finish_with(&head, ReplyMode::None, &mut name)?)?;
-            // What was handed out stays until it is not used any more: no answer ends the session.
+            // Objects handed out stay until they are no longer used: no response ends the session.
             let handed_out = exports.keep(None)?;
             send_request(engine, message, to, method, sent).await?;
             handed_out.stays();
@@ -203,7 +203,7 @@ async fn send_request(
         return Ok(());
     }
     engine.send(message, to, None, sent).await.map_err(|e| {
-        // What became of the chunks says nothing of the request that they were to become.
+        // The fate of the chunks says nothing about the request that they would have formed.
         let sent = sent.load(Ordering::Relaxed);
         match e {
             Failure::Lost { loss, .. } => Failure::Lost { loss, sent },
@@ -256,8 +256,8 @@ fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Messa
     Ok(answer.with_extra(plain))
 }
 
-/// What a server says of a callee that is gone, or a callee that cannot decrypt: refusals, which
-/// tell nothing.
+/// Whether a rejection comes from the server because the callee is gone, or from a callee that
+/// cannot decrypt. Such refusals disclose nothing.
 fn is_notice(rejected: &Message) -> bool {
     rejection(rejected)
         .name

@@ -242,7 +242,7 @@ fn text(raw: &Map, key: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// How a function is called in messages (`docs/protocol/03-values.md#s6`).
+/// Returns the name of a function in messages (`docs/protocol/03-values.md#s6`).
 fn label(function: &MethodRef) -> String {
     if let Some(name) = function.name.as_ref().filter(|name| !name.is_empty()) {
         return name.clone();

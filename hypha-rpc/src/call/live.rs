@@ -130,7 +130,8 @@ fn name_interface(
     Ok(Value::Map(map))
 }
 
-/// What came from a peer goes on as it is, if the receiver can reach its owner.
+/// Names a remote object for the receiver: unchanged if the receiver can reach its owner, otherwise
+/// through a relay in this program.
 fn name_remote(
     exports: &mut Exports<'_>,
     remote: &Arc<RemoteHandle>,

@@ -1,4 +1,4 @@
-//! What this program asks of others: calls, and the services they go to.
+//! Outgoing calls and the remote services they go to.
 
 mod args;
 mod callback;
@@ -79,14 +79,14 @@ pub struct Call<T, E = Infallible> {
 /// brings the server down.
 const RESENT: u32 = 10;
 
-/// What is called.
+/// Target of a call.
 enum To {
     Peer {
         connection: Connection,
         target: Arc<Target>,
         /// Where the target was found, and can be looked for again.
         locator: Option<Arc<ServiceLocator>>,
-        /// What must not be dropped before: a function tells its owner when it is.
+        /// Keeps the handle alive during the call: dropping a function notifies its owner.
         _held: Option<Handle>,
     },
     /// A function of this program.
@@ -167,17 +167,17 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// The method may run twice without harm. The call is made again then when the link to the
-    /// server is lost while it waits and comes back within its [`timeout`](Self::timeout), at most
-    /// 10 times; and a [`retry`](Self::retry) policy applies to it also where it may have run.
+    /// Marks the call as safe to run twice. If the link to the server is lost while the call waits
+    /// and comes back within its [`timeout`](Self::timeout), the call is repeated, at most 10
+    /// times. A [`retry`](Self::retry) policy then also applies where the method may have run.
     ///
-    /// What it hands out is handed out again each time.
+    /// Objects in the arguments are handed out again for each attempt.
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 
-    /// What is done about passing failures, in place of what the connection does by default
+    /// Sets the retry policy for transient failures. Default: the policy of the connection
     /// ([`ConnectOptions::retry`](crate::ConnectOptions::retry)).
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
@@ -319,10 +319,10 @@ where
                 },
                 Err(failed) => failed,
             };
-            // What the contract makes of it does not matter for this.
+            // The error type of the contract does not matter here.
             let error: Error = failure(failed.clone(), target.site());
             let may_repeat = idempotent || !error.may_have_run();
-            // Once: whoever is there instead may lack the method, too.
+            // Once: a replacement may lack the method, too.
             if may_repeat && error.is_about_a_stale_address() {
                 if let Some(locator) = locator.take() {
                     if let Some(moved) = locator.find_again(&connection, &target).await {
@@ -341,7 +341,7 @@ where
             failures += 1;
             let pause = policy.pause(failures, rand::random());
             let pause = pause.filter(|_| may_repeat && error.is_retryable());
-            // What would end after the limit is not begun.
+            // A pause that would end after the deadline is not begun.
             let pause = pause.filter(|pause| total.is_none_or(|total| *pause < left(total)));
             let Some(pause) = pause else {
                 count(&engine.counters.call_errors);
@@ -395,7 +395,7 @@ fn shared<T: DeserializeOwned + 'static>(
     args.get(index)
 }
 
-/// What an answer holds.
+/// Returns the arguments of a response.
 fn answer_args(
     message: Message,
     connection: Arc<dyn ConnectionRef>,

@@ -61,7 +61,7 @@ impl LocalStream {
     }
 }
 
-/// What advances the stream, one call after the other.
+/// State of a stream that calls advance, one after the other.
 struct Producer {
     stream: tokio::sync::Mutex<Option<Items>>,
     closed: watch::Sender<bool>,
@@ -124,7 +124,7 @@ impl Producer {
     async fn finish(&self) {
         self.closed.send_replace(true);
         self.place.withdraw();
-        // Whoever advances it lets go now.
+        // The call that advances the stream releases the lock now.
         let stream = self.stream.lock().await.take();
         drop(stream);
     }
@@ -174,7 +174,7 @@ async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, Wire
             if items.len() as u64 >= most.min(BATCH_ITEMS) || bytes >= BATCH_BYTES {
                 return Some((items, None));
             }
-            // What is not there yet must not keep back what is.
+            // An item that is not ready must not hold back those that are.
             match stream.next().now_or_never() {
                 Some(more) => item = more,
                 None => return Some((items, None)),

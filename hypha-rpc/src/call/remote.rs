@@ -80,7 +80,7 @@ pub(crate) type Find =
 /// Where a service is now.
 pub(crate) struct ServiceLocator {
     find: Find,
-    /// What was found last. While one call looks for it again, the others wait for what that finds.
+    /// Latest description found. While one call looks it up again, the others wait for its result.
     newest: Mutex<Arc<Description>>,
 }
 
@@ -126,7 +126,7 @@ impl ServiceLocator {
     }
 }
 
-/// What was fetched.
+/// Description of a service, as fetched.
 pub(crate) struct Description {
     id: String,
     members: Map,
@@ -332,7 +332,7 @@ impl RemoteService {
         }
     }
 
-    /// What the service says of itself, as a service info (`docs/protocol/04-services.md#s4`).
+    /// Returns the service info that the service publishes (`docs/protocol/04-services.md#s4`).
     ///
     /// # Errors
     ///

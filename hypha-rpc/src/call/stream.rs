@@ -40,7 +40,7 @@ use hypha_wire::{
 const READ_AHEAD: usize = 16;
 /// Batches that are asked for before they are needed.
 const BATCHES_AHEAD: usize = 2;
-/// What a generator answers after its last item: `{RTYPE: "stop_iteration"}`.
+/// Response of a generator after its last item: `{RTYPE: "stop_iteration"}`.
 const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
 
 /// A stream as a value: an argument or a result of a method, or a part of one.
@@ -155,7 +155,7 @@ where
     ///
     /// # Errors
     ///
-    /// What the stream failed with; an item of another type; the connection is over.
+    /// If the stream failed, an item has another type, or the connection is over.
     pub async fn try_next(&mut self) -> Result<Option<T>, Error<E>> {
         self.next().await.transpose()
     }

@@ -69,8 +69,8 @@ impl Feed {
 /// Sends an item.
 pub struct Sent<T>(fn(T) -> Result<Packed, WireError>);
 
-/// How an item is sent. Not part of [`Feed::run`], whose future would make every report of a wrong
-/// type a second time.
+/// Returns the function that sends an item. Not part of [`Feed::run`], whose future would repeat
+/// every error about a wrong type.
 pub fn item<T, const FALLIBLE: bool>() -> Sent<T>
 where
     T: Output<FALLIBLE>,

@@ -32,7 +32,7 @@ const KEY_DIGITS: usize = 2 * KEY_LEN;
 const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 
-/// How many peers' shared keys are kept. The oldest goes first; a new one takes 0.1 ms.
+/// Maximum number of cached shared keys. The oldest is evicted first; computing one takes 0.1 ms.
 const MAX_SHARED_KEYS: usize = 256;
 
 /// Why something cannot be encrypted or decrypted, or is not a key.
@@ -270,7 +270,7 @@ impl fmt::Debug for KeyPair {
 /// ```
 pub struct Encryption {
     keys: KeyPair,
-    /// What was agreed on with each peer, the oldest first.
+    /// Key shared with each peer, the oldest first.
     shared: Mutex<IndexMap<PublicKey, Arc<SalsaBox>>>,
 }
 

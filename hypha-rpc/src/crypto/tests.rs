@@ -30,7 +30,7 @@ fn pair(private: &serde_json::Value) -> Encryption {
     Encryption::new(KeyPair::from_private_key(array(&unhex(private))))
 }
 
-/// What `extra` is, encrypted to `to`, with its parts.
+/// Returns the encrypted segment of `plain` from `from` to `to`, split into its parts.
 fn sealed(from: &Encryption, to: &Encryption, plain: &[u8]) -> EncryptedExtra {
     let sealed = from.seal(&to.public_key(), plain).expect("seals");
     let extra = Extra::parse(sealed.into()).expect("parses");
@@ -139,7 +139,7 @@ fn weak_keys_are_refused() {
     let normal = KeyPair::from_private_key([7; 32]).public_key();
     assert_eq!(tags(normal.0), 39);
     for point in SMALL_ORDER {
-        // Whoever talks to it, the shared key is one of a few.
+        // With any secret key, the shared key is one of a few.
         assert!(tags(point) < 10, "{point:?}");
         let mut high = point;
         high[31] |= 0x80;

@@ -79,7 +79,8 @@ impl<H: Handlers> Connection<H> {
         })
     }
 
-    /// What values that come to this handle keep: if it keeps the connection open, so do they.
+    /// Returns the reference that values received through this handle hold: they keep the
+    /// connection open if the handle does.
     pub(crate) fn reference(&self) -> Arc<dyn ConnectionRef> {
         match &self.keep_open {
             Some(keep_open) => Arc::clone(keep_open) as Arc<dyn ConnectionRef>,

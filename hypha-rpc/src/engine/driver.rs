@@ -29,7 +29,7 @@ use crate::{
 };
 use hypha_wire::Message;
 
-/// How long an orderly end may take.
+/// Upper bound on the time of an orderly close: 5 s.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Frames handled in one direction before the other has its turn. Reading, writing and the clock
@@ -37,12 +37,12 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// all up would leave none for writing as long as there is more to read.
 const BURST: usize = 32;
 
-/// How the server closes a connection whose id another one has taken.
+/// Reason with which the server closes a connection whose id another connection has taken.
 const REPLACED: &str = "Replaced by a newer connection";
 
 /// The frames that wait for a link. They outlive it, if they are still of use.
 pub(super) struct Queue {
-    /// What a former link has left.
+    /// Frames left over from the previous link.
     kept: VecDeque<QueuedFrame>,
     queue: mpsc::Receiver<QueuedFrame>,
 }
@@ -107,11 +107,11 @@ pub(super) struct Driver<'a, H: Handlers> {
     /// Something has been written since the last flush.
     dirty: bool,
     clock: Clock,
-    /// What the server said before it closed.
+    /// Last error that the server sent before it closed the link.
     last_error: Option<String>,
 }
 
-/// How a link has ended.
+/// Reason why a link ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The connection has been closed on this side, and the link after it.
@@ -133,13 +133,13 @@ struct Clock {
     timer: Pin<Box<Sleep>>,
 }
 
-/// The first control messages follow that soon, as the Python client's do.
+/// Delay of the first control messages: 2 s, as in the Python client.
 const FIRST_CONTROL: Duration = Duration::from_secs(2);
 
-/// What has ended, or was never finished, is thrown away that often, and the metrics are written.
+/// Interval at which ended and unfinished entries are dropped and the metrics are written: 5 s.
 const TIDY: Duration = Duration::from_secs(5);
 
-/// Longer intervals are this long: the clock cannot count without end.
+/// Upper bound of all intervals, one year, because the clock cannot count without end.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Clock {

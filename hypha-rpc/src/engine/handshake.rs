@@ -10,7 +10,7 @@ use crate::{
 };
 use hypha_wire::{Map, Value};
 
-/// What the client says first.
+/// First message of the client.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hello<'a> {
     pub(crate) client_id: &'a str,
@@ -19,7 +19,7 @@ pub(crate) struct Hello<'a> {
     pub(crate) reconnection_token: Option<&'a str>,
 }
 
-/// What the server grants.
+/// Grants of the server: the identity and the reconnection token.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) identity: Identity,
@@ -35,7 +35,7 @@ pub(crate) async fn handshake(
 ) -> Result<Granted, ConnectError> {
     let text = serde_json::to_string(hello)
         .map_err(|e| protocol("the introduction cannot be written").with_source(e))?;
-    // What breaks off without an error frame is transient
+    // A handshake that breaks off without an error frame is transient
     // (docs/protocol/01-transport-websocket.md#s9).
     let lost = |detail: String| ConnectError::new(ConnectErrorKind::ConnectionLost, detail);
     let broken = |e: LinkError| match e.as_connect_error() {
@@ -45,7 +45,7 @@ pub(crate) async fn handshake(
     link.send(Frame::Text(text)).await.map_err(broken)?;
     loop {
         match link.next().await {
-            // What was on its way to a former connection of this client.
+            // Frames for an earlier connection of this client.
             Some(Ok(Frame::Binary(_) | Frame::Ping | Frame::Pong)) => {}
             Some(Ok(Frame::Text(text))) => return read(&text, hello),
             Some(Ok(Frame::Close(reason))) => {

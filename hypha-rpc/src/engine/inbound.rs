@@ -20,16 +20,16 @@ use super::{
     stats::{add, count},
 };
 
-/// What peers can call, and how it runs. One implementation is compiled in, so that an incoming
-/// call costs no indirection.
+/// Dispatch of incoming calls. One implementation is compiled in, so that an incoming call costs no
+/// indirection.
 pub(crate) trait Handlers: Sized + Send + Sync + 'static {
     /// Something that peers may call as a part of a session.
     type Object: Clone + Send + 'static;
 
-    /// What a call has found: a handler, or the reason why it must not run.
+    /// Result of looking up a call: a handler, or the reason why it must not run.
     type Callee: Send + 'static;
 
-    /// Finds what a message calls. Runs in the driver, so it must not wait.
+    /// Finds the callee of a message. Runs in the driver, so it must not wait.
     fn find(engine: &Engine<Self>, message: &Message) -> Self::Callee;
 
     /// Runs a call to its end, with its answer. Runs in a task of its own.

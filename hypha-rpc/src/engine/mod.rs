@@ -157,7 +157,8 @@ impl<H: Handlers> Engine<H> {
             return Ok(());
         }
         Err(EncodeError::new(format!(
-            "peers hold {held} functions and streams of this client, and may not hold more than {most}"
+            "peers hold {held} functions and streams of this client, and may not hold more than \
+             {most}"
         )))
     }
 

@@ -156,7 +156,7 @@ impl<H: Handlers> Engine<H> {
             finished: false,
         };
         let created = cache("create", args).await;
-        // What the receiver has under this key then is another message.
+        // After a rejection, the receiver holds another message under this key.
         unfinished.finished = matches!(created, Err(Failure::Rejected(_)));
         created?;
         let size = size.max(1);
@@ -194,7 +194,8 @@ impl<H: Handlers> Engine<H> {
         Ok(())
     }
 
-    /// What the peer's built-in service says of large messages; asked now and then.
+    /// Returns the limits for large messages of the peer's built-in service. They are cached and
+    /// fetched again from time to time.
     async fn peer_info(&self, to: &str) -> Result<PeerInfo, Failure> {
         if let Some(known) = self.peers.get(to) {
             return Ok(known);

@@ -44,27 +44,28 @@ struct Session<R, O> {
 
 /// The sessions of one connection. `R` is what an answer is handed to, `O` what peers can call.
 ///
-/// The id of a session inside of another begins with that one's id and a dot; it ends with it.
+/// The id of a nested session begins with the id of its parent and a dot. A nested session ends
+/// with its parent.
 pub(super) struct SessionTable<R, O> {
-    /// In order, so that a session is followed by those inside of it.
+    /// Ordered, so that a session is followed by those nested in it.
     open: BTreeMap<String, Session<R, O>>,
     calls: usize,
     objects: usize,
-    /// How many sessions are inside of others.
+    /// Number of sessions nested in others.
     nested: usize,
     /// Why no session can be opened any more.
     closed: Option<LinkError>,
 }
 
-/// What a session leaves behind when it ends. To be dropped without the lock: what that does is not
-/// known.
+/// Contents of an ended session. To be dropped without the lock, because their destructors may run
+/// any code.
 #[derive(Debug)]
 pub(super) struct Ended<R, O> {
     pub(super) replies: Vec<R>,
     pub(super) objects: Vec<O>,
 }
 
-/// What became of a message to a session.
+/// Outcome of a message sent to a session.
 #[derive(Debug)]
 pub(super) enum AnswerLookup<R, O> {
     /// The call is over; hand the answer to this.
@@ -75,7 +76,7 @@ pub(super) enum AnswerLookup<R, O> {
     Stranger,
 }
 
-/// What a call of an object has found.
+/// Outcome of looking up the object of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ObjectLookup<'a, O> {
     Found(O),
@@ -213,7 +214,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         ended
     }
 
-    /// Ends a session and those inside of it.
+    /// Ends a session and those nested in it.
     pub(super) fn end(&mut self, id: &str) -> Ended<R, O> {
         let mut ended = Ended::default();
         self.remove(id, &mut ended);
@@ -273,12 +274,12 @@ impl<R, O: Clone> SessionTable<R, O> {
         self.end_all(|_| true)
     }
 
-    /// How many calls wait.
+    /// Number of waiting calls.
     pub(super) fn calls(&self) -> usize {
         self.calls
     }
 
-    /// How many objects peers can call.
+    /// Number of objects that peers can call.
     pub(super) fn objects(&self) -> usize {
         self.objects
     }

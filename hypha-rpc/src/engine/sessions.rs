@@ -34,7 +34,7 @@ pub(crate) struct Sessions<O> {
     clock: Clock,
 }
 
-/// How many calls wait, and how many objects peers can call.
+/// Numbers of waiting calls and of objects that peers can call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts {
     pub(crate) calls: usize,

@@ -7,9 +7,9 @@ use super::Retry;
 /// Timeouts, limits and timers of a connection. The defaults are those of the Python and JavaScript
 /// clients where they have the same setting.
 ///
-/// [`ConnectOptions`](crate::client::ConnectOptions) holds one and has a setter for each field that programs
-/// usually change; [`ConnectOptions::settings`](crate::client::ConnectOptions::settings) gives
-/// access to all. Every value takes effect when the connection is made.
+/// [`ConnectOptions`](crate::client::ConnectOptions) holds one and has a setter for each field that
+/// programs usually change; [`ConnectOptions::settings`](crate::client::ConnectOptions::settings)
+/// gives access to all. Every value takes effect when the connection is made.
 ///
 /// ```no_run
 /// # use std::time::Duration;

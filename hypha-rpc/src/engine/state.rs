@@ -53,9 +53,9 @@ pub enum CloseReason {
     Refused(ConnectError),
     /// Reconnecting has failed as often as [`Backoff::attempts`] allows.
     GaveUp {
-        /// How many attempts have failed.
+        /// Number of failed attempts.
         attempts: u32,
-        /// Why the last one did.
+        /// Error of the last attempt.
         last: LinkError,
     },
     /// Another connection has taken the id of this client over.
@@ -80,7 +80,7 @@ impl CloseReason {
         }
     }
 
-    /// What calls meet that wait for this connection.
+    /// Error of the calls that wait for this connection.
     pub(crate) fn as_link_error(&self) -> LinkError {
         LinkError::from(self.to_string()).with_cause(self.cause())
     }
@@ -121,7 +121,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// What has been tried to get a connection back.
+/// Attempts so far to reestablish a connection.
 #[derive(Debug)]
 pub(crate) struct Recovery {
     backoff: Backoff,
@@ -131,7 +131,7 @@ pub(crate) struct Recovery {
     attempt: u32,
 }
 
-/// What is to be done about a lost connection.
+/// Next step after a lost connection.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
     /// Begin this attempt after this pause.

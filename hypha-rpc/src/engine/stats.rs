@@ -88,7 +88,7 @@ counters! {
     calls_failed,
     /// Attempts to get a lost connection back.
     attempts,
-    /// How often it came back.
+    /// Number of reconnects.
     reconnects,
     /// Frames sent.
     frames_sent,

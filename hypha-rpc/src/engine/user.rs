@@ -1,10 +1,10 @@
-//! Who a caller is and what it may do: the user map that the server writes into every message.
+//! Identity and permissions of a caller: the user map that the server writes into every message.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What a user may do in a workspace. The order is that of strength.
+/// Permission of a user in a workspace. Ordered from weakest to strongest.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -41,7 +41,7 @@ impl Permission {
     }
 }
 
-/// What a user's credentials cover.
+/// Scope of a user's credentials.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Scope {
@@ -80,7 +80,7 @@ pub struct UserInfo {
     pub roles: Vec<String>,
     /// Connected without credentials.
     pub is_anonymous: bool,
-    /// What the credentials cover.
+    /// Scope of the credentials.
     pub scope: Option<Scope>,
     /// E-mail address, if known.
     pub email: Option<String>,

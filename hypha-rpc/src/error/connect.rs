@@ -43,8 +43,8 @@ struct Inner {
 /// | [`Timeout`](Self::Timeout) | yes | check the network, or set a longer limit |
 /// | [`Tls`](Self::Tls) | no | see [`TlsFailure`] |
 /// | [`HttpStatus`](Self::HttpStatus) 408, 425, 429, 5xx | yes | wait |
-/// | [`HttpStatus`](Self::HttpStatus), all others | no | correct the URL: another program is there |
-/// | [`NotHypha`](Self::NotHypha) | no | correct the URL: another program is there |
+/// | [`HttpStatus`](Self::HttpStatus), all others | no | correct the URL: not a Hypha server |
+/// | [`NotHypha`](Self::NotHypha) | no | correct the URL: not a Hypha server |
 /// | [`Redirect`](Self::Redirect) | no | use the URL in the message |
 /// | [`TokenRejected`](Self::TokenRejected) | no | get another token |
 /// | [`WrongWorkspace`](Self::WrongWorkspace) | no | name a workspace that the token is for |

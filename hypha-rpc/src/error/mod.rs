@@ -12,11 +12,11 @@
 //! | variant | occurs when | retryable | may have run |
 //! | --- | --- | --- | --- |
 //! | [`Service`](Error::Service) | the method returned its own error | no | yes |
-//! | [`Remote`](Error::Remote) | the method failed otherwise, by an exception or a panic | no | yes |
+//! | [`Remote`](Error::Remote) | any other exception or panic of the method | no | yes |
 //! | [`Rejected`](Error::Rejected) | the peer or the server refused | by [`RejectKind`] | no |
 //! | [`Timeout`](Error::Timeout) | no answer came in time | yes | by [`Timeout::sent`] |
-//! | [`Disconnected`](Error::Disconnected) | the connection or the peer is gone | by [`Lost`] | see there |
-//! | [`Codec`](Error::Codec) | a value does not fit or cannot be sent | no | by [`CodecError::received`] |
+//! | [`Disconnected`](Error::Disconnected) | connection or peer is gone | by [`Lost`] | see there |
+//! | [`Codec`](Error::Codec) | encoding or decoding failed | no | by [`CodecError::received`] |
 //! | [`Connect`](Error::Connect) | no connection came about | by [`ConnectErrorKind`] | no |
 //! | [`Invalid`](Error::Invalid) | this program asked for something impossible | no | no |
 

@@ -75,8 +75,9 @@ mod tests {
             method: method.into(),
             peer: "ws/c".into(),
         };
-        let traceback = "Traceback (most recent call last):\n  File\nPermissionError: Permission denied \
-                         for invoking protected method a/b:services.x.y, workspace mismatch: a != b\n";
+        let traceback = "Traceback (most recent call last):\n  File\nPermissionError: Permission \
+                         denied for invoking protected method a/b:services.x.y, workspace \
+                         mismatch: a != b\n";
         let cases = [
             (
                 "Method expired or not found: a/b:services.x.y",

@@ -7,7 +7,7 @@
 //! its own; clients that do not know it pass over it, and it is absent where the type of the result
 //! has no schema.
 //!
-//! What JSON does not have is marked with the key [`KIND`]: arrays of numbers, functions, streams.
+//! The key [`KIND`] marks types that JSON does not have: arrays of numbers, functions, streams.
 //!
 //! The crate `hypha-schema` makes descriptions for other languages from it.
 
@@ -78,7 +78,7 @@ impl FunctionSchema {
     ) -> Self {
         let mut this = self.optional_argument::<T>(name, description);
         if let Some(Value::Object(property)) = this.properties.get_mut(name) {
-            // What serde makes of bytes, a list of numbers, is no value of theirs.
+            // serde turns bytes into a list of numbers, which is not a valid default for them.
             if property
                 .get("format")
                 .is_none_or(|format| format != "binary")
@@ -143,7 +143,7 @@ fn generator() -> SchemaGenerator {
         settings.meta_schema = None;
         let transforms = &mut settings.transforms;
         transforms.push(Box::new(RecursiveTransform(normalise)));
-        // What is looked at here is a level below what is changed there.
+        // This transform looks one level below the values that the other one changes.
         transforms.push(Box::new(RecursiveTransform(say_null)));
     });
     settings.into_generator()

@@ -35,7 +35,7 @@ impl Calls {
         let running = self.running.lock();
         let told: Vec<Context> = running.values().filter(|c| which(c)).cloned().collect();
         drop(running);
-        // What wakes up then is not known, so it is done without the lock.
+        // Cancelling may wake any task, so it happens without the lock.
         for context in told {
             context.cancel();
         }

@@ -1,4 +1,4 @@
-//! Who calls: the context of an incoming call (`docs/protocol/02-messages.md#s11`).
+//! Context of an incoming call: its caller and origin (`docs/protocol/02-messages.md#s11`).
 
 use std::{
     fmt,
@@ -94,7 +94,7 @@ impl Context {
         self.inner.message.session()
     }
 
-    /// What carried the call here: `websocket`, or `local` inside of one program.
+    /// Returns the kind of transport of the call: `websocket`, or `local` within one program.
     pub fn connection_type(&self) -> &'static str {
         self.inner.connection_type
     }

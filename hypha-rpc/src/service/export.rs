@@ -1,5 +1,5 @@
-//! What this program hands out with a message: functions, streams and interfaces get a place where
-//! the receiver can call them (`docs/protocol/03-values.md#s6` to `#s8`).
+//! Objects handed out with a message: functions, streams and interfaces get a place where the
+//! receiver can call them (`docs/protocol/03-values.md#s6` to `#s8`).
 
 use std::{any::Any, collections::HashMap, sync::Arc};
 
@@ -106,7 +106,7 @@ pub(crate) struct HandedOut {
     /// The session in which it is, if there is one.
     session: Option<String>,
     interfaces: Vec<String>,
-    /// What came from peers and was passed on.
+    /// Objects of peers that were passed on.
     passed_on: Vec<Arc<RemoteHandle>>,
 }
 
@@ -168,7 +168,8 @@ impl<'a> Exports<'a> {
         }
     }
 
-    /// How receivers address this client: results name the workspace, arguments do not.
+    /// Returns the address of this client for receivers: results name the workspace, arguments do
+    /// not.
     pub(crate) fn target(&self) -> String {
         match self.direction {
             Direction::Call => self.identity.client_id.clone(),

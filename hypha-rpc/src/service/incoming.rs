@@ -23,7 +23,7 @@ impl IncomingCall {
         }
     }
 
-    /// Who calls.
+    /// Returns the context of the call: the caller and its permissions.
     pub fn context(&self) -> &Context {
         &self.context
     }

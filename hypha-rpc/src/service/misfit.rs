@@ -23,7 +23,7 @@ use hypha_wire::{DecodeError, Value, keys::RTYPE};
 const LOOKS: usize = 10_000;
 const MAX_DEPTH: usize = 128;
 
-/// `error`, or what the schema says about a place further inside of the same value.
+/// `error`, or what the schema says about a place further inside the same value.
 pub(crate) fn nearest(
     error: DecodeError,
     value: &Value,
@@ -99,7 +99,7 @@ impl Misfit {
         self
     }
 
-    /// How much speaks for this being what was meant, among alternatives that all do not fit.
+    /// Ranks how likely the caller meant this alternative, among several of which none fits.
     fn likelihood(&self) -> (u8, usize) {
         let depth = self.path.len();
         let score = match self.what {
@@ -255,7 +255,7 @@ impl Search<'_> {
     }
 }
 
-/// What is said of a member that may not be there.
+/// Returns the message about a member that the schema does not allow.
 fn unknown(properties: &Object<String, Schema>) -> String {
     let names: Vec<&str> = properties.keys().map(String::as_str).collect();
     match &names[..] {

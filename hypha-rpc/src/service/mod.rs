@@ -1,4 +1,4 @@
-//! What this program offers: services, their methods, and how an incoming call runs.
+//! Services of this program, their methods, and the execution of incoming calls.
 
 mod answer;
 mod builtin;
@@ -145,7 +145,7 @@ impl Service {
         self
     }
 
-    /// What the service does, at most 1024 characters (a limit of the servers).
+    /// Sets the description of the service, at most 1024 characters (a limit of the servers).
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.description = Some(text.into());
         self
@@ -163,7 +163,7 @@ impl Service {
         self
     }
 
-    /// Who may use it, [`Visibility::Protected`] by default.
+    /// Sets the visibility of the service. Default: [`Visibility::Protected`].
     pub fn visibility(mut self, visibility: Visibility) -> Self {
         self.visibility = visibility;
         self
@@ -240,7 +240,7 @@ impl Service {
     }
 }
 
-/// What runs for one call: the encoded result, or the error to send.
+/// Function that runs for one call and returns the encoded result, or the error to send.
 pub(crate) type Handler =
     Arc<dyn Fn(IncomingCall) -> BoxFuture<'static, Result<Args, WireError>> + Send + Sync>;
 
@@ -306,7 +306,7 @@ impl Method {
                 let label = call.label().to_owned();
                 let run = tokio::task::spawn_blocking(move || handler(call));
                 run.await.unwrap_or_else(|end| match end.try_into_panic() {
-                    // Whoever runs the future reports it as any other panic.
+                    // The caller of the future reports it as any other panic.
                     Ok(panic) => std::panic::resume_unwind(panic),
                     Err(_) => Err(WireError::new(format!(
                         "{label} did not run: its program is shutting down"

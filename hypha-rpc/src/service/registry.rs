@@ -98,8 +98,8 @@ impl Registered {
         });
         if let Some(path) = wrong {
             return Err(Error::Invalid(format!(
-                "service `{}`: there can be no member `{path}`: it is a key of every service, has an \
-                 empty part, or has other members below it",
+                "service `{}`: there can be no member `{path}`: it is a key of every service, has \
+                 an empty part, or has other members below it",
                 service.id
             )));
         }
@@ -152,7 +152,8 @@ impl Registry {
         let id = service.service.id.clone();
         if !overwrite && self.services.contains_key(&id) {
             return Err(Error::Invalid(format!(
-                "Service already exists: {id}, please specify a different id (not {id}) or overwrite"
+                "Service already exists: {id}, please specify a different id (not {id}) or \
+                 overwrite"
             )));
         }
         self.services.insert(id, Arc::new(service));
@@ -180,7 +181,7 @@ impl Registry {
         gone.into_values().collect()
     }
 
-    /// How many interfaces are handed out.
+    /// Number of interfaces handed out.
     pub(crate) fn interfaces(&self) -> usize {
         let services = self.services.values();
         services.filter(|s| s.only_caller.is_some()).count()

@@ -25,7 +25,10 @@ impl Service {
     ///     async fn open(&self) -> bool;
     /// }
     ///
-    /// async fn define(client: Client, example: ShutterService<impl Shutter>) -> Result<(), Error> {
+    /// async fn define(
+    ///     client: Client,
+    ///     example: ShutterService<impl Shutter>,
+    /// ) -> Result<(), Error> {
     ///     let info = ServiceTypeInfo {
     ///         id: "shutter".into(),
     ///         name: "Shutter".into(),
@@ -75,7 +78,7 @@ impl Service {
                 definition.kind()
             ));
         };
-        // What every service has, whatever its type.
+        // Keys that every service has, whatever its type.
         let mut defined = definition.clone();
         defined.retain(|key, _| !RESERVED.contains(&key.as_str()));
         let mut found = Vec::new();
@@ -174,7 +177,7 @@ fn compare<'a>(
     }
 }
 
-/// What a schema describes.
+/// Kind of thing that a schema describes.
 enum Kind<'a> {
     Function,
     Map(&'a Map),
@@ -189,7 +192,7 @@ fn kind(schema: &Value) -> Kind<'_> {
         Value::Map(map) => match map.get("type").and_then(Value::as_str) {
             Some("function") => Kind::Function,
             Some(_) => Kind::Plain,
-            // What no schema is known for: bytes, or an empty map.
+            // Values without a known schema: bytes, or an empty map.
             None if map.is_empty() => Kind::Plain,
             None => Kind::Map(map),
         },

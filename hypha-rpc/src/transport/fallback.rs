@@ -10,7 +10,7 @@ use crate::error::report;
 pub(crate) struct Fallback {
     socket: websocket::Dialer,
     http: http::Dialer,
-    /// What the link is that was opened last.
+    /// Whether the link opened last uses HTTP.
     over_http: AtomicBool,
 }
 

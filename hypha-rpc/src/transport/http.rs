@@ -85,7 +85,7 @@ impl Dialer {
         let builder = reqwest::Client::builder()
             .default_headers(headers)
             .tcp_nodelay(true)
-            // Who is redirected does not know the server that it talks to.
+            // After a redirect, the client would not know the server that it talks to.
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Resolver);
         let client = with_tls(builder, &url, options)
@@ -170,7 +170,7 @@ impl fmt::Debug for Dialer {
     }
 }
 
-/// What the client says first.
+/// First message of the client.
 #[derive(Deserialize)]
 struct Hello {
     client_id: String,
@@ -192,13 +192,13 @@ pub(crate) struct HttpLink {
     is_hypha: bool,
     /// Bytes of the stream that are not a whole frame yet.
     buffer: BytesMut,
-    /// What comes before the next frame of the stream.
+    /// Frames to deliver before the next frame of the stream.
     ready: VecDeque<Frame>,
     posts: FuturesUnordered<BoxFuture<'static, Posted>>,
     /// The orders of the POSTs on their way.
     busy: HashSet<String>,
     waiting: VecDeque<Post>,
-    /// Who waits for room.
+    /// Waker of the task that waits for room.
     blocked: Option<Waker>,
     closing: bool,
 }
@@ -275,7 +275,7 @@ impl HttpLink {
         let request = self
             .authorized(self.dialer.client.get(url))
             .header(header::ACCEPT, "application/x-msgpack-stream")
-            // What is compressed comes late.
+            // Compression would delay messages.
             .header(header::ACCEPT_ENCODING, "identity");
         self.stream = ResponseStream::Opening(Box::pin(request.send()));
     }
@@ -359,7 +359,7 @@ impl HttpLink {
     /// A control message as the text that it would be on a WebSocket.
     fn control(&self, frame: &Bytes) -> Option<Frame> {
         let message = Message::parse(frame.clone()).ok()?;
-        // What comes from a client is an event, whatever it is called.
+        // A message from a client is an event, whatever its type says.
         if !CONTROL.contains(&message.kind()) || message.from().is_some() {
             return None;
         }
@@ -480,7 +480,7 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
                 let status = response.status();
                 (detail(response).await, status != StatusCode::BAD_REQUEST)
             }
-            // Who was reached may have taken it, and it must not be sent twice.
+            // A server that was reached may have taken the message, which must not be sent twice.
             Err(e) => {
                 let taken = !e.is_connect();
                 (report(&e.without_url()), taken)
@@ -542,7 +542,7 @@ async fn detail(response: reqwest::Response) -> String {
     }
 }
 
-/// What the caller gets whose request could not be sent, as if the callee had answered.
+/// Returns the rejection for a request that could not be sent, as if the callee had answered.
 fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
     let message = Message::parse(request.clone()).ok()?;
     let (session, method) = (message.session()?, message.method()?);
@@ -561,7 +561,8 @@ fn rejection(request: &Bytes, failure: &str) -> Option<Bytes> {
     args.finish(&head, ReplyMode::None).ok()
 }
 
-/// What must arrive in order: everything of one session, of one callback, of one kind of event.
+/// Returns the key of messages that must arrive in order: those of one session, one callback, or
+/// one kind of event.
 fn order_of(body: &Bytes) -> Option<String> {
     let message = Message::parse(body.clone()).ok()?;
     match message.method() {

@@ -1,5 +1,5 @@
-//! What carries messages between this program and a server: one [`Link`], whatever is below it, and
-//! how another one is opened when it is lost.
+//! Transport of messages between this program and a server: a [`Link`], whatever is below it, and a
+//! [`Dial`] that opens another one when it is lost.
 
 mod failure;
 #[cfg(feature = "http")]
@@ -24,7 +24,7 @@ use crate::error::{ConnectError, ConnectErrorKind};
 /// the stamped fields.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
 
-/// How to reach the server.
+/// Options for opening a link to the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SocketOptions {
     /// Headers added to the request that opens a link.
@@ -33,7 +33,7 @@ pub(crate) struct SocketOptions {
     pub(crate) accept_invalid_certificates: bool,
 }
 
-/// What carries the messages of a connection.
+/// Transport of the messages of a connection. Default: WebSocket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
@@ -105,8 +105,8 @@ pub type BoxLink = Box<dyn Link>;
 
 /// Opens links to one server, again and again.
 ///
-/// What goes over a new link is the client's business: it introduces itself with a [`Frame::Text`]
-/// (`docs/protocol/01-transport-websocket.md#s2`) and waits for the answer, whatever carries it.
+/// The client performs the handshake on a new link of any transport: it sends a [`Frame::Text`]
+/// (`docs/protocol/01-transport-websocket.md#s2`) and waits for the response.
 pub trait Dial: Send + Sync + 'static {
     /// Opens one more link. Dropping the future gives it up.
     ///
@@ -116,7 +116,7 @@ pub trait Dial: Send + Sync + 'static {
     /// tried again.
     fn dial(&self) -> Dialing<'_>;
 
-    /// What contexts of incoming calls say of the link: `websocket`, for instance.
+    /// Returns the connection type in the contexts of incoming calls, such as `websocket`.
     fn connection_type(&self) -> &'static str;
 
     /// Returns the URL of the server, which errors of the handshake name. Default: none.

@@ -22,7 +22,7 @@ pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, String> {
         .with_no_client_auth())
 }
 
-/// What a client expects of the server's certificate.
+/// Returns the TLS configuration of a client, with or without the check of certificates.
 pub(super) fn config(accept_invalid_certificates: bool) -> Result<rustls::ClientConfig, String> {
     let (builder, provider) = builder()?;
     let config = if accept_invalid_certificates {

@@ -36,7 +36,7 @@ const COPY_BELOW: usize = 512;
 pub(crate) struct Dialer {
     /// `ws://..` or `wss://..`.
     pub url: String,
-    /// How to open the socket.
+    /// Options for opening the socket.
     pub options: SocketOptions,
 }
 

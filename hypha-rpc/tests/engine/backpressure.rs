@@ -26,7 +26,7 @@ use crate::support::{
     service, settled,
 };
 
-/// Frames that wait inside of a client before senders do.
+/// Frames that wait inside a client before senders do.
 const QUEUE: usize = 1024;
 
 /// Makes calls without answers until one has to wait; gives their number.
@@ -109,7 +109,7 @@ async fn large_frames_are_bounded_by_their_size() {
     settled(&client).await;
 }
 
-/// Whoever waits for room learns that the connection is over, and that nothing was sent.
+/// A call that waits for room fails when the connection ends, and says that nothing was sent.
 #[tokio::test(start_paused = true)]
 async fn waiting_for_room_ends_with_the_connection() {
     for size in [0, 100 << 10] {
@@ -263,7 +263,7 @@ impl Sink<Frame> for Flood {
     }
 }
 
-/// What is to be sent goes out while there is always more to read.
+/// Outgoing frames are sent even while there is always more to read.
 #[tokio::test(start_paused = true)]
 async fn a_flood_does_not_keep_frames_from_going_out() {
     let (sent, mut received) = mpsc::unbounded_channel();

@@ -18,7 +18,7 @@ use crate::support::{
 trait Calc {
     /// Divide.
     async fn divide(&self, a: f64, #[hypha(default = 2.0)] b: f64) -> anyhow::Result<f64>;
-    /// How long the text is.
+    /// Returns the length of the text.
     async fn length(&self, text: &str, ctx: &Context) -> (usize, String);
 }
 
@@ -219,7 +219,8 @@ async fn late_answers_and_strangers_are_counted_and_ignored() {
 async fn whatever_is_given_to_reject_is_a_failure() {
     let (client, mut peer) = client();
     let service = peer.offer(&client).await;
-    let error = map! {"_rtype": "error", "_rvalue": "bad", "_rtrace": "Traceback (most recent call last):\n  File\nValueError: bad\n"};
+    let error = map! {"_rtype": "error", "_rvalue": "bad",
+    "_rtrace": "Traceback (most recent call last):\n  File\nValueError: bad\n"};
     for (given, expected) in [
         (list!["just text"], "svc.call on ws/peer: just text"),
         (list![error], "svc.call on ws/peer: ValueError: bad"),
@@ -273,8 +274,8 @@ async fn a_result_of_another_type_names_the_place() {
     let error = outcome.expect_err("fails");
     assert_eq!(
         report(&error),
-        "svc.call on ws/peer: the result is not of the expected type at `a[1]`: a[1]: expected integer, \
-         got string"
+        "svc.call on ws/peer: the result is not of the expected type at `a[1]`: a[1]: expected \
+         integer, got string"
     );
     let decode = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
     assert_eq!(decode.map(DecodeError::path).as_deref(), Some("a[1]"));

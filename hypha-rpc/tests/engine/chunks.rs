@@ -182,7 +182,7 @@ async fn the_built_in_service_of_a_peer_is_fetched_once() {
         }
         // Given up by the caller: nothing of it waits here any more.
         assert_eq!(client.stats().sessions, 0);
-        // What was sent together is read before the next round.
+        // Frames sent together are read before the next round.
         breathe().await;
         while let Ok(Some(_)) = tokio::time::timeout(seconds(1), peer.frame()).await {}
     }

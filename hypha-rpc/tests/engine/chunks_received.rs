@@ -43,7 +43,7 @@ async fn another_peer_cannot_touch_chunks() {
         )
     );
     peer.call(&ask("process"), list!["k"]).await;
-    // What was assembled may answer before `process` does.
+    // The assembled call may answer before `process` does.
     let mut answers = [peer.receive().await, peer.receive().await];
     answers.sort_by_key(|answer| answer.text("parent").len());
     assert_eq!(answers[1].text("method"), "BIG.resolve");

@@ -12,7 +12,7 @@ use hypha_rpc::{
 
 use crate::support::{ME, PEER, breathe, client_as, list, map, method_main, two_clients};
 
-/// What is said in secret.
+/// Service for encrypted calls.
 #[hypha_service(id = "safe", visibility = "public")]
 trait Safe {
     async fn whisper(&self, text: String, ctx: &Context) -> (String, bool);
@@ -232,7 +232,7 @@ async fn only_the_owner_of_the_key_answers() {
     let error = answer.expect_err("is refused").to_string();
     assert!(error.contains("another key than the callee's"), "{error}");
 
-    // What the carrier says of a peer that is gone is in the clear, and can only end the call.
+    // The server reports a missing peer unencrypted, and this can only end the call.
     let answering = async {
         let asked = peer.receive().await;
         let gone = map! {

@@ -128,7 +128,7 @@ async fn disconnecting_waits_for_handlers() {
     let leaving = client.clone();
     let leaving = tokio::spawn(async move { leaving.disconnect().await });
     breathe().await;
-    // Who calls now is told at once, and may try elsewhere.
+    // A new call is refused at once, so that its caller can try elsewhere.
     peer.call_as(PEER, "S2", "services.svc.add", list![1i64])
         .await;
     assert_eq!(

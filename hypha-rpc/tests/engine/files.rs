@@ -18,7 +18,7 @@ use tokio::io::{
 
 use crate::support::{breathe, payload, seconds, settled, text, two_clients};
 
-/// What files are used for.
+/// Service that uses files.
 #[hypha_service(id = "desk", visibility = "public")]
 trait Desk {
     async fn read_all(&self, file: RemoteFile) -> std::io::Result<Binary>;
@@ -81,7 +81,7 @@ impl Desk for Impl {
     }
 }
 
-/// What was done to a file.
+/// Operations done on a file.
 #[derive(Default)]
 struct Seen {
     open: AtomicUsize,
@@ -237,7 +237,7 @@ async fn no_more_is_read_than_was_asked_for() {
     let content = both.desk.beginning(watched(5_000_000, &seen), 10).await;
     assert_eq!(content.expect("reads"), payload(10));
     assert_eq!(seen.read(), 262_144);
-    // Who reads on gets one piece ahead, however long it takes.
+    // A sequential reader gets one piece ahead, however long it takes.
     let mut file = both.desk.open(5_000_000).await.expect("opens");
     file.read_exact(&mut [0; 262_145]).await.expect("reads");
     tokio::time::sleep(seconds(60)).await;
@@ -457,7 +457,7 @@ async fn a_file_of_this_program_is_used_in_place() {
     assert_eq!(seen.content()[..4], [b'n', b'e', b'w', 3]);
 }
 
-/// What other languages call.
+/// Methods that other languages call.
 #[tokio::test(start_paused = true)]
 async fn the_functions_of_a_file_are_those_of_python() {
     let both = both().await;

@@ -14,7 +14,7 @@ use crate::support::{
     settled,
 };
 
-/// What the client does with an input.
+/// Reaction of the client to an input.
 enum Reaction {
     /// The method runs; with the answer `resolve` to this address, or none.
     Runs(Option<&'static str>),

@@ -40,7 +40,7 @@ impl Counter for Count {
     }
 }
 
-/// Functions inside of a struct.
+/// Functions inside a struct.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Hooks {
     name: String,

@@ -1,5 +1,4 @@
-//! What is live ends when one side goes away in the middle: of a callback, of a stream, of a
-//! message that goes in chunks.
+//! Callbacks, streams and messages in chunks end when one side goes away in the middle of them.
 
 use std::{
     sync::{
@@ -128,7 +127,7 @@ async fn a_caller_leaves_while_its_callback_runs() {
     aborted(calling).await;
     let stats = client.stats();
     assert_eq!((stats.sessions, stats.objects, stats.running), (0, 0, 1));
-    // What runs is done in order, and answered; nothing else begins.
+    // Running calls finish in order and are answered; no other call begins.
     gate.notify_one();
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(3i64)));
     let gone = peer.ask(&callback, list![3i64]).await.expect_err("is gone");

@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 
 use crate::support::{Received, list, map, message, read};
 
-/// What the next attempt to connect meets.
+/// Outcome of the next attempt to connect.
 #[derive(Clone, Debug)]
 pub(crate) enum Plan {
     /// The server takes the client.
@@ -45,22 +45,22 @@ pub(crate) struct Net(Arc<Inner>);
 
 struct Inner {
     plans: Mutex<VecDeque<Plan>>,
-    /// What it meets if nothing else is planned.
+    /// Outcome of an attempt if nothing else is planned.
     otherwise: Mutex<Plan>,
     attempts: Mutex<Vec<Instant>>,
     hellos: Mutex<Vec<serde_json::Value>>,
     manager: Mutex<String>,
-    /// What the manager was asked, in order: `register svc`, `subscribe [..]`.
+    /// Requests to the manager, in order: `register svc`, `subscribe [..]`.
     asked: Mutex<Vec<String>>,
     /// Services that the manager refuses.
     refused: Mutex<Vec<String>>,
-    /// How long it takes to register one.
+    /// Time that it takes to register one.
     slowness: Mutex<Duration>,
     /// Frames that a link holds.
     capacity: Mutex<usize>,
     /// Whether it does not answer at all.
     deaf: Mutex<bool>,
-    /// What `get_service` of the manager answers: the address of the owner.
+    /// Address of the owner, which `get_service` of the manager returns.
     owner: Mutex<String>,
     line: Mutex<Option<Line>>,
     others: mpsc::UnboundedSender<Received>,
@@ -76,7 +76,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the client sends to others than the manager.
+/// Messages of the client to peers other than the manager.
 pub(crate) type Others = mpsc::UnboundedReceiver<Received>;
 
 impl Dial for Net {
@@ -208,7 +208,7 @@ impl Net {
         *lock(&self.0.slowness) = time;
     }
 
-    /// How many frames the next links hold.
+    /// Sets the number of frames that the next links hold.
     pub(crate) fn capacity(&self, frames: usize) {
         *lock(&self.0.capacity) = frames;
     }
@@ -221,7 +221,7 @@ impl Net {
         *lock(&self.0.owner) = address.into();
     }
 
-    /// What the manager was asked since this was called before.
+    /// Returns the requests to the manager since the previous call of this function.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.0.asked))
     }
@@ -297,7 +297,7 @@ impl Net {
             .to_owned();
         let address = format!("*/{manager}");
         if call.text("to") != address {
-            // Who was the manager before is not there any more, and nobody says so.
+            // The previous manager is gone, and nobody says so.
             return;
         }
         let mut member = "resolve";

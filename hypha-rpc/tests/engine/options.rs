@@ -1,4 +1,4 @@
-//! What a service can say of itself, methods that block, service types, and converted keys.
+//! Metadata of services, blocking methods, service types, and converted keys.
 
 use std::{
     sync::{Arc, Mutex, mpsc},
@@ -45,7 +45,7 @@ async fn a_blocking_method_sends_heartbeats_while_it_runs() {
     let (service, say) = waiting();
     client.register_service(service).await.expect("registers");
     peer.call("services.slow.wait", list!["x"]).await;
-    // Whoever waits for the clock here keeps it still while a thread is blocked, so it is advanced.
+    // Waiting for the clock does not move it while a thread is blocked, so the test advances it.
     for pause in [1, 10, 10] {
         breathe().await;
         tokio::time::advance(seconds(pause)).await;
@@ -325,7 +325,7 @@ async fn a_direct_fetch_has_a_limit_and_an_app() {
         other.expect_err("refused").to_string(),
         "App id mismatch: theirs != mine"
     );
-    // Who has none takes any.
+    // A service without an app id accepts any.
     assert!(a.get_remote_service("ws/b:svc@theirs").await.is_ok());
 }
 

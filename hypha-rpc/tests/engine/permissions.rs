@@ -1,4 +1,4 @@
-//! Who may call and fetch what (`docs/protocol/02-messages.md#s7-6`,
+//! Permissions to call methods and fetch services (`docs/protocol/02-messages.md#s7-6`,
 //! `docs/protocol/04-services.md#s10`).
 
 use hypha_rpc::{

@@ -1,5 +1,4 @@
-//! What becomes of calls when the link is lost: each ends, and is made again only where that is
-//! asked for.
+//! Calls when the link is lost: each completes, and is repeated only where the caller asks for it.
 
 use std::{
     sync::{Arc, atomic::AtomicUsize, atomic::Ordering},
@@ -86,7 +85,7 @@ async fn an_idempotent_call_is_made_again() {
     net.cut();
     let second = next(&mut others).await;
     assert_ne!(first.text("session"), second.text("session"));
-    // What was handed out is there again, under its new name.
+    // The function that was handed out is there again, under its new name.
     let function = second.arg(0);
     let path = function
         .get("_rmethod")
@@ -217,7 +216,7 @@ async fn what_was_told_to_have_failed_is_not_sent_later() {
     }
     back(&client).await;
     breathe().await;
-    // What nobody waits for is sent all the same, once.
+    // A message without a response is also sent, once.
     assert_eq!(next(&mut others).await.arg(0), Value::from("sent"));
     assert!(others.try_recv().is_err());
 }

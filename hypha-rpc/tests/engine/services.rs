@@ -378,7 +378,7 @@ async fn a_ping_with_more_arguments_is_answered() {
     settled(&client).await;
 }
 
-/// What would contradict the service itself, or take the place of its own keys, is refused.
+/// A member that contradicts the service, or replaces one of its own keys, is refused.
 #[tokio::test(start_paused = true)]
 async fn services_that_cannot_be_are_refused() {
     let (client, _peer, _) = serving(hypha_rpc::client::Settings::in_process()).await;

@@ -1,4 +1,4 @@
-//! What the tests share: a peer whose frames are written and read by hand, and a service to call.
+//! Shared by the tests: a peer whose frames are written and read by hand, and a service to call.
 
 use std::sync::{
     Arc, Weak,
@@ -286,7 +286,7 @@ pub(crate) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// What the methods of [`service`] tell the test.
+/// Counters that the methods of [`service`] update for the test.
 #[derive(Default)]
 pub(crate) struct Probe {
     pub(crate) started: AtomicUsize,

@@ -186,7 +186,7 @@ async fn a_catch_all_takes_failures_but_no_refusals() {
     settled(&client).await;
 }
 
-/// What becomes of the call if the peer rejects it with `error`.
+/// Returns the error of the call after the peer rejects it with `error`.
 async fn rejected<E>(peer: &mut Peer, call: Call<f64, E>, error: Value) -> Error<E>
 where
     E: ServiceError + std::fmt::Debug + Send + 'static,

@@ -73,7 +73,7 @@ fn check_segment(entry: &Json, message: &Message, received: &EncryptedExtra) {
     let (plain, from) = receiver.open(received).expect("opens");
     assert_eq!(from, key(sender));
     assert_eq!(plain, unhex(&entry["plaintext_hex"]));
-    // What is encrypted is an ordinary second segment.
+    // The plain text is an ordinary second segment.
     let value: Value = from_slice(&plain).expect("decodes");
     let expected = from_rendering(&entry["plaintext_decoded"]).expect("string keys");
     assert!(same(&value, &expected), "{value}");

@@ -117,7 +117,7 @@ async fn recorded_refusals() {
     assert_eq!(error.kind(), ConnectErrorKind::TokenRejected, "{error:?}");
     let error = refused("error_wrong_workspace").await;
     assert_eq!(error.kind(), ConnectErrorKind::WrongWorkspace, "{error:?}");
-    // What a server says that wants an id, were we to send none.
+    // Error of a server that requires an id, if the client sent none.
     let error = refused("error_client_id_missing").await;
     assert_eq!(error.kind(), ConnectErrorKind::Refused, "{error:?}");
     let error = refused("reconnect_auth").await;

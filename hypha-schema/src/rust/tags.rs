@@ -1,4 +1,4 @@
-//! Representations of enums (serde's tags), and the definitions that are written inside of enums.
+//! Representations of enums (serde's tags), and the definitions that are written inside enums.
 
 use std::collections::HashSet;
 
@@ -57,7 +57,7 @@ pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option
 /// finite size.
 pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let absorbed = absorbed(types);
-    // The definitions whose values are inside of a value, not behind a pointer.
+    // The definitions whose values are inside a value, not behind a pointer.
     let by_value = |index: usize| {
         let mut found = Vec::new();
         let mut parts = types.parts(index);
@@ -107,7 +107,7 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     boxes
 }
 
-/// Returns the unnamed definitions that are written inside of enums.
+/// Returns the unnamed definitions that are written inside enums.
 fn absorbed(types: &Types) -> HashSet<usize> {
     let mut absorbed = HashSet::new();
     for definition in &types.definitions {

@@ -352,7 +352,8 @@ mod tests {
 
     fn claims() -> Value {
         let names = TokenSettings::default();
-        json!({"iss": names.issuer, "aud": names.audience, "sub": "ann", "exp": now() + 60, "scope": ""})
+        json!({"iss": names.issuer, "aud": names.audience, "sub": "ann", "exp": now() + 60,
+            "scope": ""})
     }
 
     #[test]

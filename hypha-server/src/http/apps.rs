@@ -385,7 +385,8 @@ mod tests {
     fn answers_of_functions_are_maps() {
         let answer = |json: serde_json::Value| answered(&json.into());
         let good = answer(serde_json::json!({
-            "status": 201, "headers": {"X-A": "b", "bad name": "c", "Connection": "close"}, "body": "t"
+            "status": 201, "headers": {"X-A": "b", "bad name": "c", "Connection": "close"},
+            "body": "t"
         }))
         .unwrap();
         assert_eq!(good.status(), StatusCode::CREATED);

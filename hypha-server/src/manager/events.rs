@@ -66,8 +66,8 @@ fn subscribable(event: &str, workspace: &str) -> Answer<()> {
             Ok(())
         } else {
             forbidden(format!(
-                "Event workspace '{part}' does not match your workspace '{workspace}'. Clients can only \
-                 subscribe to events within their own workspace or system events."
+                "Event workspace '{part}' does not match your workspace '{workspace}'. Clients can \
+                 only subscribe to events within their own workspace or system events."
             ))
         };
     }

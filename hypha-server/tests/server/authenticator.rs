@@ -17,7 +17,7 @@ use crate::support::{self, End, Raw, refused};
 
 const ROOT: &str = "0123456789abcdef0123456789abcdef";
 
-/// Who has which badge; `badge.panic` makes the reader fall over.
+/// Users by badge. The badge `badge.panic` makes the reader panic.
 #[derive(Clone, Default)]
 struct Badges {
     given_out: Arc<Mutex<HashMap<String, UserInfo>>>,
@@ -91,7 +91,7 @@ async fn server() -> Result<Server> {
     let page = Method::new("index", |call: IncomingCall| async move {
         call.reply(&json!({"status": 200, "body": "Hold your badge to the reader."}))
     });
-    // What a page of the host's own asks.
+    // The method that a login page of the host calls.
     let enter = Method::new("enter", |call: IncomingCall| async move {
         let name: String = call.args(&["name"])?.required(0)?;
         call.reply(&format!("badge.{name}"))

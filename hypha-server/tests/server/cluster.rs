@@ -192,7 +192,7 @@ async fn services_of_one_server_are_used_at_the_other() -> Result<()> {
     let begun: Value = login.call("start", args!()).await?;
     assert!(begun.get("key").is_some());
 
-    // Whoever has gone is gone everywhere, and at once.
+    // A client that disconnects is gone on every server at once.
     host.disconnect().await;
     let begin = std::time::Instant::now();
     let late = desk.call::<i64>("add", args!(2, 3)).await;

@@ -196,7 +196,8 @@ async fn serve(call: IncomingCall) -> Result<hypha_wire::Args, hypha_wire::WireE
     let path = request.get("scope").and_then(|scope| scope.get("path"));
     let path = path.cloned();
     let start = json!({"type": "http.response.start", "status": 201,
-        "headers": [["x-path", path.unwrap_or_default().as_str()], ["content-type", "text/plain"]]});
+        "headers": [["x-path", path.unwrap_or_default().as_str()], ["content-type",
+        "text/plain"]]});
     send.call::<Value>(args!(Value::from(start)))
         .await
         .map_err(fail)?;
@@ -328,7 +329,7 @@ async fn strangers_may_not_ask_without_end_and_users_more() -> Result<()> {
         let list = get("/public/services/").bearer_auth(&token);
         assert_eq!(answer(list).await?.0, StatusCode::OK);
     }
-    // What is no token counts for its address.
+    // Invalid tokens count against the address.
     for _ in 0..5 {
         let list = get("/public/services/").bearer_auth("garbage");
         assert_eq!(answer(list).await?.0, StatusCode::UNAUTHORIZED);
@@ -385,7 +386,7 @@ async fn large_answers_are_compressed_on_request() -> Result<()> {
     let small = echo(&http, 999).header("Accept-Encoding", "gzip");
     assert_eq!(coding(&small.send().await?), None);
 
-    // Whoever reads it gets what was sent.
+    // Every reader gets the payload that was sent.
     let everything = format!("\"{}\"", "x".repeat(49_998));
     for reader in [
         support::http_reader(|client| client.gzip(true)),
@@ -395,7 +396,7 @@ async fn large_answers_are_compressed_on_request() -> Result<()> {
         assert_eq!(answer(echo(&reader, 50_000)).await?.1, everything);
     }
 
-    // What an application answers is left as it is.
+    // The response of an application is not compressed.
     let page = format!("{}/{}/apps/pages/page", server.url(), client.workspace());
     let page = http
         .get(page)

@@ -57,7 +57,7 @@ async fn a_program_gets_the_token_that_its_user_reports() -> Result<()> {
     let again = again.err().context("a key is good once")?.to_string();
     assert!(again.contains("Invalid key, key does not exist"), "{again}");
 
-    // What is wrong with it is not that something is not there.
+    // An invalid token is reported as invalid, not as missing.
     let begun = start(&login).await?;
     let (key, report) = (text(&begun, "key"), text(&begun, "report_url"));
     for token in ["", "a%20b"] {

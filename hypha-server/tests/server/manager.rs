@@ -92,7 +92,7 @@ async fn services_are_used_with_permission() -> Result<()> {
     assert_eq!(names(&stranger, false).await?, ["open", "shared"]);
     assert!(names(&stranger, true).await.is_err());
 
-    // What a stranger may not use is not in its way, and it does not hear of it.
+    // A service that a stranger may not use does not get in its way and is not disclosed to it.
     owner
         .register_service(number("twice", Visibility::Protected, 5))
         .await?;
@@ -103,7 +103,7 @@ async fn services_are_used_with_permission() -> Result<()> {
     let ambiguous = call(&friend, "twice").await;
     assert!(ambiguous.is_err_and(|error| error.to_string().contains("Multiple services")));
 
-    // Who has made a service, and who else may use it, is not for everybody to see.
+    // The owner of a service and the list of its users are not public.
     let manager = stranger.manager().await?;
     let seen = manager
         .get_service_info(format!("{home}/owner:built-in"), None)
@@ -552,7 +552,7 @@ async fn nothing_is_left_when_everybody_has_gone() -> Result<()> {
         let query = Some(ServiceQuery::from(everywhere));
         let services = manager.list_services(query, false, false, false).await?;
         let workspaces = manager.list_workspaces(None, 0, 256).await?;
-        // What remains is that of this client, and the login service.
+        // Only the services of this client and the login service remain.
         if services.len() == 2 && workspaces.len() == 3 {
             assert_eq!(server.stats().connections_open, 1);
             return Ok(());

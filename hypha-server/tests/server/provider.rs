@@ -72,7 +72,7 @@ async fn users_of_the_provider_come_in() -> Result<()> {
     assert_eq!(client.workspace(), "ws-user-auth0|ann");
     assert_eq!(client.info["user"]["email"], "ann@example.org");
     assert_eq!(client.info["user"]["is_anonymous"], false);
-    // What the server itself issues is still good.
+    // Tokens issued by the server itself are still valid.
     let _colleague = client.colleague(&server, "d", "read").await?;
     assert_eq!(asked.load(Ordering::Relaxed), 1, "keys are asked for once");
     client.ask("revoke_token", json!([token])).await?;

@@ -69,8 +69,8 @@ async fn a_longer_timeout_waits_for_slow_answers() -> Result<()> {
     Ok(())
 }
 
-/// Who answers with something that is no number cannot be the smallest or largest, and who takes
-/// too long is not waited for.
+/// A service that returns no number cannot be the smallest or largest, and one that takes too long
+/// is not waited for.
 #[tokio::test]
 async fn only_numbers_in_time_are_compared() -> Result<()> {
     let server = server().await?;

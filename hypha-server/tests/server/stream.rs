@@ -173,7 +173,7 @@ async fn a_stream_takes_messages_from_its_user_only() -> Result<()> {
     let nobody = post(&server, (&home, "d"), Some(&token), message.clone()).await?;
     assert_eq!(nobody, StatusCode::BAD_REQUEST);
 
-    // What the stream was opened with is good until it is revoked.
+    // The token of the stream is valid until it is revoked.
     owner.ask("revoke_token", json!([token])).await?;
     let status = post(&server, at, Some(&token), message).await?;
     assert_eq!(status, StatusCode::UNAUTHORIZED);

@@ -51,7 +51,7 @@ impl DecodeError {
         self
     }
 
-    /// What is wrong, without the place.
+    /// Returns the message without the location.
     pub fn message(&self) -> &str {
         &self.0.message
     }

@@ -11,7 +11,7 @@ use crate::keys;
 /// A failure as one peer tells it to another.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WireError {
-    /// What went wrong (`_rvalue`).
+    /// Error message (`_rvalue`).
     pub message: String,
     /// A stack trace, for people; may be empty (`_rtrace`).
     pub trace: String,
@@ -30,8 +30,8 @@ impl WireError {
         }
     }
 
-    /// What the argument of `reject` means. Peers may reject with anything, for example a plain
-    /// string; it is a failure all the same.
+    /// Converts the argument of `reject`. Any value is a failure, because peers may reject with
+    /// anything, for example a plain string.
     pub fn from_value(value: Value) -> Self {
         let mut map = match value {
             Value::Map(map) if map.get(keys::RTYPE).and_then(Value::as_str) == Some("error") => map,

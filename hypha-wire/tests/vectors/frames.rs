@@ -167,7 +167,7 @@ fn check_rebuilt(message: &Message, extra: &Extra, value: &Value) {
     let method = message.method().expect("method");
     let received = message.ws().is_some();
     let head = if received {
-        // What the sender wrote there is not what arrives.
+        // The server replaces the values of the sender.
         Head {
             from: "someone",
             to: "elsewhere",
@@ -209,7 +209,7 @@ fn whole(message: &Message) -> Vec<u8> {
     [message.main_raw(), &message.extra_raw()].concat()
 }
 
-/// What the peer sent and what arrived differ by the server's stamp only.
+/// The frame as sent and as received differ only by the server's stamp.
 #[test]
 fn stamping_what_was_sent_gives_what_arrived() {
     let mut pairs = 0;

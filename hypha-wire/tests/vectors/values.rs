@@ -150,7 +150,7 @@ fn check_refused(name: &str, entry: &Json) -> Coverage {
             (sent(time), Ok(Value::Ext(-1, b"\x5e\x0b\xe1\0"[..].into())))
         }
         "class_instance" => (sent(Instance { x: 1 }), json(serde_json::json!({"x": 1}))),
-        // Who can be called back has to be connected.
+        // A client that hands out a function has to be connected.
         "function_no_session" => {
             let function = || Handle::local(std::sync::Arc::new(()));
             let mut args = Args::new(1, 0);

@@ -85,8 +85,8 @@ fn main() -> Result<()> {
     print(&rows);
     let (rust, python) = python_stream(&python.url, options.rounds)?;
     println!(
-        "a Python generator through the Python server: {rust:.0} items/s read by Rust, {python:.0} by \
-         Python"
+        "a Python generator through the Python server: {rust:.0} items/s read by Rust, {python:.0} \
+         by Python"
     );
     Ok(())
 }
@@ -191,7 +191,8 @@ fn print(rows: &[(&str, Option<Figures>)]) {
     for (name, figures) in rows {
         let Some(f) = figures else { continue };
         println!(
-            "{name:32} {:>7.0}/s {:>8.0} {:>8.0} {:>8.0}/s {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>8.0}/s",
+            "{name:32} {:>7.0}/s {:>8.0} {:>8.0} {:>8.0}/s {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>8.0} \
+             {:>8.0}/s",
             f.serial_rate,
             f.serial_us.0,
             f.serial_us.1,
@@ -221,8 +222,8 @@ fn print(rows: &[(&str, Option<Figures>)]) {
             (other.mb_16, f64::NAN)
         };
         print!(
-            "hypha-server beside {beside}: {:.2} x calls one at a time, {:.2} x at 64 at once, {:.2} x at \
-             1 MB, {:.2} x at 16 MB, {:.2} x with an array",
+            "hypha-server beside {beside}: {:.2} x calls one at a time, {:.2} x at 64 at once, \
+             {:.2} x at 1 MB, {:.2} x at 16 MB, {:.2} x with an array",
             ours.serial_rate / other.serial_rate,
             ours.parallel_rate / other.parallel_rate,
             ours.mb_1 / other.mb_1,

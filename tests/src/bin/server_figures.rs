@@ -118,8 +118,8 @@ fn routing(options: &Options) -> Result<()> {
     }
     let [bare, routed] = best;
     println!(
-        "exchanges of messages of 100 bytes: one at a time {:.0}/s, relay {:.0}/s ({:.2} x its time); 64 at \
-         once {:.0}/s, relay {:.0}/s ({:.2} x its time)",
+        "exchanges of messages of 100 bytes: one at a time {:.0}/s, relay {:.0}/s ({:.2} x its \
+         time); 64 at once {:.0}/s, relay {:.0}/s ({:.2} x its time)",
         routed.0,
         bare.0,
         bare.0 / routed.0,

@@ -1,7 +1,7 @@
 //! What is written for other languages: their compilers take it, and people call with it.
 //!
-//! The contracts in `generated/` are what comes out for Rust. They are compiled here, used, and compared with what
-//! comes out now; with `HYPHA_TEST_BLESS` set they are written anew.
+//! The contracts in `generated/` are the output for Rust. They are compiled here, used, and
+//! compared with the current output; with `HYPHA_TEST_BLESS` set they are written anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,8 @@ generated! { measure python_measure python_plain javascript_plain nasty_service 
 
 const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];
 
-/// Compares with the file that is compiled here. The first line says where the service was, which differs.
+/// Compares with the file that is compiled here. The first line says where the service was, which
+/// differs.
 fn is_compiled_here(name: &str, text: &str) -> Result<()> {
     let (_, text) = text.split_once('\n').context("one line")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas/generated");

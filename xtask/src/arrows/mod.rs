@@ -1,8 +1,8 @@
 //! Rules on the arrows between modules and crates: `cargo xtask lint` checks them.
 //!
-//! An arrow leads from the module that names another to the one that is named. The rules are data, in
-//! [`LAYERS`], [`FORBIDDEN_PATHS`] and [`FREE_CRATES`]; a module that is added to a layered crate has to be
-//! added there as well.
+//! An arrow leads from the module that names another to the one that is named. The rules are data,
+//! in [`LAYERS`], [`FORBIDDEN_PATHS`] and [`FREE_CRATES`]; a module that is added to a layered
+//! crate has to be added there as well.
 
 mod graph;
 mod source;
@@ -124,7 +124,7 @@ fn report(problems: &[String]) -> Result<()> {
     )
 }
 
-/// The violations inside of one package.
+/// The violations within one package.
 fn violations(package: &str, source: &Source) -> Vec<String> {
     let graph = Graph::of(source);
     let mut problems = Vec::new();
@@ -161,8 +161,8 @@ fn violations(package: &str, source: &Source) -> Vec<String> {
     problems
 }
 
-/// Arrows that do not lead to a lower layer, modules without a layer, and items of the root: a module
-/// could use those to reach a higher layer.
+/// Arrows that do not lead to a lower layer, modules without a layer, and items of the root: a
+/// module could use those to reach a higher layer.
 fn layer_violations(rule: &Layers, source: &Source, graph: &Graph) -> Vec<String> {
     let package = rule.package;
     let layer = |module: &str| rule.layers.iter().position(|l| l.contains(&module));

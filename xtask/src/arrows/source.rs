@@ -67,8 +67,8 @@ impl Source {
 
     /// Returns the top-level modules of this crate that a reference leads to.
     ///
-    /// Re-exports of the root and of facades are followed to the module that defines the name. A path
-    /// into another crate leads nowhere.
+    /// Re-exports of the root and of facades are followed to the module that defines the name. A
+    /// path into another crate leads nowhere.
     pub(crate) fn targets(&self, reference: &Reference) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(path) = absolute(&reference.from, &reference.path) {
@@ -199,7 +199,8 @@ impl Reader<'_> {
         self.tokens(tokens, &place, true)
     }
 
-    /// Reads tokens of a module. `items` says that they are its items: only there modules are declared.
+    /// Reads tokens of a module. `items` says that they are its items: only there modules are
+    /// declared.
     fn tokens(&mut self, tokens: TokenStream, place: &Place<'_>, items: bool) -> Result<()> {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
@@ -648,7 +649,10 @@ fn module_name(tokens: &[TokenTree], at: usize) -> Option<String> {
 }
 
 fn separator(tokens: &[TokenTree], at: usize) -> bool {
-    let joint = |token: &TokenTree| matches!(token, TokenTree::Punct(p) if p.as_char() == ':' && p.spacing() == Spacing::Joint);
+    let joint = |token: &TokenTree| match token {
+        TokenTree::Punct(punct) => punct.as_char() == ':' && punct.spacing() == Spacing::Joint,
+        _ => false,
+    };
     tokens.get(at).is_some_and(joint) && is_punct(tokens.get(at + 1), ':')
 }
 

@@ -118,7 +118,7 @@ fn tests_docs_and_visibility_are_no_arrows() {
         ("src/c.rs", ""),
     ];
     assert_eq!(found("any", &files), "");
-    // What follows them is read.
+    // The code after them is read.
     let a = format!("{a}use crate::b;");
     let files = [ROOT, ("src/a.rs", &a), files[2], files[3]];
     assert!(found("any", &files).contains("a -> b\n    src/a.rs:17  crate::b"));
@@ -298,7 +298,10 @@ fn the_server_does_not_name_the_engine() {
 
 #[test]
 fn the_bytes_need_no_runtime_and_none_of_our_crates() {
-    let package = |name: &str, source: Option<&str>| json!({"id": name, "name": name, "source": source, "targets": []});
+    let package = |name: &str, source: Option<&str>| {
+        let targets: [&str; 0] = [];
+        json!({"id": name, "name": name, "source": source, "targets": targets})
+    };
     let uses = |name: &str, of: &[(&str, Option<&str>)]| {
         let of = of
             .iter()

@@ -19,7 +19,7 @@ use needs::{Need, Needs};
 use select::{Documentation, Selection};
 use servers::SharedServers;
 
-/// What to run.
+/// Options of the tests.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -111,7 +111,8 @@ fn has_nextest() -> bool {
     let installed = output(&mut cargo(&["nextest", "--version"])).is_ok();
     if !installed {
         println!(
-            "cargo-nextest is not installed: test programs run one after the other with `cargo test`"
+            "cargo-nextest is not installed: test programs run one after the other with `cargo \
+             test`"
         );
     }
     installed
@@ -179,7 +180,7 @@ impl Run<'_> {
         };
         tests.args(self.selection.cargo_arguments()).arg("--");
         tests.args(self.selection.filter()).args(self.arguments);
-        // What was set up has to be there.
+        // The peers that were set up have to be there.
         tests.env("HYPHA_TEST_REQUIRE_PEERS", "1");
         tests.env("HYPHA_TEST_PROGRAMS", &self.programs);
         let skipped = self.skipped_file();
@@ -205,7 +206,7 @@ impl Run<'_> {
         self.folder.join("skipped")
     }
 
-    /// What the tests say that they skipped.
+    /// Returns the list of skipped tests, as the tests report them.
     fn skipped(&self) -> String {
         fs::read_to_string(self.skipped_file()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What test programs need besides Rust, one row each.
+//! Dependencies of test programs besides Rust, one row each.
 
 use std::collections::BTreeSet;
 
@@ -149,7 +149,7 @@ const ROWS: &[Row] = &[
     row("values", &[Need::JavaScript, Need::Servers]),
 ];
 
-/// What some test programs need together.
+/// Combined dependencies of several test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Needs(BTreeSet<Need>);
 

@@ -98,7 +98,8 @@ impl Selection {
         }
         if named.is_empty() {
             bail!(
-                "no package or test program is called `{name}`, and no source of tests has that name"
+                "no package or test program is called `{name}`, and no source of tests has that \
+                 name"
             );
         }
         Ok(Selection {
@@ -115,7 +116,7 @@ impl Selection {
         &self.description
     }
 
-    /// What the selected programs need.
+    /// Returns the dependencies of the selected programs.
     pub(super) fn needs(&self) -> Needs {
         let mut needs = Needs::default();
         for target in self.targets.iter().filter(|t| t.kind == Kind::Test) {

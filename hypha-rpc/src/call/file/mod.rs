@@ -27,7 +27,7 @@ use hypha_wire::Value;
 use peer::{Chunk, Peer, unsupported};
 use source::{Abilities, Reader, Seekable, Source, Whole, Writer};
 
-/// What is asked for or sent at once: one frame for every peer.
+/// Size of one read or write, 256 KiB: one frame for every peer.
 const PIECE: usize = 256 << 10;
 
 /// A file as a value: an argument or a result of a method, or a part of one. Its content stays
@@ -36,13 +36,14 @@ const PIECE: usize = 256 << 10;
 /// A Python file object, a `BytesIO`, a JavaScript `Blob` or `File` arrives as one, and is used
 /// with the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
 /// [`AsyncSeekExt`](tokio::io::AsyncSeekExt), [`AsyncWriteExt`](tokio::io::AsyncWriteExt). Text
-/// files are read and written as UTF-8. What the owner has no function for fails as
-/// [`Unsupported`](io::ErrorKind::Unsupported); the errors of the owner come with their text, and
-/// [`io::Error::get_ref`] has the [`Error`](crate::Error) of the call.
+/// files are read and written as UTF-8. An operation that the owner does not offer fails with
+/// [`Unsupported`](io::ErrorKind::Unsupported). Errors of the owner keep their text, and
+/// [`io::Error::get_ref`] returns the [`Error`](crate::Error) of the call.
 ///
-/// Every read asks the owner for 256 KiB; who reads on is sent the next of them ahead. A write is
-/// sent at once and its error told by what is done next: call `flush` after the last one. All of
-/// this moves the position of the owner's file, which nobody else should use meanwhile.
+/// Every read requests 256 KiB from the owner; sequential reads request the next piece ahead. A
+/// write is sent at once, and the next operation reports its error: call `flush` after the last
+/// write. All of these move the position of the owner's file, which nobody else should use
+/// meanwhile.
 ///
 /// A file in an argument can be used for as long as the call, and its owner closes it. One in a
 /// result lives until its receiver has gone or has not used it for ten minutes
@@ -92,10 +93,10 @@ const PIECE: usize = 256 << 10;
 /// ```
 pub struct RemoteFile {
     peer: Arc<Peer>,
-    /// What came and was not handed out yet.
+    /// Data received and not yet read.
     unread: VecDeque<Bytes>,
     busy: Option<Busy>,
-    /// Whether what came before was all handed out: the next is asked for ahead.
+    /// Whether all earlier data has been read, in which case the next piece is requested ahead.
     sequential: bool,
     /// Whether the owner reads and writes text.
     text: bool,
@@ -103,10 +104,10 @@ pub struct RemoteFile {
     position: Option<u64>,
 }
 
-/// What the owner was asked to do.
+/// Operation pending at the owner.
 enum Busy {
     Read(BoxFuture<'static, io::Result<Chunk>>),
-    /// Gives also what came before it was done.
+    /// Also returns the data that came before the seek was done.
     Seek(BoxFuture<'static, (io::Result<u64>, Bytes)>),
     Write(BoxFuture<'static, io::Result<()>>),
     Flush(BoxFuture<'static, io::Result<()>>),
@@ -406,7 +407,8 @@ impl AsyncSeek for RemoteFile {
     }
 }
 
-/// What a read still brings that nobody waits for. If it fails, it has not moved the file.
+/// Returns the data of a pending read that nobody waits for. A read that fails has not moved the
+/// file.
 async fn drain(read: Option<BoxFuture<'static, io::Result<Chunk>>>) -> Bytes {
     match read {
         Some(read) => read.await.map(|chunk| chunk.bytes).unwrap_or_default(),

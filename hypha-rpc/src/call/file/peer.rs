@@ -23,7 +23,7 @@ pub(super) struct Peer {
     members: Map,
 }
 
-/// What a read has brought.
+/// Result of a read.
 pub(super) struct Chunk {
     pub(super) bytes: Bytes,
     /// Whether the owner reads text.
@@ -169,7 +169,7 @@ impl Peer {
             if text {
                 let text = std::str::from_utf8(&data)
                     .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-                // What it answers counts characters; text files take all of them.
+                // The returned count is in characters; text files always write all of them.
                 return self.call("write", args!(text)).await.map(drop);
             }
             let sent = hypha_wire::Binary(data.clone());

@@ -1,4 +1,4 @@
-//! What a file of this program is made of, and the functions by which others use it.
+//! Sources of the files of this program, and the functions by which peers use them.
 
 use std::{
     io::{self, SeekFrom},
@@ -60,7 +60,7 @@ fn refused<'a, T: Send + 'a>(what: &str) -> BoxFuture<'a, io::Result<T>> {
     async move { Err(error) }.boxed()
 }
 
-/// What a kind of source can do.
+/// Operations that a kind of source supports.
 pub(super) trait Abilities {
     const READ: bool = false;
     const SEEK: bool = false;
@@ -169,14 +169,16 @@ pub(super) fn members<S: Source + Abilities + 'static>(source: S) -> Map {
     if S::READ {
         offer(
             "read",
-            "read(size=-1): the next bytes, at most `size`, all if it is negative; none at the end.",
+            "read(size=-1): the next bytes, at most `size`, all if it is negative; none at the \
+             end.",
             |source, call| Box::pin(read(source, call)),
         );
     }
     if S::SEEK {
         offer(
             "seek",
-            "seek(offset, whence=0): go there, from the start (0), from here (1) or from the end (2).",
+            "seek(offset, whence=0): go there, from the start (0), from here (1) or from the end \
+             (2).",
             |source, call| Box::pin(seek(source, call)),
         );
         offer(
@@ -257,7 +259,8 @@ async fn read(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     }
     if size.is_none() && data.len() == LARGEST_READ {
         return Err(invalid(format!(
-            "the file is too large to be read at once; call read(size) with at most {LARGEST_READ} bytes"
+            "the file is too large to be read at once; call read(size) with at most {LARGEST_READ} \
+             bytes"
         )));
     }
     call.reply(&hypha_wire::Binary(data.freeze()))

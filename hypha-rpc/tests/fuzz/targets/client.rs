@@ -145,7 +145,7 @@ const METHODS: &[&str] = &[
 
 const PEERS: &[&str] = &["ws/peer", "ws/other", "other/peer", "*/manager"];
 
-/// What the peer knows of the client from its messages.
+/// State of the client as its messages show it to the peer.
 #[derive(Default)]
 struct Known {
     /// Sessions that wait for an answer, and who was asked.

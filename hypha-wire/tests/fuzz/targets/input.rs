@@ -1,7 +1,7 @@
 //! Takes an input apart into small numbers and byte strings. Whatever is missing is 0 or empty, so
 //! that every input means something.
 
-/// What is left of an input.
+/// Rest of an input.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Input<'a> {

@@ -1,4 +1,4 @@
-//! What each fuzz target does with an input. A broken promise is a panic.
+//! Fuzz targets: each takes an input and panics if an invariant is broken.
 
 mod chunks;
 mod input;

@@ -76,10 +76,10 @@ pub(crate) trait With {
 
 macro_rules! types {
     ($($type:ty),* $(,)?) => {
-        /// How many types there are.
+        /// Number of types.
         pub(crate) const COUNT: u8 = [$(stringify!($type)),*].len() as u8;
 
-        /// Does it with the type of this number.
+        /// Runs `with` for the type of this number.
         pub(crate) fn pick(number: u8, with: &mut impl With) {
             let types: &[fn(&mut _)] = &[$(|with| With::of::<$type>(with)),*];
             types[usize::from(number % COUNT)](with);
@@ -114,7 +114,7 @@ impl With for Decode<'_> {
     }
 }
 
-/// What is read as a `T` can be written, and is the same when it is read again.
+/// Checks that a value read as a `T` can be written and reads back the same.
 pub(crate) fn check<T: DeserializeOwned + Serialize>(read: Result<T, DecodeError>) {
     let name = std::any::type_name::<T>();
     let value = match read {
