@@ -59,6 +59,8 @@ counters! {
     dropped_garbage,
     /// Copies of broadcasts dropped because a receiver had no room.
     dropped_slow,
+    /// Clients told that a client with which they had calls is gone.
+    told_gone,
     /// Connections closed by the write timeout.
     closed_stalled,
     /// Connections closed because a sender waited too long for room.

@@ -13,7 +13,7 @@ use hypha_wire::{Message, Stamp, Stamped};
 use parking_lot::RwLock;
 use serde::Serialize;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Notice};
 use crate::metrics::Counters;
 use crate::peer::{Gone, Peer};
 
@@ -21,6 +21,9 @@ use crate::peer::{Gone, Peer};
 pub(crate) const SERVER_WORKSPACE: &str = "*";
 /// The client part of a broadcast.
 const EVERYONE: &str = "*";
+
+/// The event about a client that is gone.
+pub(crate) const CLIENT_DISCONNECTED: &str = "client_disconnected";
 
 /// The address belongs to a connection that keeps it.
 #[derive(Debug)]
@@ -113,7 +116,12 @@ impl Router {
         let inside = peers.entry(peer.workspace.clone()).or_default();
         match inside.get(&peer.client_id) {
             Some(present) if !may_be_displaced(present) => Err(Taken),
-            _ => Ok(inside.insert(peer.client_id.clone(), peer)),
+            present => {
+                if let Some(former) = present {
+                    peer.partners.inherit(&former.partners);
+                }
+                Ok(inside.insert(peer.client_id.clone(), peer))
+            }
         }
     }
 
@@ -137,6 +145,63 @@ impl Router {
         current
     }
 
+    fn is_attached(&self, peer: &Peer) -> bool {
+        let present = self.find(&peer.workspace, &peer.client_id);
+        present.is_some_and(|present| present.generation == peer.generation)
+    }
+
+    /// Tells the partners of a client that has been detached that it is gone.
+    pub(crate) async fn tell_partners(&self, gone: &Peer) {
+        let (partners, incomplete) = gone.partners.take();
+        for partner in partners {
+            match self.find_address(&partner) {
+                Some(partner) => {
+                    if partner.partners.forget(&gone.address) {
+                        self.tell(&partner, &gone.workspace, &gone.client_id);
+                    }
+                }
+                None => {
+                    if let Some(event) = gone_event(&partner, &gone.workspace, &gone.client_id) {
+                        self.bus.send(&partner, event).await;
+                    }
+                }
+            }
+        }
+        if incomplete {
+            self.tell_partners_of(&gone.address);
+            self.bus.announce(Notice::Left {
+                address: gone.address.clone(),
+            });
+        }
+    }
+
+    /// Tells the clients of this server that have calls with the client `address` that it is gone.
+    pub(crate) fn tell_partners_of(&self, address: &str) {
+        let Some((workspace, client_id)) = address.split_once('/') else {
+            return;
+        };
+        let all: Vec<Arc<Peer>> = {
+            let peers = self.peers.read();
+            peers.values().flat_map(HashMap::values).cloned().collect()
+        };
+        for peer in all {
+            if peer.partners.forget(address) {
+                self.tell(&peer, workspace, client_id);
+            }
+        }
+    }
+
+    /// Tells one peer that a client is gone. Subscribers in its workspace get the event anyway.
+    fn tell(&self, peer: &Peer, workspace: &str, client_id: &str) {
+        if peer.workspace == workspace && peer.is_subscribed(CLIENT_DISCONNECTED) {
+            return;
+        }
+        if let Some(event) = gone_event(&peer.address, workspace, client_id) {
+            self.counters.told_gone.add();
+            let _ = peer.outbox.push(event);
+        }
+    }
+
     /// Delivers a message of `sender`. Waits up to the deliver timeout for room at the receiver.
     pub(crate) async fn route(&self, sender: &Peer, frame: Bytes) {
         let Ok(message) = Message::parse(frame) else {
@@ -154,6 +219,9 @@ impl Router {
         if target.is_none() {
             let address = format!("{workspace}/{client_id}");
             let frame = stamp(sender, &message, &address, workspace);
+            if message.session().is_some() {
+                sender.partners.note(&address);
+            }
             if self.bus.send(&address, frame.into_bytes()).await {
                 return self.counters.messages_routed.add();
             }
@@ -166,7 +234,15 @@ impl Router {
         match target {
             Some(target) => {
                 let frame = stamp(sender, &message, &target.address, workspace);
-                if self.deliver(sender, &target, frame).await.is_err() {
+                let is_call = message.session().is_some();
+                // Noted before the delivery: whoever leaves after it finds the other one.
+                let is_new = is_call && sender.partners.note(&target.address);
+                if is_call {
+                    target.partners.note(&sender.address);
+                }
+                let delivered = self.deliver(sender, &target, frame).await.is_ok();
+                // A target that was detached before the note has told its partners already.
+                if !delivered || is_new && !self.is_attached(&target) {
                     self.refuse_absent(sender, &message, &target.address);
                 }
             }
@@ -324,6 +400,37 @@ fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped
         },
         user: &sender.user_raw,
     })
+}
+
+/// Returns the event that tells the client `to` that another one is gone. Like all events of the
+/// server it has no sender.
+fn gone_event(to: &str, workspace: &str, client_id: &str) -> Option<Bytes> {
+    #[derive(Serialize)]
+    struct Event<'a> {
+        r#type: &'a str,
+        to: &'a str,
+        data: Data<'a>,
+    }
+    #[derive(Serialize)]
+    struct Data<'a> {
+        id: &'a str,
+        workspace: &'a str,
+    }
+    let event = Event {
+        r#type: CLIENT_DISCONNECTED,
+        to,
+        data: Data {
+            id: client_id,
+            workspace,
+        },
+    };
+    match wire::to_vec(&event) {
+        Ok(event) => Some(event.into()),
+        Err(error) => {
+            tracing::error!(%error, "cannot encode an event");
+            None
+        }
+    }
 }
 
 fn rejection(

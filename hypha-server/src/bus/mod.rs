@@ -18,6 +18,11 @@ pub(crate) enum Notice {
         /// Address of the client.
         address: String,
     },
+    /// A client is gone, and some of its partners may be connected to other servers.
+    Left {
+        /// Address of the client.
+        address: String,
+    },
     /// A workspace is deleted, and its clients are disconnected.
     Unloaded {
         /// Id of the workspace.

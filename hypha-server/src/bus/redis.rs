@@ -28,6 +28,7 @@ const BROADCASTS: &str = "broadcast:*";
 /// Notices of this server, which the original server does not know and ignores.
 const TAKEN: &str = "broadcast:hypha-server:taken";
 const REVOKED: &str = "broadcast:hypha-server:revoked";
+const LEFT: &str = "broadcast:hypha-server:left";
 
 pub(crate) struct RedisBus {
     server_id: String,
@@ -175,6 +176,9 @@ impl Bus for RedisBus {
                 self.publish("broadcast:client-reconnected".into(), payload);
                 self.publish(TAKEN.into(), own(json!({"address": address})));
             }
+            Notice::Left { address } => {
+                self.publish(LEFT.into(), own(json!({"address": address})));
+            }
             Notice::Unloaded { workspace } => {
                 let channel = format!("{UNLOAD}{workspace}");
                 self.publish(channel, marked(b's', self.server_id.as_bytes()));
@@ -276,7 +280,7 @@ impl Receiver {
             .and_then(|rest| rest.strip_suffix(":msg"))
         {
             recipient.message(address, Bytes::copy_from_slice(data));
-        } else if channel == TAKEN || channel == REVOKED {
+        } else if [TAKEN, LEFT, REVOKED].contains(&channel) {
             if let Some(notice) = self.notice_of_another(channel, data) {
                 recipient.notice(notice);
             }
@@ -314,8 +318,11 @@ impl Receiver {
                 end: notice["end"].as_u64()?,
             });
         }
-        Some(Notice::Taken {
-            address: notice["address"].as_str()?.to_owned(),
+        let address = notice["address"].as_str()?.to_owned();
+        Some(if channel == LEFT {
+            Notice::Left { address }
+        } else {
+            Notice::Taken { address }
         })
     }
 }

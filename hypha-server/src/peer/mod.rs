@@ -2,6 +2,7 @@
 
 mod load;
 mod outbox;
+mod partners;
 
 use std::collections::HashSet;
 
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 
 use self::load::LoadMeter;
 pub(crate) use self::outbox::{CloseOrder, Gone, Outbox, Outgoing, Queue, Queued};
+use self::partners::Partners;
 
 /// Suffix of the client ids whose load is measured.
 const MEASURED_SUFFIX: &str = "__rlb";
@@ -29,6 +31,8 @@ pub(crate) struct Peer {
     /// Distinguishes successive connections with one address; the newer has the larger number.
     pub(crate) generation: u64,
     pub(crate) outbox: Outbox,
+    /// The peers that are told when this client is gone.
+    pub(crate) partners: Partners,
     load: Option<LoadMeter>,
     subscriptions: Mutex<HashSet<String>>,
 }
@@ -55,6 +59,7 @@ impl Peer {
             user_raw: user_raw.into(),
             generation,
             outbox,
+            partners: Partners::default(),
             load: client_id
                 .ends_with(MEASURED_SUFFIX)
                 .then(LoadMeter::default),

@@ -18,6 +18,11 @@ impl Recipient for State {
 
     fn message(&self, address: &str, frame: Bytes) {
         if let Some(peer) = self.router.find_address(address) {
+            if let Ok(message) = Message::parse(frame.clone())
+                && let (Some(from), Some(_)) = (message.from(), message.session())
+            {
+                peer.partners.note(from);
+            }
             // The bus cannot wait for room; a peer that lets too much pile up is closed.
             if peer.outbox.push(frame).is_ok() {
                 self.counters.messages_routed.add();
@@ -52,6 +57,7 @@ impl Recipient for State {
                     peer.outbox.close(CloseOrder::new(1001, reason));
                 }
             }
+            Notice::Left { address } => self.router.tell_partners_of(&address),
             Notice::Unloaded { workspace } => {
                 let reason = format!("Workspace unloaded: {workspace}");
                 for member in self.router.members(&workspace) {

@@ -8,8 +8,10 @@ use hypha_wire::keys::BUILT_IN;
 use serde_json::json;
 
 pub(crate) use self::provider::{call, fetch, ping};
+use crate::bus::Notice;
 use crate::peer::{CloseOrder, Peer};
 use crate::registry::{Registry, RegistryError, ServicePattern};
+use crate::router::CLIENT_DISCONNECTED;
 use crate::state::State;
 
 /// Delay of the first search after the start.
@@ -132,7 +134,8 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
     let data = json!({"id": peer.client_id, "workspace": peer.workspace});
     state
         .router
-        .event(&peer.workspace, "client_disconnected", &data);
+        .event(&peer.workspace, CLIENT_DISCONNECTED, &data);
+    state.router.tell_partners(peer).await;
     if let Err(error) = unload_if_empty(state, &peer.workspace).await {
         tracing::error!(%error, workspace = peer.workspace, "cannot unload a workspace");
     }
@@ -172,7 +175,11 @@ pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
         tracing::error!(%error, address, "cannot remove the services of a client");
     }
     let data = json!({"id": client_id, "workspace": workspace});
-    state.router.event(workspace, "client_disconnected", &data);
+    state.router.event(workspace, CLIENT_DISCONNECTED, &data);
+    state.router.tell_partners_of(address);
+    state.router.bus().announce(Notice::Left {
+        address: address.to_owned(),
+    });
 }
 
 /// Removes the services of clients that are connected to no server, at intervals: a server that
@@ -206,9 +213,11 @@ pub(crate) async fn remove_orphans(state: &State) {
 /// Removes a client inside the server. Its connect was not announced, so its disconnect is not
 /// either.
 pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
-    if state.router.detach(peer)
-        && let Err(error) = unload_if_empty(state, &peer.workspace).await
-    {
+    if !state.router.detach(peer) {
+        return;
+    }
+    state.router.tell_partners(peer).await;
+    if let Err(error) = unload_if_empty(state, &peer.workspace).await {
         tracing::error!(%error, workspace = peer.workspace, "cannot unload a workspace");
     }
 }

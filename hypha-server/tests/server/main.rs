@@ -5,6 +5,7 @@ mod attacks;
 mod authenticator;
 #[cfg(all(feature = "redis", unix))]
 mod cluster;
+mod gone;
 mod handshake;
 mod http;
 mod login;

@@ -1,0 +1,158 @@
+//! Peers in other workspaces learn at once that a client is gone.
+
+use anyhow::{Context as _, Result};
+use hypha_rpc::Value;
+use hypha_rpc::prelude::*;
+use hypha_rpc::{Error, args};
+use hypha_server::Server;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::support::{Raw, server};
+
+/// Sends a message with a session, which makes both peers partners.
+async fn call(from: &mut Raw, to: &mut Raw) -> Result<()> {
+    let main = json!({"type": "method", "to": to.address(), "method": "a.b", "session": "s"});
+    from.send(main, Some(json!({"args": []}))).await?;
+    to.message().await.map(drop)
+}
+
+/// Reads the event about `gone`, which names no sender.
+async fn told(peer: &mut Raw, gone: (&str, &str)) -> Result<()> {
+    let message = peer.message().await?;
+    let main = Value::Map(message.main()?).to_json();
+    let data = json!({"id": gone.1, "workspace": gone.0});
+    let event = json!({"type": "client_disconnected", "to": peer.address(), "data": data});
+    assert_eq!(main, event);
+    Ok(())
+}
+
+#[tokio::test]
+async fn callers_and_callees_are_told_and_strangers_are_not() -> Result<()> {
+    let server = server().await?;
+    let mut callee = Raw::anonymous(&server, "callee").await?;
+    let mut caller = Raw::anonymous(&server, "caller").await?;
+    let mut target = Raw::anonymous(&server, "target").await?;
+    let mut stranger = Raw::anonymous(&server, "stranger").await?;
+    call(&mut caller, &mut callee).await?;
+    call(&mut callee, &mut target).await?;
+    // A message without a session: nobody waits for anything.
+    let main = json!({"type": "method", "to": callee.address(), "method": "a.b"});
+    stranger.send(main, None).await?;
+    callee.message().await?;
+
+    let workspace = callee.workspace().to_owned();
+    callee.close().await?;
+    told(&mut caller, (&workspace, "callee")).await?;
+    told(&mut target, (&workspace, "callee")).await?;
+    assert!(stranger.is_quiet().await);
+
+    // Once, and not for the next client of that name.
+    assert!(caller.is_quiet().await);
+    assert_eq!(server.stats().told_gone, 2);
+    server.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn partners_stay_partners_when_a_client_comes_back() -> Result<()> {
+    let server = server().await?;
+    let callee = Raw::anonymous(&server, "callee").await?;
+    let mut caller = Raw::anonymous(&server, "caller").await?;
+    let token = callee.field("reconnection_token").to_owned();
+    let hello = json!({
+        "client_id": "callee", "workspace": callee.workspace(), "reconnection_token": token,
+    });
+    let mut callee = callee;
+    call(&mut caller, &mut callee).await?;
+    let back = Raw::connect(&server, hello).await?;
+    assert_eq!(back.address(), callee.address());
+    assert!(caller.is_quiet().await, "the client lives on");
+    let workspace = back.workspace().to_owned();
+    back.close().await?;
+    told(&mut caller, (&workspace, "callee")).await?;
+    server.shutdown().await;
+    Ok(())
+}
+
+/// Methods that never end by themselves.
+#[hypha_service(id = "patience", visibility = "public")]
+trait Patience {
+    /// Wait for ever.
+    async fn wait(&self, ctx: &Context) -> u32;
+}
+
+/// Reports when a call has begun, and when it was cancelled.
+struct Reports(mpsc::UnboundedSender<&'static str>);
+
+impl Patience for Reports {
+    async fn wait(&self, ctx: &Context) -> u32 {
+        let _ = self.0.send("begun");
+        ctx.cancellation().cancelled().await;
+        let _ = self.0.send("cancelled");
+        0
+    }
+}
+
+struct Pair {
+    callee: Client,
+    caller: Client,
+    id: String,
+    reports: mpsc::UnboundedReceiver<&'static str>,
+}
+
+/// A public service in a workspace, and a client in another workspace.
+async fn pair(server: &Server) -> Result<Pair> {
+    let (report, reports) = mpsc::unbounded_channel();
+    let callee = hypha_rpc::connect(server.url()).await?;
+    let service = PatienceService::new(Reports(report));
+    let info = callee.register_service(service).await?;
+    Ok(Pair {
+        caller: hypha_rpc::connect(server.url()).await?,
+        callee,
+        id: info.id,
+        reports,
+    })
+}
+
+#[tokio::test]
+async fn a_call_fails_when_its_callee_in_another_workspace_is_killed() -> Result<()> {
+    let server = server().await?;
+    let process = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let url = server.url().to_owned();
+    let (report, mut reports) = mpsc::unbounded_channel();
+    let callee = process.spawn(async move {
+        let callee = hypha_rpc::connect(url).await?;
+        let service = PatienceService::new(Reports(report));
+        let info = callee.register_service(service).await?;
+        Ok::<_, Error>((callee, info.id))
+    });
+    let (_callee, id) = callee.await??;
+    let caller = hypha_rpc::connect(server.url()).await?;
+    let service = caller.get_service(&id).await?;
+    let calling = tokio::spawn(async move { service.call::<u32>("wait", args!()).await });
+    assert_eq!(reports.recv().await, Some("begun"));
+    // All tasks of the callee end where they are, as those of a killed process do.
+    process.shutdown_background();
+    let error = calling.await?.err().context("the call has ended well")?;
+    assert!(matches!(error, Error::Disconnected(_)), "{error}");
+    server.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_handler_is_cancelled_when_its_caller_in_another_workspace_is_gone() -> Result<()> {
+    let server = server().await?;
+    let mut pair = pair(&server).await?;
+    let service = pair.caller.get_service(&pair.id).await?;
+    let calling = tokio::spawn(async move { service.call::<u32>("wait", args!()).await });
+    assert_eq!(pair.reports.recv().await, Some("begun"));
+    pair.caller.disconnect().await;
+    assert_eq!(pair.reports.recv().await, Some("cancelled"));
+    assert!(calling.await?.is_err());
+    server.shutdown().await;
+    Ok(())
+}
