@@ -95,7 +95,7 @@ impl Patience for Reports {
 }
 
 struct Pair {
-    callee: Client,
+    _callee: Client,
     caller: Client,
     id: String,
     reports: mpsc::UnboundedReceiver<&'static str>,
@@ -109,7 +109,7 @@ async fn pair(server: &Server) -> Result<Pair> {
     let info = callee.register_service(service).await?;
     Ok(Pair {
         caller: hypha_rpc::connect(server.url()).await?,
-        callee,
+        _callee: callee,
         id: info.id,
         reports,
     })
