@@ -210,6 +210,26 @@ impl Args {
     ///
     /// An error is kept for [`finish`](Self::finish), where it names the argument `name`.
     pub fn push_named<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.begin_named(name);
+        let encoded = encode_spliced(&mut self.buf, &mut self.splices, value);
+        match (encoded, &mut self.named) {
+            (Ok(()), Some(named)) => named.count += 1,
+            (Err(error), _) => self.fail(error.in_argument(name)),
+            (Ok(()), None) => {}
+        }
+    }
+
+    /// Adds a keyword argument that is already encoded. Positional arguments cannot follow.
+    pub fn push_named_packed(&mut self, name: &str, value: Packed) {
+        self.begin_named(name);
+        self.append(value);
+        if let Some(named) = &mut self.named {
+            named.count += 1;
+        }
+    }
+
+    /// Writes the name of a keyword argument, after the header of their map if it is the first.
+    fn begin_named(&mut self, name: &str) {
         if self.named.is_none() {
             self.omit_trailing();
             let (start, head) = (self.buf.len(), pack::head_len(self.expected_named));
@@ -221,12 +241,6 @@ impl Args {
             });
         }
         pack::put_str(&mut self.buf, name);
-        let encoded = encode_spliced(&mut self.buf, &mut self.splices, value);
-        match (encoded, &mut self.named) {
-            (Ok(()), Some(named)) => named.count += 1,
-            (Err(error), _) => self.fail(error.in_argument(name)),
-            (Ok(()), None) => {}
-        }
     }
 
     /// Keeps the first error.
