@@ -46,7 +46,8 @@ use crate::{
     service::{Connection, Handler},
 };
 use hypha_wire::{
-    Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, PromiseKind, RawValue, Value,
+    Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, PromiseKind, RawValue,
+    Value,
 };
 
 /// A call that is made when it is awaited.

@@ -86,36 +86,94 @@ impl RawValue {
         from_origin(&self.bytes, start, end, self.origin.as_ref(), &self.table)
     }
 
-    /// Returns the string member `key`, if this is a map that has it.
-    pub fn str_member(&self, key: &str) -> Option<&str> {
+    fn head(&self) -> Option<(Token<'_>, usize)> {
         let mut decoder = Decoder::of_span(&self.bytes, 0, self.bytes.len()).ok()?;
-        let Token::Map(len) = decoder.token().ok()? else {
+        Some((decoder.token().ok()?, decoder.pos))
+    }
+
+    /// Returns whether this is null.
+    pub fn is_null(&self) -> bool {
+        matches!(self.head(), Some((Token::Nil, _)))
+    }
+
+    /// Returns the boolean, if this is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self.head()?.0 {
+            Token::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Returns the integer, if this is one that is not negative.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self.head()?.0 {
+            Token::UInt(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Returns the text, if this is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self.head()?.0 {
+            Token::Str(value) => text(value).ok(),
+            _ => None,
+        }
+    }
+
+    /// Returns the content of a string or of binary data, which shares the memory of the message.
+    pub fn as_content(&self) -> Option<bytes::Bytes> {
+        match self.head()?.0 {
+            Token::Str(value) | Token::Bin(value) => Some(self.bytes.slice_ref(value)),
+            _ => None,
+        }
+    }
+
+    /// Returns the items, if this is a list. They are read one by one.
+    pub fn items(&self) -> Option<impl Iterator<Item = RawValue> + '_> {
+        let (Token::List(len), start) = self.head()? else {
             return None;
         };
-        let mut found = None;
-        for _ in 0..len {
-            let is_key = matches!(decoder.token().ok()?, Token::Str(name) if name == key.as_bytes());
-            let start = decoder.pos;
+        Some(self.values(start, u64::from(len)))
+    }
+
+    /// Returns the keys and values, if this is a map. They are read one by one.
+    pub fn entries(&self) -> Option<impl Iterator<Item = (RawValue, RawValue)> + '_> {
+        let (Token::Map(len), start) = self.head()? else {
+            return None;
+        };
+        let mut values = self.values(start, 2 * u64::from(len));
+        Some(std::iter::from_fn(move || {
+            Some((values.next()?, values.next()?))
+        }))
+    }
+
+    /// Returns the member `key`, if this is a map that has it. The last one wins, as in any map.
+    pub fn member(&self, key: &str) -> Option<RawValue> {
+        let entries = self.entries()?;
+        let found = entries.filter(|(name, _)| name.as_str() == Some(key));
+        found.last().map(|(_, value)| value)
+    }
+
+    fn values(&self, start: usize, mut left: u64) -> impl Iterator<Item = RawValue> + '_ {
+        let mut pos = start;
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let mut decoder = Decoder::of_message(&self.bytes, pos);
             decoder.skip().ok()?;
-            if is_key {
-                let mut value = Decoder::of_span(&self.bytes, start, decoder.pos).ok()?;
-                // The last one wins, as in any map.
-                found = match value.token().ok()? {
-                    Token::Str(value) => text(value).ok(),
-                    _ => None,
-                };
-            }
-        }
-        found
+            let bytes = self.bytes.slice(pos..decoder.pos);
+            pos = decoder.pos;
+            let (origin, table) = (self.origin.clone(), Arc::clone(&self.table));
+            Some(Self::received(bytes, origin, table))
+        })
     }
 
     /// Returns whether this is a stream of the peer that sent it.
     pub fn is_stream(&self) -> bool {
-        let head = Decoder::of_span(&self.bytes, 0, self.bytes.len())
-            .and_then(|mut decoder| decoder.token());
-        matches!(head, Ok(Token::Map(len)) if len <= HANDLE_ENTRIES)
+        let is_small = matches!(self.head(), Some((Token::Map(len), _)) if len <= HANDLE_ENTRIES);
+        let tag = || self.member(keys::RTYPE);
+        is_small
             && self.origin.is_some()
-            && self.str_member(keys::RTYPE) == Some("generator")
+            && tag().is_some_and(|tag| tag.as_str() == Some("generator"))
     }
 
     /// Returns the arguments of a call that the value stands for: a map has keyword arguments, of
@@ -588,7 +646,10 @@ mod tests {
     fn values_without_a_form_are_named() {
         let of = |value: Value| {
             let bytes = to_vec(&vec![value]).expect("encodes");
-            RawValue::new(bytes.into()).expect("a value").json_form().map(drop)
+            RawValue::new(bytes.into())
+                .expect("a value")
+                .json_form()
+                .map(drop)
         };
         assert_eq!(
             of(Value::Float(f64::NAN)),
@@ -607,7 +668,9 @@ mod tests {
                 .expect_err("valid")
                 .to_string()
         };
-        assert!(error(b"\x81\xa1a\x91\x81\x01\x02").starts_with("a[0]: a map key must be a string"));
+        assert!(
+            error(b"\x81\xa1a\x91\x81\x01\x02").starts_with("a[0]: a map key must be a string")
+        );
         assert!(error(b"\xa1\xff").contains("UTF-8"));
         assert!(error(b"\xdd\xff\xff\xff\xff").contains("the bytes end"));
         assert!(error(b"\x01\x02").contains("1 more bytes"));
@@ -652,11 +715,17 @@ mod tests {
     }
 
     #[test]
-    fn string_members_are_found() {
-        let value = raw(&json!({"x": {"_mode": "no"}, "_mode": "first", "n": 1}));
-        assert_eq!(value.str_member("_mode"), Some("first"));
-        assert_eq!(value.str_member("n"), None);
-        assert_eq!(raw(&json!(["_mode"])).str_member("_mode"), None);
+    fn members_are_found_without_decoding_the_rest() {
+        let value = raw(&json!({"x": {"a": "no"}, "a": "yes", "n": 1, "l": [[1, "b"], [2, "c"]]}));
+        let text = |value: Option<RawValue>| value.and_then(|v| v.as_str().map(str::to_owned));
+        assert_eq!(text(value.member("a")).as_deref(), Some("yes"));
+        assert_eq!(text(value.member("n")), None);
+        assert_eq!(value.member("n").and_then(|n| n.as_u64()), Some(1));
+        assert!(raw(&json!(["a"])).member("a").is_none());
+        let list = value.member("l").expect("a list");
+        let second = list.items().expect("a list").nth(1).expect("an item");
+        let text = second.items().expect("a list").nth(1);
+        assert_eq!(text.and_then(|t| t.as_content()), Some("c".into()));
         assert!(!value.is_stream());
     }
 }
