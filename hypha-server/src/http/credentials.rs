@@ -7,6 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use super::problem::{Problem, failed};
 use crate::state::State;
 
+/// Cookie that carries a token.
+pub(super) const COOKIE_NAME: &str = "access_token";
+
 /// Returns the token in a request, as the authenticator finds it or from the usual places.
 pub(super) fn token(state: &State, headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let found = state.issuer.find(headers);
@@ -18,7 +21,7 @@ pub(super) fn token(state: &State, headers: &HeaderMap) -> Result<Option<String>
 /// password, or alone; or the cookie `access_token`.
 fn usual_token(headers: &HeaderMap) -> Option<String> {
     authorization(headers)
-        .or_else(|| cookie(headers, "access_token"))
+        .or_else(|| cookie(headers, COOKIE_NAME))
         .filter(|token| !token.is_empty())
 }
 
