@@ -69,6 +69,8 @@ counters! {
     closed_rate,
     /// Connections closed for a frame that is too large.
     closed_too_large,
+    /// HTTP requests that are being served now.
+    http_requests_open,
     /// HTTP requests refused because their user has too many at the same time.
     http_refused_busy,
     /// HTTP requests refused or ended because there is no memory for them.

@@ -27,10 +27,19 @@ const DISCARD_TIME: Duration = Duration::from_secs(2);
 pub(super) fn over_budget(state: &State, error: &OverBudget) -> Problem {
     state.counters.http_refused_memory.add();
     let status = match error.level {
-        Level::Account if error.bytes > error.limit => StatusCode::PAYLOAD_TOO_LARGE,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
+        // Each request has an account of its own, so it would not fit later either.
+        Level::Account => StatusCode::PAYLOAD_TOO_LARGE,
+        Level::Owner | Level::Process => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, error.to_string())
+}
+
+/// Charges `more` bytes. Waits only for room that other requests may give back.
+pub(super) async fn grow(charge: &mut Charge, more: usize) -> Result<(), OverBudget> {
+    match charge.try_grow(more) {
+        Err(error) if error.level != Level::Account => charge.grow(more).await,
+        at_once => at_once,
+    }
 }
 
 /// The body of a request.
@@ -68,7 +77,9 @@ pub(super) async fn read(
             }
             if needed > whole.capacity() {
                 let room = needed.max(2 * whole.capacity()).max(FIRST).min(limit);
-                charge.grow(room - whole.capacity()).await.map_err(over)?;
+                grow(&mut charge, room - whole.capacity())
+                    .await
+                    .map_err(over)?;
                 whole.reserve_exact(room - whole.len());
             }
             whole.extend_from_slice(&piece);

@@ -184,7 +184,7 @@ async fn post(
         Format::Msgpack => 0,
     };
     drop(bytes);
-    let charged = received.charge.grow(room).await;
+    let charged = body::grow(&mut received.charge, room).await;
     charged.map_err(|error| over_budget(&front.state, &error))?;
     let size = received.bytes.len();
     let read = move || transcode::posted(received, format, room);

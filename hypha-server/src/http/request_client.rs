@@ -18,6 +18,8 @@ use crate::{auth, internal_client};
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
 /// The client of a request answers pings, and services call it back.
 const CONCURRENT_CALLS: usize = 64;
+/// Chunks of a request that are on their way to the service at the same time, each a copy.
+const CONCURRENT_CHUNKS: usize = 8;
 
 /// The sender of a request.
 pub(super) struct Visitor {
@@ -84,6 +86,7 @@ pub(super) async fn enter(
     }
     let mut settings = Settings::in_process();
     settings.max_concurrent_calls = CONCURRENT_CALLS;
+    settings.max_concurrent_chunks = CONCURRENT_CHUNKS;
     let client =
         internal_client::connect(state, &place, &client_id, user, QUEUE_BYTES, settings).await;
     let client = client.ok_or_else(|| failed("the address of this request is taken"))?;

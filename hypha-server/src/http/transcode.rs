@@ -47,7 +47,7 @@ pub(super) fn msgpack_bound(json: &[u8]) -> usize {
         before = byte;
     }
     // The heads of long lists and texts take up to five bytes, but those have more than that.
-    json.len() + 8 * floats + 16
+    json.len() + 6 * floats + 16
 }
 
 /// Returns the msgpack of a JSON text. `room` is the size to reserve.

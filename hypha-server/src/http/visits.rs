@@ -33,6 +33,7 @@ pub(crate) struct Visits {
 pub(super) struct Visit {
     visits: Arc<Visits>,
     owner: String,
+    counters: Arc<Counters>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -52,7 +53,7 @@ impl Visits {
     pub(super) async fn enter(
         self: &Arc<Self>,
         owner: &str,
-        counters: &Counters,
+        counters: &Arc<Counters>,
     ) -> Result<Visit, Problem> {
         let waiting = {
             let mut owners = self.owners.lock();
@@ -62,10 +63,14 @@ impl Visits {
         let mut visit = Visit {
             visits: self.clone(),
             owner: owner.to_owned(),
+            counters: counters.clone(),
             permit: None,
         };
         match timeout(self.wait, waiting.acquire_owned()).await {
-            Ok(permit) => visit.permit = Some(permit.map_err(failed)?),
+            Ok(permit) => {
+                visit.permit = Some(permit.map_err(failed)?);
+                counters.http_requests_open.add();
+            }
             Err(_) => {
                 counters.http_refused_busy.add();
                 return Err(problem(
@@ -118,7 +123,9 @@ impl Visits {
 impl Drop for Visit {
     fn drop(&mut self) {
         let mut owners = self.visits.owners.lock();
-        self.permit = None;
+        if self.permit.take().is_some() {
+            self.counters.http_requests_open.sub();
+        }
         // Nobody else has the semaphore: neither a request nor one that waits.
         if let Some(semaphore) = owners.get(&self.owner)
             && Arc::strong_count(semaphore) == 1
@@ -136,7 +143,7 @@ mod tests {
     async fn requests_beyond_the_limit_wait_and_are_refused_in_the_end() {
         let mut limits = Limits::default();
         limits.http_concurrent_requests = 2;
-        let (visits, counters) = (Visits::new(&limits), Counters::default());
+        let (visits, counters) = (Visits::new(&limits), Arc::new(Counters::default()));
         let first = visits.enter("ann", &counters).await.unwrap();
         let _second = visits.enter("ann", &counters).await.unwrap();
         let bob = visits.enter("bob", &counters).await.unwrap();
