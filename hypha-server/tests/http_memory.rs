@@ -2,7 +2,6 @@
 //!
 //! A program of its own, with an allocator that counts; its tests run one after the other.
 
-#[allow(dead_code, reason = "every test program uses its own part of this")]
 mod support;
 
 use std::io::Write as _;

@@ -450,7 +450,9 @@ fn respond_stream(going: Going) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use super::body::Received;
     use super::*;
+    use crate::memory::{Budget, MemoryLimits};
 
     #[test]
     fn texts_in_a_url_become_numbers_and_objects() {
@@ -464,6 +466,36 @@ mod tests {
         let map = of(r#"{"a": 1}"#).unwrap();
         assert_eq!(map.get("a"), Some(&Value::Int(1)));
         assert_eq!(of("{a"), None);
+    }
+
+    #[test]
+    fn bodies_are_keywords_positions_or_nothing() {
+        let budget = Budget::new(MemoryLimits {
+            process: 1000,
+            owner: 1000,
+            account: 1000,
+            patience: std::time::Duration::ZERO,
+        });
+        let of = |body: &'static str| {
+            let received = Received {
+                bytes: Bytes::from_static(body.as_bytes()),
+                charge: budget.open("ann").try_charge(body.len()).unwrap(),
+            };
+            let room = transcode::msgpack_bound(body.as_bytes());
+            let posted = transcode::posted(received, Format::Json, room).ok()?;
+            let args = posted.args.into_local().unwrap();
+            let names: Vec<_> = args.names().map(str::to_owned).collect();
+            Some((args.positional(), names.join(","), posted.mode))
+        };
+        let is = |count, names: &str| Some((count, names.to_owned(), None));
+        assert_eq!(of(r#"{"a": 1, "workspace": 2, "b": {}}"#), is(0, "a,b"));
+        assert_eq!(of("[1, 2]"), is(2, ""));
+        assert_eq!(of("7"), is(1, ""));
+        assert_eq!(of("null"), is(0, ""));
+        assert_eq!(of("{"), None);
+        let mode = of(r#"{"_mode": "first"}"#).unwrap();
+        assert_eq!(mode, (0, String::new(), Some("first".to_owned())));
+        assert_eq!(budget.stats().used, 0);
     }
 
     #[test]

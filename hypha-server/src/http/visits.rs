@@ -141,8 +141,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_beyond_the_limit_wait_and_are_refused_in_the_end() {
-        let mut limits = Limits::default();
-        limits.http_concurrent_requests = 2;
+        let limits = Limits {
+            http_concurrent_requests: 2,
+            ..Limits::default()
+        };
         let (visits, counters) = (Visits::new(&limits), Arc::new(Counters::default()));
         let first = visits.enter("ann", &counters).await.unwrap();
         let _second = visits.enter("ann", &counters).await.unwrap();

@@ -148,8 +148,14 @@ async fn strangers_reach_public_services_only() -> Result<()> {
     let token = owner.manager().await?.generate_token(None).await?;
     assert_eq!(answer(call().bearer_auth(&token)).await?.1, "2");
     assert_eq!(answer(call().basic_auth("any", Some(&token))).await?.1, "2");
-    let cookie = format!("access_token={token}");
-    assert_eq!(answer(call().header("Cookie", cookie)).await?.1, "2");
+    let cookie = || call().header("Cookie", format!("access_token={token}"));
+    assert_eq!(answer(cookie()).await?.1, "2");
+    assert_eq!(
+        answer(cookie().header("Origin", server.url())).await?.1,
+        "2"
+    );
+    let foreign = cookie().header("Origin", "https://evil.example");
+    assert_eq!(answer(foreign).await?.0, StatusCode::FORBIDDEN);
     assert_eq!(answer(info().bearer_auth(&token)).await?.0, StatusCode::OK);
     let (_, listed) = answer(list().bearer_auth(&token)).await?;
     let listed: Vec<serde_json::Value> = serde_json::from_str(&listed)?;
