@@ -84,7 +84,7 @@ pub(super) fn posted(
     let value = value.map_err(|error| error.to_string())?;
     let mode = value.member("_mode");
     let mode = mode.and_then(|mode| mode.as_str().map(str::to_owned));
-    let args = value.into_args(&RESERVED);
+    let args = Args::from_value(value, &RESERVED);
     Ok(Posted {
         args: args.map_err(|error| error.to_string())?,
         mode,

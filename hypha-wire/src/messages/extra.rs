@@ -95,7 +95,7 @@ pub struct FullPromise {
 }
 
 /// Most arguments of one call.
-pub(crate) const MAX_ARGS: u32 = 65_536;
+const MAX_ARGS: u32 = 65_536;
 
 /// Longest heartbeat interval, in seconds.
 const MAX_INTERVAL: f64 = 1e9;
@@ -203,7 +203,7 @@ fn no_kwargs() -> DecodeError {
     DecodeError::new("keyword arguments must be a map")
 }
 
-fn checked_len(len: u32) -> Result<std::ops::Range<u32>, DecodeError> {
+pub(super) fn checked_len(len: u32) -> Result<std::ops::Range<u32>, DecodeError> {
     if len > MAX_ARGS {
         return Err(DecodeError::new(format!(
             "{len} arguments are more than {MAX_ARGS}"

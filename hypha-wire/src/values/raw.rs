@@ -7,12 +7,10 @@ use serde::ser::{self, Serialize, Serializer};
 
 use super::decode::{Decoder, Token, from_origin, text};
 use super::decode_error::DecodeError;
-use super::handle::{Handle, SPLICED_BYTES, Splice};
+use super::handle::Handle;
 use super::local::{Packed, no_handles};
 use super::scope::Origin;
 use super::value::Value;
-use crate::messages::args::Args;
-use crate::messages::extra::MAX_ARGS;
 use crate::pack::{self, Sink};
 use crate::{MAX_DEPTH, absolute_address, keys};
 
@@ -176,50 +174,6 @@ impl RawValue {
             && tag().is_some_and(|tag| tag.as_str() == Some("generator"))
     }
 
-    /// Returns the arguments of a call that the value stands for: a map has keyword arguments, of
-    /// which those in `left_out` are not passed on; a list has positional ones; null has none; and
-    /// any other value is a single argument. Large ones are not copied.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if there are more than 65,536 arguments.
-    pub fn into_args(self, left_out: &[&str]) -> Result<Args, DecodeError> {
-        let mut decoder = Decoder::of_span(&self.bytes, 0, self.bytes.len())?;
-        match decoder.token()? {
-            Token::Nil => Ok(Args::new(0, 0)),
-            Token::Map(len) => {
-                let len = allowed(len)?;
-                let mut args = Args::new(0, len as usize);
-                for _ in 0..len {
-                    let key = decoder.key()?;
-                    let start = decoder.pos;
-                    decoder.skip()?;
-                    if !left_out.contains(&key) {
-                        args.push_named_packed(key, packed(self.bytes.slice(start..decoder.pos)));
-                    }
-                }
-                Ok(args)
-            }
-            Token::List(len) => {
-                let count = allowed(len)?;
-                let mut list = packed(self.bytes.slice(decoder.pos..));
-                let mut head = Vec::with_capacity(5 + list.buf.len());
-                pack::put_list_head(&mut head, count);
-                for (position, _) in &mut list.splices {
-                    *position += head.len();
-                }
-                head.extend_from_slice(&list.buf);
-                list.buf = head;
-                Ok(Args::from_list(list, count as usize))
-            }
-            _ => {
-                let mut args = Args::new(1, 0);
-                args.push_packed(packed(self.bytes.clone()));
-                Ok(args)
-            }
-        }
-    }
-
     /// Returns the length of the value as JSON, in bytes, and the functions and streams in it: those
     /// are released at their owners when the values are dropped.
     ///
@@ -249,6 +203,13 @@ impl RawValue {
     }
 }
 
+/// Large values are not copied.
+impl From<RawValue> for Packed {
+    fn from(value: RawValue) -> Packed {
+        Packed::encoded(value.bytes)
+    }
+}
+
 impl std::fmt::Debug for RawValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RawValue")
@@ -272,29 +233,6 @@ impl Serialize for RawValue {
         let value: Value = self.decode().map_err(ser::Error::custom)?;
         value.serialize(serializer)
     }
-}
-
-/// Returns encoded bytes as a part of a message. Large ones are not copied.
-fn packed(bytes: bytes::Bytes) -> Packed {
-    if bytes.len() < SPLICED_BYTES {
-        return Packed {
-            buf: bytes.into(),
-            splices: Vec::new(),
-        };
-    }
-    Packed {
-        buf: Vec::new(),
-        splices: vec![(0, Splice::Bytes(bytes))],
-    }
-}
-
-fn allowed(len: u32) -> Result<u32, DecodeError> {
-    if len > MAX_ARGS {
-        return Err(DecodeError::new(format!(
-            "{len} arguments are more than {MAX_ARGS}"
-        )));
-    }
-    Ok(len)
 }
 
 /// Checks the next value.
@@ -604,7 +542,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Head, Message, ReplyMode, to_vec};
+    use crate::to_vec;
 
     fn raw(json: &serde_json::Value) -> RawValue {
         RawValue::new(to_vec(json).expect("encodes").into()).expect("a value")
@@ -677,41 +615,6 @@ mod tests {
         assert!(error(&[0x91; 200]).contains("nested"));
         assert!(RawValue::new([&[0x91; 128][..], &[0xc0]].concat().into()).is_ok());
         assert!(RawValue::new([&[0x91; 129][..], &[0xc0]].concat().into()).is_err());
-    }
-
-    fn sent(args: Args) -> crate::IncomingArgs {
-        let head = Head {
-            from: "w/c",
-            to: "w/d",
-            method: "m",
-            parent: None,
-            session: None,
-        };
-        let frame = args.finish(&head, ReplyMode::None).expect("encodes");
-        let message = Message::parse(frame).expect("parses");
-        message.extra().expect("parses").args
-    }
-
-    #[test]
-    fn a_value_stands_for_arguments() {
-        let of = |json| sent(raw(&json).into_args(&["_mode"]).expect("arguments"));
-        let long = "x".repeat(SPLICED_BYTES);
-        let args = of(json!({"a": long, "_mode": "first", "b": [1, {"c": 2}]}));
-        assert_eq!(args.names().collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(args.get_named("a"), Some(Ok(long.clone())));
-        assert_eq!(
-            args.get_named::<Value>("b"),
-            Some(Ok(json!([1, {"c": 2}]).into()))
-        );
-        let args = of(json!([7, long, 8]));
-        assert_eq!(args.positional(), 3);
-        assert_eq!(args.get(1), Some(Ok(long)));
-        assert_eq!(args.get(2), Some(Ok(8)));
-        assert_eq!(of(json!([])).positional(), 0);
-        assert_eq!(of(json!(null)).positional(), 0);
-        assert_eq!(of(json!("x")).get(0), Some(Ok("x".to_owned())));
-        let many = raw(&json!(vec![0; MAX_ARGS as usize + 1])).into_args(&[]);
-        assert!(many.is_err());
     }
 
     #[test]
