@@ -75,7 +75,8 @@ fn json() -> Vec<u8> {
     body
 }
 
-/// Floats, which are longer as msgpack, and an error at the end: the service, in this program, would
+/// Floats, which are longer as msgpack, and an error at the end: the service, in this program,
+/// would
 /// receive them too.
 fn floats() -> Vec<u8> {
     let mut body = br#"{"value":["#.to_vec();

@@ -299,7 +299,8 @@ async fn respond(
             (Content::Bytes(bytes), size as u64, MSGPACK, handles)
         }
     };
-    // Functions in the result are released when they are dropped, for which the client must be there.
+    // Functions in the result are released when they are dropped, for which the client must be
+    // there.
     drop(handles);
     drop(service);
     let body = Body::new(SizedBody::new(content, len, &account, (charge, visit)));

@@ -30,7 +30,8 @@ pub(super) struct Visitor {
     pub(super) visit: Visit,
 }
 
-/// Returns the sender of a request, when its turn has come. Invalid credentials are refused, so that
+/// Returns the sender of a request, when its turn has come. Invalid credentials are refused, so
+/// that
 /// no request becomes anonymous by mistake.
 pub(super) async fn identify(
     front: &Front,

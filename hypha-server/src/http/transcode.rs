@@ -25,7 +25,8 @@ pub(super) struct Posted {
     pub(super) received: Received,
 }
 
-/// Returns an upper bound on the size of a JSON text as msgpack. Only floats, which take nine bytes,
+/// Returns an upper bound on the size of a JSON text as msgpack. Only floats, which take nine
+/// bytes,
 /// may be longer there.
 pub(super) fn msgpack_bound(json: &[u8]) -> usize {
     let (mut in_string, mut escaped, mut floats) = (false, false, 0);

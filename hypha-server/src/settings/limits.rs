@@ -98,7 +98,8 @@ pub struct Limits {
     /// Headers in the response of an application. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_HEADERS"))]
     pub app_headers: usize,
-    /// Names and values of the headers in the response of an application, in bytes. Default: 64 KiB.
+    /// Names and values of the headers in the response of an application, in bytes. Default: 64
+    /// KiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_HEADER_BYTES"))]
     pub app_header_bytes: usize,
     /// Time for an ASGI application to return after its response is complete, or after the visitor

@@ -35,7 +35,8 @@ pub struct RawValue {
 }
 
 impl RawValue {
-    /// Checks that `bytes` is one value, as [`from_slice`](crate::from_slice) would decode it into a
+    /// Checks that `bytes` is one value, as [`from_slice`](crate::from_slice) would decode it into
+    /// a
     /// [`Value`], and returns it.
     ///
     /// # Errors
@@ -174,7 +175,8 @@ impl RawValue {
             && tag().is_some_and(|tag| tag.as_str() == Some("generator"))
     }
 
-    /// Returns the length of the value as JSON, in bytes, and the functions and streams in it: those
+    /// Returns the length of the value as JSON, in bytes, and the functions and streams in it:
+    /// those
     /// are released at their owners when the values are dropped.
     ///
     /// # Errors
