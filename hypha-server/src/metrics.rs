@@ -71,6 +71,16 @@ counters! {
     closed_rate,
     /// Connections closed for a frame that is too large.
     closed_too_large,
+    /// HTTP requests that are being served now.
+    http_requests_open,
+    /// HTTP requests refused because their user has too many at the same time.
+    http_refused_busy,
+    /// HTTP requests refused or ended because there is no memory for them.
+    http_refused_memory,
+    /// Responses of applications refused because of their status or their headers.
+    http_refused_apps,
+    /// Applications ended because they did not return after their response.
+    apps_ended,
     /// Connections replaced by a newer one with the same address.
     replaced,
 }

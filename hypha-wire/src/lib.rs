@@ -58,6 +58,7 @@
 //! | `values/encode` | [`encode()`], [`to_vec`]: serde to msgpack |
 //! | `values/decode` | [`from_slice`], [`skip`]: msgpack to serde, for untrusted input |
 //! | `values/local` | [`Packed`]: encoded values that are not part of a message |
+//! | `values/raw` | [`RawValue`]: values that stay encoded; [`JsonWriter`]: msgpack to JSON |
 //! | `values/handle` | [`Handle`]: functions and streams as values |
 //! | `values/scope` | [`Origin`]: frame and connection of the value that is being decoded |
 //! | `values/method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
@@ -105,6 +106,7 @@ pub use values::error::WireError;
 pub use values::handle::{ConnectionRef, Handle, HandleKind, RemoteHandle, set_encryption_key};
 pub use values::local::Packed;
 pub use values::method::{MethodRef, PromiseKind};
+pub use values::raw::{JsonError, JsonWriter, RawValue};
 pub use values::scope::Origin;
 pub use values::timestamp::{Timestamp, TimestampError};
 pub use values::value::{Map, Value};

@@ -46,7 +46,8 @@ use crate::{
     service::{Connection, Handler},
 };
 use hypha_wire::{
-    Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, PromiseKind, Value,
+    Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, PromiseKind, RawValue,
+    Value,
 };
 
 /// A call that is made when it is awaited.
@@ -379,7 +380,8 @@ pub(crate) fn result<T: DeserializeOwned + 'static>(
     shared(&args, 0).unwrap_or_else(null)
 }
 
-/// Reads a value. `bytes::Bytes`, which serde would copy, shares the memory of the frame.
+/// Reads a value. `bytes::Bytes`, which serde would copy, shares the memory of the frame, and so
+/// does a `RawValue`, which is not decoded.
 fn shared<T: DeserializeOwned + 'static>(
     args: &IncomingArgs,
     index: usize,
@@ -390,6 +392,10 @@ fn shared<T: DeserializeOwned + 'static>(
             Ok(Binary(binary)) => *bytes = Some(binary),
             Err(e) => return Some(Err(e)),
         }
+        return value.map(Ok);
+    }
+    if let Some(raw) = (&mut value as &mut dyn Any).downcast_mut::<Option<RawValue>>() {
+        *raw = Some(args.raw_value(index)?);
         return value.map(Ok);
     }
     args.get(index)

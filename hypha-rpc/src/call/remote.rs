@@ -183,6 +183,21 @@ impl Description {
         }
     }
 
+    /// The same methods, without the members as they came, which hold a connection.
+    pub(crate) fn without_members(&self) -> Self {
+        let targets = self.targets.iter().filter_map(|(path, member)| {
+            let Member::Target(target) = member else {
+                return None;
+            };
+            Some((path.clone(), Member::Target(Arc::clone(target))))
+        });
+        Description {
+            id: self.id.clone(),
+            members: Map::new(),
+            targets: targets.collect(),
+        }
+    }
+
     /// The method of that name: the key in the service, or, where keys were converted to another
     /// case, the name at its owner.
     fn member(&self, name: &str) -> Option<&Member> {

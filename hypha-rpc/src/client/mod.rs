@@ -64,6 +64,22 @@ struct Shared {
     subscriptions: Mutex<BTreeSet<String>>,
 }
 
+/// The methods of the workspace manager, which are the same for every client of a server.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct KnownManager {
+    address: String,
+    description: Arc<Description>,
+}
+
+impl fmt::Debug for KnownManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KnownManager")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     /// The manager at `address`, if it has been fetched.
     fn manager(&self, address: &str) -> Option<Arc<Description>> {
@@ -295,6 +311,27 @@ impl Client {
             self.connection.clone(),
             description,
         )))
+    }
+
+    /// Returns the workspace manager, if this client has fetched it.
+    #[doc(hidden)]
+    pub fn known_manager(&self) -> Option<KnownManager> {
+        let (address, description) = self.shared.manager.lock().clone()?;
+        let description = Arc::new(description.without_members());
+        Some(KnownManager {
+            address,
+            description,
+        })
+    }
+
+    /// Uses the workspace manager that another client of the same server has fetched.
+    #[doc(hidden)]
+    pub fn adopt_manager(&self, known: &KnownManager) {
+        let KnownManager {
+            address,
+            description,
+        } = known;
+        *self.shared.manager.lock() = Some((address.clone(), Arc::clone(description)));
     }
 
     /// Subscribes to events of these types; [`events`](Self::events) reads them.

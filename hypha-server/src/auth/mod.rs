@@ -19,6 +19,9 @@ pub(crate) use tokens::{Issuer, TokenError, TokenHash, token_hash};
 /// on an open connection.
 const ANONYMOUS_LIFE: u64 = 600;
 
+/// Id of the user of plain requests without credentials. It owns nothing.
+const ANONYMOUS_HTTP: &str = "anonymouz-http";
+
 /// Returns a random secret for signing.
 pub(crate) fn new_secret() -> String {
     use rand::RngExt;
@@ -39,14 +42,16 @@ pub(crate) fn anonymous_user() -> UserInfo {
     anonymous(format!("anonymouz-{}", readable_id()))
 }
 
-/// Returns the user of all clients over HTTP without credentials.
+/// Returns a new user for a client over HTTP without credentials, admin of its own workspace. With
+/// the original server all of them are one user, and admins over one another.
 pub(crate) fn anonymous_http_user() -> UserInfo {
-    anonymous("anonymouz-http".into())
+    anonymous(format!("{ANONYMOUS_HTTP}-{}", readable_id()))
 }
 
-/// Returns that user for a plain request: it may read in the workspace `ws-anonymous`.
+/// Returns the user of a plain request without credentials: it may read in the workspace
+/// `ws-anonymous`.
 pub(crate) fn anonymous_caller() -> UserInfo {
-    let mut user = anonymous_http_user();
+    let mut user = anonymous(ANONYMOUS_HTTP.into());
     user.expires_at = None;
     user.scope = Some(Scope {
         current_workspace: Some("ws-anonymous".into()),
@@ -133,6 +138,10 @@ mod tests {
         assert!(parts[3].len() == 8 && parts[3].bytes().all(|b| b.is_ascii_digit()));
         assert!(user.may(Permission::Admin, &user.own_workspace()));
         assert_ne!(anonymous_user().id, user.id);
+        assert_ne!(anonymous_http_user().id, anonymous_http_user().id);
+        let caller = anonymous_caller();
+        assert_eq!(caller.id, "anonymouz-http");
+        assert!(!caller.may(Permission::Read, &anonymous_http_user().own_workspace()));
     }
 
     #[test]

@@ -1,25 +1,71 @@
 //! The credentials of a request.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::problem::{Problem, failed};
 use crate::state::State;
 
+/// Cookie that carries a token.
+pub(super) const COOKIE_NAME: &str = "access_token";
+
 /// Returns the token in a request, as the authenticator finds it or from the usual places.
 pub(super) fn token(state: &State, headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let found = state.issuer.find(headers);
     let found = found.map_err(failed)?;
-    Ok(found.or_else(|| usual_token(headers)))
+    let usual = || usual_token(headers, |origin| is_trusted(state, headers, origin));
+    Ok(found.or_else(usual))
 }
 
 /// Returns the token in a request: `Authorization` as `Bearer`, as `Basic` with the token as
 /// password, or alone; or the cookie `access_token`.
-fn usual_token(headers: &HeaderMap) -> Option<String> {
+///
+/// The cookie does not count in a request of a page of another origin: the browser adds it without
+/// the knowledge of that page, which must not act for the user.
+fn usual_token(headers: &HeaderMap, is_trusted: impl Fn(&str) -> bool) -> Option<String> {
     authorization(headers)
-        .or_else(|| cookie(headers, "access_token"))
+        .or_else(|| {
+            let own = !is_of_foreign_page(headers, is_trusted);
+            own.then(|| cookie(headers, COOKIE_NAME)).flatten()
+        })
         .filter(|token| !token.is_empty())
+}
+
+/// Returns whether a page of another origin than the trusted ones made the request. Following a
+/// link to the server is an act of the user.
+fn is_of_foreign_page(headers: &HeaderMap, is_trusted: impl Fn(&str) -> bool) -> bool {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str());
+    if let Some(origin) = text(header::ORIGIN) {
+        return !origin.is_ok_and(is_trusted);
+    }
+    let says = |name: &'static str, word| {
+        let said = text(HeaderName::from_static(name));
+        said.is_some_and(|said| said.is_ok_and(|said| said == word))
+    };
+    let elsewhere = says("sec-fetch-site", "cross-site") || says("sec-fetch-site", "same-site");
+    elsewhere && !says("sec-fetch-mode", "navigate")
+}
+
+/// Returns whether an origin is that of the server, or is named in `allow_origins`.
+fn is_trusted(state: &State, headers: &HeaderMap, origin: &str) -> bool {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let is_own = |base: &str| authority(base).is_some_and(|own| Some(own) == authority(origin));
+    host.is_some() && authority(origin) == host
+        || is_own(&state.info.public_base_url)
+        || is_own(&state.info.local_base_url)
+        || state
+            .settings
+            .allow_origins
+            .iter()
+            .any(|allowed| allowed.trim() == origin)
+}
+
+/// Returns the host and port of a URL.
+fn authority(url: &str) -> Option<&str> {
+    url.split_once("://")?.1.split('/').next()
 }
 
 fn authorization(headers: &HeaderMap) -> Option<String> {
@@ -60,7 +106,7 @@ mod tests {
     fn of(name: header::HeaderName, value: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
-        usual_token(&headers)
+        usual_token(&headers, |_| false)
     }
 
     #[test]
@@ -76,5 +122,35 @@ mod tests {
         for value in ["Digest x", "Basic !!", "Basic dTp0", "\u{e4}"] {
             assert!(of(header::AUTHORIZATION, value).is_some(), "{value}");
         }
+    }
+
+    #[test]
+    fn the_cookie_does_not_count_for_pages_of_other_origins() {
+        let counts = |pairs: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, HeaderValue::from_static("access_token=t"));
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            usual_token(&headers, |origin| origin == "https://hypha.example").is_some()
+        };
+        assert!(counts(&[]));
+        assert!(counts(&[("origin", "https://hypha.example")]));
+        assert!(counts(&[("sec-fetch-site", "same-origin")]));
+        assert!(counts(&[
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate")
+        ]));
+        assert!(!counts(&[("origin", "https://evil.example")]));
+        assert!(!counts(&[("origin", "null")]));
+        assert!(!counts(&[
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "no-cors")
+        ]));
+        // What the page itself sends counts.
+        assert!(counts(&[
+            ("origin", "https://evil.example"),
+            ("authorization", "Bearer t")
+        ]));
     }
 }

@@ -1,34 +1,27 @@
 //! Functions of services as plain HTTP: `GET` or `POST /{workspace}/services/{id}/{function}`.
 
-use std::sync::Arc;
+use std::io;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures_util::stream;
-use hypha_rpc::{Map, RemoteService, RemoteStream, Value};
-use hypha_wire as wire;
-use hypha_wire::Args;
-use hypha_wire::keys::RTYPE;
+use hypha_rpc::error::RejectKind;
+use hypha_rpc::{Error, Map, RemoteService, RemoteStream, Value};
+use hypha_wire::{self as wire, Args, JsonError, JsonWriter, RawValue};
 use serde_json::json;
 
+use super::body::{self, Content, PIECE, SizedBody, over_budget};
 use super::problem::{Problem, problem};
-use super::request_client;
-use super::rpc::read;
-use crate::state::State;
+use super::request_client::{self, Visitor};
+use super::transcode::{self, Format, Posted, RESERVED};
+use super::visits::Visit;
+use super::{Front, Remote};
+use crate::memory::{Account, Charge};
 
 const MSGPACK: &str = "application/msgpack";
-/// Parameters that belong to the request itself.
-const RESERVED: [&str; 4] = ["workspace", "service_id", "function_key", "_mode"];
-
-/// The format of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Json,
-    Msgpack,
-}
 
 impl Format {
     /// Returns the format of the content type, JSON if there is none, `None` for another one.
@@ -47,71 +40,161 @@ impl Format {
     }
 }
 
-/// Positional arguments and keywords.
-#[derive(Default)]
-struct Arguments {
-    positional: Vec<Value>,
-    named: Map,
+/// The address of a function.
+pub(super) struct Place {
+    workspace: String,
+    id: String,
+    function: String,
 }
 
 pub(super) async fn function(
-    Shared(state): Shared<Arc<State>>,
+    Shared(front): Shared<Front>,
+    Extension(remote): Extension<Remote>,
     Path((workspace, id, function)): Path<(String, String, String)>,
     Query(query): Query<Vec<(String, String)>>,
     method: Method,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let user = request_client::identify(&state, &headers).await?;
-    let mut mode = query
+    let mut body = Some(body);
+    let place = Place {
+        workspace,
+        id,
+        function,
+    };
+    let answered = answer(&front, remote, &place, query, &method, &headers, &mut body).await;
+    if answered.is_err()
+        && let Some(body) = body
+    {
+        body::discard(&front.state, &headers, body).await;
+    }
+    answered
+}
+
+/// Answers a request. Takes its body when the sender and the function are known.
+async fn answer(
+    front: &Front,
+    remote: Remote,
+    place: &Place,
+    query: Vec<(String, String)>,
+    method: &Method,
+    headers: &HeaderMap,
+    body: &mut Option<Body>,
+) -> Result<Response, Problem> {
+    let visitor = request_client::identify(front, remote, headers).await?;
+    let mode = query
         .iter()
         .find(|(name, _)| name == "_mode")
         .map(|(_, mode)| mode.clone());
-    let (format, mut arguments) = if method == Method::POST {
-        let Some(format) = Format::of(&headers) else {
+    let posts = method == Method::POST;
+    let format = match Format::of(headers) {
+        Some(format) => format,
+        None if !posts => Format::Json,
+        None => {
             return Err(problem(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "The body must be application/json or application/msgpack",
             ));
-        };
-        (format, posted(&read(&state, body).await?, format)?)
-    } else {
-        let format = Format::of(&headers).unwrap_or(Format::Json);
-        (format, in_url(query)?)
+        }
     };
-    if let Some(Value::String(given)) = arguments.named.get("_mode") {
-        mode = Some(given.clone());
+    let Place {
+        workspace,
+        id,
+        function,
+    } = place;
+    let client = request_client::enter(front, visitor.user.clone(), workspace).await?;
+    let find = |mode| request_client::service(&client, workspace, id, mode);
+    let mut service = match find(mode.clone()).await {
+        Ok(service) => Some(service),
+        // The body may say which one is meant.
+        Err(Error::Rejected(refused))
+            if posts && mode.is_none() && refused.kind == RejectKind::Ambiguous =>
+        {
+            None
+        }
+        Err(error) => return Err(request_client::refusal(&error)),
+    };
+    if let Some(service) = &service
+        && !service.has_method(function)
+        && member(service, function).is_none()
+    {
+        return Err(not_found(function));
     }
-    arguments
-        .named
-        .retain(|name, _| !RESERVED.contains(&name.as_str()));
-
-    let client = request_client::enter(&state, user, &workspace).await?;
-    let service = request_client::service(&client, &workspace, &id, mode).await?;
-    let result = if service.has_method(&function) {
-        call(&service, &function, &arguments).await?
-    } else {
-        member(&service, &function)
-            .ok_or_else(|| problem(StatusCode::NOT_FOUND, format!("{function} not found.")))?
+    let (args, held) = match body.take().filter(|_| posts) {
+        Some(body) => {
+            let posted = post(front, &visitor, body, format).await?;
+            match posted {
+                None => (Args::new(0, 0), None),
+                Some(posted) => {
+                    if posted.mode.is_some() && posted.mode != mode {
+                        let found = find(posted.mode).await;
+                        service = Some(found.map_err(|error| request_client::refusal(&error))?);
+                    }
+                    (posted.args, Some(posted.received))
+                }
+            }
+        }
+        None => (in_url(query)?, None),
     };
-    // The response holds the service, and with it the client of the request, until the last item.
-    respond(result, format, service)
+    let service = match service {
+        Some(service) => service,
+        None => find(None)
+            .await
+            .map_err(|error| request_client::refusal(&error))?,
+    };
+    if !service.has_method(function) {
+        let member = member(&service, function).ok_or_else(|| not_found(function))?;
+        return constant(&member, format);
+    }
+    let call = service.call::<RawValue>(function, args);
+    let result = tokio::select! {
+        result = call => result.map_err(|error| request_client::refusal(&error))?,
+        () = visitor.account.gives_way() => return Err(gave_way(front)),
+    };
+    drop(held);
+    respond(front, result, format, service, visitor).await
 }
 
-async fn call(
-    service: &RemoteService,
-    function: &str,
-    arguments: &Arguments,
-) -> Result<Value, Problem> {
-    let mut args = Args::new(arguments.positional.len(), arguments.named.len());
-    for value in &arguments.positional {
-        args.push("argument", value);
+fn not_found(function: &str) -> Problem {
+    problem(StatusCode::NOT_FOUND, format!("{function} not found."))
+}
+
+fn gave_way(front: &Front) -> Problem {
+    front.state.counters.http_refused_memory.add();
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the server is out of memory; try again later",
+    )
+}
+
+/// Reads the arguments in the body of a request; `None` if it is empty.
+async fn post(
+    front: &Front,
+    visitor: &Visitor,
+    body: Body,
+    format: Format,
+) -> Result<Option<Posted>, Problem> {
+    let mut received = body::read(&front.state, &visitor.account, body).await?;
+    let bytes = received.bytes.clone();
+    if bytes.is_empty() {
+        return Ok(None);
     }
-    for (name, value) in &arguments.named {
-        args.push_named(name, value);
-    }
-    let called = service.call::<Value>(function, args).await;
-    called.map_err(|error| request_client::refusal(&error))
+    let room = match format {
+        Format::Json => transcode::msgpack_bound(&bytes),
+        Format::Msgpack => 0,
+    };
+    drop(bytes);
+    let charged = body::grow(&mut received.charge, room).await;
+    charged.map_err(|error| over_budget(&front.state, &error))?;
+    let size = received.bytes.len();
+    let read = move || transcode::posted(received, format, room);
+    let posted = front.visits.run(size, read).await?;
+    posted.map(Some).map_err(|error| {
+        problem(
+            StatusCode::BAD_REQUEST,
+            format!("The body cannot be read: {error}"),
+        )
+    })
 }
 
 /// Returns a member that is not a function.
@@ -124,15 +207,17 @@ fn member(service: &RemoteService, path: &str) -> Option<Value> {
 }
 
 /// Reads arguments from a URL. Texts that look like numbers or objects become such.
-fn in_url(query: Vec<(String, String)>) -> Result<Arguments, Problem> {
+fn in_url(query: Vec<(String, String)>) -> Result<Args, Problem> {
     let named = query
         .into_iter()
+        .filter(|(name, _)| !RESERVED.contains(&name.as_str()))
         .map(|(name, text)| Ok((name, from_text(text)?)))
         .collect::<Result<Map, Problem>>()?;
-    Ok(Arguments {
-        named,
-        ..Arguments::default()
-    })
+    let mut args = Args::new(0, named.len());
+    for (name, value) in &named {
+        args.push_named(name, value);
+    }
+    Ok(args)
 }
 
 fn from_text(text: String) -> Result<Value, Problem> {
@@ -153,63 +238,79 @@ fn from_text(text: String) -> Result<Value, Problem> {
     Ok(text.into())
 }
 
-fn posted(body: &[u8], format: Format) -> Result<Arguments, Problem> {
-    if body.is_empty() {
-        return Ok(Arguments::default());
-    }
-    let unreadable = |error: &dyn std::fmt::Display| {
-        problem(
-            StatusCode::BAD_REQUEST,
-            format!("The body cannot be read: {error}"),
-        )
-    };
-    let value = match format {
-        Format::Json => serde_json::from_slice::<serde_json::Value>(body)
-            .map(Value::from)
-            .map_err(|error| unreadable(&error))?,
-        Format::Msgpack => {
-            wire::from_slice(&Bytes::copy_from_slice(body)).map_err(|error| unreadable(&error))?
-        }
-    };
-    Ok(match value {
-        Value::Null => Arguments::default(),
-        Value::Map(named) => Arguments {
-            named,
-            ..Arguments::default()
-        },
-        Value::List(positional) => Arguments {
-            positional,
-            ..Arguments::default()
-        },
-        single => Arguments {
-            positional: vec![single],
-            ..Arguments::default()
-        },
-    })
-}
-
-fn respond(result: Value, format: Format, service: RemoteService) -> Result<Response, Problem> {
-    let is_stream = matches!(&result, Value::Handle(live)
-        if live.raw().and_then(|raw| raw.get(RTYPE)).and_then(Value::as_str)
-            == Some("generator"));
-    if is_stream && let Ok(items) = result.decode_as::<RemoteStream<Value>>() {
-        return Ok(respond_stream(items, format, service));
-    }
+/// Returns the response with a member of a service that is not a function.
+fn constant(member: &Value, format: Format) -> Result<Response, Problem> {
+    let encoded = wire::to_vec(member);
+    let encoded = encoded.map_err(|e| problem(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     match format {
-        Format::Json => match to_json(&result) {
+        Format::Json => match to_json(member) {
             Ok(json) => Ok(Json(json).into_response()),
             Err(what) => Err(problem(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 cannot_be_json(what),
             )),
         },
-        Format::Msgpack => match wire::to_vec(&result) {
-            Ok(body) => Ok(([(header::CONTENT_TYPE, MSGPACK)], body).into_response()),
-            Err(error) => Err(problem(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                error.to_string(),
-            )),
-        },
+        Format::Msgpack => Ok(([(header::CONTENT_TYPE, MSGPACK)], encoded).into_response()),
+    }
+}
+
+/// Returns the response with the result of a function, which is not decoded.
+async fn respond(
+    front: &Front,
+    result: RawValue,
+    format: Format,
+    service: RemoteService,
+    visitor: Visitor,
+) -> Result<Response, Problem> {
+    let Visitor { account, visit, .. } = visitor;
+    if result.is_stream()
+        && let Ok(items) = result.decode::<RemoteStream<RawValue>>()
+    {
+        let going = Going {
+            front: front.clone(),
+            items,
+            item: None,
+            charge: None,
+            format,
+            account,
+            _service: service,
+            _visit: visit,
+        };
+        return Ok(respond_stream(going));
+    }
+    let size = result.as_bytes().len();
+    let charge = account.try_charge(size);
+    let charge = charge.map_err(|error| over_budget(&front.state, &error))?;
+    let (content, len, kind, handles) = match format {
+        Format::Json => {
+            let measured = result.clone();
+            let form = front.visits.run(size, move || measured.json_form()).await?;
+            let (len, handles) = form.map_err(|error| {
+                let detail = unfit(error);
+                problem(StatusCode::INTERNAL_SERVER_ERROR, detail)
+            })?;
+            let writer = Content::Json(JsonWriter::new(result));
+            (writer, len, "application/json", handles)
+        }
+        Format::Msgpack => {
+            let searched = result.clone();
+            let handles = front.visits.run(size, move || searched.handles()).await?;
+            let bytes = result.as_bytes().clone();
+            (Content::Bytes(bytes), size as u64, MSGPACK, handles)
+        }
+    };
+    // Functions in the result are released when they are dropped, for which the client must be
+    // there.
+    drop(handles);
+    drop(service);
+    let body = Body::new(SizedBody::new(content, len, &account, (charge, visit)));
+    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+}
+
+fn unfit(error: JsonError) -> String {
+    match error {
+        JsonError::Unfit(what) => cannot_be_json(what),
+        JsonError::Invalid(error) => format!("RemoteException: the result is unreadable: {error}"),
     }
 }
 
@@ -246,51 +347,101 @@ fn object(map: &Map) -> Result<serde_json::Value, &'static str> {
     ))
 }
 
+/// A stream that is being sent.
+struct Going {
+    front: Front,
+    items: RemoteStream<RawValue>,
+    /// The rest of an item.
+    item: Option<JsonWriter>,
+    /// Charged for that item.
+    charge: Option<Charge>,
+    format: Format,
+    account: Account,
+    // Holds the connection of the stream.
+    _service: RemoteService,
+    _visit: Visit,
+}
+
+impl Going {
+    /// Returns the next piece of the response, and whether there may be more.
+    async fn next(&mut self) -> Option<(Vec<u8>, bool)> {
+        let mut piece = Vec::new();
+        if self.item.is_some() {
+            return Some(self.go_on(piece));
+        }
+        self.charge = None;
+        let item = match self.items.next().await {
+            None if self.format == Format::Msgpack => return None,
+            None => return Some((b"data: [DONE]\n\n".to_vec(), false)),
+            Some(Ok(item)) => item,
+            Some(Err(error)) => return Some((self.failed(&error.to_string()), false)),
+        };
+        let size = item.as_bytes().len();
+        match self.account.try_charge(size) {
+            Ok(charge) => self.charge = Some(charge),
+            Err(error) => {
+                self.front.state.counters.http_refused_memory.add();
+                return Some((self.failed(&error.to_string()), false));
+            }
+        }
+        if self.format == Format::Msgpack {
+            return Some((item.as_bytes().to_vec(), true));
+        }
+        let measured = item.clone();
+        let form = self.front.visits.run(size, move || measured.json_form());
+        match form.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Some((self.failed(&unfit(error)), false)),
+            Err(_) => return Some((self.failed("the server is shutting down"), false)),
+        }
+        piece.extend_from_slice(b"data: ");
+        self.item = Some(JsonWriter::new(item));
+        Some(self.go_on(piece))
+    }
+
+    /// Writes more of the present item.
+    fn go_on(&mut self, mut piece: Vec<u8>) -> (Vec<u8>, bool) {
+        let more = match &mut self.item {
+            Some(item) => item.write(&mut piece, PIECE).unwrap_or(false),
+            None => false,
+        };
+        if !more {
+            self.item = None;
+            piece.extend_from_slice(b"\n\n");
+        }
+        (piece, true)
+    }
+
+    /// Returns the last piece of a stream that has failed.
+    fn failed(&self, text: &str) -> Vec<u8> {
+        let error = json!({"error": text, "traceback": ""});
+        match self.format {
+            Format::Json => format!("data: {error}\n\ndata: [DONE]\n\n").into(),
+            Format::Msgpack => wire::to_vec(&error).unwrap_or_default(),
+        }
+    }
+}
+
 /// Responds with the items of a stream: server-sent events for JSON, consecutive values for
 /// msgpack.
-fn respond_stream(items: RemoteStream<Value>, format: Format, service: RemoteService) -> Response {
-    struct Going {
-        items: RemoteStream<Value>,
-        // Holds the connection of the stream.
-        _service: RemoteService,
-    }
-    let going = Going {
-        items,
-        _service: service,
-    };
-    let pieces = stream::unfold(Some(going), move |going| async move {
-        let mut going = going?;
-        let (piece, more) = match (going.items.next().await, format) {
-            (None, Format::Json) => (Bytes::from_static(b"data: [DONE]\n\n"), false),
-            (None, Format::Msgpack) => return None,
-            (Some(item), format) => {
-                let error = |text: String| json!({"error": text, "traceback": ""});
-                let (item, more) = match item {
-                    Ok(item) => (item, true),
-                    Err(problem) => (error(problem.to_string()).into(), false),
-                };
-                match format {
-                    Format::Msgpack => (wire::to_vec(&item).unwrap_or_default().into(), more),
-                    Format::Json => {
-                        let (json, more) = match to_json(&item) {
-                            Ok(json) => (json, more),
-                            Err(what) => (error(cannot_be_json(what)), false),
-                        };
-                        let end = if more { "" } else { "data: [DONE]\n\n" };
-                        (format!("data: {json}\n\n{end}").into(), more)
-                    }
-                }
-            }
-        };
-        Some((
-            Ok::<Bytes, std::convert::Infallible>(piece),
-            more.then_some(going),
-        ))
-    });
-    let kind = match format {
+fn respond_stream(going: Going) -> Response {
+    let kind = match going.format {
         Format::Json => "text/event-stream",
         Format::Msgpack => MSGPACK,
     };
+    let pieces = stream::unfold(Some(going), |going| async move {
+        let mut going = going?;
+        let account = going.account.clone();
+        let next = tokio::select! {
+            next = going.next() => next,
+            () = account.gives_way() => {
+                going.front.state.counters.http_refused_memory.add();
+                return Some((Err(io::Error::other("the server is out of memory")), None));
+            }
+        };
+        let (piece, more) = next?;
+        Some((Ok(Bytes::from(piece)), more.then_some(going)))
+    });
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-cache"),
@@ -300,7 +451,9 @@ fn respond_stream(items: RemoteStream<Value>, format: Format, service: RemoteSer
 
 #[cfg(test)]
 mod tests {
+    use super::body::Received;
     use super::*;
+    use crate::memory::{Budget, MemoryLimits};
 
     #[test]
     fn texts_in_a_url_become_numbers_and_objects() {
@@ -318,12 +471,32 @@ mod tests {
 
     #[test]
     fn bodies_are_keywords_positions_or_nothing() {
-        let of = |body: &str| posted(body.as_bytes(), Format::Json).ok();
-        assert_eq!(of(r#"{"a": 1}"#).unwrap().named.len(), 1);
-        assert_eq!(of("[1, 2]").unwrap().positional.len(), 2);
-        assert_eq!(of("7").unwrap().positional, [Value::Int(7)]);
-        assert!(of("").unwrap().named.is_empty());
-        assert!(of("{").is_none());
+        let budget = Budget::new(MemoryLimits {
+            process: 1000,
+            owner: 1000,
+            account: 1000,
+            patience: std::time::Duration::ZERO,
+        });
+        let of = |body: &'static str| {
+            let received = Received {
+                bytes: Bytes::from_static(body.as_bytes()),
+                charge: budget.open("ann").try_charge(body.len()).unwrap(),
+            };
+            let room = transcode::msgpack_bound(body.as_bytes());
+            let posted = transcode::posted(received, Format::Json, room).ok()?;
+            let args = posted.args.into_local().unwrap();
+            let names: Vec<_> = args.names().map(str::to_owned).collect();
+            Some((args.positional(), names.join(","), posted.mode))
+        };
+        let is = |count, names: &str| Some((count, names.to_owned(), None));
+        assert_eq!(of(r#"{"a": 1, "workspace": 2, "b": {}}"#), is(0, "a,b"));
+        assert_eq!(of("[1, 2]"), is(2, ""));
+        assert_eq!(of("7"), is(1, ""));
+        assert_eq!(of("null"), is(0, ""));
+        assert_eq!(of("{"), None);
+        let mode = of(r#"{"_mode": "first"}"#).unwrap();
+        assert_eq!(mode, (0, String::new(), Some("first".to_owned())));
+        assert_eq!(budget.stats().used, 0);
     }
 
     #[test]

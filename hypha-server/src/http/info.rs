@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Json};
 use hypha_rpc::workspace::{SelectConfig, SelectionMode, ServiceFilter, ServiceSelection};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::problem::{Problem, problem};
-use super::request_client;
+use super::{Front, Remote, request_client};
 use crate::state::{HYPHA_VERSION, State};
 
 /// Answers a browser at the address of the server.
@@ -31,13 +31,15 @@ pub(super) async fn not_found(uri: Uri) -> Problem {
 }
 
 pub(super) async fn config(
-    Shared(state): Shared<Arc<State>>,
+    Shared(front): Shared<Front>,
+    Extension(remote): Extension<Remote>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = request_client::identify(&state, &headers).await?;
+    let visitor = request_client::identify(&front, remote, &headers).await?;
+    let state = &front.state;
     let info = &state.info;
     let body = json!({
-        "user": user,
+        "user": visitor.user,
         "server_id": info.server_id,
         "hypha_version": HYPHA_VERSION,
         "public_base_url": info.public_base_url,
@@ -57,12 +59,13 @@ pub(super) async fn login(Shared(state): Shared<Arc<State>>) -> Redirect {
 }
 
 pub(super) async fn workspace(
-    Shared(state): Shared<Arc<State>>,
+    Shared(front): Shared<Front>,
+    Extension(remote): Extension<Remote>,
     Path(workspace): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = request_client::identify(&state, &headers).await?;
-    let client = request_client::enter(&state, user, &workspace).await?;
+    let visitor = request_client::identify(&front, remote, &headers).await?;
+    let client = request_client::enter(&front, visitor.user, &workspace).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let info = manager.get_workspace_info(Some(workspace)).await;
@@ -72,19 +75,20 @@ pub(super) async fn workspace(
 /// Lists the services of a workspace that the requester may see, with ids relative to the
 /// workspace.
 pub(super) async fn services(
-    Shared(state): Shared<Arc<State>>,
+    Shared(front): Shared<Front>,
+    Extension(remote): Extension<Remote>,
     Path(workspace): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = request_client::identify(&state, &headers).await?;
-    let known = state.registry.workspace(&workspace).await;
+    let visitor = request_client::identify(&front, remote, &headers).await?;
+    let known = front.state.registry.workspace(&workspace).await;
     if !matches!(known, Ok(Some(_))) {
         return Err(problem(
             StatusCode::NOT_FOUND,
             format!("Workspace not found: {workspace}"),
         ));
     }
-    let client = request_client::enter(&state, user, &workspace).await?;
+    let client = request_client::enter(&front, visitor.user, &workspace).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let filter = ServiceFilter {
@@ -109,15 +113,17 @@ pub(super) struct Selection {
 }
 
 pub(super) async fn service(
-    Shared(state): Shared<Arc<State>>,
+    Shared(front): Shared<Front>,
+    Extension(remote): Extension<Remote>,
     Path((workspace, id)): Path<(String, String)>,
     Query(selection): Query<Selection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = request_client::identify(&state, &headers).await?;
-    let client = request_client::enter(&state, user, &workspace).await?;
+    let visitor = request_client::identify(&front, remote, &headers).await?;
+    let client = request_client::enter(&front, visitor.user, &workspace).await?;
     if matches!(id.as_str(), "ws" | "~") {
-        let manager = request_client::service(&client, &workspace, "~", None).await?;
+        let manager = request_client::service(&client, &workspace, "~", None).await;
+        let manager = manager.map_err(|error| request_client::refusal(&error))?;
         let members = hypha_rpc::Value::Map(manager.members().clone());
         return Ok(Json(members.to_json()).into_response());
     }

@@ -1,6 +1,8 @@
 //! The HTTP front: accepting connections, health, and the way to the WebSocket.
 
+mod app_response;
 mod apps;
+mod body;
 #[cfg(feature = "compression")]
 mod compression;
 mod credentials;
@@ -10,7 +12,9 @@ mod problem;
 mod rate;
 mod request_client;
 mod rpc;
+mod transcode;
 mod upgrade;
+mod visits;
 mod write_timeout;
 
 use std::net::SocketAddr;
@@ -32,6 +36,7 @@ use tokio::net::TcpListener;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 use self::rate::HttpRates;
+use self::visits::Visits;
 use self::write_timeout::WriteTimeout;
 use crate::session::Sessions;
 use crate::state::{HYPHA_VERSION, State};
@@ -49,6 +54,7 @@ struct Front {
     state: Arc<State>,
     sessions: Arc<Sessions>,
     rates: Arc<HttpRates>,
+    visits: Arc<Visits>,
 }
 
 impl FromRef<Front> for Arc<State> {
@@ -136,6 +142,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
         state: state.clone(),
         sessions: Arc::new(Sessions::new(state.clone())),
         rates: Arc::new(HttpRates::new(&state.settings.limits)),
+        visits: Visits::new(&state.settings.limits),
     };
     let app = routes(front, &origins);
     let mut stopped = std::pin::pin!(state.shutdown.stopped());

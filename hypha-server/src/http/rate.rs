@@ -123,7 +123,7 @@ pub(super) async fn limit(
 }
 
 /// Returns the address that a request comes from; behind a proxy, the one in its header.
-fn address(state: &State, remote: &Remote, headers: &HeaderMap) -> IpAddr {
+pub(super) fn address(state: &State, remote: &Remote, headers: &HeaderMap) -> IpAddr {
     let forwarded = || {
         let value = headers.get_all("x-forwarded-for").iter().next_back()?;
         value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()

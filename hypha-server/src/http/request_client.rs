@@ -1,15 +1,15 @@
 //! A plain HTTP request acts as a client for as long as it lasts.
 
-use std::sync::Arc;
-
 use axum::http::{HeaderMap, StatusCode};
 use hypha_rpc::client::Settings;
 use hypha_rpc::error::{RejectKind, report};
 use hypha_rpc::workspace::{ManagerError, Permission, SelectionMode, UserInfo};
 use hypha_rpc::{Client, Error, RemoteService};
 
-use super::credentials;
 use super::problem::{Problem, failed, problem};
+use super::visits::Visit;
+use super::{Front, Remote, credentials, rate};
+use crate::memory::Account;
 use crate::session::RefusalKind;
 use crate::state::State;
 use crate::{auth, internal_client};
@@ -18,30 +18,59 @@ use crate::{auth, internal_client};
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
 /// The client of a request answers pings, and services call it back.
 const CONCURRENT_CALLS: usize = 64;
+/// Chunks of a request that are on their way to the service at the same time, each a copy.
+const CONCURRENT_CHUNKS: usize = 8;
 
-/// Returns the user of a request. Invalid credentials are refused, so that no request becomes
-/// anonymous by mistake.
-pub(super) async fn identify(state: &State, headers: &HeaderMap) -> Result<UserInfo, Problem> {
-    match credentials::token(state, headers)? {
-        None => Ok(auth::anonymous_caller()),
-        Some(token) => crate::session::user_of(state, &token)
-            .await
-            .map_err(|mut refusal| {
+/// The sender of a request.
+pub(super) struct Visitor {
+    pub(super) user: UserInfo,
+    /// The memory held for the request.
+    pub(super) account: Account,
+    /// Its place among the requests of its user, or of its address if it has no credentials.
+    pub(super) visit: Visit,
+}
+
+/// Returns the sender of a request, when its turn has come. Invalid credentials are refused, so
+/// that
+/// no request becomes anonymous by mistake.
+pub(super) async fn identify(
+    front: &Front,
+    remote: Remote,
+    headers: &HeaderMap,
+) -> Result<Visitor, Problem> {
+    let state = &front.state;
+    let (user, owner) = match credentials::token(state, headers)? {
+        None => {
+            let address = rate::address(state, &remote, headers);
+            (auth::anonymous_caller(), format!("ip:{address}"))
+        }
+        Some(token) => {
+            let user = crate::session::user_of(state, &token).await;
+            let user = user.map_err(|mut refusal| {
                 if refusal.kind == RefusalKind::Credentials {
                     refusal.message = refusal.message.replace("Authentication error: ", "");
                 }
-                refusal.into()
-            }),
-    }
+                Problem::from(refusal)
+            })?;
+            let owner = user.id.clone();
+            (user, owner)
+        }
+    };
+    Ok(Visitor {
+        user,
+        account: state.memory.open(&owner),
+        visit: front.visits.enter(&owner, &state.counters).await?,
+    })
 }
 
 /// Connects a client for a request to `workspace`: in the workspace of its token; else in
 /// `workspace` if the user may enter it; else in the user's own.
 pub(super) async fn enter(
-    state: &Arc<State>,
+    front: &Front,
     mut user: UserInfo,
     workspace: &str,
 ) -> Result<Client, Problem> {
+    let state = &front.state;
     let client_id = format!("client-{}", hypha_wire::random_id());
     let bound = user
         .scope
@@ -58,9 +87,13 @@ pub(super) async fn enter(
     }
     let mut settings = Settings::in_process();
     settings.max_concurrent_calls = CONCURRENT_CALLS;
-    internal_client::connect(state, &place, &client_id, user, QUEUE_BYTES, settings)
-        .await
-        .ok_or_else(|| failed("the address of this request is taken"))
+    settings.max_concurrent_chunks = CONCURRENT_CHUNKS;
+    let client =
+        internal_client::connect(state, &place, &client_id, user, QUEUE_BYTES, settings).await;
+    let client = client.ok_or_else(|| failed("the address of this request is taken"))?;
+    let introduced = front.visits.introduce(&client).await;
+    introduced.map_err(|error| refusal(&error))?;
+    Ok(client)
 }
 
 async fn may_enter(state: &State, user: &UserInfo, workspace: &str) -> Result<bool, Problem> {
@@ -76,7 +109,7 @@ pub(super) async fn service(
     workspace: &str,
     id: &str,
     mode: Option<String>,
-) -> Result<RemoteService, Problem> {
+) -> Result<RemoteService, Error> {
     let id = match id {
         "ws" | "~" => "~".to_owned(),
         id => format!("{workspace}/{id}"),
@@ -85,7 +118,7 @@ pub(super) async fn service(
     if let Some(mode) = mode {
         request = request.mode(SelectionMode::from(mode));
     }
-    request.await.map_err(|error| refusal(&error))
+    request.await
 }
 
 /// Returns the response to a request whose call has failed.

@@ -229,7 +229,10 @@ fn page(kind: &str, body: &str) -> Value {
     let headers = json!({
         "Content-Type": kind,
         "Content-Security-Policy": POLICY,
+        "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
         "Cache-Control": "no-store",
     });
     json!({"status": 200, "headers": headers, "body": body}).into()

@@ -87,6 +87,26 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub memory_timeout: Duration,
+    /// HTTP requests of one user, or of one IP address without credentials, that are served at the
+    /// same time; others wait. Default: 256.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_CONCURRENT_REQUESTS"))]
+    pub http_concurrent_requests: usize,
+    /// Longest wait of an HTTP request for its turn, after which it is refused. Default: 10 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_QUEUE_TIMEOUT", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub http_queue_timeout: Duration,
+    /// Headers in the response of an application. Default: 256.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_HEADERS"))]
+    pub app_headers: usize,
+    /// Names and values of the headers in the response of an application, in bytes. Default: 64
+    /// KiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_HEADER_BYTES"))]
+    pub app_header_bytes: usize,
+    /// Time for an ASGI application to return after its response is complete, or after the visitor
+    /// has gone. Default: 30 s.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_GRACE", value_parser = seconds))]
+    #[serde(serialize_with = "in_seconds")]
+    pub app_grace: Duration,
     /// Size of the largest message accepted, in bytes; at least 1024. Default: 16 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_FRAME_BYTES"))]
     pub frame_bytes: usize,
@@ -183,6 +203,11 @@ impl Default for Limits {
             user_memory_bytes: 128 * 1024 * 1024,
             connection_memory_bytes: 64 * 1024 * 1024,
             memory_timeout: Duration::from_secs(10),
+            http_concurrent_requests: 256,
+            http_queue_timeout: Duration::from_secs(10),
+            app_headers: 256,
+            app_header_bytes: 64 * 1024,
+            app_grace: Duration::from_secs(30),
             frame_bytes: 16 * 1024 * 1024,
             queue_bytes: 2 * 1024 * 1024,
             deliver_timeout: Duration::from_secs(15),
@@ -220,6 +245,9 @@ impl Limits {
             ("connections_per_user", self.connections_per_user, 1),
             ("clients_per_workspace", self.clients_per_workspace, 1),
             ("frame_bytes", self.frame_bytes, FRAME_BYTES_MIN),
+            ("http_concurrent_requests", self.http_concurrent_requests, 1),
+            ("app_headers", self.app_headers, 1),
+            ("app_header_bytes", self.app_header_bytes, 1024),
             ("memory_bytes", self.memory_bytes, MEMORY_MIN),
             (
                 "connection_memory_bytes",
@@ -243,6 +271,8 @@ impl Limits {
             ("handshake_timeout", self.handshake_timeout),
             ("memory_timeout", self.memory_timeout),
             ("body_timeout", self.body_timeout),
+            ("http_queue_timeout", self.http_queue_timeout),
+            ("app_grace", self.app_grace),
             ("stream_ping", self.stream_ping),
             ("stream_sweep", self.stream_sweep),
             ("orphan_interval", self.orphan_interval),

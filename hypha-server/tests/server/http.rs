@@ -148,8 +148,14 @@ async fn strangers_reach_public_services_only() -> Result<()> {
     let token = owner.manager().await?.generate_token(None).await?;
     assert_eq!(answer(call().bearer_auth(&token)).await?.1, "2");
     assert_eq!(answer(call().basic_auth("any", Some(&token))).await?.1, "2");
-    let cookie = format!("access_token={token}");
-    assert_eq!(answer(call().header("Cookie", cookie)).await?.1, "2");
+    let cookie = || call().header("Cookie", format!("access_token={token}"));
+    assert_eq!(answer(cookie()).await?.1, "2");
+    assert_eq!(
+        answer(cookie().header("Origin", server.url())).await?.1,
+        "2"
+    );
+    let foreign = cookie().header("Origin", "https://evil.example");
+    assert_eq!(answer(foreign).await?.0, StatusCode::FORBIDDEN);
     assert_eq!(answer(info().bearer_auth(&token)).await?.0, StatusCode::OK);
     let (_, listed) = answer(list().bearer_auth(&token)).await?;
     let listed: Vec<serde_json::Value> = serde_json::from_str(&listed)?;
@@ -460,4 +466,171 @@ async fn a_question_for_the_head_runs_nothing() -> Result<()> {
     let head = support::http().head(format!("{url}/desk/add?a=1&b=2"));
     assert_eq!(head.send().await?.status(), StatusCode::METHOD_NOT_ALLOWED);
     Ok(())
+}
+
+#[tokio::test]
+async fn the_body_may_choose_among_services() -> Result<()> {
+    let server = server().await?;
+    let (owner, url) = host(&server, Visibility::Public).await?;
+    let token = owner.manager().await?.generate_token(None).await?;
+    let other = hypha_rpc::connect(server.url()).token(token).await?;
+    other
+        .register_service(Desk)
+        .visibility(Visibility::Public)
+        .await?;
+    let http = support::http();
+    let post = |path: &str, body: serde_json::Value| http.post(format!("{url}/{path}")).json(&body);
+    let (status, text) = answer(post("desk/add", json!({"a": 1, "b": 2}))).await?;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
+    assert!(text.contains("Multiple services found"), "{text}");
+    for (path, body) in [
+        ("desk/add", json!({"a": 1, "b": 2, "_mode": "first"})),
+        ("desk/add?_mode=random", json!([1, 2])),
+        (
+            "desk/add?_mode=random",
+            json!({"a": 1, "b": 2, "_mode": "last", "workspace": "x", "service_id": 5}),
+        ),
+    ] {
+        let (status, text) = answer(post(path, body)).await?;
+        assert_eq!((status, text.as_str()), (StatusCode::OK, "3"), "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_is_refused_before_its_body_is_read() -> Result<()> {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    let server = server().await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    let address = server.url().trim_start_matches("http://");
+    let path = url.trim_start_matches(server.url());
+    for (target, status) in [
+        ("desk/nothing", "404"),
+        ("nobody/add", "404"),
+        ("desk/add", "100"),
+    ] {
+        // It waits for the word of the server before it sends the body.
+        let request = format!(
+            "POST {path}/{target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000000\r\n\
+             Expect: 100-continue\r\n\r\n"
+        );
+        let mut socket = tokio::net::TcpStream::connect(address).await?;
+        socket.write_all(request.as_bytes()).await?;
+        let mut line = String::new();
+        BufReader::new(&mut socket).read_line(&mut line).await?;
+        assert!(line.starts_with(&format!("HTTP/1.1 {status}")), "{line}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn bodies_and_results_beyond_the_memory_of_a_request_are_refused() -> Result<()> {
+    const MIB: usize = 1024 * 1024;
+    let server = server_with(|limits| {
+        limits.frame_bytes = 2 * MIB;
+        limits.connection_memory_bytes = 4 * MIB;
+        limits.user_memory_bytes = 4 * MIB;
+    })
+    .await?;
+    let (_host, url) = host(&server, Visibility::Public).await?;
+    let echo = |body: String| {
+        let request = support::http().post(format!("{url}/desk/echo"));
+        request
+            .header("content-type", "application/json")
+            .body(body)
+    };
+    // Its floats are more than twice as large as msgpack.
+    let floats = format!("[[{}0]]", "0.5,".repeat(MIB / 2 - 10));
+    let (status, text) = answer(echo(floats)).await?;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{text}");
+    assert!(text.contains("memory limit of this connection"), "{text}");
+    assert_eq!(server.stats().http_refused_memory, 1);
+    let long = format!("[\"{}\"]", "x".repeat(MIB));
+    assert_eq!(answer(echo(long)).await?.0, StatusCode::OK);
+    assert_eq!(answer(echo("[[1, 2]]".into())).await?.1, "[1,2]");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_visitor_that_leaves_ends_its_call_and_makes_room() -> Result<()> {
+    let server = server_with(|limits| {
+        limits.http_concurrent_requests = 1;
+        limits.http_queue_timeout = std::time::Duration::from_millis(50);
+    })
+    .await?;
+    let client = hypha_rpc::connect(server.url()).await?;
+    let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let wait = Method::new("wait", move |call: IncomingCall| {
+        let report = report.clone();
+        async move {
+            let _ = report.send("begun");
+            call.context().cancellation().cancelled().await;
+            let _ = report.send("cancelled");
+            call.reply(&())
+        }
+    });
+    let service = client.register_service(Service::new("slow").method(wait));
+    service.visibility(Visibility::Public).await?;
+    let url = format!("{}/{}/services", server.url(), client.workspace());
+    let http = support::http();
+    let waiting = tokio::spawn(http.get(format!("{url}/slow/wait")).send());
+    assert_eq!(reports.recv().await, Some("begun"));
+    let (status, text) = answer(http.get(format!("{url}/slow/id"))).await?;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{text}");
+    assert!(text.contains("http_concurrent_requests"), "{text}");
+    // A user has places of its own.
+    let token = client.manager().await?.generate_token(None).await?;
+    let user = http.get(format!("{url}/slow/id")).bearer_auth(token);
+    assert_eq!(answer(user).await?.0, StatusCode::OK);
+    waiting.abort();
+    assert_eq!(reports.recv().await, Some("cancelled"));
+    let mut status = StatusCode::SERVICE_UNAVAILABLE;
+    while status == StatusCode::SERVICE_UNAVAILABLE {
+        status = answer(http.get(format!("{url}/slow/id"))).await?.0;
+    }
+    assert_eq!(status, StatusCode::OK);
+    Ok(())
+}
+
+#[tokio::test]
+async fn functions_in_results_are_released_when_the_response_is_made() -> Result<()> {
+    let server = server().await?;
+    let client = hypha_rpc::connect(server.url()).await?;
+    let (report, mut reports) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let give = Method::new("give", move |call: IncomingCall| {
+        let report = report.clone();
+        async move {
+            let function = hypha_rpc::Callback::<(), ()>::new(move |()| {
+                let _held = report.clone();
+                async {}
+            });
+            call.reply(&json_like(function))
+        }
+    });
+    let service = client.register_service(Service::new("giver").method(give));
+    service.visibility(Visibility::Public).await?;
+    let url = format!(
+        "{}/{}/services/giver/give",
+        server.url(),
+        client.workspace()
+    );
+    for kind in ["application/json", "application/msgpack"] {
+        let request = support::http().get(&url).header("content-type", kind);
+        let body = request.send().await?.bytes().await?;
+        let target = format!("{}/{}", client.workspace(), client.client_id());
+        let found = body
+            .windows(target.len())
+            .any(|part| part == target.as_bytes());
+        assert!(found, "{kind}: {body:?}");
+    }
+    // The owner holds no function any more when the service is gone, too.
+    client.unregister_service("giver").await?;
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), reports.recv());
+    assert_eq!(ended.await?, None);
+    Ok(())
+}
+
+/// A map with a function in it.
+fn json_like<T: serde::Serialize>(function: T) -> std::collections::BTreeMap<&'static str, T> {
+    std::collections::BTreeMap::from([("function", function)])
 }

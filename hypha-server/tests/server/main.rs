@@ -1,6 +1,7 @@
 //! `hypha-server` as its clients see it. One test program, since each program with a server in it
 //! takes seconds to build; the cost of one client for others is measured in separate programs.
 
+mod apps;
 mod attacks;
 mod authenticator;
 #[cfg(all(feature = "redis", unix))]

@@ -265,7 +265,7 @@ async fn both_transports_share_the_addresses() -> Result<()> {
 }
 
 #[tokio::test]
-async fn anonymous_clients_share_a_workspace_and_keep_their_ids() -> Result<()> {
+async fn anonymous_clients_have_a_workspace_each_and_keep_their_ids() -> Result<()> {
     let limit = Duration::from_millis(300);
     let server = server_with(|limits| limits.incumbent_timeout = limit).await?;
     let line = Line::open(
@@ -274,7 +274,13 @@ async fn anonymous_clients_share_a_workspace_and_keep_their_ids() -> Result<()> 
         None,
     )
     .await?;
-    assert_eq!(line.field("workspace"), "ws-user-anonymouz-http");
+    let own = line.field("workspace").to_owned();
+    assert!(own.starts_with("ws-user-anonymouz-http-"), "{own}");
+    let other = Line::open(&server, &[("client_id", "a")], None).await?;
+    assert_ne!(other.field("workspace"), own);
+    let theirs = [("client_id", "b"), ("workspace", own.as_str())];
+    let theirs = get(&server, &theirs, None).await?;
+    assert_eq!(theirs.status(), StatusCode::FORBIDDEN);
     let elsewhere = get(
         &server,
         &[("client_id", "b"), ("workspace", "ws-user-root")],
@@ -302,8 +308,9 @@ async fn floods_and_giants_are_refused() -> Result<()> {
         limits.frame_bytes = 1024;
     })
     .await?;
-    let _line = Line::open(&server, &[("client_id", "c")], None).await?;
-    let at = ("ws-user-anonymouz-http", "c");
+    let line = Line::open(&server, &[("client_id", "c")], None).await?;
+    let workspace = line.field("workspace").to_owned();
+    let at = (workspace.as_str(), "c");
     let big = json!({"type": "x", "to": "c", "data": "x".repeat(2000)});
     assert_eq!(
         post(&server, at, None, big).await?,

@@ -3,13 +3,16 @@
 
 use serde::Serialize;
 
-use super::extra::IncomingArgs;
+use super::extra::{IncomingArgs, checked_len};
 use super::rope::Rope;
 use crate::keys;
 use crate::pack::{self, Count, Fill, Sink};
+use crate::values::decode::{Decoder, Token};
+use crate::values::decode_error::DecodeError;
 use crate::values::encode::{EncodeError, Splices, encode, encode_spliced, replace};
 use crate::values::handle::{Handle, Splice};
 use crate::values::local::{self, Packed};
+use crate::values::raw::RawValue;
 use crate::values::value::Value;
 
 /// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. Two addresses with long
@@ -187,6 +190,47 @@ impl Args {
         args
     }
 
+    /// Creates the arguments that a value stands for: a map has keyword arguments, of which those
+    /// in `left_out` are not passed on; a list has positional ones; null has none; and any other
+    /// value is a single argument. Large ones are not copied.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there are more than 65,536 arguments.
+    pub fn from_value(value: RawValue, left_out: &[&str]) -> Result<Args, DecodeError> {
+        let bytes = value.as_bytes();
+        let mut decoder = Decoder::of_span(bytes, 0, bytes.len())?;
+        match decoder.token()? {
+            Token::Nil => Ok(Args::new(0, 0)),
+            Token::Map(len) => {
+                let entries = checked_len(len)?;
+                let mut args = Args::new(0, len as usize);
+                for _ in entries {
+                    let key = decoder.key()?;
+                    let start = decoder.pos;
+                    decoder.skip()?;
+                    if !left_out.contains(&key) {
+                        let value = Packed::encoded(bytes.slice(start..decoder.pos));
+                        args.push_named_packed(key, value);
+                    }
+                }
+                Ok(args)
+            }
+            Token::List(len) => {
+                checked_len(len)?;
+                let mut args = Args::new(0, 0);
+                args.append(Packed::encoded(bytes.slice(decoder.pos..)));
+                args.positional = len;
+                Ok(args)
+            }
+            _ => {
+                let mut args = Args::new(1, 0);
+                args.push_packed(value.into());
+                Ok(args)
+            }
+        }
+    }
+
     /// Adds a positional argument that is a list of encoded items.
     pub fn push_list(&mut self, items: Vec<Packed>) {
         pack::put_list_head(&mut self.buf, items.len() as u32);
@@ -210,6 +254,26 @@ impl Args {
     ///
     /// An error is kept for [`finish`](Self::finish), where it names the argument `name`.
     pub fn push_named<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.begin_named(name);
+        let encoded = encode_spliced(&mut self.buf, &mut self.splices, value);
+        match (encoded, &mut self.named) {
+            (Ok(()), Some(named)) => named.count += 1,
+            (Err(error), _) => self.fail(error.in_argument(name)),
+            (Ok(()), None) => {}
+        }
+    }
+
+    /// Adds a keyword argument that is already encoded. Positional arguments cannot follow.
+    pub fn push_named_packed(&mut self, name: &str, value: Packed) {
+        self.begin_named(name);
+        self.append(value);
+        if let Some(named) = &mut self.named {
+            named.count += 1;
+        }
+    }
+
+    /// Writes the name of a keyword argument, after the header of their map if it is the first.
+    fn begin_named(&mut self, name: &str) {
         if self.named.is_none() {
             self.omit_trailing();
             let (start, head) = (self.buf.len(), pack::head_len(self.expected_named));
@@ -221,12 +285,6 @@ impl Args {
             });
         }
         pack::put_str(&mut self.buf, name);
-        let encoded = encode_spliced(&mut self.buf, &mut self.splices, value);
-        match (encoded, &mut self.named) {
-            (Ok(()), Some(named)) => named.count += 1,
-            (Err(error), _) => self.fail(error.in_argument(name)),
-            (Ok(()), None) => {}
-        }
     }
 
     /// Keeps the first error.
@@ -476,6 +534,8 @@ fn put_promise_method(out: &mut Vec<u8>, target: &str, session: &str, name: &str
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::Message;
 
@@ -515,5 +575,44 @@ mod tests {
         for len in 0..2 * HEADROOM {
             is_encoded_in_place(&"x".repeat(len), 100);
         }
+    }
+
+    fn sent(args: Args) -> IncomingArgs {
+        let head = Head {
+            from: "w/c",
+            to: "w/d",
+            method: "m",
+            parent: None,
+            session: None,
+        };
+        let frame = args.finish(&head, ReplyMode::None).expect("encodes");
+        let message = Message::parse(frame).expect("parses");
+        message.extra().expect("parses").args
+    }
+
+    #[test]
+    fn a_value_stands_for_arguments() {
+        let raw = |json: serde_json::Value| {
+            let bytes = crate::to_vec(&json).expect("encodes");
+            RawValue::new(bytes.into()).expect("a value")
+        };
+        let of = |json| sent(Args::from_value(raw(json), &["_mode"]).expect("arguments"));
+        let long = "x".repeat(crate::values::handle::SPLICED_BYTES);
+        let args = of(json!({"a": long, "_mode": "first", "b": [1, {"c": 2}]}));
+        assert_eq!(args.names().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(args.get_named("a"), Some(Ok(long.clone())));
+        assert_eq!(
+            args.get_named::<Value>("b"),
+            Some(Ok(json!([1, {"c": 2}]).into()))
+        );
+        let args = of(json!([7, long, 8]));
+        assert_eq!(args.positional(), 3);
+        assert_eq!(args.get(1), Some(Ok(long)));
+        assert_eq!(args.get(2), Some(Ok(8)));
+        assert_eq!(of(json!([])).positional(), 0);
+        assert_eq!(of(json!(null)).positional(), 0);
+        assert_eq!(of(json!("x")).get(0), Some(Ok("x".to_owned())));
+        let many = Args::from_value(raw(json!(vec![0; 65_537])), &[]);
+        assert!(many.is_err());
     }
 }

@@ -14,6 +14,7 @@ use crate::values::decode::{Decoder, Token, from_origin, from_slice};
 use crate::values::decode_error::DecodeError;
 use crate::values::handle::Handle;
 use crate::values::method::MethodRef;
+use crate::values::raw::RawValue;
 use crate::values::scope::{Origin, Scope};
 
 /// Content of the second segment of a received message.
@@ -202,7 +203,7 @@ fn no_kwargs() -> DecodeError {
     DecodeError::new("keyword arguments must be a map")
 }
 
-fn checked_len(len: u32) -> Result<std::ops::Range<u32>, DecodeError> {
+pub(super) fn checked_len(len: u32) -> Result<std::ops::Range<u32>, DecodeError> {
     if len > MAX_ARGS {
         return Err(DecodeError::new(format!(
             "{len} arguments are more than {MAX_ARGS}"
@@ -342,6 +343,13 @@ impl IncomingArgs {
     pub fn raw(&self, index: usize) -> Option<bytes::Bytes> {
         let &(start, end) = self.positional.get(index)?;
         Some(self.frame.slice(start..end))
+    }
+
+    /// Returns the argument at `index` without decoding it. Functions and streams in it can be
+    /// used.
+    pub fn raw_value(&self, index: usize) -> Option<RawValue> {
+        let (origin, table) = (self.origin.clone(), Arc::clone(&self.table));
+        Some(RawValue::received(self.raw(index)?, origin, table))
     }
 
     /// Returns the msgpack of the keyword argument `name`.

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::decode::from_origin;
 use super::decode_error::DecodeError;
 use super::encode::{EncodeError, Splices, encode_spliced};
-use super::handle::{Handle, Splice, put_table_handle};
+use super::handle::{Handle, SPLICED_BYTES, Splice, put_table_handle};
 
 /// Returns the table of a value without handles.
 pub(crate) fn no_handles() -> &'static Arc<[Handle]> {
@@ -34,6 +34,20 @@ impl Packed {
         let (mut buf, mut splices) = (Vec::with_capacity(64), Splices::new());
         encode_spliced(&mut buf, &mut splices, value)?;
         Ok(Self { buf, splices })
+    }
+
+    /// Creates one of bytes that are encoded already, and are values. Large ones are not copied.
+    pub(crate) fn encoded(bytes: bytes::Bytes) -> Self {
+        if bytes.len() < SPLICED_BYTES {
+            return Self {
+                buf: bytes.into(),
+                splices: Splices::new(),
+            };
+        }
+        Self {
+            buf: Vec::new(),
+            splices: vec![(0, Splice::Bytes(bytes))],
+        }
     }
 
     /// Returns the number of bytes on the wire, without those of handles.

@@ -20,6 +20,7 @@ pub(crate) mod error;
 pub(crate) mod handle;
 pub(crate) mod local;
 pub(crate) mod method;
+pub(crate) mod raw;
 pub(crate) mod scope;
 pub(crate) mod timestamp;
 pub(crate) mod value;

@@ -1,0 +1,170 @@
+//! Status and headers of the responses of applications.
+//!
+//! Applications share the origin of the login page. The framing of a response belongs to the server
+//! alone, and so do the headers with which a page could take over the origin: its cookies, its
+//! storage, its service workers and its credentials.
+
+use std::collections::HashSet;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::credentials::COOKIE_NAME;
+use super::problem::{Problem, problem};
+use crate::state::State;
+
+/// Headers that belong to the connection or to the framing of the message.
+const FRAMING: [&str; 10] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// Headers that concern the whole origin. The server has a policy of its own for credentials.
+const OF_THE_ORIGIN: [&str; 5] = [
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "clear-site-data",
+    "service-worker-allowed",
+    "strict-transport-security",
+];
+
+/// The application that answers, and the bounds on its answer.
+pub(super) struct AppResponse<'a> {
+    state: &'a State,
+    workspace: &'a str,
+    id: &'a str,
+}
+
+impl<'a> AppResponse<'a> {
+    pub(super) fn new(state: &'a State, workspace: &'a str, id: &'a str) -> AppResponse<'a> {
+        AppResponse {
+            state,
+            workspace,
+            id,
+        }
+    }
+
+    /// Returns the response in place of one that cannot be passed on.
+    pub(super) fn refused(&self, why: impl std::fmt::Display) -> Problem {
+        self.state.counters.http_refused_apps.add();
+        problem(
+            StatusCode::BAD_GATEWAY,
+            format!("The application {}/{} {why}", self.workspace, self.id),
+        )
+    }
+
+    /// Returns the status of a response: 200 to 599. Others are of the server, or of nobody.
+    pub(super) fn status(&self, number: Option<u64>) -> Result<StatusCode, Problem> {
+        let status = number.and_then(|number| u16::try_from(number).ok());
+        let status = status.filter(|number| (200..600).contains(number));
+        let status = status.and_then(|number| StatusCode::from_u16(number).ok());
+        status.ok_or_else(|| match number {
+            Some(number) => self.refused(format_args!("has answered with the status {number}")),
+            None => self.refused("has answered without a status"),
+        })
+    }
+
+    /// Returns the headers of a response, without those that are invalid or not its own to set.
+    pub(super) fn headers(
+        &self,
+        pairs: impl Iterator<Item = (Bytes, Bytes)>,
+    ) -> Result<HeaderMap, Problem> {
+        let limits = &self.state.settings.limits;
+        let (mut headers, mut count, mut bytes) = (HeaderMap::new(), 0, 0);
+        // A response may name more headers that belong to its connection.
+        let mut of_the_connection = HashSet::new();
+        for (name, value) in pairs {
+            count += 1;
+            bytes += name.len() + value.len();
+            if count > limits.app_headers {
+                let limit = limits.app_headers;
+                return Err(self.refused(format_args!(
+                    "has answered with more than {limit} headers (app_headers)"
+                )));
+            }
+            if bytes > limits.app_header_bytes {
+                let limit = limits.app_header_bytes;
+                return Err(self.refused(format_args!(
+                    "has answered with more than {limit} bytes of headers (app_header_bytes)"
+                )));
+            }
+            let name = HeaderName::from_bytes(&name);
+            let value = HeaderValue::from_maybe_shared(value);
+            let (Ok(name), Ok(value)) = (name, value) else {
+                continue;
+            };
+            if name == header::CONNECTION {
+                let named = value.to_str().unwrap_or_default().split(',');
+                of_the_connection.extend(named.map(|name| name.trim().to_ascii_lowercase()));
+            }
+            if may_set(&name, &value) {
+                headers.try_append(name, value).map_err(|error| {
+                    self.refused(format_args!("has answered with too many headers: {error}"))
+                })?;
+            }
+        }
+        for name in &of_the_connection {
+            headers.remove(name.as_str());
+        }
+        Ok(headers)
+    }
+}
+
+fn may_set(name: &HeaderName, value: &HeaderValue) -> bool {
+    let name_text = name.as_str();
+    !FRAMING.contains(&name_text)
+        && !OF_THE_ORIGIN.contains(&name_text)
+        && (name != header::SET_COOKIE || is_own_cookie(value.as_bytes()))
+}
+
+/// Returns whether a cookie is one that an application may set. A cookie without a name is none:
+/// browsers send its value alone, which may look like that of another one.
+fn is_own_cookie(cookie: &[u8]) -> bool {
+    let pair = cookie
+        .split(|&byte| byte == b';')
+        .next()
+        .unwrap_or_default();
+    let Some(end) = pair.iter().position(|&byte| byte == b'=') else {
+        return false;
+    };
+    let name = pair[..end].trim_ascii();
+    !name.is_empty() && !name.eq_ignore_ascii_case(COOKIE_NAME.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_the_server_are_not_those_of_an_application() {
+        let may = |name: &'static str, value: &'static str| {
+            may_set(
+                &HeaderName::from_static(name),
+                &HeaderValue::from_static(value),
+            )
+        };
+        for name in FRAMING.iter().chain(&OF_THE_ORIGIN) {
+            assert!(!may(name, "x"), "{name}");
+        }
+        for cookie in [
+            "access_token=x",
+            " access_token =x; Path=/",
+            "Access_Token=x",
+            "=access_token=x",
+            "access_token",
+            "",
+        ] {
+            assert!(!may("set-cookie", cookie), "{cookie}");
+        }
+        assert!(may("set-cookie", "session=access_token; Path=/"));
+        assert!(may("content-type", "text/html"));
+        assert!(may("access-control-expose-headers", "x"));
+    }
+}

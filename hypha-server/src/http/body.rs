@@ -1,0 +1,186 @@
+//! Bodies of requests and responses, charged to the account of the request.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use hyper::body::{Frame, SizeHint};
+use hypha_wire::JsonWriter;
+use tokio::time::timeout;
+
+use super::problem::{Problem, problem};
+use crate::memory::{Account, Charge, Level, OverBudget};
+use crate::state::State;
+
+/// Bytes reserved for a body before any of it is there.
+const FIRST: usize = 16 * 1024;
+/// Bytes of a response that are made at a time.
+pub(super) const PIECE: usize = 64 * 1024;
+/// Time for which the body of a refused request is read, so that its sender sees the refusal.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// Returns the response to a request without room for its body or its result.
+pub(super) fn over_budget(state: &State, error: &OverBudget) -> Problem {
+    state.counters.http_refused_memory.add();
+    let status = match error.level {
+        // Each request has an account of its own, so it would not fit later either.
+        Level::Account => StatusCode::PAYLOAD_TOO_LARGE,
+        Level::Owner | Level::Process => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    problem(status, error.to_string())
+}
+
+/// Charges `more` bytes. Waits only for room that other requests may give back.
+pub(super) async fn grow(charge: &mut Charge, more: usize) -> Result<(), OverBudget> {
+    match charge.try_grow(more) {
+        Err(error) if error.level != Level::Account => charge.grow(more).await,
+        at_once => at_once,
+    }
+}
+
+/// The body of a request.
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    pub(super) charge: Charge,
+}
+
+/// Reads the body of a request, within the limits on size and time. Its memory is charged before it
+/// is reserved.
+pub(super) async fn read(
+    state: &State,
+    account: &Account,
+    body: Body,
+) -> Result<Received, Problem> {
+    let limits = &state.settings.limits;
+    let limit = limits.frame_bytes;
+    let over = |error| over_budget(state, &error);
+    let reading = async {
+        let mut charge = account.charge(0).await.map_err(over)?;
+        let mut pieces = body.into_data_stream();
+        let mut whole = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            // It has ended early, or is not compressed as announced.
+            let piece = piece.map_err(|error| {
+                let detail = format!("The body cannot be read: {error}");
+                problem(StatusCode::BAD_REQUEST, detail)
+            })?;
+            let needed = whole.len() + piece.len();
+            if needed > limit {
+                return Err(problem(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("The body has more than {limit} bytes"),
+                ));
+            }
+            if needed > whole.capacity() {
+                let room = needed.max(2 * whole.capacity()).max(FIRST).min(limit);
+                grow(&mut charge, room - whole.capacity())
+                    .await
+                    .map_err(over)?;
+                whole.reserve_exact(room - whole.len());
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(Received {
+            bytes: whole.into(),
+            charge,
+        })
+    };
+    let late = |_| problem(StatusCode::REQUEST_TIMEOUT, "The body did not come in time");
+    timeout(limits.body_timeout, reading).await.map_err(late)?
+}
+
+/// Reads what is left of the body of a refused request and keeps nothing: a sender whose connection
+/// is closed while it sends may not see the refusal.
+pub(super) async fn discard(state: &State, headers: &HeaderMap, body: Body) {
+    // Such a sender waits for permission first.
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let mut left = state.settings.limits.frame_bytes;
+    let mut pieces = body.into_data_stream();
+    let discarding = async {
+        while let Some(Ok(piece)) = pieces.next().await {
+            match left.checked_sub(piece.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    let _ = timeout(DISCARD_TIME, discarding).await;
+}
+
+/// The content of a response.
+pub(super) enum Content {
+    Json(JsonWriter),
+    Bytes(Bytes),
+}
+
+/// The body of a response, made while it is sent. Holds what must last until then.
+pub(super) struct SizedBody<T> {
+    content: Option<Content>,
+    left: u64,
+    gives_way: BoxFuture<'static, ()>,
+    _held: T,
+}
+
+impl<T> SizedBody<T> {
+    /// Creates a body of `len` bytes. It ends early if `account` must give way.
+    pub(super) fn new(content: Content, len: u64, account: &Account, held: T) -> SizedBody<T> {
+        let account = account.clone();
+        SizedBody {
+            content: (len > 0).then_some(content),
+            left: len,
+            gives_way: Box::pin(async move { account.gives_way().await }),
+            _held: held,
+        }
+    }
+}
+
+impl<T: Unpin> hyper::body::Body for SizedBody<T> {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let this = &mut *self;
+        let Some(content) = &mut this.content else {
+            return Poll::Ready(None);
+        };
+        if this.gives_way.as_mut().poll(cx).is_ready() {
+            this.content = None;
+            let reason = "the server is out of memory";
+            return Poll::Ready(Some(Err(std::io::Error::other(reason))));
+        }
+        let piece = match content {
+            Content::Bytes(bytes) => bytes.split_to(bytes.len().min(PIECE)),
+            Content::Json(writer) => {
+                let mut piece = Vec::with_capacity(PIECE + 1024);
+                if writer.write(&mut piece, PIECE).is_err() {
+                    // Its form was checked, so this does not happen.
+                    this.content = None;
+                    return Poll::Ready(Some(Err(std::io::ErrorKind::InvalidData.into())));
+                }
+                piece.into()
+            }
+        };
+        this.left = this.left.saturating_sub(piece.len() as u64);
+        if this.left == 0 {
+            this.content = None;
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

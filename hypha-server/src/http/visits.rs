@@ -1,0 +1,171 @@
+//! Requests that are served at the same time, and the work that must not hold up the others.
+
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use hypha_rpc::Client;
+use hypha_rpc::client::KnownManager;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::problem::{Problem, failed, problem};
+use crate::metrics::Counters;
+use crate::settings::Limits;
+
+/// Bytes above which a body is checked or converted outside of the threads that serve connections.
+const LARGE: usize = 1024 * 1024;
+
+/// Counts the requests of each user, and lends the threads for large bodies.
+pub(crate) struct Visits {
+    limit: usize,
+    wait: Duration,
+    owners: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Fewer than there are processors: the others serve the connections.
+    large: Arc<Semaphore>,
+    manager: Mutex<Option<KnownManager>>,
+}
+
+/// One request that is being served. Dropping it lets the next one in.
+pub(super) struct Visit {
+    visits: Arc<Visits>,
+    owner: String,
+    counters: Arc<Counters>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Visits {
+    pub(crate) fn new(limits: &Limits) -> Arc<Visits> {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Arc::new(Visits {
+            limit: limits.http_concurrent_requests.min(Semaphore::MAX_PERMITS),
+            wait: limits.http_queue_timeout,
+            owners: Mutex::default(),
+            large: Arc::new(Semaphore::new((processors / 2).max(1))),
+            manager: Mutex::default(),
+        })
+    }
+
+    /// Waits until a request of `owner`, a user or an address, may be served.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        owner: &str,
+        counters: &Arc<Counters>,
+    ) -> Result<Visit, Problem> {
+        let waiting = {
+            let mut owners = self.owners.lock();
+            let fresh = || Arc::new(Semaphore::new(self.limit));
+            owners.entry(owner.to_owned()).or_insert_with(fresh).clone()
+        };
+        let mut visit = Visit {
+            visits: self.clone(),
+            owner: owner.to_owned(),
+            counters: counters.clone(),
+            permit: None,
+        };
+        match timeout(self.wait, waiting.acquire_owned()).await {
+            Ok(permit) => {
+                visit.permit = Some(permit.map_err(failed)?);
+                counters.http_requests_open.add();
+            }
+            Err(_) => {
+                counters.http_refused_busy.add();
+                return Err(problem(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!(
+                        "{} requests of `{owner}` are being served at the same time, which is the \
+                         limit (http_concurrent_requests)",
+                        self.limit
+                    ),
+                ));
+            }
+        }
+        Ok(visit)
+    }
+
+    /// Runs `work` on `bytes` bytes: at once if they are few, else in a thread of its own.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        if bytes <= LARGE {
+            return Ok(work());
+        }
+        let permit = self.large.clone().acquire_owned().await.map_err(failed)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await.map_err(failed)
+    }
+
+    /// Gives `client` the methods of the workspace manager, which are fetched once for all: they
+    /// are the largest part of a client.
+    pub(super) async fn introduce(&self, client: &Client) -> Result<(), hypha_rpc::Error> {
+        let known = self.manager.lock().clone();
+        if let Some(known) = known {
+            client.adopt_manager(&known);
+            return Ok(());
+        }
+        client.manager().await?;
+        if let Some(known) = client.known_manager() {
+            client.adopt_manager(&known);
+            *self.manager.lock() = Some(known);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut owners = self.visits.owners.lock();
+        if self.permit.take().is_some() {
+            self.counters.http_requests_open.sub();
+        }
+        // Nobody else has the semaphore: neither a request nor one that waits.
+        if let Some(semaphore) = owners.get(&self.owner)
+            && Arc::strong_count(semaphore) == 1
+        {
+            owners.remove(&self.owner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_beyond_the_limit_wait_and_are_refused_in_the_end() {
+        let limits = Limits {
+            http_concurrent_requests: 2,
+            ..Limits::default()
+        };
+        let (visits, counters) = (Visits::new(&limits), Arc::new(Counters::default()));
+        let first = visits.enter("ann", &counters).await.unwrap();
+        let _second = visits.enter("ann", &counters).await.unwrap();
+        let bob = visits.enter("bob", &counters).await.unwrap();
+        assert!(visits.enter("ann", &counters).await.is_err());
+        assert_eq!(counters.http_refused_busy.get(), 1);
+        let (third, ()) = tokio::join!(visits.enter("ann", &counters), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(first);
+        });
+        assert!(third.is_ok());
+        drop(bob);
+        assert_eq!(visits.owners.lock().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn large_work_runs_in_another_thread() {
+        let visits = Visits::new(&Limits::default());
+        let here = std::thread::current().id();
+        let thread = || std::thread::current().id();
+        assert_eq!(visits.run(LARGE, thread).await.unwrap(), here);
+        assert_ne!(visits.run(LARGE + 1, thread).await.unwrap(), here);
+    }
+}

@@ -1,0 +1,250 @@
+//! The memory that requests over HTTP cost, at their peak and while they wait.
+//!
+//! A program of its own, with an allocator that counts; its tests run one after the other.
+
+mod support;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::{IncomingCall, Method, Service};
+use hypha_server::Server;
+use peak_alloc::PeakAlloc;
+use reqwest::StatusCode;
+use support::server_with;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// One test at a time: all of them watch the memory of the program.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+const MIB: usize = 1024 * 1024;
+/// Size of a large body.
+const LARGE: usize = 4 * MIB;
+/// Calls that never end.
+const CALLS: usize = 100;
+
+/// A service that neither decodes what it gets nor keeps it.
+async fn host(server: &Server) -> Result<(Client, String)> {
+    let client = hypha_rpc::connect(server.url()).await?;
+    let swallow = Method::new(
+        "swallow",
+        |call: IncomingCall| async move { call.reply(&()) },
+    );
+    let nils = Method::new("nils", |call: IncomingCall| async move {
+        let count: usize = call.args(&["count"])?.required(0)?;
+        call.reply(&vec![(); count])
+    });
+    let wait = Method::new("wait", |_: IncomingCall| async move {
+        std::future::pending::<()>().await;
+        Ok(hypha_rpc::Args::new(0, 0))
+    });
+    let service = Service::new("desk")
+        .method(swallow)
+        .method(nils)
+        .method(wait);
+    let service = client.register_service(service);
+    service.visibility(Visibility::Public).await?;
+    let url = format!("{}/{}/services", server.url(), client.workspace());
+    Ok((client, url))
+}
+
+/// Sends a request, reads the response piece by piece and returns its status and length.
+async fn send(request: reqwest::RequestBuilder) -> Result<(StatusCode, usize)> {
+    let mut response = request.send().await?;
+    let mut len = 0;
+    while let Some(piece) = response.chunk().await? {
+        len += piece.len();
+    }
+    Ok((response.status(), len))
+}
+
+/// A list of nils, as an argument.
+fn json() -> Vec<u8> {
+    let mut body = br#"{"value":["#.to_vec();
+    while body.len() < LARGE - 10 {
+        body.extend_from_slice(b"null,");
+    }
+    body.extend_from_slice(b"0]}");
+    body
+}
+
+/// Floats, which are longer as msgpack, and an error at the end: the service, in this program,
+/// would
+/// receive them too.
+fn floats() -> Vec<u8> {
+    let mut body = br#"{"value":["#.to_vec();
+    while body.len() < LARGE - 10 {
+        body.extend_from_slice(b"0.5,");
+    }
+    body
+}
+
+fn msgpack() -> Vec<u8> {
+    let count = LARGE - 100;
+    let mut body = b"\x81\xa5value\xdd".to_vec();
+    body.extend((count as u32).to_be_bytes());
+    body.resize(body.len() + count, 0xc0);
+    body
+}
+
+fn gzip(body: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(body)?;
+    Ok(encoder.finish()?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_and_results_cost_a_few_times_their_size() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let server = server_with(|_| ()).await?;
+    let (_host, url) = host(&server).await?;
+    let http = support::http();
+    let zipped = gzip(&json())?;
+    for (what, target, body, kind, coding, status) in [
+        ("json to nobody", "nobody/swallow", json(), "json", "", 404),
+        (
+            "msgpack to nobody",
+            "nobody/swallow",
+            msgpack(),
+            "msgpack",
+            "",
+            404,
+        ),
+        (
+            "gzip to nobody",
+            "nobody/swallow",
+            zipped.clone(),
+            "json",
+            "gzip",
+            404,
+        ),
+        (
+            "json to no function",
+            "desk/nothing",
+            json(),
+            "json",
+            "",
+            404,
+        ),
+        ("json", "desk/swallow", json(), "json", "", 200),
+        ("floats", "desk/swallow", floats(), "json", "", 400),
+        ("gzip", "desk/swallow", zipped, "json", "gzip", 200),
+        ("msgpack", "desk/swallow", msgpack(), "msgpack", "", 200),
+        (
+            "broken json",
+            "desk/swallow",
+            json().split_off(5),
+            "json",
+            "",
+            400,
+        ),
+        (
+            "broken msgpack",
+            "desk/swallow",
+            msgpack().split_off(5),
+            "msgpack",
+            "",
+            400,
+        ),
+    ] {
+        // The test has the body too.
+        let before = ALLOCATOR.current_usage();
+        ALLOCATOR.reset_peak_usage();
+        let mut request = http.post(format!("{url}/{target}")).body(body);
+        request = request.header("content-type", format!("application/{kind}"));
+        if !coding.is_empty() {
+            request = request.header("content-encoding", coding);
+        }
+        let (got, _) = send(request).await?;
+        let peak = ALLOCATOR.peak_usage() - before;
+        println!("{what}: {got}, {} KiB", peak / 1024);
+        ensure!(got == status, "{what}: {got}");
+        let bound = if status == 404 {
+            8 * MIB
+        } else {
+            4 * LARGE + 16 * MIB
+        };
+        ensure!(peak < bound, "{what}: {peak} bytes");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_results_are_sent_piece_by_piece_or_refused() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let server = server_with(|_| ()).await?;
+    let (_host, url) = host(&server).await?;
+    let http = support::http();
+    for (count, kind, len) in [
+        (LARGE, "msgpack", LARGE + 5),
+        (LARGE, "json", 5 * LARGE + 1),
+    ] {
+        let before = ALLOCATOR.current_usage();
+        ALLOCATOR.reset_peak_usage();
+        let request = http.get(format!("{url}/desk/nils?count={count}"));
+        let request = request.header("content-type", format!("application/{kind}"));
+        let (status, got) = send(request).await?;
+        let peak = ALLOCATOR.peak_usage() - before;
+        println!(
+            "{count} nils as {kind}: {status}, {got}, {} KiB",
+            peak / 1024
+        );
+        ensure!((status, got) == (StatusCode::OK, len), "{status}: {got}");
+        // The service, in this program, has encoded it too, in a buffer that it has doubled.
+        ensure!(peak < 8 * count + 16 * MIB, "{peak} bytes");
+    }
+    let (status, _) = send(http.get(format!("{url}/desk/nils?count={}", 70 * MIB))).await?;
+    ensure!(status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::PAYLOAD_TOO_LARGE);
+    ensure!(send(http.get(format!("{url}/desk/swallow"))).await?.0 == StatusCode::OK);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_never_end_cost_little_and_end_with_the_visitor() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let server = server_with(|limits| limits.http_concurrent_requests = CALLS).await?;
+    let (host, url) = host(&server).await?;
+    let http = support::http();
+    ensure!(send(http.get(format!("{url}/desk/swallow"))).await?.0 == StatusCode::OK);
+    let before = ALLOCATOR.current_usage();
+    // Visitors without a client library, whose memory would count.
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let path = url.trim_start_matches(server.url());
+    let request = format!("GET {path}/desk/wait HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let mut calls = Vec::new();
+    for _ in 0..CALLS {
+        let mut call = TcpStream::connect(&address).await?;
+        call.write_all(request.as_bytes()).await?;
+        calls.push(call);
+    }
+    let clients = || async { anyhow::Ok(server.stats().http_requests_open) };
+    until(|| async { Ok(clients().await? == CALLS as u64) }).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let each = (ALLOCATOR.current_usage() - before) / CALLS;
+    println!("{each} bytes for each call");
+    // With the service's half, which is in this program too.
+    ensure!(each < 100 * 1024, "{each} bytes");
+    drop(calls);
+    until(|| async { Ok(clients().await? == 0) }).await?;
+    drop(host);
+    Ok(())
+}
+
+/// Waits until `is_so`.
+async fn until<F: Future<Output = Result<bool>>>(is_so: impl Fn() -> F) -> Result<()> {
+    let waiting = async {
+        while !is_so().await? {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    waited.context("it does not come")?
+}

@@ -1,0 +1,636 @@
+//! [`RawValue`]: an encoded value that is passed on, or converted to JSON, without a tree of it.
+
+use std::sync::Arc;
+
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
+use serde::ser::{self, Serialize, Serializer};
+
+use super::decode::{Decoder, Token, from_origin, text};
+use super::decode_error::DecodeError;
+use super::handle::Handle;
+use super::local::{Packed, no_handles};
+use super::scope::Origin;
+use super::value::Value;
+use crate::pack::{self, Sink};
+use crate::{MAX_DEPTH, absolute_address, keys};
+
+/// Entries of the largest map that is taken for a function or stream.
+const HANDLE_ENTRIES: u32 = 64;
+/// Encoded size of the largest function or stream that [`RawValue::handles`] decodes, in bytes.
+const HANDLE_BYTES: usize = 64 << 10;
+/// Most functions and streams of one value that are decoded.
+const HANDLES: usize = 1024;
+/// Bytes of one string that are written at a time.
+const STRING_PIECE: usize = 16 << 10;
+
+/// A value in its encoded form.
+///
+/// As the result of a call it is the bytes of the message, not decoded. Its type need not be known
+/// to pass it on or to convert it to JSON, and neither builds a tree of it.
+#[derive(Clone)]
+pub struct RawValue {
+    bytes: bytes::Bytes,
+    origin: Option<Origin>,
+    table: Arc<[Handle]>,
+}
+
+impl RawValue {
+    /// Checks that `bytes` is one value, as [`from_slice`](crate::from_slice) would decode it into
+    /// a
+    /// [`Value`], and returns it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error with the path if it is not valid msgpack, is followed by other bytes, or is
+    /// nested more than [`MAX_DEPTH`] levels deep.
+    pub fn new(bytes: bytes::Bytes) -> Result<RawValue, DecodeError> {
+        let mut decoder = Decoder::of_span(&bytes, 0, bytes.len())?;
+        check(&mut decoder, 0)?;
+        match decoder.remaining() {
+            0 => Ok(Self::received(bytes, None, Arc::clone(no_handles()))),
+            extra => Err(DecodeError::new(format!(
+                "{extra} more bytes after the value"
+            ))),
+        }
+    }
+
+    /// Creates a value of a message, whose structure has been checked.
+    pub(crate) fn received(
+        bytes: bytes::Bytes,
+        origin: Option<Origin>,
+        table: Arc<[Handle]>,
+    ) -> RawValue {
+        RawValue {
+            bytes,
+            origin,
+            table,
+        }
+    }
+
+    /// Returns the msgpack of the value.
+    pub fn as_bytes(&self) -> &bytes::Bytes {
+        &self.bytes
+    }
+
+    /// Decodes the value.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error with the path if it is not a `T`.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        self.decode_span(0, self.bytes.len())
+    }
+
+    fn decode_span<T: DeserializeOwned>(&self, start: usize, end: usize) -> Result<T, DecodeError> {
+        from_origin(&self.bytes, start, end, self.origin.as_ref(), &self.table)
+    }
+
+    fn head(&self) -> Option<(Token<'_>, usize)> {
+        let mut decoder = Decoder::of_span(&self.bytes, 0, self.bytes.len()).ok()?;
+        Some((decoder.token().ok()?, decoder.pos))
+    }
+
+    /// Returns whether this is null.
+    pub fn is_null(&self) -> bool {
+        matches!(self.head(), Some((Token::Nil, _)))
+    }
+
+    /// Returns the boolean, if this is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self.head()?.0 {
+            Token::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Returns the integer, if this is one that is not negative.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self.head()?.0 {
+            Token::UInt(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Returns the text, if this is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self.head()?.0 {
+            Token::Str(value) => text(value).ok(),
+            _ => None,
+        }
+    }
+
+    /// Returns the content of a string or of binary data, which shares the memory of the message.
+    pub fn as_content(&self) -> Option<bytes::Bytes> {
+        match self.head()?.0 {
+            Token::Str(value) | Token::Bin(value) => Some(self.bytes.slice_ref(value)),
+            _ => None,
+        }
+    }
+
+    /// Returns the items, if this is a list. They are read one by one.
+    pub fn items(&self) -> Option<impl Iterator<Item = RawValue> + '_> {
+        let (Token::List(len), start) = self.head()? else {
+            return None;
+        };
+        Some(self.values(start, u64::from(len)))
+    }
+
+    /// Returns the keys and values, if this is a map. They are read one by one.
+    pub fn entries(&self) -> Option<impl Iterator<Item = (RawValue, RawValue)> + '_> {
+        let (Token::Map(len), start) = self.head()? else {
+            return None;
+        };
+        let mut values = self.values(start, 2 * u64::from(len));
+        Some(std::iter::from_fn(move || {
+            Some((values.next()?, values.next()?))
+        }))
+    }
+
+    /// Returns the member `key`, if this is a map that has it. The last one wins, as in any map.
+    pub fn member(&self, key: &str) -> Option<RawValue> {
+        let entries = self.entries()?;
+        let found = entries.filter(|(name, _)| name.as_str() == Some(key));
+        found.last().map(|(_, value)| value)
+    }
+
+    fn values(&self, start: usize, mut left: u64) -> impl Iterator<Item = RawValue> + '_ {
+        let mut pos = start;
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let mut decoder = Decoder::of_message(&self.bytes, pos);
+            decoder.skip().ok()?;
+            let bytes = self.bytes.slice(pos..decoder.pos);
+            pos = decoder.pos;
+            let (origin, table) = (self.origin.clone(), Arc::clone(&self.table));
+            Some(Self::received(bytes, origin, table))
+        })
+    }
+
+    /// Returns whether this is a stream of the peer that sent it.
+    pub fn is_stream(&self) -> bool {
+        let is_small = matches!(self.head(), Some((Token::Map(len), _)) if len <= HANDLE_ENTRIES);
+        let tag = || self.member(keys::RTYPE);
+        is_small
+            && self.origin.is_some()
+            && tag().is_some_and(|tag| tag.as_str() == Some("generator"))
+    }
+
+    /// Returns the length of the value as JSON, in bytes, and the functions and streams in it:
+    /// those
+    /// are released at their owners when the values are dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason for which the value has no form in JSON.
+    pub fn json_form(&self) -> Result<(u64, Vec<Value>), JsonError> {
+        let mut writer = JsonWriter::new(self.clone());
+        let mut len = pack::Count(0);
+        while writer.step(&mut len)? {}
+        let handles = std::mem::take(&mut writer.handles);
+        let decode = |&(start, end): &(usize, usize)| self.decode_span(start, end).ok();
+        Ok((len.0 as u64, handles.iter().filter_map(decode).collect()))
+    }
+
+    /// Returns the functions and streams in the value; dropping them releases them at their owners.
+    pub fn handles(&self) -> Vec<Value> {
+        let mut writer = JsonWriter::new(self.clone());
+        if !writer.may_have_handles {
+            return Vec::new();
+        }
+        writer.lenient = true;
+        let mut ignored = pack::Count(0);
+        while matches!(writer.step(&mut ignored), Ok(true)) {}
+        let decode = |&(start, end): &(usize, usize)| self.decode_span(start, end).ok();
+        writer.handles.iter().filter_map(decode).collect()
+    }
+}
+
+/// Large values are not copied.
+impl From<RawValue> for Packed {
+    fn from(value: RawValue) -> Packed {
+        Packed::encoded(value.bytes)
+    }
+}
+
+impl std::fmt::Debug for RawValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawValue")
+            .field("len", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Decodes into the encoded form again. The result of a call is not decoded at all.
+impl<'de> Deserialize<'de> for RawValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let packed = Packed::new(&value).map_err(de::Error::custom)?;
+        let (bytes, table) = super::local::join(packed.buf, packed.splices);
+        Ok(RawValue::received(bytes, None, table))
+    }
+}
+
+impl Serialize for RawValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: Value = self.decode().map_err(ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+/// Checks the next value.
+fn check(decoder: &mut Decoder<'_>, depth: usize) -> Result<(), DecodeError> {
+    match decoder.token()? {
+        Token::Str(value) => text(value).map(drop),
+        Token::List(len) => {
+            deeper(depth)?;
+            for index in 0..len as usize {
+                check(decoder, depth + 1).map_err(|error| error.in_index(index))?;
+            }
+            Ok(())
+        }
+        Token::Map(len) => {
+            deeper(depth)?;
+            for _ in 0..len {
+                let key = decoder.key()?;
+                check(decoder, depth + 1).map_err(|error| error.in_key(key))?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn deeper(depth: usize) -> Result<(), DecodeError> {
+    if depth < MAX_DEPTH {
+        return Ok(());
+    }
+    Err(DecodeError::new(format!(
+        "lists and maps are nested more than {MAX_DEPTH} deep"
+    )))
+}
+
+/// Reason for which a value has no form in JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JsonError {
+    /// It contains this kind of value.
+    Unfit(&'static str),
+    /// It is not a value.
+    Invalid(DecodeError),
+}
+
+impl From<DecodeError> for JsonError {
+    fn from(error: DecodeError) -> Self {
+        JsonError::Invalid(error)
+    }
+}
+
+/// Writes a value as compact JSON, piece by piece.
+///
+/// Functions and streams are the objects by which they are known, with absolute addresses.
+pub struct JsonWriter {
+    value: RawValue,
+    pos: usize,
+    open: Vec<Open>,
+    /// The rest of the string that is being written.
+    string: Option<std::ops::Range<usize>>,
+    /// Whether that string is a key.
+    is_key: bool,
+    /// Whether the next value is the address of a function or stream.
+    is_address: bool,
+    may_have_handles: bool,
+    /// Whether values without a form in JSON are skipped.
+    lenient: bool,
+    /// Spans of the functions and streams so far.
+    handles: Vec<(usize, usize)>,
+}
+
+/// A list or map that is being written.
+struct Open {
+    left: u32,
+    is_map: bool,
+    is_first: bool,
+    /// Whether the key is written, and its value is next.
+    at_value: bool,
+    is_handle: bool,
+}
+
+impl JsonWriter {
+    /// Creates a writer at the beginning of `value`.
+    pub fn new(value: RawValue) -> JsonWriter {
+        let has_tag = || {
+            let tag = keys::RTYPE.as_bytes();
+            value.bytes.windows(tag.len()).any(|part| part == tag)
+        };
+        JsonWriter {
+            may_have_handles: value.origin.is_some() && has_tag(),
+            value,
+            pos: 0,
+            open: Vec::new(),
+            string: None,
+            is_key: false,
+            is_address: false,
+            lenient: false,
+            handles: Vec::new(),
+        }
+    }
+
+    /// Appends to `out` until it has `len` bytes or a few more. Returns whether anything is left.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason for which the value has no form in JSON.
+    pub fn write(&mut self, out: &mut Vec<u8>, len: usize) -> Result<bool, JsonError> {
+        while out.len() < len {
+            if !self.step(out)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes the next part. Returns whether anything is left.
+    fn step(&mut self, out: &mut impl Sink) -> Result<bool, JsonError> {
+        if let Some(rest) = self.string.take() {
+            self.string_piece(rest, out);
+            return Ok(self.is_unfinished());
+        }
+        let bytes = self.value.bytes.clone();
+        let mut decoder = Decoder::of_message(&bytes, self.pos);
+        if let Some(open) = self.open.last_mut().filter(|open| !open.at_value) {
+            if open.left == 0 {
+                out.put(if open.is_map { b"}" } else { b"]" });
+                self.open.pop();
+                self.value_is_complete();
+                return Ok(self.is_unfinished());
+            }
+            if !std::mem::replace(&mut open.is_first, false) {
+                out.put(b",");
+            }
+            open.left -= 1;
+            open.at_value = true;
+            if open.is_map {
+                let key = decoder.key()?;
+                self.is_address = open.is_handle && key == keys::RTARGET;
+                self.pos = decoder.pos;
+                self.begin_string(key.len(), true, out);
+                return Ok(true);
+            }
+        }
+        let start = self.pos;
+        let token = decoder.token()?;
+        self.pos = decoder.pos;
+        let is_address = std::mem::take(&mut self.is_address);
+        match token {
+            Token::Nil => out.put(b"null"),
+            Token::Bool(true) => out.put(b"true"),
+            Token::Bool(false) => out.put(b"false"),
+            Token::Int(value) => put_number(out, &value),
+            Token::UInt(value) => put_number(out, &value),
+            Token::Float(value) if value.is_finite() => put_number(out, &value),
+            Token::Float(_) => self.unfit("a number that is not finite")?,
+            Token::Bin(_) => self.unfit("binary data")?,
+            Token::Ext(_) => self.unfit("an extension value")?,
+            Token::Str(value) => {
+                let value = text(value)?;
+                let workspace = self.value.origin.as_ref().and_then(Origin::workspace);
+                if let (true, Some(workspace)) = (is_address && value.len() < 1024, workspace) {
+                    let address = absolute_address(value, workspace);
+                    out.put(b"\"");
+                    put_escaped(out, &address);
+                    out.put(b"\"");
+                } else {
+                    self.begin_string(value.len(), false, out);
+                    return Ok(self.is_unfinished());
+                }
+            }
+            Token::List(len) => {
+                deeper(self.open.len())?;
+                out.put(b"[");
+                self.open.push(Open::new(len, false, false));
+                return Ok(true);
+            }
+            Token::Map(len) => {
+                deeper(self.open.len())?;
+                out.put(b"{");
+                let is_handle = self.is_handle(start, len);
+                self.open.push(Open::new(len, true, is_handle));
+                return Ok(true);
+            }
+        }
+        self.value_is_complete();
+        Ok(self.is_unfinished())
+    }
+
+    fn unfit(&self, what: &'static str) -> Result<(), JsonError> {
+        if self.lenient {
+            return Ok(());
+        }
+        Err(JsonError::Unfit(what))
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.string.is_some() || !self.open.is_empty()
+    }
+
+    fn value_is_complete(&mut self) {
+        if let Some(open) = self.open.last_mut() {
+            open.at_value = false;
+        }
+    }
+
+    /// Begins the string whose `len` bytes end at the present position.
+    fn begin_string(&mut self, len: usize, is_key: bool, out: &mut impl Sink) {
+        out.put(b"\"");
+        self.is_key = is_key;
+        self.string_piece(self.pos - len..self.pos, out);
+    }
+
+    fn string_piece(&mut self, rest: std::ops::Range<usize>, out: &mut impl Sink) {
+        let bytes = &self.value.bytes[rest.clone()];
+        // Its UTF-8 was checked when it began; the pieces end between characters.
+        let mut end = bytes.len().min(STRING_PIECE);
+        while end < bytes.len() && bytes[end] & 0xc0 == 0x80 {
+            end += 1;
+        }
+        put_escaped(out, &String::from_utf8_lossy(&bytes[..end]));
+        if end < bytes.len() {
+            self.string = Some(rest.start + end..rest.end);
+            return;
+        }
+        out.put(if self.is_key { b"\":" } else { b"\"" });
+        if !self.is_key {
+            self.value_is_complete();
+        }
+    }
+
+    /// Returns whether the map that begins at `start` is a function or stream, and notes it.
+    fn is_handle(&mut self, start: usize, len: u32) -> bool {
+        if !self.may_have_handles || len == 0 || len > HANDLE_ENTRIES {
+            return false;
+        }
+        let mut decoder = Decoder::of_message(&self.value.bytes, self.pos);
+        let mut tagged = false;
+        for _ in 0..len {
+            let Ok(key) = decoder.key() else { return false };
+            let at = decoder.pos;
+            if decoder.skip().is_err() {
+                return false;
+            }
+            if key == keys::RTYPE {
+                let token = Decoder::of_message(&self.value.bytes, at).token();
+                tagged = matches!(token, Ok(Token::Str(b"method" | b"generator")));
+            }
+        }
+        if tagged && decoder.pos - start <= HANDLE_BYTES && self.handles.len() < HANDLES {
+            self.handles.push((start, decoder.pos));
+        }
+        tagged
+    }
+}
+
+impl Open {
+    fn new(left: u32, is_map: bool, is_handle: bool) -> Open {
+        Open {
+            left,
+            is_map,
+            is_first: true,
+            at_value: false,
+            is_handle,
+        }
+    }
+}
+
+/// Writes a number as `serde_json` does.
+fn put_number<T: Serialize>(out: &mut impl Sink, number: &T) {
+    let mut buffer = [0u8; 40];
+    let mut rest = &mut buffer[..];
+    // A number has fewer bytes than the buffer, so this does not fail.
+    if serde_json::to_writer(&mut rest, number).is_ok() {
+        let len = 40 - rest.len();
+        out.put(&buffer[..len]);
+    }
+}
+
+/// Writes the characters of a string as `serde_json` does.
+fn put_escaped(out: &mut impl Sink, text: &str) {
+    let bytes = text.as_bytes();
+    let mut done = 0;
+    for (position, &byte) in bytes.iter().enumerate() {
+        let short = match byte {
+            b'"' => b'"',
+            b'\\' => b'\\',
+            0x08 => b'b',
+            0x09 => b't',
+            0x0a => b'n',
+            0x0c => b'f',
+            0x0d => b'r',
+            0x00..=0x1f => b'u',
+            _ => continue,
+        };
+        out.put(&bytes[done..position]);
+        done = position + 1;
+        out.put(&[b'\\', short]);
+        if short == b'u' {
+            const DIGITS: &[u8; 16] = b"0123456789abcdef";
+            let digit = |nibble: u8| DIGITS[usize::from(nibble & 0xf)];
+            out.put(&[b'0', b'0', digit(byte >> 4), digit(byte)]);
+        }
+    }
+    out.put(&bytes[done..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::to_vec;
+
+    fn raw(json: &serde_json::Value) -> RawValue {
+        RawValue::new(to_vec(json).expect("encodes").into()).expect("a value")
+    }
+
+    fn written(value: &RawValue, piece: usize) -> Result<String, JsonError> {
+        let mut writer = JsonWriter::new(value.clone());
+        let (mut all, mut more) = (Vec::new(), true);
+        while more {
+            let mut out = Vec::new();
+            more = writer.write(&mut out, piece)?;
+            all.extend(out);
+        }
+        let (len, _) = value.json_form()?;
+        assert_eq!(len, all.len() as u64);
+        Ok(String::from_utf8(all).expect("UTF-8"))
+    }
+
+    #[test]
+    fn json_is_the_same_as_that_of_serde_json() {
+        for json in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!([[], {}, [{}], {"a": []}]),
+            json!({"a": 1, "b": [-1, 2.5, 1e300, u64::MAX, true, false], "c": {"d": null}}),
+            json!("\u{0}\u{1f}\u{7f}\"\\/\n\r\t\u{8}\u{c} ä€𝄞"),
+            json!("ä".repeat(100_000)),
+            json!({"key\"": "x"}),
+            json!(-0.0),
+        ] {
+            for piece in [1, 7, 100_000] {
+                assert_eq!(written(&raw(&json), piece), Ok(json.to_string()));
+            }
+        }
+    }
+
+    #[test]
+    fn values_without_a_form_are_named() {
+        let of = |value: Value| {
+            let bytes = to_vec(&vec![value]).expect("encodes");
+            RawValue::new(bytes.into())
+                .expect("a value")
+                .json_form()
+                .map(drop)
+        };
+        assert_eq!(
+            of(Value::Float(f64::NAN)),
+            Err(JsonError::Unfit("a number that is not finite"))
+        );
+        let bytes = Value::Bytes(bytes::Bytes::from_static(b"x"));
+        assert_eq!(of(bytes), Err(JsonError::Unfit("binary data")));
+        let ext = Value::Ext(5, bytes::Bytes::from_static(b"x"));
+        assert_eq!(of(ext), Err(JsonError::Unfit("an extension value")));
+    }
+
+    #[test]
+    fn hostile_bytes_are_refused_with_the_path() {
+        let error = |bytes: &[u8]| {
+            RawValue::new(bytes::Bytes::copy_from_slice(bytes))
+                .expect_err("valid")
+                .to_string()
+        };
+        assert!(
+            error(b"\x81\xa1a\x91\x81\x01\x02").starts_with("a[0]: a map key must be a string")
+        );
+        assert!(error(b"\xa1\xff").contains("UTF-8"));
+        assert!(error(b"\xdd\xff\xff\xff\xff").contains("the bytes end"));
+        assert!(error(b"\x01\x02").contains("1 more bytes"));
+        assert!(error(&[0x91; 200]).contains("nested"));
+        assert!(RawValue::new([&[0x91; 128][..], &[0xc0]].concat().into()).is_ok());
+        assert!(RawValue::new([&[0x91; 129][..], &[0xc0]].concat().into()).is_err());
+    }
+
+    #[test]
+    fn members_are_found_without_decoding_the_rest() {
+        let value = raw(&json!({"x": {"a": "no"}, "a": "yes", "n": 1, "l": [[1, "b"], [2, "c"]]}));
+        let text = |value: Option<RawValue>| value.and_then(|v| v.as_str().map(str::to_owned));
+        assert_eq!(text(value.member("a")).as_deref(), Some("yes"));
+        assert_eq!(text(value.member("n")), None);
+        assert_eq!(value.member("n").and_then(|n| n.as_u64()), Some(1));
+        assert!(raw(&json!(["a"])).member("a").is_none());
+        let list = value.member("l").expect("a list");
+        let second = list.items().expect("a list").nth(1).expect("an item");
+        let text = second.items().expect("a list").nth(1);
+        assert_eq!(text.and_then(|t| t.as_content()), Some("c".into()));
+        assert!(!value.is_stream());
+    }
+}
