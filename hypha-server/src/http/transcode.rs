@@ -26,8 +26,7 @@ pub(super) struct Posted {
 }
 
 /// Returns an upper bound on the size of a JSON text as msgpack. Only floats, which take nine
-/// bytes,
-/// may be longer there.
+/// bytes, may be longer there.
 pub(super) fn msgpack_bound(json: &[u8]) -> usize {
     let (mut in_string, mut escaped, mut floats) = (false, false, 0);
     let mut before = 0;
