@@ -69,6 +69,14 @@ counters! {
     closed_rate,
     /// Connections closed for a frame that is too large.
     closed_too_large,
+    /// Services refused because of a limit on services or their records.
+    services_refused,
+    /// Lists of services refused because they are too large.
+    lists_refused,
+    /// Stored records that were skipped because they cannot be read.
+    records_skipped,
+    /// Servers of the cluster that ended without removing their records.
+    servers_lost,
     /// Connections replaced by a newer one with the same address.
     replaced,
 }

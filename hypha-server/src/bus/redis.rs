@@ -28,6 +28,7 @@ const BROADCASTS: &str = "broadcast:*";
 /// Notices of this server, which the original server does not know and ignores.
 const TAKEN: &str = "broadcast:hypha-server:taken";
 const REVOKED: &str = "broadcast:hypha-server:revoked";
+const LOST: &str = "broadcast:hypha-server:lost";
 
 pub(crate) struct RedisBus {
     server_id: String,
@@ -179,6 +180,9 @@ impl Bus for RedisBus {
                 let channel = format!("{UNLOAD}{workspace}");
                 self.publish(channel, marked(b's', self.server_id.as_bytes()));
             }
+            Notice::ServerLost { server } => {
+                self.publish(LOST.into(), own(json!({"lost": server})));
+            }
             Notice::Revoked { token, end } => {
                 self.publish(REVOKED.into(), own(json!({"token": token, "end": end})));
             }
@@ -276,7 +280,7 @@ impl Receiver {
             .and_then(|rest| rest.strip_suffix(":msg"))
         {
             recipient.message(address, Bytes::copy_from_slice(data));
-        } else if channel == TAKEN || channel == REVOKED {
+        } else if [TAKEN, REVOKED, LOST].contains(&channel) {
             if let Some(notice) = self.notice_of_another(channel, data) {
                 recipient.notice(notice);
             }
@@ -312,6 +316,11 @@ impl Receiver {
             return Some(Notice::Revoked {
                 token: notice["token"].as_str()?.to_owned(),
                 end: notice["end"].as_u64()?,
+            });
+        }
+        if channel == LOST {
+            return Some(Notice::ServerLost {
+                server: notice["lost"].as_str()?.to_owned(),
             });
         }
         Some(Notice::Taken {
