@@ -123,7 +123,8 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
         let state = listing.clone();
         async move {
             let args = call.args(&LIST_SERVICES)?;
-            let query: Option<ServiceQuery> = args.optional(0)?;
+            // Null is as good as nothing.
+            let query = args.optional::<Option<ServiceQuery>>(0)?.flatten();
             let include_unlisted: Option<bool> = args.optional(1)?;
             // Of installed applications there are none.
             let _: (Option<bool>, Option<bool>) = (args.optional(2)?, args.optional(3)?);
