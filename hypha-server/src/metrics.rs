@@ -81,6 +81,14 @@ counters! {
     http_refused_apps,
     /// Applications ended because they did not return after their response.
     apps_ended,
+    /// Services refused because of a limit on services or their records.
+    services_refused,
+    /// Lists of services refused because they are too large.
+    lists_refused,
+    /// Stored records that were skipped because they cannot be read.
+    records_skipped,
+    /// Servers of the cluster that ended without removing their records.
+    servers_lost,
     /// Connections replaced by a newer one with the same address.
     replaced,
 }

@@ -105,6 +105,14 @@ impl Router {
             .unwrap_or_default()
     }
 
+    /// Returns the peers that are clients of users, in all workspaces.
+    #[cfg(feature = "redis")]
+    pub(crate) fn all(&self, is_internal: impl Fn(&Peer) -> bool) -> Vec<Arc<Peer>> {
+        let peers = self.peers.read();
+        let peers = peers.values().flat_map(|inside| inside.values());
+        peers.filter(|peer| !is_internal(peer)).cloned().collect()
+    }
+
     /// Routes to `peer` from now on. Replaces the peer with the same address if it
     /// `may_be_displaced`, and returns it.
     pub(crate) fn attach(

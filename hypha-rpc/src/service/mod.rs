@@ -233,6 +233,19 @@ impl Service {
         self
     }
 
+    /// Replaces the handler of the method `name`, if there is one; its description stays.
+    #[doc(hidden)]
+    pub fn with_handler<F, Fut>(mut self, name: &str, handler: F) -> Self
+    where
+        F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Args, WireError>> + Send + 'static,
+    {
+        if let Some(Member::Method(method)) = self.members.get_mut(name) {
+            method.handler = Arc::new(move |call| Box::pin(handler(call)));
+        }
+        self
+    }
+
     /// Adds a plain member: data that others read from the service.
     pub fn value(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.members.insert(key.into(), Member::Value(value.into()));

@@ -28,6 +28,11 @@ pub(crate) enum Notice {
         /// Id of the workspace.
         workspace: String,
     },
+    /// A server has ended without removing its records; the announcing server has done so.
+    ServerLost {
+        /// Id of the server.
+        server: String,
+    },
     /// A token is no longer accepted.
     Revoked {
         /// The token, without `Bearer`.

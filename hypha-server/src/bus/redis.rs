@@ -29,6 +29,7 @@ const BROADCASTS: &str = "broadcast:*";
 const TAKEN: &str = "broadcast:hypha-server:taken";
 const REVOKED: &str = "broadcast:hypha-server:revoked";
 const LEFT: &str = "broadcast:hypha-server:left";
+const LOST: &str = "broadcast:hypha-server:lost";
 
 pub(crate) struct RedisBus {
     server_id: String,
@@ -183,6 +184,9 @@ impl Bus for RedisBus {
                 let channel = format!("{UNLOAD}{workspace}");
                 self.publish(channel, marked(b's', self.server_id.as_bytes()));
             }
+            Notice::ServerLost { server } => {
+                self.publish(LOST.into(), own(json!({"lost": server})));
+            }
             Notice::Revoked { token, end } => {
                 self.publish(REVOKED.into(), own(json!({"token": token, "end": end})));
             }
@@ -280,7 +284,7 @@ impl Receiver {
             .and_then(|rest| rest.strip_suffix(":msg"))
         {
             recipient.message(address, Bytes::copy_from_slice(data));
-        } else if [TAKEN, LEFT, REVOKED].contains(&channel) {
+        } else if [TAKEN, LEFT, REVOKED, LOST].contains(&channel) {
             if let Some(notice) = self.notice_of_another(channel, data) {
                 recipient.notice(notice);
             }
@@ -316,6 +320,11 @@ impl Receiver {
             return Some(Notice::Revoked {
                 token: notice["token"].as_str()?.to_owned(),
                 end: notice["end"].as_u64()?,
+            });
+        }
+        if channel == LOST {
+            return Some(Notice::ServerLost {
+                server: notice["lost"].as_str()?.to_owned(),
             });
         }
         let address = notice["address"].as_str()?.to_owned();

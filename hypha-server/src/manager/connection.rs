@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use hypha_rpc::client::Settings;
-use hypha_rpc::service::IntoService;
-use hypha_rpc::workspace::{Visibility, WorkspaceManagerService};
+use hypha_rpc::service::{IncomingCall, IntoService, Service};
+use hypha_rpc::workspace::{ServiceQuery, Visibility, WorkspaceManagerService};
 use hypha_rpc::{Client, Error};
 use hypha_wire as wire;
+use hypha_wire::{Args, WireError};
 
 use super::contract::Manager;
+use super::{Answer, listing};
 use crate::peer::Peer;
 use crate::router::SERVER_WORKSPACE;
 use crate::state::{HYPHA_VERSION, State};
@@ -23,6 +26,14 @@ const CONCURRENT_CALLS: usize = 16 * 1024;
 /// caller. Messages of the manager never wait for room, so it limits itself.
 const CHUNK_BYTES: usize = 256 * 1024;
 const CHUNKS_AT_ONCE: usize = 8;
+
+/// The parameters of `list_services`.
+const LIST_SERVICES: [&str; 4] = [
+    "query",
+    "include_unlisted",
+    "include_app_services",
+    "prioritize_running_services",
+];
 
 /// Bound on the former addresses at which the manager answers. The oldest is dropped.
 const FORMER_MAX: usize = 32;
@@ -98,7 +109,47 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error>
         .config("auth0_audience", state.settings.tokens.audience.as_str())
         .config("auth0_issuer", state.settings.tokens.issuer.as_str())
         .config("login_service_url", info.login_service_url());
+    let service = listed_raw(service, state);
     // It is in no registry: clients know its address.
     client.register_service(service).notify(false).await?;
     Ok(client)
+}
+
+/// Makes the methods that return many records pass them on as they are stored: encoded.
+fn listed_raw(service: Service, state: &Arc<State>) -> Service {
+    let listing = state.clone();
+    let summary = state.clone();
+    let services = service.with_handler("list_services", move |call: IncomingCall| {
+        let state = listing.clone();
+        async move {
+            let args = call.args(&LIST_SERVICES)?;
+            // Null is as good as nothing.
+            let query = args.optional::<Option<ServiceQuery>>(0)?.flatten();
+            let include_unlisted: Option<bool> = args.optional(1)?;
+            // Of installed applications there are none.
+            let _: (Option<bool>, Option<bool>) = (args.optional(2)?, args.optional(3)?);
+            let unlisted = include_unlisted.unwrap_or(false);
+            let listed = listing::services(&state, call.context(), query, unlisted).await;
+            encoded(&call, listed)
+        }
+    });
+    services.with_handler("get_summary", move |call: IncomingCall| {
+        let state = summary.clone();
+        async move {
+            call.args(&[])?;
+            encoded(&call, listing::summary(&state, call.context()).await)
+        }
+    })
+}
+
+/// Replies with an encoded result.
+fn encoded(call: &IncomingCall, result: Answer<Bytes>) -> Result<Args, WireError> {
+    match result {
+        Ok(result) => {
+            let mut args = Args::new(1, 0);
+            args.push_encoded(result);
+            Ok(args)
+        }
+        Err(error) => Err(call.fail(error)),
+    }
 }

@@ -11,6 +11,7 @@ use hypha_rpc::workspace::{
     WorkspaceSummary,
 };
 use hypha_rpc::{Context, Map, Value};
+use hypha_wire as wire;
 
 use super::{
     Answer, allowed, events, in_own_workspace, listing, registration, resolve, timeout_in_bounds,
@@ -192,7 +193,8 @@ impl WorkspaceManager for Manager {
         _include_app_services: bool,
         _prioritize_running_services: bool,
     ) -> Answer<Vec<ServiceInfo>> {
-        listing::services(&self.state, ctx, query, include_unlisted).await
+        let listed = listing::services(&self.state, ctx, query, include_unlisted).await?;
+        wire::from_slice(&listed).map_err(|error| ManagerError::Runtime(error.to_string()))
     }
 
     async fn search_services(
@@ -312,7 +314,8 @@ impl WorkspaceManager for Manager {
     }
 
     async fn get_summary(&self, ctx: &Context) -> Answer<WorkspaceSummary> {
-        listing::summary(&self.state, ctx).await
+        let summary = listing::summary(&self.state, ctx).await?;
+        wire::from_slice(&summary).map_err(|error| ManagerError::Runtime(error.to_string()))
     }
 
     async fn ping(&self, ctx: &Context, client_id: String, timeout: f64) -> Answer<String> {

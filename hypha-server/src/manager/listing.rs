@@ -1,22 +1,74 @@
 //! Lists of services and clients.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use hypha_rpc::Context;
 use hypha_rpc::workspace::{
-    ClientInfo, ManagerError, Permission, ServiceFilter, ServiceInfo, ServiceQuery, ServiceSummary,
-    UserInfo, Visibility, WorkspaceSummary,
+    ClientInfo, ManagerError, Permission, ServiceFilter, ServiceQuery, UserInfo, Visibility,
 };
+use hypha_wire as wire;
 use hypha_wire::keys::BUILT_IN;
 
-use super::{Answer, allowed, resolve, unavailable};
-use crate::registry::ServicePattern;
+use super::{Answer, account_owner, allowed, resolve, unavailable};
+use crate::memory::Charge;
+use crate::registry::{Record, RegistryError, ServicePattern, encoded_list, encoded_summaries};
 use crate::state::State;
 
+/// Records, each with whether the caller is a member of its workspace.
+type Listed = Vec<(Arc<Record>, bool)>;
+
+/// Returns the services that match a query, encoded as they are sent: a list of values would be many
+/// times as large.
 pub(super) async fn services(
     state: &State,
     ctx: &Context,
     query: Option<ServiceQuery>,
     include_unlisted: bool,
-) -> Answer<Vec<ServiceInfo>> {
+) -> Answer<Bytes> {
+    let listed = find(state, ctx, query, include_unlisted).await?;
+    held(state, ctx, &listed, encoded_list)
+}
+
+/// Encodes a list, and charges it to the caller until it is sent.
+fn held(
+    state: &State,
+    ctx: &Context,
+    listed: &[(Arc<Record>, bool)],
+    encode: fn(&[(Arc<Record>, bool)], usize) -> Result<Vec<u8>, RegistryError>,
+) -> Answer<Bytes> {
+    struct Held {
+        bytes: Vec<u8>,
+        _charge: Charge,
+    }
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    let refused = |error: ManagerError| {
+        state.counters.lists_refused.add();
+        error
+    };
+    let max = state.settings.limits.list_bytes;
+    let bytes: usize = listed.iter().map(|(record, _)| record.len()).sum();
+    let account = state.memory.open(&account_owner(ctx));
+    let charge = account
+        .try_charge(bytes.min(max))
+        .map_err(|error| refused(ManagerError::Runtime(format!("`list_services`: {error}"))))?;
+    let bytes = encode(listed, max).map_err(|error| refused(unavailable(error)))?;
+    Ok(Bytes::from_owner(Held {
+        bytes,
+        _charge: charge,
+    }))
+}
+
+async fn find(
+    state: &State,
+    ctx: &Context,
+    query: Option<ServiceQuery>,
+    include_unlisted: bool,
+) -> Answer<Listed> {
     let own = ctx.workspace();
     let filter = match query {
         None => ServiceFilter::default(),
@@ -57,7 +109,7 @@ pub(super) async fn services(
             .find_services(&pattern)
             .await
             .map_err(unavailable)?;
-        found.retain(|service| !service.id.starts_with(&format!("{own}/")));
+        found.retain(|record| record.workspace() != own);
         pattern.visibility = asked;
         pattern.workspace = own.to_owned();
     }
@@ -67,16 +119,29 @@ pub(super) async fn services(
             .await
             .map_err(unavailable)?,
     );
-    let listed = found.iter().filter_map(|service| {
-        let workspace = service.id.split('/').next().unwrap_or_default();
-        let shown = match service.config.visibility {
-            Visibility::Public => true,
-            Visibility::Unlisted => include_unlisted && workspace == own,
-            Visibility::Protected => resolve::may_use(ctx, &service.config, workspace),
+    let mut listed = Listed::with_capacity(found.len());
+    // They are sorted by workspace.
+    let mut last = None;
+    for record in found {
+        let is_member = match &last {
+            Some((workspace, is_member)) if *workspace == record.workspace() => *is_member,
+            _ => {
+                let workspace = record.workspace().to_owned();
+                let is_member = ctx.user().may(Permission::Read, &workspace);
+                last = Some((workspace, is_member));
+                is_member
+            }
         };
-        shown.then(|| resolve::visible_to(ctx, service, workspace))
-    });
-    Ok(listed.collect())
+        let shown = match record.visibility {
+            Visibility::Public => true,
+            Visibility::Unlisted => include_unlisted && record.workspace() == own,
+            Visibility::Protected => resolve::may_use(ctx, &record, is_member),
+        };
+        if shown {
+            listed.push((record, is_member));
+        }
+    }
+    Ok(listed)
 }
 
 /// Reads a query in one text.
@@ -183,18 +248,28 @@ pub(super) async fn clients(
         .find_services(&pattern)
         .await
         .map_err(unavailable)?;
-    let client = |service: &std::sync::Arc<ServiceInfo>| {
-        let id = service.id.split(':').next().unwrap_or_default().to_owned();
-        let user = service.config.created_by.as_ref();
+    let mut clients = Vec::with_capacity(found.len());
+    for record in found {
+        // One at a time, of which only the user is kept.
+        let user = match record.service(true) {
+            Ok(service) => service.config.created_by,
+            Err(error) => {
+                tracing::warn!(%error, service = &*record.id, "skipped a broken record");
+                state.counters.records_skipped.add();
+                continue;
+            }
+        };
         let user = user
             .and_then(|user| user.decode_as::<UserInfo>().ok())
             .unwrap_or_default();
-        ClientInfo { id, user }
-    };
-    Ok(found.iter().map(client).collect())
+        let id = record.address().to_owned();
+        clients.push(ClientInfo { id, user });
+    }
+    Ok(clients)
 }
 
-pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<WorkspaceSummary> {
+/// Returns the summary of the caller's workspace, encoded as it is sent.
+pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<Bytes> {
     let workspace = super::workspaces::load(state, ctx.workspace()).await?;
     let clients = match clients(state, ctx, &workspace.id).await {
         Ok(clients) => clients,
@@ -202,15 +277,28 @@ pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<WorkspaceSum
         Err(ManagerError::Permission(_)) => Vec::new(),
         Err(error) => return Err(error),
     };
-    let services = services(state, ctx, None, false).await?;
-    Ok(WorkspaceSummary {
-        name: workspace.name,
-        description: workspace.properties.description,
-        client_count: clients.len() as u64,
-        clients: clients.into_iter().map(|client| client.id).collect(),
-        service_count: services.len() as u64,
-        services: services.into_iter().map(ServiceSummary::from).collect(),
-    })
+    let listed = find(state, ctx, None, false).await?;
+    let services = held(state, ctx, &listed, encoded_summaries)?;
+    let ids: Vec<_> = clients.into_iter().map(|client| client.id).collect();
+    let head = || -> Result<Vec<u8>, wire::EncodeError> {
+        // A map of six.
+        let mut out = vec![0x86];
+        wire::encode(&mut out, "name")?;
+        wire::encode(&mut out, &workspace.name)?;
+        wire::encode(&mut out, "description")?;
+        wire::encode(&mut out, &workspace.properties.description)?;
+        wire::encode(&mut out, "client_count")?;
+        wire::encode(&mut out, &ids.len())?;
+        wire::encode(&mut out, "clients")?;
+        wire::encode(&mut out, &ids)?;
+        wire::encode(&mut out, "service_count")?;
+        wire::encode(&mut out, &listed.len())?;
+        wire::encode(&mut out, "services")?;
+        Ok(out)
+    };
+    let mut out = head().map_err(|error| ManagerError::Value(error.to_string()))?;
+    out.extend_from_slice(&services);
+    Ok(out.into())
 }
 
 #[cfg(test)]

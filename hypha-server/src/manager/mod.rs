@@ -60,7 +60,21 @@ fn check_size<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answe
 
 /// Returns a failure of the registry as the manager reports it.
 fn unavailable(error: RegistryError) -> ManagerError {
-    ManagerError::Runtime(error.to_string())
+    match error {
+        RegistryError::Invalid(_)
+        | RegistryError::TooLarge { .. }
+        | RegistryError::Singleton { .. }
+        | RegistryError::ListTooLarge { .. } => ManagerError::Value(error.to_string()),
+        _ => ManagerError::Runtime(error.to_string()),
+    }
+}
+
+/// Returns the name of the owner of the caller's memory: its user, or its address if it has none.
+fn account_owner(ctx: &Context) -> String {
+    match ctx.user() {
+        user if user.is_anonymous => caller(ctx),
+        user => user.id.clone(),
+    }
 }
 
 /// Checks the caller's permission in its own workspace, and returns the name of that.

@@ -10,8 +10,8 @@ use hypha_rpc::workspace::{
 use hypha_wire::keys::{BUILT_IN, RINTF_PREFIX};
 use serde_json::json;
 
-use super::{Answer, ITEM_MAX, caller, check_size, in_own_workspace, resolve, unavailable};
-use crate::registry::{ServiceKey, ServicePattern};
+use super::{Answer, account_owner, caller, in_own_workspace, resolve, unavailable};
+use crate::registry::{Record, ServiceKey, ServicePattern};
 use crate::state::State;
 use crate::workspace;
 
@@ -25,7 +25,6 @@ pub(super) async fn register(state: &State, ctx: &Context, service: ServiceInfo)
     let workspace = in_own_workspace(ctx, Permission::ReadWrite)?.to_owned();
     let client = caller(ctx);
     let service = complete(service, &workspace, ctx)?;
-    check_size("service", &service, ITEM_MAX)?;
     let key = ServiceKey::parse(&service.id).ok_or_else(|| {
         ManagerError::Value(format!(
             "Invalid service id: {}, expected workspace/client:service",
@@ -54,10 +53,6 @@ pub(super) async fn register(state: &State, ctx: &Context, service: ServiceInfo)
         );
         return Ok(());
     }
-    if name != BUILT_IN {
-        check_quota(state, &workspace, key.client, &service.id).await?;
-    }
-    check_singleton(state, &service, &workspace, &name).await?;
     if name != BUILT_IN
         && !is_introduced(state, &workspace, key.client).await?
         && !matches!(workspace.as_str(), "public" | "ws-user-root")
@@ -89,6 +84,19 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
         return Err(ManagerError::Assertion(
             "App id info must not contain '/'".into(),
         ));
+    }
+    let unfit = |text: &String| text.chars().any(char::is_control);
+    for (part, text) in [
+        ("id", Some(&service.id)),
+        ("type", service.kind.as_ref()),
+        ("app id", service.app_id.as_ref()),
+    ] {
+        if text.is_some_and(unfit) {
+            return Err(ManagerError::Value(format!(
+                "the {part} of service {:?} contains a control character",
+                service.id
+            )));
+        }
     }
     let too_long = |text: &String| text.chars().nth(DESCRIPTION_MAX).is_some();
     if service.description.as_ref().is_some_and(too_long) {
@@ -130,68 +138,6 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     Ok(service)
 }
 
-/// Checks that the client may have the service `id` besides its present ones.
-async fn check_quota(state: &State, workspace: &str, client: &str, id: &str) -> Answer<()> {
-    let pattern = ServicePattern {
-        workspace: workspace.to_owned(),
-        client: client.to_owned(),
-        ..ServicePattern::default()
-    };
-    let services = state
-        .registry
-        .find_services(&pattern)
-        .await
-        .map_err(unavailable)?;
-    let count = services
-        .iter()
-        .filter(|service| service.id != id && !is_built_in(service))
-        .count();
-    let limit = state.settings.limits.services_per_client;
-    if count >= limit {
-        return Err(ManagerError::Runtime(format!(
-            "Service quota exceeded: client {workspace}/{client} already has {count} services \
-             (max {limit}). Remove unused services before registering new ones."
-        )));
-    }
-    Ok(())
-}
-
-fn is_built_in(service: &ServiceInfo) -> bool {
-    ServiceKey::parse(&service.id).is_some_and(|key| key.name == BUILT_IN)
-}
-
-/// Checks that a singleton is the only service of its name.
-async fn check_singleton(
-    state: &State,
-    service: &ServiceInfo,
-    workspace: &str,
-    name: &str,
-) -> Answer<()> {
-    let singleton = |service: &ServiceInfo| service.config.singleton == Some(true);
-    let pattern = ServicePattern {
-        workspace: workspace.to_owned(),
-        name: name.to_owned(),
-        ..ServicePattern::default()
-    };
-    let others = state
-        .registry
-        .find_services(&pattern)
-        .await
-        .map_err(unavailable)?;
-    let conflict = others.iter().any(|other| {
-        let same = other.id == service.id && other.app_id == service.app_id;
-        let again = same && singleton(service) && singleton(other);
-        !again && (singleton(service) || singleton(other))
-    });
-    if conflict {
-        return Err(ManagerError::Value(format!(
-            "A singleton service with the same name ({name}) already exists in the workspace \
-             ({workspace}), please remove it first or use a different name."
-        )));
-    }
-    Ok(())
-}
-
 /// Returns whether the client has registered its built-in service. Without this rule registrations
 /// that arrive after the client was removed would never be removed.
 async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<bool> {
@@ -224,14 +170,13 @@ async fn store(
         .find_address(client)
         .ok_or_else(|| ManagerError::Connection(format!("{client} is not connected")))?;
     let owner = state.owner(&peer);
-    let record = service.clone();
-    let id = service.id.clone();
-    let replaced = state
-        .registry
-        .put_service(service, &owner)
-        .await
-        .map_err(unavailable)?
-        .is_some();
+    let refused = |error: ManagerError| {
+        state.counters.services_refused.add();
+        error
+    };
+    let record = record(state, ctx, &service).map_err(refused)?;
+    let replaced = state.registry.put_service(record, &owner).await;
+    let replaced = replaced.map_err(|error| refused(unavailable(error)))?;
     if state.router.find_address(client).is_none() {
         state
             .registry
@@ -254,13 +199,31 @@ async fn store(
         return Ok(());
     }
     if replaced {
-        state.router.event(workspace, "service_removed", &record);
+        state.router.event(workspace, "service_removed", &service);
     }
-    state.router.event(workspace, "service_added", &record);
+    state.router.event(workspace, "service_added", &service);
     if name == "default" && !replaced {
-        set_up(state, &id).await;
+        set_up(state, &service.id).await;
     }
     Ok(())
+}
+
+/// Encodes a service, and charges its record to the user that registers it.
+fn record(state: &State, ctx: &Context, service: &ServiceInfo) -> Answer<Record> {
+    let record = Record::new(service).map_err(unavailable)?;
+    let max = state.settings.limits.service_bytes;
+    if record.len() > max {
+        return Err(ManagerError::Value(format!(
+            "The service is too large: {} bytes (max {max}): {}",
+            record.len(),
+            service.id
+        )));
+    }
+    let account = state.memory.open(&account_owner(ctx));
+    let charge = account.try_charge(record.memory()).map_err(|error| {
+        ManagerError::Runtime(format!("service `{}` does not fit: {error}", service.id))
+    })?;
+    Ok(record.charged(charge))
 }
 
 /// Calls `setup` of a default service, with which applications begin. Its failure does not fail the
@@ -297,6 +260,7 @@ pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -
         .remove_service(&service.id)
         .await
         .map_err(unavailable)?
+        .then_some(())
         .ok_or_else(not_found)?;
     if key.name == BUILT_IN {
         let data = json!({"id": format!("{workspace}/{}", key.client), "workspace": workspace});

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hypha_rpc::service::is_open_to;
 use hypha_rpc::workspace::{
-    GetServiceConfig, Keyword, ManagerError, Permission, SelectionMode, ServiceConfig, ServiceInfo,
-    ServiceSelection,
+    GetServiceConfig, Keyword, ManagerError, Permission, SelectionMode, ServiceInfo,
+    ServiceSelection, Visibility,
 };
 use hypha_rpc::{Context, Map, Value};
 use hypha_wire::keys::{RTARGET, RTYPE};
@@ -15,7 +15,7 @@ use hypha_wire::{Case, absolute_address, convert_keys};
 use rand::seq::IndexedRandom;
 
 use super::{Answer, in_own_workspace, timeout_in_bounds, unavailable};
-use crate::registry::{ServiceKey, ServicePattern};
+use crate::registry::{Record, ServicePattern};
 use crate::state::State;
 use crate::workspace;
 
@@ -48,7 +48,8 @@ pub(super) async fn find(
     }
     // Services that the caller may not use do not influence the choice either.
     let mut usable = candidates;
-    usable.retain(|service| may_use(ctx, &service.config, &pattern.workspace));
+    let is_member = ctx.user().may(Permission::Read, &pattern.workspace);
+    usable.retain(|record| may_use(ctx, record, is_member));
     if usable.is_empty() {
         return Err(ManagerError::Permission(format!(
             "Permission denied for non-public service in workspace {}",
@@ -56,7 +57,8 @@ pub(super) async fn find(
         )));
     }
     let chosen = choose(state, ctx, &pattern, usable, selection).await?;
-    Ok(visible_to(ctx, &chosen, &pattern.workspace))
+    // Only the chosen one is decoded.
+    chosen.service(is_member).map_err(unavailable)
 }
 
 /// Reads `service`, `client:service`, `ws/service` or `ws/client:service`, optionally with `@app`.
@@ -91,7 +93,7 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
     })
 }
 
-type Candidates = Vec<Arc<ServiceInfo>>;
+type Candidates = Vec<Arc<Record>>;
 
 /// Returns the error for a mode that this server does not know. It names the part that is wrong, in
 /// the words of the original.
@@ -122,7 +124,7 @@ async fn choose(
     pattern: &ServicePattern,
     candidates: Candidates,
     selection: &ServiceSelection,
-) -> Answer<Arc<ServiceInfo>> {
+) -> Answer<Arc<Record>> {
     let default = match pattern.workspace.as_str() {
         "public" => SelectionMode::Random,
         _ => SelectionMode::Exact,
@@ -135,7 +137,7 @@ async fn choose(
             let ids: Vec<_> = candidates
                 .iter()
                 .take(5)
-                .map(|service| service.id.as_str())
+                .map(|record| &*record.id)
                 .collect();
             return Err(ManagerError::Assertion(format!(
                 "Multiple services found for {}/{}:{}, e.g. {ids:?}. You can either specify the \
@@ -148,8 +150,8 @@ async fn choose(
         SelectionMode::Last => candidates.last(),
         SelectionMode::Random => random(),
         SelectionMode::NativeRandom => {
-            let here = |service: &&Arc<ServiceInfo>| {
-                let key = ServiceKey::parse(&service.id);
+            let here = |record: &&Arc<Record>| {
+                let key = record.key();
                 key.is_some_and(|key| state.router.find(key.workspace, key.client).is_some())
             };
             let here: Vec<_> = candidates.iter().filter(here).collect();
@@ -187,8 +189,9 @@ async fn choose(
         .ok_or_else(|| ManagerError::Key("Service not found".into()))
 }
 
-fn load(state: &State, service: &ServiceInfo) -> f64 {
-    ServiceKey::parse(&service.id)
+fn load(state: &State, record: &Record) -> f64 {
+    record
+        .key()
         .and_then(|key| state.router.find(key.workspace, key.client))
         .map_or(0.0, |peer| peer.load())
 }
@@ -199,9 +202,9 @@ async fn select<'a>(
     state: &State,
     mode: &SelectionMode,
     function: &str,
-    candidates: &'a [Arc<ServiceInfo>],
+    candidates: &'a [Arc<Record>],
     timeout: Duration,
-) -> Option<&'a Arc<ServiceInfo>> {
+) -> Option<&'a Arc<Record>> {
     let results = join_all(
         candidates
             .iter()
@@ -230,12 +233,7 @@ fn as_number(value: &Value) -> Option<f64> {
     (!number.is_nan()).then_some(number)
 }
 
-async fn ask(
-    state: &State,
-    service: &ServiceInfo,
-    function: &str,
-    limit: Duration,
-) -> Option<Value> {
+async fn ask(state: &State, service: &Record, function: &str, limit: Duration) -> Option<Value> {
     let answer = async {
         let remote = workspace::fetch(state, &service.id, limit).await.ok()?;
         if !remote.has_method(function) {
@@ -250,25 +248,19 @@ fn service_workspace(service: &ServiceInfo) -> &str {
     service.id.split('/').next().unwrap_or_default()
 }
 
-/// Returns whether the caller may use a service of `workspace`. Its members are the users that may
-/// read the workspace.
-pub(super) fn may_use(ctx: &Context, config: &ServiceConfig, workspace: &str) -> bool {
-    let authorized = config.authorized_workspaces.as_deref().unwrap_or_default();
-    let is_member = ctx.user().may(Permission::Read, workspace);
-    is_open_to(config.visibility, authorized, ctx.workspace(), is_member)
-}
-
-/// Returns the record as the caller may see it. The authorized workspaces, and the creator beyond
-/// its id, are only visible in the service's own workspace.
-pub(super) fn visible_to(ctx: &Context, service: &ServiceInfo, workspace: &str) -> ServiceInfo {
-    let mut service = service.clone();
-    if !ctx.user().may(Permission::Read, workspace) {
-        service.config.authorized_workspaces = None;
-        if let Some(Value::Map(creator)) = &mut service.config.created_by {
-            creator.retain(|key, _| key == "id");
-        }
+/// Returns whether the caller may use a service. The members of its workspace are the users that
+/// may read the workspace.
+pub(super) fn may_use(ctx: &Context, record: &Record, is_member: bool) -> bool {
+    // Nearly all services are asked for by members.
+    if record.visibility == Visibility::Public || is_member {
+        return true;
     }
-    service
+    is_open_to(
+        record.visibility,
+        &record.authorized,
+        ctx.workspace(),
+        is_member,
+    )
 }
 
 /// Fetches a service for the caller from its provider.

@@ -3,57 +3,235 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::ready;
-use hypha_rpc::workspace::{ServiceInfo, Visibility, WorkspaceInfo};
-use hypha_wire as wire;
+use hypha_rpc::workspace::{Visibility, WorkspaceInfo};
+use hypha_wire::keys::BUILT_IN;
 use parking_lot::RwLock;
 
-use super::{Answer, Registry, RegistryError, ServiceKey, ServicePattern};
+use super::{Answer, Record, RecordLimits, Registry, RegistryError, ServiceKey, ServicePattern};
 use crate::auth;
 use crate::store::{Store, StoreError};
 
-/// Services by workspace and full id.
-type Services = HashMap<String, BTreeMap<String, StoredService>>;
+/// Records by full id.
+type Records = HashMap<Arc<str>, Arc<Record>>;
 
-/// A stored service: its record as msgpack, a fraction of the size of its values, and the fields
-/// that patterns match.
-struct StoredService {
-    app_id: Option<String>,
-    visibility: Visibility,
-    kind: Option<String>,
-    record: Bytes,
+/// Records that have a property in common.
+#[derive(Default)]
+struct Group {
+    records: Records,
+    bytes: usize,
+    singletons: usize,
 }
 
-impl StoredService {
-    fn new(service: &ServiceInfo) -> Result<StoredService, RegistryError> {
-        let record = wire::to_vec(service).map_err(|error| RegistryError(error.to_string()))?;
-        Ok(StoredService {
-            app_id: service.app_id.clone(),
-            visibility: service.config.visibility,
-            kind: service.kind.clone(),
-            record: record.into_boxed_slice().into(),
-        })
+impl Group {
+    fn insert(&mut self, record: &Arc<Record>) {
+        self.bytes += record.len();
+        self.singletons += usize::from(record.singleton);
+        self.records.insert(record.id.clone(), record.clone());
     }
 
-    fn service(&self) -> Result<Arc<ServiceInfo>, RegistryError> {
-        service(&self.record)
+    fn remove(&mut self, record: &Record) {
+        if self.records.remove(&record.id).is_some() {
+            self.bytes -= record.len();
+            self.singletons -= usize::from(record.singleton);
+        }
     }
 }
 
-fn service(record: &Bytes) -> Result<Arc<ServiceInfo>, RegistryError> {
-    match wire::from_slice(record) {
-        Ok(service) => Ok(Arc::new(service)),
-        Err(error) => Err(RegistryError(error.to_string())),
+/// Groups by the property.
+type Index = HashMap<Box<str>, Group>;
+
+fn insert(index: &mut Index, value: Option<&str>, record: &Arc<Record>) {
+    if let Some(value) = value {
+        match index.get_mut(value) {
+            Some(group) => group.insert(record),
+            None => index.entry(value.into()).or_default().insert(record),
+        }
+    }
+}
+
+fn remove(index: &mut Index, value: Option<&str>, record: &Record) {
+    if let Some(value) = value
+        && let Some(group) = index.get_mut(value)
+    {
+        group.remove(record);
+        if group.records.is_empty() {
+            index.remove(value);
+        }
+    }
+}
+
+/// The records of one workspace. Each is in several groups.
+#[derive(Default)]
+struct Workspace {
+    all: Group,
+    public: Group,
+    clients: Index,
+    names: Index,
+    apps: Index,
+    kinds: Index,
+}
+
+impl Workspace {
+    fn insert(&mut self, record: &Arc<Record>, key: ServiceKey<'_>) {
+        self.all.insert(record);
+        if record.visibility == Visibility::Public {
+            self.public.insert(record);
+        }
+        insert(&mut self.clients, Some(key.client), record);
+        insert(&mut self.names, Some(key.name), record);
+        insert(&mut self.apps, record.app_id.as_deref(), record);
+        insert(&mut self.kinds, record.kind.as_deref(), record);
+    }
+
+    fn remove(&mut self, record: &Record) {
+        self.all.remove(record);
+        self.public.remove(record);
+        if let Some(key) = record.key() {
+            remove(&mut self.clients, Some(key.client), record);
+            remove(&mut self.names, Some(key.name), record);
+        }
+        remove(&mut self.apps, record.app_id.as_deref(), record);
+        remove(&mut self.kinds, record.kind.as_deref(), record);
+    }
+
+    /// Adds the records that match to `found`, from the smallest group that has all of them.
+    fn search(&self, workspace: &str, pattern: &ServicePattern, found: &mut Vec<Arc<Record>>) {
+        let is_literal = |part: &str| !part.contains('*');
+        if is_literal(&pattern.client) && is_literal(&pattern.name) {
+            let id = format!("{workspace}/{}:{}", pattern.client, pattern.name);
+            let record = self.all.records.get(id.as_str());
+            found.extend(record.filter(|record| pattern.matches(record)).cloned());
+            return;
+        }
+        let mut smallest = &self.all;
+        if pattern.visibility == Visibility::Public.as_str() {
+            smallest = &self.public;
+        }
+        for (index, value) in [
+            (&self.clients, &pattern.client),
+            (&self.names, &pattern.name),
+            (&self.apps, &pattern.app_id),
+            (&self.kinds, &pattern.kind),
+        ] {
+            if is_literal(value) {
+                match index.get(value.as_str()) {
+                    Some(group) if group.records.len() < smallest.records.len() => smallest = group,
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        }
+        let records = smallest.records.values();
+        found.extend(records.filter(|record| pattern.matches(record)).cloned());
     }
 }
 
 #[derive(Default)]
+struct Services {
+    workspaces: HashMap<Box<str>, Workspace>,
+    bytes: usize,
+}
+
+impl Services {
+    /// Checks that a record may be stored, beside or instead of those that are there.
+    fn check(
+        &self,
+        record: &Record,
+        key: ServiceKey<'_>,
+        limits: &RecordLimits,
+    ) -> Result<(), RegistryError> {
+        let inside = self.workspaces.get(key.workspace);
+        let former = inside.and_then(|inside| inside.all.records.get(&record.id));
+        let client = inside.and_then(|inside| inside.clients.get(key.client));
+        if let Some(client) = client.filter(|_| key.name != BUILT_IN && former.is_none()) {
+            let built_in = format!("{}/{}:{BUILT_IN}", key.workspace, key.client);
+            let introduced = client.records.contains_key(built_in.as_str());
+            if client.records.len() - usize::from(introduced) >= limits.per_client {
+                return Err(RegistryError::TooMany {
+                    client: record.address().to_owned(),
+                    count: limits.per_client,
+                });
+            }
+        }
+        if let Some(namesakes) = inside.and_then(|inside| inside.names.get(key.name)) {
+            // A singleton may be registered again.
+            let again = former.is_some_and(|former| {
+                former.app_id == record.app_id && former.singleton && record.singleton
+            });
+            let others = namesakes.records.len() - usize::from(again);
+            let singletons = namesakes.singletons - usize::from(again);
+            if singletons > 0 || (record.singleton && others > 0) {
+                return Err(RegistryError::Singleton {
+                    name: key.name.to_owned(),
+                    workspace: key.workspace.to_owned(),
+                });
+            }
+        }
+        let freed = former.map_or(0, |former| former.len());
+        let client_bytes = client.map_or(0, |client| client.bytes);
+        let workspace_bytes = inside.map_or(0, |inside| inside.all.bytes);
+        let (client, workspace) = (record.address(), key.workspace);
+        for (present, max, owner) in [
+            (
+                client_bytes,
+                limits.client_bytes,
+                format_args!("client `{client}`"),
+            ),
+            (
+                workspace_bytes,
+                limits.workspace_bytes,
+                format_args!("workspace `{workspace}`"),
+            ),
+            (
+                self.bytes,
+                limits.total_bytes,
+                format_args!("all workspaces"),
+            ),
+        ] {
+            if present - freed + record.len() > max {
+                return Err(RegistryError::TooLarge {
+                    service: record.id.to_string(),
+                    bytes: record.len(),
+                    owner: owner.to_string(),
+                    max,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, record: &Arc<Record>, key: ServiceKey<'_>) {
+        self.bytes += record.len();
+        let inside = match self.workspaces.get_mut(key.workspace) {
+            Some(inside) => inside,
+            None => self.workspaces.entry(key.workspace.into()).or_default(),
+        };
+        inside.insert(record, key);
+    }
+
+    fn get(&self, id: &str) -> Option<&Arc<Record>> {
+        self.workspaces.get(workspace_of(id))?.all.records.get(id)
+    }
+
+    fn remove(&mut self, record: &Record) {
+        let workspace = record.workspace();
+        if let Some(inside) = self.workspaces.get_mut(workspace) {
+            self.bytes -= record.len();
+            inside.remove(record);
+            if inside.all.records.is_empty() {
+                self.workspaces.remove(workspace);
+            }
+        }
+    }
+}
+
 pub(crate) struct MemoryRegistry {
     services: RwLock<Services>,
     workspaces: RwLock<BTreeMap<String, WorkspaceInfo>>,
     store: Store,
+    limits: RecordLimits,
 }
 
 /// Returns the part of a workspace that is stored. Workspaces of anonymous users are not: no user
@@ -69,7 +247,9 @@ fn lasting(workspace: &WorkspaceInfo) -> Option<WorkspaceInfo> {
 
 impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
-        RegistryError(error.to_string())
+        // Clients do not see the path; the log does.
+        tracing::error!(%error, "a change was refused because it cannot be stored");
+        RegistryError::NotStored
     }
 }
 
@@ -84,83 +264,67 @@ fn workspace_of(id: &str) -> &str {
 impl MemoryRegistry {
     /// Creates the registry of a server that had these `workspaces` when it ended, and stores its
     /// own in `store`.
-    pub(crate) fn new(store: Store, workspaces: Vec<WorkspaceInfo>) -> MemoryRegistry {
+    pub(crate) fn new(
+        store: Store,
+        workspaces: Vec<WorkspaceInfo>,
+        limits: RecordLimits,
+    ) -> MemoryRegistry {
         let workspaces = workspaces.into_iter();
         let by_id = workspaces.map(|workspace| (workspace.id.clone(), workspace));
         MemoryRegistry {
             services: RwLock::default(),
             workspaces: RwLock::new(by_id.collect()),
             store,
+            limits,
         }
-    }
-
-    /// Removes the services of a workspace that `chosen` selects by full id.
-    fn take(
-        &self,
-        workspace: &str,
-        chosen: impl Fn(&str) -> bool,
-    ) -> Result<Vec<Arc<ServiceInfo>>, RegistryError> {
-        let mut services = self.services.write();
-        let Some(inside) = services.get_mut(workspace) else {
-            return Ok(Vec::new());
-        };
-        let ids: Vec<String> = inside.keys().filter(|id| chosen(id)).cloned().collect();
-        let taken: Vec<StoredService> = ids.iter().filter_map(|id| inside.remove(id)).collect();
-        if inside.is_empty() {
-            services.remove(workspace);
-        }
-        drop(services);
-        taken.iter().map(StoredService::service).collect()
     }
 }
 
 impl Registry for MemoryRegistry {
     // The owner is ignored: the records of a client are removed in the same step that frees its
     // address, so no other connection can have registered any in between.
-    fn put_service<'a>(
-        &'a self,
-        service: ServiceInfo,
-        _owner: &'a str,
-    ) -> Answer<'a, Option<Arc<ServiceInfo>>> {
-        let stored = StoredService::new(&service).and_then(|stored| {
-            let mut services = self.services.write();
-            let workspace = workspace_of(&service.id).to_owned();
-            let former = services
-                .entry(workspace)
-                .or_default()
-                .insert(service.id, stored);
-            drop(services);
-            former.as_ref().map(StoredService::service).transpose()
-        });
-        ready(stored).boxed()
-    }
-
-    fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Arc<ServiceInfo>>> {
-        let taken = self.take(workspace_of(id), |other| other == id);
-        ready(taken.map(|mut taken| taken.pop())).boxed()
-    }
-
-    fn find_services<'a>(
-        &'a self,
-        pattern: &'a ServicePattern,
-    ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
-        let services = self.services.read();
-        let mut found = Vec::new();
-        let mut search = |inside: &BTreeMap<String, StoredService>| {
-            for (id, stored) in inside {
-                let (app_id, kind) = (stored.app_id.as_deref(), stored.kind.as_deref());
-                if pattern.matches(id, app_id, stored.visibility, kind) {
-                    found.push(stored.record.clone());
-                }
-            }
+    fn put_service<'a>(&'a self, record: Record, _owner: &'a str) -> Answer<'a, bool> {
+        let record = Arc::new(record);
+        let Some(key) = record.key() else {
+            let problem = format!("`{}` is no id of a service", record.id);
+            return ready(Err(RegistryError::Invalid(problem))).boxed();
         };
-        if pattern.workspace.contains('*') {
-            services.values().for_each(&mut search);
-        } else if let Some(inside) = services.get(&pattern.workspace) {
-            search(inside);
+        let mut services = self.services.write();
+        if let Err(error) = services.check(&record, key, &self.limits) {
+            return ready(Err(error)).boxed();
+        }
+        let former = services.get(&record.id).cloned();
+        if let Some(former) = &former {
+            services.remove(former);
+        }
+        services.insert(&record, key);
+        drop(services);
+        done(former.is_some())
+    }
+
+    fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, bool> {
+        let mut services = self.services.write();
+        let record = services.get(id).cloned();
+        if let Some(record) = &record {
+            services.remove(record);
         }
         drop(services);
-        ready(found.iter().map(service).collect()).boxed()
+        done(record.is_some())
+    }
+
+    fn find_services<'a>(&'a self, pattern: &'a ServicePattern) -> Answer<'a, Vec<Arc<Record>>> {
+        let services = self.services.read();
+        let mut found = Vec::new();
+        if pattern.workspace.contains('*') {
+            for (id, inside) in &services.workspaces {
+                inside.search(id, pattern, &mut found);
+            }
+        } else if let Some(inside) = services.workspaces.get(pattern.workspace.as_str()) {
+            inside.search(&pattern.workspace, pattern, &mut found);
+        }
+        drop(services);
+        found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        done(found)
     }
 
     fn remove_client<'a>(
@@ -168,11 +332,18 @@ impl Registry for MemoryRegistry {
         workspace: &'a str,
         client_id: &'a str,
         _owner: Option<&'a str>,
-    ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
-        let taken = self.take(workspace, |id| {
-            ServiceKey::parse(id).is_some_and(|key| key.client == client_id)
-        });
-        ready(taken).boxed()
+    ) -> Answer<'a, ()> {
+        let mut services = self.services.write();
+        let inside = services.workspaces.get(workspace);
+        let group = inside.and_then(|inside| inside.clients.get(client_id));
+        let records = group.map(|group| group.records.values().cloned().collect());
+        let records: Vec<_> = records.unwrap_or_default();
+        for record in &records {
+            services.remove(record);
+        }
+        drop(services);
+        // The records are dropped here, without the lock.
+        done(())
     }
 
     fn workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>> {
@@ -184,29 +355,32 @@ impl Registry for MemoryRegistry {
     }
 
     fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()> {
-        let lasts = lasting(&workspace);
-        let former = self
-            .workspaces
-            .write()
-            .insert(workspace.id.clone(), workspace);
-        let changed = lasts.filter(|new| former.as_ref().and_then(lasting).as_ref() != Some(new));
         async move {
-            match changed {
-                Some(changed) => Ok(self.store.put_workspace(changed).await?),
-                None => Ok(()),
+            // Stored first: a change that cannot be stored is not made.
+            if let Some(new) = lasting(&workspace) {
+                let present = self.workspaces.read().get(&workspace.id).and_then(lasting);
+                if present.as_ref() != Some(&new) {
+                    self.store.put_workspace(new).await?;
+                }
             }
+            let id = workspace.id.clone();
+            self.workspaces.write().insert(id, workspace);
+            Ok(())
         }
         .boxed()
     }
 
     fn remove_workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceInfo>> {
-        self.services.write().remove(id);
-        let removed = self.workspaces.write().remove(id);
         async move {
-            if removed.as_ref().and_then(lasting).is_some() {
+            let present = self.workspaces.read().get(id).and_then(lasting);
+            if present.is_some() {
                 self.store.remove_workspace(id).await?;
             }
-            Ok(removed)
+            let mut services = self.services.write();
+            let inside = services.workspaces.remove(id);
+            services.bytes -= inside.as_ref().map_or(0, |inside| inside.all.bytes);
+            drop(services);
+            Ok(self.workspaces.write().remove(id))
         }
         .boxed()
     }
@@ -225,7 +399,18 @@ impl Registry for MemoryRegistry {
 
 #[cfg(test)]
 mod tests {
+    use hypha_rpc::workspace::ServiceInfo;
+
     use super::*;
+    use crate::settings::Limits;
+
+    fn registry() -> MemoryRegistry {
+        with_limits(RecordLimits::from(&Limits::default()))
+    }
+
+    fn with_limits(limits: RecordLimits) -> MemoryRegistry {
+        MemoryRegistry::new(Store::default(), Vec::new(), limits)
+    }
 
     fn service(id: &str) -> ServiceInfo {
         ServiceInfo {
@@ -235,90 +420,206 @@ mod tests {
         }
     }
 
-    fn ids(found: Vec<Arc<ServiceInfo>>) -> Vec<String> {
-        found.iter().map(|service| service.id.clone()).collect()
+    fn put(registry: &MemoryRegistry, service: &ServiceInfo) -> Result<bool, RegistryError> {
+        let record = Record::new(service)?;
+        registry.put_service(record, "a").now_or_never().unwrap()
     }
 
-    #[tokio::test]
-    async fn a_record_is_as_it_was_and_takes_no_more_than_its_text() {
-        let text = r#"{"id":"w/a:x","name":"X","type":"t","app_id":"app","description":null,
-            "docs":"What it does","config":{"visibility":"unlisted","require_context":["a"],"extra":
-            {"big":18446744073709551615,"small":-9223372036854775808,"half":0.5,"list":[1,"\u00fc",null,true,{}]}},
-            "service_schema":{"add":{"type":"function","function":{"name":"add","parameters":{}}}},
-            "service":{"add":{"_rtype":"method","_rmethod":"services.x.add","_rpromise":true}}}"#;
-        let service: ServiceInfo = serde_json::from_str(text).unwrap();
-        let registry = MemoryRegistry::default();
-        registry.put_service(service.clone(), "a").await.unwrap();
-        let stored: usize = registry.services.read()["w"]
-            .values()
-            .map(|stored| stored.record.len())
-            .sum();
-        assert!(stored < text.len(), "{stored} bytes");
+    fn find(registry: &MemoryRegistry, pattern: &ServicePattern) -> Vec<String> {
+        let found = registry.find_services(pattern).now_or_never().unwrap();
+        let found = found.unwrap();
+        found.iter().map(|record| record.id.to_string()).collect()
+    }
 
-        let unlisted = ServicePattern {
-            visibility: "unlisted".into(),
-            app_id: "app".into(),
-            kind: "t".into(),
+    fn in_workspace(workspace: &str) -> ServicePattern {
+        ServicePattern {
+            workspace: workspace.into(),
             ..ServicePattern::default()
-        };
-        let found = registry.find_services(&unlisted).await.unwrap();
-        assert_eq!(*found[0], service);
-        let replaced = registry.put_service(service.clone(), "a").await.unwrap();
-        assert_eq!(*replaced.unwrap(), service);
-        assert_eq!(
-            *registry.remove_client("w", "a", None).await.unwrap()[0],
-            service
-        );
-    }
-
-    #[tokio::test]
-    async fn services_are_found_replaced_and_leave_with_their_client() {
-        let registry = MemoryRegistry::default();
-        for id in ["w/a:x", "w/a:y", "w/ab:x", "v/a:x"] {
-            assert!(
-                registry
-                    .put_service(service(id), "a")
-                    .await
-                    .unwrap()
-                    .is_none()
-            );
         }
-        assert!(
-            registry
-                .put_service(service("w/a:x"), "a")
-                .await
-                .unwrap()
-                .is_some()
-        );
+    }
 
-        let named = ServicePattern {
-            workspace: "w".into(),
-            name: "x".into(),
-            ..ServicePattern::default()
-        };
-        assert_eq!(
-            ids(registry.find_services(&named).await.unwrap()),
-            ["w/a:x", "w/ab:x"]
-        );
-        let all = ServicePattern {
-            name: "x".into(),
-            ..ServicePattern::default()
-        };
-        assert_eq!(registry.find_services(&all).await.unwrap().len(), 3);
+    #[test]
+    fn services_are_found_by_every_property() {
+        let registry = registry();
+        for (id, app, kind, visibility) in [
+            ("w/a:x", "app", "t", Visibility::Public),
+            ("w/a:y", "*", "generic", Visibility::Protected),
+            ("w/b:x", "*", "t", Visibility::Unlisted),
+            ("v/a:x", "app", "t", Visibility::Public),
+        ] {
+            let mut service = service(id);
+            service.app_id = Some(app.into());
+            service.kind = Some(kind.into());
+            service.config.visibility = visibility;
+            assert!(!put(&registry, &service).unwrap());
+        }
+        type Set = fn(&mut ServicePattern);
+        let cases: [(Set, &[&str]); 10] = [
+            (|_| (), &["w/a:x", "w/a:y", "w/b:x"]),
+            (|p| p.client = "a".into(), &["w/a:x", "w/a:y"]),
+            (|p| p.name = "x".into(), &["w/a:x", "w/b:x"]),
+            (|p| p.app_id = "app".into(), &["w/a:x"]),
+            (|p| p.kind = "t".into(), &["w/a:x", "w/b:x"]),
+            (|p| p.visibility = "public".into(), &["w/a:x"]),
+            (|p| p.visibility = "un*".into(), &["w/b:x"]),
+            (|p| p.name = "none".into(), &[]),
+            (
+                |p| p.workspace = "*".into(),
+                &["v/a:x", "w/a:x", "w/a:y", "w/b:x"],
+            ),
+            (
+                |p| (p.client, p.name) = ("a".into(), "y".into()),
+                &["w/a:y"],
+            ),
+        ];
+        for (set, expected) in cases {
+            let mut pattern = in_workspace("w");
+            set(&mut pattern);
+            assert_eq!(find(&registry, &pattern), expected, "{pattern:?}");
+        }
+    }
 
-        assert_eq!(
-            registry.remove_client("w", "a", None).await.unwrap().len(),
-            2
-        );
-        assert_eq!(
-            ids(registry.find_services(&named).await.unwrap()),
-            ["w/ab:x"]
-        );
-        assert!(registry.remove_service("w/ab:x").await.unwrap().is_some());
-        assert!(registry.remove_service("w/ab:x").await.unwrap().is_none());
+    #[test]
+    fn services_are_replaced_and_leave_with_their_client() {
+        let registry = registry();
+        for id in ["w/a:x", "w/a:y", "w/ab:x", "v/a:x"] {
+            assert!(!put(&registry, &service(id)).unwrap());
+        }
+        assert!(put(&registry, &service("w/a:x")).unwrap());
+        let removed = registry.remove_client("w", "a", None);
+        removed.now_or_never().unwrap().unwrap();
+        assert_eq!(find(&registry, &in_workspace("w")), ["w/ab:x"]);
+        let remove = || {
+            let removed = registry.remove_service("w/ab:x").now_or_never();
+            removed.unwrap().unwrap()
+        };
+        assert!(remove());
+        assert!(!remove());
+        let removed = registry.remove_workspace("v").now_or_never().unwrap();
+        removed.unwrap();
+        let services = registry.services.read();
         assert!(
-            registry.services.read().get("w").is_none(),
+            services.workspaces.is_empty(),
             "empty workspaces take no room"
         );
+        assert_eq!(services.bytes, 0);
+    }
+
+    #[test]
+    fn a_singleton_is_the_only_one_of_its_name() {
+        let registry = registry();
+        let single = |id: &str| {
+            let mut service = service(id);
+            service.config.singleton = Some(true);
+            service
+        };
+        let refused = |service: &ServiceInfo| {
+            matches!(
+                put(&registry, service),
+                Err(RegistryError::Singleton { .. })
+            )
+        };
+        put(&registry, &single("w/a:x")).unwrap();
+        assert!(put(&registry, &single("w/a:x")).unwrap());
+        assert!(refused(&single("w/b:x")));
+        assert!(refused(&service("w/b:x")));
+        assert!(refused(&service("w/a:x")));
+        put(&registry, &service("w/a:y")).unwrap();
+        assert!(refused(&single("w/b:y")));
+        assert!(!refused(&service("w/b:y")));
+    }
+
+    #[test]
+    fn records_beyond_a_limit_are_refused_by_name() {
+        let size = Record::new(&service("w/a:0")).unwrap().len();
+        let limits = RecordLimits {
+            per_client: 3,
+            client_bytes: 2 * size,
+            workspace_bytes: 3 * size,
+            total_bytes: 4 * size,
+            found_bytes: 0,
+        };
+        let registry = with_limits(limits);
+        let refused = |id: &str| put(&registry, &service(id)).unwrap_err().to_string();
+        put(&registry, &service("w/a:0")).unwrap();
+        put(&registry, &service("w/a:1")).unwrap();
+        let error = refused("w/a:2");
+        assert!(
+            error.contains("`w/a:2`") && error.contains("client `w/a`"),
+            "{error}"
+        );
+        assert!(
+            put(&registry, &service("w/a:1")).unwrap(),
+            "it has its room"
+        );
+        put(&registry, &service("w/b:0")).unwrap();
+        assert!(refused("w/c:0").contains("workspace `w`"));
+        put(&registry, &service("v/a:0")).unwrap();
+        assert!(refused("u/a:0").contains("all workspaces"));
+
+        let registry = with_limits(RecordLimits {
+            client_bytes: 10 * size,
+            workspace_bytes: 10 * size,
+            total_bytes: 10 * size,
+            ..limits
+        });
+        for name in ["built-in", "0", "1", "2"] {
+            put(&registry, &service(&format!("w/a:{name}"))).unwrap();
+        }
+        let error = put(&registry, &service("w/a:3")).unwrap_err();
+        assert!(
+            error.to_string().contains("w/a already has 3 services"),
+            "{error}"
+        );
+        put(&registry, &service("w/a:2")).unwrap();
+    }
+
+    /// Prints the time of one look-up, one registration and a list. Run it in release mode:
+    /// `cargo test --release -p hypha-server --lib times -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn times_of_a_workspace_that_grows() {
+        use std::time::Instant;
+        let mut limits = RecordLimits::from(&Limits::default());
+        limits.total_bytes = usize::MAX;
+        limits.workspace_bytes = usize::MAX;
+        let registry = with_limits(limits);
+        let id = |number: usize| format!("w/client-{}:service-{number}", number / 500);
+        let mut count = 0;
+        for size in [10, 1_000, 10_000, 30_000, 100_000] {
+            while count < size {
+                put(&registry, &service(&id(count))).unwrap();
+                count += 1;
+            }
+            let rounds = 2_000;
+            let begun = Instant::now();
+            for round in 0..rounds {
+                let id = id(round * 7919 % size);
+                let (client, name) = id.trim_start_matches("w/").split_once(':').unwrap();
+                let pattern = ServicePattern {
+                    client: client.into(),
+                    name: name.into(),
+                    ..in_workspace("w")
+                };
+                assert_eq!(find(&registry, &pattern).len(), 1);
+            }
+            let found = begun.elapsed() / rounds as u32;
+            let begun = Instant::now();
+            for round in 0..rounds {
+                put(&registry, &service(&id(round * 7919 % size))).unwrap();
+            }
+            let put = begun.elapsed() / rounds as u32;
+            let begun = Instant::now();
+            let pattern = in_workspace("w");
+            let all = registry.find_services(&pattern).now_or_never().unwrap();
+            let all: Vec<_> = all
+                .unwrap()
+                .into_iter()
+                .map(|record| (record, true))
+                .collect();
+            let bytes = super::super::encoded_list(&all, usize::MAX).unwrap().len();
+            let list = begun.elapsed();
+            println!("{size}: find {found:?}, put {put:?}, list {list:?} ({bytes} bytes)");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Parts of service ids, and patterns over them.
 
-use hypha_rpc::workspace::Visibility;
+use super::Record;
 
 /// The parts of a full id `workspace/client:name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,23 +52,17 @@ impl Default for ServicePattern {
 }
 
 impl ServicePattern {
-    /// Returns whether the pattern matches a service with these properties.
-    pub(crate) fn matches(
-        &self,
-        id: &str,
-        app_id: Option<&str>,
-        visibility: Visibility,
-        kind: Option<&str>,
-    ) -> bool {
-        let Some(key) = ServiceKey::parse(id) else {
+    /// Returns whether the pattern matches a service.
+    pub(crate) fn matches(&self, record: &Record) -> bool {
+        let Some(key) = record.key() else {
             return false;
         };
         glob(&self.workspace, key.workspace)
             && glob(&self.client, key.client)
             && glob(&self.name, key.name)
-            && glob(&self.app_id, app_id.unwrap_or("*"))
-            && glob(&self.visibility, visibility.as_str())
-            && glob(&self.kind, kind.unwrap_or("*"))
+            && glob(&self.app_id, record.app_id.as_deref().unwrap_or("*"))
+            && glob(&self.visibility, record.visibility.as_str())
+            && glob(&self.kind, record.kind.as_deref().unwrap_or("*"))
     }
 }
 

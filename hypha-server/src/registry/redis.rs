@@ -1,7 +1,9 @@
 //! The registry of servers that share a Redis, in the format of the original server: a hash for
 //! each service, a hash of all workspaces, a key for each revoked token.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::aio::ConnectionManager;
 use ::redis::{AsyncCommands, RedisError, cmd, pipe};
@@ -10,7 +12,13 @@ use hypha_rpc::workspace::{ServiceInfo, WorkspaceInfo};
 use hypha_wire::keys::BUILT_IN;
 use serde_json::{Map, Value};
 
-use super::{Answer, Registry, RegistryError, ServicePattern};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    Answer, Pulse, Record, RecordLimits, Registry, RegistryError, ServiceKey, ServicePattern,
+};
+use crate::metrics::Counters;
 
 const WORKSPACES: &str = "workspaces";
 const REVOKED: &str = "revoked_token:";
@@ -27,36 +35,84 @@ const OWNER: &str = "hypha-server:connection";
 /// connection are removed. The script is atomic.
 const REMOVE_OWNED: &str = r#"
 local field, owner, built_in = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local moved = false
+-- A negative number: only the records of the owner.
+local moved = built_in < 0
 for i = 1, built_in do
     if redis.call('EXISTS', KEYS[i]) == 1 and redis.call('HGET', KEYS[i], field) ~= owner then
         moved = true
     end
 end
-local removed = {}
 for _, key in ipairs(KEYS) do
     if not moved or redis.call('HGET', key, field) == owner then
-        table.insert(removed, redis.call('HGETALL', key))
         redis.call('DEL', key)
     end
 end
-return removed
+return redis.status_reply('OK')
 "#;
+/// Records that are fetched in one step.
+const RECORDS_AT_ONCE: usize = 256;
 /// Keys that Redis scans in one step.
 const SCAN_COUNT: usize = 10_000;
 
+/// Prefix of the key that a server keeps alive, followed by its id.
+const ALIVE: &str = "hypha-server:alive:";
+/// The set of the servers that have records.
+const SERVERS: &str = "hypha-server:servers";
+/// Life of that key without a refresh.
+const ALIVE_FOR: Duration = Duration::from_secs(5);
+/// Consecutive beats, a second apart, without a server's key after which it is dead: after a pause of
+/// Redis itself the others get the time to refresh theirs.
+const BEATS_MISSED: u32 = 3;
+/// Time without a successful beat after which Redis counts as not answering.
+const SILENCE: Duration = Duration::from_millis(2500);
+/// Longest wait for the answer to a beat.
+const BEAT_TIMEOUT: Duration = Duration::from_secs(1);
+
 pub(crate) struct RedisRegistry {
     connection: ConnectionManager,
+    server_id: String,
+    limits: RecordLimits,
+    counters: Arc<Counters>,
+    pulse: Mutex<Monitor>,
+    /// Services of the server itself, by id, each with its connection. They are stored again if other
+    /// servers have taken this one for dead: they have no client that would come back.
+    own: Mutex<HashMap<String, (ServiceInfo, String)>>,
+}
+
+/// Memory of the beats so far.
+struct Monitor {
+    last: Instant,
+    is_first: bool,
+    /// Servers without a key, with the number of beats since it was missed first.
+    missing: HashMap<String, u32>,
 }
 
 impl From<RedisError> for RegistryError {
     fn from(error: RedisError) -> Self {
-        RegistryError(error.to_string())
+        RegistryError::Unavailable(error.to_string())
     }
 }
 
 fn unreadable(error: impl std::fmt::Display) -> RegistryError {
-    RegistryError(format!("a record cannot be read or written: {error}"))
+    RegistryError::Invalid(error.to_string())
+}
+
+/// Writes a type or an app id so that it cannot be taken for another part of a key: separators, and
+/// characters that mean something in patterns, become `%` and two digits.
+fn key_part(part: &str) -> String {
+    let mut out = String::new();
+    for character in part.chars() {
+        if matches!(
+            character,
+            ':' | '/' | '|' | '@' | '%' | '?' | '[' | ']' | '\\'
+        ) || character.is_ascii_control()
+        {
+            out.push_str(&format!("%{:02x}", u32::from(character)));
+        } else {
+            out.push(character);
+        }
+    }
+    out
 }
 
 /// Escapes a part of a pattern: only stars are wildcards.
@@ -80,14 +136,15 @@ fn key_pattern(pattern: &ServicePattern) -> String {
         visibility,
         kind,
     } = pattern;
-    let id = escaped(&format!("{workspace}/{client}:{name}@{app_id}"));
-    format!("services:{}|{}:{id}", escaped(visibility), escaped(kind))
+    let id = escaped(&format!("{workspace}/{client}:{name}@{}", key_part(app_id)));
+    let (visibility, kind) = (escaped(visibility), escaped(&key_part(kind)));
+    format!("services:{visibility}|{kind}:{id}")
 }
 
 fn key_of(service: &ServiceInfo) -> String {
     let visibility = service.config.visibility.as_str();
-    let kind = service.kind.as_deref().unwrap_or("generic");
-    let app = service.app_id.as_deref().unwrap_or("*");
+    let kind = key_part(service.kind.as_deref().unwrap_or("generic"));
+    let app = key_part(service.app_id.as_deref().unwrap_or("*"));
     format!("services:{visibility}|{kind}:{}@{app}", service.id)
 }
 
@@ -129,9 +186,75 @@ fn service(fields: &[(String, String)]) -> Option<ServiceInfo> {
     serde_json::from_value(Value::Object(record)).ok()
 }
 
+/// Returns the server of the connection that owns a record. Records of the original name none.
+fn server_of(fields: &[(String, String)]) -> Option<&str> {
+    let (_, owner) = fields.iter().find(|(name, _)| name == OWNER)?;
+    owner.rsplit_once('#').map(|(server, _)| server)
+}
+
 impl RedisRegistry {
-    pub(crate) fn new(connection: ConnectionManager) -> RedisRegistry {
-        RedisRegistry { connection }
+    pub(crate) fn new(
+        connection: ConnectionManager,
+        server_id: &str,
+        limits: RecordLimits,
+        counters: Arc<Counters>,
+    ) -> RedisRegistry {
+        RedisRegistry {
+            connection,
+            server_id: server_id.to_owned(),
+            limits,
+            counters,
+            pulse: Mutex::new(Monitor {
+                last: Instant::now(),
+                is_first: true,
+                missing: HashMap::new(),
+            }),
+            own: Mutex::default(),
+        }
+    }
+
+    /// Returns whether each server is alive.
+    async fn alive(&self, servers: &[String]) -> Result<Vec<bool>, RegistryError> {
+        if servers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut asked = pipe();
+        for server in servers {
+            asked.exists(format!("{ALIVE}{server}"));
+        }
+        let mut connection = self.connection.clone();
+        Ok(asked.query_async(&mut connection).await?)
+    }
+
+    /// Returns the servers of these records that are dead.
+    async fn dead(&self, found: &[Vec<(String, String)>]) -> Result<Vec<String>, RegistryError> {
+        let servers = found.iter().filter_map(|fields| server_of(fields));
+        let mut servers: Vec<_> = servers.filter(|server| *server != self.server_id).collect();
+        servers.sort_unstable();
+        servers.dedup();
+        let servers: Vec<_> = servers.into_iter().map(str::to_owned).collect();
+        let alive = self.alive(&servers).await?;
+        let both = servers.into_iter().zip(alive);
+        Ok(both
+            .filter(|(_, alive)| !alive)
+            .map(|(server, _)| server)
+            .collect())
+    }
+
+    /// Returns the record of these fields. One that cannot be read is skipped.
+    fn record(&self, fields: &[(String, String)]) -> Option<Record> {
+        if fields.is_empty() {
+            return None;
+        }
+        let record = service(fields).and_then(|service| Record::new(&service).ok());
+        if record.is_none() {
+            if self.counters.records_skipped.get() == 0 {
+                let id = fields.iter().find(|(name, _)| name == "id");
+                tracing::warn!(service = ?id, "skipped a broken record in Redis");
+            }
+            self.counters.records_skipped.add();
+        }
+        record
     }
 
     async fn keys(&self, pattern: &str) -> Result<Vec<String>, RegistryError> {
@@ -155,49 +278,161 @@ impl RedisRegistry {
         Ok(keys)
     }
 
-    /// Returns the records of keys, in the order of their ids.
-    async fn records(&self, keys: &[String]) -> Result<Vec<Arc<ServiceInfo>>, RegistryError> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Returns the records of keys whose servers are alive, in the order of their ids.
+    async fn records(&self, keys: &[String]) -> Result<Vec<Record>, RegistryError> {
         let mut connection = self.connection.clone();
-        let mut asked = pipe();
-        for key in keys {
-            asked.hgetall(key);
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        for keys in keys.chunks(RECORDS_AT_ONCE) {
+            let mut asked = pipe();
+            for key in keys {
+                asked.hgetall(key);
+            }
+            let found: Vec<Vec<(String, String)>> = asked.query_async(&mut connection).await?;
+            let dead = self.dead(&found).await?;
+            for fields in &found {
+                if server_of(fields).is_some_and(|server| dead.iter().any(|dead| dead == server)) {
+                    continue;
+                }
+                let Some(record) = self.record(fields) else {
+                    continue;
+                };
+                bytes += record.len();
+                records.push(record);
+            }
+            if bytes > self.limits.found_bytes {
+                return Err(RegistryError::ListTooLarge {
+                    services: keys.len(),
+                    bytes,
+                    max: self.limits.found_bytes,
+                });
+            }
         }
-        let found: Vec<Vec<(String, String)>> = asked.query_async(&mut connection).await?;
-        let mut services: Vec<_> = found.iter().filter_map(|f| service(f)).collect();
-        services.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(services.into_iter().map(Arc::new).collect())
-    }
-
-    async fn remove(&self, keys: Vec<String>) -> Result<Vec<Arc<ServiceInfo>>, RegistryError> {
-        let records = self.records(&keys).await?;
-        if !keys.is_empty() {
-            let mut connection = self.connection.clone();
-            connection.del::<_, ()>(keys).await?;
-        }
+        records.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(records)
     }
 
+    async fn remove(&self, keys: Vec<String>) -> Result<bool, RegistryError> {
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        let mut connection = self.connection.clone();
+        let removed: u64 = connection.del(keys).await?;
+        Ok(removed > 0)
+    }
+
     /// Removes the records that a client has left behind. The first `built_in` keys are those of
-    /// its built-in service.
+    /// its built-in service; with a negative number only the records of `owner` are removed.
     async fn remove_owned(
         &self,
         keys: &[String],
-        built_in: usize,
+        built_in: i64,
         owner: &str,
-    ) -> Result<Vec<Arc<ServiceInfo>>, RegistryError> {
+    ) -> Result<(), RegistryError> {
         if keys.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let mut asked = cmd("EVAL");
         asked.arg(REMOVE_OWNED).arg(keys.len()).arg(keys);
         asked.arg(OWNER).arg(owner).arg(built_in);
         let mut connection = self.connection.clone();
-        let removed: Vec<Vec<(String, String)>> = asked.query_async(&mut connection).await?;
-        let removed = removed.iter().filter_map(|fields| service(fields));
-        Ok(removed.map(Arc::new).collect())
+        asked.query_async::<()>(&mut connection).await?;
+        Ok(())
+    }
+
+    /// Refreshes the key of this server, and counts the beats of the others that are missing.
+    async fn pulse(&self) -> Result<Pulse, RegistryError> {
+        let own = format!("{ALIVE}{}", self.server_id);
+        let beat = async {
+            let mut asked = pipe();
+            let life = ALIVE_FOR.as_secs();
+            asked.set_ex(own, "", life).ignore();
+            asked.sadd(SERVERS, &self.server_id).smembers(SERVERS);
+            let mut connection = self.connection.clone();
+            let answer: (u64, Vec<String>) = asked.query_async(&mut connection).await?;
+            let alive = self.alive(&answer.1).await?;
+            Ok::<_, RegistryError>((answer, alive))
+        };
+        let answer = tokio::time::timeout(BEAT_TIMEOUT, beat).await;
+        let ((added, servers), alive) = match answer {
+            Ok(answer) => answer?,
+            Err(_) => {
+                return Err(RegistryError::Unavailable("Redis is silent".to_owned()));
+            }
+        };
+        let mut monitor = self.pulse.lock();
+        // Somebody has removed it since, or Redis has lost its data.
+        let was_removed = added > 0 && !std::mem::take(&mut monitor.is_first);
+        monitor.last = Instant::now();
+        let both = servers.into_iter().zip(alive);
+        let missing: Vec<_> = both.filter(|(_, alive)| !alive).collect();
+        let counted = missing.into_iter().map(|(server, _)| {
+            let before = monitor.missing.get(&server).copied().unwrap_or(0);
+            (server, before + 1)
+        });
+        let counted: HashMap<_, _> = counted.collect();
+        let gone = counted.iter().filter(|(_, beats)| **beats >= BEATS_MISSED);
+        let dead = gone.map(|(server, _)| server.clone()).collect();
+        monitor.missing = counted;
+        Ok(Pulse { dead, was_removed })
+    }
+
+    /// Checks that a record may be stored beside the others.
+    async fn check(&self, record: &Record, key: ServiceKey<'_>) -> Result<(), RegistryError> {
+        let pattern = ServicePattern {
+            workspace: key.workspace.to_owned(),
+            client: key.client.to_owned(),
+            ..ServicePattern::default()
+        };
+        let own = self.find(&pattern).await?;
+        let others = || own.iter().filter(|other| other.id != record.id);
+        let is_built_in = |record: &Record| record.key().is_some_and(|key| key.name == BUILT_IN);
+        let count = others().filter(|other| !is_built_in(other)).count();
+        if count >= self.limits.per_client && key.name != BUILT_IN {
+            return Err(RegistryError::TooMany {
+                client: record.address().to_owned(),
+                count: self.limits.per_client,
+            });
+        }
+        let bytes: usize = others().map(Record::len).sum();
+        if bytes + record.len() > self.limits.client_bytes {
+            return Err(RegistryError::TooLarge {
+                service: record.id.to_string(),
+                bytes: record.len(),
+                owner: format!("client `{}`", record.address()),
+                max: self.limits.client_bytes,
+            });
+        }
+        if key.name == BUILT_IN {
+            return Ok(());
+        }
+        let pattern = ServicePattern {
+            workspace: key.workspace.to_owned(),
+            name: key.name.to_owned(),
+            ..ServicePattern::default()
+        };
+        let namesakes = self.find(&pattern).await?;
+        let conflict = namesakes.iter().any(|other| {
+            let again = other.id == record.id
+                && other.app_id == record.app_id
+                && other.singleton
+                && record.singleton;
+            !again && (other.singleton || record.singleton)
+        });
+        if conflict {
+            return Err(RegistryError::Singleton {
+                name: key.name.to_owned(),
+                workspace: key.workspace.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    async fn find(&self, pattern: &ServicePattern) -> Result<Vec<Record>, RegistryError> {
+        let keys = self.keys(&key_pattern(pattern)).await?;
+        let mut found = self.records(&keys).await?;
+        // A name may look like the separators of a key.
+        found.retain(|record| pattern.matches(record));
+        Ok(found)
     }
 
     /// Returns the revoked tokens, each with its expiry in seconds since 1970.
@@ -215,15 +450,15 @@ impl RedisRegistry {
 }
 
 impl Registry for RedisRegistry {
-    fn put_service<'a>(
-        &'a self,
-        service: ServiceInfo,
-        owner: &'a str,
-    ) -> Answer<'a, Option<Arc<ServiceInfo>>> {
+    fn put_service<'a>(&'a self, record: Record, owner: &'a str) -> Answer<'a, bool> {
         async move {
+            let Some(parts) = record.key() else {
+                return Err(unreadable(format!("`{}` is no id of a service", record.id)));
+            };
+            self.check(&record, parts).await?;
+            let service = record.service(true)?;
             let key = key_of(&service);
             let former = self.keys(&all_keys_of(&service.id)).await?;
-            let replaced = self.records(&former).await?.pop();
             let mut write = pipe();
             write.atomic();
             for other in former.iter().filter(|other| **other != key) {
@@ -234,32 +469,27 @@ impl Registry for RedisRegistry {
             write.hset_multiple(&key, &fields).ignore();
             let mut connection = self.connection.clone();
             write.query_async::<()>(&mut connection).await?;
-            Ok(replaced)
+            if parts.client == self.server_id {
+                let own = (service.clone(), owner.to_owned());
+                self.own.lock().insert(service.id, own);
+            }
+            Ok(!former.is_empty())
         }
         .boxed()
     }
 
-    fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Arc<ServiceInfo>>> {
+    fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, bool> {
         async move {
             let keys = self.keys(&all_keys_of(id)).await?;
-            Ok(self.remove(keys).await?.pop())
+            self.remove(keys).await
         }
         .boxed()
     }
 
-    fn find_services<'a>(
-        &'a self,
-        pattern: &'a ServicePattern,
-    ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
+    fn find_services<'a>(&'a self, pattern: &'a ServicePattern) -> Answer<'a, Vec<Arc<Record>>> {
         async move {
-            let keys = self.keys(&key_pattern(pattern)).await?;
-            let mut found = self.records(&keys).await?;
-            // A name may look like the separators of a key.
-            found.retain(|service| {
-                let (app_id, kind) = (service.app_id.as_deref(), service.kind.as_deref());
-                pattern.matches(&service.id, app_id, service.config.visibility, kind)
-            });
-            Ok(found)
+            let found = self.find(pattern).await?;
+            Ok(found.into_iter().map(Arc::new).collect())
         }
         .boxed()
     }
@@ -269,7 +499,7 @@ impl Registry for RedisRegistry {
         workspace: &'a str,
         client_id: &'a str,
         owner: Option<&'a str>,
-    ) -> Answer<'a, Vec<Arc<ServiceInfo>>> {
+    ) -> Answer<'a, ()> {
         async move {
             let address = escaped(&format!("{workspace}/{client_id}")).replace('*', "\\*");
             let mut keys = self.keys(&format!("services:*|*:{address}:*@*")).await?;
@@ -279,8 +509,8 @@ impl Registry for RedisRegistry {
             keys.sort_by_key(|key| !key.contains(&built_in));
             let count = keys.iter().filter(|key| key.contains(&built_in)).count();
             match owner {
-                Some(owner) => self.remove_owned(&keys, count, owner).await,
-                None => self.remove(keys).await,
+                Some(owner) => self.remove_owned(&keys, count as i64, owner).await,
+                None => self.remove(keys).await.map(drop),
             }
         }
         .boxed()
@@ -302,7 +532,16 @@ impl Registry for RedisRegistry {
             let texts: Vec<String> = connection.hvals(WORKSPACES).await?;
             let mut all: Vec<WorkspaceInfo> = texts
                 .iter()
-                .filter_map(|text| serde_json::from_str(text).ok())
+                .filter_map(|text| {
+                    let record = serde_json::from_str(text);
+                    if let Err(error) = &record {
+                        if self.counters.records_skipped.get() == 0 {
+                            tracing::warn!(%error, "skipped a broken workspace in Redis");
+                        }
+                        self.counters.records_skipped.add();
+                    }
+                    record.ok()
+                })
                 .collect();
             all.sort_by(|a, b| a.id.cmp(&b.id));
             Ok(all)
@@ -347,6 +586,60 @@ impl Registry for RedisRegistry {
         }
         .boxed()
     }
+
+    fn beat(&self) -> Answer<'_, Pulse> {
+        async move {
+            let pulse = self.pulse().await?;
+            if pulse.was_removed {
+                let own: Vec<_> = self.own.lock().values().cloned().collect();
+                for (service, owner) in own {
+                    self.put_service(Record::new(&service)?, &owner).await?;
+                }
+            }
+            Ok(pulse)
+        }
+        .boxed()
+    }
+
+    fn remove_server<'a>(&'a self, server_id: &'a str) -> Answer<'a, Option<Vec<String>>> {
+        async move {
+            // The first one to remove its name does the rest.
+            let mut connection = self.connection.clone();
+            let removed: u64 = connection.srem(SERVERS, server_id).await?;
+            if removed == 0 {
+                return Ok(None);
+            }
+            let mut clients = Vec::new();
+            for keys in self.keys("services:*").await?.chunks(RECORDS_AT_ONCE) {
+                let mut asked = pipe();
+                for key in keys {
+                    asked.hmget(key, &[OWNER, "id"]);
+                }
+                let found: Vec<(Option<String>, Option<String>)> =
+                    asked.query_async(&mut connection).await?;
+                for (key, (owner, id)) in keys.iter().zip(found) {
+                    let server = owner.as_deref().and_then(|owner| owner.rsplit_once('#'));
+                    if server.is_none_or(|(server, _)| server != server_id) {
+                        continue;
+                    }
+                    // It may belong to a connection at another server by now.
+                    let owner = owner.unwrap_or_default();
+                    self.remove_owned(std::slice::from_ref(key), -1, &owner)
+                        .await?;
+                    let id = id.unwrap_or_default();
+                    if let Some(key) = ServiceKey::parse(&id).filter(|key| key.name == BUILT_IN) {
+                        clients.push(format!("{}/{}", key.workspace, key.client));
+                    }
+                }
+            }
+            Ok(Some(clients))
+        }
+        .boxed()
+    }
+
+    fn is_up(&self) -> bool {
+        self.pulse.lock().last.elapsed() < SILENCE
+    }
 }
 
 #[cfg(test)]
@@ -371,6 +664,21 @@ mod tests {
             .collect();
         assert_eq!(service(&read), Some(record.clone()));
         assert_eq!(key_of(&record), "services:protected|generic:w/c:n@*");
+    }
+
+    #[test]
+    fn types_are_no_separators() {
+        let record = ServiceInfo {
+            id: "w/c:n".into(),
+            kind: Some("a:v/x:y@z|*".into()),
+            app_id: Some("b/c@d".into()),
+            ..ServiceInfo::default()
+        };
+        let key = key_of(&record);
+        assert_eq!(
+            key,
+            "services:protected|a%3av%2fx%3ay%40z%7c*:w/c:n@b%2fc%40d"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The registry and the bus of a server: its own, or those that it shares through Redis.
 
+use std::sync::Arc;
 #[cfg(feature = "redis")]
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use crate::auth;
 #[cfg(feature = "redis")]
 use crate::bus;
 use crate::bus::{Bus, NoBus};
+use crate::metrics::Counters;
 #[cfg(feature = "redis")]
 use crate::registry::RedisRegistry;
-use crate::registry::{MemoryRegistry, Registry};
+use crate::registry::{MemoryRegistry, RecordLimits, Registry};
 use crate::state::ServerInfo;
 use crate::store::Store;
 
@@ -34,9 +36,13 @@ pub(super) struct Backend {
 
 impl Backend {
     /// Returns those of a server that is alone, which had these `workspaces` when it ended.
-    pub(super) fn alone(store: Store, workspaces: Vec<WorkspaceInfo>) -> Backend {
+    pub(super) fn alone(
+        store: Store,
+        workspaces: Vec<WorkspaceInfo>,
+        limits: RecordLimits,
+    ) -> Backend {
         Backend {
-            registry: Box::new(MemoryRegistry::new(store, workspaces)),
+            registry: Box::new(MemoryRegistry::new(store, workspaces, limits)),
             bus: Box::new(NoBus),
             revoked: Vec::new(),
             #[cfg(feature = "redis")]
@@ -46,7 +52,12 @@ impl Backend {
 
     /// Returns those that the server shares through the Redis at `uri`.
     #[cfg(feature = "redis")]
-    pub(super) async fn through_redis(uri: &str, info: &ServerInfo) -> Result<Backend, StartError> {
+    pub(super) async fn through_redis(
+        uri: &str,
+        info: &ServerInfo,
+        limits: RecordLimits,
+        counters: Arc<Counters>,
+    ) -> Result<Backend, StartError> {
         // The URI is not reported: it may contain a password.
         let failed = |error: &dyn std::fmt::Display| StartError::Redis(error.to_string());
         let client = redis::Client::open(uri).map_err(|error| failed(&error))?;
@@ -56,7 +67,7 @@ impl Backend {
         let connection = connecting
             .map_err(|_| failed(&"timeout"))?
             .map_err(|error| failed(&error))?;
-        let registry = RedisRegistry::new(connection.clone());
+        let registry = RedisRegistry::new(connection.clone(), &info.server_id, limits, counters);
         let (bus, receiver) = bus::RedisBus::new(client, connection, &info.server_id);
         let manager = format!("*/{}", info.manager_id);
         if bus.has_subscriber(&manager).await {
@@ -70,6 +81,8 @@ impl Backend {
             .remove_client("public", &info.server_id, None)
             .await;
         former.map_err(|error| failed(&error))?;
+        // Before the first record: those of a server without a sign of life are ignored.
+        registry.beat().await.map_err(|error| failed(&error))?;
         let revoked = registry.revoked(auth::now()).await;
         Ok(Backend {
             revoked: revoked.map_err(|error| failed(&error))?,
@@ -80,7 +93,12 @@ impl Backend {
     }
 
     #[cfg(not(feature = "redis"))]
-    pub(super) async fn through_redis(_: &str, _: &ServerInfo) -> Result<Backend, StartError> {
+    pub(super) async fn through_redis(
+        _: &str,
+        _: &ServerInfo,
+        _: RecordLimits,
+        _: Arc<Counters>,
+    ) -> Result<Backend, StartError> {
         Err(StartError::Redis(
             "this server was built without the feature `redis`".into(),
         ))

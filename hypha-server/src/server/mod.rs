@@ -19,7 +19,8 @@ use crate::auth::{self, Issuer};
 use crate::http;
 use crate::login;
 use crate::manager;
-use crate::metrics::Stats;
+use crate::metrics::{Counters, Stats};
+use crate::registry::RecordLimits;
 use crate::settings::{ConfigError, Settings};
 use crate::state::{Parts, ServerInfo, State};
 use crate::store::{Store, StoreError, StoredData};
@@ -86,9 +87,11 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
         }
     }
     let info = server_info(&settings, server_id, address)?;
+    let limits = RecordLimits::from(&settings.limits);
+    let counters = Arc::new(Counters::default());
     let backend = match &settings.redis_uri {
-        Some(uri) => Backend::through_redis(uri, &info).await?,
-        None => Backend::alone(store.clone(), workspaces),
+        Some(uri) => Backend::through_redis(uri, &info, limits, counters.clone()).await?,
+        None => Backend::alone(store.clone(), workspaces, limits),
     };
     for (token, end) in &backend.revoked {
         issuer.remember_revoked(auth::token_hash(token), *end);
@@ -105,6 +108,7 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
         registry: backend.registry,
         bus: backend.bus,
         store,
+        counters,
         issuer,
         alive: alive.downgrade(),
     }));
@@ -112,6 +116,11 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     if let Some(receiver) = backend.receiver {
         let recipient = Arc::downgrade(&state);
         tokio::spawn(receiver.run(recipient));
+        let watching = state.clone();
+        state.shutdown.spawn(async move {
+            // Not until the end: records are there until then.
+            workspace::watch_servers(&watching).await;
+        });
         let searching = state.clone();
         state.shutdown.spawn(async move {
             tokio::select! {
@@ -199,6 +208,9 @@ async fn run(
         .remove_client("public", &state.info.server_id, None);
     if let Err(error) = services.await {
         tracing::warn!(%error, "cannot remove the server's own services");
+    }
+    if let Err(error) = state.registry.remove_server(&state.info.server_id).await {
+        tracing::warn!(%error, "cannot tell the other servers that this one has ended");
     }
     state.clients.shutdown().await;
     state.store.close();

@@ -10,6 +10,8 @@ use super::{ConfigError, at_least, in_seconds, invalid};
 
 /// Smallest limit on the size of a message. With less a client cannot even register a service.
 const FRAME_BYTES_MIN: usize = 1024;
+/// Smallest limit on the record of a service. With less the built-in services do not fit.
+const SERVICE_BYTES_MIN: usize = 1024;
 /// Smallest memory budget. With less no large message passes.
 const MEMORY_MIN: usize = 16 * 1024 * 1024;
 /// The resolution of the runtime's timers: a shorter timeout ends at once.
@@ -65,6 +67,21 @@ pub struct Limits {
     /// Services of one client, without its built-in one. Default: 1000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_SERVICES_PER_CLIENT"))]
     pub services_per_client: usize,
+    /// Size of the record of one service, in bytes; at least 1024. Default: 256 KiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_SERVICE_BYTES"))]
+    pub service_bytes: usize,
+    /// Records of the services of one client, in bytes. Default: 8 MiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CLIENT_SERVICES_BYTES"))]
+    pub client_services_bytes: usize,
+    /// Records of the services of one workspace, in bytes. Default: 64 MiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACE_SERVICES_BYTES"))]
+    pub workspace_services_bytes: usize,
+    /// Records of all services, in bytes. Default: 128 MiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_ALL_SERVICES_BYTES"))]
+    pub all_services_bytes: usize,
+    /// Size of the largest list of services in one reply, in bytes. Default: 32 MiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_LIST_BYTES"))]
+    pub list_bytes: usize,
     /// Workspaces owned by one user. Default: 100.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACES_PER_USER"))]
     pub workspaces_per_user: usize,
@@ -198,6 +215,11 @@ impl Default for Limits {
             connections_per_user: 200,
             clients_per_workspace: 1000,
             services_per_client: 1000,
+            service_bytes: 256 * 1024,
+            client_services_bytes: 8 * 1024 * 1024,
+            workspace_services_bytes: 64 * 1024 * 1024,
+            all_services_bytes: 128 * 1024 * 1024,
+            list_bytes: 32 * 1024 * 1024,
             workspaces_per_user: 100,
             memory_bytes: 256 * 1024 * 1024,
             user_memory_bytes: 128 * 1024 * 1024,
@@ -244,6 +266,23 @@ impl Limits {
             ("concurrent_handshakes", self.concurrent_handshakes, 1),
             ("connections_per_user", self.connections_per_user, 1),
             ("clients_per_workspace", self.clients_per_workspace, 1),
+            ("service_bytes", self.service_bytes, SERVICE_BYTES_MIN),
+            (
+                "client_services_bytes",
+                self.client_services_bytes,
+                self.service_bytes,
+            ),
+            (
+                "workspace_services_bytes",
+                self.workspace_services_bytes,
+                self.client_services_bytes,
+            ),
+            (
+                "all_services_bytes",
+                self.all_services_bytes,
+                self.workspace_services_bytes,
+            ),
+            ("list_bytes", self.list_bytes, self.service_bytes),
             ("frame_bytes", self.frame_bytes, FRAME_BYTES_MIN),
             ("http_concurrent_requests", self.http_concurrent_requests, 1),
             ("app_headers", self.app_headers, 1),

@@ -65,6 +65,10 @@ impl Recipient for State {
                     member.outbox.close(order.with_error_frame());
                 }
             }
+            Notice::ServerLost { server } => {
+                self.counters.servers_lost.add();
+                tracing::warn!(server, "a server has ended without a word");
+            }
             Notice::Revoked { token, end } => {
                 self.issuer.remember_revoked(auth::token_hash(&token), end);
             }

@@ -70,6 +70,7 @@ pub(crate) struct Parts {
     pub(crate) registry: Box<dyn Registry>,
     pub(crate) bus: Box<dyn Bus>,
     pub(crate) store: Store,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) issuer: Issuer,
     pub(crate) alive: mpsc::WeakSender<()>,
 }
@@ -77,7 +78,7 @@ pub(crate) struct Parts {
 impl State {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts) -> State {
-        let counters = Arc::new(Counters::default());
+        let counters = parts.counters;
         let limits = &parts.settings.limits;
         let deliver_timeout = limits.deliver_timeout;
         let memory = Budget::new(MemoryLimits {
@@ -115,5 +116,6 @@ impl State {
         !self.shutdown.is_stopping()
             && self.clients.manager().is_some()
             && self.router.bus().is_up()
+            && self.registry.is_up()
     }
 }

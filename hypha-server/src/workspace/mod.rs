@@ -2,6 +2,9 @@
 
 mod provider;
 
+#[cfg(feature = "redis")]
+use std::sync::Arc;
+
 use hypha_rpc::workspace::{Permission, UserInfo, WorkspaceInfo, WorkspaceProperties};
 use hypha_rpc::{Map, Value};
 use hypha_wire::keys::BUILT_IN;
@@ -11,12 +14,16 @@ pub(crate) use self::provider::{call, fetch, ping};
 use crate::bus::Notice;
 use crate::peer::{CloseOrder, Peer};
 use crate::registry::{Registry, RegistryError, ServicePattern};
-use crate::router::CLIENT_DISCONNECTED;
+use crate::router::{CLIENT_DISCONNECTED, SERVER_WORKSPACE};
 use crate::state::State;
 
 /// Delay of the first search after the start.
 #[cfg(feature = "redis")]
 const FIRST_ORPHAN_SEARCH: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Interval of the sign of life for the other servers.
+#[cfg(feature = "redis")]
+const BEAT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Workspaces that exist from the start and are never removed.
 pub(crate) const SYSTEM_WORKSPACES: [(&str, &str); 3] = [
@@ -153,8 +160,8 @@ pub(crate) async fn registered_clients(
         ..ServicePattern::default()
     };
     let found = state.registry.find_services(&pattern).await?;
-    let address = |id: &str| id.split(':').next().unwrap_or_default().to_owned();
-    Ok(found.iter().map(|service| address(&service.id)).collect())
+    let addresses = found.iter().map(|record| record.address().to_owned());
+    Ok(addresses.collect())
 }
 
 /// Removes a client that does not answer, at whichever server it was connected.
@@ -210,13 +217,87 @@ pub(crate) async fn remove_orphans(state: &State) {
     }
 }
 
+/// Tells the other servers at intervals that this one is alive, and removes the records of those
+/// that are not.
+#[cfg(feature = "redis")]
+pub(crate) async fn watch_servers(state: &Arc<State>) {
+    let mut beats = tokio::time::interval(BEAT);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        let pulse = match state.registry.beat().await {
+            Ok(pulse) => pulse,
+            Err(error) => {
+                tracing::debug!(%error, "cannot tell the other servers that this one is alive");
+                continue;
+            }
+        };
+        if pulse.was_removed {
+            tracing::warn!("the records of this server are gone; its clients register them again");
+            let own = &state.info.server_id;
+            let internal =
+                |peer: &Peer| peer.workspace == SERVER_WORKSPACE || peer.client_id == *own;
+            for peer in state.router.all(internal) {
+                let order = CloseOrder::new(1001, "The server was out of touch with the others");
+                peer.outbox.close(order);
+            }
+        }
+        for server in pulse.dead {
+            // In a task of its own: the next beat must not wait for it.
+            let cleaning = state.clone();
+            state
+                .shutdown
+                .spawn(async move { remove_server(&cleaning, &server).await });
+        }
+    }
+}
+
+/// Removes the records of a server that has ended without doing so, and announces that its clients
+/// are gone.
+#[cfg(feature = "redis")]
+async fn remove_server(state: &State, server_id: &str) {
+    let clients = match state.registry.remove_server(server_id).await {
+        Ok(Some(clients)) => clients,
+        // Another server was first.
+        Ok(None) => return,
+        Err(error) => {
+            return tracing::error!(%error, server_id, "cannot remove the records of a server");
+        }
+    };
+    tracing::warn!(
+        server_id,
+        clients = clients.len(),
+        "a server has ended without a word"
+    );
+    state.counters.servers_lost.add();
+    let server = server_id.to_owned();
+    state.router.bus().announce(Notice::ServerLost { server });
+    for address in clients {
+        let Some((workspace, client_id)) = address.split_once('/') else {
+            continue;
+        };
+        let data = json!({"id": client_id, "workspace": workspace});
+        state.router.event(workspace, CLIENT_DISCONNECTED, &data);
+        state.router.tell_partners_of(&address);
+        state.router.bus().announce(Notice::Left {
+            address: address.clone(),
+        });
+        if let Err(error) = unload_if_empty(state, workspace).await {
+            tracing::error!(%error, workspace, "cannot unload a workspace");
+        }
+    }
+}
+
 /// Removes a client inside the server. Its connect was not announced, so its disconnect is not
 /// either.
 pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     if !state.router.detach(peer) {
         return;
     }
-    state.router.tell_partners(peer).await;
+    // The addresses of the server itself are always there: another client answers the next message.
+    if peer.workspace != SERVER_WORKSPACE {
+        state.router.tell_partners(peer).await;
+    }
     if let Err(error) = unload_if_empty(state, &peer.workspace).await {
         tracing::error!(%error, workspace = peer.workspace, "cannot unload a workspace");
     }

@@ -233,6 +233,9 @@ async fn a_stalled_reader_is_dropped_and_delays_only_its_senders() -> Result<()>
             alice.send(main, None).await?;
             sent += 1;
         }
+        // The event that the receiver is gone comes first.
+        let gone = alice.message().await?;
+        assert_eq!(gone.kind(), "client_disconnected");
         let refused = alice.message().await?;
         anyhow::Ok((sent, refused.method().map(str::to_owned)))
     });

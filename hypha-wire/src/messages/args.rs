@@ -10,7 +10,7 @@ use crate::pack::{self, Count, Fill, Sink};
 use crate::values::decode::{Decoder, Token};
 use crate::values::decode_error::DecodeError;
 use crate::values::encode::{EncodeError, Splices, encode, encode_spliced, replace};
-use crate::values::handle::{Handle, Splice};
+use crate::values::handle::{Handle, SPLICED_BYTES, Splice};
 use crate::values::local::{self, Packed};
 use crate::values::raw::RawValue;
 use crate::values::value::Value;
@@ -173,6 +173,22 @@ impl Args {
         self.append(value);
         self.positional += 1;
         self.omissible = 0;
+    }
+
+    /// Adds a positional argument whose msgpack is there already. It is not checked, and not copied
+    /// if it is large.
+    pub fn push_encoded(&mut self, value: bytes::Bytes) {
+        self.push_packed(if value.len() < SPLICED_BYTES {
+            Packed {
+                buf: value.into(),
+                splices: Splices::new(),
+            }
+        } else {
+            Packed {
+                buf: Vec::new(),
+                splices: vec![(0, Splice::Bytes(value))],
+            }
+        });
     }
 
     /// Creates arguments from an encoded list of `count` items, each of which becomes one argument.

@@ -1,0 +1,295 @@
+//! A registered service in encoded form.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hypha_rpc::workspace::{ServiceInfo, Visibility};
+use hypha_wire as wire;
+use hypha_wire::Value;
+
+use super::{RegistryError, ServiceKey};
+use crate::memory::Charge;
+
+/// Memory of a record beside its encoded form, in bytes: its fields and the indexes.
+const OVERHEAD: usize = 640;
+
+/// A registered service: its record as msgpack, a fraction of the size of its values, and the
+/// fields by which it is found.
+pub(crate) struct Record {
+    pub(crate) id: Arc<str>,
+    pub(crate) app_id: Option<Box<str>>,
+    pub(crate) kind: Option<Box<str>>,
+    pub(crate) visibility: Visibility,
+    pub(crate) singleton: bool,
+    /// Other workspaces whose clients may use the service.
+    pub(crate) authorized: Vec<String>,
+    bytes: Bytes,
+    /// Positions of the parts that strangers do not see, in ascending order, with their
+    /// replacements.
+    private: Vec<(Range<usize>, Vec<u8>)>,
+    _charge: Option<Charge>,
+}
+
+impl Record {
+    /// Encodes a service.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the service cannot be sent to those that list it.
+    pub(crate) fn new(service: &ServiceInfo) -> Result<Record, RegistryError> {
+        let invalid = |error: &dyn std::fmt::Display| RegistryError::Invalid(error.to_string());
+        // Encoded inside of two lists, which may be nested as deep as any value: a list of services
+        // in a message adds as many levels.
+        let mut bytes = wire::to_vec(&[[service]]).map_err(|error| invalid(&error))?;
+        bytes.drain(..2);
+        let bytes = Bytes::from(bytes.into_boxed_slice());
+        let config = &service.config;
+        let mut private = Vec::new();
+        if let Some(inside) = member(&bytes, 0..bytes.len(), "config") {
+            if let Some(Value::Map(creator)) = &config.created_by
+                && let Some(span) = member(&bytes, inside.clone(), "created_by")
+                && creator.keys().any(|key| key != "id")
+            {
+                let id = creator.iter().find(|(key, _)| *key == "id");
+                let known = id.into_iter().collect::<indexmap::IndexMap<_, _>>();
+                let known = wire::to_vec(&known).map_err(|error| invalid(&error))?;
+                private.push((span, known));
+            }
+            if config.authorized_workspaces.is_some()
+                && let Some(span) = member(&bytes, inside, "authorized_workspaces")
+            {
+                private.push((span, vec![NIL]));
+            }
+        }
+        private.sort_by_key(|(span, _)| span.start);
+        Ok(Record {
+            id: service.id.as_str().into(),
+            app_id: service.app_id.as_deref().map(Into::into),
+            kind: service.kind.as_deref().map(Into::into),
+            visibility: config.visibility,
+            singleton: config.singleton == Some(true),
+            authorized: config.authorized_workspaces.clone().unwrap_or_default(),
+            bytes,
+            private,
+            _charge: None,
+        })
+    }
+
+    /// Returns the parts of the id.
+    pub(crate) fn key(&self) -> Option<ServiceKey<'_>> {
+        ServiceKey::parse(&self.id)
+    }
+
+    /// Returns the workspace of the service.
+    pub(crate) fn workspace(&self) -> &str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+
+    /// Returns the address of the client.
+    pub(crate) fn address(&self) -> &str {
+        self.id.split(':').next().unwrap_or_default()
+    }
+
+    /// Returns the size of the encoded record, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns the memory that the record takes, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        OVERHEAD + self.bytes.len() + 4 * self.id.len()
+    }
+
+    /// Keeps the charge of the record's memory for as long as the record.
+    pub(crate) fn charged(mut self, charge: Charge) -> Record {
+        self._charge = Some(charge);
+        self
+    }
+
+    /// Decodes the record as a member of its workspace, or a stranger, may see it.
+    pub(crate) fn service(&self, is_member: bool) -> Result<ServiceInfo, RegistryError> {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        self.write(is_member, &mut bytes);
+        let bytes = Bytes::from(bytes);
+        wire::from_slice(&bytes).map_err(|error| RegistryError::Invalid(error.to_string()))
+    }
+
+    /// Appends the summary of the record to `out`, encoded: the record without docs and schemas.
+    fn write_summary(&self, is_member: bool, out: &mut Vec<u8>) {
+        const KEYS: [&str; 5] = ["id", "name", "type", "description", "config"];
+        let mut whole = Vec::with_capacity(self.bytes.len());
+        self.write(is_member, &mut whole);
+        let members: Vec<_> = KEYS
+            .into_iter()
+            .filter_map(|key| Some((key, member(&whole, 0..whole.len(), key)?)))
+            .collect();
+        out.push(0x80 | members.len() as u8);
+        for (key, span) in members {
+            // The keys are shorter than 32 bytes.
+            out.push(0xa0 | key.len() as u8);
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(&whole[span]);
+        }
+    }
+
+    /// Appends the encoded record to `out`: the whole, or the part that strangers may see.
+    pub(crate) fn write(&self, is_member: bool, out: &mut Vec<u8>) {
+        let mut done = 0;
+        if !is_member {
+            for (span, replacement) in &self.private {
+                out.extend_from_slice(&self.bytes[done..span.start]);
+                out.extend_from_slice(replacement);
+                done = span.end;
+            }
+        }
+        out.extend_from_slice(&self.bytes[done..]);
+    }
+}
+
+/// Nil in msgpack.
+const NIL: u8 = 0xc0;
+
+/// Returns the position of the value of `key` in the map at `span`.
+fn member(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Range<usize>> {
+    let map = bytes.get(span.clone())?;
+    let number = |at: Range<usize>| -> Option<usize> {
+        let digits = map.get(at)?.iter();
+        Some(digits.fold(0, |number, byte| number << 8 | usize::from(*byte)))
+    };
+    let (count, mut at) = match *map.first()? {
+        head @ 0x80..=0x8f => (usize::from(head & 0x0f), 1),
+        0xde => (number(1..3)?, 3),
+        0xdf => (number(1..5)?, 5),
+        _ => return None,
+    };
+    let wanted = wire::to_vec(key).ok()?;
+    for _ in 0..count {
+        let start = at + wire::skip(&map[at..]).ok()?;
+        let end = start + wire::skip(&map[start..]).ok()?;
+        if map[at..start] == wanted {
+            return Some(span.start + start..span.start + end);
+        }
+        at = end;
+    }
+    None
+}
+
+/// Returns a list of records, encoded. Each is marked with whether the caller is a member of its
+/// workspace.
+///
+/// # Errors
+///
+/// Fails if the records are larger than `max` bytes.
+pub(crate) fn encoded_list(
+    listed: &[(Arc<Record>, bool)],
+    max: usize,
+) -> Result<Vec<u8>, RegistryError> {
+    encode(listed, max, Record::write)
+}
+
+/// Returns a list of summaries of records, encoded like [`encoded_list`].
+pub(crate) fn encoded_summaries(
+    listed: &[(Arc<Record>, bool)],
+    max: usize,
+) -> Result<Vec<u8>, RegistryError> {
+    encode(listed, max, Record::write_summary)
+}
+
+fn encode(
+    listed: &[(Arc<Record>, bool)],
+    max: usize,
+    write: fn(&Record, bool, &mut Vec<u8>),
+) -> Result<Vec<u8>, RegistryError> {
+    let bytes: usize = listed.iter().map(|(record, _)| record.len()).sum();
+    if bytes > max {
+        return Err(RegistryError::ListTooLarge {
+            services: listed.len(),
+            bytes,
+            max,
+        });
+    }
+    let mut out = Vec::with_capacity(5 + bytes);
+    match u8::try_from(listed.len()) {
+        Ok(count @ ..=0x0f) => out.push(0x90 | count),
+        _ => {
+            out.push(0xdd);
+            let count = u32::try_from(listed.len()).unwrap_or(u32::MAX);
+            out.extend_from_slice(&count.to_be_bytes());
+        }
+    }
+    for (record, is_member) in listed {
+        write(record, *is_member, &mut out);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use hypha_rpc::workspace::ServiceSummary;
+    use serde_json::json;
+
+    use super::*;
+
+    fn service() -> ServiceInfo {
+        let text = r#"{"id":"w/a:x","name":"X","type":"t","app_id":"app","description":null,
+            "docs":"What it does","config":{"visibility":"protected","require_context":["a"],
+            "authorized_workspaces":["v"],"created_by":{"email":"a@b","id":"ann"},
+            "extra":{"big":18446744073709551615,"list":[1,"\u00fc",null,true,{}]}},
+            "service_schema":{"add":{"type":"function","function":{"name":"add"}}}}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_as_it_was() {
+        let record = Record::new(&service()).unwrap();
+        assert_eq!(record.service(true).unwrap(), service());
+        assert_eq!((record.workspace(), record.address()), ("w", "w/a"));
+    }
+
+    #[test]
+    fn strangers_see_neither_the_creator_nor_the_authorized() {
+        let record = Arc::new(Record::new(&service()).unwrap());
+        let list = [(record.clone(), true), (record, false)];
+        let bytes = Bytes::from(encoded_list(&list, 10_000).unwrap());
+        let listed: Vec<ServiceInfo> = wire::from_slice(&bytes).unwrap();
+        assert_eq!(listed[0], service());
+        let mut reduced = service();
+        reduced.config.authorized_workspaces = None;
+        reduced.config.created_by = Some(json!({"id": "ann"}).into());
+        assert_eq!(listed[1], reduced);
+        let bytes = Bytes::from(encoded_summaries(&list, 10_000).unwrap());
+        let listed: Vec<ServiceSummary> = wire::from_slice(&bytes).unwrap();
+        assert_eq!(listed, [service().into(), ServiceSummary::from(reduced)]);
+        assert!(matches!(
+            encoded_list(&list, 100),
+            Err(RegistryError::ListTooLarge { services: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn lists_of_any_length_can_be_read() {
+        let record = Arc::new(Record::new(&service()).unwrap());
+        for count in [0, 15, 16, 300, 70_000] {
+            let list = vec![(record.clone(), true); count];
+            let bytes = encoded_list(&list, usize::MAX).unwrap();
+            assert_eq!(wire::skip(&bytes).unwrap(), bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_record_too_deep_for_a_list_is_refused() {
+        let nested = |levels| {
+            let mut value = Value::Null;
+            for _ in 0..levels {
+                value = Value::List(vec![value]);
+            }
+            ServiceInfo {
+                service_schema: Some(value),
+                ..service()
+            }
+        };
+        assert!(Record::new(&nested(wire::MAX_DEPTH - 3)).is_ok());
+        assert!(Record::new(&nested(wire::MAX_DEPTH - 2)).is_err());
+    }
+}
