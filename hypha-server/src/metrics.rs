@@ -7,25 +7,36 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident),+ $(,)?) => {
+    (
+        $($(#[doc = $doc:literal])* $name:ident),+;
+        $($(#[doc = $level_doc:literal])* $level:ident),+ $(,)?
+    ) => {
         /// Counts since the server started, as [`Server::stats`](crate::Server::stats) returns
         /// them.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
-        pub struct Stats { $($(#[doc = $doc])* pub $name: u64),+ }
+        pub struct Stats {
+            $($(#[doc = $doc])* pub $name: u64,)+
+            $($(#[doc = $level_doc])* pub $level: u64,)+
+        }
 
         #[derive(Default)]
         pub(crate) struct Counters { $(pub(crate) $name: Counter),+ }
 
         impl Counters {
+            /// Returns the counts. The levels are 0; whoever holds them fills them in.
             pub(crate) fn snapshot(&self) -> Stats {
-                Stats { $($name: self.$name.get()),+ }
+                Stats { $($name: self.$name.get(),)+ ..Stats::default() }
             }
+        }
 
+        impl Stats {
             /// All counts in the text format of Prometheus.
             pub(crate) fn exposition(&self) -> String {
                 let mut registry = Registry::with_prefix("hypha_server");
-                $(self.$name.register(&mut registry, stringify!($name), concat!($($doc),*));)+
+                let to = &mut registry;
+                $(register(to, stringify!($name), concat!($($doc),*), self.$name);)+
+                $(gauge(to, stringify!($level), concat!($($level_doc),*), self.$level);)+
                 let mut text = String::new();
                 if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &registry) {
                     tracing::error!(%error, "cannot encode the metrics");
@@ -67,8 +78,18 @@ counters! {
     closed_slow,
     /// Connections closed by the idle timeout.
     closed_idle,
-    /// Connections closed by the message rate limit.
-    closed_rate,
+    /// Waits of connections and requests that were beyond a rate limit.
+    slowed_rate,
+    /// Milliseconds of those waits.
+    slowed_rate_milliseconds,
+    /// HTTP requests refused by a rate limit.
+    refused_rate,
+    /// Connections refused because their address had too many that were not authenticated.
+    refused_handshakes,
+    /// Connections closed because there was no memory for them.
+    closed_memory,
+    /// Messages refused because there was no memory for them at the receiver.
+    refused_memory,
     /// Connections closed for a frame that is too large.
     closed_too_large,
     /// HTTP requests that are being served now.
@@ -90,16 +111,34 @@ counters! {
     /// Servers of the cluster that ended without removing their records.
     servers_lost,
     /// Connections replaced by a newer one with the same address.
-    replaced,
+    replaced;
+    /// Bytes of memory held for peers.
+    memory_used,
+    /// Largest number of bytes held for peers since the server started.
+    memory_peak,
+    /// Bytes that may be held for peers.
+    memory_limit,
+    /// Users and addresses for which memory is held.
+    memory_owners,
+    /// Bytes held for the user or address with the most.
+    memory_largest_owner,
+    /// Requests for memory that were refused.
+    memory_refused,
+    /// Connections told to give way because the memory was exhausted.
+    memory_gave_way,
 }
 
-/// A counter. Prometheus sees those that can decrease as gauges.
+/// A counter. Prometheus sees those whose name ends in `_open` as gauges.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_many(1);
+    }
+
+    pub(crate) fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn sub(&self) {
@@ -109,16 +148,20 @@ impl Counter {
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
 
-    fn register(&self, registry: &mut Registry, name: &str, doc: &str) {
-        let help = doc.trim().trim_end_matches('.');
-        if name.ends_with("_open") {
-            let value = i64::try_from(self.get()).unwrap_or(i64::MAX);
-            registry.register(name, help, ConstGauge::new(value));
-        } else {
-            registry.register(name, help, ConstCounter::new(self.get()));
-        }
+fn register(registry: &mut Registry, name: &str, doc: &str, value: u64) {
+    if name.ends_with("_open") {
+        return gauge(registry, name, doc, value);
     }
+    let help = doc.trim().trim_end_matches('.');
+    registry.register(name, help, ConstCounter::new(value));
+}
+
+fn gauge(registry: &mut Registry, name: &str, doc: &str, value: u64) {
+    let help = doc.trim().trim_end_matches('.');
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    registry.register(name, help, ConstGauge::new(value));
 }
 
 #[cfg(test)]
@@ -130,7 +173,9 @@ mod tests {
         let counters = Counters::default();
         counters.connections_accepted.add();
         counters.connections_open.add();
-        let text = counters.exposition();
+        let mut stats = counters.snapshot();
+        stats.memory_used = 5;
+        let text = stats.exposition();
         assert!(
             text.contains("hypha_server_connections_accepted_total 1\n"),
             "{text}"
@@ -139,6 +184,7 @@ mod tests {
             text.contains("# TYPE hypha_server_connections_open gauge"),
             "{text}"
         );
+        assert!(text.contains("\nhypha_server_memory_used 5\n"), "{text}");
         assert!(text.ends_with("# EOF\n"));
     }
 }

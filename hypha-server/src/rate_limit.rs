@@ -1,12 +1,16 @@
 //! A token bucket: a rate with bursts.
 //!
 //! governor 0.10 is not used: it cannot tell whether a bucket is empty without taking a token, so
-//! each valid request would be charged to the address that it comes from. Layers of tower limit all
-//! callers together.
+//! each valid request would be charged to the address that it comes from, and it cannot go into
+//! debt, so a message larger than the burst would never pass. Layers of tower limit all callers
+//! together.
+
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A token bucket of `burst` tokens that refills at `per_second`. Each message costs one token.
+/// A token bucket of `burst` tokens that refills at `per_second`. It can go into debt: its user
+/// takes tokens first and waits afterwards.
 pub(crate) struct RateLimit {
     per_second: f64,
     burst: f64,
@@ -24,29 +28,55 @@ impl RateLimit {
         }
     }
 
-    /// Takes a token at the time `now`. Returns false if there is none.
-    pub(crate) fn admit(&mut self, now: Instant) -> bool {
-        self.earn(now);
-        if self.left < 1.0 {
-            return false;
-        }
-        self.left -= 1.0;
-        true
+    /// Returns a bucket, or `None` if `per_second` is 0, which means no limit.
+    pub(crate) fn limited(per_second: f64, burst: f64) -> Option<RateLimit> {
+        (per_second > 0.0).then(|| RateLimit::new(per_second, burst))
     }
 
-    /// Returns whether the bucket is empty, without taking a token.
-    pub(crate) fn is_empty(&mut self) -> bool {
-        self.earn(Instant::now());
-        self.left < 1.0
+    /// Takes tokens, which may leave the bucket in debt.
+    pub(crate) fn take(&mut self, tokens: f64) {
+        self.earn();
+        self.left -= tokens;
+    }
+
+    /// Takes tokens unless the debt is as large as a full bucket already. Returns whether they were
+    /// taken.
+    pub(crate) fn take_on_credit(&mut self, tokens: f64) -> bool {
+        self.earn();
+        let fits = self.left > -self.burst;
+        if fits {
+            self.left -= tokens;
+        }
+        fits
+    }
+
+    /// Takes a token if the bucket has one within `patience`. Returns the time to wait for it, or
+    /// as an error the time that would have been needed.
+    pub(crate) fn reserve(&mut self, patience: Duration) -> Result<Duration, Duration> {
+        let wait = self.until(1.0);
+        if wait > patience {
+            return Err(wait);
+        }
+        self.left -= 1.0;
+        Ok(wait)
+    }
+
+    /// Returns the time until the bucket has this many tokens.
+    pub(crate) fn until(&mut self, tokens: f64) -> Duration {
+        self.earn();
+        let missing = (tokens - self.left).max(0.0);
+        // A rate may be so small that the time is no `Duration`.
+        Duration::try_from_secs_f64(missing / self.per_second).unwrap_or(Duration::MAX)
     }
 
     /// Returns whether the bucket is full, like a new one.
     pub(crate) fn is_full(&mut self) -> bool {
-        self.earn(Instant::now());
+        self.earn();
         self.left >= self.burst
     }
 
-    fn earn(&mut self, now: Instant) {
+    fn earn(&mut self) {
+        let now = Instant::now();
         let earned = now.duration_since(self.since).as_secs_f64() * self.per_second;
         self.left = (self.left + earned).min(self.burst);
         self.since = now;
@@ -55,24 +85,52 @@ impl RateLimit {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Duration;
+    use tokio::time::{advance, sleep};
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_passes_and_then_the_rate_counts() {
         let mut limit = RateLimit::new(10.0, 5.0);
-        assert!((0..5).all(|_| limit.admit(Instant::now())));
-        assert!(!limit.admit(Instant::now()));
-        tokio::time::advance(Duration::from_millis(250)).await;
-        assert!(limit.admit(Instant::now()));
-        assert!(limit.admit(Instant::now()));
-        assert!(!limit.admit(Instant::now()));
-        tokio::time::advance(Duration::from_secs(3600)).await;
+        let none = Duration::ZERO;
+        assert!((0..5).all(|_| limit.reserve(none).is_ok()));
+        assert_eq!(limit.reserve(none), Err(Duration::from_millis(100)));
+        advance(Duration::from_millis(250)).await;
+        assert!(limit.reserve(none).is_ok() && limit.reserve(none).is_ok());
+        assert!(limit.reserve(none).is_err());
+        advance(Duration::from_secs(3600)).await;
         assert_eq!(
-            (0..100).filter(|_| limit.admit(Instant::now())).count(),
+            (0..100).filter(|_| limit.reserve(none).is_ok()).count(),
             5,
             "no more than a burst is saved"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_debt_is_waited_for_and_the_rate_is_sustained() {
+        let mut limit = RateLimit::new(2000.0, 10.0);
+        let begun = Instant::now();
+        for _ in 0..10_000 {
+            limit.take(1.0);
+            sleep(limit.until(0.0)).await;
+        }
+        let took = begun.elapsed().as_secs_f64();
+        // Each wait is rounded up to the timer's resolution; the bucket keeps what it is too long.
+        assert!((4.9..5.1).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credit_ends_at_one_burst() {
+        let mut limit = RateLimit::new(1.0, 5.0);
+        assert_eq!((0..100).filter(|_| limit.take_on_credit(1.0)).count(), 10);
+        assert_eq!(limit.until(0.0), Duration::from_secs(5));
+        let slow = RateLimit::new(f64::MIN_POSITIVE, 1.0).until(2.0);
+        assert_eq!(slow, Duration::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_of_zero_is_no_limit() {
+        assert!(RateLimit::limited(0.0, 1.0).is_none());
+        assert!(RateLimit::limited(1.0, 1.0).is_some());
     }
 }

@@ -14,8 +14,9 @@ use parking_lot::RwLock;
 use serde::Serialize;
 
 use crate::bus::{Bus, Notice};
+use crate::memory::{Charge, OverBudget};
 use crate::metrics::Counters;
-use crate::peer::{Gone, Peer};
+use crate::peer::{Peer, Unsent};
 
 /// The workspace part of addresses inside the server.
 pub(crate) const SERVER_WORKSPACE: &str = "*";
@@ -24,6 +25,14 @@ const EVERYONE: &str = "*";
 
 /// The event about a client that is gone.
 pub(crate) const CLIENT_DISCONNECTED: &str = "client_disconnected";
+/// The subject of an event that is about no connection.
+pub(crate) const NOBODY: u64 = 0;
+/// Parts of a large message are no messages if they have this size, in bytes.
+const PART_MIN: usize = 16 * 1024;
+/// Methods that carry the parts of a large message.
+const PARTS: &str = "services.built-in.message_cache.";
+/// Methods by which a call is answered, behind the session.
+const ANSWERS: [&str; 3] = ["resolve", "reject", "heartbeat"];
 
 /// The address belongs to a connection that keeps it.
 #[derive(Debug)]
@@ -165,7 +174,7 @@ impl Router {
             match self.find_address(&partner) {
                 Some(partner) => {
                     if partner.partners.forget(&gone.address) {
-                        self.tell(&partner, &gone.workspace, &gone.client_id);
+                        self.tell(&partner, gone.generation, &gone.workspace, &gone.client_id);
                     }
                 }
                 None => {
@@ -194,36 +203,48 @@ impl Router {
         };
         for peer in all {
             if peer.partners.forget(address) {
-                self.tell(&peer, workspace, client_id);
+                self.tell(&peer, NOBODY, workspace, client_id);
             }
         }
     }
 
-    /// Tells one peer that a client is gone. Subscribers in its workspace get the event anyway.
-    fn tell(&self, peer: &Peer, workspace: &str, client_id: &str) {
+    /// Tells one peer that a client is gone, behind the messages of its connection `subject`.
+    /// Subscribers in its workspace get the event anyway.
+    fn tell(&self, peer: &Peer, subject: u64, workspace: &str, client_id: &str) {
         if peer.workspace == workspace && peer.is_subscribed(CLIENT_DISCONNECTED) {
             return;
         }
         if let Some(event) = gone_event(&peer.address, workspace, client_id) {
             self.counters.told_gone.add();
-            let _ = peer.outbox.push(event);
+            let _ = peer.outbox.push_behind(subject, event);
         }
     }
 
-    /// Delivers a message of `sender`. Waits up to the deliver timeout for room at the receiver.
-    pub(crate) async fn route(&self, sender: &Peer, frame: Bytes) {
+    /// Delivers a message of `sender`. Waits for room at the receiver for as long as that makes
+    /// progress. `charge` is for the memory of a large frame; it ends when the receiver has the
+    /// message, or nobody has.
+    pub(crate) async fn route(&self, sender: &Peer, frame: Bytes, charge: Option<Charge>) {
+        self.deliver_to_target(sender, frame).await;
+        drop(charge);
+    }
+
+    async fn deliver_to_target(&self, sender: &Peer, frame: Bytes) {
         let Ok(message) = Message::parse(frame) else {
+            charge_message(sender, 0);
             return self.counters.dropped_garbage.add();
         };
         let Some(to) = message.to().filter(|to| !to.is_empty()) else {
+            charge_message(sender, message.len());
             return self.counters.dropped_garbage.add();
         };
         // An address without a workspace is in the sender's workspace.
         let (workspace, client_id) = to.split_once('/').unwrap_or((&sender.workspace, to));
         if client_id == EVERYONE {
+            charge_message(sender, message.len());
             return self.broadcast(sender, workspace, &message);
         }
         let mut target = self.find(workspace, client_id);
+        charge_for(sender, target.as_deref(), &message);
         if target.is_none() {
             let address = format!("{workspace}/{client_id}");
             let frame = stamp(sender, &message, &address, workspace);
@@ -248,9 +269,17 @@ impl Router {
                 if is_call {
                     target.partners.note(&sender.address);
                 }
-                let delivered = self.deliver(sender, &target, frame).await.is_ok();
+                match self.deliver(sender, &target, frame).await {
+                    Ok(()) => self.counters.messages_routed.add(),
+                    Err(Unsent::OverBudget(error)) => {
+                        return self.refuse_memory(sender, &message, &target.address, &error);
+                    }
+                    Err(Unsent::Gone) => {
+                        return self.refuse_absent(sender, &message, &target.address);
+                    }
+                }
                 // A target that was detached before the note has told its partners already.
-                if !delivered || is_new && !self.is_attached(&target) {
+                if is_new && !self.is_attached(&target) {
                     self.refuse_absent(sender, &message, &target.address);
                 }
             }
@@ -258,29 +287,29 @@ impl Router {
         }
     }
 
-    async fn deliver(&self, sender: &Peer, target: &Peer, frame: Stamped) -> Result<(), Gone> {
+    async fn deliver(&self, sender: &Peer, target: &Peer, frame: Stamped) -> Result<(), Unsent> {
         if sender.workspace == SERVER_WORKSPACE {
-            target.outbox.push(frame)?;
-        } else {
-            let mut sending = std::pin::pin!(target.outbox.send(frame));
-            // There is nearly always room, and reading the clock costs more than the message.
-            let sent = match sending.as_mut().now_or_never() {
-                Some(sent) => sent,
-                // Nothing of the sender is read while it waits, its pings neither: a receiver that
-                // is slow for longer is disconnected, or the sender would lose its connection too.
-                None => match tokio::time::timeout(self.deliver_timeout, sending).await {
-                    Ok(sent) => sent,
-                    Err(_) => {
-                        self.counters.closed_slow.add();
-                        target.outbox.close_unread();
-                        Err(Gone)
-                    }
-                },
-            };
-            sent?;
+            return target.outbox.push(frame).map_err(|_| Unsent::Gone);
         }
-        self.counters.messages_routed.add();
-        Ok(())
+        let mut sending = std::pin::pin!(target.outbox.send(sender.generation, frame));
+        // There is nearly always room, and reading the clock costs more than the message.
+        if let Some(sent) = sending.as_mut().now_or_never() {
+            return sent;
+        }
+        // Nothing of the sender is read while it waits, its pings neither: a receiver that takes
+        // nothing for longer is disconnected, or the sender would lose its connection too.
+        loop {
+            let before = target.outbox.progress();
+            match tokio::time::timeout(self.deliver_timeout, sending.as_mut()).await {
+                Ok(sent) => return sent,
+                Err(_) if target.outbox.progress() != before => {}
+                Err(_) => {
+                    self.counters.closed_slow.add();
+                    target.outbox.close_unread();
+                    return Err(Unsent::Gone);
+                }
+            }
+        }
     }
 
     /// Sends to every subscriber in the sender's workspace, the sender included.
@@ -315,12 +344,24 @@ impl Router {
             } else {
                 Origin::Client
             };
-            self.publish(workspace, message.kind(), frame, origin);
+            self.publish(workspace, message.kind(), frame, origin, sender.generation);
         }
     }
 
     /// Sends a system event: one map without `from`, `ws` and `user`.
     pub(crate) fn event<T: Serialize + ?Sized>(&self, workspace: &str, kind: &str, data: &T) {
+        self.event_about(workspace, kind, data, NOBODY);
+    }
+
+    /// Sends a system event about the connection `subject`. A subscriber gets it after the messages
+    /// of that connection.
+    pub(crate) fn event_about<T: Serialize + ?Sized>(
+        &self,
+        workspace: &str,
+        kind: &str,
+        data: &T,
+        subject: u64,
+    ) {
         #[derive(Serialize)]
         struct Event<'a, T: ?Sized> {
             r#type: &'a str,
@@ -339,14 +380,22 @@ impl Router {
             return;
         }
         match wire::to_vec(&event) {
-            Ok(frame) => self.publish(workspace, kind, frame.into(), Origin::Server),
+            Ok(frame) => self.publish(workspace, kind, frame.into(), Origin::Server, subject),
             Err(error) => tracing::error!(%error, kind, "cannot encode an event"),
         }
     }
 
     /// Sends a broadcast to the subscribers that are connected to this server. It never waits, and
-    /// closes no connection because of what clients send.
-    pub(crate) fn publish(&self, workspace: &str, kind: &str, frame: Bytes, origin: Origin) {
+    /// closes no connection because of what clients send. A copy keeps its place behind the
+    /// messages of the connection `subject`.
+    pub(crate) fn publish(
+        &self,
+        workspace: &str,
+        kind: &str,
+        frame: Bytes,
+        origin: Origin,
+        subject: u64,
+    ) {
         self.counters.broadcasts.add();
         for member in self.members(workspace) {
             if !member.is_subscribed(kind) {
@@ -354,8 +403,8 @@ impl Router {
             }
             let frame = frame.clone();
             let queued = match origin {
-                Origin::Server => member.outbox.push(frame).is_ok(),
-                Origin::Client => member.outbox.offer(frame).is_ok(),
+                Origin::Server => member.outbox.push_behind(subject, frame).is_ok(),
+                Origin::Client => member.outbox.offer(subject, frame).is_ok(),
             };
             if queued {
                 self.counters.messages_routed.add();
@@ -381,6 +430,13 @@ impl Router {
         );
     }
 
+    /// Rejects a call whose target has no memory for it.
+    fn refuse_memory(&self, sender: &Peer, message: &Message, target: &str, error: &OverBudget) {
+        self.counters.refused_memory.add();
+        let problem = format!("Target peer {target} cannot take the message: {error}");
+        self.reject(sender, message, target, &problem);
+    }
+
     /// Rejects a call in the name of its target. `target` is the full address: the caller accepts
     /// replies only from the address that it called.
     fn reject(&self, sender: &Peer, message: &Message, target: &str, problem: &str) {
@@ -392,6 +448,54 @@ impl Router {
             Err(error) => tracing::error!(%error, "cannot encode a rejection"),
         }
     }
+}
+
+fn charge_message(sender: &Peer, bytes: usize) {
+    if let Some(pace) = &sender.pace {
+        pace.message(bytes);
+    }
+}
+
+/// Charges a message to the rates of the connection that pays for it: an answer to the one that
+/// asked, anything else to the sender. A connection that has never sent anything to the sender pays
+/// for no answer.
+fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
+    if sender.pace.is_none() && target.is_none_or(|target| target.pace.is_none()) {
+        return;
+    }
+    let method = message.method().unwrap_or_default();
+    let answer = is_answer(method);
+    if !answer
+        && let Some(target) = target
+        && let Some(asked) = &target.pace
+    {
+        asked.asked_by(sender.generation);
+    }
+    let Some(pace) = &sender.pace else { return };
+    let bytes = message.len();
+    if answer {
+        match target {
+            None => return pace.remote_answer(bytes),
+            Some(target) if pace.was_asked_by(target.generation) => {
+                if target.pace.as_ref().is_none_or(|asker| asker.answer(bytes)) {
+                    return;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    if bytes >= PART_MIN && method.starts_with(PARTS) {
+        pace.part(bytes);
+    } else {
+        pace.message(bytes);
+    }
+}
+
+/// Returns whether the method answers a call: `session.resolve`, and so on.
+fn is_answer(method: &str) -> bool {
+    method
+        .rsplit_once('.')
+        .is_some_and(|(session, kind)| ANSWERS.contains(&kind) && !session.starts_with("services."))
 }
 
 /// Writes sender and receiver into a message. A message of the server itself carries the receiver's

@@ -2,13 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// Counts the seats that are taken under each name.
 pub(crate) struct Seats {
     limit: usize,
     taken: Mutex<HashMap<String, usize>>,
+    /// Notified when a seat under a name that had no more is given back.
+    freed: Notify,
 }
 
 /// One taken seat. Dropping it gives the seat back.
@@ -32,6 +37,7 @@ impl Seats {
         Arc::new(Seats {
             limit,
             taken: Mutex::default(),
+            freed: Notify::new(),
         })
     }
 
@@ -55,14 +61,43 @@ impl Seats {
     }
 }
 
+impl Seats {
+    /// Takes a seat under `name`; waits up to `patience` for one. Returns `None` if all of them are
+    /// still taken then.
+    pub(crate) async fn wait(self: &Arc<Self>, name: &str, patience: Duration) -> Option<Seat> {
+        let free = || self.take(name, Admit::WithinLimit);
+        if let Some(seat) = free() {
+            return Some(seat);
+        }
+        let waiting = async {
+            loop {
+                let mut freed = std::pin::pin!(self.freed.notified());
+                // Registered before the look: a seat that is given back in between is not missed.
+                freed.as_mut().enable();
+                if let Some(seat) = free() {
+                    return seat;
+                }
+                freed.await;
+            }
+        };
+        timeout(patience, waiting).await.ok()
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock();
+        let mut full = false;
         if let Some(count) = taken.get_mut(&self.name) {
+            full = *count >= self.seats.limit;
             *count -= 1;
             if *count == 0 {
                 taken.remove(&self.name);
             }
+        }
+        drop(taken);
+        if full {
+            self.seats.freed.notify_waiters();
         }
     }
 }
@@ -82,5 +117,16 @@ mod tests {
         assert!(take("v", Admit::WithinLimit).is_some());
         drop(first);
         assert!(take("u", Admit::WithinLimit).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_waits_for_a_seat_and_then_gives_up() {
+        let seats = Seats::new(1);
+        let patience = Duration::from_secs(5);
+        let first = seats.wait("u", patience).await.unwrap();
+        assert!(seats.wait("u", patience).await.is_none());
+        let (second, ()) = tokio::join!(seats.wait("u", patience), async { drop(first) });
+        assert!(second.is_some());
+        assert!(seats.wait("v", patience).await.is_some());
     }
 }

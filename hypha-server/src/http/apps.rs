@@ -61,7 +61,8 @@ pub(super) async fn page(
         let found = pairs.find(|(name, _)| *name == "_mode");
         found.map(|(_, mode)| mode.to_owned())
     });
-    let client = request_client::enter(&front, visitor.user.clone(), &workspace).await?;
+    let client =
+        request_client::enter(&front, visitor.user.clone(), &visitor.account, &workspace).await?;
     let service = request_client::service(&client, &workspace, &id, mode).await;
     let service = service.map_err(|error| request_client::refusal(&error))?;
     let mut scope = scope(&parts, &path, remote);

@@ -102,7 +102,8 @@ async fn answer(
         id,
         function,
     } = place;
-    let client = request_client::enter(front, visitor.user.clone(), workspace).await?;
+    let client =
+        request_client::enter(front, visitor.user.clone(), &visitor.account, workspace).await?;
     let find = |mode| request_client::service(&client, workspace, id, mode);
     let mut service = match find(mode.clone()).await {
         Ok(service) => Some(service),

@@ -65,7 +65,7 @@ pub(super) async fn workspace(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let visitor = request_client::identify(&front, remote, &headers).await?;
-    let client = request_client::enter(&front, visitor.user, &workspace).await?;
+    let client = request_client::enter(&front, visitor.user, &visitor.account, &workspace).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let info = manager.get_workspace_info(Some(workspace)).await;
@@ -88,7 +88,7 @@ pub(super) async fn services(
             format!("Workspace not found: {workspace}"),
         ));
     }
-    let client = request_client::enter(&front, visitor.user, &workspace).await?;
+    let client = request_client::enter(&front, visitor.user, &visitor.account, &workspace).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let filter = ServiceFilter {
@@ -120,7 +120,7 @@ pub(super) async fn service(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let visitor = request_client::identify(&front, remote, &headers).await?;
-    let client = request_client::enter(&front, visitor.user, &workspace).await?;
+    let client = request_client::enter(&front, visitor.user, &visitor.account, &workspace).await?;
     if matches!(id.as_str(), "ws" | "~") {
         let manager = request_client::service(&client, &workspace, "~", None).await;
         let manager = manager.map_err(|error| request_client::refusal(&error))?;
@@ -144,5 +144,5 @@ pub(super) async fn service(
 
 pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.counters.exposition()).into_response()
+    ([(header::CONTENT_TYPE, kind)], state.stats().exposition()).into_response()
 }

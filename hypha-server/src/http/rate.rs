@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::sleep;
 
 use super::problem::problem;
 use super::{Front, Remote, credentials};
@@ -21,13 +22,17 @@ use crate::state::State;
 
 /// Factor by which the limits of a user exceed those of an IP address.
 const USER_FACTOR: f64 = 10.0;
+/// Longest wait of a request beyond the rate; later ones are refused.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Bound on the token buckets in each map.
 const BUCKETS_MAX: usize = 20_000;
 /// Paths for monitoring, and those that are limited elsewhere.
 const EXEMPT: [&str; 4] = ["/health", "/health/", "/metrics", "/ws"];
 
-/// The token buckets of all callers.
-pub(crate) struct HttpRates {
+/// The token buckets of all callers. `None` without a limit.
+pub(crate) struct HttpRates(Option<Both>);
+
+struct Both {
     /// Requests without credentials, and those whose token is invalid.
     strangers: Rates<IpAddr>,
     users: Rates<TokenHash>,
@@ -43,10 +48,10 @@ struct Rates<K> {
 impl HttpRates {
     pub(crate) fn new(limits: &Limits) -> HttpRates {
         let (rate, burst) = (limits.http_per_second, limits.http_burst);
-        HttpRates {
+        HttpRates((rate > 0.0).then(|| Both {
             strangers: Rates::new(rate, burst),
             users: Rates::new(rate * USER_FACTOR, burst * USER_FACTOR),
-        }
+        }))
     }
 }
 
@@ -72,20 +77,31 @@ impl<K: Eq + Hash> Rates<K> {
         change(buckets.entry(key).or_insert_with(fresh))
     }
 
-    /// Takes a token from the bucket of `key`. Returns false if there is none.
-    fn admit(&self, key: K) -> bool {
-        self.with(key, |rate| rate.admit(Instant::now()))
+    /// Takes a token from the bucket of `key`. Returns the time to wait for it, or as an error the
+    /// time that would be too long.
+    fn reserve(&self, key: K) -> Result<Duration, Duration> {
+        self.with(key, |rate| rate.reserve(PATIENCE))
+    }
+
+    /// Returns the time to wait until the bucket of `key` is not empty, like
+    /// [`reserve`](Self::reserve).
+    fn look(&self, key: K) -> Result<Duration, Duration> {
+        let wait = self.with(key, |rate| rate.until(1.0));
+        if wait > PATIENCE { Err(wait) } else { Ok(wait) }
     }
 }
 
-/// Refuses requests beyond the limits. A request whose token is invalid counts for the address that
-/// it comes from.
+/// Slows down requests beyond the limits, and refuses those that would wait for long. A request
+/// whose token is invalid counts for the address that it comes from.
 pub(super) async fn limit(
     Shared(front): Shared<Front>,
     request: Request<Body>,
     next: Next,
 ) -> Response {
     let state = &*front.state;
+    let Some(rates) = &front.rates.0 else {
+        return next.run(request).await;
+    };
     let path = request.uri().path();
     let message = path == "/rpc" && request.method() == Method::POST;
     let exempt = EXEMPT.contains(&path) || path.starts_with("/health/");
@@ -94,31 +110,48 @@ pub(super) async fn limit(
     }
     let remote = request.extensions().get::<Remote>();
     let address = remote.map(|remote| address(state, remote, request.headers()));
-    let strangers = &front.rates.strangers;
-    let too_much = || {
-        let text = "Rate limit exceeded. Please slow down.";
-        problem(StatusCode::TOO_MANY_REQUESTS, text).into_response()
-    };
     let token = match credentials::token(state, request.headers()) {
         Ok(token) => token,
         Err(problem) => return problem.into_response(),
     };
-    let Some(token) = token else {
-        if address.is_some_and(|address| !strangers.admit(address)) {
-            return too_much();
-        }
-        return next.run(request).await;
+    let wait = match (&token, address) {
+        (Some(token), Some(address)) => rates.strangers.look(address).and_then(|wait| {
+            let own = rates.users.reserve(auth::token_hash(token))?;
+            Ok(wait.max(own))
+        }),
+        (Some(token), None) => rates.users.reserve(auth::token_hash(token)),
+        (None, Some(address)) => rates.strangers.reserve(address),
+        (None, None) => Ok(Duration::ZERO),
     };
-    let spent = |address| strangers.with(address, |rate| rate.is_empty());
-    if address.is_some_and(spent) || !front.rates.users.admit(auth::token_hash(&token)) {
-        return too_much();
+    match wait {
+        Ok(Duration::ZERO) => {}
+        Ok(wait) => {
+            state.counters.slowed_rate.add();
+            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            state.counters.slowed_rate_milliseconds.add_many(millis);
+            sleep(wait).await;
+        }
+        Err(wait) => {
+            state.counters.refused_rate.add();
+            return too_much(wait);
+        }
     }
     let response = next.run(request).await;
-    if response.status() == StatusCode::UNAUTHORIZED
+    if token.is_some()
+        && response.status() == StatusCode::UNAUTHORIZED
         && let Some(address) = address
     {
-        strangers.admit(address);
+        rates.strangers.with(address, |rate| rate.take(1.0));
     }
+    response
+}
+
+/// Returns the refusal of a request that would have to wait for this long.
+fn too_much(wait: Duration) -> Response {
+    let text = "Rate limit exceeded. Please slow down.";
+    let mut response = problem(StatusCode::TOO_MANY_REQUESTS, text).into_response();
+    let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
     response
 }
 
@@ -140,10 +173,21 @@ mod tests {
     fn the_counts_do_not_grow_without_end() {
         let rates = Rates::new(0.001, 2.0);
         for key in 0..BUCKETS_MAX + 10 {
-            assert!(rates.admit(key));
+            assert!(rates.reserve(key).is_ok());
         }
         assert!(rates.buckets.lock().len() <= BUCKETS_MAX);
-        assert!(rates.admit(BUCKETS_MAX + 9));
-        assert!(!rates.admit(BUCKETS_MAX + 9));
+        assert!(rates.reserve(BUCKETS_MAX + 9).is_ok());
+        assert!(rates.reserve(BUCKETS_MAX + 9).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_if_the_wait_is_short() {
+        let rates = Rates::new(1.0, 1.0);
+        let seconds = |wait: Result<Duration, Duration>| wait.map(|wait| wait.as_secs());
+        let waits: Vec<_> = (0..7).map(|_| seconds(rates.reserve(1))).collect();
+        let refused = Err(Duration::from_secs(6));
+        assert_eq!(waits, [Ok(0), Ok(1), Ok(2), Ok(3), Ok(4), Ok(5), refused]);
+        assert_eq!(seconds(rates.look(1)), refused);
+        assert_eq!(seconds(rates.look(2)), Ok(0));
     }
 }

@@ -64,10 +64,12 @@ pub(super) async fn identify(
 }
 
 /// Connects a client for a request to `workspace`: in the workspace of its token; else in
-/// `workspace` if the user may enter it; else in the user's own.
+/// `workspace` if the user may enter it; else in the user's own. Messages for it are charged to
+/// `account`.
 pub(super) async fn enter(
     front: &Front,
     mut user: UserInfo,
+    account: &Account,
     workspace: &str,
 ) -> Result<Client, Problem> {
     let state = &front.state;
@@ -88,9 +90,19 @@ pub(super) async fn enter(
     let mut settings = Settings::in_process();
     settings.max_concurrent_calls = CONCURRENT_CALLS;
     settings.max_concurrent_chunks = CONCURRENT_CHUNKS;
-    let client =
-        internal_client::connect(state, &place, &client_id, user, QUEUE_BYTES, settings).await;
-    let client = client.ok_or_else(|| failed("the address of this request is taken"))?;
+    let account = account.clone();
+    let connecting = internal_client::connect_for(
+        state,
+        &place,
+        &client_id,
+        user,
+        QUEUE_BYTES,
+        settings,
+        account,
+    );
+    let client = connecting
+        .await
+        .ok_or_else(|| failed("the address of this request is taken"))?;
     let introduced = front.visits.introduce(&client).await;
     introduced.map_err(|error| refusal(&error))?;
     Ok(client)

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -13,10 +14,14 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::credentials;
 use super::problem::{Problem, problem};
+use super::{Remote, credentials, rate};
+use crate::memory::{Account, Charge, OverBudget};
 use crate::session::{Sessions, StreamHello, open_stream};
 use crate::state::State;
+
+/// Bodies up to this size are covered by the standing charge of the client, in bytes.
+const UNCHARGED: usize = 8 * 1024;
 
 /// The query of the URL.
 #[derive(Deserialize)]
@@ -29,6 +34,7 @@ pub(super) struct Place {
 
 pub(super) async fn stream(
     Shared(sessions): Shared<Arc<Sessions>>,
+    Extension(remote): Extension<Remote>,
     Query(place): Query<Place>,
     headers: HeaderMap,
 ) -> Response {
@@ -47,6 +53,7 @@ pub(super) async fn stream(
         workspace: given(place.workspace),
         token,
         reconnection_token: given(place.reconnection_token),
+        address: rate::address(state, &remote, &headers).to_string(),
     };
     match open_stream(&sessions, hello).await {
         Err(refusal) => {
@@ -91,37 +98,68 @@ pub(super) async fn message(
     // Checked before the body is read: it must not cost memory before.
     let token = credentials::token(state, &headers)?;
     session.authorize(state, token.as_deref()).await?;
-    let frame = read(state, body).await?;
+    let (frame, charge) = read(state, &session.account, body).await?;
     if frame.is_empty() {
         return Err(problem(StatusCode::BAD_REQUEST, "The body is empty"));
     }
-    Ok(session.receive(state, frame).await?)
+    Ok(session.receive(state, frame, charge).await?)
 }
 
-/// Reads the body of a request, within the limits on size and time.
-pub(super) async fn read(state: &State, body: Body) -> Result<Bytes, Problem> {
+/// Reads the body of a message, within the limits on size and time; charges its memory to an
+/// account as it comes.
+async fn read(
+    state: &State,
+    account: &Account,
+    body: Body,
+) -> Result<(Bytes, Option<Charge>), Problem> {
     let limit = state.settings.limits.frame_bytes;
     let reading = async {
         let mut pieces = body.into_data_stream();
         let mut whole = BytesMut::new();
+        let mut charge = None;
         while let Some(piece) = pieces.next().await {
             // It has ended early, or is not compressed as announced.
             let piece = piece.map_err(|error| {
                 let detail = format!("The body cannot be read: {error}");
                 problem(StatusCode::BAD_REQUEST, detail)
             })?;
-            if whole.len() + piece.len() > limit {
+            let needed = whole.len() + piece.len();
+            if needed > limit {
                 return Err(problem(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     format!("The body has more than {limit} bytes"),
                 ));
             }
+            if needed > whole.capacity() {
+                let larger = needed.max((2 * whole.capacity()).min(limit));
+                let paid = charge_up_to(account, &mut charge, larger).await;
+                paid.map_err(|error| {
+                    state.counters.http_refused_memory.add();
+                    problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+                })?;
+                let mut memory = BytesMut::with_capacity(larger);
+                memory.extend_from_slice(&whole);
+                whole = memory;
+            }
             whole.extend_from_slice(&piece);
         }
-        Ok(whole.freeze())
+        Ok((whole.freeze(), charge))
     };
     let late = |_| problem(StatusCode::REQUEST_TIMEOUT, "The body did not come in time");
     timeout(state.settings.limits.body_timeout, reading)
         .await
         .map_err(late)?
+}
+
+async fn charge_up_to(
+    account: &Account,
+    charge: &mut Option<Charge>,
+    bytes: usize,
+) -> Result<(), OverBudget> {
+    match charge {
+        _ if bytes <= UNCHARGED => {}
+        Some(charge) => charge.grow(bytes.saturating_sub(charge.bytes())).await?,
+        None => *charge = Some(account.charge(bytes).await?),
+    }
+    Ok(())
 }

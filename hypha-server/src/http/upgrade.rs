@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::write_timeout::WriteTimeout;
+use super::{Remote, rate};
 use crate::session::{Credentials, Sessions, serve_websocket};
 
 /// Query parameters in which very old clients sent their credentials.
@@ -43,6 +44,9 @@ pub(super) async fn websocket(
         )
             .into_response();
     }
+    let remote = request.extensions().get::<Remote>();
+    let address = remote.map(|remote| rate::address(&state, remote, headers).to_string());
+    let address = address.unwrap_or_default();
     let credentials = credentials_in(request.uri().query().unwrap_or_default());
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return bad_request("This connection cannot be upgraded");
@@ -58,11 +62,11 @@ pub(super) async fn websocket(
             Ok(parts) => {
                 // The session has its own write timeout.
                 let io = parts.io.into_inner().into_inner().into_split();
-                serve_websocket(sessions, io, parts.read_buf, credentials).await;
+                serve_websocket(sessions, io, parts.read_buf, credentials, &address).await;
             }
             Err(other) => {
                 let io = tokio::io::split(TokioIo::new(other));
-                serve_websocket(sessions, io, Bytes::new(), credentials).await;
+                serve_websocket(sessions, io, Bytes::new(), credentials, &address).await;
             }
         }
     });

@@ -2,6 +2,7 @@
 
 mod load;
 mod outbox;
+mod pace;
 mod partners;
 
 use std::collections::HashSet;
@@ -11,7 +12,8 @@ use hypha_rpc::workspace::{Permission, UserInfo};
 use parking_lot::Mutex;
 
 use self::load::LoadMeter;
-pub(crate) use self::outbox::{CloseOrder, Gone, Outbox, Outgoing, Queue, Queued};
+pub(crate) use self::outbox::{CloseOrder, Outbox, Outgoing, Progress, Queue, Queued, Unsent};
+pub(crate) use self::pace::Pace;
 use self::partners::Partners;
 
 /// Suffix of the client ids whose load is measured.
@@ -33,6 +35,8 @@ pub(crate) struct Peer {
     pub(crate) outbox: Outbox,
     /// The peers that are told when this client is gone.
     pub(crate) partners: Partners,
+    /// The rates of what it sends. `None` if they are not limited.
+    pub(crate) pace: Option<Pace>,
     load: Option<LoadMeter>,
     subscriptions: Mutex<HashSet<String>>,
 }
@@ -44,6 +48,7 @@ impl Peer {
         user: UserInfo,
         generation: u64,
         outbox: Outbox,
+        pace: Option<Pace>,
     ) -> Peer {
         let user_raw = hypha_wire::to_vec(&user).unwrap_or_else(|error| {
             // A user map holds strings and numbers, so this does not happen; peers would receive
@@ -60,6 +65,7 @@ impl Peer {
             generation,
             outbox,
             partners: Partners::default(),
+            pace,
             load: client_id
                 .ends_with(MEASURED_SUFFIX)
                 .then(LoadMeter::default),

@@ -1,26 +1,66 @@
 //! The frames that wait for one receiver.
 //!
-//! Frames of other peers take room, in bytes. If there is none the sender waits, which slows it
-//! down to the receiver's pace. Frames of the server itself (replies of the manager, events, "not
-//! connected") must never wait, or one slow client would hold up the manager for all: they go into
-//! the same queue, on top, and a receiver that lets too much of them pile up is disconnected.
+//! Each sender has a lane of its own. Lanes are served by deficit round robin over bytes, so one
+//! sender of large messages costs the others their fair share and no more. The order of frames in a
+//! lane never changes.
+//!
+//! Frames of other peers take room, in bytes. A lane may fill its share of the room: if there is
+//! none the sender waits, which slows it down to the receiver's pace. Frames of the server itself
+//! (replies of the manager, events, "not connected") must never wait, or one slow client would hold
+//! up the manager for all: they have a lane without a bound on its room.
+//!
+//! All frames are charged to the account of the receiver, large ones each, small ones together and
+//! in steps. A receiver without memory for the server's own frames is disconnected.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hypha_wire::Stamped;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, mpsc};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, SetOnce, oneshot};
 
-/// Bytes that a queued frame costs beyond its own: its entry in the queue, its permit and the
-/// allocator. Measured as 192 with a message in one piece; the second piece adds 32.
+use crate::memory::{Account, Charge, OverBudget};
+
+/// Bytes that a queued frame costs beyond its own: its entry in the queue and the allocator.
+/// Measured as 192 with a message in one piece; the second piece adds 32.
 const FRAME_OVERHEAD: usize = 224;
-/// Bound on the server's own frames in a queue, in bytes: several large replies of the manager at
-/// once must pass.
-const SERVER_BACKLOG: usize = 64 * 1024 * 1024;
+/// Frames above this cost are charged one by one.
+const SEPARATE: usize = 16 * 1024;
+/// Bytes of small frames that are covered by the standing charge of a connection.
+const COVERED: usize = 8 * 1024;
+/// Bytes by which the charge for small frames grows.
+const STEP: usize = 64 * 1024;
+/// Bytes of a lane that are sent in one turn.
+const QUANTUM: usize = 64 * 1024;
+/// Bytes taken from the queue at once: frames that come meanwhile do not wait behind more.
+const BATCH_BYTES: usize = 128 * 1024;
+/// Bound on the server's own small frames that an account without memory still takes, in bytes:
+/// pongs and errors must get through.
+const SPARE: usize = 64 * 1024;
+/// Senders looked at in search of one that may go on, whenever a frame frees its room.
+const LOOK: usize = 32;
+/// Empty lanes that are kept for the next sender, each with memory for this many frames at most.
+const SPARE_LANES: usize = 2;
+const SPARE_FRAMES: usize = 16;
+
+/// The lane of the server's own frames. No connection has this generation.
+const SERVER: u64 = 0;
 
 /// The receiver is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
+
+/// A frame was not queued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// The receiver is gone.
+    Gone,
+    /// The receiver has no memory for it.
+    OverBudget(OverBudget),
+}
 
 /// A frame was dropped for want of room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +82,11 @@ impl CloseOrder {
             reason: reason.into(),
             error_frame: false,
         }
+    }
+
+    /// Returns the order for a connection without memory: it may try again later.
+    pub(crate) fn over_budget(reason: impl ToString) -> CloseOrder {
+        CloseOrder::new(1013, reason.to_string()).with_error_frame()
     }
 
     pub(crate) fn with_error_frame(mut self) -> CloseOrder {
@@ -69,122 +114,456 @@ impl Outgoing {
     }
 }
 
-/// A queued frame, with the room that it occupies until this is dropped.
+/// A queued frame, with the room and the memory that it occupies until this is dropped.
 pub(crate) struct Queued {
     pub(crate) frame: Outgoing,
     pub(crate) held: Held,
 }
 
-/// Room in the queue, or a share of the backlog.
-pub(crate) enum Held {
-    Room { _permit: OwnedSemaphorePermit },
-    Backlog { of: Arc<AtomicUsize>, bytes: usize },
+/// The room that a frame occupies, and its memory.
+pub(crate) struct Held {
+    shared: Arc<Shared>,
+    lane: u64,
+    /// Room in the lane; 0 for the server's own frames.
+    room: usize,
+    cost: usize,
+    /// The frame is charged together with the other small ones.
+    pooled: bool,
+    charge: Option<Arc<Charge>>,
+}
+
+impl Held {
+    /// Returns the charge of a large frame, for bytes that outlive their place in the queue.
+    pub(crate) fn charge(&self) -> Option<Arc<Charge>> {
+        self.charge.clone()
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Held::Backlog { of, bytes } = self {
-            of.fetch_sub(*bytes, Ordering::Relaxed);
+        let shared = &self.shared;
+        shared.progress.fetch_add(1, Ordering::Relaxed);
+        let granted = shared.lanes.lock().release(self);
+        for (grant, held) in granted {
+            // If the sender has given up, its room is free again when `held` is dropped here.
+            drop(grant.send(held));
         }
+    }
+}
+
+/// The frames of one sender.
+#[derive(Default)]
+struct Lane {
+    frames: VecDeque<Queued>,
+    /// Room of these frames and of those that are being written.
+    room: usize,
+    /// Bytes that the lane may still send in this turn.
+    deficit: usize,
+    /// The lane has its turn.
+    in_turn: bool,
+}
+
+/// Hashes the numbers of connections, which the server chooses: the default hasher would cost more
+/// than all else that is done with a small frame.
+#[derive(Default)]
+struct GenerationHasher(u64);
+
+impl Hasher for GenerationHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // 2^64 divided by the golden ratio: consecutive numbers differ in the upper bits, too.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A sender that waits for room.
+struct Waiter {
+    lane: u64,
+    room: usize,
+    cost: usize,
+    grant: oneshot::Sender<Held>,
+}
+
+struct Lanes {
+    lanes: HashMap<u64, Lane, BuildHasherDefault<GenerationHasher>>,
+    /// Lanes with frames, in the order of their turns.
+    turns: VecDeque<u64>,
+    spare: Vec<Lane>,
+    capacity: usize,
+    /// Room of all lanes.
+    room: usize,
+    /// Costs of all small frames.
+    small: usize,
+    /// Costs of the server's own frames.
+    own: usize,
+    /// Charge for the small frames beyond [`COVERED`].
+    charge: Option<Charge>,
+    waiters: VecDeque<Waiter>,
+    /// The first waiter waits for the room of other lanes: nobody may overtake it.
+    full: bool,
+    /// No more frames are taken.
+    closed: bool,
+    /// All senders are gone.
+    ended: bool,
+}
+
+struct Shared {
+    lanes: Mutex<Lanes>,
+    account: Account,
+    /// Notified when there is something to take.
+    arrived: Notify,
+    /// Counts what the receiver has taken.
+    progress: AtomicU64,
+}
+
+impl Lanes {
+    fn lane(&mut self, lane: u64) -> &mut Lane {
+        match self.lanes.entry(lane) {
+            Entry::Occupied(lane) => lane.into_mut(),
+            Entry::Vacant(place) => place.insert(self.spare.pop().unwrap_or_default()),
+        }
+    }
+
+    /// Returns the room that a frame takes. A frame larger than a quarter of the queue takes no
+    /// more than that, so that it need not wait until all others have passed.
+    fn room_for(&self, cost: usize) -> usize {
+        cost.min(self.capacity / 4)
+    }
+
+    /// Returns whether the lane may have more. There is always room for one frame in it.
+    fn within_share(&self, lane: u64, room: usize) -> bool {
+        self.lanes.get(&lane).is_none_or(|lane| {
+            lane.room == 0 || lane.room + room <= self.capacity / (self.lanes.len() + 1)
+        })
+    }
+
+    fn fits(&self, room: usize) -> bool {
+        self.room == 0 || self.room + room <= self.capacity
+    }
+
+    /// Returns whether a frame may be queued without waiting.
+    fn admits(&self, lane: u64, room: usize) -> bool {
+        !self.full
+            && self.within_share(lane, room)
+            && self.fits(room)
+            && !self.waiters.iter().any(|waiter| waiter.lane == lane)
+    }
+
+    fn reserve(&mut self, lane: u64, room: usize, cost: usize, shared: &Arc<Shared>) -> Held {
+        self.lane(lane).room += room;
+        self.room += room;
+        Held {
+            shared: shared.clone(),
+            lane,
+            room,
+            cost,
+            pooled: false,
+            charge: None,
+        }
+    }
+
+    /// Charges a frame: a small one with the others, a large one by itself.
+    fn charge(&mut self, held: &mut Held) -> Result<(), OverBudget> {
+        let (cost, account) = (held.cost, &held.shared.account);
+        if cost > SEPARATE {
+            held.charge = Some(Arc::new(account.try_charge(cost)?));
+            return Ok(());
+        }
+        let needed = (self.small + cost).saturating_sub(COVERED);
+        let charged = self.charge.as_ref().map_or(0, Charge::bytes);
+        if needed > charged {
+            let more = (needed - charged).next_multiple_of(STEP);
+            match &mut self.charge {
+                Some(charge) => charge.try_grow(more)?,
+                None => self.charge = Some(account.try_charge(more)?),
+            }
+        }
+        self.small += cost;
+        held.pooled = true;
+        Ok(())
+    }
+
+    fn uncharge_small(&mut self, cost: usize) {
+        self.small -= cost;
+        let needed = self.small.saturating_sub(COVERED);
+        if needed == 0 {
+            self.charge = None;
+        } else if let Some(charge) = &mut self.charge
+            && charge.bytes() > needed + 2 * STEP
+        {
+            charge.shrink_to(needed.next_multiple_of(STEP));
+        }
+    }
+
+    /// Queues a frame. Returns whether it is the only one.
+    fn put(&mut self, queued: Queued) -> bool {
+        let lane_id = queued.held.lane;
+        if queued.held.room == 0 {
+            self.own += queued.held.cost;
+        }
+        let lane = self.lane(lane_id);
+        lane.frames.push_back(queued);
+        if lane.frames.len() > 1 {
+            return false;
+        }
+        self.turns.push_back(lane_id);
+        self.turns.len() == 1
+    }
+
+    /// Takes the next frame.
+    fn pop(&mut self) -> Option<Queued> {
+        loop {
+            let lane_id = *self.turns.front()?;
+            let lane = self.lanes.get_mut(&lane_id)?;
+            if !lane.in_turn {
+                lane.in_turn = true;
+                lane.deficit += QUANTUM;
+            }
+            let cost = lane.frames.front()?.held.cost;
+            if cost > lane.deficit && self.turns.len() > 1 {
+                lane.in_turn = false;
+                self.turns.rotate_left(1);
+                continue;
+            }
+            lane.deficit = lane.deficit.saturating_sub(cost);
+            let queued = lane.frames.pop_front()?;
+            if lane.frames.is_empty() {
+                lane.in_turn = false;
+                lane.deficit = 0;
+                self.turns.pop_front();
+            }
+            return Some(queued);
+        }
+    }
+
+    /// Frees what a frame has occupied. Returns the senders that may go on.
+    fn release(&mut self, freed: &Held) -> Vec<(oneshot::Sender<Held>, Held)> {
+        if freed.pooled {
+            self.uncharge_small(freed.cost);
+        }
+        if freed.room == 0 {
+            self.own = self.own.saturating_sub(freed.cost);
+        }
+        self.room -= freed.room;
+        if let Entry::Occupied(mut entry) = self.lanes.entry(freed.lane) {
+            let lane = entry.get_mut();
+            lane.room -= freed.room;
+            if lane.room == 0 && lane.frames.is_empty() {
+                let lane = entry.remove();
+                if self.spare.len() < SPARE_LANES && lane.frames.capacity() <= SPARE_FRAMES {
+                    self.spare.push(lane);
+                }
+            }
+        }
+        let mut granted = Vec::new();
+        self.full = false;
+        for _ in 0..self.waiters.len().min(LOOK) {
+            let Some(waiter) = self.waiters.pop_front() else {
+                break;
+            };
+            let Waiter {
+                lane, room, cost, ..
+            } = waiter;
+            if waiter.grant.is_closed() {
+                continue;
+            }
+            if !self.within_share(lane, room) {
+                self.waiters.push_back(waiter);
+            } else if !self.fits(room) {
+                self.waiters.push_front(waiter);
+                self.full = true;
+                break;
+            } else {
+                let held = self.reserve(lane, room, cost, &freed.shared);
+                granted.push((waiter.grant, held));
+            }
+        }
+        granted
     }
 }
 
 /// The sending half, shared by all senders to the receiver.
 pub(crate) struct Outbox {
-    queue: mpsc::UnboundedSender<Queued>,
-    room: Arc<Semaphore>,
-    capacity: usize,
-    backlog: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
     order: Arc<SetOnce<CloseOrder>>,
 }
 
 /// The receiving half, for the task that writes.
 pub(crate) struct Queue {
-    queue: mpsc::UnboundedReceiver<Queued>,
-    room: Arc<Semaphore>,
+    shared: Arc<Shared>,
     order: Arc<SetOnce<CloseOrder>>,
 }
 
+/// Reports that the receiver takes bytes of a frame that is not written completely.
+#[derive(Clone)]
+pub(crate) struct Progress(Arc<Shared>);
+
+impl Progress {
+    pub(crate) fn made(&self) {
+        self.0.progress.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Outbox {
-    /// Creates a queue with room for `capacity` bytes.
-    pub(crate) fn new(capacity: usize) -> (Outbox, Queue) {
-        let capacity = capacity.clamp(FRAME_OVERHEAD, u32::MAX as usize);
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let room = Arc::new(Semaphore::new(capacity));
-        let backlog = Arc::new(AtomicUsize::new(0));
+    /// Creates a queue with room for `capacity` bytes, charged to `account`.
+    pub(crate) fn new(capacity: usize, account: Account) -> (Outbox, Queue) {
+        let shared = Arc::new(Shared {
+            lanes: Mutex::new(Lanes {
+                lanes: HashMap::default(),
+                turns: VecDeque::new(),
+                spare: Vec::new(),
+                capacity: capacity.max(4 * FRAME_OVERHEAD),
+                room: 0,
+                small: 0,
+                own: 0,
+                charge: None,
+                waiters: VecDeque::new(),
+                full: false,
+                closed: false,
+                ended: false,
+            }),
+            account,
+            arrived: Notify::new(),
+            progress: AtomicU64::new(0),
+        });
         let order = Arc::new(SetOnce::new());
         let outbox = Outbox {
-            queue: sender,
-            room: room.clone(),
-            capacity,
-            backlog,
+            shared: shared.clone(),
             order: order.clone(),
         };
-        (
-            outbox,
-            Queue {
-                queue: receiver,
-                room,
-                order,
-            },
-        )
+        (outbox, Queue { shared, order })
     }
 
-    /// Queues a frame of another peer; waits for room.
-    pub(crate) async fn send(&self, frame: impl Into<Stamped>) -> Result<(), Gone> {
+    /// Queues a frame of the connection `sender`; waits for room, then for memory.
+    pub(crate) async fn send(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), Unsent> {
         let frame = Outgoing::Binary(frame.into());
-        let cost = self.room_for(&frame);
-        let room = match self.room.clone().try_acquire_many_owned(cost) {
-            Ok(room) => room,
-            Err(_) => self
-                .room
-                .clone()
-                .acquire_many_owned(cost)
-                .await
-                .map_err(|_| Gone)?,
+        match self.queue_now(sender, frame)? {
+            None => Ok(()),
+            Some(frame) => self.queue_later(sender, frame).await,
+        }
+    }
+
+    /// Queues a frame if there is room and memory, else returns it.
+    fn queue_now(&self, sender: u64, frame: Outgoing) -> Result<Option<Outgoing>, Unsent> {
+        let cost = frame.cost();
+        let mut lanes = self.shared.lanes.lock();
+        if lanes.closed {
+            return Err(Unsent::Gone);
+        }
+        let room = lanes.room_for(cost);
+        if !lanes.admits(sender, room) {
+            return Ok(Some(frame));
+        }
+        let mut held = lanes.reserve(sender, room, cost, &self.shared);
+        if lanes.charge(&mut held).is_err() {
+            // Its drop locks the lanes.
+            drop(lanes);
+            drop(held);
+            return Ok(Some(frame));
+        }
+        self.put(lanes, Queued { frame, held });
+        Ok(None)
+    }
+
+    async fn queue_later(&self, sender: u64, frame: Outgoing) -> Result<(), Unsent> {
+        let cost = frame.cost();
+        let room = {
+            let mut lanes = self.shared.lanes.lock();
+            if lanes.closed {
+                return Err(Unsent::Gone);
+            }
+            let room = lanes.room_for(cost);
+            let (grant, granted) = oneshot::channel();
+            if lanes.admits(sender, room) {
+                let held = lanes.reserve(sender, room, cost, &self.shared);
+                drop(lanes);
+                drop(grant.send(held));
+            } else {
+                lanes.waiters.push_back(Waiter {
+                    lane: sender,
+                    room,
+                    cost,
+                    grant,
+                });
+            }
+            granted
         };
-        let held = Held::Room { _permit: room };
-        self.queue.send(Queued { frame, held }).map_err(|_| Gone)
+        let mut held = room.await.map_err(|_| Unsent::Gone)?;
+        let charge = self.shared.account.charge(cost).await;
+        held.charge = Some(Arc::new(charge.map_err(Unsent::OverBudget)?));
+        let lanes = self.shared.lanes.lock();
+        if lanes.closed {
+            drop(lanes);
+            return Err(Unsent::Gone);
+        }
+        self.put(lanes, Queued { frame, held });
+        Ok(())
+    }
+
+    fn put(&self, mut lanes: MutexGuard<'_, Lanes>, queued: Queued) {
+        let first = lanes.put(queued);
+        drop(lanes);
+        if first {
+            self.shared.arrived.notify_one();
+        }
     }
 
     /// Queues a frame of another peer if there is room now.
-    pub(crate) fn offer(&self, frame: impl Into<Stamped>) -> Result<(), NoRoom> {
-        let frame = Outgoing::Binary(frame.into());
-        let cost = self.room_for(&frame);
-        let room = self.room.clone().try_acquire_many_owned(cost);
-        let held = Held::Room {
-            _permit: room.map_err(|_| NoRoom)?,
-        };
-        self.queue.send(Queued { frame, held }).map_err(|_| NoRoom)
-    }
-
-    /// A frame larger than the whole queue takes all of it.
-    fn room_for(&self, frame: &Outgoing) -> u32 {
-        frame.cost().min(self.capacity) as u32
+    pub(crate) fn offer(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), NoRoom> {
+        match self.queue_now(sender, Outgoing::Binary(frame.into())) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) | Err(_) => Err(NoRoom),
+        }
     }
 
     /// Queues a frame of the server itself; never waits.
     pub(crate) fn push(&self, frame: impl Into<Stamped>) -> Result<(), Gone> {
-        self.push_frame(Outgoing::Binary(frame.into()))
+        self.push_frame(SERVER, Outgoing::Binary(frame.into()))
+    }
+
+    /// Queues a frame of the server itself behind all frames of the connection `sender`: what it
+    /// says about that connection must not overtake them.
+    pub(crate) fn push_behind(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), Gone> {
+        self.push_frame(sender, Outgoing::Binary(frame.into()))
     }
 
     /// Queues a control message; never waits.
     pub(crate) fn push_text(&self, text: String) -> Result<(), Gone> {
-        self.push_frame(Outgoing::Text(text))
+        self.push_frame(SERVER, Outgoing::Text(text))
     }
 
-    fn push_frame(&self, frame: Outgoing) -> Result<(), Gone> {
-        let bytes = frame.cost();
-        let before = self.backlog.fetch_add(bytes, Ordering::Relaxed);
-        let held = Held::Backlog {
-            of: self.backlog.clone(),
-            bytes,
-        };
-        if before > SERVER_BACKLOG {
-            self.close_unread();
+    fn push_frame(&self, lane: u64, frame: Outgoing) -> Result<(), Gone> {
+        let cost = frame.cost();
+        let mut lanes = self.shared.lanes.lock();
+        if lanes.closed {
             return Err(Gone);
         }
-        self.queue.send(Queued { frame, held }).map_err(|_| Gone)
+        let mut held = lanes.reserve(lane, 0, cost, &self.shared);
+        if let Err(error) = lanes.charge(&mut held) {
+            if cost > SEPARATE || lanes.own > SPARE {
+                drop(lanes);
+                drop(held);
+                self.close(CloseOrder::over_budget(error));
+                return Err(Gone);
+            }
+            held.charge = Some(Arc::new(self.shared.account.force_charge(cost)));
+        }
+        self.put(lanes, Queued { frame, held });
+        Ok(())
+    }
+
+    /// Returns a number that changes whenever the receiver takes something.
+    pub(crate) fn progress(&self) -> u64 {
+        self.shared.progress.load(Ordering::Relaxed)
     }
 
     /// Ends the connection of a receiver that does not keep up.
@@ -198,15 +577,60 @@ impl Outbox {
     /// Ends the connection. The first order counts.
     pub(crate) fn close(&self, order: CloseOrder) {
         let _ = self.order.set(order);
-        // Senders that wait for room learn that there will be none.
-        self.room.close();
+        self.shared.close();
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.shared.lanes.lock().ended = true;
+        self.shared.arrived.notify_one();
+    }
+}
+
+impl Shared {
+    /// Takes no more frames. Senders that wait for room learn that there will be none.
+    fn close(&self) {
+        let waiters = {
+            let mut lanes = self.lanes.lock();
+            lanes.closed = true;
+            std::mem::take(&mut lanes.waiters)
+        };
+        drop(waiters);
     }
 }
 
 impl Queue {
     /// Takes up to `limit` frames; waits for the first. Returns false when there will be no more.
     pub(crate) async fn take(&mut self, batch: &mut Vec<Queued>, limit: usize) -> bool {
-        self.queue.recv_many(batch, limit).await > 0
+        // A queue that is never empty must not keep its task from giving way to others.
+        tokio::task::coop::consume_budget().await;
+        loop {
+            {
+                let mut lanes = self.shared.lanes.lock();
+                let (mut bytes, mut count) = (0, 0);
+                while count < limit
+                    && bytes < BATCH_BYTES
+                    && let Some(queued) = lanes.pop()
+                {
+                    bytes += queued.held.cost;
+                    count += 1;
+                    batch.push(queued);
+                }
+                if count > 0 {
+                    return true;
+                }
+                if lanes.ended {
+                    return false;
+                }
+            }
+            self.shared.arrived.notified().await;
+        }
+    }
+
+    /// Returns the means to report that a part of a frame was taken.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress(self.shared.clone())
     }
 
     /// Waits for the order to end the connection.
@@ -218,81 +642,19 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        self.room.close();
+        self.shared.close();
+        let mut frames = Vec::new();
+        {
+            let mut lanes = self.shared.lanes.lock();
+            lanes.turns.clear();
+            for lane in lanes.lanes.values_mut() {
+                frames.extend(lane.frames.drain(..));
+            }
+        }
+        // Each gives back its room, for which it locks the lanes.
+        drop(frames);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn frame(length: usize) -> Bytes {
-        Bytes::from(vec![0; length])
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_sender_waits_for_room_and_the_server_does_not() {
-        let (outbox, mut queue) = Outbox::new(1000);
-        outbox.send(frame(800)).await.unwrap();
-        let second = tokio::time::timeout(Duration::from_secs(60), outbox.send(frame(800))).await;
-        assert!(second.is_err(), "no room, the sender waits");
-        outbox.push(frame(800)).unwrap();
-
-        let mut batch = Vec::new();
-        assert!(queue.take(&mut batch, 10).await);
-        assert_eq!(batch.len(), 2);
-        batch.clear();
-        outbox.send(frame(800)).await.unwrap();
-        assert_eq!(outbox.backlog.load(Ordering::Relaxed), 0);
-    }
-
-    #[tokio::test]
-    async fn a_frame_larger_than_the_queue_passes_alone() {
-        let (outbox, mut queue) = Outbox::new(1000);
-        outbox.send(frame(5000)).await.unwrap();
-        let mut batch = Vec::new();
-        assert!(queue.take(&mut batch, 10).await);
-        batch.clear();
-        outbox.send(frame(10)).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_receiver_with_too_large_a_backlog_is_dropped() {
-        let (outbox, queue) = Outbox::new(1000);
-        let reply = frame(2 << 20);
-        assert!((0..16).all(|_| outbox.push(reply.clone()).is_ok()));
-        while outbox.push(reply.clone()).is_ok() {}
-        assert_eq!(queue.closed().await.code, 1008);
-        assert_eq!(outbox.send(frame(1)).await, Err(Gone));
-    }
-
-    #[tokio::test]
-    async fn an_offer_without_room_is_dropped() {
-        let (outbox, mut queue) = Outbox::new(1000);
-        outbox.offer(frame(800)).unwrap();
-        assert_eq!(outbox.offer(frame(800)), Err(NoRoom));
-        let mut batch = Vec::new();
-        assert!(queue.take(&mut batch, 10).await);
-        batch.clear();
-        outbox.offer(frame(800)).unwrap();
-    }
-
-    #[tokio::test]
-    async fn closing_frees_the_senders_that_wait() {
-        let (outbox, queue) = Outbox::new(200);
-        let outbox = Arc::new(outbox);
-        outbox.send(frame(100)).await.unwrap();
-        let waiting = tokio::spawn({
-            let outbox = outbox.clone();
-            async move { outbox.send(frame(100)).await }
-        });
-        tokio::task::yield_now().await;
-        outbox.close(CloseOrder::new(1001, "bye"));
-        assert_eq!(waiting.await.unwrap(), Err(Gone));
-        assert_eq!(queue.closed().await.reason, "bye");
-    }
-}
+mod tests;

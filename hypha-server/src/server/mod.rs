@@ -241,9 +241,9 @@ impl Server {
         self.address
     }
 
-    /// Returns the counters of the server.
+    /// Returns the counters of the server, and the memory that it holds for peers.
     pub fn stats(&self) -> Stats {
-        self.state.counters.snapshot()
+        self.state.stats()
     }
 
     /// Closes every connection so that clients reconnect elsewhere, and stops the server.

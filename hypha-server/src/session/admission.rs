@@ -12,7 +12,8 @@ use super::refusal::code;
 use super::{Refusal, RefusalKind, Sessions};
 use crate::auth::{self, TokenError};
 use crate::bus::Notice;
-use crate::peer::{CloseOrder, Outbox, Peer, Queue};
+use crate::memory::{Account, Charge, OverBudget};
+use crate::peer::{CloseOrder, Outbox, Pace, Peer, Queue};
 use crate::registry::ServicePattern;
 use crate::seats::{Admit, Seat};
 use crate::state::{HYPHA_VERSION, State};
@@ -20,6 +21,9 @@ use crate::workspace;
 
 /// Longest wait of a handshake for others to finish.
 const ADMISSION_WAIT: Duration = Duration::from_secs(30);
+/// Memory of a connection without any traffic, in bytes: its tasks, its buffers and a short queue.
+/// Measured as 8.3 kB.
+pub(super) const STANDING: usize = 8 * 1024;
 /// Longer client ids are not accepted.
 const CLIENT_ID_MAX: usize = 128;
 
@@ -45,6 +49,8 @@ pub(super) struct Applicant<'a> {
     pub(super) user: UserInfo,
     pub(super) workspace: String,
     pub(super) client_id: &'a str,
+    /// The IP address that it comes from.
+    pub(super) address: &'a str,
     /// The client has a reconnection token: a connection with its address is its own former one.
     pub(super) reconnecting: bool,
 }
@@ -55,8 +61,37 @@ pub(super) struct Admitted {
     pub(super) queue: Queue,
     /// The first message for the client.
     pub(super) connection_info: String,
+    /// The memory held for it.
+    pub(super) account: Account,
+    pub(super) place: Place,
+}
+
+/// The place of a client among others, until it is gone.
+pub(super) struct Place {
     /// The seats under its user and its workspace.
     _seats: (Seat, Seat),
+    /// The charge for what each connection needs.
+    _standing: Charge,
+}
+
+/// Returns the name under which the memory for an address is charged.
+pub(crate) fn owner_of_address(address: &str) -> String {
+    format!("ip:{address}")
+}
+
+/// Returns the name under which the memory for a user is charged. Anonymous users are as many as
+/// they like to be, so their address counts.
+fn owner(user: &UserInfo, address: &str) -> String {
+    match user.is_anonymous {
+        true => owner_of_address(address),
+        false => user.id.clone(),
+    }
+}
+
+impl From<OverBudget> for Refusal {
+    fn from(error: OverBudget) -> Self {
+        Refusal::new(RefusalKind::Busy, error)
+    }
 }
 
 /// Returns the user of a token, if it is one for connecting.
@@ -171,12 +206,20 @@ pub(super) async fn connect(
     let client_id = applicant.client_id;
     let seats = take_seats(sessions, &applicant.user, &info, client_id)?;
     drop(permit);
+    let account = state
+        .memory
+        .open(&owner(&applicant.user, applicant.address));
+    let place = Place {
+        _seats: seats,
+        _standing: account.charge(STANDING).await?,
+    };
     let displaces = if applicant.reconnecting {
         Displaces::Anyone
     } else {
         Displaces::Only(remove_unresponsive(state, &info.id, client_id).await?)
     };
-    attach(state, applicant.user, info, client_id, displaces, seats).await
+    let memory = (account, place);
+    attach(state, applicant.user, info, client_id, displaces, memory).await
 }
 
 fn usable_client_id(id: &str) -> bool {
@@ -316,10 +359,10 @@ async fn attach(
     workspace: WorkspaceInfo,
     client_id: &str,
     displaces: Displaces,
-    seats: (Seat, Seat),
+    (account, place): (Account, Place),
 ) -> Result<Admitted, Refusal> {
     let connection_info = connection_info(state, &user, &workspace.id, client_id).await?;
-    let (outbox, queue) = Outbox::new(state.settings.limits.queue_bytes);
+    let (outbox, queue) = Outbox::new(state.settings.limits.queue_bytes, account.clone());
     let generation = state.router.next_generation();
     let peer = Arc::new(Peer::new(
         &workspace.id,
@@ -327,6 +370,7 @@ async fn attach(
         user,
         generation,
         outbox,
+        Pace::limited(&state.settings.limits),
     ));
 
     let guard = state.workspace_records.lock().await;
@@ -358,7 +402,8 @@ async fn attach(
         peer,
         queue,
         connection_info,
-        _seats: seats,
+        account,
+        place,
     })
 }
 

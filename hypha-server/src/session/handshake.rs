@@ -49,7 +49,11 @@ impl Hello {
 }
 
 /// Admits a client, or refuses it.
-pub(super) async fn admit(sessions: &Sessions, hello: Hello) -> Result<Admitted, Refusal> {
+pub(super) async fn admit(
+    sessions: &Sessions,
+    hello: Hello,
+    address: &str,
+) -> Result<Admitted, Refusal> {
     let state = &sessions.state;
     let permit = sessions.admission.enter().await?;
     let (user, workspace) = authenticate(state, &hello).await?;
@@ -57,6 +61,7 @@ pub(super) async fn admit(sessions: &Sessions, hello: Hello) -> Result<Admitted,
         workspace: choose_workspace(&user, workspace),
         user,
         client_id: &hello.client_id,
+        address,
         reconnecting: hello.reconnection_token.is_some(),
     };
     let info = workspace_of(state, &mut applicant).await?;

@@ -19,10 +19,10 @@ use super::admission::{
     workspace_of,
 };
 use super::refusal::code;
-use super::{Refusal, RefusalKind, Sessions, control};
+use super::{GAVE_WAY, Refusal, RefusalKind, Sessions, control, keep_pace};
 use crate::auth;
-use crate::peer::{CloseOrder, Outgoing, Peer, Queue, Queued};
-use crate::rate_limit::RateLimit;
+use crate::memory::{Account, Charge};
+use crate::peer::{CloseOrder, Outgoing, Pace, Peer, Progress, Queue, Queued};
 use crate::settings::Limits;
 use crate::state::State;
 use crate::workspace;
@@ -38,6 +38,8 @@ const TAKEOVERS: usize = 4;
 /// Timeout of a ping to a silent client, and the number of failures after which it is removed.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_FAILURES: u32 = 3;
+/// Longest wait of a message beyond the rate; later ones are refused.
+const PACE_PATIENCE: Duration = Duration::from_secs(5);
 /// Timeout of the last message to a client.
 const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -47,6 +49,8 @@ pub(crate) struct StreamHello {
     pub(crate) workspace: Option<String>,
     pub(crate) token: Option<String>,
     pub(crate) reconnection_token: Option<String>,
+    /// The IP address that it comes from.
+    pub(crate) address: String,
 }
 
 /// The clients over HTTP, by address.
@@ -60,14 +64,28 @@ pub(crate) struct Session {
     takeovers: mpsc::Sender<Response>,
     /// The hash of the token of its last GET. The token may expire while the stream goes on.
     credential: Mutex<Option<auth::TokenHash>>,
-    rate: Mutex<RateLimit>,
     heard: Mutex<Instant>,
+    /// The memory held for it.
+    pub(crate) account: Account,
+}
+
+/// A piece of the body of a GET, whose memory is charged until the socket has taken it.
+struct Piece {
+    bytes: Bytes,
+    _charge: Arc<Charge>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// A GET whose response is being written.
 struct Response {
     pieces: mpsc::Sender<Bytes>,
     greeting: String,
+    progress: Option<Progress>,
 }
 
 /// The reader accepts no bytes, or is gone.
@@ -134,25 +152,43 @@ impl Session {
         Ok(())
     }
 
-    /// Handles one message of the client; waits for room at the receiver.
-    pub(crate) async fn receive(&self, state: &State, frame: Bytes) -> Result<(), Refusal> {
+    /// Handles one message of the client; waits for its turn if the client is beyond its rate, then
+    /// for room at the receiver. `charge` is for the memory of the frame.
+    pub(crate) async fn receive(
+        &self,
+        state: &State,
+        frame: Bytes,
+        charge: Option<Charge>,
+    ) -> Result<(), Refusal> {
         *self.heard.lock() = Instant::now();
-        if !self.rate.lock().admit(Instant::now()) {
+        let debt = self.peer.pace.as_ref().map(Pace::debt).unwrap_or_default();
+        if debt > PACE_PATIENCE {
+            state.counters.refused_rate.add();
             return Err(Refusal::new(
                 RefusalKind::TooMany,
-                "Rate limit exceeded: too many messages per second",
+                format_args!(
+                    "rate limit: {} sends too much; try again in {} s",
+                    self.peer.address,
+                    debt.as_secs() + 1
+                ),
             ));
         }
+        keep_pace(state, &self.peer).await;
         state.counters.messages_received.add();
         let request = Message::parse(frame.clone())
             .ok()
             .filter(|message| message.to().is_none())
             .and_then(|message| control::named(message.kind()));
         match request {
-            Some(request) => control::answer(state, &self.peer, request).await,
+            Some(request) => {
+                if let Some(pace) = &self.peer.pace {
+                    pace.message(frame.len());
+                }
+                control::answer(state, &self.peer, request).await;
+            }
             None => {
                 self.peer.count_message();
-                state.router.route(&self.peer, frame).await;
+                state.router.route(&self.peer, frame, charge).await;
             }
         }
         Ok(())
@@ -182,6 +218,7 @@ pub(crate) async fn open(
         user,
         workspace,
         client_id: &hello.client_id,
+        address: &hello.address,
         reconnecting: hello.reconnection_token.is_some(),
     };
     let info = workspace_of(state, &mut applicant).await?;
@@ -197,7 +234,11 @@ pub(crate) async fn open(
         let (pieces, body) = mpsc::channel(PIECES);
         if present
             .takeovers
-            .send(Response { pieces, greeting })
+            .send(Response {
+                pieces,
+                greeting,
+                progress: None,
+            })
             .await
             .is_ok()
         {
@@ -213,18 +254,15 @@ pub(crate) async fn open(
     let first = Response {
         pieces,
         greeting: std::mem::take(&mut admitted.connection_info),
+        progress: None,
     };
     let (takeovers, responses) = mpsc::channel(TAKEOVERS);
-    let limits = &state.settings.limits;
     let session = Arc::new(Session {
         peer: admitted.peer.clone(),
         takeovers,
         credential: Mutex::new(credential),
-        rate: Mutex::new(RateLimit::new(
-            limits.messages_per_second,
-            limits.message_burst,
-        )),
         heard: Mutex::new(Instant::now()),
+        account: admitted.account.clone(),
     });
     sessions.streams.insert(session.clone());
     state.shutdown.spawn({
@@ -291,6 +329,7 @@ async fn serve(
         () = state.shutdown.stopped() => {
             Some(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
         }
+        () = session.account.gives_way() => Some(CloseOrder::over_budget(GAVE_WAY)),
         () = feed(state, queue, &mut responses, &mut response) => None,
         () = until_unresponsive(state, session) => {
             let order = CloseOrder::new(code::GOING_AWAY, "The client does not answer");
@@ -303,11 +342,17 @@ async fn serve(
     let reason = end
         .as_ref()
         .map_or("the client is gone", |order| &order.reason);
+    if end
+        .as_ref()
+        .is_some_and(|order| order.code == code::TRY_AGAIN)
+    {
+        state.counters.closed_memory.add();
+    }
     tracing::info!(peer = peer.address, reason, "disconnected");
     if let (Some(response), Some(order)) = (response, end.filter(|order| order.error_frame)) {
         let text = json!({"type": "error", "message": order.reason}).to_string();
         let _ = response
-            .send(&Outgoing::Text(text), LAST_MESSAGE_TIMEOUT)
+            .send(&Outgoing::Text(text), None, LAST_MESSAGE_TIMEOUT)
             .await;
     }
 }
@@ -331,6 +376,7 @@ async fn feed(
             }
             continue;
         };
+        current.progress.get_or_insert_with(|| queue.progress());
         let pieces = current.pieces.clone();
         *response = tokio::select! {
             biased;
@@ -350,11 +396,13 @@ async fn write(
     let sending = async {
         let stall = limits.stall_timeout;
         let greeting = Outgoing::Text(response.greeting.clone());
-        response.send(&greeting, stall).await?;
+        response.send(&greeting, None, stall).await?;
         let mut batch = Vec::new();
         loop {
             while let Some(next) = waiting.front() {
-                response.send(&next.frame, stall).await?;
+                response
+                    .send(&next.frame, next.held.charge(), stall)
+                    .await?;
                 waiting.pop_front();
             }
             tokio::select! {
@@ -366,7 +414,7 @@ async fn write(
                 }
                 () = sleep(limits.stream_ping) => {
                     let ping = Outgoing::Text(json!({"type": "ping"}).to_string());
-                    response.send(&ping, stall).await?;
+                    response.send(&ping, None, stall).await?;
                 }
             }
         }
@@ -380,8 +428,13 @@ async fn write(
 
 impl Response {
     /// Writes one frame: its length in four bytes, then its content. Control messages are msgpack
-    /// maps here.
-    async fn send(&self, frame: &Outgoing, stall: Duration) -> Result<(), ReaderGone> {
+    /// maps here. `charge` is for the memory of the frame.
+    async fn send(
+        &self,
+        frame: &Outgoing,
+        charge: Option<Arc<Charge>>,
+        stall: Duration,
+    ) -> Result<(), ReaderGone> {
         let payload = match frame {
             Outgoing::Binary(message) => message.clone().into_bytes(),
             Outgoing::Text(text) => {
@@ -394,17 +447,30 @@ impl Response {
         let mut head = BytesMut::with_capacity(4 + first.len());
         head.put_u32(length);
         head.put_slice(&first);
-        self.piece(head.freeze(), stall).await?;
+        self.piece(head.freeze(), &charge, stall).await?;
         let mut rest = payload.slice(first.len()..);
         while !rest.is_empty() {
             let piece = rest.split_to(rest.len().min(PIECE));
-            self.piece(piece, stall).await?;
+            self.piece(piece, &charge, stall).await?;
         }
         Ok(())
     }
 
-    async fn piece(&self, piece: Bytes, stall: Duration) -> Result<(), ReaderGone> {
-        match timeout(stall, self.pieces.send(piece)).await {
+    async fn piece(
+        &self,
+        bytes: Bytes,
+        charge: &Option<Arc<Charge>>,
+        stall: Duration,
+    ) -> Result<(), ReaderGone> {
+        let piece = match charge.clone() {
+            Some(_charge) => Bytes::from_owner(Piece { bytes, _charge }),
+            None => bytes,
+        };
+        let sent = timeout(stall, self.pieces.send(piece)).await;
+        if let Some(progress) = &self.progress {
+            progress.made();
+        }
+        match sent {
             Ok(Ok(())) => Ok(()),
             _ => Err(ReaderGone),
         }

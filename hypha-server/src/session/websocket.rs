@@ -10,17 +10,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Sessions;
-use super::admission::Admitted;
+use super::admission::{Admitted, STANDING, owner_of_address};
 use super::control;
 use super::frames::{Incoming, ReadError, Reader, WriteError, Writer};
 use super::handshake::{self, Hello};
 use super::refusal::code;
+use super::{GAVE_WAY, Sessions, keep_pace};
 use crate::peer::{CloseOrder, Outgoing, Peer, Queue, Queued};
-use crate::rate_limit::RateLimit;
 use crate::state::State;
 use crate::workspace;
 
+/// Frames read before other tasks have their turn.
+const TURN: u32 = 16;
 /// Frames written between two flushes.
 const BATCH: usize = 64;
 /// Size of the largest first frame. A client that is not authenticated gets no more memory.
@@ -54,19 +55,22 @@ pub(crate) enum Credentials {
 }
 
 /// Serves a connection that has just been upgraded, from its first frame to its end. `buffered` are
-/// bytes of it that have been read already.
+/// bytes of it that have been read already, `address` is the IP address that it comes from.
 pub(crate) async fn serve<R, W>(
     sessions: Arc<Sessions>,
     io: (R, W),
     buffered: Bytes,
     credentials: Credentials,
+    address: &str,
 ) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let state = &sessions.state;
-    let mut reader = Reader::new(io.0, buffered, FIRST_FRAME);
-    let mut writer = Writer::new(io.1, state.settings.limits.stall_timeout);
+    let limits = &state.settings.limits;
+    let account = state.memory.open(&owner_of_address(address));
+    let mut reader = Reader::new(io.0, buffered, FIRST_FRAME, account.clone());
+    let mut writer = Writer::new(io.1, limits.stall_timeout);
     if credentials == Credentials::Url {
         let order = CloseOrder::new(
             code::POLICY,
@@ -77,14 +81,28 @@ pub(crate) async fn serve<R, W>(
         return close(reader, writer, Ending::ClosedByServer(order)).await;
     }
     let stopped = state.shutdown.stopped();
+    let introduced = async {
+        let place = sessions.handshakes.wait(address, limits.handshake_timeout);
+        let Some(_place) = place.await else {
+            state.counters.refused_handshakes.add();
+            let reason = format!("too many handshakes from {address}; try again later");
+            return Err(CloseOrder::new(code::TRY_AGAIN, reason));
+        };
+        let _standing = account
+            .charge(STANDING)
+            .await
+            .map_err(CloseOrder::over_budget)?;
+        shake_hands(&sessions, &mut reader, &mut writer, address).await
+    };
     let admitted = tokio::select! {
-        admitted = shake_hands(&sessions, &mut reader, &mut writer) => admitted,
+        admitted = introduced => admitted,
+        () = account.gives_way() => Err(CloseOrder::over_budget(GAVE_WAY)),
         // No close frame: clients would take it as a refusal for good.
         () = stopped => return,
     };
     match admitted {
         Ok(Some(admitted)) => {
-            reader.set_limit(state.settings.limits.frame_bytes);
+            reader.admit(limits.frame_bytes, admitted.account.clone());
             exchange(state, reader, writer, admitted).await;
         }
         Ok(None) => {}
@@ -96,7 +114,7 @@ pub(crate) async fn serve<R, W>(
             );
             state.counters.handshakes_refused.add();
             let end = match order.code {
-                code::TOO_LARGE | code::PROTOCOL => Ending::Unreadable(order),
+                code::TOO_LARGE | code::PROTOCOL | code::TRY_AGAIN => Ending::Unreadable(order),
                 _ => Ending::ClosedByServer(order),
             };
             close(reader, writer, end).await;
@@ -109,6 +127,7 @@ async fn shake_hands<R, W>(
     sessions: &Sessions,
     reader: &mut Reader<R>,
     writer: &mut Writer<W>,
+    address: &str,
 ) -> Result<Option<Admitted>, CloseOrder>
 where
     R: AsyncRead + Unpin,
@@ -132,6 +151,7 @@ where
                     break Err(CloseOrder::new(code::TOO_LARGE, reason));
                 }
                 Err(ReadError::Protocol(what)) => break Err(CloseOrder::new(code::PROTOCOL, what)),
+                Err(ReadError::OverBudget(error)) => break Err(CloseOrder::over_budget(error)),
                 Ok(Some(Incoming::Close(_)) | None) | Err(ReadError::Io) => break Ok(None),
             }
         }
@@ -141,7 +161,7 @@ where
         return Err(order.with_error_frame());
     };
     match hello? {
-        Some(hello) => Ok(Some(handshake::admit(sessions, hello).await?)),
+        Some(hello) => Ok(Some(handshake::admit(sessions, hello, address).await?)),
         None => Ok(None),
     }
 }
@@ -151,17 +171,20 @@ async fn exchange<R, W>(
     state: &State,
     mut reader: Reader<R>,
     mut writer: Writer<W>,
-    mut admitted: Admitted,
+    admitted: Admitted,
 ) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let Admitted {
         peer,
-        queue,
+        mut queue,
         connection_info,
-        ..
-    } = &mut admitted;
+        account,
+        place: _place,
+    } = admitted;
+    let peer = &*peer;
+    writer.report(queue.progress());
     state.counters.connections_accepted.add();
     state.counters.connections_open.add();
     tracing::info!(peer = peer.address, user = peer.user.id, "connected");
@@ -170,8 +193,9 @@ async fn exchange<R, W>(
     let (pings, to_answer) = watch::channel(Bytes::new());
     let end = tokio::select! {
         end = read(state, peer, &mut reader, &pings) => end,
-        end = write(&mut writer, std::mem::take(connection_info), queue, to_answer) => end,
+        end = write(&mut writer, connection_info, &mut queue, to_answer) => end,
         order = ordered => Ending::ClosedByServer(order),
+        () = account.gives_way() => Ending::Unreadable(CloseOrder::over_budget(GAVE_WAY)),
         () = state.shutdown.stopped() => {
             Ending::ClosedByServer(CloseOrder::new(code::GOING_AWAY, "Server is shutting down"))
         }
@@ -189,6 +213,9 @@ async fn exchange<R, W>(
             tracing::warn!(peer = peer.address, "disconnected by the write timeout");
         }
         Ending::ClosedByServer(order) | Ending::Unreadable(order) => {
+            if order.code == code::TRY_AGAIN {
+                state.counters.closed_memory.add();
+            }
             tracing::info!(
                 peer = peer.address,
                 code = order.code,
@@ -197,6 +224,8 @@ async fn exchange<R, W>(
             );
         }
     }
+    // The closing handshake takes a moment; others may need the memory now.
+    drop(queue);
     close(reader, writer, end).await;
 }
 
@@ -211,7 +240,12 @@ where
     R: AsyncRead + Unpin,
 {
     let limits = &state.settings.limits;
-    let mut rate = RateLimit::new(limits.messages_per_second, limits.message_burst);
+    let charge = |bytes| {
+        if let Some(pace) = &peer.pace {
+            pace.message(bytes);
+        }
+    };
+    let mut turn = 0_u32;
     let mut heard = Instant::now();
     let mut idle = std::pin::pin!(sleep(limits.idle_timeout));
     loop {
@@ -230,31 +264,32 @@ where
                 continue;
             }
         };
+        if !matches!(incoming, Ok(Some(Incoming::Close(_)) | None) | Err(_)) {
+            keep_pace(state, peer).await;
+        }
         match incoming {
             Ok(Some(Incoming::Binary(frame))) => {
                 heard = Instant::now();
-                if !rate.admit(heard) {
-                    state.counters.closed_rate.add();
-                    let reason = "Rate limit exceeded: too many messages per second";
-                    return Ending::ClosedByServer(
-                        CloseOrder::new(code::POLICY, reason).with_error_frame(),
-                    );
-                }
                 state.counters.messages_received.add();
                 peer.count_message();
-                state.router.route(peer, frame).await;
+                state.router.route(peer, frame, reader.take_charge()).await;
             }
             Ok(Some(Incoming::Text(text))) => {
                 heard = Instant::now();
+                charge(text.len());
                 if let Some(request) = control::read(&text) {
                     control::answer(state, peer, request).await;
                 }
             }
             Ok(Some(Incoming::Ping(content))) => {
+                charge(content.len());
                 // Copied: a slice would keep the read buffer alive.
                 let _ = pings.send(Bytes::copy_from_slice(&content));
             }
-            Ok(Some(Incoming::Pong)) => {}
+            Ok(Some(Incoming::Pong)) => charge(0),
+            Err(ReadError::OverBudget(error)) => {
+                return Ending::Unreadable(CloseOrder::over_budget(error));
+            }
             Err(ReadError::TooLarge) => {
                 state.counters.closed_too_large.add();
                 let order = CloseOrder::new(code::TOO_LARGE, "The frame is too large");
@@ -265,6 +300,11 @@ where
             }
             Ok(Some(Incoming::Close(code))) => return Ending::ClosedByPeer(code),
             Ok(None) | Err(ReadError::Io) => return Ending::Lost,
+        }
+        // A flood costs the connection its turn, also if all of it is in the read buffer already.
+        turn = turn.wrapping_add(1);
+        if turn.is_multiple_of(TURN) {
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -319,6 +359,9 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
+    if !matches!(end, Ending::ClosedByServer(_)) {
+        reader.forget();
+    }
     let reason = match &end {
         Ending::Lost | Ending::Stalled => return,
         Ending::ClosedByPeer(code) => code.map(|code| (code, "")),
@@ -327,12 +370,10 @@ where
         }
     };
     let said = async {
-        if let Ending::ClosedByServer(CloseOrder {
-            reason,
-            error_frame: true,
-            ..
-        }) = &end
+        if let Ending::ClosedByServer(order) | Ending::Unreadable(order) = &end
+            && order.error_frame
         {
+            let reason = &order.reason;
             let frame = json!({"type": "error", "message": reason});
             writer.text(&frame.to_string()).await?;
         }

@@ -41,23 +41,39 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_IDLE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub idle_timeout: Duration,
-    /// Messages per second that a connection may send on average. Default: 200.
+    /// Messages per second of a connection on average; 0 for no limit. Default: 0.
+    ///
+    /// A connection beyond the rate is read more slowly, never closed. Control messages count, too.
+    /// An answer counts for the peer that asked; the parts of one large message and their
+    /// acknowledgements do not count.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_RATE_LIMIT"))]
     pub messages_per_second: f64,
-    /// Messages that a connection may send at once. Default: 2000.
+    /// Messages that a connection may send at once, if their rate is limited. Default: 2000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_BURST_LIMIT"))]
     pub message_burst: f64,
-    /// HTTP requests per second that an IP address may make on average without credentials. Users
-    /// may make ten times as many. Default: 100.
+    /// Bytes per second of a connection on average; 0 for no limit. Default: 0.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_BYTE_RATE_LIMIT"))]
+    pub bytes_per_second: f64,
+    /// Bytes that a connection may send at once, if their rate is limited. Default: 16 MiB.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_BYTE_BURST_LIMIT"))]
+    pub byte_burst: f64,
+    /// HTTP requests per second of an IP address without credentials on average; 0 for no limit.
+    /// Users may make ten times as many. Default: 0.
+    ///
+    /// Requests beyond the rate wait up to 5 s, then they are refused.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_RATE_LIMIT"))]
     pub http_per_second: f64,
-    /// HTTP requests that an IP address may make at once without credentials. Users may make ten
-    /// times as many. Default: 500.
+    /// HTTP requests that an IP address may make at once without credentials, if their rate is
+    /// limited. Users may make ten times as many. Default: 500.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_BURST_LIMIT"))]
     pub http_burst: f64,
     /// Handshakes in progress at the same time; others wait. Default: 10.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONCURRENT_CONNECTIONS"))]
     pub concurrent_handshakes: usize,
+    /// Connections of one IP address that are not authenticated yet; others wait up to the handshake
+    /// timeout, then they are refused. Default: 256.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HANDSHAKES_PER_ADDRESS"))]
+    pub handshakes_per_address: usize,
     /// Connections of one user. Default: 200.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONNECTIONS_PER_USER"))]
     pub connections_per_user: usize,
@@ -130,11 +146,11 @@ pub struct Limits {
     /// Messages queued for one receiver, in bytes; senders wait for room. Default: 2 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_QUEUE_BYTES"))]
     pub queue_bytes: usize,
-    /// Longest wait of a sender for room in a receiver's queue, after which the receiver is
-    /// disconnected. Default: 15 s.
+    /// Longest time in which a receiver takes nothing while a sender waits for room in its queue,
+    /// after which the receiver is disconnected. Default: 15 s.
     ///
     /// Nothing else of the sender is read meanwhile, and clients give up a server that does not
-    /// answer a ping within 20 s.
+    /// answer a ping within 20 s. A receiver that makes progress is waited for.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_DELIVER_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub deliver_timeout: Duration,
@@ -207,11 +223,14 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             idle_timeout: Duration::from_secs(600),
-            messages_per_second: 200.0,
+            messages_per_second: 0.0,
             message_burst: 2000.0,
-            http_per_second: 100.0,
+            bytes_per_second: 0.0,
+            byte_burst: 16.0 * 1024.0 * 1024.0,
+            http_per_second: 0.0,
             http_burst: 500.0,
             concurrent_handshakes: 10,
+            handshakes_per_address: 256,
             connections_per_user: 200,
             clients_per_workspace: 1000,
             services_per_client: 1000,
@@ -253,17 +272,19 @@ impl Limits {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         for (name, rate, burst) in [
             ("message", self.messages_per_second, self.message_burst),
+            ("byte", self.bytes_per_second, self.byte_burst),
             ("HTTP", self.http_per_second, self.http_burst),
         ] {
             // NaN fails both comparisons.
-            if !(rate > 0.0 && burst >= 1.0) {
+            if !(rate >= 0.0 && burst >= 1.0) {
                 return invalid(format!(
-                    "the {name} rate limit must be positive, and its burst at least 1"
+                    "the {name} rate limit must not be negative, and its burst at least 1"
                 ));
             }
         }
         for (name, count, least) in [
             ("concurrent_handshakes", self.concurrent_handshakes, 1),
+            ("handshakes_per_address", self.handshakes_per_address, 1),
             ("connections_per_user", self.connections_per_user, 1),
             ("clients_per_workspace", self.clients_per_workspace, 1),
             ("service_bytes", self.service_bytes, SERVICE_BYTES_MIN),

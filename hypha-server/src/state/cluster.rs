@@ -9,7 +9,7 @@ use super::State;
 use crate::auth;
 use crate::bus::{Notice, Recipient};
 use crate::peer::CloseOrder;
-use crate::router::Origin;
+use crate::router::{NOBODY, Origin};
 
 impl Recipient for State {
     fn is_connected(&self, address: &str) -> bool {
@@ -23,6 +23,9 @@ impl Recipient for State {
             {
                 peer.partners.note(from);
             }
+            if let Some(pace) = &peer.pace {
+                pace.asked_remotely();
+            }
             // The bus cannot wait for room; a peer that lets too much pile up is closed.
             if peer.outbox.push(frame).is_ok() {
                 self.counters.messages_routed.add();
@@ -33,16 +36,17 @@ impl Recipient for State {
     fn broadcast(&self, workspace: &str, frame: Bytes) {
         if let Ok(message) = Message::parse(frame.clone()) {
             self.router
-                .publish(workspace, message.kind(), frame, Origin::Client);
+                .publish(workspace, message.kind(), frame, Origin::Client, NOBODY);
         }
     }
 
     fn event(&self, workspace: &str, event: serde_json::Value) {
         let kind = event["type"].as_str().unwrap_or_default().to_owned();
         match wire::to_vec(&Value::from(event)) {
-            Ok(frame) => self
-                .router
-                .publish(workspace, &kind, frame.into(), Origin::Server),
+            Ok(frame) => {
+                self.router
+                    .publish(workspace, &kind, frame.into(), Origin::Server, NOBODY)
+            }
             Err(error) => tracing::warn!(%error, kind, "cannot encode an event of another server"),
         }
     }

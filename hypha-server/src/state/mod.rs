@@ -17,7 +17,7 @@ use crate::auth::Issuer;
 use crate::bus::Bus;
 use crate::event_log::EventLog;
 use crate::memory::{Budget, MemoryLimits};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Stats};
 use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::router::Router;
@@ -108,6 +108,20 @@ impl State {
     /// that share them.
     pub(crate) fn owner(&self, peer: &Peer) -> String {
         format!("{}#{}", self.info.server_id, peer.generation)
+    }
+
+    /// Returns the counters and the state of the memory accounts.
+    pub(crate) fn stats(&self) -> Stats {
+        let memory = self.memory.stats();
+        let mut stats = self.counters.snapshot();
+        stats.memory_used = memory.used as u64;
+        stats.memory_peak = memory.peak as u64;
+        stats.memory_limit = memory.limit as u64;
+        stats.memory_owners = memory.owners as u64;
+        stats.memory_largest_owner = memory.largest_owner as u64;
+        stats.memory_refused = memory.refused as u64;
+        stats.memory_gave_way = memory.gave_way as u64;
+        stats
     }
 
     /// Returns whether clients can be let in now.

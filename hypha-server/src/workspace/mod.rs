@@ -139,9 +139,10 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
         tracing::error!(%error, peer = peer.address, "cannot remove the services of a client");
     }
     let data = json!({"id": peer.client_id, "workspace": peer.workspace});
+    let (workspace, kind) = (&peer.workspace, CLIENT_DISCONNECTED);
     state
         .router
-        .event(&peer.workspace, CLIENT_DISCONNECTED, &data);
+        .event_about(workspace, kind, &data, peer.generation);
     state.router.tell_partners(peer).await;
     if let Err(error) = unload_if_empty(state, &peer.workspace).await {
         tracing::error!(%error, workspace = peer.workspace, "cannot unload a workspace");

@@ -239,14 +239,14 @@ async fn limits_on_connections_count_and_are_given_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn silence_floods_and_giants_end_the_connection() -> Result<()> {
+async fn silence_and_giants_end_the_connection_and_floods_do_not() -> Result<()> {
     let server = server_with(|limits| limits.idle_timeout = Duration::from_millis(400)).await?;
     let mut silent = Raw::anonymous(&server, "silent").await?;
     said(&silent.end().await?, 1001, "Idle timeout (0s)");
     assert_eq!(server.stats().closed_idle, 1);
 
     let server = server_with(|limits| {
-        limits.messages_per_second = 1.0;
+        limits.messages_per_second = 100.0;
         limits.message_burst = 5.0;
         limits.frame_bytes = 100_000;
     })
@@ -257,11 +257,7 @@ async fn silence_floods_and_giants_end_the_connection() -> Result<()> {
             .send(json!({"type": "x", "to": "nobody"}), None)
             .await?;
     }
-    said(
-        &flood.end().await?,
-        1008,
-        "Rate limit exceeded: too many messages per second",
-    );
+    assert!(flood.is_quiet().await, "slowed down, not closed");
 
     let mut giant = Raw::anonymous(&server, "giant").await?;
     giant.binary(vec![0xc0; 100_000]).await?;
@@ -272,7 +268,8 @@ async fn silence_floods_and_giants_end_the_connection() -> Result<()> {
     assert_eq!(giant.end().await?.code, 1009);
 
     let stats = server.stats();
-    assert_eq!((stats.closed_rate, stats.closed_too_large), (1, 1));
+    assert!(stats.slowed_rate > 0);
+    assert_eq!(stats.closed_too_large, 1);
     Ok(())
 }
 

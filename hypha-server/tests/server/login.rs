@@ -160,12 +160,12 @@ async fn the_manager_answers_under_its_former_address() -> Result<()> {
         });
         let extra = json!({"args": ["ping"], "promise": "*", "t": 10.0});
         client.send(main, Some(extra)).await?;
-        assert_eq!(client.message().await?.method(), Some("s.resolve"));
+        assert_eq!(client.answer().await?.method(), Some("s.resolve"));
     }
     for other in ["*/somebody", "*/manager-a:b"] {
         let main = json!({"type": "method", "to": other, "method": "x", "session": "s"});
         client.send(main, None).await?;
-        assert_eq!(client.message().await?.method(), Some("s.reject"));
+        assert_eq!(client.answer().await?.method(), Some("s.reject"));
     }
     let limit = Duration::from_secs(20);
     // The server waits for those that do not listen.

@@ -9,6 +9,7 @@ mod cluster;
 mod gone;
 mod handshake;
 mod http;
+mod load;
 mod login;
 mod manager;
 #[cfg(feature = "jwks")]

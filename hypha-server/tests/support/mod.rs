@@ -146,6 +146,16 @@ impl Raw {
         Ok(self.socket.send(Frame::binary(bytes)).await?)
     }
 
+    /// Write bytes of a frame that need not be complete.
+    pub async fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        use tokio::io::AsyncWriteExt;
+        Ok(self.socket.get_mut().write_all(bytes).await?)
+    }
+
+    pub async fn ping(&mut self) -> Result<()> {
+        Ok(self.socket.send(Frame::Ping(vec![0; 8].into())).await?)
+    }
+
     /// Send MAIN and perhaps EXTRA.
     pub async fn send(
         &mut self,
@@ -177,6 +187,16 @@ impl Raw {
         match self.next().await? {
             Frame::Binary(bytes) => Ok(Message::parse(bytes)?),
             other => bail!("{other:?} instead of a message"),
+        }
+    }
+
+    /// The next message that is no event.
+    pub async fn answer(&mut self) -> Result<Message> {
+        loop {
+            let message = self.message().await?;
+            if message.method().is_some() {
+                return Ok(message);
+            }
         }
     }
 

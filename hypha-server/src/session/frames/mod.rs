@@ -26,13 +26,21 @@ use hypha_wire::Stamped;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use crate::memory::{Account, Charge, OverBudget};
+use crate::peer::Progress;
+
 /// Bounds of the read buffer of a connection. It adapts to the amount that arrives at once.
 const BUFFER_MIN: usize = 2 * 1024;
 const BUFFER_MAX: usize = 64 * 1024;
+/// Size of the read buffer that is covered by the standing charge of a connection.
+const BUFFER_COVERED: usize = 8 * 1024;
 /// Frames above this size are read into memory of their own, which nothing else keeps.
 const SEPARATE: usize = 16 * 1024;
-/// Upper bound on memory reserved for a declared length; more is reserved as data arrives.
-const RESERVE_MAX: usize = 2 * 1024 * 1024;
+/// Memory reserved at first for a declared length, unless the frame before was larger; more is
+/// reserved as data arrives. Clients cut large messages into parts of 256 KiB.
+const RESERVE_FIRST: usize = 320 * 1024;
+/// Factor by which the memory of a frame grows.
+const GROWTH: usize = 8;
 /// Payloads up to this size are joined with their neighbours into one write; larger ones are
 /// written without a copy.
 const COPY_MAX: usize = 8 * 1024;
@@ -71,6 +79,14 @@ pub(super) enum ReadError {
     TooLarge,
     /// The peer violates the protocol; the text names the violation.
     Protocol(&'static str),
+    /// There is no memory for the message.
+    OverBudget(OverBudget),
+}
+
+impl From<OverBudget> for ReadError {
+    fn from(error: OverBudget) -> ReadError {
+        ReadError::OverBudget(error)
+    }
 }
 
 /// The head of a frame.
@@ -90,29 +106,64 @@ pub(super) struct Reader<R> {
     /// Capacity to reserve in `buffer` before the next read.
     room: usize,
     /// The frame whose payload is incomplete, and its own memory if it is large.
-    begun: Option<(Head, Option<BytesMut>)>,
+    begun: Option<(Head, Option<Own>)>,
     /// The message that arrives in several frames.
-    message: Option<(u8, BytesMut)>,
+    message: Option<(u8, BytesMut, Option<Charge>)>,
+    /// The frame that continues it, until there is memory for both.
+    joining: Option<(Head, Bytes)>,
     limit: usize,
+    account: Account,
+    /// Charge for the read buffer beyond its smallest size, which the standing charge of the
+    /// connection covers.
+    buffer_charge: Option<Charge>,
+    /// Size of the latest large frame: the next one is probably as large.
+    expected: usize,
+    /// Charge for the latest message, if it is large.
+    charge: Option<Charge>,
 }
+
+/// The memory of one large frame, all of which is charged.
+type Own = (BytesMut, Charge);
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// Creates a reader. `buffered` has been read from `io` already. A message may have `limit`
-    /// bytes.
-    pub(super) fn new(io: R, buffered: Bytes, limit: usize) -> Reader<R> {
+    /// bytes, and its memory is charged to `account`.
+    pub(super) fn new(io: R, buffered: Bytes, limit: usize, account: Account) -> Reader<R> {
         Reader {
             io,
             buffer: buffered.into(),
             room: BUFFER_MIN,
             begun: None,
             message: None,
+            joining: None,
             limit,
+            account,
+            buffer_charge: None,
+            expected: 0,
+            charge: None,
         }
     }
 
-    /// Sets the largest size of a message.
-    pub(super) fn set_limit(&mut self, limit: usize) {
+    /// Sets the largest size of a message, and the account of those that follow.
+    pub(super) fn admit(&mut self, limit: usize, account: Account) {
         self.limit = limit;
+        self.account = account;
+    }
+
+    /// Frees the memory of messages that are incomplete. Nothing can be read afterwards, except to
+    /// be discarded.
+    pub(super) fn forget(&mut self) {
+        self.begun = None;
+        self.message = None;
+        self.joining = None;
+        self.buffer = BytesMut::new();
+        self.buffer_charge = None;
+        self.charge = None;
+    }
+
+    /// Takes the charge for the memory of the latest message, if it is large.
+    pub(super) fn take_charge(&mut self) -> Option<Charge> {
+        self.charge.take()
     }
 
     /// Returns the next message or control frame; `None` if the peer has closed the connection.
@@ -122,8 +173,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// If the future is dropped, nothing is lost.
     pub(super) async fn next(&mut self) -> Result<Option<Incoming>, ReadError> {
         loop {
-            if let Some((head, payload)) = self.frame()? {
-                if let Some(incoming) = self.incoming(head, payload)? {
+            if self.joining.is_some() {
+                if let Some(incoming) = self.join().await? {
+                    return Ok(Some(incoming));
+                }
+            } else if let Some((head, payload, charge)) = self.frame()? {
+                if let Some(incoming) = self.incoming(head, payload, charge)? {
                     return Ok(Some(incoming));
                 }
             } else if !self.fill().await? {
@@ -145,7 +200,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Returns the next frame, if all of it has arrived.
-    fn frame(&mut self) -> Result<Option<(Head, Bytes)>, ReadError> {
+    fn frame(&mut self) -> Result<Option<(Head, Bytes, Option<Charge>)>, ReadError> {
         let (head, own) = match self.begun.take() {
             Some(begun) => begun,
             None => match self.head()? {
@@ -153,15 +208,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 None => return Ok(None),
             },
         };
-        let mut payload = match own {
-            Some(own) if own.len() == head.length => own,
-            None if self.buffer.len() >= head.length => self.buffer.split_to(head.length),
-            None if head.length > SEPARATE => {
-                let mut own = BytesMut::with_capacity(head.length.min(RESERVE_MAX));
-                own.extend_from_slice(&self.buffer);
-                self.buffer.clear();
-                self.begun = Some((head, Some(own)));
-                return Ok(None);
+        let (mut payload, charge) = match own {
+            Some((own, charge)) if own.len() == head.length => {
+                self.expected = head.length;
+                (own, Some(charge))
+            }
+            None if self.buffer.len() >= head.length => {
+                let payload = self.buffer.split_to(head.length);
+                // A slice would keep the whole buffer alive for as long as the message waits.
+                let payload = match payload.len() > COPY_MAX {
+                    true => BytesMut::from(&payload[..]),
+                    false => payload,
+                };
+                (payload, None)
             }
             own => {
                 self.begun = Some((head, own));
@@ -169,7 +228,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
         };
         unmask(&mut payload, head.mask);
-        Ok(Some((head, payload.freeze())))
+        Ok(Some((head, payload.freeze(), charge)))
     }
 
     /// Takes the head of a frame from the buffer, if all of it has arrived.
@@ -214,7 +273,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             _ => return Err(ReadError::Protocol("A frame of an unknown kind")),
         }
         let before = match &self.message {
-            Some((_, message)) if kind == CONTINUATION => message.len(),
+            Some((_, message, _)) if kind == CONTINUATION => message.len(),
             _ => 0,
         };
         match usize::try_from(length) {
@@ -229,55 +288,117 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Returns the message that a frame completes; `None` if the message goes on.
-    fn incoming(&mut self, head: Head, payload: Bytes) -> Result<Option<Incoming>, ReadError> {
-        let (kind, payload) = match head.kind {
+    fn incoming(
+        &mut self,
+        head: Head,
+        payload: Bytes,
+        charge: Option<Charge>,
+    ) -> Result<Option<Incoming>, ReadError> {
+        match head.kind {
             CLOSE => {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
                 // Some codes are reserved and never sent (RFC 6455, section 7.4).
                 let code = code.filter(|code| matches!(code, 1000..1004 | 1007..1015 | 3000..5000));
-                return Ok(Some(Incoming::Close(code)));
+                Ok(Some(Incoming::Close(code)))
             }
-            PING => return Ok(Some(Incoming::Ping(payload))),
-            PONG => return Ok(Some(Incoming::Pong)),
+            PING => Ok(Some(Incoming::Ping(payload))),
+            PONG => Ok(Some(Incoming::Pong)),
             CONTINUATION => {
-                let Some((kind, mut message)) = self.message.take() else {
-                    return Err(ReadError::Protocol("A continuation of nothing"));
-                };
-                message.extend_from_slice(&payload);
-                if !head.last {
-                    self.message = Some((kind, message));
-                    return Ok(None);
-                }
-                (kind, message.freeze())
+                self.joining = Some((head, payload));
+                // Held until both are joined.
+                self.charge = charge;
+                Ok(None)
             }
             kind if !head.last => {
-                self.message = Some((kind, payload.into()));
-                return Ok(None);
+                self.message = Some((kind, payload.into(), charge));
+                Ok(None)
             }
-            kind => (kind, payload),
+            kind => self.complete(kind, payload, charge).map(Some),
+        }
+    }
+
+    /// Appends a frame to the message that it continues, when there is memory for it.
+    async fn join(&mut self) -> Result<Option<Incoming>, ReadError> {
+        let (Some((_, message, charge)), Some((_, more))) = (&mut self.message, &self.joining)
+        else {
+            return Err(ReadError::Protocol("A continuation of nothing"));
         };
+        let needed = message.len() + more.len();
+        if needed > message.capacity() {
+            let capacity = needed.max((2 * message.capacity()).min(self.limit));
+            if capacity > SEPARATE {
+                let charged = charge.as_ref().map_or(0, Charge::bytes);
+                let missing = capacity.saturating_sub(charged);
+                match charge {
+                    Some(charge) => charge.grow(missing).await?,
+                    None => *charge = Some(self.account.charge(missing).await?),
+                }
+            }
+            let mut larger = BytesMut::with_capacity(capacity);
+            larger.extend_from_slice(message);
+            *message = larger;
+        }
+        message.extend_from_slice(more);
+        let last = self.joining.take().is_some_and(|(head, _)| head.last);
+        self.charge = None;
+        if !last {
+            return Ok(None);
+        }
+        match self.message.take() {
+            Some((kind, message, charge)) => {
+                self.complete(kind, message.freeze(), charge).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn complete(
+        &mut self,
+        kind: u8,
+        payload: Bytes,
+        charge: Option<Charge>,
+    ) -> Result<Incoming, ReadError> {
+        self.charge = charge;
         if kind == BINARY {
-            return Ok(Some(Incoming::Binary(payload)));
+            return Ok(Incoming::Binary(payload));
         }
         match String::from_utf8(payload.into()) {
-            Ok(text) => Ok(Some(Incoming::Text(text))),
+            Ok(text) => Ok(Incoming::Text(text)),
             Err(_) => Err(ReadError::Protocol("A text is not UTF-8")),
         }
     }
 
     /// Reads more bytes. Returns false at the end of the stream.
     async fn fill(&mut self) -> Result<bool, ReadError> {
-        if let Some((head, Some(own))) = &mut self.begun {
-            let missing = head.length - own.len();
-            if own.len() == own.capacity() {
-                own.reserve(missing);
+        if let Some((head, own)) = &mut self.begun
+            && head.length > SEPARATE
+        {
+            let length = head.length;
+            let own = match own {
+                Some(own) => own,
+                None => {
+                    let first = length.min(RESERVE_FIRST);
+                    let hoped = length.min(self.expected).max(first);
+                    let charge = match self.account.try_charge(hoped) {
+                        Ok(charge) => charge,
+                        Err(_) => self.account.charge(first).await?,
+                    };
+                    let mut memory = BytesMut::with_capacity(charge.bytes());
+                    memory.extend_from_slice(&self.buffer);
+                    self.buffer.clear();
+                    own.insert((memory, charge))
+                }
+            };
+            if own.0.len() == own.0.capacity() {
+                grow(own, length).await?;
             }
-            let read = self.io.read_buf(&mut own.limit(missing)).await;
+            let missing = length - own.0.len();
+            let read = self.io.read_buf(&mut (&mut own.0).limit(missing)).await;
             return Ok(read.map_err(|_| ReadError::Io)? > 0);
         }
         let wanted = match &self.begun {
-            Some((head, None)) => self.room.max(head.length - self.buffer.len()),
-            _ => self.room,
+            Some((head, _)) => self.room.max(head.length - self.buffer.len()),
+            None => self.room,
         };
         if self.buffer.is_empty() {
             // Fresh memory: the old one may be as large as the largest frame was.
@@ -289,12 +410,49 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let read = self.io.read_buf(&mut self.buffer).await;
         let count = read.map_err(|_| ReadError::Io)?;
         if count == room {
-            self.room = (self.room * 2).min(BUFFER_MAX);
+            self.set_room((self.room * 2).min(BUFFER_MAX));
         } else if count < self.room / 4 {
-            self.room = (self.room / 2).max(BUFFER_MIN);
+            self.set_room((self.room / 2).max(BUFFER_MIN));
         }
         Ok(count > 0)
     }
+
+    /// Sets the size of the read buffer, if there is memory for it.
+    fn set_room(&mut self, room: usize) {
+        let beyond = room.saturating_sub(BUFFER_COVERED);
+        let paid = match &mut self.buffer_charge {
+            _ if beyond == 0 => {
+                self.buffer_charge = None;
+                true
+            }
+            Some(charge) if charge.bytes() >= beyond => {
+                charge.shrink_to(beyond);
+                true
+            }
+            Some(charge) => charge.try_grow(beyond - charge.bytes()).is_ok(),
+            charge @ None => match self.account.try_charge(beyond) {
+                Ok(paid) => {
+                    *charge = Some(paid);
+                    true
+                }
+                Err(_) => false,
+            },
+        };
+        if paid {
+            self.room = room;
+        }
+    }
+}
+
+/// Gives a frame of `length` bytes more memory, all of which is charged.
+async fn grow((own, charge): &mut Own, length: usize) -> Result<(), ReadError> {
+    let larger = length.min(own.capacity().saturating_mul(GROWTH));
+    let missing = larger.saturating_sub(charge.bytes());
+    charge.grow(missing).await?;
+    let mut memory = BytesMut::with_capacity(larger);
+    memory.extend_from_slice(own);
+    *own = memory;
+    Ok(())
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
@@ -337,6 +495,8 @@ pub(super) struct Writer<W> {
     large: Bytes,
     /// Write timeout. It restarts with each partial write, so a slow peer is served.
     write_timeout: Duration,
+    /// Tells the senders that wait for this peer about partial writes.
+    progress: Option<Progress>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
@@ -346,7 +506,13 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             joined: BytesMut::new(),
             large: Bytes::new(),
             write_timeout,
+            progress: None,
         }
+    }
+
+    /// Reports partial writes to the senders that wait for this peer.
+    pub(super) fn report(&mut self, progress: Progress) {
+        self.progress = Some(progress);
     }
 
     pub(super) async fn text(&mut self, text: &str) -> Result<(), WriteError> {
@@ -381,7 +547,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             let mut both = (&mut self.joined).chain(&mut self.large);
             let writing = self.io.write_buf(&mut both);
             match timeout(self.write_timeout, writing).await {
-                Ok(Ok(1..)) => {}
+                Ok(Ok(1..)) => {
+                    if let Some(progress) = &self.progress {
+                        progress.made();
+                    }
+                }
                 Ok(Ok(0) | Err(_)) => return Err(WriteError::Io),
                 Err(_) => return Err(WriteError::Stalled),
             }

@@ -1,6 +1,8 @@
 //! Frames compared with the WebSocket library of the clients, on streams that take a few bytes at a
 //! time.
 
+use std::sync::Arc;
+
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -10,14 +12,28 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
+use crate::memory::{Budget, MemoryLimits};
 
-const LIMIT: usize = 3 * RESERVE_MAX;
+const LIMIT: usize = 6 * 1024 * 1024;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Sizes around every threshold: lengths in the head, buffers, joined writes.
 const SIZES: [usize; 16] = [
     0, 1, 7, 125, 126, 2047, 4096, 8191, 8193, 16_384, 16_385, 65_535, 65_536, 65_600, 262_144,
     2_500_000,
 ];
+
+fn account() -> Account {
+    budget(1 << 30).open("peer")
+}
+
+fn budget(account: usize) -> Arc<Budget> {
+    Budget::new(MemoryLimits {
+        process: 1 << 30,
+        owner: 1 << 30,
+        account,
+        patience: Duration::from_secs(10),
+    })
+}
 
 type Client = WebSocketStream<DuplexStream>;
 
@@ -33,7 +49,7 @@ async fn pair(
     let (input, output) = split(near);
     (
         client,
-        Reader::new(input, Bytes::new(), LIMIT),
+        Reader::new(input, Bytes::new(), LIMIT, account()),
         Writer::new(output, WRITE_TIMEOUT),
     )
 }
@@ -76,7 +92,7 @@ async fn all(input: &[u8], at_once: usize) -> (Vec<Incoming>, Option<ReadError>)
         drop(far);
     };
     let reading = async {
-        let mut reader = Reader::new(near, Bytes::new(), LIMIT);
+        let mut reader = Reader::new(near, Bytes::new(), LIMIT, account());
         let mut read = Vec::new();
         loop {
             match reader.next().await {
@@ -280,10 +296,10 @@ async fn too_large_frames_are_refused_by_their_head() {
 
     // Announcing much costs the server little.
     let (near, mut far) = duplex(1000);
-    let mut reader = Reader::new(near, Bytes::new(), usize::MAX);
+    let mut reader = Reader::new(near, Bytes::new(), usize::MAX, account());
     far.write_all(&head(0x82, 1 << 40)).await.unwrap();
     assert!(reader.next().now_or_never().is_none());
-    assert!(matches!(&reader.begun, Some((_, Some(own))) if own.capacity() <= RESERVE_MAX));
+    assert!(matches!(&reader.begun, Some((_, Some(own))) if own.0.capacity() <= RESERVE_FIRST));
 }
 
 #[tokio::test]
@@ -351,5 +367,78 @@ async fn any_bytes_are_frames_or_an_error() {
             whole == bits && broken == broken_too,
             "round {round}: {broken:?} {broken_too:?}"
         );
+    }
+}
+
+/// The head of a frame of `length` bytes, of which nothing has come.
+fn head(first: u8, length: usize) -> Vec<u8> {
+    let mut head = vec![first, 0xff];
+    head.put_u64(length as u64);
+    head.put_slice(&[0; 4]);
+    head
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_charged_as_data_arrives_and_until_the_message_is_gone() {
+    let budget = budget(1 << 30);
+    let (near, mut far) = duplex(8 << 20);
+    let mut reader = Reader::new(near, Bytes::new(), LIMIT, budget.open("peer"));
+    far.write_all(&head(0x82, 4 << 20)).await.unwrap();
+    assert!(reader.next().now_or_never().is_none());
+    assert!(
+        budget.stats().used <= RESERVE_FIRST,
+        "a declared length costs nothing"
+    );
+    far.write_all(&vec![0; 2 << 20]).await.unwrap();
+    while timeout(Duration::from_secs(1), reader.next()).await.is_ok() {}
+    assert!(budget.stats().used >= 2 << 20);
+    far.write_all(&vec![0; 2 << 20]).await.unwrap();
+    assert!(matches!(reader.next().await, Ok(Some(Incoming::Binary(_)))));
+    let charge = reader.take_charge().unwrap();
+    assert!(charge.bytes() >= 4 << 20);
+    drop(charge);
+    let buffer = budget.stats().used;
+    assert!(buffer <= BUFFER_MAX, "{buffer}");
+    // Begun messages, in one frame and in several.
+    far.write_all(&frame(0x02, &vec![0; 1 << 20]))
+        .await
+        .unwrap();
+    for _ in 0..300 {
+        far.write_all(&frame(0x00, &[0; 1000])).await.unwrap();
+    }
+    assert!(
+        timeout(Duration::from_secs(1), reader.next())
+            .await
+            .is_err()
+    );
+    let used = budget.stats().used;
+    assert!((1_348_576..3 << 20).contains(&used), "{used}");
+    reader.forget();
+    assert_eq!(budget.stats().used, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_without_memory_is_refused_after_a_wait() {
+    for first in [0x82, 0x02] {
+        let budget = budget(3 << 20);
+        let (near, mut far) = duplex(8 << 20);
+        let mut reader = Reader::new(near, Bytes::new(), LIMIT, budget.open("peer"));
+        if first == 0x82 {
+            far.write_all(&head(first, 4 << 20)).await.unwrap();
+            far.write_all(&vec![0; 4 << 20]).await.unwrap();
+        } else {
+            far.write_all(&frame(first, &vec![0; 2 << 20]))
+                .await
+                .unwrap();
+            far.write_all(&frame(0x80, &vec![0; 2 << 20]))
+                .await
+                .unwrap();
+        }
+        let refused = reader.next().await;
+        assert!(
+            matches!(refused, Err(ReadError::OverBudget(_))),
+            "{refused:?}"
+        );
+        assert!(budget.stats().peak <= 3 << 20);
     }
 }
