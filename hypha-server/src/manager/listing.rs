@@ -30,12 +30,15 @@ pub(super) async fn services(
     held(state, ctx, &listed, encoded_list)
 }
 
+/// Encodes a list of at most so many bytes. Each record says whether the caller may see all of it.
+type Encode = fn(&[(Arc<Record>, bool)], usize) -> Result<Vec<u8>, RegistryError>;
+
 /// Encodes a list, and charges it to the caller until it is sent.
 fn held(
     state: &State,
     ctx: &Context,
     listed: &[(Arc<Record>, bool)],
-    encode: fn(&[(Arc<Record>, bool)], usize) -> Result<Vec<u8>, RegistryError>,
+    encode: Encode,
 ) -> Answer<Bytes> {
     struct Held {
         bytes: Vec<u8>,
