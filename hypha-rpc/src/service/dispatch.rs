@@ -103,8 +103,9 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
             let origin = message.origin(Arc::clone(engine) as Arc<dyn ConnectionRef>);
             let context = Context::new(message.clone(), engine.identity().connection_type, key);
             let _running = engine.handlers.calls.begin(context.clone());
-            let incoming =
-                IncomingCall::new(context, extra.args.with_origin(origin), label.clone());
+            let args = extra.args.with_origin(origin);
+            let args = engine.settings.bounded(args, from);
+            let incoming = IncomingCall::new(context, args, label.clone());
             let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
             let run = async {
                 match run {
