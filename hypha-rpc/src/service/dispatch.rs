@@ -99,7 +99,11 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     let from = message.from().unwrap_or_default();
     let call_span = CallSpan::new(Side::Callee, method, from, message.session());
     let outcome = match found {
-        Ok(Callee { handler, label }) => {
+        Ok(Callee {
+            handler,
+            label,
+            send_backtraces,
+        }) => {
             let origin = message.origin(Arc::clone(engine) as Arc<dyn ConnectionRef>);
             let context = Context::new(message.clone(), engine.identity().connection_type, key);
             let _running = engine.handlers.calls.begin(context.clone());
@@ -117,6 +121,12 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
                 .instrument(call_span.span())
                 .await
                 .unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))
+                .map_err(|mut error| {
+                    if send_backtraces {
+                        error.trace.push_str(&error.backtrace);
+                    }
+                    error
+                })
         }
         Err(error) => Err(error),
     };
@@ -302,6 +312,7 @@ fn find_handler(engine: &Engine, message: &Message) -> Result<Callee, WireError>
     Ok(Callee {
         handler: Arc::clone(handler),
         label: format!("{id}.{path}"),
+        send_backtraces: registered.service.send_backtraces,
     })
 }
 
@@ -320,6 +331,7 @@ fn find_object(
                 return Ok(Callee {
                     handler: object.handler(object.turn()),
                     label: object.name().to_owned(),
+                    send_backtraces: false,
                 });
             }
             ObjectLookup::NoSession => (
@@ -421,6 +433,8 @@ pub(crate) struct Callee {
     handler: Handler,
     /// `service.method`, or the name of a callback.
     label: String,
+    /// Callers get the stack frames of its errors.
+    send_backtraces: bool,
 }
 
 fn expired(message: &Message) -> WireError {
@@ -446,7 +460,6 @@ fn panicked(label: &str, panic: &(dyn std::any::Any + Send)) -> WireError {
     WireError {
         trace: format!("Panic: {message}\n"),
         message,
-        name: None,
-        data: None,
+        ..WireError::default()
     }
 }

@@ -141,7 +141,7 @@ pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireErr
         trace: format!("{class}: {message}\n"),
         message,
         name: Some(kind.wire_name().into()),
-        data: None,
+        ..WireError::default()
     }
 }
 
