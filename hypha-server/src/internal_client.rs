@@ -3,14 +3,16 @@
 //!
 //! The manager, the login service and each plain HTTP request are such clients.
 
+use std::fmt;
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use hypha_rpc::Client;
-use hypha_rpc::client::{Identity, Settings};
+use hypha_rpc::client::{Identity, MemoryCharge, PeerMemory, Settings};
 use hypha_rpc::transport::{Frame, memory};
 use hypha_rpc::workspace::UserInfo;
 
+use crate::memory::{Account, Budget};
 use crate::peer::{Outbox, Outgoing, Peer, Queued};
 use crate::state::State;
 use crate::workspace;
@@ -18,6 +20,39 @@ use crate::workspace;
 /// Frames in the link itself. Backpressure comes from the queue in front of it.
 const LINK_FRAMES: usize = 64;
 const BATCH: usize = 64;
+
+/// Bytes that one sender may have in unfinished messages to a client inside the server.
+const CHUNK_BYTES: usize = 64 << 20;
+/// Memory that the decoded values of a message to a client inside the server may occupy, unless
+/// twice the length of the message is more. They are charged to the sender as well.
+const DECODED_BYTES: usize = 32 << 20;
+
+/// The accounts of the senders of messages to clients inside the server.
+struct Senders(Arc<Budget>);
+
+impl Senders {
+    /// Returns the account of the sender at the address `peer`, the same for all clients inside the
+    /// server.
+    fn account(&self, peer: &str) -> Account {
+        self.0.open(peer)
+    }
+}
+
+impl fmt::Debug for Senders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Senders")
+    }
+}
+
+impl PeerMemory for Senders {
+    fn charge(&self, peer: &str, bytes: usize) -> Result<MemoryCharge, String> {
+        let charge = self.account(peer).try_charge(bytes);
+        match charge {
+            Ok(charge) => Ok(Box::new(charge)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
 
 /// Connects a client to the router. Returns `None` if the address is taken.
 ///
@@ -28,8 +63,12 @@ pub(crate) async fn connect(
     client_id: &str,
     user: UserInfo,
     queue_bytes: usize,
-    settings: Settings,
+    mut settings: Settings,
 ) -> Option<Client> {
+    // One peer may use half of it.
+    settings.max_chunk_bytes = 2 * CHUNK_BYTES;
+    settings.max_decoded_bytes = DECODED_BYTES;
+    settings.memory = Some(Arc::new(Senders(state.memory.clone())));
     let (outbox, mut queue) = Outbox::new(queue_bytes);
     let generation = state.router.next_generation();
     let peer = Peer::new(workspace, client_id, user.clone(), generation, outbox);
@@ -81,4 +120,29 @@ pub(crate) async fn connect(
     identity.public_base_url = Some(state.info.public_base_url.clone());
     identity.user = user;
     Some(Client::from_link(Box::new(theirs), identity, settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::memory::MemoryLimits;
+
+    #[test]
+    fn a_sender_has_one_account_for_all_clients_inside_the_server() {
+        let budget = Budget::new(MemoryLimits {
+            process: 1000,
+            owner: 600,
+            account: 600,
+            patience: Duration::ZERO,
+        });
+        let (manager, login) = (Senders(budget.clone()), Senders(budget.clone()));
+        let first = manager.charge("ws/a", 400).expect("fits");
+        let error = login.charge("ws/a", 400).expect_err("exceeds the account");
+        assert!(error.contains("memory limit of `ws/a`"), "{error}");
+        let second = login.charge("ws/b", 400).expect("another account");
+        drop((first, second));
+        assert_eq!(budget.stats().used, 0);
+    }
 }
