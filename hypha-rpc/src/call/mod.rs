@@ -185,8 +185,10 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// Makes the call without asking for an answer: returns when the request is on its way, and
-    /// neither a result nor an error of the method is ever known. (A function of this program runs
+    /// Makes the call without asking for an answer: waits for room in the queue of the connection,
+    /// and returns when the request is in it or, if it is large, has been acknowledged. Neither a
+    /// result nor an error of the method is ever known. A queued request survives the loss of the
+    /// link; one that was being written then may be lost. (A function of this program runs
     /// in place, to its end.)
     ///
     /// # Errors
