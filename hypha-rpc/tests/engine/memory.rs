@@ -9,11 +9,13 @@ use hypha_rpc::{
     Error, Value, args,
     client::{MemoryCharge, PeerMemory, Settings},
     error::RejectKind,
-    service::Visibility,
+    service::{Method, Visibility},
 };
 
 use crate::chunks::CACHE;
-use crate::support::{PEER, breathe, calling, client_with, list, map, service, settled, text};
+use crate::support::{
+    PEER, breathe, calling, client_with, list, map, payload, service, settled, text, two_clients,
+};
 
 /// A list of nulls, which need far more memory than bytes.
 fn nulls(len: usize) -> Vec<()> {
@@ -36,7 +38,7 @@ async fn a_value_that_needs_too_much_memory_is_refused_by_name() {
                  1048576 bytes of memory when it is decoded";
     assert!(rejection.to_string().starts_with(begin), "{rejection}");
     // Typed, the same list needs nothing.
-    let method = hypha_rpc::service::Method::new("count", |call| async move {
+    let method = Method::new("count", |call| async move {
         let value: Vec<()> = call.args(&["value"])?.required(0)?;
         call.reply(&value)
     });
@@ -190,4 +192,29 @@ async fn chunks_have_a_limit_of_their_own() {
     let expected = "Message with key k does not fit: the cache store is limited to 50000 bytes.";
     assert_eq!(refused, Err(expected.to_owned()));
     settled(&client).await;
+}
+
+/// Decoding a large request takes long, so it does not happen on the thread of the runtime.
+#[tokio::test(start_paused = true)]
+async fn large_requests_are_decoded_on_another_thread() {
+    let (a, b) = two_clients(Settings::in_process());
+    let runtime = std::thread::current().id();
+    let place = Method::new("place", move |call| async move {
+        let data: hypha_rpc::Binary = call.args(&["data"])?.required(0)?;
+        let decoded_here = std::thread::current().id() == runtime;
+        tokio::task::yield_now().await;
+        let goes_on_here = std::thread::current().id() == runtime;
+        assert!(data.len() != 3_000_000, "as asked");
+        call.reply(&(decoded_here, goes_on_here))
+    });
+    let service = hypha_rpc::Service::new("svc").visibility(Visibility::Public);
+    b.register_service(service.method(place))
+        .await
+        .expect("registers");
+    let remote = a.get_remote_service("ws/b:svc").await.expect("fetches");
+    let place = |len| remote.call::<(bool, bool)>("place", args!(payload(len)));
+    assert_eq!(place(1000).await.expect("runs"), (true, true));
+    assert_eq!(place(2_000_000).await.expect("runs"), (false, true));
+    let error = text(place(3_000_000).await);
+    assert!(error.ends_with("svc.place panicked: as asked"), "{error}");
 }
