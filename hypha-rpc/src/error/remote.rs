@@ -52,9 +52,13 @@ impl RemoteCause {
 
     /// Returns the texts of a chain.
     pub(super) fn texts(cause: Option<Box<RemoteCause>>) -> Vec<String> {
-        let next = |cause: &Box<RemoteCause>| cause.cause.clone();
-        let chain = std::iter::successors(cause, next);
-        chain.map(|cause| cause.message).collect()
+        let mut texts = Vec::new();
+        let mut next = cause;
+        while let Some(cause) = next {
+            texts.push(cause.message);
+            next = cause.cause;
+        }
+        texts
     }
 }
 

@@ -49,7 +49,9 @@ impl<E: fmt::Display> ServiceError for Error<E> {
                     None => error.message,
                 },
                 // It may have frames, and it is not known whether that peer sends them to all.
-                backtrace: error.trace,
+                backtrace: Some(error.trace)
+                    .filter(|trace| !trace.is_empty())
+                    .map(Into::into),
                 data: error.data.map(Box::new),
                 causes: RemoteCause::texts(error.cause),
                 ..WireError::default()
@@ -112,10 +114,10 @@ untyped! {
 }
 
 /// Returns the stack frames, if they were captured.
-fn frames(backtrace: &Backtrace) -> String {
+fn frames(backtrace: &Backtrace) -> Option<Box<str>> {
     match backtrace.status() {
-        BacktraceStatus::Captured => format!("\nStack backtrace:\n{backtrace}"),
-        _ => String::new(),
+        BacktraceStatus::Captured => Some(format!("\nStack backtrace:\n{backtrace}").into()),
+        _ => None,
     }
 }
 
@@ -139,7 +141,7 @@ mod tests {
         );
         let wire = anyhow::anyhow!("alone").to_wire();
         assert_eq!((wire.trace.as_str(), wire.causes.len()), ("", 0));
-        let frames = frames(&Backtrace::force_capture());
+        let frames = frames(&Backtrace::force_capture()).expect("captured");
         assert!(frames.starts_with("\nStack backtrace:\n"), "{frames}");
         assert!(frames.contains("frames_are_kept_apart"), "{frames}");
     }
@@ -157,6 +159,6 @@ mod tests {
         let wire = error.to_wire();
         assert_eq!((wire.message.as_str(), wire.trace.as_str()), ("a", ""));
         assert_eq!(wire.causes, ["b", "c"]);
-        assert!(wire.backtrace.contains("x.py"));
+        assert!(wire.backtrace.is_some_and(|frames| frames.contains("x.py")));
     }
 }

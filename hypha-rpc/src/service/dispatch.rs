@@ -131,8 +131,8 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
                 .await
                 .unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))
                 .map_err(|mut error| {
-                    if send_backtraces {
-                        error.trace.push_str(&error.backtrace);
+                    if let Some(frames) = error.backtrace.take().filter(|_| send_backtraces) {
+                        error.trace.push_str(&frames);
                     }
                     error
                 })

@@ -127,7 +127,7 @@ async fn callers_get_the_causes_of_a_handler_and_frames_only_if_it_says_so() {
             let error = anyhow::Error::from(cause).context("the door is shut");
             let mut error = call.fail(error.context("cannot enter"));
             // As if `RUST_BACKTRACE` were set.
-            error.backtrace = "\nStack backtrace:\n  at src/secret.rs:1\n".into();
+            error.backtrace = Some("\nStack backtrace:\n  at src/secret.rs:1\n".into());
             Err(error)
         });
         let service = Service::new(id).visibility(Visibility::Public);

@@ -23,7 +23,7 @@ pub struct WireError {
     pub causes: Vec<String>,
     /// The stack frames of the place where the error was made. Not sent: they name source files.
     /// The dispatcher adds them to the trace if the service allows it.
-    pub backtrace: String,
+    pub backtrace: Option<Box<str>>,
 }
 
 /// Most causes that are read of a received error.
@@ -66,7 +66,7 @@ impl WireError {
                 }
                 _ => Vec::new(),
             },
-            backtrace: String::new(),
+            backtrace: None,
         }
     }
 }
