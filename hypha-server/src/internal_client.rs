@@ -3,11 +3,12 @@
 //!
 //! The manager, the login service and each plain HTTP request are such clients.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Weak};
 
 use futures_util::{SinkExt, StreamExt};
 use hypha_rpc::Client;
-use hypha_rpc::client::{Identity, Settings};
+use hypha_rpc::client::{Identity, MemoryCharge, PeerMemory, Settings};
 use hypha_rpc::transport::{Frame, memory};
 use hypha_rpc::workspace::UserInfo;
 
@@ -20,6 +21,51 @@ use crate::workspace;
 const LINK_FRAMES: usize = 64;
 const BATCH: usize = 64;
 
+/// Bytes that one sender may have in unfinished messages to a client inside the server.
+const CHUNK_BYTES: usize = 64 << 20;
+/// Memory that the decoded values of a message to a client inside the server may occupy, unless
+/// twice the length of the message is more. They are charged to the sender as well.
+const DECODED_BYTES: usize = 32 << 20;
+
+/// The account that pays for what a client inside the server holds: unfinished messages, requests
+/// that run, decoded values.
+enum Payer {
+    /// The sender of each message, in one account for all clients inside the server.
+    Sender(Weak<State>),
+    /// The HTTP request for which the client acts.
+    Request(Account),
+}
+
+impl Payer {
+    fn account(&self, peer: &str) -> Result<Account, String> {
+        match self {
+            Payer::Request(account) => Ok(account.clone()),
+            Payer::Sender(state) => {
+                let state = state.upgrade().ok_or("the server is shutting down")?;
+                let peer_account = state.router.find_address(peer);
+                let peer_account = peer_account.map(|peer| peer.outbox.account().clone());
+                // A peer at another server has no account here but this one.
+                Ok(peer_account.unwrap_or_else(|| state.memory.open(peer)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Payer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payer")
+    }
+}
+
+impl PeerMemory for Payer {
+    fn charge(&self, peer: &str, bytes: usize) -> Result<MemoryCharge, String> {
+        match self.account(peer)?.try_charge(bytes) {
+            Ok(charge) => Ok(Box::new(charge)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
 /// Connects a client to the router, whose memory is charged to its user. Returns `None` if the
 /// address is taken.
 ///
@@ -30,9 +76,10 @@ pub(crate) async fn connect(
     client_id: &str,
     user: UserInfo,
     queue_bytes: usize,
-    settings: Settings,
+    mut settings: Settings,
 ) -> Option<Client> {
     let account = state.memory.open(&user.id);
+    settings.memory = Some(Arc::new(Payer::Sender(Arc::downgrade(state))));
     connect_for(
         state,
         workspace,
@@ -45,7 +92,7 @@ pub(crate) async fn connect(
     .await
 }
 
-/// Connects a client like [`connect`], whose memory is charged to `account`. It is closed if the
+/// Connects a client like [`connect`], whose memory is charged to `account`, the messages to it included. It is closed if the
 /// account must give way.
 pub(crate) async fn connect_for(
     state: &Arc<State>,
@@ -53,9 +100,15 @@ pub(crate) async fn connect_for(
     client_id: &str,
     user: UserInfo,
     queue_bytes: usize,
-    settings: Settings,
+    mut settings: Settings,
     account: Account,
 ) -> Option<Client> {
+    // One peer may use half of it.
+    settings.max_chunk_bytes = 2 * CHUNK_BYTES;
+    settings.max_decoded_bytes = DECODED_BYTES;
+    settings
+        .memory
+        .get_or_insert_with(|| Arc::new(Payer::Request(account.clone())));
     let (outbox, mut queue) = Outbox::new(queue_bytes, account.clone());
     let generation = state.router.next_generation();
     let peer = Peer::new(workspace, client_id, user.clone(), generation, outbox, None);
@@ -113,4 +166,28 @@ pub(crate) async fn connect_for(
     identity.public_base_url = Some(state.info.public_base_url.clone());
     identity.user = user;
     Some(Client::from_link(Box::new(theirs), identity, settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::memory::{Budget, MemoryLimits};
+
+    #[test]
+    fn the_client_of_a_request_charges_the_request() {
+        let budget = Budget::new(MemoryLimits {
+            process: 1000,
+            owner: 600,
+            account: 600,
+            patience: Duration::ZERO,
+        });
+        let payer = Payer::Request(budget.open("ann"));
+        let first = payer.charge("ws/a", 400).expect("fits");
+        let error = payer.charge("ws/b", 400).expect_err("exceeds the account");
+        assert!(error.contains("memory limit"), "{error}");
+        drop(first);
+        assert_eq!(budget.stats().used, 0);
+    }
 }

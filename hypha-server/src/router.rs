@@ -568,12 +568,7 @@ fn rejection(
         to,
         method: format!("{session}.reject"),
     };
-    let error = wire::WireError {
-        message: problem.to_owned(),
-        trace: String::new(),
-        name: None,
-        data: None,
-    };
+    let error = wire::WireError::new(problem);
     let mut frame = wire::to_vec(&main)?;
     wire::encode(&mut frame, &Extra { args: [error] })?;
     Ok(frame.into())

@@ -15,6 +15,8 @@ pub const RTRACE: &str = "_rtrace";
 pub const RNAME: &str = "_rname";
 /// Data of an error; an extension.
 pub const RDATA: &str = "_rdata";
+/// Texts of the causes of an error, from the nearest on. Only Rust peers send it.
+pub const RCAUSES: &str = "_rcauses";
 /// Address of the client that owns a function.
 pub const RTARGET: &str = "_rtarget";
 /// Path of a function at its owner.

@@ -59,6 +59,7 @@
 //! | `values/decode` | [`from_slice`], [`skip`]: msgpack to serde, for untrusted input |
 //! | `values/local` | [`Packed`]: encoded values that are not part of a message |
 //! | `values/raw` | [`RawValue`]: values that stay encoded; [`JsonWriter`]: msgpack to JSON |
+//! | `values/memory` | [`PeerMemory`]: bounds on the memory of decoded values |
 //! | `values/handle` | [`Handle`]: functions and streams as values |
 //! | `values/scope` | [`Origin`]: frame and connection of the value that is being decoded |
 //! | `values/method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
@@ -97,7 +98,7 @@ pub use values::array_serde::{MemoryView, TypedArray};
 pub use values::binary::Binary;
 pub use values::codec::Codec;
 pub use values::collections::{OrderedMap, Set};
-pub use values::decode::{from_slice, skip};
+pub use values::decode::{from_slice, from_slice_within, skip};
 pub use values::decode_error::DecodeError;
 pub use values::dtype::{ByteOrder, DType};
 pub use values::element::Element;
@@ -105,6 +106,7 @@ pub use values::encode::{EncodeError, encode, to_vec};
 pub use values::error::WireError;
 pub use values::handle::{ConnectionRef, Handle, HandleKind, RemoteHandle, set_encryption_key};
 pub use values::local::Packed;
+pub use values::memory::{MAX_DECODED_BYTES, MemoryCharge, PeerMemory};
 pub use values::method::{MethodRef, PromiseKind};
 pub use values::raw::{JsonError, JsonWriter, RawValue};
 pub use values::scope::Origin;

@@ -43,7 +43,7 @@ use crate::{
         CallSite, CodecError, Disconnected, Error, Lost, RejectKind, Rejection, ServiceError,
         Timeout, TimeoutKind, from_wire,
     },
-    service::{Connection, Handler},
+    service::{Connection, Engine, Handler},
 };
 use hypha_wire::{
     Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, PromiseKind, RawValue,
@@ -185,8 +185,10 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// Makes the call without asking for an answer: returns when the request is on its way, and
-    /// neither a result nor an error of the method is ever known. (A function of this program runs
+    /// Makes the call without asking for an answer: waits for room in the queue of the connection,
+    /// and returns when the request is in it or, if it is large, has been acknowledged. Neither a
+    /// result nor an error of the method is ever known. A queued request survives the loss of the
+    /// link; one that was being written then may be lost. (A function of this program runs
     /// in place, to its end.)
     ///
     /// # Errors
@@ -308,7 +310,7 @@ where
             };
             let failed = match exchange.run(engine, attempt).await {
                 Ok(message) => {
-                    return result(message, connection.reference()).map_err(|e| {
+                    return result(engine, message, connection.reference()).map_err(|e| {
                         count(&engine.counters.call_errors);
                         Error::Codec(CodecError::receiving("the result", e, target.site()))
                     });
@@ -370,11 +372,12 @@ impl<T, E> fmt::Debug for Call<T, E> {
 
 /// The value in an answer; no value at all is null. Functions in it can be used on `connection`.
 pub(crate) fn result<T: DeserializeOwned + 'static>(
+    engine: &Engine,
     message: Option<Message>,
     connection: Arc<dyn ConnectionRef>,
 ) -> Result<T, DecodeError> {
     let args = match message {
-        Some(message) => answer_args(message, connection)?,
+        Some(message) => answer_args(engine, message, connection)?,
         None => IncomingArgs::default(),
     };
     shared(&args, 0).unwrap_or_else(null)
@@ -403,6 +406,7 @@ fn shared<T: DeserializeOwned + 'static>(
 
 /// Returns the arguments of a response.
 fn answer_args(
+    engine: &Engine,
     message: Message,
     connection: Arc<dyn ConnectionRef>,
 ) -> Result<IncomingArgs, DecodeError> {
@@ -412,7 +416,9 @@ fn answer_args(
             "it is encrypted, and nobody asked for that",
         ));
     }
-    Ok(extra.args.with_origin(message.origin(connection)))
+    let args = extra.args.with_origin(message.origin(connection));
+    let from = message.from().unwrap_or_default();
+    Ok(engine.settings.bounded(args, from))
 }
 
 fn null<T: DeserializeOwned>() -> Result<T, DecodeError> {

@@ -392,7 +392,11 @@ impl Pump {
 }
 
 fn one(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
-    let items = super::answer_args(message, Arc::clone(engine) as Arc<dyn ConnectionRef>)?;
+    let items = super::answer_args(
+        engine,
+        message,
+        Arc::clone(engine) as Arc<dyn ConnectionRef>,
+    )?;
     let stop = items.raw(0).is_some_and(|raw| raw == STOP);
     Ok(Batch {
         items,
@@ -403,7 +407,11 @@ fn one(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
 }
 
 fn several(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
-    let answer = super::answer_args(message, Arc::clone(engine) as Arc<dyn ConnectionRef>)?;
+    let answer = super::answer_args(
+        engine,
+        message,
+        Arc::clone(engine) as Arc<dyn ConnectionRef>,
+    )?;
     let end = match answer.get::<Value>(1).transpose()? {
         Some(Value::Bool(false)) => End::More,
         Some(Value::Bool(true)) | None => End::Finished,

@@ -15,6 +15,8 @@ pub use crate::engine::{
 };
 pub use connect::{ConnectOptions, connect};
 pub use find::{DirectServiceLookup, ServiceLookup};
+#[doc(hidden)] // For programs that embed a server.
+pub use hypha_wire::{MemoryCharge, PeerMemory};
 pub use list::ListServices;
 pub use register::RegisterService;
 
@@ -142,6 +144,13 @@ impl Client {
             connection: Connection::for_setup(engine),
             shared,
         }
+    }
+
+    /// Frees what is held for the peer at the absolute address `peer`, and fails the calls to it, as
+    /// if the server had told that it has disconnected.
+    #[doc(hidden)] // For clients inside a server, which learns it first.
+    pub fn peer_gone(&self, peer: &str) {
+        self.engine().peer_gone(peer);
     }
 
     fn engine(&self) -> &Arc<Engine> {

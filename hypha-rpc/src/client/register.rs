@@ -122,6 +122,13 @@ impl RegisterService {
         self
     }
 
+    /// Sends the stack frames of errors to callers, as [`Service::send_backtraces`] does. Default:
+    /// `false`.
+    pub fn send_backtraces(mut self, send: bool) -> Self {
+        self.service = self.service.send_backtraces(send);
+        self
+    }
+
     /// Sets the flags of the service: arbitrary strings stored in its record. Default: none.
     pub fn flags<I, S>(mut self, flags: I) -> Self
     where

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use hypha_wire::{MemoryCharge, PeerMemory};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Settings, outbound::LARGE};
@@ -28,6 +29,8 @@ pub(crate) struct Admission {
     bytes: Arc<Semaphore>,
     shares: usize,
     most_bytes: usize,
+    /// Accounts of the callers.
+    memory: Option<Arc<dyn PeerMemory>>,
     /// Set when the program has decided to stop: calls that run may end, no other begins.
     leaving: AtomicBool,
 }
@@ -36,16 +39,19 @@ pub(crate) struct Admission {
 pub(crate) struct Permit {
     _call: OwnedSemaphorePermit,
     _bytes: Option<OwnedSemaphorePermit>,
+    _charge: Option<MemoryCharge>,
 }
 
 /// Why a call is refused.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Busy {
     Leaving,
     /// So many run.
     Calls(usize),
     /// Those that run have so many bytes.
     Bytes(usize),
+    /// The account of the caller has no room, for this reason.
+    Account(String),
 }
 
 impl fmt::Display for Busy {
@@ -53,6 +59,7 @@ impl fmt::Display for Busy {
         match self {
             Busy::Leaving => f.write_str("the client is disconnecting"),
             Busy::Calls(most) => write!(f, "too many calls in progress (at most {most})"),
+            Busy::Account(reason) => f.write_str(reason),
             Busy::Bytes(most) => {
                 write!(
                     f,
@@ -75,12 +82,13 @@ impl Admission {
             bytes: Arc::new(Semaphore::new(shares)),
             shares,
             most_bytes: settings.max_call_bytes,
+            memory: settings.memory.clone(),
             leaving: AtomicBool::new(false),
         }
     }
 
-    /// Takes a call of so many bytes, or says why not.
-    pub(super) fn admit(&self, built_in: bool, bytes: usize) -> Result<Permit, Busy> {
+    /// Takes a call of so many bytes of the caller `from`, or says why not.
+    pub(super) fn admit(&self, built_in: bool, from: &str, bytes: usize) -> Result<Permit, Busy> {
         let (permits, most) = if built_in {
             (&self.running_built_in, BUILT_IN_CALLS)
         } else {
@@ -92,10 +100,15 @@ impl Admission {
         let Ok(call) = Arc::clone(permits).try_acquire_owned() else {
             return Err(Busy::Calls(most));
         };
-        let bytes = self.admit_bytes(bytes)?;
+        let share = self.admit_bytes(bytes)?;
+        let charge = self
+            .memory
+            .as_ref()
+            .map(|memory| memory.charge(from, bytes));
         Ok(Permit {
             _call: call,
-            _bytes: bytes,
+            _bytes: share,
+            _charge: charge.transpose().map_err(Busy::Account)?,
         })
     }
 
@@ -142,33 +155,39 @@ mod tests {
     #[test]
     fn calls_have_a_bound_and_built_in_ones_another() {
         let admission = admission(1, 1 << 20);
-        let first = admission.admit(false, 10).unwrap();
-        assert!(matches!(admission.admit(false, 10), Err(Busy::Calls(1))));
-        assert!(admission.admit(true, 10).is_ok());
+        let first = admission.admit(false, "ws/a", 10).unwrap();
+        assert!(matches!(
+            admission.admit(false, "ws/a", 10),
+            Err(Busy::Calls(1))
+        ));
+        assert!(admission.admit(true, "ws/a", 10).is_ok());
         drop(first);
-        assert!(admission.admit(false, 10).is_ok());
+        assert!(admission.admit(false, "ws/a", 10).is_ok());
     }
 
     #[test]
     fn large_requests_share_a_budget_and_one_that_exceeds_it_runs_alone() {
         let admission = admission(10, 4 * LARGE);
-        let alone = admission.admit(false, 100 * LARGE).unwrap();
-        let small = admission.admit(false, LARGE - 1);
+        let alone = admission.admit(false, "ws/a", 100 * LARGE).unwrap();
+        let small = admission.admit(false, "ws/a", LARGE - 1);
         assert!(small.is_ok());
-        let refused = admission.admit(false, LARGE);
+        let refused = admission.admit(false, "ws/a", LARGE);
         assert!(matches!(refused, Err(Busy::Bytes(most)) if most == 4 * LARGE));
         drop(alone);
-        let three = admission.admit(false, 3 * LARGE).unwrap();
-        assert!(admission.admit(false, 2 * LARGE).is_err());
+        let three = admission.admit(false, "ws/a", 3 * LARGE).unwrap();
+        assert!(admission.admit(false, "ws/a", 2 * LARGE).is_err());
         drop(three);
-        assert!(admission.admit(false, 2 * LARGE).is_ok());
+        assert!(admission.admit(false, "ws/a", 2 * LARGE).is_ok());
     }
 
     #[test]
     fn a_client_that_leaves_takes_built_in_calls_only() {
         let admission = admission(1, 1 << 20);
         admission.leave();
-        assert!(matches!(admission.admit(false, 10), Err(Busy::Leaving)));
-        assert!(admission.admit(true, 10).is_ok());
+        assert!(matches!(
+            admission.admit(false, "ws/a", 10),
+            Err(Busy::Leaving)
+        ));
+        assert!(admission.admit(true, "ws/a", 10).is_ok());
     }
 }

@@ -1,18 +1,23 @@
 //! The messages that peers send in chunks, until they are complete.
 
+use std::sync::Arc;
+
 use hypha_wire::{ChunkError, ChunkStore};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Bytes of unfinished chunked messages that this client holds for its peers.
-const CHUNK_BYTES: usize = 1 << 30;
+use super::Settings;
 
 /// The unfinished messages of all peers.
 pub(crate) struct IncomingChunks(Mutex<ChunkStore>);
 
 impl IncomingChunks {
-    pub(super) fn new() -> Self {
-        IncomingChunks(Mutex::new(ChunkStore::new(CHUNK_BYTES)))
+    pub(super) fn new(settings: &Settings) -> Self {
+        let store = ChunkStore::new(settings.max_chunk_bytes);
+        IncomingChunks(Mutex::new(match &settings.memory {
+            Some(memory) => store.with_memory(Arc::clone(memory)),
+            None => store,
+        }))
     }
 
     /// Runs `f` on the store, with the present time.

@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Counters, Engine, Handlers, KeepAlive, QueuedFrame, Sessions,
+    Engine, Handlers, KeepAlive, QueuedFrame, Sessions,
     outbound::OUTBOUND_FRAMES,
     stats::{add, count},
 };
@@ -45,6 +45,8 @@ pub(super) struct Queue {
     /// Frames left over from the previous link.
     kept: VecDeque<QueuedFrame>,
     queue: mpsc::Receiver<QueuedFrame>,
+    /// Number of the next frames in the queue that are from before the link was lost.
+    stale: usize,
 }
 
 impl Queue {
@@ -52,14 +54,36 @@ impl Queue {
         Queue {
             kept: VecDeque::new(),
             queue,
+            stale: 0,
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<QueuedFrame>> {
-        match self.kept.pop_front() {
-            Some(outgoing) => Poll::Ready(Some(outgoing)),
-            None => self.queue.poll_recv(cx),
+    fn poll<O: Clone>(
+        &mut self,
+        sessions: &Sessions<O>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<QueuedFrame>> {
+        if let Some(outgoing) = self.kept.pop_front() {
+            return Poll::Ready(Some(outgoing));
         }
+        loop {
+            let next = ready!(self.queue.poll_recv(cx));
+            if self.stale > 0 {
+                self.stale -= 1;
+                if next
+                    .as_ref()
+                    .is_some_and(|next| next.is_abandoned(sessions))
+                {
+                    continue;
+                }
+            }
+            return Poll::Ready(next);
+        }
+    }
+
+    /// Returns how many frames no link has taken.
+    pub(super) fn len(&self) -> usize {
+        self.kept.len() + self.queue.len()
     }
 
     /// No more can be queued; gives what is.
@@ -73,19 +97,20 @@ impl Queue {
 
     /// Throws away the requests nobody waits for any more: the callers have been told that the link
     /// was lost, and would not expect that they run after all.
-    pub(super) fn purge<O: Clone>(&mut self, sessions: &Sessions<O>, counters: &Counters) {
+    pub(super) fn purge<O: Clone>(&mut self, sessions: &Sessions<O>) {
         self.kept
             .retain(|outgoing| !outgoing.is_abandoned(sessions));
-        while let Ok(outgoing) = self.queue.try_recv() {
-            if outgoing.is_abandoned(sessions) {
-                continue;
-            }
-            if self.kept.len() < OUTBOUND_FRAMES {
+        // Their senders have been told that they are on their way, so none is dropped: those for
+        // which there is no room stay in the queue.
+        while self.kept.len() < OUTBOUND_FRAMES {
+            let Ok(outgoing) = self.queue.try_recv() else {
+                break;
+            };
+            if !outgoing.is_abandoned(sessions) {
                 self.kept.push_back(outgoing);
-            } else {
-                count(&counters.undelivered);
             }
         }
+        self.stale = self.queue.len();
     }
 }
 
@@ -227,6 +252,9 @@ impl<'a, H: Handlers> Driver<'a, H> {
         while let Some(outgoing) = self.queue.last().await {
             self.link.feed(outgoing.frame).await?;
         }
+        while let Some(posted) = self.engine.outbound.take_posted() {
+            self.link.feed(posted.frame).await?;
+        }
         self.link
             .feed(Frame::Close(Some((1000, String::new()))))
             .await?;
@@ -339,9 +367,18 @@ impl<'a, H: Handlers> Driver<'a, H> {
                 Poll::Pending => break,
                 Poll::Ready(ready) => ready?,
             }
-            match self.queue.poll(cx) {
-                Poll::Pending | Poll::Ready(None) => break,
-                Poll::Ready(Some(outgoing)) => {
+            // One of those that have waited for room, also if the queue is never empty.
+            let posted = (turn == 0).then(|| self.engine.outbound.take_posted());
+            let next = match posted.flatten() {
+                Some(posted) => Some(posted),
+                None => match self.queue.poll(&self.engine.sessions, cx) {
+                    Poll::Ready(Some(outgoing)) => Some(outgoing),
+                    Poll::Pending | Poll::Ready(None) => self.engine.outbound.take_posted(),
+                },
+            };
+            match next {
+                None => break,
+                Some(outgoing) => {
                     if let Frame::Binary(data) = &outgoing.frame {
                         count(&self.engine.counters.frames_sent);
                         add(&self.engine.counters.bytes_sent, data.len());

@@ -129,13 +129,14 @@ impl Events {
     }
 
     /// Hands a message to its readers; false if nobody, or not everybody, took it.
-    pub(crate) fn deliver(&self, message: &Message) -> bool {
+    /// Its content may occupy `limit` bytes of memory.
+    pub(crate) fn deliver(&self, message: &Message, limit: usize) -> bool {
         let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(message.kind())) else {
             return false;
         };
         senders.retain(|sender| !sender.is_closed());
-        let Some(event) = event(message) else {
+        let Some(event) = event(message, limit) else {
             return false;
         };
         let mut all = !senders.is_empty();
@@ -172,12 +173,15 @@ impl Events {
 }
 
 /// The message with the payload that a client's event carries in its second segment.
-fn event(message: &Message) -> Option<Event> {
+fn event(message: &Message, limit: usize) -> Option<Event> {
     let mut map = message.main().ok()?;
     if !message.extra_raw().is_empty() {
         let data = message.extra().ok()?.data;
         if let Some(data) = data {
-            map.insert("data".into(), hypha_wire::from_slice(&data).ok()?);
+            map.insert(
+                "data".into(),
+                hypha_wire::from_slice_within(&data, limit).ok()?,
+            );
         }
     }
     Some(Event { message: map })

@@ -80,7 +80,10 @@ impl<H: Handlers> Engine<H> {
                     "force-exit" => self.dismissed(&message),
                     _ => {}
                 }
-                if !self.events.deliver(&message) {
+                if !self
+                    .events
+                    .deliver(&message, self.settings.max_decoded_bytes)
+                {
                     count(&self.counters.dropped_events);
                 }
             }
@@ -136,7 +139,8 @@ impl<H: Handlers> Engine<H> {
         let built_in = message
             .method()
             .is_some_and(|m| m.starts_with(BUILT_IN_METHODS));
-        match self.admission.admit(built_in, message.len()) {
+        let from = message.from().unwrap_or_default();
+        match self.admission.admit(built_in, from, message.len()) {
             Ok(permit) => {
                 let engine = Arc::clone(self);
                 self.spawn(async move {

@@ -129,7 +129,7 @@ impl<H: Handlers> Engine<H> {
             membership: Membership::new(identity),
             sessions: Sessions::new(clock),
             peers: Peers::new(clock),
-            chunks: IncomingChunks::new(),
+            chunks: IncomingChunks::new(&settings),
             outbound,
             admission: Admission::new(&settings),
             secrecy,
@@ -175,7 +175,7 @@ impl<H: Handlers> Engine<H> {
 
     /// Fails every call to `peer`, an absolute address, withdraws the objects exported to it, and
     /// cancels the handlers that run for it.
-    fn peer_gone(&self, peer: &str) {
+    pub(crate) fn peer_gone(&self, peer: &str) {
         self.peers.forget(peer);
         self.chunks.forget(peer);
         let lost = self.sessions.peer_gone(peer);

@@ -1,8 +1,15 @@
 //! The queue of frames for the link, and the budget of their bytes.
 
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::transport::Frame;
@@ -15,6 +22,9 @@ const OUTBOUND_LARGE: usize = 512;
 /// From this size on a frame counts in the byte budget as well. Smaller ones are bounded by
 /// their number, without a second semaphore on their way.
 pub(super) const LARGE: usize = 16 << 10;
+
+/// Small frames of senders that cannot wait, such as destructors, behind a full queue.
+const MOST_POSTED: usize = 65_536;
 
 /// The connection is over.
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +41,23 @@ pub(crate) struct QueuedFrame {
 pub(crate) struct Outbound {
     queue: mpsc::Sender<QueuedFrame>,
     budget: Arc<Semaphore>,
+    /// Frames that have found the queue full.
+    posted: Mutex<VecDeque<Bytes>>,
+    /// Number of them, which the driver reads without the lock.
+    posted_len: AtomicUsize,
 }
 
 impl Outbound {
     pub(super) fn new() -> (Self, mpsc::Receiver<QueuedFrame>) {
         let (queue, frames) = mpsc::channel(OUTBOUND_FRAMES);
         let budget = Arc::new(Semaphore::new(OUTBOUND_LARGE));
-        (Outbound { queue, budget }, frames)
+        let outbound = Outbound {
+            queue,
+            budget,
+            posted: Mutex::default(),
+            posted_len: AtomicUsize::new(0),
+        };
+        (outbound, frames)
     }
 
     /// Puts one frame into the queue; waits while it is full.
@@ -72,9 +92,39 @@ impl Outbound {
         self.queue.try_send(frame).is_ok()
     }
 
+    /// Queues a small frame without waiting; it waits by itself if there is no room. False if too
+    /// many do.
+    pub(crate) fn post(&self, frame: Bytes) -> bool {
+        if self.posted_len.load(Ordering::Relaxed) == 0 && self.try_enqueue(frame.clone()) {
+            return true;
+        }
+        let mut posted = self.posted.lock();
+        if posted.len() >= MOST_POSTED || self.queue.is_closed() {
+            return false;
+        }
+        posted.push_back(frame);
+        self.posted_len.store(posted.len(), Ordering::Relaxed);
+        true
+    }
+
+    /// Takes the first frame of those that have found the queue full.
+    pub(super) fn take_posted(&self) -> Option<QueuedFrame> {
+        if self.posted_len.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut posted = self.posted.lock();
+        let frame = posted.pop_front()?;
+        self.posted_len.store(posted.len(), Ordering::Relaxed);
+        Some(QueuedFrame {
+            frame: Frame::Binary(frame),
+            _budget: None,
+        })
+    }
+
     /// Returns how many frames wait.
     pub(super) fn queued(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+        let queued = self.queue.max_capacity() - self.queue.capacity();
+        queued + self.posted_len.load(Ordering::Relaxed)
     }
 
     /// Fails everyone who waits for a share of the budget; the queue ends with its driver.

@@ -16,7 +16,7 @@ use super::{
     handshake::{Granted, Hello, handshake},
     outbound::QueuedFrame,
     state::{Next, Recovery},
-    stats::count,
+    stats::{add, count},
 };
 use crate::{
     error::{ConnectError, ConnectErrorKind, Error, LinkError, report},
@@ -126,6 +126,7 @@ impl<H: Handlers> RedialLoop<H> {
             tracing::debug!("{reason}");
             self.engine.close(reason);
         }
+        add(&self.engine.counters.undelivered, self.queue.len());
         drop(self);
     }
 
@@ -153,7 +154,7 @@ impl<H: Handlers> RedialLoop<H> {
             let next = recovery.lost(begin.elapsed(), rand::random());
             self.engine.link_lost(&reason);
             let engine = &self.engine;
-            self.queue.purge(&engine.sessions, &engine.counters);
+            self.queue.purge(&engine.sessions);
             (link, keep_alive) = match self.regain(&mut recovery, next, reason).await {
                 Ok(Some((link, keep_alive))) => (link, Some(keep_alive)),
                 Ok(None) => return None,

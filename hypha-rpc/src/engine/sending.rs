@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     Clock, Closed, Engine, Failure, Handlers, Loss, peers::PeerInfo, rejection,
-    session_table::LastSeen, sessions::Response,
+    session_table::LastSeen, sessions::Response, stats::count,
 };
 
 /// Bytes by which a message may exceed the chunk size and still be sent whole: the envelope of a
@@ -51,9 +51,11 @@ impl<H: Handlers> Drop for Unfinished<'_, H> {
         }
         let mut args = Args::new(1, 0);
         args.push("key", self.key);
-        // If there is no room, the receiver's own limits have to do.
+        // If it does not get there, the receiver's own limits have to do.
         let method = format!("{MESSAGE_CACHE}remove");
-        let _ = self.engine.post(self.to, &method, None, args);
+        if !self.engine.post(self.to, &method, None, args) {
+            count(&self.engine.counters.undelivered);
+        }
     }
 }
 
@@ -70,7 +72,8 @@ impl<H: Handlers> Drop for OpenSession<'_, H> {
 }
 
 impl<H: Handlers> Engine<H> {
-    /// Queues a small request that wants no answer, without waiting; false if there is no room.
+    /// Queues a small request that wants no answer, without waiting. False if too many wait; with a
+    /// full queue it waits by itself.
     pub(crate) fn post(&self, to: &str, method: &str, parent: Option<&str>, args: Args) -> bool {
         let head = Head {
             from: &self.identity().address(),
@@ -80,7 +83,7 @@ impl<H: Handlers> Engine<H> {
             session: None,
         };
         match args.finish(&head, ReplyMode::None) {
-            Ok(frame) => self.outbound.try_enqueue(frame),
+            Ok(frame) => self.outbound.post(frame),
             // Encoding plain data cannot fail.
             Err(_) => true,
         }

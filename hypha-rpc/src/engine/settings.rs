@@ -1,6 +1,8 @@
 //! Timeouts, limits and timers of a connection.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use hypha_wire::{IncomingArgs, MAX_DECODED_BYTES, PeerMemory};
 
 use super::Retry;
 
@@ -51,6 +53,20 @@ pub struct Settings {
     /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). A single larger request is accepted if
     /// no other runs. Default: 536,870,912.
     pub max_call_bytes: usize,
+    /// Bytes of all messages that peers have begun to send in chunks; one peer may use half of them.
+    /// Further chunks are refused. Default: 1,073,741,824.
+    pub max_chunk_bytes: usize,
+    /// Bytes of memory that the decoded arguments of one call, its result, or the content of an
+    /// event may occupy; twice the length of the message if that is more. A larger value is refused
+    /// with an error that names the argument. Default: 201,326,592.
+    ///
+    /// Numbers, text and arrays need at most about twice their length as plain types. A
+    /// [`Value`](crate::Value) needs 72 bytes for each item, be it a null of one byte.
+    pub max_decoded_bytes: usize,
+    /// Accounts to which the memory held for peers is charged: chunks, requests whose handlers run,
+    /// and decoded values. Default: none. For programs that embed a server.
+    #[doc(hidden)]
+    pub memory: Option<Arc<dyn PeerMemory>>,
     /// Number of calls that wait for a lost connection to come back; further ones fail at once.
     /// Default: 4096.
     pub max_waiting_calls: usize,
@@ -89,6 +105,9 @@ impl Default for Settings {
             max_concurrent_chunks: 30,
             max_concurrent_calls: 4096,
             max_call_bytes: 512 << 20,
+            max_chunk_bytes: 1 << 30,
+            max_decoded_bytes: MAX_DECODED_BYTES,
+            memory: None,
             max_waiting_calls: 4096,
             max_objects: 65_536,
             ping_interval: Duration::from_secs(20),
@@ -109,6 +128,15 @@ impl Settings {
             ping_interval: Duration::ZERO,
             token_refresh_interval: Duration::ZERO,
             ..Settings::default()
+        }
+    }
+
+    /// Bounds the memory of the decoded values of a message from `peer`.
+    pub(crate) fn bounded(&self, args: IncomingArgs, peer: &str) -> IncomingArgs {
+        let args = args.within(self.max_decoded_bytes);
+        match &self.memory {
+            Some(memory) => args.charged_to(Arc::clone(memory), peer),
+            None => args,
         }
     }
 

@@ -201,6 +201,7 @@ impl<E> Error<E> {
                 trace: String::new(),
                 data: None,
                 call: CallSite::default(),
+                cause: None,
             })),
             Error::Remote(e) => Error::Remote(e),
             Error::Rejected(e) => Error::Rejected(e),

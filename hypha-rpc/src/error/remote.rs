@@ -7,6 +7,9 @@ use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
 /// An error that the called method raised and that is not of the contract's type
 /// (`docs/protocol/02-messages.md#s8`).
 ///
+/// The causes that a Rust peer sends are the [`source`](std::error::Error::source); the
+/// [`trace`](Self::trace) has them as text.
+///
 /// The method has run, at least in part. Not retryable by itself: the error is the method's answer.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,6 +27,39 @@ pub struct RemoteError {
     pub data: Option<Value>,
     /// The call that failed.
     pub call: CallSite,
+    /// The causes that a Rust peer sent.
+    #[source]
+    pub(super) cause: Option<Box<RemoteCause>>,
+}
+
+/// The cause of a [`RemoteError`]: a text, and its own cause.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct RemoteCause {
+    message: String,
+    #[source]
+    cause: Option<Box<RemoteCause>>,
+}
+
+impl RemoteCause {
+    /// Returns the chain of these causes, which begin with the nearest.
+    fn chain(causes: Vec<String>) -> Option<Box<RemoteCause>> {
+        let causes = causes.into_iter().rev();
+        causes.fold(None, |cause, message| {
+            Some(Box::new(RemoteCause { message, cause }))
+        })
+    }
+
+    /// Returns the texts of a chain.
+    pub(super) fn texts(cause: Option<Box<RemoteCause>>) -> Vec<String> {
+        let mut texts = Vec::new();
+        let mut next = cause;
+        while let Some(cause) = next {
+            texts.push(cause.message);
+            next = cause.cause;
+        }
+        texts
+    }
 }
 
 /// Converts the argument of a peer's `reject` to the caller's error.
@@ -51,6 +87,7 @@ pub(crate) fn from_wire<E: ServiceError>(error: WireError, call: CallSite) -> Er
         trace: error.trace,
         data: error.data.map(|data| *data),
         call,
+        cause: RemoteCause::chain(error.causes),
     }))
 }
 
@@ -62,10 +99,8 @@ mod tests {
 
     fn wire(message: &str, trace: &str) -> WireError {
         WireError {
-            message: message.into(),
             trace: trace.into(),
-            name: None,
-            data: None,
+            ..WireError::new(message)
         }
     }
 

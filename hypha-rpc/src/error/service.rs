@@ -1,10 +1,15 @@
 //! Types that methods may fail with.
 
-use std::{convert::Infallible, fmt};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    convert::Infallible,
+    error::Error as StdError,
+    fmt,
+};
 
 use hypha_wire::WireError;
 
-use super::Error;
+use super::{Error, remote::RemoteCause};
 
 /// A type that service methods may fail with.
 ///
@@ -17,7 +22,8 @@ use super::Error;
     note = "add `#[derive(hypha_rpc::RemoteError)]` to the type, or use `anyhow::Error` and lose the type"
 )]
 pub trait ServiceError: Sized {
-    /// Returns the error as it is sent.
+    /// Returns the error as it is sent. Its [`backtrace`](WireError::backtrace) goes only to
+    /// callers of services that [allow it](crate::Service::send_backtraces).
     fn to_wire(self) -> WireError;
     /// Returns a received error as this type, or `None` if it is another error.
     fn from_wire(error: &WireError) -> Option<Self>;
@@ -42,9 +48,13 @@ impl<E: fmt::Display> ServiceError for Error<E> {
                     Some(class) => format!("{class}: {}", error.message),
                     None => error.message,
                 },
-                trace: error.trace,
-                name: None,
+                // It may have frames, and it is not known whether that peer sends them to all.
+                backtrace: Some(error.trace)
+                    .filter(|trace| !trace.is_empty())
+                    .map(Into::into),
                 data: error.data.map(Box::new),
+                causes: RemoteCause::texts(error.cause),
+                ..WireError::default()
             },
             other => WireError::new(other.text_with_causes()),
         }
@@ -55,12 +65,36 @@ impl<E: fmt::Display> ServiceError for Error<E> {
     }
 }
 
-macro_rules! text_only {
-    ($($ty:ty => |$e:ident| $text:expr, $trace:expr;)*) => {$(
+/// Returns the error with this text and the causes that begin with `cause`. Clients in other
+/// languages find them in the trace.
+fn with_causes(message: String, cause: Option<&(dyn StdError + 'static)>) -> WireError {
+    let chain = std::iter::successors(cause, |&cause| cause.source());
+    let causes: Vec<String> = chain.map(ToString::to_string).collect();
+    let mut trace = String::new();
+    if !causes.is_empty() {
+        trace = format!("{message}\n\nCaused by:\n");
+    }
+    for (index, cause) in causes.iter().enumerate() {
+        match causes.len() {
+            1 => trace.push_str("    "),
+            _ => trace.push_str(&format!("    {index}: ")),
+        }
+        trace.push_str(cause);
+        trace.push('\n');
+    }
+    WireError {
+        trace,
+        causes,
+        ..WireError::new(message)
+    }
+}
+
+macro_rules! untyped {
+    ($($ty:ty => |$e:ident| $wire:expr;)*) => {$(
         impl ServiceError for $ty {
             fn to_wire(self) -> WireError {
                 let $e = self;
-                WireError { message: $text, trace: $trace, name: None, data: None }
+                $wire
             }
             fn from_wire(_: &WireError) -> Option<Self> {
                 None
@@ -69,10 +103,62 @@ macro_rules! text_only {
     )*};
 }
 
-text_only! {
-    String => |e| e, String::new();
-    // The chain of causes is the trace.
-    anyhow::Error => |e| e.to_string(), format!("{e:?}\n");
-    Box<dyn std::error::Error + Send + Sync> => |e| e.to_string(), String::new();
-    std::io::Error => |e| e.to_string(), String::new();
+untyped! {
+    String => |e| WireError::new(e);
+    anyhow::Error => |e| WireError {
+        backtrace: frames(e.backtrace()),
+        ..with_causes(e.to_string(), e.chain().nth(1))
+    };
+    Box<dyn StdError + Send + Sync> => |e| with_causes(e.to_string(), e.source());
+    std::io::Error => |e| with_causes(e.to_string(), e.source());
+}
+
+/// Returns the stack frames, if they were captured.
+fn frames(backtrace: &Backtrace) -> Option<Box<str>> {
+    match backtrace.status() {
+        BacktraceStatus::Captured => Some(format!("\nStack backtrace:\n{backtrace}").into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn the_chain_of_causes_is_sent_and_frames_are_kept_apart() {
+        let io = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let failed: Result<(), _> = Err(io);
+        let error = failed.context("no calibration").context("cannot start");
+        let wire = error.expect_err("fails").to_wire();
+        assert_eq!(wire.message, "cannot start");
+        assert_eq!(wire.causes, ["no calibration", "entity not found"]);
+        assert_eq!(
+            wire.trace,
+            "cannot start\n\nCaused by:\n    0: no calibration\n    1: entity not found\n"
+        );
+        let wire = anyhow::anyhow!("alone").to_wire();
+        assert_eq!((wire.trace.as_str(), wire.causes.len()), ("", 0));
+        let frames = frames(&Backtrace::force_capture()).expect("captured");
+        assert!(frames.starts_with("\nStack backtrace:\n"), "{frames}");
+        assert!(frames.contains("frames_are_kept_apart"), "{frames}");
+    }
+
+    #[test]
+    fn the_causes_of_another_service_are_passed_on_without_its_frames() {
+        let error = WireError {
+            trace: "Traceback (most recent call last):\n  File \"x.py\"\n".into(),
+            causes: vec!["b".into(), "c".into()],
+            ..WireError::new("a")
+        };
+        let call = super::super::CallSite::default();
+        let error = super::super::from_wire::<Infallible>(error, call);
+        assert_eq!(super::super::report(&error), "call: a: b: c");
+        let wire = error.to_wire();
+        assert_eq!((wire.message.as_str(), wire.trace.as_str()), ("a", ""));
+        assert_eq!(wire.causes, ["b", "c"]);
+        assert!(wire.backtrace.is_some_and(|frames| frames.contains("x.py")));
+    }
 }

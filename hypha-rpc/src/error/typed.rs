@@ -143,6 +143,7 @@ pub fn error_to_wire<E: TypedError>(error: &E, message: String, codec: DataCodec
         trace,
         name: name.map(str::to_owned),
         data: data.ok(),
+        ..WireError::default()
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::AtomicBool},
+    task::Poll,
     time::Duration,
 };
 
@@ -32,6 +33,10 @@ use hypha_wire::{
 /// A method that is done within this time sends no heartbeat; the caller's patience is at least
 /// twice the interval that it asked for.
 const FIRST_HEARTBEAT: Duration = Duration::from_millis(250);
+
+/// Requests from this size on are decoded on a thread for blocking work. That takes milliseconds,
+/// for which heartbeats and other handlers must not wait.
+const LARGE_REQUEST: usize = 1 << 20;
 
 /// A service description up to this size is sent in one frame.
 const LARGEST_DESCRIPTION: usize = 256 << 10;
@@ -99,23 +104,38 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     let from = message.from().unwrap_or_default();
     let call_span = CallSpan::new(Side::Callee, method, from, message.session());
     let outcome = match found {
-        Ok(Callee { handler, label }) => {
+        Ok(Callee {
+            handler,
+            label,
+            send_backtraces,
+        }) => {
             let origin = message.origin(Arc::clone(engine) as Arc<dyn ConnectionRef>);
             let context = Context::new(message.clone(), engine.identity().connection_type, key);
             let _running = engine.handlers.calls.begin(context.clone());
-            let incoming =
-                IncomingCall::new(context, extra.args.with_origin(origin), label.clone());
+            let args = extra.args.with_origin(origin);
+            let args = engine.settings.bounded(args, from);
+            let incoming = IncomingCall::new(context, args, label.clone());
             let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
             let run = async {
-                match run {
-                    Ok(future) => AssertUnwindSafe(future).catch_unwind().await,
-                    Err(panic) => Err(panic),
+                let future = match run {
+                    Ok(future) => AssertUnwindSafe(future).catch_unwind(),
+                    Err(panic) => return Err(panic),
+                };
+                match message.len() >= LARGE_REQUEST {
+                    true => begin_elsewhere(future).await,
+                    false => future.await,
                 }
             };
             with_heartbeats(engine, &answer_to, run)
                 .instrument(call_span.span())
                 .await
                 .unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))
+                .map_err(|mut error| {
+                    if let Some(frames) = error.backtrace.take().filter(|_| send_backtraces) {
+                        error.trace.push_str(&frames);
+                    }
+                    error
+                })
         }
         Err(error) => Err(error),
     };
@@ -202,6 +222,29 @@ async fn deliver(engine: &Arc<Engine>, frame: Rope, answer_to: &AnswerTo) -> Res
             &AtomicBool::new(false),
         )
         .await
+}
+
+/// Runs a handler up to its first wait on a thread for blocking work: generated code decodes the
+/// arguments there, and encodes the result of a method that does not wait.
+async fn begin_elsewhere<F>(mut handler: F) -> F::Output
+where
+    F: Future + Send + Unpin + 'static,
+    F::Output: Send,
+{
+    let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let span = tracing::Span::current();
+    let begun = tokio::task::spawn_blocking(move || {
+        let mut cx = std::task::Context::from_waker(&waker);
+        let poll = span.in_scope(|| handler.poll_unpin(&mut cx));
+        (handler, poll)
+    });
+    match begun.await {
+        Ok((_, Poll::Ready(output))) => output,
+        Ok((handler, Poll::Pending)) => handler.await,
+        // Panics of the handler are a part of its output, so the runtime shuts down, and this task
+        // with it.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Polls the handler, and tells the caller now and then that it is still running.
@@ -301,6 +344,7 @@ fn find_handler(engine: &Engine, message: &Message) -> Result<Callee, WireError>
     Ok(Callee {
         handler: Arc::clone(handler),
         label: format!("{id}.{path}"),
+        send_backtraces: registered.service.send_backtraces,
     })
 }
 
@@ -319,6 +363,7 @@ fn find_object(
                 return Ok(Callee {
                     handler: object.handler(object.turn()),
                     label: object.name().to_owned(),
+                    send_backtraces: false,
                 });
             }
             ObjectLookup::NoSession => (
@@ -420,6 +465,8 @@ pub(crate) struct Callee {
     handler: Handler,
     /// `service.method`, or the name of a callback.
     label: String,
+    /// Callers get the stack frames of its errors.
+    send_backtraces: bool,
 }
 
 fn expired(message: &Message) -> WireError {
@@ -445,7 +492,6 @@ fn panicked(label: &str, panic: &(dyn std::any::Any + Send)) -> WireError {
     WireError {
         trace: format!("Panic: {message}\n"),
         message,
-        name: None,
-        data: None,
+        ..WireError::default()
     }
 }

@@ -6,6 +6,9 @@ use super::Context;
 use crate::error::{RejectKind, ServiceError};
 use hypha_wire::{Args, DecodeError, IncomingArgs, Value, WireError};
 
+/// Null as msgpack.
+const NULL: u8 = 0xc0;
+
 /// One call of a method: it owns the received frame, from which borrowed arguments are decoded.
 #[derive(Debug)]
 pub struct IncomingCall {
@@ -138,7 +141,7 @@ pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireErr
         trace: format!("{class}: {message}\n"),
         message,
         name: Some(kind.wire_name().into()),
-        data: None,
+        ..WireError::default()
     }
 }
 
@@ -195,7 +198,9 @@ impl<'a> Arguments<'a> {
 
     /// Whether the caller gave null for the parameter `index`.
     pub(crate) fn is_null(&self, index: usize) -> bool {
-        matches!(self.raw::<Value>(index), Some(Ok(Value::Null)))
+        let args = &self.call.args;
+        let given = args.raw(index).or_else(|| args.raw_named(self.name(index)));
+        given.is_some_and(|raw| raw[..] == [NULL])
     }
 
     fn raw<T: Deserialize<'a>>(&self, index: usize) -> Option<Result<T, DecodeError>> {

@@ -89,6 +89,7 @@ pub struct Service {
     /// In lower case; only their owners may call. Checked where the service is registered.
     pub(crate) trusted_keys: Vec<String>,
     pub(crate) singleton: bool,
+    pub(crate) send_backtraces: bool,
     pub(crate) flags: Vec<String>,
     pub(crate) require_context: bool,
     pub(crate) config: Map,
@@ -116,6 +117,7 @@ impl Service {
             authorized_workspaces: Vec::new(),
             trusted_keys: Vec::new(),
             singleton: false,
+            send_backtraces: false,
             flags: Vec::new(),
             require_context: false,
             config: Map::new(),
@@ -198,6 +200,16 @@ impl Service {
     /// and others while it is there.
     pub fn singleton(mut self, singleton: bool) -> Self {
         self.singleton = singleton;
+        self
+    }
+
+    /// Sends the stack frames of `anyhow` errors to callers, as a part of the trace. Default:
+    /// `false`, because frames name source files and functions.
+    ///
+    /// Frames are there only if the environment variable `RUST_BACKTRACE` is set. The chain of
+    /// causes is always sent.
+    pub fn send_backtraces(mut self, send: bool) -> Self {
+        self.send_backtraces = send;
         self
     }
 

@@ -80,12 +80,7 @@ mod tests {
     use hypha_wire::WireError;
 
     fn wire(message: &str) -> WireError {
-        WireError {
-            message: message.into(),
-            trace: String::new(),
-            name: None,
-            data: None,
-        }
+        WireError::new(message)
     }
 
     #[test]

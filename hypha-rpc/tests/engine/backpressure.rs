@@ -1,6 +1,7 @@
 //! A peer that does not read: senders wait, up to a bound, and the client goes on reading.
 
 use std::{
+    future::IntoFuture,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -14,6 +15,7 @@ use hypha_rpc::{
     service::Method,
     transport::{Frame, LinkError},
 };
+use hypha_wire::keys;
 use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc},
@@ -278,4 +280,34 @@ async fn a_flood_does_not_keep_frames_from_going_out() {
     received.recv().await.expect("sent");
     let read = client.stats().frames_received;
     assert!(read < 10_000, "only after {read} frames");
+}
+
+/// What a destructor sends cannot wait, and is not lost either.
+#[tokio::test(start_paused = true)]
+async fn messages_of_destructors_wait_behind_a_full_queue() {
+    let (client, mut peer) = client_with(Settings::in_process(), 4);
+    let service = peer.offer(&client).await;
+    let mut functions = Vec::new();
+    for n in 0..3 {
+        let calling = tokio::spawn(service.call::<Value>("call", args!()).into_future());
+        let call = peer.receive().await;
+        let function = map! {
+            "_rtype": "method", "_rtarget": PEER, "_rmethod": format!("S.f{n}"),
+            "_rpromise": "*", "_rrelease": true,
+        };
+        peer.reply(&call, "resolve", list![function]).await;
+        functions.push(calling.await.expect("runs").expect("a function"));
+    }
+    let filled = fill(&service, 2 * QUEUE, 0).await;
+    drop(functions);
+    let mut released = Vec::new();
+    for _ in 0..filled + 3 {
+        let frame = peer.receive().await;
+        if frame.text("method") == keys::RELEASE {
+            released.push(frame.arg(0));
+        }
+    }
+    released.sort_by_key(ToString::to_string);
+    assert_eq!(released, ["S.f0", "S.f1", "S.f2"].map(Value::from));
+    assert_eq!(client.stats().undelivered, 0);
 }

@@ -9,9 +9,10 @@ use std::{
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hypha_rpc::{
-    Client, Error, Value, args,
+    Client, Error, Service, Value, args,
     client::{Identity, Settings},
     error::{ConnectError, ConnectErrorKind, EncodeError, ErrorKind, LinkError, Lost, report},
+    service::{Method, Visibility},
     transport::{
         Frame,
         memory::{MemoryLink, pair},
@@ -20,7 +21,7 @@ use hypha_rpc::{
 
 use crate::{
     net::{Net, Plan},
-    support::{Peer, seconds},
+    support::{Peer, seconds, two_clients},
 };
 
 /// A link whose end is a failure of the network.
@@ -114,6 +115,47 @@ async fn a_refused_return_leads_to_the_refusal() {
     let refusal = error.source().and_then(|cause| cause.downcast_ref());
     let kind = refusal.map(ConnectError::kind);
     assert_eq!(kind, Some(ConnectErrorKind::TokenRejected), "{error:?}");
+}
+
+/// What a handler that fails with a chain of causes, and frames, tells its callers.
+#[tokio::test(start_paused = true)]
+async fn callers_get_the_causes_of_a_handler_and_frames_only_if_it_says_so() {
+    let (a, b) = two_clients(Settings::in_process());
+    for (id, send) in [("silent", false), ("open", true)] {
+        let fail = Method::new("fail", |call| async move {
+            let cause = io::Error::from(io::ErrorKind::PermissionDenied);
+            let error = anyhow::Error::from(cause).context("the door is shut");
+            let mut error = call.fail(error.context("cannot enter"));
+            // As if `RUST_BACKTRACE` were set.
+            error.backtrace = Some("\nStack backtrace:\n  at src/secret.rs:1\n".into());
+            Err(error)
+        });
+        let service = Service::new(id).visibility(Visibility::Public);
+        b.register_service(service.method(fail))
+            .send_backtraces(send)
+            .await
+            .expect("registers");
+        let service = a.get_remote_service(&format!("ws/b:{id}")).await;
+        let called = service.expect("fetches").call::<Value>("fail", args!());
+        let Err(Error::Remote(error)) = called.await else {
+            panic!("it fails");
+        };
+        assert_eq!(
+            report(&*error),
+            format!("{id}.fail on ws/b: cannot enter: the door is shut: permission denied")
+        );
+        let deepest = error.source().and_then(|cause| cause.source());
+        assert_eq!(
+            deepest.map(ToString::to_string).as_deref(),
+            Some("permission denied")
+        );
+        assert!(
+            error.trace.contains("1: permission denied"),
+            "{}",
+            error.trace
+        );
+        assert_eq!(error.trace.contains("secret.rs"), send, "{}", error.trace);
+    }
 }
 
 /// A proxy without a server behind it answers with 404, a hotspot with its own certificate.

@@ -18,6 +18,7 @@ mod hostile;
 mod live;
 mod live_ends;
 mod live_streams;
+mod memory;
 mod net;
 mod options;
 mod permissions;

@@ -163,6 +163,9 @@ fn classify(error: &Error) -> (StatusCode, String) {
             StatusCode::FORBIDDEN
         } else if says("TypeError") || says("ValueError") || says("AssertionError") {
             StatusCode::BAD_REQUEST
+        } else if says("the cache store is limited to") || says("memory limit of this connection") {
+            // The callee could not send its result: the account of the request has no room for it.
+            StatusCode::PAYLOAD_TOO_LARGE
         } else {
             StatusCode::INTERNAL_SERVER_ERROR
         };

@@ -30,7 +30,7 @@ pub(super) async fn services(
     held(state, ctx, &listed, encoded_list)
 }
 
-/// Encodes a list of at most so many bytes. Each record says whether the caller may see all of it.
+/// Encodes records into at most so many bytes. The flags tell members of their workspaces.
 type Encode = fn(&[(Arc<Record>, bool)], usize) -> Result<Vec<u8>, RegistryError>;
 
 /// Encodes a list, and charges it to the caller until it is sent.

@@ -443,6 +443,11 @@ impl Outbox {
         (outbox, Queue { shared, order })
     }
 
+    /// Returns the account of the receiver.
+    pub(crate) fn account(&self) -> &Account {
+        &self.shared.account
+    }
+
     /// Queues a frame of the connection `sender`; waits for room, then for memory.
     pub(crate) async fn send(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), Unsent> {
         let frame = Outgoing::Binary(frame.into());

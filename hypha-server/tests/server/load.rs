@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use hypha_rpc::prelude::*;
+use hypha_rpc::{Map, Value};
 use hypha_server::Server;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
@@ -323,5 +324,71 @@ async fn requests_beyond_the_rate_wait_for_their_turn() -> Result<()> {
     assert!(begun.elapsed() >= Duration::from_millis(250));
     let stats = server.stats();
     assert!(stats.slowed_rate > 0 && stats.refused_rate == 0);
+    Ok(())
+}
+
+/// Begins a message in chunks at `to`, and returns whether its first chunk was taken.
+async fn begin_chunks(from: &mut Raw, to: &str, bytes: usize) -> Result<bool> {
+    let request = |method: &str, session: &str, args: Vec<Value>| -> Result<Vec<u8>> {
+        let main = json!({
+            "type": "method", "to": to, "session": session,
+            "method": format!("services.built-in.message_cache.{method}"),
+        });
+        let mut frame = hypha_wire::to_vec(&main)?;
+        let extra = Map::from_iter([
+            ("args".to_owned(), Value::List(args)),
+            ("promise".to_owned(), Value::from("*")),
+            ("t".to_owned(), Value::from(10.0)),
+        ]);
+        hypha_wire::encode(&mut frame, &Value::Map(extra))?;
+        Ok(frame)
+    };
+    let create = request(
+        "create",
+        "create",
+        vec!["k".into(), false.into(), true.into()],
+    )?;
+    from.binary(create).await?;
+    let created = from.message().await?;
+    ensure!(created.method() == Some("create.resolve"), "{created:?}");
+    let content = Value::Bytes(vec![0; bytes].into());
+    let set = request("set", "set", vec!["k".into(), 0.into(), content])?;
+    from.binary(set).await?;
+    Ok(from.message().await?.method() == Some("set.resolve"))
+}
+
+#[tokio::test]
+async fn unfinished_messages_have_one_account_and_end_with_their_sender() -> Result<()> {
+    let server = server_with(|limits| {
+        limits.frame_bytes = MIB;
+        limits.connection_memory_bytes = 2 * MIB;
+        limits.memory_timeout = Duration::from_millis(50);
+    })
+    .await?;
+    let idle = server.stats().memory_used;
+    let mut sender = Raw::anonymous(&server, "sender").await?;
+    let info = sender
+        .ask("get_service_info", json!(["public/hypha-login"]))
+        .await?;
+    let id = info.get("id").and_then(Value::as_str).unwrap_or_default();
+    let login = id.split(':').next().unwrap_or_default().to_owned();
+    let manager = sender.manager();
+    let former = "*/manager-of-yesterday".to_owned();
+    let mut taken = 0;
+    for to in [&manager, &login, &former, &manager, &login, &former] {
+        taken += usize::from(begin_chunks(&mut sender, to, 900 * 1024).await?);
+    }
+    // Two of them fill the account, wherever they are; one for each address can be replaced.
+    assert!((1..=3).contains(&taken), "{taken}");
+    let held = server.stats().memory_used;
+    assert!(held > 900 * 1024 && held < 4 * MIB as u64, "{held}");
+
+    sender.close().await?;
+    let freed = async {
+        while server.stats().memory_used > idle {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(1), freed).await?;
     Ok(())
 }

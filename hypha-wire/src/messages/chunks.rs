@@ -2,7 +2,11 @@
 //! (`docs/protocol/02-messages.md`).
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::values::memory::{MemoryCharge, PeerMemory};
 
 /// Most incomplete messages of one peer.
 const MAX_ENTRIES: usize = 64;
@@ -12,9 +16,9 @@ const MAX_PEERS: usize = 4096;
 const PEER_SHARE: usize = 2;
 /// Longest wait for the next chunk of a message.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
-/// With the first chunk, room for this many of its length is reserved: growing a large buffer
-/// copies it, and memory that is not written costs nothing. 17, because a message with 16 chunks of
-/// data is a little longer than the data.
+/// With the first chunk, room for this many of its length is reserved, because growing a large
+/// buffer copies it. 17, because a message with 16 chunks of data is a little longer than the data.
+/// The peer is charged for all of it; if it has not that much left, only for the chunk.
 const RESERVED_CHUNKS: usize = 17;
 /// Most bytes reserved with the first chunk.
 const MAX_RESERVED: usize = 32 << 20;
@@ -58,6 +62,14 @@ pub enum ChunkError {
         /// Share of one peer, in bytes.
         limit: usize,
     },
+    /// The account of the peer has no room.
+    #[error("Message with key {key} does not fit: {reason}")]
+    Refused {
+        /// Key of the message.
+        key: String,
+        /// Reason that the account gives.
+        reason: String,
+    },
 }
 
 /// Store of incomplete messages, which arrive in chunks.
@@ -69,6 +81,7 @@ pub struct ChunkStore {
     peers: HashMap<String, Peer>,
     used: usize,
     limit: usize,
+    memory: Option<Arc<dyn PeerMemory>>,
 }
 
 /// Incomplete messages of one peer.
@@ -91,7 +104,6 @@ impl Peer {
 }
 
 /// Incomplete message.
-#[derive(Debug)]
 struct Entry {
     /// Chunks from the first one on without a gap. They are joined while the next ones are on their
     /// way, and a joined chunk does not keep its frame in memory.
@@ -102,11 +114,85 @@ struct Entry {
     early: BTreeMap<u64, bytes::Bytes>,
     /// Time of the last chunk.
     touched: Instant,
-    /// Bytes charged for the message.
+    /// Bytes that the message occupies.
     cost: usize,
+    /// Bytes on the account of the peer. They do not become fewer before the message is complete.
+    charged: usize,
+    charges: Vec<MemoryCharge>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("joined", &self.joined.len())
+            .field("early", &self.early.len())
+            .field("cost", &self.cost)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a chunk changes.
+#[derive(Clone, Copy)]
+struct Growth {
+    /// Bytes that the message occupies no more.
+    freed: usize,
+    /// Bytes that it occupies in addition.
+    cost: usize,
+    /// Capacity of the buffer of joined chunks.
+    capacity: usize,
 }
 
 impl Entry {
+    fn new(now: Instant) -> Self {
+        Self {
+            joined: Vec::new(),
+            starts: Vec::new(),
+            early: BTreeMap::new(),
+            touched: now,
+            cost: 0,
+            charged: 0,
+            charges: Vec::new(),
+        }
+    }
+
+    /// Returns what it takes to put the chunk `index` of `len` bytes: with room for the chunks
+    /// after it, and without.
+    fn growth(&self, index: u64, len: usize) -> [Growth; 2] {
+        let replaced = self.early.get(&index).map(bytes::Bytes::len);
+        let capacity = self.joined.capacity();
+        let mut growth = Growth {
+            freed: replaced.map_or(0, |old| OVERHEAD + old),
+            cost: OVERHEAD + len,
+            capacity,
+        };
+        if index != self.starts.len() as u64 {
+            return [growth; 2];
+        }
+        // Joined with the chunks behind it that arrived early.
+        let behind = (index.saturating_add(1)..).zip(self.early.range(index.saturating_add(1)..));
+        let behind = behind.take_while(|(expected, (index, _))| expected == *index);
+        let behind: usize = behind.map(|(_, (_, data))| data.len()).sum();
+        let needed = self.joined.len() + len + behind;
+        growth.freed += behind;
+        let with = |larger: usize| {
+            let capacity = capacity.max(larger);
+            Growth {
+                cost: OVERHEAD + capacity - self.joined.capacity(),
+                capacity,
+                ..growth
+            }
+        };
+        if needed <= capacity {
+            return [with(capacity); 2];
+        }
+        let ample = if self.starts.is_empty() {
+            len.min(MAX_RESERVED / RESERVED_CHUNKS) * RESERVED_CHUNKS
+        } else {
+            capacity + capacity / 2
+        };
+        [with(ample.max(needed)), with(needed)]
+    }
+
     /// Returns the index after the last chunk.
     fn next(&self) -> u64 {
         match self.early.last_key_value() {
@@ -123,24 +209,16 @@ impl Entry {
         Some(start..end.unwrap_or(self.joined.len()))
     }
 
-    /// Returns the length of the chunk `index`, if it is there.
-    fn length(&self, index: u64) -> Option<usize> {
-        let early = || self.early.get(&index).map(bytes::Bytes::len);
-        self.place(index).map(|place| place.len()).or_else(early)
-    }
-
     /// Adds a chunk, or replaces it. One that is already joined must have the same length.
-    fn put(&mut self, index: u64, data: bytes::Bytes) {
+    fn put(&mut self, index: u64, data: bytes::Bytes, capacity: usize) {
+        self.joined
+            .reserve_exact(capacity.saturating_sub(self.joined.len()));
         if let Some(place) = self.place(index) {
             self.joined[place].copy_from_slice(&data);
             return;
         }
         self.early.insert(index, data);
         while let Some(data) = self.early.remove(&(self.starts.len() as u64)) {
-            if self.starts.is_empty() {
-                self.joined
-                    .reserve(data.len().min(MAX_RESERVED / RESERVED_CHUNKS) * RESERVED_CHUNKS);
-            }
             self.starts.push(self.joined.len());
             self.joined.extend_from_slice(&data);
         }
@@ -161,7 +239,14 @@ impl ChunkStore {
             peers: HashMap::new(),
             used: 0,
             limit,
+            memory: None,
         }
+    }
+
+    /// Charges each message to the account of its peer.
+    pub fn with_memory(mut self, memory: Arc<dyn PeerMemory>) -> Self {
+        self.memory = Some(memory);
+        self
     }
 
     /// Begins the message `key` of the peer `from`.
@@ -173,6 +258,7 @@ impl ChunkStore {
     ///
     /// - [`ChunkError::Exists`] if the peer has a message with this key and `overwrite` is false.
     /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
+    /// - [`ChunkError::Refused`] if the account of the peer has no room.
     pub fn create(
         &mut self,
         from: &str,
@@ -189,23 +275,18 @@ impl ChunkStore {
             self.drop_entry(from, &oldest);
         }
         let cost = OVERHEAD + from.len() + key.len();
-        self.reserve(from, key, 0, cost)?;
-        if !self.peers.contains_key(from) && self.peers.len() >= MAX_PEERS {
+        if !self.fits(from, 0, cost)
+            || (!self.peers.contains_key(from) && self.peers.len() >= MAX_PEERS)
+        {
             return Err(self.full(key));
         }
+        let mut entry = Entry::new(now);
+        charge(self.memory.as_ref(), from, key, &mut entry, cost)?;
+        entry.cost = cost;
         self.used += cost;
         let peer = self.peers.entry(from.to_owned()).or_default();
         peer.used += cost;
-        peer.entries.insert(
-            key.to_owned(),
-            Entry {
-                joined: Vec::new(),
-                starts: Vec::new(),
-                early: BTreeMap::new(),
-                touched: now,
-                cost,
-            },
-        );
+        peer.entries.insert(key.to_owned(), entry);
         Ok(())
     }
 
@@ -215,6 +296,7 @@ impl ChunkStore {
     ///
     /// - [`ChunkError::Unknown`] if the peer has no message with this key.
     /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
+    /// - [`ChunkError::Refused`] if the account of the peer has no room.
     pub fn append(
         &mut self,
         from: &str,
@@ -235,6 +317,7 @@ impl ChunkStore {
     /// - [`ChunkError::Differs`] if all chunks before it have arrived and it replaces one of
     ///   another length.
     /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
+    /// - [`ChunkError::Refused`] if the account of the peer has no room.
     pub fn set(
         &mut self,
         from: &str,
@@ -244,23 +327,44 @@ impl ChunkStore {
         now: Instant,
     ) -> Result<(), ChunkError> {
         let entry = self.entry(from, key).ok_or_else(|| unknown(key))?;
-        let joined = entry.place(index);
-        if joined.is_some_and(|place| place.len() != data.len()) {
-            return Err(ChunkError::Differs {
-                key: key.to_owned(),
-                index,
-            });
+        let [ample, least] = match entry.place(index) {
+            Some(place) if place.len() != data.len() => {
+                return Err(ChunkError::Differs {
+                    key: key.to_owned(),
+                    index,
+                });
+            }
+            // It replaces one that is joined already.
+            Some(_) => {
+                let (freed, cost, capacity) = (0, 0, entry.joined.capacity());
+                [Growth {
+                    freed,
+                    cost,
+                    capacity,
+                }; 2]
+            }
+            None => entry.growth(index, data.len()),
+        };
+        if !self.fits(from, least.freed, least.cost) {
+            return Err(self.full(key));
         }
-        let freed = entry.length(index).map_or(0, |old| OVERHEAD + old);
-        let cost = OVERHEAD + data.len();
-        self.reserve(from, key, freed, cost)?;
+        let ample_fits = self.fits(from, ample.freed, ample.cost);
         let peer = self.peers.get_mut(from).ok_or_else(|| unknown(key))?;
         let entry = peer.entries.get_mut(key).ok_or_else(|| unknown(key))?;
-        self.used = self.used - freed + cost;
-        peer.used = peer.used - freed + cost;
-        entry.cost = entry.cost - freed + cost;
+        let memory = self.memory.as_ref();
+        let after = |growth: Growth| entry.cost.saturating_sub(growth.freed) + growth.cost;
+        let (ample_cost, least_cost) = (after(ample), after(least));
+        let mut growth = ample;
+        if !ample_fits || charge(memory, from, key, entry, ample_cost).is_err() {
+            charge(memory, from, key, entry, least_cost)?;
+            growth = least;
+        }
+        let Growth { freed, cost, .. } = growth;
+        self.used = self.used.saturating_sub(freed) + cost;
+        peer.used = peer.used.saturating_sub(freed) + cost;
+        entry.cost = entry.cost.saturating_sub(freed) + cost;
         entry.touched = now;
-        entry.put(index, data);
+        entry.put(index, data, growth.capacity);
         Ok(())
     }
 
@@ -327,16 +431,12 @@ impl ChunkStore {
         self.peers.get(from)?.entries.get(key)
     }
 
-    /// Checks that the peer and the store have room for `cost` bytes after `freed` ones are
+    /// Returns whether the peer and the store have room for `cost` bytes after `freed` ones are
     /// released.
-    fn reserve(&self, from: &str, key: &str, freed: usize, cost: usize) -> Result<(), ChunkError> {
+    fn fits(&self, from: &str, freed: usize, cost: usize) -> bool {
         let of_peer = self.peers.get(from).map_or(0, |peer| peer.used);
-        let fits = |used: usize, limit| (used - freed).saturating_add(cost) <= limit;
-        if fits(self.used, self.limit) && fits(of_peer, self.limit / PEER_SHARE) {
-            Ok(())
-        } else {
-            Err(self.full(key))
-        }
+        fits(self.used, freed, cost, self.limit)
+            && fits(of_peer, freed, cost, self.limit / PEER_SHARE)
     }
 
     fn full(&self, key: &str) -> ChunkError {
@@ -358,12 +458,42 @@ impl ChunkStore {
     }
 }
 
+fn fits(used: usize, freed: usize, cost: usize, limit: usize) -> bool {
+    used.saturating_sub(freed).saturating_add(cost) <= limit
+}
+
+/// Charges what the message is going to occupy and is not charged yet.
+fn charge(
+    memory: Option<&Arc<dyn PeerMemory>>,
+    from: &str,
+    key: &str,
+    entry: &mut Entry,
+    cost: usize,
+) -> Result<(), ChunkError> {
+    let (Some(memory), Some(more)) = (memory, cost.checked_sub(entry.charged)) else {
+        return Ok(());
+    };
+    if more > 0 {
+        let charge = memory.charge(from, more);
+        entry
+            .charges
+            .push(charge.map_err(|reason| ChunkError::Refused {
+                key: key.to_owned(),
+                reason,
+            })?);
+        entry.charged = cost;
+    }
+    Ok(())
+}
+
 fn unknown(key: &str) -> ChunkError {
     ChunkError::Unknown(key.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     const A: &str = "ws/a";
@@ -503,5 +633,58 @@ mod tests {
             store.assemble("ws/a", "k"),
             Err(ChunkError::Incomplete { index: 0, .. })
         ));
+    }
+
+    /// An account of 10,000 bytes for all peers.
+    #[derive(Debug, Default)]
+    struct Account(Arc<AtomicUsize>);
+
+    struct Charge(Arc<AtomicUsize>, usize);
+
+    impl Drop for Charge {
+        fn drop(&mut self) {
+            self.0.fetch_sub(self.1, Ordering::Relaxed);
+        }
+    }
+
+    impl PeerMemory for Account {
+        fn charge(&self, peer: &str, bytes: usize) -> Result<MemoryCharge, String> {
+            if self.0.load(Ordering::Relaxed) + bytes > 10_000 {
+                return Err(format!("{peer} has no more"));
+            }
+            self.0.fetch_add(bytes, Ordering::Relaxed);
+            Ok(Box::new(Charge(Arc::clone(&self.0), bytes)))
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_is_charged_and_given_back() {
+        let now = Instant::now();
+        let account = Arc::new(Account::default());
+        let used = || account.0.load(Ordering::Relaxed);
+        let mut store = ChunkStore::new(1 << 20).with_memory(account.clone());
+        let chunk = |len: usize| bytes::Bytes::from(vec![7; len]);
+        store.create(A, "k", false, now).expect("new");
+        store.set(A, "k", 0, chunk(500), now).expect("fits");
+        assert!(used() > 500 * RESERVED_CHUNKS, "{}", used());
+        assert_eq!(used(), store.used());
+        // Nothing more is charged for what was reserved.
+        let before = used();
+        store.set(A, "k", 1, chunk(500), now).expect("fits");
+        assert_eq!(used(), before + OVERHEAD);
+        store.forget(A);
+        assert_eq!((used(), store.used()), (0, 0));
+        // Without room for the reservation a message gets what it has.
+        store.create(A, "k", false, now).expect("new");
+        store.set(A, "k", 0, chunk(5000), now).expect("fits");
+        assert!(used() < 6000, "{}", used());
+        store.set(A, "k", 2, chunk(1000), now).expect("fits, early");
+        let refused = store.set(A, "k", 1, chunk(5000), now);
+        let refused = refused.expect_err("refused").to_string();
+        assert_eq!(refused, "Message with key k does not fit: ws/a has no more");
+        store.set(A, "k", 1, chunk(1000), now).expect("fits");
+        assert!(used() >= store.used() && used() <= 10_000, "{}", used());
+        assert_eq!(store.assemble(A, "k").expect("complete").len(), 7000);
+        assert_eq!((used(), store.used()), (0, 0));
     }
 }

@@ -13,6 +13,7 @@ use crate::values::binary::Binary;
 use crate::values::decode::{Decoder, Token, from_origin, from_slice};
 use crate::values::decode_error::DecodeError;
 use crate::values::handle::Handle;
+use crate::values::memory::{MAX_DECODED_BYTES, Meter, PeerMemory};
 use crate::values::method::MethodRef;
 use crate::values::raw::RawValue;
 use crate::values::scope::{Origin, Scope};
@@ -160,6 +161,7 @@ impl Extra {
             named = last.map_or_else(|| Err(no_kwargs()), |span| kwargs(&raw, span))?;
         }
         extra.args = IncomingArgs {
+            meter: Meter::new(MAX_DECODED_BYTES, raw.len()),
             frame: raw,
             positional,
             named,
@@ -269,6 +271,8 @@ pub struct IncomingArgs {
     origin: Option<Origin>,
     /// Handles among them, if the arguments have not left this process.
     table: Arc<[Handle]>,
+    /// Bound on the memory of the decoded arguments.
+    meter: Meter,
 }
 
 impl IncomingArgs {
@@ -285,12 +289,28 @@ impl IncomingArgs {
             named = last.map_or_else(|| Err(no_kwargs()), |span| kwargs(&frame, span))?;
         }
         Ok(Self {
+            // Values of this process need no bound.
+            meter: Meter::new(usize::MAX, frame.len()),
             frame,
             positional,
             named,
             origin: None,
             table,
         })
+    }
+
+    /// Sets the memory that the decoded arguments may occupy together, in bytes: `limit`, or twice
+    /// the length of the message if that is more. Default: [`MAX_DECODED_BYTES`].
+    pub fn within(mut self, limit: usize) -> Self {
+        self.meter = Meter::new(limit, self.frame.len());
+        self
+    }
+
+    /// Charges the memory of the decoded arguments to `peer`, until the arguments and their clones
+    /// are dropped.
+    pub fn charged_to(mut self, memory: Arc<dyn PeerMemory>, peer: &str) -> Self {
+        self.meter = self.meter.charging(memory, peer);
+        self
     }
 
     /// Sets the origin of the handles among the arguments, without which they cannot be called.
@@ -325,7 +345,14 @@ impl IncomingArgs {
     }
 
     fn decode<'a, T: Deserialize<'a>>(&'a self, (start, end): Span) -> Result<T, DecodeError> {
-        from_origin(&self.frame, start, end, self.origin.as_ref(), &self.table)
+        from_origin(
+            &self.frame,
+            start,
+            end,
+            self.origin.as_ref(),
+            &self.table,
+            &self.meter,
+        )
     }
 
     /// Returns the number of positional arguments.
@@ -421,13 +448,16 @@ impl<'a> SeqAccess<'a> for Items<'a> {
             positional,
             origin,
             table,
+            meter,
             ..
         } = self.args;
         let Some(&(start, end)) = positional.get(self.next) else {
             return Ok(None);
         };
-        let _scope = Scope::enter(frame, origin.as_ref(), table);
-        let value = seed.deserialize(&mut Decoder::of_span(frame, start, end)?);
+        let _scope = Scope::enter(frame, origin.as_ref(), table, meter.limit());
+        let mut decoder = Decoder::of_span(frame, start, end)?.metered(meter);
+        let value = seed.deserialize(&mut decoder);
+        decoder.finish();
         let value = value.map_err(|error| error.in_index(self.next))?;
         self.next += 1;
         Ok(Some(value))

@@ -66,6 +66,10 @@ pub struct Stamped {
     pub rest: bytes::Bytes,
 }
 
+/// Memory that the entries of a first segment may occupy, in bytes. It is larger than any honest one
+/// needs, and they are decoded where messages are received.
+const MAX_DECODED_MAIN: usize = 1 << 20;
+
 /// Longest second segment that is copied behind the first one, in bytes. A longer one is shared.
 const JOIN_EXTRA: usize = 8 * 1024;
 
@@ -213,9 +217,11 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// Returns an error if an entry cannot be decoded, such as a string that is not UTF-8.
+    /// Returns an error if an entry cannot be decoded, such as a string that is not UTF-8, or if the
+    /// entries need more than 1 MiB of memory and twice their length.
     pub fn main(&self) -> Result<Map, DecodeError> {
-        from_span(&self.frame, 0, self.end as usize)
+        let limit = MAX_DECODED_MAIN.max(2 * self.end as usize);
+        from_span(&self.frame, 0, self.end as usize, limit)
     }
 
     /// Returns the msgpack of the first segment.

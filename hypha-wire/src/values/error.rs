@@ -19,7 +19,15 @@ pub struct WireError {
     pub name: Option<String>,
     /// The error as a value (`_rdata`). Only Rust peers send it.
     pub data: Option<Box<Value>>,
+    /// The texts of the causes, from the nearest on (`_rcauses`). Only Rust peers send it.
+    pub causes: Vec<String>,
+    /// The stack frames of the place where the error was made. Not sent: they name source files.
+    /// The dispatcher adds them to the trace if the service allows it.
+    pub backtrace: Option<Box<str>>,
 }
+
+/// Most causes that are read of a received error.
+const MAX_CAUSES: usize = 64;
 
 impl WireError {
     /// An error with this text.
@@ -51,6 +59,14 @@ impl WireError {
                 Value::Null => None,
                 data => Some(Box::new(data)),
             },
+            causes: match take(keys::RCAUSES) {
+                Value::List(causes) => {
+                    let causes = causes.into_iter().take(MAX_CAUSES);
+                    causes.map(into_text).collect()
+                }
+                _ => Vec::new(),
+            },
+            backtrace: None,
         }
     }
 }
@@ -72,7 +88,9 @@ impl std::error::Error for WireError {}
 
 impl Serialize for WireError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let extensions = usize::from(self.name.is_some()) + usize::from(self.data.is_some());
+        let extensions = usize::from(self.name.is_some())
+            + usize::from(self.data.is_some())
+            + usize::from(!self.causes.is_empty());
         let mut map = serializer.serialize_map(Some(3 + extensions))?;
         map.serialize_entry(keys::RTYPE, "error")?;
         map.serialize_entry(keys::RVALUE, &self.message)?;
@@ -82,6 +100,9 @@ impl Serialize for WireError {
         }
         if let Some(data) = &self.data {
             map.serialize_entry(keys::RDATA, data)?;
+        }
+        if !self.causes.is_empty() {
+            map.serialize_entry(keys::RCAUSES, &self.causes)?;
         }
         map.end()
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::decode::from_origin;
+use super::decode::from_local;
 use super::decode_error::DecodeError;
 use super::encode::{EncodeError, Splices, encode_spliced};
 use super::handle::{Handle, SPLICED_BYTES, Splice, put_table_handle};
@@ -71,7 +71,7 @@ impl Packed {
     /// Returns an error with the path if the value is not a `T`.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
         let (bytes, table) = join(self.buf, self.splices);
-        from_origin(&bytes, 0, bytes.len(), None, &table)
+        from_local(&bytes, &table)
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod encode;
 pub(crate) mod error;
 pub(crate) mod handle;
 pub(crate) mod local;
+pub(crate) mod memory;
 pub(crate) mod method;
 pub(crate) mod raw;
 pub(crate) mod scope;

@@ -9,6 +9,7 @@ use super::decode::{Decoder, Token, from_origin, text};
 use super::decode_error::DecodeError;
 use super::handle::Handle;
 use super::local::{Packed, no_handles};
+use super::memory::{MAX_DECODED_BYTES, Meter};
 use super::scope::Origin;
 use super::value::Value;
 use crate::pack::{self, Sink};
@@ -76,13 +77,16 @@ impl RawValue {
     ///
     /// # Errors
     ///
-    /// Returns an error with the path if it is not a `T`.
+    /// Returns an error with the path if it is not a `T`, or if it needs more than
+    /// [`MAX_DECODED_BYTES`] of memory and twice its length.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         self.decode_span(0, self.bytes.len())
     }
 
     fn decode_span<T: DeserializeOwned>(&self, start: usize, end: usize) -> Result<T, DecodeError> {
-        from_origin(&self.bytes, start, end, self.origin.as_ref(), &self.table)
+        let meter = Meter::new(MAX_DECODED_BYTES, self.bytes.len());
+        let origin = self.origin.as_ref();
+        from_origin(&self.bytes, start, end, origin, &self.table, &meter)
     }
 
     fn head(&self) -> Option<(Token<'_>, usize)> {

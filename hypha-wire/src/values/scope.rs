@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::handle::{ConnectionRef, Handle};
+use super::local::no_handles;
 
 /// Origin of a value: everything needed to call the functions in it.
 #[derive(Clone)]
@@ -48,12 +49,14 @@ impl Origin {
 }
 
 /// Context of the value that is being decoded.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Surroundings {
     frame: bytes::Bytes,
     origin: Option<Origin>,
     /// Handles of a value that has not left this process.
     table: Arc<[Handle]>,
+    /// Bytes of memory that a part of the value may occupy if it is decoded by itself.
+    limit: usize,
 }
 
 thread_local! {
@@ -69,22 +72,33 @@ impl Scope {
         frame: &bytes::Bytes,
         origin: Option<&Origin>,
         table: &Arc<[Handle]>,
+        limit: usize,
     ) -> Self {
         Self(CURRENT.replace(Some(Surroundings {
             frame: frame.clone(),
             origin: origin.cloned(),
             table: Arc::clone(table),
+            limit,
         })))
     }
 
     /// Sets another frame and keeps the origin, for a part of a value that is decoded from another
-    /// buffer.
-    pub(crate) fn inside(frame: &bytes::Bytes) -> Self {
-        let outer = CURRENT.with_borrow(Clone::clone).unwrap_or_default();
-        Self(CURRENT.replace(Some(Surroundings {
+    /// buffer. Returns the smaller one of `limit` and the limit of the whole value.
+    pub(crate) fn inside(frame: &bytes::Bytes, limit: usize) -> (Self, usize) {
+        let outer = CURRENT.with_borrow(Clone::clone);
+        let outer = outer.unwrap_or_else(|| Surroundings {
+            frame: bytes::Bytes::new(),
+            origin: None,
+            table: Arc::clone(no_handles()),
+            limit,
+        });
+        let limit = outer.limit.min(limit);
+        let scope = Self(CURRENT.replace(Some(Surroundings {
             frame: frame.clone(),
+            limit,
             ..outer
-        })))
+        })));
+        (scope, limit)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Access of serde visitors to the items of a list, the entries of a map and the content of a
 //! variant.
 
-use serde::de::{self, Deserialize, DeserializeSeed, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
 
 use super::key::Key;
-use super::{Decoder, MAX_RESERVED, Token};
+use super::{Decoder, MAP_ENTRY, MAX_RESERVED, Token};
 use crate::values::decode_error::DecodeError;
 
 /// Items of a list that are not decoded yet.
@@ -13,6 +13,8 @@ pub(super) struct List<'a, 'de> {
     /// Index of the next item.
     pub(super) next: usize,
     pub(super) len: usize,
+    /// How many times the items occupy their size.
+    pub(super) copies: usize,
 }
 
 impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
@@ -27,7 +29,10 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
         }
         let index = self.next;
         self.next += 1;
-        match seed.deserialize(&mut *self.decoder) {
+        let size = size_of::<S::Value>();
+        let room = self.decoder.charge(size * self.copies);
+        self.decoder.place = size;
+        match room.and_then(|()| seed.deserialize(&mut *self.decoder)) {
             Ok(value) => Ok(Some(value)),
             Err(error) => Err(error.in_index(index)),
         }
@@ -42,6 +47,61 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
     }
 }
 
+/// Bytes that are not visited yet, where a list of small integers is expected.
+pub(super) struct Bytes<'a, 'de> {
+    decoder: &'a mut Decoder<'de>,
+    bytes: &'de [u8],
+    next: usize,
+    /// How many times the items occupy their size.
+    copies: usize,
+}
+
+impl<'a, 'de> Bytes<'a, 'de> {
+    /// Visits `bytes` as a list.
+    pub(super) fn visit<V: Visitor<'de>>(
+        decoder: &'a mut Decoder<'de>,
+        bytes: &'de [u8],
+        copies: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let mut items = Bytes {
+            decoder,
+            bytes,
+            next: 0,
+            copies,
+        };
+        let value = visitor.visit_seq(&mut items)?;
+        if items.next < bytes.len() {
+            return Err(DecodeError::expected(
+                format_args!("a list of length {}", items.next),
+                format_args!("length {}", bytes.len()),
+            ));
+        }
+        Ok(value)
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for Bytes<'_, 'de> {
+    type Error = DecodeError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, DecodeError> {
+        let Some(&byte) = self.bytes.get(self.next) else {
+            return Ok(None);
+        };
+        self.next += 1;
+        self.decoder.charge(size_of::<S::Value>() * self.copies)?;
+        seed.deserialize(byte.into_deserializer()).map(Some)
+    }
+
+    /// All of them are there, so the length need not be limited.
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.bytes.len() - self.next)
+    }
+}
+
 /// Entries of a map that are not decoded yet.
 pub(super) struct Map<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
@@ -51,6 +111,8 @@ pub(super) struct Map<'a, 'de> {
     pub(super) key: usize,
     /// Whether every entry is a list of a key, of any type, and a value.
     pub(super) pairs: bool,
+    /// How many times the entries occupy their size.
+    pub(super) copies: usize,
 }
 
 impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
@@ -75,6 +137,7 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
             }
         }
         self.key = self.decoder.pos;
+        self.decoder.charge(size_of::<S::Value>() * self.copies)?;
         let key = Key {
             decoder: &mut *self.decoder,
             of_any_type: self.pairs,
@@ -86,14 +149,18 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
         &mut self,
         seed: S,
     ) -> Result<S::Value, DecodeError> {
-        seed.deserialize(&mut *self.decoder).map_err(|error| {
-            match Decoder::of_message(self.decoder.input, self.key).token() {
+        let size = size_of::<S::Value>();
+        let room = self.decoder.charge((size + MAP_ENTRY) * self.copies);
+        self.decoder.place = size;
+        let value = room.and_then(|()| seed.deserialize(&mut *self.decoder));
+        value.map_err(
+            |error| match Decoder::of_message(self.decoder.input, self.key).token() {
                 Ok(Token::Str(key)) => error.in_key(&String::from_utf8_lossy(key)),
                 Ok(Token::UInt(key)) => error.in_key(&key.to_string()),
                 Ok(Token::Int(key)) => error.in_key(&key.to_string()),
                 _ => error,
-            }
-        })
+            },
+        )
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -136,6 +203,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
         self,
         seed: S,
     ) -> Result<S::Value, DecodeError> {
+        self.decoder.place = size_of::<S::Value>();
         seed.deserialize(self.decoder)
             .map_err(|error| error.in_key(self.name))
     }
@@ -145,6 +213,8 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
+        // The content is a part of the enum, whose place is known already.
+        self.decoder.place = usize::MAX;
         de::Deserializer::deserialize_tuple(self.decoder, len, visitor)
             .map_err(|error| error.in_key(self.name))
     }
@@ -154,6 +224,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
+        self.decoder.place = usize::MAX;
         de::Deserializer::deserialize_struct(self.decoder, "", fields, visitor)
             .map_err(|error| error.in_key(self.name))
     }

@@ -3,7 +3,7 @@
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::Token;
+use super::{ALLOCATION, Decoder, Token};
 use crate::values::array::NdArray;
 use crate::values::decode_error::DecodeError;
 use crate::values::dtype::Number;
@@ -20,7 +20,11 @@ pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'d
 }
 
 /// Rows of an array along one dimension. In the last dimension they are numbers.
-pub(super) struct Rows<'a> {
+pub(super) struct Rows<'a, 'd, 'de> {
+    /// Where the memory of the elements is charged.
+    decoder: &'d mut Decoder<'de>,
+    /// How many times the elements occupy their size.
+    copies: usize,
     array: &'a NdArray,
     /// Lengths of the dimensions below this one.
     below: &'a [usize],
@@ -32,10 +36,12 @@ pub(super) struct Rows<'a> {
     next: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a, 'd, 'de> Rows<'a, 'd, 'de> {
     /// Visits an array where a list is expected.
-    pub(super) fn visit<'de, V: Visitor<'de>>(
+    pub(super) fn visit<V: Visitor<'de>>(
+        decoder: &'d mut Decoder<'de>,
         array: &'a NdArray,
+        copies: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         let (shape, dtype) = (array.shape(), array.dtype());
@@ -49,6 +55,8 @@ impl<'a> Rows<'a> {
             ));
         }
         Part {
+            decoder,
+            copies,
             array,
             shape,
             data: array.data(),
@@ -57,7 +65,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl<'de> SeqAccess<'de> for Rows<'_> {
+impl<'de> SeqAccess<'de> for Rows<'_, '_, 'de> {
     type Error = DecodeError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
@@ -72,7 +80,10 @@ impl<'de> SeqAccess<'de> for Rows<'_> {
         }
         let index = self.next;
         (self.data, self.next) = (rest, index + 1);
+        self.decoder.charge(size_of::<S::Value>() * self.copies)?;
         let part = Part {
+            decoder: self.decoder,
+            copies: self.copies,
             array: self.array,
             shape: self.below,
             data,
@@ -90,13 +101,15 @@ impl<'de> SeqAccess<'de> for Rows<'_> {
 }
 
 /// Number, or row of numbers or rows.
-struct Part<'a> {
+struct Part<'a, 'd, 'de> {
+    decoder: &'d mut Decoder<'de>,
+    copies: usize,
     array: &'a NdArray,
     shape: &'a [usize],
     data: &'a [u8],
 }
 
-impl<'de> Part<'_> {
+impl<'de> Part<'_, '_, 'de> {
     /// Visits a part without dimensions, converted by `read`.
     fn visit_number<V: Visitor<'de>>(
         self,
@@ -127,14 +140,19 @@ macro_rules! integers {
     };
 }
 
-impl<'de> Deserializer<'de> for Part<'_> {
+impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let [len, below @ ..] = self.shape else {
             return self.visit_number(visitor, |token| token);
         };
+        if self.copies > 0 {
+            self.decoder.charge(ALLOCATION)?;
+        }
         let mut rows = Rows {
+            decoder: self.decoder,
+            copies: self.copies,
             array: self.array,
             below,
             data: self.data,

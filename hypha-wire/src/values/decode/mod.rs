@@ -1,7 +1,7 @@
 //! Decoder: msgpack to any `Deserialize` type. Strings and bytes borrow from the frame.
 //!
 //! Input is not trusted: no bytes cause a panic, no memory is reserved for a declared length before
-//! the bytes are there, and nesting is limited.
+//! the bytes are there, nesting is limited, and so is the memory of the decoded values.
 
 mod access;
 mod elements;
@@ -16,14 +16,22 @@ use serde::de::{self, Deserialize, Visitor};
 
 use super::decode_error::DecodeError;
 use super::handle::Handle;
+use super::memory::{self, Meter};
 use super::scope::{Origin, Scope};
 use crate::MAX_DEPTH;
 use crate::keys;
-use access::{List, Map, Variant};
+use access::{Bytes, List, Map, Variant};
 
 /// Most items of a list or map for which memory is reserved in advance. Lists may be nested, and
 /// each level could declare the length of the rest of the frame.
 const MAX_RESERVED: usize = 4096;
+
+/// Bytes that an allocation occupies besides its content.
+const ALLOCATION: usize = 16;
+/// Bytes that a map occupies besides its entries: its own structure and the smallest table.
+const MAP: usize = 80;
+/// Bytes that an entry of a map occupies besides key and value: hash, index and free places.
+const MAP_ENTRY: usize = 16;
 
 /// Decodes the one value in `bytes`.
 ///
@@ -34,38 +42,61 @@ const MAX_RESERVED: usize = 4096;
 /// Returns an error with the path if `bytes` is not valid msgpack, has bytes after the value, is
 /// nested more than [`MAX_DEPTH`] levels deep, or is not a `T`.
 pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de bytes::Bytes) -> Result<T, DecodeError> {
-    from_span(bytes, 0, bytes.len())
+    from_span(bytes, 0, bytes.len(), usize::MAX)
 }
 
-/// Decodes the one value in `frame[start..end]`, in the current scope.
+/// Decodes the one value in `bytes`, which may occupy `limit` bytes of memory, or twice its length
+/// if that is more.
+///
+/// # Errors
+///
+/// Returns an error as [`from_slice`] does, or if the value needs more memory.
+pub fn from_slice_within<'de, T: Deserialize<'de>>(
+    bytes: &'de bytes::Bytes,
+    limit: usize,
+) -> Result<T, DecodeError> {
+    let limit = Meter::new(limit, bytes.len()).limit();
+    from_span(bytes, 0, bytes.len(), limit)
+}
+
+/// Decodes the one value in `frame[start..end]`, in the current scope. It may occupy `limit` bytes
+/// of memory, or what the scope allows if that is less.
 pub(crate) fn from_span<'de, T: Deserialize<'de>>(
     frame: &'de bytes::Bytes,
     start: usize,
     end: usize,
+    limit: usize,
 ) -> Result<T, DecodeError> {
-    let _scope = Scope::inside(frame);
-    decode(frame, start, end)
+    let (_scope, limit) = Scope::inside(frame, limit);
+    decode(Decoder::of_span(frame, start, end)?.within(limit))
 }
 
-/// Decodes like [`from_span`], with handles from `origin` and `table`.
+/// Decodes a value that has not left this process, with handles from `table`.
+pub(crate) fn from_local<T: de::DeserializeOwned>(
+    frame: &bytes::Bytes,
+    table: &Arc<[Handle]>,
+) -> Result<T, DecodeError> {
+    let _scope = Scope::enter(frame, None, table, usize::MAX);
+    decode(Decoder::new(frame))
+}
+
+/// Decodes the one value in `frame[start..end]`, with handles from `origin` and `table`.
 pub(crate) fn from_origin<'de, T: Deserialize<'de>>(
     frame: &'de bytes::Bytes,
     start: usize,
     end: usize,
     origin: Option<&Origin>,
     table: &Arc<[Handle]>,
+    meter: &'de Meter,
 ) -> Result<T, DecodeError> {
-    let _scope = Scope::enter(frame, origin, table);
-    decode(frame, start, end)
+    let _scope = Scope::enter(frame, origin, table, meter.limit());
+    decode(Decoder::of_span(frame, start, end)?.metered(meter))
 }
 
-fn decode<'de, T: Deserialize<'de>>(
-    frame: &'de bytes::Bytes,
-    start: usize,
-    end: usize,
-) -> Result<T, DecodeError> {
-    let mut decoder = Decoder::of_span(frame, start, end)?;
-    let value = T::deserialize(&mut decoder)?;
+fn decode<'de, T: Deserialize<'de>>(mut decoder: Decoder<'de>) -> Result<T, DecodeError> {
+    let value = T::deserialize(&mut decoder);
+    decoder.finish();
+    let value = value?;
     match decoder.remaining() {
         0 => Ok(value),
         extra => Err(DecodeError::new(format!(
@@ -159,6 +190,25 @@ pub(crate) struct Decoder<'de> {
     depth_left: usize,
     /// Number of tags behind the first key that may still be searched inside each other.
     late_tags_left: usize,
+    /// Bytes of memory that values may still occupy before more is asked for.
+    memory_left: usize,
+    /// Bytes of memory that the values may occupy in all, for the error.
+    memory_limit: usize,
+    /// Where more memory is asked for.
+    meter: Option<&'de Meter>,
+    /// Bytes of memory that were there at the beginning or have been granted since.
+    memory_given: usize,
+    /// Size of the place for the next value. A larger one is on the heap, as in a `Box`.
+    place: usize,
+}
+
+/// Where the items of a list or the entries of a map are stored.
+#[derive(Clone, Copy, PartialEq)]
+enum Items {
+    /// In memory of their own, as those of a `Vec`.
+    Apart,
+    /// In the value itself, as the fields of a struct.
+    Inline,
 }
 
 impl<'de> Decoder<'de> {
@@ -168,7 +218,70 @@ impl<'de> Decoder<'de> {
             pos: 0,
             depth_left: MAX_DEPTH,
             late_tags_left: tagged::MAX_LATE_TAGS,
+            memory_left: usize::MAX,
+            memory_limit: usize::MAX,
+            meter: None,
+            memory_given: usize::MAX,
+            place: usize::MAX,
         }
+    }
+
+    /// Bounds the memory of the values.
+    fn within(mut self, limit: usize) -> Self {
+        self.memory_left = limit;
+        self.memory_given = limit;
+        self.memory_limit = limit;
+        self
+    }
+
+    /// Takes the memory of the values from `meter`.
+    pub(crate) fn metered(mut self, meter: &'de Meter) -> Self {
+        self.memory_left = meter.spare();
+        self.memory_given = self.memory_left;
+        self.memory_limit = meter.limit();
+        self.meter = Some(meter);
+        self
+    }
+
+    /// Tells the meter how much memory the values occupy.
+    pub(crate) fn finish(&self) {
+        if let Some(meter) = self.meter {
+            meter.occupied(self.memory_given - self.memory_left);
+        }
+    }
+
+    /// Takes memory for a value.
+    #[inline]
+    fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        match self.memory_left.checked_sub(bytes) {
+            Some(left) => {
+                self.memory_left = left;
+                Ok(())
+            }
+            None => self.charge_more(bytes),
+        }
+    }
+
+    #[cold]
+    fn charge_more(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        let missing = bytes - self.memory_left;
+        let granted = match self.meter {
+            Some(meter) => meter.grant(missing)?,
+            None => return Err(memory::over(self.memory_limit)),
+        };
+        self.memory_given = self.memory_given.saturating_add(granted);
+        self.memory_left = granted - missing;
+        Ok(())
+    }
+
+    /// Takes memory for a value of type `T` that does not fit in its place.
+    #[inline]
+    fn charge_boxed<T>(&mut self) -> Result<(), DecodeError> {
+        let size = size_of::<T>();
+        if size > self.place {
+            self.charge(size + ALLOCATION)?;
+        }
+        Ok(())
     }
 
     /// Creates a decoder of the one value in `input[start..end]`.
@@ -182,10 +295,9 @@ impl<'de> Decoder<'de> {
     /// values of peers, which may use the whole depth.
     pub(crate) fn of_message(input: &'de [u8], start: usize) -> Self {
         Self {
-            input,
             pos: start,
             depth_left: MAX_DEPTH + 3,
-            late_tags_left: tagged::MAX_LATE_TAGS,
+            ..Self::new(input)
         }
     }
 
@@ -314,12 +426,22 @@ impl<'de> Decoder<'de> {
         Ok(())
     }
 
-    fn list<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, DecodeError> {
+    fn list<V: Visitor<'de>>(
+        &mut self,
+        len: u32,
+        items: Items,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         self.enter()?;
+        let len = len as usize;
+        if items == Items::Apart && len > 0 {
+            self.charge(ALLOCATION)?;
+        }
         let mut list = List {
             decoder: self,
             next: 0,
-            len: len as usize,
+            len,
+            copies: copies(items, len),
         };
         let value = visitor.visit_seq(&mut list)?;
         if list.next < list.len {
@@ -333,26 +455,32 @@ impl<'de> Decoder<'de> {
     }
 
     fn map<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, DecodeError> {
-        self.entries(len, false, visitor)
+        self.entries(len, false, Items::Apart, visitor)
     }
 
     /// Visits a list of pairs as a map.
     fn pairs<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, DecodeError> {
-        self.entries(len, true, visitor)
+        self.entries(len, true, Items::Apart, visitor)
     }
 
     fn entries<V: Visitor<'de>>(
         &mut self,
         len: u32,
         pairs: bool,
+        items: Items,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         self.enter()?;
+        let left = len as usize;
+        if items == Items::Apart && left > 0 {
+            self.charge(ALLOCATION + MAP)?;
+        }
         let mut map = Map {
             decoder: self,
-            left: len as usize,
+            left,
             key: 0,
             pairs,
+            copies: copies(items, left),
         };
         let value = visitor.visit_map(&mut map)?;
         if map.left > 0 {
@@ -377,13 +505,37 @@ impl<'de> Decoder<'de> {
             Token::Int(value) => visitor.visit_i64(value),
             Token::UInt(value) => visitor.visit_u64(value),
             Token::Float(value) => visitor.visit_f64(value),
-            Token::Str(value) => visitor.visit_borrowed_str(text(value)?),
+            Token::Str([]) => visitor.visit_borrowed_str(""),
+            Token::Str(value) => {
+                // Most visitors copy it.
+                self.charge(ALLOCATION + value.len())?;
+                visitor.visit_borrowed_str(text(value)?)
+            }
+            // A slice of the frame, or a copy that is not larger.
             Token::Bin(value) => visitor.visit_borrowed_bytes(value),
             Token::Ext(value) => {
                 visitor.visit_newtype_struct(BorrowedBytesDeserializer::new(value))
             }
-            Token::List(len) => self.list(len, visitor),
+            Token::List(len) => self.list(len, Items::Apart, visitor),
             Token::Map(len) => self.map(len, visitor),
+        }
+    }
+
+    /// Visits a list, or what stands for one.
+    fn items<V: Visitor<'de>>(
+        &mut self,
+        items: Items,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match self.token()? {
+            // Bytes are accepted as a list of small integers.
+            Token::Bin(bytes) => {
+                let copies = copies(items, bytes.len());
+                Bytes::visit(self, bytes, copies, visitor)
+            }
+            Token::List(len) => self.list(len, items, visitor),
+            Token::Map(len) => self.tagged_list(len, items, visitor),
+            token => self.visit(token, visitor),
         }
     }
 
@@ -424,6 +576,16 @@ impl<'de> Decoder<'de> {
 fn signed<'de>(value: impl Into<i64>) -> Token<'de> {
     let value = value.into();
     u64::try_from(value).map_or(Token::Int(value), Token::UInt)
+}
+
+/// Returns how many times the items occupy their size: none if they are stored inline, twice while
+/// a buffer grows whose length was not reserved.
+fn copies(items: Items, len: usize) -> usize {
+    match items {
+        Items::Inline => 0,
+        Items::Apart if len <= MAX_RESERVED => 1,
+        Items::Apart => 2,
+    }
 }
 
 fn bad_key(kind: &str) -> DecodeError {
@@ -489,18 +651,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// Bytes are accepted as a list of small integers.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.token()? {
-            Token::Bin(bytes) => {
-                let mut items = de::value::SeqDeserializer::new(bytes.iter().copied());
-                let value = visitor.visit_seq(&mut items)?;
-                items.end()?;
-                Ok(value)
-            }
-            Token::Map(len) => self.tagged_list(len, visitor),
-            token => self.visit(token, visitor),
-        }
+        self.items(Items::Apart, visitor)
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(
@@ -508,21 +660,22 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         _: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.deserialize_seq(visitor)
+        self.charge_boxed::<V::Value>()?;
+        self.items(Items::Inline, visitor)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: usize,
+        len: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.deserialize_seq(visitor)
+        self.deserialize_tuple(len, visitor)
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
-            Token::Map(len) => self.tagged_map(len, visitor),
+            Token::Map(len) => self.tagged_map(len, Items::Apart, visitor),
             token => self.visit(token, visitor),
         }
     }
@@ -543,9 +696,12 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
+        self.charge_boxed::<V::Value>()?;
         match self.token()? {
-            Token::Map(len) if fields.contains(&keys::RTYPE) => self.map(len, visitor),
-            Token::Map(len) => self.tagged_map(len, visitor),
+            Token::Map(len) if fields.contains(&keys::RTYPE) => {
+                self.entries(len, false, Items::Inline, visitor)
+            }
+            Token::Map(len) => self.tagged_map(len, Items::Inline, visitor),
             Token::List(_) => Err(de::Error::invalid_type(de::Unexpected::Seq, &visitor)),
             token => self.visit(token, visitor),
         }
@@ -557,6 +713,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
+        self.charge_boxed::<V::Value>()?;
         match self.token()? {
             Token::Str(name) => {
                 visitor.visit_enum(de::value::BorrowedStrDeserializer::new(text(name)?))

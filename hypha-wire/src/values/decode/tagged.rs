@@ -7,7 +7,7 @@
 use serde::de::{self, Deserializer as _, Visitor};
 
 use super::elements::{Rows, number_token};
-use super::{Decoder, Token};
+use super::{Decoder, Items, Token, copies};
 use crate::keys;
 use crate::values::array::NdArray;
 use crate::values::array_serde::{ArrayVisitor, is_bytes};
@@ -73,15 +73,16 @@ impl<'de> Decoder<'de> {
     pub(super) fn tagged_list<V: Visitor<'de>>(
         &mut self,
         len: u32,
+        items: Items,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match self.tag(len)? {
             b"set" | b"orderedmap" | b"memoryview" => {
-                self.content(len, |decoder| decoder.deserialize_seq(visitor))
+                self.content(len, |decoder| decoder.items(items, visitor))
             }
             b"ndarray" | b"typedarray" => {
                 let array = self.map(len, ArrayVisitor)?;
-                Rows::visit(&array, visitor)
+                Rows::visit(self, &array, copies(items, usize::MAX), visitor)
             }
             _ => self.map(len, visitor),
         }
@@ -92,6 +93,7 @@ impl<'de> Decoder<'de> {
     pub(super) fn tagged_map<V: Visitor<'de>>(
         &mut self,
         len: u32,
+        items: Items,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match self.tag(len)? {
@@ -99,8 +101,11 @@ impl<'de> Decoder<'de> {
                 Token::List(len) => decoder.pairs(len, visitor),
                 token => decoder.visit(token, visitor),
             }),
-            b"pydantic_model" => self.content(len, |decoder| decoder.deserialize_map(visitor)),
-            _ => self.map(len, visitor),
+            b"pydantic_model" => self.content(len, |decoder| match decoder.token()? {
+                Token::Map(len) => decoder.tagged_map(len, items, visitor),
+                token => decoder.visit(token, visitor),
+            }),
+            _ => self.entries(len, false, items, visitor),
         }
     }
 
