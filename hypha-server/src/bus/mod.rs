@@ -29,6 +29,10 @@ pub(crate) enum Notice {
         workspace: String,
     },
     /// A server has ended without removing its records; the announcing server has done so.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
     ServerLost {
         /// Id of the server.
         server: String,

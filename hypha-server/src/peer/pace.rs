@@ -96,6 +96,10 @@ impl Pace {
     }
 
     /// Remembers that a client of another server has sent something to this one.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
     pub(crate) fn asked_remotely(&self) {
         self.0.lock().remote += 1;
     }

@@ -26,6 +26,10 @@ use crate::settings::Limits;
 pub(crate) enum RegistryError {
     /// It does not answer. The one in memory always does.
     #[error("the registry does not answer: {0}")]
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
     Unavailable(String),
     /// A record cannot be read or written.
     #[error("a record cannot be read or written: {0}")]
@@ -86,6 +90,10 @@ pub(crate) struct RecordLimits {
     /// Bytes of all records.
     pub(crate) total_bytes: usize,
     /// Bytes of the records that one search returns.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
     pub(crate) found_bytes: usize,
 }
 
@@ -103,6 +111,10 @@ impl From<&Limits> for RecordLimits {
 
 /// The state of the servers that share the records, as one of them sees it.
 #[derive(Debug, Default)]
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "only a cluster uses it")
+)]
 pub(crate) struct Pulse {
     /// Servers that have ended without removing their records.
     pub(crate) dead: Vec<String>,
@@ -153,6 +165,10 @@ pub(crate) trait Registry: Send + Sync {
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()>;
 
     /// Tells the other servers that this one is alive, and returns those that are not.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
     fn beat(&self) -> Answer<'_, Pulse> {
         ready(Ok(Pulse::default())).boxed()
     }

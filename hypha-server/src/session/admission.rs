@@ -20,7 +20,7 @@ use crate::state::{HYPHA_VERSION, State};
 use crate::workspace;
 
 /// Longest wait of a handshake for others to finish.
-const ADMISSION_WAIT: Duration = Duration::from_secs(30);
+pub(super) const ADMISSION_WAIT: Duration = Duration::from_secs(30);
 /// Memory of a connection without any traffic, in bytes: its tasks, its buffers and a short queue.
 /// Measured as 8.3 kB.
 pub(super) const STANDING: usize = 8 * 1024;

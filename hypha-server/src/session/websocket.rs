@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::admission::{Admitted, STANDING, owner_of_address};
+use super::admission::{ADMISSION_WAIT, Admitted, STANDING, owner_of_address};
 use super::control;
 use super::frames::{Incoming, ReadError, Reader, WriteError, Writer};
 use super::handshake::{self, Hello};
@@ -82,7 +82,7 @@ pub(crate) async fn serve<R, W>(
     }
     let stopped = state.shutdown.stopped();
     let introduced = async {
-        let place = sessions.handshakes.wait(address, limits.handshake_timeout);
+        let place = sessions.handshakes.wait(address, ADMISSION_WAIT);
         let Some(_place) = place.await else {
             state.counters.refused_handshakes.add();
             let reason = format!("too many handshakes from {address}; try again later");

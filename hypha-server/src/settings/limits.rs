@@ -70,8 +70,8 @@ pub struct Limits {
     /// Handshakes in progress at the same time; others wait. Default: 10.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONCURRENT_CONNECTIONS"))]
     pub concurrent_handshakes: usize,
-    /// Connections of one IP address that are not authenticated yet; others wait up to the handshake
-    /// timeout, then they are refused. Default: 256.
+    /// Connections of one IP address that are not authenticated yet; others wait up to 30 s, then
+    /// they are refused. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HANDSHAKES_PER_ADDRESS"))]
     pub handshakes_per_address: usize,
     /// Connections of one user. Default: 200.
