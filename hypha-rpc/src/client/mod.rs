@@ -371,7 +371,7 @@ impl Client {
     /// | `connected` | reconnected, services registered | connection info from the server |
     /// | `disconnected` | the link is lost, or the connection is closed | `reason` |
     /// | `manager_refreshed` | a new link has its manager | `manager_id` |
-    /// | `services_registered` | services are registered | `total`, `registered`, `failed` (ids) |
+    /// | `services_registered` | services offered again | `total`, `registered`, `failed` (ids) |
     /// | `services_registration_failed` | at least one was rejected | `error`, `total_services` |
     ///
     /// At most 1024 unread events are queued; further ones are dropped and counted in

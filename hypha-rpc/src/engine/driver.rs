@@ -164,7 +164,7 @@ const FIRST_CONTROL: Duration = Duration::from_secs(2);
 /// Interval at which ended and unfinished entries are dropped and the metrics are written: 5 s.
 const TIDY: Duration = Duration::from_secs(5);
 
-/// Upper bound of all intervals, one year, because the clock cannot count without end.
+/// Upper bound of all intervals: one year. The timer overflows on much longer ones.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Clock {
