@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Counts the seats that are taken under each name.
 pub(crate) struct Seats {
     limit: usize,
     taken: Mutex<HashMap<String, usize>>,
-    /// Notified when a seat under a name that had no more is given back.
-    freed: Notify,
 }
 
 /// One taken seat. Dropping it gives the seat back.
@@ -37,7 +35,6 @@ impl Seats {
         Arc::new(Seats {
             limit,
             taken: Mutex::default(),
-            freed: Notify::new(),
         })
     }
 
@@ -61,43 +58,74 @@ impl Seats {
     }
 }
 
-impl Seats {
-    /// Takes a seat under `name`; waits up to `patience` for one. Returns `None` if all of them are
-    /// still taken then.
-    pub(crate) async fn wait(self: &Arc<Self>, name: &str, patience: Duration) -> Option<Seat> {
-        let free = || self.take(name, Admit::WithinLimit);
-        if let Some(seat) = free() {
-            return Some(seat);
-        }
-        let waiting = async {
-            loop {
-                let mut freed = std::pin::pin!(self.freed.notified());
-                // Registered before the look: a seat that is given back in between is not missed.
-                freed.as_mut().enable();
-                if let Some(seat) = free() {
-                    return seat;
-                }
-                freed.await;
-            }
-        };
-        timeout(patience, waiting).await.ok()
-    }
-}
-
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock();
-        let mut full = false;
         if let Some(count) = taken.get_mut(&self.name) {
-            full = *count >= self.seats.limit;
             *count -= 1;
             if *count == 0 {
                 taken.remove(&self.name);
             }
         }
-        drop(taken);
-        if full {
-            self.seats.freed.notify_waiters();
+    }
+}
+
+/// Lets a bounded number under each name go on at the same time; the others wait in the order in
+/// which they came.
+pub(crate) struct Turns {
+    limit: usize,
+    queues: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// A turn. Dropping it lets the next one go on.
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
+    name: String,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Turns {
+    /// Creates queues in which up to `limit` under each name have their turn at the same time.
+    pub(crate) fn new(limit: usize) -> Arc<Turns> {
+        Arc::new(Turns {
+            limit: limit.clamp(1, Semaphore::MAX_PERMITS),
+            queues: Mutex::default(),
+        })
+    }
+
+    /// Returns the number of turns under a name at the same time.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Waits up to `patience` for a turn under `name`. Returns `None` if there was none.
+    pub(crate) async fn wait(self: &Arc<Self>, name: &str, patience: Duration) -> Option<Turn> {
+        let queue = {
+            let mut queues = self.queues.lock();
+            let fresh = || Arc::new(Semaphore::new(self.limit));
+            queues.entry(name.to_owned()).or_insert_with(fresh).clone()
+        };
+        // Also removes the queue, whether or not there is a turn.
+        let mut turn = Turn {
+            turns: self.clone(),
+            name: name.to_owned(),
+            permit: None,
+        };
+        let permit = timeout(patience, queue.acquire_owned()).await;
+        turn.permit = Some(permit.ok()?.ok()?);
+        Some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut queues = self.turns.queues.lock();
+        drop(self.permit.take());
+        // Nobody else has the queue: neither with a turn nor in wait for one.
+        if let Some(queue) = queues.get(&self.name)
+            && Arc::strong_count(queue) == 1
+        {
+            queues.remove(&self.name);
         }
     }
 }
@@ -120,13 +148,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_newcomer_waits_for_a_seat_and_then_gives_up() {
-        let seats = Seats::new(1);
+    async fn turns_come_in_order_and_end() {
+        let turns = Turns::new(1);
         let patience = Duration::from_secs(5);
-        let first = seats.wait("u", patience).await.unwrap();
-        assert!(seats.wait("u", patience).await.is_none());
-        let (second, ()) = tokio::join!(seats.wait("u", patience), async { drop(first) });
-        assert!(second.is_some());
-        assert!(seats.wait("v", patience).await.is_some());
+        let first = turns.wait("u", patience).await.unwrap();
+        assert!(turns.wait("u", patience).await.is_none());
+        assert!(turns.wait("v", patience).await.is_some());
+        let order = Mutex::new(Vec::new());
+        let next = async |number| {
+            let turn = turns.wait("u", patience).await;
+            order.lock().push(number);
+            turn.is_some()
+        };
+        let all = tokio::join!(next(1), next(2), next(3), async { drop(first) });
+        assert_eq!(all, (true, true, true, ()));
+        assert_eq!(*order.lock(), [1, 2, 3]);
+        assert!(turns.queues.lock().is_empty());
     }
 }

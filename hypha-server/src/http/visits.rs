@@ -1,6 +1,5 @@
 //! Requests that are served at the same time, and the work that must not hold up the others.
 
-use std::collections::HashMap;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +8,11 @@ use axum::http::StatusCode;
 use hypha_rpc::Client;
 use hypha_rpc::client::KnownManager;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
 
 use super::problem::{Problem, failed, problem};
 use crate::metrics::Counters;
+use crate::seats::{Turn, Turns};
 use crate::settings::Limits;
 
 /// Bytes above which a body is checked or converted outside of the threads that serve connections.
@@ -21,9 +20,8 @@ const LARGE: usize = 1024 * 1024;
 
 /// Counts the requests of each user, and lends the threads for large bodies.
 pub(crate) struct Visits {
-    limit: usize,
+    turns: Arc<Turns>,
     wait: Duration,
-    owners: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Fewer than there are processors: the others serve the connections.
     large: Arc<Semaphore>,
     manager: Mutex<Option<KnownManager>>,
@@ -31,19 +29,16 @@ pub(crate) struct Visits {
 
 /// One request that is being served. Dropping it lets the next one in.
 pub(super) struct Visit {
-    visits: Arc<Visits>,
-    owner: String,
+    _turn: Turn,
     counters: Arc<Counters>,
-    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Visits {
     pub(crate) fn new(limits: &Limits) -> Arc<Visits> {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Arc::new(Visits {
-            limit: limits.http_concurrent_requests.min(Semaphore::MAX_PERMITS),
+            turns: Turns::new(limits.http_concurrent_requests),
             wait: limits.http_queue_timeout,
-            owners: Mutex::default(),
             large: Arc::new(Semaphore::new((processors / 2).max(1))),
             manager: Mutex::default(),
         })
@@ -51,39 +46,26 @@ impl Visits {
 
     /// Waits until a request of `owner`, a user or an address, may be served.
     pub(super) async fn enter(
-        self: &Arc<Self>,
+        &self,
         owner: &str,
         counters: &Arc<Counters>,
     ) -> Result<Visit, Problem> {
-        let waiting = {
-            let mut owners = self.owners.lock();
-            let fresh = || Arc::new(Semaphore::new(self.limit));
-            owners.entry(owner.to_owned()).or_insert_with(fresh).clone()
+        let Some(turn) = self.turns.wait(owner, self.wait).await else {
+            counters.http_refused_busy.add();
+            return Err(problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "{} requests of `{owner}` are being served at the same time, which is the \
+                     limit (http_concurrent_requests)",
+                    self.turns.limit()
+                ),
+            ));
         };
-        let mut visit = Visit {
-            visits: self.clone(),
-            owner: owner.to_owned(),
+        counters.http_requests_open.add();
+        Ok(Visit {
+            _turn: turn,
             counters: counters.clone(),
-            permit: None,
-        };
-        match timeout(self.wait, waiting.acquire_owned()).await {
-            Ok(permit) => {
-                visit.permit = Some(permit.map_err(failed)?);
-                counters.http_requests_open.add();
-            }
-            Err(_) => {
-                counters.http_refused_busy.add();
-                return Err(problem(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    format!(
-                        "{} requests of `{owner}` are being served at the same time, which is the \
-                         limit (http_concurrent_requests)",
-                        self.limit
-                    ),
-                ));
-            }
-        }
-        Ok(visit)
+        })
     }
 
     /// Runs `work` on `bytes` bytes: at once if they are few, else in a thread of its own.
@@ -122,16 +104,7 @@ impl Visits {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let mut owners = self.visits.owners.lock();
-        if self.permit.take().is_some() {
-            self.counters.http_requests_open.sub();
-        }
-        // Nobody else has the semaphore: neither a request nor one that waits.
-        if let Some(semaphore) = owners.get(&self.owner)
-            && Arc::strong_count(semaphore) == 1
-        {
-            owners.remove(&self.owner);
-        }
+        self.counters.http_requests_open.sub();
     }
 }
 
@@ -157,7 +130,6 @@ mod tests {
         });
         assert!(third.is_ok());
         drop(bob);
-        assert_eq!(visits.owners.lock().len(), 1);
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ pub(crate) use self::http_stream::{StreamHello, open as open_stream};
 pub(crate) use self::refusal::{Refusal, RefusalKind};
 pub(crate) use self::websocket::{Credentials, serve as serve_websocket};
 use crate::peer::Peer;
-use crate::seats::Seats;
+use crate::seats::{Seats, Turns};
 use crate::state::State;
 
 /// The reason for a connection whose memory others need.
@@ -34,7 +34,7 @@ pub(crate) struct Sessions {
     pub(crate) streams: Streams,
     admission: Admission,
     /// Connections that are not authenticated, by address.
-    handshakes: Arc<Seats>,
+    handshakes: Arc<Turns>,
     /// Connections by user.
     users: Arc<Seats>,
     /// Connections by workspace.
@@ -48,7 +48,7 @@ impl Sessions {
         Sessions {
             streams: Streams::default(),
             admission: Admission::new(limits.concurrent_handshakes),
-            handshakes: Seats::new(limits.handshakes_per_address),
+            handshakes: Turns::new(limits.handshakes_per_address),
             users: Seats::new(limits.connections_per_user),
             workspaces: Seats::new(limits.clients_per_workspace),
             state,
