@@ -1,7 +1,9 @@
 //! The two servers that every whole-system test runs against.
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::fs;
+use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -255,9 +257,13 @@ pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// A port that is free now.
+/// Returns a free port below those that systems give to outgoing connections, one of which could
+/// take the port while its server is down.
 fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    let random = || RandomState::new().build_hasher().finish();
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let ports = std::iter::repeat_with(|| 10_000 + (random() % 20_000) as u16);
+    ports.take(100).find(free).context("no port is free")
 }
 
 fn wait_until_ready(process: &Process, url: &str) -> Result<()> {
