@@ -2,8 +2,11 @@
 //! revoked tokens.
 
 use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hypha_rpc::workspace::WorkspaceInfo;
 use hypha_wire as wire;
@@ -16,15 +19,40 @@ const FILE: &str = "hypha-server.redb";
 const SETTINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("settings");
 /// Records by id, in msgpack.
 const WORKSPACES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("workspaces");
+/// Name of a setting that is written to find out whether anything can be.
+const PROBE: &str = "probe";
 /// Expiry in seconds since 1970, by the hash of the token.
 const REVOKED: TableDefinition<'_, &[u8], u64> = TableDefinition::new("revoked");
 
-/// The data folder cannot be used, or its database cannot be read or written.
+/// The database cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the data in {path}: {problem}")]
-pub struct StoreError {
-    path: PathBuf,
-    problem: String,
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another server uses it.
+    #[error("the database {path} is in use: each server needs a data folder of its own")]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file is truncated, or something else has written to it.
+    #[error(
+        "the database {path} is damaged: restore a copy of it, or move it away to start without \
+         its workspaces, revoked tokens and secret"
+    )]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// The part that is not as it should be.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The disk is full or cannot be read or written.
+    #[error("cannot read or write the database {path}")]
+    Disk {
+        /// The database file.
+        path: PathBuf,
+        /// The failed operation.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// The database. Without one, nothing is stored.
@@ -35,8 +63,18 @@ pub(crate) struct Store {
 
 struct Inner {
     path: PathBuf,
-    /// `None` when the server has ended.
-    database: Mutex<Option<Database>>,
+    open: Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>,
+    database: Mutex<State>,
+    /// The database had no error since it was opened.
+    works: AtomicBool,
+}
+
+enum State {
+    Open(Database),
+    /// redb refuses all work after a failure. The next work opens the file again.
+    Failed,
+    /// The server has ended.
+    Closed,
 }
 
 /// The data that was stored before the start.
@@ -45,16 +83,17 @@ pub(crate) struct StoredData {
     pub(crate) workspaces: Vec<WorkspaceInfo>,
     /// Hashes of tokens, with their expiry.
     pub(crate) revoked: Vec<(Vec<u8>, u64)>,
+    /// Number of records that cannot be read.
+    pub(crate) skipped: u64,
 }
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl Store {
     /// Opens the database in `folder`, which is created if it does not exist. Only the user of the
     /// process may read it: it contains a secret.
     pub(crate) fn open(folder: &Path) -> Result<Store, StoreError> {
         let path = folder.join(FILE);
-        let open = || -> Result<Database, Failure> {
+        let (folder, file) = (folder.to_owned(), path.clone());
+        Store::open_with(path, move || {
             let mut builder = DirBuilder::new();
             builder.recursive(true);
             let mut options = OpenOptions::new();
@@ -65,27 +104,31 @@ impl Store {
                 builder.mode(0o700);
                 options.mode(0o600);
             }
-            builder.create(folder)?;
-            let database = Database::builder().create_file(options.open(&path)?)?;
+            let file = builder.create(&folder).and_then(|()| options.open(&file));
+            Ok(Database::builder().create_file(file.map_err(redb::Error::Io)?)?)
+        })
+    }
+
+    fn open_with(
+        path: PathBuf,
+        open: impl Fn() -> Result<Database, redb::Error> + Send + Sync + 'static,
+    ) -> Result<Store, StoreError> {
+        let inner = Inner {
+            path,
+            open: Box::new(open),
+            database: Mutex::new(State::Failed),
+            works: AtomicBool::new(true),
+        };
+        inner.work(|database| {
             let begun = database.begin_write()?;
             begun.open_table(SETTINGS)?;
             begun.open_table(WORKSPACES)?;
             begun.open_table(REVOKED)?;
-            begun.commit()?;
-            Ok(database)
-        };
-        match open() {
-            Ok(database) => Ok(Store {
-                inner: Some(Arc::new(Inner {
-                    path,
-                    database: Mutex::new(Some(database)),
-                })),
-            }),
-            Err(error) => Err(StoreError {
-                path,
-                problem: error.to_string(),
-            }),
-        }
+            Ok(begun.commit()?)
+        })?;
+        Ok(Store {
+            inner: Some(Arc::new(inner)),
+        })
     }
 
     /// Returns a text that is made once and then stays the same.
@@ -122,8 +165,17 @@ impl Store {
             let begun = database.begin_read()?;
             let mut stored = StoredData::default();
             for entry in begun.open_table(WORKSPACES)?.iter()? {
-                let record = bytes::Bytes::copy_from_slice(entry?.1.value());
-                stored.workspaces.push(wire::from_slice(&record)?);
+                let (id, record) = entry?;
+                let record = bytes::Bytes::copy_from_slice(record.value());
+                match wire::from_slice(&record) {
+                    Ok(workspace) => stored.workspaces.push(workspace),
+                    // It stays in the database, for a version that can read it.
+                    Err(error) => {
+                        let (workspace, error) = (id.value(), &error as &dyn std::error::Error);
+                        tracing::error!(workspace, error, "skipped a record that cannot be read");
+                        stored.skipped += 1;
+                    }
+                }
             }
             for entry in begun.open_table(REVOKED)?.iter()? {
                 let (hash, end) = entry?;
@@ -135,8 +187,14 @@ impl Store {
     }
 
     pub(crate) async fn put_workspace(&self, workspace: WorkspaceInfo) -> Result<(), StoreError> {
+        let Some(inner) = &self.inner else {
+            return Ok(());
+        };
+        let record = wire::to_vec(&workspace).map_err(|error| StoreError::Disk {
+            path: inner.path.clone(),
+            source: error.into(),
+        })?;
         self.write(move |database| {
-            let record = wire::to_vec(&workspace)?;
             let begun = database.begin_write()?;
             begun
                 .open_table(WORKSPACES)?
@@ -175,10 +233,29 @@ impl Store {
         .await
     }
 
+    /// Returns whether changes can be stored. After a failure, tries again.
+    pub(crate) async fn is_writable(&self) -> bool {
+        match &self.inner {
+            Some(inner) if !inner.works.load(Ordering::Relaxed) => {
+                // Whoever has it tries already.
+                if inner.database.is_locked() {
+                    return false;
+                }
+                let probed = self.write(|database| {
+                    let begun = database.begin_write()?;
+                    begun.open_table(SETTINGS)?.insert(PROBE, "")?;
+                    Ok(begun.commit()?)
+                });
+                probed.await.is_ok()
+            }
+            _ => true,
+        }
+    }
+
     /// Writes on a blocking thread: a commit waits for the disk.
     async fn write(
         &self,
-        work: impl FnOnce(&Database) -> Result<(), Failure> + Send + 'static,
+        work: impl FnOnce(&Database) -> Result<(), redb::Error> + Send + 'static,
     ) -> Result<(), StoreError> {
         let Some(inner) = self.inner.clone() else {
             return Ok(());
@@ -187,9 +264,9 @@ impl Store {
         let done = tokio::task::spawn_blocking(move || inner.work(work)).await;
         match done {
             Ok(done) => done.map(drop),
-            Err(error) => Err(StoreError {
+            Err(error) => Err(StoreError::Disk {
                 path,
-                problem: error.to_string(),
+                source: error.into(),
             }),
         }
     }
@@ -197,30 +274,84 @@ impl Store {
     /// Closes the file, so that another server can open it.
     pub(crate) fn close(&self) {
         if let Some(inner) = &self.inner {
-            *inner.database.lock() = None;
+            *inner.database.lock() = State::Closed;
         }
     }
 }
 
 impl Inner {
-    /// Runs `work` on the database. Returns `None` if it is closed.
+    /// Runs `work` on the database, which is opened again after a failure. Returns `None` if it is
+    /// closed.
     fn work<T>(
         &self,
-        work: impl FnOnce(&Database) -> Result<T, Failure>,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<Option<T>, StoreError> {
-        let database = self.database.lock();
-        let done = database.as_ref().map(work).transpose();
-        done.map_err(|error| StoreError {
-            path: self.path.clone(),
-            problem: error.to_string(),
-        })
+        let mut state = self.database.lock();
+        let opened = match &*state {
+            State::Closed => return Ok(None),
+            State::Open(_) => Ok(()),
+            State::Failed => self.open_file().map(|database| {
+                *state = State::Open(database);
+            }),
+        };
+        let done = opened.and_then(|()| match &*state {
+            State::Open(database) => work(database).map(Some),
+            State::Failed | State::Closed => Ok(None),
+        });
+        let works = done.is_ok();
+        if !works {
+            *state = State::Failed;
+        }
+        drop(state);
+        let worked = self.works.swap(works, Ordering::Relaxed);
+        if works && !worked {
+            tracing::info!(path = %self.path.display(), "the database can be written again");
+        }
+        done.map_err(|error| self.problem(error))
+    }
+
+    /// Opens the file. redb panics on some damage.
+    fn open_file(&self) -> Result<Database, redb::Error> {
+        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| (self.open)()));
+        opened.unwrap_or_else(|_| Err(redb::Error::Corrupted("it cannot be opened".into())))
+    }
+
+    fn problem(&self, error: redb::Error) -> StoreError {
+        use redb::Error::{
+            Corrupted, DatabaseAlreadyOpen, Io, RepairAborted, TableDoesNotExist,
+            TableTypeMismatch, TypeDefinitionChanged, UpgradeRequired,
+        };
+        let path = self.path.clone();
+        let damaged = match &error {
+            DatabaseAlreadyOpen => return StoreError::InUse { path },
+            // A truncated file ends early, and one that is no database has another signature.
+            Io(error) => matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+            ),
+            Corrupted(_)
+            | RepairAborted
+            | TableDoesNotExist(_)
+            | TableTypeMismatch { .. }
+            | TypeDefinitionChanged { .. }
+            | UpgradeRequired(_) => true,
+            _ => false,
+        };
+        let source = error.into();
+        if damaged {
+            StoreError::Damaged { path, source }
+        } else {
+            StoreError::Disk { path, source }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use hypha_rpc::workspace::WorkspaceProperties;
+    use redb::backends::FileBackend;
+
+    use super::*;
 
     /// A folder that goes with the test.
     struct Folder(PathBuf);
@@ -281,7 +412,151 @@ mod tests {
     fn a_folder_that_cannot_be_is_an_error() {
         let folder = Folder::new();
         std::fs::write(&folder.0, "a file").unwrap();
-        assert!(Store::open(&folder.0.join("below")).is_err());
+        let error = Store::open(&folder.0.join("below")).err().unwrap();
+        assert!(matches!(error, StoreError::Disk { .. }), "{error}");
         std::fs::remove_file(&folder.0).unwrap();
+    }
+
+    /// A file on a disk that can be full.
+    #[derive(Debug)]
+    struct Disk {
+        file: FileBackend,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn checked(&self) -> io::Result<()> {
+            if self.full.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        }
+    }
+
+    impl redb::StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+            self.file.read(offset, len)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.checked()?;
+            self.file.set_len(len)
+        }
+
+        fn sync_data(&self, eventual: bool) -> io::Result<()> {
+            self.checked()?;
+            self.file.sync_data(eventual)
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.checked()?;
+            self.file.write(offset, data)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_written_again_when_there_is_room() {
+        let folder = Folder::new();
+        std::fs::create_dir(&folder.0).unwrap();
+        let path = folder.0.join(FILE);
+        let full = Arc::new(AtomicBool::new(false));
+        let opened = (path.clone(), full.clone());
+        let store = Store::open_with(path, move || {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            let file = options.open(&opened.0).map_err(redb::Error::Io)?;
+            let file = FileBackend::new(file)?;
+            let full = opened.1.clone();
+            Ok(Database::builder().create_with_backend(Disk { file, full })?)
+        });
+        let store = store.unwrap();
+        store.revoke([1; 32], 100, 10).await.unwrap();
+        assert!(store.is_writable().await);
+        full.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            let error = store.revoke([2; 32], 100, 10).await.unwrap_err();
+            assert!(matches!(error, StoreError::Disk { .. }), "{error}");
+            assert!(std::error::Error::source(&error).is_some());
+            assert!(!store.is_writable().await);
+        }
+        full.store(false, Ordering::Relaxed);
+        assert!(store.is_writable().await);
+        store.revoke([3; 32], 100, 10).await.unwrap();
+        let kept = store.load().unwrap().revoked;
+        assert_eq!(kept, [(vec![1; 32], 100), (vec![3; 32], 100)]);
+        store.close();
+        assert_eq!(
+            Store::open(&folder.0).unwrap().load().unwrap().revoked,
+            kept
+        );
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_is_reported_as_such() {
+        let folder = Folder::new();
+        let store = Store::open(&folder.0).unwrap();
+        for number in 0..100_u8 {
+            store.revoke([number; 32], 100, 10).await.unwrap();
+        }
+        store.close();
+        let path = folder.0.join(FILE);
+        let whole = std::fs::read(&path).unwrap();
+        let length = whole.len();
+        let truncated = [
+            1,
+            9,
+            100,
+            320,
+            4096,
+            8192,
+            length / 3,
+            length / 2,
+            length - 1,
+        ];
+        let truncated = truncated.map(|kept| whole[..kept].to_vec());
+        let text = vec![b"no database at all, but text\n".repeat(1000)];
+        let mut scrambled = whole.clone();
+        scrambled[..length / 2].fill(0x5a);
+        for file in truncated.into_iter().chain(text).chain([scrambled]) {
+            let length = file.len();
+            std::fs::write(&path, file).unwrap();
+            let opened = Store::open(&folder.0).and_then(|store| store.load().map(drop));
+            let error = opened.err().unwrap();
+            let damaged = matches!(error, StoreError::Damaged { .. });
+            assert!(damaged, "{length} bytes: {error}: {error:?}");
+        }
+        std::fs::write(&path, whole).unwrap();
+        assert_eq!(
+            Store::open(&folder.0)
+                .unwrap()
+                .load()
+                .unwrap()
+                .revoked
+                .len(),
+            100
+        );
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_is_skipped() {
+        let folder = Folder::new();
+        let store = Store::open(&folder.0).unwrap();
+        let workspace = WorkspaceInfo {
+            id: "w-1".into(),
+            ..WorkspaceInfo::default()
+        };
+        store.put_workspace(workspace.clone()).await.unwrap();
+        let broken = store.write(|database| {
+            let begun = database.begin_write()?;
+            begun.open_table(WORKSPACES)?.insert("w-0", &[0xc1][..])?;
+            Ok(begun.commit()?)
+        });
+        broken.await.unwrap();
+        let stored = store.load().unwrap();
+        assert_eq!((stored.workspaces, stored.skipped), (vec![workspace], 1));
     }
 }

@@ -1,4 +1,6 @@
-//! The program `hypha-server`, run as a process that prints its settings.
+//! The program `hypha-server`, run as a process.
+
+mod support;
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -55,4 +57,96 @@ fn an_empty_variable_counts_as_not_set() -> Result<()> {
     all.envs(variables.iter().map(|variable| (variable, "")));
     assert_eq!(printed(all.arg("--print-config"))?, expected);
     Ok(())
+}
+
+/// A server that ends with the test, and its data.
+#[cfg(unix)]
+struct Running {
+    process: std::process::Child,
+    folder: std::path::PathBuf,
+    url: String,
+}
+
+#[cfg(unix)]
+impl Running {
+    /// Starts a server that goes on when a file grows beyond the limit of the process.
+    fn start() -> Result<Running> {
+        use std::io::{BufRead, BufReader};
+        let folder = std::env::temp_dir().join(format!("hypha-{}", hypha_wire::random_id()));
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#])
+            .arg(env!("CARGO_BIN_EXE_hypha-server"))
+            .args(["--host", "127.0.0.1", "--port", "0", "--data-dir"])
+            .arg(&folder);
+        for variable in variables()? {
+            command.env_remove(variable);
+        }
+        let process = command.stderr(std::process::Stdio::piped()).spawn()?;
+        let mut running = Running {
+            process,
+            folder,
+            url: String::new(),
+        };
+        let output = running.process.stderr.take().context("a pipe")?;
+        let mut lines = BufReader::new(output).lines();
+        let line = lines.by_ref().find(|line| {
+            let line = line.as_deref();
+            line.is_ok_and(|line| line.contains("listening"))
+        });
+        let line = line.context("no line says where it listens")??;
+        let address = line.split("127.0.0.1:").nth(1).context("an address")?;
+        let port: String = address.chars().take_while(char::is_ascii_digit).collect();
+        running.url = format!("http://127.0.0.1:{port}");
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(running)
+    }
+
+    /// Sets the size that files of the process may have: no write succeeds beyond it.
+    fn limit_files(&self, size: &str) -> Result<()> {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &self.process.id().to_string()]);
+        printed(command.arg(format!("--fsize={size}:"))).map(drop)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn readiness_tells_whether_changes_can_be_stored() -> Result<()> {
+    let server = Running::start()?;
+    let readiness = async || -> Result<(u16, String)> {
+        let url = format!("{}/health/readiness", server.url);
+        let answer = support::http().get(url).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    };
+    let client = hypha_rpc::connect(&server.url).await?;
+    let manager = client.manager().await?;
+    let revoke = async || -> Result<()> {
+        let token = manager.generate_token(None).await?;
+        Ok(manager.revoke_token(token).await?)
+    };
+    revoke().await?;
+    assert_eq!(readiness().await?.0, 200);
+
+    server.limit_files("0")?;
+    let refused = revoke().await.unwrap_err();
+    assert!(refused.to_string().contains("disk is full"), "{refused}");
+    let (status, text) = readiness().await?;
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("changes cannot be stored"), "{text}");
+    // Calls go on.
+    assert_eq!(manager.ping(client.client_id(), 5.0).await?, "pong");
+
+    server.limit_files("unlimited")?;
+    assert_eq!(readiness().await?.0, 200);
+    revoke().await
 }

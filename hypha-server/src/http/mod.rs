@@ -81,8 +81,8 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
         .route("/", get(info::root))
         .route("/ws", get(upgrade::websocket))
         .route("/rpc", get(rpc::stream).post(rpc::message))
-        .route("/health/liveness", get(health))
-        .route("/health/readiness", get(health))
+        .route("/health/liveness", get(liveness))
+        .route("/health/readiness", get(readiness))
         .route("/health", get(diagnostics))
         .route("/metrics", get(info::metrics))
         .route("/assets/config.json", get(info::config))
@@ -191,14 +191,28 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
     }
 }
 
-async fn health(Shared(state): Shared<Arc<State>>) -> Response {
-    let (code, status) = condition(&state);
-    let detail = json!({"server_id": state.info.server_id});
+async fn liveness(Shared(state): Shared<Arc<State>>) -> Response {
+    health(state.is_ready(), json!({"server_id": state.info.server_id}))
+}
+
+/// Reports the server as not ready also when it cannot store changes. It lets clients in even so:
+/// calls between them need no disk.
+async fn readiness(Shared(state): Shared<Arc<State>>) -> Response {
+    let mut detail = json!({"server_id": state.info.server_id});
+    let stored = state.store.is_writable().await;
+    if !stored {
+        detail["problem"] = "changes cannot be stored".into();
+    }
+    health(state.is_ready() && stored, detail)
+}
+
+fn health(ready: bool, detail: serde_json::Value) -> Response {
+    let (code, status) = condition(ready);
     (code, Json(json!({"status": status, "detail": detail}))).into_response()
 }
 
-fn condition(state: &State) -> (StatusCode, &'static str) {
-    if state.is_ready() {
+fn condition(ready: bool) -> (StatusCode, &'static str) {
+    if ready {
         (StatusCode::OK, "OK")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "DOWN")
@@ -206,7 +220,7 @@ fn condition(state: &State) -> (StatusCode, &'static str) {
 }
 
 async fn diagnostics(Shared(state): Shared<Arc<State>>) -> Response {
-    let (code, status) = condition(&state);
+    let (code, status) = condition(state.is_ready() && state.store.is_writable().await);
     let stats = state.counters.snapshot();
     let body = json!({
         "status": if status == "OK" { "HEALTHY" } else { "CRITICAL" },

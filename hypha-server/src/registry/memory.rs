@@ -248,7 +248,8 @@ fn lasting(workspace: &WorkspaceInfo) -> Option<WorkspaceInfo> {
 impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
         // Clients do not see the path; the log does.
-        tracing::error!(%error, "a change was refused because it cannot be stored");
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "a change was refused because it cannot be stored");
         RegistryError::NotStored
     }
 }

@@ -69,6 +69,7 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     let StoredData {
         workspaces,
         revoked,
+        skipped,
     } = store.load()?;
     let server_id = match settings.server_id.take() {
         Some(id) => id,
@@ -89,6 +90,7 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     let info = server_info(&settings, server_id, address)?;
     let limits = RecordLimits::from(&settings.limits);
     let counters = Arc::new(Counters::default());
+    counters.records_skipped.add_many(skipped);
     let backend = match &settings.redis_uri {
         Some(uri) => Backend::through_redis(uri, &info, limits, counters.clone()).await?,
         None => Backend::alone(store.clone(), workspaces, limits),
