@@ -1,7 +1,8 @@
 //! Clients inside the server: ordinary `hypha-rpc` clients on a memory link whose other end the
 //! router holds.
 //!
-//! The manager, the login service and each plain HTTP request are such clients.
+//! The manager, the login service and each plain HTTP request are such clients. The first two serve
+//! all clients of the server, so their messages wait for no receiver.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -13,13 +14,17 @@ use hypha_rpc::transport::{Frame, memory};
 use hypha_rpc::workspace::UserInfo;
 
 use crate::memory::Account;
-use crate::peer::{Outbox, Outgoing, Peer, Queued};
+use crate::peer::{Outbox, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
-use crate::workspace;
+use crate::{auth, workspace};
 
 /// Frames in the link itself. Backpressure comes from the queue in front of it.
 const LINK_FRAMES: usize = 64;
 const BATCH: usize = 64;
+/// Size and number of the chunks of a large reply of a server's service that are sent at once: at
+/// most 2 MiB wait for the caller. Its messages never wait for room, so it limits itself.
+const REPLY_CHUNK_BYTES: usize = 256 * 1024;
+const REPLY_CHUNKS_AT_ONCE: usize = 8;
 
 /// Bytes that one sender may have in unfinished messages to a client inside the server.
 const CHUNK_BYTES: usize = 64 << 20;
@@ -66,34 +71,35 @@ impl PeerMemory for Payer {
     }
 }
 
-/// Connects a client to the router, whose memory is charged to its user. Returns `None` if the
-/// address is taken.
+/// Connects a client with services for all clients of the server, in the name of the server. What
+/// it holds for a caller is charged to the caller. Returns `None` if the address is taken.
 ///
-/// The client stays connected until its last handle is dropped, or the router closes it.
-pub(crate) async fn connect(
+/// One slow caller does not hold up its replies to the others.
+pub(crate) async fn connect_shared(
     state: &Arc<State>,
     workspace: &str,
     client_id: &str,
-    user: UserInfo,
     queue_bytes: usize,
-    mut settings: Settings,
+    concurrent_calls: usize,
 ) -> Option<Client> {
-    let account = state.memory.open(&user.id);
+    let mut settings = Settings::in_process();
+    settings.max_concurrent_calls = concurrent_calls;
+    settings.chunk_bytes = REPLY_CHUNK_BYTES;
+    settings.large_frame_bytes = REPLY_CHUNK_BYTES;
+    settings.max_concurrent_chunks = REPLY_CHUNKS_AT_ONCE;
     settings.memory = Some(Arc::new(Payer::Sender(Arc::downgrade(state))));
-    connect_for(
-        state,
-        workspace,
-        client_id,
-        user,
-        queue_bytes,
-        settings,
-        account,
-    )
-    .await
+    let user = auth::root_user();
+    let account = state.memory.open(&user.id);
+    let (outbox, queue) = Outbox::new(queue_bytes, account.clone());
+    let generation = state.router.next_generation();
+    let peer = Peer::new(workspace, client_id, user, generation, outbox, None).serving_all();
+    attach(state, peer, queue, settings, account).await
 }
 
-/// Connects a client like [`connect`], whose memory is charged to `account`, the messages to it included. It is closed if the
-/// account must give way.
+/// Connects a client to the router, whose memory is charged to `account`, the messages to it
+/// included. It is closed if the account must give way. Returns `None` if the address is taken.
+///
+/// The client stays connected until its last handle is dropped, or the router closes it.
 pub(crate) async fn connect_for(
     state: &Arc<State>,
     workspace: &str,
@@ -103,18 +109,31 @@ pub(crate) async fn connect_for(
     mut settings: Settings,
     account: Account,
 ) -> Option<Client> {
+    settings.memory = Some(Arc::new(Payer::Request(account.clone())));
+    let (outbox, queue) = Outbox::new(queue_bytes, account.clone());
+    let generation = state.router.next_generation();
+    let peer = Peer::new(workspace, client_id, user, generation, outbox, None);
+    attach(state, peer, queue, settings, account).await
+}
+
+async fn attach(
+    state: &Arc<State>,
+    peer: Peer,
+    mut queue: Queue,
+    mut settings: Settings,
+    account: Account,
+) -> Option<Client> {
     // One peer may use half of it.
     settings.max_chunk_bytes = 2 * CHUNK_BYTES;
     settings.max_decoded_bytes = DECODED_BYTES;
-    settings
-        .memory
-        .get_or_insert_with(|| Arc::new(Payer::Request(account.clone())));
-    let (outbox, mut queue) = Outbox::new(queue_bytes, account.clone());
-    let generation = state.router.next_generation();
-    let peer = Peer::new(workspace, client_id, user.clone(), generation, outbox, None);
     let peer = Arc::new(peer);
     state.router.attach(peer.clone(), |_| false).ok()?;
     state.router.bus().subscribe_address(&peer.address).await;
+
+    let mut identity = Identity::new(&peer.workspace, &peer.client_id);
+    identity.manager_id = Some(state.info.manager_id.clone());
+    identity.public_base_url = Some(state.info.public_base_url.clone());
+    identity.user = peer.user.clone();
 
     let (ours, theirs) = memory::pair(LINK_FRAMES);
     let (mut to_client, mut from_client) = ours.split();
@@ -161,10 +180,6 @@ pub(crate) async fn connect_for(
         }
     });
 
-    let mut identity = Identity::new(workspace, client_id);
-    identity.manager_id = Some(state.info.manager_id.clone());
-    identity.public_base_url = Some(state.info.public_base_url.clone());
-    identity.user = user;
     Some(Client::from_link(Box::new(theirs), identity, settings))
 }
 

@@ -110,6 +110,10 @@ counters! {
     records_skipped,
     /// Servers of the cluster that ended without removing their records.
     servers_lost,
+    /// Logins in progress that gave way to newer ones.
+    displaced_logins,
+    /// Calls that waited for a login and gave way to newer ones.
+    displaced_checks,
     /// Connections replaced by a newer one with the same address.
     replaced;
     /// Bytes of memory held for peers.

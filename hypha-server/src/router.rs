@@ -288,7 +288,7 @@ impl Router {
     }
 
     async fn deliver(&self, sender: &Peer, target: &Peer, frame: Stamped) -> Result<(), Unsent> {
-        if sender.workspace == SERVER_WORKSPACE {
+        if sender.serves_all {
             return target.outbox.push(frame).map_err(|_| Unsent::Gone);
         }
         let mut sending = std::pin::pin!(target.outbox.send(sender.generation, frame));

@@ -2,23 +2,26 @@
 //! receives the user's token.
 
 mod keys;
+mod shares;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hypha_rpc::client::Settings;
 use hypha_rpc::service::{IntoService, Method};
 use hypha_rpc::workspace::{ManagerError, TokenConfig, Visibility};
-use hypha_rpc::{Error, Map, Value, hypha_service};
+use hypha_rpc::{Context, Error, Map, Value, hypha_service};
 use serde_json::json;
 
-use self::keys::{Keys, LoginOutcome};
+use self::keys::{Keys, LoginOutcome, TokenRequest};
 use crate::state::State;
-use crate::{auth, internal_client, manager};
+use crate::{internal_client, manager};
 
 /// Calls that wait for users at the same time.
 const CONCURRENT_CALLS: usize = 4096;
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
+/// Bounds on what a login holds until it ends: the name of a workspace, and a report, in bytes.
+const WORKSPACE_MAX: usize = 256;
+const REPORT_MAX: usize = 16 * 1024;
 /// Default timeout of `check`, in seconds.
 const CHECK_TIMEOUT: f64 = 180.0;
 const PAGE: &str = include_str!("page.html");
@@ -31,22 +34,13 @@ type Answer<T> = Result<T, ManagerError>;
 
 /// Registers the service `public/hypha-login`, with the `methods` of the embedding program.
 pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<(), Error> {
-    let mut settings = Settings::in_process();
-    settings.max_concurrent_calls = CONCURRENT_CALLS;
     let id = &state.info.server_id;
-    let client = internal_client::connect(
-        state,
-        "public",
-        id,
-        auth::root_user(),
-        QUEUE_BYTES,
-        settings,
-    )
-    .await;
+    let client =
+        internal_client::connect_shared(state, "public", id, QUEUE_BYTES, CONCURRENT_CALLS).await;
     let client = client.ok_or_else(|| Error::Invalid(format!("public/{id} is there already")))?;
     let login = Login {
         state: Arc::downgrade(state),
-        keys: Keys::new(state.settings.limits.login_time),
+        keys: Keys::new(&state.settings.limits, state.counters.clone()),
     };
     let service = login
         .into_service()
@@ -83,6 +77,14 @@ impl Login {
         Ok(format!("{base}/public/{kind}/{id}:hypha-login"))
     }
 
+    /// Returns the name under which the places of a caller are counted.
+    fn owner(&self, ctx: &Context) -> Answer<String> {
+        let state = self.state()?;
+        let caller = state.router.find_address(ctx.from());
+        // A caller at another server is known by its user only.
+        Ok(caller.map_or_else(|| ctx.user().id.clone(), |caller| caller.owner().to_owned()))
+    }
+
     fn page_url(&self) -> Answer<String> {
         Ok(format!("{}/", self.url("apps")?))
     }
@@ -93,12 +95,24 @@ impl Login {
     /// Begins a login. Returns the URL for the user and the key for `check`.
     pub(crate) async fn start(
         &self,
+        ctx: &Context,
         /// Workspace of the token. Default: none, the user's own token.
         workspace: Option<String>,
         /// Life of the token in seconds.
         expires_in: Option<u64>,
     ) -> Answer<Value> {
-        let key = self.keys.begin(workspace.clone(), expires_in)?;
+        let length = workspace.as_ref().map_or(0, String::len);
+        if length > WORKSPACE_MAX {
+            return Err(ManagerError::Value(format!(
+                "argument `workspace` of `hypha-login.start`: {length} bytes are more than \
+                 {WORKSPACE_MAX}"
+            )));
+        }
+        let request = TokenRequest {
+            workspace: workspace.clone(),
+            expires_in,
+        };
+        let key = self.keys.begin(&self.owner(ctx)?, request);
         let more = match (&workspace, expires_in) {
             (Some(workspace), _) => format!("&workspace={workspace}"),
             (None, Some(life)) => format!("&expires_in={life}"),
@@ -118,6 +132,7 @@ impl Login {
     /// Waits until the user has logged in. Returns the token.
     pub(crate) async fn check(
         &self,
+        ctx: &Context,
         /// The key from `start`.
         key: String,
         /// Timeout in seconds; 0 does not wait. Default: 180.
@@ -128,12 +143,16 @@ impl Login {
         // Clients write null for arguments that they leave out.
         let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
-        match self.keys.wait(&key, limit).await? {
+        match self.keys.wait(&self.owner(ctx)?, &key, limit).await? {
             LoginOutcome::Reported(report) if profile == Some(true) => Ok(report.into()),
             LoginOutcome::Reported(mut report) => {
                 Ok(report.shift_remove("token").unwrap_or_default())
             }
             LoginOutcome::TimedOut if limit.is_zero() => Ok(Value::Null),
+            LoginOutcome::Displaced => Err(ManagerError::Runtime(
+                "`hypha-login.check` has given way to newer calls: too many wait for a login"
+                    .into(),
+            )),
             LoginOutcome::TimedOut => Err(ManagerError::Timeout(format!(
                 "Login timeout, waited for {timeout} seconds"
             ))),
@@ -200,6 +219,12 @@ impl Login {
             ("user_id".to_owned(), user_id.or(Some(user.id)).into()),
             ("picture".to_owned(), picture.into()),
         ]);
+        let length = hypha_wire::to_vec(&report).map_or(usize::MAX, |report| report.len());
+        if length > REPORT_MAX {
+            return Err(ManagerError::Value(format!(
+                "`hypha-login.report`: the report has more than {REPORT_MAX} bytes"
+            )));
+        }
         self.keys.report(&key, report)
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use hypha_rpc::client::Settings;
 use hypha_rpc::service::{IncomingCall, IntoService, Service};
 use hypha_rpc::workspace::{ServiceQuery, Visibility, WorkspaceManagerService};
 use hypha_rpc::{Client, Error};
@@ -13,19 +12,15 @@ use hypha_wire::{Args, WireError};
 
 use super::contract::Manager;
 use super::{Answer, listing};
+use crate::internal_client;
 use crate::peer::Peer;
 use crate::router::SERVER_WORKSPACE;
 use crate::state::{HYPHA_VERSION, State};
-use crate::{auth, internal_client};
 
 /// Bytes of calls that wait for the manager.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Calls to the manager that run at the same time.
 const CONCURRENT_CALLS: usize = 16 * 1024;
-/// Size and number of the chunks of a large reply that are sent at once: at most 2 MiB wait for the
-/// caller. Messages of the manager never wait for room, so it limits itself.
-const CHUNK_BYTES: usize = 256 * 1024;
-const CHUNKS_AT_ONCE: usize = 8;
 
 /// The parameters of `list_services`.
 const LIST_SERVICES: [&str; 4] = [
@@ -76,19 +71,12 @@ async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>>
 
 /// Serves the manager at an address, its present or a former one.
 async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error> {
-    let mut settings = Settings::in_process();
-    settings.max_concurrent_calls = CONCURRENT_CALLS;
-    settings.chunk_bytes = CHUNK_BYTES;
-    settings.large_frame_bytes = CHUNK_BYTES;
-    settings.max_concurrent_chunks = CHUNKS_AT_ONCE;
-    let user = auth::root_user();
-    let client = internal_client::connect(
+    let client = internal_client::connect_shared(
         state,
         SERVER_WORKSPACE,
         manager_id,
-        user,
         QUEUE_BYTES,
-        settings,
+        CONCURRENT_CALLS,
     )
     .await;
     let client = client.ok_or_else(|| Error::Invalid(format!("{manager_id} is there already")))?;

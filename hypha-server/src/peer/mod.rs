@@ -37,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) partners: Partners,
     /// The rates of what it sends. `None` if they are not limited.
     pub(crate) pace: Option<Pace>,
+    /// It serves all clients from one queue, so its messages never wait for room at a receiver.
+    pub(crate) serves_all: bool,
     load: Option<LoadMeter>,
     subscriptions: Mutex<HashSet<String>>,
 }
@@ -66,11 +68,25 @@ impl Peer {
             outbox,
             partners: Partners::default(),
             pace,
+            serves_all: false,
             load: client_id
                 .ends_with(MEASURED_SUFFIX)
                 .then(LoadMeter::default),
             subscriptions: Mutex::default(),
         }
+    }
+
+    /// Marks the peer as one that serves all clients.
+    pub(crate) fn serving_all(self) -> Peer {
+        Peer {
+            serves_all: true,
+            ..self
+        }
+    }
+
+    /// Returns the name under which its shares of the server are counted.
+    pub(crate) fn owner(&self) -> &str {
+        self.outbox.account().owner()
     }
 
     /// Returns whether the user may only read in this workspace.

@@ -14,6 +14,8 @@ const FRAME_BYTES_MIN: usize = 1024;
 const SERVICE_BYTES_MIN: usize = 1024;
 /// Smallest memory budget. With less no large message passes.
 const MEMORY_MIN: usize = 16 * 1024 * 1024;
+/// Largest number of calls that wait for a login: half of the login service's places for calls.
+const LOGIN_CHECKS_MAX: usize = 2048;
 /// The resolution of the runtime's timers: a shorter timeout ends at once.
 const TIME_MIN: Duration = Duration::from_millis(1);
 
@@ -213,6 +215,22 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "MAXIMUM_LOGIN_TIME", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub login_time: Duration,
+    /// Logins in progress of one user, or of one IP address without credentials. The oldest gives
+    /// way to a new one. Default: 256.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS_PER_CLIENT"))]
+    pub logins_per_client: usize,
+    /// Logins in progress of all. The oldest of the user or address with the most gives way to a
+    /// new one. Default: 10,000.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS"))]
+    pub logins: usize,
+    /// Calls of one user, or of one IP address without credentials, that wait for a login. The
+    /// oldest gives way to a new one. Default: 256.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS_PER_CLIENT"))]
+    pub login_checks_per_client: usize,
+    /// Calls of all that wait for a login, 2048 at most. The oldest of the user or address with the
+    /// most gives way to a new one. Default: 2048.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS"))]
+    pub login_checks: usize,
     /// Time for a client to answer a ping when another connects with its id. Default: 5 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_INCUMBENT_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
@@ -262,6 +280,10 @@ impl Default for Limits {
             orphan_interval: Duration::from_secs(300),
             orphan_timeout: Duration::from_secs(3),
             login_time: Duration::from_secs(180),
+            logins_per_client: 256,
+            logins: 10_000,
+            login_checks_per_client: 256,
+            login_checks: LOGIN_CHECKS_MAX,
             incumbent_timeout: Duration::from_secs(5),
         }
     }
@@ -304,6 +326,10 @@ impl Limits {
                 self.workspace_services_bytes,
             ),
             ("list_bytes", self.list_bytes, self.service_bytes),
+            ("logins_per_client", self.logins_per_client, 1),
+            ("logins", self.logins, 1),
+            ("login_checks_per_client", self.login_checks_per_client, 1),
+            ("login_checks", self.login_checks, 1),
             ("frame_bytes", self.frame_bytes, FRAME_BYTES_MIN),
             ("http_concurrent_requests", self.http_concurrent_requests, 1),
             ("app_headers", self.app_headers, 1),
@@ -323,6 +349,12 @@ impl Limits {
             if count < least {
                 return invalid(format!("`{name}` must be at least {least}, got {count}"));
             }
+        }
+        if self.login_checks > LOGIN_CHECKS_MAX {
+            return invalid(format!(
+                "`login_checks` must be at most {LOGIN_CHECKS_MAX}, got {}",
+                self.login_checks
+            ));
         }
         for (name, time) in [
             ("idle_timeout", self.idle_timeout),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use hypha_rpc::{RemoteService, Value, args};
+use hypha_rpc::service::{IncomingCall, Method};
+use hypha_rpc::{Args, RemoteService, Value, args};
+use hypha_server::{Limits, Server};
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -174,5 +176,113 @@ async fn the_manager_answers_under_its_former_address() -> Result<()> {
     let (left, shut_down) = tokio::join!(leaving, shutdown);
     shut_down?;
     assert_eq!(left?.code, 1001);
+    Ok(())
+}
+
+/// Sends a call to the login service and does not wait for its answer.
+async fn call_blindly(client: &mut Raw, login: &str, method: &str, args: Value) -> Result<()> {
+    let main = json!({
+        "type": "method", "to": login, "method": format!("services.hypha-login.{method}"),
+        "session": hypha_wire::random_id(),
+    });
+    let args = serde_json::to_value(args)?;
+    client
+        .send(main, Some(json!({"args": args, "promise": "*", "t": 10.0})))
+        .await
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_stop_no_login() -> Result<()> {
+    let large = Method::new("large", |_: IncomingCall| async {
+        let mut result = Args::new(1, 0);
+        result.push("result", &"x".repeat(200_000));
+        Ok(result)
+    });
+    let mut limits = Limits::default();
+    limits.queue_bytes = 64 * 1024;
+    let server = Server::builder()
+        .bind("127.0.0.1:0")
+        .limits(limits)
+        .login_method(large)
+        .start()
+        .await?;
+    let honest = hypha_rpc::connect(server.url()).await?;
+    let login = honest.get_service("public/hypha-login").await?;
+    let address = login.id().split(':').next().unwrap_or_default();
+    let mut deaf = Vec::new();
+    for number in 0..6 {
+        let mut client = Raw::anonymous(&server, &format!("deaf-{number}")).await?;
+        // More than the socket and the queue hold.
+        for _ in 0..60 {
+            call_blindly(&mut client, address, "large", Value::List(Vec::new())).await?;
+        }
+        call_blindly(&mut client, address, "start", Value::List(Vec::new())).await?;
+        deaf.push(client);
+    }
+    let limit = Duration::from_secs(5);
+    for _ in 0..20 {
+        let begun = tokio::time::timeout(limit, start(&login)).await??;
+        let key = text(&begun, "key");
+        let check = login.call::<Value>("check", args!(key, timeout = 0));
+        assert!(tokio::time::timeout(limit, check).await??.is_null());
+    }
+    drop(deaf);
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_client_cannot_begin_so_many_logins_that_others_cannot() -> Result<()> {
+    let server = support::server_with(|limits| {
+        limits.logins_per_client = 5;
+        limits.logins = 20;
+        limits.login_checks_per_client = 3;
+        limits.login_checks = 10;
+    })
+    .await?;
+    let greedy = hypha_rpc::connect(server.url()).await?;
+    let greedy = greedy.get_service("public/hypha-login").await?;
+    let honest = hypha_rpc::connect(server.url()).await?;
+    let login = honest.get_service("public/hypha-login").await?;
+    let begun = start(&login).await?;
+    let key = text(&begun, "key").to_owned();
+    let mut last = Value::Null;
+    for _ in 0..30 {
+        last = start(&greedy).await?;
+    }
+    let greedy_key = text(&last, "key").to_owned();
+    let mut waiting = Vec::new();
+    for _ in 0..12 {
+        let (greedy, key) = (greedy.clone(), greedy_key.clone());
+        waiting.push(tokio::spawn(async move {
+            greedy
+                .call::<Value>("check", args!(key, timeout = 60))
+                .await
+        }));
+    }
+    let mut displaced = 0;
+    while displaced < 9 {
+        // Nine of the twelve give way; the others wait on.
+        let at = waiting
+            .iter()
+            .position(tokio::task::JoinHandle::is_finished);
+        let Some(at) = at else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        let error = waiting.swap_remove(at).await?.err().context("no login")?;
+        assert!(error.to_string().contains("has given way"), "{error}");
+        displaced += 1;
+    }
+    assert_eq!(server.stats().displaced_logins, 25);
+    assert_eq!(server.stats().displaced_checks, 9);
+    let check = login.call::<Value>("check", args!(key, timeout = 0));
+    assert!(check.await?.is_null(), "the key is still there");
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    let long = login.call::<Value>("start", args!(workspace = "x".repeat(1000)));
+    let error = long.await.err().context("a name that long")?.to_string();
+    assert!(
+        error.contains("`workspace` of `hypha-login.start`"),
+        "{error}"
+    );
     Ok(())
 }
