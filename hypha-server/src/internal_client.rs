@@ -11,12 +11,12 @@ use futures_util::{SinkExt, StreamExt};
 use hypha_rpc::Client;
 use hypha_rpc::client::{Identity, MemoryCharge, PeerMemory, Settings};
 use hypha_rpc::transport::{Frame, memory};
-use hypha_rpc::workspace::UserInfo;
 
+use crate::auth::{self, Authenticated};
 use crate::memory::Account;
 use crate::peer::{Outbox, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
-use crate::{auth, workspace};
+use crate::workspace;
 
 /// Frames in the link itself. Backpressure comes from the queue in front of it.
 const LINK_FRAMES: usize = 64;
@@ -104,7 +104,7 @@ pub(crate) async fn connect_for(
     state: &Arc<State>,
     workspace: &str,
     client_id: &str,
-    user: UserInfo,
+    user: impl Into<Authenticated>,
     queue_bytes: usize,
     mut settings: Settings,
     account: Account,
@@ -133,7 +133,7 @@ async fn attach(
     let mut identity = Identity::new(&peer.workspace, &peer.client_id);
     identity.manager_id = Some(state.info.manager_id.clone());
     identity.public_base_url = Some(state.info.public_base_url.clone());
-    identity.user = peer.user.clone();
+    identity.user = peer.user.user.clone();
 
     let (ours, theirs) = memory::pair(LINK_FRAMES);
     let (mut to_client, mut from_client) = ours.split();

@@ -16,7 +16,8 @@
 // it:
 //
 //   settings, metrics, memory, rate_limit, seats, event_log, store
-//   auth (settings), peer (memory), bus
+//   auth (settings), bus
+//   peer (auth, memory)
 //   registry (auth, store), router (bus, metrics, peer)
 //   state: the parts of one server, each with its own lock
 //   workspace: workspaces begin and end with their clients

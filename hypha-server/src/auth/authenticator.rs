@@ -94,6 +94,9 @@ pub trait Authenticator: Send + Sync + 'static {
     /// for those of the manager's `generate_token`, and for those that the login service makes for
     /// a workspace.
     ///
+    /// `life` ends with the token that `user` came with. A token of the server itself is also
+    /// revoked with those that it was made with; the server knows of none of that for yours.
+    ///
     /// # Errors
     /// Makes no token; the client receives this text. A client that is about to connect is refused.
     fn generate_token<'a>(&'a self, user: &'a UserInfo, life: Duration) -> Decision<'a, String> {

@@ -3,6 +3,7 @@
 mod authenticator;
 #[cfg(feature = "jwks")]
 mod identity_provider;
+mod lineage;
 mod readable_id;
 mod scope;
 mod tokens;
@@ -11,6 +12,7 @@ use hypha_rpc::workspace::{Permission, Scope, UserInfo, WorkspaceInfo};
 use indexmap::IndexMap;
 
 pub use authenticator::{Authenticator, Decision};
+pub(crate) use lineage::{Authenticated, Lineage, hashes_to_revoke};
 pub(crate) use readable_id::readable_id;
 pub(crate) use scope::is_specialised;
 pub(crate) use tokens::{Issuer, TokenError, TokenHash, token_hash};

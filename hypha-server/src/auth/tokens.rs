@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 #[cfg(feature = "jwks")]
 use super::identity_provider::IdentityProvider;
+use super::lineage::{self, Lineage};
 use super::{Authenticator, authenticator, now, root_user, scope};
 use crate::settings::TokenSettings;
 
@@ -73,21 +74,46 @@ impl Issuer {
         self
     }
 
-    /// Issues a token for `user` with its scope, valid for `life` seconds.
-    pub(crate) async fn issue(&self, user: &UserInfo, life: u64) -> Result<String, TokenError> {
-        if let Some(hooks) = &self.authenticator {
-            let asked = || hooks.generate_token(user, Duration::from_secs(life));
-            match authenticator::ask("generate_token", asked).await? {
-                Some(token) if bare(&token) == Ok(&token) => return Ok(token),
-                Some(_) => return Err(authenticator::failed("generate_token", "this is no token")),
-                None => {}
-            }
+    /// Issues a token for `user` with its scope, valid for up to `life` seconds. It is made with
+    /// the credentials `parent`: it does not outlive them, and is revoked with them.
+    pub(crate) async fn issue(
+        &self,
+        user: &UserInfo,
+        life: u64,
+        parent: &Lineage,
+    ) -> Result<String, TokenError> {
+        let life = parent.life_of_child(life)?;
+        match self.ask_for_token(user, life).await? {
+            Some(token) => Ok(token),
+            None => self.sign(user, life, |claims| parent.put_child(claims)),
         }
-        self.sign(user, life)
+    }
+
+    /// Asks the authenticator for a token.
+    async fn ask_for_token(
+        &self,
+        user: &UserInfo,
+        life: u64,
+    ) -> Result<Option<String>, TokenError> {
+        let Some(hooks) = &self.authenticator else {
+            return Ok(None);
+        };
+        let asked = || hooks.generate_token(user, Duration::from_secs(life));
+        match authenticator::ask("generate_token", asked).await? {
+            Some(token) if bare(&token) != Ok(&token) => {
+                Err(authenticator::failed("generate_token", "this is no token"))
+            }
+            decision => Ok(decision),
+        }
     }
 
     /// Signs a token of the server itself.
-    fn sign(&self, user: &UserInfo, life: u64) -> Result<String, TokenError> {
+    fn sign(
+        &self,
+        user: &UserInfo,
+        life: u64,
+        put_lineage: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<String, TokenError> {
         let issued = now();
         let mut claims = Map::new();
         let names = &self.settings;
@@ -104,17 +130,20 @@ impl Issuer {
         if let Some(parent) = &user.parent {
             claims.insert(names.claim("parent"), parent.as_str().into());
         }
+        put_lineage(&mut claims);
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
             .map_err(|error| TokenError::Invalid(error.to_string()))
     }
 
-    /// Issues the token with which the client `client_id` of `user` reconnects to `workspace`.
+    /// Issues the token with which the client `client_id` of `user` reconnects to `workspace`. It
+    /// does not outlive the client's credentials, and is revoked with them.
     pub(crate) async fn reconnection_token(
         &self,
         user: &UserInfo,
         workspace: &str,
         client_id: &str,
         life: u64,
+        credentials: &Lineage,
     ) -> Result<String, TokenError> {
         let granted = user.scope.as_ref().map(|scope| &scope.workspaces);
         let mut user = user.clone();
@@ -124,7 +153,24 @@ impl Issuer {
             client_id: Some(client_id.to_owned()),
             extra_scopes: None,
         });
-        self.issue(&user, life).await
+        let life = credentials.life_of_session(life);
+        match self.ask_for_token(&user, life).await? {
+            Some(token) => Ok(token),
+            None => self.sign(&user, life, |claims| {
+                credentials.in_session().put_session(claims);
+            }),
+        }
+    }
+
+    /// Returns the credentials of a client that presents this token of `user`, which must have been
+    /// checked.
+    pub(crate) fn lineage(&self, token: &str, user: &UserInfo) -> Lineage {
+        match bare(token) {
+            Ok(token) if !self.is_root(token) => {
+                Lineage::of(token, user.expires_at.map(|end| end as u64))
+            }
+            _ => Lineage::default(),
+        }
     }
 
     /// Returns the token that the authenticator finds in the headers of a request.
@@ -192,7 +238,9 @@ impl Issuer {
             ));
         };
         let end = end as u64;
-        self.remember_revoked(token_hash(token), end);
+        for hash in lineage::hashes_to_revoke(token) {
+            self.remember_revoked(hash, end);
+        }
         Ok((bare(token)?.to_owned(), end))
     }
 
@@ -205,10 +253,14 @@ impl Issuer {
         revoked.insert(hash, end);
     }
 
-    /// Returns whether the token was revoked.
+    /// Returns whether the token was revoked, or one that it was made with.
     pub(crate) fn is_revoked(&self, token: &str) -> bool {
+        if self.revoked.lock().is_empty() {
+            return false;
+        }
+        let hashes = lineage::hashes_to_check(token);
         let revoked = self.revoked.lock();
-        revoked.contains_key(&token_hash(token))
+        hashes.iter().any(|hash| revoked.contains_key(hash))
     }
 
     fn user_of(&self, claims: &Map<String, Value>) -> Option<UserInfo> {
@@ -279,7 +331,7 @@ pub(super) fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> 
 }
 
 /// Returns the token without `Bearer `.
-fn bare(token: &str) -> Result<&str, TokenError> {
+pub(super) fn bare(token: &str) -> Result<&str, TokenError> {
     let token = token.trim();
     let bearer = token
         .get(..7)
@@ -359,7 +411,7 @@ mod tests {
     #[test]
     fn a_token_comes_back_as_the_user_it_was_made_for() {
         let issuer = with(Some("s3cret"), None);
-        let token = issuer.sign(&user(), 60).unwrap();
+        let token = issuer.sign(&user(), 60, |_| ()).unwrap();
         let parsed = issuer.parse(&format!("Bearer {token}")).unwrap();
         assert_eq!(parsed.id, "ann");
         assert_eq!(parsed.permission("lab"), Some(Permission::ReadWrite));
@@ -409,13 +461,87 @@ mod tests {
     #[tokio::test]
     async fn revoked_means_refused() {
         let issuer = with(None, None);
-        let token = issuer.sign(&user(), 60).unwrap();
+        let token = issuer.sign(&user(), 60, |_| ()).unwrap();
         issuer.revoke(&token).await.unwrap();
         assert_eq!(issuer.parse(&token), Err(TokenError::Revoked));
         assert_eq!(
             issuer.parse(&format!("bearer {token}")),
             Err(TokenError::Revoked)
         );
+    }
+
+    #[tokio::test]
+    async fn a_token_ends_with_those_it_was_made_with() {
+        let issuer = with(None, None);
+        let lineage = |token: &str| {
+            let user = issuer.parse(token).unwrap();
+            issuer.lineage(token, &user)
+        };
+        let reconnect = async |credentials: &Lineage| {
+            let life = 100_000;
+            issuer
+                .reconnection_token(&user(), "lab", "c", life, credentials)
+                .await
+                .unwrap()
+        };
+        let access = issuer
+            .issue(&user(), 60, &Lineage::default())
+            .await
+            .unwrap();
+        let end = issuer.parse(&access).unwrap().expires_at.unwrap();
+        let mut credentials = lineage(&access);
+        let mut made = vec![access.clone()];
+        // However often the client reconnects, its tokens do not grow.
+        for _ in 0..50 {
+            let token = reconnect(&credentials).await;
+            credentials = lineage(&token);
+            made.push(token);
+        }
+        assert!(made[50].len() < made[1].len() + 10);
+        let child = issuer.issue(&user(), 100_000, &credentials).await.unwrap();
+        let grandchild = issuer
+            .issue(&user(), 100_000, &lineage(&child))
+            .await
+            .unwrap();
+        made.extend([child, grandchild.clone()]);
+        for token in &made {
+            assert!(issuer.parse(token).unwrap().expires_at.unwrap() <= end);
+        }
+        // A reconnection token takes those with it that have replaced it.
+        issuer.revoke(&made[7]).await.unwrap();
+        assert_eq!(issuer.parse(&made[50]), Err(TokenError::Revoked));
+        assert_eq!(issuer.parse(&grandchild), Err(TokenError::Revoked));
+        assert!(issuer.parse(&access).is_ok());
+        let other = reconnect(&lineage(&access)).await;
+        issuer.revoke(&access).await.unwrap();
+        for token in made.iter().chain([&other]) {
+            assert_eq!(issuer.parse(token), Err(TokenError::Revoked));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_client_without_credentials_reconnects_for_ever() {
+        let issuer = with(None, None);
+        let anonymous = super::super::anonymous_user();
+        let none = Lineage::default();
+        let token = issuer
+            .reconnection_token(&anonymous, "lab", "c", 60, &none)
+            .await
+            .unwrap();
+        let credentials = issuer.lineage(&token, &issuer.parse(&token).unwrap());
+        assert_eq!(credentials.life_of_session(100_000), 100_000);
+        let child = issuer.issue(&anonymous, 3, &credentials).await.unwrap();
+        let mut ancestors = issuer.lineage(&child, &issuer.parse(&child).unwrap());
+        assert!(ancestors.life_of_session(100_000) <= 3);
+        let refused = loop {
+            match issuer.issue(&anonymous, 3, &ancestors).await {
+                Ok(token) => {
+                    ancestors = issuer.lineage(&token, &issuer.parse(&token).unwrap());
+                }
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(refused.contains("more than 32"), "{refused}");
     }
 
     #[tokio::test]

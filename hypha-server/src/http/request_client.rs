@@ -9,6 +9,7 @@ use hypha_rpc::{Client, Error, RemoteService};
 use super::problem::{Problem, failed, problem};
 use super::visits::Visit;
 use super::{Front, Remote, credentials, rate};
+use crate::auth::Authenticated;
 use crate::memory::Account;
 use crate::session::RefusalKind;
 use crate::state::State;
@@ -23,7 +24,7 @@ const CONCURRENT_CHUNKS: usize = 8;
 
 /// The sender of a request.
 pub(super) struct Visitor {
-    pub(super) user: UserInfo,
+    pub(super) user: Authenticated,
     /// The memory held for the request.
     pub(super) account: Account,
     /// Its place among the requests of its user, or of its address if it has no credentials.
@@ -31,8 +32,7 @@ pub(super) struct Visitor {
 }
 
 /// Returns the sender of a request, when its turn has come. Invalid credentials are refused, so
-/// that
-/// no request becomes anonymous by mistake.
+/// that no request becomes anonymous by mistake.
 pub(super) async fn identify(
     front: &Front,
     remote: Remote,
@@ -42,7 +42,7 @@ pub(super) async fn identify(
     let (user, owner) = match credentials::token(state, headers)? {
         None => {
             let address = rate::address(state, &remote, headers);
-            (auth::anonymous_caller(), format!("ip:{address}"))
+            (auth::anonymous_caller().into(), format!("ip:{address}"))
         }
         Some(token) => {
             let user = crate::session::user_of(state, &token).await;
@@ -68,7 +68,7 @@ pub(super) async fn identify(
 /// `account`.
 pub(super) async fn enter(
     front: &Front,
-    mut user: UserInfo,
+    mut user: Authenticated,
     account: &Account,
     workspace: &str,
 ) -> Result<Client, Problem> {

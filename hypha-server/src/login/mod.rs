@@ -205,7 +205,8 @@ impl Login {
                     ..TokenConfig::default()
                 };
                 let own = user.own_workspace();
-                manager::generate_token(&state, &user, &own, config).await?
+                let lineage = state.issuer.lineage(&token, &user);
+                manager::generate_token(&state, &user, &lineage, &own, config).await?
             }
         };
         let report = Map::from_iter([

@@ -273,7 +273,8 @@ impl WorkspaceManager for Manager {
 
     async fn generate_token(&self, ctx: &Context, config: Option<TokenConfig>) -> Answer<String> {
         let config = config.unwrap_or_default();
-        tokens::generate(&self.state, ctx.user(), ctx.workspace(), config).await
+        let lineage = tokens::lineage(&self.state, ctx)?;
+        tokens::generate(&self.state, ctx.user(), &lineage, ctx.workspace(), config).await
     }
 
     async fn revoke_token(&self, ctx: &Context, token: String) -> Answer<()> {

@@ -4,17 +4,19 @@ use hypha_rpc::Context;
 use hypha_rpc::workspace::{Keyword, ManagerError, Permission, Scope, TokenConfig, UserInfo};
 
 use super::{Answer, in_own_workspace, unavailable};
-use crate::auth::{TokenError, may_delegate, now, readable_id};
+use crate::auth::{Lineage, TokenError, may_delegate, now, readable_id};
 use crate::bus::Notice;
 use crate::state::State;
 
 /// Life of a token in seconds, if the caller gives none.
 const DEFAULT_LIFE: u64 = 3600;
 
-/// Creates a token of `user`, which is connected to the workspace `own`.
+/// Creates a token of `user`, which is connected to the workspace `own` with the credentials
+/// `lineage`: the token ends with them.
 pub(crate) async fn generate(
     state: &State,
     user: &UserInfo,
+    lineage: &Lineage,
     own: &str,
     config: TokenConfig,
 ) -> Answer<String> {
@@ -84,23 +86,28 @@ pub(crate) async fn generate(
         .expires_in
         .filter(|life| *life > 0)
         .unwrap_or(DEFAULT_LIFE);
-    let life = life.min(longest_life(user, now())?);
-    state.issuer.issue(&child, life).await.map_err(invalid)
+    state
+        .issuer
+        .issue(&child, life, lineage)
+        .await
+        .map_err(|error| match error {
+            TokenError::Invalid(detail) => ManagerError::Permission(detail),
+            other => invalid(other),
+        })
 }
 
-/// Returns the life left of the caller's own token: no token outlives the one that it was made
-/// with. Anonymous users have none, and the root token does not end.
-fn longest_life(user: &UserInfo, now: u64) -> Answer<u64> {
-    let end = match user.expires_at {
-        Some(end) if !user.is_anonymous => end as u64,
-        _ => return Ok(u64::MAX),
-    };
-    match end.saturating_sub(now) {
-        0 => Err(ManagerError::Permission(
-            "Your own token has expired, it cannot make others.".into(),
-        )),
-        left => Ok(left),
-    }
+/// Returns the credentials of a caller, with which its tokens end.
+pub(super) fn lineage(state: &State, ctx: &Context) -> Answer<Lineage> {
+    let address = super::caller(ctx);
+    let caller = state.router.find_address(&address);
+    caller
+        .map(|caller| caller.user.lineage.clone())
+        .ok_or_else(|| {
+            ManagerError::Permission(format!(
+                "{address} is not connected to this server, whose manager makes tokens only for \
+                 its own clients"
+            ))
+        })
 }
 
 /// Returns a new user with the parent's e-mail address and roles, except the role `admin`: it opens
@@ -166,21 +173,6 @@ fn invalid(error: TokenError) -> ManagerError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_token_does_not_outlive_its_issuer() {
-        let mut user = UserInfo {
-            expires_at: Some(1000.0),
-            is_anonymous: false,
-            ..UserInfo::default()
-        };
-        assert_eq!(longest_life(&user, 900), Ok(100));
-        assert!(longest_life(&user, 1000).is_err());
-        user.is_anonymous = true;
-        assert_eq!(longest_life(&user, 2000), Ok(u64::MAX));
-        let root = crate::auth::root_user();
-        assert_eq!(longest_life(&root, 2000), Ok(u64::MAX));
-    }
 
     #[test]
     fn the_role_that_opens_everything_is_not_passed_on() {

@@ -8,13 +8,14 @@ mod partners;
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use hypha_rpc::workspace::{Permission, UserInfo};
+use hypha_rpc::workspace::Permission;
 use parking_lot::Mutex;
 
 use self::load::LoadMeter;
 pub(crate) use self::outbox::{CloseOrder, Outbox, Outgoing, Progress, Queue, Queued, Unsent};
 pub(crate) use self::pace::Pace;
 use self::partners::Partners;
+use crate::auth::Authenticated;
 
 /// Suffix of the client ids whose load is measured.
 const MEASURED_SUFFIX: &str = "__rlb";
@@ -27,7 +28,7 @@ pub(crate) struct Peer {
     pub(crate) client_id: String,
     /// `workspace/client`.
     pub(crate) address: String,
-    pub(crate) user: UserInfo,
+    pub(crate) user: Authenticated,
     /// The user map as it is written into every message, encoded once.
     pub(crate) user_raw: Bytes,
     /// Distinguishes successive connections with one address; the newer has the larger number.
@@ -47,12 +48,13 @@ impl Peer {
     pub(crate) fn new(
         workspace: &str,
         client_id: &str,
-        user: UserInfo,
+        user: impl Into<Authenticated>,
         generation: u64,
         outbox: Outbox,
         pace: Option<Pace>,
     ) -> Peer {
-        let user_raw = hypha_wire::to_vec(&user).unwrap_or_else(|error| {
+        let user = user.into();
+        let user_raw = hypha_wire::to_vec(&user.user).unwrap_or_else(|error| {
             // A user map holds strings and numbers, so this does not happen; peers would receive
             // nil.
             tracing::error!(%error, user = user.id, "cannot encode a user map");

@@ -387,12 +387,14 @@ impl Registry for MemoryRegistry {
     }
 
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()> {
-        let (hash, now) = (auth::token_hash(token), auth::now());
+        let (hashes, now) = (auth::hashes_to_revoke(token), auth::now());
         async move {
-            Ok(self
-                .store
-                .revoke(hash, now.saturating_add(left), now)
-                .await?)
+            for hash in hashes {
+                self.store
+                    .revoke(hash, now.saturating_add(left), now)
+                    .await?;
+            }
+            Ok(())
         }
         .boxed()
     }

@@ -96,7 +96,9 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
         None => Backend::alone(store.clone(), workspaces, limits),
     };
     for (token, end) in &backend.revoked {
-        issuer.remember_revoked(auth::token_hash(token), *end);
+        for hash in auth::hashes_to_revoke(token) {
+            issuer.remember_revoked(hash, *end);
+        }
     }
     let service_failed = |error: &dyn std::fmt::Display| StartError::Manager(error.to_string());
     workspace::create_system_workspaces(&*backend.registry)

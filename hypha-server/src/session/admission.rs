@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::refusal::code;
 use super::{Refusal, RefusalKind, Sessions};
-use crate::auth::{self, TokenError};
+use crate::auth::{self, Authenticated, TokenError};
 use crate::bus::Notice;
 use crate::memory::{Account, Charge, OverBudget};
 use crate::peer::{CloseOrder, Outbox, Pace, Peer, Queue};
@@ -24,6 +24,8 @@ pub(super) const ADMISSION_WAIT: Duration = Duration::from_secs(30);
 /// Memory of a connection without any traffic, in bytes: its tasks, its buffers and a short queue.
 /// Measured as 8.3 kB.
 pub(super) const STANDING: usize = 8 * 1024;
+/// Shortest life of a reconnection token that clients are told, in seconds.
+const ANNOUNCED_LIFE_MIN: u64 = 60;
 /// Longer client ids are not accepted.
 const CLIENT_ID_MAX: usize = 128;
 
@@ -46,7 +48,7 @@ impl Admission {
 
 /// A client that asks to be admitted.
 pub(super) struct Applicant<'a> {
-    pub(super) user: UserInfo,
+    pub(super) user: Authenticated,
     pub(super) workspace: String,
     pub(super) client_id: &'a str,
     /// The IP address that it comes from.
@@ -95,7 +97,7 @@ impl From<OverBudget> for Refusal {
 }
 
 /// Returns the user of a token, if it is one for connecting.
-pub(crate) async fn user_of(state: &State, token: &str) -> Result<UserInfo, Refusal> {
+pub(crate) async fn user_of(state: &State, token: &str) -> Result<Authenticated, Refusal> {
     let user = state.issuer.user(token).await;
     let user = user.map_err(|error| match error {
         TokenError::Invalid(detail) => Refusal::new(
@@ -109,7 +111,10 @@ pub(crate) async fn user_of(state: &State, token: &str) -> Result<UserInfo, Refu
         TokenError::Failed(_) => Refusal::new(RefusalKind::Failed, error),
     })?;
     match user.scope.as_ref().and_then(auth::is_specialised) {
-        None => Ok(user),
+        None => Ok(Authenticated {
+            lineage: state.issuer.lineage(token, &user),
+            user,
+        }),
         Some(words) => Err(unauthenticated(format_args!(
             "Specialized token with scopes [{}] cannot be used for general workspace access. This \
              token can only be used for its intended purpose.",
@@ -124,7 +129,7 @@ pub(super) async fn reconnection(
     token: &str,
     client_id: &str,
     workspace: Option<&str>,
-) -> Result<(UserInfo, String), Refusal> {
+) -> Result<(Authenticated, String), Refusal> {
     let user = user_of(state, token).await?;
     let scope = user.scope.clone().unwrap_or_default();
     let Some(bound) = scope.current_workspace else {
@@ -328,16 +333,18 @@ fn active(workspace: &str, client_id: &str) -> Refusal {
 /// Returns the first message for an admitted client, with a new reconnection token.
 pub(super) async fn connection_info(
     state: &State,
-    user: &UserInfo,
+    user: &Authenticated,
     workspace: &str,
     client_id: &str,
 ) -> Result<String, Refusal> {
     let life = state.settings.reconnection_token_life.as_secs();
     let token = state
         .issuer
-        .reconnection_token(user, workspace, client_id, life)
+        .reconnection_token(user, workspace, client_id, life, &user.lineage)
         .await
         .map_err(|error| Refusal::new(RefusalKind::Failed, error))?;
+    // Clients refresh the token at intervals that they derive from this.
+    let announced = user.lineage.life_of_session(life).max(ANNOUNCED_LIFE_MIN);
     let info = json!({
         "type": "connection_info",
         "hypha_version": HYPHA_VERSION,
@@ -346,16 +353,16 @@ pub(super) async fn connection_info(
         "manager_id": state.info.manager_id,
         "workspace": workspace,
         "client_id": client_id,
-        "user": user,
+        "user": user.user,
         "reconnection_token": token,
-        "reconnection_token_life_time": life as f64,
+        "reconnection_token_life_time": announced as f64,
     });
     Ok(info.to_string())
 }
 
 async fn attach(
     state: &State,
-    user: UserInfo,
+    user: Authenticated,
     workspace: WorkspaceInfo,
     client_id: &str,
     displaces: Displaces,

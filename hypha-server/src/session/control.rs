@@ -43,10 +43,16 @@ pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
         Control::Ping => json!({"type": "pong"}),
         Control::RefreshToken => {
             let life = state.settings.reconnection_token_life.as_secs();
+            let Peer {
+                user,
+                workspace,
+                client_id,
+                ..
+            } = peer;
             let issuing =
                 state
                     .issuer
-                    .reconnection_token(&peer.user, &peer.workspace, &peer.client_id, life);
+                    .reconnection_token(user, workspace, client_id, life, &user.lineage);
             match issuing.await {
                 Ok(token) => json!({"type": "reconnection_token", "reconnection_token": token}),
                 Err(error) => return tracing::error!(%error, "cannot issue a reconnection token"),

@@ -7,7 +7,7 @@ use super::admission::{
     Admitted, Applicant, connect, reconnection, unauthenticated, user_of, workspace_of,
 };
 use super::{Refusal, RefusalKind, Sessions};
-use crate::auth;
+use crate::auth::{self, Authenticated};
 use crate::state::State;
 
 /// The first frame of a client.
@@ -69,14 +69,17 @@ pub(super) async fn admit(
 }
 
 /// Returns the user of the credentials, and the workspace that was named or is implied.
-async fn authenticate(state: &State, hello: &Hello) -> Result<(UserInfo, Option<String>), Refusal> {
+async fn authenticate(
+    state: &State,
+    hello: &Hello,
+) -> Result<(Authenticated, Option<String>), Refusal> {
     if let Some(token) = &hello.reconnection_token {
         let named = hello.workspace.as_deref();
         let (user, workspace) = reconnection(state, token, &hello.client_id, named).await?;
         return Ok((user, Some(workspace)));
     }
     let Some(token) = &hello.token else {
-        return Ok((auth::anonymous_user(), hello.workspace.clone()));
+        return Ok((auth::anonymous_user().into(), hello.workspace.clone()));
     };
     let user = user_of(state, token).await?;
     let scope = user.scope.clone().unwrap_or_default();

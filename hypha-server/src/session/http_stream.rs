@@ -20,7 +20,7 @@ use super::admission::{
 };
 use super::refusal::code;
 use super::{GAVE_WAY, Refusal, RefusalKind, Sessions, control, keep_pace};
-use crate::auth;
+use crate::auth::{self, Authenticated};
 use crate::memory::{Account, Charge};
 use crate::peer::{CloseOrder, Outgoing, Pace, Peer, Progress, Queue, Queued};
 use crate::settings::Limits;
@@ -229,8 +229,7 @@ pub(crate) async fn open(
     let present = sessions.streams.find(&info.id, &hello.client_id);
     let present = present.filter(|present| proven && present.belongs_to(&applicant.user));
     if let Some(present) = present {
-        let greeting =
-            connection_info(state, &present.peer.user, &info.id, &hello.client_id).await?;
+        let greeting = connection_info(state, &applicant.user, &info.id, &hello.client_id).await?;
         let (pieces, body) = mpsc::channel(PIECES);
         if present
             .takeovers
@@ -277,7 +276,10 @@ pub(crate) async fn open(
 }
 
 /// Returns the user of the credentials and the workspace of the client.
-async fn authenticate(state: &State, hello: &StreamHello) -> Result<(UserInfo, String), Refusal> {
+async fn authenticate(
+    state: &State,
+    hello: &StreamHello,
+) -> Result<(Authenticated, String), Refusal> {
     if let Some(token) = &hello.reconnection_token {
         let named = hello.workspace.as_deref();
         let found = reconnection(state, token, &hello.client_id, named).await;
@@ -290,7 +292,7 @@ async fn authenticate(state: &State, hello: &StreamHello) -> Result<(UserInfo, S
     let Some(token) = &hello.token else {
         let user = auth::anonymous_http_user();
         let workspace = named.unwrap_or_else(|| user.own_workspace());
-        return Ok((user, workspace));
+        return Ok((user.into(), workspace));
     };
     let user = user_of(state, token).await?;
     let scope = user.scope.clone().unwrap_or_default();

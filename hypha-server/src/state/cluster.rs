@@ -74,7 +74,9 @@ impl Recipient for State {
                 tracing::warn!(server, "a server has ended without a word");
             }
             Notice::Revoked { token, end } => {
-                self.issuer.remember_revoked(auth::token_hash(&token), end);
+                for hash in auth::hashes_to_revoke(&token) {
+                    self.issuer.remember_revoked(hash, end);
+                }
             }
         }
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use hypha_rpc::Value;
 use hypha_server::Server;
 use serde_json::json;
 
-use crate::support::{End, Raw, refused, server, server_with};
+use crate::support::{End, Raw, http, refused, server, server_with};
 
 /// An end that says the same in both frames.
 fn said(end: &End, code: u16, text: &str) {
@@ -349,5 +350,61 @@ async fn servers_do_not_know_each_other() -> Result<()> {
         1008,
         "Authentication error: Signature verification failed",
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_token_was_made_with_ends_it() -> Result<()> {
+    let server = server().await?;
+    let mut owner = Raw::anonymous(&server, "owner").await?;
+    let config = json!({"permission": "admin", "expires_in": 60});
+    let token = owner.ask("generate_token", json!([config])).await?;
+    let token = token.as_str().context("no token")?.to_owned();
+    let mut client = Raw::connect(&server, json!({"client_id": "c", "token": token})).await?;
+    assert_eq!(client.info["reconnection_token_life_time"], 60.0);
+    let again = |client: &Raw| {
+        json!({
+            "client_id": "c", "workspace": client.workspace(),
+            "reconnection_token": client.field("reconnection_token"),
+        })
+    };
+    let hello = again(&client);
+    client.close().await?;
+    client = Raw::connect(&server, hello).await?;
+    let hello = again(&client);
+    client.text(r#"{"type":"refresh_token"}"#).await?;
+    let fresh = client.control().await?["reconnection_token"].clone();
+
+    // A child that is made through the reconnection token, for longer than the token lives.
+    let config = json!({"permission": "admin", "expires_in": 172_800});
+    let child = client.ask("generate_token", json!([config])).await?;
+    let child = child.as_str().context("no token")?.to_owned();
+    let parsed = owner.ask("parse_token", json!([child])).await?;
+    let end = parsed.get("expires_at").and_then(Value::as_f64);
+    let minute = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    assert!(end.context("no end")? <= minute.as_secs_f64() + 60.0);
+    // Another over plain HTTP.
+    let url = format!(
+        "{}/{}/services/ws/generate_token",
+        server.url(),
+        client.workspace()
+    );
+    let made = http().get(url).bearer_auth(&child).send().await?;
+    let grandchild: String = made.json().await?;
+    let hellos = [
+        hello,
+        json!({"client_id": "c", "workspace": owner.workspace(), "reconnection_token": fresh}),
+        json!({"client_id": "d", "token": child}),
+        json!({"client_id": "d", "token": grandchild}),
+    ];
+    client.close().await?;
+    for hello in &hellos {
+        Raw::connect(&server, hello.clone()).await?.close().await?;
+    }
+    owner.ask("revoke_token", json!([token])).await?;
+    for hello in hellos {
+        let end = refused(&server, hello).await?;
+        assert!(end.reason.contains("Token has been revoked"), "{end:?}");
+    }
     Ok(())
 }
