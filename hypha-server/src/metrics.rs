@@ -62,7 +62,7 @@ counters! {
     broadcasts,
     /// Calls rejected because the target is not connected.
     rejected_absent,
-    /// Broadcasts refused for want of permission.
+    /// Broadcasts refused for want of permission, and messages that try to override their routing.
     rejected_forbidden,
     /// Messages without a session whose target is not connected.
     dropped_absent,

@@ -239,6 +239,15 @@ impl Router {
         };
         // An address without a workspace is in the sender's workspace.
         let (workspace, client_id) = to.split_once('/').unwrap_or((&sender.workspace, to));
+        if let Some(key) = message.overriding_key() {
+            charge_message(sender, message.len());
+            return self.refuse_override(
+                sender,
+                &message,
+                &format!("{workspace}/{client_id}"),
+                key,
+            );
+        }
         if client_id == EVERYONE {
             charge_message(sender, message.len());
             return self.broadcast(sender, workspace, &message);
@@ -434,6 +443,16 @@ impl Router {
     fn refuse_memory(&self, sender: &Peer, message: &Message, target: &str, error: &OverBudget) {
         self.counters.refused_memory.add();
         let problem = format!("Target peer {target} cannot take the message: {error}");
+        self.reject(sender, message, target, &problem);
+    }
+
+    /// Rejects a message whose second segment would replace what the server writes into the first.
+    fn refuse_override(&self, sender: &Peer, message: &Message, target: &str, key: &str) {
+        self.counters.rejected_forbidden.add();
+        let problem = match key {
+            "" => "the second segment of a message must be a map".to_owned(),
+            key => format!("the second segment of a message cannot have the key `{key}`"),
+        };
         self.reject(sender, message, target, &problem);
     }
 

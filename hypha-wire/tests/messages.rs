@@ -245,3 +245,56 @@ fn received_functions_know_their_sender_and_session() {
     }
     assert_eq!(connection.0.load(std::sync::atomic::Ordering::Relaxed), 2);
 }
+
+#[test]
+fn a_second_segment_that_overrides_the_first_is_found() {
+    let found = |extra: &[u8]| {
+        let mut frame = to_vec(&value!({"type": "method", "to": "a/b"})).expect("encodes");
+        frame.extend_from_slice(extra);
+        let message = Message::parse(frame.into()).expect("parses");
+        message.overriding_key().map(str::to_owned)
+    };
+    let of = |extra: Value| found(&to_vec(&extra).expect("encodes"));
+    // Values of every kind in front of it do not hide it, whatever is in them.
+    let args = value!([
+        [1, -1, 300, 70_000, -70_000, 5_000_000_000_u64, 1.5, null, true, "ctx"],
+        {"ctx": {"from": 1}, "long": "x".repeat(70_000), "list": vec![1; 70_000]},
+        "y".repeat(300), (0..40).collect::<Vec<_>>()
+    ]);
+    assert_eq!(of(value!({"args": args, "promise": "*", "t": 10.0})), None);
+    for key in [
+        "ctx", "from", "to", "ws", "user", "type", "method", "session", "parent",
+    ] {
+        assert_eq!(of(value!({"args": args, key: {}})).as_deref(), Some(key));
+    }
+    let data = vec![7_u8; 70_000];
+    let mut bytes = vec![0x82, 0xa1, b'b', 0xc6];
+    bytes.extend((data.len() as u32).to_be_bytes());
+    bytes.extend(data);
+    // The key in a longer form than needed.
+    bytes.extend([0xdb, 0, 0, 0, 3, b'c', b't', b'x', 0xc0]);
+    assert_eq!(found(&bytes).as_deref(), Some("ctx"));
+    for ext in [
+        &[0xd8_u8][..],
+        &[0xc7, 16],
+        &[0xc8, 0, 16],
+        &[0xc9, 0, 0, 0, 16],
+    ] {
+        let mut bytes = [&[0x82, 0xa1, b'e'], ext, &[5; 17]].concat();
+        bytes.extend([0xa3, b'c', b't', b'x', 0xc0]);
+        assert_eq!(found(&bytes).as_deref(), Some("ctx"));
+    }
+    assert_eq!(found(&[]), None);
+    assert_eq!(found(&[0xc0]), None);
+    // Python merges a list of pairs, too.
+    assert_eq!(of(value!([["ctx", {}]])).as_deref(), Some(""));
+    // A receiver cannot read further either.
+    for malformed in [
+        &[0x81_u8][..],
+        &[0x82, 0xa1, b'a', 0xc1],
+        &[0x81, 0xa9, b'c'],
+        &[0xdf],
+    ] {
+        assert_eq!(found(malformed), None);
+    }
+}

@@ -301,9 +301,18 @@ async fn authenticate(
             "Client id mismatch: this token is restricted to client with client_id='{bound}'"
         )));
     }
-    let workspace = named
-        .or(scope.current_workspace)
-        .unwrap_or_else(|| user.own_workspace());
+    let bound = scope.current_workspace;
+    // `public` stands for the user's own place.
+    let other = named
+        .as_ref()
+        .filter(|named| Some(*named) != bound.as_ref());
+    if let (Some(bound), Some(named)) = (&bound, other) {
+        return Err(unauthenticated(format_args!(
+            "Current workspace encoded in the token ({bound}) does not match the specified \
+             workspace ({named})"
+        )));
+    }
+    let workspace = named.or(bound).unwrap_or_else(|| user.own_workspace());
     Ok((user, workspace))
 }
 

@@ -369,3 +369,27 @@ async fn a_slow_sender_does_not_hold_a_place() -> Result<()> {
     assert_eq!(silent.end().await?.code, 1008);
     Ok(())
 }
+
+#[tokio::test]
+async fn the_second_segment_cannot_pose_as_the_server() -> Result<()> {
+    let server = server().await?;
+    let mut victim = Raw::anonymous(&server, "victim").await?;
+    let mut forger = Raw::anonymous(&server, "forger").await?;
+    for key in ["ctx", "from", "user", "ws"] {
+        let main = json!({
+            "type": "method", "to": victim.address(), "method": "services.x.y", "session": "S",
+        });
+        let extra = json!({"args": [1], key: {"user": {"id": "root"}}});
+        forger.send(main, Some(extra)).await?;
+        let answer = forger.message().await?;
+        assert_eq!(answer.method(), Some("S.reject"));
+        let error = answer.extra()?.args.get::<Value>(0).transpose()?;
+        let text = error.unwrap_or_default().to_string();
+        assert!(
+            text.contains(&format!("cannot have the key `{key}`")),
+            "{text}"
+        );
+    }
+    assert!(victim.is_quiet().await, "nothing of it arrives");
+    Ok(())
+}

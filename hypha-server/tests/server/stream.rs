@@ -326,3 +326,25 @@ async fn floods_and_giants_are_refused() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_token_for_one_workspace_opens_no_other() -> Result<()> {
+    let server = crate::support::server().await?;
+    let mut owner = crate::support::Raw::anonymous(&server, "owner").await?;
+    let token = owner.ask("generate_token", json!([{}])).await?;
+    let token = token.as_str().unwrap_or_default().to_owned();
+    let parsed = owner.ask("parse_token", json!([token])).await?;
+    let id = parsed.get("id").and_then(hypha_rpc::Value::as_str);
+    // The workspace that its random user would have to itself.
+    let own = format!("ws-user-{}", id.unwrap_or_default());
+    let url = format!("{}/rpc?client_id=c&workspace={own}", server.url());
+    let refused = crate::support::http().get(url).bearer_auth(&token);
+    let refused = refused.send().await?;
+    assert!(refused.status().is_client_error(), "{}", refused.status());
+    let text = refused.text().await?;
+    assert!(
+        text.contains("does not match the specified workspace"),
+        "{text}"
+    );
+    Ok(())
+}
