@@ -35,7 +35,6 @@ impl From<Refusal> for Problem {
             RefusalKind::Undecodable => StatusCode::BAD_REQUEST,
             RefusalKind::Credentials | RefusalKind::Revoked => StatusCode::UNAUTHORIZED,
             RefusalKind::Denied => StatusCode::FORBIDDEN,
-            RefusalKind::Missing => StatusCode::NOT_FOUND,
             RefusalKind::Taken => StatusCode::CONFLICT,
             RefusalKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
             RefusalKind::Busy => StatusCode::SERVICE_UNAVAILABLE,

@@ -176,18 +176,21 @@ pub(super) async fn workspace_of(
         ..
     } = applicant;
     let found = workspace::find_or_plan(state, user, workspace).await?;
-    let info = found.ok_or_else(|| {
+    // One answer for a workspace that does not exist and for one that is closed to the client, with
+    // the texts of the original for both, on which clients match.
+    let closed = || {
         Refusal::new(
-            RefusalKind::Missing,
-            format_args!("'Workspace {workspace} does not exist or is not accessible'"),
+            RefusalKind::Denied,
+            format_args!(
+                "'Workspace {workspace} does not exist or is not accessible', Permission denied \
+                 for workspace: {workspace}"
+            ),
         )
-    })?;
+    };
+    let info = found.ok_or_else(closed)?;
     auth::enter_workspace(user, &info, client_id);
     if !user.may(Permission::Read, &info.id) {
-        return Err(Refusal::new(
-            RefusalKind::Denied,
-            format_args!("Permission denied for workspace: {}", info.id),
-        ));
+        return Err(closed());
     }
     if !usable_client_id(client_id) {
         return Err(Refusal::new(

@@ -26,8 +26,6 @@ pub(crate) enum RefusalKind {
     Revoked,
     /// The credentials do not permit the request.
     Denied,
-    /// The object of the request does not exist.
-    Missing,
     /// The address is in use.
     Taken,
     /// A limit on the number of connections is reached.
@@ -74,7 +72,6 @@ impl From<Refusal> for CloseOrder {
             }
             RefusalKind::Revoked
             | RefusalKind::Denied
-            | RefusalKind::Missing
             | RefusalKind::Taken
             | RefusalKind::Failed => {
                 let message = format!("Failed to establish connection: {message}");

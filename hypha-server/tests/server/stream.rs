@@ -294,7 +294,7 @@ async fn anonymous_clients_have_a_workspace_each_and_keep_their_ids() -> Result<
         None,
     )
     .await?;
-    assert_eq!(nowhere.status(), StatusCode::NOT_FOUND);
+    assert_eq!(nowhere.status(), StatusCode::FORBIDDEN);
     let bad = get(&server, &[("client_id", "a/b")], None).await?;
     assert_eq!(bad.status(), StatusCode::FORBIDDEN);
     Ok(())
