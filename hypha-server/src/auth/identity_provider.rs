@@ -1,16 +1,16 @@
 //! An external identity provider: tokens that it signs with keys that it publishes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hypha_rpc::workspace::UserInfo;
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::tokens::{TokenError, explain};
+use super::jwt::{Key, RsaKey, Validation};
+use super::tokens::TokenError;
 use crate::settings::TokenSettings;
 
 /// Timeout of a request for the keys.
@@ -31,7 +31,7 @@ pub(super) struct IdentityProvider {
 
 #[derive(Default)]
 struct Keys {
-    by_id: HashMap<String, DecodingKey>,
+    by_id: HashMap<String, RsaKey>,
     fetched: Option<Instant>,
     tried: Option<Instant>,
 }
@@ -40,22 +40,15 @@ impl IdentityProvider {
     /// Returns the provider of the settings, if they name one.
     pub(super) fn new(settings: &TokenSettings) -> Option<IdentityProvider> {
         let url = settings.provider_keys_url()?;
-        // A provider that the program has installed serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .timeout(FETCH_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
-        let client = client
-            .inspect_err(|error| tracing::error!(%error, "cannot set up the identity provider"))
+        let client = client()
+            .inspect_err(|error| tracing::error!(error, "cannot set up the identity provider"))
             .ok()?;
-        let mut validation = super::tokens::validation(
-            Algorithm::RS256,
-            &settings.provider_issuer(),
-            &settings.audience,
-        );
-        // Clocks differ between machines.
-        validation.leeway = 60;
+        let validation = Validation {
+            issuer: settings.provider_issuer().to_string(),
+            audience: settings.audience.clone(),
+            // Clocks differ between machines.
+            leeway: 60,
+        };
         Some(IdentityProvider {
             url,
             validation,
@@ -72,13 +65,11 @@ impl IdentityProvider {
         user_of: impl Fn(&Map<String, Value>) -> Option<UserInfo>,
     ) -> Result<UserInfo, TokenError> {
         let key = self.key(key_id.unwrap_or_default()).await?;
-        let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, &key, &self.validation)
-            .map_err(|error| TokenError::Invalid(explain(token, error.kind())))?;
-        user_of(&decoded.claims)
-            .ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
+        let claims = self.validation.decode(token, &Key::Rsa(&key))?;
+        user_of(&claims).ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
-    async fn key(&self, id: &str) -> Result<DecodingKey, TokenError> {
+    async fn key(&self, id: &str) -> Result<RsaKey, TokenError> {
         let mut keys = self.keys.lock().await;
         let within = |since: Option<Instant>, time| since.is_some_and(|at| at.elapsed() < time);
         let known = keys
@@ -111,7 +102,7 @@ impl IdentityProvider {
             .ok_or_else(|| TokenError::Invalid("Unable to find appropriate key".into()))
     }
 
-    async fn fetch(&self) -> Result<HashMap<String, DecodingKey>, String> {
+    async fn fetch(&self) -> Result<HashMap<String, RsaKey>, String> {
         let failed = |error: reqwest::Error| error.to_string();
         let mut response = self.client.get(&self.url).send().await.map_err(failed)?;
         if !response.status().is_success() {
@@ -124,11 +115,38 @@ impl IdentityProvider {
                 return Err(format!("more than {FETCH_BYTES} bytes"));
             }
         }
-        let set: JwkSet = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        let usable = set.keys.iter().filter_map(|jwk| {
-            let key = DecodingKey::from_jwk(jwk).ok()?;
-            Some((jwk.common.key_id.clone().unwrap_or_default(), key))
-        });
-        Ok(usable.collect())
+        let set: KeySet = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        // Providers publish keys for other purposes, too.
+        Ok(set.keys.iter().filter_map(RsaKey::from_jwk).collect())
     }
+}
+
+/// The keys of a provider, as it publishes them.
+#[derive(serde::Deserialize)]
+struct KeySet {
+    keys: Vec<Value>,
+}
+
+/// Returns the client that fetches the keys. Its TLS names its cryptography: that of the process
+/// belongs to the embedding program.
+fn client() -> Result<reqwest::Client, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        // Keys over plain HTTP need none.
+        tracing::warn!(errors = ?found.errors, "no root certificates on this machine");
+    }
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .timeout(FETCH_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| error.to_string())
 }

@@ -3,6 +3,7 @@
 mod authenticator;
 #[cfg(feature = "jwks")]
 mod identity_provider;
+mod jwt;
 mod lineage;
 mod readable_id;
 mod scope;

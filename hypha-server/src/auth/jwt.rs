@@ -1,0 +1,254 @@
+//! JSON Web Tokens (RFC 7519) in the two forms that are accepted here: signed with HS256 by a
+//! server, or with RS256 by an identity provider.
+//!
+//! Libraries for these tokens take their cryptography from a place of the process, which belongs to
+//! the embedding program: another dependency of it can fill or empty that place. Here the
+//! cryptography is named.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sha2::Sha256;
+
+use super::now;
+
+/// The algorithms of the two forms.
+pub(super) const HS256: &str = "HS256";
+#[cfg(feature = "jwks")]
+pub(super) const RS256: &str = "RS256";
+/// Registered algorithms, which an error names. Any other name makes the header unreadable.
+const REGISTERED: [&str; 15] = [
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
+    "ES384", "ES512", "ES256K", "EdDSA", "Ed25519",
+];
+
+/// The reason why a token is not accepted. The texts are those of the original server, for which
+/// people search.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum JwtError {
+    #[error("Error decoding token headers.")]
+    Malformed,
+    #[error("Invalid algorithm: {0}")]
+    Algorithm(String),
+    #[error("Signature verification failed.")]
+    Signature,
+    #[error("Invalid token: {0}")]
+    Claims(&'static str),
+    #[error("missing required key '{0}'")]
+    Missing(&'static str),
+    #[error("The token has expired. Please fetch a new one")]
+    Expired,
+    #[error("The token is not yet valid (nbf)")]
+    Immature,
+    #[error("Invalid issuer")]
+    Issuer,
+    #[error("Invalid audience")]
+    Audience,
+}
+
+/// The secret with which a server signs and checks its own tokens.
+pub(super) struct Secret(Hmac<Sha256>);
+
+impl Secret {
+    pub(super) fn new(secret: &[u8]) -> Secret {
+        let key = Hmac::new_from_slice(secret)
+            .unwrap_or_else(|_| unreachable!("HMAC accepts keys of every length"));
+        Secret(key)
+    }
+
+    /// Returns the token with these claims.
+    pub(super) fn sign(&self, claims: &Map<String, Value>) -> String {
+        let encode = |value: &[u8]| URL_SAFE_NO_PAD.encode(value);
+        let header = json!({"typ": "JWT", "alg": HS256}).to_string();
+        let payload = Value::Object(claims.clone()).to_string();
+        let signed = format!(
+            "{}.{}",
+            encode(header.as_bytes()),
+            encode(payload.as_bytes())
+        );
+        let mut mac = self.0.clone();
+        mac.update(signed.as_bytes());
+        let signature = encode(&mac.finalize().into_bytes());
+        format!("{signed}.{signature}")
+    }
+
+    fn verify(&self, signed: &[u8], signature: &[u8]) -> bool {
+        let mut mac = self.0.clone();
+        mac.update(signed);
+        // Compares in constant time.
+        mac.verify_slice(signature).is_ok()
+    }
+}
+
+/// A public RSA key of 2048 bits or more.
+#[cfg(feature = "jwks")]
+#[derive(Clone, Debug)]
+pub(super) struct RsaKey(ring::signature::RsaPublicKeyComponents<Vec<u8>>);
+
+#[cfg(feature = "jwks")]
+impl RsaKey {
+    /// Returns the key of a JSON Web Key (RFC 7517), and its id. `None` if the key is not for
+    /// signatures with RS256.
+    pub(super) fn from_jwk(jwk: &Value) -> Option<(String, RsaKey)> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let other = |name: &str, wanted: &str| text(name).is_some_and(|value| value != wanted);
+        if text("kty") != Some("RSA") || other("use", "sig") || other("alg", RS256) {
+            return None;
+        }
+        let number = |name: &str| {
+            let bytes = URL_SAFE_NO_PAD
+                .decode(text(name)?.trim_end_matches('='))
+                .ok()?;
+            // Some issuers write a leading zero, which `ring` does not accept.
+            let start = bytes.iter().position(|byte| *byte != 0)?;
+            Some(bytes[start..].to_vec())
+        };
+        let key = ring::signature::RsaPublicKeyComponents {
+            n: number("n")?,
+            e: number("e")?,
+        };
+        Some((text("kid").unwrap_or_default().to_owned(), RsaKey(key)))
+    }
+
+    fn verify(&self, signed: &[u8], signature: &[u8]) -> bool {
+        let algorithm = &ring::signature::RSA_PKCS1_2048_8192_SHA256;
+        self.0.verify(algorithm, signed, signature).is_ok()
+    }
+}
+
+/// The key with which a token must be signed.
+pub(super) enum Key<'a> {
+    Secret(&'a Secret),
+    #[cfg(feature = "jwks")]
+    Rsa(&'a RsaKey),
+}
+
+impl Key<'_> {
+    fn algorithm(&self) -> &'static str {
+        match self {
+            Key::Secret(_) => HS256,
+            #[cfg(feature = "jwks")]
+            Key::Rsa(_) => RS256,
+        }
+    }
+
+    fn verify(&self, signed: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Key::Secret(secret) => secret.verify(signed, signature),
+            #[cfg(feature = "jwks")]
+            Key::Rsa(key) => key.verify(signed, signature),
+        }
+    }
+}
+
+/// The first part of a token. It says which key the token was signed with; nothing of it can be
+/// trusted.
+#[derive(Debug, Deserialize)]
+pub(super) struct Header {
+    pub(super) alg: String,
+    #[cfg_attr(
+        not(feature = "jwks"),
+        allow(dead_code, reason = "only providers have many keys")
+    )]
+    pub(super) kid: Option<String>,
+    /// Extensions without which the token must not be read. None are known here.
+    crit: Option<Value>,
+}
+
+/// Returns the header of a token, without any check.
+pub(super) fn header(token: &str) -> Result<Header, JwtError> {
+    let (header, rest) = token.split_once('.').ok_or(JwtError::Malformed)?;
+    if rest.matches('.').count() != 1 {
+        return Err(JwtError::Malformed);
+    }
+    let header = decode_part(header).ok_or(JwtError::Malformed)?;
+    let header: Header = serde_json::from_slice(&header).map_err(|_| JwtError::Malformed)?;
+    if header.crit.is_some() || !REGISTERED.contains(&header.alg.as_str()) {
+        return Err(JwtError::Malformed);
+    }
+    Ok(header)
+}
+
+fn decode_part(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).ok()
+}
+
+/// The checks of every token besides its signature.
+pub(super) struct Validation {
+    pub(super) issuer: String,
+    pub(super) audience: String,
+    /// Seconds by which the clocks of two machines may differ.
+    pub(super) leeway: u64,
+}
+
+impl Validation {
+    /// Returns the claims of a token that was signed with `key` and is valid now.
+    pub(super) fn decode(
+        &self,
+        token: &str,
+        key: &Key<'_>,
+    ) -> Result<Map<String, Value>, JwtError> {
+        let header = header(token)?;
+        if header.alg != key.algorithm() {
+            return Err(JwtError::Algorithm(header.alg));
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(JwtError::Malformed)?;
+        let signature = decode_part(signature).ok_or(JwtError::Signature)?;
+        if !key.verify(signed.as_bytes(), &signature) {
+            return Err(JwtError::Signature);
+        }
+        let payload = signed
+            .split_once('.')
+            .and_then(|(_, payload)| decode_part(payload));
+        let claims = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
+        let claims = claims.ok_or(JwtError::Claims("its claims are no JSON object"))?;
+        self.check(&claims)?;
+        Ok(claims)
+    }
+
+    fn check(&self, claims: &Map<String, Value>) -> Result<(), JwtError> {
+        let required = |name: &'static str| match claims.get(name) {
+            None | Some(Value::Null) => Err(JwtError::Missing(name)),
+            Some(claim) => Ok(claim),
+        };
+        let now = now();
+        let end = time(required("exp")?).ok_or(JwtError::Claims("`exp` is no time"))?;
+        if end < now.saturating_sub(self.leeway) {
+            return Err(JwtError::Expired);
+        }
+        if let Some(start) = claims.get("nbf").filter(|start| !start.is_null()) {
+            let start = time(start).ok_or(JwtError::Claims("`nbf` is no time"))?;
+            if start > now.saturating_add(self.leeway) {
+                return Err(JwtError::Immature);
+            }
+        }
+        if !required("sub")?.is_string() {
+            return Err(JwtError::Claims("`sub` is no string"));
+        }
+        if !names(required("iss")?, &self.issuer) {
+            return Err(JwtError::Issuer);
+        }
+        if !names(required("aud")?, &self.audience) {
+            return Err(JwtError::Audience);
+        }
+        Ok(())
+    }
+}
+
+/// Returns a time in seconds since 1970.
+fn time(claim: &Value) -> Option<u64> {
+    let seconds = claim.as_f64()?;
+    (seconds >= 0.0 && seconds < u64::MAX as f64)
+        .then(|| claim.as_u64().unwrap_or(seconds.round() as u64))
+}
+
+/// Returns whether a claim is `wanted`, or a list with it.
+fn names(claim: &Value, wanted: &str) -> bool {
+    match claim {
+        Value::String(name) => name == wanted,
+        Value::Array(names) => names.iter().any(|name| name == wanted),
+        _ => false,
+    }
+}
