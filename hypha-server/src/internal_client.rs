@@ -13,7 +13,7 @@ use hypha_rpc::client::{Identity, MemoryCharge, PeerMemory, Settings};
 use hypha_rpc::transport::{Frame, memory};
 
 use crate::auth::{self, Authenticated};
-use crate::memory::Account;
+use crate::memory::{Account, SERVER_OWNER};
 use crate::peer::{Outbox, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
 use crate::workspace;
@@ -89,7 +89,7 @@ pub(crate) async fn connect_shared(
     settings.max_concurrent_chunks = REPLY_CHUNKS_AT_ONCE;
     settings.memory = Some(Arc::new(Payer::Sender(Arc::downgrade(state))));
     let user = auth::root_user();
-    let account = state.memory.open(&user.id);
+    let account = state.memory.open(SERVER_OWNER);
     let (outbox, queue) = Outbox::new(queue_bytes, account.clone());
     let generation = state.router.next_generation();
     let peer = Peer::new(workspace, client_id, user, generation, outbox, None).serving_all();

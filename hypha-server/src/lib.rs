@@ -15,7 +15,7 @@
 // Layers, from the bottom up. A module uses only modules of lower layers; `cargo xtask lint` checks
 // it:
 //
-//   settings, metrics, memory, rate_limit, seats, event_log, store
+//   settings, metrics, memory, rate_limit, seats, shares, event_log, store
 //   auth (settings), bus
 //   peer (auth, memory)
 //   registry (auth, store), router (bus, metrics, peer)
@@ -46,6 +46,7 @@ mod seats;
 mod server;
 mod session;
 mod settings;
+mod shares;
 mod state;
 mod store;
 mod workspace;

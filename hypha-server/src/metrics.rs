@@ -114,6 +114,10 @@ counters! {
     displaced_logins,
     /// Calls that waited for a login and gave way to newer ones.
     displaced_checks,
+    /// Calls to the manager refused because their client or its user waits for too many.
+    refused_waiting,
+    /// Calls to the manager that waited for other clients and gave way to newer ones.
+    displaced_calls,
     /// Connections replaced by a newer one with the same address.
     replaced;
     /// Bytes of memory held for peers.

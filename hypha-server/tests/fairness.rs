@@ -4,6 +4,7 @@ mod support;
 
 use anyhow::{Context, Result};
 use hypha_rpc::{Value, connect};
+use hypha_server::{Limits, Server};
 use serde_json::json;
 use support::{Raw, server};
 
@@ -42,6 +43,79 @@ async fn one_client_cannot_take_all_places_at_the_manager() -> Result<()> {
         other.manager().await?.ping("other".into(), 5.0).await?,
         "pong"
     );
+    Ok(())
+}
+
+/// Sends calls to the manager that wait for a client that does not answer.
+async fn wait_for(deaf: &str, caller: &mut Raw, calls: std::ops::Range<usize>) -> Result<()> {
+    for number in calls {
+        let main = json!({
+            "type": "method", "to": caller.manager(), "method": "services.default.ping",
+            "session": format!("S{number}"),
+        });
+        let extra = json!({"args": [deaf, 60.0], "promise": "*", "t": 10.0});
+        caller.send(main, Some(extra)).await?;
+    }
+    Ok(())
+}
+
+/// Returns the number of the call that the next answer rejects, and the reason.
+async fn rejected(caller: &mut Raw) -> Result<(String, String)> {
+    loop {
+        let message = caller.answer().await?;
+        let method = message.method().unwrap_or_default().to_owned();
+        if method.ends_with(".heartbeat") {
+            continue;
+        }
+        let number = method.strip_suffix(".reject").context("not rejected")?;
+        let error = message
+            .extra()?
+            .args
+            .get::<Value>(0)
+            .context("no error")??;
+        return Ok((number.to_owned(), error.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn many_clients_of_one_address_do_not_take_all_places_at_the_manager() -> Result<()> {
+    let root = "0123456789abcdef0123456789abcdef";
+    let mut limits = Limits::default();
+    limits.waiting_calls_per_client = 25;
+    limits.waiting_calls = 30;
+    let builder = Server::builder().bind("127.0.0.1:0").limits(limits);
+    let server = builder.root_token(root).start().await?;
+    let mut deaf = Raw::anonymous(&server, "deaf").await?;
+    let mut greedy = Vec::new();
+    for number in 0..3 {
+        let mut raw = deaf
+            .colleague(&server, &format!("g{number}"), "read")
+            .await?;
+        wait_for("deaf", &mut raw, 0..10).await?;
+        greedy.push(raw);
+    }
+    // The address has its share: the calls beyond it are refused.
+    for number in 5..10 {
+        let (call, error) = rejected(&mut greedy[2]).await?;
+        assert_eq!(call, format!("S{number}"));
+        assert!(
+            error.contains("ip:127.0.0.1 waits for 25 already"),
+            "{error}"
+        );
+    }
+    // Another user finds places, also those beyond the free ones.
+    let hello = json!({"client_id": "honest", "token": root});
+    let mut honest = Raw::connect(&server, hello).await?;
+    let address = deaf.address();
+    wait_for(&address, &mut honest, 0..10).await?;
+    honest.ask("echo", json!([1])).await?;
+    for number in 0..5 {
+        let (call, error) = rejected(&mut greedy[0]).await?;
+        assert_eq!(call, format!("S{number}"));
+        assert!(error.contains("has given way"), "{error}");
+    }
+    assert_eq!(server.stats().refused_waiting, 5);
+    assert_eq!(server.stats().displaced_calls, 5);
     Ok(())
 }
 

@@ -7,12 +7,18 @@ use std::time::Duration;
 use hypha_rpc::Map;
 use hypha_rpc::workspace::ManagerError;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::shares::Shares;
+use crate::memory::{Account, Charge};
 use crate::metrics::Counters;
 use crate::settings::Limits;
+use crate::shares::{Places, Shares};
+
+/// Memory of a login beside the texts in it, and of a call that waits for one, in bytes: entries in
+/// maps, and the call's task.
+const LOGIN_BYTES: usize = 1024;
+const CHECK_BYTES: usize = 4096;
 
 /// The token that the program asked for when it began the login.
 #[derive(Clone, Default)]
@@ -26,6 +32,7 @@ struct Entry {
     until: Instant,
     request: TokenRequest,
     report: Option<Map>,
+    charge: Charge,
 }
 
 /// The result of waiting for a user.
@@ -42,8 +49,8 @@ pub(super) enum LoginOutcome {
 pub(super) struct Keys {
     life: Duration,
     entries: Mutex<Entries>,
-    /// The calls that wait. A dropped item tells its call to give way.
-    waiting: Mutex<Shares<oneshot::Sender<()>>>,
+    /// The places of the calls that wait.
+    waiting: Arc<Places>,
     reported: Notify,
     counters: Arc<Counters>,
 }
@@ -66,18 +73,6 @@ impl Entries {
     }
 }
 
-/// The place of a call that waits.
-struct Place<'a> {
-    waiting: &'a Mutex<Shares<oneshot::Sender<()>>>,
-    number: u64,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.waiting.lock().remove(self.number);
-    }
-}
-
 impl Keys {
     pub(super) fn new(limits: &Limits, counters: Arc<Counters>) -> Keys {
         Keys {
@@ -86,10 +81,7 @@ impl Keys {
                 in_order: Shares::new(limits.logins_per_client, limits.logins),
                 numbers: HashMap::new(),
             }),
-            waiting: Mutex::new(Shares::new(
-                limits.login_checks_per_client,
-                limits.login_checks,
-            )),
+            waiting: Places::new(limits.login_checks_per_client, limits.login_checks),
             reported: Notify::new(),
             counters,
         }
@@ -110,23 +102,32 @@ impl Keys {
         entries
     }
 
-    /// Begins a login of `owner`, and returns its key, which cannot be guessed.
-    pub(super) fn begin(&self, owner: &str, request: TokenRequest) -> String {
+    /// Begins a login, and returns its key, which cannot be guessed. The login is charged to
+    /// `account`, and takes a place of its owner.
+    pub(super) fn begin(
+        &self,
+        account: &Account,
+        request: TokenRequest,
+    ) -> Result<String, ManagerError> {
         let key = hypha_wire::random_id();
+        let length = request.workspace.as_ref().map_or(0, String::len);
+        let charge = account.try_charge(LOGIN_BYTES + length);
+        let charge = charge.map_err(|error| no_memory("start", &error))?;
         let entry = Entry {
             key: key.clone(),
             until: Instant::now() + self.life,
             request,
             report: None,
+            charge,
         };
         let mut entries = self.entries();
-        let (number, displaced) = entries.in_order.insert(owner, entry);
+        let (number, displaced) = entries.in_order.insert(account.owner(), entry);
         if let Some(displaced) = displaced {
             self.counters.displaced_logins.add();
             entries.numbers.remove(&displaced.key);
         }
         entries.numbers.insert(key.clone(), number);
-        key
+        Ok(key)
     }
 
     pub(super) fn request(&self, key: &str) -> Result<TokenRequest, ManagerError> {
@@ -134,8 +135,8 @@ impl Keys {
         Ok(entries.get(key)?.request.clone())
     }
 
-    /// Stores the report of a user who has logged in.
-    pub(super) fn report(&self, key: &str, report: Map) -> Result<(), ManagerError> {
+    /// Stores the report of a user who has logged in, `bytes` long.
+    pub(super) fn report(&self, key: &str, report: Map, bytes: usize) -> Result<(), ManagerError> {
         let mut entries = self.entries();
         let entry = entries.get(key)?;
         // A second report does not come from the user that the program has sent.
@@ -144,6 +145,8 @@ impl Keys {
                 "Invalid key, it has been used already".into(),
             ));
         }
+        let charged = entry.charge.try_grow(LOGIN_BYTES + bytes);
+        charged.map_err(|error| no_memory("report", &error))?;
         entry.report = Some(report);
         self.reported.notify_waiters();
         Ok(())
@@ -159,10 +162,11 @@ impl Keys {
         Ok(report)
     }
 
-    /// Waits for the report of a key on behalf of `owner`. It is returned once.
+    /// Waits for the report of a key. It is returned once. The call is charged to `account`, and
+    /// takes a place of its owner.
     pub(super) async fn wait(
         &self,
-        owner: &str,
+        account: &Account,
         key: &str,
         limit: Duration,
     ) -> Result<LoginOutcome, ManagerError> {
@@ -172,15 +176,11 @@ impl Keys {
         if limit.is_zero() {
             return Ok(LoginOutcome::TimedOut);
         }
-        let (sender, mut displaced) = oneshot::channel();
-        let (number, other) = self.waiting.lock().insert(owner, sender);
-        let _place = Place {
-            waiting: &self.waiting,
-            number,
-        };
-        if other.is_some() {
+        let charge = account.try_charge(CHECK_BYTES);
+        let _charge = charge.map_err(|error| no_memory("check", &error))?;
+        let (mut place, displaced) = self.waiting.take(account.owner());
+        if displaced {
             self.counters.displaced_checks.add();
-            drop(other);
         }
         let deadline = sleep_until(Instant::now() + limit.min(self.life));
         let mut deadline = std::pin::pin!(deadline);
@@ -193,11 +193,15 @@ impl Keys {
             }
             tokio::select! {
                 () = reported => {}
-                _ = &mut displaced => return Ok(LoginOutcome::Displaced),
+                () = place.lost() => return Ok(LoginOutcome::Displaced),
                 () = &mut deadline => return Ok(LoginOutcome::TimedOut),
             }
         }
     }
+}
+
+fn no_memory(method: &str, error: &dyn std::fmt::Display) -> ManagerError {
+    ManagerError::Runtime(format!("`hypha-login.{method}`: {error}"))
 }
 
 fn unknown() -> ManagerError {
@@ -207,6 +211,16 @@ fn unknown() -> ManagerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::{Budget, MemoryLimits};
+
+    fn budget() -> Arc<Budget> {
+        Budget::new(MemoryLimits {
+            process: 1 << 20,
+            owner: 1 << 20,
+            account: 64 << 10,
+            patience: Duration::ZERO,
+        })
+    }
 
     fn keys(change: impl FnOnce(&mut Limits)) -> Keys {
         let mut limits = Limits::default();
@@ -217,36 +231,59 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_report_is_given_out_once() {
         let keys = keys(|_| ());
-        let key = keys.begin(
-            "ann",
-            TokenRequest {
-                workspace: Some("lab-1".into()),
-                expires_in: None,
-            },
-        );
+        let budget = budget();
+        let ann = budget.open("ann");
+        let request = TokenRequest {
+            workspace: Some("lab-1".into()),
+            expires_in: None,
+        };
+        let key = keys.begin(&ann, request).unwrap();
+        assert_eq!(ann.used(), LOGIN_BYTES + 5);
         assert_eq!(
-            keys.wait("ann", &key, Duration::ZERO).await,
+            keys.wait(&ann, &key, Duration::ZERO).await,
             Ok(LoginOutcome::TimedOut)
         );
-        let (outcome, ()) = tokio::join!(keys.wait("ann", &key, Duration::from_secs(60)), async {
+        let (outcome, ()) = tokio::join!(keys.wait(&ann, &key, Duration::from_secs(60)), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert_eq!(
                 keys.request(&key).unwrap().workspace.as_deref(),
                 Some("lab-1")
             );
-            keys.report(&key, Map::new()).unwrap();
-            assert!(keys.report(&key, Map::new()).is_err(), "a second time");
+            keys.report(&key, Map::new(), 100).unwrap();
+            assert!(keys.report(&key, Map::new(), 100).is_err(), "a second time");
         });
         assert_eq!(outcome, Ok(LoginOutcome::Reported(Map::new())));
-        assert!(keys.wait("ann", &key, Duration::ZERO).await.is_err());
+        assert!(keys.wait(&ann, &key, Duration::ZERO).await.is_err());
+        assert_eq!((ann.used(), budget.stats().used), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn logins_are_charged_to_those_who_begin_them() {
+        let keys = keys(|_| ());
+        let budget = budget();
+        let (ann, mallory) = (budget.open("ann"), budget.open("mallory"));
+        let begin = |account: &Account| keys.begin(account, TokenRequest::default());
+        let begun: Vec<_> = (0..64).map(|_| begin(&mallory).unwrap()).collect();
+        let error = begin(&mallory).unwrap_err().to_string();
+        assert!(error.contains("memory limit"), "{error}");
+        let error = keys.report(&begun[0], Map::new(), 100).unwrap_err();
+        assert!(error.to_string().contains("hypha-login.report"), "{error}");
+        let minute = Duration::from_secs(60);
+        assert!(keys.wait(&mallory, &begun[0], minute).await.is_err());
+        let key = begin(&ann).unwrap();
+        assert!(keys.report(&key, Map::new(), 100).is_ok());
+        tokio::time::advance(Duration::from_secs(181)).await;
+        assert!(keys.request(&key).is_err());
+        assert_eq!(budget.stats().used, 0, "expired logins are given back");
     }
 
     #[tokio::test(start_paused = true)]
     async fn keys_end() {
         let keys = keys(|_| ());
-        let key = keys.begin("ann", TokenRequest::default());
+        let key = keys.begin(&budget().open("ann"), TokenRequest::default());
+        let key = key.unwrap();
         tokio::time::advance(Duration::from_secs(181)).await;
-        let error = keys.report(&key, Map::new()).unwrap_err();
+        let error = keys.report(&key, Map::new(), 100).unwrap_err();
         assert!(error.to_string().contains("key does not exist"));
     }
 
@@ -258,7 +295,12 @@ mod tests {
             limits.login_checks_per_client = 2;
             limits.login_checks = 3;
         });
-        let begin = |owner: &str| keys.begin(owner, TokenRequest::default());
+        let budget = budget();
+        let begin = |owner: &str| {
+            let account = budget.open(owner);
+            keys.begin(&account, TokenRequest::default()).unwrap()
+        };
+        let (ann, mallory) = (budget.open("ann"), budget.open("mallory"));
         let key = begin("ann");
         let first = begin("mallory");
         for _ in 0..50 {
@@ -270,24 +312,24 @@ mod tests {
 
         let minute = Duration::from_secs(60);
         let mallorys = begin("mallory");
-        let check = || keys.wait("mallory", &mallorys, minute);
-        let (ann, one, two, three, ()) = tokio::join!(
-            keys.wait("ann", &key, minute),
+        let check = || keys.wait(&mallory, &mallorys, minute);
+        let (anns, one, two, three, ()) = tokio::join!(
+            keys.wait(&ann, &key, minute),
             check(),
             check(),
             check(),
             async {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                keys.report(&key, Map::new()).unwrap();
+                keys.report(&key, Map::new(), 100).unwrap();
             }
         );
-        assert_eq!(ann, Ok(LoginOutcome::Reported(Map::new())));
+        assert_eq!(anns, Ok(LoginOutcome::Reported(Map::new())));
         assert_eq!(one, Ok(LoginOutcome::Displaced));
         assert_eq!(
             (two, three),
             (Ok(LoginOutcome::TimedOut), Ok(LoginOutcome::TimedOut))
         );
         assert_eq!(keys.counters.displaced_checks.get(), 1);
-        assert!(keys.waiting.lock().oldest().is_none());
+        assert!(keys.waiting.are_free());
     }
 }

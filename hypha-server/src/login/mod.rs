@@ -2,7 +2,6 @@
 //! receives the user's token.
 
 mod keys;
-mod shares;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use hypha_rpc::{Context, Error, Map, Value, hypha_service};
 use serde_json::json;
 
 use self::keys::{Keys, LoginOutcome, TokenRequest};
+use crate::memory::Account;
 use crate::state::State;
 use crate::{internal_client, manager};
 
@@ -77,12 +77,10 @@ impl Login {
         Ok(format!("{base}/public/{kind}/{id}:hypha-login"))
     }
 
-    /// Returns the name under which the places of a caller are counted.
-    fn owner(&self, ctx: &Context) -> Answer<String> {
+    /// Opens an account of the caller's user or address for what a call leaves behind.
+    fn account(&self, ctx: &Context) -> Answer<Account> {
         let state = self.state()?;
-        let caller = state.router.find_address(ctx.from());
-        // A caller at another server is known by its user only.
-        Ok(caller.map_or_else(|| ctx.user().id.clone(), |caller| caller.owner().to_owned()))
+        Ok(state.memory.open(&state.account_owner(ctx)))
     }
 
     fn page_url(&self) -> Answer<String> {
@@ -112,7 +110,7 @@ impl Login {
             workspace: workspace.clone(),
             expires_in,
         };
-        let key = self.keys.begin(&self.owner(ctx)?, request);
+        let key = self.keys.begin(&self.account(ctx)?, request)?;
         let more = match (&workspace, expires_in) {
             (Some(workspace), _) => format!("&workspace={workspace}"),
             (None, Some(life)) => format!("&expires_in={life}"),
@@ -143,7 +141,7 @@ impl Login {
         // Clients write null for arguments that they leave out.
         let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
-        match self.keys.wait(&self.owner(ctx)?, &key, limit).await? {
+        match self.keys.wait(&self.account(ctx)?, &key, limit).await? {
             LoginOutcome::Reported(report) if profile == Some(true) => Ok(report.into()),
             LoginOutcome::Reported(mut report) => {
                 Ok(report.shift_remove("token").unwrap_or_default())
@@ -226,7 +224,7 @@ impl Login {
                 "`hypha-login.report`: the report has more than {REPORT_MAX} bytes"
             )));
         }
-        self.keys.report(&key, report)
+        self.keys.report(&key, report, length)
     }
 
     /// Returns the login page.

@@ -19,40 +19,26 @@ use super::{
 };
 use crate::event_log::EventFilter;
 use crate::peer::SUBSCRIPTIONS_MAX;
-use crate::seats::{Admit, Seat, Seats};
-use crate::state::State;
+use crate::state::{State, WaitingCall};
 use crate::workspace;
 
 const PING_TIMEOUT: f64 = 5.0;
 /// Clients that `cleanup` pings at the same time.
 const PINGS_AT_ONCE: usize = 50;
-/// Bound on the calls of one client that wait for others. The places for running calls are shared
-/// by all clients.
-const WAITING_MAX: usize = 256;
 
 pub(super) struct Manager {
     state: Arc<State>,
-    waiting: Arc<Seats>,
 }
 
 impl Manager {
     pub(super) fn new(state: Arc<State>) -> Manager {
-        Manager {
-            state,
-            waiting: Seats::new(WAITING_MAX),
-        }
+        Manager { state }
     }
 
-    /// Takes a place for a call that may wait for other clients. Only such calls run for long.
-    fn waiting_seat(&self, ctx: &Context) -> Answer<Seat> {
-        let caller = super::caller(ctx);
-        self.waiting
-            .take(&caller, Admit::WithinLimit)
-            .ok_or_else(|| {
-                ManagerError::Runtime(format!(
-                    "Too many calls in progress: {caller} waits for {WAITING_MAX} already"
-                ))
-            })
+    /// Takes a place for a call that may wait for other clients.
+    fn waiting(&self, ctx: &Context) -> Answer<WaitingCall> {
+        let owner = self.state.account_owner(ctx);
+        self.state.waiting.begin(&super::caller(ctx), &owner)
     }
 
     /// Pings a client. The error is the text that `ping` returns.
@@ -80,6 +66,7 @@ impl Manager {
         ctx: &Context,
         workspace: &str,
         limit: Duration,
+        waiting: &mut WaitingCall,
     ) -> Answer<Vec<Value>> {
         let introduced = workspace::registered_clients(&self.state, workspace).await;
         let mut addresses = introduced.map_err(unavailable)?;
@@ -92,7 +79,7 @@ impl Manager {
             let asked = batch
                 .iter()
                 .map(|address| self.ping_from(ctx, address, limit));
-            for (address, answer) in batch.iter().zip(join_all(asked).await) {
+            for (address, answer) in batch.iter().zip(waiting.wait(join_all(asked)).await?) {
                 if answer.is_err() {
                     workspace::remove_unresponsive(&self.state, address).await;
                     removed.push(Value::from(address.as_str()));
@@ -167,8 +154,8 @@ impl WorkspaceManager for Manager {
         service: ServiceInfo,
         _config: Option<Value>,
     ) -> Answer<()> {
-        let _seat = self.waiting_seat(ctx)?;
-        registration::register(&self.state, ctx, service).await
+        let mut waiting = self.waiting(ctx)?;
+        registration::register(&self.state, ctx, service, &mut waiting).await
     }
 
     async fn unregister_service(&self, ctx: &Context, service_id: String) -> Answer<()> {
@@ -249,16 +236,18 @@ impl WorkspaceManager for Manager {
         service_id: String,
         config: Option<SelectConfig>,
     ) -> Answer<ServiceInfo> {
-        let _seat = self.waiting_seat(ctx)?;
-        if resolve::is_manager(&service_id) {
-            let service =
-                resolve::get(&self.state, ctx, &service_id, GetServiceConfig::default()).await?;
-            return service
-                .decode_as()
-                .map_err(|error| ManagerError::Runtime(error.to_string()));
-        }
-        let selection = config.unwrap_or_default().selection;
-        resolve::find(&self.state, ctx, &service_id, &selection).await
+        let found = async {
+            if resolve::is_manager(&service_id) {
+                let config = GetServiceConfig::default();
+                let service = resolve::get(&self.state, ctx, &service_id, config).await?;
+                return service
+                    .decode_as()
+                    .map_err(|error| ManagerError::Runtime(error.to_string()));
+            }
+            let selection = config.unwrap_or_default().selection;
+            resolve::find(&self.state, ctx, &service_id, &selection).await
+        };
+        self.waiting(ctx)?.wait(found).await?
     }
 
     async fn get_service(
@@ -267,8 +256,9 @@ impl WorkspaceManager for Manager {
         service_id: String,
         config: Option<GetServiceConfig>,
     ) -> Answer<Value> {
-        let _seat = self.waiting_seat(ctx)?;
-        resolve::get(&self.state, ctx, &service_id, config.unwrap_or_default()).await
+        let config = config.unwrap_or_default();
+        let found = resolve::get(&self.state, ctx, &service_id, config);
+        self.waiting(ctx)?.wait(found).await?
     }
 
     async fn generate_token(&self, ctx: &Context, config: Option<TokenConfig>) -> Answer<String> {
@@ -320,9 +310,9 @@ impl WorkspaceManager for Manager {
     }
 
     async fn ping(&self, ctx: &Context, client_id: String, timeout: f64) -> Answer<String> {
-        let _seat = self.waiting_seat(ctx)?;
         let limit = timeout_in_bounds(Some(timeout), PING_TIMEOUT);
-        Ok(match self.ping_from(ctx, &client_id, limit).await {
+        let answered = self.ping_from(ctx, &client_id, limit);
+        Ok(match self.waiting(ctx)?.wait(answered).await? {
             Ok(()) => "pong".into(),
             Err(text) => text,
         })
@@ -335,7 +325,7 @@ impl WorkspaceManager for Manager {
         timeout: f64,
     ) -> Answer<Value> {
         let own = in_own_workspace(ctx, Permission::Admin)?;
-        let _seat = self.waiting_seat(ctx)?;
+        let mut waiting = self.waiting(ctx)?;
         let id = workspace.as_deref().unwrap_or(own);
         allowed(ctx, Permission::Admin, id)?;
         let workspace = workspaces::load(&self.state, id).await?;
@@ -349,8 +339,9 @@ impl WorkspaceManager for Manager {
             summary.insert("removed_clients".into(), Value::List(Vec::new()));
             return Ok(Value::Map(summary));
         }
+        let limit = timeout_in_bounds(Some(timeout), PING_TIMEOUT);
         let removed = self
-            .remove_unresponsive(ctx, id, timeout_in_bounds(Some(timeout), PING_TIMEOUT))
+            .remove_unresponsive(ctx, id, limit, &mut waiting)
             .await?;
         if !removed.is_empty() {
             summary.insert("removed_clients".into(), Value::List(removed));

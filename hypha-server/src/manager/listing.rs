@@ -10,7 +10,7 @@ use hypha_rpc::workspace::{
 use hypha_wire as wire;
 use hypha_wire::keys::BUILT_IN;
 
-use super::{Answer, account_owner, allowed, resolve, unavailable};
+use super::{Answer, allowed, resolve, unavailable};
 use crate::memory::Charge;
 use crate::registry::{Record, RegistryError, ServicePattern, encoded_list, encoded_summaries};
 use crate::state::State;
@@ -55,7 +55,7 @@ fn held(
     };
     let max = state.settings.limits.list_bytes;
     let bytes: usize = listed.iter().map(|(record, _)| record.len()).sum();
-    let account = state.memory.open(&account_owner(ctx));
+    let account = state.memory.open(&state.account_owner(ctx));
     let charge = account
         .try_charge(bytes.min(max))
         .map_err(|error| refused(ManagerError::Runtime(format!("`list_services`: {error}"))))?;

@@ -69,14 +69,6 @@ fn unavailable(error: RegistryError) -> ManagerError {
     }
 }
 
-/// Returns the name of the owner of the caller's memory: its user, or its address if it has none.
-fn account_owner(ctx: &Context) -> String {
-    match ctx.user() {
-        user if user.is_anonymous => caller(ctx),
-        user => user.id.clone(),
-    }
-}
-
 /// Checks the caller's permission in its own workspace, and returns the name of that.
 fn in_own_workspace(ctx: &Context, needed: Permission) -> Answer<&str> {
     allowed(ctx, needed, ctx.workspace())?;

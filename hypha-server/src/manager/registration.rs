@@ -10,9 +10,9 @@ use hypha_rpc::workspace::{
 use hypha_wire::keys::{BUILT_IN, RINTF_PREFIX};
 use serde_json::json;
 
-use super::{Answer, account_owner, caller, in_own_workspace, resolve, unavailable};
+use super::{Answer, caller, in_own_workspace, resolve, unavailable};
 use crate::registry::{Record, ServiceKey, ServicePattern};
-use crate::state::State;
+use crate::state::{State, WaitingCall};
 use crate::workspace;
 
 /// Length of the longest description, in characters.
@@ -21,7 +21,12 @@ const DESCRIPTION_MAX: usize = 1024;
 const SETUP_FETCH: Duration = Duration::from_secs(10);
 const SETUP: Duration = Duration::from_secs(60);
 
-pub(super) async fn register(state: &State, ctx: &Context, service: ServiceInfo) -> Answer<()> {
+pub(super) async fn register(
+    state: &State,
+    ctx: &Context,
+    service: ServiceInfo,
+    waiting: &mut WaitingCall,
+) -> Answer<()> {
     let workspace = in_own_workspace(ctx, Permission::ReadWrite)?.to_owned();
     let client = caller(ctx);
     let service = complete(service, &workspace, ctx)?;
@@ -60,7 +65,7 @@ pub(super) async fn register(state: &State, ctx: &Context, service: ServiceInfo)
         tracing::debug!(service = service.id, "not registered: the client is gone");
         return Ok(());
     }
-    store(state, ctx, service, &name, &client).await
+    store(state, ctx, service, &name, &client, waiting).await
 }
 
 /// Fills in the fields that the caller may leave out, and refuses invalid ones.
@@ -161,6 +166,7 @@ async fn store(
     service: ServiceInfo,
     name: &str,
     client: &str,
+    waiting: &mut WaitingCall,
 ) -> Answer<()> {
     let workspace = ctx.workspace();
     // The connection may have ended while this call was on its way; its services would then never
@@ -203,7 +209,7 @@ async fn store(
     }
     state.router.event(workspace, "service_added", &service);
     if name == "default" && !replaced {
-        set_up(state, &service.id).await;
+        waiting.wait(set_up(state, &service.id)).await?;
     }
     Ok(())
 }
@@ -219,7 +225,7 @@ fn record(state: &State, ctx: &Context, service: &ServiceInfo) -> Answer<Record>
             service.id
         )));
     }
-    let account = state.memory.open(&account_owner(ctx));
+    let account = state.memory.open(&state.account_owner(ctx));
     let charge = account.try_charge(record.memory()).map_err(|error| {
         ManagerError::Runtime(format!("service `{}` does not fit: {error}", service.id))
     })?;

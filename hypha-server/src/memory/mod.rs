@@ -19,6 +19,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+/// The owner of what the server holds for all of its clients, such as calls that wait for the
+/// manager. It never gives way. No user has this id.
+pub(crate) const SERVER_OWNER: &str = "*";
+
 /// Bounds of the three levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryLimits {
@@ -194,10 +198,11 @@ impl Budget {
         }
     }
 
-    /// Returns the owner with the most bytes.
+    /// Returns the owner with the most bytes, of those that can give way.
     fn largest(&self) -> Option<Arc<Owner>> {
         let owners: Vec<_> = self.owners.lock().values().cloned().collect();
         let owners = owners.iter().filter_map(Weak::upgrade);
+        let owners = owners.filter(|owner| owner.name != SERVER_OWNER);
         owners.max_by_key(|owner| owner.used.load(Ordering::Relaxed))
     }
 

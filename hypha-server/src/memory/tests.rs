@@ -88,6 +88,18 @@ async fn the_largest_account_gives_way_to_a_small_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_server_itself_does_not_give_way() {
+    let budget = budget();
+    let (own, ada) = (budget.open(SERVER_OWNER), budget.open("ada"));
+    let _own = own.try_charge(400).unwrap();
+    let _also = budget.open(SERVER_OWNER).try_charge(200).unwrap();
+    let _large = ada.try_charge(300).unwrap();
+    assert!(budget.open("eve").try_charge(200).is_err());
+    assert!(own.gives_way().now_or_never().is_none());
+    assert!(ada.gives_way().now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_largest_owner_is_refused_itself() {
     let budget = budget();
     let (ada, bob) = (budget.open("ada"), budget.open("bob"));

@@ -16,6 +16,8 @@ const SERVICE_BYTES_MIN: usize = 1024;
 const MEMORY_MIN: usize = 16 * 1024 * 1024;
 /// Largest number of calls that wait for a login: half of the login service's places for calls.
 const LOGIN_CHECKS_MAX: usize = 2048;
+/// Largest number of calls to the manager that wait: half of its places for calls.
+const WAITING_CALLS_MAX: usize = 8192;
 /// The resolution of the runtime's timers: a shorter timeout ends at once.
 const TIME_MIN: Duration = Duration::from_millis(1);
 
@@ -231,6 +233,14 @@ pub struct Limits {
     /// most gives way to a new one. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS"))]
     pub login_checks: usize,
+    /// Calls to the manager of one user, or of one IP address without credentials, that wait for
+    /// other clients. Default: 2048.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS_PER_CLIENT"))]
+    pub waiting_calls_per_client: usize,
+    /// Calls to the manager of all that wait for other clients, 8192 at most. The oldest of the user
+    /// or address with the most gives way to a new one. Default: 8192.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS"))]
+    pub waiting_calls: usize,
     /// Time for a client to answer a ping when another connects with its id. Default: 5 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_INCUMBENT_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
@@ -284,6 +294,8 @@ impl Default for Limits {
             logins: 10_000,
             login_checks_per_client: 256,
             login_checks: LOGIN_CHECKS_MAX,
+            waiting_calls_per_client: 2048,
+            waiting_calls: WAITING_CALLS_MAX,
             incumbent_timeout: Duration::from_secs(5),
         }
     }
@@ -330,6 +342,8 @@ impl Limits {
             ("logins", self.logins, 1),
             ("login_checks_per_client", self.login_checks_per_client, 1),
             ("login_checks", self.login_checks, 1),
+            ("waiting_calls_per_client", self.waiting_calls_per_client, 1),
+            ("waiting_calls", self.waiting_calls, 1),
             ("frame_bytes", self.frame_bytes, FRAME_BYTES_MIN),
             ("http_concurrent_requests", self.http_concurrent_requests, 1),
             ("app_headers", self.app_headers, 1),
@@ -350,11 +364,13 @@ impl Limits {
                 return invalid(format!("`{name}` must be at least {least}, got {count}"));
             }
         }
-        if self.login_checks > LOGIN_CHECKS_MAX {
-            return invalid(format!(
-                "`login_checks` must be at most {LOGIN_CHECKS_MAX}, got {}",
-                self.login_checks
-            ));
+        for (name, count, most) in [
+            ("login_checks", self.login_checks, LOGIN_CHECKS_MAX),
+            ("waiting_calls", self.waiting_calls, WAITING_CALLS_MAX),
+        ] {
+            if count > most {
+                return invalid(format!("`{name}` must be at most {most}, got {count}"));
+            }
         }
         for (name, time) in [
             ("idle_timeout", self.idle_timeout),

@@ -6,13 +6,17 @@
 mod cluster;
 mod server_clients;
 mod shutdown;
+mod waiting;
 
 use std::sync::Arc;
 
+use hypha_rpc::Context;
+use hypha_wire::absolute_address;
 use tokio::sync::{Mutex, mpsc};
 
 pub(crate) use self::server_clients::ServerClients;
 pub(crate) use self::shutdown::Shutdown;
+pub(crate) use self::waiting::{WaitingCall, WaitingCalls};
 use crate::auth::Issuer;
 use crate::bus::Bus;
 use crate::event_log::EventLog;
@@ -60,6 +64,8 @@ pub(crate) struct State {
     /// Held while the record of a workspace is read, changed and stored.
     pub(crate) workspace_records: Mutex<()>,
     pub(crate) clients: ServerClients,
+    /// Calls to the manager that wait for other clients.
+    pub(crate) waiting: WaitingCalls,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -87,7 +93,9 @@ impl State {
             account: limits.connection_memory_bytes,
             patience: limits.memory_timeout,
         });
+        let waiting = WaitingCalls::new(limits, counters.clone());
         State {
+            waiting,
             info: parts.info,
             started: std::time::Instant::now(),
             router: Router::new(counters.clone(), deliver_timeout, parts.bus),
@@ -108,6 +116,17 @@ impl State {
     /// that share them.
     pub(crate) fn owner(&self, peer: &Peer) -> String {
         format!("{}#{}", self.info.server_id, peer.generation)
+    }
+
+    /// Returns the user or address to which the memory for a caller is charged, and under which its
+    /// places are counted.
+    pub(crate) fn account_owner(&self, ctx: &Context) -> String {
+        let address = absolute_address(ctx.from(), ctx.workspace());
+        match self.router.find_address(&address) {
+            Some(caller) => caller.owner().to_owned(),
+            // A caller at another server is known by its user only.
+            None => ctx.user().id.clone(),
+        }
     }
 
     /// Returns the counters and the state of the memory accounts.

@@ -52,6 +52,7 @@ const LAYERS: [Layers; 2] = [
                 "rate_limit",
                 "seats",
                 "settings",
+                "shares",
                 "store",
             ],
             &["auth", "bus", "peer"],

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
 /// Items of owners, in the order in which they came.
 ///
 /// A new item always finds a place. If its owner has too many, the owner's oldest gives way; if
 /// there are too many in all, the oldest of the owner with the most. So an owner takes places only
 /// from itself, or from owners with more than it has.
-pub(super) struct Shares<T> {
+pub(crate) struct Shares<T> {
     per_owner: usize,
     in_all: usize,
     next: u64,
@@ -17,7 +20,7 @@ pub(super) struct Shares<T> {
 }
 
 impl<T> Shares<T> {
-    pub(super) fn new(per_owner: usize, in_all: usize) -> Shares<T> {
+    pub(crate) fn new(per_owner: usize, in_all: usize) -> Shares<T> {
         Shares {
             per_owner,
             in_all,
@@ -28,7 +31,7 @@ impl<T> Shares<T> {
     }
 
     /// Adds an item. Returns its number, and the item that has given way to it.
-    pub(super) fn insert(&mut self, owner: &str, item: T) -> (u64, Option<T>) {
+    pub(crate) fn insert(&mut self, owner: &str, item: T) -> (u64, Option<T>) {
         let own = self.owners.get(owner);
         let displaced = if own.is_some_and(|own| own.len() >= self.per_owner) {
             own.and_then(BTreeSet::first).copied()
@@ -53,17 +56,17 @@ impl<T> Shares<T> {
         (number, displaced)
     }
 
-    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         self.items.get_mut(&number).map(|(_, item)| item)
     }
 
     /// Returns the oldest item.
-    pub(super) fn oldest(&self) -> Option<(u64, &T)> {
+    pub(crate) fn oldest(&self) -> Option<(u64, &T)> {
         let (number, (_, item)) = self.items.first_key_value()?;
         Some((*number, item))
     }
 
-    pub(super) fn remove(&mut self, number: u64) -> Option<T> {
+    pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         let (owner, item) = self.items.remove(&number)?;
         if let Some(numbers) = self.owners.get_mut(&owner) {
             numbers.remove(&number);
@@ -72,6 +75,59 @@ impl<T> Shares<T> {
             }
         }
         Some(item)
+    }
+}
+
+/// Places for calls that wait. A call whose place another one takes is told.
+pub(crate) struct Places(Mutex<Shares<oneshot::Sender<()>>>);
+
+/// The place of a call that waits. Dropping it gives the place back.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    number: u64,
+    displaced: oneshot::Receiver<()>,
+    is_lost: bool,
+}
+
+impl Places {
+    pub(crate) fn new(per_owner: usize, in_all: usize) -> Arc<Places> {
+        Arc::new(Places(Mutex::new(Shares::new(per_owner, in_all))))
+    }
+
+    /// Takes a place. Returns also whether another call has lost its own.
+    pub(crate) fn take(self: &Arc<Self>, owner: &str) -> (Place, bool) {
+        let (sender, displaced) = oneshot::channel();
+        let (number, other) = self.0.lock().insert(owner, sender);
+        let place = Place {
+            places: self.clone(),
+            number,
+            displaced,
+            is_lost: false,
+        };
+        // Dropping the sender tells the other call.
+        (place, other.is_some())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn are_free(&self) -> bool {
+        self.0.lock().oldest().is_none()
+    }
+}
+
+impl Place {
+    /// Waits until another call has taken the place.
+    pub(crate) async fn lost(&mut self) {
+        // A channel must not be asked again after its end.
+        if !self.is_lost {
+            let _ = (&mut self.displaced).await;
+            self.is_lost = true;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.0.lock().remove(self.number);
     }
 }
 

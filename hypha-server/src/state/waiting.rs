@@ -1,0 +1,123 @@
+//! Calls to the manager that wait for other clients. Only such calls run for long.
+
+use std::sync::Arc;
+
+use hypha_rpc::workspace::ManagerError;
+
+use crate::metrics::Counters;
+use crate::seats::{Admit, Seat, Seats};
+use crate::settings::Limits;
+use crate::shares::{Place, Places};
+
+/// Bound on the waiting calls of one client.
+const PER_CLIENT: usize = 256;
+
+type Answer<T> = Result<T, ManagerError>;
+
+/// The waiting calls of all clients, at all addresses of the manager. A client has a bound, and so
+/// has its user or address; if there are too many in all, the owner with the most gives way.
+pub(crate) struct WaitingCalls {
+    of_client: Arc<Seats>,
+    of_owner: Arc<Seats>,
+    places: Arc<Places>,
+    counters: Arc<Counters>,
+}
+
+/// A call that may wait.
+pub(crate) struct WaitingCall {
+    _seats: (Seat, Seat),
+    place: Place,
+}
+
+impl WaitingCalls {
+    pub(super) fn new(limits: &Limits, counters: Arc<Counters>) -> WaitingCalls {
+        WaitingCalls {
+            of_client: Seats::new(PER_CLIENT),
+            of_owner: Seats::new(limits.waiting_calls_per_client),
+            places: Places::new(limits.waiting_calls, limits.waiting_calls),
+            counters,
+        }
+    }
+
+    /// Takes a place for a call of the client `caller`, which belongs to `owner`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one of them has too many.
+    pub(crate) fn begin(&self, caller: &str, owner: &str) -> Answer<WaitingCall> {
+        let seat = |seats: &Arc<Seats>, name: &str| {
+            seats.take(name, Admit::WithinLimit).ok_or_else(|| {
+                self.counters.refused_waiting.add();
+                ManagerError::Runtime(format!(
+                    "Too many calls in progress: {name} waits for {} already",
+                    seats.limit()
+                ))
+            })
+        };
+        let seats = (seat(&self.of_client, caller)?, seat(&self.of_owner, owner)?);
+        let (place, displaced) = self.places.take(owner);
+        if displaced {
+            self.counters.displaced_calls.add();
+        }
+        Ok(WaitingCall {
+            _seats: seats,
+            place,
+        })
+    }
+}
+
+impl WaitingCall {
+    /// Waits for `work` for as long as the call has its place. `work` may be dropped at any of its
+    /// awaits.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the call has lost its place.
+    pub(crate) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Answer<T> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.place.lost() => Err(ManagerError::Runtime(
+                "the call has given way to newer ones: too many wait at the manager".into(),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_clients_of_one_owner_leave_places_to_others() {
+        let mut limits = Limits::default();
+        limits.waiting_calls_per_client = 300;
+        limits.waiting_calls = 400;
+        let waiting = WaitingCalls::new(&limits, Arc::default());
+        let mut calls = Vec::new();
+        for number in 0..300 {
+            calls.push(
+                waiting
+                    .begin(&format!("ws/{}", number / 250), "ip:1")
+                    .unwrap(),
+            );
+        }
+        let error = waiting.begin("ws/2", "ip:1").err().unwrap().to_string();
+        assert!(error.contains("ip:1 waits for 300 already"), "{error}");
+        for _ in 0..150 {
+            calls.push(waiting.begin("ws/3", "ip:2").unwrap());
+        }
+        assert_eq!(waiting.counters.refused_waiting.get(), 1);
+        assert_eq!(waiting.counters.displaced_calls.get(), 50);
+        let long = || tokio::time::sleep(Duration::from_secs(1));
+        assert!(calls[0].wait(long()).await.is_err());
+        assert!(calls[0].wait(long()).await.is_err(), "still");
+        assert!(calls[50].wait(long()).await.is_ok());
+        assert!(calls[449].wait(long()).await.is_ok());
+        // A seat that was refused is not kept.
+        calls.clear();
+        assert!(waiting.begin("ws/2", "ip:1").is_ok());
+    }
+}
