@@ -393,3 +393,54 @@ async fn the_second_segment_cannot_pose_as_the_server() -> Result<()> {
     assert!(victim.is_quiet().await, "nothing of it arrives");
     Ok(())
 }
+
+/// Names become parts of addresses and of keys, in which these characters separate them.
+#[tokio::test]
+async fn no_name_can_pass_for_two() -> Result<()> {
+    let server = server().await?;
+    for id in ["a/b", "a:b", "a@b", "*", "a b"] {
+        let hello = json!({"client_id": id});
+        let end = refused(&server, hello).await?;
+        assert!(end.error.is_some(), "{id}: {end:?}");
+        let request = http().get(format!("{}/rpc", server.url()));
+        let answer = request.query(&[("client_id", id)]).send().await?;
+        assert!(
+            answer.status().is_client_error(),
+            "{id}: {}",
+            answer.status()
+        );
+    }
+    let mut client = Raw::anonymous(&server, "c").await?;
+    client.register("built-in", json!({})).await?;
+    let address = client.address();
+    for id in [
+        "x/y:svc", "c:s/vc", "c:s:vc", "c:s@vc", ":svc", "c:", "c/d:svc", "svc",
+    ] {
+        let service = json!({"id": id, "name": "n", "type": "t", "config": {}});
+        let error = refusal(&mut client, "register_service", json!([service])).await?;
+        assert!(!error.is_empty(), "{id}");
+    }
+    for id in ["a/b", "a:b", "a@b", "*", "a b"] {
+        let error = refusal(&mut client, "create_workspace", json!([{"id": id}])).await?;
+        assert!(!error.is_empty(), "{id}");
+    }
+    // A type is any text, and stays one.
+    for kind in ["a:b", "a/b", "a|b", "a@b", "*", "services:public|x:w/c:n@*"] {
+        let id = format!("{address}:svc");
+        let service = json!({"id": id, "name": "n", "type": kind, "config": {}});
+        client.ask("register_service", json!([service])).await?;
+        let listed = client.ask("list_services", json!([{"type": kind}])).await?;
+        let listed = match listed {
+            Value::List(listed) => listed,
+            other => anyhow::bail!("{other} is no list"),
+        };
+        let of_it: Vec<_> = listed
+            .iter()
+            .filter(|service| service.get("id").and_then(Value::as_str) == Some(&id))
+            .collect();
+        assert_eq!(of_it.len(), 1, "{kind}");
+        assert_eq!(of_it[0].get("type").and_then(Value::as_str), Some(kind));
+        client.ask("unregister_service", json!([id])).await?;
+    }
+    Ok(())
+}
