@@ -450,7 +450,7 @@ impl Router {
     fn refuse_override(&self, sender: &Peer, message: &Message, target: &str, key: &str) {
         self.counters.rejected_forbidden.add();
         let problem = match key {
-            "" => "the second segment of a message must be a map".to_owned(),
+            "" => "the second segment of a message cannot be a list".to_owned(),
             key => format!("the second segment of a message cannot have the key `{key}`"),
         };
         self.reject(sender, message, target, &problem);

@@ -286,6 +286,7 @@ fn a_second_segment_that_overrides_the_first_is_found() {
     }
     assert_eq!(found(&[]), None);
     assert_eq!(found(&[0xc0]), None);
+    assert_eq!(found(&[0, 0]), None);
     // Python merges a list of pairs, too.
     assert_eq!(of(value!([["ctx", {}]])).as_deref(), Some(""));
     // A receiver cannot read further either.

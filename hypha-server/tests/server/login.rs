@@ -230,6 +230,45 @@ async fn clients_that_do_not_read_stop_no_login() -> Result<()> {
     Ok(())
 }
 
+/// The numbers are those with which one client locked everybody out.
+#[tokio::test]
+async fn floods_of_logins_lock_nobody_out() -> Result<()> {
+    const STARTS: u64 = 10_200;
+    const CHECKS: u64 = 4_500;
+    let root = "0123456789abcdef0123456789abcdef";
+    let builder = Server::builder().bind("127.0.0.1:0").root_token(root);
+    let server = builder.start().await?;
+    let honest = hypha_rpc::connect(server.url()).token(root).await?;
+    let login = honest.get_service("public/hypha-login").await?;
+    let address = login.id().split(':').next().unwrap_or_default();
+    let begun = start(&login).await?;
+    let mut greedy = Raw::anonymous(&server, "greedy").await?;
+    for _ in 0..STARTS {
+        call_blindly(&mut greedy, address, "start", Value::List(Vec::new())).await?;
+    }
+    // The key is there still, and these wait for its login.
+    let args = Value::List(vec![text(&begun, "key").into(), 180.into()]);
+    for _ in 0..CHECKS {
+        call_blindly(&mut greedy, address, "check", args.clone()).await?;
+    }
+    let limit = Duration::from_secs(5);
+    let share = u64::try_from(Limits::default().logins_per_client)?;
+    loop {
+        let begun = tokio::time::timeout(limit, start(&login)).await??;
+        let key = text(&begun, "key").to_owned();
+        let token = honest.manager().await?.generate_token(None).await?;
+        let reported = login.call::<Value>("report", args!(key.as_str(), token.as_str()));
+        tokio::time::timeout(limit, reported).await??;
+        let check = login.call::<String>("check", args!(key, timeout = 5));
+        assert_eq!(tokio::time::timeout(limit, check).await??, token);
+        let stats = server.stats();
+        if (stats.displaced_logins, stats.displaced_checks) == (STARTS - share, CHECKS - share) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn one_client_cannot_begin_so_many_logins_that_others_cannot() -> Result<()> {
     let root = "0123456789abcdef0123456789abcdef";

@@ -260,22 +260,22 @@ impl Message {
     }
 
     /// Returns the key of the second segment with which it would speak for the first one, or for
-    /// the receiver: the Python and JavaScript clients merge both, and the second wins. A second
-    /// segment that is neither a map nor nil is merged in ways of its own, and gives `""`.
+    /// the receiver: the Python and JavaScript clients merge both, and the second wins. Python merges
+    /// a list of pairs, too: a list gives `""`. Any other value has no keys.
     ///
     /// This reads the keys and skips the values: 20 ns for a short message, and 2 ns for each value
     /// of a long one. A malformed segment has no such key before the place where reading fails.
     pub fn overriding_key(&self) -> Option<&str> {
         let mut rest = &self.extra[..];
         let entries = match *rest.first()? {
-            0xc0 => return None,
             byte @ 0x80..=0x8f => {
                 rest = &rest[1..];
                 u32::from(byte & 0x0f)
             }
+            0x90..=0x9f | 0xdc | 0xdd => return Some(""),
             0xde => u32::from(u16::from_be_bytes(take(&mut rest, 1)?)),
             0xdf => u32::from_be_bytes(take(&mut rest, 1)?),
-            _ => return Some(""),
+            _ => return None,
         };
         for _ in 0..entries {
             let length = match *rest.first()? {
