@@ -92,9 +92,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn many_clients_of_one_owner_leave_places_to_others() {
-        let mut limits = Limits::default();
-        limits.waiting_calls_per_client = 300;
-        limits.waiting_calls = 400;
+        let limits = Limits {
+            waiting_calls_per_client: 300,
+            waiting_calls: 400,
+            ..Limits::default()
+        };
         let waiting = WaitingCalls::new(&limits, Arc::default());
         let mut calls = Vec::new();
         for number in 0..300 {
