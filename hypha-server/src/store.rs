@@ -1,5 +1,9 @@
 //! Data that survives a restart, in one database file: the server's id and secret, workspaces and
 //! revoked tokens.
+#![allow(
+    clippy::result_large_err,
+    reason = "the errors of redb are large; they leave this file in a box"
+)]
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
