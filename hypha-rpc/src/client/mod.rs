@@ -131,7 +131,7 @@ impl Client {
         keep_alive: Option<KeepAlive>,
         redial: RedialLoop<Services>,
     ) -> Client {
-        tokio::spawn(redial.run(link, keep_alive));
+        redial.start(link, keep_alive);
         Client {
             connection: Connection::owning(engine),
             shared,

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::LinkError,
-    transport::{BoxLink, Frame},
+    transport::{BoxLink, Frame, movable::Place},
 };
 use hypha_wire::Message;
 
@@ -132,6 +132,7 @@ pub(super) struct Driver<'a, H: Handlers> {
     /// Something has been written since the last flush.
     dirty: bool,
     clock: Clock,
+    place: Place,
     /// Last error that the server sent before it closed the link.
     last_error: Option<String>,
 }
@@ -200,6 +201,11 @@ impl Clock {
         Some(self.last_received + self.keep_alive.ping_interval + self.keep_alive.ping_timeout)
     }
 
+    /// Replaces the timer by one of the present runtime.
+    fn move_here(&mut self) {
+        self.timer = Box::pin(sleep_until(self.timer.deadline()));
+    }
+
     fn rearm(&mut self) {
         let others = [self.next_ping, self.next_refresh, self.patience()];
         let next = others
@@ -223,6 +229,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
             engine,
             dirty: false,
             clock: Clock::new(keep_alive),
+            place: Place::here(),
             last_error: None,
         }
     }
@@ -268,6 +275,9 @@ impl<'a, H: Handlers> Driver<'a, H> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if self.place.has_changed() {
+            self.clock.move_here();
+        }
         let mut again = false;
         for turn in 0.. {
             if turn == BURST {

@@ -14,7 +14,7 @@ use hypha_wire::{
 };
 
 use super::{
-    Busy, CloseReason, Engine,
+    Busy, CloseReason, Engine, Progress,
     session_table::AnswerLookup,
     sessions::Response,
     stats::{add, count},
@@ -41,6 +41,15 @@ pub(crate) trait Handlers: Sized + Send + Sync + 'static {
 
     /// Answers a call for which there is no room. Runs in the driver, so it must not wait.
     fn refuse(engine: &Engine<Self>, message: &Message, busy: Busy);
+
+    /// A call whose handler runs.
+    type Running: AsRef<Progress> + Send + Sync + 'static;
+
+    /// Returns the calls whose handlers run.
+    fn running(&self) -> Vec<Arc<Self::Running>>;
+
+    /// Queues a heartbeat of a call, without waiting.
+    fn heartbeat(engine: &Engine<Self>, call: &Self::Running);
 
     /// Returns how many services are there for one peer only.
     fn interfaces(&self) -> usize;
@@ -133,6 +142,7 @@ impl<H: Handlers> Engine<H> {
 
     fn begin_call(self: &Arc<Self>, message: Message) {
         count(&self.counters.calls_received);
+        self.activity.begin();
         // Looked up before the task starts: a callback ends with its call, and would be gone by
         // then.
         let found = H::find(self, &message);

@@ -12,6 +12,7 @@
 //! manager     the address of the manager and of this client
 //! lifecycle   the state, who waits for it, and the end
 //! redial      the task of the connection: one link after another
+//! watchdog    runs that task while its runtime is blocked
 //! ```
 //!
 //! Each part has its own lock, and no part takes another's while it holds its own; the one
@@ -47,6 +48,7 @@ mod state;
 mod stats;
 mod tasks;
 mod user;
+mod watchdog;
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
@@ -76,6 +78,7 @@ pub use state::{CloseReason, State};
 pub use stats::Stats;
 pub(crate) use stats::{Counters, count};
 pub use user::{Permission, Scope, UserInfo};
+pub(crate) use watchdog::Progress;
 
 use crate::error::{LinkError, report};
 use admission::Admission;
@@ -86,6 +89,7 @@ use outbound::Outbound;
 use peers::Peers;
 use sessions::Sessions;
 use tasks::Tasks;
+use watchdog::Activity;
 
 /// One connection: what its handles, its driver and the running handlers share. `H` finds and runs
 /// what peers call.
@@ -104,6 +108,7 @@ pub(crate) struct Engine<H: Handlers> {
     pub(crate) events: Events,
     pub(crate) handlers: H,
     tasks: Tasks,
+    activity: Arc<Activity>,
 }
 
 impl<H: Handlers> Engine<H> {
@@ -136,6 +141,7 @@ impl<H: Handlers> Engine<H> {
             events: Events::default(),
             handlers,
             tasks: Tasks::default(),
+            activity: Arc::default(),
             settings,
         };
         (Arc::new(engine), queue)

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tokio::{
+    runtime::Handle,
     sync::mpsc,
     time::{Instant, timeout},
 };
@@ -17,6 +18,7 @@ use super::{
     outbound::QueuedFrame,
     state::{Next, Recovery},
     stats::{add, count},
+    watchdog,
 };
 use crate::{
     error::{ConnectError, ConnectErrorKind, Error, LinkError, report},
@@ -117,8 +119,15 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
+    /// Runs the task of the connection on the present runtime.
+    pub(crate) fn start(self, link: BoxLink, keep_alive: Option<KeepAlive>) {
+        let engine = Arc::clone(&self.engine);
+        engine.tasks.set_runtime(Handle::current());
+        watchdog::spawn(&engine, self.run(link, keep_alive));
+    }
+
     /// Runs until the connection is closed; everything that waits has failed then.
-    pub(crate) async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
+    async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
         // Dropped last, when link and queue are gone.
         let _over = Over(Arc::clone(&self.engine));
         let reason = self.keep(link, keep_alive).await;

@@ -83,6 +83,16 @@ pub struct Settings {
     /// Time between two requests for a reconnection token, at most two thirds of the token's
     /// lifetime; zero turns them off. Default: 7200 s.
     pub token_refresh_interval: Duration,
+    /// Time without a turn after which the task of the connection moves from its runtime, all
+    /// threads of which may be blocked, to the thread of the watchdog; zero turns the watchdog off.
+    /// Default: 100 ms.
+    ///
+    /// The watchdog also sends the heartbeats of methods that block. It takes effect on
+    /// multi-thread runtimes only.
+    pub stall_timeout: Duration,
+    /// Time after which a method that blocks the thread it runs on, without an `.await`, is reported
+    /// in the log, with its name; zero turns the report off. Default: 1 s.
+    pub blocking_warning: Duration,
     /// Retry policy of calls that set none. Default: no retries.
     pub retry: Retry,
     /// Id of the application that this client belongs to; part of every service info. Default: `*`,
@@ -113,6 +123,8 @@ impl Default for Settings {
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),
             token_refresh_interval: Duration::from_secs(7200),
+            stall_timeout: Duration::from_millis(100),
+            blocking_warning: Duration::from_secs(1),
             retry: Retry::never(),
             app_id: "*".into(),
             #[cfg(feature = "encryption")]
@@ -122,11 +134,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the defaults without pings and token requests, for a link within one process.
+    /// Returns the defaults without pings, token requests and watchdog, for a link within one process.
     pub fn in_process() -> Self {
         Settings {
             ping_interval: Duration::ZERO,
             token_refresh_interval: Duration::ZERO,
+            stall_timeout: Duration::ZERO,
             ..Settings::default()
         }
     }

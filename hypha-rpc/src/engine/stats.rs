@@ -114,6 +114,12 @@ counters! {
     /// Answers and other messages that could not be delivered because the link or the connection
     /// ended first.
     undelivered,
+    /// Methods that blocked their thread for longer than [`Settings::blocking_warning`].
+    ///
+    /// [`Settings::blocking_warning`]: crate::client::Settings::blocking_warning
+    blocked_handlers,
+    /// Times that the watchdog ran the task of the connection because its runtime did not.
+    stalls,
 }
 
 pub(crate) fn count(counter: &AtomicU64) {

@@ -1,36 +1,51 @@
 //! The tasks of a connection, which end with it: handlers, and those that read streams.
 
+use std::sync::OnceLock;
+
 use parking_lot::Mutex;
-use tokio::task::JoinSet;
+use tokio::{runtime::Handle, task::JoinSet};
 
 use super::Lifecycle;
 
 /// The tasks that run.
 #[derive(Default)]
-pub(crate) struct Tasks(Mutex<JoinSet<()>>);
+pub(crate) struct Tasks {
+    running: Mutex<JoinSet<()>>,
+    /// The runtime of the program; that of the caller of `spawn` until it is known. The watchdog
+    /// spawns as well.
+    runtime: OnceLock<Handle>,
+}
 
 impl Tasks {
+    /// Sets the runtime on which the tasks run.
+    pub(super) fn set_runtime(&self, runtime: Handle) {
+        let _ = self.runtime.set(runtime);
+    }
+
     /// Runs a task until it ends or the connection does.
     pub(super) fn spawn(
         &self,
         lifecycle: &Lifecycle,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let mut running = self.0.lock();
+        let mut running = self.running.lock();
         reap(&mut running);
         // With the lock held: the end is marked first, and ends the tasks with the lock then.
         if !lifecycle.is_closed() {
-            running.spawn(task);
+            match self.runtime.get() {
+                Some(runtime) => running.spawn_on(task, runtime),
+                None => running.spawn(task),
+            };
         }
     }
 
     /// Frees the tasks that have ended.
     pub(super) fn tidy(&self) {
-        reap(&mut self.0.lock());
+        reap(&mut self.running.lock());
     }
 
     pub(super) fn abort_all(&self) {
-        self.0.lock().abort_all();
+        self.running.lock().abort_all();
     }
 }
 

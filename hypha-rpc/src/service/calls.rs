@@ -3,37 +3,79 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 
-use super::Context;
+use super::{Context, answer::AnswerTo};
+use crate::engine::Progress;
 
-/// The contexts of the calls that run.
+/// The calls that run.
 #[derive(Default)]
 pub(crate) struct Calls {
     next: AtomicU64,
-    running: Mutex<HashMap<u64, Context>>,
+    running: Mutex<HashMap<u64, Arc<RunningCall>>>,
+}
+
+/// A call whose handler runs.
+pub(crate) struct RunningCall {
+    context: Context,
+    pub(super) answer_to: Option<Arc<AnswerTo>>,
+    pub(super) progress: Progress,
+}
+
+impl AsRef<Progress> for RunningCall {
+    fn as_ref(&self) -> &Progress {
+        &self.progress
+    }
 }
 
 /// A call that runs; taken out of the table when it is dropped.
 pub(crate) struct Running<'a> {
     calls: &'a Calls,
     id: u64,
+    pub(super) call: Arc<RunningCall>,
 }
 
 impl Calls {
-    pub(crate) fn begin(&self, context: Context) -> Running<'_> {
+    /// Enters a call; `now` is the time of the connection's clock, in milliseconds.
+    pub(super) fn begin(
+        &self,
+        context: Context,
+        label: &str,
+        answer_to: Option<Arc<AnswerTo>>,
+        now: u64,
+    ) -> Running<'_> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.running.lock().insert(id, context);
-        Running { calls: self, id }
+        let beat = answer_to.as_ref().and_then(|a| a.heartbeat.as_ref());
+        let interval = beat.map(|(_, interval)| *interval);
+        let call = Arc::new(RunningCall {
+            context,
+            answer_to,
+            progress: Progress::new(id, label.to_owned(), interval, now),
+        });
+        self.running.lock().insert(id, Arc::clone(&call));
+        Running {
+            calls: self,
+            id,
+            call,
+        }
+    }
+
+    /// Returns the calls that run.
+    pub(super) fn running(&self) -> Vec<Arc<RunningCall>> {
+        self.running.lock().values().cloned().collect()
     }
 
     /// Tells the handlers of some calls to stop.
     pub(crate) fn cancel(&self, which: impl Fn(&Context) -> bool) {
         let running = self.running.lock();
-        let told: Vec<Context> = running.values().filter(|c| which(c)).cloned().collect();
+        let contexts = running.values().map(|call| &call.context);
+        let told: Vec<Context> = contexts.filter(|c| which(c)).cloned().collect();
         drop(running);
         // Cancelling may wake any task, so it happens without the lock.
         for context in told {
@@ -44,7 +86,7 @@ impl Calls {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let context = self.calls.running.lock().remove(&self.id);
-        drop(context);
+        let call = self.calls.running.lock().remove(&self.id);
+        drop(call);
     }
 }

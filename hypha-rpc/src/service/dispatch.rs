@@ -4,6 +4,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{Arc, atomic::AtomicBool},
     task::Poll,
     time::Duration,
@@ -16,6 +17,7 @@ use tracing::Instrument as _;
 use super::{
     Context, Direction, Engine, Exported, Exports, HandedOut, Handler, IncomingCall, Services,
     answer::{AnswerTo, workspace_of},
+    calls::RunningCall,
     incoming::refusal,
     permission::{Caller, Denied, may_use},
 };
@@ -44,6 +46,7 @@ const LARGEST_DESCRIPTION: usize = 256 << 10;
 impl Handlers for Services {
     type Object = Exported;
     type Callee = Result<Callee, WireError>;
+    type Running = RunningCall;
 
     fn find(engine: &Engine, message: &Message) -> Self::Callee {
         find_handler(engine, message)
@@ -64,6 +67,23 @@ impl Handlers for Services {
             if !engine.outbound.try_enqueue(frame.into_bytes()) {
                 count(&engine.counters.undelivered);
             }
+        }
+    }
+
+    fn running(&self) -> Vec<Arc<RunningCall>> {
+        self.calls.running()
+    }
+
+    fn heartbeat(engine: &Engine, call: &RunningCall) {
+        let Some(answer_to) = &call.answer_to else {
+            return;
+        };
+        let Some((path, _)) = &answer_to.heartbeat else {
+            return;
+        };
+        // If the queue is full, the next one has to do.
+        if let Ok(frame) = answer_frame(engine, Args::new(0, 0), path, answer_to) {
+            engine.outbound.try_enqueue(frame.into_bytes());
         }
     }
 
@@ -94,7 +114,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
         }
     };
     let answer_to = match AnswerTo::new(&message, &extra, key.clone()) {
-        Ok(answer_to) => answer_to,
+        Ok(answer_to) => answer_to.map(Arc::new),
         Err(reason) => {
             count(&engine.counters.dropped_malformed);
             return tracing::debug!("dropped a call: {reason}");
@@ -111,22 +131,27 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
         }) => {
             let origin = message.origin(Arc::clone(engine) as Arc<dyn ConnectionRef>);
             let context = Context::new(message.clone(), engine.identity().connection_type, key);
-            let _running = engine.handlers.calls.begin(context.clone());
+            let now = engine.clock.now();
+            let calls = &engine.handlers.calls;
+            let running = calls.begin(context.clone(), &label, answer_to.clone(), now);
             let args = extra.args.with_origin(origin);
             let args = engine.settings.bounded(args, from);
             let incoming = IncomingCall::new(context, args, label.clone());
-            let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
+            let is_large = message.len() >= LARGE_REQUEST;
             let run = async {
+                // Within the future: generated code may work before it returns its own.
+                let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
                 let future = match run {
                     Ok(future) => AssertUnwindSafe(future).catch_unwind(),
                     Err(panic) => return Err(panic),
                 };
-                match message.len() >= LARGE_REQUEST {
+                match is_large {
                     true => begin_elsewhere(future).await,
                     false => future.await,
                 }
             };
-            with_heartbeats(engine, &answer_to, run)
+            let run = std::pin::pin!(run);
+            with_heartbeats(engine, &running.call, run)
                 .instrument(call_span.span())
                 .await
                 .unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))
@@ -250,16 +275,16 @@ where
 /// Polls the handler, and tells the caller now and then that it is still running.
 async fn with_heartbeats<T>(
     engine: &Engine,
-    answer_to: &Option<AnswerTo>,
-    run: impl Future<Output = T>,
+    call: &RunningCall,
+    mut run: Pin<&mut impl Future<Output = T>>,
 ) -> T {
-    let beat = answer_to
-        .as_ref()
-        .and_then(|a| Some((a, a.heartbeat.as_ref()?)));
+    // The watchdog sees when a poll blocks.
+    let mut run = std::future::poll_fn(|cx| call.progress.poll(run.as_mut(), cx));
+    let answer_to = call.answer_to.as_ref();
+    let beat = answer_to.and_then(|a| Some((a, a.heartbeat.as_ref()?)));
     let Some((answer_to, (path, interval))) = beat else {
         return run.await;
     };
-    let mut run = std::pin::pin!(run);
     let mut wait = FIRST_HEARTBEAT.min(*interval);
     loop {
         if let Ok(outcome) = tokio::time::timeout(wait, &mut run).await {
@@ -270,6 +295,7 @@ async fn with_heartbeats<T>(
             // It would only pile up.
             continue;
         }
+        call.progress.beat(engine.clock.now());
         if let Ok(frame) = answer_frame(engine, Args::new(0, 0), path, answer_to) {
             tokio::select! {
                 biased;

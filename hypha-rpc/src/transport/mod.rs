@@ -8,6 +8,7 @@ pub(crate) mod fallback;
 pub(crate) mod http;
 #[doc(hidden)]
 pub mod memory;
+pub(crate) mod movable;
 #[cfg(feature = "tls")]
 mod tls;
 pub(crate) mod websocket;

@@ -21,7 +21,9 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
+use super::{
+    Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure, movable::MovableSocket,
+};
 use crate::error::{ConnectError, ConnectErrorKind};
 
 /// The library clears as much for every read; larger frames get a buffer of their own.
@@ -123,6 +125,7 @@ pub(crate) async fn connect(
         .map_err(|e| failed(e.into()))?;
     // Small frames are sent at once, hence no Nagle algorithm.
     stream.set_nodelay(true).map_err(|e| failed(e.into()))?;
+    let stream = MovableSocket::new(stream);
     let socket = upgrade(request, stream, config, options).await;
     let socket = socket.map_err(|e| match e {
         Failed::NoTls(fault) => invalid(fault),
@@ -147,7 +150,7 @@ pub(crate) async fn connect(
     Ok(WebSocketLink { socket })
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<MaybeTlsStream<MovableSocket>>;
 
 /// Why a socket could not be made of a TCP connection.
 enum Failed {
@@ -159,7 +162,7 @@ enum Failed {
 #[cfg(feature = "tls")]
 async fn upgrade(
     request: Request,
-    stream: TcpStream,
+    stream: MovableSocket,
     config: WebSocketConfig,
     options: &SocketOptions,
 ) -> Result<Socket, Failed> {
@@ -178,7 +181,7 @@ async fn upgrade(
 #[cfg(not(feature = "tls"))]
 async fn upgrade(
     request: Request,
-    stream: TcpStream,
+    stream: MovableSocket,
     config: WebSocketConfig,
     _: &SocketOptions,
 ) -> Result<Socket, Failed> {

@@ -1,0 +1,424 @@
+//! A thread that keeps connections alive while the runtime of the program is blocked.
+//!
+//! A handler that blocks, as `std::thread::sleep` does, takes a worker thread of its runtime away,
+//! and the tasks in that worker's LIFO slot with it; as many such handlers as there are workers
+//! stop the runtime. So the task of a connection can run in two places: in the program's runtime,
+//! where it belongs, since a message would otherwise have to change threads twice, and on the
+//! thread of the watchdog, which takes it over when the runtime has not run it for
+//! [`Settings::stall_timeout`] although it was woken, and gives it back when the runtime runs
+//! again.
+//!
+//! While handlers run, a monitor per connection looks at them twice per stall timeout. It sends
+//! the heartbeats that are overdue, and reports the methods that block. Without running handlers it
+//! sleeps.
+//!
+//! Clocks that a test has paused exist only on current-thread runtimes, which are not watched.
+//!
+//! [`Settings::stall_timeout`]: super::Settings::stall_timeout
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{future::BoxFuture, task::AtomicWaker};
+use parking_lot::Mutex;
+use tokio::{
+    runtime::{Builder, Handle, RuntimeFlavor},
+    sync::Notify,
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::{Engine, Handlers, stats::count};
+use crate::transport::movable::{enter_watchdog, set_moved};
+
+/// The monitor looks at a connection this often per stall timeout: the task has had at least one
+/// whole interval to answer.
+const LOOKS: u32 = 2;
+
+/// The monitor sleeps when no handler has run for this time: sleeping and waking for each of many
+/// short calls would cost more than looking.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Progress of a handler, which its task writes and the monitor reads.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// Number of the call on its connection.
+    id: u64,
+    /// `service.method`, or the name of a callback.
+    label: String,
+    /// Time between two heartbeats; `None` if the caller wants none.
+    interval: Option<Duration>,
+    /// Twice the number of finished polls, and one more while a poll runs.
+    polls: AtomicU64,
+    /// Time of the last heartbeat, in milliseconds of the connection's clock.
+    beaten: AtomicU64,
+}
+
+impl Progress {
+    pub(crate) fn new(id: u64, label: String, interval: Option<Duration>, now: u64) -> Self {
+        Progress {
+            id,
+            label,
+            interval,
+            polls: AtomicU64::new(0),
+            beaten: AtomicU64::new(now),
+        }
+    }
+
+    /// Notes a heartbeat.
+    pub(crate) fn beat(&self, now: u64) {
+        self.beaten.store(now, Ordering::Relaxed);
+    }
+
+    /// Polls the handler, and notes when it does.
+    pub(crate) fn poll<F: Future>(
+        &self,
+        run: Pin<&mut F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output> {
+        // Only this task writes, so a load and a store do.
+        let polls = self.polls.load(Ordering::Relaxed);
+        self.polls.store(polls + 1, Ordering::Relaxed);
+        let polled = run.poll(cx);
+        self.polls.store(polls + 2, Ordering::Relaxed);
+        polled
+    }
+
+    fn is_due(&self, now: u64, tick: Duration) -> bool {
+        let idle = Duration::from_millis(now.saturating_sub(self.beaten.load(Ordering::Relaxed)));
+        self.interval
+            .is_some_and(|interval| idle >= interval + tick)
+    }
+}
+
+/// Wakes the monitor of a connection when a call comes in.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// The monitor sleeps, and wants to be woken.
+    sleeps: AtomicBool,
+    wake: Notify,
+}
+
+impl Activity {
+    /// A call comes in.
+    pub(super) fn begin(&self) {
+        if self.sleeps.load(Ordering::SeqCst) && self.sleeps.swap(false, Ordering::SeqCst) {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// The task of a connection, wherever it runs.
+struct Watched {
+    slot: Mutex<Slot>,
+    /// Wakes the program's runtime.
+    home: AtomicWaker,
+    /// Numbers of the last question to the program's runtime and of its last answer.
+    asked: AtomicU64,
+    answered: AtomicU64,
+}
+
+struct Slot {
+    /// `None` when it has ended.
+    task: Option<BoxFuture<'static, ()>>,
+    /// Whether the watchdog runs it.
+    away: bool,
+}
+
+impl Watched {
+    /// Polls the task if it is to run in this place.
+    fn poll(&self, away: bool, cx: &mut Context<'_>) -> Poll<()> {
+        // A locked slot is being polled or moved by the other side, which wakes this one after it.
+        let Some(mut slot) = self.slot.try_lock() else {
+            return Poll::Pending;
+        };
+        if slot.away != away && slot.task.is_some() {
+            return Poll::Pending;
+        }
+        let Some(task) = &mut slot.task else {
+            return Poll::Ready(());
+        };
+        let polled = task.as_mut().poll(cx);
+        if polled.is_ready() {
+            slot.task = None;
+            drop(slot);
+            self.home.wake();
+        }
+        polled
+    }
+
+    /// Moves the task; false if it is being polled just now.
+    fn relocate(&self, away: bool) -> bool {
+        let Some(mut slot) = self.slot.try_lock() else {
+            return false;
+        };
+        slot.away = away;
+        set_moved();
+        drop(slot);
+        self.home.wake();
+        true
+    }
+
+    /// Asks the program's runtime for a sign of life.
+    fn ask(&self) {
+        self.asked.fetch_add(1, Ordering::AcqRel);
+        self.home.wake();
+    }
+
+    fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire) == self.asked.load(Ordering::Acquire)
+    }
+
+    /// Drops the task.
+    fn end(&self) {
+        let task = self.slot.lock().task.take();
+        drop(task);
+        self.home.wake();
+    }
+
+    fn has_ended(&self) -> bool {
+        // Locked, it is being polled.
+        self.slot.try_lock().is_some_and(|slot| slot.task.is_none())
+    }
+}
+
+/// The place of the task in the program's runtime.
+struct Home {
+    watched: Arc<Watched>,
+    activity: Arc<Activity>,
+}
+
+impl Future for Home {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let watched = &self.watched;
+        watched.home.register(cx.waker());
+        let asked = watched.asked.load(Ordering::Acquire);
+        watched.answered.store(asked, Ordering::Release);
+        watched.poll(false, cx)
+    }
+}
+
+impl Drop for Home {
+    /// The runtime ends, or the task has: a connection does not outlive its runtime.
+    fn drop(&mut self) {
+        self.watched.end();
+        // The monitor ends, too.
+        self.activity.begin();
+    }
+}
+
+/// Runs the task of a connection on the present runtime, watched if the settings say so.
+pub(super) fn spawn<H: Handlers>(
+    engine: &Arc<Engine<H>>,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    let here = Handle::current();
+    let stall = engine.settings.stall_timeout;
+    let watchable = !stall.is_zero() && here.runtime_flavor() == RuntimeFlavor::MultiThread;
+    let Some(watchdog) = watchable.then(watchdog).flatten() else {
+        here.spawn(task);
+        return;
+    };
+    let watched = Arc::new(Watched {
+        slot: Mutex::new(Slot {
+            task: Some(Box::pin(task)),
+            away: false,
+        }),
+        home: AtomicWaker::new(),
+        asked: AtomicU64::new(0),
+        answered: AtomicU64::new(0),
+    });
+    let monitor = Monitor {
+        watched: Arc::clone(&watched),
+        activity: Arc::clone(&engine.activity),
+        engine: Arc::downgrade(engine),
+        tick: (stall / LOOKS).max(Duration::from_millis(1)),
+        warning: engine.settings.blocking_warning,
+        seen: HashMap::new(),
+        guest: None,
+    };
+    watchdog.spawn(monitor.run());
+    here.spawn(Home {
+        watched,
+        activity: Arc::clone(&engine.activity),
+    });
+}
+
+/// Returns the runtime of the watchdog, which is there from the first use to the end of the
+/// program; `None` if its thread cannot be started.
+fn watchdog() -> Option<&'static Handle> {
+    static RUNTIME: OnceLock<Option<Handle>> = OnceLock::new();
+    let start = || {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let thread = std::thread::Builder::new().name("hypha-watchdog".into());
+        thread.spawn(move || {
+            enter_watchdog();
+            runtime.block_on(std::future::pending::<()>());
+        })?;
+        Ok(handle)
+    };
+    let started = RUNTIME.get_or_init(|| {
+        let started: std::io::Result<Handle> = start();
+        let failed = |e| tracing::warn!("blocked runtimes go unnoticed: no watchdog thread: {e}");
+        started.map_err(failed).ok()
+    });
+    started.as_ref()
+}
+
+/// A poll that has not ended.
+struct Blocking {
+    label: String,
+    poll: u64,
+    since: Instant,
+    reported: bool,
+}
+
+/// The watchdog's look at one connection.
+struct Monitor<H: Handlers> {
+    watched: Arc<Watched>,
+    activity: Arc<Activity>,
+    engine: Weak<Engine<H>>,
+    tick: Duration,
+    warning: Duration,
+    /// The handlers that were in the middle of a poll at the last look.
+    seen: HashMap<u64, Blocking>,
+    /// The task of the connection, while it runs here.
+    guest: Option<JoinHandle<()>>,
+}
+
+impl<H: Handlers> Monitor<H> {
+    async fn run(mut self) {
+        let mut received = 0;
+        while self.sleep(received).await {
+            let mut last = Instant::now();
+            // The runtime has answered before it was asked.
+            let mut unanswered = 0;
+            while last.elapsed() < QUIET {
+                self.watched.ask();
+                tokio::time::sleep(self.tick).await;
+                let Some(engine) = self.engine.upgrade().filter(|_| !self.watched.has_ended())
+                else {
+                    return;
+                };
+                unanswered = if self.watched.is_answered() {
+                    0
+                } else {
+                    unanswered + 1
+                };
+                if self.guest.as_ref().is_some_and(JoinHandle::is_finished) {
+                    // It has panicked, which ends the connection.
+                    return self.watched.end();
+                }
+                if self.guest.is_some() && unanswered == 0 {
+                    self.give_back();
+                } else if self.guest.is_none() && unanswered >= LOOKS {
+                    self.take_over(&engine);
+                }
+                received = engine.counters.calls_received.load(Ordering::Relaxed);
+                let running = engine.handlers.running();
+                if !running.is_empty() || self.guest.is_some() {
+                    last = Instant::now();
+                }
+                self.look(&engine, &running);
+            }
+        }
+    }
+
+    /// Returns how many calls have come in.
+    fn received(&self) -> u64 {
+        let engine = self.engine.upgrade();
+        engine.map_or(0, |engine| {
+            engine.counters.calls_received.load(Ordering::Relaxed)
+        })
+    }
+
+    /// Sleeps until more than `received` calls have come in; false if the connection has ended.
+    async fn sleep(&self, received: u64) -> bool {
+        self.activity.sleeps.swap(true, Ordering::SeqCst);
+        // What has happened since the last look did not wake this task.
+        if self.received() == received && !self.watched.has_ended() {
+            self.activity.wake.notified().await;
+        }
+        self.activity.sleeps.store(false, Ordering::SeqCst);
+        !self.watched.has_ended()
+    }
+
+    fn take_over(&mut self, engine: &Engine<H>) {
+        if self.watched.relocate(true) {
+            count(&engine.counters.stalls);
+            tracing::debug!("the runtime is blocked; the connection moves to another thread");
+            let watched = Arc::clone(&self.watched);
+            let guest = std::future::poll_fn(move |cx| watched.poll(true, cx));
+            self.guest = Some(tokio::spawn(guest));
+        }
+    }
+
+    fn give_back(&mut self) {
+        if self.watched.relocate(false) {
+            if let Some(guest) = self.guest.take() {
+                guest.abort();
+            }
+        }
+    }
+
+    /// Sends overdue heartbeats and reports handlers that block.
+    fn look(&mut self, engine: &Engine<H>, running: &[Arc<H::Running>]) {
+        let mut before = std::mem::take(&mut self.seen);
+        let (now, beats) = (Instant::now(), engine.clock.now());
+        let connected = engine.lifecycle.is_connected();
+        for call in running {
+            let progress: &Progress = (**call).as_ref();
+            if connected && progress.is_due(beats, self.tick) {
+                progress.beat(beats);
+                H::heartbeat(engine, call);
+            }
+            let poll = progress.polls.load(Ordering::Relaxed);
+            if poll % 2 == 0 {
+                continue;
+            }
+            let same = before.get(&progress.id).is_some_and(|b| b.poll == poll);
+            let blocking = same.then(|| before.remove(&progress.id)).flatten();
+            let mut blocking = blocking.unwrap_or_else(|| Blocking {
+                label: progress.label.clone(),
+                poll,
+                since: now,
+                reported: false,
+            });
+            let time = now - blocking.since;
+            if !self.warning.is_zero() && time >= self.warning && !blocking.reported {
+                blocking.reported = true;
+                count(&engine.counters.blocked_handlers);
+                tracing::warn!(
+                    "`{}` has blocked its thread for {time:.1?}: use `.await`, `spawn_blocking` or \
+                     `#[hypha(blocking)]`",
+                    progress.label
+                );
+            }
+            self.seen.insert(progress.id, blocking);
+        }
+        // What is left has ended its poll.
+        for blocking in before.into_values().filter(|blocking| blocking.reported) {
+            let time = now - blocking.since;
+            tracing::warn!("`{}` blocked its thread for {time:.1?}", blocking.label);
+        }
+    }
+}
+
+impl<H: Handlers> Drop for Monitor<H> {
+    fn drop(&mut self) {
+        if let Some(guest) = &self.guest {
+            guest.abort();
+        }
+    }
+}
