@@ -2,22 +2,27 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
-use futures_util::{SinkExt, StreamExt};
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hypha_rpc::{
     Client, Value,
-    client::{Identity, Settings},
+    client::{Identity, Settings, Stats},
     service::{Method, Service},
-    transport::{
-        Frame,
-        memory::{MemoryLink, pair},
-    },
+    transport::{Frame, memory::pair},
 };
 use hypha_wire::{Args, Head, Message, ReplyMode};
-use tokio::{runtime::Builder, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 /// Time for which a handler blocks.
 const BLOCKED: Duration = Duration::from_millis(1200);
@@ -30,8 +35,22 @@ const INTERVAL: f64 = 0.1;
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    /// The log of all tests of this program.
+    fn start() -> &'static Log {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        LOG.get_or_init(|| {
+            let log = Log::default();
+            let writer = log.clone();
+            tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_writer(move || writer.clone())
+                .init();
+            log
+        })
+    }
+
+    fn has(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).contains(text)
     }
 }
 
@@ -46,8 +65,8 @@ impl io::Write for Log {
     }
 }
 
-fn service() -> Service {
-    Service::new("desk")
+fn service(id: &str) -> Service {
+    Service::new(id)
         .method(Method::new("block", |call| async move {
             std::thread::sleep(BLOCKED);
             call.reply(&Value::Null)
@@ -57,100 +76,327 @@ fn service() -> Service {
         }))
 }
 
-async fn call(link: &mut MemoryLink, method: &str) {
-    let head = Head {
-        from: "ws/peer",
-        to: "ws/me",
-        method: &format!("services.desk.{method}"),
-        parent: None,
-        session: Some(method),
-    };
-    let reply = ReplyMode::Star { interval: INTERVAL };
-    let message = Args::new(0, 0).finish(&head, reply).unwrap();
-    link.send(Frame::Binary(message)).await.unwrap();
+/// The time after which a blocking method is reported.
+const WARNING: Duration = Duration::from_millis(400);
+
+/// The other end of the client's link, on a runtime of its own.
+struct Peer {
+    id: &'static str,
+    send: mpsc::UnboundedSender<Bytes>,
+    received: mpsc::UnboundedReceiver<Bytes>,
 }
 
-/// The methods that come in until `last` does, with the time of each.
-async fn received(link: &mut MemoryLink, last: &str) -> Vec<(String, Duration)> {
-    let begin = Instant::now();
-    let mut all = Vec::new();
-    while let Some(Ok(frame)) = link.next().await {
-        let Frame::Binary(data) = frame else { continue };
-        let method = Message::parse(data).unwrap().method().unwrap().to_owned();
-        all.push((method.clone(), begin.elapsed()));
-        if method == last {
-            return all;
+impl Peer {
+    /// Moves frames between this peer and a link.
+    fn over<E>(
+        id: &'static str,
+        link: impl Stream<Item = Bytes> + Sink<Bytes, Error = E> + Send + 'static,
+    ) -> Peer {
+        let (send, mut to_send) = mpsc::unbounded_channel();
+        let (receive, received) = mpsc::unbounded_channel();
+        let (mut sink, mut stream) = link.split();
+        tokio::spawn(async move {
+            while let Some(frame) = to_send.recv().await {
+                if sink.send(frame).await.is_err() {
+                    break;
+                }
+            }
+        });
+        tokio::spawn(async move {
+            while let Some(frame) = stream.next().await {
+                if receive.send(frame).is_err() {
+                    break;
+                }
+            }
+        });
+        Peer { id, send, received }
+    }
+
+    fn call(&self, method: &str) {
+        let head = Head {
+            from: "ws/peer",
+            to: "ws/me",
+            method: &format!("services.{}.{method}", self.id),
+            parent: None,
+            session: Some(method),
+        };
+        let reply = ReplyMode::Star { interval: INTERVAL };
+        let message = Args::new(0, 0).finish(&head, reply).unwrap();
+        self.send.send(message).unwrap();
+    }
+
+    /// Calls the method that does not block, and waits for its answer.
+    async fn quick(&mut self) {
+        self.call("quick");
+        let answer = timeout(BLOCKED * 5, self.received("quick.resolve")).await;
+        answer.expect("no other method runs");
+    }
+
+    /// The methods that come in until `last` does, with the time of each.
+    async fn received(&mut self, last: &str) -> Vec<(String, Duration)> {
+        let begin = Instant::now();
+        let mut all = Vec::new();
+        while let Some(data) = self.received.recv().await {
+            let method = Message::parse(data).unwrap().method().unwrap().to_owned();
+            all.push((method.clone(), begin.elapsed()));
+            if method == last {
+                return all;
+            }
+        }
+        panic!("the link ended: {all:?}");
+    }
+
+    /// Blocks as many workers as `block` was called for; heartbeats go on.
+    async fn heartbeats_go_on(&mut self) {
+        let came = self.received("block.resolve").await;
+        let beats = came.iter().filter(|(m, _)| m == "block.heartbeat").count();
+        let gaps = came.windows(2).map(|w| w[1].1 - w[0].1);
+        let longest = came[0].1.max(gaps.max().unwrap_or_default());
+        assert!(beats >= 6, "{came:?}");
+        assert!(longest < Duration::from_millis(600), "{came:?}");
+    }
+}
+
+/// The server's side of a WebSocket: the handshake, and a manager that accepts everything.
+async fn accept<S>(id: &'static str, socket: S) -> Peer
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut socket = tokio_tungstenite::accept_async(socket).await.unwrap();
+    socket.next().await.unwrap().unwrap();
+    let info = r#"{"type": "connection_info", "workspace": "ws", "manager_id": "manager"}"#;
+    socket.send(tungstenite::Message::text(info)).await.unwrap();
+    loop {
+        let request = message(&mut socket).await;
+        let session = request.session().unwrap();
+        let mut args = Args::new(1, 0);
+        let is_last = request.method() == Some("services.default.register_service");
+        if request.method() == Some("services.built-in.get_service") {
+            let member = |key: &str, value: &str| (key.to_owned(), Value::from(value));
+            let register = [
+                member("_rtype", "method"),
+                member("_rtarget", "ws/manager"),
+                member("_rmethod", "services.default.register_service"),
+                member("_rpromise", "*"),
+            ];
+            let register = Value::Map(register.into_iter().collect());
+            let service = [
+                member("id", "default"),
+                ("register_service".to_owned(), register),
+            ];
+            args.push("service", &Value::Map(service.into_iter().collect()));
+        } else {
+            args.push("nothing", &Value::Null);
+        }
+        let head = Head {
+            from: request.to().unwrap(),
+            to: "ws/me",
+            method: &format!("{session}.resolve"),
+            parent: Some(session),
+            session: None,
+        };
+        let answer = args.finish(&head, ReplyMode::None).unwrap();
+        socket
+            .send(tungstenite::Message::Binary(answer))
+            .await
+            .unwrap();
+        if is_last {
+            break;
         }
     }
-    panic!("the link ended: {all:?}");
+    let frames = socket
+        .filter_map(|message| async move {
+            match message {
+                Ok(tungstenite::Message::Binary(data)) => Some(data),
+                _ => None,
+            }
+        })
+        .with(
+            |frame| async move { Ok::<_, tungstenite::Error>(tungstenite::Message::Binary(frame)) },
+        );
+    Peer::over(id, Box::pin(frames))
+}
+
+/// The next message of the client.
+async fn message<S>(socket: &mut WebSocketStream<S>) -> Message
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        if let tungstenite::Message::Binary(data) = socket.next().await.unwrap().unwrap() {
+            return Message::parse(data).unwrap();
+        }
+    }
+}
+
+/// A program with a runtime, and its client.
+struct Program {
+    client: Client,
+    _stop: mpsc::Sender<()>,
+}
+
+impl Program {
+    /// Runs a client on `runtime`, which has a thread of its own.
+    fn run(runtime: Runtime, connect: impl Future<Output = Client> + Send + 'static) -> Program {
+        let (started, client) = std::sync::mpsc::channel();
+        let (stop, mut stopped) = mpsc::channel(1);
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let client = tokio::spawn(connect).await.unwrap();
+                started.send(client).unwrap();
+                stopped.recv().await;
+            });
+        });
+        Program {
+            client: client.recv().unwrap(),
+            _stop: stop,
+        }
+    }
+}
+
+fn two_workers() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap()
+}
+
+fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Connects to the server at `url` and offers the service.
+async fn connect(id: &'static str, url: String) -> Client {
+    let client = hypha_rpc::connect(url)
+        .client_id("me")
+        .workspace("ws")
+        .danger_accept_invalid_certificates(true)
+        .settings(|settings| settings.blocking_warning = WARNING)
+        .silent(true)
+        .await
+        .unwrap();
+    client.register_service(service(id)).await.unwrap();
+    client
+}
+
+/// Checks what is reported of `blocked` handlers.
+fn check(id: &str, stats: Stats, blocked: u64) {
+    assert_eq!(stats.blocked_handlers, blocked, "{stats:?}");
+    assert!(stats.stalls >= 1, "{stats:?}");
+    let log = Log::start();
+    assert!(log.has(&format!("`{id}.block` has blocked its thread for")));
+    assert!(log.has(&format!("`{id}.block` blocked its thread for")));
+}
+
+/// Blocks one worker, then both.
+async fn block_workers(peer: &mut Peer) {
+    // One of two workers: other methods run.
+    peer.call("block");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for _ in 0..3 {
+        let asked = Instant::now();
+        peer.quick().await;
+        assert!(asked.elapsed() < BLOCKED / 3, "{:?}", asked.elapsed());
+    }
+    peer.received("block.resolve").await;
+    // Both workers: heartbeats go on.
+    peer.call("block");
+    peer.call("block");
+    peer.heartbeats_go_on().await;
+    // The connection is back in its own runtime, and works.
+    peer.received("block.resolve").await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    peer.quick().await;
 }
 
 #[test]
 fn blocked_handlers_stop_neither_heartbeats_nor_other_methods() {
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .init();
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let settings = || {
-        let mut settings = Settings::default();
-        settings.blocking_warning = Duration::from_millis(400);
-        settings
-    };
-    let (ours, mut link) = pair(1024);
-    let (client, _guard) = {
-        let guard = runtime.enter();
-        let identity = Identity::new("ws", "me");
-        (
-            Client::from_link(Box::new(ours), identity, settings()),
-            guard,
-        )
-    };
-    let peer = std::thread::spawn(move || {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            client.register_service(service()).await.unwrap();
-            // One of two workers: other methods run.
-            call(&mut link, "block").await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            for _ in 0..3 {
-                let asked = Instant::now();
-                call(&mut link, "quick").await;
-                let answer = timeout(BLOCKED, received(&mut link, "quick.resolve")).await;
-                answer.expect("no other method runs");
-                assert!(asked.elapsed() < BLOCKED / 3, "{:?}", asked.elapsed());
-            }
-            received(&mut link, "block.resolve").await;
-            // Both workers: heartbeats go on.
-            call(&mut link, "block").await;
-            call(&mut link, "block").await;
-            let came = received(&mut link, "block.resolve").await;
-            let beats = came.iter().filter(|(m, _)| m == "block.heartbeat").count();
-            let gaps = came.windows(2).map(|w| w[1].1 - w[0].1);
-            let longest = came[0].1.max(gaps.max().unwrap_or_default());
-            assert!(beats >= 8, "{came:?}");
-            assert!(longest < Duration::from_millis(600), "{came:?}");
-            // The connection is back in its own runtime, and works.
-            received(&mut link, "block.resolve").await;
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            call(&mut link, "quick").await;
-            received(&mut link, "quick.resolve").await;
-            client.stats()
-        })
+    Log::start();
+    one_thread().block_on(async {
+        let (ours, link) = pair(1024);
+        let program = Program::run(two_workers(), async move {
+            let mut settings = Settings::default();
+            settings.blocking_warning = WARNING;
+            let client = Client::from_link(Box::new(ours), Identity::new("ws", "me"), settings);
+            client.register_service(service("memory")).await.unwrap();
+            client
+        });
+        let frames = link
+            .filter_map(|frame| async move {
+                match frame {
+                    Ok(Frame::Binary(data)) => Some(data),
+                    _ => None,
+                }
+            })
+            .with(
+                |frame| async move { Ok::<_, hypha_rpc::error::LinkError>(Frame::Binary(frame)) },
+            );
+        let mut peer = Peer::over("memory", Box::pin(frames));
+        block_workers(&mut peer).await;
+        check("memory", program.client.stats(), 3);
     });
-    let stats = peer.join().unwrap();
-    assert_eq!(stats.blocked_handlers, 3, "{stats:?}");
-    assert!(stats.stalls >= 1, "{stats:?}");
-    let log = log.text();
-    assert!(
-        log.contains("`desk.block` has blocked its thread for"),
-        "{log}"
-    );
-    assert!(log.contains("`desk.block` blocked its thread for"), "{log}");
+}
+
+/// Starts a program that connects to this test over TCP; also gives the socket.
+async fn over_tcp(id: &'static str, scheme: &str, runtime: Runtime) -> (Starting, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("{scheme}://{}/ws", listener.local_addr().unwrap());
+    let starting = tokio::task::spawn_blocking(move || Program::run(runtime, connect(id, url)));
+    (starting, listener.accept().await.unwrap().0)
+}
+
+type Starting = tokio::task::JoinHandle<Program>;
+
+#[test]
+fn a_socket_moves_from_a_blocked_runtime_and_back() {
+    Log::start();
+    one_thread().block_on(async {
+        let (starting, socket) = over_tcp("tcp", "ws", two_workers()).await;
+        let mut peer = accept("tcp", socket).await;
+        let program = starting.await.unwrap();
+        block_workers(&mut peer).await;
+        check("tcp", program.client.stats(), 3);
+    });
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn an_encrypted_socket_moves_from_a_blocked_runtime_and_back() {
+    use tokio_rustls::rustls::{ServerConfig, crypto::ring::default_provider, pki_types};
+    Log::start();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned()];
+    let certificate = rcgen::CertificateParams::new(names).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap().der().clone();
+    let key = pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    one_thread().block_on(async {
+        let (starting, socket) = over_tcp("tls", "wss", two_workers()).await;
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let mut peer = accept("tls", acceptor.accept(socket).await.unwrap()).await;
+        let program = starting.await.unwrap();
+        block_workers(&mut peer).await;
+        check("tls", program.client.stats(), 3);
+    });
+}
+
+#[test]
+fn a_blocked_handler_on_the_only_thread_sends_heartbeats() {
+    Log::start();
+    one_thread().block_on(async {
+        let (starting, socket) = over_tcp("single", "ws", one_thread()).await;
+        let mut peer = accept("single", socket).await;
+        let program = starting.await.unwrap();
+        for _ in 0..2 {
+            peer.call("block");
+            peer.heartbeats_go_on().await;
+            // The connection is back in its own runtime, and works.
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            peer.quick().await;
+        }
+        check("single", program.client.stats(), 2);
+    });
 }

@@ -87,8 +87,8 @@ pub struct Settings {
     /// threads of which may be blocked, to the thread of the watchdog; zero turns the watchdog off.
     /// Default: 100 ms.
     ///
-    /// The watchdog also sends the heartbeats of methods that block. It takes effect on
-    /// multi-thread runtimes only.
+    /// The watchdog also sends the heartbeats of methods that block. HTTP connections
+    /// (`Transport::Http`) cannot move: they wait while all threads are blocked.
     pub stall_timeout: Duration,
     /// Time after which a method that blocks the thread it runs on, without an `.await`, is reported
     /// in the log, with its name; zero turns the report off. Default: 1 s.

@@ -12,7 +12,11 @@
 //! the heartbeats that are overdue, and reports the methods that block. Without running handlers it
 //! sleeps.
 //!
-//! Clocks that a test has paused exist only on current-thread runtimes, which are not watched.
+//! A runtime with a paused clock, as in tests, is not watched: the task would meet another time on
+//! the thread of the watchdog.
+//!
+//! WebSockets and memory links move with the task. The requests of an HTTP link are driven by tasks
+//! of the program's runtime, so they wait while it is blocked.
 //!
 //! [`Settings::stall_timeout`]: super::Settings::stall_timeout
 
@@ -30,7 +34,7 @@ use std::{
 use futures_util::{future::BoxFuture, task::AtomicWaker};
 use parking_lot::Mutex;
 use tokio::{
-    runtime::{Builder, Handle, RuntimeFlavor},
+    runtime::{Builder, Handle},
     sync::Notify,
     task::JoinHandle,
     time::Instant,
@@ -124,6 +128,8 @@ struct Watched {
     /// Numbers of the last question to the program's runtime and of its last answer.
     asked: AtomicU64,
     answered: AtomicU64,
+    /// The clock of the program's runtime has been paused.
+    paused: AtomicBool,
 }
 
 struct Slot {
@@ -173,6 +179,17 @@ impl Watched {
         self.home.wake();
     }
 
+    /// Answers the last question, in the program's runtime.
+    fn reply(&self) {
+        let asked = self.asked.load(Ordering::Acquire);
+        if asked != self.answered.load(Ordering::Relaxed) {
+            if has_paused_clock() {
+                self.paused.store(true, Ordering::Relaxed);
+            }
+            self.answered.store(asked, Ordering::Release);
+        }
+    }
+
     fn is_answered(&self) -> bool {
         self.answered.load(Ordering::Acquire) == self.asked.load(Ordering::Acquire)
     }
@@ -202,8 +219,7 @@ impl Future for Home {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let watched = &self.watched;
         watched.home.register(cx.waker());
-        let asked = watched.asked.load(Ordering::Acquire);
-        watched.answered.store(asked, Ordering::Release);
+        watched.reply();
         watched.poll(false, cx)
     }
 }
@@ -217,6 +233,13 @@ impl Drop for Home {
     }
 }
 
+/// Returns whether the clock of the present runtime has been paused, as a test may do.
+fn has_paused_clock() -> bool {
+    let before = std::time::Instant::now();
+    let clock = Instant::now().into_std();
+    clock < before || clock > std::time::Instant::now()
+}
+
 /// Runs the task of a connection on the present runtime, watched if the settings say so.
 pub(super) fn spawn<H: Handlers>(
     engine: &Arc<Engine<H>>,
@@ -224,7 +247,7 @@ pub(super) fn spawn<H: Handlers>(
 ) {
     let here = Handle::current();
     let stall = engine.settings.stall_timeout;
-    let watchable = !stall.is_zero() && here.runtime_flavor() == RuntimeFlavor::MultiThread;
+    let watchable = !stall.is_zero() && !has_paused_clock();
     let Some(watchdog) = watchable.then(watchdog).flatten() else {
         here.spawn(task);
         return;
@@ -237,6 +260,7 @@ pub(super) fn spawn<H: Handlers>(
         home: AtomicWaker::new(),
         asked: AtomicU64::new(0),
         answered: AtomicU64::new(0),
+        paused: AtomicBool::new(false),
     });
     let monitor = Monitor {
         watched: Arc::clone(&watched),
@@ -311,6 +335,9 @@ impl<H: Handlers> Monitor<H> {
                 else {
                     return;
                 };
+                if self.watched.paused.load(Ordering::Relaxed) && self.guest.is_none() {
+                    return;
+                }
                 unanswered = if self.watched.is_answered() {
                     0
                 } else {
