@@ -2,7 +2,7 @@
 
 use hypha_wire::{Args, keys::CANCEL};
 
-use crate::{engine::count, service::Engine};
+use crate::service::Engine;
 
 /// A call on its way. If it is dropped without an answer, the callee is told.
 pub(super) struct CancelOnDrop<'a> {
@@ -20,8 +20,6 @@ impl Drop for CancelOnDrop<'_> {
         }
         let mut args = Args::new(1, 0);
         args.push("session", self.session);
-        if !self.engine.post(self.to, CANCEL, None, args) {
-            count(&self.engine.counters.undelivered);
-        }
+        self.engine.notify(self.to, CANCEL, None, args);
     }
 }

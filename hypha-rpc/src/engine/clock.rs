@@ -1,5 +1,7 @@
 //! The clock of a connection, in milliseconds, which fit into an atomic.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// Milliseconds since the connection was made.
@@ -9,6 +11,11 @@ pub(crate) struct Clock(Instant);
 impl Clock {
     pub(super) fn new() -> Self {
         Clock(Instant::now())
+    }
+
+    /// Returns the time so many milliseconds after the connection was made.
+    pub(super) fn at(&self, milliseconds: u64) -> Instant {
+        self.0 + Duration::from_millis(milliseconds)
     }
 
     pub(crate) fn now(&self) -> u64 {

@@ -155,6 +155,8 @@ struct Clock {
     next_ping: Option<Instant>,
     next_refresh: Option<Instant>,
     next_tidy: Instant,
+    /// When unacknowledged notices are repeated.
+    next_notices: Option<Instant>,
     last_received: Instant,
     timer: Pin<Box<Sleep>>,
 }
@@ -188,6 +190,7 @@ impl Clock {
             next_refresh: first(keep_alive.token_refresh_interval),
             keep_alive,
             next_tidy: now + TIDY,
+            next_notices: None,
             last_received: now,
             timer: Box::pin(sleep_until(now)),
         };
@@ -207,7 +210,12 @@ impl Clock {
     }
 
     fn rearm(&mut self) {
-        let others = [self.next_ping, self.next_refresh, self.patience()];
+        let others = [
+            self.next_ping,
+            self.next_refresh,
+            self.next_notices,
+            self.patience(),
+        ];
         let next = others
             .into_iter()
             .flatten()
@@ -408,7 +416,18 @@ impl<'a, H: Handlers> Driver<'a, H> {
         Ok(more)
     }
 
+    /// When notices are due.
+    fn notices_due(&self) -> Option<Instant> {
+        let due = self.engine.notices.due()?;
+        Some(self.engine.clock.at(due))
+    }
+
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Option<String> {
+        let due = self.notices_due();
+        if due != self.clock.next_notices {
+            self.clock.next_notices = due;
+            self.clock.rearm();
+        }
         let clock = &mut self.clock;
         while clock.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
@@ -448,6 +467,11 @@ impl<'a, H: Handlers> Driver<'a, H> {
             if clock.next_tidy <= now {
                 clock.next_tidy = now + TIDY;
                 self.engine.tidy();
+            }
+            if clock.next_notices.is_some_and(|at| at <= now) {
+                self.engine.repeat_notices();
+                let due = self.engine.notices.due();
+                clock.next_notices = due.map(|due| self.engine.clock.at(due));
             }
             clock.rearm();
         }

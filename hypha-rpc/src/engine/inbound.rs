@@ -111,7 +111,9 @@ impl<H: Handlers> Engine<H> {
         }
         match method.rsplit_once('.') {
             Some((session, "heartbeat")) => {
-                if !self.sessions.heartbeat(session, from) {
+                let is_known =
+                    self.sessions.heartbeat(session, from) || self.notices.knows(session, from);
+                if !is_known {
                     count(&self.counters.dropped_late);
                 }
             }
@@ -135,7 +137,13 @@ impl<H: Handlers> Engine<H> {
                 // A caller that has gone away in this instant does not want it any more.
                 let _ = waiting.send(response(message.clone()));
             }
-            AnswerLookup::Unknown => count(&self.counters.dropped_late),
+            AnswerLookup::Unknown => {
+                let response = response(message.clone());
+                let is_rejected = matches!(response, Response::Reject(_));
+                if !self.acknowledged(message, session, from, is_rejected) {
+                    count(&self.counters.dropped_late);
+                }
+            }
             AnswerLookup::Stranger => count(&self.counters.dropped_stranger),
         }
     }

@@ -9,6 +9,7 @@
 //! admission   bounds on incoming calls
 //! chunks      incoming messages that are not complete
 //! peers       what the built-in services of peers said
+//! notices     requests of destructors, repeated until acknowledged
 //! manager     the address of the manager and of this client
 //! lifecycle   the state, who waits for it, and the end
 //! redial      the task of the connection: one link after another
@@ -34,6 +35,7 @@ mod identity;
 mod inbound;
 mod lifecycle;
 mod manager;
+mod notices;
 mod outbound;
 mod peers;
 mod redial;
@@ -85,6 +87,7 @@ use admission::Admission;
 use chunks::IncomingChunks;
 use events::Events;
 use manager::Membership;
+use notices::Notices;
 use outbound::Outbound;
 use peers::Peers;
 use sessions::Sessions;
@@ -103,6 +106,7 @@ pub(crate) struct Engine<H: Handlers> {
     pub(crate) peers: Peers,
     pub(crate) chunks: IncomingChunks,
     pub(crate) outbound: Outbound,
+    notices: Notices,
     pub(crate) admission: Admission,
     pub(crate) secrecy: Secrecy,
     pub(crate) events: Events,
@@ -136,6 +140,7 @@ impl<H: Handlers> Engine<H> {
             peers: Peers::new(clock),
             chunks: IncomingChunks::new(&settings),
             outbound,
+            notices: Notices::new(),
             admission: Admission::new(&settings),
             secrecy,
             events: Events::default(),
@@ -204,6 +209,7 @@ impl<H: Handlers> Engine<H> {
     /// The link is there, and the server knows all services.
     pub(crate) fn set_connected(&self) {
         self.lifecycle.set_state(State::Connected);
+        self.notices.repeat_all(self.clock.now());
         let info = self.identity().connection_info.clone();
         self.events.tell("connected", info);
     }
@@ -238,6 +244,7 @@ impl<H: Handlers> Engine<H> {
         self.handlers.cancel_all();
         self.tasks.abort_all();
         self.outbound.close();
+        self.notices.clear();
         self.admission.close();
         self.events.close();
         // A service may hold a handle of this connection, which then would hold itself for ever.

@@ -1,12 +1,11 @@
-//! Telling the owner of a function or stream that nobody here uses it any more, without waiting for
-//! anything.
+//! Telling the owner of a function or stream that nobody here uses it any more.
 
 use hypha_wire::{
     Args, RemoteHandle, Value,
     keys::{RCLOSE_METHOD, RELEASE, RMETHOD, RRELEASE, RTARGET},
 };
 
-use super::{Engine, Handlers, count};
+use super::{Engine, Handlers};
 
 /// The last handle of `remote` is gone.
 pub(super) fn handle_dropped<H: Handlers>(engine: &Engine<H>, remote: &RemoteHandle) {
@@ -25,7 +24,5 @@ pub(super) fn handle_dropped<H: Handlers>(engine: &Engine<H>, remote: &RemoteHan
         }
         None => return,
     };
-    if !engine.lifecycle.is_closed() && !engine.post(to, method, parent, args) {
-        count(&engine.counters.undelivered);
-    }
+    engine.notify(to, method, parent, args);
 }

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     Clock, Closed, Engine, Failure, Handlers, Loss, peers::PeerInfo, rejection,
-    session_table::LastSeen, sessions::Response, stats::count,
+    session_table::LastSeen, sessions::Response,
 };
 
 /// Bytes by which a message may exceed the chunk size and still be sent whole: the envelope of a
@@ -51,11 +51,8 @@ impl<H: Handlers> Drop for Unfinished<'_, H> {
         }
         let mut args = Args::new(1, 0);
         args.push("key", self.key);
-        // If it does not get there, the receiver's own limits have to do.
         let method = format!("{MESSAGE_CACHE}remove");
-        if !self.engine.post(self.to, &method, None, args) {
-            count(&self.engine.counters.undelivered);
-        }
+        self.engine.notify(self.to, &method, None, args);
     }
 }
 
@@ -72,23 +69,6 @@ impl<H: Handlers> Drop for OpenSession<'_, H> {
 }
 
 impl<H: Handlers> Engine<H> {
-    /// Queues a small request that wants no answer, without waiting. False if too many wait; with a
-    /// full queue it waits by itself.
-    pub(crate) fn post(&self, to: &str, method: &str, parent: Option<&str>, args: Args) -> bool {
-        let head = Head {
-            from: &self.identity().address(),
-            to,
-            method,
-            parent,
-            session: None,
-        };
-        match args.finish(&head, ReplyMode::None) {
-            Ok(frame) => self.outbound.post(frame),
-            // Encoding plain data cannot fail.
-            Err(_) => true,
-        }
-    }
-
     /// Sends a message in one frame.
     pub(crate) async fn send_whole(&self, message: Rope) -> Result<(), Failure> {
         let queued = self.outbound.enqueue(message.into_bytes()).await;

@@ -74,6 +74,13 @@ pub struct Settings {
     /// counts as three, an object as its functions. A call that would hand out more fails. Default:
     /// 65,536.
     pub max_objects: usize,
+    /// Number of releases and cancellations that peers have not acknowledged yet; further ones are
+    /// sent once. Default: 16,384.
+    ///
+    /// A peer is told when the last handle of one of its streams or functions is dropped, or a call
+    /// of it. While it is not connected, this is repeated, at most for
+    /// [`object_idle_timeout`](Self::object_idle_timeout).
+    pub max_unacknowledged: usize,
     /// Time between two pings to the server; zero turns them off. Default: 20 s.
     ///
     /// A server drops a client that sends nothing for 600 s.
@@ -120,6 +127,7 @@ impl Default for Settings {
             memory: None,
             max_waiting_calls: 4096,
             max_objects: 65_536,
+            max_unacknowledged: 16_384,
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),
             token_refresh_interval: Duration::from_secs(7200),

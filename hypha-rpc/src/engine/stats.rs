@@ -114,6 +114,9 @@ counters! {
     /// Answers and other messages that could not be delivered because the link or the connection
     /// ended first.
     undelivered,
+    /// Releases and cancellations that were sent again because their receiver had not acknowledged
+    /// them.
+    notices_repeated,
     /// Methods that blocked their thread for longer than [`Settings::blocking_warning`].
     ///
     /// [`Settings::blocking_warning`]: crate::client::Settings::blocking_warning

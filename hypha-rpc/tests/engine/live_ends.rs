@@ -243,8 +243,88 @@ async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
         ("T.close", "S")
     );
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(4i64)));
+    peer.reply(&asked, "resolve", list![Value::Null]).await;
     peer.nothing_for(seconds(100)).await;
     all_over(&client).await;
+}
+
+/// A stream of the peer that `client` has dropped, and the first notice of it.
+async fn dropped_stream(client: &Client, peer: &mut Peer) -> Received {
+    let calling = begin(client, peer, args!()).await;
+    let asked = peer.receive().await;
+    peer.reply(&asked, "resolve", list![generator()]).await;
+    drop(calling.await.expect("no panic").expect("answers"));
+    let close = peer.receive().await;
+    assert_eq!(close.text("method"), "T.close");
+    close
+}
+
+/// The time until a notice comes again.
+async fn again(peer: &mut Peer, notice: &Received) -> Duration {
+    let begin = Instant::now();
+    let repeated = peer.receive().await;
+    assert_eq!(repeated.main, notice.main);
+    begin.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_hears_of_a_dropped_stream_until_it_says_so() {
+    let (client, mut peer) = client();
+    for end in ["resolve", "reject"] {
+        let close = dropped_stream(&client, &mut peer).await;
+        // The peer or its link is too slow, or the notice is lost.
+        assert_eq!(again(&mut peer, &close).await.as_secs(), 5);
+        assert_eq!(again(&mut peer, &close).await.as_secs(), 10);
+        // The server says that the peer is not there, or the peer that it is busy.
+        for reason in [
+            "Target peer ws/peer is not connected",
+            "hypha.Busy: too many calls in progress",
+        ] {
+            let name = reason.split_once(": ").map(|(name, _)| name);
+            let error = map! {"_rtype": "error", "_rvalue": reason, "_rname": name};
+            peer.reply(&close, "reject", list![error]).await;
+            let pause = again(&mut peer, &close).await;
+            assert!(pause <= seconds(2), "{pause:?}");
+        }
+        // Python has no such method, and JavaScript forgets streams with their call.
+        let unknown = map! {"_rtype": "error", "_rvalue": "Method not found: T.close"};
+        peer.reply(&close, end, list![unknown]).await;
+        peer.nothing_for(seconds(100)).await;
+    }
+    let stats = client.stats();
+    assert_eq!((stats.notices_repeated, stats.undelivered), (8, 0));
+    assert_eq!(stats.dropped_late, 0);
+    all_over(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_stays_away_is_told_for_as_long_as_it_keeps_streams() {
+    let (client, mut peer) = client();
+    let close = dropped_stream(&client, &mut peer).await;
+    let begin = Instant::now();
+    leave(&mut peer).await;
+    let mut times = 0;
+    while let Ok(repeated) = tokio::time::timeout(seconds(100), peer.receive()).await {
+        assert_eq!(repeated.main, close.main);
+        times += 1;
+        let text = "Target peer ws/peer is not connected";
+        let error = map! {"_rtype": "error", "_rvalue": text};
+        peer.reply(&close, "reject", list![error]).await;
+    }
+    assert!((15..40).contains(&times), "{times}");
+    assert!(begin.elapsed() > seconds(600), "{:?}", begin.elapsed());
+    assert_eq!(client.stats().undelivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_notices_are_kept() {
+    let mut settings = Settings::in_process();
+    settings.max_unacknowledged = 1;
+    let (client, mut peer) = client_with(settings, 1024);
+    let first = dropped_stream(&client, &mut peer).await;
+    dropped_stream(&client, &mut peer).await;
+    again(&mut peer, &first).await;
+    again(&mut peer, &first).await;
 }
 
 fn tiny() -> Settings {

@@ -586,3 +586,32 @@ async fn a_link_may_break_at_every_step_of_a_large_message() {
         }
     }
 }
+
+/// A stream of a peer, which the caller has dropped.
+async fn dropped_stream(client: &Client, net: &Net, others: &mut Others) {
+    let service = found(client).await;
+    let calling = tokio::spawn(service.call::<Value>("call", args!()).into_future());
+    let asked = others.recv().await.expect("a call");
+    let stream = map! {
+        "_rtype": "generator", "_rtarget": "ws/peer", "_rmethod": "T.next",
+        "_rclose_method": "T.close", "_rpromise": "*",
+    };
+    net.reply(&asked, "resolve", list![stream]);
+    drop(calling.await.expect("no panic").expect("a stream"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_of_a_dropped_stream_hears_of_it_over_the_next_link() {
+    let (client, net, mut others) = connected().await;
+    dropped_stream(&client, &net, &mut others).await;
+    let close = others.recv().await.expect("a notice");
+    assert_eq!(close.text("method"), "T.close");
+    // It may be lost with the link.
+    net.cut_after_all().await;
+    back(&client).await;
+    let again = others.recv().await.expect("a notice");
+    assert_eq!(again.main, close.main);
+    net.reply(&again, "resolve", list![Value::Null]);
+    let more = tokio::time::timeout(seconds(100), others.recv()).await;
+    assert!(more.is_err(), "{more:?}");
+}

@@ -1,0 +1,428 @@
+//! Small requests that tell a peer that something of it is not used any more, repeated until the
+//! peer has acknowledged them.
+//!
+//! Destructors send them, so nothing can wait for the answer. If the link of the peer is down, or
+//! ours, they would be lost, and the peer would keep a stream until nobody has used it for
+//! [`Settings::object_idle_timeout`]. Any answer acknowledges a notice, also a rejection: a peer
+//! that does not know the method, or that has nothing of that name any more, has nothing left to
+//! do. Only a peer that is not connected, or too busy, gets it again.
+//!
+//! Acknowledgements are not waited for by a task. The driver looks when the next repetition is due.
+//!
+//! [`Settings::object_idle_timeout`]: super::Settings::object_idle_timeout
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use hypha_wire::{Args, Head, MemoryCharge, Message, ReplyMode, absolute_address, random_id};
+use indexmap::IndexMap;
+use parking_lot::Mutex;
+
+use super::{
+    Engine, Handlers, rejection,
+    sending::MAX_IDLE_TIMEOUT,
+    stats::{add, count},
+};
+use crate::error::{CallSite, Error, from_wire};
+
+/// Milliseconds after which a notice without an answer is sent again. They double with each
+/// attempt.
+const FIRST_PAUSE: u64 = 5_000;
+/// The same for a peer that is not connected: its absence is known at once.
+const ABSENT_PAUSE: u64 = 500;
+/// Upper bound of both.
+const LONGEST_PAUSE: u64 = 30_000;
+
+/// Notices for one peer that are sent again at the same time; the others follow after
+/// [`BATCH_PAUSE`]. A peer that is not
+/// connected gets one in each round.
+const BATCH: usize = 256;
+const BATCH_PAUSE: u64 = 1_000;
+
+/// Memory that a notice occupies besides its frame.
+const OVERHEAD: usize = 256;
+
+/// Value of [`Notices::due`] if nothing is to be repeated.
+const NEVER: u64 = u64::MAX;
+
+/// The notices that no answer has come to.
+pub(crate) struct Notices {
+    table: Mutex<Table>,
+    /// When the next repetition is due, in milliseconds of the connection's clock. The driver reads
+    /// it without the lock.
+    due: AtomicU64,
+}
+
+#[derive(Default)]
+struct Table {
+    /// By absolute address.
+    peers: HashMap<String, Unacknowledged>,
+    len: usize,
+}
+
+/// The notices for one peer.
+struct Unacknowledged {
+    /// By the session in which the answer comes.
+    notices: IndexMap<String, Notice>,
+    /// Index of the one that is repeated next.
+    next: usize,
+    /// Rounds of repetitions without an answer.
+    attempts: u32,
+    /// Number of notices that this round still has to repeat.
+    left: usize,
+    /// The peer was not there for the last one.
+    absent: bool,
+    due: u64,
+}
+
+struct Notice {
+    frame: Bytes,
+    sent: u64,
+    _charge: Option<MemoryCharge>,
+}
+
+impl Unacknowledged {
+    fn new(now: u64) -> Self {
+        Unacknowledged {
+            notices: IndexMap::new(),
+            next: 0,
+            attempts: 0,
+            left: 0,
+            absent: false,
+            due: now + FIRST_PAUSE,
+        }
+    }
+
+    /// Returns the frames to send again now.
+    fn turn(&mut self, now: u64) -> Vec<Bytes> {
+        let len = self.notices.len();
+        if self.left == 0 {
+            self.left = if self.absent { 1 } else { len };
+            self.attempts += 1;
+        }
+        let count = self.left.min(len).min(BATCH);
+        let indices = (self.next..self.next + count).map(|index| index % len);
+        let frames = indices.filter_map(|index| self.notices.get_index(index));
+        let frames = frames.map(|(_, notice)| notice.frame.clone()).collect();
+        self.next = (self.next + count) % len.max(1);
+        self.left = self.left.min(len) - count;
+        let pause = match (self.left > 0, self.absent) {
+            (true, _) => BATCH_PAUSE,
+            (false, true) => ABSENT_PAUSE << (self.attempts - 1).min(16),
+            (false, false) => FIRST_PAUSE << self.attempts.min(16),
+        };
+        self.due = now + pause.min(LONGEST_PAUSE);
+        frames
+    }
+}
+
+impl Notices {
+    pub(super) fn new() -> Self {
+        Notices {
+            table: Mutex::default(),
+            due: AtomicU64::new(NEVER),
+        }
+    }
+
+    /// Adds a notice; false if there is no room for it.
+    fn add(&self, peer: &str, session: &str, notice: Notice, most: usize, now: u64) -> bool {
+        let mut table = self.table.lock();
+        if table.len >= most {
+            return false;
+        }
+        table.len += 1;
+        let peers = &mut table.peers;
+        let unacknowledged = match peers.get_mut(peer) {
+            Some(unacknowledged) => unacknowledged,
+            None => {
+                let new = Unacknowledged::new(now);
+                peers.entry(peer.to_owned()).or_insert(new)
+            }
+        };
+        unacknowledged.notices.insert(session.to_owned(), notice);
+        self.due.fetch_min(unacknowledged.due, Ordering::AcqRel);
+        true
+    }
+
+    /// Returns whether `peer` has been sent this notice.
+    pub(super) fn knows(&self, session: &str, peer: &str) -> bool {
+        let table = self.table.lock();
+        let unacknowledged = table.peers.get(peer);
+        unacknowledged.is_some_and(|u| u.notices.contains_key(session))
+    }
+
+    /// Ends a notice.
+    fn acknowledge(&self, session: &str, peer: &str, now: u64) {
+        let mut table = self.table.lock();
+        let Some(unacknowledged) = table.peers.get_mut(peer) else {
+            return;
+        };
+        let ended = unacknowledged.notices.swap_remove(session);
+        if unacknowledged.absent {
+            // It is back, and has got none of the others.
+            unacknowledged.absent = false;
+            unacknowledged.left = 0;
+            unacknowledged.due = now;
+        }
+        unacknowledged.attempts = 0;
+        let due = match unacknowledged.notices.is_empty() {
+            true => NEVER,
+            false => unacknowledged.due,
+        };
+        if due == NEVER {
+            table.peers.remove(peer);
+        }
+        table.len -= usize::from(ended.is_some());
+        self.due.fetch_min(due, Ordering::AcqRel);
+        drop(table);
+        drop(ended);
+    }
+
+    /// Notes that a peer could not take a notice.
+    fn set_absent(&self, peer: &str, now: u64) {
+        let mut table = self.table.lock();
+        if let Some(unacknowledged) = table.peers.get_mut(peer) {
+            if !unacknowledged.absent {
+                unacknowledged.absent = true;
+                unacknowledged.attempts = 0;
+                unacknowledged.left = 0;
+                unacknowledged.due = now + ABSENT_PAUSE;
+                self.due.fetch_min(unacknowledged.due, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// Lets all notices be repeated: what was sent before may be lost with the link.
+    pub(super) fn repeat_all(&self, now: u64) {
+        let mut table = self.table.lock();
+        for unacknowledged in table.peers.values_mut() {
+            unacknowledged.attempts = 0;
+            unacknowledged.left = 0;
+            unacknowledged.absent = false;
+            unacknowledged.due = now;
+            self.due.store(now, Ordering::Release);
+        }
+    }
+
+    /// Returns when the next repetition is due, in milliseconds of the connection's clock.
+    pub(super) fn due(&self) -> Option<u64> {
+        let due = self.due.load(Ordering::Acquire);
+        (due != NEVER).then_some(due)
+    }
+
+    /// Returns the frames to send again, and drops the notices that are older than `life`
+    /// milliseconds: by then, peers have released everything themselves.
+    fn take_due(&self, now: u64, life: u64) -> (Vec<Bytes>, usize) {
+        let mut table = self.table.lock();
+        let mut frames = Vec::new();
+        let mut expired = Vec::new();
+        let mut next = NEVER;
+        table.peers.retain(|_, unacknowledged| {
+            if unacknowledged.due <= now {
+                let before = expired.len();
+                let kept = std::mem::take(&mut unacknowledged.notices).into_iter();
+                let kept = kept.filter_map(|(session, notice)| {
+                    if now.saturating_sub(notice.sent) < life {
+                        return Some((session, notice));
+                    }
+                    expired.push(notice);
+                    None
+                });
+                unacknowledged.notices = kept.collect();
+                if expired.len() > before {
+                    unacknowledged.next = 0;
+                }
+                frames.extend(unacknowledged.turn(now));
+            }
+            let stays = !unacknowledged.notices.is_empty();
+            if stays {
+                next = next.min(unacknowledged.due);
+            }
+            stays
+        });
+        table.len -= expired.len();
+        self.due.store(next, Ordering::Release);
+        drop(table);
+        (frames, expired.len())
+    }
+
+    /// Returns how many wait for an answer.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.table.lock().len
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&self) {
+        let table = std::mem::take(&mut *self.table.lock());
+        self.due.store(NEVER, Ordering::Release);
+        drop(table);
+    }
+}
+
+impl<H: Handlers> Engine<H> {
+    /// Sends a small request without waiting, and repeats it until `to` has acknowledged it.
+    pub(crate) fn notify(&self, to: &str, method: &str, parent: Option<&str>, args: Args) {
+        if self.lifecycle.is_closed() {
+            return;
+        }
+        let identity = self.identity();
+        let session = random_id();
+        let head = Head {
+            from: &identity.address(),
+            to,
+            method,
+            parent,
+            session: Some(&session),
+        };
+        let limit = self.settings.idle_timeout.min(MAX_IDLE_TIMEOUT);
+        let interval = limit.as_secs_f64() / 2.0;
+        // Encoding plain data cannot fail.
+        let Ok(frame) = args.finish(&head, ReplyMode::Star { interval }) else {
+            return;
+        };
+        let peer = absolute_address(to, &identity.workspace);
+        let now = self.clock.now();
+        let memory = self.settings.memory.as_ref();
+        let charge = memory.map(|memory| memory.charge(&peer, frame.len() + OVERHEAD));
+        // Added before it is sent: the answer may be faster.
+        let is_kept = charge.transpose().is_ok_and(|charge| {
+            let notice = Notice {
+                frame: frame.clone(),
+                sent: now,
+                _charge: charge,
+            };
+            let most = self.settings.max_unacknowledged;
+            self.notices.add(&peer, &session, notice, most, now)
+        });
+        if !self.outbound.post(frame) && !is_kept {
+            count(&self.counters.undelivered);
+        }
+    }
+
+    /// Takes an answer to a notice; false if it is not one.
+    pub(super) fn acknowledged(
+        &self,
+        message: &Message,
+        session: &str,
+        from: &str,
+        is_rejected: bool,
+    ) -> bool {
+        if !self.notices.knows(session, from) {
+            return false;
+        }
+        let now = self.clock.now();
+        if is_rejected && is_to_be_repeated(message, from) {
+            self.notices.set_absent(from, now);
+        } else {
+            self.notices.acknowledge(session, from, now);
+        }
+        true
+    }
+
+    /// Sends the notices again that are due.
+    pub(super) fn repeat_notices(&self) {
+        let life = self.settings.object_idle_timeout.as_millis() as u64;
+        let (frames, expired) = self.notices.take_due(self.clock.now(), life);
+        add(&self.counters.undelivered, expired);
+        add(&self.counters.notices_repeated, frames.len());
+        for frame in frames {
+            // What finds no room is repeated later.
+            self.outbound.post(frame);
+        }
+    }
+}
+
+/// Whether a rejection says that the peer has not got the notice, or had no room for it.
+fn is_to_be_repeated(message: &Message, peer: &str) -> bool {
+    let site = CallSite {
+        method: String::new(),
+        peer: peer.to_owned(),
+    };
+    match from_wire::<Infallible>(rejection(message), site) {
+        Error::Rejected(rejection) => rejection.kind.is_retryable(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: usize = 1000;
+
+    fn noted(notices: &Notices, peer: &str, session: &str, now: u64) -> bool {
+        let notice = Notice {
+            frame: Bytes::copy_from_slice(session.as_bytes()),
+            sent: now,
+            _charge: None,
+        };
+        notices.add(peer, session, notice, MOST, now)
+    }
+
+    fn taken(notices: &Notices, now: u64) -> usize {
+        notices.take_due(now, 600_000).0.len()
+    }
+
+    #[test]
+    fn pauses_grow_until_the_notice_is_acknowledged() {
+        let notices = Notices::new();
+        assert_eq!(notices.due(), None);
+        assert!(noted(&notices, "w/a", "s", 0));
+        let mut times = Vec::new();
+        while let Some(due) = notices.due().filter(|due| *due < 100_000) {
+            assert_eq!(taken(&notices, due - 1), 0);
+            assert_eq!(taken(&notices, due), 1);
+            times.push(due);
+        }
+        assert_eq!(times, [5_000, 15_000, 35_000, 65_000, 95_000]);
+        assert!(!notices.knows("s", "w/b"));
+        notices.acknowledge("s", "w/a", 100_000);
+        assert_eq!((notices.len(), notices.due().is_some()), (0, true));
+        assert_eq!(taken(&notices, 200_000), 0);
+        assert_eq!(notices.due(), None);
+    }
+
+    #[test]
+    fn an_absent_peer_gets_one_at_a_time_and_all_when_it_is_back() {
+        let notices = Notices::new();
+        for n in 0..10 {
+            noted(&notices, "w/a", &n.to_string(), 0);
+        }
+        notices.set_absent("w/a", 0);
+        assert_eq!(taken(&notices, 500), 1);
+        notices.set_absent("w/a", 500);
+        assert_eq!(taken(&notices, 900), 0);
+        assert_eq!(taken(&notices, 1_000), 1);
+        notices.acknowledge("1", "w/a", 1_000);
+        assert_eq!(taken(&notices, 1_000), 9);
+    }
+
+    #[test]
+    fn many_are_repeated_in_batches() {
+        let notices = Notices::new();
+        for n in 0..2 * BATCH + 1 {
+            noted(&notices, "w/a", &n.to_string(), 0);
+        }
+        let mut seen = std::collections::HashSet::new();
+        for now in [5_000, 6_000, 7_000] {
+            seen.extend(notices.take_due(now, 600_000).0);
+        }
+        assert_eq!(seen.len(), 2 * BATCH + 1);
+    }
+
+    #[test]
+    fn notices_have_a_bound_and_a_life() {
+        let notices = Notices::new();
+        for n in 0..MOST {
+            assert!(noted(&notices, &format!("w/{n}"), "s", 0));
+        }
+        assert!(!noted(&notices, "w/one-more", "s", 0));
+        assert_eq!(notices.take_due(600_000, 600_000), (vec![], MOST));
+        assert_eq!((notices.len(), notices.due()), (0, None));
+    }
+}
