@@ -24,7 +24,7 @@ use crate::{
     call::{Call, Description, Proxy, RemoteService, Target, failure, name_handle},
     engine::{Closed, Failure, KeepAlive, QueuedFrame, RedialLoop},
     error::{CallSite, Error, RejectKind, Rejection, from_wire},
-    service::{self, Connection, Engine, IntoService, Services},
+    service::{self, Connection, Engine, IntoService, Services, is_within_handler},
     transport::BoxLink,
     workspace::{ManagerError, UserInfo, WorkspaceManagerProxy},
 };
@@ -468,6 +468,9 @@ impl Client {
 
     /// Closes the connection after the running handlers have ended, or after `grace`.
     ///
+    /// In a handler of this connection, which could not end while it waits for itself, the method
+    /// returns at once: the connection is closed in the background, after the handler has answered.
+    ///
     /// The services are unregistered and further calls are refused. Handlers that still run after
     /// the grace period are cancelled ([`Context::cancellation`](crate::Context::cancellation)) and
     /// dropped one second later; then every waiting call fails and the link is closed.
@@ -477,6 +480,17 @@ impl Client {
     /// Dropping the future leaves the connection in the step that it has reached; the method can be
     /// called again.
     pub async fn shutdown(&self, grace: Duration) {
+        let engine = self.engine();
+        if is_within_handler(engine) {
+            engine.admission.leave();
+            let client = self.clone();
+            tokio::spawn(async move { client.close_within(grace).await });
+            return;
+        }
+        self.close_within(grace).await;
+    }
+
+    async fn close_within(&self, grace: Duration) {
         let engine = self.engine();
         if !engine.lifecycle.is_closed() {
             let begin = tokio::time::Instant::now();

@@ -2,16 +2,19 @@
 //! more.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context as TaskContext, Poll},
 };
 
 use parking_lot::Mutex;
 
-use super::{Context, answer::AnswerTo};
+use super::{Context, Engine, answer::AnswerTo};
 use crate::engine::Progress;
 
 /// The calls that run.
@@ -89,4 +92,45 @@ impl Drop for Running<'_> {
         let call = self.calls.running.lock().remove(&self.id);
         drop(call);
     }
+}
+
+thread_local! {
+    /// Address of the connection whose handler this thread polls; 0 if it polls none.
+    static WITHIN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A handler, which code that it calls can tell from other tasks.
+pub(super) struct Within<F> {
+    connection: usize,
+    handler: F,
+}
+
+impl<F> Within<F> {
+    pub(super) fn new(engine: &Engine, handler: F) -> Self {
+        Within {
+            connection: address(engine),
+            handler,
+        }
+    }
+}
+
+impl<F: Future + Unpin> Future for Within<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
+        let outer = WITHIN.replace(self.connection);
+        // Panics are a part of the output.
+        let polled = Pin::new(&mut self.handler).poll(cx);
+        WITHIN.set(outer);
+        polled
+    }
+}
+
+/// Returns whether a handler of this connection is being polled.
+pub(crate) fn is_within_handler(engine: &Engine) -> bool {
+    WITHIN.get() == address(engine)
+}
+
+fn address(engine: &Engine) -> usize {
+    std::ptr::from_ref(engine).addr()
 }

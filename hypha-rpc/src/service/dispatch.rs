@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 use super::{
     Context, Direction, Engine, Exported, Exports, HandedOut, Handler, IncomingCall, Services,
     answer::{AnswerTo, workspace_of},
-    calls::RunningCall,
+    calls::{RunningCall, Within},
     incoming::refusal,
     permission::{Caller, Denied, may_use},
 };
@@ -145,6 +145,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
                     Ok(future) => AssertUnwindSafe(future).catch_unwind(),
                     Err(panic) => return Err(panic),
                 };
+                let future = Within::new(engine, future);
                 match is_large {
                     true => begin_elsewhere(future).await,
                     false => future.await,

@@ -23,7 +23,7 @@ use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 
 pub(crate) use builtin::registered as built_in;
-pub(crate) use calls::Calls;
+pub(crate) use calls::{Calls, is_within_handler};
 pub use context::Context;
 pub(crate) use export::{Direction, Exported, Exports, HandedOut, handler};
 pub use incoming::{Arguments, IncomingCall};

@@ -6,6 +6,7 @@ use hypha_rpc::{
     Client, Error, Value, args,
     client::{CloseReason, State},
     error::Disconnected,
+    service::{IncomingCall, Method, Service},
     transport::Frame,
 };
 use tokio::time::Instant;
@@ -144,6 +145,39 @@ async fn disconnecting_waits_for_handlers() {
     settled(&client).await;
     // Again, and at the same time, is no harm.
     tokio::join!(client.disconnect(), client.disconnect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_that_disconnects_its_own_client_answers_first() {
+    for (grace, large) in [
+        (seconds(5), false),
+        (Duration::ZERO, false),
+        (seconds(5), true),
+    ] {
+        let (client, mut peer) = client();
+        let leaving = client.clone();
+        let leave = Method::new("leave", move |call: IncomingCall| {
+            let client = leaving.clone();
+            async move {
+                client.shutdown(grace).await;
+                // It takes some time, which it has.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                call.reply(&Value::from("bye"))
+            }
+        });
+        let service = Service::new("own").method(leave);
+        client.register_service(service).await.expect("registers");
+        let begin = Instant::now();
+        // The first part of a handler with a large request runs on another thread.
+        let arg = Value::Bytes(vec![0; if large { 2 << 20 } else { 0 }].into());
+        peer.call_as(PEER, "S1", "services.own.leave", list![arg])
+            .await;
+        assert_eq!(peer.answer_of("S1").await, Ok("bye".into()));
+        farewell(&mut peer).await;
+        assert_eq!(client.closed().await.to_string(), "RPC connection closed");
+        assert_passed(begin, Duration::from_millis(100));
+        settled(&client).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
