@@ -75,6 +75,58 @@ async fn partners_stay_partners_when_a_client_comes_back() -> Result<()> {
     Ok(())
 }
 
+/// A stream is dropped while its owner is not connected.
+#[tokio::test]
+async fn the_owner_of_a_dropped_stream_hears_of_it_when_it_is_back() -> Result<()> {
+    let server = server().await?;
+    let mut owner = Raw::anonymous(&server, "owner").await?;
+    let hello = json!({
+        "client_id": "owner", "workspace": owner.workspace(),
+        "reconnection_token": owner.field("reconnection_token"),
+    });
+    let caller = hypha_rpc::connect(server.url()).await?;
+    let id = format!("{}:desk", owner.address());
+    let finding = caller.get_remote_service(&id);
+    let finding = tokio::spawn(finding.into_future());
+    let address = owner.address();
+    let answer = async |owner: &mut Raw, value: serde_json::Value| -> Result<()> {
+        let asked = owner.answer().await?;
+        let session = asked.session().context("no session")?;
+        let from = asked.from().context("no sender")?;
+        let main = json!({
+            "type": "method", "to": from, "method": format!("{session}.resolve"), "parent": session,
+        });
+        owner.send(main, Some(json!({"args": [value]}))).await
+    };
+    let method = |path: &str| {
+        json!({
+            "_rtype": "method", "_rtarget": address, "_rmethod": path, "_rpromise": "*",
+        })
+    };
+    let service = json!({"id": "desk", "count": method("services.desk.count")});
+    answer(&mut owner, service).await.context("service")?;
+    let service = finding.await??;
+    let counting = tokio::spawn(service.call::<Value>("count", args!()).into_future());
+    let stream = json!({
+        "_rtype": "generator", "_rtarget": address, "_rpromise": "*",
+        "_rmethod": "s.next", "_rclose_method": "s.close",
+    });
+    answer(&mut owner, stream).await.context("stream")?;
+    let stream = counting.await??;
+
+    owner.close().await?;
+    drop(stream);
+    // It has been sent to nobody.
+    while caller.stats().notices_repeated == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let mut owner = Raw::connect(&server, hello).await?;
+    let closing = owner.answer().await.context("closing")?;
+    assert_eq!(closing.method(), Some("s.close"));
+    server.shutdown().await;
+    Ok(())
+}
+
 /// Methods that never end by themselves.
 #[hypha_service(id = "patience", visibility = "public")]
 trait Patience {
