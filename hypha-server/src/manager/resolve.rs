@@ -21,6 +21,8 @@ use crate::workspace;
 
 const GET_TIMEOUT: f64 = 10.0;
 const SELECT_TIMEOUT: f64 = 2.0;
+/// Services without their provider after which the search for one that is there ends.
+const ABSENT_MAX: usize = 8;
 
 /// Returns whether an id is the short name of the workspace manager.
 pub(super) fn is_manager(id: &str) -> bool {
@@ -33,6 +35,17 @@ pub(super) async fn find(
     ctx: &Context,
     id: &str,
     selection: &ServiceSelection,
+) -> Answer<ServiceInfo> {
+    find_present(state, ctx, id, selection, &[]).await
+}
+
+/// As [`find`], with the services in `absent` only if there is no other.
+async fn find_present(
+    state: &State,
+    ctx: &Context,
+    id: &str,
+    selection: &ServiceSelection,
+    absent: &[String],
 ) -> Answer<ServiceInfo> {
     let pattern = pattern(id, ctx.workspace())?;
     let candidates = state
@@ -55,6 +68,10 @@ pub(super) async fn find(
             "Permission denied for non-public service in workspace {}",
             pattern.workspace
         )));
+    }
+    let is_present = |record: &Arc<Record>| absent.iter().all(|id| *id != *record.id);
+    if usable.iter().any(is_present) {
+        usable.retain(is_present);
     }
     let chosen = choose(state, ctx, &pattern, usable, selection).await?;
     // Only the chosen one is decoded.
@@ -283,16 +300,33 @@ pub(super) async fn get(
         let service = workspace::fetch(state, &own, timeout).await?;
         return Ok(converted(Value::Map(service.members().clone()), case));
     }
-    let info = match find(state, ctx, id, &config.selection).await {
-        Err(ManagerError::Key(_)) if id.contains('@') => {
-            return Err(ManagerError::Other(
-                "Failed to get application info: artifact-manager service not found.".into(),
-            ));
+    // The records of a server that was killed stay for some seconds: another one serves as well.
+    let mut absent = Vec::new();
+    let mut failure = None;
+    let (info, service) = loop {
+        let selection = &config.selection;
+        let info = match find_present(state, ctx, id, selection, &absent).await {
+            Err(ManagerError::Key(_)) if id.contains('@') => {
+                return Err(ManagerError::Other(
+                    "Failed to get application info: artifact-manager service not found.".into(),
+                ));
+            }
+            found => found?,
+        };
+        // With none left, the same is found again.
+        if let Some(failure) = failure.take_if(|_| absent.contains(&info.id)) {
+            return Err(failure);
         }
-        found => found?,
+        match workspace::fetch(state, &info.id, timeout).await {
+            Ok(service) => break (info, service),
+            Err(failed) if failed.is_absent && absent.len() < ABSENT_MAX => {
+                absent.push(info.id);
+                failure = Some(ManagerError::from(failed));
+            }
+            Err(failed) => return Err(failed.into()),
+        }
     };
     let workspace = service_workspace(&info).to_owned();
-    let service = workspace::fetch(state, &info.id, timeout).await?;
     let mut members = service.members().clone();
     members
         .values_mut()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hypha_rpc::error::report;
+use hypha_rpc::error::{Lost, RejectKind, report};
 use hypha_rpc::workspace::ManagerError;
 use hypha_rpc::{Client, Error, RemoteService, Value, args};
 
@@ -31,16 +31,52 @@ pub(crate) async fn ping(
         .map_err(|error| failure(&error, &address))
 }
 
+/// Why a service could not be fetched.
+pub(crate) struct FetchError {
+    error: ManagerError,
+    /// The provider is not connected, though its record is still there.
+    pub(crate) is_absent: bool,
+}
+
+impl From<ManagerError> for FetchError {
+    fn from(error: ManagerError) -> Self {
+        FetchError {
+            error,
+            is_absent: false,
+        }
+    }
+}
+
+impl From<FetchError> for ManagerError {
+    fn from(failed: FetchError) -> Self {
+        failed.error
+    }
+}
+
 /// Fetches a service from its provider.
-pub(crate) async fn fetch(state: &State, id: &str, limit: Duration) -> Answer<RemoteService> {
+pub(crate) async fn fetch(
+    state: &State,
+    id: &str,
+    limit: Duration,
+) -> Result<RemoteService, FetchError> {
     let client = manager(state)?;
     match tokio::time::timeout(limit, client.get_remote_service(id)).await {
         Ok(Ok(service)) => Ok(service),
-        Ok(Err(error)) => Err(failure(&error, id)),
-        Err(_) => Err(ManagerError::Timeout(format!(
-            "Failed to get service {id}: its provider did not answer in {} s",
-            limit.as_secs_f64()
-        ))),
+        Ok(Err(error)) => Err(FetchError {
+            is_absent: match &error {
+                Error::Rejected(rejection) => rejection.kind == RejectKind::PeerNotConnected,
+                Error::Disconnected(disconnected) => disconnected.lost == Lost::Peer,
+                _ => false,
+            },
+            error: failure(&error, id),
+        }),
+        Err(_) => {
+            let text = format!(
+                "Failed to get service {id}: its provider did not answer in {} s",
+                limit.as_secs_f64()
+            );
+            Err(ManagerError::Timeout(text).into())
+        }
     }
 }
 

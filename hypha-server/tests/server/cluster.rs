@@ -2,16 +2,18 @@
 //! skipped.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::prelude::*;
 use hypha_rpc::{Value, args};
 use hypha_server::{Limits, Server, StartError};
 use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::support::{self, Raw, refused};
@@ -386,6 +388,141 @@ async fn services_of_a_dead_server_are_removed() -> Result<()> {
         sleep(Duration::from_millis(50)).await;
     }
     anyhow::bail!("the ghosts are still there")
+}
+
+/// A server in a process of its own, which can be killed.
+struct Killable {
+    process: Child,
+    url: String,
+}
+
+impl Killable {
+    async fn start(redis: &Redis, id: &str) -> Result<Killable> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hypha-server"));
+        command.args(["--host", "127.0.0.1", "--port", "0", "--server-id", id]);
+        command.args(["--in-memory", "--redis-uri", &redis.uri()]);
+        command.args(["--public-base-url", "http://hypha.example.org"]);
+        command.env("JWT_SECRET", SECRET);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn()?;
+        let output = process.stdout.take().context("no output")?;
+        let read = move || {
+            let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+            lines.find_map(|line| line.strip_prefix("READY ").map(|url| url.trim().to_owned()))
+        };
+        let url = tokio::task::spawn_blocking(read).await?;
+        let url = url.context("it does not start")?;
+        Ok(Killable { process, url })
+    }
+
+    /// Kills it: nothing of it can say so.
+    fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        Ok(self.process.wait().map(drop)?)
+    }
+}
+
+impl Drop for Killable {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// Methods that never end by themselves.
+#[hypha_service(id = "patience", visibility = "public")]
+trait Patience {
+    /// Wait for ever.
+    async fn wait(&self, ctx: &Context) -> u32;
+}
+
+/// Reports when a call has begun, and when it was cancelled.
+struct Reports(mpsc::UnboundedSender<&'static str>);
+
+impl Patience for Reports {
+    async fn wait(&self, ctx: &Context) -> u32 {
+        let _ = self.0.send("begun");
+        ctx.cancellation().cancelled().await;
+        let _ = self.0.send("cancelled");
+        0
+    }
+}
+
+/// Both ends of a call that has begun, from a client of one server to one of another.
+struct Waiting {
+    calling: JoinHandle<Result<u32, hypha_rpc::Error>>,
+    reports: mpsc::UnboundedReceiver<&'static str>,
+    _clients: [Client; 2],
+}
+
+impl Waiting {
+    async fn begin(caller: &str, callee: &str) -> Result<Waiting> {
+        let (report, mut reports) = mpsc::unbounded_channel();
+        let callee = hypha_rpc::connect(callee).await?;
+        let service = PatienceService::new(Reports(report));
+        let info = callee.register_service(service).await?;
+        let caller = hypha_rpc::connect(caller).await?;
+        let service = caller.get_service(&info.id).await?;
+        let calling = tokio::spawn(service.call("wait", args!()).into_future());
+        assert_eq!(reports.recv().await, Some("begun"));
+        Ok(Waiting {
+            calling,
+            reports,
+            _clients: [callee, caller],
+        })
+    }
+}
+
+/// The login services that are registered.
+async fn logins(database: &mut redis::aio::MultiplexedConnection) -> Result<Vec<String>> {
+    let mut asked = redis::cmd("KEYS");
+    asked.arg("services:*:hypha-login@*");
+    Ok(asked.query_async(database).await?)
+}
+
+#[tokio::test]
+async fn a_killed_server_leaves_nothing_and_keeps_nobody_waiting() -> Result<()> {
+    const AT_ONCE: Duration = Duration::from_secs(10);
+    let redis = redis_or_skip!();
+    let mut database = redis::Client::open(redis.uri())?
+        .get_multiplexed_async_connection()
+        .await?;
+    let mut killed = Killable::start(&redis, "killed").await?;
+    let living = redis.server("living").await?;
+    let mut callee_gone = Waiting::begin(living.url(), &killed.url).await?;
+    let mut caller_gone = Waiting::begin(&killed.url, living.url()).await?;
+    let visitor = hypha_rpc::connect(living.url()).await?;
+    assert_eq!(logins(&mut database).await?.len(), 2);
+
+    killed.kill()?;
+    let begin = Instant::now();
+    let watching = async {
+        while logins(&mut database).await?.len() > 1 {
+            // Nobody is sent to the login service of the killed server.
+            let login = visitor.get_service("public/hypha-login").await?;
+            let started: Value = login.call("start", args!()).await?;
+            assert!(started.get("login_url").is_some(), "{started}");
+            sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::Ok(begin.elapsed())
+    };
+    let failing = async {
+        let error = (&mut callee_gone.calling).await?.err();
+        let error = error.context("the call has ended well")?;
+        assert!(
+            matches!(error, hypha_rpc::Error::Disconnected(_)),
+            "{error}"
+        );
+        assert_eq!(caller_gone.reports.recv().await, Some("cancelled"));
+        anyhow::Ok(begin.elapsed())
+    };
+    let (records, calls) = tokio::try_join!(watching, failing)?;
+    assert!(
+        records < AT_ONCE && calls < AT_ONCE,
+        "{records:?}, {calls:?}"
+    );
+    caller_gone.calling.abort();
+    living.shutdown().await;
+    Ok(())
 }
 
 #[tokio::test]
