@@ -171,7 +171,10 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_BODY_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub body_timeout: Duration,
-    /// Time that a client over HTTP keeps its address after its stream has ended. Default: 15 s.
+    /// Time that a client over HTTP keeps its address after its stream has ended; its callers and
+    /// callees learn then that it is gone. Default: 5 s.
+    ///
+    /// Python clients open the stream again after 2 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub stream_grace: Duration,
@@ -283,7 +286,7 @@ impl Default for Limits {
             stall_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(60),
-            stream_grace: Duration::from_secs(15),
+            stream_grace: Duration::from_secs(5),
             stream_ping: Duration::from_secs(10),
             stream_idle: Duration::from_secs(60),
             stream_sweep: Duration::from_secs(30),
