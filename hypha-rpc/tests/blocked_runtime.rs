@@ -1,4 +1,8 @@
 //! Handlers that block the worker threads of their runtime.
+#![allow(
+    clippy::unwrap_used,
+    reason = "everything that fails here fails the test"
+)]
 
 use std::{
     io,
