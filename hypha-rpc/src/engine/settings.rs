@@ -97,8 +97,8 @@ pub struct Settings {
     /// The watchdog also sends the heartbeats of methods that block. HTTP connections
     /// (`Transport::Http`) cannot move: they wait while all threads are blocked.
     pub stall_timeout: Duration,
-    /// Time after which a method that blocks the thread it runs on, without an `.await`, is reported
-    /// in the log, with its name; zero turns the report off. Default: 1 s.
+    /// Time after which a method that blocks its thread, without an `.await`, is reported in the
+    /// log, with its name; zero turns the report off. Default: 1 s.
     pub blocking_warning: Duration,
     /// Retry policy of calls that set none. Default: no retries.
     pub retry: Retry,
@@ -142,7 +142,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the defaults without pings, token requests and watchdog, for a link within one process.
+    /// Returns the defaults without pings, token requests and watchdog, for a link within one
+    /// process.
     pub fn in_process() -> Self {
         Settings {
             ping_interval: Duration::ZERO,
