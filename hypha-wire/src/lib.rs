@@ -57,10 +57,11 @@
 //! | `values/value`, `values/value_serde` | [`Value`], [`Map`]: values of any type |
 //! | `values/encode` | [`encode()`], [`to_vec`]: serde to msgpack |
 //! | `values/decode` | [`from_slice`], [`skip`]: msgpack to serde, for untrusted input |
-//! | `values/local` | [`Packed`]: encoded values that are not part of a message |
+//! | `values/local` | [`Packed`]: encoded values that are not part of a message; conversions |
 //! | `values/raw` | [`RawValue`]: values that stay encoded; [`JsonWriter`]: msgpack to JSON |
 //! | `values/memory` | [`PeerMemory`]: bounds on the memory of decoded values |
-//! | `values/handle` | [`Handle`]: functions and streams as values |
+//! | `values/value/handle` | [`Handle`]: functions and streams as values |
+//! | `values/splice` | content that is kept apart from the buffer of a message |
 //! | `values/scope` | [`Origin`]: frame and connection of the value that is being decoded |
 //! | `values/method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
 //! | `values/array`, `array_serde`, `array_ndarray` | [`NdArray`], [`TypedArray`], [`MemoryView`] |
@@ -104,14 +105,15 @@ pub use values::dtype::{ByteOrder, DType};
 pub use values::element::Element;
 pub use values::encode::{EncodeError, encode, to_vec};
 pub use values::error::WireError;
-pub use values::handle::{ConnectionRef, Handle, HandleKind, RemoteHandle, set_encryption_key};
 pub use values::local::Packed;
 pub use values::memory::{MAX_DECODED_BYTES, MemoryCharge, PeerMemory};
 pub use values::method::{MethodRef, PromiseKind};
 pub use values::raw::{JsonError, JsonWriter, RawValue};
 pub use values::scope::Origin;
 pub use values::timestamp::{Timestamp, TimestampError};
-pub use values::value::{Map, Value};
+pub use values::value::{
+    ConnectionRef, Handle, HandleKind, Map, RemoteHandle, Value, set_encryption_key,
+};
 
 /// Largest number of lists and maps inside each other in one value, encoded or decoded.
 pub const MAX_DEPTH: usize = 128;

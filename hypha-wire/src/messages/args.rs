@@ -10,9 +10,10 @@ use crate::pack::{self, Count, Fill, Sink};
 use crate::values::decode::{Decoder, Token};
 use crate::values::decode_error::DecodeError;
 use crate::values::encode::{EncodeError, Splices, encode, encode_spliced, replace};
-use crate::values::handle::{Handle, SPLICED_BYTES, Splice};
 use crate::values::local::{self, Packed};
 use crate::values::raw::RawValue;
+use crate::values::splice::{SPLICED_BYTES, Splice};
+use crate::values::value::Handle;
 use crate::values::value::Value;
 
 /// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. Two addresses with long
@@ -613,7 +614,7 @@ mod tests {
             RawValue::new(bytes.into()).expect("a value")
         };
         let of = |json| sent(Args::from_value(raw(json), &["_mode"]).expect("arguments"));
-        let long = "x".repeat(crate::values::handle::SPLICED_BYTES);
+        let long = "x".repeat(crate::values::splice::SPLICED_BYTES);
         let args = of(json!({"a": long, "_mode": "first", "b": [1, {"c": 2}]}));
         assert_eq!(args.names().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(args.get_named("a"), Some(Ok(long.clone())));

@@ -12,11 +12,11 @@ use crate::keys;
 use crate::values::binary::Binary;
 use crate::values::decode::{Decoder, Token, from_origin, from_slice};
 use crate::values::decode_error::DecodeError;
-use crate::values::handle::Handle;
 use crate::values::memory::{MAX_DECODED_BYTES, Meter, PeerMemory};
 use crate::values::method::MethodRef;
 use crate::values::raw::RawValue;
 use crate::values::scope::{Origin, Scope};
+use crate::values::value::Handle;
 
 /// Content of the second segment of a received message.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,8 @@ use super::extra::{Extra, Promise};
 use crate::pack::{self, Sink};
 use crate::values::decode::{Decoder, Token, from_span, text};
 use crate::values::decode_error::DecodeError;
-use crate::values::handle::ConnectionRef;
 use crate::values::scope::Origin;
+use crate::values::value::ConnectionRef;
 use crate::values::value::Map;
 
 /// Received message. Cheap to clone: fields and arguments are slices of the frame.

@@ -8,8 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::handle::serialize_bytes;
 use super::scope::share;
+use super::splice::serialize_bytes;
+use super::value::Value;
 use crate::keys;
 
 /// Binary data, such as an image or a file. Cheap to clone.
@@ -69,6 +70,12 @@ impl<const N: usize> From<&'static [u8; N]> for Binary {
 impl From<Binary> for bytes::Bytes {
     fn from(bytes: Binary) -> Self {
         bytes.0
+    }
+}
+
+impl From<Binary> for Value {
+    fn from(binary: Binary) -> Self {
+        Value::Bytes(binary.0)
     }
 }
 

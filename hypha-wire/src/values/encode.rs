@@ -9,7 +9,7 @@ use std::fmt;
 use serde::ser::{self, Serialize};
 
 use super::decode;
-use super::handle::{SPLICE, Splice, Taking, offered};
+use super::splice::{SPLICE, Splice, Taking, offered};
 use super::value::Value;
 use crate::MAX_DEPTH;
 use crate::pack::{self, Sink};

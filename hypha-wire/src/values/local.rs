@@ -1,7 +1,7 @@
 //! [`Packed`]: encoded values that are not part of a message yet. Handles in them keep their
 //! identity.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,13 +9,9 @@ use serde::de::DeserializeOwned;
 use super::decode::from_local;
 use super::decode_error::DecodeError;
 use super::encode::{EncodeError, Splices, encode_spliced};
-use super::handle::{Handle, SPLICED_BYTES, Splice, put_table_handle};
-
-/// Returns the table of a value without handles.
-pub(crate) fn no_handles() -> &'static Arc<[Handle]> {
-    static EMPTY: LazyLock<Arc<[Handle]>> = LazyLock::new(Arc::default);
-    &EMPTY
-}
+use super::scope::{no_handles, put_table_handle};
+use super::splice::{SPLICED_BYTES, Splice};
+use super::value::{Handle, Value};
 
 /// Encoded value that is not part of a message yet.
 #[derive(Debug)]
@@ -72,6 +68,29 @@ impl Packed {
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
         let (bytes, table) = join(self.buf, self.splices);
         from_local(&bytes, &table)
+    }
+}
+
+/// Conversions of values, as if they were sent and received.
+impl Value {
+    /// Decodes the value as a `T`, as if `T` had been received.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error with the path if the value is not a `T`.
+    pub fn decode_as<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        let packed = Packed::new(self).map_err(|error| DecodeError::new(error.to_string()))?;
+        packed.decode()
+    }
+
+    /// Returns `value` as a peer would receive it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the value cannot be sent, for instance a map with keys that are lists.
+    pub fn encode_from<T: Serialize + ?Sized>(value: &T) -> Result<Value, EncodeError> {
+        let decoded = Packed::new(value)?.decode();
+        decoded.map_err(|error| EncodeError::new(error.to_string()))
     }
 }
 

@@ -1,7 +1,4 @@
 //! Values, and the serde types that encode and decode them.
-//!
-//! [`value`] is any value and [`handle`] a function or stream in it; the decoder creates both, and
-//! both decode parts of themselves, so the files of this folder depend on each other.
 
 pub(crate) mod array;
 #[cfg(feature = "ndarray")]
@@ -17,12 +14,12 @@ pub(crate) mod dtype;
 pub(crate) mod element;
 pub(crate) mod encode;
 pub(crate) mod error;
-pub(crate) mod handle;
 pub(crate) mod local;
 pub(crate) mod memory;
 pub(crate) mod method;
 pub(crate) mod raw;
 pub(crate) mod scope;
+pub(crate) mod splice;
 pub(crate) mod timestamp;
 pub(crate) mod value;
 pub(crate) mod value_serde;

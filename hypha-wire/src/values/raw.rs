@@ -7,11 +7,10 @@ use serde::ser::{self, Serialize, Serializer};
 
 use super::decode::{Decoder, Token, from_origin, text};
 use super::decode_error::DecodeError;
-use super::handle::Handle;
-use super::local::{Packed, no_handles};
+use super::local::Packed;
 use super::memory::{MAX_DECODED_BYTES, Meter};
-use super::scope::Origin;
-use super::value::Value;
+use super::scope::{Origin, no_handles};
+use super::value::{Handle, Value};
 use crate::pack::{self, Sink};
 use crate::{MAX_DEPTH, absolute_address, keys};
 

@@ -4,10 +4,11 @@
 //! It is a thread-local because serde passes no context to the types that it decodes.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use super::handle::{ConnectionRef, Handle};
-use super::local::no_handles;
+use super::value::{ConnectionRef, Handle, HandleKind, Map, RemoteHandle, Value};
+use crate::address::absolute_address;
+use crate::keys;
 
 /// Origin of a value: everything needed to call the functions in it.
 #[derive(Clone)]
@@ -46,6 +47,20 @@ impl Origin {
         let session = std::str::from_utf8(&self.session).ok()?;
         Some(session).filter(|session| !session.is_empty())
     }
+
+    /// Returns the handle of a map that was received from here.
+    fn handle(self, mut map: Map) -> Handle {
+        if let (Some(workspace), Some(Value::String(target))) =
+            (self.workspace(), map.get_mut(keys::RTARGET))
+        {
+            if let std::borrow::Cow::Owned(full) = absolute_address(target, workspace) {
+                *target = full;
+            }
+        }
+        let parent = self.session().map(str::to_owned);
+        let remote = RemoteHandle::new(map, self.connection, parent);
+        Handle(HandleKind::Remote(Arc::new(remote)))
+    }
 }
 
 /// Context of the value that is being decoded.
@@ -61,6 +76,12 @@ pub(crate) struct Surroundings {
 
 thread_local! {
     static CURRENT: RefCell<Option<Surroundings>> = const { RefCell::new(None) };
+}
+
+/// Returns the table of a value without handles.
+pub(crate) fn no_handles() -> &'static Arc<[Handle]> {
+    static EMPTY: LazyLock<Arc<[Handle]>> = LazyLock::new(Arc::default);
+    &EMPTY
 }
 
 /// Guard of the surroundings. Restores the previous ones on drop, also when user code panics.
@@ -121,12 +142,44 @@ fn lies_in(slice: &[u8], frame: &[u8]) -> bool {
     frame.start <= slice.start && slice.end <= frame.end
 }
 
-/// Returns the origin of the value that is being decoded.
-pub(crate) fn current_origin() -> Option<Origin> {
-    CURRENT.with_borrow(|current| current.as_ref()?.origin.clone())
+/// Returns the handle of a received map of `_rtype` `method` or `generator`. Returns other maps
+/// unchanged, and every map if the value that is decoded has no origin.
+pub(crate) fn handle_of(map: Map) -> Result<Handle, Map> {
+    let rtype = map.get(keys::RTYPE).and_then(Value::as_str);
+    if !matches!(rtype, Some("method" | "generator")) {
+        return Err(map);
+    }
+    let origin = CURRENT.with_borrow(|current| current.as_ref()?.origin.clone());
+    match origin {
+        Some(origin) => Ok(origin.handle(map)),
+        None => Err(map),
+    }
 }
 
-/// Returns the handle at `index` of the table.
-pub(crate) fn table_handle(index: usize) -> Option<Handle> {
+/// Extension type of a handle in a value that has not left this process: an index into the table of
+/// the scope. Peers may use the type for themselves, so only values with the mark of this process
+/// are handles.
+const TABLE_HANDLE: i8 = 0x48;
+
+/// Returns the random mark of this process, which no peer knows.
+fn process_mark() -> &'static [u8; 16] {
+    static MARK: OnceLock<[u8; 16]> = OnceLock::new();
+    MARK.get_or_init(rand::random)
+}
+
+/// Writes the extension value of the handle at `index` of the table.
+pub(crate) fn put_table_handle(out: &mut Vec<u8>, index: usize) {
+    let mut data = process_mark().to_vec();
+    data.extend_from_slice(&(index as u64).to_be_bytes());
+    crate::pack::put_ext(out, TABLE_HANDLE, &data);
+}
+
+/// Returns the handle of an extension value, or `None` for any other value.
+pub(crate) fn table_handle(code: i8, data: &[u8]) -> Option<Handle> {
+    if code != TABLE_HANDLE {
+        return None;
+    }
+    let index: [u8; 8] = data.strip_prefix(process_mark())?.try_into().ok()?;
+    let index = usize::try_from(u64::from_be_bytes(index)).ok()?;
     CURRENT.with_borrow(|current| current.as_ref()?.table.get(index).cloned())
 }

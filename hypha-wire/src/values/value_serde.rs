@@ -9,8 +9,8 @@ use serde::ser::{Serialize, Serializer};
 
 use super::binary::Binary;
 use super::encode::EXT;
-use super::handle::{self, Handle};
-use super::scope::share;
+use super::scope::{self, share};
+use super::splice::serialize_bytes;
 use super::value::{Map, Value};
 use crate::keys;
 
@@ -23,7 +23,7 @@ impl Serialize for Value {
             Self::UInt(value) => serializer.serialize_u64(*value),
             Self::Float(value) => serializer.serialize_f64(*value),
             Self::String(value) => serializer.serialize_str(value),
-            Self::Bytes(value) => handle::serialize_bytes(value, serializer),
+            Self::Bytes(value) => serialize_bytes(value, serializer),
             Self::Handle(handle) => handle.serialize(serializer),
             Self::List(items) => serializer.collect_seq(items),
             Self::Map(map) => serializer.collect_map(map),
@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
             return Err(de::Error::custom("an extension value has no type"));
         }
         let code = data.split_to(1)[0] as i8;
-        Ok(match handle::table_handle(code, &data) {
+        Ok(match scope::table_handle(code, &data) {
             Some(handle) => Value::Handle(handle),
             None => Value::Ext(code, data),
         })
@@ -132,7 +132,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
             map.insert(key, value);
         }
         if tagged {
-            return Ok(Handle::from_map(map).map_or_else(Value::Map, Value::Handle));
+            return Ok(scope::handle_of(map).map_or_else(Value::Map, Value::Handle));
         }
         Ok(Value::Map(map))
     }

@@ -15,9 +15,9 @@ use serde::de::value::BorrowedBytesDeserializer;
 use serde::de::{self, Deserialize, Visitor};
 
 use super::decode_error::DecodeError;
-use super::handle::Handle;
 use super::memory::{self, Meter};
 use super::scope::{Origin, Scope};
+use super::value::Handle;
 use crate::MAX_DEPTH;
 use crate::keys;
 use access::{Bytes, List, Map, Variant};

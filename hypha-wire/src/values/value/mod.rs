@@ -1,14 +1,11 @@
 //! [`Value`]: a value of any type.
 
+mod handle;
+
 use std::fmt;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+pub use handle::{ConnectionRef, Handle, HandleKind, RemoteHandle, set_encryption_key};
 
-use super::decode_error::DecodeError;
-use super::encode::EncodeError;
-use super::handle::Handle;
-use super::local::Packed;
 use crate::keys;
 
 /// Entries of a [`Value::Map`], in the order sent.
@@ -158,26 +155,6 @@ impl Value {
         }
     }
 
-    /// Decodes the value as a `T`, as if `T` had been received.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error with the path if the value is not a `T`.
-    pub fn decode_as<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        let packed = Packed::new(self).map_err(|error| DecodeError::new(error.to_string()))?;
-        packed.decode()
-    }
-
-    /// Returns `value` as a peer would receive it.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the value cannot be sent, for instance a map with keys that are lists.
-    pub fn encode_from<T: Serialize + ?Sized>(value: &T) -> Result<Value, EncodeError> {
-        let decoded = Packed::new(value)?.decode();
-        decoded.map_err(|error| EncodeError::new(error.to_string()))
-    }
-
     /// Returns the value as JSON.
     ///
     /// Values that JSON does not have are objects with one key: `{"$bytes": hex}`, `{"$ext": [type,
@@ -252,7 +229,6 @@ from! {
     &str => |value| Self::String(value.to_owned());
     String => |value| Self::String(value);
     bytes::Bytes => |value| Self::Bytes(value);
-    super::binary::Binary => |value| Self::Bytes(value.0);
     Map => |value| Self::Map(value);
 }
 

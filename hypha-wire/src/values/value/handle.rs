@@ -5,17 +5,11 @@
 //! it is finished.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use serde::de::{self, Deserialize, Deserializer};
-use serde::ser::{Error as _, Serialize, Serializer};
-
-use super::scope;
-use super::value::{Map, Value};
-use crate::address::absolute_address;
+use super::{Map, Value};
 use crate::keys;
 
 /// Connection that a received handle keeps.
@@ -57,6 +51,20 @@ pub struct RemoteHandle {
 }
 
 impl RemoteHandle {
+    /// Creates the handle of a map that was received on a connection.
+    pub(crate) fn new(
+        raw: Map,
+        connection: Arc<dyn ConnectionRef>,
+        parent: Option<String>,
+    ) -> Self {
+        Self {
+            raw,
+            connection,
+            parent,
+            done: AtomicBool::new(false),
+        }
+    }
+
     /// Marks it as ended or passed on: its owner gets no message when it is dropped.
     pub fn mark_released(&self) {
         self.done.store(true, Ordering::Relaxed);
@@ -80,31 +88,6 @@ impl Handle {
     /// Creates a handle of an object in this process.
     pub fn local<T: Any + Send + Sync>(object: Arc<T>) -> Self {
         Self(HandleKind::Local(object))
-    }
-
-    /// Creates a handle from a map of `_rtype` `method` or `generator`. Returns other maps
-    /// unchanged, and every map if the value that is decoded has no origin.
-    pub(crate) fn from_map(mut map: Map) -> Result<Self, Map> {
-        let known = matches!(
-            map.get(keys::RTYPE).and_then(Value::as_str),
-            Some("method" | "generator")
-        );
-        let Some(origin) = known.then(scope::current_origin).flatten() else {
-            return Err(map);
-        };
-        if let (Some(workspace), Some(Value::String(target))) =
-            (origin.workspace(), map.get_mut(keys::RTARGET))
-        {
-            if let std::borrow::Cow::Owned(full) = absolute_address(target, workspace) {
-                *target = full;
-            }
-        }
-        Ok(Self(HandleKind::Remote(Arc::new(RemoteHandle {
-            raw: map,
-            parent: origin.session().map(str::to_owned),
-            connection: origin.connection,
-            done: AtomicBool::new(false),
-        }))))
     }
 
     /// Returns a handle of the same function or stream with an edited map. Returns local handles
@@ -196,128 +179,4 @@ pub fn set_encryption_key(members: &mut Map, key: Option<&bytes::Bytes>) {
     if let Some(key) = key {
         members.values_mut().for_each(|value| visit(value, key));
     }
-}
-
-/// Content that is kept apart from the buffer while a message is encoded.
-#[derive(Clone, Debug)]
-pub(crate) enum Splice {
-    /// Content of binary data, whose header is in the buffer.
-    Bytes(bytes::Bytes),
-    /// Handle, which gets its name when the message is finished.
-    Handle(Handle),
-}
-
-/// Name of the newtype that announces a [`Splice`] to the encoder of this crate. Other serializers
-/// write its content.
-pub(crate) const SPLICE: &str = "$hypha_rpc::splice";
-
-/// Smallest binary data that is spliced, in bytes. Copying shorter data is cheaper.
-pub(crate) const SPLICED_BYTES: usize = 16 << 10;
-
-thread_local! {
-    /// Splice of the newtype that is serialized next: serde passes only serializable data to a
-    /// serializer.
-    static OFFER: RefCell<Option<Splice>> = const { RefCell::new(None) };
-    /// Whether an encoder that takes splices is running on this thread.
-    static TAKING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Guard of an encoder that takes splices.
-pub(crate) struct Taking(bool);
-
-impl Taking {
-    /// Makes the types of this crate offer splices until the guard is dropped.
-    pub(crate) fn begin() -> Self {
-        Self(TAKING.replace(true))
-    }
-}
-
-impl Drop for Taking {
-    fn drop(&mut self) {
-        TAKING.set(self.0);
-        OFFER.take();
-    }
-}
-
-/// Takes the splice of the newtype [`SPLICE`].
-pub(crate) fn offered() -> Option<Splice> {
-    OFFER.take()
-}
-
-/// Serializes binary data, without a copy if it is large and the encoder takes splices.
-pub(crate) fn serialize_bytes<S: Serializer>(
-    bytes: &bytes::Bytes,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    struct Plain<'a>(&'a [u8]);
-    impl Serialize for Plain<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.serialize_bytes(self.0)
-        }
-    }
-    if bytes.len() < SPLICED_BYTES || !TAKING.get() {
-        return serializer.serialize_bytes(bytes);
-    }
-    OFFER.set(Some(Splice::Bytes(bytes.clone())));
-    serializer.serialize_newtype_struct(SPLICE, &Plain(bytes))
-}
-
-impl Serialize for Handle {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Raw<'a>(&'a Handle);
-        impl Serialize for Raw<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                match self.0.raw() {
-                    Some(raw) => serializer.collect_map(raw),
-                    None => Err(S::Error::custom(
-                        "a function or stream of this program can only be sent in a call or a \
-                         result",
-                    )),
-                }
-            }
-        }
-        if TAKING.get() {
-            OFFER.set(Some(Splice::Handle(self.clone())));
-        }
-        serializer.serialize_newtype_struct(SPLICE, &Raw(self))
-    }
-}
-
-impl<'de> Deserialize<'de> for Handle {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Handle(handle) => Ok(handle),
-            other => Err(de::Error::custom(format_args!(
-                "expected a function or a stream, got {}",
-                other.kind()
-            ))),
-        }
-    }
-}
-
-/// Extension type of a handle in a value that has not left this process: an index into the table of
-/// the scope. Peers may use the type for themselves, so only values with the mark of this process
-/// are handles.
-const TABLE_HANDLE: i8 = 0x48;
-
-/// Returns the random mark of this process, which no peer knows.
-fn process_mark() -> &'static [u8; 16] {
-    static MARK: OnceLock<[u8; 16]> = OnceLock::new();
-    MARK.get_or_init(rand::random)
-}
-
-/// Writes the extension value of the handle at `index` of the table.
-pub(crate) fn put_table_handle(out: &mut Vec<u8>, index: usize) {
-    let mut data = process_mark().to_vec();
-    data.extend_from_slice(&(index as u64).to_be_bytes());
-    crate::pack::put_ext(out, TABLE_HANDLE, &data);
-}
-
-/// Returns the handle of an extension value, or `None` for any other value.
-pub(crate) fn table_handle(code: i8, data: &[u8]) -> Option<Handle> {
-    if code != TABLE_HANDLE {
-        return None;
-    }
-    let index: [u8; 8] = data.strip_prefix(process_mark())?.try_into().ok()?;
-    scope::table_handle(usize::try_from(u64::from_be_bytes(index)).ok()?)
 }

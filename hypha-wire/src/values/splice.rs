@@ -1,0 +1,106 @@
+//! Splices: large binary data and handles, which are kept apart from the buffer that a message is
+//! encoded into.
+
+use std::cell::{Cell, RefCell};
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Error as _, Serialize, Serializer};
+
+use super::value::{Handle, Value};
+
+/// Content that is kept apart from the buffer while a message is encoded.
+#[derive(Clone, Debug)]
+pub(crate) enum Splice {
+    /// Content of binary data, whose header is in the buffer.
+    Bytes(bytes::Bytes),
+    /// Handle, which gets its name when the message is finished.
+    Handle(Handle),
+}
+
+/// Name of the newtype that announces a [`Splice`] to the encoder of this crate. Other serializers
+/// write its content.
+pub(crate) const SPLICE: &str = "$hypha_rpc::splice";
+
+/// Smallest binary data that is spliced, in bytes. Copying shorter data is cheaper.
+pub(crate) const SPLICED_BYTES: usize = 16 << 10;
+
+thread_local! {
+    /// Splice of the newtype that is serialized next: serde passes only serializable data to a
+    /// serializer.
+    static OFFER: RefCell<Option<Splice>> = const { RefCell::new(None) };
+    /// Whether an encoder that takes splices is running on this thread.
+    static TAKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Guard of an encoder that takes splices.
+pub(crate) struct Taking(bool);
+
+impl Taking {
+    /// Makes the types of this crate offer splices until the guard is dropped.
+    pub(crate) fn begin() -> Self {
+        Self(TAKING.replace(true))
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        TAKING.set(self.0);
+        OFFER.take();
+    }
+}
+
+/// Takes the splice of the newtype [`SPLICE`].
+pub(crate) fn offered() -> Option<Splice> {
+    OFFER.take()
+}
+
+/// Serializes binary data, without a copy if it is large and the encoder takes splices.
+pub(crate) fn serialize_bytes<S: Serializer>(
+    bytes: &bytes::Bytes,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    struct Plain<'a>(&'a [u8]);
+    impl Serialize for Plain<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(self.0)
+        }
+    }
+    if bytes.len() < SPLICED_BYTES || !TAKING.get() {
+        return serializer.serialize_bytes(bytes);
+    }
+    OFFER.set(Some(Splice::Bytes(bytes.clone())));
+    serializer.serialize_newtype_struct(SPLICE, &Plain(bytes))
+}
+
+impl Serialize for Handle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Raw<'a>(&'a Handle);
+        impl Serialize for Raw<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self.0.raw() {
+                    Some(raw) => serializer.collect_map(raw),
+                    None => Err(S::Error::custom(
+                        "a function or stream of this program can only be sent in a call or a \
+                         result",
+                    )),
+                }
+            }
+        }
+        if TAKING.get() {
+            OFFER.set(Some(Splice::Handle(self.clone())));
+        }
+        serializer.serialize_newtype_struct(SPLICE, &Raw(self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Handle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Handle(handle) => Ok(handle),
+            other => Err(de::Error::custom(format_args!(
+                "expected a function or a stream, got {}",
+                other.kind()
+            ))),
+        }
+    }
+}
