@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{cancel::CancelOnDrop, live};
+use super::cancel::CancelOnDrop;
 use crate::{
     engine::{Failure, LastSeen, MAX_IDLE_TIMEOUT, Response, answer_within, rejection},
     service::{Direction, Engine, Exports},
@@ -131,7 +131,7 @@ impl<'a> Exchange<'a> {
         };
         let session = random_id();
         let mut exports = Exports::new(engine, &identity, &session, to, Direction::Call);
-        let mut name = |handle: &Handle| live::name(&mut exports, handle);
+        let mut name = |handle: &Handle| engine.handlers.name_handle(&mut exports, handle);
         if promise == PromiseKind::None {
             let message = seal(args.finish_with(&head, ReplyMode::None, &mut name)?)?;
             // Objects handed out stay until they are no longer used: no response ends the session.

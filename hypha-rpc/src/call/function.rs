@@ -11,8 +11,9 @@ use serde::{
 };
 
 use super::{
-    Call, Target,
-    live::{METHOD, Resident},
+    Call,
+    resident::{LocalFunction, METHOD, Resident},
+    target::Target,
 };
 use crate::{
     engine::Failure,
@@ -54,31 +55,21 @@ pub struct Function {
     handle: Handle,
 }
 
-/// A function of this program.
-pub(crate) struct LocalFunction {
-    pub(crate) handler: Handler,
-    pub(crate) name: Option<String>,
-    pub(crate) doc: Option<String>,
-    pub(crate) schema: Option<Value>,
-}
-
-impl LocalFunction {
-    /// A function that calls one of another server, which the receiver cannot reach.
-    pub(crate) fn relay(handle: Handle) -> Result<Resident, EncodeError> {
-        let function = Function { handle };
-        let reference = function.reference();
-        let reference = reference.map_err(|e| EncodeError::new(e.to_string()))?;
-        let relay = move |call: IncomingCall| {
-            let function = function.clone();
-            async move { forward(&function, call).await }
-        };
-        Ok(Resident::Function(LocalFunction {
-            handler: handler(relay),
-            name: reference.name,
-            doc: reference.doc,
-            schema: reference.schema,
-        }))
-    }
+/// A function that calls one of another server, which the receiver cannot reach.
+pub(super) fn relayed_function(handle: Handle) -> Result<Resident, EncodeError> {
+    let function = Function { handle };
+    let reference = function.reference();
+    let reference = reference.map_err(|e| EncodeError::new(e.to_string()))?;
+    let relay = move |call: IncomingCall| {
+        let function = function.clone();
+        async move { forward(&function, call).await }
+    };
+    Ok(Resident::Function(LocalFunction {
+        handler: handler(relay),
+        name: reference.name,
+        doc: reference.doc,
+        schema: reference.schema,
+    }))
 }
 
 /// Passes a call on to a function of a peer.

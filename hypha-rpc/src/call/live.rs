@@ -1,5 +1,5 @@
-//! The kinds of things of this program that are live in a value, and the maps by which receivers
-//! know them (`docs/protocol/03-values.md#s6` to `#s8`).
+//! The maps by which receivers know what is live in a value (`docs/protocol/03-values.md#s6` to
+//! `#s8`).
 
 use std::sync::Arc;
 
@@ -12,24 +12,12 @@ use hypha_wire::{
 };
 
 use super::{
-    function::LocalFunction,
-    object::LocalInterface,
+    function::relayed_function,
     producer::{LocalStream, Place},
+    resident::{GENERATOR, LocalFunction, LocalInterface, Resident},
     stream::relayed_stream,
 };
 use crate::service::{Direction, Exported, Exports};
-
-/// The `_rtype` of a function.
-pub(super) const METHOD: &str = "method";
-/// The `_rtype` of a stream.
-pub(super) const GENERATOR: &str = "generator";
-
-/// Something of this program that is live in a value.
-pub(crate) enum Resident {
-    Function(LocalFunction),
-    Stream(LocalStream),
-    Interface(Box<LocalInterface>),
-}
 
 /// Returns what the receiver of a message knows `handle` by.
 pub(crate) fn name(exports: &mut Exports<'_>, handle: &Handle) -> Result<Value, EncodeError> {
@@ -147,7 +135,7 @@ fn name_remote(
     let relay = if text(RTYPE) == Some(GENERATOR) {
         relayed_stream(handle)
     } else {
-        LocalFunction::relay(handle)
+        relayed_function(handle)
     };
     name_resident(exports, &relay?)
 }

@@ -10,9 +10,11 @@ mod live;
 mod object;
 mod producer;
 mod remote;
+mod resident;
 mod stream;
 #[doc(hidden)]
 pub mod streaming;
+mod target;
 
 use std::{
     any::Any, convert::Infallible, fmt, future::IntoFuture, marker::PhantomData, pin::Pin,
@@ -32,10 +34,11 @@ pub(crate) use live::name as name_handle;
 pub use object::Object;
 use remote::ServiceLocator;
 pub use remote::call;
-pub(crate) use remote::{Description, Find, Target};
+pub(crate) use remote::{Description, Find};
 pub use remote::{Proxy, RemoteService};
 pub use stream::RemoteStream;
 use stream::pack;
+pub(crate) use target::Target;
 
 use crate::{
     engine::{CallSpan, Failure, Loss, NO_CHUNKS, Side, count, rejection},

@@ -1,23 +1,20 @@
 //! Objects with functions as values: what a service returns or a caller passes so that the other
 //! side can call it like a service.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    marker::PhantomData,
-    sync::{Arc, Weak},
-};
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
 
-use parking_lot::Mutex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
-use super::{Function, Proxy, RemoteService, function::LocalFunction, live::Resident};
+use super::{
+    Function, Proxy, RemoteService,
+    resident::{LocalFunction, LocalInterface, Resident},
+};
 use crate::{
     args,
     error::Error,
     schema::KIND,
-    service::{Engine, IncomingCall, IntoService, Member, Method, Service, Visibility},
+    service::{IntoService, Member, Service},
 };
 use hypha_wire::{Handle, Map, Value};
 
@@ -81,13 +78,6 @@ enum Content {
     Remote(RemoteService),
 }
 
-/// An interface of this program.
-pub(crate) struct LocalInterface {
-    service: Service,
-    /// The services as which it was handed out.
-    placed: Mutex<Vec<(Weak<Engine>, String)>>,
-}
-
 impl<P: Proxy> Object<P> {
     /// An object that lives as long as the call, or as a result as long as it is used.
     pub fn new<S: IntoService<Proxy = P>>(service: S) -> Self {
@@ -102,10 +92,7 @@ impl<P: Proxy> Object<P> {
     pub fn interface<S: IntoService<Proxy = P>>(service: S) -> Self {
         let service = service.into_service();
         let local = RemoteService::from_members(members(&service));
-        let interface = Resident::Interface(Box::new(LocalInterface {
-            service,
-            placed: Mutex::default(),
-        }));
+        let interface = Resident::Interface(Box::new(LocalInterface::new(service)));
         Object {
             content: Content::Interface(Arc::new(interface), local),
             proxy: PhantomData,
@@ -148,12 +135,7 @@ impl<P> Object<P> {
     pub fn withdraw(&self) {
         if let Content::Interface(resident, _) = &self.content {
             if let Resident::Interface(interface) = &**resident {
-                let placed = std::mem::take(&mut *interface.placed.lock());
-                for (engine, id) in placed {
-                    if let Some(engine) = engine.upgrade() {
-                        drop(engine.handlers.remove(&id));
-                    }
-                }
+                interface.withdraw();
             }
         }
     }
@@ -176,29 +158,6 @@ fn members(service: &Service) -> Map {
         }
     });
     map
-}
-
-impl LocalInterface {
-    /// The service that stands for it at one receiver.
-    pub(crate) fn service(&self, id: &str, engine: &Arc<Engine>) -> Service {
-        let (engine, own_id) = (Arc::downgrade(engine), id.to_owned());
-        let dispose = Method::new("_dispose", move |call: IncomingCall| {
-            let removed = engine.upgrade().and_then(|e| e.handlers.remove(&own_id));
-            async move {
-                drop(removed);
-                call.reply(&())
-            }
-        });
-        self.service
-            .clone()
-            .with_id(id)
-            .visibility(Visibility::Protected)
-            .method(dispose)
-    }
-
-    pub(crate) fn placed(&self, engine: &Arc<Engine>, id: String) {
-        self.placed.lock().push((Arc::downgrade(engine), id));
-    }
 }
 
 impl<P> Serialize for Object<P> {

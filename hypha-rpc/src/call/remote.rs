@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{Call, Function, live::METHOD};
+use super::{Call, Function, resident::METHOD, target::Target};
 use crate::{
     error::{CallSite, Error, RejectKind, Rejection},
     service::{Connection, IntoService, Service, ServiceInfo},
@@ -36,27 +36,6 @@ pub trait Proxy: Sized {
 
     /// The service behind the proxy.
     fn service(&self) -> &RemoteService;
-}
-
-/// A function of a peer.
-#[derive(Debug)]
-pub(crate) struct Target {
-    pub(crate) function: MethodRef,
-    /// The absolute address of the owner.
-    pub(crate) address: String,
-    /// `service.method`, for messages.
-    pub(crate) label: String,
-    /// The owner's session in which it was handed out.
-    pub(crate) parent: Option<String>,
-}
-
-impl Target {
-    pub(crate) fn site(&self) -> CallSite {
-        CallSite {
-            method: self.label.clone(),
-            peer: self.address.clone(),
-        }
-    }
 }
 
 /// A service of another client, without a contract: methods are called by name. Also any other

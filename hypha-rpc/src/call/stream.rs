@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 
 use super::{
     exchange::Exchange,
-    live::{GENERATOR, Resident},
     producer::{BATCH_ITEMS, Items, LocalStream},
+    resident::{GENERATOR, Resident},
 };
 use crate::{
     engine::{Failure, Loss},

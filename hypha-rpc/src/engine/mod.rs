@@ -217,7 +217,7 @@ impl<H: Handlers> Engine<H> {
     /// Frees what has ended and what nobody came back for. Called now and then.
     fn tidy(&self) {
         #[cfg(feature = "metrics")]
-        stats::publish(self);
+        self.stats().publish(self.identity().address());
         self.tasks.tidy();
         self.chunks.tidy();
         let idle = self.settings.object_idle_timeout.as_millis() as u64;
@@ -250,7 +250,7 @@ impl<H: Handlers> Engine<H> {
         // A service may hold a handle of this connection, which then would hold itself for ever.
         self.handlers.clear();
         #[cfg(feature = "metrics")]
-        stats::publish(self);
+        self.stats().publish(self.identity().address());
     }
 }
 

@@ -2,9 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-#[cfg(feature = "metrics")]
-use super::{Engine, Handlers};
-
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// The counters as they are kept.
@@ -40,13 +37,22 @@ macro_rules! counters {
 
         #[cfg(feature = "metrics")]
         impl Stats {
+            /// Writes the numbers of the connection of `client`: now and then, and when it is over.
+            pub(super) fn publish(&self, client: String) {
+                let labels = [("client", metrics::SharedString::from(client))];
+                self.each_counter(|name, value| {
+                    metrics::counter!(name, &labels).absolute(value);
+                });
+                self.each_gauge(|name, value| metrics::gauge!(name, &labels).set(value as f64));
+            }
+
             /// The numbers that only grow, under the names of their metrics.
-            pub(super) fn each_counter(&self, mut tell: impl FnMut(&'static str, u64)) {
+            fn each_counter(&self, mut tell: impl FnMut(&'static str, u64)) {
                 $(tell(concat!("hypha_rpc_", stringify!($name), "_total"), self.$name);)*
             }
 
             /// The numbers of what goes on now.
-            pub(super) fn each_gauge(&self, mut tell: impl FnMut(&'static str, usize)) {
+            fn each_gauge(&self, mut tell: impl FnMut(&'static str, usize)) {
                 tell("hypha_rpc_sessions", self.sessions);
                 tell("hypha_rpc_objects", self.objects);
                 tell("hypha_rpc_running", self.running);
@@ -131,14 +137,4 @@ pub(crate) fn count(counter: &AtomicU64) {
 
 pub(super) fn add(counter: &AtomicU64, n: usize) {
     counter.fetch_add(n as u64, Ordering::Relaxed);
-}
-
-/// Writes the numbers of a connection: now and then, and when it is over.
-#[cfg(feature = "metrics")]
-pub(super) fn publish<H: Handlers>(engine: &Engine<H>) {
-    let client = engine.identity().address();
-    let labels = [("client", metrics::SharedString::from(client))];
-    let stats = engine.stats();
-    stats.each_counter(|name, value| metrics::counter!(name, &labels).absolute(value));
-    stats.each_gauge(|name, value| metrics::gauge!(name, &labels).set(value as f64));
 }

@@ -42,3 +42,33 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     }
     text
 }
+
+/// The cause of a [`RemoteError`](super::RemoteError): a text, and its own cause.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct RemoteCause {
+    message: String,
+    #[source]
+    cause: Option<Box<RemoteCause>>,
+}
+
+impl RemoteCause {
+    /// Returns the chain of these causes, which begin with the nearest.
+    pub(super) fn chain(causes: Vec<String>) -> Option<Box<RemoteCause>> {
+        let causes = causes.into_iter().rev();
+        causes.fold(None, |cause, message| {
+            Some(Box::new(RemoteCause { message, cause }))
+        })
+    }
+
+    /// Returns the texts of a chain.
+    pub(super) fn texts(cause: Option<Box<RemoteCause>>) -> Vec<String> {
+        let mut texts = Vec::new();
+        let mut next = cause;
+        while let Some(cause) = next {
+            texts.push(cause.message);
+            next = cause.cause;
+        }
+        texts
+    }
+}

@@ -2,7 +2,7 @@
 
 use hypha_wire::{Value, WireError};
 
-use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
+use super::{CallSite, Error, RejectKind, Rejection, ServiceError, cause::RemoteCause, class};
 
 /// An error that the called method raised and that is not of the contract's type
 /// (`docs/protocol/02-messages.md#s8`).
@@ -30,36 +30,6 @@ pub struct RemoteError {
     /// The causes that a Rust peer sent.
     #[source]
     pub(super) cause: Option<Box<RemoteCause>>,
-}
-
-/// The cause of a [`RemoteError`]: a text, and its own cause.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub(super) struct RemoteCause {
-    message: String,
-    #[source]
-    cause: Option<Box<RemoteCause>>,
-}
-
-impl RemoteCause {
-    /// Returns the chain of these causes, which begin with the nearest.
-    fn chain(causes: Vec<String>) -> Option<Box<RemoteCause>> {
-        let causes = causes.into_iter().rev();
-        causes.fold(None, |cause, message| {
-            Some(Box::new(RemoteCause { message, cause }))
-        })
-    }
-
-    /// Returns the texts of a chain.
-    pub(super) fn texts(cause: Option<Box<RemoteCause>>) -> Vec<String> {
-        let mut texts = Vec::new();
-        let mut next = cause;
-        while let Some(cause) = next {
-            texts.push(cause.message);
-            next = cause.cause;
-        }
-        texts
-    }
 }
 
 /// Converts the argument of a peer's `reject` to the caller's error.

@@ -9,7 +9,7 @@ use std::{
 
 use hypha_wire::WireError;
 
-use super::{Error, remote::RemoteCause};
+use super::{Error, cause::RemoteCause};
 
 /// A type that service methods may fail with.
 ///

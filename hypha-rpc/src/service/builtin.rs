@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{
     Context, Engine, IncomingCall, Method, Registered, Service, Visibility,
     incoming::refusal,
-    permission::{Caller, Denied, may_use},
+    permission::{Caller, Denied},
 };
 use crate::{engine::MAX_FRAME_KEY, error::RejectKind};
 use hypha_wire::{
@@ -83,20 +83,22 @@ fn get_service(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireE
         workspace: context.workspace(),
     };
     let manager = identity.manager_id.as_deref();
-    may_use(&registered, caller, &identity.workspace, manager).map_err(|denied| {
-        let why = match denied {
-            Denied::OtherWorkspace => format!(
-                "workspace mismatch: {} != {}",
-                identity.workspace, caller.workspace
-            ),
-            Denied::HandedToAnother(_) => "it was handed to another client".to_owned(),
-        };
-        refusal(
-            RejectKind::PermissionDenied,
-            "PermissionError",
-            format!("Permission denied for getting protected service: {id}, {why}"),
-        )
-    })?;
+    registered
+        .check(caller, &identity.workspace, manager)
+        .map_err(|denied| {
+            let why = match denied {
+                Denied::OtherWorkspace => format!(
+                    "workspace mismatch: {} != {}",
+                    identity.workspace, caller.workspace
+                ),
+                Denied::HandedToAnother(_) => "it was handed to another client".to_owned(),
+            };
+            refusal(
+                RejectKind::PermissionDenied,
+                "PermissionError",
+                format!("Permission denied for getting protected service: {id}, {why}"),
+            )
+        })?;
     Ok(registered.service.encode(&identity))
 }
 

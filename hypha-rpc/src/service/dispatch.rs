@@ -19,7 +19,7 @@ use super::{
     answer::{AnswerTo, workspace_of},
     calls::{RunningCall, Within},
     incoming::refusal,
-    permission::{Caller, Denied, may_use},
+    permission::{Caller, Denied},
 };
 use crate::{
     engine::{Busy, CallSpan, Failure, Handlers, ObjectLookup, Side, count},
@@ -355,7 +355,7 @@ fn find_handler(engine: &Engine, message: &Message) -> Result<Callee, WireError>
         workspace: caller,
     };
     let manager = identity.manager_id.as_deref();
-    may_use(&registered, sender, own, manager).map_err(|denied| {
+    registered.check(sender, own, manager).map_err(|denied| {
         let text = match denied {
             Denied::HandedToAnother(only) => format!(
                 "Permission denied for _rintf callback {from}:{method}, caller {from} is not \
@@ -440,7 +440,7 @@ fn result_frame(
     let mut exports = Exports::new(engine, &identity, &session, to, Direction::Answer);
     let address = identity.address();
     let head = answer_to.head(&address, &answer_to.resolve);
-    let name = &mut |handle: &Handle| (engine.handlers.name)(&mut exports, handle);
+    let name = &mut |handle: &Handle| engine.handlers.name_handle(&mut exports, handle);
     let message = args.finish_with(&head, ReplyMode::None, name)?;
     let message = sealed(engine, message, answer_to)?;
     Ok((message, Some(exports.keep(None)?)))

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Handler, IncomingCall, Registered, Service, Visibility, incoming::refusal};
+use super::{Handler, IncomingCall, Service, Visibility, incoming::refusal};
 use crate::error::RejectKind;
 use hypha_wire::WireError;
 
@@ -43,15 +43,16 @@ pub fn is_open_to(
 /// Checks that a caller may get and call a service of a client in the workspace `own`, whose
 /// manager has the id `manager`.
 ///
-/// An interface is for the client it was handed to. Any other service follows [`is_open_to`]; its
+/// An interface is for the client it was handed to, `only_caller`. Any other service follows [`is_open_to`]; its
 /// members are the clients of its own workspace, and the manager, which fetches it for others.
 pub(super) fn may_use<'a>(
-    service: &'a Registered,
+    service: &Service,
+    only_caller: Option<&'a str>,
     caller: Caller<'_>,
     own: &str,
     manager: Option<&str>,
 ) -> Result<(), Denied<'a>> {
-    if let Some(only) = service.only_caller.as_deref() {
+    if let Some(only) = only_caller {
         return if only == caller.address {
             Ok(())
         } else {
@@ -62,7 +63,7 @@ pub(super) fn may_use<'a>(
         visibility,
         authorized_workspaces,
         ..
-    } = &service.service;
+    } = service;
     let is_member = caller.workspace == own
         || manager.is_some_and(|id| caller.address.strip_prefix("*/") == Some(id));
     if is_open_to(
@@ -129,7 +130,7 @@ fn check_caller(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Registered, *};
 
     #[test]
     fn a_service_is_for_its_callers() {
@@ -161,13 +162,13 @@ mod tests {
         for (name, service, address, expected) in &cases {
             let workspace = address.split('/').next().unwrap_or_default();
             let caller = Caller { address, workspace };
-            let found = may_use(service, caller, "own", Some("manager"));
+            let found = service.check(caller, "own", Some("manager"));
             assert_eq!(&found, expected, "{name} service, {address}");
         }
         let caller = Caller {
             address: "*/manager",
             workspace: "*",
         };
-        assert_eq!(may_use(&protected(), caller, "own", None), other);
+        assert_eq!(protected().check(caller, "own", None), other);
     }
 }

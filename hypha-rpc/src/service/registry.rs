@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use indexmap::IndexMap;
 
-use super::{Handler, Member, Service, permission};
+use super::{
+    Handler, Member, Service,
+    permission::{self, Caller, Denied},
+};
 use crate::error::Error;
 use hypha_wire::{
     self as wire,
@@ -109,6 +112,22 @@ impl Registered {
     /// The same, known to the manager or not.
     pub(crate) fn listed(self, listed: bool) -> Self {
         Registered { listed, ..self }
+    }
+
+    /// Checks that a caller may get and call it: [`permission::may_use`].
+    pub(super) fn check(
+        &self,
+        caller: Caller<'_>,
+        own: &str,
+        manager: Option<&str>,
+    ) -> Result<(), Denied<'_>> {
+        permission::may_use(
+            &self.service,
+            self.only_caller.as_deref(),
+            caller,
+            own,
+            manager,
+        )
     }
 
     pub(crate) fn method(&self, path: &str) -> Option<&Handler> {

@@ -19,7 +19,7 @@ pub(crate) type NameHandle = fn(&mut Exports<'_>, &Handle) -> Result<Value, Enco
 pub(crate) struct Services {
     registry: RwLock<Registry>,
     pub(crate) calls: Calls,
-    pub(super) name: NameHandle,
+    name: NameHandle,
 }
 
 impl Services {
@@ -29,6 +29,15 @@ impl Services {
             calls: Calls::default(),
             name,
         }
+    }
+
+    /// Returns what the receiver of a message knows `handle` by.
+    pub(crate) fn name_handle(
+        &self,
+        exports: &mut Exports<'_>,
+        handle: &Handle,
+    ) -> Result<Value, EncodeError> {
+        (self.name)(exports, handle)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Registered>> {

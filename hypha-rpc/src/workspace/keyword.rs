@@ -6,7 +6,7 @@ use hypha_wire::Case;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{BookmarkType, Permission};
+use super::Permission;
 
 /// A closed set of words on the wire.
 pub trait Words: Sized {
@@ -117,26 +117,9 @@ impl Words for Case {
     }
 }
 
-impl Words for BookmarkType {
-    fn from_word(text: &str) -> Option<Self> {
-        match text {
-            "workspace" => Some(BookmarkType::Workspace),
-            "service" => Some(BookmarkType::Service),
-            _ => None,
-        }
-    }
-
-    fn word(&self) -> &'static str {
-        match self {
-            BookmarkType::Workspace => "workspace",
-            BookmarkType::Service => "service",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::BookmarkType, *};
 
     #[test]
     fn every_text_keeps_its_meaning() {

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Keyword, Permission, ServiceSummary, UserInfo};
+use super::{Keyword, Permission, ServiceSummary, UserInfo, keyword::Words};
 use hypha_wire::{Map, Value};
 
 /// Reads null as the default: some clients send null for a key that they do not set.
@@ -270,6 +270,23 @@ pub enum BookmarkType {
     Workspace,
     /// A service.
     Service,
+}
+
+impl Words for BookmarkType {
+    fn from_word(text: &str) -> Option<Self> {
+        match text {
+            "workspace" => Some(BookmarkType::Workspace),
+            "service" => Some(BookmarkType::Service),
+            _ => None,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            BookmarkType::Workspace => "workspace",
+            BookmarkType::Service => "service",
+        }
+    }
 }
 
 /// A bookmark of a workspace or service.

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    super::{Function, function::LocalFunction},
+    super::{Function, resident::LocalFunction},
     PIECE,
     peer::{class, unsupported},
 };

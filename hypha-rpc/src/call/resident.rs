@@ -1,0 +1,76 @@
+//! The kinds of things of this program that are live in a value.
+
+use std::sync::{Arc, Weak};
+
+use hypha_wire::Value;
+use parking_lot::Mutex;
+
+use super::producer::LocalStream;
+use crate::service::{Engine, Handler, IncomingCall, Method, Service, Visibility};
+
+/// The `_rtype` of a function.
+pub(super) const METHOD: &str = "method";
+/// The `_rtype` of a stream.
+pub(super) const GENERATOR: &str = "generator";
+
+/// Something of this program that is live in a value.
+pub(crate) enum Resident {
+    Function(LocalFunction),
+    Stream(LocalStream),
+    Interface(Box<LocalInterface>),
+}
+
+/// A function of this program.
+pub(crate) struct LocalFunction {
+    pub(crate) handler: Handler,
+    pub(crate) name: Option<String>,
+    pub(crate) doc: Option<String>,
+    pub(crate) schema: Option<Value>,
+}
+
+/// An interface of this program.
+pub(crate) struct LocalInterface {
+    pub(super) service: Service,
+    /// The services as which it was handed out.
+    placed: Mutex<Vec<(Weak<Engine>, String)>>,
+}
+
+impl LocalInterface {
+    pub(super) fn new(service: Service) -> LocalInterface {
+        LocalInterface {
+            service,
+            placed: Mutex::default(),
+        }
+    }
+
+    /// The service that stands for it at one receiver.
+    pub(crate) fn service(&self, id: &str, engine: &Arc<Engine>) -> Service {
+        let (engine, own_id) = (Arc::downgrade(engine), id.to_owned());
+        let dispose = Method::new("_dispose", move |call: IncomingCall| {
+            let removed = engine.upgrade().and_then(|e| e.handlers.remove(&own_id));
+            async move {
+                drop(removed);
+                call.reply(&())
+            }
+        });
+        self.service
+            .clone()
+            .with_id(id)
+            .visibility(Visibility::Protected)
+            .method(dispose)
+    }
+
+    pub(crate) fn placed(&self, engine: &Arc<Engine>, id: String) {
+        self.placed.lock().push((Arc::downgrade(engine), id));
+    }
+
+    /// Takes it back wherever it was handed out.
+    pub(super) fn withdraw(&self) {
+        let placed = std::mem::take(&mut *self.placed.lock());
+        for (engine, id) in placed {
+            if let Some(engine) = engine.upgrade() {
+                drop(engine.handlers.remove(&id));
+            }
+        }
+    }
+}

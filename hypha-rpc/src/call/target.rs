@@ -1,0 +1,26 @@
+//! The target of a call.
+
+use hypha_wire::MethodRef;
+
+use crate::error::CallSite;
+
+/// A function of a peer.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) function: MethodRef,
+    /// The absolute address of the owner.
+    pub(crate) address: String,
+    /// `service.method`, for messages.
+    pub(crate) label: String,
+    /// The owner's session in which it was handed out.
+    pub(crate) parent: Option<String>,
+}
+
+impl Target {
+    pub(crate) fn site(&self) -> CallSite {
+        CallSite {
+            method: self.label.clone(),
+            peer: self.address.clone(),
+        }
+    }
+}
