@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use futures_util::FutureExt;
 use hypha_rpc::workspace::UserInfo;
 
-use super::tokens::TokenError;
+use super::bearer::TokenError;
 
 /// Timeout of a hook. A handshake holds one of the permits while it runs.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);

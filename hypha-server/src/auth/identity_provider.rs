@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::bearer::TokenError;
 use super::jwt::{Key, RsaKey, Validation};
-use super::tokens::TokenError;
 use crate::settings::TokenSettings;
 
 /// Timeout of a request for the keys.

@@ -8,8 +8,8 @@ use hypha_rpc::workspace::UserInfo;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::tokens::bare;
-use super::{TokenError, TokenHash, now, token_hash};
+use super::bearer::{TokenError, TokenHash, bare, token_hash};
+use super::now;
 
 /// Claims of a token that was made with others: their hashes; the reconnection tokens that replace
 /// each other; and the expiry of what they were made with. Their names are not standard.

@@ -1,6 +1,7 @@
 //! Users, tokens and permissions.
 
 mod authenticator;
+mod bearer;
 #[cfg(feature = "jwks")]
 mod identity_provider;
 mod jwt;
@@ -13,10 +14,11 @@ use hypha_rpc::workspace::{Permission, Scope, UserInfo, WorkspaceInfo};
 use indexmap::IndexMap;
 
 pub use authenticator::{Authenticator, Decision};
+pub(crate) use bearer::{TokenError, TokenHash, token_hash};
 pub(crate) use lineage::{Authenticated, Lineage, hashes_to_revoke};
 pub(crate) use readable_id::readable_id;
 pub(crate) use scope::is_specialised;
-pub(crate) use tokens::{Issuer, TokenError, TokenHash, token_hash};
+pub(crate) use tokens::Issuer;
 
 /// Life of an anonymous user's credentials in seconds, as reported to clients. It is not enforced
 /// on an open connection.

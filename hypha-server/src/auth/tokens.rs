@@ -9,35 +9,14 @@ use axum::http::HeaderMap;
 use hypha_rpc::workspace::{Permission, Scope, UserInfo};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
+use super::bearer::{TokenError, TokenHash, bare, token_hash};
 #[cfg(feature = "jwks")]
 use super::identity_provider::IdentityProvider;
-use super::jwt::{self, JwtError};
+use super::jwt;
 use super::lineage::{self, Lineage};
 use super::{Authenticator, authenticator, now, root_user, scope};
 use crate::settings::TokenSettings;
-
-/// The reason why a token is not accepted.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TokenError {
-    #[error("{0}")]
-    Invalid(String),
-    #[error("Token has been revoked")]
-    Revoked,
-    /// The token could not be checked; it may be good.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<JwtError> for TokenError {
-    fn from(error: JwtError) -> Self {
-        TokenError::Invalid(error.to_string())
-    }
-}
-
-/// The SHA-256 hash of a token, by which it is recognized without being stored.
-pub(crate) type TokenHash = [u8; 32];
 
 /// Issues and reads tokens, and holds the revoked ones.
 pub(crate) struct Issuer {
@@ -317,28 +296,6 @@ fn with_own_permissions(mut user: UserInfo) -> UserInfo {
     }
     user.current_workspace = scope.current_workspace.clone();
     user
-}
-
-/// Returns the hash of a token, with or without `Bearer`.
-pub(crate) fn token_hash(token: &str) -> TokenHash {
-    Sha256::digest(bare(token).unwrap_or(token)).into()
-}
-
-/// Returns the token without `Bearer `.
-pub(super) fn bare(token: &str) -> Result<&str, TokenError> {
-    let token = token.trim();
-    let bearer = token
-        .get(..7)
-        .is_some_and(|start| start.eq_ignore_ascii_case("bearer "));
-    let token = if bearer {
-        token[7..].trim_start()
-    } else {
-        token
-    };
-    if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(TokenError::Invalid("it is empty or contains blanks".into()));
-    }
-    Ok(token)
 }
 
 /// A user id becomes part of a workspace name and of addresses. Ids such as `auth0|123` are real.

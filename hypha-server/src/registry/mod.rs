@@ -6,6 +6,7 @@ mod pattern;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+mod service_key;
 
 use std::sync::Arc;
 
@@ -16,8 +17,9 @@ use hypha_rpc::workspace::WorkspaceInfo;
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::RedisRegistry;
 pub(crate) use memory::MemoryRegistry;
-pub(crate) use pattern::{ServiceKey, ServicePattern};
+pub(crate) use pattern::ServicePattern;
 pub(crate) use record::{Record, encoded_list, encoded_summaries};
+pub(crate) use service_key::ServiceKey;
 
 use crate::settings::Limits;
 
