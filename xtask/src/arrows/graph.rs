@@ -1,4 +1,4 @@
-//! The graph of the top-level modules of a crate.
+//! The graph of the modules inside one module: the root of a crate, or any below it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -26,18 +26,30 @@ pub(crate) struct Cycle<'a> {
 }
 
 impl<'a> Graph<'a> {
-    /// Makes the graph of a crate. References of the root belong to no module.
-    pub(crate) fn of(source: &'a Source) -> Graph<'a> {
+    /// Makes the graph of the child modules of `parent`, each with everything below it.
+    ///
+    /// The parent's own code is no part of it: a parent uses its children, and they use its items.
+    pub(crate) fn of(source: &'a Source, parent: &[String]) -> Graph<'a> {
         let mut arrows: BTreeMap<_, Vec<&Reference>> = BTreeMap::new();
+        let child_of = |module: &[String]| {
+            let inside = module.starts_with(parent) && module.len() > parent.len();
+            inside.then(|| module[..=parent.len()].join("::"))
+        };
         for reference in &source.references {
-            let Some(from) = reference.from.first() else {
+            let Some(from) = child_of(&reference.from) else {
                 continue;
             };
-            for to in source.targets(reference) {
-                if to != *from {
-                    let references = arrows.entry((from.clone(), to)).or_default();
-                    references.push(reference);
-                }
+            let to = source.targets(reference);
+            let to: BTreeSet<String> = to.iter().filter_map(|to| child_of(to)).collect();
+            for to in to.into_iter().filter(|to| *to != from) {
+                let references = arrows.entry((from.clone(), to)).or_default();
+                references.push(reference);
+            }
+        }
+        for references in arrows.values_mut() {
+            // A name that `use` declares is reported once, not each time it is used.
+            if references.iter().any(|reference| reference.is_rooted()) {
+                references.retain(|reference| reference.is_rooted());
             }
         }
         Graph { arrows }

@@ -1,8 +1,16 @@
 //! Rules on the arrows between modules and crates: `cargo xtask lint` checks them.
 //!
-//! An arrow leads from the module that names another to the one that is named. The rules are data,
-//! in [`LAYERS`], [`FORBIDDEN_PATHS`] and [`FREE_CRATES`]; a module that is added to a layered
-//! crate has to be added there as well.
+//! An arrow leads from the module that names another to the one that is named and, if that only
+//! re-exports the name, to the one that defines it. The rules:
+//!
+//! - The child modules of one module, each taken with everything below it, form no cycle; the same
+//!   for the top-level modules of a crate. So no two files form a cycle, except a module and those
+//!   in its own folder: a `mod.rs` uses its files, and they may use its items.
+//! - A module names only modules of lower layers ([`LAYERS`]). A module that is added to a layered
+//!   crate has to be added there as well.
+//! - Paths and dependencies across crates: [`FORBIDDEN_PATHS`] and [`FREE_CRATES`].
+//! - Nothing hides an arrow: no alias or glob of the root of a crate, no `include!`, no variable of
+//!   a macro in place of a module.
 
 mod graph;
 mod source;
@@ -30,7 +38,6 @@ const LAYERS: [Layers; 2] = [
         package: "hypha-rpc",
         layers: &[
             &["error"],
-            &["runtime"],
             &["crypto", "schema"],
             &["transport"],
             &["engine"],
@@ -39,7 +46,7 @@ const LAYERS: [Layers; 2] = [
             &["call"],
             &["workspace"],
             &["client"],
-            &["blocking", "testing"],
+            &["testing"],
         ],
     },
     Layers {
@@ -110,6 +117,7 @@ pub(crate) fn check() -> Result<()> {
     for (name, file) in crate_roots(&metadata)? {
         let source = Source::read(&root(), &file).with_context(|| name.clone())?;
         problems.extend(violations(&name, &source));
+        problems.extend(unused_layers(&name, &source));
     }
     report(&problems)
 }
@@ -128,13 +136,29 @@ fn report(problems: &[String]) -> Result<()> {
 
 /// The violations within one package.
 fn violations(package: &str, source: &Source) -> Vec<String> {
-    let graph = Graph::of(source);
     let mut problems = Vec::new();
-    for cycle in graph.cycles() {
-        problems.push(format!("{package}: modules in a cycle: {cycle}"));
+    for parent in source.parents() {
+        for cycle in Graph::of(source, parent).cycles() {
+            problems.push(format!("{package}: modules in a cycle: {cycle}"));
+        }
     }
     for rule in LAYERS.iter().filter(|rule| rule.package == package) {
-        problems.extend(layer_violations(rule, source, &graph));
+        problems.extend(layer_violations(rule, source));
+    }
+    for Reference { file, line, .. } in &source.includes {
+        problems.push(format!(
+            "{package}: an included file hides arrows: declare a module\n    {file}:{line}"
+        ));
+    }
+    for Reference {
+        file, line, path, ..
+    } in source.variables()
+    {
+        problems.push(format!(
+            "{package}: a variable of a macro hides an arrow: pass the whole path\n    \
+             {file}:{line}  {}",
+            path.join("::")
+        ));
     }
     for Reference {
         file, line, path, ..
@@ -165,7 +189,7 @@ fn violations(package: &str, source: &Source) -> Vec<String> {
 
 /// Arrows that do not lead to a lower layer, modules without a layer, and items of the root: a
 /// module could use those to reach a higher layer.
-fn layer_violations(rule: &Layers, source: &Source, graph: &Graph) -> Vec<String> {
+fn layer_violations(rule: &Layers, source: &Source) -> Vec<String> {
     let package = rule.package;
     let layer = |module: &str| rule.layers.iter().position(|l| l.contains(&module));
     let mut problems = Vec::new();
@@ -179,7 +203,7 @@ fn layer_violations(rule: &Layers, source: &Source, graph: &Graph) -> Vec<String
             "{package}: an item of the root hides arrows: move it to a module\n    {file}:{line}"
         ));
     }
-    for arrow in graph.arrows() {
+    for arrow in Graph::of(source, &[]).arrows() {
         if let (Some(from), Some(to)) = (layer(arrow.from), layer(arrow.to))
             && to >= from
         {
@@ -190,6 +214,16 @@ fn layer_violations(rule: &Layers, source: &Source, graph: &Graph) -> Vec<String
         }
     }
     problems
+}
+
+/// Names in [`LAYERS`] that are no modules of the package.
+fn unused_layers(package: &str, source: &Source) -> Vec<String> {
+    let rules = LAYERS.iter().filter(|rule| rule.package == package);
+    let names = rules.flat_map(|rule| rule.layers.iter().copied().flatten());
+    names
+        .filter(|name| !source.modules.iter().any(|module| module == *name))
+        .map(|name| format!("{package}: a layer names `{name}`, which is no module"))
+        .collect()
 }
 
 /// The root file of each package of the workspace: that of its library, else of its binary.

@@ -3,7 +3,7 @@
 //! The sources are read as tokens, not as syntax trees: a path means the same in a `use`, in an
 //! expression and between the tokens that are given to a macro, and all of them have to be found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,14 @@ pub(crate) struct Reference {
     pub(crate) line: usize,
 }
 
+impl Reference {
+    /// Whether the path begins at the crate, or at a module relative to the one that names it.
+    pub(crate) fn is_rooted(&self) -> bool {
+        let first = self.path.first().map(String::as_str);
+        matches!(first, Some("crate" | "self" | "super"))
+    }
+}
+
 /// The modules and references of one crate, without `#[cfg(test)]` code and documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Source {
@@ -34,19 +42,34 @@ pub(crate) struct Source {
     pub(crate) root_aliases: Vec<Reference>,
     /// Items of the root other than modules and `use` declarations: the file and line of each.
     pub(crate) root_items: Vec<(String, usize)>,
-    /// Names that the root brings into scope with `use`.
-    root: Names,
-    /// Inline modules of the root that contain nothing but `use`, such as a prelude.
-    facades: BTreeMap<String, Names>,
+    /// Invocations of `include!`: the included files are not read.
+    pub(crate) includes: Vec<Reference>,
+    /// The names of each module; the root is the empty path.
+    scopes: BTreeMap<Vec<String>, Scope>,
+    /// Macros with `#[macro_export]`, which are at the root, and the modules that define them.
+    exported: BTreeMap<String, Vec<String>>,
 }
 
-/// Names that `use` declarations bring into scope.
+/// The names of a module.
 #[derive(Debug, Default)]
-struct Names {
-    /// The written path of each name.
-    named: BTreeMap<String, Vec<String>>,
+struct Scope {
+    /// Whether it is an inline module that contains nothing but `use`, such as a prelude.
+    facade: bool,
+    /// Items that the module defines.
+    items: BTreeSet<String>,
+    /// The written paths of each name that `use` brings into scope.
+    named: BTreeMap<String, Vec<Vec<String>>>,
     /// Paths of which everything is in scope.
     globs: Vec<Vec<String>>,
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum End {
+    /// Another crate, or a name that no file of this one defines.
+    Nowhere,
+    Item,
+    Module,
 }
 
 /// Re-exports can lead to re-exports, but not for ever.
@@ -65,81 +88,152 @@ impl Source {
         Ok(reader.source)
     }
 
-    /// Returns the top-level modules of this crate that a reference leads to.
+    /// Returns the modules of this crate that a reference leads to: the module that the path names,
+    /// and, if that re-exports the name, those that lead to its definition.
     ///
-    /// Re-exports of the root and of facades are followed to the module that defines the name. A
-    /// path into another crate leads nowhere.
-    pub(crate) fn targets(&self, reference: &Reference) -> Vec<String> {
-        let mut found = Vec::new();
-        if let Some(path) = absolute(&reference.from, &reference.path) {
-            self.follow(&path, MAX_REEXPORTS, &mut found);
-        }
-        found.sort();
-        found.dedup();
+    /// A facade only leads on: it is never among them. A path into another crate leads nowhere.
+    pub(crate) fn targets(&self, reference: &Reference) -> BTreeSet<Vec<String>> {
+        let mut found = BTreeSet::new();
+        self.follow_written(&reference.from, &reference.path, MAX_REEXPORTS, &mut found);
         found
     }
 
-    /// Collects the modules that `path`, relative to the crate, leads to.
-    fn follow(&self, path: &[String], left: usize, found: &mut Vec<String>) {
-        let (Some(first), Some(left)) = (path.first(), left.checked_sub(1)) else {
-            return;
+    /// Returns the modules that contain modules, the root included.
+    pub(crate) fn parents(&self) -> BTreeSet<&[String]> {
+        let modules = self.scopes.keys();
+        modules
+            .filter_map(|module| module.split_last().map(|(_, parent)| parent))
+            .collect()
+    }
+
+    /// Returns references that end with a variable of a macro in place of a module or its item.
+    pub(crate) fn variables(&self) -> Vec<&Reference> {
+        let names = |reference: &&Reference| match reference.path.split_last() {
+            Some((last, path)) if last == VARIABLE => {
+                let (from, mut found) = (&reference.from, BTreeSet::new());
+                self.follow_written(from, path, MAX_REEXPORTS, &mut found) == End::Module
+            }
+            _ => false,
         };
-        if self.modules.contains(first) {
-            found.push(first.clone());
-        } else if let Some(names) = self.facades.get(first) {
-            match path.get(1) {
-                None => {}
-                Some(name) if name == "*" => {
-                    for target in names.named.values().chain(&names.globs) {
-                        self.follow_written(std::slice::from_ref(first), target, left, found);
-                    }
-                }
-                Some(name) => {
-                    self.follow_name(std::slice::from_ref(first), names, name, left, found);
-                }
-            }
-        } else {
-            self.follow_name(&[], &self.root, first, left, found);
-        }
+        self.references.iter().filter(names).collect()
     }
 
-    fn follow_name(
-        &self,
-        module: &[String],
-        names: &Names,
-        name: &str,
-        left: usize,
-        found: &mut Vec<String>,
-    ) {
-        if let Some(target) = names.named.get(name) {
-            self.follow_written(module, target, left, found);
-        } else {
-            // Any of the globs may be the one that has it.
-            for target in &names.globs {
-                self.follow_written(module, target, left, found);
-            }
-        }
+    /// Whether a module contains nothing but `use`.
+    pub(crate) fn is_facade(&self, module: &[String]) -> bool {
+        self.scopes.get(module).is_some_and(|scope| scope.facade)
     }
 
-    /// Follows a path as it stands in the `use` of the root or a facade.
+    /// Follows a path as the module `from` writes it.
     fn follow_written(
         &self,
-        module: &[String],
+        from: &[String],
         written: &[String],
         left: usize,
-        found: &mut Vec<String>,
-    ) {
-        if let Some(path) = absolute(module, written) {
-            self.follow(&path, left, found);
-        } else if module.is_empty() && written.first().is_some_and(|m| self.is_module(m)) {
-            // In the root a module needs no `crate::` in front.
-            self.follow(written, left, found);
+        found: &mut BTreeSet<Vec<String>>,
+    ) -> End {
+        if let Some(path) = absolute(from, written) {
+            return self.follow(&[], &path, left, found);
+        }
+        // A name in scope, not one that a glob may bring: that is mostly a crate or a type.
+        let Some((first, scope)) = written.first().zip(self.scopes.get(from)) else {
+            return End::Nowhere;
+        };
+        let ours = self.scopes.contains_key(&child(from, first))
+            || scope.items.contains(first)
+            || scope.named.contains_key(first);
+        if ours {
+            self.follow(from, written, left, found)
+        } else {
+            End::Nowhere
         }
     }
 
-    fn is_module(&self, name: &String) -> bool {
-        self.modules.contains(name) || self.facades.contains_key(name)
+    /// Follows a path relative to `module`.
+    fn follow(
+        &self,
+        module: &[String],
+        path: &[String],
+        left: usize,
+        found: &mut BTreeSet<Vec<String>>,
+    ) -> End {
+        let (Some(scope), Some(left)) = (self.scopes.get(module), left.checked_sub(1)) else {
+            return End::Nowhere;
+        };
+        let Some((name, rest)) = path.split_first() else {
+            self.reach(module, found);
+            return End::Module;
+        };
+        let inner = child(module, name);
+        if self.scopes.contains_key(&inner) {
+            return self.follow(&inner, rest, left, found);
+        }
+        self.reach(module, found);
+        if scope.items.contains(name) {
+            return End::Item;
+        }
+        if name == "*" {
+            for target in scope.named.values().flatten().chain(&scope.globs) {
+                self.follow_written(module, target, left, found);
+            }
+            return End::Module;
+        }
+        if let Some(targets) = scope.named.get(name) {
+            let mut end = End::Nowhere;
+            for target in targets {
+                let target = [target, rest].concat();
+                // `use name;` with a crate of that name leads nowhere.
+                if target != path {
+                    end = end.max(self.follow_written(module, &target, left, found));
+                }
+            }
+            return end;
+        }
+        if module.is_empty()
+            && let Some(module) = self.exported.get(name)
+        {
+            self.reach(module, found);
+            return End::Item;
+        }
+        self.follow_globs(module, scope, path, left, found)
     }
+
+    /// Follows a name that only a glob can have brought into scope.
+    fn follow_globs(
+        &self,
+        module: &[String],
+        scope: &Scope,
+        path: &[String],
+        left: usize,
+        found: &mut BTreeSet<Vec<String>>,
+    ) -> End {
+        let mut possible = BTreeSet::new();
+        for glob in &scope.globs {
+            let target = [glob, path].concat();
+            let mut reached = BTreeSet::new();
+            let end = self.follow_written(module, &target, left, &mut reached);
+            if end != End::Nowhere {
+                found.extend(reached);
+                return end;
+            }
+            possible.extend(reached);
+        }
+        // A macro may have defined it: any of the globs may be the one that has it.
+        found.extend(possible);
+        End::Nowhere
+    }
+
+    /// Notes that a path leads to `module`.
+    fn reach(&self, module: &[String], found: &mut BTreeSet<Vec<String>>) {
+        if !module.is_empty() && !self.is_facade(module) {
+            found.insert(module.to_vec());
+        }
+    }
+}
+
+fn child(module: &[String], name: &str) -> Vec<String> {
+    let mut path = module.to_vec();
+    path.push(name.to_owned());
+    path
 }
 
 /// Makes a path that begins with `crate`, `self` or `super` relative to the crate.
@@ -205,6 +299,10 @@ impl Reader<'_> {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
         let mut path_attribute = None;
+        let mut exported = false;
+        if items {
+            self.scope(&place.module);
+        }
         while at < tokens.len() {
             if let Some((attribute, after)) = attribute(&tokens, at) {
                 if is_test_only(&attribute) {
@@ -212,6 +310,7 @@ impl Reader<'_> {
                     continue;
                 }
                 path_attribute = path_of_module(&attribute).or(path_attribute);
+                exported |= is_macro_export(&attribute);
                 self.attribute(attribute, place)?;
                 at = after;
                 continue;
@@ -235,18 +334,36 @@ impl Reader<'_> {
             }
             // Precise capturing, `impl Trait + use<'a>`, declares nothing.
             if is_ident(tokens.get(at), "use") && !is_punct(tokens.get(at + 1), '<') {
-                // The paths are read as those of an expression are.
+                // Its names are taken for names of the whole module. The paths are read as those of
+                // an expression are.
                 let mut leaves = Vec::new();
                 // `$crate` in a macro.
                 let path = at + 1 + usize::from(is_punct(tokens.get(at + 1), '$'));
                 leaves_of(&tokens[path..], &[], &mut leaves);
                 self.check_aliases(&leaves, place);
+                self.scope(&place.module).add(&leaves);
                 at += 1;
                 continue;
             }
             if self.is_extern_self(&tokens, at, place) {
                 at += 3;
                 continue;
+            }
+            // `std::include!` as well: its path ends here.
+            if is_ident(tokens.get(at), "include") && is_punct(tokens.get(at + 1), '!') {
+                self.source.includes.push(Reference {
+                    from: place.module.clone(),
+                    path: vec!["include!".to_owned()],
+                    file: place.shown.clone(),
+                    line: tokens[at].span().start().line,
+                });
+            }
+            if items && let Some(name) = item_name(&tokens, at) {
+                if std::mem::take(&mut exported) && is_ident(tokens.get(at), "macro_rules") {
+                    let exported = &mut self.source.exported;
+                    exported.insert(name.clone(), place.module.clone());
+                }
+                self.scope(&place.module).items.insert(name);
             }
             if items && place.module.is_empty() && begins_item(&tokens, at) {
                 let line = tokens[at].span().start().line;
@@ -279,19 +396,9 @@ impl Reader<'_> {
         module.push(name.to_owned());
         let top_level = place.module.is_empty();
         if let Some(TokenTree::Group(block)) = body {
-            if top_level && only_uses(block.stream()) {
-                let place = Place {
-                    file: place.file,
-                    children: place.children.clone(),
-                    module,
-                    shown: place.shown.clone(),
-                };
-                let (names, leaves) = names(block.stream());
-                self.check_aliases(&leaves, &place);
-                self.source.facades.insert(name.to_owned(), names);
-                return Ok(());
-            }
-            if top_level {
+            if only_uses(block.stream()) {
+                self.scope(&module).facade = true;
+            } else if top_level {
                 self.source.modules.push(name.to_owned());
             }
             let place = Place {
@@ -323,9 +430,7 @@ impl Reader<'_> {
         let end = end_of_statement(tokens, at);
         let mut leaves = Vec::new();
         leaves_of(&tokens[at..end], &[], &mut leaves);
-        if place.module.is_empty() {
-            self.source.root.add(&leaves);
-        }
+        self.scope(&place.module).add(&leaves);
         self.check_aliases(&leaves, place);
         for leaf in leaves {
             self.refer(leaf.path, leaf.line, place);
@@ -342,11 +447,12 @@ impl Reader<'_> {
             return None;
         }
         let mut leaves = Vec::new();
-        let after = leaves_of(&tokens[at..], &[], &mut leaves);
+        let after = at + leaves_of(&tokens[at..], &[], &mut leaves);
         for leaf in leaves {
             self.refer(leaf.path, leaf.line, place);
         }
-        Some(at + after)
+        // The name of a macro is looked at by the reader.
+        Some(after - usize::from(is_punct(tokens.get(after), '!')))
     }
 
     /// Reads an attribute. Those of serde and others name paths in strings.
@@ -388,6 +494,10 @@ impl Reader<'_> {
         found
     }
 
+    fn scope(&mut self, module: &[String]) -> &mut Scope {
+        self.source.scopes.entry(module.to_vec()).or_default()
+    }
+
     fn alias(&mut self, path: Vec<String>, line: usize, place: &Place<'_>) {
         self.source.root_aliases.push(Reference {
             from: place.module.clone(),
@@ -407,13 +517,15 @@ impl Reader<'_> {
     }
 }
 
-impl Names {
+impl Scope {
     fn add(&mut self, leaves: &[Leaf]) {
         for leaf in leaves {
             match leaf.name.as_str() {
                 "*" => self.globs.push(leaf.path[..leaf.path.len() - 1].to_vec()),
+                "_" => {}
                 name => {
-                    self.named.insert(name.to_owned(), leaf.path.clone());
+                    let paths = self.named.entry(name.to_owned()).or_default();
+                    paths.push(leaf.path.clone());
                 }
             }
         }
@@ -427,6 +539,9 @@ struct Leaf {
     name: String,
     line: usize,
 }
+
+/// The segment of a path that a variable of a macro stands for.
+const VARIABLE: &str = "$";
 
 /// Reads the tree of paths at the beginning of `tokens`, and returns the index after it.
 fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) -> usize {
@@ -459,6 +574,14 @@ fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) ->
                     }
                 }
                 return at + 1;
+            }
+            // `crate::$module::X`: the reader does not expand macros.
+            Some(TokenTree::Punct(dollar)) if dollar.as_char() == '$' => {
+                if line == 0 {
+                    line = dollar.span().start().line;
+                }
+                path.push(VARIABLE.to_owned());
+                break;
             }
             // `::<T>` or the end of something that is no path.
             _ => break,
@@ -508,25 +631,6 @@ fn only_uses(tokens: TokenStream) -> bool {
     true
 }
 
-/// The names that the `use` declarations of a block bring into scope, and their paths.
-fn names(tokens: TokenStream) -> (Names, Vec<Leaf>) {
-    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-    let mut leaves = Vec::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        if !is_ident(tokens.get(at), "use") {
-            at += 1;
-            continue;
-        }
-        let end = end_of_statement(&tokens, at);
-        leaves_of(&tokens[at + 1..end], &[], &mut leaves);
-        at = end + 1;
-    }
-    let mut names = Names::default();
-    names.add(&leaves);
-    (names, leaves)
-}
-
 /// Whether an item that is neither a module nor a `use` declaration begins at `at`. Words such as
 /// `pub` and `unsafe` in front are skipped by the reader.
 fn begins_item(tokens: &[TokenTree], at: usize) -> bool {
@@ -548,6 +652,30 @@ fn begins_item(tokens: &[TokenTree], at: usize) -> bool {
         && is_punct(tokens.get(at + 1), '!')
         && matches!(tokens.get(at + 2), Some(TokenTree::Group(_)));
     ident || macro_call
+}
+
+/// The name of the item, other than a module, that is defined at `at`.
+fn item_name(tokens: &[TokenTree], at: usize) -> Option<String> {
+    let words = [
+        "const", "enum", "fn", "static", "struct", "trait", "type", "union",
+    ];
+    let mut at = at;
+    if is_ident(tokens.get(at), "macro_rules") && is_punct(tokens.get(at + 1), '!') {
+        at += 2;
+    } else if words.iter().any(|word| is_ident(tokens.get(at), word)) {
+        at += 1 + usize::from(is_ident(tokens.get(at + 1), "mut"));
+    } else {
+        return None;
+    }
+    match tokens.get(at)? {
+        TokenTree::Ident(name) => Some(name.to_string().trim_start_matches("r#").to_owned()),
+        _ => None,
+    }
+}
+
+fn is_macro_export(attribute: &TokenStream) -> bool {
+    let first = attribute.clone().into_iter().next();
+    is_ident(first.as_ref(), "macro_export")
 }
 
 /// The contents of the attribute at `at`, and the index after it.
