@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod backoff;
 pub mod call;
 pub mod client;
 #[cfg(feature = "encryption")]

@@ -4,10 +4,11 @@ use std::{future::IntoFuture, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use super::{Backoff, Client, Settings, Shared, State};
+use super::{Client, Settings, Shared, State};
 #[cfg(feature = "http")]
 use crate::transport::{fallback::Fallback, http};
 use crate::{
+    backoff::Backoff,
     call::Retry,
     engine::{Endpoint, Reconnect, RedialLoop, Restore},
     error::{ConnectError, ConnectErrorKind, Error},
@@ -307,8 +308,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Opens the links of this connection with `dial` instead of the server URL, for tests and for
-    /// other networks.
+    /// Opens the links of this connection with `dial` instead of the server URL. For tests.
+    #[doc(hidden)]
     pub fn dial(mut self, dial: impl Dial) -> Self {
         self.dial = Some(Arc::new(dial));
         self

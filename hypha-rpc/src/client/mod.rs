@@ -10,8 +10,11 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-pub use crate::engine::{
-    Backoff, CloseReason, Event, EventStream, Identity, Settings, State, StateWatcher, Stats,
+pub use crate::{
+    backoff::Backoff,
+    engine::{
+        CloseReason, Event, EventKind, EventStream, Identity, Settings, State, StateWatcher, Stats,
+    },
 };
 pub use connect::{ConnectOptions, connect};
 pub use find::{DirectServiceLookup, ServiceLookup};

@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{Client, refused};
 use crate::{
+    backoff::Doubling,
     error::{Error, RejectKind},
     service::{Engine, GENERIC, Registered, Service, Visibility},
     workspace::ServiceInfo,
@@ -18,11 +19,11 @@ const OFFERED_AT_ONCE: usize = 8;
 
 /// Pauses before a rejected registration is retried after a reconnect: the server may still be
 /// removing the entry of the former connection.
-const REFUSED_PAUSES: [Duration; 3] = [
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-];
+const REFUSED_PAUSES: Doubling = Doubling {
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(1),
+};
+const REFUSED_RETRIES: u32 = 3;
 
 /// Registration of a service, which is made when this is awaited and resolves to the info of the
 /// service; its `id` is the full id.
@@ -258,13 +259,13 @@ impl Client {
             let info = service
                 .service
                 .info(&engine.identity(), &engine.settings.app_id);
-            let mut pauses = REFUSED_PAUSES.iter();
+            let mut retries = 0..REFUSED_RETRIES;
             loop {
                 match self.tell_manager(info.clone()).await {
                     Ok(()) => return Ok(None),
                     Err(e @ (Error::Disconnected(_) | Error::Timeout(_))) => return Err(e),
-                    Err(refusal) => match pauses.next() {
-                        Some(pause) => tokio::time::sleep(*pause).await,
+                    Err(refusal) => match retries.next() {
+                        Some(retry) => REFUSED_PAUSES.wait(retry).await,
                         None => return Ok(Some((info.id.clone(), refusal))),
                     },
                 }

@@ -23,13 +23,111 @@ pub struct Event {
     message: Map,
 }
 
+macro_rules! event_kinds {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
+        /// The type of an [`Event`].
+        ///
+        /// ```
+        /// use hypha_rpc::client::EventKind;
+        ///
+        /// assert_eq!(EventKind::from("service_added"), EventKind::ServiceAdded);
+        /// assert_eq!(EventKind::from("news"), EventKind::Other("news"));
+        /// assert_eq!(EventKind::ServiceAdded.as_str(), "service_added");
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum EventKind<'a> {
+            $($(#[$doc])* $variant,)+
+            /// Name of an event of another client, or of a later version of the server.
+            Other(&'a str),
+        }
+
+        impl<'a> EventKind<'a> {
+            /// Returns the name on the wire.
+            pub fn as_str(&self) -> &'a str {
+                match self {
+                    $(EventKind::$variant => $name,)+
+                    EventKind::Other(name) => name,
+                }
+            }
+        }
+
+        impl<'a> From<&'a str> for EventKind<'a> {
+            /// Reads the name as it is on the wire.
+            fn from(name: &'a str) -> Self {
+                match name {
+                    $($name => EventKind::$variant,)+
+                    other => EventKind::Other(other),
+                }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    /// `connected`: this client has reconnected.
+    Connected = "connected",
+    /// `disconnected`: the link of this client is lost, or its connection is closed.
+    Disconnected = "disconnected",
+    /// `manager_refreshed`: a new link of this client has its manager.
+    ManagerRefreshed = "manager_refreshed",
+    /// `services_registered`: the services of this client are offered again.
+    ServicesRegistered = "services_registered",
+    /// `services_registration_failed`: some of the services of this client were rejected.
+    ServicesRegistrationFailed = "services_registration_failed",
+    /// `client_connected`: a client of the workspace has connected.
+    ClientConnected = "client_connected",
+    /// `client_disconnected`: a client of the workspace has disconnected.
+    ClientDisconnected = "client_disconnected",
+    /// `client_updated`: a client of the workspace has registered its built-in service again.
+    ClientUpdated = "client_updated",
+    /// `service_added`: a service was registered.
+    ServiceAdded = "service_added",
+    /// `service_removed`: a service was unregistered or replaced.
+    ServiceRemoved = "service_removed",
+    /// `service_updated`: can be subscribed; servers do not send it.
+    ServiceUpdated = "service_updated",
+    /// `workspace_loaded`: a workspace of the user was created or loaded.
+    WorkspaceLoaded = "workspace_loaded",
+    /// `workspace_deleted`: a workspace of the user was deleted.
+    WorkspaceDeleted = "workspace_deleted",
+    /// `workspace_changed`: the record of the workspace was changed.
+    WorkspaceChanged = "workspace_changed",
+    /// `workspace_ready`: the workspace can be used.
+    WorkspaceReady = "workspace_ready",
+    /// `workspace_unloaded`: the workspace is no longer in use.
+    WorkspaceUnloaded = "workspace_unloaded",
+    /// `workspace_status_changed`: the state of the workspace has changed.
+    WorkspaceStatusChanged = "workspace_status_changed",
+}
+
+/// Compares the name on the wire.
+impl PartialEq<str> for EventKind<'_> {
+    fn eq(&self, name: &str) -> bool {
+        self.as_str() == name
+    }
+}
+
+/// Compares the name on the wire.
+impl PartialEq<&str> for EventKind<'_> {
+    fn eq(&self, name: &&str) -> bool {
+        self == *name
+    }
+}
+
+impl std::fmt::Display for EventKind<'_> {
+    /// Writes the name on the wire.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Event {
-    /// Returns the type: `service_added`, for example, or the name under which a client emitted it.
-    pub fn kind(&self) -> &str {
-        self.message
-            .get("type")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+    /// Returns the type: [`EventKind::ServiceAdded`], for example, or
+    /// [`EventKind::Other`] with the name under which a client emitted it.
+    pub fn kind(&self) -> EventKind<'_> {
+        let name = self.message.get("type").and_then(Value::as_str);
+        EventKind::from(name.unwrap_or_default())
     }
 
     /// Returns the address of the client that sent it; `None` for the server's own events. Any

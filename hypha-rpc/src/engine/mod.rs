@@ -22,7 +22,6 @@
 //! behind [`Handlers`].
 
 mod admission;
-mod backoff;
 mod call_span;
 mod chunks;
 mod clock;
@@ -58,11 +57,10 @@ use hypha_wire::{ConnectionRef, EncodeError, Map, RemoteHandle, Value};
 use tokio::sync::mpsc;
 
 pub(crate) use admission::Busy;
-pub use backoff::Backoff;
 pub(crate) use call_span::{CallSpan, Side};
 pub(crate) use clock::Clock;
 pub(crate) use connection::Connection;
-pub use events::{Event, EventStream, StateWatcher};
+pub use events::{Event, EventKind, EventStream, StateWatcher};
 pub(crate) use failure::{Failure, Loss, NO_CHUNKS, rejection};
 pub use identity::Identity;
 pub(crate) use inbound::Handlers;

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Backoff, CloseReason, Engine, Handlers, KeepAlive, State,
+    CloseReason, Engine, Handlers, KeepAlive, State,
     driver::{Driver, Ended, Queue},
     handshake::{Granted, Hello, handshake},
     outbound::QueuedFrame,
@@ -21,6 +21,7 @@ use super::{
     watchdog,
 };
 use crate::{
+    backoff::Backoff,
     error::{ConnectError, ConnectErrorKind, Error, LinkError, report},
     transport::{BoxLink, Dial},
 };

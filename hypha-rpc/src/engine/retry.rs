@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backoff::Doubling;
+use crate::backoff::Doubling;
 
 /// Retry policy of a call, for errors that are
 /// [retryable](crate::Error::is_retryable). Default: [`Retry::never`].

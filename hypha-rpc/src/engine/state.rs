@@ -8,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Backoff;
-use crate::error::{Cause, ConnectError, LinkError};
+use crate::{
+    backoff::Backoff,
+    error::{Cause, ConnectError, LinkError},
+};
 
 /// Whether the connection stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

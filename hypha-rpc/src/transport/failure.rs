@@ -150,8 +150,21 @@ pub(super) fn unexpected_answer(
         Some(location) if (300..400).contains(&status) => {
             ConnectError::new(ConnectErrorKind::Redirect, location).with_url(url)
         }
-        _ => ConnectError::new(ConnectErrorKind::HttpStatus(status), first_line(detail))
-            .with_url(url),
+        _ => {
+            // A server of ours answers with JSON.
+            let said = self::detail(detail);
+            let said = first_line(said.as_deref().unwrap_or(detail));
+            ConnectError::new(ConnectErrorKind::HttpStatus(status), said).with_url(url)
+        }
+    }
+}
+
+/// Returns the reason in the body of an error, `{"detail": ..}`.
+pub(super) fn detail(body: &str) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_str(body).ok()?;
+    match json.get("detail")? {
+        serde_json::Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
     }
 }
 
@@ -194,5 +207,28 @@ fn tls_failure(error: &rustls::Error) -> TlsFailure {
         },
         Error::InvalidMessage(_) => TlsFailure::NotTls,
         _ => TlsFailure::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unexpected_answer_says_its_reason_only() {
+        for (body, expected) in [
+            (r#"{"detail":"Not Found"}"#, "Not Found"),
+            (r#"{"detail":{"code":3}}"#, r#"{"code":3}"#),
+            (r#"{"other":1}"#, r#"{"other":1}"#),
+            ("gone\nfor good", "gone"),
+            ("<html>", ""),
+        ] {
+            let error = unexpected_answer("ws://host/ws", 404, None, body).to_string();
+            let said = match expected {
+                "" => "status 404:".to_owned(),
+                expected => format!("status 404 ({expected}):"),
+            };
+            assert!(error.contains(&said), "{error}");
+        }
     }
 }

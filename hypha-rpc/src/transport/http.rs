@@ -24,7 +24,10 @@ use reqwest::{StatusCode, Url, header};
 use serde::Deserialize;
 
 use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
-use crate::error::{ConnectError, ConnectErrorKind, report};
+use crate::{
+    backoff::Doubling,
+    error::{ConnectError, ConnectErrorKind, report},
+};
 use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 
 /// POSTs on their way at the same time.
@@ -33,9 +36,13 @@ const POSTS: usize = 16;
 /// Frames that wait for their turn. More make the sender wait.
 const WAITING: usize = 256;
 
-/// A POST is tried again after these pauses where the server has not taken it
+/// Pauses before a POST is tried again where the server has not taken it
 /// (`docs/protocol/05-http-transport.md#sa3`).
-const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
+const PAUSES: Doubling = Doubling {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(1),
+};
+const RETRIES: u32 = 2;
 
 /// The types of control messages on the stream (`docs/protocol/05-http-transport.md#sa5`).
 const CONTROL: [&str; 5] = [
@@ -88,9 +95,9 @@ impl Dialer {
             // After a redirect, the client would not know the server that it talks to.
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Resolver);
-        let client = with_tls(builder, &url, options)
-            .and_then(|builder| builder.build().map_err(|e| e.to_string()))
-            .map_err(invalid)?;
+        let builder = with_tls(builder, &url, options).map_err(|e| e.with_url(base))?;
+        let unusable = |e| invalid("it cannot be used".into()).with_source(e);
+        let client = builder.build().map_err(unusable)?;
         Ok(Dialer {
             client,
             url,
@@ -126,7 +133,7 @@ fn with_tls(
     builder: reqwest::ClientBuilder,
     url: &Url,
     options: &SocketOptions,
-) -> Result<reqwest::ClientBuilder, String> {
+) -> Result<reqwest::ClientBuilder, ConnectError> {
     let config = match url.scheme() {
         "https" => super::tls::config(options.accept_invalid_certificates)?,
         _ => super::tls::trusting_nobody()?,
@@ -139,9 +146,9 @@ fn with_tls(
     builder: reqwest::ClientBuilder,
     url: &Url,
     _: &SocketOptions,
-) -> Result<reqwest::ClientBuilder, String> {
+) -> Result<reqwest::ClientBuilder, ConnectError> {
     match url.scheme() {
-        "https" => Err("encrypted connections need the feature `tls` of hypha-rpc".into()),
+        "https" => Err(super::no_tls()),
         _ => Ok(builder),
     }
 }
@@ -468,7 +475,7 @@ impl HttpLink {
 
 /// Posts one message until the server has taken it, or will not.
 async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
-    let mut pauses = PAUSES.iter();
+    let mut retries = 0..RETRIES;
     let failure = loop {
         let attempt = request.try_clone().map(|r| r.body(post.body.clone()));
         let Some(attempt) = attempt else {
@@ -486,8 +493,8 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
                 (report(&e.without_url()), taken)
             }
         };
-        match pauses.next() {
-            Some(pause) if !taken => tokio::time::sleep(*pause).await,
+        match retries.next() {
+            Some(retry) if !taken => PAUSES.wait(retry).await,
             _ => break Some(failure),
         }
     };
@@ -533,13 +540,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
 async fn detail(response: reqwest::Response) -> String {
     let status = response.status();
     let body = response.text().await.unwrap_or_default();
-    let json = serde_json::from_str::<serde_json::Value>(&body).ok();
-    let detail = json.as_ref().and_then(|json| json.get("detail"));
-    match detail {
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-        None => status.to_string(),
-    }
+    failure::detail(&body).unwrap_or_else(|| status.to_string())
 }
 
 /// Returns the rejection for a request that could not be sent, as if the callee had answered.

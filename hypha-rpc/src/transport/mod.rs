@@ -1,5 +1,7 @@
-//! Transport of messages between this program and a server: a [`Link`], whatever is below it, and a
-//! [`Dial`] that opens another one when it is lost.
+//! Transport of messages between this program and a server.
+//
+// A `Link` carries frames, whatever is below it, and a `Dial` opens another one when it is lost.
+// Both are public for tests and for the clients within the server, and make no promise.
 
 mod failure;
 #[cfg(feature = "http")]
@@ -32,6 +34,15 @@ pub(crate) struct SocketOptions {
     pub(crate) headers: Vec<(String, String)>,
     /// Accept any certificate and host name.
     pub(crate) accept_invalid_certificates: bool,
+}
+
+/// The error for a URL that asks for encryption.
+#[cfg(not(feature = "tls"))]
+fn no_tls() -> ConnectError {
+    ConnectError::new(
+        ConnectErrorKind::InvalidUrl,
+        "encrypted connections need the feature `tls` of hypha-rpc",
+    )
 }
 
 /// Transport of the messages of a connection. Default: WebSocket.
@@ -68,6 +79,7 @@ impl std::str::FromStr for Transport {
 }
 
 /// One unit of a link (`docs/protocol/01-transport-websocket.md#s5`, `#s6`).
+#[doc(hidden)] // For tests and the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// One RPC message: the MAIN and perhaps the EXTRA segment.
@@ -87,6 +99,7 @@ pub enum Frame {
 ///
 /// The stream ends when the connection has ended; an error ends it too. Sending follows the rules
 /// of [`Sink`]: a frame is on its way after a flush.
+#[doc(hidden)]
 pub trait Link:
     Stream<Item = Result<Frame, LinkError>> + Sink<Frame, Error = LinkError> + Send + Unpin + 'static
 {
@@ -102,12 +115,14 @@ impl<T> Link for T where
 }
 
 /// A link of any kind.
+#[doc(hidden)]
 pub type BoxLink = Box<dyn Link>;
 
 /// Opens links to one server, again and again.
 ///
 /// The client performs the handshake on a new link of any transport: it sends a [`Frame::Text`]
 /// (`docs/protocol/01-transport-websocket.md#s2`) and waits for the response.
+#[doc(hidden)]
 pub trait Dial: Send + Sync + 'static {
     /// Opens one more link. Dropping the future gives it up.
     ///
@@ -127,4 +142,5 @@ pub trait Dial: Send + Sync + 'static {
 }
 
 /// A link that is being opened.
+#[doc(hidden)]
 pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<BoxLink, ConnectError>> + Send + 'a>>;

@@ -1,20 +1,35 @@
 //! Encrypted connections: rustls with the ring provider and the certificates of this machine.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
+
+use crate::error::{ConnectError, ConnectErrorKind};
 
 type Builder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>;
 
+/// This machine trusts nobody.
+#[derive(Debug, thiserror::Error)]
+#[error("no root certificates on this machine")]
+struct NoRoots {
+    /// The first failure to read one.
+    source: Option<rustls_native_certs::Error>,
+}
+
+/// Makes a [`ConnectError`] of a reason why this program cannot encrypt.
+fn unusable(error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
+    ConnectError::new(ConnectErrorKind::InvalidUrl, "TLS cannot be set up").with_source(error)
+}
+
 /// The provider is named: without that the first `wss` panics when a program links two.
-fn builder() -> Result<(Builder, Arc<rustls::crypto::CryptoProvider>), String> {
+fn builder() -> Result<(Builder, Arc<rustls::crypto::CryptoProvider>), ConnectError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions();
-    Ok((builder.map_err(|e| e.to_string())?, provider))
+    Ok((builder.map_err(unusable)?, provider))
 }
 
 /// For connections that are not encrypted, where a configuration is wanted all the same.
 #[cfg(feature = "http")]
-pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, String> {
+pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, ConnectError> {
     let roots = rustls::RootCertStore::empty();
     Ok(builder()?
         .0
@@ -23,7 +38,9 @@ pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, String> {
 }
 
 /// Returns the TLS configuration of a client, with or without the check of certificates.
-pub(super) fn config(accept_invalid_certificates: bool) -> Result<rustls::ClientConfig, String> {
+pub(super) fn config(
+    accept_invalid_certificates: bool,
+) -> Result<rustls::ClientConfig, ConnectError> {
     let (builder, provider) = builder()?;
     let config = if accept_invalid_certificates {
         tracing::warn!("certificates of the server are not checked");
@@ -36,10 +53,8 @@ pub(super) fn config(accept_invalid_certificates: bool) -> Result<rustls::Client
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            return Err(format!(
-                "no root certificates on this machine: {:?}",
-                found.errors
-            ));
+            let source = found.errors.into_iter().next();
+            return Err(unusable(NoRoots { source }));
         }
         builder.with_root_certificates(roots).with_no_client_auth()
     };

@@ -128,7 +128,7 @@ pub(crate) async fn connect(
     let stream = MovableSocket::new(stream);
     let socket = upgrade(request, stream, config, options).await;
     let socket = socket.map_err(|e| match e {
-        Failed::NoTls(fault) => invalid(fault),
+        Failed::NoTls(error) => error.with_url(url),
         Failed::Upgrade(tungstenite::Error::Url(e)) => {
             invalid("it cannot be used".into()).with_source(e)
         }
@@ -155,7 +155,7 @@ type Socket = WebSocketStream<MaybeTlsStream<MovableSocket>>;
 /// Why a socket could not be made of a TCP connection.
 enum Failed {
     /// This program cannot encrypt.
-    NoTls(String),
+    NoTls(ConnectError),
     Upgrade(tungstenite::Error),
 }
 
@@ -186,8 +186,7 @@ async fn upgrade(
     _: &SocketOptions,
 ) -> Result<Socket, Failed> {
     if request.uri().scheme_str() == Some("wss") {
-        let needed = "encrypted connections need the feature `tls` of hypha-rpc";
-        return Err(Failed::NoTls(needed.into()));
+        return Err(Failed::NoTls(super::no_tls()));
     }
     let stream = MaybeTlsStream::Plain(stream);
     let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(config));

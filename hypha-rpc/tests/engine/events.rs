@@ -16,7 +16,7 @@ async fn events_go_to_those_who_read_them() {
     peer.send(news.clone(), Value::Null).await;
     for stream in [&mut first, &mut second] {
         let event = stream.next().await.expect("an event");
-        assert_eq!((event.kind(), event.from()), ("news", Some(PEER)));
+        assert_eq!((event.kind().as_str(), event.from()), ("news", Some(PEER)));
         assert_eq!(event.data(), &map! {"n": 1i64});
         assert_eq!(Value::Map(event.message().clone()), news);
     }

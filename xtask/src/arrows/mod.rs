@@ -37,7 +37,7 @@ const LAYERS: [Layers; 2] = [
     Layers {
         package: "hypha-rpc",
         layers: &[
-            &["error"],
+            &["backoff", "error"],
             &["crypto", "schema"],
             &["transport"],
             &["engine"],

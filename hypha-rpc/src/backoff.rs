@@ -8,18 +8,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Pauses that double up to a limit, each between one half and one and a half of that, so that
 /// those who failed together do not come back together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Doubling {
-    pub(super) first: Duration,
-    pub(super) longest: Duration,
+pub(crate) struct Doubling {
+    pub(crate) first: Duration,
+    pub(crate) longest: Duration,
 }
 
 impl Doubling {
     /// Returns the pause after so many doublings; `chance` is a random number from 0 to 1.
-    pub(super) fn pause(&self, doublings: u32, chance: f64) -> Duration {
+    pub(crate) fn pause(&self, doublings: u32, chance: f64) -> Duration {
         let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
         let pause = self.first.saturating_mul(factor).min(self.longest);
         let pause = pause.min(LONGEST_PAUSE);
         (pause / 2).saturating_add(pause.mul_f64(chance.clamp(0.0, 0.999)))
+    }
+
+    /// Waits for the pause after so many doublings.
+    pub(crate) async fn wait(&self, doublings: u32) {
+        tokio::time::sleep(self.pause(doublings, rand::random())).await;
     }
 }
 
@@ -76,7 +81,7 @@ impl Backoff {
 
     /// Returns the pause before the next attempt after `failures` failed ones; `chance` is a random
     /// number from 0 to 1.
-    pub(super) fn pause(&self, failures: u32, chance: f64) -> Duration {
+    pub(crate) fn pause(&self, failures: u32, chance: f64) -> Duration {
         match failures.checked_sub(1) {
             None => self.spread.min(LONGEST_PAUSE).mul_f64(chance),
             Some(doublings) => Doubling {
