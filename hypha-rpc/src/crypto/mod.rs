@@ -69,9 +69,14 @@ pub enum EncryptionError {
     #[error("{0} bytes are too many to be encrypted at once")]
     TooLong(usize),
     /// The operating system has no random numbers.
-    #[error("no random numbers: {0}")]
-    NoRandomness(String),
+    #[error("no random numbers")]
+    NoRandomness(#[source] SystemError),
 }
+
+/// The error of the operating system's random number generator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct SystemError(rand::rngs::SysError);
 
 /// The public half of a [`KeyPair`]: it may be known to everybody, and stands for its owner.
 ///
@@ -382,7 +387,7 @@ fn random<const N: usize>() -> Result<[u8; N], EncryptionError> {
     let mut bytes = [0; N];
     rand::rngs::SysRng
         .try_fill_bytes(&mut bytes)
-        .map_err(|error| EncryptionError::NoRandomness(error.to_string()))?;
+        .map_err(|error| EncryptionError::NoRandomness(SystemError(error)))?;
     Ok(bytes)
 }
 

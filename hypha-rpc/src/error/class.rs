@@ -84,10 +84,8 @@ mod tests {
     use super::*;
 
     fn parts(message: &str, trace: &str) -> (Option<String>, String) {
-        let error = WireError {
-            trace: trace.into(),
-            ..WireError::new(message)
-        };
+        let mut error = WireError::new(message);
+        error.trace = trace.into();
         split(&error, &["Timeout"])
     }
 

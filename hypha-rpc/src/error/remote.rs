@@ -68,10 +68,9 @@ mod tests {
     use super::*;
 
     fn wire(message: &str, trace: &str) -> WireError {
-        WireError {
-            trace: trace.into(),
-            ..WireError::new(message)
-        }
+        let mut error = WireError::new(message);
+        error.trace = trace.into();
+        error
     }
 
     #[test]

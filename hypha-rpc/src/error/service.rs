@@ -43,19 +43,19 @@ impl ServiceError for Infallible {
 impl<E: fmt::Display> ServiceError for Error<E> {
     fn to_wire(self) -> WireError {
         match self {
-            Error::Remote(error) => WireError {
-                message: match &error.class {
+            Error::Remote(error) => {
+                let mut wire = WireError::new(match &error.class {
                     Some(class) => format!("{class}: {}", error.message),
                     None => error.message,
-                },
+                });
                 // It may have frames, and it is not known whether that peer sends them to all.
-                backtrace: Some(error.trace)
+                wire.backtrace = Some(error.trace)
                     .filter(|trace| !trace.is_empty())
-                    .map(Into::into),
-                data: error.data.map(Box::new),
-                causes: RemoteCause::texts(error.cause),
-                ..WireError::default()
-            },
+                    .map(Into::into);
+                wire.data = error.data.map(Box::new);
+                wire.causes = RemoteCause::texts(error.cause);
+                wire
+            }
             other => WireError::new(other.text_with_causes()),
         }
     }
@@ -82,11 +82,10 @@ fn with_causes(message: String, cause: Option<&(dyn StdError + 'static)>) -> Wir
         trace.push_str(cause);
         trace.push('\n');
     }
-    WireError {
-        trace,
-        causes,
-        ..WireError::new(message)
-    }
+    let mut wire = WireError::new(message);
+    wire.trace = trace;
+    wire.causes = causes;
+    wire
 }
 
 macro_rules! untyped {
@@ -105,9 +104,10 @@ macro_rules! untyped {
 
 untyped! {
     String => |e| WireError::new(e);
-    anyhow::Error => |e| WireError {
-        backtrace: frames(e.backtrace()),
-        ..with_causes(e.to_string(), e.chain().nth(1))
+    anyhow::Error => |e| {
+        let mut wire = with_causes(e.to_string(), e.chain().nth(1));
+        wire.backtrace = frames(e.backtrace());
+        wire
     };
     Box<dyn StdError + Send + Sync> => |e| with_causes(e.to_string(), e.source());
     std::io::Error => |e| with_causes(e.to_string(), e.source());
@@ -148,11 +148,9 @@ mod tests {
 
     #[test]
     fn the_causes_of_another_service_are_passed_on_without_its_frames() {
-        let error = WireError {
-            trace: "Traceback (most recent call last):\n  File \"x.py\"\n".into(),
-            causes: vec!["b".into(), "c".into()],
-            ..WireError::new("a")
-        };
+        let mut error = WireError::new("a");
+        error.trace = "Traceback (most recent call last):\n  File \"x.py\"\n".into();
+        error.causes = vec!["b".into(), "c".into()];
         let call = super::super::CallSite::default();
         let error = super::super::from_wire::<Infallible>(error, call);
         assert_eq!(super::super::report(&error), "call: a: b: c");

@@ -138,13 +138,11 @@ pub fn error_to_wire<E: TypedError>(error: &E, message: String, codec: DataCodec
     if let Err(error) = &data {
         trace.push_str(&format!("  (its data cannot be sent: {error})\n"));
     }
-    WireError {
-        message,
-        trace,
-        name: name.map(str::to_owned),
-        data: data.ok(),
-        ..WireError::default()
-    }
+    let mut wire = WireError::new(message);
+    wire.trace = trace;
+    wire.name = name.map(str::to_owned);
+    wire.data = data.ok();
+    wire
 }
 
 /// The error as a value of this type, if it is one: by the name and data that a Rust peer sent, or
@@ -225,10 +223,9 @@ mod tests {
     struct Unsendable(std::collections::HashMap<(u8, u8), u8>);
 
     fn raised(message: &str, trace: &str) -> WireError {
-        WireError {
-            trace: trace.into(),
-            ..WireError::new(message)
-        }
+        let mut error = WireError::new(message);
+        error.trace = trace.into();
+        error
     }
 
     #[test]

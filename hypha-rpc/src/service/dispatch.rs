@@ -516,9 +516,8 @@ fn panicked(label: &str, panic: &(dyn std::any::Any + Send)) -> WireError {
         .unwrap_or_else(|| "no message".into());
     tracing::error!("{label} panicked: {text}");
     let message = format!("{label} panicked: {text}");
-    WireError {
-        trace: format!("Panic: {message}\n"),
-        message,
-        ..WireError::default()
-    }
+    let trace = format!("Panic: {message}\n");
+    let mut wire = WireError::new(message);
+    wire.trace = trace;
+    wire
 }

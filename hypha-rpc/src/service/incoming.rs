@@ -137,12 +137,11 @@ impl IncomingCall {
 /// An error that says that the method did not run. Other languages see the class in the trace, in
 /// the form that Python gives its own refusals (`docs/protocol/02-messages.md#s8`).
 pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireError {
-    WireError {
-        trace: format!("{class}: {message}\n"),
-        message,
-        name: Some(kind.wire_name().into()),
-        ..WireError::default()
-    }
+    let trace = format!("{class}: {message}\n");
+    let mut wire = WireError::new(message);
+    wire.trace = trace;
+    wire.name = Some(kind.wire_name().into());
+    wire
 }
 
 /// The arguments of one call, matched with the method's parameters.

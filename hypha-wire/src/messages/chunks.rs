@@ -28,6 +28,7 @@ const OVERHEAD: usize = 128;
 
 /// Error of a request to the chunk store. The texts follow those of the Python client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChunkError {
     /// There is a message with this key.
     #[error(

@@ -10,6 +10,7 @@ use crate::keys;
 
 /// A failure as one peer tells it to another.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct WireError {
     /// Error message (`_rvalue`).
     pub message: String,

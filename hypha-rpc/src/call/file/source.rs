@@ -228,10 +228,10 @@ type Run = for<'a> fn(&'a Shared, &'a IncomingCall) -> BoxFuture<'a, Result<Args
 
 fn failed(error: io::Error) -> WireError {
     let message = error.to_string();
-    WireError {
-        trace: format!("{}: {message}\n", class(error.kind())),
-        ..WireError::new(message)
-    }
+    let trace = format!("{}: {message}\n", class(error.kind()));
+    let mut wire = WireError::new(message);
+    wire.trace = trace;
+    wire
 }
 
 fn invalid(text: impl Into<String>) -> WireError {
