@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hypha_wire as wire;
+use hypha_wire::keys::MESSAGE_CACHE;
 use hypha_wire::{Message, Stamp, Stamped};
 use parking_lot::RwLock;
 use serde::Serialize;
@@ -29,8 +30,6 @@ pub(crate) const CLIENT_DISCONNECTED: &str = "client_disconnected";
 pub(crate) const NOBODY: u64 = 0;
 /// Parts of a large message are no messages if they have this size, in bytes.
 const PART_MIN: usize = 16 * 1024;
-/// Methods that carry the parts of a large message.
-const PARTS: &str = "services.built-in.message_cache.";
 /// Methods by which a call is answered, behind the session.
 const ANSWERS: [&str; 3] = ["resolve", "reject", "heartbeat"];
 
@@ -503,7 +502,7 @@ fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
             Some(_) => {}
         }
     }
-    if bytes >= PART_MIN && method.starts_with(PARTS) {
+    if bytes >= PART_MIN && method.starts_with(MESSAGE_CACHE) {
         pace.part(bytes);
     } else {
         pace.message(bytes);

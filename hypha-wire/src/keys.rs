@@ -64,6 +64,10 @@ pub const PING: &str = "services.built-in.ping";
 pub const RELEASE: &str = "services.built-in.release";
 /// Method that cancels a call of the caller; an extension.
 pub const CANCEL: &str = "services.built-in.cancel";
+/// Workspace of the manager, as the first part of its address.
+pub const MANAGER_WORKSPACE: &str = "*/";
+/// Part of the built-in service that receives messages in chunks.
+pub const CHUNK_MEMBERS: &str = "message_cache";
 /// Prefix of the methods that receive messages in chunks.
 pub const MESSAGE_CACHE: &str = "services.built-in.message_cache.";
 

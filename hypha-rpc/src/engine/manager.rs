@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use parking_lot::{Mutex, RwLock};
 
 use super::{Identity, handshake::Granted};
+use hypha_wire::keys::MANAGER_WORKSPACE;
 
 /// Managers whose addresses are still understood after the server has got another one. Each start
 /// of a server has a new id; programs keep addresses for as long as they run.
@@ -55,7 +56,9 @@ impl Membership {
     /// Returns the address of the manager, if `to` is one that it had before.
     pub(crate) fn present_manager(&self, to: &str) -> Option<String> {
         // Most calls do not go to a manager, and take no lock here.
-        if !to.starts_with("*/") || !self.former_managers.lock().iter().any(|f| f == to) {
+        if !to.starts_with(MANAGER_WORKSPACE)
+            || !self.former_managers.lock().iter().any(|f| f == to)
+        {
             return None;
         }
         self.identity().manager_address()

@@ -9,7 +9,7 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hypha_wire::{
     Args, EncodeError, Handle, Head, Map, Message, PromiseKind, ReplyMode, Rope, Value,
-    keys::{BUILT_IN, GET_SERVICE, MESSAGE_CACHE},
+    keys::{BUILT_IN, CHUNK_MEMBERS, GET_SERVICE, MESSAGE_CACHE},
     random_id,
 };
 use tokio::{
@@ -189,7 +189,7 @@ impl<H: Handlers> Engine<H> {
         // Without the connection the functions in it are plain maps: none of them is called.
         let service = answer.extra().ok().and_then(|extra| extra.args.get(0));
         let service: Map = service.and_then(Result::ok).unwrap_or_default();
-        if !service.contains_key("message_cache") {
+        if !service.contains_key(CHUNK_MEMBERS) {
             return Err(Failure::NoChunks);
         }
         let config = service.get("config");

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{engine::MAX_FRAME_KEY, error::RejectKind};
 use hypha_wire::{
-    ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, WireError, keys::BUILT_IN,
+    ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, WireError,
+    keys::{BUILT_IN, CHUNK_MEMBERS},
 };
 
 /// The largest frame that this client takes, in bytes. It says so in the service's config.
@@ -36,6 +37,7 @@ pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
             })
             .needs_context(true)
         };
+    let chunk_method = |name: &str, handler| method(&format!("{CHUNK_MEMBERS}.{name}"), handler);
     let service = Service::new(BUILT_IN)
         .name(format!("Built-in services for {address}"))
         .service_type(BUILT_IN)
@@ -49,11 +51,11 @@ pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
                 .doc("Take back a function of a result: it is not used any more."),
         )
         .method(method("cancel", cancel).doc("Stop a call: its caller does not wait any more."))
-        .method(method("message_cache.create", create).doc("Begin a message sent in chunks."))
-        .method(method("message_cache.append", append).doc("Add the next chunk."))
-        .method(method("message_cache.set", set).doc("Add the chunk of a given index."))
-        .method(method("message_cache.process", process).doc("Dispatch the complete message."))
-        .method(method("message_cache.remove", remove).doc("Give up a message."));
+        .method(chunk_method("create", create).doc("Begin a message sent in chunks."))
+        .method(chunk_method("append", append).doc("Add the next chunk."))
+        .method(chunk_method("set", set).doc("Add the chunk of a given index."))
+        .method(chunk_method("process", process).doc("Dispatch the complete message."))
+        .method(chunk_method("remove", remove).doc("Give up a message."));
     Registered::trusted(service)
 }
 

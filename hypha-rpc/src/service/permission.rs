@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Handler, IncomingCall, Service, Visibility, incoming::refusal};
 use crate::error::RejectKind;
-use hypha_wire::WireError;
+use hypha_wire::{WireError, keys::MANAGER_WORKSPACE};
 
 /// A peer that asks for a service or calls it, as the server stamped it.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ pub(super) fn may_use<'a>(
         ..
     } = service;
     let is_member = caller.workspace == own
-        || manager.is_some_and(|id| caller.address.strip_prefix("*/") == Some(id));
+        || manager.is_some_and(|id| caller.address.strip_prefix(MANAGER_WORKSPACE) == Some(id));
     if is_open_to(
         *visibility,
         authorized_workspaces,
