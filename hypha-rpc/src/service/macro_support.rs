@@ -20,9 +20,9 @@ use hypha_wire::{Args, Binary, DecodeError, Value, WireError};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a service argument",
     label = "arguments travel between processes and are described by a schema",
-    note = "add `#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]` to the type",
+    note = "add `#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]` to the type, if it is yours",
     note = "only `&str` and `&[u8]` can be borrowed from a call; take anything else by value",
-    note = "`bytes::Bytes` inside of another type needs `#[schemars(with = \"hypha_rpc::Binary\")]` on its field, or is written `Binary`",
+    note = "`bytes::Bytes` is known by that name only: behind an alias and inside of another type write `Binary`, or on a field `#[schemars(with = \"hypha_rpc::Binary\")]`",
     note = "the service behind a proxy is passed on as `Object<FooProxy>`, a stream as `RemoteStream<T>`"
 )]
 pub trait ServiceArgument<'de>: Serialize + Deserialize<'de> + JsonSchema + Send {}

@@ -1,0 +1,16 @@
+//! `bytes::Bytes` behind an alias and inside of another type: it has no schema there.
+
+use hypha_rpc::prelude::*;
+
+type Data = bytes::Bytes;
+
+#[hypha_service]
+trait Lab {
+    async fn load(&self, file: Data);
+    async fn load_all(&self, files: Vec<bytes::Bytes>);
+    async fn count(&self) -> u32;
+}
+
+fn main() {
+    let _call = |proxy: LabProxy| proxy.count();
+}
