@@ -40,7 +40,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Engine, Handlers, stats::count};
+use super::{Engine, Handlers, progress::Progress, stats::count};
 use crate::transport::movable::{enter_watchdog, set_moved};
 
 /// The monitor looks at a connection this often per stall timeout: the task has had at least one
@@ -50,58 +50,6 @@ const LOOKS: u32 = 2;
 /// The monitor sleeps when no handler has run for this time: sleeping and waking for each of many
 /// short calls would cost more than looking.
 const QUIET: Duration = Duration::from_secs(1);
-
-/// Progress of a handler, which its task writes and the monitor reads.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    /// Number of the call on its connection.
-    id: u64,
-    /// `service.method`, or the name of a callback.
-    label: String,
-    /// Time between two heartbeats; `None` if the caller wants none.
-    interval: Option<Duration>,
-    /// Twice the number of finished polls, and one more while a poll runs.
-    polls: AtomicU64,
-    /// Time of the last heartbeat, in milliseconds of the connection's clock.
-    beaten: AtomicU64,
-}
-
-impl Progress {
-    pub(crate) fn new(id: u64, label: String, interval: Option<Duration>, now: u64) -> Self {
-        Progress {
-            id,
-            label,
-            interval,
-            polls: AtomicU64::new(0),
-            beaten: AtomicU64::new(now),
-        }
-    }
-
-    /// Notes a heartbeat.
-    pub(crate) fn beat(&self, now: u64) {
-        self.beaten.store(now, Ordering::Relaxed);
-    }
-
-    /// Polls the handler, and notes when it does.
-    pub(crate) fn poll<F: Future>(
-        &self,
-        run: Pin<&mut F>,
-        cx: &mut Context<'_>,
-    ) -> Poll<F::Output> {
-        // Only this task writes, so a load and a store do.
-        let polls = self.polls.load(Ordering::Relaxed);
-        self.polls.store(polls + 1, Ordering::Relaxed);
-        let polled = run.poll(cx);
-        self.polls.store(polls + 2, Ordering::Relaxed);
-        polled
-    }
-
-    fn is_due(&self, now: u64, tick: Duration) -> bool {
-        let idle = Duration::from_millis(now.saturating_sub(self.beaten.load(Ordering::Relaxed)));
-        self.interval
-            .is_some_and(|interval| idle >= interval + tick)
-    }
-}
 
 /// Wakes the monitor of a connection when a call comes in.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use hypha_rpc::workspace::{Permission, Scope, UserInfo};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
-use super::bearer::{TokenError, TokenHash, bare, token_hash};
+use super::bearer::{TokenError, TokenHash, bare};
 #[cfg(feature = "jwks")]
 use super::identity_provider::IdentityProvider;
 use super::jwt;
