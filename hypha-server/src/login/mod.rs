@@ -50,7 +50,9 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
         .visibility(Visibility::Public);
     let service = methods
         .into_iter()
-        .fold(service, |service, method| service.method(method));
+        .fold(service, |service, method| service.method(method))
+        // As the original: the methods learn who calls, but clients need not know.
+        .require_context(false);
     client.register_service(service).await?;
     state.clients.keep_service(client);
     Ok(())
