@@ -109,6 +109,9 @@ impl Server {
             command.env(format!("HYPHA_{limit}_LIMIT"), "1000000");
         }
         command.env("JWT_SECRET", setup.secret.as_deref().unwrap_or(JWT_SECRET));
+        if let Some(port) = setup.port {
+            wait_until_free(port)?;
+        }
         match kind {
             Kind::Python => Server::start_python(&command, setup.port),
             Kind::Ours => Server::start_ours(command, setup.port.unwrap_or(0)),
@@ -264,6 +267,19 @@ fn free_port() -> Result<u16> {
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let ports = std::iter::repeat_with(|| 10_000 + (random() % 20_000) as u16);
     ports.take(100).find(free).context("no port is free")
+}
+
+/// Waits until the former server on the port has ended: it closes its socket some time after it was
+/// killed.
+fn wait_until_free(port: u16) -> Result<()> {
+    let deadline = Instant::now() + START_LIMIT;
+    while let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
+        if Instant::now() > deadline {
+            return Err(error).with_context(|| format!("port {port} stays in use"));
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
 }
 
 fn wait_until_ready(process: &Process, url: &str) -> Result<()> {
