@@ -20,6 +20,6 @@ impl Drop for CancelOnDrop<'_> {
         }
         let mut args = Args::new(1, 0);
         args.push("session", self.session);
-        self.engine.notify(self.to, CANCEL, None, args);
+        self.engine.notify(self.to, CANCEL, args);
     }
 }

@@ -265,8 +265,31 @@ impl Notices {
 }
 
 impl<H: Handlers> Engine<H> {
+    /// Sends a small request about an argument of the call `parent`, without waiting. If it is
+    /// lost, the argument still ends with its call.
+    ///
+    /// It asks for no answer: a JavaScript peer handles a request that does later than the answer
+    /// to `parent` behind it, which ends what the request is about.
+    pub(super) fn notify_once(&self, to: &str, method: &str, parent: &str, args: Args) {
+        if self.lifecycle.is_closed() {
+            return;
+        }
+        let head = Head {
+            from: &self.identity().address(),
+            to,
+            method,
+            parent: Some(parent),
+            session: None,
+        };
+        // Encoding plain data cannot fail.
+        let frame = args.finish(&head, ReplyMode::None);
+        if frame.is_ok_and(|frame| !self.outbound.post(frame)) {
+            count(&self.counters.undelivered);
+        }
+    }
+
     /// Sends a small request without waiting, and repeats it until `to` has acknowledged it.
-    pub(crate) fn notify(&self, to: &str, method: &str, parent: Option<&str>, args: Args) {
+    pub(crate) fn notify(&self, to: &str, method: &str, args: Args) {
         if self.lifecycle.is_closed() {
             return;
         }
@@ -276,7 +299,7 @@ impl<H: Handlers> Engine<H> {
             from: &identity.address(),
             to,
             method,
-            parent,
+            parent: None,
             session: Some(&session),
         };
         let limit = self.settings.idle_timeout.min(MAX_IDLE_TIMEOUT);

@@ -12,17 +12,18 @@ pub(super) fn handle_dropped<H: Handlers>(engine: &Engine<H>, remote: &RemoteHan
     let text = |key| remote.raw.get(key).and_then(Value::as_str);
     let Some(to) = text(RTARGET) else { return };
     let mut args = Args::new(1, 0);
-    let (method, parent) = match text(RCLOSE_METHOD) {
-        Some(close) => (close, remote.parent.as_deref()),
+    let method = match (text(RCLOSE_METHOD), &remote.parent) {
+        (Some(close), Some(parent)) => return engine.notify_once(to, close, parent, args),
+        (Some(close), None) => close,
         // Functions in arguments end with their call; other owners count the time.
-        None if remote.raw.get(RRELEASE) == Some(&Value::Bool(true)) => {
+        (None, _) if remote.raw.get(RRELEASE) == Some(&Value::Bool(true)) => {
             let Some(method) = text(RMETHOD) else {
                 return;
             };
             args.push("method", method);
-            (RELEASE, None)
+            RELEASE
         }
-        None => return,
+        (None, _) => return,
     };
-    engine.notify(to, method, parent, args);
+    engine.notify(to, method, args);
 }

@@ -52,7 +52,7 @@ impl<H: Handlers> Drop for Unfinished<'_, H> {
         let mut args = Args::new(1, 0);
         args.push("key", self.key);
         let method = format!("{MESSAGE_CACHE}remove");
-        self.engine.notify(self.to, &method, None, args);
+        self.engine.notify(self.to, &method, args);
     }
 }
 

@@ -96,6 +96,7 @@ const ROWS: &[Row] = &[
     ),
     row("encryption", &[Need::JavaScript, Need::Servers]),
     row("faults", &[Need::Python, SERVER]),
+    row("gone", &[Need::JavaScript, Need::Servers]),
     row(
         "guide",
         &[
