@@ -206,10 +206,14 @@ impl Process {
         }
     }
 
-    /// The id of the program's parent, which is the first process of its group.
-    pub fn group(&self) -> u32 {
+    /// The id of the program itself.
+    pub fn program(&self) -> Result<u32> {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        child.id()
+        let group = child.id();
+        let children = std::fs::read_to_string(format!("/proc/{group}/task/{group}/children"))?;
+        // The shell starts it first.
+        let first = children.split_whitespace().next();
+        Ok(first.context("the program has ended")?.parse()?)
     }
 
     /// The exit status, if the program has ended.

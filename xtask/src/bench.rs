@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what a call costs, beside the Python stack and a bare relay, in one run;
-//! and `cargo xtask server-figures`: what the server costs.
+//! `cargo xtask server-figures`: what the server costs; and `cargo xtask hostile`: what attacks on
+//! it cost.
 
 use std::process::Command;
 
@@ -22,17 +23,22 @@ pub(crate) struct Options {
 /// Set up the peers and run the benchmark.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run()?;
-    measure("bench", options)
+    measure("hypha-rpc-tests", "bench", options)
 }
 
 /// Run the figures of the server.
 pub(crate) fn server(options: &Options) -> Result<()> {
-    measure("server_figures", options)
+    measure("hypha-rpc-tests", "server_figures", options)
 }
 
-/// Build the programs optimised, and run the one that measures.
-fn measure(program: &str, options: &Options) -> Result<()> {
-    let packages = ["--package", "hypha-rpc-tests", "--package", "hypha-server"];
+/// Attacks the server.
+pub(crate) fn hostile(options: &Options) -> Result<()> {
+    measure("hypha-hostile", "hostile", options)
+}
+
+/// Build the programs of a package and the server optimised, and run the one that measures.
+fn measure(package: &str, program: &str, options: &Options) -> Result<()> {
+    let packages = ["--package", package, "--package", "hypha-server"];
     perform(cargo(&["build", "--release", "--bins"]).args(packages))?;
     let metadata = output(&mut cargo(&[
         "metadata",

@@ -32,6 +32,9 @@ enum Routine {
     /// Measure what `hypha-server` costs: to start, to have idle clients, to route, over a long
     /// time.
     ServerFigures(bench::Options),
+    /// Attack `hypha-server` in every way that we know, with 1,000 connections each, and measure
+    /// memory, recovery and the latency of others.
+    Hostile(bench::Options),
     /// Measure what a contract of 50 methods costs to compile.
     CompileTime(compile_time::Options),
     /// Feed hostile bytes to everything that reads them, and keep what is new.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Routine::Test(options) => test::run(&options),
         Routine::Bench(options) => bench::run(&options),
         Routine::ServerFigures(options) => bench::server(&options),
+        Routine::Hostile(options) => bench::hostile(&options),
         Routine::CompileTime(options) => compile_time::run(&options),
         Routine::Fuzz(options) => fuzz::run(&options),
         Routine::Lint(options) => lint::run(&options),

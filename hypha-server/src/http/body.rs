@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use hyper::body::{Frame, SizeHint};
 use hypha_wire::JsonWriter;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::problem::{Problem, problem};
@@ -83,6 +84,8 @@ pub(super) async fn read(
                 whole.reserve_exact(room - whole.len());
             }
             whole.extend_from_slice(&piece);
+            // A body that is there already, or that expands, does not wait for the network.
+            yield_now().await;
         }
         Ok(Received {
             bytes: whole.into(),
@@ -108,6 +111,7 @@ pub(super) async fn discard(state: &State, headers: &HeaderMap, body: Body) {
                 Some(rest) => left = rest,
                 None => return,
             }
+            yield_now().await;
         }
     };
     let _ = timeout(DISCARD_TIME, discarding).await;

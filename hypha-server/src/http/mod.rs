@@ -43,6 +43,9 @@ use crate::state::{HYPHA_VERSION, State};
 
 /// Time for the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes that are read of a connection before its request wants them, headers included. hyper would
+/// read 400 KB, with which a thousand waiting requests take more than the budget.
+const READ_AHEAD: usize = 64 * 1024;
 /// Time for which a browser caches a preflight response.
 const PREFLIGHT_LIFE: Duration = Duration::from_secs(600);
 /// Pause before accepting again when the system has no more sockets.
@@ -174,6 +177,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(READ_AHEAD)
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades();
             let mut connection = std::pin::pin!(connection);

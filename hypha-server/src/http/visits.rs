@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::problem::{Problem, failed, problem};
+use crate::memory::Charge;
 use crate::metrics::Counters;
 use crate::seats::{Turn, Turns};
 use crate::settings::Limits;
@@ -30,6 +31,8 @@ pub(crate) struct Visits {
 /// One request that is being served. Dropping it lets the next one in.
 pub(super) struct Visit {
     _turn: Turn,
+    /// The charge for what each request needs.
+    pub(super) standing: Option<Charge>,
     counters: Arc<Counters>,
 }
 
@@ -64,6 +67,7 @@ impl Visits {
         counters.http_requests_open.add();
         Ok(Visit {
             _turn: turn,
+            standing: None,
             counters: counters.clone(),
         })
     }

@@ -7,7 +7,8 @@
 //! An exhausted account slows its own connection down: [`Account::charge`] waits for room, and
 //! refuses after the patience of the budget. When the process is full, the largest account of the
 //! largest owner is told to give way ([`Account::gives_way`]), unless it is the one that asks for
-//! more. So a peer whose account is small never pays for one whose account is large.
+//! more. A sixteenth of the budget is for owners that hold little, so that a peer whose account is
+//! small does not pay for one whose account is large, not even until that one has given way.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,6 +23,11 @@ use tokio::time::timeout;
 /// The owner of what the server holds for all of its clients, such as calls that wait for the
 /// manager. It never gives way. No user has this id.
 pub(crate) const SERVER_OWNER: &str = "*";
+
+/// The part of the budget that is for owners that hold little: one of so many parts.
+const RESERVE: usize = 16;
+/// An owner holds little if it has at most one of so many parts of the budget.
+const LITTLE: usize = 256;
 
 /// Bounds of the three levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -344,11 +350,13 @@ impl Account {
             self.0.used.fetch_sub(bytes, Ordering::AcqRel);
             return Err(self.over(Level::Owner, bytes, limits.owner));
         }
-        if !add(&budget.used, bytes, limits.process) {
+        let little = owner.used.load(Ordering::Relaxed) <= limits.process / LITTLE;
+        let reserve = if little { 0 } else { limits.process / RESERVE };
+        if !add(&budget.used, bytes, limits.process - reserve) {
             self.0.used.fetch_sub(bytes, Ordering::AcqRel);
             owner.used.fetch_sub(bytes, Ordering::AcqRel);
             budget.make_room(&self.0);
-            return Err(self.over(Level::Process, bytes, limits.process));
+            return Err(self.over(Level::Process, bytes, limits.process - reserve));
         }
         let used = budget.used.load(Ordering::Relaxed);
         if used > budget.peak.load(Ordering::Relaxed) {

@@ -4,7 +4,8 @@ use super::*;
 
 fn budget() -> Arc<Budget> {
     Budget::new(MemoryLimits {
-        process: 1000,
+        // 1000 without the reserve.
+        process: 1066,
         owner: 600,
         account: 400,
         patience: Duration::from_secs(5),
@@ -85,6 +86,24 @@ async fn the_largest_account_gives_way_to_a_small_one() {
     drop(three);
     assert!(waiting.await.is_ok());
     assert_eq!(budget.stats().gave_way, 1);
+}
+
+#[test]
+fn the_last_part_of_the_budget_is_for_owners_with_little() {
+    let budget = Budget::new(MemoryLimits {
+        process: 256_000,
+        owner: 256_000,
+        account: 256_000,
+        patience: Duration::from_secs(5),
+    });
+    let large = budget.open("ada");
+    assert_eq!(large.try_charge(240_001).err().unwrap().limit, 240_000);
+    let _most = large.try_charge(240_000).unwrap();
+    let small = budget.open("bob");
+    assert!(small.try_charge(1001).is_err());
+    let _all = small.try_charge(1000).unwrap();
+    assert!(small.try_charge(1).is_err());
+    assert!(budget.open("eve").try_charge(1000).is_ok());
 }
 
 #[tokio::test(start_paused = true)]

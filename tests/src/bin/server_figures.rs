@@ -132,13 +132,8 @@ fn routing(options: &Options) -> Result<()> {
 
 /// What the server's program has in memory, in KiB.
 fn resident(server: &Server) -> Result<u64> {
-    let group = server.process.as_ref().context("no process")?.group();
-    let children = std::fs::read_to_string(format!("/proc/{group}/task/{group}/children"))?;
-    let mut statuses = children
-        .split_whitespace()
-        .filter_map(|child| std::fs::read_to_string(format!("/proc/{child}/status")).ok());
-    let status = statuses.find(|status| status.starts_with("Name:\thypha-server\n"));
-    let status = status.context("the server does not run")?;
+    let program = server.process.as_ref().context("no process")?.program()?;
+    let status = std::fs::read_to_string(format!("/proc/{program}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let size = line.and_then(|line| line.split_whitespace().next());
     Ok(size.context("no resident memory")?.parse()?)

@@ -1,0 +1,78 @@
+//! `cargo xtask hostile`: every attack at full size, and a table of what they cost.
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use hypha_hostile::attack;
+use hypha_hostile::runner::{self, Form, HEAD};
+use hypha_hostile::scenarios::{self, SCENARIOS};
+
+/// Attacks a server and prints what that cost.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Role>,
+    /// Words in the names of the scenarios to run. Default: all scenarios.
+    scenarios: Vec<String>,
+    /// Use the sizes of CI.
+    #[arg(long)]
+    small: bool,
+    /// Print how the attempts ended.
+    #[arg(long)]
+    outcomes: bool,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Be the attackers of a scenario.
+    #[command(hide = true)]
+    Attack {
+        name: String,
+        #[command(flatten)]
+        options: attack::Options,
+    },
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    if let Some(Role::Attack { name, options }) = cli.command {
+        let scenario = scenarios::find(&name).context("no such scenario")?;
+        return tokio::runtime::Runtime::new()?.block_on(attack::run(scenario, options));
+    }
+    let form = if cli.small {
+        Form::small()
+    } else {
+        Form::full()
+    };
+    let program = std::env::current_exe()?;
+    let (mut ran, mut failed) = (0, 0);
+    println!("{HEAD}");
+    for scenario in SCENARIOS {
+        let wanted = cli
+            .scenarios
+            .iter()
+            .any(|word| scenario.name.contains(word));
+        if !wanted && !cli.scenarios.is_empty() || !form.includes(scenario) {
+            continue;
+        }
+        ran += 1;
+        match runner::run(&program, scenario, &form) {
+            Ok(report) => {
+                println!("{}", report.row(&form, scenario));
+                if cli.outcomes {
+                    println!("    {:?}", report.outcomes);
+                }
+                for failure in &report.failures {
+                    println!("    {failure}");
+                }
+                failed += usize::from(!report.failures.is_empty());
+            }
+            Err(error) => {
+                println!("{:<26} FAILED: {error:#}", scenario.name);
+                failed += 1;
+            }
+        }
+    }
+    ensure!(ran > 0, "no scenario is called that");
+    ensure!(failed == 0, "{failed} of {ran} scenarios failed");
+    Ok(())
+}

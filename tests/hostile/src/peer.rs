@@ -1,0 +1,321 @@
+//! A client that knows just enough of the protocol to call and to be called.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use hypha_wire::{Message, random_id};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::wire::{self, BINARY, Frame, PATIENCE, Reader, TEXT, Writer};
+
+/// Largest part of a message in chunks, in bytes.
+const CHUNK: usize = 480 * 1024;
+/// Bytes of the first chunk that are kept: they begin with the first segment of the message.
+const HEAD: usize = 4096;
+
+/// Time after which a receiver has handled a call, unless it is very busy.
+const SIDE_BY_SIDE: Duration = Duration::from_millis(200);
+
+/// The id of the service of every peer here.
+const SERVICE: &str = "desk";
+/// Its functions.
+const FUNCTIONS: [&str; 4] = ["swallow", "wait", "nils", "default"];
+
+/// What a peer returns when a function of its service is called.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// This, in msgpack.
+    Value(Bytes),
+    /// Nothing at all.
+    Never,
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub struct Peer {
+    reader: Reader,
+    /// The sending half, for frames that no client would send.
+    pub writer: Writer,
+    /// `workspace/client`.
+    pub address: String,
+    /// Address of the manager.
+    pub manager: String,
+    /// Results of its functions by name; null for those that are not here.
+    pub replies: HashMap<&'static str, Reply>,
+    heads: HashMap<String, Bytes>,
+}
+
+/// Something that came.
+#[derive(Debug)]
+pub enum Event {
+    /// The end of a call of this peer: its session, and the result or the error.
+    Answer(String, Result<Value, String>),
+    /// Anything else, which has been dealt with.
+    Other,
+    /// The end of the connection.
+    Closed(String),
+}
+
+impl Peer {
+    /// Connects without credentials.
+    pub async fn enter(from: Ipv4Addr, server: SocketAddr) -> Result<Peer> {
+        let (mut reader, mut writer) = wire::open(from, server).await?;
+        let hello = json!({ "client_id": random_id() }).to_string();
+        writer.frame(TEXT, hello.as_bytes()).await?;
+        match timeout(PATIENCE, reader.next())
+            .await
+            .context("no greeting")?
+        {
+            Frame::Text(text) => {
+                let info: Value = serde_json::from_str(&text)?;
+                let text = |key: &str| info[key].as_str().map(str::to_owned);
+                let (Some(workspace), Some(client)) = (text("workspace"), text("client_id")) else {
+                    bail!("refused: {}", text("message").unwrap_or_default());
+                };
+                Ok(Peer {
+                    reader,
+                    writer,
+                    address: format!("{workspace}/{client}"),
+                    manager: format!("*/{}", text("manager_id").unwrap_or_default()),
+                    replies: HashMap::new(),
+                    heads: HashMap::new(),
+                })
+            }
+            Frame::Closed(code, reason) => bail!("closed {code} {reason}"),
+            other => bail!("no greeting: {other:?}"),
+        }
+    }
+
+    /// Gives up the receiving half.
+    pub fn into_halves(self) -> (Reader, Writer) {
+        (self.reader, self.writer)
+    }
+
+    /// Sends an RPC message.
+    pub async fn send(&mut self, message: &[u8]) -> Result<()> {
+        Ok(self.writer.frame(BINARY, message).await?)
+    }
+
+    /// Calls a function and waits for the answer.
+    pub async fn call(&mut self, to: &str, method: &str, args: &[&[u8]]) -> Result<Value> {
+        let session = random_id();
+        self.send(&wire::message(to, method, Some(&session), args))
+            .await?;
+        self.answer(&session).await
+    }
+
+    /// Waits for the answer to a call.
+    pub async fn answer(&mut self, session: &str) -> Result<Value> {
+        let waiting = async {
+            loop {
+                match self.next().await? {
+                    Event::Answer(of, result) if of == session => {
+                        return result.map_err(anyhow::Error::msg);
+                    }
+                    Event::Closed(why) => bail!("{why}"),
+                    _ => {}
+                }
+            }
+        };
+        timeout(PATIENCE, waiting).await.context("no answer")?
+    }
+
+    /// Calls the manager.
+    pub async fn ask(&mut self, method: &str, args: &[&[u8]]) -> Result<Value> {
+        let manager = self.manager.clone();
+        self.call(&manager, &format!("services.default.{method}"), args)
+            .await
+    }
+
+    /// Registers the built-in service and a public one of `kind`. Returns the latter's path below
+    /// the server's URL.
+    pub async fn offer(&mut self, kind: &str) -> Result<String> {
+        for (name, kind) in [("built-in", "built-in"), (SERVICE, kind)] {
+            let id = format!("{}:{name}", self.address);
+            let config = json!({ "visibility": "public" });
+            let service = json!({ "id": id, "name": name, "type": kind, "config": config });
+            self.ask("register_service", &[&wire::pack(&service)])
+                .await?;
+        }
+        let (workspace, client) = self.address.split_once('/').unwrap_or_default();
+        let place = if kind == "generic" {
+            "services"
+        } else {
+            "apps"
+        };
+        Ok(format!("/{workspace}/{place}/{client}:{SERVICE}"))
+    }
+
+    /// Returns the next event. Calls of this peer are answered.
+    pub async fn next(&mut self) -> Result<Event> {
+        match self.reader.next().await {
+            Frame::Closed(code, reason) => {
+                let reason: String = reason.chars().take(60).collect();
+                Ok(Event::Closed(format!("closed {code} {reason}")))
+            }
+            Frame::Binary(bytes) => {
+                let message = Message::parse(bytes)?;
+                self.handle(&message).await
+            }
+            Frame::Text(_) | Frame::Control => Ok(Event::Other),
+        }
+    }
+
+    /// Answers calls until the connection ends.
+    pub async fn serve(mut self) -> Result<String> {
+        loop {
+            if let Event::Closed(why) = self.next().await? {
+                return Ok(why);
+            }
+        }
+    }
+
+    async fn handle(&mut self, message: &Message) -> Result<Event> {
+        let method = message.method().unwrap_or_default();
+        if let Some((session, end)) = method.rsplit_once('.')
+            && !method.starts_with("services.")
+        {
+            let result = message.extra()?.args.get::<Value>(0).transpose();
+            // A result with binary data is no JSON, and nobody looks at it.
+            let result = result.ok().flatten().unwrap_or_default();
+            return Ok(match end {
+                "resolve" => Event::Answer(session.to_owned(), Ok(result)),
+                "reject" => {
+                    let text = result["_rvalue"].as_str().unwrap_or("?");
+                    Event::Answer(session.to_owned(), Err(text.to_owned()))
+                }
+                _ => Event::Other,
+            });
+        }
+        let (Some(from), Some(session)) = (message.from(), message.session()) else {
+            return Ok(Event::Other);
+        };
+        let null = Reply::Value(Bytes::from_static(&[0xc0]));
+        let reply = match method.strip_prefix("services.built-in.") {
+            Some("get_service") => {
+                let id: String = message.extra()?.args.get(0).context("no id")??;
+                Reply::Value(wire::pack(&self.describe(&id)).into())
+            }
+            Some("message_cache.set") => {
+                let args = message.extra()?.args;
+                let key: String = args.get(0).context("no key")??;
+                if args.get::<u64>(1).context("no index")?? == 0 {
+                    let data = wire::unpacked(&args.raw(2).context("no data")?);
+                    let head = Bytes::copy_from_slice(&data[..data.len().min(HEAD)]);
+                    self.heads.insert(key, head);
+                }
+                null
+            }
+            Some("message_cache.process") => {
+                let key: String = message.extra()?.args.get(0).context("no key")??;
+                self.reply(from, session, &null).await?;
+                let Some(head) = self.heads.remove(&key) else {
+                    return Ok(Event::Other);
+                };
+                return self.assembled(from, &head).await;
+            }
+            Some(_) => null,
+            None => self.result(method),
+        };
+        self.reply(from, session, &reply).await?;
+        Ok(Event::Other)
+    }
+
+    /// Handles a message in chunks, of which only the start was kept.
+    async fn assembled(&mut self, from: &str, head: &Bytes) -> Result<Event> {
+        let message = Message::parse(head.clone())?;
+        let method = message.method().unwrap_or_default();
+        if let Some(session) = method.strip_suffix(".resolve") {
+            return Ok(Event::Answer(session.to_owned(), Ok(Value::Null)));
+        }
+        if let Some(session) = message.session() {
+            let reply = self.result(method);
+            self.reply(from, session, &reply).await?;
+        }
+        Ok(Event::Other)
+    }
+
+    fn result(&self, method: &str) -> Reply {
+        let name = method.rsplit('.').next().unwrap_or_default();
+        let reply = self.replies.get(name).cloned();
+        reply.unwrap_or(Reply::Value(Bytes::from_static(&[0xc0])))
+    }
+
+    async fn reply(&mut self, to: &str, session: &str, reply: &Reply) -> Result<()> {
+        let Reply::Value(value) = reply else {
+            return Ok(());
+        };
+        let answer = wire::resolution(to, session, value);
+        if answer.len() <= CHUNK {
+            return self.send(&answer).await;
+        }
+        // The parts are not acknowledged here: who refuses one refuses the rest.
+        self.send_chunks(to, &answer).await
+    }
+
+    /// Sends a message in chunks. It does not wait for their acknowledgements but for some time,
+    /// because the receiver handles calls side by side.
+    pub async fn send_chunks(&mut self, to: &str, message: &[u8]) -> Result<()> {
+        let key = wire::pack(&random_id().into());
+        let path = |name: &str| format!("services.built-in.message_cache.{name}");
+        self.send(&wire::message(to, &path("create"), None, &[&key]))
+            .await?;
+        sleep(SIDE_BY_SIDE).await;
+        for (index, part) in message.chunks(CHUNK).enumerate() {
+            let mut data = vec![0xc6];
+            data.extend((part.len() as u32).to_be_bytes());
+            data.extend_from_slice(part);
+            let index = wire::pack(&index.into());
+            let args: [&[u8]; 3] = [&key, &index, &data];
+            self.send(&wire::message(to, &path("set"), None, &args))
+                .await?;
+        }
+        sleep(SIDE_BY_SIDE).await;
+        self.send(&wire::message(to, &path("process"), None, &[&key]))
+            .await
+    }
+
+    /// The description of one of its services.
+    fn describe(&self, id: &str) -> Value {
+        let function = |path: String| {
+            json!({
+                "_rtype": "method", "_rtarget": self.address, "_rmethod": path,
+                "_rpromise": true, "_rname": "f",
+            })
+        };
+        let name = id.rsplit(['/', ':']).next().unwrap_or_default();
+        let name = name.split('@').next().unwrap_or_default();
+        let workspace = self.address.split('/').next();
+        let mut service = json!({
+            "id": format!("{}:{name}", self.address), "name": name, "type": "generic",
+            "config": {
+                "visibility": "public", "workspace": workspace, "api_version": 3,
+                "max_frame_size": 8 << 20,
+            },
+        });
+        if name == "built-in" {
+            let methods = ["create", "append", "set", "remove", "process"];
+            service["message_cache"] = methods
+                .map(|name| {
+                    let path = format!("services.built-in.message_cache.{name}");
+                    (name.to_owned(), function(path))
+                })
+                .into_iter()
+                .collect::<serde_json::Map<_, _>>()
+                .into();
+            service["type"] = "built-in".into();
+        } else {
+            for name in FUNCTIONS {
+                service[name] = function(format!("services.{SERVICE}.{name}"));
+            }
+            if self.replies.contains_key("default") {
+                service["type"] = "functions".into();
+            }
+        }
+        service
+    }
+}
