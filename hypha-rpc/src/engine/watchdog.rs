@@ -32,7 +32,7 @@ use std::{
 };
 
 use futures_util::{future::BoxFuture, task::AtomicWaker};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     runtime::{Builder, Handle},
     sync::Notify,
@@ -71,6 +71,10 @@ impl Activity {
 /// The task of a connection, wherever it runs.
 struct Watched {
     slot: Mutex<Slot>,
+    /// The task has ended.
+    ended: AtomicBool,
+    /// The program's runtime found the slot locked, and has to be woken when it is free.
+    missed: AtomicBool,
     /// Wakes the program's runtime.
     home: AtomicWaker,
     /// Numbers of the last question to the program's runtime and of its last answer.
@@ -88,25 +92,60 @@ struct Slot {
 }
 
 impl Watched {
+    fn new(task: BoxFuture<'static, ()>) -> Self {
+        Watched {
+            slot: Mutex::new(Slot {
+                task: Some(task),
+                away: false,
+            }),
+            ended: AtomicBool::new(false),
+            missed: AtomicBool::new(false),
+            home: AtomicWaker::new(),
+            asked: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+        }
+    }
+
     /// Polls the task if it is to run in this place.
     fn poll(&self, away: bool, cx: &mut Context<'_>) -> Poll<()> {
-        // A locked slot is being polled or moved by the other side, which wakes this one after it.
-        let Some(mut slot) = self.slot.try_lock() else {
+        let Some(mut slot) = self.lock(away) else {
             return Poll::Pending;
         };
-        if slot.away != away && slot.task.is_some() {
-            return Poll::Pending;
-        }
-        let Some(task) = &mut slot.task else {
-            return Poll::Ready(());
+        let is_here = slot.away == away;
+        let polled = match &mut slot.task {
+            Some(task) if is_here => task.as_mut().poll(cx),
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(()),
         };
-        let polled = task.as_mut().poll(cx);
         if polled.is_ready() {
             slot.task = None;
-            drop(slot);
+            self.ended.store(true, Ordering::SeqCst);
+            self.missed.store(true, Ordering::SeqCst);
+        }
+        self.unlock(slot);
+        polled
+    }
+
+    /// Locks the slot, unless the other side polls or moves the task, which wakes the program's
+    /// runtime after it. The watchdog comes again by itself.
+    fn lock(&self, away: bool) -> Option<MutexGuard<'_, Slot>> {
+        self.slot.try_lock().or_else(|| {
+            if away {
+                return None;
+            }
+            self.missed.store(true, Ordering::SeqCst);
+            // It may have become free just before the mark.
+            self.slot.try_lock()
+        })
+    }
+
+    /// Unlocks the slot.
+    fn unlock(&self, slot: MutexGuard<'_, Slot>) {
+        drop(slot);
+        if self.missed.swap(false, Ordering::SeqCst) {
             self.home.wake();
         }
-        polled
     }
 
     /// Moves the task; false if it is being polled just now.
@@ -116,8 +155,8 @@ impl Watched {
         };
         slot.away = away;
         set_moved();
-        drop(slot);
-        self.home.wake();
+        self.missed.store(true, Ordering::SeqCst);
+        self.unlock(slot);
         true
     }
 
@@ -145,13 +184,13 @@ impl Watched {
     /// Drops the task.
     fn end(&self) {
         let task = self.slot.lock().task.take();
+        self.ended.store(true, Ordering::SeqCst);
         drop(task);
         self.home.wake();
     }
 
     fn has_ended(&self) -> bool {
-        // Locked, it is being polled.
-        self.slot.try_lock().is_some_and(|slot| slot.task.is_none())
+        self.ended.load(Ordering::SeqCst)
     }
 }
 
@@ -200,16 +239,7 @@ pub(super) fn spawn<H: Handlers>(
         here.spawn(task);
         return;
     };
-    let watched = Arc::new(Watched {
-        slot: Mutex::new(Slot {
-            task: Some(Box::pin(task)),
-            away: false,
-        }),
-        home: AtomicWaker::new(),
-        asked: AtomicU64::new(0),
-        answered: AtomicU64::new(0),
-        paused: AtomicBool::new(false),
-    });
+    let watched = Arc::new(Watched::new(Box::pin(task)));
     let monitor = Monitor {
         watched: Arc::clone(&watched),
         activity: Arc::clone(&engine.activity),
@@ -395,5 +425,41 @@ impl<H: Handlers> Drop for Monitor<H> {
         if let Some(guest) = &self.guest {
             guest.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicU64);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_task_that_was_taken_when_it_was_woken_is_polled_later() {
+        let watched = Arc::new(Watched::new(Box::pin(async {})));
+        let mut home = Home {
+            watched: Arc::clone(&watched),
+            activity: Arc::default(),
+        };
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        let taken = watched.slot.lock();
+        assert!(Pin::new(&mut home).poll(&mut context).is_pending());
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        watched.unlock(taken);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(!watched.has_ended());
+        assert!(Pin::new(&mut home).poll(&mut context).is_ready());
+        assert!(watched.has_ended());
     }
 }

@@ -243,7 +243,8 @@ async fn a_stream_of_an_argument_is_closed_before_the_call_is_answered() {
         ("T.close", "S")
     );
     assert_eq!(peer.answer_of("S").await, Ok(Value::from(4i64)));
-    peer.reply(&asked, "resolve", list![Value::Null]).await;
+    // The end of the call would close it, too, so this is not repeated.
+    assert!(asked.main.get("session").is_none());
     peer.nothing_for(seconds(100)).await;
     all_over(&client).await;
 }
