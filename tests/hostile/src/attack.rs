@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 use clap::Args;
+use futures_util::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
 use crate::peer::{Peer, Reply};
-use crate::scenarios::Scenario;
 
 /// Pause of a connection between two attempts, after one that failed.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -141,8 +141,11 @@ impl Attack {
 /// The public name of the login service.
 const LOGIN: &str = "public/hypha-login";
 
+/// What a connection does, again and again; returns how it ended.
+pub type Attempt = fn(Arc<Attack>, usize) -> BoxFuture<'static, Result<String>>;
+
 /// Attacks until SIGTERM, then prints the outcomes.
-pub async fn run(scenario: &'static Scenario, options: Options) -> Result<()> {
+pub async fn run(attempt: Attempt, options: Options) -> Result<()> {
     let mut stop = signal(SignalKind::terminate())?;
     let attack = Arc::new(Attack {
         options,
@@ -156,7 +159,7 @@ pub async fn run(scenario: &'static Scenario, options: Options) -> Result<()> {
         let attack = attack.clone();
         tokio::spawn(async move {
             loop {
-                let outcome = (scenario.attempt)(attack.clone(), n).await;
+                let outcome = attempt(attack.clone(), n).await;
                 attack.reached(n);
                 match outcome {
                     Ok(outcome) => attack.count(&outcome),

@@ -36,7 +36,7 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     if let Some(Role::Attack { name, options }) = cli.command {
         let scenario = scenarios::find(&name).context("no such scenario")?;
-        return tokio::runtime::Runtime::new()?.block_on(attack::run(scenario, options));
+        return tokio::runtime::Runtime::new()?.block_on(attack::run(scenario.attempt, options));
     }
     let form = if cli.small {
         Form::small()

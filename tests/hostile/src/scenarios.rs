@@ -9,14 +9,13 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use hypha_wire::random_id;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::attack::Attack;
+use crate::attack::{Attack, Attempt};
 use crate::peer::{Peer, Reply};
 use crate::wire::{self, BINARY, PING, TEXT};
 
@@ -37,8 +36,6 @@ pub enum Bar {
     /// The memory budget of the process.
     Budget,
 }
-
-type Attempt = fn(Arc<Attack>, usize) -> BoxFuture<'static, Result<String>>;
 
 /// A kind of attack.
 #[derive(Clone, Copy, Debug)]
