@@ -86,8 +86,8 @@ impl Form {
         Form {
             full: false,
             server,
-            // Buffers and frames on their way are no smaller.
-            budget: (64 << 20) + 32 * MB,
+            // Buffers and frames on their way are no smaller, nor what the allocator keeps for a moment.
+            budget: (64 << 20) + 48 * MB,
             // The memory for decoded values is no smaller.
             slack: 48 * MB,
             // The allocator keeps some for each thread, however large the budget is.
