@@ -86,7 +86,7 @@ impl Form {
         Form {
             full: false,
             server,
-            // Buffers and frames on their way are no smaller, nor what the allocator keeps for a moment.
+            // Buffers and frames on their way are no smaller, nor what the allocator keeps.
             budget: (64 << 20) + 48 * MB,
             // The memory for decoded values is no smaller.
             slack: 48 * MB,
