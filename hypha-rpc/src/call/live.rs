@@ -1,5 +1,5 @@
-//! The maps by which receivers know what is live in a value (`docs/protocol/03-values.md#s6` to
-//! `#s8`).
+//! Maps that stand for the functions, streams and objects in a value
+//! (`docs/protocol/03-values.md#s6` to `#s8`).
 
 use std::sync::Arc;
 

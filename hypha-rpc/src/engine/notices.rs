@@ -38,8 +38,7 @@ const ABSENT_PAUSE: u64 = 500;
 const LONGEST_PAUSE: u64 = 30_000;
 
 /// Notices for one peer that are sent again at the same time; the others follow after
-/// [`BATCH_PAUSE`]. A peer that is not
-/// connected gets one in each round.
+/// [`BATCH_PAUSE`]. A peer that is not connected gets one in each round.
 const BATCH: usize = 256;
 const BATCH_PAUSE: u64 = 1_000;
 
@@ -196,7 +195,7 @@ impl Notices {
         }
     }
 
-    /// Lets all notices be repeated: what was sent before may be lost with the link.
+    /// Makes all notices due: those sent before may be lost with the link.
     pub(super) fn repeat_all(&self, now: u64) {
         let mut table = self.table.lock();
         for unacknowledged in table.peers.values_mut() {

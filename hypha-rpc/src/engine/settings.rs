@@ -53,8 +53,8 @@ pub struct Settings {
     /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). A single larger request is accepted if
     /// no other runs. Default: 536,870,912.
     pub max_call_bytes: usize,
-    /// Bytes of all messages that peers have begun to send in chunks; one peer may use half of them.
-    /// Further chunks are refused. Default: 1,073,741,824.
+    /// Bytes of all messages that peers have begun to send in chunks; one peer may use half of
+    /// them. Further chunks are refused. Default: 1,073,741,824.
     pub max_chunk_bytes: usize,
     /// Bytes of memory that the decoded arguments of one call, its result, or the content of an
     /// event may occupy; twice the length of the message if that is more. A larger value is refused

@@ -43,8 +43,9 @@ pub fn is_open_to(
 /// Checks that a caller may get and call a service of a client in the workspace `own`, whose
 /// manager has the id `manager`.
 ///
-/// An interface is for the client it was handed to, `only_caller`. Any other service follows [`is_open_to`]; its
-/// members are the clients of its own workspace, and the manager, which fetches it for others.
+/// An interface is for the client it was handed to, `only_caller`. Any other service follows
+/// [`is_open_to`]; its members are the clients of its own workspace, and the manager, which fetches
+/// it for others.
 pub(super) fn may_use<'a>(
     service: &Service,
     only_caller: Option<&'a str>,

@@ -240,8 +240,8 @@ pub struct Limits {
     /// other clients. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS_PER_CLIENT"))]
     pub waiting_calls_per_client: usize,
-    /// Calls to the manager of all that wait for other clients, 8192 at most. The oldest of the user
-    /// or address with the most gives way to a new one. Default: 8192.
+    /// Calls to the manager of all users that wait for other clients, 8192 at most. The oldest call
+    /// of the user or address with the most gives way to a new one. Default: 8192.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS"))]
     pub waiting_calls: usize,
     /// Time for a client to answer a ping when another connects with its id. Default: 5 s.

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use crate::gone::{PatienceService, Reports};
 use crate::support::{self, Raw, refused};
 
 const SECRET: &str = "a secret that all of them share";
@@ -425,25 +426,6 @@ impl Killable {
 impl Drop for Killable {
     fn drop(&mut self) {
         let _ = self.kill();
-    }
-}
-
-/// Methods that never end by themselves.
-#[hypha_service(id = "patience", visibility = "public")]
-trait Patience {
-    /// Wait for ever.
-    async fn wait(&self, ctx: &Context) -> u32;
-}
-
-/// Reports when a call has begun, and when it was cancelled.
-struct Reports(mpsc::UnboundedSender<&'static str>);
-
-impl Patience for Reports {
-    async fn wait(&self, ctx: &Context) -> u32 {
-        let _ = self.0.send("begun");
-        ctx.cancellation().cancelled().await;
-        let _ = self.0.send("cancelled");
-        0
     }
 }
 

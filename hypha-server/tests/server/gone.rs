@@ -129,13 +129,13 @@ async fn the_owner_of_a_dropped_stream_hears_of_it_when_it_is_back() -> Result<(
 
 /// Methods that never end by themselves.
 #[hypha_service(id = "patience", visibility = "public")]
-trait Patience {
+pub(crate) trait Patience {
     /// Wait for ever.
     async fn wait(&self, ctx: &Context) -> u32;
 }
 
 /// Reports when a call has begun, and when it was cancelled.
-struct Reports(mpsc::UnboundedSender<&'static str>);
+pub(crate) struct Reports(pub(crate) mpsc::UnboundedSender<&'static str>);
 
 impl Patience for Reports {
     async fn wait(&self, ctx: &Context) -> u32 {

@@ -66,8 +66,8 @@ pub struct Stamped {
     pub rest: bytes::Bytes,
 }
 
-/// Memory that the entries of a first segment may occupy, in bytes. It is larger than any honest one
-/// needs, and they are decoded where messages are received.
+/// Memory that the entries of a first segment may occupy, in bytes. It is larger than any honest
+/// one needs, and they are decoded where messages are received.
 const MAX_DECODED_MAIN: usize = 1 << 20;
 
 /// Longest second segment that is copied behind the first one, in bytes. A longer one is shared.
@@ -217,8 +217,8 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// Returns an error if an entry cannot be decoded, such as a string that is not UTF-8, or if the
-    /// entries need more than 1 MiB of memory and twice their length.
+    /// Returns an error if an entry cannot be decoded, such as a string that is not UTF-8, or if
+    /// the entries need more than 1 MiB of memory and twice their length.
     pub fn main(&self) -> Result<Map, DecodeError> {
         let limit = MAX_DECODED_MAIN.max(2 * self.end as usize);
         from_span(&self.frame, 0, self.end as usize, limit)
@@ -260,8 +260,8 @@ impl Message {
     }
 
     /// Returns the key of the second segment with which it would speak for the first one, or for
-    /// the receiver: the Python and JavaScript clients merge both, and the second wins. Python merges
-    /// a list of pairs, too: a list gives `""`. Any other value has no keys.
+    /// the receiver: the Python and JavaScript clients merge both, and the second wins. Python
+    /// merges a list of pairs, too: a list gives `""`. Any other value has no keys.
     ///
     /// This reads the keys and skips the values: 20 ns for a short message, and 2 ns for each value
     /// of a long one. A malformed segment has no such key before the place where reading fails.

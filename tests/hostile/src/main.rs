@@ -13,7 +13,7 @@ struct Cli {
     command: Option<Role>,
     /// Words in the names of the scenarios to run. Default: all scenarios.
     scenarios: Vec<String>,
-    /// Use the sizes of CI.
+    /// Use the small form: a quarter of everything, limits included.
     #[arg(long)]
     small: bool,
     /// Print how the attempts ended.

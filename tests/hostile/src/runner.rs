@@ -26,7 +26,7 @@ const NICE: &str = "19";
 /// How much of everything.
 #[derive(Clone, Debug)]
 pub struct Form {
-    /// Full sizes and numbers, else those of CI.
+    /// Full sizes and numbers, else those of the small form.
     pub full: bool,
     /// Options of the server.
     pub server: Vec<String>,

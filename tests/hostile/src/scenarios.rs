@@ -42,7 +42,7 @@ pub enum Bar {
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,
-    /// Its size in CI; without connections it is left out there, because another one is similar.
+    /// Its size in the small form; without connections it is left out there, because another one is similar.
     pub small: Size,
     /// Its full size.
     pub full: Size,
@@ -74,7 +74,7 @@ const MANY: usize = 1000;
 const RECORDS: usize = 70;
 const RECORD: usize = 250_000;
 
-/// A scenario with connections and bytes in CI and at full size.
+/// A scenario with connections and bytes in the small form and at full size.
 const fn scenario(
     name: &'static str,
     small: (usize, usize),

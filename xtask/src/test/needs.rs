@@ -82,11 +82,6 @@ const ROWS: &[Row] = &[
         program: "server",
         needs: &[Need::Redis],
     },
-    Row {
-        package: "hypha-hostile",
-        program: "hostile",
-        needs: &[SERVER],
-    },
     row("bad_input", &[Need::Servers]),
     row("client_errors", &[Need::Servers]),
     row(
