@@ -63,6 +63,10 @@ impl RateLimit {
 
     /// Returns the time until the bucket has this many tokens.
     pub(crate) fn until(&mut self, tokens: f64) -> Duration {
+        // To read the clock costs more than all else here.
+        if self.left >= tokens {
+            return Duration::ZERO;
+        }
         self.earn();
         let missing = (tokens - self.left).max(0.0);
         // A rate may be so small that the time is no `Duration`.

@@ -271,12 +271,8 @@ impl Router {
         match target {
             Some(target) => {
                 let frame = stamp(sender, &message, &target.address, workspace);
-                let is_call = message.session().is_some();
                 // Noted before the delivery: whoever leaves after it finds the other one.
-                let is_new = is_call && sender.partners.note(&target.address);
-                if is_call {
-                    target.partners.note(&sender.address);
-                }
+                let is_new = message.session().is_some() && note_call(sender, &target);
                 match self.deliver(sender, &target, frame).await {
                     Ok(()) => self.counters.messages_routed.add(),
                     Err(Unsent::OverBudget(error)) => {
@@ -530,6 +526,19 @@ fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped
         },
         user: &sender.user_raw,
     })
+}
+
+/// Notes a call at both ends. Returns false if the caller has called there before.
+fn note_call(caller: &Peer, target: &Peer) -> bool {
+    if caller.partners.is_latest(target.generation) {
+        return false;
+    }
+    let is_new = caller.partners.note(&target.address);
+    target.partners.note(&caller.address);
+    caller
+        .partners
+        .set_latest(target.generation, &target.address);
+    is_new
 }
 
 /// Returns the event that tells the client `to` that another one is gone. Like all events of the

@@ -40,7 +40,7 @@ const BATCH_BYTES: usize = 128 * 1024;
 /// Bound on the server's own small frames that an account without memory still takes, in bytes:
 /// pongs and errors must get through.
 const SPARE: usize = 64 * 1024;
-/// Senders looked at in search of one that may go on, whenever a frame frees its room.
+/// Senders looked at in search of one that may go on, whenever room is freed.
 const LOOK: usize = 32;
 /// Empty lanes that are kept for the next sender, each with memory for this many frames at most.
 const SPARE_LANES: usize = 2;
@@ -122,7 +122,8 @@ pub(crate) struct Queued {
 
 /// The room that a frame occupies, and its memory.
 pub(crate) struct Held {
-    shared: Arc<Shared>,
+    /// `None` when all is free again.
+    shared: Option<Arc<Shared>>,
     lane: u64,
     /// Room in the lane; 0 for the server's own frames.
     room: usize,
@@ -141,12 +142,8 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let shared = &self.shared;
-        shared.progress.fetch_add(1, Ordering::Relaxed);
-        let granted = shared.lanes.lock().release(self);
-        for (grant, held) in granted {
-            // If the sender has given up, its room is free again when `held` is dropped here.
-            drop(grant.send(held));
+        if let Some(shared) = self.shared.take() {
+            shared.release(std::slice::from_ref(self));
         }
     }
 }
@@ -262,7 +259,7 @@ impl Lanes {
         self.lane(lane).room += room;
         self.room += room;
         Held {
-            shared: shared.clone(),
+            shared: Some(shared.clone()),
             lane,
             room,
             cost,
@@ -272,8 +269,8 @@ impl Lanes {
     }
 
     /// Charges a frame: a small one with the others, a large one by itself.
-    fn charge(&mut self, held: &mut Held) -> Result<(), OverBudget> {
-        let (cost, account) = (held.cost, &held.shared.account);
+    fn charge(&mut self, held: &mut Held, account: &Account) -> Result<(), OverBudget> {
+        let cost = held.cost;
         if cost > SEPARATE {
             held.charge = Some(Arc::new(account.try_charge(cost)?));
             return Ok(());
@@ -345,8 +342,8 @@ impl Lanes {
         }
     }
 
-    /// Frees what a frame has occupied. Returns the senders that may go on.
-    fn release(&mut self, freed: &Held) -> Vec<(oneshot::Sender<Held>, Held)> {
+    /// Frees what a frame has occupied.
+    fn release(&mut self, freed: &Held) {
         if freed.pooled {
             self.uncharge_small(freed.cost);
         }
@@ -364,6 +361,10 @@ impl Lanes {
                 }
             }
         }
+    }
+
+    /// Returns the senders that may go on.
+    fn grant(&mut self, shared: &Arc<Shared>) -> Vec<(oneshot::Sender<Held>, Held)> {
         let mut granted = Vec::new();
         self.full = false;
         for _ in 0..self.waiters.len().min(LOOK) {
@@ -383,7 +384,7 @@ impl Lanes {
                 self.full = true;
                 break;
             } else {
-                let held = self.reserve(lane, room, cost, &freed.shared);
+                let held = self.reserve(lane, room, cost, shared);
                 granted.push((waiter.grant, held));
             }
         }
@@ -469,7 +470,7 @@ impl Outbox {
             return Ok(Some(frame));
         }
         let mut held = lanes.reserve(sender, room, cost, &self.shared);
-        if lanes.charge(&mut held).is_err() {
+        if lanes.charge(&mut held, self.account()).is_err() {
             // Its drop locks the lanes.
             drop(lanes);
             drop(held);
@@ -553,7 +554,7 @@ impl Outbox {
             return Err(Gone);
         }
         let mut held = lanes.reserve(lane, 0, cost, &self.shared);
-        if let Err(error) = lanes.charge(&mut held) {
+        if let Err(error) = lanes.charge(&mut held, self.account()) {
             if cost > SEPARATE || lanes.own > SPARE {
                 drop(lanes);
                 drop(held);
@@ -594,6 +595,22 @@ impl Drop for Outbox {
 }
 
 impl Shared {
+    /// Frees what frames have occupied, for the senders that wait for it.
+    fn release(self: &Arc<Shared>, freed: &[Held]) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+        let granted = {
+            let mut lanes = self.lanes.lock();
+            for held in freed {
+                lanes.release(held);
+            }
+            lanes.grant(self)
+        };
+        for (grant, held) in granted {
+            // If the sender has given up, its room is free again when `held` is dropped here.
+            drop(grant.send(held));
+        }
+    }
+
     /// Takes no more frames. Senders that wait for room learn that there will be none.
     fn close(&self) {
         let waiters = {
@@ -631,6 +648,18 @@ impl Queue {
             }
             self.shared.arrived.notified().await;
         }
+    }
+
+    /// Frees what frames of this queue occupy. One call for many costs less than dropping each.
+    pub(crate) fn free(&self, frames: &mut Vec<Held>) {
+        if frames.is_empty() {
+            return;
+        }
+        for held in frames.iter_mut() {
+            held.shared = None;
+        }
+        self.shared.release(frames);
+        frames.clear();
     }
 
     /// Returns the means to report that a part of a frame was taken.

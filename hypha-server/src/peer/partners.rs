@@ -7,6 +7,7 @@
 //! nothing.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -14,9 +15,17 @@ use parking_lot::Mutex;
 /// are: all peers are searched for it when it leaves.
 const PARTNERS_MAX: usize = 1024;
 
+/// No connection has this generation.
+const NONE: u64 = 0;
+
 /// The partners of one client.
 #[derive(Default)]
-pub(crate) struct Partners(Mutex<Noted>);
+pub(crate) struct Partners {
+    noted: Mutex<Noted>,
+    /// Generation of the connection that was called last: most calls go where the last one went,
+    /// and to note both ends again would cost two locks that others want too.
+    latest: AtomicU64,
+}
 
 #[derive(Default)]
 struct Noted {
@@ -26,9 +35,23 @@ struct Noted {
 }
 
 impl Partners {
+    /// Returns whether both ends have noted each other when the connection `generation` was called,
+    /// and no other one was called since.
+    pub(crate) fn is_latest(&self, generation: u64) -> bool {
+        self.latest.load(Ordering::Acquire) == generation
+    }
+
+    /// Remembers that both ends have noted each other, unless the partner is forgotten again.
+    pub(crate) fn set_latest(&self, generation: u64, address: &str) {
+        let noted = self.noted.lock();
+        if noted.addresses.contains(address) {
+            self.latest.store(generation, Ordering::Release);
+        }
+    }
+
     /// Notes a partner. Returns false if it was noted before.
     pub(crate) fn note(&self, address: &str) -> bool {
-        let mut noted = self.0.lock();
+        let mut noted = self.noted.lock();
         if noted.addresses.contains(address) {
             return false;
         }
@@ -42,7 +65,9 @@ impl Partners {
 
     /// Removes a partner that is gone. Returns false if it was not noted.
     pub(crate) fn forget(&self, address: &str) -> bool {
-        self.0.lock().addresses.remove(address)
+        let mut noted = self.noted.lock();
+        self.latest.store(NONE, Ordering::Release);
+        noted.addresses.remove(address)
     }
 
     /// Adds the partners of a former connection with the same address.
@@ -51,12 +76,12 @@ impl Partners {
         for address in addresses {
             self.note(&address);
         }
-        self.0.lock().incomplete |= incomplete;
+        self.noted.lock().incomplete |= incomplete;
     }
 
     /// Removes and returns all partners, and whether there were more.
     pub(crate) fn take(&self) -> (Vec<Box<str>>, bool) {
-        let mut noted = self.0.lock();
+        let mut noted = self.noted.lock();
         let incomplete = std::mem::take(&mut noted.incomplete);
         (noted.addresses.drain().collect(), incomplete)
     }
@@ -71,7 +96,12 @@ mod tests {
         let partners = Partners::default();
         assert!(partners.note("w/a"));
         assert!(!partners.note("w/a"));
+        partners.set_latest(7, "w/a");
+        assert!(partners.is_latest(7));
         assert!(partners.forget("w/a"));
+        assert!(!partners.is_latest(7));
+        partners.set_latest(7, "w/a");
+        assert!(!partners.is_latest(7), "it is forgotten");
         assert!(!partners.forget("w/a"));
         assert_eq!(partners.take(), (vec![], false));
     }

@@ -21,7 +21,7 @@ use crate::state::State;
 use crate::workspace;
 
 /// Frames read before other tasks have their turn.
-const TURN: u32 = 16;
+const TURN: u32 = 128;
 /// Frames written between two flushes.
 const BATCH: usize = 64;
 /// Size of the largest first frame. A client that is not authenticated gets no more memory.
@@ -319,7 +319,7 @@ async fn write<W>(
 where
     W: AsyncWrite + Unpin,
 {
-    let mut batch = Vec::new();
+    let (mut batch, mut written) = (Vec::new(), Vec::new());
     let writing = async {
         writer.text(&greeting).await?;
         drop(greeting);
@@ -335,16 +335,17 @@ where
                     writer.pong(&content).await?;
                 }
             }
-            // Each frame frees its room when it is written, so that waiting senders follow the
-            // peer's pace.
             for Queued { frame, held } in batch.drain(..) {
                 match frame {
                     Outgoing::Binary(message) => writer.binary(message).await?,
                     Outgoing::Text(text) => writer.text(&text).await?,
                 }
-                drop(held);
+                written.push(held);
             }
             writer.flush().await?;
+            // Frames free their room when they are written, so that waiting senders follow the
+            // peer's pace.
+            queue.free(&mut written);
         }
     };
     match writing.await {
