@@ -199,6 +199,7 @@ async fn run() -> anyhow::Result<()> {
     tokio::spawn(purge());
     let server = Builder::from(settings).start().await;
     let server = server.map_err(with_advice)?;
+    server.count_process_memory();
 
     // The program that started this one waits for the line.
     writeln!(stdout, "READY {}", server.url())?;

@@ -122,6 +122,8 @@ counters! {
     replaced;
     /// Bytes of memory held for peers.
     memory_used,
+    /// Bytes that the process occupies beyond those and what it needs when idle, if they count.
+    memory_overhead,
     /// Largest number of bytes held for peers since the server started.
     memory_peak,
     /// Bytes that may be held for peers.

@@ -9,6 +9,10 @@
 //! largest owner is told to give way ([`Account::gives_way`]), unless it is the one that asks for
 //! more. A sixteenth of the budget is for owners that hold little, so that a peer whose account is
 //! small does not pay for one whose account is large, not even until that one has given way.
+//!
+//! In a process of its own, a server also counts what no account shows (`overhead`).
+
+mod overhead;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,16 +22,27 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The owner of what the server holds for all of its clients, such as calls that wait for the
-/// manager. It never gives way. No user has this id.
+/// manager. It never gives way, and counts as one that holds little. No user has this id.
 pub(crate) const SERVER_OWNER: &str = "*";
 
 /// The part of the budget that is for owners that hold little: one of so many parts.
 const RESERVE: usize = 16;
 /// An owner holds little if it has at most one of so many parts of the budget.
 const LITTLE: usize = 256;
+
+/// At least one of so many parts of the budget is for owners that hold much, whatever the overhead
+/// is: memory that the allocator never gives back must not end the service.
+const FOR_PEERS: usize = 2;
+/// If the process counts, one of so many parts of the budget is not for owners that hold much:
+/// charged memory is occupied a moment later, and what grows meanwhile is seen too late.
+const MARGIN: usize = 6;
+
+/// Interval in which those that wait for the process to have room ask again: one large account after
+/// the other gives way until it has.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Bounds of the three levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,10 +106,15 @@ impl std::error::Error for OverBudget {}
 pub(crate) struct Budget {
     limits: MemoryLimits,
     used: AtomicUsize,
+    /// Memory of the process that no account shows, if it counts.
+    overhead: AtomicUsize,
+    counts_process: AtomicBool,
     peak: AtomicUsize,
     refused: AtomicUsize,
     gave_way: AtomicUsize,
     owners: Mutex<HashMap<String, Weak<Owner>>>,
+    /// The account that was told last to give way, and when.
+    giving_way: Mutex<Option<(Weak<Inner>, Instant)>>,
     /// Notified when bytes are given back while somebody waits for them.
     freed: Notify,
     waiting: AtomicUsize,
@@ -129,6 +149,7 @@ pub(crate) struct Charge {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MemoryStats {
     pub(crate) used: usize,
+    pub(crate) overhead: usize,
     pub(crate) peak: usize,
     pub(crate) limit: usize,
     pub(crate) owners: usize,
@@ -142,10 +163,13 @@ impl Budget {
         Arc::new(Budget {
             limits,
             used: AtomicUsize::new(0),
+            overhead: AtomicUsize::new(0),
+            counts_process: AtomicBool::new(false),
             peak: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
             gave_way: AtomicUsize::new(0),
             owners: Mutex::default(),
+            giving_way: Mutex::default(),
             freed: Notify::new(),
             waiting: AtomicUsize::new(0),
         })
@@ -195,6 +219,7 @@ impl Budget {
         let used: Vec<_> = used.map(|o| o.used.load(Ordering::Relaxed)).collect();
         MemoryStats {
             used: self.used.load(Ordering::Relaxed),
+            overhead: self.overhead.load(Ordering::Relaxed),
             peak: self.peak.load(Ordering::Relaxed),
             limit: self.limits.process,
             owners: used.len(),
@@ -202,6 +227,40 @@ impl Budget {
             refused: self.refused.load(Ordering::Relaxed),
             gave_way: self.gave_way.load(Ordering::Relaxed),
         }
+    }
+
+    /// Counts all memory of this process towards the budget from now on, beyond what it has now.
+    pub(crate) fn count_process(self: &Arc<Self>) -> std::io::Result<bool> {
+        let counts = overhead::watch(self)?;
+        self.counts_process.store(counts, Ordering::Relaxed);
+        Ok(counts)
+    }
+
+    /// Sets the memory of the process that no account shows.
+    fn set_overhead(&self, bytes: usize) {
+        let before = self.overhead.swap(bytes, Ordering::Relaxed);
+        if bytes < before {
+            self.gave_back();
+        }
+    }
+
+    /// Returns the bytes that all accounts may have, for the sake of an owner that holds `little`
+    /// or much, when no account shows `overhead` bytes of the process. Those that hold little are
+    /// served whatever the overhead is: they have not caused it.
+    fn room(&self, little: bool, overhead: usize) -> usize {
+        let process = self.limits.process;
+        if little {
+            return process;
+        }
+        let room = process - overhead.min(process - process / FOR_PEERS) - process / RESERVE;
+        match self.counts_process.load(Ordering::Relaxed) {
+            true => room - process / MARGIN,
+            false => room,
+        }
+    }
+
+    fn room_now(&self, little: bool) -> usize {
+        self.room(little, self.overhead.load(Ordering::Relaxed))
     }
 
     /// Returns the owner with the most bytes, of those that can give way.
@@ -213,27 +272,40 @@ impl Budget {
     }
 
     /// Tells the largest account of the largest owner to give way, in favour of `asking`. Does
-    /// nothing if `asking` belongs to that owner, because then it is the one to be refused.
+    /// nothing if `asking` belongs to that owner, because then it is the one to be refused, or
+    /// while another account is about to give way. One that has not done so in time is passed over.
     fn make_room(&self, asking: &Inner) {
+        let mut giving_way = self.giving_way.lock();
+        if let Some((account, since)) = &*giving_way
+            && since.elapsed() < ASK_AGAIN
+            && account
+                .upgrade()
+                .is_some_and(|account| account.used.load(Ordering::Relaxed) > 0)
+        {
+            return;
+        }
         let Some(owner) = self.largest() else { return };
         if Arc::ptr_eq(&owner, &asking.owner) {
             return;
         }
         let accounts: Vec<_> = owner.accounts.lock().clone();
         let accounts = accounts.iter().filter_map(Weak::upgrade);
-        let largest = accounts.max_by_key(|account| account.used.load(Ordering::Relaxed));
-        if let Some(account) = largest {
-            // Once: its bytes come back when its connection has ended.
-            if !account.must_give_way.swap(true, Ordering::AcqRel) {
-                self.gave_way.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(
-                    owner = owner.name,
-                    bytes = account.used.load(Ordering::Relaxed),
-                    "the memory budget is exhausted; the largest account gives way"
-                );
-                account.gives_way.notify_waiters();
-            }
-        }
+        let accounts = accounts.filter(|account| !account.must_give_way.load(Ordering::Acquire));
+        let Some(account) = accounts.max_by_key(|account| account.used.load(Ordering::Relaxed))
+        else {
+            return;
+        };
+        *giving_way = Some((Arc::downgrade(&account), Instant::now()));
+        drop(giving_way);
+        // Once: its bytes come back when its connection has ended.
+        account.must_give_way.store(true, Ordering::Release);
+        self.gave_way.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            owner = owner.name,
+            bytes = account.used.load(Ordering::Relaxed),
+            "the memory budget is exhausted; the largest account gives way"
+        );
+        account.gives_way.notify_waiters();
     }
 
     /// Wakes those that wait for room.
@@ -293,7 +365,7 @@ impl Account {
         self.0.owner.used.fetch_add(bytes, Ordering::AcqRel);
         let before = budget.used.fetch_add(bytes, Ordering::AcqRel);
         budget.peak.fetch_max(before + bytes, Ordering::Relaxed);
-        if before + bytes > budget.limits.process {
+        if before + bytes > budget.room_now(true) {
             budget.make_room(&self.0);
         }
         self.charged(bytes)
@@ -350,13 +422,16 @@ impl Account {
             self.0.used.fetch_sub(bytes, Ordering::AcqRel);
             return Err(self.over(Level::Owner, bytes, limits.owner));
         }
-        let little = owner.used.load(Ordering::Relaxed) <= limits.process / LITTLE;
-        let reserve = if little { 0 } else { limits.process / RESERVE };
-        if !add(&budget.used, bytes, limits.process - reserve) {
+        let little = owner.used.load(Ordering::Relaxed) <= limits.process / LITTLE
+            || owner.name == SERVER_OWNER;
+        let room = budget.room_now(little);
+        if !add(&budget.used, bytes, room) {
             self.0.used.fetch_sub(bytes, Ordering::AcqRel);
             owner.used.fetch_sub(bytes, Ordering::AcqRel);
             budget.make_room(&self.0);
-            return Err(self.over(Level::Process, bytes, limits.process - reserve));
+            // The most that there can be: who asks for more need not wait.
+            let most = budget.room(little, 0);
+            return Err(self.over(Level::Process, bytes, most));
         }
         let used = budget.used.load(Ordering::Relaxed);
         if used > budget.peak.load(Ordering::Relaxed) {
@@ -390,7 +465,12 @@ impl Account {
                     Ok(()) => return Ok(()),
                     Err(still) => error = still,
                 }
-                freed.await;
+                // If all wait for each other, nobody gives anything back.
+                tokio::select! {
+                    () = freed => {}
+                    () = tokio::time::sleep(ASK_AGAIN) => {}
+                    () = self.gives_way() => return Err(error),
+                }
             }
         };
         let result = timeout(budget.limits.patience, room).await;

@@ -107,6 +107,33 @@ fn the_last_part_of_the_budget_is_for_owners_with_little() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn memory_that_no_account_shows_leaves_less_for_large_accounts() {
+    let budget = budget();
+    let (ada, bob) = (budget.open("ada"), budget.open("bob"));
+    let _held = ada.try_charge(400).unwrap();
+    budget.set_overhead(500);
+    let error = bob.try_charge(200).err().unwrap();
+    assert_eq!(error.level, Level::Process);
+    let mut waiting = std::pin::pin!(bob.charge(200));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    budget.set_overhead(100);
+    let charge = waiting.await.unwrap();
+    assert_eq!(budget.stats().overhead, 100);
+    drop(charge);
+
+    // However much that is, half of the budget is for peers.
+    budget.set_overhead(usize::MAX);
+    assert!(bob.try_charge(60).is_ok());
+    assert!(bob.try_charge(100).is_err());
+    // Those that hold little have not caused it.
+    let _more = bob.try_charge(60).unwrap();
+    let eve = budget.open("eve");
+    assert!(eve.try_charge(4).is_ok());
+    // Nor has the server.
+    assert!(budget.open(SERVER_OWNER).try_charge(200).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_server_itself_does_not_give_way() {
     let budget = budget();
     let (own, ada) = (budget.open(SERVER_OWNER), budget.open("ada"));

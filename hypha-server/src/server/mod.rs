@@ -250,6 +250,17 @@ impl Server {
         self.state.stats()
     }
 
+    /// Counts all memory that this process occupies beyond what it has now towards
+    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes), not only what is held for peers. For
+    /// a program that is nothing but a server. Returns false where the system does not tell it,
+    /// which is everywhere but on Linux.
+    pub fn count_process_memory(&self) -> bool {
+        self.state.memory.count_process().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot watch the memory of the process");
+            false
+        })
+    }
+
     /// Closes every connection so that clients reconnect elsewhere, and stops the server.
     pub async fn shutdown(mut self) {
         self.state.shutdown.stop();

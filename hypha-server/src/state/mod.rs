@@ -134,6 +134,7 @@ impl State {
         let memory = self.memory.stats();
         let mut stats = self.counters.snapshot();
         stats.memory_used = memory.used as u64;
+        stats.memory_overhead = memory.overhead as u64;
         stats.memory_peak = memory.peak as u64;
         stats.memory_limit = memory.limit as u64;
         stats.memory_owners = memory.owners as u64;

@@ -123,6 +123,8 @@ pub struct Report {
     pub peak: u64,
     /// The bound on that.
     pub bar: u64,
+    /// Most bytes on the accounts of the server.
+    pub charged: u64,
     /// Time until the memory is back, once the attackers are gone.
     pub recovery: Option<Duration>,
     /// Time until no memory is charged to them any more.
@@ -140,7 +142,7 @@ pub struct Report {
 }
 
 /// The head of the table.
-pub const HEAD: &str = "scenario                   conns  peak MB  bar MB  back s  freed s  \
+pub const HEAD: &str = "scenario                   conns  peak MB  bar MB  charged MB  back s  freed s  \
                         quiet p50/p99 ms  attack p50/p99 ms  new s";
 
 impl Report {
@@ -153,11 +155,12 @@ impl Report {
         };
         let latency = |l: &Latency| format!("{:.2} / {:.2}", l.median / 1e3, l.p99 / 1e3);
         format!(
-            "{:<26} {:>5} {:>8.1} {:>7.0} {:>7} {:>8}  {:>16}  {:>17}  {:>5}{}",
+            "{:<26} {:>5} {:>8.1} {:>7.0} {:>11.1} {:>7} {:>8}  {:>16}  {:>17}  {:>5}{}",
             self.name,
             form.size(scenario).connections,
             mb(self.peak),
             mb(self.bar),
+            mb(self.charged),
             seconds(self.recovery),
             seconds(self.released),
             latency(&self.quiet),
@@ -224,6 +227,7 @@ fn attack(program: &Path, scenario: &Scenario, form: &Form, server: &Server) -> 
     })?;
     let newcomer = victims.newcomer(server);
     let peak = server.peak()?.saturating_sub(idle);
+    let charged = server.metric("memory_peak")?;
     attackers.terminate()?;
     let outcomes = attackers.wait_for_prefix(form.setup, OUTCOMES_PREFIX)?;
     attackers.wait(form.setup)?;
@@ -248,6 +252,7 @@ fn attack(program: &Path, scenario: &Scenario, form: &Form, server: &Server) -> 
         name: scenario.name,
         peak,
         bar,
+        charged,
         recovery,
         released,
         quiet,

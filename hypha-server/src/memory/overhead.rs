@@ -1,0 +1,72 @@
+//! The memory of the process that no account shows: small buffers, tasks, and freed memory that the
+//! allocator keeps.
+//!
+//! The budget is for the process, and a machine ends a process by what it occupies, whatever that
+//! is. So a thread compares the resident memory with the accounts, and the difference leaves less
+//! for peers. It is a thread of its own because the others may be busy just then.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use super::Budget;
+
+/// Time between two looks while the budget is far away.
+const CALM: Duration = Duration::from_millis(100);
+/// Time between two looks otherwise. A server receives about a megabyte in a millisecond.
+const CLOSE: Duration = Duration::from_millis(10);
+/// The budget is close if one of so many parts of it is in use.
+const PART: usize = 4;
+
+/// Counts the memory of this process beyond the present one towards `budget`, until that is
+/// dropped. Returns false where the system does not tell it.
+pub(crate) fn watch(budget: &Arc<Budget>) -> io::Result<bool> {
+    let Some(idle) = resident() else {
+        return Ok(false);
+    };
+    let budget = Arc::downgrade(budget);
+    let thread = thread::Builder::new().name("hypha-memory".into());
+    thread.spawn(move || compare(&budget, idle))?;
+    Ok(true)
+}
+
+fn compare(budget: &Weak<Budget>, idle: usize) {
+    let mut pause = CALM;
+    loop {
+        thread::sleep(pause);
+        let (Some(budget), Some(resident)) = (budget.upgrade(), resident()) else {
+            return;
+        };
+        let more = resident.saturating_sub(idle);
+        budget.set_overhead(more.saturating_sub(budget.used.load(Ordering::Relaxed)));
+        pause = match more > budget.limits().process / PART {
+            true => CLOSE,
+            false => CALM,
+        };
+    }
+}
+
+/// Returns the resident memory of the process in bytes.
+fn resident() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: usize = line.split_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_tells_the_resident_memory() {
+        let before = resident().unwrap();
+        let memory = std::hint::black_box(vec![1_u8; 64 << 20]);
+        assert!(resident().unwrap() >= before + (48 << 20));
+        drop(memory);
+    }
+}
