@@ -1,7 +1,13 @@
 //! The registry of servers that share a Redis, in the format of the original server: a hash for
-//! each service, a hash of all workspaces, a key for each revoked token.
+//! each service, a hash of all workspaces, a key for each revoked token. Indexes of our own replace
+//! the scans of all keys with which the original finds a service.
 
-use std::collections::HashMap;
+mod index;
+mod script;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +21,8 @@ use serde_json::{Map, Value};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use self::index::{Entry, Fields, INDEXED, Index, LEASE, NewRecord, Stored};
+use super::pattern::glob;
 use super::{
     Answer, Pulse, Record, RecordLimits, Registry, RegistryError, ServiceKey, ServicePattern,
 };
@@ -30,25 +38,6 @@ const JSON: [&str; 3] = ["description", "config", "service_schema"];
 /// The field for the connection that has registered a service. The original ignores it, and drops
 /// it when it replaces the record.
 const OWNER: &str = "hypha-server:connection";
-/// Removes the records of a client whose connection has ended. If its built-in service, which every
-/// client registers first, belongs to another connection by now, only the records of the ended
-/// connection are removed. The script is atomic.
-const REMOVE_OWNED: &str = r#"
-local field, owner, built_in = ARGV[1], ARGV[2], tonumber(ARGV[3])
--- A negative number: only the records of the owner.
-local moved = built_in < 0
-for i = 1, built_in do
-    if redis.call('EXISTS', KEYS[i]) == 1 and redis.call('HGET', KEYS[i], field) ~= owner then
-        moved = true
-    end
-end
-for _, key in ipairs(KEYS) do
-    if not moved or redis.call('HGET', key, field) == owner then
-        redis.call('DEL', key)
-    end
-end
-return redis.status_reply('OK')
-"#;
 /// Records that are fetched in one step.
 const RECORDS_AT_ONCE: usize = 256;
 /// Keys that Redis scans in one step.
@@ -60,8 +49,8 @@ const ALIVE: &str = "hypha-server:alive:";
 const SERVERS: &str = "hypha-server:servers";
 /// Life of that key without a refresh.
 const ALIVE_FOR: Duration = Duration::from_secs(5);
-/// Consecutive beats, a second apart, without a server's key after which it is dead: after a pause of
-/// Redis itself the others get the time to refresh theirs.
+/// Consecutive beats, a second apart, without a server's key after which it is dead: after a pause
+/// of Redis itself the others get the time to refresh theirs.
 const BEATS_MISSED: u32 = 3;
 /// Time without a successful beat after which Redis counts as not answering.
 const SILENCE: Duration = Duration::from_millis(2500);
@@ -70,12 +59,13 @@ const BEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct RedisRegistry {
     connection: ConnectionManager,
+    index: Index,
     server_id: String,
     limits: RecordLimits,
     counters: Arc<Counters>,
     pulse: Mutex<Monitor>,
-    /// Services of the server itself, by id, each with its connection. They are stored again if other
-    /// servers have taken this one for dead: they have no client that would come back.
+    /// Services of the server itself, by id, each with its connection. They are stored again if
+    /// other servers have taken this one for dead: they have no client that would come back.
     own: Mutex<HashMap<String, (ServiceInfo, String)>>,
 }
 
@@ -83,6 +73,8 @@ pub(crate) struct RedisRegistry {
 struct Monitor {
     last: Instant,
     is_first: bool,
+    /// Whether a server has taken part that does not keep the indexes.
+    scans: bool,
     /// Servers without a key, with the number of beats since it was missed first.
     missing: HashMap<String, u32>,
 }
@@ -155,6 +147,57 @@ fn all_keys_of(id: &str) -> String {
     format!("services:*|*:{id}@*")
 }
 
+/// Returns the id in the key of a record.
+fn id_of(key: &str) -> Option<ServiceKey<'_>> {
+    let (_, rest) = key.split_once('|')?;
+    let (_, rest) = rest.split_once(':')?;
+    ServiceKey::parse(rest.rsplit_once('@')?.0)
+}
+
+/// Keeps the keys of a client: a pattern may match more.
+fn retain_client(keys: &mut Vec<String>, workspace: &str, client_id: &str) {
+    let id = format!(":{workspace}/{client_id}:");
+    keys.retain(|key| key.contains(&id));
+}
+
+fn singleton(key: ServiceKey<'_>) -> RegistryError {
+    RegistryError::Singleton {
+        name: key.name.to_owned(),
+        workspace: key.workspace.to_owned(),
+    }
+}
+
+fn too_large(record: &Record, owner: String, max: usize) -> RegistryError {
+    RegistryError::TooLarge {
+        service: record.id.to_string(),
+        bytes: record.len(),
+        owner,
+        max,
+    }
+}
+
+/// Returns a pattern, in which only stars are wildcards, that matches the keys of all records that
+/// `pattern` matches, and maybe others.
+fn key_glob(pattern: &ServicePattern) -> String {
+    let ServicePattern {
+        workspace,
+        client,
+        name,
+        visibility,
+        ..
+    } = pattern;
+    let (kind, app) = (key_part(&pattern.kind), key_part(&pattern.app_id));
+    format!("services:{visibility}|{kind}:{workspace}/{client}:{name}@{app}")
+}
+
+/// Returns the keys that are in either list.
+fn either(mut keys: Vec<String>, others: Vec<String>) -> Vec<String> {
+    keys.extend(others);
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
 fn fields(service: &ServiceInfo) -> Result<Vec<(&'static str, String)>, RegistryError> {
     let record = serde_json::to_value(service).map_err(unreadable)?;
     let field = |name: &'static str, plain: bool| {
@@ -200,6 +243,7 @@ impl RedisRegistry {
         counters: Arc<Counters>,
     ) -> RedisRegistry {
         RedisRegistry {
+            index: Index::new(connection.clone()),
             connection,
             server_id: server_id.to_owned(),
             limits,
@@ -207,6 +251,7 @@ impl RedisRegistry {
             pulse: Mutex::new(Monitor {
                 last: Instant::now(),
                 is_first: true,
+                scans: false,
                 missing: HashMap::new(),
             }),
             own: Mutex::default(),
@@ -227,7 +272,7 @@ impl RedisRegistry {
     }
 
     /// Returns the servers of these records that are dead.
-    async fn dead(&self, found: &[Vec<(String, String)>]) -> Result<Vec<String>, RegistryError> {
+    async fn dead(&self, found: &[Fields]) -> Result<Vec<String>, RegistryError> {
         let servers = found.iter().filter_map(|fields| server_of(fields));
         let mut servers: Vec<_> = servers.filter(|server| *server != self.server_id).collect();
         servers.sort_unstable();
@@ -278,16 +323,29 @@ impl RedisRegistry {
         Ok(keys)
     }
 
-    /// Returns the records of keys whose servers are alive, in the order of their ids.
+    /// Fails if the records of a search have too many bytes.
+    fn check_found(&self, services: usize, bytes: usize) -> Result<(), RegistryError> {
+        let max = self.limits.found_bytes;
+        if bytes > max {
+            return Err(RegistryError::ListTooLarge {
+                services,
+                bytes,
+                max,
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the records of keys whose servers are alive.
     async fn records(&self, keys: &[String]) -> Result<Vec<Record>, RegistryError> {
         let mut connection = self.connection.clone();
         let (mut records, mut bytes) = (Vec::new(), 0);
-        for keys in keys.chunks(RECORDS_AT_ONCE) {
+        for some in keys.chunks(RECORDS_AT_ONCE) {
             let mut asked = pipe();
-            for key in keys {
+            for key in some {
                 asked.hgetall(key);
             }
-            let found: Vec<Vec<(String, String)>> = asked.query_async(&mut connection).await?;
+            let found: Vec<Fields> = asked.query_async(&mut connection).await?;
             let dead = self.dead(&found).await?;
             for fields in &found {
                 if server_of(fields).is_some_and(|server| dead.iter().any(|dead| dead == server)) {
@@ -299,44 +357,118 @@ impl RedisRegistry {
                 bytes += record.len();
                 records.push(record);
             }
-            if bytes > self.limits.found_bytes {
-                return Err(RegistryError::ListTooLarge {
-                    services: keys.len(),
-                    bytes,
-                    max: self.limits.found_bytes,
-                });
-            }
+            self.check_found(keys.len(), bytes)?;
         }
-        records.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(records)
     }
 
-    async fn remove(&self, keys: Vec<String>) -> Result<bool, RegistryError> {
-        if keys.is_empty() {
-            return Ok(false);
-        }
-        let mut connection = self.connection.clone();
-        let removed: u64 = connection.del(keys).await?;
-        Ok(removed > 0)
+    /// Returns what the indexes know of the records of one workspace that match, or `None` if the
+    /// search must scan and `anyway` is not set.
+    async fn listed(
+        &self,
+        pattern: &ServicePattern,
+        anyway: bool,
+    ) -> Result<Option<Vec<Entry>>, RegistryError> {
+        let (kind, app) = (key_part(&pattern.kind), key_part(&pattern.app_id));
+        let Some(mut listed) = self.index.list(pattern, &kind, &app, anyway).await? else {
+            return Ok(None);
+        };
+        let keys = key_glob(pattern);
+        listed.retain(|entry| glob(&keys, &entry.key));
+        Ok(Some(listed))
     }
 
-    /// Removes the records that a client has left behind. The first `built_in` keys are those of
-    /// its built-in service; with a negative number only the records of `owner` are removed.
-    async fn remove_owned(
+    /// Returns the records of one workspace that match, found in its indexes, or `None` if the
+    /// search must scan.
+    async fn find_indexed(
         &self,
-        keys: &[String],
-        built_in: i64,
-        owner: &str,
-    ) -> Result<(), RegistryError> {
-        if keys.is_empty() {
-            return Ok(());
+        pattern: &ServicePattern,
+    ) -> Result<Option<Vec<Record>>, RegistryError> {
+        let members = if pattern.client.contains('*') || pattern.name.contains('*') {
+            let Some(listed) = self.listed(pattern, false).await? else {
+                return Ok(None);
+            };
+            self.check_found(listed.len(), listed.iter().map(|entry| entry.bytes).sum())?;
+            listed.into_iter().map(|entry| entry.member).collect()
+        } else {
+            vec![format!("{}:{}", pattern.client, pattern.name)]
+        };
+        let keys = key_glob(pattern);
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        for some in members.chunks(RECORDS_AT_ONCE) {
+            // The member, not the key: a record that changes its type meanwhile has another key.
+            let found = self.index.fetch(&self.server_id, &pattern.workspace, some);
+            let Some(found) = found.await? else {
+                return Ok(None);
+            };
+            for (key, fields) in found {
+                if glob(&keys, &key)
+                    && let Some(record) = self.record(&fields)
+                    && pattern.matches(&record)
+                {
+                    bytes += record.len();
+                    records.push(record);
+                }
+            }
+            self.check_found(members.len(), bytes)?;
         }
-        let mut asked = cmd("EVAL");
-        asked.arg(REMOVE_OWNED).arg(keys.len()).arg(keys);
-        asked.arg(OWNER).arg(owner).arg(built_in);
-        let mut connection = self.connection.clone();
-        asked.query_async::<()>(&mut connection).await?;
-        Ok(())
+        Ok(Some(records))
+    }
+
+    /// Returns the keys of the records of one workspace that match the pattern, also of those that
+    /// are no longer there. `scanned` is the same pattern over keys.
+    async fn located(
+        &self,
+        pattern: &ServicePattern,
+        scanned: &str,
+    ) -> Result<Vec<String>, RegistryError> {
+        if let Some(listed) = self.listed(pattern, false).await? {
+            return Ok(listed.into_iter().map(|entry| entry.key).collect());
+        }
+        // Of those that another kind of server has removed the indexes know.
+        let known = self.listed(pattern, true).await?.unwrap_or_default();
+        let known = known.into_iter().map(|entry| entry.key).collect();
+        Ok(either(self.keys(scanned).await?, known))
+    }
+
+    /// Returns the keys of the records of a client, also of those that are no longer there.
+    async fn located_of_client(
+        &self,
+        workspace: &str,
+        client_id: &str,
+    ) -> Result<Vec<String>, RegistryError> {
+        if workspace.contains('*') || client_id.contains('*') {
+            return self.scanned_of_client(workspace, client_id).await;
+        }
+        let pattern = ServicePattern {
+            workspace: workspace.to_owned(),
+            client: client_id.to_owned(),
+            ..ServicePattern::default()
+        };
+        let mut keys = self.located(&pattern, &key_pattern(&pattern)).await?;
+        retain_client(&mut keys, workspace, client_id);
+        Ok(keys)
+    }
+
+    /// As [`located_of_client`](Self::located_of_client), without the indexes.
+    async fn scanned_of_client(
+        &self,
+        workspace: &str,
+        client_id: &str,
+    ) -> Result<Vec<String>, RegistryError> {
+        // Stars in an address are literal.
+        let address = escaped(&format!("{workspace}/{client_id}")).replace('*', "\\*");
+        let mut keys = self.keys(&format!("services:*|*:{address}:*@*")).await?;
+        retain_client(&mut keys, workspace, client_id);
+        Ok(keys)
+    }
+
+    async fn remove(&self, keys: &[String]) -> Result<bool, RegistryError> {
+        let mut removed = false;
+        for some in keys.chunks(RECORDS_AT_ONCE) {
+            removed |= !self.index.remove(some, None).await?.is_empty();
+        }
+        Ok(removed)
     }
 
     /// Refreshes the key of this server, and counts the beats of the others that are missing.
@@ -345,12 +477,25 @@ impl RedisRegistry {
         let beat = async {
             let mut asked = pipe();
             let life = ALIVE_FOR.as_secs();
-            asked.set_ex(own, "", life).ignore();
+            // In one step: a server is never seen without the set of those that keep the indexes.
+            asked.atomic().set_ex(own, "", life).ignore();
+            asked.sadd(INDEXED, &self.server_id).ignore();
             asked.sadd(SERVERS, &self.server_id).smembers(SERVERS);
+            asked.smembers(INDEXED).exists(LEASE);
             let mut connection = self.connection.clone();
-            let answer: (u64, Vec<String>) = asked.query_async(&mut connection).await?;
-            let alive = self.alive(&answer.1).await?;
-            Ok::<_, RegistryError>((answer, alive))
+            let (added, servers, indexed, original): (u64, Vec<String>, HashSet<String>, bool) =
+                asked.query_async(&mut connection).await?;
+            let alive = self.alive(&servers).await?;
+            let mut both = servers.iter().zip(&alive);
+            let scans = original || both.any(|(server, up)| *up && !indexed.contains(server));
+            if scans {
+                self.index.note_mixed().await?;
+            }
+            let before = std::mem::replace(&mut self.pulse.lock().scans, scans);
+            if scans && !before {
+                tracing::info!("a server without indexes takes part: look-ups scan all keys");
+            }
+            Ok::<_, RegistryError>(((added, servers), alive))
         };
         let answer = tokio::time::timeout(BEAT_TIMEOUT, beat).await;
         let ((added, servers), alive) = match answer {
@@ -376,31 +521,28 @@ impl RedisRegistry {
         Ok(Pulse { dead, was_removed })
     }
 
-    /// Checks that a record may be stored beside the others.
-    async fn check(&self, record: &Record, key: ServiceKey<'_>) -> Result<(), RegistryError> {
+    /// Checks that a record may be stored beside others that may be in no index. The script that
+    /// stores it checks the indexed ones.
+    async fn check_scanned(
+        &self,
+        record: &Record,
+        key: ServiceKey<'_>,
+    ) -> Result<(), RegistryError> {
         let pattern = ServicePattern {
             workspace: key.workspace.to_owned(),
             client: key.client.to_owned(),
             ..ServicePattern::default()
         };
-        let own = self.find(&pattern).await?;
+        let own = self.find_scanned(&pattern).await?;
         let others = || own.iter().filter(|other| other.id != record.id);
         let is_built_in = |record: &Record| record.key().is_some_and(|key| key.name == BUILT_IN);
         let count = others().filter(|other| !is_built_in(other)).count();
         if count >= self.limits.per_client && key.name != BUILT_IN {
-            return Err(RegistryError::TooMany {
-                client: record.address().to_owned(),
-                count: self.limits.per_client,
-            });
+            return Err(self.too_many(record));
         }
         let bytes: usize = others().map(Record::len).sum();
         if bytes + record.len() > self.limits.client_bytes {
-            return Err(RegistryError::TooLarge {
-                service: record.id.to_string(),
-                bytes: record.len(),
-                owner: format!("client `{}`", record.address()),
-                max: self.limits.client_bytes,
-            });
+            return Err(self.client_full(record));
         }
         if key.name == BUILT_IN {
             return Ok(());
@@ -410,7 +552,7 @@ impl RedisRegistry {
             name: key.name.to_owned(),
             ..ServicePattern::default()
         };
-        let namesakes = self.find(&pattern).await?;
+        let namesakes = self.find_scanned(&pattern).await?;
         let conflict = namesakes.iter().any(|other| {
             let again = other.id == record.id
                 && other.app_id == record.app_id
@@ -419,20 +561,115 @@ impl RedisRegistry {
             !again && (other.singleton || record.singleton)
         });
         if conflict {
-            return Err(RegistryError::Singleton {
-                name: key.name.to_owned(),
-                workspace: key.workspace.to_owned(),
-            });
+            return Err(singleton(key));
         }
         Ok(())
     }
 
-    async fn find(&self, pattern: &ServicePattern) -> Result<Vec<Record>, RegistryError> {
+    fn too_many(&self, record: &Record) -> RegistryError {
+        RegistryError::TooMany {
+            client: record.address().to_owned(),
+            count: self.limits.per_client,
+        }
+    }
+
+    fn client_full(&self, record: &Record) -> RegistryError {
+        let owner = format!("client `{}`", record.address());
+        too_large(record, owner, self.limits.client_bytes)
+    }
+
+    /// Stores a record if it may be stored. Returns whether it replaced another.
+    async fn store(
+        &self,
+        record: &Record,
+        parts: ServiceKey<'_>,
+        service: &ServiceInfo,
+        owner: &str,
+    ) -> Result<bool, RegistryError> {
+        let mut fields = fields(service)?;
+        fields.push((OWNER, owner.to_owned()));
+        let new = NewRecord {
+            id: &record.id,
+            key: key_of(service),
+            bytes: record.len(),
+            singleton: record.singleton,
+            server: owner.rsplit_once('#').map_or("", |(server, _)| server),
+            fields,
+        };
+        let mut stored = self.index.put(&new, &self.limits, None).await?;
+        if matches!(stored, Stored::Mixed) {
+            self.check_scanned(record, parts).await?;
+            let former = self.keys(&all_keys_of(&record.id)).await?;
+            stored = self.index.put(&new, &self.limits, Some(former)).await?;
+        }
+        match stored {
+            Stored::New => Ok(false),
+            Stored::Replaced => Ok(true),
+            Stored::Mixed => Err(RegistryError::Unavailable(
+                "unknown answer `mixed`".to_owned(),
+            )),
+            Stored::TooMany => Err(self.too_many(record)),
+            Stored::Singleton => Err(singleton(parts)),
+            Stored::ClientBytes => Err(self.client_full(record)),
+            Stored::WorkspaceBytes => {
+                let owner = format!("workspace `{}`", parts.workspace);
+                Err(too_large(record, owner, self.limits.workspace_bytes))
+            }
+            Stored::TotalBytes => {
+                let owner = "all workspaces".to_owned();
+                Err(too_large(record, owner, self.limits.total_bytes))
+            }
+        }
+    }
+
+    async fn find_scanned(&self, pattern: &ServicePattern) -> Result<Vec<Record>, RegistryError> {
         let keys = self.keys(&key_pattern(pattern)).await?;
         let mut found = self.records(&keys).await?;
         // A name may look like the separators of a key.
         found.retain(|record| pattern.matches(record));
         Ok(found)
+    }
+
+    /// Returns the records that match, in the order of their ids.
+    async fn find(&self, pattern: &ServicePattern) -> Result<Vec<Record>, RegistryError> {
+        let indexed = match pattern.workspace.contains('*') {
+            true => None,
+            false => self.find_indexed(pattern).await?,
+        };
+        let mut found = match indexed {
+            Some(found) => found,
+            None => self.find_scanned(pattern).await?,
+        };
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(found)
+    }
+
+    /// Removes the records of a server that are in no index. Returns the addresses of its clients.
+    async fn remove_unindexed(&self, server_id: &str) -> Result<Vec<String>, RegistryError> {
+        let mut connection = self.connection.clone();
+        let mut clients = Vec::new();
+        for keys in self.keys("services:*").await?.chunks(RECORDS_AT_ONCE) {
+            let mut asked = pipe();
+            for key in keys {
+                asked.hget(key, OWNER);
+            }
+            let owners: Vec<Option<String>> = asked.query_async(&mut connection).await?;
+            for (key, owner) in keys.iter().zip(owners) {
+                let Some(owner) = owner else { continue };
+                let server = owner.rsplit_once('#');
+                if server.is_none_or(|(server, _)| server != server_id) {
+                    continue;
+                }
+                let removed = self.index.remove(std::slice::from_ref(key), Some(&owner));
+                if removed.await?.is_empty() {
+                    continue;
+                }
+                if let Some(key) = id_of(key).filter(|key| key.name == BUILT_IN) {
+                    clients.push(format!("{}/{}", key.workspace, key.client));
+                }
+            }
+        }
+        Ok(clients)
     }
 
     /// Returns the revoked tokens, each with its expiry in seconds since 1970.
@@ -455,33 +692,33 @@ impl Registry for RedisRegistry {
             let Some(parts) = record.key() else {
                 return Err(unreadable(format!("`{}` is no id of a service", record.id)));
             };
-            self.check(&record, parts).await?;
             let service = record.service(true)?;
-            let key = key_of(&service);
-            let former = self.keys(&all_keys_of(&service.id)).await?;
-            let mut write = pipe();
-            write.atomic();
-            for other in former.iter().filter(|other| **other != key) {
-                write.del(other).ignore();
-            }
-            let mut fields = fields(&service)?;
-            fields.push((OWNER, owner.to_owned()));
-            write.hset_multiple(&key, &fields).ignore();
-            let mut connection = self.connection.clone();
-            write.query_async::<()>(&mut connection).await?;
+            let replaced = self.store(&record, parts, &service, owner).await?;
             if parts.client == self.server_id {
                 let own = (service.clone(), owner.to_owned());
                 self.own.lock().insert(service.id, own);
             }
-            Ok(!former.is_empty())
+            Ok(replaced)
         }
         .boxed()
     }
 
     fn remove_service<'a>(&'a self, id: &'a str) -> Answer<'a, bool> {
         async move {
-            let keys = self.keys(&all_keys_of(id)).await?;
-            self.remove(keys).await
+            let scanned = all_keys_of(id);
+            let keys = match ServiceKey::parse(id).filter(|_| !id.contains('*')) {
+                Some(key) => {
+                    let pattern = ServicePattern {
+                        workspace: key.workspace.to_owned(),
+                        client: key.client.to_owned(),
+                        name: key.name.to_owned(),
+                        ..ServicePattern::default()
+                    };
+                    self.located(&pattern, &scanned).await?
+                }
+                None => self.keys(&scanned).await?,
+            };
+            self.remove(&keys).await
         }
         .boxed()
     }
@@ -501,17 +738,13 @@ impl Registry for RedisRegistry {
         owner: Option<&'a str>,
     ) -> Answer<'a, ()> {
         async move {
-            let address = escaped(&format!("{workspace}/{client_id}")).replace('*', "\\*");
-            let mut keys = self.keys(&format!("services:*|*:{address}:*@*")).await?;
-            let id = format!(":{workspace}/{client_id}:");
-            keys.retain(|key| key.contains(&id));
-            let built_in = format!("{id}{BUILT_IN}@");
-            keys.sort_by_key(|key| !key.contains(&built_in));
-            let count = keys.iter().filter(|key| key.contains(&built_in)).count();
-            match owner {
-                Some(owner) => self.remove_owned(&keys, count as i64, owner).await,
-                None => self.remove(keys).await.map(drop),
+            let mut keys = self.located_of_client(workspace, client_id).await?;
+            if owner.is_none() {
+                // Nobody knows which server has left them behind, and whether it kept the indexes.
+                keys = either(keys, self.scanned_of_client(workspace, client_id).await?);
             }
+            // In one step, however many: the built-in service tells where the client is.
+            self.index.remove(&keys, owner).await.map(drop)
         }
         .boxed()
     }
@@ -567,8 +800,11 @@ impl Registry for RedisRegistry {
                 workspace: id.to_owned(),
                 ..ServicePattern::default()
             };
-            let keys = self.keys(&key_pattern(&pattern)).await?;
-            self.remove(keys).await?;
+            let keys = match id.contains('*') {
+                true => Vec::new(),
+                false => self.located(&pattern, &key_pattern(&pattern)).await?,
+            };
+            self.remove(&keys).await?;
             let mut connection = self.connection.clone();
             connection.hdel::<_, _, ()>(WORKSPACES, id).await?;
             Ok(removed)
@@ -605,32 +841,16 @@ impl Registry for RedisRegistry {
         async move {
             // The first one to remove its name does the rest.
             let mut connection = self.connection.clone();
-            let removed: u64 = connection.srem(SERVERS, server_id).await?;
-            if removed == 0 {
+            let mut asked = pipe();
+            asked.atomic().srem(SERVERS, server_id);
+            asked.srem(INDEXED, server_id);
+            let (removed, indexed): (bool, bool) = asked.query_async(&mut connection).await?;
+            if !removed {
                 return Ok(None);
             }
-            let mut clients = Vec::new();
-            for keys in self.keys("services:*").await?.chunks(RECORDS_AT_ONCE) {
-                let mut asked = pipe();
-                for key in keys {
-                    asked.hmget(key, &[OWNER, "id"]);
-                }
-                let found: Vec<(Option<String>, Option<String>)> =
-                    asked.query_async(&mut connection).await?;
-                for (key, (owner, id)) in keys.iter().zip(found) {
-                    let server = owner.as_deref().and_then(|owner| owner.rsplit_once('#'));
-                    if server.is_none_or(|(server, _)| server != server_id) {
-                        continue;
-                    }
-                    // It may belong to a connection at another server by now.
-                    let owner = owner.unwrap_or_default();
-                    self.remove_owned(std::slice::from_ref(key), -1, &owner)
-                        .await?;
-                    let id = id.unwrap_or_default();
-                    if let Some(key) = ServiceKey::parse(&id).filter(|key| key.name == BUILT_IN) {
-                        clients.push(format!("{}/{}", key.workspace, key.client));
-                    }
-                }
+            let mut clients = self.index.remove_server(server_id).await?;
+            if !indexed || self.index.is_mixed().await? {
+                clients.extend(self.remove_unindexed(server_id).await?);
             }
             Ok(Some(clients))
         }
@@ -639,51 +859,5 @@ impl Registry for RedisRegistry {
 
     fn is_up(&self) -> bool {
         self.pulse.lock().last.elapsed() < SILENCE
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_survives_its_fields() {
-        let record = ServiceInfo {
-            id: "w/c:n".into(),
-            kind: Some("generic".into()),
-            description: Some("it \"is\"".into()),
-            app_id: Some("*".into()),
-            ..ServiceInfo::default()
-        };
-        let written = fields(&record).unwrap();
-        let description = written.iter().find(|(name, _)| *name == "description");
-        assert_eq!(description.unwrap().1, r#""it \"is\"""#);
-        let read: Vec<_> = written
-            .into_iter()
-            .map(|(name, text)| (name.to_owned(), text))
-            .collect();
-        assert_eq!(service(&read), Some(record.clone()));
-        assert_eq!(key_of(&record), "services:protected|generic:w/c:n@*");
-    }
-
-    #[test]
-    fn types_are_no_separators() {
-        let record = ServiceInfo {
-            id: "w/c:n".into(),
-            kind: Some("a:v/x:y@z|*".into()),
-            app_id: Some("b/c@d".into()),
-            ..ServiceInfo::default()
-        };
-        let key = key_of(&record);
-        assert_eq!(
-            key,
-            "services:protected|a%3av%2fx%3ay%40z%7c*:w/c:n@b%2fc%40d"
-        );
-    }
-
-    #[test]
-    fn names_are_no_patterns() {
-        assert_eq!(escaped("a[b]?*"), "a\\[b\\]\\?*");
-        assert_eq!(all_keys_of("w/c:*"), "services:*|*:w/c:\\*@*");
     }
 }

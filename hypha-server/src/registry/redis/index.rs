@@ -1,0 +1,495 @@
+//! Indexes of the records in Redis: a look-up reads the records that it returns, and no others.
+//!
+//! Each workspace has a hash of its records, by `client:name`, and a sorted set of groups, whose
+//! members are `property NUL value NUL client:name` in the order of their bytes: a range of it has
+//! all records of a client, a name, a type or an app. One hash counts the bytes of the records of
+//! each client, each workspace and of all; one set for each server has the records that its
+//! connections own. Every script changes records and indexes in one step.
+//!
+//! The original server knows nothing of them. While one of its kind takes part, or one of ours that
+//! is older than the indexes, a key with an expiry says so, and look-ups scan all keys.
+
+use std::time::Duration;
+
+use ::redis::AsyncCommands as _;
+use ::redis::aio::ConnectionManager;
+use hypha_wire::keys::BUILT_IN;
+
+use super::script::Script;
+use super::{ALIVE, OWNER, RECORDS_AT_ONCE};
+use crate::registry::{RecordLimits, RegistryError, ServicePattern};
+
+/// Prefix of the keys. No workspace has a slash in its name, so none of them looks like the data of
+/// a workspace, which the original removes with the workspace.
+const PREFIX: &str = "hypha-server/index:";
+/// The lease of the leader among servers of the original: one of them holds it before it serves any
+/// client, and renews it.
+pub(super) const LEASE: &str = "hypha:leader";
+/// The set of the servers that keep the indexes.
+pub(super) const INDEXED: &str = "hypha-server/index:servers";
+/// Time for which look-ups scan after the last sign of a server without indexes. It is longer than
+/// the default interval at which records of clients that are connected nowhere are removed.
+const MIXED_FOR: Duration = Duration::from_secs(900);
+
+/// Functions of the scripts.
+const COMMON: &str = r#"
+local function mixed()
+    return redis.call('EXISTS', LEASE, PREFIX .. 'mixed') > 0
+end
+local function ids_of(workspace) return PREFIX .. 'ids:' .. workspace end
+local function groups_of(workspace) return PREFIX .. 'groups:' .. workspace end
+local function split(id) return string.match(id, '^([^/]*)/(([^:]*):(.*))$') end
+local function id_of(key) return string.match(key, '^services:[^|]*|[^:]*:([^@]*)@') end
+local function server_of(owner)
+    return owner and string.match(owner, '^(.*)#') or ''
+end
+-- The entry of a record: bytes, whether it is a singleton, server, key.
+local function entry_of(workspace, member)
+    local text = redis.call('HGET', ids_of(workspace), member)
+    if not text then return nil end
+    local bytes, single, server, key = string.match(text, '^(%d+)%z(%d)%z([^%z]*)%z(.*)$')
+    return {bytes = tonumber(bytes), single = single, server = server, key = key}
+end
+-- The members of a record in the groups of its workspace.
+local function groups(member, client, name, entry)
+    local visibility, kind, app =
+        string.match(entry.key, '^services:([^|]*)|([^:]*):[^@]*@(.*)$')
+    local list = {}
+    local function add(property, value)
+        list[#list + 1] = property .. '\0' .. value .. '\0' .. member
+    end
+    add('client', client)
+    add('name', name)
+    add('type', kind)
+    add('app', app)
+    if visibility == 'public' then add('public', '') end
+    if entry.single == '1' then add('singleton', name) end
+    return list
+end
+local function count(workspace, property, value)
+    local start = property .. '\0' .. value
+    return redis.call('ZLEXCOUNT', groups_of(workspace), '[' .. start .. '\0',
+        '(' .. start .. '\1')
+end
+local function bytes_of(owner)
+    return tonumber(redis.call('HGET', PREFIX .. 'bytes', owner) or 0)
+end
+local function charge(workspace, client, bytes)
+    for _, owner in ipairs({'*', workspace, workspace .. '/' .. client}) do
+        if redis.call('HINCRBY', PREFIX .. 'bytes', owner, bytes) <= 0 then
+            redis.call('HDEL', PREFIX .. 'bytes', owner)
+        end
+    end
+end
+local function enter(workspace, member, client, name, entry)
+    local text = table.concat({entry.bytes, entry.single, entry.server, entry.key}, '\0')
+    redis.call('HSET', ids_of(workspace), member, text)
+    for _, group in ipairs(groups(member, client, name, entry)) do
+        redis.call('ZADD', groups_of(workspace), 0, group)
+    end
+    charge(workspace, client, entry.bytes)
+    redis.call('SADD', PREFIX .. 'server:' .. entry.server, workspace .. '/' .. member)
+end
+local function leave(workspace, member, client, name, entry)
+    redis.call('HDEL', ids_of(workspace), member)
+    for _, group in ipairs(groups(member, client, name, entry)) do
+        redis.call('ZREM', groups_of(workspace), group)
+    end
+    charge(workspace, client, -entry.bytes)
+    redis.call('SREM', PREFIX .. 'server:' .. entry.server, workspace .. '/' .. member)
+end
+-- Takes a record that is gone, or is no longer ours, from the indexes.
+local function forget(key)
+    local id = id_of(key)
+    local workspace, member, client, name = split(id or '')
+    local entry = workspace and entry_of(workspace, member)
+    if entry and entry.key == key then leave(workspace, member, client, name, entry) end
+end
+"#;
+
+/// Returns whether look-ups must scan, and the members with their entries that may match: those of
+/// the smallest group. The arguments are whether to list them even so, the workspace, and the
+/// values of the client, name, type, app and `public`, with `*` for any.
+const LIST: &str = r#"
+local is_mixed = mixed()
+if is_mixed and ARGV[1] == '0' then return {1, {}} end
+local flag = is_mixed and 1 or 0
+local ids, sets = ids_of(ARGV[2]), groups_of(ARGV[2])
+if ARGV[3] ~= '*' and ARGV[4] ~= '*' then
+    local member = ARGV[3] .. ':' .. ARGV[4]
+    local text = redis.call('HGET', ids, member)
+    return {flag, text and {member, text} or {}}
+end
+local smallest, start = redis.call('HLEN', ids), nil
+for i, property in ipairs({'client', 'name', 'type', 'app', 'public'}) do
+    local value = ARGV[i + 2]
+    if value ~= '*' then
+        local found = count(ARGV[2], property, value)
+        if found <= smallest then
+            smallest, start = found, property .. '\0' .. value
+        end
+    end
+end
+if not start then return {flag, redis.call('HGETALL', ids)} end
+local listed = {}
+local found = redis.call('ZRANGEBYLEX', sets, '[' .. start .. '\0', '(' .. start .. '\1')
+for _, group in ipairs(found) do
+    local member = string.sub(group, #start + 2)
+    local text = redis.call('HGET', ids, member)
+    if text then
+        listed[#listed + 1] = member
+        listed[#listed + 1] = text
+    end
+end
+return {flag, listed}
+"#;
+
+/// Returns whether look-ups must scan, and the keys and fields of the records that the members have
+/// by now, without those of dead servers. The arguments are the own server, the workspace and the
+/// members.
+const FETCH: &str = r#"
+if mixed() then return {1, {}, {}} end
+local keys, records = {}, {}
+local alive = {[ARGV[1]] = true, [''] = true}
+for i = 3, #ARGV do
+    local entry = entry_of(ARGV[2], ARGV[i])
+    if entry then
+        local fields = redis.call('HGETALL', entry.key)
+        if #fields == 0 then
+            -- Somebody has removed it by hand.
+            forget(entry.key)
+        else
+            local server = entry.server
+            if alive[server] == nil then
+                alive[server] = redis.call('EXISTS', ALIVE .. server) == 1
+            end
+            if alive[server] then
+                keys[#keys + 1] = entry.key
+                records[#records + 1] = fields
+            end
+        end
+    end
+end
+return {0, keys, records}
+"#;
+
+/// Stores a record, unless a limit or a singleton forbids it. The first key is the record's, the
+/// others are keys that the service had. The arguments are whether to store it although look-ups
+/// must scan, which then has found no conflict, the id, the bytes, whether it is a singleton, the
+/// server, the four limits, and the fields.
+const PUT: &str = r#"
+if ARGV[1] == '0' and mixed() then return 'mixed' end
+local id, key = ARGV[2], KEYS[1]
+local workspace, member, client, name = split(id)
+local entry = {bytes = tonumber(ARGV[3]), single = ARGV[4], server = ARGV[5], key = key}
+local former = entry_of(workspace, member)
+if former and redis.call('EXISTS', former.key) == 0 then
+    leave(workspace, member, client, name, former)
+    former = nil
+end
+if name ~= BUILT_IN and ARGV[1] == '0' then
+    if not former then
+        local present = count(workspace, 'client', client)
+        if redis.call('HEXISTS', ids_of(workspace), client .. ':' .. BUILT_IN) == 1 then
+            present = present - 1
+        end
+        if present >= tonumber(ARGV[6]) then return 'count' end
+    end
+    -- A singleton may be registered again.
+    local function app_of(text) return string.match(text, '@(.*)$') end
+    local again = former and former.single == '1' and entry.single == '1'
+        and app_of(former.key) == app_of(key)
+    local own = again and 1 or 0
+    if count(workspace, 'singleton', name) > own then return 'singleton' end
+    if entry.single == '1' and count(workspace, 'name', name) > own then return 'singleton' end
+end
+local more = entry.bytes - (former and former.bytes or 0)
+local address = workspace .. '/' .. client
+for i, owner in ipairs({address, workspace, '*'}) do
+    if bytes_of(owner) + more > tonumber(ARGV[6 + i]) then return tostring(i) end
+end
+local replaced = former ~= nil
+if former then
+    leave(workspace, member, client, name, former)
+    if former.key ~= key then redis.call('DEL', former.key) end
+end
+for i = 1, #KEYS do
+    replaced = redis.call('EXISTS', KEYS[i]) == 1 or replaced
+    if i > 1 and KEYS[i] ~= key then redis.call('DEL', KEYS[i]) end
+end
+for i = 10, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
+enter(workspace, member, client, name, entry)
+return replaced and 'replaced' or 'new'
+"#;
+
+/// Removes records, and returns the keys of those that were there.
+///
+/// The first argument is the connection that has ended, or empty for any. If one of the built-in
+/// services among them, which every client registers first, belongs to another connection by now,
+/// only the records of the ended connection are removed.
+const REMOVE: &str = r#"
+local owner, moved, removed = ARGV[1], false, {}
+for _, key in ipairs(KEYS) do
+    local id = id_of(key)
+    if owner ~= '' and id and string.sub(id, -#BUILT_IN - 1) == ':' .. BUILT_IN
+        and redis.call('EXISTS', key) == 1 and redis.call('HGET', key, OWNER) ~= owner then
+        moved = true
+    end
+end
+for _, key in ipairs(KEYS) do
+    local present = redis.call('HGET', key, OWNER)
+    if not moved or present == owner then
+        if redis.call('DEL', key) == 1 then removed[#removed + 1] = key end
+        forget(key)
+    elseif not present then
+        -- It is gone, or a server of the original has replaced it.
+        forget(key)
+    end
+end
+return removed
+"#;
+
+/// Removes some of the records of a server that has ended. Returns how many were left to look at,
+/// and the addresses of the clients among them. The arguments are the server and how many.
+const REMOVE_SERVER: &str = r#"
+local set, clients = PREFIX .. 'server:' .. ARGV[1], {}
+local found = redis.call('SRANDMEMBER', set, ARGV[2])
+for _, id in ipairs(found) do
+    local workspace, member, client, name = split(id)
+    local entry = workspace and entry_of(workspace, member)
+    if entry and entry.server == ARGV[1] then
+        -- It may belong to a server of the original by now.
+        if server_of(redis.call('HGET', entry.key, OWNER)) == ARGV[1] then
+            redis.call('DEL', entry.key)
+            if name == BUILT_IN then clients[#clients + 1] = workspace .. '/' .. client end
+        end
+        leave(workspace, member, client, name, entry)
+    end
+    redis.call('SREM', set, id)
+end
+return {#found, clients}
+"#;
+
+/// The outcome of storing a record.
+pub(super) enum Stored {
+    New,
+    Replaced,
+    /// Look-ups must scan: the record may conflict with others that are in no index.
+    Mixed,
+    /// The client has as many services as it may.
+    TooMany,
+    /// A singleton has the name of another service.
+    Singleton,
+    /// The bytes of the client, the workspace or of all are exhausted.
+    ClientBytes,
+    WorkspaceBytes,
+    TotalBytes,
+}
+
+/// A record to store.
+pub(super) struct NewRecord<'a> {
+    pub(super) id: &'a str,
+    pub(super) key: String,
+    pub(super) bytes: usize,
+    pub(super) singleton: bool,
+    pub(super) server: &'a str,
+    pub(super) fields: Vec<(&'static str, String)>,
+}
+
+/// A record that may match, as the indexes know it.
+pub(super) struct Entry {
+    pub(super) member: String,
+    pub(super) bytes: usize,
+    pub(super) key: String,
+}
+
+/// Name and text of the fields of a record.
+pub(super) type Fields = Vec<(String, String)>;
+
+/// The members of an index that a pattern asks for.
+fn literal(part: &str) -> String {
+    let any = part.contains('*');
+    if any { "*".to_owned() } else { part.to_owned() }
+}
+
+fn entry(member: String, text: &str) -> Option<Entry> {
+    let mut parts = text.splitn(4, '\0');
+    let bytes = parts.next()?.parse().ok()?;
+    Some(Entry {
+        member,
+        bytes,
+        key: parts.nth(2)?.to_owned(),
+    })
+}
+
+pub(super) struct Index {
+    connection: ConnectionManager,
+    list: Script,
+    fetch: Script,
+    put: Script,
+    remove: Script,
+    remove_server: Script,
+}
+
+impl Index {
+    pub(super) fn new(connection: ConnectionManager) -> Index {
+        let names = format!(
+            "local PREFIX, LEASE, ALIVE = '{PREFIX}', '{LEASE}', '{ALIVE}'\n\
+             local OWNER, BUILT_IN = '{OWNER}', '{BUILT_IN}'\n"
+        );
+        let script = |code| Script::new(&[&names, COMMON, code]);
+        Index {
+            connection,
+            list: script(LIST),
+            fetch: script(FETCH),
+            put: script(PUT),
+            remove: script(REMOVE),
+            remove_server: script(REMOVE_SERVER),
+        }
+    }
+
+    /// Returns the records of a workspace that may match, of which `kind` and `app` are parts of
+    /// keys, or `None` if look-ups must scan and `anyway` is not set.
+    pub(super) async fn list(
+        &self,
+        pattern: &ServicePattern,
+        kind: &str,
+        app: &str,
+        anyway: bool,
+    ) -> Result<Option<Vec<Entry>>, RegistryError> {
+        let public = if pattern.visibility == "public" {
+            ""
+        } else {
+            "*"
+        };
+        let arguments = [
+            u8::from(anyway).to_string(),
+            pattern.workspace.clone(),
+            literal(&pattern.client),
+            literal(&pattern.name),
+            literal(kind),
+            literal(app),
+            public.to_owned(),
+        ];
+        let mut connection = self.connection.clone();
+        let (mixed, found): (bool, Fields) =
+            self.list.call(&mut connection, &[], &arguments).await?;
+        if mixed && !anyway {
+            return Ok(None);
+        }
+        let entries = found.into_iter();
+        Ok(Some(
+            entries
+                .filter_map(|(member, text)| entry(member, &text))
+                .collect(),
+        ))
+    }
+
+    /// Returns the key and fields of these records, without those of dead servers, or `None` if
+    /// look-ups must scan.
+    pub(super) async fn fetch(
+        &self,
+        server: &str,
+        workspace: &str,
+        members: &[String],
+    ) -> Result<Option<Vec<(String, Fields)>>, RegistryError> {
+        let mut arguments = vec![server.to_owned(), workspace.to_owned()];
+        arguments.extend_from_slice(members);
+        let mut connection = self.connection.clone();
+        let (mixed, keys, records): (bool, Vec<String>, Vec<Fields>) =
+            self.fetch.call(&mut connection, &[], &arguments).await?;
+        Ok((!mixed).then(|| keys.into_iter().zip(records).collect()))
+    }
+
+    /// Stores a record. With the keys that the service had before, it is stored although look-ups
+    /// must scan.
+    pub(super) async fn put(
+        &self,
+        record: &NewRecord<'_>,
+        limits: &RecordLimits,
+        former: Option<Vec<String>>,
+    ) -> Result<Stored, RegistryError> {
+        let mut arguments = vec![
+            u8::from(former.is_some()).to_string(),
+            record.id.to_owned(),
+            record.bytes.to_string(),
+            u8::from(record.singleton).to_string(),
+            record.server.to_owned(),
+            limits.per_client.to_string(),
+            limits.client_bytes.to_string(),
+            limits.workspace_bytes.to_string(),
+            limits.total_bytes.to_string(),
+        ];
+        for (name, text) in &record.fields {
+            arguments.extend([(*name).to_owned(), text.clone()]);
+        }
+        let mut keys = vec![record.key.clone()];
+        keys.extend(former.unwrap_or_default());
+        let mut connection = self.connection.clone();
+        let answer: String = self.put.call(&mut connection, &keys, &arguments).await?;
+        Ok(match answer.as_str() {
+            "new" => Stored::New,
+            "replaced" => Stored::Replaced,
+            "mixed" => Stored::Mixed,
+            "count" => Stored::TooMany,
+            "singleton" => Stored::Singleton,
+            "1" => Stored::ClientBytes,
+            "2" => Stored::WorkspaceBytes,
+            "3" => Stored::TotalBytes,
+            other => {
+                return Err(RegistryError::Unavailable(format!(
+                    "unknown answer `{other}`"
+                )));
+            }
+        })
+    }
+
+    /// Removes records in one step, of a connection that has ended if it is given. Returns the keys
+    /// of those that were there.
+    pub(super) async fn remove(
+        &self,
+        keys: &[String],
+        owner: Option<&str>,
+    ) -> Result<Vec<String>, RegistryError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let arguments = [owner.unwrap_or_default().to_owned()];
+        let mut connection = self.connection.clone();
+        Ok(self.remove.call(&mut connection, keys, &arguments).await?)
+    }
+
+    /// Removes the indexed records of a server. Returns the addresses of its clients.
+    pub(super) async fn remove_server(&self, server: &str) -> Result<Vec<String>, RegistryError> {
+        let arguments = [server.to_owned(), RECORDS_AT_ONCE.to_string()];
+        let mut connection = self.connection.clone();
+        let mut clients = Vec::new();
+        loop {
+            let (count, some): (u64, Vec<String>) = self
+                .remove_server
+                .call(&mut connection, &[], &arguments)
+                .await?;
+            clients.extend(some);
+            if count == 0 {
+                return Ok(clients);
+            }
+        }
+    }
+
+    /// Notes that a server takes part that does not keep the indexes.
+    pub(super) async fn note_mixed(&self) -> Result<(), RegistryError> {
+        let mut connection = self.connection.clone();
+        let life = MIXED_FOR.as_secs();
+        Ok(connection
+            .set_ex::<_, _, ()>(format!("{PREFIX}mixed"), "", life)
+            .await?)
+    }
+
+    /// Returns whether look-ups must scan.
+    pub(super) async fn is_mixed(&self) -> Result<bool, RegistryError> {
+        let mut connection = self.connection.clone();
+        let keys = [LEASE.to_owned(), format!("{PREFIX}mixed")];
+        let present: u64 = connection.exists(&keys).await?;
+        Ok(present > 0)
+    }
+}
