@@ -102,6 +102,12 @@ impl Keys {
         entries
     }
 
+    /// Removes the keys that have expired. Others do so by the way, but an idle server must not keep
+    /// the memory.
+    pub(super) fn sweep(&self) {
+        drop(self.entries());
+    }
+
     /// Begins a login, and returns its key, which cannot be guessed. The login is charged to
     /// `account`, and takes a place of its owner.
     pub(super) fn begin(
@@ -285,6 +291,19 @@ mod tests {
         tokio::time::advance(Duration::from_secs(181)).await;
         let error = keys.report(&key, Map::new(), 100).unwrap_err();
         assert!(error.to_string().contains("key does not exist"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_keys_are_swept() {
+        let (keys, budget) = (keys(|_| ()), budget());
+        keys.begin(&budget.open("ann"), TokenRequest::default())
+            .unwrap();
+        tokio::time::advance(Duration::from_secs(179)).await;
+        keys.sweep();
+        assert!(budget.stats().used > 0);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        keys.sweep();
+        assert_eq!(budget.stats().used, 0);
     }
 
     #[tokio::test(start_paused = true)]

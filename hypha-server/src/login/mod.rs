@@ -10,6 +10,7 @@ use hypha_rpc::service::{IntoService, Method};
 use hypha_rpc::workspace::{ManagerError, TokenConfig, Visibility};
 use hypha_rpc::{Context, Error, Map, Value, hypha_service};
 use serde_json::json;
+use tokio::time::sleep;
 
 use self::keys::{Keys, LoginOutcome, TokenRequest};
 use crate::memory::Account;
@@ -22,6 +23,8 @@ const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// Bounds on what a login holds until it ends: the name of a workspace, and a report, in bytes.
 const WORKSPACE_MAX: usize = 256;
 const REPORT_MAX: usize = 16 * 1024;
+/// Longest interval in which expired logins are removed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Default timeout of `check`, in seconds.
 const CHECK_TIMEOUT: f64 = 180.0;
 const PAGE: &str = include_str!("page.html");
@@ -38,9 +41,20 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
     let client =
         internal_client::connect_shared(state, "public", id, QUEUE_BYTES, CONCURRENT_CALLS).await;
     let client = client.ok_or_else(|| Error::Invalid(format!("public/{id} is there already")))?;
+    let limits = &state.settings.limits;
+    let keys = Arc::new(Keys::new(limits, state.counters.clone()));
+    let interval = limits.login_time.min(SWEEP_INTERVAL);
+    let swept = Arc::downgrade(&keys);
+    state.shutdown.spawn(async move {
+        while let Some(keys) = swept.upgrade() {
+            keys.sweep();
+            drop(keys);
+            sleep(interval).await;
+        }
+    });
     let login = Login {
         state: Arc::downgrade(state),
-        keys: Keys::new(&state.settings.limits, state.counters.clone()),
+        keys,
     };
     let service = login
         .into_service()
@@ -61,7 +75,7 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
 struct Login {
     // Weak: the state holds the client that holds this.
     state: Weak<State>,
-    keys: Keys,
+    keys: Arc<Keys>,
 }
 
 impl Login {

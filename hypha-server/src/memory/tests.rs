@@ -134,6 +134,26 @@ async fn memory_that_no_account_shows_leaves_less_for_large_accounts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn large_accounts_that_wait_for_each_other_give_way_in_turn() {
+    let budget = budget();
+    let begun = Instant::now();
+    let owners = ["ada", "bob", "cyd", "dan", "eve"].map(|name| budget.open(name));
+    let holders = owners.map(|account| async move {
+        let held = account.try_charge(200).unwrap();
+        tokio::task::yield_now().await;
+        let more = account.charge(150).await;
+        drop(held);
+        more.is_ok()
+    });
+    let went_on = futures_util::future::join_all(holders).await;
+    assert!(went_on.contains(&true) && went_on.contains(&false));
+    assert!(
+        begun.elapsed() < budget.limits().patience,
+        "all have waited to the end"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_server_itself_does_not_give_way() {
     let budget = budget();
     let (own, ada) = (budget.open(SERVER_OWNER), budget.open("ada"));
