@@ -338,14 +338,9 @@ impl RedisRegistry {
 
     /// Returns the records of keys whose servers are alive.
     async fn records(&self, keys: &[String]) -> Result<Vec<Record>, RegistryError> {
-        let mut connection = self.connection.clone();
         let (mut records, mut bytes) = (Vec::new(), 0);
         for some in keys.chunks(RECORDS_AT_ONCE) {
-            let mut asked = pipe();
-            for key in some {
-                asked.hgetall(key);
-            }
-            let found: Vec<Fields> = asked.query_async(&mut connection).await?;
+            let found = self.index.read(some).await?;
             let dead = self.dead(&found).await?;
             for fields in &found {
                 if server_of(fields).is_some_and(|server| dead.iter().any(|dead| dead == server)) {

@@ -43,6 +43,12 @@ local function id_of(key) return string.match(key, '^services:[^|]*|[^:]*:([^@]*
 local function server_of(owner)
     return owner and string.match(owner, '^(.*)#') or ''
 end
+-- The fields of a record; of one that is no hash its key, which says what is skipped.
+local function fields_of(key)
+    local fields = redis.pcall('HGETALL', key)
+    if fields.err then return {'id', key} end
+    return fields
+end
 -- The entry of a record: bytes, whether it is a singleton, server, key.
 local function entry_of(workspace, member)
     local text = redis.call('HGET', ids_of(workspace), member)
@@ -144,6 +150,13 @@ end
 return {flag, listed}
 "#;
 
+/// Returns the fields of the records that the keys have.
+const READ: &str = r#"
+local records = {}
+for i, key in ipairs(KEYS) do records[i] = fields_of(key) end
+return records
+"#;
+
 /// Returns whether look-ups must scan, and the keys and fields of the records that the members have
 /// by now, without those of dead servers. The arguments are the own server, the workspace and the
 /// members.
@@ -154,7 +167,7 @@ local alive = {[ARGV[1]] = true, [''] = true}
 for i = 3, #ARGV do
     local entry = entry_of(ARGV[2], ARGV[i])
     if entry then
-        local fields = redis.call('HGETALL', entry.key)
+        local fields = fields_of(entry.key)
         if #fields == 0 then
             -- Somebody has removed it by hand.
             forget(entry.key)
@@ -306,6 +319,23 @@ pub(super) struct Entry {
 /// Name and text of the fields of a record.
 pub(super) type Fields = Vec<(String, String)>;
 
+/// The same as Redis returns it. Others write there too, so it may not be text.
+type Raw = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Returns the fields as text, or only the id if one of them is none.
+fn texts(raw: Raw) -> Fields {
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    let fields: Option<Fields> = raw
+        .iter()
+        .map(|(name, value)| Some((text(name)?, text(value)?)))
+        .collect();
+    fields.unwrap_or_else(|| {
+        let id = raw.iter().find(|(name, _)| name == b"id");
+        let id = id.map(|(_, id)| String::from_utf8_lossy(id).into_owned());
+        vec![("id".to_owned(), id.unwrap_or_default())]
+    })
+}
+
 /// The members of an index that a pattern asks for.
 fn literal(part: &str) -> String {
     let any = part.contains('*');
@@ -325,6 +355,7 @@ fn entry(member: String, text: &str) -> Option<Entry> {
 pub(super) struct Index {
     connection: ConnectionManager,
     list: Script,
+    read: Script,
     fetch: Script,
     put: Script,
     remove: Script,
@@ -341,6 +372,7 @@ impl Index {
         Index {
             connection,
             list: script(LIST),
+            read: script(READ),
             fetch: script(FETCH),
             put: script(PUT),
             remove: script(REMOVE),
@@ -385,6 +417,14 @@ impl Index {
         ))
     }
 
+    /// Returns the fields of the records at these keys, in their order; none where there is no
+    /// record.
+    pub(super) async fn read(&self, keys: &[String]) -> Result<Vec<Fields>, RegistryError> {
+        let mut connection = self.connection.clone();
+        let records: Vec<Raw> = self.read.call(&mut connection, keys, &[]).await?;
+        Ok(records.into_iter().map(texts).collect())
+    }
+
     /// Returns the key and fields of these records, without those of dead servers, or `None` if
     /// look-ups must scan.
     pub(super) async fn fetch(
@@ -396,8 +436,9 @@ impl Index {
         let mut arguments = vec![server.to_owned(), workspace.to_owned()];
         arguments.extend_from_slice(members);
         let mut connection = self.connection.clone();
-        let (mixed, keys, records): (bool, Vec<String>, Vec<Fields>) =
+        let (mixed, keys, records): (bool, Vec<String>, Vec<Raw>) =
             self.fetch.call(&mut connection, &[], &arguments).await?;
+        let records = records.into_iter().map(texts);
         Ok((!mixed).then(|| keys.into_iter().zip(records).collect()))
     }
 

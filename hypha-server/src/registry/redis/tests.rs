@@ -453,6 +453,28 @@ async fn a_record_removed_by_hand_is_not_found_and_makes_room() {
 }
 
 #[tokio::test]
+async fn broken_records_break_no_list() {
+    let redis = redis_or_skip!();
+    let registry = redis.server("one").await;
+    let mut connection = redis.connect().await;
+    for id in ["w/a:good", "w/a:no-text", "w/a:no-hash"] {
+        put(&registry, &info(id)).await.unwrap();
+    }
+    let (no_text, no_hash) = (key_of(&info("w/a:no-text")), key_of(&info("w/a:no-hash")));
+    let bad: &[u8] = b"\xff\xfe";
+    connection
+        .hset::<_, _, _, ()>(&no_text, "name", bad)
+        .await
+        .unwrap();
+    connection.set::<_, _, ()>(&no_hash, "text").await.unwrap();
+    // Through the indexes, and through a scan.
+    assert_eq!(find(&registry, &in_workspace("w")).await, ["w/a:good"]);
+    assert_eq!(find(&registry, &in_workspace("*")).await, ["w/a:good"]);
+    assert_eq!(find(&registry, &exact("w", "a", "no-text")).await, [""; 0]);
+    assert_eq!(registry.counters.records_skipped.get(), 5);
+}
+
+#[tokio::test]
 async fn records_of_the_original_are_found_and_kept() {
     let redis = redis_or_skip!();
     let registry = redis.server("one").await;
