@@ -1,8 +1,9 @@
 //! The program `hypha-server`.
 
+use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -26,6 +27,9 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(1);
 /// mimalloc gives a block of this size a page of its own, which it returns when it is dropped.
 #[cfg(feature = "mimalloc")]
 const OWN_PAGE: usize = 8 * 1024 * 1024;
+/// After so many blocks of at least that size mimalloc collects what a thread keeps for itself.
+#[cfg(feature = "mimalloc")]
+const COLLECTS_AFTER: (usize, usize) = (10_000, 2 * 1024);
 
 /// Time for which a thread for large values waits for the next one. Its memory goes back to the
 /// system when it ends.
@@ -154,13 +158,37 @@ fn set_allocator_options() {
     }
 }
 
-/// Has mimalloc look for memory that it has kept for long enough. It does so only when it returns a
-/// page, and an idle server would keep what it needed under load.
+/// Has mimalloc return memory that nobody uses. It does so only on the way of other calls, in the
+/// thread that makes them, and an idle server would keep what it needed under load.
 #[cfg(feature = "mimalloc")]
 async fn purge() {
     loop {
         tokio::time::sleep(PURGE_INTERVAL).await;
+        // Each task wakes another worker, which collects before it rests again.
+        for _ in 0..tokio::runtime::Handle::current().metrics().num_workers() {
+            tokio::spawn(tokio::task::yield_now());
+        }
         drop(std::hint::black_box(Vec::<u8>::with_capacity(OWN_PAGE)));
+    }
+}
+
+/// Has mimalloc collect what this thread keeps, unless it has done so just now.
+#[cfg(feature = "mimalloc")]
+fn collect() {
+    thread_local! {
+        static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    let now = Instant::now();
+    if LAST
+        .get()
+        .is_some_and(|last| now.duration_since(last) < PURGE_INTERVAL / 2)
+    {
+        return;
+    }
+    LAST.set(Some(now));
+    let (blocks, bytes) = COLLECTS_AFTER;
+    for _ in 0..blocks {
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(bytes)));
     }
 }
 
@@ -168,7 +196,10 @@ fn main() -> anyhow::Result<()> {
     #[cfg(all(feature = "mimalloc", unix))]
     set_allocator_options();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.enable_all().thread_keep_alive(KEEP_ALIVE).build();
+    runtime.enable_all().thread_keep_alive(KEEP_ALIVE);
+    #[cfg(feature = "mimalloc")]
+    runtime.on_thread_park(collect);
+    let runtime = runtime.build();
     runtime.context("cannot start the runtime")?.block_on(run())
 }
 

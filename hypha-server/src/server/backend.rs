@@ -23,6 +23,10 @@ use crate::store::Store;
 #[cfg(feature = "redis")]
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 
+fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
+    StartError::Redis(reason.into())
+}
+
 /// The registry and the bus of a server.
 pub(super) struct Backend {
     pub(super) registry: Box<dyn Registry>,
@@ -59,33 +63,28 @@ impl Backend {
         counters: Arc<Counters>,
     ) -> Result<Backend, StartError> {
         // The URI is not reported: it may contain a password.
-        let failed = |error: &dyn std::fmt::Display| StartError::Redis(error.to_string());
-        let client = redis::Client::open(uri).map_err(|error| failed(&error))?;
+        let client = redis::Client::open(uri).map_err(failed)?;
         let settings = redis::aio::ConnectionManagerConfig::new().set_number_of_retries(2);
         let connecting = client.get_connection_manager_with_config(settings);
         let connecting = tokio::time::timeout(REDIS_TIMEOUT, connecting).await;
-        let connection = connecting
-            .map_err(|_| failed(&"timeout"))?
-            .map_err(|error| failed(&error))?;
+        let connection = connecting.map_err(|_| failed("timeout"))?.map_err(failed)?;
         let registry = RedisRegistry::new(connection.clone(), &info.server_id, limits, counters);
         let (bus, receiver) = bus::RedisBus::new(client, connection, &info.server_id);
         let manager = format!("*/{}", info.manager_id);
         if bus.has_subscriber(&manager).await {
-            return Err(failed(&format_args!(
-                "there is another server with the id {}",
-                info.server_id
-            )));
+            let id = &info.server_id;
+            return Err(failed(format!("there is another server with the id {id}")));
         }
         // Services that a former server of this id has left behind.
         let former = registry
             .remove_client("public", &info.server_id, None)
             .await;
-        former.map_err(|error| failed(&error))?;
+        former.map_err(failed)?;
         // Before the first record: those of a server without a sign of life are ignored.
-        registry.beat().await.map_err(|error| failed(&error))?;
+        registry.beat().await.map_err(failed)?;
         let revoked = registry.revoked(auth::now()).await;
         Ok(Backend {
-            revoked: revoked.map_err(|error| failed(&error))?,
+            revoked: revoked.map_err(failed)?,
             registry: Box::new(registry),
             bus: Box::new(bus),
             receiver: Some(receiver),
@@ -99,8 +98,6 @@ impl Backend {
         _: RecordLimits,
         _: Arc<Counters>,
     ) -> Result<Backend, StartError> {
-        Err(StartError::Redis(
-            "this server was built without the feature `redis`".into(),
-        ))
+        Err(failed("this server was built without the feature `redis`"))
     }
 }

@@ -48,11 +48,11 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The Redis that servers share cannot be used.
-    #[error("cannot use Redis: {0}")]
-    Redis(String),
+    #[error("cannot use Redis")]
+    Redis(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The workspace manager, or another service of the server, did not come up.
-    #[error("cannot start a service of the server: {0}")]
-    Manager(String),
+    #[error("cannot start a service of the server")]
+    Manager(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Starts a server whose settings have been checked.
@@ -100,10 +100,9 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
             issuer.remember_revoked(hash, *end);
         }
     }
-    let service_failed = |error: &dyn std::fmt::Display| StartError::Manager(error.to_string());
     workspace::create_system_workspaces(&*backend.registry)
         .await
-        .map_err(|error| service_failed(&error))?;
+        .map_err(|error| StartError::Manager(error.into()))?;
     let origins = settings.origins()?;
     let (alive, all_gone) = mpsc::channel(1);
     let state = Arc::new(State::new(Parts {
@@ -135,10 +134,10 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     }
     manager::start(&state)
         .await
-        .map_err(|error| service_failed(&error))?;
+        .map_err(|error| StartError::Manager(error.into()))?;
     login::start(&state, extensions.login_methods)
         .await
-        .map_err(|error| service_failed(&error))?;
+        .map_err(|error| StartError::Manager(error.into()))?;
     let data = state.settings.data_dir.as_deref();
     let data = data.map_or_else(|| "none".to_owned(), |folder| folder.display().to_string());
     tracing::info!(%address, server_id = state.info.server_id, data, "listening");

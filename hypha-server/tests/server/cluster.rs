@@ -522,7 +522,11 @@ async fn servers_that_would_disturb_each_other_do_not_start() -> Result<()> {
     let nowhere = builder()
         .jwt_secret(SECRET)
         .redis_uri("redis://127.0.0.1:1");
-    assert!(matches!(nowhere.start().await, Err(StartError::Redis(_))));
+    let Err(error @ StartError::Redis(_)) = nowhere.start().await else {
+        panic!("it has started");
+    };
+    let cause = std::error::Error::source(&error).expect("a cause");
+    assert!(cause.to_string().contains("refused"), "{cause}");
     one.shutdown().await;
     // Its name is free again, and it has left nothing.
     let one = redis.server("one").await?;
