@@ -3,9 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hypha_rpc::Value;
+use bytes::Bytes;
 use hypha_rpc::workspace::EventRecord;
 use parking_lot::Mutex;
+
+use crate::memory::Charge;
 
 /// Entries kept for each workspace. The oldest are dropped first.
 const ENTRIES_MAX: usize = 1000;
@@ -29,14 +31,18 @@ struct Log {
 }
 
 struct SizedEntry {
+    /// Without its data.
     record: EventRecord,
+    /// Encoded: a value takes many times that.
+    data: Bytes,
     bytes: usize,
+    _charge: Option<Charge>,
 }
 
 impl Log {
-    fn push(&mut self, record: EventRecord, bytes: usize) {
-        self.entries.push_back(SizedEntry { record, bytes });
-        self.bytes += bytes;
+    fn push(&mut self, entry: SizedEntry) {
+        self.bytes += entry.bytes;
+        self.entries.push_back(entry);
         while self.entries.len() > ENTRIES_MAX || self.bytes > BYTES_MAX {
             let Some(oldest) = self.entries.pop_front() else {
                 break;
@@ -51,9 +57,12 @@ pub(crate) struct NewEvent {
     pub(crate) workspace: String,
     pub(crate) user_id: String,
     pub(crate) event_type: String,
-    pub(crate) data: Value,
+    /// Encoded.
+    pub(crate) data: Bytes,
     /// Encoded size of the type and the data, counted against the log's bound.
     pub(crate) bytes: usize,
+    /// Charged to the user that adds it.
+    pub(crate) charge: Option<Charge>,
 }
 
 /// Selects entries by type and time. A field that is `None` selects all.
@@ -94,10 +103,15 @@ impl EventLog {
             workspace: event.workspace.clone(),
             user_id: event.user_id,
             timestamp: iso(SystemTime::now()),
-            data: event.data,
+            data: hypha_rpc::Value::Null,
         };
         let log = entries.workspaces.entry(event.workspace).or_default();
-        log.push(record, event.bytes);
+        log.push(SizedEntry {
+            record,
+            data: event.data,
+            bytes: event.bytes,
+            _charge: event.charge,
+        });
     }
 
     /// Returns the entries that a user has made in a workspace and `filter` selects.
@@ -110,9 +124,30 @@ impl EventLog {
         let entries = self.0.lock();
         let log = entries.workspaces.get(workspace);
         let all = log.into_iter().flat_map(|log| &log.entries);
-        let records = all.map(|entry| &entry.record);
+        let own =
+            all.filter(|entry| entry.record.user_id == user_id && filter.matches(&entry.record));
+        own.map(|entry| EventRecord {
+            data: hypha_wire::from_slice(&entry.data).unwrap_or_default(),
+            ..entry.record.clone()
+        })
+        .collect()
+    }
+
+    /// Returns the types of the entries that [`read`](Self::read) returns.
+    pub(crate) fn types(
+        &self,
+        workspace: &str,
+        user_id: &str,
+        filter: &EventFilter,
+    ) -> Vec<String> {
+        let entries = self.0.lock();
+        let log = entries.workspaces.get(workspace);
+        let records = log
+            .into_iter()
+            .flat_map(|log| &log.entries)
+            .map(|entry| &entry.record);
         let own = records.filter(|entry| entry.user_id == user_id && filter.matches(entry));
-        own.cloned().collect()
+        own.map(|entry| entry.event_type.clone()).collect()
     }
 
     /// Drops the entries of a workspace that is deleted.
@@ -157,11 +192,15 @@ mod tests {
     fn the_log_is_bounded_in_bytes_as_well() {
         let mut log = Log::default();
         for id in 0..10 {
-            let entry = EventRecord {
-                id,
-                ..EventRecord::default()
-            };
-            log.push(entry, BYTES_MAX / 4);
+            log.push(SizedEntry {
+                record: EventRecord {
+                    id,
+                    ..EventRecord::default()
+                },
+                data: Bytes::new(),
+                bytes: BYTES_MAX / 4,
+                _charge: None,
+            });
         }
         let kept: Vec<_> = log.entries.iter().map(|entry| entry.record.id).collect();
         assert_eq!(kept, [6, 7, 8, 9]);

@@ -28,6 +28,8 @@ const EVERYONE: &str = "*";
 pub(crate) const CLIENT_DISCONNECTED: &str = "client_disconnected";
 /// The subject of an event that is about no connection.
 pub(crate) const NOBODY: u64 = 0;
+/// Longest address of a message, in bytes. Names of workspaces and clients are shorter.
+const ADDRESS_MAX: usize = 1024;
 /// Parts of a large message are no messages if they have this size, in bytes.
 const PART_MIN: usize = 16 * 1024;
 /// Methods by which a call is answered, behind the session.
@@ -166,13 +168,16 @@ impl Router {
         present.is_some_and(|present| present.generation == peer.generation)
     }
 
-    /// Tells the partners of a client that has been detached that it is gone.
-    pub(crate) async fn tell_partners(&self, gone: &Peer) {
+    /// Tells the partners of a client that has been detached that it is gone. If that was
+    /// `announced` in its workspace, subscribers there know it already.
+    pub(crate) async fn tell_partners(&self, gone: &Peer, announced: bool) {
         let (partners, incomplete) = gone.partners.take();
         for partner in partners {
             match self.find_address(&partner) {
                 Some(partner) => {
-                    if partner.partners.forget(&gone.address) {
+                    if partner.partners.forget(&gone.address)
+                        && !(announced && hears_of(&partner, &gone.workspace))
+                    {
                         self.tell(&partner, gone.generation, &gone.workspace, &gone.client_id);
                     }
                 }
@@ -184,15 +189,16 @@ impl Router {
             }
         }
         if incomplete {
-            self.tell_partners_of(&gone.address);
+            self.tell_partners_of(&gone.address, announced);
             self.bus.announce(Notice::Left {
                 address: gone.address.clone(),
             });
         }
     }
 
-    /// Tells the clients of this server that have calls with the client `address` that it is gone.
-    pub(crate) fn tell_partners_of(&self, address: &str) {
+    /// Tells the clients of this server that have calls with the client `address` that it is gone,
+    /// without those that know it if that was `announced` in its workspace.
+    pub(crate) fn tell_partners_of(&self, address: &str, announced: bool) {
         let Some((workspace, client_id)) = address.split_once('/') else {
             return;
         };
@@ -201,18 +207,14 @@ impl Router {
             peers.values().flat_map(HashMap::values).cloned().collect()
         };
         for peer in all {
-            if peer.partners.forget(address) {
+            if peer.partners.forget(address) && !(announced && hears_of(&peer, workspace)) {
                 self.tell(&peer, NOBODY, workspace, client_id);
             }
         }
     }
 
     /// Tells one peer that a client is gone, behind the messages of its connection `subject`.
-    /// Subscribers in its workspace get the event anyway.
     fn tell(&self, peer: &Peer, subject: u64, workspace: &str, client_id: &str) {
-        if peer.workspace == workspace && peer.is_subscribed(CLIENT_DISCONNECTED) {
-            return;
-        }
         if let Some(event) = gone_event(&peer.address, workspace, client_id) {
             self.counters.told_gone.add();
             let _ = peer.outbox.push_behind(subject, event);
@@ -232,7 +234,8 @@ impl Router {
             charge_message(sender, 0);
             return self.counters.dropped_garbage.add();
         };
-        let Some(to) = message.to().filter(|to| !to.is_empty()) else {
+        let is_address = |to: &&str| (1..=ADDRESS_MAX).contains(&to.len());
+        let Some(to) = message.to().filter(is_address) else {
             charge_message(sender, message.len());
             return self.counters.dropped_garbage.add();
         };
@@ -256,11 +259,13 @@ impl Router {
         if target.is_none() {
             let address = format!("{workspace}/{client_id}");
             let frame = stamp(sender, &message, &address, workspace);
-            if message.session().is_some() {
-                sender.partners.note(&address);
-            }
+            let is_new = message.session().is_some() && sender.partners.note(&address);
             if self.bus.send(&address, frame.into_bytes()).await {
                 return self.counters.messages_routed.add();
+            }
+            // An address that nobody has costs nothing.
+            if is_new {
+                sender.partners.forget(&address);
             }
         }
         if let (None, SERVER_WORKSPACE, Some(on_demand)) =
@@ -526,6 +531,11 @@ fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped
         },
         user: &sender.user_raw,
     })
+}
+
+/// Returns whether a peer hears of the clients that leave a workspace.
+fn hears_of(peer: &Peer, workspace: &str) -> bool {
+    peer.workspace == workspace && peer.is_subscribed(CLIENT_DISCONNECTED)
 }
 
 /// Notes a call at both ends. Returns false if the caller has called there before.

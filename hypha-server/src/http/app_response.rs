@@ -27,10 +27,18 @@ const FRAMING: [&str; 10] = [
     "upgrade",
 ];
 /// Headers that concern the whole origin. The server has a policy of its own for credentials.
-const OF_THE_ORIGIN: [&str; 5] = [
+const OF_THE_ORIGIN: [&str; 13] = [
+    "accept-ch",
     "access-control-allow-credentials",
     "access-control-allow-origin",
+    "alt-svc",
     "clear-site-data",
+    "critical-ch",
+    "nel",
+    "origin-agent-cluster",
+    "public-key-pins",
+    "report-to",
+    "reporting-endpoints",
     "service-worker-allowed",
     "strict-transport-security",
 ];

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::app_response::AppResponse;
 use super::body::{self, Content, Received, SizedBody, over_budget};
+use super::credentials::Links;
 use super::problem::{PlainProblem, Problem, failed, problem};
 use super::request_client::{self, Visitor};
 use super::{Front, Remote};
@@ -55,7 +56,8 @@ pub(super) async fn page(
     request: Request<Body>,
 ) -> Result<Response, PlainProblem> {
     let (parts, body) = request.into_parts();
-    let visitor = request_client::identify(&front, remote, &parts.headers).await?;
+    let visitor =
+        request_client::identify(&front, remote, &parts.headers, Links::OpenPages).await?;
     let mode = parts.uri.query().and_then(|query| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let found = pairs.find(|(name, _)| *name == "_mode");

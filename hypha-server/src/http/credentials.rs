@@ -10,11 +10,24 @@ use crate::state::State;
 /// Cookie that carries a token.
 pub(super) const COOKIE_NAME: &str = "access_token";
 
+/// The meaning of a link on a page of another origin that the user has followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Links {
+    /// The user has opened a page.
+    OpenPages,
+    /// Nothing: it would be a call, which the user has not asked for.
+    AreNoCalls,
+}
+
 /// Returns the token in a request, as the authenticator finds it or from the usual places.
-pub(super) fn token(state: &State, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn token(
+    state: &State,
+    headers: &HeaderMap,
+    links: Links,
+) -> Result<Option<String>, Problem> {
     let found = state.issuer.find(headers);
     let found = found.map_err(failed)?;
-    let usual = || usual_token(headers, |origin| is_trusted(state, headers, origin));
+    let usual = || usual_token(headers, links, |origin| is_trusted(state, headers, origin));
     Ok(found.or_else(usual))
 }
 
@@ -23,18 +36,25 @@ pub(super) fn token(state: &State, headers: &HeaderMap) -> Result<Option<String>
 ///
 /// The cookie does not count in a request of a page of another origin: the browser adds it without
 /// the knowledge of that page, which must not act for the user.
-fn usual_token(headers: &HeaderMap, is_trusted: impl Fn(&str) -> bool) -> Option<String> {
+fn usual_token(
+    headers: &HeaderMap,
+    links: Links,
+    is_trusted: impl Fn(&str) -> bool,
+) -> Option<String> {
     authorization(headers)
         .or_else(|| {
-            let own = !is_of_foreign_page(headers, is_trusted);
+            let own = !is_of_foreign_page(headers, links, is_trusted);
             own.then(|| cookie(headers, COOKIE_NAME)).flatten()
         })
         .filter(|token| !token.is_empty())
 }
 
-/// Returns whether a page of another origin than the trusted ones made the request. Following a
-/// link to the server is an act of the user.
-fn is_of_foreign_page(headers: &HeaderMap, is_trusted: impl Fn(&str) -> bool) -> bool {
+/// Returns whether a page of another origin than the trusted ones made the request.
+fn is_of_foreign_page(
+    headers: &HeaderMap,
+    links: Links,
+    is_trusted: impl Fn(&str) -> bool,
+) -> bool {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str());
     if let Some(origin) = text(header::ORIGIN) {
         return !origin.is_ok_and(is_trusted);
@@ -44,7 +64,7 @@ fn is_of_foreign_page(headers: &HeaderMap, is_trusted: impl Fn(&str) -> bool) ->
         said.is_some_and(|said| said.is_ok_and(|said| said == word))
     };
     let elsewhere = says("sec-fetch-site", "cross-site") || says("sec-fetch-site", "same-site");
-    elsewhere && !says("sec-fetch-mode", "navigate")
+    elsewhere && !(links == Links::OpenPages && says("sec-fetch-mode", "navigate"))
 }
 
 /// Returns whether an origin is that of the server, or is named in `allow_origins`.
@@ -106,7 +126,7 @@ mod tests {
     fn of(name: header::HeaderName, value: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
-        usual_token(&headers, |_| false)
+        usual_token(&headers, Links::OpenPages, |_| false)
     }
 
     #[test]
@@ -126,21 +146,27 @@ mod tests {
 
     #[test]
     fn the_cookie_does_not_count_for_pages_of_other_origins() {
-        let counts = |pairs: &[(&'static str, &str)]| {
+        let counts_with = |links, pairs: &[(&'static str, &str)]| {
             let mut headers = HeaderMap::new();
             headers.insert(header::COOKIE, HeaderValue::from_static("access_token=t"));
             for (name, value) in pairs {
                 headers.insert(*name, value.parse().unwrap());
             }
-            usual_token(&headers, |origin| origin == "https://hypha.example").is_some()
+            usual_token(&headers, links, |origin| origin == "https://hypha.example").is_some()
         };
+        let counts = |pairs: &[(&'static str, &str)]| counts_with(Links::OpenPages, pairs);
         assert!(counts(&[]));
         assert!(counts(&[("origin", "https://hypha.example")]));
         assert!(counts(&[("sec-fetch-site", "same-origin")]));
-        assert!(counts(&[
+        // A link to a page is an act of the user, a link that calls a function is none.
+        let link = [
             ("sec-fetch-site", "cross-site"),
-            ("sec-fetch-mode", "navigate")
-        ]));
+            ("sec-fetch-mode", "navigate"),
+        ];
+        assert!(counts_with(Links::OpenPages, &link));
+        assert!(!counts_with(Links::AreNoCalls, &link));
+        let typed = [("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")];
+        assert!(counts_with(Links::AreNoCalls, &typed));
         assert!(!counts(&[("origin", "https://evil.example")]));
         assert!(!counts(&[("origin", "null")]));
         assert!(!counts(&[

@@ -14,6 +14,7 @@ use hypha_wire::{self as wire, Args, JsonError, JsonWriter, RawValue};
 use serde_json::json;
 
 use super::body::{self, Content, PIECE, SizedBody, over_budget};
+use super::credentials::Links;
 use super::problem::{Problem, problem};
 use super::request_client::{self, Visitor};
 use super::transcode::{self, Format, Posted, RESERVED};
@@ -81,7 +82,7 @@ async fn answer(
     headers: &HeaderMap,
     body: &mut Option<Body>,
 ) -> Result<Response, Problem> {
-    let visitor = request_client::identify(front, remote, headers).await?;
+    let visitor = request_client::identify(front, remote, headers, Links::AreNoCalls).await?;
     let mode = query
         .iter()
         .find(|(name, _)| name == "_mode")

@@ -10,6 +10,7 @@ use hypha_rpc::workspace::{SelectConfig, SelectionMode, ServiceFilter, ServiceSe
 use serde::Deserialize;
 use serde_json::json;
 
+use super::credentials::Links;
 use super::problem::{Problem, problem};
 use super::{Front, Remote, request_client};
 use crate::state::{HYPHA_VERSION, State};
@@ -35,7 +36,7 @@ pub(super) async fn config(
     Extension(remote): Extension<Remote>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let visitor = request_client::identify(&front, remote, &headers).await?;
+    let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
     let state = &front.state;
     let info = &state.info;
     let body = json!({
@@ -64,7 +65,7 @@ pub(super) async fn workspace(
     Path(workspace): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let visitor = request_client::identify(&front, remote, &headers).await?;
+    let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
     let client = request_client::enter(&front, visitor.user, &visitor.account, &workspace).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
@@ -80,7 +81,7 @@ pub(super) async fn services(
     Path(workspace): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let visitor = request_client::identify(&front, remote, &headers).await?;
+    let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
     let known = front.state.registry.workspace(&workspace).await;
     if !matches!(known, Ok(Some(_))) {
         return Err(problem(
@@ -119,7 +120,7 @@ pub(super) async fn service(
     Query(selection): Query<Selection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let visitor = request_client::identify(&front, remote, &headers).await?;
+    let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
     let client = request_client::enter(&front, visitor.user, &visitor.account, &workspace).await?;
     if matches!(id.as_str(), "ws" | "~") {
         let manager = request_client::service(&client, &workspace, "~", None).await;

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
+use super::credentials::Links;
 use super::problem::problem;
 use super::{Front, Remote, credentials};
 use crate::auth::{self, TokenHash};
@@ -110,7 +111,7 @@ pub(super) async fn limit(
     }
     let remote = request.extensions().get::<Remote>();
     let address = remote.map(|remote| address(state, remote, request.headers()));
-    let token = match credentials::token(state, request.headers()) {
+    let token = match credentials::token(state, request.headers(), Links::OpenPages) {
         Ok(token) => token,
         Err(problem) => return problem.into_response(),
     };

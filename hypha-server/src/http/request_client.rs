@@ -7,6 +7,7 @@ use hypha_rpc::workspace::{ManagerError, Permission, SelectionMode, UserInfo};
 use hypha_rpc::{Client, Error, RemoteService};
 
 use super::body;
+use super::credentials::Links;
 use super::problem::{Problem, failed, problem};
 use super::visits::Visit;
 use super::{Front, Remote, credentials, rate};
@@ -42,9 +43,10 @@ pub(super) async fn identify(
     front: &Front,
     remote: Remote,
     headers: &HeaderMap,
+    links: Links,
 ) -> Result<Visitor, Problem> {
     let state = &front.state;
-    let (user, owner) = match credentials::token(state, headers)? {
+    let (user, owner) = match credentials::token(state, headers, links)? {
         None => {
             let address = rate::address(state, &remote, headers);
             (auth::anonymous_caller().into(), format!("ip:{address}"))

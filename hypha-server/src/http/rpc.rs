@@ -14,6 +14,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::credentials::Links;
 use super::problem::{Problem, problem};
 use super::{Remote, credentials, rate};
 use crate::memory::{Account, Charge, OverBudget};
@@ -44,7 +45,7 @@ pub(super) async fn stream(
         Some(id) => id,
         None => hypha_wire::random_id(),
     };
-    let token = match credentials::token(state, &headers) {
+    let token = match credentials::token(state, &headers, Links::AreNoCalls) {
         Ok(token) => token,
         Err(problem) => return problem.into_response(),
     };
@@ -78,6 +79,7 @@ pub(super) async fn stream(
 
 pub(super) async fn message(
     Shared(sessions): Shared<Arc<Sessions>>,
+    Extension(remote): Extension<Remote>,
     Query(place): Query<Place>,
     headers: HeaderMap,
     body: Body,
@@ -96,8 +98,9 @@ pub(super) async fn message(
         problem(StatusCode::BAD_REQUEST, detail)
     })?;
     // Checked before the body is read: it must not cost memory before.
-    let token = credentials::token(state, &headers)?;
-    session.authorize(state, token.as_deref()).await?;
+    let token = credentials::token(state, &headers, Links::AreNoCalls)?;
+    let address = rate::address(state, &remote, &headers).to_string();
+    session.authorize(state, token.as_deref(), &address).await?;
     let (frame, charge) = read(state, &session.account, body).await?;
     if frame.is_empty() {
         return Err(problem(StatusCode::BAD_REQUEST, "The body is empty"));

@@ -90,12 +90,20 @@ pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value)
         ));
     }
     let bytes = check_size("event", &(&event_type, &data), EVENT_MAX)?;
+    let charge = state
+        .memory
+        .open(&state.account_owner(ctx))
+        .try_charge(bytes);
+    let charge = charge.map_err(|error| ManagerError::Runtime(format!("log_event: {error}")))?;
+    let data = hypha_wire::to_vec(&data);
+    let data = data.map_err(|error| ManagerError::Value(error.to_string()))?;
     state.event_log.append(NewEvent {
         workspace,
         user_id: ctx.user().id.clone(),
         event_type,
-        data,
+        data: data.into(),
         bytes,
+        charge: Some(charge),
     });
     Ok(())
 }
@@ -109,8 +117,9 @@ pub(super) fn read(state: &State, ctx: &Context, filter: &EventFilter) -> Answer
 /// Counts the caller's own entries by type.
 pub(super) fn count(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Vec<EventCount>> {
     let mut counts = IndexMap::<String, u64>::new();
-    for entry in read(state, ctx, filter)? {
-        *counts.entry(entry.event_type).or_default() += 1;
+    let workspace = in_own_workspace(ctx, Permission::Read)?;
+    for event_type in state.event_log.types(workspace, &ctx.user().id, filter) {
+        *counts.entry(event_type).or_default() += 1;
     }
     let count = |(event_type, count)| EventCount { event_type, count };
     Ok(counts.into_iter().map(count).collect())

@@ -14,6 +14,7 @@
 
 mod overhead;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -40,6 +41,8 @@ const FOR_PEERS: usize = 2;
 /// charged memory is occupied a moment later, and what grows meanwhile is seen too late.
 const MARGIN: usize = 6;
 
+/// Who asks for memory will ask for more: at least one of so many parts of the budget is made free.
+const NEXT_STEPS: usize = 32;
 /// Interval in which those that wait for the process to have room ask again: one large account after
 /// the other gives way until it has.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -113,8 +116,8 @@ pub(crate) struct Budget {
     refused: AtomicUsize,
     gave_way: AtomicUsize,
     owners: Mutex<HashMap<String, Weak<Owner>>>,
-    /// The account that was told last to give way, and when.
-    giving_way: Mutex<Option<(Weak<Inner>, Instant)>>,
+    /// The accounts that were told to give way, and when.
+    giving_way: Mutex<Vec<(Weak<Inner>, Instant)>>,
     /// Notified when bytes are given back while somebody waits for them.
     freed: Notify,
     waiting: AtomicUsize,
@@ -137,6 +140,8 @@ struct Inner {
     owner: Arc<Owner>,
     must_give_way: AtomicBool,
     gives_way: Notify,
+    /// Those that would notice. Others are never told: nothing would come of it.
+    watchers: AtomicUsize,
 }
 
 /// Bytes on an account, given back when this is dropped.
@@ -198,6 +203,7 @@ impl Budget {
             owner: owner.clone(),
             must_give_way: AtomicBool::new(false),
             gives_way: Notify::new(),
+            watchers: AtomicUsize::new(0),
         });
         let mut accounts = owner.accounts.lock();
         // Amortized: closed accounts are removed before the list would grow.
@@ -263,49 +269,51 @@ impl Budget {
         self.room(little, self.overhead.load(Ordering::Relaxed))
     }
 
-    /// Returns the owner with the most bytes, of those that can give way.
-    fn largest(&self) -> Option<Arc<Owner>> {
+    /// Tells the largest account of the largest owner to give way, in favour of `asking`, which
+    /// wants so many `bytes`. Does nothing if `asking` belongs to that owner, because then it is the
+    /// one to be refused, or while other accounts that give way hold enough. One that has not done
+    /// so in time is passed over, and so is one that nobody watches.
+    fn make_room(&self, asking: &Inner, bytes: usize) {
+        let mut giving_way = self.giving_way.lock();
+        let mut soon = 0;
+        giving_way.retain(|(account, since)| {
+            let account = account.upgrade();
+            let used = account.map_or(0, |account| account.used.load(Ordering::Relaxed));
+            let counts = used > 0 && since.elapsed() < ASK_AGAIN;
+            soon += if counts { used } else { 0 };
+            counts
+        });
+        if soon >= bytes.max(self.limits.process / NEXT_STEPS) {
+            return;
+        }
         let owners: Vec<_> = self.owners.lock().values().cloned().collect();
         let owners = owners.iter().filter_map(Weak::upgrade);
-        let owners = owners.filter(|owner| owner.name != SERVER_OWNER);
-        owners.max_by_key(|owner| owner.used.load(Ordering::Relaxed))
-    }
-
-    /// Tells the largest account of the largest owner to give way, in favour of `asking`. Does
-    /// nothing if `asking` belongs to that owner, because then it is the one to be refused, or
-    /// while another account is about to give way. One that has not done so in time is passed over.
-    fn make_room(&self, asking: &Inner) {
-        let mut giving_way = self.giving_way.lock();
-        if let Some((account, since)) = &*giving_way
-            && since.elapsed() < ASK_AGAIN
-            && account
-                .upgrade()
-                .is_some_and(|account| account.used.load(Ordering::Relaxed) > 0)
-        {
+        let mut owners: Vec<_> = owners.filter(|owner| owner.name != SERVER_OWNER).collect();
+        owners.sort_by_cached_key(|owner| Reverse(owner.used.load(Ordering::Relaxed)));
+        for owner in owners {
+            if Arc::ptr_eq(&owner, &asking.owner) {
+                return;
+            }
+            let accounts: Vec<_> = owner.accounts.lock().clone();
+            let accounts = accounts.iter().filter_map(Weak::upgrade);
+            let accounts = accounts.filter(|account| account.can_give_way());
+            let Some(account) = accounts.max_by_key(|account| account.used.load(Ordering::Relaxed))
+            else {
+                continue;
+            };
+            giving_way.push((Arc::downgrade(&account), Instant::now()));
+            drop(giving_way);
+            // Once: its bytes come back when its connection has ended.
+            account.must_give_way.store(true, Ordering::Release);
+            self.gave_way.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                owner = owner.name,
+                bytes = owner.used.load(Ordering::Relaxed),
+                "the memory budget is exhausted; the largest account gives way"
+            );
+            account.gives_way.notify_waiters();
             return;
         }
-        let Some(owner) = self.largest() else { return };
-        if Arc::ptr_eq(&owner, &asking.owner) {
-            return;
-        }
-        let accounts: Vec<_> = owner.accounts.lock().clone();
-        let accounts = accounts.iter().filter_map(Weak::upgrade);
-        let accounts = accounts.filter(|account| !account.must_give_way.load(Ordering::Acquire));
-        let Some(account) = accounts.max_by_key(|account| account.used.load(Ordering::Relaxed))
-        else {
-            return;
-        };
-        *giving_way = Some((Arc::downgrade(&account), Instant::now()));
-        drop(giving_way);
-        // Once: its bytes come back when its connection has ended.
-        account.must_give_way.store(true, Ordering::Release);
-        self.gave_way.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            owner = owner.name,
-            bytes = account.used.load(Ordering::Relaxed),
-            "the memory budget is exhausted; the largest account gives way"
-        );
-        account.gives_way.notify_waiters();
     }
 
     /// Wakes those that wait for room.
@@ -313,6 +321,13 @@ impl Budget {
         if self.waiting.load(Ordering::Acquire) > 0 {
             self.freed.notify_waiters();
         }
+    }
+}
+
+impl Inner {
+    /// Returns whether somebody would notice, who has not been told yet.
+    fn can_give_way(&self) -> bool {
+        self.watchers.load(Ordering::Acquire) > 0 && !self.must_give_way.load(Ordering::Acquire)
     }
 }
 
@@ -342,10 +357,20 @@ fn add(counter: &AtomicUsize, bytes: usize, limit: usize) -> bool {
 impl Account {
     /// Charges `bytes` if there is room at every level.
     pub(crate) fn try_charge(&self, bytes: usize) -> Result<Charge, OverBudget> {
-        self.add(bytes).inspect_err(|_| {
+        self.add(bytes).inspect_err(|error| {
             self.budget().refused.fetch_add(1, Ordering::Relaxed);
+            if error.level == Level::Process {
+                self.budget().make_room(&self.0, bytes);
+            }
         })?;
         Ok(self.charged(bytes))
+    }
+
+    /// Charges `bytes` if there is room, and else does nothing: for what would be of use and need
+    /// not be, so that nobody gives way for it.
+    pub(crate) fn charge_spare(&self, bytes: usize) -> Option<Charge> {
+        self.add(bytes).ok()?;
+        Some(self.charged(bytes))
     }
 
     /// Charges `bytes`; waits for room, at most for the patience of the budget.
@@ -366,13 +391,14 @@ impl Account {
         let before = budget.used.fetch_add(bytes, Ordering::AcqRel);
         budget.peak.fetch_max(before + bytes, Ordering::Relaxed);
         if before + bytes > budget.room_now(true) {
-            budget.make_room(&self.0);
+            budget.make_room(&self.0, bytes);
         }
         self.charged(bytes)
     }
 
     /// Waits until the account must give way because the process is out of memory.
     pub(crate) async fn gives_way(&self) {
+        let _watcher = Counted::new(&self.0.watchers);
         let mut notified = std::pin::pin!(self.0.gives_way.notified());
         // Registered before the flag is read: a notification in between is not lost.
         notified.as_mut().enable();
@@ -428,7 +454,6 @@ impl Account {
         if !add(&budget.used, bytes, room) {
             self.0.used.fetch_sub(bytes, Ordering::AcqRel);
             owner.used.fetch_sub(bytes, Ordering::AcqRel);
-            budget.make_room(&self.0);
             // The most that there can be: who asks for more need not wait.
             let most = budget.room(little, 0);
             return Err(self.over(Level::Process, bytes, most));
@@ -452,7 +477,7 @@ impl Account {
             return Ok(());
         };
         let budget = self.budget();
-        let waiting = Waiting::new(&budget.waiting);
+        let waiting = Counted::new(&budget.waiting);
         let room = async {
             let mut error = error;
             loop {
@@ -464,6 +489,9 @@ impl Account {
                 match self.add(bytes) {
                     Ok(()) => return Ok(()),
                     Err(still) => error = still,
+                }
+                if error.level == Level::Process {
+                    budget.make_room(&self.0, bytes);
                 }
                 // If all wait for each other, nobody gives anything back.
                 tokio::select! {
@@ -485,17 +513,17 @@ impl Account {
     }
 }
 
-/// Counts a task that waits for room, also when its future is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts a task that waits, also when its future is dropped.
+struct Counted<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Waiting<'a> {
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Counted<'a> {
         count.fetch_add(1, Ordering::AcqRel);
-        Waiting(count)
+        Counted(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -511,6 +539,12 @@ impl Charge {
     pub(crate) fn try_grow(&mut self, more: usize) -> Result<(), OverBudget> {
         self.account.try_charge(more)?.join(self);
         Ok(())
+    }
+
+    /// Charges `more` bytes like [`Account::charge_spare`]. Returns whether there was room.
+    pub(crate) fn grow_spare(&mut self, more: usize) -> bool {
+        let charge = self.account.charge_spare(more);
+        charge.map(|charge| charge.join(self)).is_some()
     }
 
     /// Charges `more` bytes; waits for room like [`Account::charge`].

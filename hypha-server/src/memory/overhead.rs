@@ -5,7 +5,8 @@
 //! is. So a thread compares the resident memory with the accounts, and the difference leaves less
 //! for peers. It is a thread of its own because the others may be busy just then.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -23,21 +24,26 @@ const PART: usize = 4;
 /// Counts the memory of this process beyond the present one towards `budget`, until that is
 /// dropped. Returns false where the system does not tell it.
 pub(crate) fn watch(budget: &Arc<Budget>) -> io::Result<bool> {
-    let Some(idle) = resident() else {
+    // It stays open: there may be no descriptor left when the server is attacked.
+    let Ok(mut status) = File::open("/proc/self/status") else {
         return Ok(false);
     };
+    let idle = resident(&mut status)?;
     let budget = Arc::downgrade(budget);
     let thread = thread::Builder::new().name("hypha-memory".into());
-    thread.spawn(move || compare(&budget, idle))?;
+    thread.spawn(move || compare(&budget, &mut status, idle))?;
     Ok(true)
 }
 
-fn compare(budget: &Weak<Budget>, idle: usize) {
+fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
     let mut pause = CALM;
     loop {
         thread::sleep(pause);
-        let (Some(budget), Some(resident)) = (budget.upgrade(), resident()) else {
+        let Some(budget) = budget.upgrade() else {
             return;
+        };
+        let Ok(resident) = resident(status) else {
+            continue;
         };
         let more = resident.saturating_sub(idle);
         budget.set_overhead(more.saturating_sub(budget.used.load(Ordering::Relaxed)));
@@ -49,13 +55,15 @@ fn compare(budget: &Weak<Budget>, idle: usize) {
 }
 
 /// Returns the resident memory of the process in bytes.
-fn resident() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: usize = line.split_whitespace().next()?.parse().ok()?;
-    kib.checked_mul(1024)
+fn resident(status: &mut File) -> io::Result<usize> {
+    let mut text = String::new();
+    status.rewind()?;
+    status.read_to_string(&mut text)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    let kib = kib.and_then(|kib| kib.parse::<usize>().ok());
+    let bytes = kib.and_then(|kib| kib.checked_mul(1024));
+    bytes.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no VmRSS"))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -64,9 +72,10 @@ mod tests {
 
     #[test]
     fn the_system_tells_the_resident_memory() {
-        let before = resident().unwrap();
+        let mut status = File::open("/proc/self/status").unwrap();
+        let before = resident(&mut status).unwrap();
         let memory = std::hint::black_box(vec![1_u8; 64 << 20]);
-        assert!(resident().unwrap() >= before + (48 << 20));
+        assert!(resident(&mut status).unwrap() >= before + (48 << 20));
         drop(memory);
     }
 }

@@ -75,13 +75,14 @@ async fn the_largest_account_gives_way_to_a_small_one() {
     let _one = large.try_charge(400).unwrap();
     let _two = budget.open("ada").try_charge(150).unwrap();
     let three = larger.try_charge(400).unwrap();
-    assert!(large.gives_way().now_or_never().is_none());
+    let mut watched = std::pin::pin!(large.gives_way());
+    assert!(watched.as_mut().now_or_never().is_none());
 
     let small = budget.open("eve");
     let mut waiting = std::pin::pin!(small.charge(100));
     assert!(waiting.as_mut().now_or_never().is_none());
     // `ada` has 550 bytes, more than `bob`.
-    assert!(large.gives_way().now_or_never().is_some());
+    assert!(watched.now_or_never().is_some());
     assert!(larger.gives_way().now_or_never().is_none());
     drop(three);
     assert!(waiting.await.is_ok());
@@ -160,9 +161,11 @@ async fn the_server_itself_does_not_give_way() {
     let _own = own.try_charge(400).unwrap();
     let _also = budget.open(SERVER_OWNER).try_charge(200).unwrap();
     let _large = ada.try_charge(300).unwrap();
+    let (mut owns, mut adas) = (Box::pin(own.gives_way()), Box::pin(ada.gives_way()));
+    assert!(owns.as_mut().now_or_never().is_none() && adas.as_mut().now_or_never().is_none());
     assert!(budget.open("eve").try_charge(200).is_err());
-    assert!(own.gives_way().now_or_never().is_none());
-    assert!(ada.gives_way().now_or_never().is_some());
+    assert!(owns.now_or_never().is_none());
+    assert!(adas.now_or_never().is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,11 +62,29 @@ pub(crate) struct Session {
     peer: Arc<Peer>,
     /// Hands over a new GET of the same client.
     takeovers: mpsc::Sender<Response>,
-    /// The hash of the token of its last GET. The token may expire while the stream goes on.
-    credential: Mutex<Option<auth::TokenHash>>,
+    /// By what its POSTs are known: the last GET.
+    credential: Mutex<Credential>,
     heard: Mutex<Instant>,
     /// The memory held for it.
     pub(crate) account: Account,
+}
+
+/// By what a client is known to be the one that has opened a stream.
+#[derive(Clone)]
+enum Credential {
+    /// The hash of its token. The token may expire while the stream goes on.
+    Token(auth::TokenHash),
+    /// The IP address that it comes from. It has no token, and its own address is no secret.
+    Address(String),
+}
+
+impl Credential {
+    fn of(hello: &StreamHello) -> Credential {
+        match &hello.token {
+            Some(token) => Credential::Token(auth::token_hash(token)),
+            None => Credential::Address(hello.address.clone()),
+        }
+    }
 }
 
 /// A piece of the body of a GET, whose memory is charged until the socket has taken it.
@@ -115,11 +133,12 @@ impl Streams {
 }
 
 impl Session {
-    /// Checks that a POST with this token comes from the client.
+    /// Checks that a POST with this token, from this IP address, comes from the client.
     pub(crate) async fn authorize(
         &self,
         state: &State,
         token: Option<&str>,
+        address: &str,
     ) -> Result<(), Refusal> {
         let stranger = || {
             Refusal::new(
@@ -130,15 +149,14 @@ impl Session {
                 ),
             )
         };
-        let credential = *self.credential.lock();
+        let credential = self.credential.lock().clone();
         let Some(token) = token else {
-            return if self.peer.user.is_anonymous && credential.is_none() {
-                Ok(())
-            } else {
-                Err(stranger())
+            return match credential {
+                Credential::Address(own) if self.peer.user.is_anonymous && own == address => Ok(()),
+                _ => Err(stranger()),
             };
         };
-        if credential == Some(auth::token_hash(token)) {
+        if matches!(credential, Credential::Token(own) if own == auth::token_hash(token)) {
             return match state.issuer.is_revoked(token) {
                 true => Err(Refusal::new(RefusalKind::Revoked, "Token has been revoked")),
                 false => Ok(()),
@@ -222,7 +240,7 @@ pub(crate) async fn open(
         reconnecting: hello.reconnection_token.is_some(),
     };
     let info = workspace_of(state, &mut applicant).await?;
-    let credential = hello.token.as_deref().map(auth::token_hash);
+    let credential = Credential::of(&hello);
 
     // Without a token an anonymous client cannot prove to be the same one.
     let proven = applicant.reconnecting || !applicant.user.is_anonymous;

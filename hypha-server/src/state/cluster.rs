@@ -61,7 +61,7 @@ impl Recipient for State {
                     peer.outbox.close(CloseOrder::new(1001, reason));
                 }
             }
-            Notice::Left { address } => self.router.tell_partners_of(&address),
+            Notice::Left { address } => self.router.tell_partners_of(&address, true),
             Notice::Unloaded { workspace } => {
                 let reason = format!("Workspace unloaded: {workspace}");
                 for member in self.router.members(&workspace) {

@@ -143,7 +143,7 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
     state
         .router
         .event_about(workspace, kind, &data, peer.generation);
-    state.router.tell_partners(peer).await;
+    state.router.tell_partners(peer, true).await;
     if let Err(error) = unload_if_empty(state, &peer.workspace).await {
         tracing::error!(%error, workspace = peer.workspace, "cannot unload a workspace");
     }
@@ -184,7 +184,7 @@ pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
     }
     let data = json!({"id": client_id, "workspace": workspace});
     state.router.event(workspace, CLIENT_DISCONNECTED, &data);
-    state.router.tell_partners_of(address);
+    state.router.tell_partners_of(address, true);
     state.router.bus().announce(Notice::Left {
         address: address.to_owned(),
     });
@@ -279,7 +279,7 @@ async fn remove_server(state: &State, server_id: &str) {
         };
         let data = json!({"id": client_id, "workspace": workspace});
         state.router.event(workspace, CLIENT_DISCONNECTED, &data);
-        state.router.tell_partners_of(&address);
+        state.router.tell_partners_of(&address, true);
         state.router.bus().announce(Notice::Left {
             address: address.clone(),
         });
@@ -297,7 +297,8 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     }
     // The addresses of the server itself are always there: another client answers the next message.
     if peer.workspace != SERVER_WORKSPACE {
-        state.router.tell_partners(peer).await;
+        // No event tells of the clients of the server.
+        state.router.tell_partners(peer, false).await;
     }
     if let Err(error) = unload_if_empty(state, &peer.workspace).await {
         tracing::error!(%error, workspace = peer.workspace, "cannot unload a workspace");

@@ -512,10 +512,9 @@ async fn servers_that_would_disturb_each_other_do_not_start() -> Result<()> {
     let redis = redis_or_skip!();
     let one = redis.server("one").await?;
     let again = redis.server("one").await.err().context("started")?;
-    assert!(
-        again.to_string().contains("another server with the id one"),
-        "{again}"
-    );
+    let cause = again.chain().map(ToString::to_string);
+    let cause = cause.collect::<Vec<_>>().join(": ");
+    assert!(cause.contains("another server with the id one"), "{cause}");
     let builder = || Server::builder().bind("127.0.0.1:0");
     let no_secret = builder().redis_uri(redis.uri()).start().await;
     assert!(matches!(no_secret, Err(StartError::Config(_))));

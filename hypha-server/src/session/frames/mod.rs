@@ -379,9 +379,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 None => {
                     let first = length.min(RESERVE_FIRST);
                     let hoped = length.min(self.expected).max(first);
-                    let charge = match self.account.try_charge(hoped) {
-                        Ok(charge) => charge,
-                        Err(_) => self.account.charge(first).await?,
+                    let charge = match self.account.charge_spare(hoped) {
+                        Some(charge) => charge,
+                        None => self.account.charge(first).await?,
                     };
                     let mut memory = BytesMut::with_capacity(charge.bytes());
                     memory.extend_from_slice(&self.buffer);
@@ -429,14 +429,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 charge.shrink_to(beyond);
                 true
             }
-            Some(charge) => charge.try_grow(beyond - charge.bytes()).is_ok(),
-            charge @ None => match self.account.try_charge(beyond) {
-                Ok(paid) => {
-                    *charge = Some(paid);
-                    true
-                }
-                Err(_) => false,
-            },
+            Some(charge) => charge.grow_spare(beyond - charge.bytes()),
+            charge @ None => {
+                *charge = self.account.charge_spare(beyond);
+                charge.is_some()
+            }
         };
         if paid {
             self.room = room;
