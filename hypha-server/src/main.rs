@@ -1,9 +1,8 @@
 //! The program `hypha-server`.
 
-use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -175,6 +174,8 @@ async fn purge() {
 /// Has mimalloc collect what this thread keeps, unless it has done so just now.
 #[cfg(feature = "mimalloc")]
 fn collect() {
+    use std::cell::Cell;
+    use std::time::Instant;
     thread_local! {
         static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
     }

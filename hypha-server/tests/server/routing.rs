@@ -207,6 +207,11 @@ async fn garbage_is_ignored_and_counted() -> Result<()> {
         Value::from("still here")
     );
     assert_eq!(server.stats().dropped_garbage, 5);
+    // No address is that long, and it would be remembered for as long as the client is there.
+    let long = json!({"type": "method", "to": "x".repeat(2000), "method": "m", "session": "s"});
+    client.send(long, None).await?;
+    client.ask("echo", json!(["still here"])).await?;
+    assert_eq!(server.stats().dropped_garbage, 6);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The RPC transport over HTTP: ownership of a stream, reconnection, and isolation of other
 //! clients.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -261,6 +262,24 @@ async fn both_transports_share_the_addresses() -> Result<()> {
     let gone = post(&server, (owner.workspace(), "d"), Some(&token), message).await?;
     assert_eq!(gone, StatusCode::BAD_REQUEST);
     drop(socket);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_anonymous_client_is_known_by_where_it_comes_from() -> Result<()> {
+    let server = server().await?;
+    let line = Line::open(&server, &[("client_id", "victim")], None).await?;
+    let own = line.field("workspace").to_owned();
+    let message = wire::to_vec(&json!({"type": "event", "to": format!("{own}/victim")}))?;
+    let post = async |from: [u8; 4]| {
+        let http = support::http_reader(|client| client.local_address(IpAddr::from(from)));
+        let query = [("workspace", own.as_str()), ("client_id", "victim")];
+        let request = http.post(format!("{}/rpc", server.url())).query(&query);
+        anyhow::Ok(request.body(message.clone()).send().await?.status())
+    };
+    assert_eq!(post([127, 0, 0, 1]).await?, StatusCode::OK);
+    // Everybody whom it has called knows its address.
+    assert_eq!(post([127, 0, 0, 2]).await?, StatusCode::FORBIDDEN);
     Ok(())
 }
 
