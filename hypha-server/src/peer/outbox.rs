@@ -198,6 +198,9 @@ struct Lanes {
     capacity: usize,
     /// Room of all lanes.
     room: usize,
+    /// Frames of peers that are larger than the queue: one at a time, as they take less room than
+    /// memory, which is the receiver's.
+    giants: usize,
     /// Costs of all small frames.
     small: usize,
     /// Costs of the server's own frames.
@@ -247,9 +250,19 @@ impl Lanes {
         self.room == 0 || self.room + room <= self.capacity
     }
 
+    fn is_giant(&self, room: usize, cost: usize) -> bool {
+        room > 0 && cost > self.capacity
+    }
+
+    /// Returns whether no giant is in the way of this frame.
+    fn passes(&self, room: usize, cost: usize) -> bool {
+        self.giants == 0 || !self.is_giant(room, cost)
+    }
+
     /// Returns whether a frame may be queued without waiting.
-    fn admits(&self, lane: u64, room: usize) -> bool {
+    fn admits(&self, lane: u64, room: usize, cost: usize) -> bool {
         !self.full
+            && self.passes(room, cost)
             && self.within_share(lane, room)
             && self.fits(room)
             && !self.waiters.iter().any(|waiter| waiter.lane == lane)
@@ -258,6 +271,7 @@ impl Lanes {
     fn reserve(&mut self, lane: u64, room: usize, cost: usize, shared: &Arc<Shared>) -> Held {
         self.lane(lane).room += room;
         self.room += room;
+        self.giants += usize::from(self.is_giant(room, cost));
         Held {
             shared: Some(shared.clone()),
             lane,
@@ -351,6 +365,7 @@ impl Lanes {
             self.own = self.own.saturating_sub(freed.cost);
         }
         self.room -= freed.room;
+        self.giants -= usize::from(self.is_giant(freed.room, freed.cost));
         if let Entry::Occupied(mut entry) = self.lanes.entry(freed.lane) {
             let lane = entry.get_mut();
             lane.room -= freed.room;
@@ -377,7 +392,7 @@ impl Lanes {
             if waiter.grant.is_closed() {
                 continue;
             }
-            if !self.within_share(lane, room) {
+            if !self.within_share(lane, room) || !self.passes(room, cost) {
                 self.waiters.push_back(waiter);
             } else if !self.fits(room) {
                 self.waiters.push_front(waiter);
@@ -424,6 +439,7 @@ impl Outbox {
                 spare: Vec::new(),
                 capacity: capacity.max(4 * FRAME_OVERHEAD),
                 room: 0,
+                giants: 0,
                 small: 0,
                 own: 0,
                 charge: None,
@@ -466,7 +482,7 @@ impl Outbox {
             return Err(Unsent::Gone);
         }
         let room = lanes.room_for(cost);
-        if !lanes.admits(sender, room) {
+        if !lanes.admits(sender, room, cost) {
             return Ok(Some(frame));
         }
         let mut held = lanes.reserve(sender, room, cost, &self.shared);
@@ -489,7 +505,7 @@ impl Outbox {
             }
             let room = lanes.room_for(cost);
             let (grant, granted) = oneshot::channel();
-            if lanes.admits(sender, room) {
+            if lanes.admits(sender, room, cost) {
                 let held = lanes.reserve(sender, room, cost, &self.shared);
                 drop(lanes);
                 drop(grant.send(held));

@@ -113,6 +113,32 @@ async fn a_frame_larger_than_the_queue_passes_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn frames_larger_than_the_queue_come_one_at_a_time() {
+    let budget = budget(1 << 29);
+    let (outbox, mut queue) = Outbox::new(10_000, budget.open("receiver"));
+    let outbox = Arc::new(outbox);
+    let senders: Vec<_> = (1..10)
+        .map(|sender| {
+            let outbox = outbox.clone();
+            tokio::spawn(async move { outbox.send(sender, frame(1_000_000)).await })
+        })
+        .collect();
+    for _ in 1..10 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(
+            budget.stats().used < 1_100_000,
+            "the memory is the receiver's"
+        );
+        // Small frames pass.
+        outbox.send(77, frame(100)).await.unwrap();
+        assert_eq!(taken(&mut queue).await.len(), 2);
+    }
+    for sender in senders {
+        sender.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_waiting_senders_get_their_turn() {
     let (outbox, mut queue) = outbox(10_000);
     let outbox = Arc::new(outbox);
