@@ -115,7 +115,7 @@ impl Lineage {
     }
 
     /// Returns the same credentials within a session.
-    pub(super) fn in_session(&self) -> Lineage {
+    pub(crate) fn in_session(&self) -> Lineage {
         let session = self.session.unwrap_or_else(|| {
             use rand::RngExt;
             rand::rng().random()

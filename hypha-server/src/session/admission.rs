@@ -365,12 +365,14 @@ pub(super) async fn connection_info(
 
 async fn attach(
     state: &State,
-    user: Authenticated,
+    mut user: Authenticated,
     workspace: WorkspaceInfo,
     client_id: &str,
     displaces: Displaces,
     (account, place): (Account, Place),
 ) -> Result<Admitted, Refusal> {
+    // One for the whole connection: all reconnection tokens that it gets are revoked together.
+    user.lineage = user.lineage.in_session();
     let connection_info = connection_info(state, &user, &workspace.id, client_id).await?;
     let (outbox, queue) = Outbox::new(state.settings.limits.queue_bytes, account.clone());
     let generation = state.router.next_generation();

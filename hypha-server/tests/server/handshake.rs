@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hypha_rpc::Value;
 use hypha_server::Server;
 use serde_json::json;
@@ -290,6 +292,30 @@ async fn control_messages_are_answered_and_nonsense_is_ignored() -> Result<()> {
     let hello = json!({"client_id": "c", "reconnection_token": answer["reconnection_token"]});
     let again = Raw::connect(&server, hello).await?;
     assert_eq!(again.workspace(), client.workspace());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_revoked_reconnection_token_takes_its_successors_with_it() -> Result<()> {
+    let server = server().await?;
+    let mut client = Raw::anonymous(&server, "c").await?;
+    let first = client.info["reconnection_token"].clone();
+    client.text(r#"{"type":"refresh_token"}"#).await?;
+    let second = client.control().await?["reconnection_token"].clone();
+    // By this claim they are revoked together; within one second they are even the same.
+    let session = |token: &serde_json::Value| -> Result<serde_json::Value> {
+        let claims = token.as_str().and_then(|token| token.split('.').nth(1));
+        let claims = URL_SAFE_NO_PAD.decode(claims.context("no claims")?)?;
+        let claims: serde_json::Value = serde_json::from_slice(&claims)?;
+        Ok(claims["urn:hypha:session"].clone())
+    };
+    assert!(session(&first)?.is_string());
+    assert_eq!(session(&first)?, session(&second)?);
+    client.ask("revoke_token", json!([first])).await?;
+    let hello = json!({"client_id": "c", "reconnection_token": second});
+    let end = refused(&server, hello).await?;
+    let error = end.error.unwrap_or_default();
+    assert!(error.contains("revoked"), "{error}");
     Ok(())
 }
 
