@@ -408,6 +408,7 @@ impl Account {
     }
 
     /// Returns the bytes on this account.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }

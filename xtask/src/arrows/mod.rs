@@ -53,7 +53,6 @@ const LAYERS: [Layers; 2] = [
         package: "hypha-server",
         layers: &[
             &[
-                "event_log",
                 "memory",
                 "metrics",
                 "rate_limit",
@@ -62,7 +61,7 @@ const LAYERS: [Layers; 2] = [
                 "shares",
                 "store",
             ],
-            &["auth", "bus"],
+            &["auth", "bus", "event_log"],
             &["peer"],
             &["registry", "router"],
             &["state"],
