@@ -121,14 +121,12 @@ impl EventLog {
         user_id: &str,
         filter: &EventFilter,
     ) -> Vec<EventRecord> {
-        let entries = self.0.lock();
-        let log = entries.workspaces.get(workspace);
-        let all = log.into_iter().flat_map(|log| &log.entries);
-        let own =
-            all.filter(|entry| entry.record.user_id == user_id && filter.matches(&entry.record));
-        own.map(|entry| EventRecord {
-            data: hypha_wire::from_slice(&entry.data).unwrap_or_default(),
-            ..entry.record.clone()
+        let copy = |entry: &SizedEntry| (entry.record.clone(), entry.data.clone());
+        // Decoded without the lock.
+        let own = self.select(workspace, user_id, filter, copy).into_iter();
+        own.map(|(record, data)| EventRecord {
+            data: hypha_wire::from_slice(&data).unwrap_or_default(),
+            ..record
         })
         .collect()
     }
@@ -140,14 +138,23 @@ impl EventLog {
         user_id: &str,
         filter: &EventFilter,
     ) -> Vec<String> {
+        let kind = |entry: &SizedEntry| entry.record.event_type.clone();
+        self.select(workspace, user_id, filter, kind)
+    }
+
+    fn select<T>(
+        &self,
+        workspace: &str,
+        user_id: &str,
+        filter: &EventFilter,
+        part: impl Fn(&SizedEntry) -> T,
+    ) -> Vec<T> {
         let entries = self.0.lock();
         let log = entries.workspaces.get(workspace);
-        let records = log
-            .into_iter()
-            .flat_map(|log| &log.entries)
-            .map(|entry| &entry.record);
-        let own = records.filter(|entry| entry.user_id == user_id && filter.matches(entry));
-        own.map(|entry| entry.event_type.clone()).collect()
+        let all = log.into_iter().flat_map(|log| &log.entries);
+        all.filter(|entry| entry.record.user_id == user_id && filter.matches(&entry.record))
+            .map(part)
+            .collect()
     }
 
     /// Drops the entries of a workspace that is deleted.

@@ -157,8 +157,8 @@ fn set_allocator_options() {
     }
 }
 
-/// Has mimalloc return memory that nobody uses. It does so only on the way of other calls, in the
-/// thread that makes them, and an idle server would keep what it needed under load.
+/// Has mimalloc return unused memory. mimalloc does so only during other calls of a thread, and an
+/// idle server makes none.
 #[cfg(feature = "mimalloc")]
 async fn purge() {
     loop {

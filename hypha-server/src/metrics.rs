@@ -122,7 +122,8 @@ counters! {
     replaced;
     /// Bytes of memory held for peers.
     memory_used,
-    /// Bytes that the process occupies beyond those and what it needs when idle, if they count.
+    /// Bytes of the process that no account shows, without those that it has when idle. 0 if the
+    /// server does not count them.
     memory_overhead,
     /// Largest number of bytes held for peers since the server started.
     memory_peak,

@@ -34,8 +34,8 @@ const RESERVE: usize = 16;
 /// An owner holds little if it has at most one of so many parts of the budget.
 const LITTLE: usize = 256;
 
-/// At least one of so many parts of the budget is for owners that hold much, whatever the overhead
-/// is: memory that the allocator never gives back must not end the service.
+/// The overhead takes all but one of so many parts of the budget at most: memory that the allocator
+/// never gives back must not end the service.
 const FOR_PEERS: usize = 2;
 /// If the process counts, one of so many parts of the budget is not for owners that hold much:
 /// charged memory is occupied a moment later, and what grows meanwhile is seen too late.
@@ -43,8 +43,8 @@ const MARGIN: usize = 6;
 
 /// Who asks for memory will ask for more: at least one of so many parts of the budget is made free.
 const NEXT_STEPS: usize = 32;
-/// Interval in which those that wait for the process to have room ask again: one large account after
-/// the other gives way until it has.
+/// Interval in which a task that waits for the process to have room asks again: one large account
+/// after the other gives way until it has.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Bounds of the three levels.
@@ -235,7 +235,8 @@ impl Budget {
         }
     }
 
-    /// Counts all memory of this process towards the budget from now on, beyond what it has now.
+    /// Counts the memory that this process takes from now on towards the budget. Returns false where
+    /// the system does not report it.
     pub(crate) fn count_process(self: &Arc<Self>) -> std::io::Result<bool> {
         let counts = overhead::watch(self)?;
         self.counts_process.store(counts, Ordering::Relaxed);
@@ -325,7 +326,7 @@ impl Budget {
 }
 
 impl Inner {
-    /// Returns whether somebody would notice, who has not been told yet.
+    /// Returns whether a task watches the account, and the account was not told to give way yet.
     fn can_give_way(&self) -> bool {
         self.watchers.load(Ordering::Acquire) > 0 && !self.must_give_way.load(Ordering::Acquire)
     }

@@ -42,7 +42,8 @@ pub enum Bar {
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,
-    /// Its size in the small form; without connections it is left out there, because another one is similar.
+    /// Its size in the small form. With 0 connections the small form leaves it out, because another
+    /// one is similar.
     pub small: Size,
     /// Its full size.
     pub full: Size,

@@ -43,7 +43,8 @@ local function id_of(key) return string.match(key, '^services:[^|]*|[^:]*:([^@]*
 local function server_of(owner)
     return owner and string.match(owner, '^(.*)#') or ''
 end
--- The fields of a record; of one that is no hash its key, which says what is skipped.
+-- Returns the fields of a record. A record that is no hash has its key as the only field, for the
+-- log.
 local function fields_of(key)
     local fields = redis.pcall('HGETALL', key)
     if fields.err then return {'id', key} end
