@@ -271,8 +271,8 @@ impl Budget {
     }
 
     /// Tells the largest account of the largest owner to give way, in favour of `asking`, which
-    /// wants so many `bytes`. Does nothing if `asking` belongs to that owner, because then it is the
-    /// one to be refused, or while other accounts that give way hold enough. One that has not done
+    /// wants so many `bytes`. Does nothing if `asking` belongs to that owner, because then it is
+    /// the one to be refused, or while other accounts that give way hold enough. One that has not done
     /// so in time is passed over, and so is one that nobody watches.
     fn make_room(&self, asking: &Inner, bytes: usize) {
         let mut giving_way = self.giving_way.lock();
