@@ -1,7 +1,7 @@
 //! How do I offer a typed service, and call it?
 //!
-//! `cargo run --example quickstart` needs nothing else. `--server-url URL` uses a server that runs
-//! somewhere, `--serve` keeps the service up for others.
+//! `cargo run -p hypha-rpc-examples --example quickstart` needs nothing else. `--server-url URL`
+//! uses a server that runs somewhere, `--serve` keeps the service up for others.
 
 use clap::Parser;
 use hypha_rpc::prelude::*;
