@@ -70,6 +70,8 @@ counters! {
     dropped_garbage,
     /// Copies of broadcasts dropped because a receiver had no room.
     dropped_slow,
+    /// Times that a client did not keep up with what other servers sent to it.
+    congested,
     /// Clients told that a client with which they had calls is gone.
     told_gone,
     /// Connections closed by the write timeout.

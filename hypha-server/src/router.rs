@@ -60,7 +60,7 @@ pub(crate) struct Router {
     generations: AtomicU64,
     counters: Arc<Counters>,
     deliver_timeout: Duration,
-    bus: Box<dyn Bus>,
+    bus: Arc<dyn Bus>,
 }
 
 impl Router {
@@ -75,13 +75,13 @@ impl Router {
             generations: AtomicU64::new(1),
             counters,
             deliver_timeout,
-            bus,
+            bus: bus.into(),
         }
     }
 
     /// Returns the connection to the other servers.
-    pub(crate) fn bus(&self) -> &dyn Bus {
-        &*self.bus
+    pub(crate) fn bus(&self) -> &Arc<dyn Bus> {
+        &self.bus
     }
 
     /// Sets the function that connects peers inside the server on demand. Only the first call
@@ -183,7 +183,7 @@ impl Router {
                 }
                 None => {
                     if let Some(event) = gone_event(&partner, &gone.workspace, &gone.client_id) {
-                        self.bus.send(&partner, event).await;
+                        self.bus.send_at_once(&partner, event).await;
                     }
                 }
             }
@@ -260,7 +260,12 @@ impl Router {
             let address = format!("{workspace}/{client_id}");
             let frame = stamp(sender, &message, &address, workspace);
             let is_new = message.session().is_some() && sender.partners.note(&address);
-            if self.bus.send(&address, frame.into_bytes()).await {
+            // The clients of the server itself serve all from one queue, and never wait.
+            let sending = match sender.serves_all {
+                true => self.bus.send_at_once(&address, frame.into_bytes()),
+                false => self.bus.send(&address, frame.into_bytes()),
+            };
+            if sending.await {
                 return self.counters.messages_routed.add();
             }
             // An address that nobody has costs nothing.

@@ -82,6 +82,12 @@ fn anonymous(id: String) -> UserInfo {
     user
 }
 
+/// Returns the id of the user who pays for what `user` does: the one whose token made its token,
+/// since a client can make as many as it likes.
+pub(crate) fn payer(user: &UserInfo) -> &str {
+    user.parent.as_deref().unwrap_or(&user.id)
+}
+
 /// Returns the user of the server itself and of the root token.
 pub(crate) fn root_user() -> UserInfo {
     UserInfo {

@@ -2,13 +2,16 @@
 
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod window;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
-#[cfg(feature = "redis")]
 pub(crate) use self::redis::{Receiver, RedisBus};
+#[cfg(feature = "redis")]
+pub(crate) use self::window::REPEAT;
 
 /// A fact that every server should know at once.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,34 @@ pub(crate) enum Notice {
     Left {
         /// Address of the client.
         address: String,
+    },
+    /// A server asks the one with a client: has the client got what was sent to it?
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
+    Asked {
+        /// Address of the client.
+        address: String,
+        /// Number of the question.
+        number: u64,
+        /// Id of the server that asks.
+        server: String,
+    },
+    /// The answer.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
+    Answered {
+        /// Address of the client.
+        address: String,
+        /// Number of the question.
+        number: u64,
+        /// Id of the server that has asked.
+        server: String,
+        /// Not yet: too much waits for the client. Another answer will come.
+        held: bool,
     },
     /// A workspace is deleted, and its clients are disconnected.
     Unloaded {
@@ -70,8 +101,12 @@ pub(crate) trait Recipient: Send + Sync {
 /// Sends to the other servers.
 pub(crate) trait Bus: Send + Sync {
     /// Sends a message to the server to which the client with this address is connected. Returns
-    /// false if there is none.
+    /// false if there is none. Waits if too much is on its way to the client, which slows the
+    /// sender down to its pace.
     fn send<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
+
+    /// Sends a message that never waits for a slow client.
+    fn send_at_once<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
     /// Sends a client's broadcast to all servers, this one included. Returns false if there are no
     /// others: then nothing was done.
@@ -90,6 +125,9 @@ pub(crate) trait Bus: Send + Sync {
     /// Tells the other servers of a fact.
     fn announce(&self, notice: Notice);
 
+    /// Returns whether there can be clients at other servers.
+    fn has_others(&self) -> bool;
+
     /// Returns whether the others can be reached now.
     fn is_up(&self) -> bool;
 }
@@ -99,6 +137,10 @@ pub(crate) struct NoBus;
 
 impl Bus for NoBus {
     fn send<'a>(&'a self, _address: &'a str, _frame: Bytes) -> BoxFuture<'a, bool> {
+        ready(false).boxed()
+    }
+
+    fn send_at_once<'a>(&'a self, _address: &'a str, _frame: Bytes) -> BoxFuture<'a, bool> {
         ready(false).boxed()
     }
 
@@ -117,6 +159,10 @@ impl Bus for NoBus {
     fn unsubscribe_address(&self, _address: &str) {}
 
     fn announce(&self, _notice: Notice) {}
+
+    fn has_others(&self) -> bool {
+        false
+    }
 
     fn is_up(&self) -> bool {
         true

@@ -15,6 +15,7 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
+use super::window::{Ask, Windows};
 use super::{Bus, Notice, Recipient};
 
 /// Pause between two attempts to reach Redis.
@@ -30,11 +31,14 @@ const TAKEN: &str = "broadcast:hypha-server:taken";
 const REVOKED: &str = "broadcast:hypha-server:revoked";
 const LEFT: &str = "broadcast:hypha-server:left";
 const LOST: &str = "broadcast:hypha-server:lost";
+const ASKED: &str = "broadcast:hypha-server:asked";
+const ANSWERED: &str = "broadcast:hypha-server:answered";
 
 pub(crate) struct RedisBus {
     server_id: String,
     connection: ConnectionManager,
     commands: mpsc::Sender<Command>,
+    windows: Arc<Windows>,
     up: Arc<AtomicBool>,
 }
 
@@ -51,6 +55,7 @@ pub(crate) struct Receiver {
     server_id: String,
     connection: ConnectionManager,
     commands: mpsc::Receiver<Command>,
+    windows: Arc<Windows>,
     up: Arc<AtomicBool>,
 }
 
@@ -73,10 +78,12 @@ impl RedisBus {
     ) -> (RedisBus, Receiver) {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let up = Arc::new(AtomicBool::new(false));
+        let windows = Arc::<Windows>::default();
         let bus = RedisBus {
             server_id: server_id.to_owned(),
             connection: connection.clone(),
             commands,
+            windows: windows.clone(),
             up: up.clone(),
         };
         let started = Receiver {
@@ -84,6 +91,7 @@ impl RedisBus {
             server_id: server_id.to_owned(),
             connection,
             commands: receiver,
+            windows,
             up,
         };
         (bus, started)
@@ -96,6 +104,21 @@ impl RedisBus {
         asked.arg("NUMSUB").arg(channel(address));
         let answer: RedisResult<(String, u64)> = asked.query_async(&mut connection).await;
         answer.is_ok_and(|(_, listeners)| listeners > 0)
+    }
+
+    /// Sends a message to the servers that are subscribed to an address. Returns their number.
+    async fn deliver(&self, address: &str, frame: &Bytes) -> u64 {
+        let mut connection = self.connection.clone();
+        let payload = marked(b'b', frame);
+        let sending = connection.publish::<_, _, u64>(channel(address), payload);
+        match tokio::time::timeout(SEND_TIMEOUT, sending).await {
+            Ok(Ok(receivers)) => receivers,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, address, "cannot pass a message on through Redis");
+                0
+            }
+            Err(_) => 0,
+        }
     }
 
     fn publish(&self, channel: String, payload: Vec<u8>) {
@@ -113,20 +136,27 @@ impl RedisBus {
 
 impl Bus for RedisBus {
     fn send<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool> {
-        let mut connection = self.connection.clone();
         async move {
-            let payload = marked(b'b', &frame);
-            let sending = connection.publish::<_, _, u64>(channel(address), payload);
-            match tokio::time::timeout(SEND_TIMEOUT, sending).await {
-                Ok(Ok(receivers)) => receivers > 0,
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, address, "cannot pass a message on through Redis");
-                    false
-                }
-                Err(_) => false,
+            let bytes = frame.len();
+            let ask = |Ask(number)| {
+                self.announce(Notice::Asked {
+                    address: address.to_owned(),
+                    number,
+                    server: self.server_id.clone(),
+                });
+            };
+            self.windows.enter(address, bytes, ask).await;
+            let receivers = self.deliver(address, &frame).await;
+            if let Some(question) = self.windows.sent(address, bytes, receivers) {
+                ask(question);
             }
+            receivers > 0
         }
         .boxed()
+    }
+
+    fn send_at_once<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool> {
+        async move { self.deliver(address, &frame).await > 0 }.boxed()
     }
 
     fn broadcast(&self, workspace: &str, frame: &Bytes) -> bool {
@@ -180,6 +210,22 @@ impl Bus for RedisBus {
             Notice::Left { address } => {
                 self.publish(LEFT.into(), own(json!({"address": address})));
             }
+            Notice::Asked {
+                address, number, ..
+            } => {
+                let notice = json!({"address": address, "number": number});
+                self.publish(ASKED.into(), own(notice));
+            }
+            Notice::Answered {
+                address,
+                number,
+                server,
+                held,
+            } => {
+                let notice =
+                    json!({"address": address, "number": number, "to": server, "held": held});
+                self.publish(ANSWERED.into(), own(notice));
+            }
             Notice::Unloaded { workspace } => {
                 let channel = format!("{UNLOAD}{workspace}");
                 self.publish(channel, marked(b's', self.server_id.as_bytes()));
@@ -191,6 +237,10 @@ impl Bus for RedisBus {
                 self.publish(REVOKED.into(), own(json!({"token": token, "end": end})));
             }
         }
+    }
+
+    fn has_others(&self) -> bool {
+        true
     }
 
     fn is_up(&self) -> bool {
@@ -284,9 +334,20 @@ impl Receiver {
             .and_then(|rest| rest.strip_suffix(":msg"))
         {
             recipient.message(address, Bytes::copy_from_slice(data));
-        } else if [TAKEN, LEFT, REVOKED, LOST].contains(&channel) {
-            if let Some(notice) = self.notice_of_another(channel, data) {
-                recipient.notice(notice);
+        } else if [TAKEN, LEFT, REVOKED, LOST, ASKED, ANSWERED].contains(&channel) {
+            match self.notice_of_another(channel, data) {
+                Some(Notice::Answered {
+                    address,
+                    number,
+                    server,
+                    held,
+                }) => {
+                    if server == self.server_id {
+                        self.windows.answered(&address, number, held);
+                    }
+                }
+                Some(notice) => recipient.notice(notice),
+                None => {}
             }
         } else if let Some(workspace) = channel.strip_prefix(UNLOAD) {
             // The server that announces it has closed its own connections in its own way.
@@ -328,10 +389,20 @@ impl Receiver {
             });
         }
         let address = notice["address"].as_str()?.to_owned();
-        Some(if channel == LEFT {
-            Notice::Left { address }
-        } else {
-            Notice::Taken { address }
+        Some(match channel {
+            LEFT => Notice::Left { address },
+            ASKED => Notice::Asked {
+                address,
+                number: notice["number"].as_u64()?,
+                server: notice["server"].as_str()?.to_owned(),
+            },
+            ANSWERED => Notice::Answered {
+                address,
+                number: notice["number"].as_u64()?,
+                server: notice["to"].as_str()?.to_owned(),
+                held: notice["held"].as_bool()?,
+            },
+            _ => Notice::Taken { address },
         })
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn identify(
                 }
                 Problem::from(refusal)
             })?;
-            let owner = user.id.clone();
+            let owner = auth::payer(&user).to_owned();
             (user, owner)
         }
     };

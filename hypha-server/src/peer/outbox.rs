@@ -205,6 +205,8 @@ struct Lanes {
     small: usize,
     /// Costs of the server's own frames.
     own: usize,
+    /// Those who wait until these costs are half of the capacity.
+    relief: Vec<oneshot::Sender<()>>,
     /// Charge for the small frames beyond [`COVERED`].
     charge: Option<Charge>,
     waiters: VecDeque<Waiter>,
@@ -363,6 +365,11 @@ impl Lanes {
         }
         if freed.room == 0 {
             self.own = self.own.saturating_sub(freed.cost);
+            if self.own <= self.capacity / 2 {
+                for waiting in self.relief.drain(..) {
+                    let _ = waiting.send(());
+                }
+            }
         }
         self.room -= freed.room;
         self.giants -= usize::from(self.is_giant(freed.room, freed.cost));
@@ -442,6 +449,7 @@ impl Outbox {
                 giants: 0,
                 small: 0,
                 own: 0,
+                relief: Vec::new(),
                 charge: None,
                 waiters: VecDeque::new(),
                 full: false,
@@ -583,6 +591,18 @@ impl Outbox {
         Ok(())
     }
 
+    /// Returns what completes when frames that never wait take half of the room that all others
+    /// may take, or the receiver is gone. `None` if it is so now.
+    pub(crate) fn relieved(&self) -> Option<oneshot::Receiver<()>> {
+        let mut lanes = self.shared.lanes.lock();
+        if lanes.closed || lanes.own <= lanes.capacity / 2 {
+            return None;
+        }
+        let (waiting, relieved) = oneshot::channel();
+        lanes.relief.push(waiting);
+        Some(relieved)
+    }
+
     /// Returns a number that changes whenever the receiver takes something.
     pub(crate) fn progress(&self) -> u64 {
         self.shared.progress.load(Ordering::Relaxed)
@@ -632,6 +652,7 @@ impl Shared {
         let waiters = {
             let mut lanes = self.lanes.lock();
             lanes.closed = true;
+            lanes.relief.clear();
             std::mem::take(&mut lanes.waiters)
         };
         drop(waiters);

@@ -70,6 +70,11 @@ impl Partners {
         noted.addresses.remove(address)
     }
 
+    /// Remembers that there may be partners that are not noted.
+    pub(crate) fn set_incomplete(&self) {
+        self.noted.lock().incomplete = true;
+    }
+
     /// Adds the partners of a former connection with the same address.
     pub(crate) fn inherit(&self, former: &Partners) {
         let (addresses, incomplete) = former.take();

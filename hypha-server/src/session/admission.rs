@@ -86,7 +86,7 @@ pub(crate) fn owner_of_address(address: &str) -> String {
 fn owner(user: &UserInfo, address: &str) -> String {
     match user.is_anonymous {
         true => owner_of_address(address),
-        false => user.id.clone(),
+        false => auth::payer(user).to_owned(),
     }
 }
 
@@ -385,6 +385,10 @@ async fn attach(
         Pace::limited(&state.settings.limits),
     ));
 
+    if matches!(displaces, Displaces::Anyone) && state.router.bus().has_others() {
+        // Its former connection may have been to another server, which knows its partners.
+        peer.partners.set_incomplete();
+    }
     let guard = state.workspace_records.lock().await;
     let displaced = state
         .router

@@ -1,15 +1,47 @@
 //! Messages of other servers, handed over by the bus.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use hypha_rpc::Value;
 use hypha_wire as wire;
 use hypha_wire::Message;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::State;
 use crate::auth;
-use crate::bus::{Notice, Recipient};
-use crate::peer::CloseOrder;
+use crate::bus::{Notice, REPEAT, Recipient};
+use crate::metrics::Counters;
+use crate::peer::{CloseOrder, Peer};
 use crate::router::{NOBODY, Origin};
+
+/// Answers another server when the client has taken half of what waits for it here. A client that
+/// takes nothing for `patience` is disconnected.
+async fn answer_later(
+    peer: Arc<Peer>,
+    mut relieved: oneshot::Receiver<()>,
+    answer: impl Fn(bool),
+    patience: Duration,
+    counters: Arc<Counters>,
+) {
+    let (mut before, mut since) = (peer.outbox.progress(), Instant::now());
+    loop {
+        answer(true);
+        let pause = REPEAT.min(patience);
+        if tokio::time::timeout(pause, &mut relieved).await.is_ok() {
+            return answer(false);
+        }
+        let progress = peer.outbox.progress();
+        if progress != before {
+            (before, since) = (progress, Instant::now());
+        } else if since.elapsed() >= patience {
+            counters.closed_slow.add();
+            peer.outbox.close_unread();
+        }
+    }
+}
 
 impl Recipient for State {
     fn is_connected(&self, address: &str) -> bool {
@@ -26,7 +58,8 @@ impl Recipient for State {
             if let Some(pace) = &peer.pace {
                 pace.asked_remotely();
             }
-            // The bus cannot wait for room; a peer that lets too much pile up is closed.
+            // The bus cannot wait for room: the other servers wait for an answer. A peer for which
+            // too much piles up all the same is closed.
             if peer.outbox.push(frame).is_ok() {
                 self.counters.messages_routed.add();
             }
@@ -61,6 +94,34 @@ impl Recipient for State {
                     peer.outbox.close(CloseOrder::new(1001, reason));
                 }
             }
+            Notice::Asked {
+                address,
+                number,
+                server,
+            } => {
+                let Some(peer) = self.router.find_address(&address) else {
+                    return;
+                };
+                let bus = self.router.bus().clone();
+                let answer = move |held| {
+                    bus.announce(Notice::Answered {
+                        address: address.clone(),
+                        number,
+                        server: server.clone(),
+                        held,
+                    });
+                };
+                let Some(relieved) = peer.outbox.relieved() else {
+                    return answer(false);
+                };
+                self.counters.congested.add();
+                let patience = self.settings.limits.deliver_timeout;
+                let counters = self.counters.clone();
+                self.shutdown
+                    .spawn(answer_later(peer, relieved, answer, patience, counters));
+            }
+            // The bus itself has asked.
+            Notice::Answered { .. } => {}
             Notice::Left { address } => self.router.tell_partners_of(&address, true),
             Notice::Unloaded { workspace } => {
                 let reason = format!("Workspace unloaded: {workspace}");

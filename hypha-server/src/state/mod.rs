@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 pub(crate) use self::server_clients::ServerClients;
 pub(crate) use self::shutdown::Shutdown;
 pub(crate) use self::waiting::{WaitingCall, WaitingCalls};
-use crate::auth::Issuer;
+use crate::auth::{Issuer, payer};
 use crate::bus::Bus;
 use crate::event_log::EventLog;
 use crate::memory::{Budget, MemoryLimits};
@@ -30,6 +30,9 @@ use crate::store::Store;
 
 /// The version of the original server whose behaviour clients may expect.
 pub(crate) const HYPHA_VERSION: &str = "0.21.137";
+
+/// The account for calls of clients that have left.
+const DEPARTED: &str = "departed";
 
 /// The names and URLs under which clients know the server.
 #[derive(Clone, Debug)]
@@ -125,7 +128,9 @@ impl State {
         match self.router.find_address(&address) {
             Some(caller) => caller.owner().to_owned(),
             // A caller at another server is known by its user only.
-            None => ctx.user().id.clone(),
+            None if self.router.bus().has_others() => payer(ctx.user()).to_owned(),
+            // All that have left share one account: nobody waits for what is done for them.
+            None => DEPARTED.to_owned(),
         }
     }
 

@@ -28,9 +28,37 @@ fn sign(algorithm: Algorithm, secret: &str, claims: &serde_json::Value) -> Resul
     Ok(jsonwebtoken::encode(&Header::new(algorithm), claims, &key)?)
 }
 
+/// The claims of a token for a user's own workspace.
+fn user_claims(user: &str) -> serde_json::Value {
+    let names = TokenSettings::default();
+    json!({
+        "iss": names.issuer, "aud": names.audience, "sub": user, "exp": seconds_from_now(600),
+        "scope": format!("ws:ws-user-{user}#a wid:ws-user-{user}"),
+    })
+}
+
 fn seconds_from_now(seconds: i64) -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.unwrap_or_default().as_secs() as i64 + seconds
+}
+
+#[tokio::test]
+async fn a_user_does_not_multiply_its_memory_with_tokens_of_its_own() -> Result<()> {
+    let builder = Server::builder().bind("127.0.0.1:0").jwt_secret(SECRET);
+    let server = builder.start().await?;
+    let connect = async |user: &str| {
+        let claims = user_claims(user);
+        let token = sign(Algorithm::HS256, SECRET, &claims)?;
+        Raw::connect(&server, json!({"client_id": "c", "token": token})).await
+    };
+    let mut ann = connect("ann").await?;
+    let before = server.stats().memory_owners;
+    let mut child = ann.colleague(&server, "child", "admin").await?;
+    let _grandchild = child.colleague(&server, "grandchild", "read").await?;
+    assert_eq!(server.stats().memory_owners, before);
+    let _bob = connect("bob").await?;
+    assert_eq!(server.stats().memory_owners, before + 1);
+    Ok(())
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::gone::{PatienceService, Reports};
+use crate::gone::{self, PatienceService, Reports};
 use crate::support::{self, Raw, refused};
 
 const SECRET: &str = "a secret that all of them share";
@@ -293,6 +293,61 @@ async fn a_client_moves_and_its_id_stays_its_own() -> Result<()> {
     assert!(living.manager().await?.echo(Value::from(1)).await.is_ok());
     Raw::connect(&one, json!({"client_id": "c", "token": token})).await?;
     assert_eq!(watcher.message().await?.kind(), "client_disconnected");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slow_client_holds_back_those_who_send_from_other_servers() -> Result<()> {
+    const MESSAGES: u32 = 96;
+    let redis = redis_or_skip!();
+    let (one, two) = (redis.server("one").await?, redis.server("two").await?);
+    let mut slow = Raw::anonymous(&one, "slow").await?;
+    let mut sender = Raw::anonymous(&two, "sender").await?;
+    let to = slow.address();
+    // More than the account of a connection holds.
+    let sending = tokio::spawn(async move {
+        for number in 0..MESSAGES {
+            let main = json!({"type": "n", "to": to, "number": number});
+            let mut frame = hypha_wire::to_vec(&main)?;
+            hypha_wire::encode(&mut frame, &json!({"args": ["x".repeat(1024 * 1024)]}))?;
+            sender.binary(frame).await?;
+        }
+        anyhow::Ok(sender)
+    });
+    let begun = Instant::now();
+    while one.stats().congested == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody notices");
+        sleep(Duration::from_millis(10)).await;
+    }
+    for number in 0..MESSAGES {
+        let message = slow.message().await;
+        let message = message
+            .with_context(|| format!("message {number}, {:?} {:?}", one.stats(), two.stats()))?;
+        let main = Value::Map(message.main()?).to_json();
+        assert_eq!(main["number"], json!(number));
+    }
+    sending.await??;
+    let held = one.stats().memory_peak;
+    assert!(held < 24 * 1024 * 1024, "{held} bytes were queued");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_callee_that_has_moved_is_missed_by_its_callers() -> Result<()> {
+    let redis = redis_or_skip!();
+    let (one, two) = (redis.server("one").await?, redis.server("two").await?);
+    let mut callee = Raw::anonymous(&one, "callee").await?;
+    let mut caller = Raw::anonymous(&one, "caller").await?;
+    gone::call(&mut caller, &mut callee).await?;
+    let hello = json!({
+        "client_id": "callee", "reconnection_token": callee.field("reconnection_token"),
+    });
+    let moved = Raw::connect(&two, hello).await?;
+    assert_eq!(callee.end().await?.code, 1001);
+    assert!(caller.is_quiet().await, "the callee lives on");
+    let workspace = moved.workspace().to_owned();
+    moved.close().await?;
+    gone::told(&mut caller, (&workspace, "callee")).await?;
     Ok(())
 }
 

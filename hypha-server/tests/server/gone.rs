@@ -11,14 +11,14 @@ use tokio::sync::mpsc;
 use crate::support::{Raw, server};
 
 /// Sends a message with a session, which makes both peers partners.
-async fn call(from: &mut Raw, to: &mut Raw) -> Result<()> {
+pub(crate) async fn call(from: &mut Raw, to: &mut Raw) -> Result<()> {
     let main = json!({"type": "method", "to": to.address(), "method": "a.b", "session": "s"});
     from.send(main, Some(json!({"args": []}))).await?;
     to.message().await.map(drop)
 }
 
 /// Reads the event about `gone`, which names no sender.
-async fn told(peer: &mut Raw, gone: (&str, &str)) -> Result<()> {
+pub(crate) async fn told(peer: &mut Raw, gone: (&str, &str)) -> Result<()> {
     let message = peer.message().await?;
     let main = Value::Map(message.main()?).to_json();
     let data = json!({"id": gone.1, "workspace": gone.0});
