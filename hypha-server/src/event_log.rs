@@ -3,9 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use hypha_rpc::workspace::EventRecord;
+use hypha_wire::RawValue;
 use parking_lot::Mutex;
+use serde::Serialize;
 
 use crate::memory::Charge;
 
@@ -30,11 +30,20 @@ struct Log {
     bytes: usize,
 }
 
+/// An entry, encoded as a [`hypha_rpc::workspace::EventRecord`].
+#[derive(Clone, Serialize)]
+pub(crate) struct StoredEvent {
+    id: u64,
+    pub(crate) event_type: String,
+    workspace: String,
+    user_id: String,
+    timestamp: String,
+    /// A decoded value takes many times as much.
+    data: RawValue,
+}
+
 struct SizedEntry {
-    /// Without its data.
-    record: EventRecord,
-    /// Encoded: a value takes many times that.
-    data: Bytes,
+    record: StoredEvent,
     bytes: usize,
     _charge: Option<Charge>,
 }
@@ -57,8 +66,7 @@ pub(crate) struct NewEvent {
     pub(crate) workspace: String,
     pub(crate) user_id: String,
     pub(crate) event_type: String,
-    /// Encoded.
-    pub(crate) data: Bytes,
+    pub(crate) data: RawValue,
     /// Encoded size of the type and the data, counted against the log's bound.
     pub(crate) bytes: usize,
     /// Charged to the user that adds it.
@@ -76,7 +84,7 @@ pub(crate) struct EventFilter {
 }
 
 impl EventFilter {
-    fn matches(&self, entry: &EventRecord) -> bool {
+    fn matches(&self, entry: &StoredEvent) -> bool {
         // ISO texts in UTC sort as the times do.
         self.event_type
             .as_ref()
@@ -97,18 +105,17 @@ impl EventLog {
     pub(crate) fn append(&self, event: NewEvent) {
         let mut entries = self.0.lock();
         entries.last_id += 1;
-        let record = EventRecord {
+        let record = StoredEvent {
             id: entries.last_id,
             event_type: event.event_type,
             workspace: event.workspace.clone(),
             user_id: event.user_id,
             timestamp: iso(SystemTime::now()),
-            data: hypha_rpc::Value::Null,
+            data: event.data,
         };
         let log = entries.workspaces.entry(event.workspace).or_default();
         log.push(SizedEntry {
             record,
-            data: event.data,
             bytes: event.bytes,
             _charge: event.charge,
         });
@@ -120,15 +127,8 @@ impl EventLog {
         workspace: &str,
         user_id: &str,
         filter: &EventFilter,
-    ) -> Vec<EventRecord> {
-        let copy = |entry: &SizedEntry| (entry.record.clone(), entry.data.clone());
-        // Decoded without the lock.
-        let own = self.select(workspace, user_id, filter, copy).into_iter();
-        own.map(|(record, data)| EventRecord {
-            data: hypha_wire::from_slice(&data).unwrap_or_default(),
-            ..record
-        })
-        .collect()
+    ) -> Vec<StoredEvent> {
+        self.select(workspace, user_id, filter, |entry| entry.record.clone())
     }
 
     /// Returns the types of the entries that [`read`](Self::read) returns.
@@ -198,13 +198,17 @@ mod tests {
     #[test]
     fn the_log_is_bounded_in_bytes_as_well() {
         let mut log = Log::default();
+        let null = RawValue::new(vec![0xc0].into()).unwrap();
         for id in 0..10 {
             log.push(SizedEntry {
-                record: EventRecord {
+                record: StoredEvent {
                     id,
-                    ..EventRecord::default()
+                    event_type: String::new(),
+                    workspace: String::new(),
+                    user_id: String::new(),
+                    timestamp: String::new(),
+                    data: null.clone(),
                 },
-                data: Bytes::new(),
                 bytes: BYTES_MAX / 4,
                 _charge: None,
             });

@@ -170,7 +170,8 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
         let app = TowerToHyperService::new(app.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(remote);
-            app.call(request)
+            let responding = app.call(request);
+            async move { responding.await.map(without_length) }
         });
         let stopped = state.shutdown.stopped();
         state.shutdown.spawn(async move {
@@ -193,6 +194,14 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
             }
         });
     }
+}
+
+/// Removes the length from a response that has no body by its status: axum sets it on all.
+fn without_length<B>(mut response: Response<B>) -> Response<B> {
+    if response.status() == StatusCode::NO_CONTENT {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
 }
 
 async fn liveness(Shared(state): Shared<Arc<State>>) -> Response {

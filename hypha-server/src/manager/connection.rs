@@ -11,7 +11,8 @@ use hypha_wire as wire;
 use hypha_wire::{Args, WireError};
 
 use super::contract::Manager;
-use super::{Answer, listing};
+use super::{Answer, events, listing};
+use crate::event_log::EventFilter;
 use crate::internal_client;
 use crate::peer::Peer;
 use crate::router::SERVER_WORKSPACE;
@@ -119,6 +120,19 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
             let unlisted = include_unlisted.unwrap_or(false);
             let listed = listing::services(&state, call.context(), query, unlisted).await;
             encoded(&call, listed)
+        }
+    });
+    let log = state.clone();
+    let services = services.with_handler("get_events", move |call: IncomingCall| {
+        let state = log.clone();
+        async move {
+            let args = call.args(&["event_type", "start_time", "end_time"])?;
+            let filter = EventFilter {
+                event_type: args.optional::<Option<String>>(0)?.flatten(),
+                start_time: args.optional::<Option<String>>(1)?.flatten(),
+                end_time: args.optional::<Option<String>>(2)?.flatten(),
+            };
+            encoded(&call, events::read(&state, call.context(), &filter))
         }
     });
     services.with_handler("get_summary", move |call: IncomingCall| {

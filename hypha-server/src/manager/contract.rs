@@ -137,7 +137,7 @@ impl WorkspaceManager for Manager {
         start_time: Option<String>,
         end_time: Option<String>,
     ) -> Answer<Vec<EventRecord>> {
-        events::read(
+        let events = events::read(
             &self.state,
             ctx,
             &EventFilter {
@@ -145,7 +145,8 @@ impl WorkspaceManager for Manager {
                 start_time,
                 end_time,
             },
-        )
+        )?;
+        wire::from_slice(&events).map_err(|error| ManagerError::Runtime(error.to_string()))
     }
 
     async fn register_service(

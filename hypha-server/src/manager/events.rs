@@ -1,10 +1,12 @@
 //! Reading and writing the event log, and the events that a client may subscribe to.
 
-use hypha_rpc::workspace::{EventCount, EventRecord, EventTypes, ManagerError, Permission};
+use bytes::Bytes;
+use hypha_rpc::workspace::{EventCount, EventTypes, ManagerError, Permission};
 use hypha_rpc::{Context, Value};
+use hypha_wire::RawValue;
 use indexmap::IndexMap;
 
-use super::{Answer, EVENT_MAX, caller, check_size, in_own_workspace};
+use super::{Answer, EVENT_MAX, caller, charged, check_size, in_own_workspace};
 use crate::event_log::{EventFilter, NewEvent};
 use crate::peer::Peer;
 use crate::state::State;
@@ -97,21 +99,30 @@ pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value)
     let charge = charge.map_err(|error| ManagerError::Runtime(format!("log_event: {error}")))?;
     let data = hypha_wire::to_vec(&data);
     let data = data.map_err(|error| ManagerError::Value(error.to_string()))?;
+    let data = RawValue::new(data.into());
+    let data = data.map_err(|error| ManagerError::Value(error.to_string()))?;
     state.event_log.append(NewEvent {
         workspace,
         user_id: ctx.user().id.clone(),
         event_type,
-        data: data.into(),
+        data,
         bytes,
         charge: Some(charge),
     });
     Ok(())
 }
 
-/// Returns the caller's own entries in the caller's workspace.
-pub(super) fn read(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Vec<EventRecord>> {
+/// Returns the caller's own entries in the caller's workspace, encoded as they are sent, and charged
+/// to the caller until then.
+pub(super) fn read(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Bytes> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
-    Ok(state.event_log.read(workspace, &ctx.user().id, filter))
+    let events = state.event_log.read(workspace, &ctx.user().id, filter);
+    let failed =
+        |error: &dyn std::fmt::Display| ManagerError::Runtime(format!("`get_events`: {error}"));
+    let events = hypha_wire::to_vec(&events).map_err(|error| failed(&error))?;
+    let account = state.memory.open(&state.account_owner(ctx));
+    let charge = account.try_charge(events.len());
+    Ok(charged(events, charge.map_err(|error| failed(&error))?))
 }
 
 /// Counts the caller's own entries by type.

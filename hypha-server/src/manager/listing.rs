@@ -10,8 +10,7 @@ use hypha_rpc::workspace::{
 use hypha_wire as wire;
 use hypha_wire::keys::BUILT_IN;
 
-use super::{Answer, allowed, resolve, unavailable};
-use crate::memory::Charge;
+use super::{Answer, allowed, charged, resolve, unavailable};
 use crate::registry::{Record, RegistryError, ServicePattern, encoded_list, encoded_summaries};
 use crate::state::State;
 
@@ -40,15 +39,6 @@ fn held(
     listed: &[(Arc<Record>, bool)],
     encode: Encode,
 ) -> Answer<Bytes> {
-    struct Held {
-        bytes: Vec<u8>,
-        _charge: Charge,
-    }
-    impl AsRef<[u8]> for Held {
-        fn as_ref(&self) -> &[u8] {
-            &self.bytes
-        }
-    }
     let refused = |error: ManagerError| {
         state.counters.lists_refused.add();
         error
@@ -60,10 +50,7 @@ fn held(
         .try_charge(bytes.min(max))
         .map_err(|error| refused(ManagerError::Runtime(format!("`list_services`: {error}"))))?;
     let bytes = encode(listed, max).map_err(|error| refused(unavailable(error)))?;
-    Ok(Bytes::from_owner(Held {
-        bytes,
-        _charge: charge,
-    }))
+    Ok(charged(bytes, charge))
 }
 
 async fn find(

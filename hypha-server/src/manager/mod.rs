@@ -12,12 +12,13 @@ mod workspaces;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hypha_rpc::Context;
 use hypha_rpc::workspace::{ManagerError, Permission};
 use hypha_wire as wire;
-
 use serde::Serialize;
 
+use crate::memory::Charge;
 use crate::registry::RegistryError;
 
 pub(crate) use self::connection::start;
@@ -56,6 +57,23 @@ fn check_size<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answe
         )));
     }
     Ok(bytes.len())
+}
+
+/// Returns bytes that keep a charge until nobody holds them.
+fn charged(bytes: Vec<u8>, charge: Charge) -> Bytes {
+    struct Held {
+        bytes: Vec<u8>,
+        _charge: Charge,
+    }
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    Bytes::from_owner(Held {
+        bytes,
+        _charge: charge,
+    })
 }
 
 /// Returns a failure of the registry as the manager reports it.

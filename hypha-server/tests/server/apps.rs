@@ -70,6 +70,17 @@ async fn both(url: &str) -> Result<Vec<Response>> {
     Ok(responses)
 }
 
+/// The head, in lower case, and the rest of a response.
+async fn on_the_wire(address: &str, path: &str) -> Result<(String, String)> {
+    let mut socket = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await?;
+    let mut text = String::new();
+    timeout(LIMIT, socket.read_to_string(&mut text)).await??;
+    let (head, rest) = text.split_once("\r\n\r\n").context("no head")?;
+    Ok((head.to_ascii_lowercase(), rest.to_owned()))
+}
+
 #[tokio::test]
 async fn framing_is_the_servers() -> Result<()> {
     let server = server().await?;
@@ -101,17 +112,26 @@ async fn framing_is_the_servers() -> Result<()> {
     let address = server.url().trim_start_matches("http://");
     let path = url.trim_start_matches(server.url());
     for app in ["pages", "asgi"] {
-        let mut socket = TcpStream::connect(address).await?;
-        let request =
-            format!("GET {path}/{app}/x HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        socket.write_all(request.as_bytes()).await?;
-        let mut text = String::new();
-        timeout(LIMIT, socket.read_to_string(&mut text)).await??;
-        let (head, _) = text.split_once("\r\n\r\n").context("no head")?;
-        let head = head.to_ascii_lowercase();
+        let (head, _) = on_the_wire(address, &format!("{path}/{app}/x")).await?;
         let framed = head.contains("transfer-encoding: chunked")
             != head.contains(&format!("content-length: {}", 5 + injected.len()));
         assert!(framed && !head.contains("content-length: 5\r\n"), "{head}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_response_without_content_has_no_length() -> Result<()> {
+    let server = server().await?;
+    let answer = json!({"status": 204, "body": "hello", "headers": {"Content-Length": "5"}});
+    let (_client, url) = host(&server, answer).await?;
+    let address = server.url().trim_start_matches("http://");
+    let path = url.trim_start_matches(server.url());
+    for app in ["pages", "asgi"] {
+        let (head, body) = on_the_wire(address, &format!("{path}/{app}/x")).await?;
+        assert!(head.starts_with("http/1.1 204 "), "{head}");
+        let framed = head.contains("\ncontent-length:") || head.contains("\ntransfer-encoding:");
+        assert!(!framed && body.is_empty(), "{head}: {body}");
     }
     Ok(())
 }
