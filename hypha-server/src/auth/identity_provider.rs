@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hypha_rpc::workspace::UserInfo;
+use parking_lot::RwLock;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -25,15 +26,16 @@ pub(super) struct IdentityProvider {
     url: String,
     validation: Validation,
     client: reqwest::Client,
-    // Held while the keys are fetched, so that one request serves all tokens that wait.
-    keys: Mutex<Keys>,
+    keys: RwLock<Keys>,
+    /// Time of the last request. Held while the keys are fetched, so that one request serves all
+    /// tokens that wait; those whose key is known do not wait.
+    tried: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct Keys {
     by_id: HashMap<String, RsaKey>,
     fetched: Option<Instant>,
-    tried: Option<Instant>,
 }
 
 impl IdentityProvider {
@@ -53,7 +55,8 @@ impl IdentityProvider {
             url,
             validation,
             client,
-            keys: Mutex::default(),
+            keys: RwLock::default(),
+            tried: Mutex::default(),
         })
     }
 
@@ -70,21 +73,20 @@ impl IdentityProvider {
     }
 
     async fn key(&self, id: &str) -> Result<RsaKey, TokenError> {
-        let mut keys = self.keys.lock().await;
-        let within = |since: Option<Instant>, time| since.is_some_and(|at| at.elapsed() < time);
-        let known = keys
-            .by_id
-            .get(id)
-            .filter(|_| within(keys.fetched, KEYS_MAX_AGE));
-        if let Some(key) = known {
-            return Ok(key.clone());
+        if let Some(key) = self.known(id) {
+            return Ok(key);
         }
-        if !within(keys.tried, FETCH_INTERVAL) {
-            keys.tried = Some(Instant::now());
+        let mut tried = self.tried.lock().await;
+        // Another token may have waited for the same keys.
+        if let Some(key) = self.known(id) {
+            return Ok(key);
+        }
+        if !is_within(*tried, FETCH_INTERVAL) {
+            *tried = Some(Instant::now());
             match self.fetch().await {
                 Ok(by_id) => {
-                    keys.by_id = by_id;
-                    keys.fetched = keys.tried;
+                    let fetched = *tried;
+                    *self.keys.write() = Keys { by_id, fetched };
                 }
                 Err(error) => tracing::warn!(
                     error,
@@ -93,13 +95,14 @@ impl IdentityProvider {
                 ),
             }
         }
-        let known = keys
-            .by_id
-            .get(id)
-            .filter(|_| within(keys.fetched, KEYS_MAX_AGE));
-        known
-            .cloned()
+        self.known(id)
             .ok_or_else(|| TokenError::Invalid("Unable to find appropriate key".into()))
+    }
+
+    fn known(&self, id: &str) -> Option<RsaKey> {
+        let keys = self.keys.read();
+        let key = keys.by_id.get(id)?;
+        is_within(keys.fetched, KEYS_MAX_AGE).then(|| key.clone())
     }
 
     async fn fetch(&self) -> Result<HashMap<String, RsaKey>, String> {
@@ -119,6 +122,10 @@ impl IdentityProvider {
         // Providers publish keys for other purposes, too.
         Ok(set.keys.iter().filter_map(RsaKey::from_jwk).collect())
     }
+}
+
+fn is_within(since: Option<Instant>, time: Duration) -> bool {
+    since.is_some_and(|at| at.elapsed() < time)
 }
 
 /// The keys of a provider, as it publishes them.

@@ -16,6 +16,8 @@ use super::now;
 const ANCESTORS: &str = "urn:hypha:ancestors";
 const SESSION: &str = "urn:hypha:session";
 const UNTIL: &str = "urn:hypha:until";
+/// Time for which a revoked session is remembered that has no end of its own, in seconds.
+const REMEMBERED: u64 = 366 * 86_400;
 /// Bound on the ancestors of a token.
 const ANCESTORS_MAX: usize = 32;
 
@@ -160,6 +162,15 @@ pub(crate) fn hashes_to_revoke(token: &str) -> Vec<TokenHash> {
     let mut hashes = vec![token_hash(token)];
     hashes.extend(session(&claims(token)));
     hashes
+}
+
+/// Returns the time, in seconds since 1970, until which tokens can be valid that were made in the
+/// session of a reconnection token. `None` for any other token.
+pub(super) fn end_of_session(token: &str) -> Option<u64> {
+    let claims = claims(token);
+    session(&claims)?;
+    let until = claims.get(UNTIL).and_then(Value::as_u64);
+    Some(until.unwrap_or_else(|| now().saturating_add(REMEMBERED)))
 }
 
 /// Returns the hashes of which none may be revoked if a token is to be accepted: its own and those

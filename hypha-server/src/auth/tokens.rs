@@ -221,7 +221,9 @@ impl Issuer {
                 "a token that does not end cannot be revoked".into(),
             ));
         };
-        let end = end as u64;
+        let end = lineage::end_of_session(token)
+            .unwrap_or_default()
+            .max(end as u64);
         for hash in lineage::hashes_to_revoke(token) {
             self.remember_revoked(hash, end);
         }
@@ -438,8 +440,9 @@ mod tests {
         for token in &made {
             assert!(issuer.parse(token).unwrap().expires_at.unwrap() <= end);
         }
-        // A reconnection token takes those with it that have replaced it.
-        issuer.revoke(&made[7]).await.unwrap();
+        // A reconnection token takes those with it that have replaced it, for as long as they last.
+        let (_, kept) = issuer.revoke(&made[7]).await.unwrap();
+        assert!(kept >= end as u64);
         assert_eq!(issuer.parse(&made[50]), Err(TokenError::Revoked));
         assert_eq!(issuer.parse(&grandchild), Err(TokenError::Revoked));
         assert!(issuer.parse(&access).is_ok());

@@ -3,6 +3,8 @@
 mod provider;
 
 #[cfg(feature = "redis")]
+use std::collections::HashSet;
+#[cfg(feature = "redis")]
 use std::sync::Arc;
 
 use hypha_rpc::workspace::{Permission, UserInfo, WorkspaceInfo, WorkspaceProperties};
@@ -190,11 +192,13 @@ pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
     });
 }
 
-/// Removes the services of clients that are connected to no server, at intervals: a server that
-/// crashes leaves them behind.
+/// Removes the services of clients that are connected to no server, and workspaces without clients,
+/// at intervals: a server that crashes leaves them behind, and so does a Redis that does not answer
+/// while a client leaves.
 #[cfg(feature = "redis")]
 pub(crate) async fn remove_orphans(state: &State) {
     let mut pause = FIRST_ORPHAN_SEARCH.min(state.settings.limits.orphan_interval);
+    let mut empty = HashSet::new();
     loop {
         tokio::time::sleep(pause).await;
         pause = state.settings.limits.orphan_interval;
@@ -205,17 +209,49 @@ pub(crate) async fn remove_orphans(state: &State) {
                 continue;
             }
         };
-        for address in addresses {
+        for address in &addresses {
             let (workspace, client_id) = address.split_once('/').unwrap_or_default();
             let limit = state.settings.limits.orphan_timeout;
             if state.router.find(workspace, client_id).is_none()
                 && ping(state, workspace, client_id, limit).await.is_err()
             {
                 tracing::info!(address, "removed a client that is connected to no server");
-                remove_unresponsive(state, &address).await;
+                remove_unresponsive(state, address).await;
             }
         }
+        empty = match remove_empty(state, &addresses, &empty).await {
+            Ok(empty) => empty,
+            Err(error) => {
+                tracing::warn!(%error, "cannot search for workspaces without clients");
+                continue;
+            }
+        };
     }
+}
+
+/// Removes workspaces without clients that were `empty` the last time too: the first client of
+/// another one may just be connecting to another server. Returns those that are empty now.
+#[cfg(feature = "redis")]
+async fn remove_empty(
+    state: &State,
+    addresses: &[String],
+    empty: &HashSet<String>,
+) -> Result<HashSet<String>, RegistryError> {
+    let used: HashSet<&str> = addresses
+        .iter()
+        .filter_map(|address| address.split_once('/'))
+        .map(|(workspace, _)| workspace)
+        .collect();
+    let all = state.registry.workspaces().await?.into_iter();
+    let found: HashSet<String> = all
+        .filter(|workspace| !workspace.properties.persistent && !is_system(&workspace.id))
+        .map(|workspace| workspace.id)
+        .filter(|id| !used.contains(id.as_str()) && state.router.members(id).is_empty())
+        .collect();
+    for id in found.intersection(empty) {
+        unload_if_empty(state, id).await?;
+    }
+    Ok(found)
 }
 
 /// Tells the other servers at intervals that this one is alive, and removes the records of those

@@ -418,6 +418,16 @@ async fn services_of_a_dead_server_are_removed() -> Result<()> {
             .query_async::<()>(&mut connection)
             .await?;
     }
+    let left_behind = json!({"id": "ws-user-ghost", "name": "ws-user-ghost", "persistent": false,
+        "owners": ["ghost"], "status": {"ready": true, "errors": null}});
+    let record = left_behind.to_string();
+    redis::AsyncCommands::hset::<_, _, _, ()>(
+        &mut connection,
+        "workspaces",
+        "ws-user-ghost",
+        record,
+    )
+    .await?;
     let server = redis
         .server_with("one", |limits| {
             limits.orphan_interval = Duration::from_millis(300);
@@ -439,7 +449,12 @@ async fn services_of_a_dead_server_are_removed() -> Result<()> {
         if listed.iter().all(|service| !service.id.contains("ghost")) {
             // And nothing else: the client's two, and the login service.
             assert_eq!(listed.len(), 3);
-            return Ok(());
+            let workspaces: Vec<String> =
+                redis::AsyncCommands::hkeys(&mut connection, "workspaces").await?;
+            assert!(workspaces.contains(&living.workspace().to_owned()));
+            if !workspaces.iter().any(|id| id == "ws-user-ghost") {
+                return Ok(());
+            }
         }
         sleep(Duration::from_millis(50)).await;
     }
