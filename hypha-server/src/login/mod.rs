@@ -157,7 +157,14 @@ impl Login {
         // Clients write null for arguments that they leave out.
         let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
-        match self.keys.wait(&self.account(ctx)?, &key, limit).await? {
+        let account = self.account(ctx)?;
+        let outcome = tokio::select! {
+            outcome = self.keys.wait(&account, &key, limit) => outcome?,
+            () = ctx.cancellation().cancelled() => {
+                return Err(ManagerError::Runtime("the caller is gone".into()));
+            }
+        };
+        match outcome {
             LoginOutcome::Reported(report) if profile == Some(true) => Ok(report.into()),
             LoginOutcome::Reported(mut report) => {
                 Ok(report.shift_remove("token").unwrap_or_default())

@@ -38,7 +38,8 @@ impl Manager {
     /// Takes a place for a call that may wait for other clients.
     fn waiting(&self, ctx: &Context) -> Answer<WaitingCall> {
         let owner = self.state.account_owner(ctx);
-        self.state.waiting.begin(&super::caller(ctx), &owner)
+        let gone = ctx.cancellation().clone();
+        self.state.waiting.begin(&super::caller(ctx), &owner, gone)
     }
 
     /// Pings a client. The error is the text that `ping` returns.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hypha_rpc::workspace::ManagerError;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Counters;
 use crate::seats::{Admit, Seat, Seats};
@@ -27,6 +28,7 @@ pub(crate) struct WaitingCalls {
 pub(crate) struct WaitingCall {
     _seats: (Seat, Seat),
     place: Place,
+    caller_gone: CancellationToken,
 }
 
 impl WaitingCalls {
@@ -39,12 +41,18 @@ impl WaitingCalls {
         }
     }
 
-    /// Takes a place for a call of the client `caller`, which belongs to `owner`.
+    /// Takes a place for a call of the client `caller`, which belongs to `owner`. `caller_gone` tells
+    /// when nobody waits for the answer.
     ///
     /// # Errors
     ///
     /// Fails if one of them has too many.
-    pub(crate) fn begin(&self, caller: &str, owner: &str) -> Answer<WaitingCall> {
+    pub(crate) fn begin(
+        &self,
+        caller: &str,
+        owner: &str,
+        caller_gone: CancellationToken,
+    ) -> Answer<WaitingCall> {
         let seat = |seats: &Arc<Seats>, name: &str| {
             seats.take(name, Admit::WithinLimit).ok_or_else(|| {
                 self.counters.refused_waiting.add();
@@ -62,17 +70,18 @@ impl WaitingCalls {
         Ok(WaitingCall {
             _seats: seats,
             place,
+            caller_gone,
         })
     }
 }
 
 impl WaitingCall {
-    /// Waits for `work` for as long as the call has its place. `work` may be dropped at any of its
-    /// awaits.
+    /// Waits for `work` for as long as the call has its place and its caller is there. `work` may be
+    /// dropped at any of its awaits.
     ///
     /// # Errors
     ///
-    /// Fails if the call has lost its place.
+    /// Fails if the call has lost its place, or its caller is gone.
     pub(crate) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Answer<T> {
         tokio::select! {
             biased;
@@ -80,6 +89,9 @@ impl WaitingCall {
             () = self.place.lost() => Err(ManagerError::Runtime(
                 "the call has given way to newer ones: too many wait at the manager".into(),
             )),
+            () = self.caller_gone.cancelled() => {
+                Err(ManagerError::Runtime("the caller is gone".into()))
+            }
         }
     }
 }
@@ -98,18 +110,16 @@ mod tests {
             ..Limits::default()
         };
         let waiting = WaitingCalls::new(&limits, Arc::default());
+        let here = CancellationToken::new();
+        let begin = |caller: &str, owner: &str| waiting.begin(caller, owner, here.clone());
         let mut calls = Vec::new();
         for number in 0..300 {
-            calls.push(
-                waiting
-                    .begin(&format!("ws/{}", number / 250), "ip:1")
-                    .unwrap(),
-            );
+            calls.push(begin(&format!("ws/{}", number / 250), "ip:1").unwrap());
         }
-        let error = waiting.begin("ws/2", "ip:1").err().unwrap().to_string();
+        let error = begin("ws/2", "ip:1").err().unwrap().to_string();
         assert!(error.contains("ip:1 waits for 300 already"), "{error}");
         for _ in 0..150 {
-            calls.push(waiting.begin("ws/3", "ip:2").unwrap());
+            calls.push(begin("ws/3", "ip:2").unwrap());
         }
         assert_eq!(waiting.counters.refused_waiting.get(), 1);
         assert_eq!(waiting.counters.displaced_calls.get(), 50);
@@ -118,8 +128,13 @@ mod tests {
         assert!(calls[0].wait(long()).await.is_err(), "still");
         assert!(calls[50].wait(long()).await.is_ok());
         assert!(calls[449].wait(long()).await.is_ok());
+        here.cancel();
+        assert!(
+            calls[449].wait(long()).await.is_err(),
+            "nobody waits for it"
+        );
         // A seat that was refused is not kept.
         calls.clear();
-        assert!(waiting.begin("ws/2", "ip:1").is_ok());
+        assert!(begin("ws/2", "ip:1").is_ok());
     }
 }

@@ -230,6 +230,37 @@ async fn clients_that_do_not_read_stop_no_login() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn nobody_waits_for_the_login_of_a_client_that_is_gone() -> Result<()> {
+    let server = support::server().await?;
+    let honest = hypha_rpc::connect(server.url()).await?;
+    let login = honest.get_service("public/hypha-login").await?;
+    let key = text(&start(&login).await?, "key").to_owned();
+    let address = login.id().split(':').next().unwrap_or_default();
+    let before = server.stats().memory_used;
+    let mut client = Raw::anonymous(&server, "client").await?;
+    let entered = server.stats().memory_used;
+    for _ in 0..50 {
+        let args = Value::List(vec![key.as_str().into()]);
+        call_blindly(&mut client, address, "check", args).await?;
+    }
+    let used = async |reached: &dyn Fn(u64) -> bool| {
+        for _ in 0..500 {
+            if reached(server.stats().memory_used) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::bail!(
+            "{} bytes are charged, {before} before",
+            server.stats().memory_used
+        )
+    };
+    used(&|bytes| bytes > entered + 50 * 256).await?;
+    client.close().await?;
+    used(&|bytes| bytes <= before).await
+}
+
 /// The numbers are those with which one client locked everybody out.
 #[tokio::test]
 async fn floods_of_logins_lock_nobody_out() -> Result<()> {
