@@ -13,6 +13,7 @@ use hypha_wire::JsonWriter;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::Front;
 use super::problem::{Problem, problem};
 use crate::memory::{Account, Charge, Level, OverBudget};
 use crate::state::State;
@@ -97,13 +98,14 @@ pub(super) async fn read(
 }
 
 /// Reads what is left of the body of a refused request and keeps nothing: a sender whose connection
-/// is closed while it sends may not see the refusal.
-pub(super) async fn discard(state: &State, headers: &HeaderMap, body: Body) {
+/// is closed while it sends may not see the refusal. All such bodies share one pace: what nobody
+/// needs must not take the processors from others.
+pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
     // Such a sender waits for permission first.
     if headers.contains_key(header::EXPECT) {
         return;
     }
-    let mut left = state.settings.limits.frame_bytes;
+    let mut left = front.state.settings.limits.frame_bytes;
     let mut pieces = body.into_data_stream();
     let discarding = async {
         while let Some(Ok(piece)) = pieces.next().await {
@@ -111,7 +113,7 @@ pub(super) async fn discard(state: &State, headers: &HeaderMap, body: Body) {
                 Some(rest) => left = rest,
                 None => return,
             }
-            yield_now().await;
+            front.visits.discarded(piece.len()).await;
         }
     };
     let _ = timeout(DISCARD_TIME, discarding).await;

@@ -67,7 +67,7 @@ pub(super) async fn function(
     if answered.is_err()
         && let Some(body) = body
     {
-        body::discard(&front.state, &headers, body).await;
+        body::discard(&front, &headers, body).await;
     }
     answered
 }

@@ -9,6 +9,7 @@ use hypha_rpc::Client;
 use hypha_rpc::client::KnownManager;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use super::problem::{Problem, failed, problem};
 use crate::memory::Charge;
@@ -19,12 +20,18 @@ use crate::settings::Limits;
 /// Bytes above which a body is checked or converted outside of the threads that serve connections.
 const LARGE: usize = 1024 * 1024;
 
+/// The pace of refused bodies: 64 MB in a second.
+const DISCARDED: usize = 256 * 1024;
+const PAUSE: Duration = Duration::from_millis(4);
+
 /// Counts the requests of each user, and lends the threads for large bodies.
 pub(crate) struct Visits {
     turns: Arc<Turns>,
     wait: Duration,
     /// Fewer than there are processors: the others serve the connections.
     large: Arc<Semaphore>,
+    /// Bytes of refused bodies that may be read before the next pause.
+    discards: tokio::sync::Mutex<usize>,
     manager: Mutex<Option<KnownManager>>,
 }
 
@@ -43,6 +50,7 @@ impl Visits {
             turns: Turns::new(limits.http_concurrent_requests),
             wait: limits.http_queue_timeout,
             large: Arc::new(Semaphore::new((processors / 2).max(1))),
+            discards: tokio::sync::Mutex::default(),
             manager: Mutex::default(),
         })
     }
@@ -70,6 +78,17 @@ impl Visits {
             standing: None,
             counters: counters.clone(),
         })
+    }
+
+    /// Waits after `bytes` of a refused body, so that all of them together are read at
+    /// [`DISCARDED`] bytes for each [`PAUSE`]. They wait in turns.
+    pub(super) async fn discarded(&self, bytes: usize) {
+        let mut read = self.discards.lock().await;
+        *read += bytes;
+        while *read >= DISCARDED {
+            *read -= DISCARDED;
+            sleep(PAUSE).await;
+        }
     }
 
     /// Runs `work` on `bytes` bytes: at once if they are few, else in a thread of its own.
@@ -134,6 +153,19 @@ mod tests {
         });
         assert!(third.is_ok());
         drop(bob);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_bodies_share_one_pace() {
+        let visits = Visits::new(&Limits::default());
+        let begun = tokio::time::Instant::now();
+        let read = async || {
+            for _ in 0..100 {
+                visits.discarded(64 * 1024).await;
+            }
+        };
+        tokio::join!(read(), read());
+        assert_eq!(begun.elapsed(), 200 * 64 * 1024 / DISCARDED as u32 * PAUSE);
     }
 
     #[tokio::test]

@@ -37,9 +37,11 @@ const LITTLE: usize = 256;
 /// The overhead takes all but one of so many parts of the budget at most: memory that the allocator
 /// never gives back must not end the service.
 const FOR_PEERS: usize = 2;
+/// The overhead takes one of so many parts at most from owners that hold little.
+const OF_LITTLE: usize = 4;
 /// If the process counts, one of so many parts of the budget is not for owners that hold much:
 /// charged memory is occupied a moment later, and what grows meanwhile is seen too late.
-const MARGIN: usize = 6;
+const MARGIN: usize = 5;
 
 /// Who asks for memory will ask for more: at least one of so many parts of the budget is made free.
 const NEXT_STEPS: usize = 32;
@@ -252,12 +254,12 @@ impl Budget {
     }
 
     /// Returns the bytes that all accounts may have, for the sake of an owner that holds `little`
-    /// or much, when no account shows `overhead` bytes of the process. Those that hold little are
-    /// served whatever the overhead is: they have not caused it.
+    /// or much, when no account shows `overhead` bytes of the process. Those that hold little have
+    /// not caused it, and it leaves them more.
     fn room(&self, little: bool, overhead: usize) -> usize {
         let process = self.limits.process;
         if little {
-            return process;
+            return process - overhead.min(process / OF_LITTLE);
         }
         let room = process - overhead.min(process - process / FOR_PEERS) - process / RESERVE;
         match self.counts_process.load(Ordering::Relaxed) {
@@ -271,9 +273,9 @@ impl Budget {
     }
 
     /// Tells the largest account of the largest owner to give way, in favour of `asking`, which
-    /// wants so many `bytes`. Does nothing if `asking` belongs to that owner, because then it is
-    /// the one to be refused, or while other accounts that give way hold enough. One that has not done
-    /// so in time is passed over, and so is one that nobody watches.
+    /// wants so many `bytes`. Does nothing if `asking` belongs to that owner, because then it is the
+    /// one to be refused, or while other accounts that give way hold enough. One that has not done so
+    /// in time is passed over, and so is one that nobody watches.
     fn make_room(&self, asking: &Inner, bytes: usize) {
         let mut giving_way = self.giving_way.lock();
         let mut soon = 0;

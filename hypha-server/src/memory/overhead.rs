@@ -1,8 +1,9 @@
 //! The memory of the process that no account shows: small buffers, tasks, and freed memory that the
 //! allocator keeps.
 //!
-//! The system ends a process that occupies too much, whoever it is for. So a thread compares the resident memory with the accounts, and the difference leaves less
-//! for peers. It is a thread of its own because the others may be busy just then.
+//! The system ends a process that occupies too much, whoever it is for. So a thread compares the
+//! resident memory with the accounts, and the difference leaves less for peers. It is a thread of
+//! its own because the others may be busy just then.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
