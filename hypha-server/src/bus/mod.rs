@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
+#[cfg(feature = "redis")]
 pub(crate) use self::redis::{Receiver, RedisBus};
 #[cfg(feature = "redis")]
 pub(crate) use self::window::REPEAT;

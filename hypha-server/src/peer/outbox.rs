@@ -593,6 +593,10 @@ impl Outbox {
 
     /// Returns what completes when frames that never wait take half of the room that all others
     /// may take, or the receiver is gone. `None` if it is so now.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
     pub(crate) fn relieved(&self) -> Option<oneshot::Receiver<()>> {
         let mut lanes = self.shared.lanes.lock();
         if lanes.closed || lanes.own <= lanes.capacity / 2 {

@@ -36,6 +36,8 @@ pub struct Form {
     pub slack: u64,
     /// Memory beyond the idle state that a server may keep.
     pub kept: u64,
+    /// Longest time until memory is released, whatever the scenario says.
+    pub released: Duration,
     /// Time in which the victims are alone.
     pub quiet: Duration,
     /// Time under attack once every connection is in place.
@@ -50,17 +52,19 @@ pub struct Form {
 }
 
 impl Form {
-    /// Default settings, full sizes, 1,000 connections of each kind.
+    /// Default settings, full sizes, 1,000 connections of each kind. Only logins end sooner: by default
+    /// their keys are kept for three minutes, whoever has begun them.
     ///
     /// Server, victims and attackers share the processors here, whose scheduler alone delays a
     /// thread by some milliseconds.
     pub fn full() -> Form {
         Form {
             full: true,
-            server: Vec::new(),
+            server: vec!["--login-time=1".into()],
             budget: 256 << 20,
             slack: 16 * MB,
             kept: 20 * MB,
+            released: Duration::ZERO,
             quiet: Duration::from_secs(2),
             attack: Duration::from_secs(4),
             setup: Duration::from_secs(15),
@@ -92,9 +96,11 @@ impl Form {
             slack: 48 * MB,
             // The allocator keeps some for each thread, however large the budget is.
             kept: 40 * MB,
+            released: RECOVERY,
             quiet: Duration::from_millis(150),
             attack: Duration::from_millis(300),
-            setup: Duration::from_secs(8),
+            // The attackers come after all other tests.
+            setup: Duration::from_secs(60),
             latency: (3.0, 10_000_000.0),
             newcomer: Duration::from_secs(20),
         }
@@ -287,7 +293,7 @@ fn failures(report: &Report, scenario: &Scenario, form: &Form) -> Vec<String> {
     );
     let released = report
         .released
-        .is_some_and(|time| time <= scenario.released);
+        .is_some_and(|time| time <= scenario.released.max(form.released));
     check(
         released,
         format!("charged memory is released after {:?}", report.released),

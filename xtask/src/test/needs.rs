@@ -82,6 +82,11 @@ const ROWS: &[Row] = &[
         program: "server",
         needs: &[Need::Redis],
     },
+    Row {
+        package: "hypha-hostile",
+        program: "small",
+        needs: &[SERVER],
+    },
     row("bad_input", &[Need::Servers]),
     row("client_errors", &[Need::Servers]),
     row(
