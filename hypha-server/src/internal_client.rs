@@ -47,10 +47,13 @@ impl Payer {
             Payer::Request(account) => Ok(account.clone()),
             Payer::Sender(state) => {
                 let state = state.upgrade().ok_or("the server is shutting down")?;
-                let peer_account = state.router.find_address(peer);
-                let peer_account = peer_account.map(|peer| peer.outbox.account().clone());
-                // A peer at another server has no account here but this one.
-                Ok(peer_account.unwrap_or_else(|| state.memory.open(peer)))
+                Ok(match state.router.find_address(peer) {
+                    // Its own account has what others have sent to it, however much that is.
+                    Some(peer) if peer.serves_all => state.memory.open(SERVER_OWNER),
+                    Some(peer) => peer.outbox.account().clone(),
+                    // A peer at another server has no account here but this one.
+                    None => state.memory.open(peer),
+                })
             }
         }
     }

@@ -18,8 +18,9 @@ use crate::peer::Peer;
 use crate::router::SERVER_WORKSPACE;
 use crate::state::{HYPHA_VERSION, State};
 
-/// Bytes of calls that wait for the manager.
-const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of calls that wait for the manager. More would not make it faster, and it would still work
+/// on them when those who have sent them are long gone.
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 /// Calls to the manager that run at the same time.
 const CONCURRENT_CALLS: usize = 16 * 1024;
 

@@ -101,7 +101,7 @@ impl Form {
             attack: Duration::from_millis(300),
             // The attackers come after all other tests.
             setup: Duration::from_secs(60),
-            latency: (3.0, 10_000_000.0),
+            latency: (3.0, 30_000_000.0),
             newcomer: Duration::from_secs(20),
         }
     }

@@ -306,7 +306,7 @@ pub const SCENARIOS: &[Scenario] = &[
         "records-listed",
         (4, RECORDS * RECORD),
         (4, RECORDS * RECORD),
-        &["listed", "limit"],
+        &["listed", "limit", "out of memory"],
         |a, n| list(a, n).boxed(),
     )
     .by_input(),
