@@ -1,6 +1,6 @@
-//! How do I host a service that any Hypha client can be checked with?
+//! Hosts the service that any Hypha client can be checked with.
 //!
-//! `cargo run --example conformance -- --server-url URL`
+//! `cargo run -p hypha-rpc-examples --example conformance -- --server-url URL`
 
 use std::io::Write;
 
@@ -24,7 +24,7 @@ struct Options {
     /// The id of this client.
     #[arg(long)]
     client_id: Option<String>,
-    /// What carries the messages: `websocket`, `http` or `auto`.
+    /// The transport: `websocket`, `http` or `auto`.
     #[arg(long, default_value = "websocket")]
     transport: Transport,
 }

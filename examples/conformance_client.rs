@@ -1,6 +1,6 @@
-//! Does a `conformance` service, in whatever language, do what it should?
+//! Checks a `conformance` service, written in any language.
 //!
-//! `cargo run --example conformance_client -- --server-url URL --service ID`
+//! `cargo run -p hypha-rpc-examples --example conformance_client -- --server-url URL --service ID`
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
-//! How do I describe my service to callers in other languages?
+//! Describes a service for callers in other languages.
 //!
-//! `cargo run --example describe -- --format typescript` prints TypeScript declarations; the other
-//! formats are json, openapi, python and rust. The command `hypha schema` does the same for any
-//! service on a server.
+//! `cargo run -p hypha-rpc-examples --example describe -- --format typescript` prints TypeScript
+//! declarations; the other formats are json, openapi, python and rust. The command `hypha schema`
+//! does the same for any service on a server.
 
 use clap::Parser;
 use hypha_rpc::prelude::*;

@@ -1,6 +1,6 @@
-//! How do programs in Python and JavaScript use a service written in Rust?
+//! Serves a microscope to callers in Python and JavaScript, which the guide shows.
 //!
-//! `HYPHA_SERVER_URL=.. cargo run --example microscope`; the guide has the callers.
+//! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example microscope`
 
 use futures_util::stream;
 use hypha_rpc::prelude::*;

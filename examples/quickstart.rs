@@ -1,7 +1,7 @@
-//! How do I offer a typed service, and call it?
+//! Offers a typed service and calls it. The README shows parts of this program.
 //!
-//! `cargo run -p hypha-rpc-examples --example quickstart` needs nothing else. `--server-url URL`
-//! uses a server that runs somewhere, `--serve` keeps the service up for others.
+//! `cargo run -p hypha-rpc-examples --example quickstart` needs nothing else. `-- --server-url URL`
+//! uses another server, `--serve` keeps the service up for others.
 
 use clap::Parser;
 use hypha_rpc::prelude::*;
@@ -10,31 +10,13 @@ use hypha_rpc::prelude::*;
 #[hypha_service(id = "calculator")]
 pub trait Calculator {
     /// Add two numbers.
-    async fn add(
-        &self,
-        /// The first number.
-        a: f64,
-        /// The second number.
-        #[hypha(default = 1.0)]
-        b: f64,
-    ) -> f64;
+    async fn add(&self, a: f64, #[hypha(default = 1.0)] b: f64) -> f64;
 
     /// Divide one number by another.
-    async fn divide(
-        &self,
-        /// The number to divide.
-        a: f64,
-        /// The number to divide by.
-        b: f64,
-    ) -> anyhow::Result<f64>;
+    async fn divide(&self, a: f64, b: f64) -> anyhow::Result<f64>;
 
     /// Greet the caller.
-    async fn greet(
-        &self,
-        ctx: &Context,
-        /// What to call them.
-        name: &str,
-    ) -> String;
+    async fn greet(&self, ctx: &Context, name: &str) -> String;
 }
 
 struct Desk;
@@ -82,27 +64,25 @@ async fn main() -> anyhow::Result<()> {
         (None, None) => unreachable!("one of the two is there"),
     };
 
-    // One program offers the service. Public: anybody may call it, here from another workspace.
+    // A client in another workspace calls the service, so it has to be public.
     let host = hypha_rpc::connect(&url).await?;
-    let service = CalculatorService::new(Desk);
-    let info = host
-        .register_service(service)
+    let service = host
+        .register_service(CalculatorService::new(Desk))
         .visibility(Visibility::Public)
         .await?;
-    println!("serving {} at {url}", info.id);
 
-    // Another one calls it. Arguments and results are checked by the compiler.
     let caller = hypha_rpc::connect(&url).await?;
-    let calculator: CalculatorProxy = caller.proxy(&info.id).await?;
-    println!("add(1, 2)       = {}", calculator.add(1.0, 2.0).await?);
+    let calculator: CalculatorProxy = caller.proxy(&service.id).await?;
     println!("divide(1, 4)    = {}", calculator.divide(1.0, 4.0).await?);
+
+    println!("add(1, 2)       = {}", calculator.add(1.0, 2.0).await?);
     match calculator.divide(1.0, 0.0).await {
         Err(error) => println!("divide(1, 0)    : {error}"),
         Ok(result) => anyhow::bail!("divided by zero: {result}"),
     }
     println!("greet(\"Ada\")    = {}", calculator.greet("Ada").await?);
 
-    // What other languages, and language models, see.
+    // Other languages and language models read this.
     let schema = calculator.service().schema("add").unwrap_or_default();
     println!(
         "\nthe schema of `add`:\n{}",
@@ -112,8 +92,8 @@ async fn main() -> anyhow::Result<()> {
         "\nfrom Python:\n\
          from hypha_rpc.sync import connect_to_server\n\
          calculator = connect_to_server({{\"server_url\": \"{url}\"}}).get_service(\"{}\")\n\
-         print(calculator.add(1, 2))",
-        info.id
+         print(calculator.divide(1, 4))",
+        service.id
     );
 
     if options.serve {

@@ -1,10 +1,10 @@
-//! How do I call a service written in Python or JavaScript as if it were in Rust?
+//! Calls a service in Python or JavaScript, which the guide shows, through a typed proxy.
 //!
-//! `HYPHA_SERVER_URL=.. cargo run --example segmenter -- SERVICE_ID`; the guide has the services.
+//! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example segmenter -- SERVICE_ID`
 
 use hypha_rpc::prelude::*;
 
-/// What the service can raise.
+/// The errors that the service raises.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
 enum SegmentError {
     #[error("{0}")]

@@ -1,6 +1,7 @@
-//! What does a program notice when its server goes away and comes back?
+//! Calls a service all the time, and prints each change of the connection.
 //!
-//! `cargo run --example survivor -- --server-url URL`, and then kill and restart the server.
+//! Run `cargo run -p hypha-rpc-examples --example survivor -- --server-url URL`, then kill and
+//! restart the server.
 
 use std::{
     io::{IsTerminal, Write},

@@ -1,4 +1,5 @@
-#![doc = include_str!("../README.md")]
+// The blocks of the README are parts of `examples/quickstart.rs`, which a test compares with them.
+#![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;

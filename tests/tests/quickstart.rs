@@ -1,5 +1,5 @@
-//! What a newcomer does first: the example of the README, by itself and with either server, and the
-//! lines of Python that it prints.
+//! The first example of a newcomer: the quickstart of the README, by itself and with either server,
+//! and the lines of Python that it prints.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use hypha_rpc_tests::executables::executable;
 use hypha_rpc_tests::peers::{or_skip, python};
 use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::project_root;
 use hypha_rpc_tests::servers::{Kind, Server};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -17,6 +18,34 @@ fn start(options: &[&str]) -> Result<Process> {
         "quickstart",
         Command::new(executable("quickstart")?).args(options),
     )
+}
+
+/// A text without the indentation of its lines, to compare code at different depths.
+fn unindented(text: &str) -> String {
+    text.lines()
+        .map(|line| line.trim().to_owned() + "\n")
+        .collect()
+}
+
+/// The README has no hidden lines, so its blocks do not compile alone; they are parts of an example.
+#[test]
+fn the_readme_shows_the_example() -> Result<()> {
+    let read = |path| std::fs::read_to_string(project_root().join(path));
+    let example = unindented(&read("examples/quickstart.rs")?);
+    let readme = unindented(&read("README.md")?);
+    let blocks: Vec<&str> = readme
+        .split("```rust\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    ensure!(blocks.len() == 3, "{} blocks in Rust", blocks.len());
+    for block in blocks {
+        ensure!(
+            example.contains(block),
+            "examples/quickstart.rs has no part like this of the README:\n{block}"
+        );
+    }
+    Ok(())
 }
 
 #[test]
@@ -54,8 +83,8 @@ fn with(server: Kind) -> Result<()> {
     let script = printed[at + 1..at + 4].join("\n");
     let mut command = Command::new(python);
     let caller = Process::start("the lines of Python", command.args(["-u", "-c", &script]))?;
-    let sum = caller.wait_for_line(LIMIT, |line| line.trim().parse::<f64>().ok())?;
-    ensure!(sum == 3.0, "Python got {sum}");
+    let quotient = caller.wait_for_line(LIMIT, |line| line.trim().parse::<f64>().ok())?;
+    ensure!(quotient == 0.25, "Python got {quotient}");
     quickstart.terminate()?;
     let status = quickstart.wait(LIMIT)?;
     ensure!(status.success(), "{status}\n{}", quickstart.transcript(0));
