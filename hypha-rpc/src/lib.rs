@@ -10,6 +10,9 @@ pub mod client;
 pub mod crypto;
 mod engine;
 pub mod error;
+// Pages of the documentation; the contracts of the tests run their examples.
+#[cfg(all(doc, not(doctest)))]
+pub mod guide;
 pub mod schema;
 pub mod service;
 #[cfg(feature = "testing")]

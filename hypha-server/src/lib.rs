@@ -11,6 +11,18 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! | feature | default | content |
+//! | --- | --- | --- |
+//! | `cli` | yes | the binary, whose options are the fields of [`Settings`] |
+//! | `compression` | yes | compressed responses, calls in gzip; needs a C compiler |
+//! | `jwks` | yes | tokens of an identity provider, whose keys are fetched over HTTPS |
+//! | `mimalloc` | yes | the allocator of the binary; needs a C compiler |
+//! | `redis` | yes | workspaces shared by several servers through Redis |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Layers, from the bottom up. A module uses only modules of lower layers; `cargo xtask lint` checks
 // it:

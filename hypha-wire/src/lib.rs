@@ -75,7 +75,19 @@
 //! | `case` | [`Case`]: keys in camelCase and snake_case |
 //! | [`keys`] | names fixed by the protocol |
 //!
-//! The protocol is specified in `docs/protocol/` of the repository.
+//! # Features
+//!
+//! | feature | content |
+//! | --- | --- |
+//! | `ndarray` | conversions between [`NdArray`] and `ndarray::Array`; implies `num-complex` |
+//! | `half` | `half::f16` as an element type of arrays |
+//! | `num-complex` | `num_complex::Complex` as an element type of arrays |
+//!
+//! The [protocol] is specified in the repository.
+//!
+//! [protocol]: https://github.com/amun-ai/hypha-rpc-rust/blob/main/docs/protocol/README.md
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod address;
 mod case;

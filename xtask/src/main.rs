@@ -6,6 +6,7 @@ mod command;
 mod compile_time;
 mod fuzz;
 mod lint;
+mod package;
 mod setup;
 mod test;
 
@@ -41,6 +42,10 @@ enum Routine {
     Fuzz(fuzz::Options),
     /// Check formatting, module arrows, lints, each feature alone, documentation, and stray paths.
     Lint(lint::Options),
+    /// Check metadata and content of the published packages, and rehearse their publication.
+    Package(package::PackageOptions),
+    /// Compare the public interface with an earlier version, or list it.
+    Api(package::ApiOptions),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +58,8 @@ fn main() -> ExitCode {
         Routine::CompileTime(options) => compile_time::run(&options),
         Routine::Fuzz(options) => fuzz::run(&options),
         Routine::Lint(options) => lint::run(&options),
+        Routine::Package(options) => package::package(&options),
+        Routine::Api(options) => package::api(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

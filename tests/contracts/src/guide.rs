@@ -20,4 +20,5 @@ chapters! {
     testing "testing.md";
     python "python.md";
     javascript "javascript.md";
+    glossary "glossary.md";
 }

@@ -1,0 +1,30 @@
+//! The guide: one chapter per subject, each with examples that the tests run.
+//!
+#![doc = include_str!("guide_links.md")]
+#![doc = include_str!("../guide/README.md")]
+
+// The chapters are files of `docs/guide`, which link each other by file name. Of several definitions
+// of a link, Markdown takes the first one, so those in `guide_links.md` lead to these pages instead.
+macro_rules! chapters {
+    ($($name:ident $file:literal;)*) => {
+        $(#[doc = include_str!("guide_links.md")]
+        #[doc = include_str!(concat!("../guide/", $file))]
+        pub mod $name {})*
+    };
+}
+
+chapters! {
+    contract "contract.md";
+    service "service.md";
+    caller "caller.md";
+    data "data.md";
+    streams "streams.md";
+    errors "errors.md";
+    context "context.md";
+    connection "connection.md";
+    schemas "schemas.md";
+    testing "testing.md";
+    python "python.md";
+    javascript "javascript.md";
+    glossary "glossary.md";
+}

@@ -1,0 +1,199 @@
+//! `cargo xtask package`: the packages as they would be published; and `cargo xtask api`: their
+//! public interface.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde_json::Value;
+
+use crate::command::{Steps, cargo, output, perform};
+
+/// Beginnings of the paths that may be in a package. Everything else is ballast for its users.
+const CONTENT: [&str; 9] = [
+    ".cargo_vcs_info.json",
+    "Cargo.lock",
+    "Cargo.toml",
+    "Cargo.toml.orig",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "guide/",
+    "src/",
+];
+
+/// Files that every package needs.
+const NEEDED: [&str; 3] = ["LICENSE-APACHE", "LICENSE-MIT", "README.md"];
+
+/// Fields of a manifest that a registry page shows.
+const FIELDS: [&str; 7] = [
+    "description",
+    "license",
+    "repository",
+    "documentation",
+    "readme",
+    "keywords",
+    "categories",
+];
+
+/// The packages to check.
+#[derive(Args)]
+pub(crate) struct PackageOptions {
+    /// Do not build the packages from their contents, which takes some minutes.
+    #[arg(long)]
+    no_verify: bool,
+    /// Accept uncommitted changes.
+    #[arg(long)]
+    allow_dirty: bool,
+}
+
+/// Checks metadata and content of all published packages, and rehearses their publication.
+pub(crate) fn package(options: &PackageOptions) -> Result<()> {
+    let mut steps = Steps::default();
+    steps.step("metadata and content", content);
+    steps.step("rehearsal", || {
+        let mut command = cargo(&["publish", "--workspace", "--dry-run", "--locked"]);
+        if options.no_verify {
+            command.arg("--no-verify");
+        }
+        if options.allow_dirty {
+            command.arg("--allow-dirty");
+        }
+        perform(&mut command)
+    });
+    steps.finish()
+}
+
+/// Checks that every published package is described, and holds what it needs and nothing else.
+pub(crate) fn content() -> Result<()> {
+    let mut faults = Vec::new();
+    for package in published()? {
+        let name = package["name"].as_str().context("a package without name")?;
+        faults.extend(missing_fields(&package).map(|field| format!("{name}: no `{field}`")));
+        let listed = cargo(&["package", "--list", "--allow-dirty", "--package", name]);
+        let listed = output(&mut { listed })?;
+        let files: Vec<&str> = listed.lines().collect();
+        faults.extend(misplaced(&files).map(|file| format!("{name}: {file} is ballast")));
+        faults.extend(absent(&files).map(|file| format!("{name}: no {file}")));
+        println!("{name}: {} files", files.len());
+    }
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
+
+/// The packages of the workspace that are published, as cargo describes them.
+fn published() -> Result<Vec<Value>> {
+    let metadata = output(&mut cargo(&[
+        "metadata",
+        "--no-deps",
+        "--format-version",
+        "1",
+    ]))?;
+    let mut metadata: Value = serde_json::from_str(&metadata)?;
+    let Value::Array(packages) = metadata["packages"].take() else {
+        bail!("cargo names no packages");
+    };
+    // `publish = false` is an empty list of registries.
+    let packages = packages.into_iter().filter(|p| p["publish"].is_null());
+    Ok(packages.collect())
+}
+
+fn missing_fields(package: &Value) -> impl Iterator<Item = &'static str> + '_ {
+    FIELDS.into_iter().filter(|field| match &package[*field] {
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => true,
+    })
+}
+
+fn misplaced<'a>(files: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    let expected = |file: &str| {
+        CONTENT
+            .iter()
+            .any(|content| match content.strip_suffix('/') {
+                Some(_) => file.starts_with(content),
+                None => file == *content,
+            })
+    };
+    files.iter().copied().filter(move |file| !expected(file))
+}
+
+fn absent<'a>(files: &'a [&'a str]) -> impl Iterator<Item = &'static str> + 'a {
+    NEEDED.into_iter().filter(|needed| !files.contains(needed))
+}
+
+/// The check of the public interface.
+#[derive(Args)]
+pub(crate) struct ApiOptions {
+    /// Revision to compare with, such as a tag. Default: the newest published version.
+    #[arg(long)]
+    baseline: Option<String>,
+    /// List the public items instead of comparing them.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Crates that promise a stable interface (docs/compatibility.md).
+const STABLE: [&str; 2] = ["hypha-rpc", "hypha-server"];
+
+/// Compares the public interface with an earlier one, or lists it.
+pub(crate) fn api(options: &ApiOptions) -> Result<()> {
+    if options.list {
+        installed("cargo-public-api", "public-api")?;
+        for krate in STABLE {
+            // Twice `-s`: without the implementations of blanket and automatic traits.
+            let arguments = ["public-api", "--package", krate, "--all-features", "-ss"];
+            perform(&mut cargo(&arguments))?;
+        }
+        return Ok(());
+    }
+    installed("cargo-semver-checks", "semver-checks")?;
+    let mut command = cargo(&["semver-checks", "check-release", "--all-features"]);
+    for krate in STABLE {
+        command.args(["--package", krate]);
+    }
+    if let Some(baseline) = &options.baseline {
+        command.args(["--baseline-rev", baseline]);
+    }
+    perform(&mut command)
+}
+
+/// Says how to install a subcommand of cargo that is missing.
+fn installed(krate: &str, subcommand: &str) -> Result<()> {
+    let found = Command::new(krate).args([subcommand, "--version"]).output();
+    ensure!(
+        found.is_ok_and(|found| found.status.success()),
+        "{krate} is missing: `cargo install --locked {krate}`"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_described_and_holds_only_what_its_users_need() {
+        let listed = [
+            "Cargo.toml",
+            "README.md",
+            "src/lib.rs",
+            "tests/a.rs",
+            "srcs",
+        ];
+        assert_eq!(
+            misplaced(&listed).collect::<Vec<_>>(),
+            ["tests/a.rs", "srcs"]
+        );
+        assert_eq!(
+            absent(&listed).collect::<Vec<_>>(),
+            ["LICENSE-APACHE", "LICENSE-MIT"]
+        );
+        let package = serde_json::json!({
+            "description": "d", "license": "MIT", "repository": "r", "documentation": null,
+            "readme": "README.md", "keywords": [], "categories": ["science"],
+        });
+        let missing: Vec<_> = missing_fields(&package).collect();
+        assert_eq!(missing, ["documentation", "keywords"]);
+    }
+}
