@@ -7,17 +7,17 @@ use hypha_rpc::prelude::*;
 /// Somebody to be described.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Person {
-    /// What to call them.
+    /// The name.
     pub name: String,
     /// In years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<i64>,
-    /// What they are known for.
+    /// The reason of their fame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
 }
 
-/// Who called.
+/// The caller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Caller {
     /// The user the caller is connected as.
@@ -30,7 +30,7 @@ pub struct Caller {
     pub is_anonymous: bool,
 }
 
-/// What an array is.
+/// Shape and type of an array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ArrayInfo {
     /// The name of the type of its elements, as numpy has it.
@@ -103,7 +103,7 @@ pub trait Conformance {
     /// Make bytes.
     async fn make_bytes(
         &self,
-        /// How many.
+        /// The count.
         n: u32,
     ) -> Binary;
 
@@ -122,7 +122,7 @@ pub trait Conformance {
         &self,
         /// The array.
         image: NdArray,
-        /// What to multiply by.
+        /// The factor.
         factor: f64,
     ) -> anyhow::Result<NdArray>;
 
@@ -147,7 +147,7 @@ pub trait Conformance {
         &self,
         /// The function.
         callback: Callback<u32, Value>,
-        /// How many times.
+        /// The number of repetitions.
         times: u32,
     ) -> Result<Vec<Value>, Error>;
 
@@ -157,7 +157,7 @@ pub trait Conformance {
         &self,
         /// The function.
         callback: Callback<u32, Value>,
-        /// How many steps.
+        /// The number of steps.
         steps: u32,
     ) -> Result<u32, Error>;
 
@@ -172,20 +172,20 @@ pub trait Conformance {
     /// Count from 0 to `n - 1`.
     async fn count(
         &self,
-        /// How many numbers.
+        /// The count of numbers.
         n: u32,
-        /// How long to wait before each, in seconds.
+        /// Pause before each, in seconds.
         #[hypha(default = 0.0)]
         delay: f64,
     ) -> anyhow::Result<impl Stream<Item = u32> + Send>;
 
-    /// How many streams of `count` somebody reads.
+    /// Returns the number of streams of `count` that are being read.
     async fn open_streams(&self) -> usize;
 
     /// Count from 0, and fail instead of the number `n`.
     async fn fail_after(
         &self,
-        /// How many numbers come before.
+        /// The count of numbers before it.
         n: u32,
     ) -> impl Stream<Item = anyhow::Result<u32>> + Send;
 
@@ -194,16 +194,16 @@ pub trait Conformance {
         &self,
         /// The numbers.
         numbers: RemoteStream<f64>,
-        /// How many to read; all if left out.
+        /// The count to read. Default: all.
         limit: Option<usize>,
     ) -> Result<f64, Error>;
 
     /// Make blocks of bytes.
     async fn blocks(
         &self,
-        /// How many.
+        /// The count.
         n: u32,
-        /// How many bytes are in each.
+        /// The bytes in each.
         size: u32,
     ) -> impl Stream<Item = Binary> + Send;
 
@@ -242,22 +242,22 @@ pub trait Conformance {
     ) -> anyhow::Result<Binary>;
 }
 
-/// What `make_counter` answers.
+/// The result of `make_counter`.
 #[hypha_service]
 pub trait Counter {
     /// Add to the counter; what it is then.
     async fn increment(
         &self,
-        /// How much.
+        /// The amount.
         #[hypha(default = 1)]
         by: i64,
     ) -> i64;
 
-    /// What the counter is.
+    /// The value of the counter.
     async fn value(&self) -> i64;
 }
 
-/// What `store` is given.
+/// The argument of `store`.
 #[hypha_service(rename_all = "camelCase")]
 pub trait Items {
     /// The item of a key.

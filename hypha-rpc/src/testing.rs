@@ -145,7 +145,7 @@ where
     }
 }
 
-/// One client, as whoever carries its messages knows it.
+/// One client, as the carrier of its messages knows it.
 struct Side {
     link: MemoryLink,
     address: String,

@@ -34,7 +34,7 @@ const BLOCKED: Duration = Duration::from_millis(1200);
 /// The shortest interval of heartbeats that callees keep to.
 const INTERVAL: f64 = 0.1;
 
-/// What the log says.
+/// The lines of the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

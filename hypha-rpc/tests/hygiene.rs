@@ -188,7 +188,8 @@ pub mod constants {
     }
 }
 
-/// Errors among types of the user with famous names. What other derives need is written by hand.
+/// Errors among types of the user with famous names. Traits that other derives implement are
+/// written by hand.
 pub mod errors {
     use crate::plain::Text;
 

@@ -89,7 +89,7 @@ async fn the_proxy_is_a_real_one() {
     assert_eq!(desk.call_back(double).await.expect("answers"), 40);
     let large = Binary::from(vec![7; 3 << 20]);
     assert_eq!(desk.echo(large.clone()).await.expect("echoes"), large);
-    // Longer than the limit of silence.
+    // Longer than the idle timeout.
     desk.sleep(3600).await.expect("sleeps");
 
     assert_eq!(dropped.load(Ordering::Relaxed), 0);

@@ -502,7 +502,7 @@ proptest! {
         }
     }
 
-    /// Whatever stands in a tagged map, it is an error at worst.
+    /// A tagged map with any content is an error at worst.
     #[test]
     fn arbitrary_tagged_maps_never_panic(value in tagged_map()) {
         let frame = bytes::Bytes::from(to_vec(&value).expect("encodes"));

@@ -18,7 +18,7 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(300);
 /// A host that was asked to terminate does so.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// What a peer is written in.
+/// The language of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     /// Our library.

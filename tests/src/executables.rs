@@ -61,8 +61,8 @@ fn build() -> Result<HashMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(project_root());
-    // What cargo tells this test about its package must not reach the build scripts of others: some
-    // watch these variables, and everything above them would be built again each time.
+    // Variables that cargo sets for this package must not reach the build scripts of others: some
+    // watch them, and everything above them would be built again each time.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

@@ -1,4 +1,4 @@
-//! What the benchmark measures of a stack, in whatever language.
+//! The figures of a stack in the benchmark, in any language.
 
 use std::time::Duration;
 

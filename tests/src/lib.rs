@@ -1,4 +1,4 @@
-//! What the whole-system tests are made of: the real Python server, our server, and programs in
+//! The parts of the whole-system tests: the real Python server, our server, and programs in
 //! Rust, Python and JavaScript, each started on a free port, watched, and killed when it is no
 //! longer wanted.
 //!

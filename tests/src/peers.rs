@@ -83,8 +83,8 @@ pub fn javascript_program(script: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// What was found, or `None` after saying that this test is skipped; a panic where peers are
-/// required.
+/// Returns the found peer, or `None` after a message that this test is skipped. Panics where peers
+/// are required.
 pub fn or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI") || is_set(REQUIRE_VARIABLE))
 }

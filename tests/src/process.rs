@@ -32,10 +32,10 @@ kill -KILL "$watcher"
 exit "$status"
 "#;
 
-/// Variables that would change what a child does, and that belong to whoever runs the tests.
+/// Variables that would change what a child does, and that belong to the user who runs the tests.
 const FOREIGN_PREFIX: &str = "HYPHA_";
 
-/// How often to look whether a child has ended.
+/// Pause between two looks whether a child has ended.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running program.
@@ -250,7 +250,7 @@ impl Process {
         out.map(|line| line.text.clone()).collect()
     }
 
-    /// How many lines there are so far: a mark for [`Process::transcript`].
+    /// Returns the number of lines so far: a mark for [`Process::transcript`].
     pub fn mark(&self) -> usize {
         self.output.lock().all.len()
     }

@@ -21,7 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What happens to what goes through.
+/// The treatment of bytes that go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
     /// It arrives.
@@ -38,7 +38,7 @@ pub enum Weather {
 
 /// A proxy in front of one server; it ends when it is dropped.
 pub struct Proxy {
-    /// What clients connect to.
+    /// The address for clients.
     pub url: String,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -49,7 +49,7 @@ struct Shared {
     weather: watch::Sender<Weather>,
     /// Connections of an older age are cut.
     age: watch::Sender<u64>,
-    /// How many bytes of the clients go through until everything is cut; none is cut below zero.
+    /// Bytes of the clients that go through until everything is cut; none is cut below zero.
     fuse: AtomicI64,
     accepted: Mutex<Vec<Instant>>,
 }
@@ -172,7 +172,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared,
         match now {
             Weather::Slow(time) => tokio::time::sleep(time).await,
             Weather::Stalled => {
-                // What was under way when it clears up comes late, as with TCP.
+                // Bytes under way when it clears up arrive late, as with TCP.
                 let clear = weather.wait_for(|weather| *weather != Weather::Stalled);
                 if clear.await.is_err() {
                     return;

@@ -20,7 +20,7 @@ pub struct RawClient {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-/// What a server said after the handshake.
+/// A message of a server after the handshake.
 #[derive(Clone, Debug)]
 pub struct Info(Value);
 
@@ -51,8 +51,8 @@ impl RawClient {
     /// Open a socket to the server at `url`, with `query` behind the path, and say nothing.
     pub async fn open(url: &str, query: &str) -> Result<RawClient> {
         let address = url.strip_prefix("http://").context("not an http URL")?;
-        // Whatever a server sends is looked at. It adds to a message that it passes on, so that one
-        // of the largest size grows beyond it.
+        // Frames of every size are read. The server adds to a message that it passes on, so that
+        // one of the largest size grows beyond it.
         let limits = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
@@ -113,7 +113,7 @@ impl RawClient {
         Ok(())
     }
 
-    /// What the server does next; an error if that is nothing.
+    /// Returns the next message of the server, or an error if there is none.
     pub async fn next(&mut self) -> Result<Event> {
         loop {
             let message = timeout(LIMIT, self.socket.next())

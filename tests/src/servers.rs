@@ -18,7 +18,7 @@ use crate::executables::executable;
 use crate::peers;
 use crate::process::Process;
 
-/// How long a server may take to start; the Python one takes about ten seconds.
+/// Time for a server to start; the Python one takes about ten seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// Between two looks at a server that is starting.
 const POLL: Duration = Duration::from_millis(100);
@@ -63,12 +63,12 @@ pub struct Server {
     pub process: Option<Process>,
 }
 
-/// How a server is started if not in the usual way.
+/// Differences from the usual start of a server.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// Its port; any that is free by default.
     pub port: Option<u16>,
-    /// What its tokens are signed with; [`JWT_SECRET`] by default.
+    /// The secret of its tokens. Default: [`JWT_SECRET`].
     pub secret: Option<String>,
     /// The program, if it is `hypha-server`; that of this build by default.
     pub program: Option<PathBuf>,
@@ -315,7 +315,7 @@ pub struct Answer {
     /// The code of its status.
     pub status: u16,
     head: String,
-    /// What follows the empty line, however it is coded.
+    /// The bytes after the empty line, in any coding.
     pub body: Vec<u8>,
 }
 

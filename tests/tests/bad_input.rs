@@ -1,4 +1,4 @@
-//! What a server answers to a peer that does not keep to the protocol, on the level of frames.
+//! Answers of a server to a peer that violates the protocol, on the level of frames.
 //!
 //! Both servers are asked. Where the reference has a defect that we do not copy, the expectation
 //! differs and says so.

@@ -1,4 +1,4 @@
-//! What the Rust client says when something is wrong: each mistake has its own named error within
+//! Errors of the Rust client: each mistake has its own named error within
 //! its limit, and the connection and the other calls go on. Both servers are asked.
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ struct Person {
     tags: Vec<String>,
 }
 
-/// What the tests call.
+/// The service of the tests.
 #[hypha_service(id = "target")]
 trait Target {
     /// Divide.
@@ -287,7 +287,7 @@ async fn not_permitted(server: &Server) -> Result<()> {
     pair.still_works().await
 }
 
-/// Who may only read can connect and call, but not offer anything.
+/// A client with a read-only token can connect and call, but not register services.
 async fn read_only_token(server: &Server) -> Result<()> {
     let owner = hypha_rpc::connect(&server.url).await?;
     owner.register_service(TargetService::new(Service)).await?;

@@ -16,7 +16,7 @@ use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What is said in secret.
+/// The text that is sent encrypted.
 #[hypha_service(id = "safe", visibility = "public")]
 trait Safe {
     async fn whisper(&self, text: String, ctx: &Context) -> (String, Option<String>);

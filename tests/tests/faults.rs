@@ -1,5 +1,5 @@
-//! What a connection survives: servers that are killed, links that are cut, stalled or slow, a
-//! thousand clients that come back at once. Real servers, and clients in this process whose tasks
+//! Faults that a connection survives: servers that are killed, links that are cut, stalled or slow,
+//! a thousand clients that come back at once. Real servers, and clients in this process whose tasks
 //! are counted.
 
 use std::{
@@ -88,7 +88,7 @@ fn quick(kind: Kind) -> Backoff {
     let mut backoff = Backoff::default().longest(Duration::from_secs(2));
     backoff.stable = STABLE;
     // The Python server loses a call to a client that is not back yet without a word, so a caller
-    // that is back much sooner than the host waits for its limit of silence.
+    // that is back much sooner than the host waits for its idle timeout.
     if kind == Kind::Ours {
         backoff.spread = Duration::from_millis(300);
         backoff.first = Duration::from_millis(300);
@@ -135,7 +135,7 @@ async fn leave(clients: impl IntoIterator<Item = Client>) -> Result<()> {
     Ok(())
 }
 
-/// What 64 callers have seen.
+/// The results of 64 callers.
 #[derive(Default)]
 struct Seen {
     made: AtomicU64,
@@ -503,10 +503,10 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// How many attempts a client makes in any second, at most (see [`Backoff`]).
+/// Largest number of attempts of a client in any second (see [`Backoff`]).
 const ATTEMPTS_PER_CLIENT: f64 = 1.5;
 
-/// How many clients go through the restart: the Python server takes minutes to have a thousand
+/// The number of clients of the restart: the Python server takes minutes to have a thousand
 /// back. `HYPHA_TEST_CLIENTS` is another number of them.
 fn clients(kind: Kind) -> Result<usize> {
     match std::env::var("HYPHA_TEST_CLIENTS") {

@@ -21,7 +21,7 @@ fn chapter(name: &str) -> Result<String> {
 /// The fenced blocks that begin with this line, one after the other.
 fn blocks(text: &str, info: &str) -> Result<String> {
     let mut found = String::new();
-    // What the block around a line is, if it is in one.
+    // The info string of the block around a line, if it is in one.
     let mut around: Option<&str> = None;
     for line in text.lines() {
         match (line.strip_prefix("```"), around) {

@@ -20,7 +20,7 @@ const SKIP_RUST: &str = "progress,an_interface_ends_with_its_owner";
 /// And not who the user is.
 const SKIP_RUST_PYTHON: &str = "progress,an_interface_ends_with_its_owner,whoami";
 
-/// What a client in this language is not to check.
+/// Checks that a client in this language leaves out.
 fn left_out(client: Language, kind: Kind) -> Vec<String> {
     let skip = match (client, kind) {
         (Language::Rust, Kind::Ours) => SKIP_RUST.into(),

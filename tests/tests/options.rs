@@ -24,7 +24,7 @@ use std::time::Duration;
 /// A peer connects and registers.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// What the peers call.
+/// The service that the peers call.
 #[hypha_service(id = "desk", service_type = "desk", singleton, flags = ["tested"], docs = "More of it.")]
 trait Desk {
     /// Read the number.
@@ -462,7 +462,7 @@ fn shutter() -> Service {
     ShutterService::new(Here).into_service()
 }
 
-/// Who may have which service, and what the manager is told.
+/// Options of a registration: access, and the record at the manager.
 async fn registration(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let other = home.member("other").await?;
@@ -494,7 +494,7 @@ async fn registration(server: &Server) -> Result<()> {
     home.owner.unregister_service("desk").await?;
     other.register_service(desk()).await?;
 
-    // What the manager does not know is there all the same.
+    // The parts that the manager does not know are there all the same.
     let number = || NumberService::new(Always(1));
     home.owner.register_service(number()).notify(false).await?;
     match other.get_service("number").await {

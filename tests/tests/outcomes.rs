@@ -1,4 +1,4 @@
-//! What a user sees is the same at both servers: the Python and the JavaScript client do the same
+//! Both servers give the same results: the Python and the JavaScript client do the same
 //! things at each, and what came of every step is compared. Where the servers differ on purpose,
 //! the difference and its reason are in `interop/deviations.json`; one that is not there any more
 //! fails this test as well.
@@ -16,7 +16,7 @@ use hypha_rpc_tests::servers::{JWT_SECRET, Kind, ROOT_TOKEN, Server};
 
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// What both clients print at a server of this kind, in a file, and the address of the server.
+/// The output of both clients at a server of this kind, in a file, and the address of the server.
 fn outcomes(kind: Kind) -> Result<(PathBuf, String)> {
     // A server of its own: some steps list all that there is.
     let server = Server::start(kind)?;

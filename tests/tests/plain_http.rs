@@ -1,4 +1,4 @@
-//! What both servers offer to those who have no client: services over plain HTTP, and logging in;
+//! Both servers without a client: services over plain HTTP, and logging in;
 //! and that either takes the other's tokens.
 
 use std::time::Duration;

@@ -27,7 +27,8 @@ fn unindented(text: &str) -> String {
         .collect()
 }
 
-/// The README has no hidden lines, so its blocks do not compile alone; they are parts of an example.
+/// The README has no hidden lines, so its blocks do not compile alone; they are parts of an
+/// example.
 #[test]
 fn the_readme_shows_the_example() -> Result<()> {
     let read = |path| std::fs::read_to_string(project_root().join(path));

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 /// A peer connects and registers.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// How large the peers' files are.
+/// Size of the peers' files.
 const SIZE: usize = 700_000;
 
 /// A point, which all languages have a codec for.
@@ -94,7 +94,7 @@ struct Given {
     given: Option<u8>,
 }
 
-/// What the peers call.
+/// The service that the peers call.
 #[hypha_service(id = "values", visibility = "public")]
 trait Values {
     async fn mirrored(&self, points: Vec<Point>) -> Vec<Point>;
@@ -287,7 +287,7 @@ impl There {
             members == json!({"_rtype": "rust-shape", "edges": 3, "hole": null}),
             "{members}"
         );
-        // What Rust has no codec for.
+        // Types without a codec in Rust.
         let shape: Value = self.service.call("shape", args!()).await?;
         ensure!(
             shape.to_json() == json!({"edges": 3, "hole": null, "_rtype": "shape"}),

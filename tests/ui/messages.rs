@@ -1,4 +1,4 @@
-//! What the compiler says of wrong contracts. Every case uses the generated items afterwards: a
+//! Messages of the compiler for wrong contracts. Every case uses the generated items afterwards: a
 //! mistake must not be reported a second time by their absence.
 //!
 //! After a deliberate change of a message: `TRYBUILD=overwrite cargo test -p hypha-rpc-ui`.
@@ -7,8 +7,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::Command;
 
-/// The compiler whose words were recorded. Another one has others, and is no mistake of whoever
-/// runs it.
+/// The compiler whose words were recorded. Another one has others, which is no failure.
 const RUSTC: &str = "rustc 1.95.";
 
 #[test]
@@ -31,7 +30,7 @@ fn messages() {
     trybuild::TestCases::new().compile_fail("cases/*.rs");
 }
 
-/// What the compiler that the cases are compiled with says of itself.
+/// The version of the compiler that compiles the cases.
 fn rustc_version() -> String {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("--version").output();

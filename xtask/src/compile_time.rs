@@ -1,4 +1,4 @@
-//! `cargo xtask compile-time`: what a contract costs whoever compiles it.
+//! `cargo xtask compile-time`: the time that a contract takes to compile.
 //!
 //! A small crate is written below `target`, once with an empty contract and once with a large one;
 //! the difference between the two is the cost. Run it while nothing else is running.
@@ -135,7 +135,7 @@ pub struct Plate {
     pub note: Option<String>,
 }
 
-/// What can go wrong.
+/// The errors.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
 pub enum LabError {
     #[error("busy")]

@@ -5,14 +5,18 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::arrows;
 use crate::command::{Steps, cargo, output, perform, root};
+use crate::{arrows, package, prose};
 
-/// Paths that only exist on the machine of whoever wrote them down.
+/// Paths that only exist on the machine of their author.
 const MACHINE_PATHS: &str = "(^|[^A-Za-z0-9_.$}-])/(home|root|Users|tmp|work|farm|mnt)/";
 
 /// The checks to run.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  cargo xtask lint               every step, in some minutes
+  cargo xtask lint prose links   width, words and links of comments and Markdown, in a second
+  cargo xtask lint arrows        layers of the modules")]
 pub(crate) struct Options {
     /// Words in the names of the steps to run, for example `arrows`. Default: every step.
     steps: Vec<String>,
@@ -32,6 +36,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Ok(())
     });
     steps.step("module arrows", arrows::check);
+    steps.step("width of prose", prose::width);
+    steps.step("words of prose", prose::words);
+    steps.step("spelling", prose::spelling);
+    steps.step("links", prose::links);
+    steps.step("contents of packages", package::content);
     steps.step("clippy", || {
         component("clippy", "clippy")?;
         perform(

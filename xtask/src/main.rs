@@ -1,4 +1,4 @@
-//! `cargo xtask`: the routines of the project, one module each.
+//! `cargo xtask`: checks, tests and measurements of the project, one module each.
 
 mod arrows;
 mod bench;
@@ -7,6 +7,7 @@ mod compile_time;
 mod fuzz;
 mod lint;
 mod package;
+mod prose;
 mod setup;
 mod test;
 
@@ -14,9 +15,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The routines of the project.
+/// Runs checks, tests and measurements of the project.
+///
+/// Before a change lands: `cargo xtask lint` and `cargo xtask test`. CONTRIBUTING.md has more.
 #[derive(Parser)]
-#[command(name = "cargo xtask")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(subcommand)]
     routine: Routine,
@@ -24,27 +31,25 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Routine {
-    /// Install what the tests need: the Python and JavaScript peers, in CI also Redis.
+    /// Installs the Python and JavaScript peers of the tests; with CI set, also Redis and Chromium.
     Setup,
-    /// Set up, build, and run every test, or those of a package, a program or a name.
+    /// Runs every test, or those of a package, a test program or a name.
     Test(test::Options),
-    /// Measure calls and payloads beside the Python stack and a bare relay.
-    Bench(bench::Options),
-    /// Measure what `hypha-server` costs: to start, to have idle clients, to route, over a long
-    /// time.
-    ServerFigures(bench::Options),
-    /// Attack `hypha-server` in every way that we know, with 1,000 connections each, and measure
-    /// memory, recovery and the latency of others.
-    Hostile(bench::Options),
-    /// Measure what a contract of 50 methods costs to compile.
-    CompileTime(compile_time::Options),
-    /// Feed hostile bytes to everything that reads them, and keep what is new.
-    Fuzz(fuzz::Options),
-    /// Check formatting, module arrows, lints, each feature alone, documentation, and stray paths.
+    /// Checks the sources: format, layers, prose, spelling, links, packages, clippy, docs.
     Lint(lint::Options),
-    /// Check metadata and content of the published packages, and rehearse their publication.
+    /// Feeds hostile bytes to all parsers, and keeps inputs that reach new code.
+    Fuzz(fuzz::Options),
+    /// Measures calls and payloads, beside the Python stack and a bare relay.
+    Bench(bench::Options),
+    /// Measures the server: start, idle clients, routing, hours under load.
+    ServerFigures(bench::Options),
+    /// Attacks the server with 1,000 connections each, and measures memory, recovery and latency.
+    Hostile(bench::Options),
+    /// Measures the compile time of a contract with 50 methods.
+    CompileTime(compile_time::Options),
+    /// Checks metadata and contents of the published packages, and rehearses their publication.
     Package(package::PackageOptions),
-    /// Compare the public interface with an earlier version, or list it.
+    /// Compares the public interface with an earlier version, or lists it.
     Api(package::ApiOptions),
 }
 

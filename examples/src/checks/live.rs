@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use super::{AT_ONCE, Checks, MEGABYTE, Outcome, eventually, fails_at_once, same};
 use crate::conformance::{Items, ItemsProxy, ItemsService};
 
-/// What calls of something say that has ended.
+/// Errors of calls of something that has ended.
 const GONE: &[&str] = &[
     "Session not found",
     "Parent session was closed",
@@ -267,7 +267,7 @@ impl Checks {
                 async { Value::from("nobody reads this") }
             }
         });
-        // What it answers is not said.
+        // The answer is not specified.
         let _: Value = self.untyped("progress", args!(record, 200)).await?;
         // All were sent before the call has ended; the last may begin a moment later.
         eventually("not all steps came", async || {
@@ -278,7 +278,7 @@ impl Checks {
         same(&*seen, &Vec::from_iter(0..200))
     }
 
-    /// What was handed over with a call is gone after it, and callers hear of that at once.
+    /// Functions handed over with a call end with it, and later calls of them fail at once.
     async fn ended_callbacks(&self) -> Outcome {
         let double: Callback<i64, i64> = Callback::new(|i| async move { 2 * i });
         let back: Function = self.untyped("echo", args!(double)).await?;

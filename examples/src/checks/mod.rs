@@ -1,4 +1,4 @@
-//! What the conformance client checks, and how it tells.
+//! The checks of the conformance client, and their report.
 
 mod live;
 mod plain;
@@ -32,25 +32,25 @@ pub struct Options {
     /// The id of this client.
     #[arg(long)]
     pub client_id: Option<String>,
-    /// What carries the messages: `websocket`, `http` or `auto`.
+    /// The transport: `websocket`, `http` or `auto`.
     #[arg(long, default_value = "websocket")]
     pub transport: Transport,
     /// Checks to leave out, with commas.
     #[arg(long, value_delimiter = ',')]
     pub skip: Vec<String>,
-    /// How many calls are made at the same time where it is about that. An HTTP stream of the
+    /// Calls at the same time, in checks of concurrency. An HTTP stream of the
     /// Python server loses messages when more than 100 come in at once.
     #[arg(long, default_value_t = 300)]
     pub burst: u32,
-    /// What hosts the service: `rust`, `python` or `js`. A check that does not concern it is left
-    /// out; without this, only what holds for all of them is checked.
+    /// The language of the service: `rust`, `python` or `js`. A check that does not concern it is
+    /// left out; without this, only what holds for all of them is checked.
     #[arg(long)]
     pub host_language: Option<String>,
 }
 
 /// No check may take longer.
 const LIMIT: Duration = Duration::from_secs(90);
-/// What fails at once does so within this time, on the slowest machine.
+/// Time within which a call fails that fails at once, on the slowest machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
 const MEGABYTE: usize = 1 << 20;
 
@@ -63,7 +63,7 @@ pub struct Checks {
     all_ok: bool,
 }
 
-/// How one check ended.
+/// The result of one check.
 pub type Outcome = anyhow::Result<()>;
 
 impl Options {

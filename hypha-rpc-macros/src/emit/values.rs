@@ -46,8 +46,8 @@ pub(super) fn named(private: &Ident, output: &Output) -> Output {
     let kind = match &output.kind {
         OutputKind::Plain => OutputKind::Plain,
         OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((stream, parts.1.clone()))),
-        // An alias of `Result`: it has the same error whatever it holds. What is no `Result` is
-        // reported where it is returned, so any error will do here.
+        // An alias of `Result`: it has the same error whatever it holds. A type that is no
+        // `Result` is reported where it is returned, so any error will do here.
         OutputKind::Unknown => {
             let unit = Output {
                 whole: types::with_named(&output.whole, &parse_quote_spanned!(span=> ())),

@@ -1,5 +1,5 @@
-//! The targets for libFuzzer. What they do is in `hypha-rpc/tests/fuzz/`, where an ordinary test
-//! runs it with the kept inputs.
+//! The targets for libFuzzer. Their code is in `hypha-rpc/tests/fuzz/`, where an ordinary
+//! test runs it with the kept inputs.
 
 #[path = "../../tests/fuzz/targets/mod.rs"]
 mod targets;

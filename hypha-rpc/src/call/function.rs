@@ -28,10 +28,10 @@ use hypha_wire::{
 
 /// A function as a value: an argument, a part of a result, a member of a map.
 ///
-/// One that is made here can be called by whoever gets it, for as long as the call lasts with which
-/// it was sent; one in a result lives until its receiver has gone, or has not called it for ten
-/// minutes (`docs/protocol/02-messages.md#s10`). A function that a peer sent is called like a
-/// method of a service; once it is gone, a call fails at once with
+/// One that is made here can be called by every peer that gets it, for as long as the call lasts
+/// with which it was sent; one in a result lives until its receiver has gone, or has not called it
+/// for ten minutes (`docs/protocol/02-messages.md#s10`). A function that a peer sent is called like
+/// a method of a service; once it is gone, a call fails at once with
 /// [`RejectKind::Expired`](crate::error::RejectKind::Expired).
 ///
 /// [`Callback`](crate::Callback) is the same with types.

@@ -97,7 +97,7 @@ impl ServiceLocator {
 
     /// The method where the service was seen last.
     fn moved(&self, method: &str) -> Option<Arc<Target>> {
-        // Somebody is looking for it at this moment: whoever calls now finds out.
+        // Another call is looking it up: a call that starts now waits for the same result.
         match self.newest.try_lock().ok()?.member(method)? {
             Member::Target(target) => Some(Arc::clone(target)),
             Member::Function(_) => None,

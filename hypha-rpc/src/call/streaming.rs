@@ -21,7 +21,7 @@ use hypha_wire::{Args, Packed, WireError};
 /// Where the method puts its items.
 pub struct Feed(Arc<Slot>);
 
-/// Room for one item. Nobody is woken: whoever takes an item polls the method next.
+/// Room for one item. No task is woken: the one that takes an item polls the method next.
 struct Slot(Mutex<State>);
 
 enum State {

@@ -149,8 +149,8 @@ impl Client {
         }
     }
 
-    /// Frees the memory held for the peer at the absolute address `peer`, and fails the calls to it,
-    /// as if the server had reported its disconnection.
+    /// Frees the memory held for the peer at the absolute address `peer`, and fails the calls to
+    /// it, as if the server had reported its disconnection.
     #[doc(hidden)] // For clients inside a server, which learns it first.
     pub fn peer_gone(&self, peer: &str) {
         self.engine().peer_gone(peer);

@@ -18,7 +18,7 @@
 //!
 //! Each part has its own lock, and no part takes another's while it holds its own; the one
 //! exception is a look at the state in [`Lifecycle`], which holds no other. [`Engine`] only owns
-//! the parts and does what concerns several of them. What a call or a service is stands above,
+//! the parts and does what concerns several of them. Calls and services are layers above,
 //! behind [`Handlers`].
 
 mod admission;

@@ -353,7 +353,7 @@ impl<H: Handlers> Engine<H> {
         add(&self.counters.undelivered, expired);
         add(&self.counters.notices_repeated, frames.len());
         for frame in frames {
-            // What finds no room is repeated later.
+            // Notices that find no room are repeated later.
             self.outbound.post(frame);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! They are not in the driver's task: a caller that drops its future frees its session at once,
 //! without a message that might not fit into a queue. The lock is held for a look-up, never across
-//! an await. What a session leaves behind is dropped without the lock, because a closure of the
+//! an await. The functions of a session are dropped without the lock, because a closure of the
 //! program may do anything when it is dropped.
 
 use std::collections::HashMap;

@@ -42,7 +42,7 @@ impl State {
     }
 }
 
-/// Why a connection is over for good.
+/// The reason why a connection has ended and does not reconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {

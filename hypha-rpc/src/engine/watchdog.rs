@@ -351,7 +351,7 @@ impl<H: Handlers> Monitor<H> {
     /// Sleeps until more than `received` calls have come in; false if the connection has ended.
     async fn sleep(&self, received: u64) -> bool {
         self.activity.sleeps.swap(true, Ordering::SeqCst);
-        // What has happened since the last look did not wake this task.
+        // Events since the last look did not wake this task.
         if self.received() == received && !self.watched.has_ended() {
             self.activity.wake.notified().await;
         }
@@ -412,7 +412,7 @@ impl<H: Handlers> Monitor<H> {
             }
             self.seen.insert(progress.id, blocking);
         }
-        // What is left has ended its poll.
+        // The remaining ones have ended their poll.
         for blocking in before.into_values().filter(|blocking| blocking.reported) {
             let time = now - blocking.since;
             tracing::warn!("`{}` blocked its thread for {time:.1?}", blocking.label);

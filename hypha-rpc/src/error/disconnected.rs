@@ -40,8 +40,8 @@ pub enum Lost {
     /// The link to the server broke, and the connection opens another one. Retryable: a new call
     /// waits until it stands.
     Link,
-    /// The connection is over for good, as [`Client::closed`](crate::Client::closed) says. Not
-    /// retryable: connect again.
+    /// The connection has ended and does not reconnect, as
+    /// [`Client::closed`](crate::Client::closed) says. Not retryable: connect again.
     Connection,
 }
 

@@ -196,7 +196,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     }
     let sent = match sent {
         Ok(()) | Err(Failure::Lost { .. }) => sent,
-        // The caller would wait in vain for what cannot get there.
+        // The caller would wait until its timeout for a response that cannot be sent.
         Err(e) => {
             let text = format!("the result of {} cannot be sent: {e}", answer_to.label);
             match error_frame(engine, &WireError::new(text), &answer_to) {

@@ -21,7 +21,7 @@ thread_local! {
     static AWAY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How often a task has moved to the watchdog or back. Sockets look at the thread only when this
+/// The number of moves of tasks to the watchdog and back. Sockets look at the thread only when this
 /// has changed.
 static MOVES: AtomicU64 = AtomicU64::new(0);
 

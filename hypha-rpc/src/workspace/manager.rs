@@ -11,8 +11,8 @@ use hypha_wire::Value;
 
 /// The functions that a server offers to its clients.
 ///
-/// A function without a workspace argument works in the caller's own workspace and needs a permission
-/// there.
+/// A function without a workspace argument works in the caller's own workspace and needs a
+/// permission there.
 // The parameters are those of the protocol.
 #[allow(clippy::too_many_arguments)]
 #[hypha_service(id = "default", crate = crate)]

@@ -50,8 +50,8 @@ impl From<Vec<String>> for EventTypes {
 
 /// The properties of a workspace that its creator sets.
 ///
-/// They are the shared part of [`WorkspaceInfo`] and [`WorkspaceConfig`], flattened into both on the
-/// wire.
+/// They are the shared part of [`WorkspaceInfo`] and [`WorkspaceConfig`], flattened into both on
+/// the wire.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceProperties {
     /// Description, one sentence.

@@ -113,17 +113,17 @@ pub enum SelectionMode {
     Last,
     /// `native:random`: any that is connected to the caller's server, otherwise any.
     NativeRandom,
-    /// `min_load`: the one that sends the fewest messages per minute. Only clients with an id that ends
-    /// with `__rlb` are measured; the others count as idle.
+    /// `min_load`: the one that sends the fewest messages per minute. Only clients with an id that
+    /// ends with `__rlb` are measured; the others count as idle.
     MinLoad,
-    /// `select:min:<method>`: the one that returns the smallest number from this method, which is called
-    /// without arguments.
+    /// `select:min:<method>`: the one that returns the smallest number from this method, which is
+    /// called without arguments.
     SelectMin(String),
-    /// `select:max:<method>`: the one that returns the largest number from this method, which is called
-    /// without arguments.
+    /// `select:max:<method>`: the one that returns the largest number from this method, which is
+    /// called without arguments.
     SelectMax(String),
-    /// `select:first_success:<method>`: the first that returns from this method, which is called without
-    /// arguments.
+    /// `select:first_success:<method>`: the first that returns from this method, which is called
+    /// without arguments.
     SelectFirstSuccess(String),
     /// Another mode, which this crate does not know.
     Other(String),

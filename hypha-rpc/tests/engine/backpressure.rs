@@ -282,7 +282,7 @@ async fn a_flood_does_not_keep_frames_from_going_out() {
     assert!(read < 10_000, "only after {read} frames");
 }
 
-/// What a destructor sends cannot wait, and is not lost either.
+/// A message that a destructor sends cannot wait, and is not lost either.
 #[tokio::test(start_paused = true)]
 async fn messages_of_destructors_wait_behind_a_full_queue() {
     let (client, mut peer) = client_with(Settings::in_process(), 4);

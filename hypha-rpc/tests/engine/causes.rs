@@ -117,7 +117,7 @@ async fn a_refused_return_leads_to_the_refusal() {
     assert_eq!(kind, Some(ConnectErrorKind::TokenRejected), "{error:?}");
 }
 
-/// What a handler that fails with a chain of causes, and frames, tells its callers.
+/// A handler that fails with a chain of causes, and frames.
 #[tokio::test(start_paused = true)]
 async fn callers_get_the_causes_of_a_handler_and_frames_only_if_it_says_so() {
     let (a, b) = two_clients(Settings::in_process());

@@ -321,7 +321,7 @@ async fn damaged_messages_do_not_stop_the_client() {
     let frames: Vec<bytes::Bytes> = prefixes.chain(damaged).collect();
     for frame in frames {
         peer.push(Frame::Binary(frame)).await;
-        // Whatever it answers is read, so that it is never kept from going on.
+        // Every answer is read, so that a full pipe never stops it.
         while let Ok(Some(_)) = tokio::time::timeout(seconds(1), peer.frame()).await {}
     }
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What is held for peers has bounds, and is charged to their accounts.
+//! Values held for peers have bounds, and are charged to their accounts.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Errors of contracts: what the caller matches on, whoever serves.
+//! Errors of contracts: the variants that a caller matches on, with services in any language.
 
 use hypha_rpc::{
     ServiceError, Value,

@@ -102,8 +102,8 @@ impl Keys {
         entries
     }
 
-    /// Removes the keys that have expired. Every access does so; a server without logins needs it to
-    /// free their memory.
+    /// Removes the keys that have expired. Every access does so; a server without logins needs it
+    /// to free their memory.
     pub(super) fn sweep(&self) {
         drop(self.entries());
     }

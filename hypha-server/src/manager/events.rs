@@ -112,8 +112,8 @@ pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value)
     Ok(())
 }
 
-/// Returns the caller's own entries in the caller's workspace, encoded as they are sent, and charged
-/// to the caller until then.
+/// Returns the caller's own entries in the caller's workspace, encoded as they are sent, and
+/// charged to the caller until then.
 pub(super) fn read(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Bytes> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
     let events = state.event_log.read(workspace, &ctx.user().id, filter);

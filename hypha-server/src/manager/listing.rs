@@ -17,8 +17,8 @@ use crate::state::State;
 /// Records, each with whether the caller is a member of its workspace.
 type Listed = Vec<(Arc<Record>, bool)>;
 
-/// Returns the services that match a query, encoded as they are sent: a list of values would be many
-/// times as large.
+/// Returns the services that match a query, encoded as they are sent: a list of values would be
+/// many times as large.
 pub(super) async fn services(
     state: &State,
     ctx: &Context,

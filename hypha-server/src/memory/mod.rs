@@ -1,8 +1,8 @@
 //! Accounts of memory: every byte that the server holds for somebody is charged to them.
 //!
-//! There are three levels. A [`Budget`] bounds the process, an [`Owner`] is a user or an IP address,
-//! and an [`Account`] is a connection or a request of that owner. A [`Charge`] counts on all three
-//! until it is dropped.
+//! There are three levels. A [`Budget`] bounds the process, an [`Owner`] is a user or an IP
+//! address, and an [`Account`] is a connection or a request of that owner. A [`Charge`] counts on
+//! all three until it is dropped.
 //!
 //! An exhausted account slows its own connection down: [`Account::charge`] waits for room, and
 //! refuses after the patience of the budget. When the process is full, the largest account of the
@@ -237,8 +237,8 @@ impl Budget {
         }
     }
 
-    /// Counts the memory that this process takes from now on towards the budget. Returns false where
-    /// the system does not report it.
+    /// Counts the memory that this process takes from now on towards the budget. Returns false
+    /// where the system does not report it.
     pub(crate) fn count_process(self: &Arc<Self>) -> std::io::Result<bool> {
         let counts = overhead::watch(self)?;
         self.counts_process.store(counts, Ordering::Relaxed);
@@ -273,9 +273,9 @@ impl Budget {
     }
 
     /// Tells the largest account of the largest owner to give way, in favour of `asking`, which
-    /// wants so many `bytes`. Does nothing if `asking` belongs to that owner, because then it is the
-    /// one to be refused, or while other accounts that give way hold enough. One that has not done so
-    /// in time is passed over, and so is one that nobody watches.
+    /// wants so many `bytes`. Does nothing if `asking` belongs to that owner, because then it is
+    /// the one to be refused, or while other accounts that give way hold enough. One that has not
+    /// done so in time is passed over, and so is one that nobody watches.
     fn make_room(&self, asking: &Inner, bytes: usize) {
         let mut giving_way = self.giving_way.lock();
         let mut soon = 0;

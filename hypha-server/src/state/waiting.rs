@@ -41,8 +41,8 @@ impl WaitingCalls {
         }
     }
 
-    /// Takes a place for a call of the client `caller`, which belongs to `owner`. `caller_gone` tells
-    /// when nobody waits for the answer.
+    /// Takes a place for a call of the client `caller`, which belongs to `owner`. `caller_gone`
+    /// tells when nobody waits for the answer.
     ///
     /// # Errors
     ///
@@ -76,8 +76,8 @@ impl WaitingCalls {
 }
 
 impl WaitingCall {
-    /// Waits for `work` for as long as the call has its place and its caller is there. `work` may be
-    /// dropped at any of its awaits.
+    /// Waits for `work` for as long as the call has its place and its caller is there. `work` may
+    /// be dropped at any of its awaits.
     ///
     /// # Errors
     ///

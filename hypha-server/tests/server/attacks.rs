@@ -188,7 +188,7 @@ async fn a_client_cannot_forge_its_sender() -> Result<()> {
     cache("create", vec![key(), false.into()]).await?;
     cache("set", vec![key(), 0.into(), Value::Bytes(hidden.into())]).await?;
     cache("process", vec![key(), false.into()]).await?;
-    // The answer goes to whoever has sent it, and so it says who that was taken for.
+    // The answer goes to the sender, and so names the client that the server took for it.
     loop {
         let message = mallory.message().await?;
         if message.method() == Some("hidden.resolve") {

@@ -81,7 +81,7 @@ async fn is_read(client: &mut Raw) -> Result<bool> {
 
 #[tokio::test]
 async fn an_answer_is_charged_to_the_client_that_asked() -> Result<()> {
-    // What is spent does not come back.
+    // Spent tokens do not come back.
     let server = server_with(|limits| {
         limits.messages_per_second = 0.001;
         limits.message_burst = 10.0;

@@ -132,7 +132,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// What a chunk changes.
+/// The effect of a chunk.
 #[derive(Clone, Copy)]
 struct Growth {
     /// Bytes that the message occupies no more.

@@ -16,7 +16,7 @@ use crate::keys;
 /// Binary data, such as an image or a file. Cheap to clone.
 ///
 /// It travels as msgpack `bin` (Python `bytes`, JavaScript `Uint8Array`), while `Vec<u8>` travels
-/// as a list of numbers. What is received shares the memory of the message it came in.
+/// as a list of numbers. A received value shares the memory of its message.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Binary(
     /// The shared buffer.

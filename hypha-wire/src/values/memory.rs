@@ -16,7 +16,7 @@ pub const MAX_DECODED_BYTES: usize = 192 << 20;
 /// length.
 const DECODED_PER_BYTE: usize = 2;
 
-/// What a large list needs besides its items.
+/// Memory of a large list besides its items.
 const SLACK: usize = 4 << 10;
 
 /// Bytes that a message may occupy before its sender is charged: most messages need no charge.

@@ -14,7 +14,7 @@ use crate::types::{Content, Id, LabError, Material, Order, Outcome, Plate, Size,
 /// The laboratory itself.
 #[derive(Debug)]
 pub struct Alone {
-    /// What it says it is.
+    /// Its own description.
     title: String,
 }
 
@@ -135,13 +135,13 @@ impl Alone {
         value
     }
 
-    /// Who calls, by reference.
+    /// The caller, by reference.
     pub async fn caller(&self, ctx: &Context) -> String {
         pause().await;
         ctx.from().to_owned()
     }
 
-    /// Who calls, owned and last.
+    /// The caller, owned and last.
     pub async fn calling_workspace(&self, word: &str, who: Context) -> String {
         format!("{word} {}", who.workspace())
     }

@@ -1,6 +1,6 @@
-//! Contracts with everything that a contract can have, in both forms, under the strictest lints: what
-//! the macros generate is not the user's to explain. Services and callers are in `tests/`, which are
-//! other crates.
+//! Contracts with everything that a contract can have, in both forms, under the strictest lints:
+//! what the macros generate is not the user's to explain. Services and callers are in `tests/`,
+//! which are other crates.
 
 #![deny(
     deprecated_in_future,
@@ -59,7 +59,7 @@ pub mod types;
 mod private {
     use hypha_rpc::hypha_service;
 
-    /// What is served.
+    /// The services.
     #[hypha_service]
     trait Unused {
         /// Nothing.

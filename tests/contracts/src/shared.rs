@@ -73,10 +73,10 @@ pub trait Everything {
     /// Anything.
     async fn anything(&self, value: Value) -> Value;
 
-    /// Who calls, by reference.
+    /// The caller, by reference.
     async fn caller(&self, ctx: &Context) -> String;
 
-    /// Who calls, owned and last.
+    /// The caller, owned and last.
     async fn calling_workspace(&self, word: &str, who: Context) -> String;
 
     /// An error with a type.

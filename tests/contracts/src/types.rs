@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plate {
-    /// What it is called.
+    /// The name.
     pub plate_name: String,
     /// The wells by name.
     pub wells: BTreeMap<String, Well>,
@@ -18,15 +18,15 @@ pub struct Plate {
     /// Where it is.
     #[serde(flatten)]
     pub place: Place,
-    /// What it is made of.
+    /// The material.
     #[serde(rename = "madeOf")]
     pub material: Material,
     /// Corners, as two points.
     pub corners: [(f64, f64); 2],
-    /// What is known besides.
+    /// Further properties.
     #[serde(default)]
     pub note: Option<String>,
-    /// How often it was used.
+    /// The number of uses.
     #[serde(default = "once")]
     #[schemars(range(min = 1))]
     pub uses: u8,
@@ -35,7 +35,7 @@ pub struct Plate {
     pub hidden: u8,
 }
 
-/// How often a plate was used that says nothing.
+/// The uses of a plate that does not say.
 const fn once() -> u8 {
     1
 }
@@ -45,7 +45,7 @@ const fn once() -> u8 {
 pub struct Well {
     /// Microlitres.
     pub volume: f64,
-    /// What is in it.
+    /// The content.
     pub content: Option<Content>,
 }
 
@@ -128,7 +128,7 @@ pub struct Tree {
     pub children: Vec<Self>,
 }
 
-/// What can go wrong.
+/// The errors.
 #[derive(
     Clone, Copy, Debug, PartialEq, thiserror::Error, Serialize, Deserialize, hypha_rpc::RemoteError,
 )]
@@ -139,12 +139,12 @@ pub enum LabError {
     /// More than there is room for.
     #[error("{amount} is more than {limit}")]
     TooMuch {
-        /// What was asked for.
+        /// The requested amount.
         amount: f64,
-        /// What there is.
+        /// The available amount.
         limit: f64,
     },
 }
 
-/// What most methods return.
+/// The result of most methods.
 pub type Outcome<T> = Result<T, LabError>;

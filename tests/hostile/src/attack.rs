@@ -141,7 +141,7 @@ impl Attack {
 /// The public name of the login service.
 const LOGIN: &str = "public/hypha-login";
 
-/// What a connection does, again and again; returns how it ended.
+/// One round of a connection, which is repeated; returns its end.
 pub type Attempt = fn(Arc<Attack>, usize) -> BoxFuture<'static, Result<String>>;
 
 /// Attacks until SIGTERM, then prints the outcomes.

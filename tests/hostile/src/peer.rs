@@ -25,7 +25,7 @@ const SERVICE: &str = "desk";
 /// Its functions.
 const FUNCTIONS: [&str; 4] = ["swallow", "wait", "nils", "default"];
 
-/// What a peer returns when a function of its service is called.
+/// The result of the functions of a peer.
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// This, in msgpack.

@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Priority of the attackers: other machines would not take processor time from the server.
 const NICE: &str = "19";
 
-/// How much of everything.
+/// The size of an attack.
 #[derive(Clone, Debug)]
 pub struct Form {
     /// Full sizes and numbers, else those of the small form.
@@ -141,7 +141,7 @@ pub struct Report {
     pub attacked: Latency,
     /// Time of a newcomer under attack.
     pub newcomer: Option<Duration>,
-    /// How the attempts ended.
+    /// The ends of the attempts.
     pub outcomes: BTreeMap<String, usize>,
     /// Bars that do not hold.
     pub failures: Vec<String>,

@@ -57,7 +57,7 @@ pub struct Scenario {
     pub shares_receiver: bool,
     /// Parts of outcomes of which one has to come, else the attack is none.
     pub expect: &'static [&'static str],
-    /// What a connection does, again and again; returns how it ended.
+    /// One round of a connection, which is repeated; returns its end.
     pub attempt: Attempt,
 }
 

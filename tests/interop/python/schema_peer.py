@@ -23,7 +23,7 @@ Number = Annotated[int, Field(ge=-2147483648, le=2147483647)]
 
 
 class Mode(str, Enum):
-    """How fast."""
+    """The speed."""
 
     FAST = "fast"
     SLOW = "slow"
@@ -48,7 +48,7 @@ class Node(BaseModel):
 
 @schema_function
 def sample(
-    count: int = Field(..., ge=0, le=255, description="How many."),
+    count: int = Field(..., ge=0, le=255, description="The number."),
     mode: Mode = Field("fast", description="The speed."),
     place: Optional[Point] = Field(None, description="Where, if not here."),
 ):
@@ -74,7 +74,7 @@ def rename(
     names: Dict[str, str] = Field(..., description="New names by old ones."),
     pairs: List[Tuple[Number, str]] = Field(..., description="With their numbers."),
     others: Optional[Dict[str, Any]] = Field(None, description="Anything else."),
-    share: float = Field(0.5, description="How much."),
+    share: float = Field(0.5, description="The amount."),
     data: Optional[bytes] = Field(None, description="Raw data."),
     dry: bool = Field(False, description="Whether to try only."),
 ):

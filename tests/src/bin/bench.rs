@@ -23,7 +23,7 @@ struct Options {
     /// Seconds per figure; there are six per stack.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// How often everything is measured; the best of each figure counts.
+    /// The number of rounds; the best of each figure counts.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
     /// Folder with the release programs of another build of this project, measured in the same run.

@@ -61,7 +61,7 @@ enum Role {
     },
 }
 
-/// What is measured.
+/// The measured methods.
 #[hypha_service(id = "bench")]
 trait Bench {
     /// Add two numbers: a call of about 100 bytes.

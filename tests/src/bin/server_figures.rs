@@ -23,13 +23,13 @@ use hypha_rpc_tests::{
 /// Measures the server, prints a line per figure.
 #[derive(Parser)]
 struct Options {
-    /// How many clients are connected and idle.
+    /// The number of idle clients.
     #[arg(long, default_value_t = 2000)]
     clients: usize,
     /// Seconds per figure of routing.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// How often routing is measured; the best counts.
+    /// The number of rounds of routing; the best counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Seconds in which clients come, register, call and go; none by default.
@@ -130,7 +130,7 @@ fn routing(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What the server's program has in memory, in KiB.
+/// Returns the resident memory of the server's program, in KiB.
 fn resident(server: &Server) -> Result<u64> {
     let program = server.process.as_ref().context("no process")?.program()?;
     let status = std::fs::read_to_string(format!("/proc/{program}/status"))?;

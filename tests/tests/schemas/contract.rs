@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::stream;
 use hypha_rpc::prelude::*;
 
-/// How fast.
+/// The speed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
@@ -52,7 +52,7 @@ pub(crate) enum Shape {
     },
 }
 
-/// What happened.
+/// The event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Happening {
@@ -78,7 +78,7 @@ pub(crate) trait Measure {
     /// Take some samples.
     async fn sample(
         &self,
-        /// How many.
+        /// The number.
         count: u8,
         /// The speed.
         #[hypha(default = Mode::Fast)]
@@ -103,7 +103,7 @@ pub(crate) trait Measure {
         pairs: Vec<(i32, String)>,
         /// Anything else.
         others: Option<BTreeMap<String, Value>>,
-        /// How much.
+        /// The amount.
         #[hypha(default = 0.5)]
         share: f64,
         /// Raw data.

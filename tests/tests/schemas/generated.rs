@@ -1,4 +1,4 @@
-//! What is written for other languages: their compilers take it, and people call with it.
+//! Descriptions for other languages: their compilers accept them, and calls with them work.
 //!
 //! The contracts in `generated/` are the output for Rust. They are compiled here, used, and
 //! compared with the current output; with `HYPHA_TEST_BLESS` set they are written anew.
@@ -120,7 +120,7 @@ fn a_contract_made_of_a_contract_publishes_the_same() {
         .schema()
         .to_json();
     for (name, member) in ours.as_object().expect("members") {
-        // Who may see the service is no matter of its contract.
+        // Visibility is not a part of the contract.
         if name != "config" {
             assert_eq!(again[name], *member, "{name}");
         }
@@ -417,7 +417,7 @@ fn the_command_writes_what_the_library_does() {
     });
 }
 
-/// What the example of the guide writes, in every format.
+/// The output of the example of the guide, in every format.
 #[test]
 fn the_example_describes_its_service() -> Result<()> {
     for (format, part) in [

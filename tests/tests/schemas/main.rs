@@ -1,4 +1,4 @@
-//! What services publish of themselves, and what is written of it for other languages: beside the
+//! Schemas that services publish, and descriptions for other languages: beside the
 //! Python client, a validator, the compilers of the languages, and real calls of real services.
 
 mod contract;

@@ -7,7 +7,7 @@ use hypha_rpc::service::{IncomingCall, Method, Service};
 use hypha_schema::Description;
 use serde_json::{Value as Json, json};
 
-/// What ends comments, texts and lines in some language, and what would run then.
+/// Ends of comments, texts and lines of every language, followed by code.
 pub(crate) const TEXT: &str = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\r\
     os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n\
     -     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"";

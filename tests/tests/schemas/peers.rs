@@ -65,7 +65,7 @@ pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// What the TypeScript compiler says of the files in a folder; empty if all is well.
+/// The messages of the TypeScript compiler for the files in a folder; empty if there are none.
 pub(crate) fn typescript(folder: &Path, files: &[&str]) -> Result<String> {
     let compiler = interop_folder().join("js/node_modules/typescript/bin/tsc");
     let mut command = Command::new("node");
@@ -78,7 +78,7 @@ pub(crate) fn typescript(folder: &Path, files: &[&str]) -> Result<String> {
     complaint(command.args(files))
 }
 
-/// What mypy says of the files in a folder.
+/// The messages of mypy for the files in a folder.
 pub(crate) fn mypy(folder: &Path, files: &[&str]) -> Result<String> {
     let mut command = Command::new(python()?);
     command

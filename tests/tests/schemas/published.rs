@@ -12,7 +12,7 @@ use crate::contract::{Desk, MeasureService};
 use crate::peers::{finished, folder, host};
 use hypha_rpc_tests::cases::run;
 
-/// What the server keeps of a service.
+/// The record of a service at the server.
 async fn kept(client: &Client, id: &str) -> Result<Json> {
     let manager = client.manager().await?;
     let info = manager.get_service_info(id.to_owned(), None).await;
@@ -37,7 +37,7 @@ async fn as_python_does(server: &Server) -> Result<()> {
             .context("no function")?
             .shift_remove("returns");
         ensure!(ours == theirs, "{name}\nRust:   {ours}\nPython: {theirs}");
-        // What callers see of the function itself.
+        // The attributes of the function itself.
         let theirs = service.schema(name).context("no schema")?.to_json();
         let mut ours = own.schema(name).context("no schema")?.to_json();
         ours.as_object_mut()

@@ -1,5 +1,5 @@
-//! Two blocks with the attribute for one type: rustc says of every generated item that it is there twice. No
-//! block knows of the other, and rustc goes on after names and implementations that are there twice.
+//! Two blocks with the attribute for one type: rustc reports every generated item as a duplicate.
+//! Neither block knows of the other, and rustc goes on after duplicate names and implementations.
 
 use hypha_rpc::prelude::*;
 

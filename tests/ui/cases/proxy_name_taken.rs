@@ -1,4 +1,4 @@
-//! A type that has the name of the proxy. rustc says so first; what is generated for the proxy does not fit that type either.
+//! A type with the name of the proxy: rustc reports this first, then methods that it does not have.
 
 use hypha_rpc::prelude::*;
 

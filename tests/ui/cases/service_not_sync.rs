@@ -1,4 +1,4 @@
-//! An implementation that cannot be shared between calls; rustc says so of the implementation, and not of every method.
+//! An implementation that is not `Sync`: rustc reports the implementation, not every method.
 
 use hypha_rpc::prelude::*;
 

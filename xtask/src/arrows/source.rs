@@ -63,7 +63,7 @@ struct Scope {
     globs: Vec<Vec<String>>,
 }
 
-/// What a path leads to.
+/// The end of a path.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum End {
     /// Another crate, or a name that no file of this one defines.

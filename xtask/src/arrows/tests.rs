@@ -105,7 +105,7 @@ fn files_of_one_folder_form_no_cycle() {
     let folder = "mod b; mod c; mod d;\npub use b::{B, Renamed as R}; pub use c::C;\n\
                   fn own() { b::f(); c::f() }\npub struct Own;";
     let d = ("src/a/d.rs", "use super::{B, C};");
-    // What is only re-exported counts for the file that defines it.
+    // An item that is only re-exported counts for the file that defines it.
     for way in [
         "use super::C;",
         "use super::c::C;",

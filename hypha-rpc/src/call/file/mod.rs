@@ -48,13 +48,13 @@ const PIECE: usize = 256 << 10;
 /// A file in an argument can be used for as long as the call, and its owner closes it. One in a
 /// result lives until its receiver has gone or has not used it for ten minutes
 /// (`docs/protocol/02-messages.md#s10`); dropping it closes it at its owner. A file of a peer can
-/// be sent on before it is read: whoever gets it reads through this program, as its owner answers
-/// nobody else.
+/// be sent on before it is read: the peer that gets it reads through this program, as its owner
+/// answers nobody else.
 ///
 /// One of this program is made with [`from_bytes`](Self::from_bytes), [`open`](Self::open),
 /// [`from_reader`](Self::from_reader) and their like. Other languages get an object with `read`,
-/// `seek`, `tell`, `write`, `flush` and `close`, of which those that it can do. What it was made of
-/// is dropped with the last of them.
+/// `seek`, `tell`, `write`, `flush` and `close`, of which those that it can do. The reader or file
+/// below it is dropped with its last clone and its last peer.
 ///
 /// ```
 /// use hypha_rpc::prelude::*;
@@ -358,7 +358,8 @@ impl AsyncRead for RemoteFile {
             }
             if std::mem::replace(&mut self.sequential, true) {
                 if let Poll::Ready(chunk) = self.start_read(cx) {
-                    // A file of this program. What failed now fails again when it is its turn.
+                    // A file of this program. A seek that fails now fails again when it is its
+                    // turn.
                     let _ = self.arrived(chunk);
                 }
             }

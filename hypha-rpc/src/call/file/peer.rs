@@ -192,7 +192,7 @@ impl Peer {
     }
 }
 
-/// Nobody uses the file any more. Whoever got it as a result closes it.
+/// Nobody uses the file any more. The client that got it as a result closes it.
 impl Drop for Peer {
     fn drop(&mut self) {
         let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") else {

@@ -146,7 +146,7 @@ impl<T> Abilities for Whole<T> {
     const WRITE: bool = true;
 }
 
-/// A source until it is closed. Whoever calls its functions waits for those who called before.
+/// A source until it is closed. Calls of its functions run one after the other.
 type Shared = Arc<Mutex<Option<Box<dyn Source>>>>;
 
 /// The object that a source is to others.

@@ -225,7 +225,7 @@ impl Peer {
                 };
                 message(input.pick(PEERS), method, None, &arguments(input))
             }
-            // An answer, mostly from whoever was asked.
+            // An answer, mostly from the client that was asked.
             7 => {
                 let Some((session, asked)) = choose(&self.known.sessions, input.byte()) else {
                     return true;

@@ -13,7 +13,7 @@ pub(super) struct List<'a, 'de> {
     /// Index of the next item.
     pub(super) next: usize,
     pub(super) len: usize,
-    /// How many times the items occupy their size.
+    /// Factor by which the items occupy more than their size.
     pub(super) copies: usize,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Bytes<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     bytes: &'de [u8],
     next: usize,
-    /// How many times the items occupy their size.
+    /// Factor by which the items occupy more than their size.
     copies: usize,
 }
 
@@ -111,7 +111,7 @@ pub(super) struct Map<'a, 'de> {
     pub(super) key: usize,
     /// Whether every entry is a list of a key, of any type, and a value.
     pub(super) pairs: bool,
-    /// How many times the entries occupy their size.
+    /// Factor by which the entries occupy more than their size.
     pub(super) copies: usize,
 }
 

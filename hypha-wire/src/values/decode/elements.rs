@@ -23,7 +23,7 @@ pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'d
 pub(super) struct Rows<'a, 'd, 'de> {
     /// Where the memory of the elements is charged.
     decoder: &'d mut Decoder<'de>,
-    /// How many times the elements occupy their size.
+    /// Factor by which the elements occupy more than their size.
     copies: usize,
     array: &'a NdArray,
     /// Lengths of the dimensions below this one.

@@ -1,4 +1,4 @@
-//! Takes an input apart into small numbers and byte strings. Whatever is missing is 0 or empty, so
+//! Takes an input apart into small numbers and byte strings. Missing ones are 0 or empty, so
 //! that every input means something.
 
 /// Rest of an input.

@@ -126,7 +126,7 @@ pub(crate) fn check<T: DeserializeOwned + Serialize>(read: Result<T, DecodeError
     assert_eq!(to_vec(&again).expect(name), written, "{name}");
 }
 
-/// An error goes back to whoever caused it: it must not repeat at length what was sent.
+/// An error goes back to the peer that caused it: it must not repeat at length what was sent.
 pub(crate) fn short(error: &DecodeError) {
     let text = error.to_string();
     assert!(!text.is_empty() && text.len() < 16 << 10, "{text}");

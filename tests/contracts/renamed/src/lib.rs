@@ -1,4 +1,5 @@
-//! `::hypha_rpc` does not exist here, and the edition is not ours: what is generated may rely on neither.
+//! `::hypha_rpc` does not exist here, and the edition is not ours: what is generated may rely on
+//! neither.
 
 #![deny(
     warnings,
@@ -13,7 +14,7 @@
 use futures_util::stream;
 use rpc::prelude::*;
 
-/// What can go wrong.
+/// The errors.
 #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
 #[remote_error(crate = rpc)]
 pub enum LabError {

@@ -9,7 +9,7 @@ pub trait Measure {
     /// Take some samples.
     async fn sample(
         &self,
-        /// How many.
+        /// The number.
         count: u8,
         /// The speed.
         #[hypha(default = Mode::Fast)]
@@ -34,7 +34,7 @@ pub trait Measure {
         pairs: Vec<(i32, String)>,
         /// Anything else.
         others: Option<std::collections::BTreeMap<String, Value>>,
-        /// How much.
+        /// The amount.
         #[hypha(default = 0.5)]
         share: f64,
         /// Raw data.
@@ -91,7 +91,7 @@ pub trait Measure {
     );
 }
 
-/// How fast.
+/// The speed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     #[serde(rename = "fast")]
@@ -138,7 +138,7 @@ pub enum Shape {
     },
 }
 
-/// What happened.
+/// The event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind")]
 pub enum Happening {

@@ -1,0 +1,388 @@
+//! Links within the project: from page to page, to anchors, and from comments to the protocol.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{File, comment};
+use crate::command::{output, root};
+
+/// Pages that also stand on docs.rs and on the registry, where only absolute links lead anywhere.
+const READMES: [&str; 6] = [
+    "README.md",
+    "hypha-cli/README.md",
+    "hypha-rpc-macros/README.md",
+    "hypha-schema/README.md",
+    "hypha-server/README.md",
+    "hypha-wire/README.md",
+];
+
+/// The folder of the chapters that are also pages of rustdoc.
+const GUIDE: &str = "docs/guide/";
+
+/// The definitions that lead from chapter to chapter in rustdoc.
+const GUIDE_LINKS: &str = "hypha-rpc/src/guide_links.md";
+
+/// Everything that a link can lead to.
+pub(super) struct Tree {
+    /// Tracked files, and the folders that they are in.
+    paths: BTreeSet<String>,
+    /// The anchors of each Markdown file.
+    anchors: BTreeMap<String, BTreeSet<String>>,
+    /// The address of the repository, from the manifest of the workspace.
+    repository: String,
+    /// Labels of [`GUIDE_LINKS`].
+    guide: BTreeSet<String>,
+}
+
+/// The end of a link: a path or URL, its label if it is a definition, and its line.
+struct Link {
+    line: usize,
+    target: String,
+    label: Option<String>,
+}
+
+impl Tree {
+    pub(super) fn read(files: &[File]) -> Result<Tree> {
+        let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
+        let repository = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("repository = \"")?.strip_suffix('"'))
+            .context("Cargo.toml has no `repository`")?;
+        let mut git = Command::new("git");
+        let listed = output(git.current_dir(root()).args(["ls-files"]))?;
+        Ok(Tree::new(listed.lines(), files, repository))
+    }
+
+    fn new<'a>(listed: impl Iterator<Item = &'a str>, files: &[File], repository: &str) -> Tree {
+        let mut paths = BTreeSet::new();
+        for path in listed {
+            let mut path = path;
+            // A folder that is known has known parents.
+            while paths.insert(path.to_owned()) {
+                let Some((parent, _)) = path.rsplit_once('/') else {
+                    break;
+                };
+                path = parent;
+            }
+        }
+        let markdown = files.iter().filter(|file| file.is_markdown());
+        let anchors = markdown.map(|file| (file.path.clone(), anchors(&file.text)));
+        let guide = files.iter().find(|file| file.path == GUIDE_LINKS);
+        let guide = guide.map(|file| parse(&file.text).0).unwrap_or_default();
+        Tree {
+            paths,
+            anchors: anchors.collect(),
+            repository: repository.to_owned(),
+            guide: guide.into_iter().filter_map(|link| link.label).collect(),
+        }
+    }
+
+    /// Links of a file that lead nowhere.
+    pub(super) fn violations(&self, file: &File) -> Vec<String> {
+        let mut found = Vec::new();
+        if !file.is_markdown() {
+            for (line, target) in citations(&file.text) {
+                if let Some(fault) = self.fault("", target) {
+                    found.push(format!("{}:{line}: {fault}", file.path));
+                }
+            }
+            return found;
+        }
+        let (links, used) = parse(&file.text);
+        for link in &links {
+            if let Some(fault) = self.link_fault(&file.path, link) {
+                found.push(format!("{}:{}: {fault}", file.path, link.line));
+            }
+        }
+        let defined: BTreeSet<&str> = links.iter().filter_map(|l| l.label.as_deref()).collect();
+        for (line, label) in used {
+            if !defined.contains(label.as_str()) {
+                found.push(format!("{}:{line}: `[{label}]` is not defined", file.path));
+            }
+        }
+        found
+    }
+
+    fn link_fault(&self, path: &str, link: &Link) -> Option<String> {
+        let target = link.target.as_str();
+        if let Some(inside) = self.inside(target) {
+            return self.fault("", inside);
+        }
+        if target.contains("://") || target.starts_with("mailto:") {
+            return None;
+        }
+        // These pages are parts of rustdoc, which checks links to items.
+        if path.contains("/src/") {
+            return None;
+        }
+        let own = target.starts_with('#');
+        if READMES.contains(&path) && !own {
+            return Some(format!("{target}: a README needs absolute links"));
+        }
+        if path.starts_with(GUIDE) && !own {
+            match &link.label {
+                None => return Some(format!("{target}: the guide needs links with a label")),
+                Some(label) if !self.guide.contains(label) => {
+                    return Some(format!("`[{label}]` is not defined in {GUIDE_LINKS}"));
+                }
+                Some(_) => {}
+            }
+        }
+        self.fault(path, target)
+    }
+
+    /// The path within the project that an absolute link leads to.
+    fn inside<'a>(&self, target: &'a str) -> Option<&'a str> {
+        let name = self.repository.strip_prefix("https://github.com/")?;
+        let page = || {
+            target
+                .strip_prefix(&self.repository)?
+                .strip_prefix("/blob/main/")
+        };
+        let raw = || {
+            let rest = target.strip_prefix("https://raw.githubusercontent.com/")?;
+            rest.strip_prefix(name)?.strip_prefix("/main/")
+        };
+        page().or_else(raw)
+    }
+
+    /// The reason why a link from a page leads nowhere.
+    fn fault(&self, page: &str, target: &str) -> Option<String> {
+        let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+        let path = if path.is_empty() {
+            page.to_owned()
+        } else {
+            joined(page, path)
+        };
+        if !self.paths.contains(&path) {
+            return Some(format!("{target}: there is no {path}"));
+        }
+        let anchors = self.anchors.get(&path)?;
+        (!anchor.is_empty() && !anchors.contains(anchor))
+            .then(|| format!("{target}: {path} has no anchor `{anchor}`"))
+    }
+}
+
+/// A path relative to a page, from the root.
+fn joined(page: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = page.split('/').collect();
+    parts.pop();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// The anchors of a page: those in its text, and the ones that GitHub makes of headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for line in unfenced(text) {
+        for part in line.split("<a id=\"").skip(1) {
+            found.extend(part.split('"').next().map(str::to_owned));
+        }
+        let heading = line.trim_start_matches('#');
+        if heading.len() < line.len() && heading.starts_with(' ') {
+            let slug = slug(heading);
+            let again = (1..).map(|n| format!("{slug}-{n}"));
+            let mut names = std::iter::once(slug.clone()).chain(again);
+            found.extend(names.find(|name| !found.contains(name)));
+        }
+    }
+    found
+}
+
+/// The anchor of a heading: GitHub drops its punctuation and the targets of its links.
+fn slug(heading: &str) -> String {
+    let mut out = String::new();
+    let mut rest = heading.trim();
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        if c == ']' && rest.starts_with('(') {
+            rest = rest.split_once(')').map_or("", |(_, after)| after);
+        } else if c == ' ' {
+            out.push('-');
+        } else if c.is_alphanumeric() || c == '-' || c == '_' {
+            out.extend(c.to_lowercase());
+        }
+    }
+    out
+}
+
+/// The lines of a page; empty ones in place of blocks of code.
+fn unfenced(text: &str) -> impl Iterator<Item = &str> {
+    let mut fenced = false;
+    text.lines().map(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        if fenced || fence { "" } else { line }
+    })
+}
+
+/// The links of a page, and the labels that its text uses, with their lines.
+fn parse(text: &str) -> (Vec<Link>, Vec<(usize, String)>) {
+    let mut links = Vec::new();
+    let mut body = String::new();
+    for (index, line) in unfenced(text).enumerate() {
+        match definition(line) {
+            Some((label, target)) => links.push(Link {
+                line: index + 1,
+                target: target.to_owned(),
+                label: Some(label.to_owned()),
+            }),
+            None => body.push_str(line),
+        }
+        body.push('\n');
+    }
+    let body = hide_code(&body);
+    let line = |at: usize| body[..at].matches('\n').count() + 1;
+    let mut used = Vec::new();
+    for (at, _) in body.match_indices("](") {
+        if let Some((target, _)) = body[at + 2..].split_once([')', ' ']) {
+            links.push(Link {
+                line: line(at),
+                target: target.to_owned(),
+                label: None,
+            });
+        }
+    }
+    for (at, _) in body.match_indices("][") {
+        if let Some((label, _)) = body[at + 2..].split_once(']') {
+            let label: Vec<&str> = label.split_whitespace().collect();
+            if !label.is_empty() {
+                used.push((line(at), label.join(" ")));
+            }
+        }
+    }
+    (links, used)
+}
+
+/// A line `[label]: target`.
+fn definition(line: &str) -> Option<(&str, &str)> {
+    let (label, target) = line.strip_prefix('[')?.split_once("]: ")?;
+    (!target.contains(' ')).then_some((label, target.trim_matches(['<', '>'])))
+}
+
+/// A text whose code spans hold no brackets. Labels in code keep their text.
+fn hide_code(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let parts: Vec<String> = parts
+        .map(|(index, part)| match index % 2 {
+            0 => part.to_owned(),
+            _ => part.replace(['[', ']', '(', ')'], " "),
+        })
+        .collect();
+    parts.join("`")
+}
+
+/// Paths into `docs/` that comments name, with their lines.
+fn citations(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let Some((_, prose)) = comment(line) else {
+            continue;
+        };
+        for (at, _) in prose.match_indices("docs/") {
+            let outside = |c: char| !(c.is_alphanumeric() || "/-_.#".contains(c));
+            let path = prose[at..].split(outside).next().unwrap_or_default();
+            let before = prose[..at].chars().next_back();
+            // Others may have a folder of that name, too.
+            let whole = before.is_none_or(|c| !(c.is_alphanumeric() || "/.".contains(c)));
+            if whole && path.contains(".md") {
+                found.push((index + 1, path.trim_end_matches(['.', '#'])));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::file;
+    use super::*;
+
+    const PAGE: &str = "# First page\n<a id=\"s1\"></a>\n## A `b` [c](b.md)\n## A b c\n";
+
+    fn violations(path: &str, text: &str) -> Vec<String> {
+        let files = [
+            file("docs/a.md", PAGE),
+            file("docs/b.md", ""),
+            file(GUIDE_LINKS, "[chapter a]: crate::guide::a\n"),
+            file(path, text),
+        ];
+        let listed = [
+            "docs/a.md",
+            "docs/b.md",
+            "docs/guide/a.md",
+            "src/lib.rs",
+            path,
+        ];
+        let tree = Tree::new(listed.into_iter(), &files, "https://github.com/o/r");
+        tree.violations(&files[3])
+    }
+
+    #[test]
+    fn links_that_hold() {
+        let page = "[a](a.md) [b](a.md#s1) [c](../docs/a.md#first-page) [d](a.md#a-b-c) [e](#f)\n\
+                    [g](a.md#a-b-c-1) [h](../src) [i][k] [l\nm](b.md) `[x](y.md)` [`n`][k]\n\
+                    [o](https://github.com/o/r/blob/main/docs/a.md#s1) [p](https://o.org/q)\n\
+                    # F\n[k]: b.md\n```text\n[x](y.md)\n```\n";
+        assert_eq!(violations("docs/c.md", page), [""; 0]);
+    }
+
+    #[test]
+    fn links_that_lead_nowhere() {
+        let page = "[a](c.md)\n[b](a.md#s2) [d][e]\n\n[f]: ../b.md\n\
+                    [g](https://raw.githubusercontent.com/o/r/main/c.svg)\n";
+        let expected = [
+            "docs/d.md:4: ../b.md: there is no b.md",
+            "docs/d.md:1: c.md: there is no docs/c.md",
+            "docs/d.md:2: a.md#s2: docs/a.md has no anchor `s2`",
+            "docs/d.md:5: c.svg: there is no c.svg",
+            "docs/d.md:2: `[e]` is not defined",
+        ];
+        let mut found = violations("docs/d.md", page);
+        let mut expected = expected.map(str::to_owned);
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn readmes_have_absolute_links() {
+        let found = violations("README.md", "[a](docs/a.md)\n");
+        assert_eq!(
+            found,
+            ["README.md:1: docs/a.md: a README needs absolute links"]
+        );
+    }
+
+    #[test]
+    fn chapters_link_each_other_by_labels_of_rustdoc() {
+        let page = "[a][chapter a] [b](../a.md)\n\n[chapter a]: a.md\n[chapter b]: ../b.md\n";
+        assert_eq!(
+            violations("docs/guide/b.md", page),
+            [
+                "docs/guide/b.md:4: `[chapter b]` is not defined in hypha-rpc/src/guide_links.md",
+                "docs/guide/b.md:1: ../a.md: the guide needs links with a label",
+            ]
+        );
+    }
+
+    #[test]
+    fn citations_in_comments() {
+        let source = "// See docs/a.md#s1, and `docs/a.md#s3`.\nlet a = \"docs/none.md\";\n";
+        assert_eq!(
+            violations("src/a.rs", source),
+            ["src/a.rs:1: docs/a.md#s3: docs/a.md has no anchor `s3`"]
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! Rules on prose: comments of the sources and Markdown.
+//!
+//! Each rule is a function from a text to its violations, so that a test can plant one.
+
+mod links;
+mod spelling;
+mod width;
+mod words;
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::command::{output, root};
+
+pub(crate) use spelling::spelling;
+
+/// A file of the project.
+pub(crate) struct File {
+    /// The path from the root of the project.
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+impl File {
+    fn is_markdown(&self) -> bool {
+        self.path.ends_with(".md")
+    }
+}
+
+/// The sources and the Markdown that git tracks. A link stands for a file that is read anyway.
+fn files() -> Result<Vec<File>> {
+    let mut git = Command::new("git");
+    git.current_dir(root()).args(["ls-files", "*.rs", "*.md"]);
+    let mut files = Vec::new();
+    for path in output(&mut git)?.lines() {
+        let absolute = root().join(path);
+        // A tracked file may be deleted, and not be committed yet.
+        if absolute.is_file() && !absolute.is_symlink() {
+            files.push(File {
+                path: path.to_owned(),
+                text: fs::read_to_string(absolute)?,
+            });
+        }
+    }
+    Ok(files)
+}
+
+/// Checks the width of comments and prose.
+pub(crate) fn width() -> Result<()> {
+    report(files()?.iter().flat_map(width::violations))
+}
+
+/// Checks words, and the subjects of sentences.
+pub(crate) fn words() -> Result<()> {
+    report(files()?.iter().flat_map(words::violations))
+}
+
+/// Checks links and anchors within the project.
+pub(crate) fn links() -> Result<()> {
+    let files = files()?;
+    let tree = links::Tree::read(&files)?;
+    report(files.iter().flat_map(|file| tree.violations(file)))
+}
+
+fn report(violations: impl Iterator<Item = String>) -> Result<()> {
+    let violations: Vec<String> = violations.collect();
+    ensure!(
+        violations.is_empty(),
+        "{}\n{} violations",
+        violations.join("\n"),
+        violations.len()
+    );
+    Ok(())
+}
+
+/// A run of prose: a paragraph, a list item, a heading or a cell of a table, without its code.
+struct Paragraph {
+    /// The line of its beginning, from 1.
+    line: usize,
+    text: String,
+}
+
+/// The prose of a file. Code spans become a single backquote.
+fn paragraphs(file: &File) -> Vec<Paragraph> {
+    let mut found: Vec<Paragraph> = Vec::new();
+    let mut fenced = false;
+    // The marker of the line before, if it can be continued.
+    let mut open: Option<&str> = None;
+    for (index, line) in file.text.lines().enumerate() {
+        let prose = if file.is_markdown() {
+            Some(("", line))
+        } else {
+            comment(line)
+        };
+        let Some((marker, prose)) = prose else {
+            open = None;
+            fenced = false;
+            continue;
+        };
+        let prose = prose.trim();
+        if prose.starts_with("```") {
+            fenced = !fenced;
+            open = None;
+            continue;
+        }
+        if fenced || prose.is_empty() {
+            open = None;
+            continue;
+        }
+        if prose.starts_with('|') {
+            for cell in prose.split('|').filter(|cell| !cell.trim().is_empty()) {
+                found.push(Paragraph {
+                    line: index + 1,
+                    text: without_code(cell.trim()),
+                });
+            }
+            open = None;
+            continue;
+        }
+        let item = item(prose);
+        match found.last_mut() {
+            Some(paragraph) if open == Some(marker) && item.is_none() => {
+                paragraph.text.push(' ');
+                paragraph.text.push_str(prose);
+            }
+            _ => found.push(Paragraph {
+                line: index + 1,
+                text: item.unwrap_or(prose).to_owned(),
+            }),
+        }
+        open = (!prose.starts_with('#')).then_some(marker);
+    }
+    for paragraph in &mut found {
+        paragraph.text = without_code(&paragraph.text);
+    }
+    found
+}
+
+/// The marker and the text of a line that is a comment.
+fn comment(line: &str) -> Option<(&'static str, &str)> {
+    let line = line.trim_start();
+    ["//!", "///", "//"]
+        .into_iter()
+        .find_map(|marker| Some((marker, line.strip_prefix(marker)?)))
+}
+
+/// The text of a list item or heading, which begins a paragraph.
+fn item(prose: &str) -> Option<&str> {
+    let list = prose.strip_prefix("* ").or(prose.strip_prefix("- "));
+    let heading = || {
+        Some(
+            prose
+                .strip_prefix('#')?
+                .trim_start_matches('#')
+                .trim_start(),
+        )
+    };
+    let numbered = || {
+        let rest = prose.trim_start_matches(|c: char| c.is_ascii_digit());
+        (rest.len() < prose.len()).then(|| rest.strip_prefix(". "))?
+    };
+    list.or_else(heading).or_else(numbered)
+}
+
+/// A text with a backquote in place of each code span.
+fn without_code(text: &str) -> String {
+    let mut out = String::new();
+    for (index, part) in text.split('`').enumerate() {
+        out.push_str(if index % 2 == 0 { part } else { "`" });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn file(path: &str, text: &str) -> File {
+        File {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    fn texts(path: &str, text: &str) -> Vec<(usize, String)> {
+        let found = paragraphs(&file(path, text)).into_iter();
+        found.map(|p| (p.line, p.text)).collect()
+    }
+
+    #[test]
+    fn paragraphs_of_comments() {
+        let source = "//! One\n//! line.\n\nfn a() {}\n/// Two `code` b.\n///\n/// ```\n/// What code\n\
+                      /// ```\n/// * three\n///   more\n// Four\n";
+        let expected = [
+            (1, "One line."),
+            (5, "Two ` b."),
+            (10, "three more"),
+            (12, "Four"),
+        ];
+        assert_eq!(
+            texts("a.rs", source),
+            expected.map(|(line, text)| (line, text.to_owned()))
+        );
+    }
+
+    #[test]
+    fn paragraphs_of_markdown() {
+        let page = "# Head\ntext\nmore\n\n| a | b |\n1. one\n";
+        let expected = [
+            (1, "Head"),
+            (2, "text more"),
+            (5, "a"),
+            (5, "b"),
+            (6, "one"),
+        ];
+        assert_eq!(
+            texts("a.md", page),
+            expected.map(|(line, text)| (line, text.to_owned()))
+        );
+    }
+}
