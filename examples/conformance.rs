@@ -5,8 +5,10 @@
 use std::io::Write;
 
 use clap::Parser;
-use hypha_rpc::{prelude::*, transport::Transport};
-use hypha_rpc_examples::{conformance::ConformanceService, host::Host};
+use hypha_rpc::prelude::*;
+use hypha_rpc::transport::Transport;
+use hypha_rpc_examples::conformance::ConformanceService;
+use hypha_rpc_examples::host::Host;
 
 /// Hosts the service `conformance` and prints `READY <full service id>`; stays until Ctrl-C or
 /// SIGTERM.

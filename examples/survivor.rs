@@ -3,13 +3,12 @@
 //! Run `cargo run -p hypha-rpc-examples --example survivor -- --server-url URL`, then kill and
 //! restart the server.
 
-use std::{
-    io::{IsTerminal, Write},
-    time::{Duration, Instant},
-};
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use hypha_rpc::{client::State, prelude::*};
+use hypha_rpc::client::State;
+use hypha_rpc::prelude::*;
 
 /// Calls a service of its own in a loop and shows how the connection is, in one line.
 #[derive(Parser)]

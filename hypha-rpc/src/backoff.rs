@@ -67,12 +67,14 @@ impl Default for Backoff {
 
 impl Backoff {
     /// Sets the number of failed attempts in a row after which the connection is given up.
+    #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = Some(most);
         self
     }
 
     /// Sets the longest pause; a longer first pause is shortened to it.
+    #[must_use]
     pub fn longest(mut self, pause: Duration) -> Self {
         self.longest = pause;
         self.first = self.first.min(pause);

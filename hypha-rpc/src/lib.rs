@@ -40,10 +40,10 @@ pub use service::{Context, Service};
 
 /// Common imports for services and callers: `use hypha_rpc::prelude::*;`.
 pub mod prelude {
+    pub use crate::workspace::Visibility;
     pub use crate::{
         Binary, Call, Callback, Client, Context, Error, Function, NdArray, Object, Proxy,
         RemoteError, RemoteFile, RemoteService, RemoteStream, Value, args, hypha_service,
-        workspace::Visibility,
     };
     pub use futures_util::Stream;
     pub use schemars::JsonSchema;
@@ -53,23 +53,20 @@ pub mod prelude {
 /// Items referenced by generated code. Not for direct use.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::{
-        call::{
-            Call, Proxy, RemoteService, RemoteStream, call,
-            streaming::{item, stream},
-        },
-        error::{
-            ServiceError,
-            typed::{
-                ErrorVariant, TypedError, error_data, error_from_wire, error_text, error_to_wire,
-                message_field,
-            },
-        },
-        schema::FunctionSchema,
-        service::{IncomingCall, IntoService, Method, Service, macro_support::*},
-        workspace::Visibility,
+    pub use crate::call::streaming::{item, stream};
+    pub use crate::call::{Call, Proxy, RemoteService, RemoteStream, call};
+    pub use crate::error::ServiceError;
+    pub use crate::error::typed::{
+        ErrorVariant, TypedError, error_data, error_from_wire, error_text, error_to_wire,
+        message_field,
     };
+    pub use crate::schema::FunctionSchema;
+    pub use crate::service::macro_support::*;
+    pub use crate::service::{IncomingCall, IntoService, Method, Service};
+    pub use crate::workspace::Visibility;
     pub use hypha_wire::{Args, WireError};
-    pub use std::{convert::Infallible, sync::Arc};
-    pub use {schemars, serde};
+    pub use schemars;
+    pub use serde;
+    pub use std::convert::Infallible;
+    pub use std::sync::Arc;
 }

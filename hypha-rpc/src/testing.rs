@@ -25,21 +25,18 @@
 //! # }
 //! ```
 
-use std::{future::IntoFuture, pin::Pin};
+use std::future::IntoFuture;
+use std::pin::Pin;
 
 use futures_util::{SinkExt, StreamExt};
 
-use crate::{
-    call::Proxy,
-    client::{Client, Identity, Settings},
-    error::Error,
-    service::IntoService,
-    transport::{
-        Frame,
-        memory::{MemoryLink, pair},
-    },
-    workspace::UserInfo,
-};
+use crate::call::Proxy;
+use crate::client::{Client, Identity, Settings};
+use crate::error::Error;
+use crate::service::IntoService;
+use crate::transport::Frame;
+use crate::transport::memory::{MemoryLink, pair};
+use crate::workspace::UserInfo;
 use hypha_wire::{
     EncodeError, Map, Message, Stamp, Value, absolute_address, split_address, to_vec,
 };

@@ -4,28 +4,23 @@
     reason = "everything that fails here fails the test"
 )]
 
-use std::{
-    io,
-    sync::{Arc, Mutex, OnceLock},
-    time::{Duration, Instant},
-};
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use hypha_rpc::{
-    Client, Value,
-    client::{Identity, Settings, Stats},
-    service::{Method, Service},
-    transport::{Frame, memory::pair},
-};
+use hypha_rpc::client::{Identity, Settings, Stats};
+use hypha_rpc::service::{Method, Service};
+use hypha_rpc::transport::Frame;
+use hypha_rpc::transport::memory::pair;
+use hypha_rpc::{Client, Value};
 use hypha_wire::{Args, Head, Message, ReplyMode};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    runtime::{Builder, Runtime},
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 /// Time for which a handler blocks.
@@ -364,7 +359,8 @@ fn a_socket_moves_from_a_blocked_runtime_and_back() {
 #[cfg(feature = "tls")]
 #[test]
 fn an_encrypted_socket_moves_from_a_blocked_runtime_and_back() {
-    use tokio_rustls::rustls::{ServerConfig, crypto::ring::default_provider, pki_types};
+    use tokio_rustls::rustls::crypto::ring::default_provider;
+    use tokio_rustls::rustls::{ServerConfig, pki_types};
     Log::start();
     let key = rcgen::KeyPair::generate().unwrap();
     let names = vec!["localhost".to_owned()];

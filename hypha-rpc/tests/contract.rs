@@ -1,5 +1,8 @@
 //! A contract from end to end: both ends generated from one trait, connected in memory.
 
+// Contracts may elide lifetimes, and methods need not use `self`.
+#![allow(elided_lifetimes_in_paths, clippy::unused_self)]
+
 use std::borrow::Cow;
 
 use bytes::Bytes;

@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 use futures_util::stream;
-use hypha_rpc::{Binary, args, prelude::*, service::IntoService, testing::in_process};
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::IntoService;
+use hypha_rpc::testing::in_process;
+use hypha_rpc::{Binary, args};
 use serde_json::json;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

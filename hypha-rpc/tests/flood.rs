@@ -7,15 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use hypha_rpc::{
-    Client,
-    client::{Identity, Settings, Stats},
-    service::{Method, Service, Visibility},
-    transport::{
-        Frame,
-        memory::{MemoryLink, pair},
-    },
-};
+use hypha_rpc::Client;
+use hypha_rpc::client::{Identity, Settings, Stats};
+use hypha_rpc::service::{Method, Service, Visibility};
+use hypha_rpc::transport::Frame;
+use hypha_rpc::transport::memory::{MemoryLink, pair};
 use hypha_wire::{Args, Head, ReplyMode};
 
 /// The most memory that this program ever had, in bytes.

@@ -9,7 +9,7 @@
     single_use_lifetimes
 )]
 #![deny(clippy::all, clippy::pedantic)]
-#![allow(dead_code)]
+#![allow(dead_code, missing_debug_implementations)]
 
 /// Types that travel; derives of others need the prelude.
 pub mod plain {

@@ -1,13 +1,14 @@
 //! Services in this process: the proxy is a real one, and nothing is left behind.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream;
-use hypha_rpc::{error::RejectKind, prelude::*, testing::in_process, workspace::UserInfo};
+use hypha_rpc::error::RejectKind;
+use hypha_rpc::prelude::*;
+use hypha_rpc::testing::in_process;
+use hypha_rpc::workspace::UserInfo;
 
 /// Everything that a proxy does.
 #[hypha_service]

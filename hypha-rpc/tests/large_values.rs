@@ -3,12 +3,10 @@
 //! By itself in a program, and the only test there, which watches the memory of that program.
 #![cfg(target_os = "linux")]
 
-use hypha_rpc::{
-    Client, Service, Value, args,
-    client::{Identity, Settings},
-    service::{Method, Visibility},
-    transport::memory::pair,
-};
+use hypha_rpc::client::{Identity, Settings};
+use hypha_rpc::service::{Method, Visibility};
+use hypha_rpc::transport::memory::pair;
+use hypha_rpc::{Client, Service, Value, args};
 
 /// The memory of this program from a field of its status, in bytes.
 fn memory(field: &str) -> usize {

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use hypha_rpc::{prelude::*, testing::in_process};
+use hypha_rpc::prelude::*;
+use hypha_rpc::testing::in_process;
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -74,6 +74,7 @@ impl Description {
     /// Names consist of ASCII letters, digits, `_` and `-`, at most 60 characters; other characters
     /// become `_`, such as the dots of nested functions. A function that cannot be called with
     /// JSON, because it needs a callback for instance, is left out.
+    #[must_use]
     pub fn functions(&self) -> Json {
         functions::write(&self.model())
     }
@@ -82,17 +83,20 @@ impl Description {
     /// HTTP.
     ///
     /// The URL of the server is a variable in the document of a compiled-in contract.
+    #[must_use]
     pub fn openapi(&self) -> Json {
         openapi::write(&self.model())
     }
 
     /// Returns a TypeScript declaration file for the service object of the JavaScript client.
+    #[must_use]
     pub fn typescript(&self) -> String {
         typescript::write(&self.model())
     }
 
     /// Returns a Python stub file for the service object of the asynchronous Python client, as a
     /// `Protocol`.
+    #[must_use]
     pub fn python(&self) -> String {
         python::write(&self.model())
     }
@@ -103,11 +107,13 @@ impl Description {
     /// The contract of a Rust service has the same schemas as the original. That of another service
     /// has the functions that can be called, with the types that are known. The file needs
     /// `hypha-rpc`, `serde` and `schemars`.
+    #[must_use]
     pub fn rust(&self) -> String {
         rust::write(&self.model())
     }
 
     /// Returns the description in one of the formats, as text that ends with a newline.
+    #[must_use]
     pub fn write(&self, format: Format) -> String {
         let json = |json: Json| format!("{json:#}\n");
         match format {

@@ -33,6 +33,7 @@ impl Format {
     ];
 
     /// Returns the name of the format in lower case: `openapi`, for example.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Format::Json => "json",

@@ -12,6 +12,10 @@ use hypha_wire::keys::SCHEMA_KIND;
 
 /// Returns the parameters without those that cannot be sent, or `None` if one of these is required.
 /// The inner `None` means that the parameters are unknown.
+#[expect(
+    clippy::option_option,
+    reason = "a method without known parameters and one that cannot be sent are two things"
+)]
 pub(crate) fn sendable<'a>(
     method: &'a Method,
     unfit: &Finder,

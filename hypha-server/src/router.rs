@@ -348,7 +348,7 @@ impl Router {
         if let Some(problem) = problem {
             self.counters.rejected_forbidden.add();
             let target = format!("{workspace}/{EVERYONE}");
-            return self.reject(sender, message, &target, &problem);
+            return Self::reject(sender, message, &target, &problem);
         }
         let to = format!("{workspace}/{EVERYONE}");
         let frame = stamp(sender, message, &to, workspace).into_bytes();
@@ -436,7 +436,7 @@ impl Router {
         } else {
             self.counters.dropped_absent.add();
         }
-        self.reject(
+        Self::reject(
             sender,
             message,
             target,
@@ -448,7 +448,7 @@ impl Router {
     fn refuse_memory(&self, sender: &Peer, message: &Message, target: &str, error: &OverBudget) {
         self.counters.refused_memory.add();
         let problem = format!("Target peer {target} cannot take the message: {error}");
-        self.reject(sender, message, target, &problem);
+        Self::reject(sender, message, target, &problem);
     }
 
     /// Rejects a message whose second segment would replace what the server writes into the first.
@@ -458,12 +458,12 @@ impl Router {
             "" => "the second segment of a message cannot be a list".to_owned(),
             key => format!("the second segment of a message cannot have the key `{key}`"),
         };
-        self.reject(sender, message, target, &problem);
+        Self::reject(sender, message, target, &problem);
     }
 
     /// Rejects a call in the name of its target. `target` is the full address: the caller accepts
     /// replies only from the address that it called.
-    fn reject(&self, sender: &Peer, message: &Message, target: &str, problem: &str) {
+    fn reject(sender: &Peer, message: &Message, target: &str, problem: &str) {
         let Some(session) = message.session() else {
             return;
         };

@@ -88,11 +88,13 @@ impl fmt::Display for ServiceId {
 /// Splits the absolute address `workspace/client` into workspace and client.
 ///
 /// Returns `None` for a relative address, which has no slash.
+#[must_use]
 pub fn split_address(address: &str) -> Option<(&str, &str)> {
     address.split_once('/')
 }
 
 /// Returns `to` as an absolute address. A relative one is completed with `workspace`.
+#[must_use]
 pub fn absolute_address<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
     if to.contains('/') {
         to.into()
@@ -102,6 +104,7 @@ pub fn absolute_address<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
 }
 
 /// Returns whether `id` is valid as the id of a client: not empty, without `/`, `:` and `@`.
+#[must_use]
 pub fn valid_client_id(id: &str) -> bool {
     !id.is_empty() && !id.contains(['/', ':', '@'])
 }
@@ -110,11 +113,13 @@ pub fn valid_client_id(id: &str) -> bool {
 /// `/`.
 ///
 /// A name with a dot is refused because method paths are split at dots, so no call could reach it.
+#[must_use]
 pub fn valid_service_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['.', ':', '@', '/'])
 }
 
 /// Returns a new random id of 22 characters, in the alphabet of Python's `shortuuid`.
+#[must_use]
 pub fn random_id() -> String {
     const ALPHABET: &[u8; 57] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut rng = rand::rng();
@@ -167,6 +172,7 @@ pub fn http_url(server_url: &str) -> Result<String, AddressError> {
 /// assert_eq!(redacted_url("https://me:secret@host/ws?token=secret"), "https://host/ws");
 /// assert_eq!(redacted_url("https://me:se/cret@host"), "https://...");
 /// ```
+#[must_use]
 pub fn redacted_url(url: &str) -> String {
     let start = match url.find("://") {
         Some(at) if !url[..at].contains(['/', '?', '#']) => at + 3,

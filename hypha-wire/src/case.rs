@@ -18,6 +18,7 @@ pub enum Case {
 impl Case {
     /// Parses the option `case_conversion`. Returns `None` if the text contains neither `camel` nor
     /// `snake`.
+    #[must_use]
     pub fn parse(text: &str) -> Option<Case> {
         match (text.contains("camel"), text.contains("snake")) {
             (true, true) => Some(Self::Both),
@@ -28,6 +29,7 @@ impl Case {
     }
 
     /// Returns the value of the option `case_conversion` for this case.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Camel => "camel",
@@ -64,6 +66,7 @@ pub fn to_camel_case(name: &str) -> String {
 }
 
 /// Returns `name` in snake_case.
+#[must_use]
 pub fn to_snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 8);
     for c in name.chars() {
@@ -89,6 +92,7 @@ pub fn convert_keys(value: Value, case: Case) -> Value {
 }
 
 /// Returns `map` with its keys converted, like [`convert_keys`].
+#[must_use]
 pub fn convert_map_keys(map: Map, case: Case) -> Map {
     if map
         .get(keys::RTYPE)

@@ -134,5 +134,6 @@ pub const MAX_DEPTH: usize = 128;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::values::codec;
-    pub use {schemars, serde};
+    pub use schemars;
+    pub use serde;
 }

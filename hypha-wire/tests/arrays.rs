@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use hypha_wire::{ArrayError, ByteOrder, from_slice, to_vec};
-use hypha_wire::{Binary, DType, Map, MemoryView, NdArray, TypedArray, Value};
+use hypha_wire::{
+    ArrayError, Binary, ByteOrder, DType, Map, MemoryView, NdArray, TypedArray, Value, from_slice,
+    to_vec,
+};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 

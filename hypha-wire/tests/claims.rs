@@ -7,8 +7,7 @@
 #[path = "fuzz/targets/shapes.rs"]
 mod shapes;
 
-use hypha_wire::Value;
-use hypha_wire::{Extra, Message, from_slice, skip};
+use hypha_wire::{Extra, Message, Value, from_slice, skip};
 
 /// The most address space that this program ever had.
 fn peak() -> usize {

@@ -1,8 +1,7 @@
 //! Arrays to and from the crate `ndarray`.
 #![cfg(feature = "ndarray")]
 
-use hypha_wire::{DType, NdArray};
-use hypha_wire::{Element, from_slice, to_vec};
+use hypha_wire::{DType, Element, NdArray, from_slice, to_vec};
 use ndarray::{Array, Array0, Array1, Array2, Array3, ArrayD, Axis, Slice, array};
 use num_complex::Complex;
 

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use hypha_wire::{
-    Args, DecodeError, Extra, Head, MAX_DEPTH, Message, Promise, ReplyMode, Stamp, from_slice,
-    skip, to_vec,
+    Args, Binary, DecodeError, Extra, Head, MAX_DEPTH, Map, Message, Promise, ReplyMode, Stamp,
+    Value, from_slice, skip, to_vec,
 };
-use hypha_wire::{Binary, Map, Value};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 

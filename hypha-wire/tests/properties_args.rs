@@ -3,8 +3,10 @@
 
 use std::time::Instant;
 
-use hypha_wire::{Args, ChunkStore, Head, MAX_DEPTH, Message, ReplyMode, from_slice, skip, to_vec};
-use hypha_wire::{Binary, Handle, Map, Value};
+use hypha_wire::{
+    Args, Binary, ChunkStore, Handle, Head, MAX_DEPTH, Map, Message, ReplyMode, Value, from_slice,
+    skip, to_vec,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use hypha_wire::{Binary, DType, Map, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value};
-use hypha_wire::{DecodeError, from_slice, to_vec};
+use hypha_wire::{
+    Binary, DType, DecodeError, Map, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value,
+    from_slice, to_vec,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

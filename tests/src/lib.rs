@@ -17,6 +17,7 @@ pub mod servers;
 use std::path::{Path, PathBuf};
 
 /// The folder of the project.
+#[must_use]
 pub fn project_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()

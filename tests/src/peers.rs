@@ -23,6 +23,7 @@ pub const SKIPPED_VARIABLE: &str = "HYPHA_TEST_SKIPPED";
 pub const REQUIRE_VARIABLE: &str = "HYPHA_TEST_REQUIRE_PEERS";
 
 /// The folder of the peers' programs and lock files.
+#[must_use]
 pub fn interop_folder() -> PathBuf {
     project_root().join("tests").join("interop")
 }

@@ -1,25 +1,17 @@
 //! A link on which things go wrong when the test says so: everything between a client and a server
 //! goes through it.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// The treatment of bytes that go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +29,7 @@ pub enum Weather {
 }
 
 /// A proxy in front of one server; it ends when it is dropped.
+#[derive(Debug)]
 pub struct Proxy {
     /// The address for clients.
     pub url: String,
@@ -44,6 +37,7 @@ pub struct Proxy {
     task: JoinHandle<()>,
 }
 
+#[derive(Debug)]
 struct Shared {
     target: Mutex<SocketAddr>,
     weather: watch::Sender<Weather>,
@@ -103,6 +97,7 @@ impl Proxy {
     }
 
     /// When connections were accepted, or would have been.
+    #[must_use]
     pub fn accepted(&self) -> Vec<Instant> {
         lock(&self.shared.accepted).clone()
     }

@@ -37,11 +37,13 @@ pub enum Event {
 
 impl Info {
     /// A string of the `connection_info`.
+    #[must_use]
     pub fn text(&self, key: &str) -> &str {
         self.0[key].as_str().unwrap_or_default()
     }
 
     /// The peer's address, `workspace/client_id`.
+    #[must_use]
     pub fn address(&self) -> String {
         format!("{}/{}", self.text("workspace"), self.text("client_id"))
     }

@@ -1,16 +1,14 @@
 //! The two servers that every whole-system test runs against.
 
 use std::collections::hash_map::RandomState;
-use std::fmt;
-use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt, fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -321,6 +319,7 @@ pub struct Answer {
 
 impl Answer {
     /// The value of the first header of this name.
+    #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
         let found = fields.find(|(found, _)| found.eq_ignore_ascii_case(name));

@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use hypha_rpc::{
-    args,
-    error::{ConnectError, ConnectErrorKind, RejectKind},
-    prelude::*,
-    workspace::{Permission, SelectionMode, TokenConfig},
-};
+use hypha_rpc::args;
+use hypha_rpc::error::{ConnectError, ConnectErrorKind, RejectKind};
+use hypha_rpc::prelude::*;
+use hypha_rpc::workspace::{Permission, SelectionMode, TokenConfig};
 use hypha_rpc_tests::servers::{Kind, Server};
-use tokio::{net::TcpListener, time::timeout};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 /// Somebody to be described.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

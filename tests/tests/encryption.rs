@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::stream;
+use hypha_rpc::Client;
 use hypha_rpc::crypto::{KeyPair, PublicKey};
-use hypha_rpc::{Client, prelude::*};
+use hypha_rpc::prelude::*;
 use hypha_rpc_tests::conformance::Language;
 use hypha_rpc_tests::peers::{javascript_program, or_skip, python_program};
 use hypha_rpc_tests::process::Process;

@@ -2,32 +2,25 @@
 //! a thousand clients that come back at once. Real servers, and clients in this process whose tasks
 //! are counted.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::future::try_join_all;
-use hypha_rpc::{
-    args,
-    client::{Backoff, CloseReason, State},
-    error::{ConnectErrorKind, Lost},
-    prelude::*,
-    service::{Method, Service},
-    transport::Transport,
-    workspace::WorkspaceConfig,
-};
-use hypha_rpc_tests::{
-    peers::{self, or_skip},
-    proxy::{Proxy, Weather},
-    servers::{Kind, ROOT_TOKEN, Server, Setup},
-};
-use tokio::{runtime::Runtime, task::spawn_blocking};
+use hypha_rpc::args;
+use hypha_rpc::client::{Backoff, CloseReason, State};
+use hypha_rpc::error::{ConnectErrorKind, Lost};
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::{Method, Service};
+use hypha_rpc::transport::Transport;
+use hypha_rpc::workspace::WorkspaceConfig;
+use hypha_rpc_tests::peers::{self, or_skip};
+use hypha_rpc_tests::proxy::{Proxy, Weather};
+use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server, Setup};
+use tokio::runtime::Runtime;
+use tokio::task::spawn_blocking;
 
 /// The longest that anything here takes that is to happen soon.
 const SOON: Duration = Duration::from_secs(90);

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::stream;
-use hypha_rpc::{args, prelude::*, transport::Transport};
+use hypha_rpc::args;
+use hypha_rpc::prelude::*;
+use hypha_rpc::transport::Transport;
 use hypha_rpc_tests::cases::run_blocking;
 use hypha_rpc_tests::conformance::Language;
 use hypha_rpc_tests::peers::{javascript_program, python_program};
@@ -87,6 +89,7 @@ impl Program {
 
     fn kill(self) -> Instant {
         // Its last handle would disconnect it in order.
+        #[expect(clippy::mem_forget, reason = "a killed program runs no destructor")]
         std::mem::forget(self.client);
         self.runtime.shutdown_background();
         Instant::now()
@@ -168,7 +171,7 @@ fn caller_is_killed(language: Language, caller_over: Transport, callee: Transpor
                 let numbers = service.call::<RemoteStream<u32>>("numbers", args!());
                 let mut numbers = numbers.await?;
                 numbers.next().await.context("no number")??;
-                // It is killed with the stream in its hands.
+                #[expect(clippy::mem_forget, reason = "a killed program runs no destructor")]
                 std::mem::forget(numbers);
                 let waiting = service.call::<u32>("wait", args!()).into_future();
                 tokio::spawn(waiting);

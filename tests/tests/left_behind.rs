@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hypha_rpc::prelude::*;
-use hypha_rpc_examples::{conformance::ConformanceService, host::Host};
+use hypha_rpc_examples::conformance::ConformanceService;
+use hypha_rpc_examples::host::Host;
 use hypha_rpc_tests::conformance::{Language, passed_checks, start_client};
 use hypha_rpc_tests::peers::or_skip;
 use hypha_rpc_tests::process::Process;

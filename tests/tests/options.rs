@@ -4,19 +4,15 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hypha_rpc::{
-    args,
-    error::RejectKind,
-    prelude::*,
-    service::{IncomingCall, IntoService, Method, Service},
-    workspace::{ManagerError, Permission, SelectionMode, ServiceTypeInfo, TokenConfig},
-};
-use hypha_rpc_tests::{
-    conformance::{Language, passed_checks},
-    peers::{javascript_program, python_program},
-    process::Process,
-    servers::{Kind, ROOT_TOKEN, Server},
-};
+use hypha_rpc::args;
+use hypha_rpc::error::RejectKind;
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::{IncomingCall, IntoService, Method, Service};
+use hypha_rpc::workspace::{ManagerError, Permission, SelectionMode, ServiceTypeInfo, TokenConfig};
+use hypha_rpc_tests::conformance::{Language, passed_checks};
+use hypha_rpc_tests::peers::{javascript_program, python_program};
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server};
 use hypha_wire::Case;
 use serde_json::json;
 use std::time::Duration;

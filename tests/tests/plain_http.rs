@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hypha_rpc_tests::cases::run_blocking;
-use hypha_rpc_tests::conformance::Language;
-use hypha_rpc_tests::conformance::passed_checks;
+use hypha_rpc_tests::conformance::{Language, passed_checks};
 use hypha_rpc_tests::peers::{javascript_program, python_program};
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server, http_get, http_get_with};

@@ -1,13 +1,12 @@
 //! The example `survivor`, while its server is killed and started again.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use hypha_rpc_tests::{
-    executables::executable,
-    process::Process,
-    servers::{Kind, Server, Setup},
-};
+use hypha_rpc_tests::executables::executable;
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::{Kind, Server, Setup};
 
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -1,21 +1,19 @@
 //! Values that are more than plain data, to and from the other languages: files, types with a
 //! codec, models, sets, dates. The same tests run against both servers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{Cursor, ErrorKind, SeekFrom},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Cursor, ErrorKind, SeekFrom};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hypha_rpc::{Codec, OrderedMap, Set, Timestamp, args, error::report, prelude::*};
-use hypha_rpc_tests::{
-    conformance::{Language, passed_checks},
-    peers::{javascript_program, python_program},
-    process::Process,
-    servers::{Kind, Server},
-};
+use hypha_rpc::error::report;
+use hypha_rpc::prelude::*;
+use hypha_rpc::{Codec, OrderedMap, Set, Timestamp, args};
+use hypha_rpc_tests::conformance::{Language, passed_checks};
+use hypha_rpc_tests::peers::{javascript_program, python_program};
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::{Kind, Server};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 

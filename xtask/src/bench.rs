@@ -7,10 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{
-    command::{cargo, output, perform},
-    setup,
-};
+use crate::command::{cargo, output, perform};
+use crate::setup;
 
 /// Options of the benchmark.
 #[derive(Args)]

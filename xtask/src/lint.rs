@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::command::{Steps, cargo, output, perform, root};
-use crate::{arrows, package, prose};
+use crate::{arrows, imports, package, prose};
 
 /// Paths that only exist on the machine of their author.
 const MACHINE_PATHS: &str = "(^|[^A-Za-z0-9_.$}-])/(home|root|Users|tmp|work|farm|mnt)/";
@@ -35,6 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         Ok(())
     });
+    steps.step("imports", imports::check);
     steps.step("module arrows", arrows::check);
     steps.step("width of prose", prose::width);
     steps.step("words of prose", prose::words);

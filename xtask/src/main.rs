@@ -5,6 +5,7 @@ mod bench;
 mod command;
 mod compile_time;
 mod fuzz;
+mod imports;
 mod lint;
 mod package;
 mod prose;

@@ -1,21 +1,15 @@
 //! Checks of functions, streams and objects as arguments and results.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use futures_util::{StreamExt, stream};
-use hypha_rpc::{
-    args,
-    prelude::*,
-    service::{Method, Service},
-};
+use hypha_rpc::args;
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::{Method, Service};
 use tokio::sync::Notify;
 
 use super::{AT_ONCE, Checks, MEGABYTE, Outcome, eventually, fails_at_once, same};

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
-use hypha_rpc::{Args, prelude::*, transport::Transport};
+use hypha_rpc::Args;
+use hypha_rpc::prelude::*;
+use hypha_rpc::transport::Transport;
 use serde_json::json;
 
 use crate::conformance::ConformanceProxy;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use hypha_rpc::{args, error::RejectKind, prelude::*, transport::Transport};
+use hypha_rpc::args;
+use hypha_rpc::error::RejectKind;
+use hypha_rpc::prelude::*;
+use hypha_rpc::transport::Transport;
 use serde_json::json;
 
 use super::{Checks, MEGABYTE, Outcome, pattern, same, short};

@@ -1,7 +1,8 @@
 //! Checks of arrays, typed errors and files.
 
 use anyhow::{bail, ensure};
-use hypha_rpc::{DType, TypedArray, args, prelude::*};
+use hypha_rpc::prelude::*;
+use hypha_rpc::{DType, TypedArray, args};
 
 use super::{Checks, Outcome, pattern, same, short};
 use crate::conformance::{ArrayInfo, DivisionError};

@@ -8,10 +8,9 @@ use syn::{
     FnArg, ItemTrait, Pat, ReturnType, TraitItem, TraitItemFn, TypeParamBound, parse_quote_spanned,
 };
 
-use crate::attrs;
 use crate::diag::located;
 use crate::doc_text::{self, MethodText};
-use crate::{lower, source, types};
+use crate::{attrs, lower, source, types};
 
 pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
     let mut item = item.clone();

@@ -6,10 +6,9 @@ use syn::spanned::Spanned;
 use syn::{FnArg, ImplItem, ImplItemFn, ItemImpl, parse_quote_spanned};
 
 use super::service;
-use crate::attrs;
 use crate::diag::located;
 use crate::model::Service;
-use crate::{inherent, source};
+use crate::{attrs, inherent, source};
 
 pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> TokenStream {
     let mut tokens = stripped(block);

@@ -7,10 +7,9 @@ use syn::spanned::Spanned;
 
 use super::schema;
 use super::values::{codec, default_name, fallible, named, output_types};
-use crate::attrs;
 use crate::diag::{located, shown};
 use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
-use crate::types;
+use crate::{attrs, types};
 
 pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let Service {

@@ -1,16 +1,18 @@
 //! Typed functions as values.
 
-use std::{borrow::Cow, convert::Infallible, fmt, marker::PhantomData};
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, DeserializeOwned, Visitor},
-};
+use serde::de::{self, DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc;
 
 use super::{Call, Function};
-use crate::{error::ServiceError, service::IncomingCall};
+use crate::error::ServiceError;
+use crate::service::IncomingCall;
 use hypha_wire::{Args, EncodeError, Packed, WireError};
 
 /// A function that is handed over: the caller of a service makes it of a closure, the service calls
@@ -127,6 +129,7 @@ where
     /// # Panics
     ///
     /// If `capacity` is zero.
+    #[must_use]
     pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<A>) {
         let (sender, receiver) = mpsc::channel(capacity);
         let callback = Self::try_new(move |args| {
@@ -151,11 +154,13 @@ impl<A, R, E> Callback<A, R, E> {
     }
 
     /// The same without types.
+    #[must_use]
     pub fn function(&self) -> &Function {
         &self.function
     }
 
     /// Gives a function types. Nothing is checked: calls with other arguments fail at the owner.
+    #[must_use]
     pub fn from_function(function: Function) -> Self {
         Callback {
             function,

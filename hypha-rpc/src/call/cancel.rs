@@ -1,6 +1,7 @@
 //! Telling the callee of a call that nobody waits for it any more, without waiting for anything.
 
-use hypha_wire::{Args, keys::CANCEL};
+use hypha_wire::Args;
+use hypha_wire::keys::CANCEL;
 
 use crate::service::Engine;
 

@@ -1,27 +1,18 @@
 //! One outgoing call: its request, and the wait for its answer (`docs/protocol/02-messages.md#s4`
 //! to `#s6`).
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::cancel::CancelOnDrop;
-use crate::{
-    engine::{Failure, LastSeen, MAX_IDLE_TIMEOUT, Response, answer_within, rejection},
-    service::{Direction, Engine, Exports},
-};
-use hypha_wire::{
-    Args, Handle, Head, Message, PromiseKind, ReplyMode, Rope,
-    keys::{BUILT_IN_METHODS, RINTF_PREFIX},
-    random_id,
-};
+use crate::engine::{Failure, LastSeen, MAX_IDLE_TIMEOUT, Response, answer_within, rejection};
+use crate::service::{Direction, Engine, Exports};
+use hypha_wire::keys::{BUILT_IN_METHODS, RINTF_PREFIX};
+use hypha_wire::{Args, Handle, Head, Message, PromiseKind, ReplyMode, Rope, random_id};
 
 /// One request.
 pub(crate) struct Exchange<'a> {

@@ -1,30 +1,25 @@
 //! Functions as values: closures of this program that peers may call, and functions that peers
 //! handed over.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{DeserializeOwned, Error as _},
-};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{
-    Call,
-    resident::{LocalFunction, METHOD, Resident},
-    target::Target,
-};
-use crate::{
-    engine::Failure,
-    error::{CallSite, CodecError, Error, ServiceError},
-    schema::KIND,
-    service::{Connection, Context, Handler, IncomingCall, handler},
-};
-use hypha_wire::{
-    Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, WireError,
-    keys::{RDOC, RNAME, RSCHEMA, RTYPE, SERVICES},
-};
+use super::Call;
+use super::resident::{LocalFunction, METHOD, Resident};
+use super::target::Target;
+use crate::engine::Failure;
+use crate::error::{CallSite, CodecError, Error, ServiceError};
+use crate::schema::KIND;
+use crate::service::{Connection, Context, Handler, IncomingCall, handler};
+use hypha_wire::keys::{RDOC, RNAME, RSCHEMA, RTYPE, SERVICES};
+use hypha_wire::{Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, WireError};
 
 /// A function as a value: an argument, a part of a result, a member of a map.
 ///
@@ -157,6 +152,7 @@ impl Function {
     }
 
     /// The function's own name, if it has one.
+    #[must_use]
     pub fn name(&self) -> Option<String> {
         match self.handle.raw() {
             None => self.as_local()?.name.clone(),
@@ -165,6 +161,7 @@ impl Function {
     }
 
     /// The function's documentation, if it has any.
+    #[must_use]
     pub fn doc(&self) -> Option<String> {
         match self.handle.raw() {
             None => self.as_local()?.doc.clone(),
@@ -173,6 +170,7 @@ impl Function {
     }
 
     /// The function's schema `{name, description, parameters}`, if it has one.
+    #[must_use]
     pub fn schema(&self) -> Option<Value> {
         match self.handle.raw() {
             None => self.as_local()?.schema.clone(),

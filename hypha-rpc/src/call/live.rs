@@ -3,20 +3,17 @@
 
 use std::sync::Arc;
 
+use hypha_wire::keys::{
+    RDOC, RENC_PUB, RINTF, RINTF_PREFIX, RINTF_SERVICE_ID, RPROMISE, RSERVER, RTARGET, RTYPE,
+};
 use hypha_wire::{
-    EncodeError, Handle, HandleKind, MethodRef, PromiseKind, RemoteHandle, Value,
-    keys::{
-        RDOC, RENC_PUB, RINTF, RINTF_PREFIX, RINTF_SERVICE_ID, RPROMISE, RSERVER, RTARGET, RTYPE,
-    },
-    random_id,
+    EncodeError, Handle, HandleKind, MethodRef, PromiseKind, RemoteHandle, Value, random_id,
 };
 
-use super::{
-    function::relayed_function,
-    producer::{LocalStream, Place},
-    resident::{GENERATOR, LocalFunction, LocalInterface, Resident},
-    stream::relayed_stream,
-};
+use super::function::relayed_function;
+use super::producer::{LocalStream, Place};
+use super::resident::{GENERATOR, LocalFunction, LocalInterface, Resident};
+use super::stream::relayed_stream;
 use crate::service::{Direction, Exported, Exports};
 
 /// Returns what the receiver of a message knows `handle` by.

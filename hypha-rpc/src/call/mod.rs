@@ -16,10 +16,14 @@ mod stream;
 pub mod streaming;
 mod target;
 
-use std::{
-    any::Any, convert::Infallible, fmt, future::IntoFuture, marker::PhantomData, pin::Pin,
-    sync::Arc, time::Duration,
-};
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error as _};
 use tokio::time::Instant;
@@ -33,21 +37,18 @@ pub use function::Function;
 pub(crate) use live::name as name_handle;
 pub use object::Object;
 use remote::ServiceLocator;
-pub use remote::call;
 pub(crate) use remote::{Description, Find};
-pub use remote::{Proxy, RemoteService};
+pub use remote::{Proxy, RemoteService, call};
 pub use stream::RemoteStream;
 use stream::pack;
 pub(crate) use target::Target;
 
-use crate::{
-    engine::{CallSpan, Failure, Loss, NO_CHUNKS, Side, count, rejection},
-    error::{
-        CallSite, CodecError, Disconnected, Error, Lost, RejectKind, Rejection, ServiceError,
-        Timeout, TimeoutKind, from_wire,
-    },
-    service::{Connection, Engine, Handler},
+use crate::engine::{CallSpan, Failure, Loss, NO_CHUNKS, Side, count, rejection};
+use crate::error::{
+    CallSite, CodecError, Disconnected, Error, Lost, RejectKind, Rejection, ServiceError, Timeout,
+    TimeoutKind, from_wire,
 };
+use crate::service::{Connection, Engine, Handler};
 use hypha_wire::{
     Args, Binary, ConnectionRef, DecodeError, Handle, IncomingArgs, Message, PromiseKind, RawValue,
     Value,

@@ -1,21 +1,22 @@
 //! Objects with functions as values: what a service returns or a caller passes so that the other
 //! side can call it like a service.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{
-    Function, Proxy, RemoteService,
-    resident::{LocalFunction, LocalInterface, Resident},
-};
-use crate::{
-    args,
-    error::Error,
-    schema::KIND,
-    service::{IntoService, Member, Service},
-};
+use super::resident::{LocalFunction, LocalInterface, Resident};
+use super::{Function, Proxy, RemoteService};
+use crate::args;
+use crate::error::Error;
+use crate::schema::KIND;
+use crate::service::{IntoService, Member, Service};
 use hypha_wire::{Handle, Map, Value};
 
 /// An object with functions, as an argument or a result: a service that is handed over instead of
@@ -100,6 +101,7 @@ impl<P: Proxy> Object<P> {
     }
 
     /// The object's methods. Those of an object of this program run in place.
+    #[must_use]
     pub fn proxy(&self) -> P {
         P::from_service(self.service().clone())
     }
@@ -107,6 +109,7 @@ impl<P: Proxy> Object<P> {
 
 impl<P> Object<P> {
     /// The object's members, without types.
+    #[must_use]
     pub fn service(&self) -> &RemoteService {
         match &self.content {
             Content::Local(service) | Content::Interface(_, service) | Content::Remote(service) => {

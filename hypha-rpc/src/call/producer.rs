@@ -3,15 +3,15 @@
 
 use std::sync::{Arc, Weak};
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::service::{Engine, Exported, IncomingCall, handler};
-use hypha_wire::{
-    Args, Map, Packed, Value, WireError,
-    keys::{RBATCH_METHOD, RCLOSE_METHOD, RMETHOD, RTYPE},
-};
+use hypha_wire::keys::{RBATCH_METHOD, RCLOSE_METHOD, RMETHOD, RTYPE};
+use hypha_wire::{Args, Map, Packed, Value, WireError};
 
 /// Most items in a batch.
 pub(super) const BATCH_ITEMS: u64 = 1024;

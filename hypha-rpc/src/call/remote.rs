@@ -1,21 +1,22 @@
 //! Services of others: a snapshot of what `get_service` answered, with callable members.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Call, Function, resident::METHOD, target::Target};
-use crate::{
-    error::{CallSite, Error, RejectKind, Rejection},
-    service::{Connection, IntoService, Service, ServiceInfo},
-};
-use hypha_wire::{
-    Args, ConnectionRef, Map, MethodRef, Value, absolute_address,
-    keys::{RTYPE, SERVICES},
-};
+use super::resident::METHOD;
+use super::target::Target;
+use super::{Call, Function};
+use crate::error::{CallSite, Error, RejectKind, Rejection};
+use crate::service::{Connection, IntoService, Service, ServiceInfo};
+use hypha_wire::keys::{RTYPE, SERVICES};
+use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
 
 /// A typed view of a service. `#[hypha_service]` generates one per contract; [`RemoteService`] is
 /// the untyped one.
@@ -230,17 +231,20 @@ impl RemoteService {
     }
 
     /// The full id, `workspace/client:service`.
+    #[must_use]
     pub fn id(&self) -> &str {
         &self.inner.id
     }
 
     /// A plain member: `name`, `description`, `config`, or whatever the service offers.
+    #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.inner.members.get(key)
     }
 
     /// Everything in the service as it came. Functions in it can be used as
     /// [`Function`](crate::Function)s.
+    #[must_use]
     pub fn members(&self) -> &Map {
         &self.inner.members
     }
@@ -251,11 +255,13 @@ impl RemoteService {
     }
 
     /// Whether there is a method of that name.
+    #[must_use]
     pub fn has_method(&self, name: &str) -> bool {
         self.inner.member(name).is_some()
     }
 
     /// The schema of a method, `{name, description, parameters}`, if its owner gave one.
+    #[must_use]
     pub fn schema(&self, method: &str) -> Option<Value> {
         match self.inner.member(method)? {
             Member::Target(target) => target.function.schema.clone(),
@@ -264,6 +270,7 @@ impl RemoteService {
     }
 
     /// The documentation of a method, if its owner gave any.
+    #[must_use]
     pub fn doc(&self, method: &str) -> Option<String> {
         match self.inner.member(method)? {
             Member::Target(target) => target.function.doc.clone(),
@@ -272,6 +279,7 @@ impl RemoteService {
     }
 
     /// A method as a value, which can be passed on. `None` if there is none of that name.
+    #[must_use]
     pub fn function(&self, method: &str) -> Option<Function> {
         let mut found = None;
         collect(&self.inner.members, "", &mut |path, value| {

@@ -1,39 +1,31 @@
 //! Streams: generators of other languages, and streams of this program
 //! (`docs/protocol/03-values.md#s7`).
 
-use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    convert::Infallible,
-    fmt,
-    marker::PhantomData,
-    pin::Pin,
-    sync::{Arc, Weak},
-    task::{Context as TaskContext, Poll, ready},
-};
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context as TaskContext, Poll, ready};
 
 use futures_util::{Stream, StreamExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{DeserializeOwned, Error as _},
-};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc;
 
-use super::{
-    exchange::Exchange,
-    producer::{BATCH_ITEMS, Items, LocalStream},
-    resident::{GENERATOR, Resident},
-};
-use crate::{
-    engine::{Failure, Loss},
-    error::{CallSite, CodecError, Error, ServiceError, from_wire, unfit_message},
-    service::{Connection, Engine},
-};
+use super::exchange::Exchange;
+use super::producer::{BATCH_ITEMS, Items, LocalStream};
+use super::resident::{GENERATOR, Resident};
+use crate::engine::{Failure, Loss};
+use crate::error::{CallSite, CodecError, Error, ServiceError, from_wire, unfit_message};
+use crate::service::{Connection, Engine};
+use hypha_wire::keys::{RBATCH_METHOD, RENC_PUB, RMETHOD, RTARGET, RTYPE};
 use hypha_wire::{
     Args, ConnectionRef, DecodeError, EncodeError, Handle, HandleKind, IncomingArgs, Message,
     Packed, PromiseKind, RemoteHandle, Value, WireError,
-    keys::{RBATCH_METHOD, RENC_PUB, RMETHOD, RTARGET, RTYPE},
 };
 
 /// Items that are asked for before they are needed, from a peer that sends them one by one.

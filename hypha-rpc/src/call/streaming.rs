@@ -2,28 +2,28 @@
 //! future that runs the method owns them and goes on as long as the stream is read: it feeds the
 //! stream that is handed out, one item at a time.
 
-use std::{
-    pin::{Pin, pin},
-    sync::Arc,
-    task::Poll,
-};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
 
-use futures_util::{Stream, StreamExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt};
 use parking_lot::Mutex;
 
 use super::{RemoteStream, pack};
-use crate::{
-    error::ServiceError,
-    service::macro_support::{Output, ServiceResult},
-};
+use crate::error::ServiceError;
+use crate::service::macro_support::{Output, ServiceResult};
 use hypha_wire::{Args, Packed, WireError};
 
 /// Where the method puts its items.
+#[derive(Debug)]
 pub struct Feed(Arc<Slot>);
 
 /// Room for one item. No task is woken: the one that takes an item polls the method next.
+#[derive(Debug)]
 struct Slot(Mutex<State>);
 
+#[derive(Debug)]
 enum State {
     /// The method has not returned its stream.
     Begun,
@@ -67,10 +67,12 @@ impl Feed {
 }
 
 /// Sends an item.
+#[derive(Debug)]
 pub struct Sent<T>(fn(T) -> Result<Packed, WireError>);
 
 /// Returns the function that sends an item. Not part of [`Feed::run`], whose future would repeat
 /// every error about a wrong type.
+#[must_use]
 pub fn item<T, const FALLIBLE: bool>() -> Sent<T>
 where
     T: Output<FALLIBLE>,

@@ -1,19 +1,23 @@
 //! Connecting: the options, their environment variables, and the order of the first calls.
 
-use std::{future::IntoFuture, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::future::IntoFuture;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::{Client, Settings, Shared, State};
+use crate::backoff::Backoff;
+use crate::call::Retry;
+use crate::engine::{Endpoint, Reconnect, RedialLoop, Restore};
+use crate::error::{ConnectError, ConnectErrorKind, Error};
 #[cfg(feature = "http")]
-use crate::transport::{fallback::Fallback, http};
-use crate::{
-    backoff::Backoff,
-    call::Retry,
-    engine::{Endpoint, Reconnect, RedialLoop, Restore},
-    error::{ConnectError, ConnectErrorKind, Error},
-    transport::{Dial, SocketOptions, Transport, websocket},
-};
+use crate::transport::fallback::Fallback;
+#[cfg(feature = "http")]
+use crate::transport::http;
+use crate::transport::{Dial, SocketOptions, Transport, websocket};
 use hypha_wire as wire;
 
 /// Connects to a Hypha server.

@@ -1,17 +1,20 @@
 //! Looking up services: through the manager (`docs/protocol/04-services.md#s7`), or at the client
 //! that offers them (`#s8`).
 
-use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Client, refused};
-use crate::{
-    call::{Description, Find, Proxy, RemoteService},
-    error::{CallSite, Error},
-    workspace::{GetServiceConfig, SelectionMode},
-};
+use crate::call::{Description, Find, Proxy, RemoteService};
+use crate::error::{CallSite, Error};
+use crate::workspace::{GetServiceConfig, SelectionMode};
+use hypha_wire::keys::GET_SERVICE;
 use hypha_wire::{
-    Args, Case, Map, PromiseKind, Value, absolute_address, convert_map_keys, keys::GET_SERVICE,
-    set_encryption_key, split_address,
+    Args, Case, Map, PromiseKind, Value, absolute_address, convert_map_keys, set_encryption_key,
+    split_address,
 };
 
 impl Client {

@@ -1,12 +1,11 @@
 //! Lists the services of a workspace (`docs/protocol/10-server.md#s5-6`).
 
-use std::{future::IntoFuture, pin::Pin};
+use std::future::IntoFuture;
+use std::pin::Pin;
 
 use super::{Client, refused};
-use crate::{
-    error::Error,
-    workspace::{ServiceInfo, ServiceQuery},
-};
+use crate::error::Error;
+use crate::workspace::{ServiceInfo, ServiceQuery};
 
 impl Client {
     /// Lists the services that this client may see and that match `query`; with `None`, those of

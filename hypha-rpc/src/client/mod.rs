@@ -5,16 +5,17 @@ mod find;
 mod list;
 mod register;
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-pub use crate::{
-    backoff::Backoff,
-    engine::{
-        CloseReason, Event, EventKind, EventStream, Identity, Settings, State, StateWatcher, Stats,
-    },
+pub use crate::backoff::Backoff;
+pub use crate::engine::{
+    CloseReason, Event, EventKind, EventStream, Identity, Settings, State, StateWatcher, Stats,
 };
 pub use connect::{ConnectOptions, connect};
 pub use find::{DirectServiceLookup, ServiceLookup};
@@ -23,18 +24,14 @@ pub use hypha_wire::{MemoryCharge, PeerMemory};
 pub use list::ListServices;
 pub use register::RegisterService;
 
-use crate::{
-    call::{Call, Description, Proxy, RemoteService, Target, failure, name_handle},
-    engine::{Closed, Failure, KeepAlive, QueuedFrame, RedialLoop},
-    error::{CallSite, Error, RejectKind, Rejection, from_wire},
-    service::{self, Connection, Engine, IntoService, Services, is_within_handler},
-    transport::BoxLink,
-    workspace::{ManagerError, UserInfo, WorkspaceManagerProxy},
-};
-use hypha_wire::{
-    Args, Map, MethodRef, PromiseKind, Value, WireError,
-    keys::{BUILT_IN, PING, SERVICES},
-};
+use crate::call::{Call, Description, Proxy, RemoteService, Target, failure, name_handle};
+use crate::engine::{Closed, Failure, KeepAlive, QueuedFrame, RedialLoop};
+use crate::error::{CallSite, Error, RejectKind, Rejection, from_wire};
+use crate::service::{self, Connection, Engine, IntoService, Services, is_within_handler};
+use crate::transport::BoxLink;
+use crate::workspace::{ManagerError, UserInfo, WorkspaceManagerProxy};
+use hypha_wire::keys::{BUILT_IN, PING, SERVICES};
+use hypha_wire::{Args, Map, MethodRef, PromiseKind, Value, WireError};
 
 /// The largest frame that servers accept (`docs/protocol/01-transport-websocket.md#s5`), in bytes.
 const SERVER_FRAME: usize = 16 << 20;
@@ -103,6 +100,7 @@ impl Client {
     /// # Panics
     ///
     /// Panics outside of a tokio runtime.
+    #[must_use]
     pub fn from_link(link: BoxLink, identity: Identity, settings: Settings) -> Client {
         let keep_alive = Some(settings.keep_alive());
         let (engine, queue) = Client::engine_of(identity, settings, State::Connected);
@@ -169,22 +167,26 @@ impl Client {
     }
 
     /// Returns the workspace of this client.
+    #[must_use]
     pub fn workspace(&self) -> String {
         self.engine().identity().workspace.clone()
     }
 
     /// Returns the id of this client.
+    #[must_use]
     pub fn client_id(&self) -> String {
         self.engine().identity().client_id.clone()
     }
 
     /// Returns the user that this client is connected as.
+    #[must_use]
     pub fn user(&self) -> UserInfo {
         self.engine().identity().user.clone()
     }
 
     /// Returns the identity that the server assigned when the connection was made
     /// (`docs/protocol/01-transport-websocket.md#s3`).
+    #[must_use]
     pub fn identity(&self) -> Arc<Identity> {
         self.engine().identity()
     }
@@ -193,6 +195,7 @@ impl Client {
     /// [`ConnectOptions::encryption`].
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
+    #[must_use]
     pub fn public_key(&self) -> Option<crate::crypto::PublicKey> {
         self.engine().secrecy.public_key()
     }
@@ -201,11 +204,13 @@ impl Client {
     /// same workspace ([`ConnectOptions::reconnection_token`]).
     ///
     /// It is a credential: keep it out of logs.
+    #[must_use]
     pub fn reconnection_token(&self) -> Option<String> {
         self.engine().membership.reconnection_token()
     }
 
     /// Returns the state of the connection.
+    #[must_use]
     pub fn state(&self) -> State {
         self.engine().lifecycle.state()
     }
@@ -229,6 +234,7 @@ impl Client {
     /// });
     /// # }
     /// ```
+    #[must_use]
     pub fn states(&self) -> StateWatcher {
         StateWatcher::new(self.engine().lifecycle.subscribe())
     }
@@ -245,6 +251,7 @@ impl Client {
     }
 
     /// Returns the counters of this connection.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine().stats()
     }
@@ -327,6 +334,7 @@ impl Client {
 
     /// Returns the workspace manager, if this client has fetched it.
     #[doc(hidden)]
+    #[must_use]
     pub fn known_manager(&self) -> Option<KnownManager> {
         let (address, description) = self.shared.manager.lock().clone()?;
         let description = Arc::new(description.without_members());
@@ -379,6 +387,7 @@ impl Client {
     ///
     /// At most 1024 unread events are queued; further ones are dropped and counted in
     /// [`stats`](Self::stats). The stream ends with the connection.
+    #[must_use]
     pub fn events(&self, kind: &str) -> EventStream {
         self.engine().events.read(kind)
     }

@@ -1,18 +1,20 @@
 //! Registration: a service becomes known locally, then to the workspace manager
 //! (`docs/protocol/04-services.md#s2`, `docs/protocol/01-transport-websocket.md#s7`).
 
-use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
 use super::{Client, refused};
-use crate::{
-    backoff::Doubling,
-    error::{Error, RejectKind},
-    service::{Engine, GENERIC, Registered, Service, Visibility},
-    workspace::ServiceInfo,
-};
-use hypha_wire::{Map, Value, keys::BUILT_IN};
+use crate::backoff::Doubling;
+use crate::error::{Error, RejectKind};
+use crate::service::{Engine, GENERIC, Registered, Service, Visibility};
+use crate::workspace::ServiceInfo;
+use hypha_wire::keys::BUILT_IN;
+use hypha_wire::{Map, Value};
 
 /// Services that are registered again at the same time.
 const OFFERED_AT_ONCE: usize = 8;

@@ -97,6 +97,7 @@ pub struct PublicKey([u8; KEY_LEN]);
 
 impl PublicKey {
     /// The 32 bytes of the key.
+    #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -214,6 +215,7 @@ impl KeyPair {
     }
 
     /// The pair of this private key.
+    #[must_use]
     pub fn from_private_key(private: [u8; 32]) -> Self {
         let private = crypto_box::SecretKey::from_bytes(private);
         let public = PublicKey(private.public_key().to_bytes());
@@ -237,12 +239,14 @@ impl KeyPair {
     }
 
     /// The half that others may know.
+    #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.public
     }
 
     /// The half that nobody may know, for keeping it: who has it reads everything that was ever
     /// encrypted to this pair.
+    #[must_use]
     pub fn private_key(&self) -> [u8; 32] {
         self.private.to_bytes()
     }
@@ -281,6 +285,7 @@ pub struct Encryption {
 
 impl Encryption {
     /// Encryption with these keys.
+    #[must_use]
     pub fn new(keys: KeyPair) -> Self {
         Encryption {
             keys,

@@ -1,18 +1,15 @@
 //! The incoming calls that may run at the same time.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use hypha_wire::{MemoryCharge, PeerMemory};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Settings, outbound::LARGE};
+use super::Settings;
+use super::outbound::LARGE;
 
 /// Most calls that may run at the same time, whatever the settings say: a semaphore has no more.
 const MOST_CALLS: usize = u32::MAX as usize >> 4;

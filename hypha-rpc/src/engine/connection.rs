@@ -1,6 +1,8 @@
 //! The handle of a connection, which calls, services of others and clients hold.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
 
 use hypha_wire::{ConnectionRef, RemoteHandle};
 

@@ -4,29 +4,22 @@
 //! cannot write still reads, without which two peers that answer each other could stand still for
 //! ever. Writes are batched: everything that is queued goes out with one flush.
 
-use std::{
-    collections::VecDeque,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{
-    Engine, Handlers, KeepAlive, QueuedFrame, Sessions,
-    outbound::OUTBOUND_FRAMES,
-    stats::{add, count},
-};
-use crate::{
-    error::LinkError,
-    transport::{BoxLink, Frame, movable::Place},
-};
+use super::outbound::OUTBOUND_FRAMES;
+use super::stats::{add, count};
+use super::{Engine, Handlers, KeepAlive, QueuedFrame, Sessions};
+use crate::error::LinkError;
+use crate::transport::movable::Place;
+use crate::transport::{BoxLink, Frame};
 use hypha_wire::Message;
 
 /// Upper bound on the time of an orderly close: 5 s.

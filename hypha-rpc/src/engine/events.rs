@@ -1,11 +1,9 @@
 //! Events, which are messages whose type is not `method` (`docs/protocol/02-messages.md#s12`), and
 //! the states of the connection, as streams.
 
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use parking_lot::Mutex;
@@ -138,11 +136,13 @@ impl Event {
     }
 
     /// Returns the payload.
+    #[must_use]
     pub fn data(&self) -> &Value {
         self.message.get("data").unwrap_or(&Value::Null)
     }
 
     /// Returns every key of the message.
+    #[must_use]
     pub fn message(&self) -> &Map {
         &self.message
     }

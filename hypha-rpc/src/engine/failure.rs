@@ -1,6 +1,7 @@
 //! Why a call has no result, before it is an error of the caller's type.
 
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
 use crate::error::{Cause, LinkError, report};
 use hypha_wire::{EncodeError, Message, Value, WireError};

@@ -4,10 +4,8 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
 
 use super::{Identity, UserInfo};
-use crate::{
-    error::{ConnectError, ConnectErrorKind, LinkError},
-    transport::{BoxLink, Frame},
-};
+use crate::error::{ConnectError, ConnectErrorKind, LinkError};
+use crate::transport::{BoxLink, Frame};
 use hypha_wire::{Map, Value};
 
 /// First message of the client.

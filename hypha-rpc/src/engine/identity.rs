@@ -37,6 +37,7 @@ impl Identity {
     }
 
     /// Returns the address `workspace/client`.
+    #[must_use]
     pub fn address(&self) -> String {
         format!("{}/{}", self.workspace, self.client_id)
     }

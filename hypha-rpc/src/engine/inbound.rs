@@ -4,21 +4,17 @@
 //! waits and never runs user code: answers go to the table of sessions, events to their readers,
 //! and calls to a task of their own, where everything else happens.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use hypha_wire::{
-    Message, Value,
-    keys::{BUILT_IN_METHODS, SERVICES},
-    split_address,
-};
+use hypha_wire::keys::{BUILT_IN_METHODS, SERVICES};
+use hypha_wire::{Message, Value, split_address};
 
-use super::{
-    Busy, CloseReason, Engine, Progress,
-    session_table::AnswerLookup,
-    sessions::Response,
-    stats::{add, count},
-};
+use super::session_table::AnswerLookup;
+use super::sessions::Response;
+use super::stats::{add, count};
+use super::{Busy, CloseReason, Engine, Progress};
 
 /// Dispatch of incoming calls. One implementation is compiled in, so that an incoming call costs no
 /// indirection.

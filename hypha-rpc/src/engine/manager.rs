@@ -1,10 +1,12 @@
 //! The address of the workspace manager and of this client, which change with every link.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{Identity, handshake::Granted};
+use super::Identity;
+use super::handshake::Granted;
 use hypha_wire::keys::MANAGER_WORKSPACE;
 
 /// Managers whose addresses are still understood after the server has got another one. Each start

@@ -52,7 +52,10 @@ mod tasks;
 mod user;
 mod watchdog;
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use hypha_wire::{ConnectionRef, EncodeError, Map, RemoteHandle, Value};
 use tokio::sync::mpsc;

@@ -11,22 +11,18 @@
 //!
 //! [`Settings::object_idle_timeout`]: super::Settings::object_idle_timeout
 
-use std::{
-    collections::HashMap,
-    convert::Infallible,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hypha_wire::{Args, Head, MemoryCharge, Message, ReplyMode, absolute_address, random_id};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 
-use super::{
-    Engine, Handlers, rejection,
-    sending::MAX_IDLE_TIMEOUT,
-    stats::{add, count},
-};
+use super::sending::MAX_IDLE_TIMEOUT;
+use super::stats::{add, count};
+use super::{Engine, Handlers, rejection};
 use crate::error::{CallSite, Error, from_wire};
 
 /// Milliseconds after which a notice without an answer is sent again. They double with each

@@ -1,11 +1,9 @@
 //! The progress of a handler that runs.
 
-use std::{
-    pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// Progress of a handler, which its task writes and the monitor reads.
 #[derive(Debug)]

@@ -2,29 +2,23 @@
 //! the services again, and repeats that until the connection is closed
 //! (`docs/protocol/01-transport-websocket.md#s7`, `#s9`).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::{
-    runtime::Handle,
-    sync::mpsc,
-    time::{Instant, timeout},
-};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 
-use super::{
-    CloseReason, Engine, Handlers, KeepAlive, State,
-    driver::{Driver, Ended, Queue},
-    handshake::{Granted, Hello, handshake},
-    outbound::QueuedFrame,
-    state::{Next, Recovery},
-    stats::{add, count},
-    watchdog,
-};
-use crate::{
-    backoff::Backoff,
-    error::{ConnectError, ConnectErrorKind, Error, LinkError, report},
-    transport::{BoxLink, Dial},
-};
+use super::driver::{Driver, Ended, Queue};
+use super::handshake::{Granted, Hello, handshake};
+use super::outbound::QueuedFrame;
+use super::state::{Next, Recovery};
+use super::stats::{add, count};
+use super::{CloseReason, Engine, Handlers, KeepAlive, State, watchdog};
+use crate::backoff::Backoff;
+use crate::error::{ConnectError, ConnectErrorKind, Error, LinkError, report};
+use crate::transport::{BoxLink, Dial};
 
 /// The server and the identity there, as links to it are opened.
 pub(crate) struct Endpoint {

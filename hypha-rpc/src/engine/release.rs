@@ -1,9 +1,7 @@
 //! Telling the owner of a function or stream that nobody here uses it any more.
 
-use hypha_wire::{
-    Args, RemoteHandle, Value,
-    keys::{RCLOSE_METHOD, RELEASE, RMETHOD, RRELEASE, RTARGET},
-};
+use hypha_wire::keys::{RCLOSE_METHOD, RELEASE, RMETHOD, RRELEASE, RTARGET};
+use hypha_wire::{Args, RemoteHandle, Value};
 
 use super::{Engine, Handlers};
 

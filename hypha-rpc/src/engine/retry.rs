@@ -26,12 +26,14 @@ pub struct Retry {
 
 impl Retry {
     /// Returns the policy without retries.
+    #[must_use]
     pub const fn never() -> Self {
         Self::times(0)
     }
 
     /// Returns a policy with at most `times` retries, a first pause of 100 ms and a longest pause
     /// of 5 s.
+    #[must_use]
     pub const fn times(times: u32) -> Self {
         Retry {
             times,
@@ -43,12 +45,14 @@ impl Retry {
     }
 
     /// Sets the pause after the first failure. Default: 100 ms.
+    #[must_use]
     pub const fn first(mut self, pause: Duration) -> Self {
         self.pauses.first = pause;
         self
     }
 
     /// Sets the longest pause. Default: 5 s.
+    #[must_use]
     pub const fn longest(mut self, pause: Duration) -> Self {
         self.pauses.longest = pause;
         self

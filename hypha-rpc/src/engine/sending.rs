@@ -1,26 +1,21 @@
 //! A message in one frame or in chunks, which go through the receiver's built-in service
 //! (`docs/protocol/02-messages.md#s9`), and the requests that chunks are made of.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use hypha_wire::keys::{BUILT_IN, CHUNK_MEMBERS, GET_SERVICE, MESSAGE_CACHE};
 use hypha_wire::{
-    Args, EncodeError, Handle, Head, Map, Message, PromiseKind, ReplyMode, Rope, Value,
-    keys::{BUILT_IN, CHUNK_MEMBERS, GET_SERVICE, MESSAGE_CACHE},
-    random_id,
+    Args, EncodeError, Handle, Head, Map, Message, PromiseKind, ReplyMode, Rope, Value, random_id,
 };
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep_until},
-};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
 
-use super::{
-    Clock, Closed, Engine, Failure, Handlers, Loss, peers::PeerInfo, rejection,
-    session_table::LastSeen, sessions::Response,
-};
+use super::peers::PeerInfo;
+use super::session_table::LastSeen;
+use super::sessions::Response;
+use super::{Clock, Closed, Engine, Failure, Handlers, Loss, rejection};
 
 /// Bytes by which a message may exceed the chunk size and still be sent whole: the envelope of a
 /// chunk needs as much.

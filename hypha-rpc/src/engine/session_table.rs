@@ -1,13 +1,9 @@
 //! The table of sessions: calls that wait for an answer, and what peers were handed and may call
 //! (`docs/protocol/02-messages.md#s10`). Pure: no I/O, no clock, no tasks, no lock.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::LinkError;
 

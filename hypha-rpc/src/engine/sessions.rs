@@ -11,10 +11,8 @@ use hypha_wire::Message;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{
-    Clock, Failure, Loss,
-    session_table::{AnswerLookup, Ended, LastSeen, ObjectLookup, SessionTable},
-};
+use super::session_table::{AnswerLookup, Ended, LastSeen, ObjectLookup, SessionTable};
+use super::{Clock, Failure, Loss};
 
 use crate::error::LinkError;
 

@@ -1,6 +1,7 @@
 //! Timeouts, limits and timers of a connection.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use hypha_wire::{IncomingArgs, MAX_DECODED_BYTES, PeerMemory};
 
@@ -144,6 +145,7 @@ impl Default for Settings {
 impl Settings {
     /// Returns the defaults without pings, token requests and watchdog, for a link within one
     /// process.
+    #[must_use]
     pub fn in_process() -> Self {
         Settings {
             ping_interval: Duration::ZERO,

@@ -2,16 +2,12 @@
 //! (`docs/protocol/01-transport-websocket.md#s9`): pure transitions, without a clock of their own,
 //! without tasks.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::{
-    backoff::Backoff,
-    error::{Cause, ConnectError, LinkError},
-};
+use crate::backoff::Backoff;
+use crate::error::{Cause, ConnectError, LinkError};
 
 /// Whether the connection stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +33,7 @@ pub enum State {
 
 impl State {
     /// Whether nothing will ever come of this connection again.
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, State::Closed { .. })
     }

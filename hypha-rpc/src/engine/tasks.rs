@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use super::Lifecycle;
 

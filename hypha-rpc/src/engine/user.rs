@@ -22,6 +22,7 @@ pub enum Permission {
 
 impl Permission {
     /// The letters used in tokens and user maps.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Permission::Read => "r",
@@ -31,6 +32,7 @@ impl Permission {
     }
 
     /// Read the letters (`rw`) or the word (`read_write`).
+    #[must_use]
     pub fn parse(text: &str) -> Option<Permission> {
         match text {
             "r" | "read" => Some(Permission::Read),
@@ -110,6 +112,7 @@ impl Default for UserInfo {
 
 impl UserInfo {
     /// The permission in `workspace`: the stronger of its own entry and that for `*`.
+    #[must_use]
     pub fn permission(&self, workspace: &str) -> Option<Permission> {
         let granted = &self.scope.as_ref()?.workspaces;
         granted
@@ -119,17 +122,20 @@ impl UserInfo {
     }
 
     /// Whether the user may do in `workspace` what `needed` stands for.
+    #[must_use]
     pub fn may(&self, needed: Permission, workspace: &str) -> bool {
         self.permission(workspace)
             .is_some_and(|granted| granted >= needed)
     }
 
     /// Whether the user has this role.
+    #[must_use]
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.iter().any(|r| r == role)
     }
 
     /// The workspace that belongs to the user.
+    #[must_use]
     pub fn own_workspace(&self) -> String {
         format!("ws-user-{}", self.id)
     }

@@ -20,27 +20,24 @@
 //!
 //! [`Settings::stall_timeout`]: super::Settings::stall_timeout
 
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures_util::{future::BoxFuture, task::AtomicWaker};
+use futures_util::future::BoxFuture;
+use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::{
-    runtime::{Builder, Handle},
-    sync::Notify,
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::{Engine, Handlers, progress::Progress, stats::count};
+use super::progress::Progress;
+use super::stats::count;
+use super::{Engine, Handlers};
 use crate::transport::movable::{enter_watchdog, set_moved};
 
 /// The monitor looks at a connection this often per stall timeout: the task has had at least one

@@ -1,6 +1,8 @@
 //! Causes of errors. Errors are cloned, one for each call that fails, so they share their cause.
 
-use std::{error::Error, fmt::Write as _, sync::Arc};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// The cause of an error.
 pub(crate) type Cause = Arc<dyn Error + Send + Sync>;

@@ -1,13 +1,13 @@
 //! A value that does not fit.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
 use hypha_wire::{DecodeError, EncodeError};
 
-use super::{
-    CallSite,
-    cause::{Cause, source_of},
-};
+use super::CallSite;
+use super::cause::{Cause, source_of};
 
 /// A value could not be put on the wire, or a received one is not of the expected type.
 ///

@@ -1,6 +1,7 @@
 //! No connection to the server.
 
-use std::{error::Error, fmt};
+use std::error::Error;
+use std::fmt;
 
 use hypha_wire::redacted_url;
 
@@ -113,6 +114,7 @@ pub enum TlsFailure {
 
 impl ConnectErrorKind {
     /// Returns whether the same attempt may succeed later without a change on this side.
+    #[must_use]
     pub fn is_retryable(self) -> bool {
         match self {
             ConnectErrorKind::Dns
@@ -231,6 +233,7 @@ impl ConnectError {
     }
 
     /// Returns which failure it is.
+    #[must_use]
     pub fn kind(&self) -> ConnectErrorKind {
         self.0.kind
     }
@@ -238,17 +241,20 @@ impl ConnectError {
     /// Returns the URL that was tried, without credentials and query. For
     /// [`Transport::WebSocket`](crate::transport::Transport::WebSocket) that is the `ws://` or
     /// `wss://` URL of the socket.
+    #[must_use]
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
     }
 
     /// Returns the server's words, the target of a redirect, or the fault of a URL; may be empty.
+    #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
 
     /// Returns the failure of the other transport where both were tried (`Transport::Auto`). The
     /// error itself is that of the attempt that came further.
+    #[must_use]
     pub fn other_attempt(&self) -> Option<&ConnectError> {
         self.0.other.as_ref()
     }
@@ -260,6 +266,7 @@ impl ConnectError {
     /// A connection that has stood once is made again also after failures that are not retryable by
     /// this table but lie below the protocol (TLS, HTTP status, redirect): the URL was right, and
     /// proxies and hotspots answer like that for a while.
+    #[must_use]
     pub fn is_retryable(&self) -> bool {
         let kind = self.kind();
         let other = match kind.is_below_the_protocol() {

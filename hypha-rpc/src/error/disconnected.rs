@@ -1,11 +1,10 @@
 //! A call that was cut off.
 
-use std::{error::Error, fmt};
+use std::error::Error;
+use std::fmt;
 
-use super::{
-    CallSite,
-    cause::{Cause, source_of},
-};
+use super::CallSite;
+use super::cause::{Cause, source_of};
 
 /// The connection, or the peer behind it, went away before an answer came.
 ///
@@ -47,6 +46,7 @@ pub enum Lost {
 
 impl Lost {
     /// Returns whether a new call on the same [`Client`](crate::Client) may succeed.
+    #[must_use]
     pub fn is_retryable(self) -> bool {
         matches!(self, Lost::Peer | Lost::Link)
     }

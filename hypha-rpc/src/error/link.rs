@@ -1,11 +1,12 @@
 //! A link that broke.
 
-use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
-use super::{
-    ConnectError,
-    cause::{Cause, source_of},
-};
+use super::ConnectError;
+use super::cause::{Cause, source_of};
 
 /// Why a link to the server broke, or did not come about.
 ///
@@ -44,6 +45,7 @@ impl LinkError {
     }
 
     /// Returns why the link could not be opened, if that is the failure.
+    #[must_use]
     pub fn as_connect_error(&self) -> Option<&ConnectError> {
         match &*self.0 {
             Inner::NotOpened(error) => Some(error),

@@ -20,7 +20,8 @@
 //! | [`Connect`](Error::Connect) | no connection came about | by [`ConnectErrorKind`] | no |
 //! | [`Invalid`](Error::Invalid) | this program asked for something impossible | no | no |
 
-use std::{convert::Infallible, fmt};
+use std::convert::Infallible;
+use std::fmt;
 
 mod cause;
 mod class;
@@ -107,6 +108,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Returns the kind as a label: lower case, one word.
+    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             ErrorKind::Service => "service",
@@ -232,6 +234,7 @@ impl<E: fmt::Display> Error<E> {
 
 impl Error {
     /// Converts the error of a method without an error type for one that has one.
+    #[must_use]
     pub fn widen<E>(self) -> Error<E> {
         match self {
             Error::Service(never) => match never {},

@@ -41,6 +41,7 @@ pub enum RejectKind {
 
 impl RejectKind {
     /// Returns whether the same call may succeed later.
+    #[must_use]
     pub fn is_retryable(self) -> bool {
         matches!(self, RejectKind::PeerNotConnected | RejectKind::Busy)
     }

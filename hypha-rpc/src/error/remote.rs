@@ -2,7 +2,8 @@
 
 use hypha_wire::{Value, WireError};
 
-use super::{CallSite, Error, RejectKind, Rejection, ServiceError, cause::RemoteCause, class};
+use super::cause::RemoteCause;
+use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
 
 /// An error that the called method raised and that is not of the contract's type
 /// (`docs/protocol/02-messages.md#s8`).

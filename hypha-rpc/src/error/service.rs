@@ -1,15 +1,14 @@
 //! Types that methods may fail with.
 
-use std::{
-    backtrace::{Backtrace, BacktraceStatus},
-    convert::Infallible,
-    error::Error as StdError,
-    fmt,
-};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::fmt;
 
 use hypha_wire::WireError;
 
-use super::{Error, cause::RemoteCause};
+use super::Error;
+use super::cause::RemoteCause;
 
 /// A type that service methods may fail with.
 ///

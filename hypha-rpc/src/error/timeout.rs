@@ -1,6 +1,7 @@
 //! Timeouts of calls.
 
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
 use super::CallSite;
 

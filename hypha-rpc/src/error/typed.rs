@@ -6,7 +6,8 @@
 
 use std::fmt::Display;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::class;
 use hypha_wire::{EncodeError, Value, WireError};
@@ -50,6 +51,7 @@ pub fn error_text<E: ErrorText>(error: &E) -> String {
 }
 
 /// Returns the functions that encode and decode errors of type `E`.
+#[must_use]
 pub fn error_data<E: ErrorData>() -> DataCodec<E> {
     DataCodec {
         encode: |error| Value::encode_from(error),
@@ -65,6 +67,7 @@ pub struct DataCodec<E> {
 }
 
 /// Converts a message to the field of a variant.
+#[must_use]
 pub fn message_field<T: MessageField>(message: String) -> T {
     T::from(message)
 }
@@ -89,6 +92,7 @@ pub struct ErrorVariant<E> {
 
 impl<E> ErrorVariant<E> {
     /// A variant that only Rust peers send.
+    #[must_use]
     pub const fn new(name: &'static str) -> Self {
         ErrorVariant {
             name,
@@ -99,6 +103,7 @@ impl<E> ErrorVariant<E> {
     }
 
     /// It stands for exceptions of these classes, too.
+    #[must_use]
     pub const fn classes(
         mut self,
         classes: &'static [&'static str],
@@ -110,6 +115,7 @@ impl<E> ErrorVariant<E> {
     }
 
     /// It stands for every failure that is no other variant.
+    #[must_use]
     pub const fn others(mut self, make: fn(String) -> E) -> Self {
         self.takes_others = true;
         self.from_message = Some(make);
@@ -190,7 +196,8 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::{RemoteError, error::ServiceError};
+    use crate::RemoteError;
+    use crate::error::ServiceError;
 
     #[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
     #[remote_error(crate = crate)]

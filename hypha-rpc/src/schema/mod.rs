@@ -52,12 +52,14 @@ impl FunctionSchema {
     }
 
     /// Adds an argument that callers have to give.
+    #[must_use]
     pub fn argument<T: JsonSchema + ?Sized>(mut self, name: &str, description: &str) -> Self {
         self.required.push(name.into());
         self.optional_argument::<T>(name, description)
     }
 
     /// Adds an argument that callers may leave out.
+    #[must_use]
     pub fn optional_argument<T: JsonSchema + ?Sized>(
         mut self,
         name: &str,
@@ -70,6 +72,7 @@ impl FunctionSchema {
     }
 
     /// Adds an argument that becomes `default` when callers leave it out.
+    #[must_use]
     pub fn argument_with_default<T: JsonSchema + ?Sized>(
         self,
         name: &str,
@@ -90,6 +93,7 @@ impl FunctionSchema {
     }
 
     /// Says what the function returns.
+    #[must_use]
     pub fn returns<T: JsonSchema + ?Sized>(mut self) -> Self {
         let mut generator = generator();
         let schema = subschema::<T>(&mut generator);
@@ -98,6 +102,7 @@ impl FunctionSchema {
     }
 
     /// Says that the function returns a stream of such items.
+    #[must_use]
     pub fn returns_stream<T: JsonSchema>(mut self) -> Self {
         let mut generator = generator();
         let items = subschema::<T>(&mut generator);
@@ -108,6 +113,7 @@ impl FunctionSchema {
     }
 
     /// `{name, description, parameters}`, and `returns` if it was said.
+    #[must_use]
     pub fn finish(mut self) -> Value {
         let mut parameters = Map::new();
         parameters.insert("type".to_owned(), "object".into());

@@ -1,23 +1,18 @@
 //! The service `built-in` that every client offers: ping, its other services, and the receiving end
 //! of chunked messages (`docs/protocol/04-services.md#s10`, `docs/protocol/02-messages.md#s9`).
 
-use std::{
-    sync::{Arc, Weak},
-    time::Instant,
-};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{
-    Context, Engine, IncomingCall, Method, Registered, Service, Visibility,
-    incoming::refusal,
-    permission::{Caller, Denied},
-};
-use crate::{engine::MAX_FRAME_KEY, error::RejectKind};
-use hypha_wire::{
-    ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, WireError,
-    keys::{BUILT_IN, CHUNK_MEMBERS},
-};
+use super::incoming::refusal;
+use super::permission::{Caller, Denied};
+use super::{Context, Engine, IncomingCall, Method, Registered, Service, Visibility};
+use crate::engine::MAX_FRAME_KEY;
+use crate::error::RejectKind;
+use hypha_wire::keys::{BUILT_IN, CHUNK_MEMBERS};
+use hypha_wire::{ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, WireError};
 
 /// The largest frame that this client takes, in bytes. It says so in the service's config.
 const MAX_FRAME_BYTES: i64 = 8 << 20;

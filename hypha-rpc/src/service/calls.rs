@@ -1,20 +1,17 @@
 //! The incoming calls whose handlers run, so that they can be told when nobody waits for them any
 //! more.
 
-use std::{
-    cell::Cell,
-    collections::HashMap,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context as TaskContext, Poll},
-};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll};
 
 use parking_lot::Mutex;
 
-use super::{Context, Engine, answer::AnswerTo};
+use super::answer::AnswerTo;
+use super::{Context, Engine};
 use crate::engine::Progress;
 
 /// The calls that run.

@@ -1,9 +1,7 @@
 //! Context of an incoming call: its caller and origin (`docs/protocol/02-messages.md#s11`).
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
@@ -56,22 +54,26 @@ impl Context {
     }
 
     /// The caller's address, `workspace/client`. The workspace manager is `*/<manager id>`.
+    #[must_use]
     pub fn from(&self) -> &str {
         self.inner.message.from().unwrap_or_default()
     }
 
     /// The address that was called: this client's own.
+    #[must_use]
     pub fn to(&self) -> &str {
         self.inner.message.to().unwrap_or_default()
     }
 
     /// The caller's workspace. Empty on links without a server.
+    #[must_use]
     pub fn workspace(&self) -> &str {
         self.inner.message.ws().unwrap_or_default()
     }
 
     /// The user the caller is connected as. Without a server, or if the server sent something
     /// else than a user, an anonymous one without id, roles and permissions.
+    #[must_use]
     pub fn user(&self) -> &UserInfo {
         self.inner.user.get_or_init(|| {
             let raw = self.inner.message.user();
@@ -85,16 +87,19 @@ impl Context {
     }
 
     /// The path that was called, `services.<service>.<method>`.
+    #[must_use]
     pub fn method(&self) -> &str {
         self.inner.message.method().unwrap_or_default()
     }
 
     /// The caller's session of this call; `None` if it does not wait for an answer.
+    #[must_use]
     pub fn session(&self) -> Option<&str> {
         self.inner.message.session()
     }
 
     /// Returns the kind of transport of the call: `websocket`, or `local` within one program.
+    #[must_use]
     pub fn connection_type(&self) -> &'static str {
         self.inner.connection_type
     }
@@ -119,6 +124,7 @@ impl Context {
     ///     Ok(done)
     /// }
     /// ```
+    #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
         &self.inner.cancelled
     }
@@ -130,6 +136,7 @@ impl Context {
     /// The public key with which the call was encrypted, which only the owner of that key can have
     /// done; `None` if it was not encrypted.
     #[cfg(feature = "encryption")]
+    #[must_use]
     pub fn caller_public_key(&self) -> Option<crate::crypto::PublicKey> {
         let key = self.inner.caller_key.as_deref()?;
         crate::crypto::PublicKey::try_from(key).ok()
@@ -142,6 +149,7 @@ impl Context {
 
     /// The whole context as other languages see it: every key of the message's first segment,
     /// `connection_type`, and for an encrypted call `encryption` and `caller_public_key`.
+    #[must_use]
     pub fn to_map(&self) -> Map {
         // The message has been parsed before; a value in it that cannot be shown is left out whole.
         let mut map = self.inner.message.main().unwrap_or_default();

@@ -2,34 +2,30 @@
 //!
 //! The engine calls [`Handlers::find`] in the driver, and [`Handlers::run`] in a task of its own.
 
-use std::{
-    panic::AssertUnwindSafe,
-    pin::Pin,
-    sync::{Arc, atomic::AtomicBool},
-    task::Poll,
-    time::Duration,
-};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tracing::Instrument as _;
 
+use super::answer::{AnswerTo, workspace_of};
+use super::calls::{RunningCall, Within};
+use super::incoming::refusal;
+use super::permission::{Caller, Denied};
 use super::{
     Context, Direction, Engine, Exported, Exports, HandedOut, Handler, IncomingCall, Services,
-    answer::{AnswerTo, workspace_of},
-    calls::{RunningCall, Within},
-    incoming::refusal,
-    permission::{Caller, Denied},
 };
-use crate::{
-    engine::{Busy, CallSpan, Failure, Handlers, ObjectLookup, Side, count},
-    error::RejectKind,
-};
+use crate::engine::{Busy, CallSpan, Failure, Handlers, ObjectLookup, Side, count};
+use crate::error::RejectKind;
+use hypha_wire::keys::{BUILT_IN_METHODS, SERVICES};
 use hypha_wire::{
     Args, ConnectionRef, DecodeError, EncodeError, Extra, Handle, Message, ReplyMode, Rope,
-    WireError, absolute_address,
-    keys::{BUILT_IN_METHODS, SERVICES},
-    random_id,
+    WireError, absolute_address, random_id,
 };
 
 /// A method that is done within this time sends no heartbeat; the caller's patience is at least

@@ -1,7 +1,9 @@
 //! Objects handed out with a message: functions, streams and interfaces get a place where the
 //! receiver can call them (`docs/protocol/03-values.md#s6` to `#s8`).
 
-use std::{any::Any, collections::HashMap, sync::Arc};
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;

@@ -4,7 +4,8 @@
 
 use super::{ContextRule, Member, Method, Service, ServiceConfig, ServiceInfo};
 use crate::engine::Identity;
-use hypha_wire::{Map, MethodRef, PromiseKind, Value, keys::SERVICES};
+use hypha_wire::keys::SERVICES;
+use hypha_wire::{Map, MethodRef, PromiseKind, Value};
 
 impl Service {
     /// Returns the info for the workspace manager.
@@ -147,6 +148,7 @@ impl Service {
     ///
     /// A function is `{type: "function", function: {name, description, parameters, returns}}`; a
     /// dot in the path of a member makes a nested map.
+    #[must_use]
     pub fn service_schema(&self) -> Map {
         let mut map = Map::new();
         self.insert_members(&mut map, |path, member| match member {

@@ -4,7 +4,8 @@
 //! function only, so that generated code makes one report of one mistake: rustc drops reports that
 //! repeat each other to the letter.
 
-use std::{convert::Infallible, marker::PhantomData};
+use std::convert::Infallible;
+use std::marker::PhantomData;
 
 use schemars::JsonSchema;
 use serde::de::value::Error as Unfit;
@@ -72,6 +73,7 @@ pub fn context<'a, T: ContextParameter<'a>>(incoming: &'a IncomingCall) -> T {
 
 /// Everything generated code does with arguments of type `T`. Its methods ask nothing of `T`: that
 /// was done where the value was made.
+#[derive(Debug)]
 pub struct ArgumentCodec<'de, T> {
     /// `None` if the caller left the argument out.
     given: fn(&Arguments<'de>, usize) -> Result<Option<T>, WireError>,
@@ -84,13 +86,14 @@ pub struct ArgumentCodec<'de, T> {
 }
 
 /// May an argument that encodes to nil be left out?
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum May {
     BeLeftOut,
     NotBeLeftOut,
 }
 
 /// Whether an argument may be omitted, as its schema states it.
+#[derive(Debug)]
 enum Presence {
     Required,
     Optional,
@@ -99,10 +102,12 @@ enum Presence {
 
 /// Finds the [`ArgumentCodec`] of a type that is called `Bytes`. The functions for `bytes::Bytes`,
 /// which has no schema of its own and which serde copies, hide that of [`AnyArgument`].
+#[derive(Debug)]
 pub struct ArgumentOf<T>(PhantomData<T>);
 
 impl ArgumentOf<bytes::Bytes> {
     /// Arguments are slices of the frame, and large ones are sent from where they are.
+    #[must_use]
     pub fn codec<'de>() -> ArgumentCodec<'de, bytes::Bytes> {
         ArgumentCodec {
             given: |args, index| {
@@ -120,6 +125,7 @@ impl ArgumentOf<bytes::Bytes> {
 
 impl ArgumentOf<Option<bytes::Bytes>> {
     /// See [`ArgumentOf::<bytes::Bytes>::codec`].
+    #[must_use]
     pub fn codec<'de>() -> ArgumentCodec<'de, Option<bytes::Bytes>> {
         ArgumentCodec {
             given: |args, index| {
@@ -142,6 +148,7 @@ impl ArgumentOf<Option<bytes::Bytes>> {
 /// See [`ArgumentOf`].
 pub trait AnyArgument<T> {
     /// The codec that serde and schemars make.
+    #[must_use]
     fn codec<'de>() -> ArgumentCodec<'de, T>
     where
         T: ServiceArgument<'de>,
@@ -153,6 +160,7 @@ pub trait AnyArgument<T> {
 impl<T> AnyArgument<T> for ArgumentOf<T> {}
 
 /// Returns the codec that decodes, encodes and describes arguments of type `T`.
+#[must_use]
 pub fn argument<'de, T: ServiceArgument<'de>>() -> ArgumentCodec<'de, T> {
     ArgumentCodec {
         given: |args, index| args.located(index, locate::<T>),
@@ -174,6 +182,7 @@ fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
 }
 
 /// [`argument`] for `&[u8]`, which serde would encode as a list of numbers.
+#[must_use]
 pub fn byte_argument<'de>() -> ArgumentCodec<'de, &'de [u8]> {
     ArgumentCodec {
         push: |args, name, value, may| push(args, name, &RawBytes(value), may),
@@ -183,6 +192,7 @@ pub fn byte_argument<'de>() -> ArgumentCodec<'de, &'de [u8]> {
 }
 
 /// [`argument`] for `Option<&[u8]>`.
+#[must_use]
 pub fn optional_byte_argument<'de>() -> ArgumentCodec<'de, Option<&'de [u8]>> {
     ArgumentCodec {
         push: |args, name, value, may| push(args, name, &value.map(RawBytes), may),
@@ -259,6 +269,7 @@ impl<'de, T> ArgumentCodec<'de, T> {
     }
 
     /// Describes an argument without a default.
+    #[must_use]
     pub fn describe(self, schema: FunctionSchema, name: &str, description: &str) -> FunctionSchema {
         let optional = (self.absent)().is_some();
         let presence = if optional {
@@ -316,6 +327,7 @@ impl<'de> Deserializer<'de> for Absent {
 
 /// Tells whether `T` is a `Result`, also behind an alias: `Probe::<T>::FALLIBLE` is the constant
 /// below if it is, and that of [`NotAResult`] otherwise.
+#[derive(Debug)]
 pub struct Probe<T>(PhantomData<T>);
 
 impl<T, E> Probe<Result<T, E>> {
@@ -338,11 +350,13 @@ impl<T> NotAResult for Probe<T> {}
 /// a schema ([`SchemaReturn`], on `&&`), and these to all other types ([`AnyReturn`], on `&`). Each
 /// trait is on a reference: the methods take `self` by value, and only references can be copied out
 /// from behind another one.
+#[derive(Debug)]
 pub struct ReturnOf<T>(PhantomData<T>);
 
 impl<T> ReturnOf<T> {
     /// The return type `T`.
     #[allow(clippy::new_without_default)]
+    #[must_use]
     pub fn new() -> Self {
         ReturnOf(PhantomData)
     }
@@ -495,6 +509,7 @@ pub fn reply<T: ServiceResult>(incoming: &IncomingCall, value: &T) -> Result<Arg
 
 /// Encodes a result of a type that is called `Bytes`. The function for `bytes::Bytes`, which serde
 /// copies, hides that of [`AnyResult`].
+#[derive(Debug)]
 pub struct ResultOf<T>(PhantomData<T>);
 
 impl ResultOf<bytes::Bytes> {

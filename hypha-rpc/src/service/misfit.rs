@@ -17,7 +17,8 @@
 
 use serde_json::{Map as Object, Value as Schema};
 
-use hypha_wire::{DecodeError, Value, keys::RTYPE};
+use hypha_wire::keys::RTYPE;
+use hypha_wire::{DecodeError, Value};
 
 /// Looks that are worth an error text; a hostile value gets a shorter one.
 const LOOKS: usize = 10_000;

@@ -17,7 +17,8 @@ mod registry;
 mod service_type;
 mod services;
 
-use std::{fmt, sync::Arc};
+use std::fmt;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
@@ -126,52 +127,61 @@ impl Service {
     }
 
     /// The service id.
+    #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
     /// Returns the text that was set with [`description`](Service::description), if any.
+    #[must_use]
     pub fn description_text(&self) -> Option<&str> {
         self.description.as_deref()
     }
 
     /// Replaces the id.
+    #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = id.into();
         self
     }
 
     /// The name shown to people; the id by default.
+    #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
     /// Sets the description of the service, at most 1024 characters (a limit of the servers).
+    #[must_use]
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.description = Some(text.into());
         self
     }
 
     /// Longer documentation.
+    #[must_use]
     pub fn docs(mut self, text: impl Into<String>) -> Self {
         self.docs = Some(text.into());
         self
     }
 
     /// The service type, `generic` by default.
+    #[must_use]
     pub fn service_type(mut self, name: impl Into<String>) -> Self {
         self.service_type = name.into();
         self
     }
 
     /// Sets the visibility of the service. Default: [`Visibility::Protected`].
+    #[must_use]
     pub fn visibility(mut self, visibility: Visibility) -> Self {
         self.visibility = visibility;
         self
     }
 
     /// Other workspaces whose clients may find and call this protected service.
+    #[must_use]
     pub fn authorized_workspaces<I, S>(mut self, workspaces: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -186,6 +196,7 @@ impl Service {
     /// now such a service refuses them all.
     ///
     /// The keys are checked when the service is registered.
+    #[must_use]
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -198,6 +209,7 @@ impl Service {
 
     /// At most one service of this id in the workspace: the manager refuses it if there is another,
     /// and others while it is there.
+    #[must_use]
     pub fn singleton(mut self, singleton: bool) -> Self {
         self.singleton = singleton;
         self
@@ -208,12 +220,14 @@ impl Service {
     ///
     /// Frames are there only if the environment variable `RUST_BACKTRACE` is set. The chain of
     /// causes is always sent.
+    #[must_use]
     pub fn send_backtraces(mut self, send: bool) -> Self {
         self.send_backtraces = send;
         self
     }
 
     /// Words that are kept with the service, for people and programs that list services.
+    #[must_use]
     pub fn flags<I, S>(mut self, flags: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -225,6 +239,7 @@ impl Service {
 
     /// Says in the service's config that its methods take the caller's context. Set by itself when
     /// a method of a contract has a [`Context`] parameter.
+    #[must_use]
     pub fn require_context(mut self, required: bool) -> Self {
         self.require_context = required;
         self
@@ -232,12 +247,14 @@ impl Service {
 
     /// An additional key of the service's config. Those that have a method here are refused when
     /// the service is registered, and so are those that only servers write.
+    #[must_use]
     pub fn config(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.config.insert(key.into(), value.into());
         self
     }
 
     /// Adds a method, or replaces the one of that name.
+    #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.require_context |= method.needs_context;
         self.members
@@ -247,6 +264,7 @@ impl Service {
 
     /// Replaces the handler of the method `name`, if there is one; its description stays.
     #[doc(hidden)]
+    #[must_use]
     pub fn with_handler<F, Fut>(mut self, name: &str, handler: F) -> Self
     where
         F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
@@ -259,6 +277,7 @@ impl Service {
     }
 
     /// Adds a plain member: data that others read from the service.
+    #[must_use]
     pub fn value(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.members.insert(key.into(), Member::Value(value.into()));
         self
@@ -346,18 +365,21 @@ impl Method {
     }
 
     /// The text that clients in other languages show.
+    #[must_use]
     pub fn doc(mut self, text: impl Into<String>) -> Self {
         self.doc = Some(text.into());
         self
     }
 
     /// The function schema `{name, description, parameters}` (`docs/protocol/04-services.md#s5`).
+    #[must_use]
     pub fn schema(mut self, schema: serde_json::Value) -> Self {
         self.schema = Some(schema.into());
         self
     }
 
     /// Whether the method uses the caller's [`Context`].
+    #[must_use]
     pub fn needs_context(mut self, needed: bool) -> Self {
         self.needs_context = needed;
         self

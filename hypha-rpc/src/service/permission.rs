@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 
-use super::{Handler, IncomingCall, Service, Visibility, incoming::refusal};
+use super::incoming::refusal;
+use super::{Handler, IncomingCall, Service, Visibility};
 use crate::error::RejectKind;
-use hypha_wire::{WireError, keys::MANAGER_WORKSPACE};
+use hypha_wire::WireError;
+use hypha_wire::keys::MANAGER_WORKSPACE;
 
 /// A peer that asks for a service or calls it, as the server stamped it.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,7 @@ pub(super) enum Denied<'a> {
 /// A protected service is for its members and the workspaces `authorized`. Any other service is for
 /// everyone. Each side determines the members itself: the server from the caller's permissions, the
 /// client from the caller's address.
+#[must_use]
 pub fn is_open_to(
     visibility: Visibility,
     authorized: &[String],
@@ -131,7 +134,8 @@ fn check_caller(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Registered, *};
+    use super::super::Registered;
+    use super::*;
 
     #[test]
     fn a_service_is_for_its_callers() {

@@ -20,6 +20,7 @@ pub enum Visibility {
 
 impl Visibility {
     /// Returns the word on the wire.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Visibility::Public => "public",

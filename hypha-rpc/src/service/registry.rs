@@ -1,18 +1,15 @@
 //! The services this client offers, looked up by the path of an incoming call.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{
-    Handler, Member, Service,
-    permission::{self, Caller, Denied},
-};
+use super::permission::{self, Caller, Denied};
+use super::{Handler, Member, Service};
 use crate::error::Error;
-use hypha_wire::{
-    self as wire,
-    keys::{BUILT_IN, RESERVED},
-};
+use hypha_wire::keys::{BUILT_IN, RESERVED};
+use hypha_wire::{self as wire};
 
 /// One registered service. Replacing a service replaces this whole record, so a call in progress
 /// keeps the one it began with.

@@ -1,11 +1,10 @@
 //! Service types: the schema of a whole service, and whether another service has the same members
 //! (`docs/protocol/04-services.md#s5`, `#s14`).
 
-use super::{
-    GENERIC, Member, Service, Visibility,
-    info::{last_part, value_schema},
-};
-use hypha_wire::{Map, Value, keys::RESERVED};
+use super::info::{last_part, value_schema};
+use super::{GENERIC, Member, Service, Visibility};
+use hypha_wire::keys::RESERVED;
+use hypha_wire::{Map, Value};
 
 impl Service {
     /// The schema of everything in the service, its methods and what was said of it: the
@@ -40,6 +39,7 @@ impl Service {
     ///     Ok(())
     /// }
     /// ```
+    #[must_use]
     pub fn schema(&self) -> Value {
         let text = || value_schema(&Value::String(String::new()));
         let mut schema = Map::from_iter([("id".to_owned(), text())]);

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use hypha_wire::{EncodeError, Handle, Value};
 use parking_lot::RwLock;
 
-use super::{Calls, Exports, Registered, registry::Registry};
-use crate::{
-    engine::Lifecycle,
-    error::{CallSite, Error},
-};
+use super::registry::Registry;
+use super::{Calls, Exports, Registered};
+use crate::engine::Lifecycle;
+use crate::error::{CallSite, Error};
 
 /// Gives something live in a message the name under which its receiver calls it. The kinds of live
 /// things are in the layer above, which installs this when the connection is made.

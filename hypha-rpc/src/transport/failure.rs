@@ -1,7 +1,9 @@
 //! Which [`ConnectError`] the error of a library is. The class follows the cause, the innermost
 //! error that says something, and not the step that met it; so it is the same on every transport.
 
-use std::{error::Error, io, net::SocketAddr};
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
 
 use tokio_tungstenite::tungstenite;
 

@@ -4,30 +4,24 @@
 //! To the client it is a link like any other: the introduction opens the stream, and control
 //! messages are texts, as on a WebSocket.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    fmt,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{
-    Sink, Stream, StreamExt,
-    future::BoxFuture,
-    stream::{BoxStream, FuturesUnordered},
-};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, FuturesUnordered};
+use futures_util::{Sink, Stream, StreamExt};
 use parking_lot::Mutex;
 use reqwest::{StatusCode, Url, header};
 use serde::Deserialize;
 
 use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
-use crate::{
-    backoff::Doubling,
-    error::{ConnectError, ConnectErrorKind, report},
-};
+use crate::backoff::Doubling;
+use crate::error::{ConnectError, ConnectErrorKind, report};
 use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 
 /// POSTs on their way at the same time.

@@ -1,9 +1,7 @@
 //! A link between two ends in one process, with a bound: for peers inside a server, and for tests.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_util::{Sink, Stream};
 use tokio::sync::mpsc;
@@ -23,6 +21,7 @@ pub struct MemoryLink {
 /// # Panics
 ///
 /// If `capacity` is 0.
+#[must_use]
 pub fn pair(capacity: usize) -> (MemoryLink, MemoryLink) {
     let (a, from_a) = mpsc::channel(capacity);
     let (b, from_b) = mpsc::channel(capacity);

@@ -3,18 +3,14 @@
 //! A socket is woken by the runtime that it is registered with. If all threads of that runtime are
 //! blocked, nothing wakes it, so it has to be registered with the runtime that polls it now.
 
-use std::{
-    cell::Cell,
-    io,
-    pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
-    task::{Context, Poll},
-};
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 thread_local! {
     /// Whether this is the thread of the watchdog.

@@ -1,6 +1,7 @@
 //! Encrypted connections: rustls with the ring provider and the certificates of this machine.
 
-use std::{error::Error, sync::Arc};
+use std::error::Error;
+use std::sync::Arc;
 
 use crate::error::{ConnectError, ConnectErrorKind};
 

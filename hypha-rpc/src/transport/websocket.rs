@@ -1,29 +1,23 @@
 //! The WebSocket link (`docs/protocol/01-transport-websocket.md`): opening the socket, TLS, frames
 //! and their limits.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
-    tungstenite::{
-        self, Message,
-        client::IntoClientRequest,
-        error::ProtocolError,
-        handshake::client::Request,
-        http::{HeaderName, HeaderValue, Response, header},
-        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
-    },
-};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Response, header};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::{
-    Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure, movable::MovableSocket,
-};
+use super::movable::MovableSocket;
+use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
 use crate::error::{ConnectError, ConnectErrorKind};
 
 /// The library clears as much for every read; larger frames get a buffer of their own.

@@ -1,6 +1,7 @@
 //! Arguments that take one of a few words.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
+use std::fmt;
 
 use hypha_wire::Case;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -119,7 +120,8 @@ impl Words for Case {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::BookmarkType, *};
+    use super::super::BookmarkType;
+    use super::*;
 
     #[test]
     fn every_text_keeps_its_meaning() {

@@ -11,10 +11,8 @@ mod manager;
 mod records;
 mod service;
 
-pub use crate::{
-    engine::{Permission, Scope, UserInfo},
-    service::{ContextRule, ServiceConfig, ServiceInfo, Visibility},
-};
+pub use crate::engine::{Permission, Scope, UserInfo};
+pub use crate::service::{ContextRule, ServiceConfig, ServiceInfo, Visibility};
 pub use error::ManagerError;
 pub use keyword::Keyword;
 pub use manager::{WorkspaceManager, WorkspaceManagerProxy, WorkspaceManagerService};

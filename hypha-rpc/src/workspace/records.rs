@@ -4,7 +4,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Keyword, Permission, ServiceSummary, UserInfo, keyword::Words};
+use super::keyword::Words;
+use super::{Keyword, Permission, ServiceSummary, UserInfo};
 use hypha_wire::{Map, Value};
 
 /// Reads null as the default: some clients send null for a key that they do not set.
@@ -28,6 +29,7 @@ pub enum EventTypes {
 
 impl EventTypes {
     /// Returns the types.
+    #[must_use]
     pub fn as_slice(&self) -> &[String] {
         match self {
             EventTypes::One(name) => std::slice::from_ref(name),

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use hypha_rpc::{
-    client::{Backoff, CloseReason},
-    error::{ConnectError, ConnectErrorKind},
-    transport::Transport,
-};
+use hypha_rpc::client::{Backoff, CloseReason};
+use hypha_rpc::error::{ConnectError, ConnectErrorKind};
+use hypha_rpc::transport::Transport;
 use tokio_tungstenite::tungstenite;
 
 use super::{find, over_each, refused, servers};

@@ -9,11 +9,9 @@ mod tls;
 
 use std::error::Error as _;
 
-use hypha_rpc::{
-    ConnectOptions, Error,
-    error::{ConnectError, ConnectErrorKind, TlsFailure},
-    transport::Transport,
-};
+use hypha_rpc::error::{ConnectError, ConnectErrorKind, TlsFailure};
+use hypha_rpc::transport::Transport;
+use hypha_rpc::{ConnectOptions, Error};
 
 const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::Http, Transport::Auto];
 

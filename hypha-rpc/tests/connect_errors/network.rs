@@ -1,6 +1,7 @@
 //! Failures below TLS and HTTP.
 
-use std::{io, time::Duration};
+use std::io;
+use std::time::Duration;
 
 use hypha_rpc::error::{ConnectErrorKind, report};
 use tokio::net::TcpListener;

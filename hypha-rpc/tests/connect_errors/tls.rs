@@ -1,16 +1,15 @@
 //! Failures of encryption. The trusted authorities are those of an environment variable, which must
 //! be set before the process starts: so the tests run themselves once more with it.
 
-use std::{process::Command, sync::Arc};
+use std::process::Command;
+use std::sync::Arc;
 
 use hypha_rpc::error::{ConnectError, ConnectErrorKind, TlsFailure};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
-use tokio_rustls::rustls::{
-    self, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
 
 use super::{find, over_each, servers, tls};
 

@@ -1,27 +1,21 @@
 //! A peer that does not read: senders wait, up to a bound, and the client goes on reading.
 
-use std::{
-    future::IntoFuture,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use futures_util::{Sink, Stream};
-use hypha_rpc::{
-    Client, Error, RemoteService, Service, Value, args,
-    client::{Identity, Settings},
-    error::TimeoutKind,
-    service::Method,
-    transport::{Frame, LinkError},
-};
+use hypha_rpc::client::{Identity, Settings};
+use hypha_rpc::error::TimeoutKind;
+use hypha_rpc::service::Method;
+use hypha_rpc::transport::{Frame, LinkError};
+use hypha_rpc::{Client, Error, RemoteService, Service, Value, args};
 use hypha_wire::keys;
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, mpsc},
-    task::coop,
-    time::Instant,
-};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::coop;
+use tokio::time::Instant;
 
 use crate::support::{
     PEER, Peer, Probe, assert_passed, breathe, client_with, list, map, message, payload, seconds,

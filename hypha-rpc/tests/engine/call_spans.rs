@@ -1,17 +1,15 @@
 //! Spans, events and metrics of calls, and that none of them shows a credential.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::io::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hypha_rpc::{Value, args, client::Settings};
-use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
+use hypha_rpc::client::Settings;
+use hypha_rpc::{Value, args};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::{
-    net::{Net, Plan, back},
-    support::{breathe, calling, seconds, text},
-};
+use crate::net::{Net, Plan, back};
+use crate::support::{breathe, calling, seconds, text};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 
-use hypha_rpc::{
-    Error, Proxy, Value, args,
-    error::{DecodeError, RejectKind, Rejection, report},
-    prelude::*,
-    service::Visibility,
-};
+use hypha_rpc::error::{DecodeError, RejectKind, Rejection, report};
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::Visibility;
+use hypha_rpc::{Error, Proxy, Value, args};
 
 use crate::support::{
     ME, PEER, breathe, calling, client, list, map, seconds, settled, text, two_clients,

@@ -1,28 +1,22 @@
 //! Errors lead to the failure below: of a link, of the server, of a value.
 
-use std::{
-    error::Error as _,
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::error::Error as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use hypha_rpc::{
-    Client, Error, Service, Value, args,
-    client::{Identity, Settings},
-    error::{ConnectError, ConnectErrorKind, EncodeError, ErrorKind, LinkError, Lost, report},
-    service::{Method, Visibility},
-    transport::{
-        Frame,
-        memory::{MemoryLink, pair},
-    },
+use hypha_rpc::client::{Identity, Settings};
+use hypha_rpc::error::{
+    ConnectError, ConnectErrorKind, EncodeError, ErrorKind, LinkError, Lost, report,
 };
+use hypha_rpc::service::{Method, Visibility};
+use hypha_rpc::transport::Frame;
+use hypha_rpc::transport::memory::{MemoryLink, pair};
+use hypha_rpc::{Client, Error, Service, Value, args};
 
-use crate::{
-    net::{Net, Plan},
-    support::{Peer, seconds, two_clients},
-};
+use crate::net::{Net, Plan};
+use crate::support::{Peer, seconds, two_clients};
 
 /// A link whose end is a failure of the network.
 struct Breaking(MemoryLink);

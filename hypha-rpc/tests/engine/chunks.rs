@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hypha_rpc::{Client, Error, RemoteService, Value, args, client::Settings, error::TimeoutKind};
+use hypha_rpc::client::Settings;
+use hypha_rpc::error::TimeoutKind;
+use hypha_rpc::{Client, Error, RemoteService, Value, args};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{

@@ -1,7 +1,8 @@
 //! Chunks that peers leave with us: whose they are, what is wrong with them, and when they are
 //! forgotten.
 
-use hypha_rpc::{Value, args, client::Settings};
+use hypha_rpc::client::Settings;
+use hypha_rpc::{Value, args};
 use tokio::time::Instant;
 
 use crate::chunks::{CACHE, fetched};

@@ -1,21 +1,15 @@
 //! Text frames: pings, tokens, the server's errors, and a server that is silent.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context as TaskContext, Poll},
-    time::Duration,
-};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use hypha_rpc::{
-    Client,
-    client::{Settings, State},
-    transport::{Frame, LinkError},
-};
+use hypha_rpc::Client;
+use hypha_rpc::client::{Settings, State};
+use hypha_rpc::transport::{Frame, LinkError};
 use tokio::time::Instant;
 
 use crate::support::{Peer, assert_passed, breathe, client_with, list, seconds};

@@ -1,14 +1,12 @@
 //! Encrypted calls: what is hidden, who is answered, and what is refused.
 
-use hypha_rpc::{
-    Error, Value, args,
-    client::{Identity, Settings},
-    crypto::{KeyPair, PublicKey},
-    error::{RejectKind, report},
-    prelude::*,
-    service::{Method, Service},
-    transport::memory::pair,
-};
+use hypha_rpc::client::{Identity, Settings};
+use hypha_rpc::crypto::{KeyPair, PublicKey};
+use hypha_rpc::error::{RejectKind, report};
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::{Method, Service};
+use hypha_rpc::transport::memory::pair;
+use hypha_rpc::{Error, Value, args};
 
 use crate::support::{ME, PEER, breathe, client_as, list, map, method_main, two_clients};
 

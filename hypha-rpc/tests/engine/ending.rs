@@ -1,14 +1,13 @@
 //! The end of a connection, in order and not, and that nothing outlives it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use hypha_rpc::{
-    Client, Error, Value, args,
-    client::{CloseReason, State},
-    error::Disconnected,
-    service::{IncomingCall, Method, Service},
-    transport::Frame,
-};
+use hypha_rpc::client::{CloseReason, State};
+use hypha_rpc::error::Disconnected;
+use hypha_rpc::service::{IncomingCall, Method, Service};
+use hypha_rpc::transport::Frame;
+use hypha_rpc::{Client, Error, Value, args};
 use tokio::time::Instant;
 
 use crate::support::{

@@ -1,7 +1,8 @@
 //! Events: who gets them, how many wait, and how they are sent.
 
 use futures_util::{FutureExt, StreamExt};
-use hypha_rpc::{Value, client::Event};
+use hypha_rpc::Value;
+use hypha_rpc::client::Event;
 
 use crate::support::{PEER, breathe, client, list, map, seconds, settled};
 

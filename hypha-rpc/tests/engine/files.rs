@@ -1,17 +1,14 @@
 //! Files: they are read, sought and written where they went, and end when they should.
 
-use std::{
-    io::{Cursor, ErrorKind, SeekFrom},
-    pin::Pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context as TaskContext, Poll},
-};
+use std::io::{Cursor, ErrorKind, SeekFrom};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll};
 
 use futures_util::FutureExt;
-use hypha_rpc::{Error, args, prelude::*};
+use hypha_rpc::prelude::*;
+use hypha_rpc::{Error, args};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite, AsyncWriteExt, ReadBuf,
 };

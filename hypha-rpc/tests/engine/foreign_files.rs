@@ -1,18 +1,12 @@
 //! Files of other languages, made by hand: what they answer is not always what ours does.
 
-use std::{
-    io::{ErrorKind, SeekFrom},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::io::{ErrorKind, SeekFrom};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use hypha_rpc::{
-    args,
-    prelude::*,
-    service::{IncomingCall, Method, Service, Visibility},
-};
+use hypha_rpc::args;
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::{IncomingCall, Method, Service, Visibility};
 use hypha_wire::{Args, WireError};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 

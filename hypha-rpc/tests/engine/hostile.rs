@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use hypha_rpc::{
-    Value,
-    client::{Identity, State},
-    service::{Method, Service, Visibility},
-    transport::Frame,
-};
+use hypha_rpc::Value;
+use hypha_rpc::client::{Identity, State};
+use hypha_rpc::service::{Method, Service, Visibility};
+use hypha_rpc::transport::Frame;
 
 use crate::support::{
     ME, PEER, Received, breathe, client_as, list, map, message, method_main, seconds, serving,

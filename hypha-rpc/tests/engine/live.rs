@@ -1,19 +1,13 @@
 //! Callbacks, objects and interfaces: they are used where they went, and end when they should.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
-    },
-};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures_util::{StreamExt, stream};
-use hypha_rpc::{
-    Error, Value, args,
-    error::{Lost, RejectKind, report},
-    prelude::*,
-};
+use hypha_rpc::error::{Lost, RejectKind, report};
+use hypha_rpc::prelude::*;
+use hypha_rpc::{Error, Value, args};
 use tokio::sync::Notify;
 
 use crate::support::{

@@ -1,22 +1,18 @@
 //! Callbacks, streams and messages in chunks end when one side goes away in the middle of them.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::stream;
-use hypha_rpc::{
-    Client, Error, Value, args,
-    client::Settings,
-    error::Lost,
-    prelude::*,
-    service::{Method, Service},
-};
-use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+use hypha_rpc::client::Settings;
+use hypha_rpc::error::Lost;
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::{Method, Service};
+use hypha_rpc::{Client, Error, Value, args};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::support::{
     PEER, Peer, Received, assert_passed, breathe, client, client_with, list, map, seconds, settled,

@@ -1,15 +1,13 @@
 //! Streams: they are read where they went, and end with their last reader.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use hypha_rpc::{Value, args, error::report, prelude::*};
+use hypha_rpc::error::report;
+use hypha_rpc::prelude::*;
+use hypha_rpc::{Value, args};
 
 use crate::live::{Alive, both};
 use crate::support::{breathe, seconds};

@@ -1,16 +1,12 @@
 //! Values held for peers have bounds, and are charged to their accounts.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
-use hypha_rpc::{
-    Error, Value, args,
-    client::{MemoryCharge, PeerMemory, Settings},
-    error::RejectKind,
-    service::{Method, Visibility},
-};
+use hypha_rpc::client::{MemoryCharge, PeerMemory, Settings};
+use hypha_rpc::error::RejectKind;
+use hypha_rpc::service::{Method, Visibility};
+use hypha_rpc::{Error, Value, args};
 
 use crate::chunks::CACHE;
 use crate::support::{

@@ -1,22 +1,18 @@
 //! A server that can be cut off, and that says what the test wants: a connection to it comes back
 //! as one to a real server would.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use hypha_rpc::{
-    Client, ConnectOptions, Error, Map, Value,
-    error::{ConnectError, ConnectErrorKind},
-    transport::{
-        Dial, Dialing, Frame,
-        memory::{MemoryLink, pair},
-    },
-};
-use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
+use hypha_rpc::error::{ConnectError, ConnectErrorKind};
+use hypha_rpc::transport::memory::{MemoryLink, pair};
+use hypha_rpc::transport::{Dial, Dialing, Frame};
+use hypha_rpc::{Client, ConnectOptions, Error, Map, Value};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::support::{Received, list, map, message, read};
 

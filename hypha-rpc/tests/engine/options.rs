@@ -1,17 +1,12 @@
 //! Metadata of services, blocking methods, service types, and converted keys.
 
-use std::{
-    sync::{Arc, Mutex, mpsc},
-    thread,
-};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 
-use hypha_rpc::{
-    Client, Error, Proxy, RemoteService, Value, args,
-    client::{Identity, Settings},
-    error::RejectKind,
-    hypha_service,
-    service::{IncomingCall, Method, Service, Visibility},
-};
+use hypha_rpc::client::{Identity, Settings};
+use hypha_rpc::error::RejectKind;
+use hypha_rpc::service::{IncomingCall, Method, Service, Visibility};
+use hypha_rpc::{Client, Error, Proxy, RemoteService, Value, args, hypha_service};
 use hypha_wire::Case;
 use serde_json::json;
 

@@ -1,11 +1,9 @@
 //! Permissions to call methods and fetch services (`docs/protocol/02-messages.md#s7-6`,
 //! `docs/protocol/04-services.md#s10`).
 
-use hypha_rpc::{
-    Value,
-    client::Identity,
-    service::{Method, Service, Visibility},
-};
+use hypha_rpc::Value;
+use hypha_rpc::client::Identity;
+use hypha_rpc::service::{Method, Service, Visibility};
 
 use crate::support::{Peer, client_as, list, map, method_main, settled, with};
 

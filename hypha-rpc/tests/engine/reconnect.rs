@@ -1,20 +1,17 @@
 //! A connection that is lost comes back by itself, with everything it offered, or says why it
 //! cannot.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use hypha_rpc::{
-    Client, Error,
-    client::{Backoff, CloseReason, State},
-    error::{ConnectErrorKind, Lost, report},
-    transport::Frame,
-};
+use hypha_rpc::client::{Backoff, CloseReason, State};
+use hypha_rpc::error::{ConnectErrorKind, Lost, report};
+use hypha_rpc::transport::Frame;
+use hypha_rpc::{Client, Error};
 use tokio::time::{Instant, timeout};
 
-use crate::{
-    net::{Net, Plan, back, connected, disconnected},
-    support::{Probe, breathe, list, map, seconds, service, settled, text},
-};
+use crate::net::{Net, Plan, back, connected, disconnected};
+use crate::support::{Probe, breathe, list, map, seconds, service, settled, text};
 
 fn error_frame(message: &str) -> Frame {
     Frame::Text(serde_json::json!({"type": "error", "message": message}).to_string())

@@ -1,25 +1,20 @@
 //! Calls when the link is lost: each completes, and is repeated only where the caller asks for it.
 
-use std::{
-    sync::{Arc, atomic::AtomicUsize, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use hypha_rpc::{
-    Callback, Client, Error, RemoteService, Retry, Value, args,
-    client::Settings,
-    error::{Lost, RejectKind},
-    service::{Method, Service, Visibility},
-    transport::Frame,
-};
+use hypha_rpc::client::Settings;
+use hypha_rpc::error::{Lost, RejectKind};
+use hypha_rpc::service::{Method, Service, Visibility};
+use hypha_rpc::transport::Frame;
+use hypha_rpc::{Callback, Client, Error, RemoteService, Retry, Value, args};
 use tokio::time::Instant;
 
-use crate::{
-    net::{Net, Others, Plan, back, connected, disconnected},
-    support::{
-        Received, assert_passed, breathe, calling, list, map, seconds, settled, text, two_clients,
-    },
+use crate::net::{Net, Others, Plan, back, connected, disconnected};
+use crate::support::{
+    Received, assert_passed, breathe, calling, list, map, seconds, settled, text, two_clients,
 };
 
 /// The service `svc` of `ws/peer`, and a call of it on its way.

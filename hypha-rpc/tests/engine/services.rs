@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use hypha_rpc::{
-    Error, Value, args,
-    client::Settings,
-    error::{RejectKind, Rejection},
-    service::{Method, Service, Visibility},
-};
+use hypha_rpc::client::Settings;
+use hypha_rpc::error::{RejectKind, Rejection};
+use hypha_rpc::service::{Method, Service, Visibility};
+use hypha_rpc::{Error, Value, args};
 
 use crate::support::{
     ME, PEER, Probe, breathe, calling, list, map, method_main, seconds, service, serving, settled,

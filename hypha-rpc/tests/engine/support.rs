@@ -1,24 +1,19 @@
 //! Shared by the tests: a peer whose frames are written and read by hand, and a service to call.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use hypha_rpc::{
-    Client, Error, Map, RemoteService, Value,
-    client::{Identity, Settings},
-    service::{IncomingCall, Method, Service, Visibility},
-    transport::{
-        Frame,
-        memory::{MemoryLink, pair},
-    },
-};
+use hypha_rpc::client::{Identity, Settings};
+use hypha_rpc::service::{IncomingCall, Method, Service, Visibility};
+use hypha_rpc::transport::Frame;
+use hypha_rpc::transport::memory::{MemoryLink, pair};
+use hypha_rpc::{Client, Error, Map, RemoteService, Value};
 use hypha_wire::{Message, from_slice, to_vec};
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The client under test, and the peer that the tests play.
 pub(crate) const ME: &str = "ws/me";

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use hypha_rpc::{
-    Error, Retry, Value, args,
-    error::{Timeout, TimeoutKind},
-};
+use hypha_rpc::error::{Timeout, TimeoutKind};
+use hypha_rpc::{Error, Retry, Value, args};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{

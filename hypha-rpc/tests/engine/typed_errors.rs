@@ -1,11 +1,9 @@
 //! Errors of contracts: the variants that a caller matches on, with services in any language.
 
-use hypha_rpc::{
-    ServiceError, Value,
-    error::{RejectKind, RemoteError as Remote},
-    prelude::*,
-    service::Visibility,
-};
+use hypha_rpc::error::{RejectKind, RemoteError as Remote};
+use hypha_rpc::prelude::*;
+use hypha_rpc::service::Visibility;
+use hypha_rpc::{ServiceError, Value};
 
 use crate::support::{Peer, client, list, map, settled, two_clients};
 

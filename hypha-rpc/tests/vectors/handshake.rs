@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use hypha_rpc::{Client, Error, error::ConnectErrorKind};
+use hypha_rpc::error::ConnectErrorKind;
+use hypha_rpc::{Client, Error};
 use hypha_wire::valid_client_id;
 use serde_json::Value as Json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use crate::rendering::load;
 

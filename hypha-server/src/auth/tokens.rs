@@ -13,9 +13,8 @@ use serde_json::{Map, Value, json};
 use super::bearer::{TokenError, TokenHash, bare};
 #[cfg(feature = "jwks")]
 use super::identity_provider::IdentityProvider;
-use super::jwt;
 use super::lineage::{self, Lineage};
-use super::{Authenticator, authenticator, now, root_user, scope};
+use super::{Authenticator, authenticator, jwt, now, root_user, scope};
 use crate::settings::TokenSettings;
 
 /// Issues and reads tokens, and holds the revoked ones.

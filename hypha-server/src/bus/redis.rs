@@ -341,11 +341,10 @@ impl Receiver {
                     number,
                     server,
                     held,
-                }) => {
-                    if server == self.server_id {
-                        self.windows.answered(&address, number, held);
-                    }
+                }) if server == self.server_id => {
+                    self.windows.answered(&address, number, held);
                 }
+                Some(Notice::Answered { .. }) => {}
                 Some(notice) => recipient.notice(notice),
                 None => {}
             }

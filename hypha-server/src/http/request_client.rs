@@ -6,11 +6,10 @@ use hypha_rpc::error::{RejectKind, report};
 use hypha_rpc::workspace::{ManagerError, Permission, SelectionMode, UserInfo};
 use hypha_rpc::{Client, Error, RemoteService};
 
-use super::body;
 use super::credentials::Links;
 use super::problem::{Problem, failed, problem};
 use super::visits::Visit;
-use super::{Front, Remote, credentials, rate};
+use super::{Front, Remote, body, credentials, rate};
 use crate::auth::Authenticated;
 use crate::memory::Account;
 use crate::session::RefusalKind;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use hypha_rpc::Context;
-use hypha_rpc::Value;
 use hypha_rpc::workspace::{
     ManagerError, Permission, SelectionMode, ServiceInfo, ServiceSelection, UserInfo, Visibility,
 };
+use hypha_rpc::{Context, Value};
 use hypha_wire::keys::{BUILT_IN, RINTF_PREFIX};
 use serde_json::json;
 

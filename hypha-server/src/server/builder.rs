@@ -62,6 +62,7 @@ impl From<Settings> for Builder {
 
 impl Builder {
     /// Returns the settings as they are now.
+    #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

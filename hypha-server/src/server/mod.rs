@@ -16,15 +16,12 @@ use self::backend::Backend;
 pub use self::builder::Builder;
 use self::builder::Extensions;
 use crate::auth::{self, Issuer};
-use crate::http;
-use crate::login;
-use crate::manager;
 use crate::metrics::{Counters, Stats};
 use crate::registry::RecordLimits;
 use crate::settings::{ConfigError, Settings};
 use crate::state::{Parts, ServerInfo, State};
 use crate::store::{Store, StoreError, StoredData};
-use crate::workspace;
+use crate::{http, login, manager, workspace};
 
 /// Time for connections to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -235,16 +232,19 @@ impl Server {
     }
 
     /// Returns the URL for clients on this machine.
+    #[must_use]
     pub fn url(&self) -> &str {
         &self.state.info.local_base_url
     }
 
     /// Returns the address that the server listens on.
+    #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
     /// Returns the counters of the server, and the memory that it holds for peers.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.state.stats()
     }
@@ -253,6 +253,10 @@ impl Server {
     /// [`Limits::memory_bytes`](crate::Limits::memory_bytes), not only what is held for peers. For
     /// a program that is nothing but a server. Returns false where the system does not tell it,
     /// which is everywhere but on Linux.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "the server runs without the count, too"
+    )]
     pub fn count_process_memory(&self) -> bool {
         self.state.memory.count_process().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot watch the memory of the process");

@@ -11,11 +11,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::{ADMISSION_WAIT, Admitted, STANDING, owner_of_address};
-use super::control;
 use super::frames::{Incoming, ReadError, Reader, WriteError, Writer};
 use super::handshake::{self, Hello};
 use super::refusal::code;
-use super::{GAVE_WAY, Sessions, keep_pace};
+use super::{GAVE_WAY, Sessions, control, keep_pace};
 use crate::peer::{CloseOrder, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
 use crate::workspace;

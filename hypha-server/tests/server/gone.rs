@@ -1,9 +1,8 @@
 //! Peers in other workspaces learn at once that a client is gone.
 
 use anyhow::{Context as _, Result};
-use hypha_rpc::Value;
 use hypha_rpc::prelude::*;
-use hypha_rpc::{Error, args};
+use hypha_rpc::{Error, Value, args};
 use hypha_server::Server;
 use serde_json::json;
 use tokio::sync::mpsc;

@@ -13,8 +13,7 @@ use crate::values::encode::{EncodeError, Splices, encode, encode_spliced, replac
 use crate::values::local::{self, Packed};
 use crate::values::raw::RawValue;
 use crate::values::splice::{SPLICED_BYTES, Splice};
-use crate::values::value::Handle;
-use crate::values::value::Value;
+use crate::values::value::{Handle, Value};
 
 /// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. Two addresses with long
 /// ids, a method path and two nested sessions fit. A longer front gets a buffer of its own, which
@@ -106,6 +105,7 @@ impl Args {
     ///
     /// `positional` and `named` are the expected numbers of arguments, see
     /// [`with_capacity`](Self::with_capacity).
+    #[must_use]
     pub fn new(positional: usize, named: usize) -> Args {
         Self::with_capacity(positional, named, 128)
     }
@@ -114,6 +114,7 @@ impl Args {
     ///
     /// `positional` and `named` are hints: if the number of keyword arguments is right, finishing
     /// the message does not move them.
+    #[must_use]
     pub fn with_capacity(positional: usize, named: usize, payload_hint: usize) -> Args {
         let mut buf = Vec::with_capacity(HEADROOM + payload_hint + positional + named);
         buf.resize(HEADROOM, 0);
@@ -193,6 +194,7 @@ impl Args {
     }
 
     /// Creates arguments from an encoded list of `count` items, each of which becomes one argument.
+    #[must_use]
     pub fn from_list(mut list: Packed, count: usize) -> Args {
         let mut args = Args::new(0, 0);
         let count = count as u32;
@@ -317,6 +319,7 @@ impl Args {
     }
 
     /// Returns whether a function or stream is among the arguments.
+    #[must_use]
     pub fn has_handles(&self) -> bool {
         let mut splices = self.splices.iter();
         splices.any(|(_, splice)| matches!(splice, Splice::Handle(_)))

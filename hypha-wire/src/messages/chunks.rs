@@ -235,6 +235,7 @@ impl Default for ChunkStore {
 
 impl ChunkStore {
     /// Creates a store of at most `limit` bytes in total, of which one peer may use half.
+    #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
             peers: HashMap::new(),
@@ -245,6 +246,7 @@ impl ChunkStore {
     }
 
     /// Charges each message to the account of its peer.
+    #[must_use]
     pub fn with_memory(mut self, memory: Arc<dyn PeerMemory>) -> Self {
         self.memory = Some(memory);
         self
@@ -424,6 +426,7 @@ impl ChunkStore {
 
     /// Returns the number of bytes in use: the content of all messages, and an overhead for each
     /// chunk and message.
+    #[must_use]
     pub fn used(&self) -> usize {
         self.used
     }

@@ -55,6 +55,7 @@ pub struct EncryptedExtra {
 impl EncryptedExtra {
     /// Returns the bytes of an encrypted second segment up to its ciphertext, of which `len` bytes
     /// follow. The buffer has room for them.
+    #[must_use]
     pub fn head(version: u64, sender: &[u8], nonce: &[u8], len: u32) -> Vec<u8> {
         use crate::pack::{put_bin, put_bin_head, put_map_head, put_str, put_uint};
         let mut out = Vec::with_capacity(96 + len as usize);
@@ -301,6 +302,7 @@ impl IncomingArgs {
 
     /// Sets the memory that the decoded arguments may occupy together, in bytes: `limit`, or twice
     /// the length of the message if that is more. Default: [`MAX_DECODED_BYTES`].
+    #[must_use]
     pub fn within(mut self, limit: usize) -> Self {
         self.meter = Meter::new(limit, self.frame.len());
         self
@@ -308,12 +310,14 @@ impl IncomingArgs {
 
     /// Charges the memory of the decoded arguments to `peer`, until the arguments and their clones
     /// are dropped.
+    #[must_use]
     pub fn charged_to(mut self, memory: Arc<dyn PeerMemory>, peer: &str) -> Self {
         self.meter = self.meter.charging(memory, peer);
         self
     }
 
     /// Sets the origin of the handles among the arguments, without which they cannot be called.
+    #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
         self

@@ -8,8 +8,7 @@ use crate::pack::{self, Sink};
 use crate::values::decode::{Decoder, Token, from_span, text};
 use crate::values::decode_error::DecodeError;
 use crate::values::scope::Origin;
-use crate::values::value::ConnectionRef;
-use crate::values::value::Map;
+use crate::values::value::{ConnectionRef, Map};
 
 /// Received message. Cheap to clone: fields and arguments are slices of the frame.
 #[derive(Clone, Debug, Default)]
@@ -230,6 +229,7 @@ impl Message {
     }
 
     /// Returns the message with another second segment, such as a decrypted one.
+    #[must_use]
     pub fn with_extra(&self, extra: bytes::Bytes) -> Message {
         Message {
             extra,

@@ -34,6 +34,7 @@ impl Rope {
 
     /// Returns the first and the second segment, each in one buffer. Copies a segment in several
     /// buffers.
+    #[must_use]
     pub fn segments(&self) -> (Bytes, Bytes) {
         (self.slice(0..self.main), self.slice(self.main..self.len))
     }
@@ -47,16 +48,19 @@ impl Rope {
     }
 
     /// Returns the length in bytes.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Returns whether the message has no bytes.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Returns the whole message in one buffer. Copies if it is in several.
+    #[must_use]
     pub fn into_bytes(mut self) -> Bytes {
         if self.pieces.len() == 1 {
             return self.pieces.swap_remove(0);
@@ -69,6 +73,7 @@ impl Rope {
     /// # Panics
     ///
     /// Panics if the range is not inside the message.
+    #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Bytes {
         assert!(range.start <= range.end && range.end <= self.len);
         let (mut start, mut joined) = (0, BytesMut::new());

@@ -52,11 +52,13 @@ impl DecodeError {
     }
 
     /// Returns the message without the location.
+    #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
     /// The place inside the value, such as `person.tags[2]`; empty for the value itself.
+    #[must_use]
     pub fn path(&self) -> String {
         let mut path = String::new();
         for step in self.0.path.iter().rev() {

@@ -90,6 +90,7 @@ impl DType {
     /// assert_eq!(DType::parse(">i2"), (DType::Int16, ByteOrder::Big));
     /// assert_eq!(DType::parse("<U2").0, DType::Other("<U2".to_owned()));
     /// ```
+    #[must_use]
     pub fn parse(text: &str) -> (DType, ByteOrder) {
         let (code, order) = match text.strip_prefix('>') {
             Some(code) => (code, ByteOrder::Big),
@@ -115,6 +116,7 @@ impl DType {
     }
 
     /// Returns the bytes per element, or `None` for [`DType::Other`].
+    #[must_use]
     pub fn item_size(&self) -> Option<usize> {
         self.entry().map(|known| known.3)
     }

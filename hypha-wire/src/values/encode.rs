@@ -37,6 +37,7 @@ impl EncodeError {
     }
 
     /// Returns the name of the argument that could not be encoded, if the value is an argument.
+    #[must_use]
     pub fn argument(&self) -> Option<&str> {
         self.argument.as_deref()
     }

@@ -51,6 +51,7 @@ impl Packed {
         clippy::len_without_is_empty,
         reason = "an encoded value has at least one byte"
     )]
+    #[must_use]
     pub fn len(&self) -> usize {
         let spliced = self.splices.iter().map(|(_, splice)| match splice {
             Splice::Bytes(bytes) => bytes.len(),

@@ -290,6 +290,7 @@ impl From<DecodeError> for JsonError {
 /// Writes a value as compact JSON, piece by piece.
 ///
 /// Functions and streams are the objects by which they are known, with absolute addresses.
+#[derive(Debug)]
 pub struct JsonWriter {
     value: RawValue,
     pos: usize,
@@ -308,6 +309,7 @@ pub struct JsonWriter {
 }
 
 /// A list or map that is being written.
+#[derive(Debug)]
 struct Open {
     left: u32,
     is_map: bool,

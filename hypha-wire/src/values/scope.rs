@@ -4,6 +4,7 @@
 //! It is a thread-local because serde passes no context to the types that it decodes.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::value::{ConnectionRef, Handle, HandleKind, Map, RemoteHandle, Value};
@@ -19,6 +20,15 @@ pub struct Origin {
     sender: bytes::Bytes,
     /// Session of the caller, as UTF-8; empty if the message has none.
     session: bytes::Bytes,
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("sender", &self.sender)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Origin {

@@ -37,6 +37,7 @@ impl Timestamp {
     /// are before it.
     ///
     /// Returns `None` if `nanoseconds` is a second or more.
+    #[must_use]
     pub fn new(seconds: i64, nanoseconds: u32) -> Option<Timestamp> {
         (nanoseconds < NANOS_PER_SECOND).then_some(Timestamp {
             seconds,
@@ -45,16 +46,19 @@ impl Timestamp {
     }
 
     /// Returns the current time of the system clock.
+    #[must_use]
     pub fn now() -> Timestamp {
         SystemTime::now().into()
     }
 
     /// Returns the whole seconds since 1970-01-01 00:00 UTC, rounded down.
+    #[must_use]
     pub fn seconds(&self) -> i64 {
         self.seconds
     }
 
     /// Returns the nanoseconds after [`seconds`](Self::seconds), less than a second.
+    #[must_use]
     pub fn nanoseconds(&self) -> u32 {
         self.nanoseconds
     }

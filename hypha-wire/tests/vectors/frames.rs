@@ -1,18 +1,15 @@
 //! Recorded messages: read, written again from their parts, stamped and assembled.
 
 use hypha_wire::{
-    Args, ChunkStore, Extra, Head, Message, Promise, ReplyMode, Stamp, encode, from_slice, skip,
-    to_vec,
+    Args, Binary, ChunkStore, Extra, Head, Message, Promise, ReplyMode, Stamp, Value, encode,
+    from_slice, skip, to_vec,
 };
-use hypha_wire::{Binary, Value};
 use serde_json::Value as Json;
 
+use crate::Coverage::{self, Checked};
+use crate::FILES;
 use crate::rendering::{from_rendering, load, same, same_map, unhex};
 use crate::values::{check_tagged, check_value};
-use crate::{
-    Coverage::{self, Checked},
-    FILES,
-};
 
 pub(crate) fn check_http(file: &str, entry: &Json) -> Coverage {
     let mut frame = unhex(&entry["hex"]);

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 
 use hypha_wire::{
-    Args, Head, MethodRef, ReplyMode, WireError, from_slice, http_url, parse_service_url,
-    socket_url, to_camel_case, to_snake_case, to_vec,
-};
-use hypha_wire::{
-    Binary, Handle, MemoryView, NdArray, OrderedMap, Set, Timestamp, TypedArray, Value,
+    Args, Binary, Handle, Head, MemoryView, MethodRef, NdArray, OrderedMap, ReplyMode, Set,
+    Timestamp, TypedArray, Value, WireError, from_slice, http_url, parse_service_url, socket_url,
+    to_camel_case, to_snake_case, to_vec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::{StreamExt, stream};
-use hypha_rpc::{Object, prelude::*};
+use hypha_rpc::Object;
+use hypha_rpc::prelude::*;
 
 use crate::shared::{Counter, CounterProxy, CounterService};
 use crate::types::{Content, Id, LabError, Material, Order, Outcome, Plate, Size, Tree};

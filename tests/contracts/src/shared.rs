@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use hypha_rpc::{Object, prelude::*};
+use hypha_rpc::Object;
+use hypha_rpc::prelude::*;
 
 use crate::types::{Content, Id, LabError, Material, Order, Outcome, Plate, Size, Tree};
 

@@ -6,9 +6,10 @@ use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
 use futures_util::stream;
+use hypha_rpc::args;
+use hypha_rpc::error::RejectKind;
 use hypha_rpc::prelude::*;
 use hypha_rpc::testing::in_process;
-use hypha_rpc::{args, error::RejectKind};
 use hypha_rpc_contracts::alone::Alone;
 use hypha_rpc_contracts::shared::{
     Counter, CounterProxy, CounterService, Everything, EverythingService,

@@ -178,5 +178,6 @@ pub async fn run(attempt: Attempt, options: Options) -> Result<()> {
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     println!("{OUTCOMES_PREFIX}{}", serde_json::to_string(&*outcomes)?);
+    #[expect(clippy::exit, reason = "tasks of the attack never end by themselves")]
     std::process::exit(0)
 }

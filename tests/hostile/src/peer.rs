@@ -91,6 +91,7 @@ impl Peer {
     }
 
     /// Gives up the receiving half.
+    #[must_use]
     pub fn into_halves(self) -> (Reader, Writer) {
         (self.reader, self.writer)
     }

@@ -57,6 +57,7 @@ impl Form {
     ///
     /// Server, victims and attackers share the processors here, whose scheduler alone delays a
     /// thread by some milliseconds.
+    #[must_use]
     pub fn full() -> Form {
         Form {
             full: true,
@@ -75,6 +76,7 @@ impl Form {
 
     /// Everything a quarter as large or less, limits included. Latency says little about a debug
     /// build beside other tests.
+    #[must_use]
     pub fn small() -> Form {
         let limits = [
             ("memory-bytes", 64),
@@ -107,11 +109,13 @@ impl Form {
     }
 
     /// Returns whether a scenario belongs to this form.
+    #[must_use]
     pub fn includes(&self, scenario: &Scenario) -> bool {
         self.size(scenario).connections > 0
     }
 
     /// The size of an attack.
+    #[must_use]
     pub fn size(&self, scenario: &Scenario) -> Size {
         match self.full {
             true => scenario.full,
@@ -153,6 +157,7 @@ pub const HEAD: &str = "scenario                   conns  peak MB  bar MB  charg
 
 impl Report {
     /// A line of the table.
+    #[must_use]
     pub fn row(&self, form: &Form, scenario: &Scenario) -> String {
         let mb = |bytes: u64| bytes as f64 / MB as f64;
         let seconds = |time: Option<Duration>| match time {

@@ -62,6 +62,7 @@ pub struct Scenario {
 }
 
 /// Finds a scenario.
+#[must_use]
 pub fn find(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
 }

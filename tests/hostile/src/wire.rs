@@ -149,11 +149,13 @@ impl Reader {
 }
 
 /// A value in msgpack.
+#[must_use]
 pub fn pack(value: &Value) -> Vec<u8> {
     hypha_wire::to_vec(value).unwrap_or_default()
 }
 
 /// A list of nils, of `len` bytes.
+#[must_use]
 pub fn nils(len: usize) -> Vec<u8> {
     let count = len.saturating_sub(5);
     let mut list = vec![0xdd];
@@ -163,6 +165,7 @@ pub fn nils(len: usize) -> Vec<u8> {
 }
 
 /// Binary data: `len` zeros.
+#[must_use]
 pub fn zeros(len: usize) -> Vec<u8> {
     let mut data = vec![0xc6];
     data.extend((len as u32).to_be_bytes());
@@ -181,6 +184,7 @@ pub fn unpacked(data: &Bytes) -> Bytes {
 }
 
 /// An RPC message with arguments in msgpack. With a session it awaits an answer.
+#[must_use]
 pub fn message(to: &str, method: &str, session: Option<&str>, args: &[&[u8]]) -> Vec<u8> {
     let mut main = serde_json::json!({ "type": "method", "to": to, "method": method });
     if let Some(session) = session {
@@ -204,6 +208,7 @@ pub fn message(to: &str, method: &str, session: Option<&str>, args: &[&[u8]]) ->
 }
 
 /// The resolution of a call.
+#[must_use]
 pub fn resolution(to: &str, session: &str, result: &[u8]) -> Vec<u8> {
     let main = serde_json::json!({
         "type": "method", "to": to, "method": format!("{session}.resolve"), "parent": session,
@@ -235,6 +240,7 @@ pub async fn status(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<u16> {
 }
 
 /// The head of a request.
+#[must_use]
 pub fn request(method: &str, path: &str, headers: &str, body: usize) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\nHost: hostile\r\nConnection: close\r\n{headers}\

@@ -1,21 +1,17 @@
 //! `cargo xtask bench`: what a call costs, beside the Python stack and a bare WebSocket relay, in
 //! one run. Machines are noisy: compare the ratios within a run, not the figures of two.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use hypha_rpc_tests::{
-    executables::executable,
-    figures::Figures,
-    peers::python_program,
-    process::Process,
-    servers::{Kind, Server, Setup},
-};
+use hypha_rpc_tests::executables::executable;
+use hypha_rpc_tests::figures::Figures;
+use hypha_rpc_tests::peers::python_program;
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::{Kind, Server, Setup};
 
 /// Measures calls and payloads, prints a table.
 #[derive(Parser)]

@@ -1,11 +1,9 @@
 //! The Rust side of the benchmark: a service and a caller of it, and the same figures for bare
 //! frames through a WebSocket relay. `bench` starts these programs; they print one line each.
 
-use std::{
-    collections::VecDeque,
-    io::Write,
-    time::{Duration, Instant},
-};
+use std::collections::VecDeque;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
@@ -13,9 +11,10 @@ use futures_util::{SinkExt, StreamExt};
 use hypha_rpc::prelude::*;
 use hypha_rpc_tests::figures::{Figures, percentiles};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, accept_async_with_config, connect_async_with_config,
-    tungstenite::{Message, protocol::WebSocketConfig},
 };
 
 /// Fresh memory costs as much as copying it: the allocator of glibc gives large blocks back to the

@@ -1,24 +1,18 @@
 //! `cargo xtask server-figures`: what `hypha-server` costs: to start, to have idle clients, to
 //! route messages beside a bare relay, and over a long time in which clients come and go.
 
-use std::{
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use futures_util::future::{join_all, try_join_all};
 use hypha_rpc::prelude::*;
-use hypha_rpc_tests::{
-    executables::executable,
-    process::Process,
-    servers::{Kind, Server, http_get},
-};
+use hypha_rpc_tests::executables::executable;
+use hypha_rpc_tests::process::Process;
+use hypha_rpc_tests::servers::{Kind, Server, http_get};
 
 /// Measures the server, prints a line per figure.
 #[derive(Parser)]

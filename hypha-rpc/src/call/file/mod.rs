@@ -4,22 +4,23 @@
 mod peer;
 mod source;
 
-use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    fmt,
-    future::poll_fn,
-    io::{self, SeekFrom},
-    path::Path,
-    pin::Pin,
-    sync::Arc,
-    task::{Context as TaskContext, Poll, ready},
-};
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, SeekFrom};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
 use crate::schema::KIND;
@@ -200,22 +201,26 @@ impl RemoteFile {
     }
 
     /// The name, if the owner told one. It may be a path.
+    #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.get("name")?.as_str()
     }
 
     /// The size in bytes, if the owner told it; Python does not.
+    #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.get("size")?.as_u64()
     }
 
     /// The media type, if the owner told one.
+    #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.get("type")?.as_str()
     }
 
     /// A member of the object that the file is to other languages: a function that is not used
     /// here, such as `truncate`, is called as a [`Function`](crate::Function).
+    #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.peer.get(key)
     }

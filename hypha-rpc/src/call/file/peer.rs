@@ -1,22 +1,17 @@
 //! The functions of a file at its owner, and what their errors mean here.
 
-use std::{
-    io::{self, SeekFrom},
-    sync::Arc,
-};
+use std::io::{self, SeekFrom};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 
-use super::super::{Function, function::forward};
-use crate::{
-    args,
-    error::{Error, RejectKind},
-};
-use hypha_wire::{
-    Args, Handle, HandleKind, Map, Value, WireError,
-    keys::{RNATIVE, RTYPE},
-};
+use super::super::Function;
+use super::super::function::forward;
+use crate::args;
+use crate::error::{Error, RejectKind};
+use hypha_wire::keys::{RNATIVE, RTYPE};
+use hypha_wire::{Args, Handle, HandleKind, Map, Value, WireError};
 
 /// The object that a file is on the wire.
 pub(super) struct Peer {

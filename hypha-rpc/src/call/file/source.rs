@@ -1,28 +1,22 @@
 //! Sources of the files of this program, and the functions by which peers use them.
 
-use std::{
-    io::{self, SeekFrom},
-    pin::Pin,
-    sync::Arc,
-};
+use std::io::{self, SeekFrom};
+use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
-use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite, AsyncWriteExt},
-    sync::Mutex,
-};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Mutex;
 
-use super::{
-    super::{Function, resident::LocalFunction},
-    PIECE,
-    peer::{class, unsupported},
-};
+use super::super::Function;
+use super::super::resident::LocalFunction;
+use super::PIECE;
+use super::peer::{class, unsupported};
 use crate::service::{IncomingCall, handler};
-use hypha_wire::{
-    Args, Map, WireError,
-    keys::{RNATIVE, RTYPE},
-};
+use hypha_wire::keys::{RNATIVE, RTYPE};
+use hypha_wire::{Args, Map, WireError};
 
 /// The most that one `read` gives, whatever it is asked for.
 const LARGEST_READ: usize = 512 << 20;

@@ -18,8 +18,7 @@ use super::decode_error::DecodeError;
 use super::memory::{self, Meter};
 use super::scope::{Origin, Scope};
 use super::value::Handle;
-use crate::MAX_DEPTH;
-use crate::keys;
+use crate::{MAX_DEPTH, keys};
 use access::{Bytes, List, Map, Variant};
 
 /// Most items of a list or map for which memory is reserved in advance. Lists may be nested, and

@@ -38,6 +38,15 @@ pub enum HandleKind {
     Remote(Arc<RemoteHandle>),
 }
 
+impl fmt::Debug for HandleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HandleKind::Local(_) => f.write_str("Local"),
+            HandleKind::Remote(remote) => f.debug_tuple("Remote").field(remote).finish(),
+        }
+    }
+}
+
 /// Function or stream of a peer.
 pub struct RemoteHandle {
     /// Map by which it is known on the wire, with an absolute address.
@@ -48,6 +57,15 @@ pub struct RemoteHandle {
     pub parent: Option<String>,
     /// Whether dropping it needs no message to its owner.
     done: AtomicBool,
+}
+
+impl fmt::Debug for RemoteHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteHandle")
+            .field("raw", &self.raw)
+            .field("parent", &self.parent)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RemoteHandle {
@@ -109,6 +127,7 @@ impl Handle {
     }
 
     /// Returns the connection of a received handle, or `None` for a local one.
+    #[must_use]
     pub fn connection(&self) -> Option<Arc<dyn ConnectionRef>> {
         match &self.0 {
             HandleKind::Local(_) => None,
@@ -117,6 +136,7 @@ impl Handle {
     }
 
     /// Returns the session of the call in which a handle was received as an argument.
+    #[must_use]
     pub fn parent(&self) -> Option<&str> {
         match &self.0 {
             HandleKind::Local(_) => None,
@@ -125,6 +145,7 @@ impl Handle {
     }
 
     /// Returns the object of a local handle, if it is a `T`.
+    #[must_use]
     pub fn downcast_local<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         match &self.0 {
             HandleKind::Local(object) => Arc::clone(object).downcast().ok(),
@@ -133,6 +154,7 @@ impl Handle {
     }
 
     /// Returns the map of a received handle, or `None` for a local one.
+    #[must_use]
     pub fn raw(&self) -> Option<&Map> {
         match &self.0 {
             HandleKind::Local(_) => None,

@@ -1,8 +1,7 @@
 //! A frame as it comes from a peer: routing, arguments as any type, and the server's stamp. The
 //! first byte says which type.
 
-use hypha_wire::Value;
-use hypha_wire::{Extra, IncomingArgs, Message, Stamp, skip, to_vec};
+use hypha_wire::{Extra, IncomingArgs, Message, Stamp, Value, skip, to_vec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

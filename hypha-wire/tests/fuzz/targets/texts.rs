@@ -1,8 +1,7 @@
 //! Texts from users, servers and peers: addresses, URLs, ids, names, JSON.
 
-use hypha_wire::Value;
 use hypha_wire::{
-    Case, DType, ServiceId, absolute_address, http_url, parse_service_url, socket_url,
+    Case, DType, ServiceId, Value, absolute_address, http_url, parse_service_url, socket_url,
     split_address, to_camel_case, to_snake_case, valid_client_id, valid_service_name,
 };
 

@@ -1,8 +1,7 @@
 //! One value: written again it is the same, as any type it is read or refused. The first byte says
 //! as which.
 
-use hypha_wire::Value;
-use hypha_wire::{Case, convert_keys, from_slice, skip, to_vec};
+use hypha_wire::{Case, Value, convert_keys, from_slice, skip, to_vec};
 
 use super::shapes;
 
