@@ -38,6 +38,19 @@ impl Doubling {
 ///
 /// With the defaults a thousand clients of one server make at most 1500 attempts in any second;
 /// while the server stays away the rate falls to about 17 a second.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use hypha_rpc::client::Backoff;
+/// # async fn example() -> Result<(), hypha_rpc::Error> {
+/// // At most 30 s between two attempts, and an end after 20 failed ones.
+/// let backoff = Backoff::default().longest(Duration::from_secs(30)).attempts(20);
+/// let hypha = hypha_rpc::connect("http://localhost:9527").reconnect(backoff).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backoff {
@@ -67,6 +80,9 @@ impl Default for Backoff {
 
 impl Backoff {
     /// Sets the number of failed attempts in a row after which the connection is given up.
+    ///
+    /// The connection then ends with
+    /// [`CloseReason::GaveUp`](crate::client::CloseReason::GaveUp). Default: no limit.
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = Some(most);
@@ -74,6 +90,8 @@ impl Backoff {
     }
 
     /// Sets the longest pause; a longer first pause is shortened to it.
+    ///
+    /// Default: 60 s.
     #[must_use]
     pub fn longest(mut self, pause: Duration) -> Self {
         self.longest = pause;

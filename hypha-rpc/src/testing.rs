@@ -51,16 +51,17 @@ const WORKSPACE: &str = "test";
 /// network.
 ///
 /// Everything else is real: encoding, checks of arguments and permissions, heartbeats, chunks,
-/// callbacks, streams, the caller's [`Context`](crate::Context). With tokio's paused clock nothing
-/// takes time. It ends when the last clone of the proxy, and of what it gave, is dropped.
+/// callbacks, streams, the caller's [`Context`](crate::Context). With tokio's paused clock
+/// (`start_paused = true`), timeouts elapse at once. The service ends when the last clone of the
+/// proxy, and of every value received through it, is dropped.
 ///
 /// # Errors
 ///
-/// Awaiting it fails for a service that cannot be registered, and if the caller may not see it.
+/// Awaiting fails if the service cannot be registered, or the caller may not access it.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime.
+/// If it is awaited outside of a tokio runtime.
 pub fn in_process<S: IntoService>(service: S) -> InProcess<S> {
     InProcess {
         service,
@@ -70,7 +71,7 @@ pub fn in_process<S: IntoService>(service: S) -> InProcess<S> {
     }
 }
 
-/// A service in this process; awaiting it gives the proxy. Made by [`in_process`].
+/// Service in this process; awaiting it returns the proxy. Returned by [`in_process`].
 #[must_use = "the service begins when this is awaited"]
 #[derive(Debug)]
 pub struct InProcess<S> {

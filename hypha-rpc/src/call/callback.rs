@@ -15,12 +15,15 @@ use crate::error::ServiceError;
 use crate::service::IncomingCall;
 use hypha_wire::{Args, EncodeError, Packed, WireError};
 
-/// A function that is handed over: the caller of a service makes it of a closure, the service calls
-/// it.
+/// Function with types as an argument or a result: the caller creates it from a closure, the
+/// service calls it.
 ///
-/// It may stand anywhere in an argument or a result: in a struct, a list, a map. `A` is the
-/// argument; a tuple is several arguments, `()` is none. (So is an array: put one into a tuple, as
-/// in `Callback<([f64; 2],)>`.) How long it can be called is said at [`Function`].
+/// It may be part of a struct, list or map. `A` is the argument; a tuple is several arguments, `()`
+/// is none. An array counts as several arguments, too: wrap it in a tuple, as in `Callback<([f64;
+/// 2],)>`. `R` is the result, `E` the error type. [`Function`] documents how long a callback can be
+/// called.
+///
+/// # Examples
 ///
 /// ```
 /// use hypha_rpc::prelude::*;
@@ -58,8 +61,9 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + 'static,
 {
-    /// A callback that runs `run` for every call. Calls begin in the order in which they come, and
-    /// run at the same time. A panic is an error to the caller.
+    /// Creates a callback that runs `run` for every call.
+    ///
+    /// Calls start in order of arrival and run concurrently. A panic becomes an error of that call.
     pub fn new<F, Fut>(run: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
@@ -74,8 +78,9 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + 'static,
 {
-    /// As [`new`](Self::new), with a closure that can fail. The caller gets the error. Where no
-    /// contract says the type, write it out: `Callback::<i64, i64>::try_new(..)`.
+    /// Creates a callback from a closure that can fail; the caller gets the error.
+    ///
+    /// Where no contract determines the types, write them: `Callback::<i64, i64>::try_new(..)`.
     pub fn try_new<F, Fut, F2>(run: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
@@ -104,13 +109,13 @@ where
         }
     }
 
-    /// Calls it.
+    /// Calls the function when the result is awaited.
     ///
     /// # Errors
     ///
-    /// Awaiting the call gives an [`Error`](crate::Error): that of the function, or
-    /// [`RejectKind::Expired`](crate::error::RejectKind::Expired) if its owner does not keep it any
-    /// more. With [`Call::send`] nothing is known of either.
+    /// Awaiting the call returns an [`Error`](crate::Error): that of the function, or
+    /// [`RejectKind::Expired`](crate::error::RejectKind::Expired) if its owner no longer keeps it.
+    /// [`Call::send`] reports neither.
     pub fn call(&self, args: A) -> Call<R, E> {
         match packed(&args) {
             Ok(args) => self.function.typed(args),
@@ -123,12 +128,28 @@ impl<A> Callback<A>
 where
     A: Serialize + DeserializeOwned + Send + 'static,
 {
-    /// A callback whose calls are read from a channel of `capacity`, in the order in which they
-    /// come. While it is full, callers wait; once the receiver is dropped, calls fail.
+    /// Creates a callback and the channel that receives its calls, in order of arrival.
+    ///
+    /// While `capacity` calls are unread, further callers wait. After the receiver is dropped,
+    /// calls fail.
     ///
     /// # Panics
     ///
     /// If `capacity` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{args, Callback, RemoteService};
+    /// # async fn example(trainer: RemoteService) -> Result<(), hypha_rpc::Error> {
+    /// let (on_loss, mut losses) = Callback::<(u32, f32)>::channel(16);
+    /// let training = tokio::spawn(trainer.call::<()>("train", args!(10, on_loss)).into_future());
+    /// while let Some((epoch, loss)) = losses.recv().await {
+    ///     println!("{epoch}: {loss}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<A>) {
         let (sender, receiver) = mpsc::channel(capacity);
@@ -144,7 +165,7 @@ where
 }
 
 impl<A, R, E> Callback<A, R, E> {
-    /// The same callback with a name, which receivers show to people.
+    /// Sets a name, which receivers show to users.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         Callback {
@@ -153,13 +174,14 @@ impl<A, R, E> Callback<A, R, E> {
         }
     }
 
-    /// The same without types.
+    /// Returns the function without types.
     #[must_use]
     pub fn function(&self) -> &Function {
         &self.function
     }
 
-    /// Gives a function types. Nothing is checked: calls with other arguments fail at the owner.
+    /// Adds types to a function. They are not checked here: a call with arguments of other types
+    /// fails at the owner.
     #[must_use]
     pub fn from_function(function: Function) -> Self {
         Callback {

@@ -21,15 +21,17 @@ use crate::service::{Connection, Context, Handler, IncomingCall, handler};
 use hypha_wire::keys::{RDOC, RNAME, RSCHEMA, RTYPE, SERVICES};
 use hypha_wire::{Args, EncodeError, Handle, HandleKind, Map, MethodRef, Value, WireError};
 
-/// A function as a value: an argument, a part of a result, a member of a map.
+/// Function as a value: an argument, a result, or a part of one.
 ///
-/// One that is made here can be called by every peer that gets it, for as long as the call lasts
-/// with which it was sent; one in a result lives until its receiver has gone, or has not called it
-/// for ten minutes (`docs/protocol/02-messages.md#s10`). A function that a peer sent is called like
-/// a method of a service; once it is gone, a call fails at once with
+/// A function made by [`new`](Self::new) can be called by every peer that receives it. In an
+/// argument it lives as long as the call. In a result it lives until its receiver disconnects or
+/// does not call it for ten minutes (`docs/protocol/02-messages.md#s10`). A received function is
+/// called like a method of a service. Calls of a function that has ended fail at once with
 /// [`RejectKind::Expired`](crate::error::RejectKind::Expired).
 ///
-/// [`Callback`](crate::Callback) is the same with types.
+/// [`Callback`](crate::Callback) is a function with types; prefer it in contracts.
+///
+/// # Examples
 ///
 /// ```
 /// # use hypha_rpc::{args, Function, RemoteService};
@@ -95,8 +97,9 @@ pub(super) fn positional_name(index: usize) -> &'static str {
 }
 
 impl Function {
-    /// A function that runs `run` for every call. Calls begin in the order in which they come, and
-    /// run at the same time; a panic is an error to the caller.
+    /// Creates a function that runs `run` for every call.
+    ///
+    /// Calls start in order of arrival and run concurrently. A panic becomes an error of that call.
     pub fn new<F, Fut>(run: F) -> Self
     where
         F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
@@ -116,8 +119,7 @@ impl Function {
         }
     }
 
-    /// The same function with a name, which receivers show to people. Does nothing to a function of
-    /// a peer.
+    /// Sets a name, which receivers show to users. Has no effect on a function of a peer.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         let Some(local) = self.as_local() else {
@@ -151,7 +153,7 @@ impl Function {
         Value::Map(raw).decode_as()
     }
 
-    /// The function's own name, if it has one.
+    /// Returns the name of the function, if its owner set one.
     #[must_use]
     pub fn name(&self) -> Option<String> {
         match self.handle.raw() {
@@ -160,7 +162,7 @@ impl Function {
         }
     }
 
-    /// The function's documentation, if it has any.
+    /// Returns the documentation of the function, if its owner published it.
     #[must_use]
     pub fn doc(&self) -> Option<String> {
         match self.handle.raw() {
@@ -169,7 +171,7 @@ impl Function {
         }
     }
 
-    /// The function's schema `{name, description, parameters}`, if it has one.
+    /// Returns the schema `{name, description, parameters}`, if the owner published one.
     #[must_use]
     pub fn schema(&self) -> Option<Value> {
         match self.handle.raw() {
@@ -178,14 +180,15 @@ impl Function {
         }
     }
 
-    /// Calls it. `args` comes from [`args!`](crate::args); `T` is what the result is read as,
-    /// [`Value`] for anything.
+    /// Calls the function when the result is awaited.
     ///
-    /// A function of this program runs in place, in the task that awaits the call.
+    /// [`args!`](crate::args) makes the arguments. `T` is the type that the result is decoded into,
+    /// [`Value`] for any. A function of this program runs in place, in the task that awaits the
+    /// call.
     ///
     /// # Errors
     ///
-    /// Awaiting the call gives an [`Error`](crate::Error).
+    /// Awaiting the call returns an [`Error`](crate::Error).
     pub fn call<T>(&self, args: Args) -> Call<T> {
         self.typed(args)
     }

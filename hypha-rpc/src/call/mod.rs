@@ -54,18 +54,28 @@ use hypha_wire::{
     Value,
 };
 
-/// A call that is made when it is awaited.
+/// Call that is sent when it is awaited.
 ///
-/// It resolves to the result of the method, or to an [`Error`] that names method and peer. Dropping
-/// the future gives up waiting and frees everything the call held; a method of a Rust program is
-/// told by the [cancellation token](crate::Context::cancellation) of its context, and others run
-/// on.
+/// It resolves to the result of the method, or to an [`Error`] that names method and peer. Every
+/// call completes: without a heartbeat or a response within the [idle timeout](Self::idle_timeout)
+/// it fails with [`Error::Timeout`].
+///
+/// # Cancellation
+///
+/// Dropping the future abandons the call and frees everything that it held. The [cancellation
+/// token](crate::Context::cancellation) of a Rust method is triggered; methods in other languages
+/// run to their end, and their result is ignored.
+///
+/// # Examples
 ///
 /// ```no_run
 /// # use std::time::Duration;
 /// # use hypha_rpc::{args, RemoteService};
 /// # async fn example(service: RemoteService) -> Result<(), hypha_rpc::Error> {
 /// let sum: f64 = service.call("add", args!(1, b = 2.5)).timeout(Duration::from_secs(2)).await?;
+///
+/// // A call borrows nothing, so it can run in a task of its own.
+/// let task = tokio::spawn(service.call::<f64>("add", args!(1, 2)).into_future());
 /// # Ok(())
 /// # }
 /// ```
@@ -155,18 +165,34 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// Sets the total timeout of the call, from the moment it is awaited until the result is there,
-    /// retries included. Default: none; only the [idle timeout](Self::idle_timeout) applies.
+    /// Sets the total timeout of the call, from the moment when it is awaited until the result is
+    /// there, with waits for the connection and retries. Default: none; only the
+    /// [idle timeout](Self::idle_timeout) applies.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use hypha_rpc::{args, RemoteService, Retry};
+    /// # async fn example(service: RemoteService) -> Result<(), hypha_rpc::Error> {
+    /// let image: Vec<u8> =
+    ///     service.call("snap", args!()).timeout(Duration::from_secs(10)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn timeout(mut self, total: Duration) -> Self {
         self.total = Some(total);
         self
     }
 
-    /// Sets the longest time without a heartbeat or an answer from the callee. Default: the
-    /// connection's [`idle_timeout`](crate::client::Settings::idle_timeout), 30 s.
+    /// Sets the idle timeout: the longest time without a heartbeat or a response from the callee.
+    /// Default: the connection's [`idle_timeout`](crate::client::Settings::idle_timeout), 30 s.
     ///
     /// A running method sends heartbeats (`docs/protocol/02-messages.md#s6`), so this does not
     /// limit its run time.
+    ///
+    /// A total [`timeout`](Self::timeout) ends slow calls; the idle timeout ends calls whose callee
+    /// has crashed or lost its network, without a limit for calls that make progress.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
@@ -177,6 +203,18 @@ impl<T, E> Call<T, E> {
     /// times. A [`retry`](Self::retry) policy then also applies where the method may have run.
     ///
     /// Objects in the arguments are handed out again for each attempt.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use hypha_rpc::{args, RemoteService, Retry};
+    /// # async fn example(service: RemoteService) -> Result<(), hypha_rpc::Error> {
+    /// // Setting a value twice has the effect of setting it once.
+    /// service.call::<()>("set_exposure", args!(0.1)).idempotent().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
@@ -184,21 +222,48 @@ impl<T, E> Call<T, E> {
 
     /// Sets the retry policy for transient failures. Default: the policy of the connection
     /// ([`ConnectOptions::retry`](crate::ConnectOptions::retry)).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use hypha_rpc::{args, RemoteService, Retry};
+    /// # async fn example(service: RemoteService) -> Result<(), hypha_rpc::Error> {
+    /// let plates: Vec<String> = service
+    ///     .call("plates", args!())
+    ///     .retry(Retry::times(3).first(Duration::from_millis(200)))
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
         self
     }
 
-    /// Makes the call without asking for an answer: waits for room in the queue of the connection,
-    /// and returns when the request is in it or, if it is large, has been acknowledged. Neither a
-    /// result nor an error of the method is ever known. A queued request survives the loss of the
-    /// link; one that was being written then may be lost. (A function of this program runs
-    /// in place, to its end.)
+    /// Sends the call without asking for a response.
+    ///
+    /// Waits for room in the send queue of the connection, and returns when the request is in the
+    /// queue or, if it is sent in chunks, when the receiver has acknowledged them. The result and
+    /// errors of the method are not reported. A queued request survives the loss of the link; one
+    /// that was being written at that moment may be lost. A function of this program runs in place,
+    /// to its end.
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded, the connection is over, or the request has to wait for
-    /// longer than its [`timeout`](Self::timeout) to be sent.
+    /// If the arguments cannot be encoded, the connection is closed, or the request waits for room
+    /// longer than its [`timeout`](Self::timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use hypha_rpc::{args, RemoteService, Retry};
+    /// # async fn example(service: RemoteService) -> Result<(), hypha_rpc::Error> {
+    /// service.call::<()>("log", args!("plate 3 is done")).send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send(self) -> Result<(), Error> {
         match self.to {
             To::Peer {

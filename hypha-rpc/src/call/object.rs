@@ -19,14 +19,17 @@ use crate::schema::KIND;
 use crate::service::{IntoService, Member, Service};
 use hypha_wire::{Handle, Map, Value};
 
-/// An object with functions, as an argument or a result: a service that is handed over instead of
-/// registered.
+/// Object with methods as an argument or a result: a service that is passed instead of registered.
 ///
-/// `P` is the proxy by which the other side uses it, [`RemoteService`] for anything. An object made
-/// with [`new`](Self::new) lives as a [`Function`] does: in an argument for as long as the call, in
-/// a result until its receiver has gone or has not used it for ten minutes. One made with
-/// [`interface`](Self::interface) outlives the call (`docs/protocol/03-values.md#s8`): until it is
-/// disposed of, by either side, or its receiver leaves; nobody but its receiver can call it.
+/// `P` is the proxy by which the receiver uses it, [`RemoteService`] for any methods. Two kinds
+/// differ in their lifetime:
+///
+/// * [`new`](Self::new): in an argument as long as the call; in a result until its receiver
+///   disconnects or does not use it for ten minutes, as a [`Function`].
+/// * [`interface`](Self::interface): until either side disposes of it, or its receiver disconnects.
+///   Only its receiver can call it (`docs/protocol/03-values.md#s8`).
+///
+/// # Examples
 ///
 /// ```
 /// use hypha_rpc::prelude::*;
@@ -80,7 +83,7 @@ enum Content {
 }
 
 impl<P: Proxy> Object<P> {
-    /// An object that lives as long as the call, or as a result as long as it is used.
+    /// Creates an object that lives as long as the call, or as a result as long as it is used.
     pub fn new<S: IntoService<Proxy = P>>(service: S) -> Self {
         let members = members(&service.into_service());
         Object {
@@ -89,7 +92,11 @@ impl<P: Proxy> Object<P> {
         }
     }
 
-    /// An object that outlives the call, for one receiver: `_rintf`.
+    /// Creates an object that outlives the call, for one receiver (`_rintf` on the wire).
+    ///
+    /// Choose it for an object that the receiver keeps, such as a listener that it registers. The
+    /// receiver ends it with [`dispose`](Self::dispose), this program with
+    /// [`withdraw`](Self::withdraw).
     pub fn interface<S: IntoService<Proxy = P>>(service: S) -> Self {
         let service = service.into_service();
         let local = RemoteService::from_members(members(&service));
@@ -100,7 +107,7 @@ impl<P: Proxy> Object<P> {
         }
     }
 
-    /// The object's methods. Those of an object of this program run in place.
+    /// Returns the typed proxy. Methods of an object of this program run in place.
     #[must_use]
     pub fn proxy(&self) -> P {
         P::from_service(self.service().clone())
@@ -108,7 +115,7 @@ impl<P: Proxy> Object<P> {
 }
 
 impl<P> Object<P> {
-    /// The object's members, without types.
+    /// Returns the methods and data of the object, without types.
     #[must_use]
     pub fn service(&self) -> &RemoteService {
         match &self.content {
@@ -118,12 +125,12 @@ impl<P> Object<P> {
         }
     }
 
-    /// Says to the owner of an interface that it is not needed any more. Does nothing to objects
-    /// that have no such function; they end by themselves.
+    /// Tells the owner of an interface that it is no longer needed. Has no effect on objects
+    /// without that function; they end by themselves.
     ///
     /// # Errors
     ///
-    /// If the owner cannot be reached or has disposed of it before.
+    /// If the owner cannot be reached or has already disposed of it.
     pub async fn dispose(&self) -> Result<(), Error> {
         match &self.content {
             Content::Remote(service) if service.has_method("_dispose") => {
@@ -133,8 +140,8 @@ impl<P> Object<P> {
         }
     }
 
-    /// Takes an interface of this program back: later calls fail, wherever it was handed out. Does
-    /// nothing to other objects.
+    /// Takes an interface of this program back: later calls fail at every receiver. Has no effect
+    /// on other objects.
     pub fn withdraw(&self) {
         if let Content::Interface(resident, _) = &self.content {
             if let Resident::Interface(interface) = &**resident {

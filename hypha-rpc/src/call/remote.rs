@@ -18,11 +18,11 @@ use crate::service::{Connection, IntoService, Service, ServiceInfo};
 use hypha_wire::keys::{RTYPE, SERVICES};
 use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
 
-/// A typed view of a service. `#[hypha_service]` generates one per contract; [`RemoteService`] is
-/// the untyped one.
+/// Typed view of a service. `#[hypha_service]` generates one per contract; [`RemoteService`] is the
+/// untyped one.
 ///
-/// The constructors are here and not on the proxy itself, so that a proxy has only the methods of
-/// its contract.
+/// The constructors are in this trait and not on the proxy itself, so that a proxy has only the
+/// methods of its contract.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the proxy of a service",
     label = "this has no methods that call a service",
@@ -39,12 +39,15 @@ pub trait Proxy: Sized {
     fn service(&self) -> &RemoteService;
 }
 
-/// A service of another client, without a contract: methods are called by name. Also any other
-/// object with functions that came from a peer.
+/// Service of another client, whose methods are called by name.
 ///
-/// It is a snapshot of the moment it was fetched. Cloning is cheap; the connection stays open as
-/// long as a clone exists. It outlives a lost link: what the workspace manager found is looked for
-/// again, once in a call, when it is not where it was.
+/// Returned by [`Client::get_service`](crate::Client::get_service). Use a generated
+/// [proxy](crate::hypha_service) instead where the contract is known at compile time. Objects with
+/// functions that a peer sends are of this type, too.
+///
+/// The list of methods is a snapshot of the moment when the service was fetched. Cloning is cheap,
+/// and a clone keeps the connection open. A service that the workspace manager found survives a
+/// lost link and a restart of its provider: a call that does not find it looks it up again, once.
 #[derive(Clone)]
 pub struct RemoteService {
     /// `None` if its functions have the connection.
@@ -230,37 +233,49 @@ impl RemoteService {
         Arc::clone(&self.inner)
     }
 
-    /// The full id, `workspace/client:service`.
+    /// Returns the full id, `workspace/client:service`.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.inner.id
     }
 
-    /// A plain member: `name`, `description`, `config`, or whatever the service offers.
+    /// Returns a plain member: `name`, `description`, `config`, or data that the service publishes.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.inner.members.get(key)
     }
 
-    /// Everything in the service as it came. Functions in it can be used as
+    /// Returns all members as they were received. Functions in it can be converted to
     /// [`Function`](crate::Function)s.
     #[must_use]
     pub fn members(&self) -> &Map {
         &self.inner.members
     }
 
-    /// The names of the methods; nested ones have dots.
+    /// Returns the names of the methods; names of nested ones have dots, such as `camera.snap`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::RemoteService;
+    /// # fn example(service: &RemoteService) {
+    /// for method in service.methods() {
+    ///     println!("{method}: {}", service.doc(method).unwrap_or_default());
+    /// }
+    /// # }
+    /// ```
     pub fn methods(&self) -> impl Iterator<Item = &str> {
         self.inner.targets.keys().map(String::as_str)
     }
 
-    /// Whether there is a method of that name.
+    /// Returns whether there is a method of this name.
     #[must_use]
     pub fn has_method(&self, name: &str) -> bool {
         self.inner.member(name).is_some()
     }
 
-    /// The schema of a method, `{name, description, parameters}`, if its owner gave one.
+    /// Returns the schema of a method, `{name, description, parameters}`, if its owner published
+    /// one.
     #[must_use]
     pub fn schema(&self, method: &str) -> Option<Value> {
         match self.inner.member(method)? {
@@ -269,7 +284,7 @@ impl RemoteService {
         }
     }
 
-    /// The documentation of a method, if its owner gave any.
+    /// Returns the documentation of a method, if its owner published it.
     #[must_use]
     pub fn doc(&self, method: &str) -> Option<String> {
         match self.inner.member(method)? {
@@ -278,7 +293,18 @@ impl RemoteService {
         }
     }
 
-    /// A method as a value, which can be passed on. `None` if there is none of that name.
+    /// Returns a method as a value, which can be sent to peers; `None` if there is no such method.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{args, Error, RemoteService};
+    /// # async fn example(camera: RemoteService, segmenter: RemoteService) -> Result<(), hypha_rpc::Error> {
+    /// let snap = camera.function("snap").ok_or_else(|| Error::Invalid("no camera".into()))?;
+    /// segmenter.call::<()>("watch", args!(snap)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn function(&self, method: &str) -> Option<Function> {
         let mut found = None;
@@ -290,13 +316,28 @@ impl RemoteService {
         found
     }
 
-    /// Calls a method. `args` comes from [`args!`](crate::args); `T` is what the result is read as,
-    /// [`Value`] for anything.
+    /// Calls a method by its name when the result is awaited.
+    ///
+    /// [`args!`](crate::args) makes the arguments. `T` is the type that the result is decoded into,
+    /// [`Value`] for any. The types are checked at run time, by the callee and by this program.
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{args, RemoteService};
+    /// # async fn example(service: RemoteService) -> Result<(), hypha_rpc::Error> {
+    /// let sum: f64 = service.call("add", args!(1, b = 2.5)).await?;
+    /// let length = service.call::<u64>("length", args!("text")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Awaiting the call gives an [`Error`](crate::Error); a method that the service does not have
-    /// is [`Error::Rejected`](crate::Error::Rejected) without anything being sent.
+    /// Awaiting the call returns an [`Error`](crate::Error). A method that the service does not
+    /// have is [`Error::Rejected`](crate::Error::Rejected); nothing is sent then.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the call abandons it, see [`Call`].
     pub fn call<T>(&self, method: &str, args: Args) -> Call<T> {
         self.typed(method, args)
     }
@@ -338,7 +379,7 @@ impl RemoteService {
     ///
     /// # Errors
     ///
-    /// If its members are of other types than the protocol says.
+    /// If a member has another type than the protocol says.
     pub fn info(&self) -> Result<ServiceInfo, hypha_wire::DecodeError> {
         Value::Map(self.inner.members.clone()).decode_as()
     }

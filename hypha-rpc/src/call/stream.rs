@@ -35,18 +35,20 @@ const BATCHES_AHEAD: usize = 2;
 /// Response of a generator after its last item: `{RTYPE: "stop_iteration"}`.
 const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
 
-/// A stream as a value: an argument or a result of a method, or a part of one.
+/// Stream as a value: an argument or a result of a method, or a part of one.
 ///
 /// On the wire it is a generator: Python reads it with `async for` and sends generators, JavaScript
 /// async iterators. Items are `Result`s; after an error the stream ends. Dropping the stream closes
-/// the other side's generator.
+/// the generator at its owner.
 ///
-/// Some items are asked for before they are needed: up to 16 from a peer that sends them one by
-/// one, two batches of up to 1024 items or 256 KiB from a Rust peer. Not before the stream is
-/// polled for the first time.
+/// A stream reads ahead from its first poll on: up to 16 items from a peer that sends them one by
+/// one, two batches of up to 1024 items or 256 KiB from a Rust peer. The producer waits when these
+/// are unread.
 ///
-/// A stream of this program is made with [`RemoteStream::new`], and can be sent once. It is polled
-/// only when its receiver asks for items.
+/// [`RemoteStream::new`] creates a stream of this program, which can be sent once. It is polled
+/// only when its receiver requests items.
+///
+/// # Examples
 ///
 /// ```
 /// use hypha_rpc::{args, RemoteService, RemoteStream};
@@ -76,8 +78,7 @@ enum State {
 }
 
 impl<T, E> RemoteStream<T, E> {
-    /// Makes a stream of this program one that can be sent. Its items are results: after an error
-    /// it ends.
+    /// Creates a stream whose items are results: after an error it ends.
     pub fn try_new<S, E2>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E2>> + Send + 'static,
@@ -87,7 +88,16 @@ impl<T, E> RemoteStream<T, E> {
         Self::of_packed(stream.map(|item| pack(item.map_err(ServiceError::to_wire)?)))
     }
 
-    /// Makes a stream of this program one that can be sent.
+    /// Creates a stream that can be sent from any stream of this program.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_util::stream;
+    /// use hypha_rpc::RemoteStream;
+    ///
+    /// let squares = RemoteStream::<u64>::new(stream::iter((0..4).map(|n| n * n)));
+    /// ```
     pub fn new<S>(stream: S) -> Self
     where
         S: Stream<Item = T> + Send + 'static,
@@ -96,7 +106,8 @@ impl<T, E> RemoteStream<T, E> {
         Self::of_packed(stream.map(|item| pack(item)))
     }
 
-    /// A stream of the items of an iterator, which is advanced when the receiver asks for items.
+    /// Creates a stream of the items of an iterator, which is advanced when the receiver requests
+    /// items.
     #[expect(clippy::should_implement_trait, reason = "the iterator must be `Send`")]
     pub fn from_iter<I>(items: I) -> Self
     where
@@ -138,16 +149,24 @@ where
     T: DeserializeOwned + 'static,
     E: ServiceError,
 {
-    /// The next item; `None` when the stream has ended. Cancel safe.
+    /// Returns the next item; `None` when the stream has ended.
+    ///
+    /// # Cancellation
+    ///
+    /// This method is cancel safe.
     pub async fn next(&mut self) -> Option<Result<T, Error<E>>> {
         StreamExt::next(self).await
     }
 
-    /// The next item, or the error that ended the stream. Cancel safe.
+    /// Returns the next item, or the error that ended the stream.
     ///
     /// # Errors
     ///
-    /// If the stream failed, an item has another type, or the connection is over.
+    /// If the stream failed, an item has another type, or the connection ended.
+    ///
+    /// # Cancellation
+    ///
+    /// This method is cancel safe.
     pub async fn try_next(&mut self) -> Result<Option<T>, Error<E>> {
         self.next().await.transpose()
     }

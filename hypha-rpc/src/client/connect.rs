@@ -118,6 +118,16 @@ impl ConnectOptions {
     /// # Errors
     ///
     /// [`Error::Invalid`] if there is no server URL, or `.env` cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::ConnectOptions;
+    /// # async fn example() -> Result<(), hypha_rpc::Error> {
+    /// let hypha = ConnectOptions::from_env()?.client_id("microscope").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_env() -> Result<Self, Error> {
         let mut file = Vec::new();
         if env("HYPHA_SERVER_URL").is_none() && Path::new(".env").exists() {
@@ -326,6 +336,8 @@ impl ConnectOptions {
     /// if they are [idempotent](crate::Call::idempotent). Calls that are made meanwhile wait,
     /// within their timeouts. Services are registered again before the state reads
     /// [`Connected`](super::State::Connected).
+    ///
+    /// See [`Backoff`] for an example.
     pub fn reconnect(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
         self.backoff = backoff.into();
         self

@@ -60,6 +60,22 @@ impl Client {
     /// # Errors
     ///
     /// The same as those of [`get_service`](Self::get_service).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::prelude::*;
+    /// #[hypha_service(id = "calculator")]
+    /// trait Calculator {
+    ///     async fn add(&self, a: f64, b: f64) -> f64;
+    /// }
+    ///
+    /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+    /// let calculator: CalculatorProxy = client.proxy("calculator").await?;
+    /// let sum = calculator.add(1.0, 2.0).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn proxy<P: Proxy>(&self, id: impl Into<String>) -> ServiceLookup<P> {
         let ServiceLookup {
             client, id, config, ..
@@ -83,6 +99,16 @@ impl Client {
     ///
     /// [`Error::Rejected`] with the refusal of the other client, or because it is not connected;
     /// [`Error::Invalid`] for another app.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::Client;
+    /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+    /// let segmenter = client.get_remote_service("worker-1:segmenter").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get_remote_service(&self, id: &str) -> DirectServiceLookup {
         DirectServiceLookup {
             client: self.clone(),
@@ -209,6 +235,18 @@ pub struct ServiceLookup<P> {
 impl<P> ServiceLookup<P> {
     /// Sets the choice among several clients that offer the service. Default:
     /// [`SelectionMode::Random`] in the workspace `public`, [`SelectionMode::Exact`] elsewhere.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{workspace::SelectionMode, Client};
+    /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+    /// // The candidate that reports the shortest queue.
+    /// let mode = SelectionMode::SelectMin("queue_length".into());
+    /// let segmenter = client.get_service("segmenter").mode(mode).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn mode(mut self, mode: SelectionMode) -> Self {
         self.config.selection.mode = Some(mode);
         self

@@ -244,6 +244,18 @@ impl Client {
     /// # Cancellation
     ///
     /// This method is cancel safe.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{client::CloseReason, Client};
+    /// # async fn example(client: Client) {
+    /// match &*client.closed().await {
+    ///     CloseReason::Requested => println!("disconnected"),
+    ///     reason => println!("lost: {reason}"),
+    /// }
+    /// # }
+    /// ```
     pub async fn closed(&self) -> Arc<CloseReason> {
         let mut state = self.engine().lifecycle.subscribe();
         let _ = state.wait_for(State::is_closed).await;
@@ -251,6 +263,16 @@ impl Client {
     }
 
     /// Returns the counters of this connection.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::Client;
+    /// # fn example(client: &Client) {
+    /// let stats = client.stats();
+    /// println!("{} calls, {} failed", stats.calls_made, stats.call_errors);
+    /// # }
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine().stats()
@@ -280,6 +302,16 @@ impl Client {
     ///
     /// [`Error::Invalid`] if this client has no such service. If the manager fails, its error, and
     /// the service stays registered; a service that the manager does not know is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::Client;
+    /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+    /// client.unregister_service("calculator").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn unregister_service(&self, service: &str) -> Result<(), Error> {
         let id = service.rsplit(':').next().unwrap_or(service);
         let id = id.split('@').next().unwrap_or(id);
@@ -303,6 +335,21 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Invalid`] on a link without a manager.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::Client;
+    /// # async fn example(client: Client) -> anyhow::Result<()> {
+    /// // A token for another program in this workspace.
+    /// let token = client.manager().await?.generate_token(None).await?;
+    /// let other = hypha_rpc::connect("http://localhost:9527")
+    ///     .workspace(client.workspace())
+    ///     .token(token)
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn manager(&self) -> Result<WorkspaceManagerProxy, Error> {
         let identity = self.engine().identity();
         let Some(address) = identity.manager_address() else {
@@ -359,6 +406,20 @@ impl Client {
     /// # Errors
     ///
     /// The refusal of the manager if it does not accept one of the types; then none is subscribed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::Client;
+    /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+    /// client.subscribe(["service_added", "service_removed"]).await?;
+    /// let mut added = client.events("service_added");
+    /// while let Some(event) = added.next().await {
+    ///     println!("{:?}", event.data());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn subscribe<I, S>(&self, kinds: I) -> Result<(), Error>
     where
         I: IntoIterator<Item = S>,
@@ -399,6 +460,18 @@ impl Client {
     ///
     /// [`Error::Codec`] if the data cannot be encoded or is larger than a server accepts (16 MiB),
     /// [`Error::Disconnected`] if the connection is closed. Delivery is not confirmed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::Client;
+    /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+    /// // To one client, and to all clients of the workspace that subscribed to `news`.
+    /// client.emit("news", "desk", "two plates are free").await?;
+    /// client.emit("news", "*", "two plates are free").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn emit(&self, kind: &str, to: &str, data: impl Into<Value>) -> Result<(), Error> {
         let event = Map::from_iter([
             ("type".to_owned(), Value::from(kind)),
@@ -430,6 +503,18 @@ impl Client {
     ///
     /// [`Error::Rejected`] if it is not connected, [`Error::Timeout`] if it does not answer in
     /// time.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// #
+    /// # use hypha_rpc::Client;
+    /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+    /// client.ping("desk", Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn ping(&self, client: &str, timeout: Duration) -> Result<(), Error> {
         let to =
             hypha_wire::absolute_address(client, &self.engine().identity().workspace).into_owned();
@@ -491,6 +576,17 @@ impl Client {
     ///
     /// Dropping the future leaves the connection in the step that it has reached; the method can be
     /// called again.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use hypha_rpc::Client;
+    /// # async fn example(client: Client) {
+    /// // Running calls have a minute to finish.
+    /// client.shutdown(Duration::from_secs(60)).await;
+    /// # }
+    /// ```
     pub async fn shutdown(&self, grace: Duration) {
         let engine = self.engine();
         if is_within_handler(engine) {
@@ -564,6 +660,17 @@ impl Client {
     ///
     /// [`Error::Disconnected`] if the connection ends before; [`Error::Invalid`] if the signals
     /// cannot be watched.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{service::Service, Client};
+    /// # async fn example(client: Client, service: Service) -> Result<(), hypha_rpc::Error> {
+    /// client.register_service(service).await?;
+    /// client.run_until_ctrl_c().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn run_until_ctrl_c(&self) -> Result<(), Error> {
         tokio::select! {
             _ = self.closed() => Err(failure(

@@ -1,11 +1,19 @@
-//! End-to-end encryption: key pairs, and the boxes in which arguments and results travel.
+//! End-to-end encryption of calls: key pairs, and the encryption of arguments and results.
 //!
-//! Two programs that know each other's public keys can call each other so that neither the server
-//! nor anybody in between reads what is sent. Only arguments and results are hidden, not who calls
-//! which method; and the server can send the same request twice, or to another method of its
-//! receiver (`docs/protocol/07-auth-login-encryption.md#s8`).
+//! Two programs that know each other's public keys can hide arguments and results from the server
+//! and the network. Caller, callee and method names stay visible, and the server can repeat a
+//! request or send it to another method of its receiver
+//! (`docs/protocol/07-auth-login-encryption.md#s8`).
 //!
-//! The algorithm is NaCl's `crypto_box`, X25519 with XSalsa20-Poly1305, as in the other languages.
+//! 1. Each program creates or loads a [`KeyPair`] and connects with
+//!    [`ConnectOptions::encryption`](crate::ConnectOptions::encryption).
+//! 2. The provider passes its [`PublicKey`] to callers by other means than the server.
+//! 3. A caller fetches the service with
+//!    [`encryption_public_key`](crate::client::ServiceLookup::encryption_public_key).
+//! 4. The provider accepts certain callers only with
+//!    [`trusted_keys`](crate::Service::trusted_keys).
+//!
+//! The algorithm is NaCl's `crypto_box` (X25519 with XSalsa20-Poly1305), as in the other languages.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,17 +43,17 @@ const TAG_LEN: usize = 16;
 /// Maximum number of cached shared keys. The oldest is evicted first; computing one takes 0.1 ms.
 const MAX_SHARED_KEYS: usize = 256;
 
-/// Why something cannot be encrypted or decrypted, or is not a key.
+/// Error of encryption, decryption, or the parsing of a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncryptionError {
-    /// A key of another length.
+    /// The key has this number of bytes instead of 32.
     #[error("a public key has {KEY_LEN} bytes, not {0}")]
     KeyLength(usize),
-    /// A text that is not a key.
+    /// The text is not a key.
     #[error("a public key is written as {KEY_DIGITS} hexadecimal digits, not as {0:?}")]
     KeyText(String),
-    /// A key that hides nothing: what is encrypted to it can be read by anybody.
+    /// The key is not safe: anybody can decrypt data that is encrypted to it.
     #[error("the public key {0} is not safe: it belongs to no private key")]
     WeakKey(String),
     /// The two halves of a key pair do not belong together.
@@ -56,31 +64,31 @@ pub enum EncryptionError {
         /// The public key of the private key that was given.
         actual: PublicKey,
     },
-    /// Encrypted by a program that does it in another way.
+    /// The data has another version of the encryption.
     #[error("version {0} of the encryption is unknown; this program knows {VERSION}")]
     Version(u64),
-    /// The nonce is not one.
+    /// The nonce has this number of bytes instead of 24.
     #[error("a nonce has {NONCE_LEN} bytes, not {0}")]
     NonceLength(usize),
-    /// It was encrypted to another key, or changed on the way.
+    /// The data was encrypted to another key, or changed on the way.
     #[error("cannot be decrypted: it was encrypted to another key, or changed on the way")]
     Undecryptable,
-    /// More than fits into one message.
+    /// The data has this number of bytes, more than fits into one message (4 GiB).
     #[error("{0} bytes are too many to be encrypted at once")]
     TooLong(usize),
-    /// The operating system has no random numbers.
+    /// The operating system failed to provide random numbers.
     #[error("no random numbers")]
     NoRandomness(#[source] SystemError),
 }
 
-/// The error of the operating system's random number generator.
+/// Error of the operating system's random number generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct SystemError(rand::rngs::SysError);
 
-/// The public half of a [`KeyPair`]: it may be known to everybody, and stands for its owner.
+/// Public key of a [`KeyPair`]. It is no secret, and identifies its owner.
 ///
-/// It is written and read as 64 hexadecimal digits, and travels as 32 bytes.
+/// The text form has 64 hexadecimal digits; on the wire it is 32 bytes.
 ///
 /// ```
 /// # use hypha_rpc::crypto::{EncryptionError, PublicKey};
@@ -96,7 +104,7 @@ pub struct SystemError(rand::rngs::SysError);
 pub struct PublicKey([u8; KEY_LEN]);
 
 impl PublicKey {
-    /// The 32 bytes of the key.
+    /// Returns the 32 bytes of the key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -182,15 +190,17 @@ impl<'de> Deserialize<'de> for PublicKey {
     }
 }
 
-/// The keys of one program. The private half decrypts what was encrypted to the public one; it is
-/// never shown, and overwritten in memory when the pair is dropped.
+/// Private and public key of a program.
+///
+/// The private key decrypts data that is encrypted to the public key. It is not part of the `Debug`
+/// output, and is overwritten in memory when the pair is dropped.
 ///
 /// ```
 /// # use hypha_rpc::crypto::{EncryptionError, KeyPair};
 /// # fn example() -> Result<(), EncryptionError> {
 /// let keys = KeyPair::generate()?;
 /// println!("encrypt to {}", keys.public_key());
-/// // Kept in a safe place, the private half brings the same pair back.
+/// // Store the private key in a safe place to restore the same pair later.
 /// let again = KeyPair::from_private_key(keys.private_key());
 /// assert_eq!(again.public_key(), keys.public_key());
 /// # Ok(())
@@ -204,17 +214,17 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// A new pair, from the randomness of the operating system.
+    /// Creates a pair from random numbers of the operating system.
     ///
     /// # Errors
     ///
-    /// [`EncryptionError::NoRandomness`], if that has none.
+    /// [`EncryptionError::NoRandomness`] if the operating system provides none.
     pub fn generate() -> Result<Self, EncryptionError> {
         let bytes: Zeroizing<[u8; KEY_LEN]> = Zeroizing::new(random()?);
         Ok(Self::from_private_key(*bytes))
     }
 
-    /// The pair of this private key.
+    /// Restores the pair of a private key.
     #[must_use]
     pub fn from_private_key(private: [u8; 32]) -> Self {
         let private = crypto_box::SecretKey::from_bytes(private);
@@ -222,11 +232,11 @@ impl KeyPair {
         KeyPair { private, public }
     }
 
-    /// The pair of these keys, which the other languages keep both of.
+    /// Restores a pair from both keys, which programs in other languages store together.
     ///
     /// # Errors
     ///
-    /// [`EncryptionError::KeysDiffer`], if they do not belong together.
+    /// [`EncryptionError::KeysDiffer`] if they do not belong together.
     pub fn from_keys(private: [u8; 32], public: PublicKey) -> Result<Self, EncryptionError> {
         let keys = Self::from_private_key(private);
         if keys.public != public {
@@ -238,14 +248,16 @@ impl KeyPair {
         Ok(keys)
     }
 
-    /// The half that others may know.
+    /// Returns the public key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.public
     }
 
-    /// The half that nobody may know, for keeping it: who has it reads everything that was ever
-    /// encrypted to this pair.
+    /// Returns the private key, to store it.
+    ///
+    /// It decrypts everything that was ever encrypted to this pair: keep it out of logs, and
+    /// readable for this program only.
     #[must_use]
     pub fn private_key(&self) -> [u8; 32] {
         self.private.to_bytes()
@@ -260,7 +272,8 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// Encrypts and decrypts the second segment of messages, EXTRA, with one key pair.
+/// Encrypts and decrypts the second segment of messages (EXTRA) with one key pair. Connections do
+/// this by themselves; use it in proxies and tests.
 ///
 /// ```
 /// # use hypha_rpc::crypto::{Encryption, EncryptionError, KeyPair};
@@ -284,7 +297,7 @@ pub struct Encryption {
 }
 
 impl Encryption {
-    /// Encryption with these keys.
+    /// Creates an encryption with these keys.
     #[must_use]
     pub fn new(keys: KeyPair) -> Self {
         Encryption {
@@ -293,16 +306,17 @@ impl Encryption {
         }
     }
 
-    /// The own public key.
+    /// Returns the public key of this side.
     pub fn public_key(&self) -> PublicKey {
         self.keys.public
     }
 
-    /// Encrypts an EXTRA, given as the msgpack of its map, to a peer: the EXTRA to be sent instead.
+    /// Encrypts a second segment, given as the msgpack of its map, to a peer, and returns the
+    /// segment to send instead.
     ///
     /// # Errors
     ///
-    /// More than 4 GiB, or no random numbers.
+    /// If it is larger than 4 GiB, or there are no random numbers.
     pub fn seal(&self, to: &PublicKey, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         self.seal_with(to, random()?, plain)
     }
@@ -332,12 +346,13 @@ impl Encryption {
         Ok(out)
     }
 
-    /// Decrypts an EXTRA: the msgpack of the map that was meant, and the public key of its sender.
-    /// Whether that sender is allowed to send it is for the caller to say.
+    /// Decrypts a second segment, and returns the msgpack of its map and the public key of its
+    /// sender. The caller has to check whether that sender is trusted.
     ///
     /// # Errors
     ///
-    /// Another version, keys or nonces that are none, a text encrypted to another key or changed.
+    /// If the version is unknown, a key or nonce is not valid, or the data was encrypted to another
+    /// key or changed.
     pub fn open(
         &self,
         extra: &EncryptedExtra,

@@ -150,6 +150,8 @@ impl Event {
 
 /// A stream of the events of one type, which ends with the connection. It holds at most 1024 unread
 /// events; more are dropped and counted in [`Stats::dropped_events`](crate::client::Stats).
+///
+/// Returned by [`Client::events`](crate::Client::events). It also implements `Stream`.
 #[derive(Debug)]
 pub struct EventStream {
     receiver: mpsc::Receiver<Event>,

@@ -9,30 +9,31 @@ use std::time::{Duration, Instant};
 use crate::backoff::Backoff;
 use crate::error::{Cause, ConnectError, LinkError};
 
-/// Whether the connection stands.
+/// State of a connection, from [`Client::state`](crate::Client::state) and
+/// [`Client::states`](crate::Client::states).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// It is being made, or made again. Calls wait.
+    /// The link is being opened, for the first time or again. Calls wait.
     Connecting,
-    /// Calls can be made, and all services are known to the server.
+    /// Calls can be made, and the server knows all services.
     Connected,
-    /// The link is lost; the next attempt begins in a while. Calls wait.
+    /// The link is lost; the next attempt follows after a pause. Calls wait.
     Backoff {
-        /// Which attempt since the connection last stood, from 1 on.
+        /// Number of the attempt since the connection was last established, from 1.
         attempt: u32,
-        /// When it begins.
+        /// Start of the attempt.
         until: Instant,
     },
-    /// It is over, for this reason.
+    /// The connection has ended and does not reconnect.
     Closed {
-        /// Why.
+        /// The reason.
         reason: Arc<CloseReason>,
     },
 }
 
 impl State {
-    /// Whether nothing will ever come of this connection again.
+    /// Returns whether the connection has ended and does not reconnect.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, State::Closed { .. })
@@ -43,23 +44,23 @@ impl State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// This program has disconnected, or dropped the last handle.
+    /// This program disconnected, or dropped the last handle of the connection.
     Requested,
-    /// The link is lost, and it is not made again: reconnecting is turned off, or not possible.
+    /// The link was lost, and reconnecting is turned off or not possible.
     Lost(LinkError),
-    /// The server does not take this client back: its token is not accepted any more, or its
-    /// workspace is gone, for instance.
+    /// The server refused to take this client back: its token is no longer valid, or its workspace
+    /// is gone, for example.
     Refused(ConnectError),
-    /// Reconnecting has failed as often as [`Backoff::attempts`] allows.
+    /// [`Backoff::attempts`] attempts to reconnect failed in a row.
     GaveUp {
         /// Number of failed attempts.
         attempts: u32,
         /// Error of the last attempt.
         last: LinkError,
     },
-    /// Another connection has taken the id of this client over.
+    /// Another connection took over the id of this client.
     Replaced,
-    /// The server told this client to leave, in these words.
+    /// The server told this client to leave, with this reason.
     Dismissed(String),
 }
 

@@ -23,15 +23,15 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
-            /// Own calls that wait for an answer.
+            /// Own calls that wait for a response.
             pub sessions: usize,
             /// Functions, streams and interfaces that peers may call.
             pub objects: usize,
             /// Incoming calls whose handlers run.
             pub running: usize,
-            /// Own calls that wait for the connection to come back.
+            /// Own calls that wait for the connection.
             pub waiting: usize,
-            /// Frames that wait for the link, of at most 1024.
+            /// Frames in the send queue, at most 1024.
             pub queued: usize,
         }
 
@@ -81,18 +81,18 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Calls made, those without an answer included.
+    /// Calls made, with those that want no response.
     calls_made,
-    /// Calls made that ended with an error, those that were tried again with success not counted.
+    /// Calls made that ended with an error. A call that succeeded after a retry does not count.
     call_errors,
-    /// Calls that were made again: idempotent ones after the link was lost, and those with a retry
+    /// Calls that were sent again: idempotent ones after a lost link, and those with a retry
     /// policy.
     retries,
-    /// Calls that came in for one of our methods.
+    /// Incoming calls.
     calls_received,
-    /// Of these, the ones that were answered with an error.
+    /// Incoming calls that ended with an error.
     calls_failed,
-    /// Attempts to get a lost connection back.
+    /// Attempts to reconnect.
     attempts,
     /// Number of reconnects.
     reconnects,
@@ -104,30 +104,29 @@ counters! {
     bytes_sent,
     /// Bytes of the frames received.
     bytes_received,
-    /// Messages that were not understood and dropped: not msgpack, no address, a promise that
-    /// cannot be kept.
+    /// Messages that were dropped because they are malformed: not msgpack, no address, or a promise
+    /// that cannot be fulfilled.
     dropped_malformed,
-    /// Answers to sessions that have ended, and late heartbeats.
+    /// Responses and heartbeats that arrived after their session had ended.
     dropped_late,
-    /// Answers from somebody who was not asked.
+    /// Responses from a peer that was not called.
     dropped_stranger,
-    /// Events that nobody reads, or whose reader was too slow.
+    /// Events that were dropped: without a reader, or with 1024 unread ones.
     dropped_events,
-    /// Incoming calls refused because too many were running.
+    /// Incoming calls that were refused because too many were running.
     refused_busy,
-    /// Own calls refused because too many waited for the connection to come back.
+    /// Own calls that were refused because too many waited for the connection.
     refused_waiting,
-    /// Answers and other messages that could not be delivered because the link or the connection
-    /// ended first.
+    /// Responses and other messages that were not sent because the link or the connection ended
+    /// first.
     undelivered,
-    /// Releases and cancellations that were sent again because their receiver had not acknowledged
-    /// them.
+    /// Releases and cancellations that were sent again without an acknowledgement.
     notices_repeated,
     /// Methods that blocked their thread for longer than [`Settings::blocking_warning`].
     ///
     /// [`Settings::blocking_warning`]: crate::client::Settings::blocking_warning
     blocked_handlers,
-    /// Times that the watchdog ran the task of the connection because its runtime did not.
+    /// Moves of the task of the connection to the watchdog, because its runtime was blocked.
     stalls,
 }
 

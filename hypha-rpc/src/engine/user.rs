@@ -15,13 +15,13 @@ pub enum Permission {
     /// Also register services.
     #[serde(rename = "rw", alias = "read_write")]
     ReadWrite,
-    /// Also issue tokens and delete things.
+    /// Also issue tokens and delete the workspace.
     #[serde(rename = "a", alias = "admin")]
     Admin,
 }
 
 impl Permission {
-    /// The letters used in tokens and user maps.
+    /// Returns the letters used in tokens and user maps: `r`, `rw` or `a`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Permission {
         }
     }
 
-    /// Read the letters (`rw`) or the word (`read_write`).
+    /// Parses the letters (`rw`) or the word (`read_write`).
     #[must_use]
     pub fn parse(text: &str) -> Option<Permission> {
         match text {
@@ -47,13 +47,13 @@ impl Permission {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Scope {
-    /// The workspace the connection belongs to.
+    /// Workspace of the connection.
     pub current_workspace: Option<String>,
     /// Permissions by workspace; `*` stands for every workspace.
     #[serde(deserialize_with = "known_permissions")]
     #[schemars(with = "std::collections::BTreeMap<String, Permission>")]
     pub workspaces: IndexMap<String, Permission>,
-    /// The only client that may use these credentials.
+    /// Id of the only client that may use these credentials. Default: any.
     pub client_id: Option<String>,
     /// Further words of the token's scope.
     pub extra_scopes: Option<Vec<String>>,
@@ -71,24 +71,24 @@ fn known_permissions<'de, D: Deserializer<'de>>(
         .collect())
 }
 
-/// A user as the server vouches for it: `Context::user` of every call, and
+/// User, as the server authenticated it: `Context::user` of every call, and
 /// `connection_info.user`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UserInfo {
-    /// The user's id.
+    /// Id of the user.
     pub id: String,
     /// Roles, for example `anonymous` or `admin`.
     pub roles: Vec<String>,
-    /// Connected without credentials.
+    /// Whether the user connected without credentials.
     pub is_anonymous: bool,
     /// Scope of the credentials.
     pub scope: Option<Scope>,
     /// E-mail address, if known.
     pub email: Option<String>,
-    /// The user who issued this user's token.
+    /// Id of the user that issued the token of this user.
     pub parent: Option<String>,
-    /// When the credentials end, in seconds since 1970.
+    /// Expiry of the credentials, in seconds since 1970.
     pub expires_at: Option<f64>,
     /// Rarely set; see `scope.current_workspace`.
     pub current_workspace: Option<String>,
@@ -111,7 +111,7 @@ impl Default for UserInfo {
 }
 
 impl UserInfo {
-    /// The permission in `workspace`: the stronger of its own entry and that for `*`.
+    /// Returns the permission in `workspace`: the stronger of its own entry and that for `*`.
     #[must_use]
     pub fn permission(&self, workspace: &str) -> Option<Permission> {
         let granted = &self.scope.as_ref()?.workspaces;
@@ -121,20 +121,34 @@ impl UserInfo {
             .max(granted.get("*").copied())
     }
 
-    /// Whether the user may do in `workspace` what `needed` stands for.
+    /// Returns whether the user has the permission `needed`, or a stronger one, in `workspace`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use hypha_rpc::service::Context;
+    /// use hypha_rpc::workspace::Permission;
+    ///
+    /// fn check(ctx: &Context) -> Result<(), String> {
+    ///     match ctx.user().may(Permission::Admin, ctx.workspace()) {
+    ///         true => Ok(()),
+    ///         false => Err("only for administrators of the workspace".into()),
+    ///     }
+    /// }
+    /// ```
     #[must_use]
     pub fn may(&self, needed: Permission, workspace: &str) -> bool {
         self.permission(workspace)
             .is_some_and(|granted| granted >= needed)
     }
 
-    /// Whether the user has this role.
+    /// Returns whether the user has this role.
     #[must_use]
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.iter().any(|r| r == role)
     }
 
-    /// The workspace that belongs to the user.
+    /// Returns the name of the user's own workspace.
     #[must_use]
     pub fn own_workspace(&self) -> String {
         format!("ws-user-{}", self.id)

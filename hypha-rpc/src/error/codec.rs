@@ -9,7 +9,7 @@ use hypha_wire::{DecodeError, EncodeError};
 use super::CallSite;
 use super::cause::{Cause, source_of};
 
-/// A value could not be put on the wire, or a received one is not of the expected type.
+/// A value cannot be encoded, or a received one does not have the expected type.
 ///
 /// [`source`](std::error::Error::source) is the [`DecodeError`](crate::error::DecodeError) or
 /// [`EncodeError`](crate::error::EncodeError), if one is the cause; it names the place inside the
@@ -18,7 +18,7 @@ use super::cause::{Cause, source_of};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CodecError {
-    /// Which value does not fit, with the place inside it, without the text of the cause.
+    /// The value that does not fit, with the place inside it, without the text of the cause.
     pub message: String,
     /// True if a received value does not fit; the method has run then. False if a value could not
     /// be sent; the method did not run.

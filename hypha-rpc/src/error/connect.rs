@@ -7,7 +7,7 @@ use hypha_wire::redacted_url;
 
 use super::cause::{Cause, source_of};
 
-/// Why no connection to the server came about.
+/// Error of an attempt to connect to a server.
 ///
 /// [`kind`](Self::kind) says which failure it is, [`url`](Self::url) where, and
 /// [`source`](std::error::Error::source) keeps the error of the system or library that caused it:
@@ -74,7 +74,7 @@ pub enum ConnectErrorKind {
     Redirect,
     /// A program answers at the URL that speaks neither HTTP nor this protocol.
     NotHypha,
-    /// The connection ended during the handshake without a word.
+    /// The connection ended during the handshake without an error message.
     ConnectionLost,
     /// The server did not accept the token, or the reconnection token.
     TokenRejected,
@@ -82,13 +82,13 @@ pub enum ConnectErrorKind {
     WrongWorkspace,
     /// A client of the same id is connected already.
     ClientIdInUse,
-    /// The server, or this program, has too much to do.
+    /// The server or this program is overloaded.
     Busy,
     /// The server refused for another reason, in its own words.
     Refused,
     /// The server sent a message that is not part of the handshake.
     Protocol,
-    /// The limit for connecting passed.
+    /// The connect timeout elapsed.
     Timeout,
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use super::CallSite;
 use super::cause::{Cause, source_of};
 
-/// The connection, or the peer behind it, went away before an answer came.
+/// The connection, or the peer behind it, was lost before a response arrived.
 ///
 /// [`lost`](Self::lost) says which of them, and with it whether a new call has a chance;
 /// [`may_have_run`](Self::may_have_run) whether the method may have run.
@@ -17,14 +17,14 @@ use super::cause::{Cause, source_of};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Disconnected {
-    /// Which part of the way to the callee was lost.
+    /// The lost part of the way to the callee.
     pub lost: Lost,
     /// Description of the failure in one sentence, without the text of the cause.
     pub reason: String,
     /// True if the request had been sent, so that the method may have run. Repeat the call only if
     /// running it twice does no harm.
     pub may_have_run: bool,
-    /// The call that was cut off.
+    /// The call that was interrupted.
     pub call: CallSite,
     source: Option<Cause>,
 }

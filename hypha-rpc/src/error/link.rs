@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::ConnectError;
 use super::cause::{Cause, source_of};
 
-/// Why a link to the server broke, or did not come about.
+/// Error of a link to the server that broke or could not be opened.
 ///
 /// A [`Link`](crate::transport::Link) reports it once and has ended then. Calls that were in flight
 /// fail with [`Error::Disconnected`](super::Error::Disconnected), whose

@@ -49,7 +49,7 @@ pub(crate) use remote::from_wire;
 pub use service::ServiceError;
 pub use timeout::{Timeout, TimeoutKind};
 
-/// Why a call, a connection or a registration failed.
+/// Error of a call, a connection or a registration.
 ///
 /// `E` is the error type of the called method, [`Infallible`] if it has none. The
 /// [module](self) has a table of the variants.
@@ -67,16 +67,16 @@ pub enum Error<E = Infallible> {
     /// The peer or the server refused the request. The method did not run.
     #[error(transparent)]
     Rejected(Rejection),
-    /// No answer came in time.
+    /// The idle timeout or the total timeout elapsed.
     #[error(transparent)]
     Timeout(Timeout),
-    /// The connection or the peer went away.
+    /// The connection or the peer was lost before a response arrived.
     #[error(transparent)]
     Disconnected(Disconnected),
     /// A value could not be encoded, or a received one is not of the expected type.
     #[error(transparent)]
     Codec(CodecError),
-    /// No connection came about.
+    /// The connection could not be established.
     #[error(transparent)]
     Connect(ConnectError),
     /// This program made an invalid request, such as a service id with a dot. Nothing was sent.

@@ -23,7 +23,7 @@ pub struct Rejection {
 pub enum RejectKind {
     /// No service has this id. Check the id, and that its host is connected.
     UnknownService,
-    /// The service has no such method, or not any more.
+    /// The service has no such method, or no longer has it.
     UnknownMethod,
     /// Arguments are missing, unknown, too many or of the wrong type; the message names them.
     InvalidArguments,
@@ -31,7 +31,7 @@ pub enum RejectKind {
     PermissionDenied,
     /// The addressed client is not connected. Retryable: it may come back.
     PeerNotConnected,
-    /// A function that was handed over for the time of a call, and that call has ended.
+    /// The function belonged to a call that has ended.
     Expired,
     /// More than one service fits the query. Name the client, or choose a mode of selection.
     Ambiguous,

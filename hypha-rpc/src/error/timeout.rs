@@ -25,7 +25,7 @@ pub struct Timeout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// The idle timeout: no heartbeat and no answer arrived for that long
+    /// The idle timeout: no heartbeat and no response arrived for that long
     /// (`docs/protocol/02-messages.md#s6`). Set by
     /// [`Call::idle_timeout`](crate::Call::idle_timeout).
     Idle,

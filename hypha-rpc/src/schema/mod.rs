@@ -39,7 +39,7 @@ pub struct FunctionSchema {
 }
 
 impl FunctionSchema {
-    /// A function without arguments so far.
+    /// Creates the schema of a function without arguments.
     pub fn new(name: impl Into<String>, description: impl Into<String>) -> FunctionSchema {
         FunctionSchema {
             name: name.into(),
@@ -51,7 +51,7 @@ impl FunctionSchema {
         }
     }
 
-    /// Adds an argument that callers have to give.
+    /// Adds a required argument.
     #[must_use]
     pub fn argument<T: JsonSchema + ?Sized>(mut self, name: &str, description: &str) -> Self {
         self.required.push(name.into());
@@ -71,7 +71,7 @@ impl FunctionSchema {
         self
     }
 
-    /// Adds an argument that becomes `default` when callers leave it out.
+    /// Adds an argument with a default for callers that leave it out.
     #[must_use]
     pub fn argument_with_default<T: JsonSchema + ?Sized>(
         self,
@@ -92,7 +92,7 @@ impl FunctionSchema {
         this
     }
 
-    /// Says what the function returns.
+    /// Sets the type of the result.
     #[must_use]
     pub fn returns<T: JsonSchema + ?Sized>(mut self) -> Self {
         let mut generator = generator();
@@ -101,7 +101,7 @@ impl FunctionSchema {
         self
     }
 
-    /// Says that the function returns a stream of such items.
+    /// Sets the type of the items of the stream that the function returns.
     #[must_use]
     pub fn returns_stream<T: JsonSchema>(mut self) -> Self {
         let mut generator = generator();
@@ -112,7 +112,7 @@ impl FunctionSchema {
         self
     }
 
-    /// `{name, description, parameters}`, and `returns` if it was said.
+    /// Returns `{name, description, parameters}`, and `returns` if it was set.
     #[must_use]
     pub fn finish(mut self) -> Value {
         let mut parameters = Map::new();

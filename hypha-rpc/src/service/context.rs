@@ -9,10 +9,29 @@ use crate::engine::UserInfo;
 use hypha_wire as wire;
 use hypha_wire::{Map, Message, Value};
 
-/// The caller of a method, as the server stamped it: a caller cannot forge any of this.
+/// Caller of a method, as the server stamped it: a caller cannot forge any of this.
 ///
-/// A contract method gets it by having a parameter of type `&Context` or `Context`. Cloning is
-/// cheap.
+/// A method receives it through a parameter of type `&Context` or `Context`, which is not a part of
+/// its schema. Cloning is cheap.
+///
+/// # Examples
+///
+/// ```
+/// use hypha_rpc::prelude::*;
+///
+/// struct Door;
+///
+/// #[hypha_service]
+/// impl Door {
+///     /// Open the door for users that are logged in.
+///     pub async fn open(&self, ctx: &Context) -> Result<(), String> {
+///         match ctx.user().is_anonymous {
+///             true => Err(format!("{} is not logged in", ctx.from())),
+///             false => Ok(()),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Context {
     inner: Arc<Inner>,
@@ -53,26 +72,28 @@ impl Context {
         &self.inner.message
     }
 
-    /// The caller's address, `workspace/client`. The workspace manager is `*/<manager id>`.
+    /// Returns the caller's address, `workspace/client`. The workspace manager is `*/<manager id>`.
     #[must_use]
     pub fn from(&self) -> &str {
         self.inner.message.from().unwrap_or_default()
     }
 
-    /// The address that was called: this client's own.
+    /// Returns the address that was called: that of this client.
     #[must_use]
     pub fn to(&self) -> &str {
         self.inner.message.to().unwrap_or_default()
     }
 
-    /// The caller's workspace. Empty on links without a server.
+    /// Returns the caller's workspace. Empty on links without a server.
     #[must_use]
     pub fn workspace(&self) -> &str {
         self.inner.message.ws().unwrap_or_default()
     }
 
-    /// The user the caller is connected as. Without a server, or if the server sent something
-    /// else than a user, an anonymous one without id, roles and permissions.
+    /// Returns the user that the caller is connected as.
+    ///
+    /// Without a server, or if the server sent no valid user, it is an anonymous one without id,
+    /// roles and permissions.
     #[must_use]
     pub fn user(&self) -> &UserInfo {
         self.inner.user.get_or_init(|| {
@@ -86,13 +107,14 @@ impl Context {
         })
     }
 
-    /// The path that was called, `services.<service>.<method>`.
+    /// Returns the path that was called, `services.<service>.<method>`.
     #[must_use]
     pub fn method(&self) -> &str {
         self.inner.message.method().unwrap_or_default()
     }
 
-    /// The caller's session of this call; `None` if it does not wait for an answer.
+    /// Returns the caller's session of this call; `None` if the caller does not wait for a
+    /// response.
     #[must_use]
     pub fn session(&self) -> Option<&str> {
         self.inner.message.session()
@@ -104,12 +126,13 @@ impl Context {
         self.inner.connection_type
     }
 
-    /// Is triggered when nobody waits for this call any more: the caller has left, a Rust caller
-    /// has dropped its future or given up waiting, or this program disconnects. The handler decides
-    /// what it does then; it is only ended from outside when this program disconnects and the grace
-    /// period is over.
+    /// Returns the token that is triggered when no caller waits for this call any more: the caller
+    /// has disconnected, a Rust caller has dropped its future or reached its timeout, or this
+    /// program disconnects.
     ///
-    /// Clones of the context share it, so it can be handed to a task that the handler starts.
+    /// The handler decides whether to stop. It is dropped only when this program disconnects, after
+    /// the grace periods of [`Client::disconnect`](crate::Client::disconnect). Clones of the
+    /// context share the token, so a task that the handler starts can observe it.
     ///
     /// ```
     /// # use hypha_rpc::service::Context;
@@ -147,8 +170,8 @@ impl Context {
         self.inner.caller_key.as_deref().map(crate::engine::hex)
     }
 
-    /// The whole context as other languages see it: every key of the message's first segment,
-    /// `connection_type`, and for an encrypted call `encryption` and `caller_public_key`.
+    /// Returns the whole context as other languages see it: every key of the message's first
+    /// segment, `connection_type`, and for an encrypted call `encryption` and `caller_public_key`.
     #[must_use]
     pub fn to_map(&self) -> Map {
         // The message has been parsed before; a value in it that cannot be shown is left out whole.

@@ -9,7 +9,8 @@ use hypha_wire::{Args, DecodeError, IncomingArgs, Value, WireError};
 /// Null as msgpack.
 const NULL: u8 = 0xc0;
 
-/// One call of a method: it owns the received frame, from which borrowed arguments are decoded.
+/// Incoming call of a method. It owns the received frame, from which borrowed arguments are
+/// decoded.
 #[derive(Debug)]
 pub struct IncomingCall {
     context: Context,
@@ -31,12 +32,12 @@ impl IncomingCall {
         &self.context
     }
 
-    /// `service.method`, for messages.
+    /// Returns `service.method`, for messages.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// The arguments as they came, without names.
+    /// Returns the arguments as they were received, without names.
     pub fn raw_args(&self) -> &IncomingArgs {
         &self.args
     }
@@ -45,8 +46,8 @@ impl IncomingCall {
     ///
     /// # Errors
     ///
-    /// More positional arguments than parameters, an unknown name, or a parameter given twice: an
-    /// error that names it, ready to be sent.
+    /// If there are more positional arguments than parameters, an unknown name, or a parameter is
+    /// given twice. The error names it and can be returned to the caller.
     pub fn args<'a>(&'a self, names: &'static [&'static str]) -> Result<Arguments<'a>, WireError> {
         let positional = self.args.positional();
         if positional > names.len() {
@@ -80,18 +81,18 @@ impl IncomingCall {
         Ok(Arguments { call: self, names })
     }
 
-    /// The answer, encoded.
+    /// Encodes the result.
     ///
     /// # Errors
     ///
-    /// A value that cannot be sent: a map with keys that are not strings, for instance.
+    /// If the value cannot be sent, such as a map with keys that are not strings.
     pub fn reply<T: Serialize + ?Sized>(&self, value: &T) -> Result<Args, WireError> {
         let mut args = Args::new(1, 0);
         args.push("result", value);
         Ok(args)
     }
 
-    /// The method's own error, ready to be sent.
+    /// Encodes an error of the method.
     pub fn fail<E: ServiceError>(&self, error: E) -> WireError {
         error.to_wire()
     }
@@ -152,12 +153,12 @@ pub struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// The argument of the parameter `index`.
+    /// Decodes the argument of the parameter `index`.
     ///
     /// # Errors
     ///
-    /// If it is missing or of another type: names service, method, parameter and the place inside
-    /// the value.
+    /// If it is missing or has another type. The error names service, method, parameter and the
+    /// place inside the value.
     pub fn required<T: Deserialize<'a>>(&self, index: usize) -> Result<T, WireError> {
         match self.optional(index)? {
             Some(value) => Ok(value),
@@ -169,11 +170,11 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The argument of the parameter `index`, `None` if the caller left it out.
+    /// Decodes the argument of the parameter `index`; `None` if the caller left it out.
     ///
     /// # Errors
     ///
-    /// If it is of another type.
+    /// If it has another type.
     pub fn optional<T: Deserialize<'a>>(&self, index: usize) -> Result<Option<T>, WireError> {
         self.located(index, |error, _| error)
     }

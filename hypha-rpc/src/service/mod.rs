@@ -45,7 +45,7 @@ pub(crate) type Connection = crate::engine::Connection<Services>;
 /// The type of a service that has no other.
 pub(crate) const GENERIC: &str = "generic";
 
-/// Something that can be registered: a [`Service`], or the `FooService<T>` that
+/// Type that can be registered: a [`Service`], or the `FooService<T>` that
 /// [`hypha_service`](crate::hypha_service) generates.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a service",
@@ -105,8 +105,10 @@ pub(crate) enum Member {
 }
 
 impl Service {
-    /// An empty service. `id` is the part after the `:` of a full service id; the characters
-    /// `. : @ /` are refused at registration.
+    /// Creates an empty service.
+    ///
+    /// `id` is the part after the `:` of a full service id; the characters `. : @ /` are refused at
+    /// registration.
     pub fn new(id: impl Into<String>) -> Self {
         Service {
             id: id.into(),
@@ -126,7 +128,7 @@ impl Service {
         }
     }
 
-    /// The service id.
+    /// Returns the service id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -145,7 +147,7 @@ impl Service {
         self
     }
 
-    /// The name shown to people; the id by default.
+    /// Sets the display name. Default: the id.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -159,14 +161,14 @@ impl Service {
         self
     }
 
-    /// Longer documentation.
+    /// Sets the documentation, a text of any length. Default: none.
     #[must_use]
     pub fn docs(mut self, text: impl Into<String>) -> Self {
         self.docs = Some(text.into());
         self
     }
 
-    /// The service type, `generic` by default.
+    /// Sets the service type. Default: `generic`.
     #[must_use]
     pub fn service_type(mut self, name: impl Into<String>) -> Self {
         self.service_type = name.into();
@@ -180,7 +182,8 @@ impl Service {
         self
     }
 
-    /// Other workspaces whose clients may find and call this protected service.
+    /// Sets further workspaces whose clients may find and call this protected service. Default:
+    /// none.
     #[must_use]
     pub fn authorized_workspaces<I, S>(mut self, workspaces: I) -> Self
     where
@@ -191,11 +194,12 @@ impl Service {
         self
     }
 
-    /// Public keys of callers, each of 32 bytes in 64 hexadecimal digits: only calls that are
-    /// encrypted with one of them are answered. This client cannot read encrypted calls yet, so for
-    /// now such a service refuses them all.
+    /// Sets the public keys of the accepted callers, each of 32 bytes in 64 hexadecimal digits.
+    /// Default: all callers are accepted.
     ///
-    /// The keys are checked when the service is registered.
+    /// Only calls that are encrypted with one of these keys are answered, so this client needs keys
+    /// of its own (feature `encryption`, `ConnectOptions::encryption`); without them it refuses all
+    /// calls. The format of the keys is checked at registration.
     #[must_use]
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
@@ -207,8 +211,10 @@ impl Service {
         self
     }
 
-    /// At most one service of this id in the workspace: the manager refuses it if there is another,
-    /// and others while it is there.
+    /// Allows only one service of this id in the workspace. Default: `false`.
+    ///
+    /// The manager refuses it if there is another one, and refuses others as long as it is
+    /// registered.
     #[must_use]
     pub fn singleton(mut self, singleton: bool) -> Self {
         self.singleton = singleton;
@@ -226,7 +232,7 @@ impl Service {
         self
     }
 
-    /// Words that are kept with the service, for people and programs that list services.
+    /// Sets flags: arbitrary strings that are stored in the record of the service. Default: none.
     #[must_use]
     pub fn flags<I, S>(mut self, flags: I) -> Self
     where
@@ -237,23 +243,26 @@ impl Service {
         self
     }
 
-    /// Says in the service's config that its methods take the caller's context. Set by itself when
-    /// a method of a contract has a [`Context`] parameter.
+    /// States in the config of the service that its methods take the caller's context.
+    ///
+    /// Set automatically if a method of a contract has a [`Context`] parameter. Default: `false`.
     #[must_use]
     pub fn require_context(mut self, required: bool) -> Self {
         self.require_context = required;
         self
     }
 
-    /// An additional key of the service's config. Those that have a method here are refused when
-    /// the service is registered, and so are those that only servers write.
+    /// Adds a key to the config of the service.
+    ///
+    /// Keys with a method of their own here, and keys that only servers write, are refused at
+    /// registration.
     #[must_use]
     pub fn config(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.config.insert(key.into(), value.into());
         self
     }
 
-    /// Adds a method, or replaces the one of that name.
+    /// Adds a method, or replaces the one of the same name.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.require_context |= method.needs_context;
@@ -276,7 +285,7 @@ impl Service {
         self
     }
 
-    /// Adds a plain member: data that others read from the service.
+    /// Adds a plain member: data that peers read from the service.
     #[must_use]
     pub fn value(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.members.insert(key.into(), Member::Value(value.into()));
@@ -300,8 +309,10 @@ pub struct Method {
 }
 
 impl Method {
-    /// A method called `name`; a dotted name is a nested member. The future runs in a task of its
-    /// own. A panic in it is an error to the caller; when the connection ends it is dropped.
+    /// Creates a method; a dotted name is a nested member.
+    ///
+    /// Each call runs in a task of its own, concurrently with others. A panic becomes an error of
+    /// that call. The future is dropped when the connection ends.
     pub fn new<F, Fut>(name: impl Into<String>, handler: F) -> Self
     where
         F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
@@ -321,14 +332,14 @@ impl Method {
         Arc::clone(&self.handler)
     }
 
-    /// A method that blocks its thread: it computes for long, or waits for a file or an instrument.
-    /// It runs on tokio's pool of threads for such work, while heartbeats tell the caller that it
-    /// is alive.
+    /// Creates a method that blocks its thread: it computes for a long time, or waits for a file or
+    /// an instrument. It runs in tokio's pool of blocking threads, while heartbeats keep the caller
+    /// waiting.
     ///
-    /// At most as many run as the runtime's `max_blocking_threads` allows (512 by default); further
-    /// ones wait for a thread. A panic in it is an error to the caller. It cannot be stopped: when
-    /// the connection ends it runs to its own end, which a runtime that shuts down waits for, and
-    /// its result is lost.
+    /// At most `max_blocking_threads` of the runtime run at the same time (default: 512); further
+    /// calls wait for a thread. A panic becomes an error of that call. A blocking method cannot be
+    /// cancelled: when the connection ends it runs to its end, a runtime that shuts down waits for
+    /// it, and its result is lost.
     ///
     /// ```
     /// use hypha_rpc::service::{IncomingCall, Method, Service};
@@ -364,21 +375,22 @@ impl Method {
         }
     }
 
-    /// The text that clients in other languages show.
+    /// Sets the documentation that clients show. Default: none.
     #[must_use]
     pub fn doc(mut self, text: impl Into<String>) -> Self {
         self.doc = Some(text.into());
         self
     }
 
-    /// The function schema `{name, description, parameters}` (`docs/protocol/04-services.md#s5`).
+    /// Sets the function schema `{name, description, parameters}`
+    /// (`docs/protocol/04-services.md#s5`). Default: none.
     #[must_use]
     pub fn schema(mut self, schema: serde_json::Value) -> Self {
         self.schema = Some(schema.into());
         self
     }
 
-    /// Whether the method uses the caller's [`Context`].
+    /// States whether the method uses the caller's [`Context`]. Default: `false`.
     #[must_use]
     pub fn needs_context(mut self, needed: bool) -> Self {
         self.needs_context = needed;

@@ -52,12 +52,13 @@ pub enum Transport {
     /// A WebSocket (`docs/protocol/01-transport-websocket.md`).
     #[default]
     WebSocket,
-    /// HTTP: a long answer for what comes, single requests for what goes
-    /// (`docs/protocol/05-http-transport.md`). Slower, but goes through proxies that let no
-    /// WebSocket through.
+    /// HTTP: received messages are the body of one long response, sent messages are requests
+    /// (`docs/protocol/05-http-transport.md`). Slower than a WebSocket; passes proxies that block
+    /// WebSockets.
     #[cfg(feature = "http")]
     Http,
-    /// A WebSocket, and HTTP where none can be opened.
+    /// A WebSocket, or HTTP if the WebSocket cannot be opened. Tried in this order on every
+    /// connect.
     #[cfg(feature = "http")]
     Auto,
 }
@@ -65,7 +66,7 @@ pub enum Transport {
 impl std::str::FromStr for Transport {
     type Err = ConnectError;
 
-    /// `websocket`, `http` or `auto`, as the other clients call them.
+    /// Parses `websocket`, `http` or `auto`, the names of the other clients.
     fn from_str(name: &str) -> Result<Self, ConnectError> {
         match name {
             "websocket" => Ok(Transport::WebSocket),
@@ -89,9 +90,9 @@ pub enum Frame {
     /// Sends a ping below the protocol, which keeps proxies from cutting an idle link.
     /// Links without such a thing ignore it.
     Ping,
-    /// The other side's answer to it.
+    /// Response of the other side to a ping.
     Pong,
-    /// The other side closes, with code and reason if it gave them.
+    /// The other side closes the link, with its code and reason if it sent them.
     Close(Option<(u16, String)>),
 }
 
@@ -124,7 +125,7 @@ pub type BoxLink = Box<dyn Link>;
 /// (`docs/protocol/01-transport-websocket.md#s2`) and waits for the response.
 #[doc(hidden)]
 pub trait Dial: Send + Sync + 'static {
-    /// Opens one more link. Dropping the future gives it up.
+    /// Opens a link. Dropping the future abandons it.
     ///
     /// # Errors
     ///

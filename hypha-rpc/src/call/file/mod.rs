@@ -31,8 +31,8 @@ use source::{Abilities, Reader, Seekable, Source, Whole, Writer};
 /// Size of one read or write, 256 KiB: one frame for every peer.
 const PIECE: usize = 256 << 10;
 
-/// A file as a value: an argument or a result of a method, or a part of one. Its content stays
-/// where it is until somebody reads it.
+/// File as a value: an argument or a result, or a part of one. Its content stays at its owner until
+/// a peer reads it.
 ///
 /// A Python file object, a `BytesIO`, a JavaScript `Blob` or `File` arrives as one, and is used
 /// with the traits of tokio: [`AsyncReadExt`](tokio::io::AsyncReadExt),
@@ -43,16 +43,16 @@ const PIECE: usize = 256 << 10;
 ///
 /// Every read requests 256 KiB from the owner; sequential reads request the next piece ahead. A
 /// write is sent at once, and the next operation reports its error: call `flush` after the last
-/// write. All of these move the position of the owner's file, which nobody else should use
-/// meanwhile.
+/// write. All of these move the position of the owner's file, so only one peer should use it at a
+/// time.
 ///
-/// A file in an argument can be used for as long as the call, and its owner closes it. One in a
-/// result lives until its receiver has gone or has not used it for ten minutes
+/// A file in an argument can be used as long as the call, and its owner closes it. A file in a
+/// result lives until its receiver disconnects or does not use it for ten minutes
 /// (`docs/protocol/02-messages.md#s10`); dropping it closes it at its owner. A file of a peer can
-/// be sent on before it is read: the peer that gets it reads through this program, as its owner
-/// answers nobody else.
+/// be sent on before it is read: its next receiver reads through this program, because the owner
+/// answers no other peer.
 ///
-/// One of this program is made with [`from_bytes`](Self::from_bytes), [`open`](Self::open),
+/// A file of this program is made with [`from_bytes`](Self::from_bytes), [`open`](Self::open),
 /// [`from_reader`](Self::from_reader) and their like. Other languages get an object with `read`,
 /// `seek`, `tell`, `write`, `flush` and `close`, of which those that it can do. The reader or file
 /// below it is dropped with its last clone and its last peer.
@@ -116,18 +116,18 @@ enum Busy {
 }
 
 impl RemoteFile {
-    /// A file with this content, which can be read and sought.
+    /// Creates a file with this content, which can be read and sought.
     pub fn from_bytes(content: impl Into<Bytes>) -> Self {
         let content: Bytes = content.into();
         let size = content.len() as u64;
         Self::from_seekable(io::Cursor::new(content)).sized(size)
     }
 
-    /// Opens a file of this machine for reading; its name and size are told with it.
+    /// Opens a file of this machine for reading, and publishes its name and size.
     ///
     /// # Errors
     ///
-    /// If it cannot be opened.
+    /// If the file cannot be opened.
     pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let file = tokio::fs::File::open(path).await?;
@@ -139,22 +139,35 @@ impl RemoteFile {
         })
     }
 
-    /// A file that can be read from its beginning to its end. It is read when its receiver asks.
+    /// Creates a file that can be read from beginning to end. The reader is polled when the
+    /// receiver reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use hypha_rpc::RemoteFile;
+    ///
+    /// let report = RemoteFile::from_reader(std::io::Cursor::new("a\nb\n"))
+    ///     .named("report.txt")
+    ///     .typed("text/plain");
+    /// assert_eq!(report.name(), Some("report.txt"));
+    /// ```
     pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
         Self::local(Reader(Box::pin(reader)))
     }
 
-    /// A file that can be read and sought.
+    /// Creates a file that can be read and sought.
     pub fn from_seekable(reader: impl AsyncRead + AsyncSeek + Send + 'static) -> Self {
         Self::local(Seekable(Box::pin(reader)))
     }
 
-    /// A file that can be written. It is flushed when its receiver asks for that or closes it.
+    /// Creates a file that can be written. The writer is flushed when the receiver flushes or
+    /// closes the file.
     pub fn from_writer(writer: impl AsyncWrite + Send + 'static) -> Self {
         Self::local(Writer(Box::pin(writer)))
     }
 
-    /// A file that can be read, sought and written, such as a [`tokio::fs::File`].
+    /// Creates a file that can be read, sought and written, such as a [`tokio::fs::File`].
     pub fn from_file(file: impl AsyncRead + AsyncSeek + AsyncWrite + Send + 'static) -> Self {
         Self::local(Whole(Box::pin(file)))
     }
@@ -174,19 +187,19 @@ impl RemoteFile {
         }
     }
 
-    /// The same file with a name.
+    /// Sets the published name. Default: none.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         self.with("name", name.into())
     }
 
-    /// The same file with a size that is told, in bytes.
+    /// Sets the published size, in bytes. Default: none.
     #[must_use]
     pub fn sized(self, size: u64) -> Self {
         self.with("size", size)
     }
 
-    /// The same file with a media type, such as `image/png`.
+    /// Sets the published media type, such as `image/png`. Default: none.
     #[must_use]
     pub fn typed(self, content_type: impl Into<String>) -> Self {
         self.with("type", content_type.into())
@@ -200,38 +213,38 @@ impl RemoteFile {
         self
     }
 
-    /// The name, if the owner told one. It may be a path.
+    /// Returns the name, if the owner published one. It may be a path.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.get("name")?.as_str()
     }
 
-    /// The size in bytes, if the owner told it; Python does not.
+    /// Returns the size in bytes, if the owner published it; Python does not.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.get("size")?.as_u64()
     }
 
-    /// The media type, if the owner told one.
+    /// Returns the media type, if the owner published one.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.get("type")?.as_str()
     }
 
-    /// A member of the object that the file is to other languages: a function that is not used
-    /// here, such as `truncate`, is called as a [`Function`](crate::Function).
+    /// Returns a member of the object that the file is in other languages. A function without a
+    /// method here, such as `truncate`, can be called as a [`Function`](crate::Function).
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.peer.get(key)
     }
 
-    /// Closes the file at its owner, also one that came in an argument, after everything that was
-    /// written to it. The same as `shutdown`. Does nothing to files that cannot be closed, such as
-    /// a `Blob`.
+    /// Closes the file at its owner after all earlier writes, also one that came in an argument.
+    ///
+    /// The same as `shutdown`. Has no effect on files that cannot be closed, such as a `Blob`.
     ///
     /// # Errors
     ///
-    /// Those of earlier writes; if the owner cannot be reached or fails to close it.
+    /// Errors of earlier writes, or if the owner cannot be reached or fails to close the file.
     pub async fn close(mut self) -> io::Result<()> {
         poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await
     }
