@@ -8,7 +8,7 @@ pub(crate) fn text(attrs: &[Attribute]) -> String {
     let mut lines: Vec<&str> = Vec::new();
     let mut common = usize::MAX;
     for text in &texts {
-        // The first line of a block comment stands behind its beginning, not below the others.
+        // The first line of a block comment follows its opening mark, so its indent differs.
         let (first, others) = match text.split_once('\n') {
             Some((first, others)) => (Some(first.trim_start()), others),
             None => (None, text.as_str()),

@@ -182,7 +182,7 @@ fn from_message(
     private: &TokenStream,
     ident: &Ident,
 ) -> TokenStream {
-    // At the type, so that one that cannot hold a message is underlined.
+    // With the span of the type, so that the compiler underlines a type that cannot hold a message.
     let field = quote_spanned!(located(ty.span())=> #private::message_field::<#ty>);
     let span = located(ident.span());
     // The user may have a constant of any other name, which would be a pattern here.
@@ -330,7 +330,8 @@ fn emit(ident: &Ident, variants: &[Variant], private: &TokenStream) -> TokenStre
     }
 }
 
-/// A wrong type is an error type all the same, or every contract that uses it would be wrong too.
+/// Implements the traits of an error type for a wrong type, too: otherwise every contract that uses
+/// it would be an error as well.
 fn placeholder(input: &DeriveInput, private: &TokenStream) -> TokenStream {
     let ident = &input.ident;
     let span = located(ident.span());

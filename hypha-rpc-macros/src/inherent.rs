@@ -1,4 +1,4 @@
-//! From an `impl` block to the model: it is read as the trait that its methods would make.
+//! From an `impl` block to the model: the block is read as a trait with the same methods.
 
 use proc_macro2::TokenStream;
 use syn::{

@@ -31,7 +31,7 @@ pub(crate) const RESERVED: [&str; 8] = [
     "service_schema",
 ];
 
-/// The server takes no longer description.
+/// Longest description that servers accept, in characters.
 const DESCRIPTION_LIMIT: usize = 1024;
 
 pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) -> Service {
@@ -344,7 +344,7 @@ fn blocking(
             "a blocking method is a plain `fn`, which runs on a thread of its own; leave out \
              `async` or `blocking`",
         ),
-        // `const` and `impl Future` are reported where they stand.
+        // `const` and `impl Future` are reported at their own places.
         None if !blocking
             && understood
             && sig.constness.is_none()
@@ -518,7 +518,7 @@ fn argument(
     ))
 }
 
-/// The name, if the pattern is one.
+/// Returns the name of the argument, if its pattern is a plain name.
 pub(crate) fn argument_ident(pat: &Pat) -> Option<&Ident> {
     match pat {
         Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(&pat.ident),

@@ -14,7 +14,7 @@ pub(crate) fn private(given: Option<Path>) -> TokenStream {
     }
 }
 
-/// The one place that names that module: if the path is wrong, rustc says so once and asks no
+/// The one place that names that module: if the path is wrong, rustc reports it once and asks no
 /// further.
 pub(crate) fn import(private: &TokenStream, alias: &Ident, cfgs: &[&Attribute]) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>

@@ -7,7 +7,7 @@ use crate::diag::Errors;
 use crate::model::{Output, OutputKind};
 use crate::types;
 
-/// `None` if a method cannot return it.
+/// Reads the return type of a method. Reports it and returns `None` if a method cannot return it.
 pub(crate) fn read(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
     let whole: Type = match output {
         ReturnType::Default => parse_quote_spanned!(Span::mixed_site()=> ()),

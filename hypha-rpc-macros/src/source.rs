@@ -14,7 +14,7 @@ use crate::diag::Errors;
 use crate::inherent::is_served;
 use crate::{attrs, types};
 
-/// Item that the attribute stands on.
+/// Item with the attribute.
 pub(crate) enum Source {
     Trait(ItemTrait),
     Block(ItemImpl),

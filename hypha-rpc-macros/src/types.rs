@@ -97,8 +97,8 @@ pub(crate) fn result_parts(ty: &Type) -> Option<(Type, Type)> {
     }
 }
 
-/// Can this not be an alias of `Result`? Names of the prelude count: who shadows `String` with an
-/// alias of `Result` gets an error from the generated code.
+/// Can this not be an alias of `Result`? Names of the prelude count: a `String` that is an
+/// alias of `Result` is an error in the generated code.
 pub(crate) fn is_surely_plain(ty: &Type) -> bool {
     const NAMES: [&str; 20] = [
         "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",

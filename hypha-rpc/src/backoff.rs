@@ -6,7 +6,7 @@ use std::time::Duration;
 const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Pauses that double up to a limit, each between one half and one and a half of that, so that
-/// those who failed together do not come back together.
+/// clients that failed together do not retry together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Doubling {
     pub(crate) first: Duration,

@@ -198,7 +198,7 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
             }
         }
     }
-    // The service hears of it as from a server.
+    // The service gets the same event as from a server.
     let (workspace, id) = split_address(&caller.address).unwrap_or_default();
     let data = Map::from_iter([
         ("id".to_owned(), Value::from(id)),

@@ -88,7 +88,7 @@ pub(crate) fn map_inner(
     change: &mut impl FnMut(&Json) -> Json,
 ) -> Option<Json> {
     Some(match (form(word)?, value) {
-        // It only says whether others are allowed.
+        // It only states whether others are allowed.
         (Form::Schema, Json::Bool(_)) => return None,
         // A tuple in the notation of older drafts.
         (Form::Schemas, Json::Array(schemas)) => schemas.iter().map(change).collect(),

@@ -402,7 +402,7 @@ fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Returns the part of an alternative's name that tells it from the others.
+/// Returns the part of an alternative's name that differs from the others.
 fn variant_name(schema: &Json, index: usize) -> String {
     let properties = schema["properties"].as_object();
     let only = properties.and_then(|properties| match properties.len() {

@@ -96,7 +96,7 @@ pub(crate) struct Variant {
 pub(crate) struct Types {
     /// Those with names by their authors are first.
     pub(crate) definitions: Vec<Definition>,
-    /// The schemas of those with names by their authors.
+    /// The schemas of types whose names come from their authors.
     pub(crate) schemas: Vec<Json>,
     /// The number of unnamed types around the one that is being read.
     pub(crate) depth: usize,

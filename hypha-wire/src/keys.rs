@@ -43,7 +43,7 @@ pub const RINTF_PREFIX: &str = "_rintf_";
 pub const RCLOSE_METHOD: &str = "_rclose_method";
 /// Method that returns several items of a generator at once; an extension.
 pub const RBATCH_METHOD: &str = "_rbatch_method";
-/// Whether the owner of a function is told when its last handle is dropped; an extension.
+/// Whether the owner of a function wants a release when its last handle is dropped; an extension.
 pub const RRELEASE: &str = "_rrelease";
 /// Whether the owner of a function accepts `built-in.cancel`; an extension.
 pub const RCANCEL: &str = "_rcancel";

@@ -53,7 +53,7 @@ fn without_parameters(item: &ItemTrait) -> TokenStream {
     tokens
 }
 
-/// Rewrites the signature; returns the body, or what stands for it.
+/// Rewrites the signature, and returns the body or its replacement.
 fn method(function: &mut TraitItemFn) -> TokenStream {
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let docs = lower::documentation(function, &text);

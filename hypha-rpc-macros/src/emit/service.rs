@@ -174,7 +174,8 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     let mut index = 0usize;
     let (mut locals, mut decoders) = (Vec::new(), Vec::new());
     for (position, arg) in method.args.iter().enumerate() {
-        // Own names: the user's could be those of constants, which would be patterns here.
+        // Names of our own, because a name of the user may be that of a constant, which would be a
+        // pattern here.
         locals.push(format_ident!(
             "__arg{position}",
             span = located(arg.ident.span())
@@ -183,7 +184,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
         index += usize::from(matches!(arg.kind, ArgKind::Value(_)));
     }
     let answer = answer(private, &method.output);
-    // Also without arguments, so that callers who send some are told.
+    // Also without arguments, so that a call with some is rejected.
     let args = quote_spanned!(span=> __incoming.args(&[#(#wire_names),*])?;);
     let args = if index == 0 {
         args

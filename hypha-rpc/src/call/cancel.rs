@@ -1,16 +1,16 @@
-//! Telling the callee of a call that nobody waits for it any more, without waiting for anything.
+//! Cancellation of a call at its callee, without waiting.
 
 use hypha_wire::Args;
 use hypha_wire::keys::CANCEL;
 
 use crate::service::Engine;
 
-/// A call on its way. If it is dropped without an answer, the callee is told.
+/// A call in flight. Dropped without a response, it sends a cancellation to the callee.
 pub(super) struct CancelOnDrop<'a> {
     pub(super) engine: &'a Engine,
     pub(super) to: &'a str,
     pub(super) session: &'a str,
-    /// Whether the callee wants to know, and there is no answer.
+    /// Whether the callee accepts cancellations and has not responded yet.
     pub(super) armed: bool,
 }
 

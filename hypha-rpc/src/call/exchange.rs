@@ -29,7 +29,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) total: Option<Duration>,
     /// It is a part of setting the connection up, and does not wait until that is done.
     pub(crate) setup: bool,
-    /// The callee wants to be told if nobody waits any more.
+    /// The callee accepts cancellations.
     pub(crate) cancel: bool,
 }
 

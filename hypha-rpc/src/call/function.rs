@@ -275,7 +275,7 @@ pub(super) async fn run_local<T: DeserializeOwned + 'static, E: ServiceError>(
     }
 }
 
-/// As [`run_local`], with a limit for all of it.
+/// Does the same as [`run_local`], with a total timeout.
 pub(super) async fn run_local_within<T: DeserializeOwned + 'static, E: ServiceError>(
     handler: Handler,
     label: String,

@@ -90,8 +90,8 @@ pub struct Call<T, E = Infallible> {
     output: PhantomData<fn() -> (T, E)>,
 }
 
-/// An idempotent call without a limit of its own is not sent more often than this: it may be what
-/// brings the server down.
+/// Largest number of repetitions of an idempotent call without a limit of its own. Without it, a
+/// call that crashes the server would do so again and again.
 const RESENT: u32 = 10;
 
 /// Target of a call.
@@ -99,7 +99,7 @@ enum To {
     Peer {
         connection: Connection,
         target: Arc<Target>,
-        /// Where the target was found, and can be looked for again.
+        /// The lookup by which the target was found, and can be found again.
         locator: Option<Arc<ServiceLocator>>,
         /// Keeps the handle alive during the call: dropping a function notifies its owner.
         _held: Option<Handle>,
@@ -331,7 +331,7 @@ where
     T: DeserializeOwned + 'static,
     E: ServiceError + 'static,
 {
-    /// Asks the peer, and again where that is of use.
+    /// Sends the request, and repeats it as the retry policy says.
     async fn ask(self) -> Result<T, Error<E>> {
         let Call {
             to,
@@ -358,7 +358,8 @@ where
         let policy = retry.unwrap_or(engine.settings.retry);
         let (mut failures, mut resent) = (0, 0);
         loop {
-            // Without a copy if this is the only time; large binary data is never copied.
+            // The last attempt takes the arguments without a copy; large binary data is never
+            // copied.
             let last = !idempotent && policy.is_never() && locator.is_none();
             let attempt = match last {
                 true => std::mem::replace(&mut args, Args::new(0, 0)),
@@ -439,7 +440,8 @@ impl<T, E> fmt::Debug for Call<T, E> {
     }
 }
 
-/// The value in an answer; no value at all is null. Functions in it can be used on `connection`.
+/// Decodes the value of a response; no value at all is null. Functions in it can be used on
+/// `connection`.
 pub(crate) fn result<T: DeserializeOwned + 'static>(
     engine: &Engine,
     message: Option<Message>,

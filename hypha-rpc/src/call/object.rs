@@ -1,5 +1,4 @@
-//! Objects with functions as values: what a service returns or a caller passes so that the other
-//! side can call it like a service.
+//! Objects with methods as arguments and results, which the receiver calls like a service.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -151,7 +150,7 @@ impl<P> Object<P> {
     }
 }
 
-/// Every member of a service where its dotted path says, methods as functions.
+/// Returns the members of a service at their dotted paths, methods as functions.
 fn members(service: &Service) -> Map {
     let mut map = Map::new();
     service.insert_members(&mut map, |path, member| match member {

@@ -1,4 +1,4 @@
-//! Services of others: a snapshot of what `get_service` answered, with callable members.
+//! Services of other clients: a snapshot of the response to `get_service`, with callable members.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,13 +29,13 @@ use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
     note = "`#[hypha_service]` on a trait `Foo` makes `FooProxy`; `RemoteService` is the proxy of any service"
 )]
 pub trait Proxy: Sized {
-    /// The service id of the contract; empty if it has none.
+    /// Id of the contract; empty if it has none.
     const SERVICE_ID: &'static str;
 
-    /// The proxy for a service that has been fetched.
+    /// Creates the proxy of a fetched service.
     fn from_service(service: RemoteService) -> Self;
 
-    /// The service behind the proxy.
+    /// Returns the service behind the proxy.
     fn service(&self) -> &RemoteService;
 }
 
@@ -50,17 +50,17 @@ pub trait Proxy: Sized {
 /// lost link and a restart of its provider: a call that does not find it looks it up again, once.
 #[derive(Clone)]
 pub struct RemoteService {
-    /// `None` if its functions have the connection.
+    /// `None` if its functions hold the connection.
     connection: Option<Connection>,
     inner: Arc<Description>,
     locator: Option<Arc<ServiceLocator>>,
 }
 
-/// Looks for a service again, where it was found at first.
+/// Repeats the lookup of a service.
 pub(crate) type Find =
     Box<dyn Fn(Connection) -> BoxFuture<'static, Result<Description, Error>> + Send + Sync>;
 
-/// Where a service is now.
+/// The present location of a service.
 pub(crate) struct ServiceLocator {
     find: Find,
     /// Latest description found. While one call looks it up again, the others wait for its result.
@@ -75,7 +75,7 @@ impl ServiceLocator {
         })
     }
 
-    /// Where `target`, which has failed, is now; `None` if it is nowhere else.
+    /// Returns the new location of `target`, which has failed; `None` if there is no other.
     pub(crate) async fn find_again(
         &self,
         connection: &Connection,
@@ -99,7 +99,7 @@ impl ServiceLocator {
         elsewhere(&newest)
     }
 
-    /// The method where the service was seen last.
+    /// Returns the method at the last known location of the service.
     fn moved(&self, method: &str) -> Option<Arc<Target>> {
         // Another call is looking it up: a call that starts now waits for the same result.
         match self.newest.try_lock().ok()?.member(method)? {
@@ -125,7 +125,7 @@ enum Member {
 }
 
 impl Description {
-    /// Reads the map that a peer answered; relative addresses in it are of `workspace`.
+    /// Reads the map that a peer returned; relative addresses in it are of `workspace`.
     pub(crate) fn new(id: String, members: Map, workspace: &str) -> Self {
         let service = id.rsplit(':').next().unwrap_or(&id).to_owned();
         let mut targets = HashMap::new();
@@ -166,7 +166,7 @@ impl Description {
         }
     }
 
-    /// The same methods, without the members as they came, which hold a connection.
+    /// Returns the same methods without the received members, which hold a connection.
     pub(crate) fn without_members(&self) -> Self {
         let targets = self.targets.iter().filter_map(|(path, member)| {
             let Member::Target(target) = member else {
@@ -181,8 +181,8 @@ impl Description {
         }
     }
 
-    /// The method of that name: the key in the service, or, where keys were converted to another
-    /// case, the name at its owner.
+    /// Returns the method of that name: the key in the service, or, where keys were converted to
+    /// another case, the name at its owner.
     fn member(&self, name: &str) -> Option<&Member> {
         self.targets.get(name).or_else(|| {
             let service = self.id.rsplit(':').next().unwrap_or_default();
@@ -208,7 +208,7 @@ impl RemoteService {
         }
     }
 
-    /// A service that the workspace manager has found.
+    /// Creates a service that the workspace manager found.
     pub(crate) fn found(connection: Connection, find: Find, inner: Arc<Description>) -> Self {
         RemoteService {
             connection: Some(connection),
@@ -217,7 +217,7 @@ impl RemoteService {
         }
     }
 
-    /// An object with functions, which have their own connections.
+    /// Creates an object whose functions hold their own connections.
     pub(crate) fn from_members(members: Map) -> Self {
         let connection = first_connection(&members).and_then(|c| Connection::of(&c));
         let id = members.get("id").and_then(Value::as_str);
@@ -299,7 +299,7 @@ impl RemoteService {
     ///
     /// ```no_run
     /// # use hypha_rpc::{args, Error, RemoteService};
-    /// # async fn example(camera: RemoteService, segmenter: RemoteService) -> Result<(), hypha_rpc::Error> {
+    /// # async fn example(camera: RemoteService, segmenter: RemoteService) -> Result<(), Error> {
     /// let snap = camera.function("snap").ok_or_else(|| Error::Invalid("no camera".into()))?;
     /// segmenter.call::<()>("watch", args!(snap)).await?;
     /// # Ok(())
@@ -413,7 +413,7 @@ impl fmt::Debug for RemoteService {
     }
 }
 
-/// The map by which a function of a peer is known.
+/// Returns the map by which a function of a peer is known.
 fn raw(value: &Value) -> Option<&Map> {
     let map = match value {
         Value::Handle(handle) => handle.raw()?,
@@ -443,7 +443,7 @@ fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
     }
 }
 
-/// The connection of the first function of a peer.
+/// Returns the connection of the first function of a peer.
 fn first_connection(members: &Map) -> Option<Arc<dyn ConnectionRef>> {
     let mut connection = None;
     collect(members, "", &mut |_, value| {

@@ -43,7 +43,7 @@ impl LocalInterface {
         }
     }
 
-    /// The service that stands for it at one receiver.
+    /// The service by which one receiver calls it.
     pub(crate) fn service(&self, id: &str, engine: &Arc<Engine>) -> Service {
         let (engine, own_id) = (Arc::downgrade(engine), id.to_owned());
         let dispose = Method::new("_dispose", move |call: IncomingCall| {

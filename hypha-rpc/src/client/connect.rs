@@ -302,7 +302,7 @@ impl ConnectOptions {
     /// Accepts any certificate and host name of the server. Default: `false`.
     ///
     /// It is for servers with self-signed certificates on a trusted network; on every other network
-    /// anybody can read and change the traffic.
+    /// attackers can read and change the traffic.
     pub fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
         self.socket.accept_invalid_certificates = accept;
         self

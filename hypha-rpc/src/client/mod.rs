@@ -158,7 +158,7 @@ impl Client {
         self.connection.engine()
     }
 
-    /// This handle, not keeping the connection open.
+    /// Returns a handle that does not keep the connection open.
     fn unowned(&self) -> Client {
         Client {
             connection: self.connection.unowned(),
@@ -357,7 +357,7 @@ impl Client {
                 "this connection has no workspace manager".into(),
             ));
         };
-        // A closed connection has none any more, whatever was fetched before.
+        // A closed connection has no manager, even if one was fetched before.
         let is_closed = self.engine().lifecycle.is_closed();
         let known = self.shared.manager(&address).filter(|_| !is_closed);
         let description = match known {
@@ -627,7 +627,7 @@ impl Client {
         Ok(())
     }
 
-    /// Takes all services back from the manager, so that nobody finds them any more.
+    /// Unregisters all services at the manager, so that no new caller finds them.
     async fn withdraw(&self) {
         let identity = self.engine().identity();
         if identity.manager_id.is_none() || !self.engine().lifecycle.is_connected() {

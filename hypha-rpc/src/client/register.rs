@@ -228,8 +228,8 @@ impl Drop for Unconfirmed<'_> {
 }
 
 impl Client {
-    /// The first calls of a connection: the built-in service is registered, and the event that
-    /// tells of clients that leave is subscribed.
+    /// The first calls of a connection: the built-in service is registered, and the event for
+    /// disconnected clients is subscribed.
     pub(super) async fn announce(&self) -> Result<(), Error> {
         let engine = self.engine();
         if let Some(built_in) = engine.handlers.get(BUILT_IN) {
@@ -304,7 +304,7 @@ impl Client {
         Ok(())
     }
 
-    /// Asks a new link for the events that were asked for before.
+    /// Repeats the subscriptions on a new link.
     pub(super) async fn subscribe_again(&self) {
         let kinds = self.shared.subscriptions.lock().clone();
         if let Err(error) = self.subscribe(kinds).await {
@@ -312,7 +312,7 @@ impl Client {
         }
     }
 
-    /// Compares the service with its type, and takes over what the type says of the methods.
+    /// Compares the service with its type, and copies the descriptions of the methods.
     async fn check_type(&self, service: &mut Service) -> Result<(), Error> {
         let kind = service.service_type.clone();
         if kind == GENERIC {

@@ -53,7 +53,7 @@ pub enum EncryptionError {
     /// The text is not a key.
     #[error("a public key is written as {KEY_DIGITS} hexadecimal digits, not as {0:?}")]
     KeyText(String),
-    /// The key is not safe: anybody can decrypt data that is encrypted to it.
+    /// The key is not safe: every reader can decrypt data that is encrypted to it.
     #[error("the public key {0} is not safe: it belongs to no private key")]
     WeakKey(String),
     /// The two halves of a key pair do not belong together.

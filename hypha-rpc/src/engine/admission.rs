@@ -32,7 +32,7 @@ pub(crate) struct Admission {
     leaving: AtomicBool,
 }
 
-/// The place of a call that runs. Given back when it is dropped.
+/// Permit of a running call, returned when it is dropped.
 pub(crate) struct Permit {
     _call: OwnedSemaphorePermit,
     _bytes: Option<OwnedSemaphorePermit>,
@@ -84,7 +84,7 @@ impl Admission {
         }
     }
 
-    /// Takes a call of so many bytes of the caller `from`, or says why not.
+    /// Admits a call of `bytes` from the caller `from`, or returns the reason of its refusal.
     pub(super) fn admit(&self, built_in: bool, from: &str, bytes: usize) -> Result<Permit, Busy> {
         let (permits, most) = if built_in {
             (&self.running_built_in, BUILT_IN_CALLS)
@@ -131,7 +131,7 @@ impl Admission {
         drained.is_ok()
     }
 
-    /// Ends the waiting of [`drain`](Self::drain), and admits no call any more.
+    /// Ends the waiting of [`drain`](Self::drain), and refuses all further calls.
     pub(super) fn close(&self) {
         self.running.close();
     }

@@ -21,7 +21,8 @@ pub(crate) struct CallSpan {
 }
 
 impl CallSpan {
-    /// `method` is `service.method`; there are as many as this program or its peers have.
+    /// `method` is `service.method`. Their number is that of the methods of this program and its
+    /// peers.
     pub(crate) fn new(side: Side, method: &str, peer: &str, session: Option<&str>) -> Self {
         let span = match side {
             Side::Caller => tracing::debug_span!(

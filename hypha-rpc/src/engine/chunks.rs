@@ -30,12 +30,12 @@ impl IncomingChunks {
         f(&mut self.0.lock(), now)
     }
 
-    /// Drops the messages of a peer that has gone.
+    /// Drops the messages of a disconnected peer.
     pub(super) fn forget(&self, peer: &str) {
         self.0.lock().forget(peer);
     }
 
-    /// Drops the messages that nobody finishes.
+    /// Drops the messages that their senders do not finish.
     pub(super) fn tidy(&self) {
         self.0.lock().expire(Instant::now().into_std());
     }

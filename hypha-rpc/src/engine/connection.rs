@@ -56,7 +56,7 @@ impl<H: Handlers> Connection<H> {
         }
     }
 
-    /// This handle, not keeping the connection open.
+    /// Returns a handle that does not keep the connection open.
     pub(crate) fn unowned(&self) -> Self {
         Connection {
             keep_open: None,
@@ -94,7 +94,7 @@ impl<H: Handlers> Connection<H> {
         &self.engine
     }
 
-    /// Whether calls of this handle do not wait until the connection stands.
+    /// Whether calls of this handle are sent without waiting for `Connected`.
     pub(crate) fn is_for_setup(&self) -> bool {
         self.setup
     }

@@ -33,7 +33,7 @@ const BURST: usize = 32;
 /// Reason with which the server closes a connection whose id another connection has taken.
 const REPLACED: &str = "Replaced by a newer connection";
 
-/// The frames that wait for a link. They outlive it, if they are still of use.
+/// The frames that wait for a link. Those that are still needed outlive it.
 pub(super) struct Queue {
     /// Frames left over from the previous link.
     kept: VecDeque<QueuedFrame>,
@@ -88,12 +88,12 @@ impl Queue {
         }
     }
 
-    /// Throws away the requests nobody waits for any more: the callers have been told that the link
-    /// was lost, and would not expect that they run after all.
+    /// Drops the requests of failed calls. Their callers have got an error because the link was
+    /// lost, so the methods must not run later.
     pub(super) fn purge<O: Clone>(&mut self, sessions: &Sessions<O>) {
         self.kept
             .retain(|outgoing| !outgoing.is_abandoned(sessions));
-        // Their senders have been told that they are on their way, so none is dropped: those for
+        // Their senders consider them sent, so none is dropped: those for
         // which there is no room stay in the queue.
         while self.kept.len() < OUTBOUND_FRAMES {
             let Ok(outgoing) = self.queue.try_recv() else {
@@ -135,7 +135,7 @@ pub(super) struct Driver<'a, H: Handlers> {
 pub(super) enum Ended {
     /// The connection has been closed on this side, and the link after it.
     Closed,
-    /// The link is lost, for this reason.
+    /// The link was lost, for this reason.
     Lost(LinkError),
     /// Another connection has the id of this client now.
     Replaced,
@@ -409,7 +409,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
         Ok(more)
     }
 
-    /// When notices are due.
+    /// Time of the next notice.
     fn notices_due(&self) -> Option<Instant> {
         let due = self.engine.notices.due()?;
         Some(self.engine.clock.at(due))

@@ -228,7 +228,7 @@ impl Events {
         EventStream { receiver }
     }
 
-    /// Hands a message to its readers; false if nobody, or not everybody, took it.
+    /// Passes a message to its readers. Returns false if there is none, or one has no room.
     /// Its content may occupy `limit` bytes of memory.
     pub(crate) fn deliver(&self, message: &Message, limit: usize) -> bool {
         let mut readers = self.readers.lock();

@@ -25,7 +25,7 @@ pub(crate) enum Failure {
     Encode(EncodeError),
     /// The peer cannot take a message of that size.
     NoChunks,
-    /// The answer has another form than the protocol says.
+    /// The response violates the protocol.
     Unreadable {
         message: String,
         cause: Option<Cause>,

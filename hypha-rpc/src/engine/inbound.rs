@@ -50,7 +50,7 @@ pub(crate) trait Handlers: Sized + Send + Sync + 'static {
     /// Returns how many services are there for one peer only.
     fn interfaces(&self) -> usize;
 
-    /// Takes back what `peer` was handed, and tells the handlers that it called.
+    /// Releases the objects that `peer` received, and cancels the handlers of its calls.
     fn peer_gone(&self, peer: &str);
 
     /// Tells all handlers that run to stop.
@@ -130,7 +130,7 @@ impl<H: Handlers> Engine<H> {
         match self.sessions.answer(session, from) {
             AnswerLookup::Final(waiting, ended) => {
                 drop(ended);
-                // A caller that has gone away in this instant does not want it any more.
+                // The caller may have disconnected at this moment.
                 let _ = waiting.send(response(message.clone()));
             }
             AnswerLookup::Unknown => {

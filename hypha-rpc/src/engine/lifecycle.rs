@@ -10,7 +10,7 @@ use crate::error::{CallSite, Disconnected, LinkError, Lost};
 
 use super::{CloseReason, Counters, Failure, Loss, Settings, State, count};
 
-/// Whether the connection stands. The state is the only truth: everything that must not happen
+/// The state of the connection. The state is the only truth: everything that must not happen
 /// after the end looks at it with its own lock held, and the end is marked here before those locks
 /// are taken.
 pub(crate) struct Lifecycle {
@@ -20,7 +20,7 @@ pub(crate) struct Lifecycle {
     /// Calls that may wait for the connection to come back.
     waiting: Semaphore,
     most_waiting: usize,
-    /// The link is of no use any more, though it stands.
+    /// The link no longer works, although it is open.
     broken: Notify,
     /// True when the task of the connection has ended.
     ended: watch::Sender<bool>,
@@ -142,7 +142,7 @@ impl Lifecycle {
         self.close_reason().as_link_error()
     }
 
-    /// Returns the failure of a call that cannot be made any more.
+    /// Returns the failure of a call on an ended connection.
     pub(crate) fn over(&self) -> Failure {
         Loss::Connection(self.closed_reason()).before_sending()
     }

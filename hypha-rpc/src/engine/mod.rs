@@ -8,10 +8,10 @@
 //! sessions    calls that wait for an answer, objects that peers may call
 //! admission   bounds on incoming calls
 //! chunks      incoming messages that are not complete
-//! peers       what the built-in services of peers said
+//! peers       properties of peers, from their built-in services
 //! notices     requests of destructors, repeated until acknowledged
 //! manager     the address of the manager and of this client
-//! lifecycle   the state, who waits for it, and the end
+//! lifecycle   the state, tasks that wait for it, and the end
 //! redial      the task of the connection: one link after another
 //! watchdog    runs that task while its runtime is blocked
 //! ```
@@ -118,7 +118,7 @@ pub(crate) struct Engine<H: Handlers> {
 }
 
 impl<H: Handlers> Engine<H> {
-    /// A connection without a link, and the frames that are queued for one.
+    /// Creates a connection without a link, and the queue of its frames.
     pub(crate) fn new(
         identity: Identity,
         settings: Settings,
@@ -208,7 +208,7 @@ impl<H: Handlers> Engine<H> {
         self.events.tell("disconnected", data);
     }
 
-    /// The link is there, and the server knows all services.
+    /// Sets the state to connected, after the server knows all services.
     pub(crate) fn set_connected(&self) {
         self.lifecycle.set_state(State::Connected);
         self.notices.repeat_all(self.clock.now());
@@ -216,7 +216,7 @@ impl<H: Handlers> Engine<H> {
         self.events.tell("connected", info);
     }
 
-    /// Frees what has ended and what nobody came back for. Called now and then.
+    /// Frees ended sessions and unused objects. Called periodically.
     fn tidy(&self) {
         #[cfg(feature = "metrics")]
         self.stats().publish(self.identity().address());

@@ -1,11 +1,11 @@
-//! Small requests that tell a peer that something of it is not used any more, repeated until the
-//! peer has acknowledged them.
+//! Notices: small requests that release a function or stream of a peer, or cancel a call, and are
+//! repeated until the peer has acknowledged them.
 //!
-//! Destructors send them, so nothing can wait for the answer. If the link of the peer is down, or
-//! ours, they would be lost, and the peer would keep a stream until nobody has used it for
-//! [`Settings::object_idle_timeout`]. Any answer acknowledges a notice, also a rejection: a peer
-//! that does not know the method, or that has nothing of that name any more, has nothing left to
-//! do. Only a peer that is not connected, or too busy, gets it again.
+//! Destructors send them, so no task can wait for the response. Without repetition they would be
+//! lost while either link is down, and the peer would keep a stream until it was unused for
+//! [`Settings::object_idle_timeout`]. Any response acknowledges a notice, also a rejection: a peer
+//! without that method or stream has nothing left to release. A notice is repeated only if the peer
+//! is not connected or too busy.
 //!
 //! Acknowledgements are not waited for by a task. The driver looks when the next repetition is due.
 //!

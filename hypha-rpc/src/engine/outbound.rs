@@ -29,7 +29,7 @@ pub(crate) struct Closed;
 /// A frame for the driver, with its share of the byte budget.
 pub(crate) struct QueuedFrame {
     pub(super) frame: Frame,
-    /// Given back when the frame is written or dropped.
+    /// Share of the byte budget, returned when the frame is written or dropped.
     _budget: Option<OwnedSemaphorePermit>,
 }
 
@@ -123,7 +123,7 @@ impl Outbound {
         queued + self.posted_len.load(Ordering::Relaxed)
     }
 
-    /// Fails everyone who waits for a share of the budget; the queue ends with its driver.
+    /// Fails all senders that wait for a share of the budget; the queue ends with its driver.
     pub(super) fn close(&self) {
         self.budget.close();
     }

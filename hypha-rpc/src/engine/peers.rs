@@ -19,7 +19,7 @@ const MOST: usize = 1024;
 pub(crate) struct PeerInfo {
     /// Chunks carry their index and may overtake each other.
     pub(crate) indexed_chunks: bool,
-    /// The largest frame it says it takes; 0 if it does not say.
+    /// The largest frame that it announced; 0 if it announced none.
     pub(crate) max_frame: usize,
 }
 

@@ -20,7 +20,7 @@ use crate::backoff::Backoff;
 use crate::error::{ConnectError, ConnectErrorKind, Error, LinkError, report};
 use crate::transport::{BoxLink, Dial};
 
-/// The server and the identity there, as links to it are opened.
+/// The server, and the identity with which links to it are opened.
 pub(crate) struct Endpoint {
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) workspace: Option<String>,
@@ -79,7 +79,7 @@ pub(crate) type Restore = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> 
 /// Means of reopening a lost connection.
 pub(crate) struct Reconnect {
     pub(crate) endpoint: Endpoint,
-    /// `None` if the server need not know anything.
+    /// Registers services again on a new link. `None` without a manager.
     pub(crate) restore: Option<Restore>,
 }
 
@@ -134,7 +134,7 @@ impl<H: Handlers> RedialLoop<H> {
         drop(self);
     }
 
-    /// Why the connection is over; `None` if it has been closed on this side.
+    /// The reason why the connection has ended; `None` if this side closed it.
     async fn keep(
         &mut self,
         mut link: BoxLink,

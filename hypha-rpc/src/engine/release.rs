@@ -1,11 +1,11 @@
-//! Telling the owner of a function or stream that nobody here uses it any more.
+//! Release of a received function or stream at its owner.
 
 use hypha_wire::keys::{RCLOSE_METHOD, RELEASE, RMETHOD, RRELEASE, RTARGET};
 use hypha_wire::{Args, RemoteHandle, Value};
 
 use super::{Engine, Handlers};
 
-/// The last handle of `remote` is gone.
+/// Releases `remote` at its owner, after its last handle was dropped.
 pub(super) fn handle_dropped<H: Handlers>(engine: &Engine<H>, remote: &RemoteHandle) {
     let text = |key| remote.raw.get(key).and_then(Value::as_str);
     let Some(to) = text(RTARGET) else { return };

@@ -55,7 +55,7 @@ impl Secrecy {
         Ok(Rope::message(main, sealed.into()))
     }
 
-    /// Decrypts a second segment; also gives the key of who encrypted it.
+    /// Decrypts a second segment, and returns it with the key of its sender.
     pub(crate) fn open(&self, extra: &EncryptedExtra) -> Result<(Bytes, Bytes), String> {
         let Some(encryption) = &self.encryption else {
             return Err("this client has no keys to decrypt with".to_owned());
@@ -86,7 +86,7 @@ impl Secrecy {
     }
 }
 
-/// A key as people read it.
+/// Returns a key as hexadecimal text.
 pub(crate) fn hex(key: &[u8]) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -24,14 +24,14 @@ const CHUNK_MARGIN: usize = 1024;
 /// Upper bound of the idle timeout: clocks and peers cannot represent much longer times.
 pub(crate) const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The key in the config of a built-in service under which a peer says how large frames it takes,
+/// The key in the config of a built-in service under which a peer announces its largest frame,
 /// in bytes. An extension: the other clients do not say it, ignore it, and get frames of the common
 /// size.
 pub(crate) const MAX_FRAME_KEY: &str = "max_frame_size";
 
-/// Chunks at a receiver. If they do not become a message, because one was refused or nobody waits
-/// for the call any more, the receiver is told to forget them. No answer is awaited: a peer that
-/// has fallen silent would not give one.
+/// Chunks at a receiver. Dropped before the message is complete, because a chunk was refused or the
+/// call was abandoned, it asks the receiver to drop them. It does not wait for a response, because
+/// a peer that has stopped answering would not send one.
 struct Unfinished<'a, H: Handlers> {
     engine: &'a Engine<H>,
     to: &'a str,

@@ -49,7 +49,7 @@ pub(super) struct SessionTable<R, O> {
     objects: usize,
     /// Number of sessions nested in others.
     nested: usize,
-    /// Why no session can be opened any more.
+    /// The reason why no session can be opened.
     closed: Option<LinkError>,
 }
 
@@ -259,12 +259,12 @@ impl<R, O: Clone> SessionTable<R, O> {
         self.end_all(|session| session.call.is_some())
     }
 
-    /// Ends the sessions that only hold objects which nobody has used since `since`.
+    /// Ends the sessions that only hold objects that no peer has used since `since`.
     pub(super) fn expire(&mut self, since: u64) -> Ended<R, O> {
         self.end_all(|session| session.call.is_none() && session.used < since)
     }
 
-    /// Ends all sessions and lets no other begin.
+    /// Ends all sessions, and refuses new ones.
     pub(super) fn close(&mut self, reason: &LinkError) -> Ended<R, O> {
         self.closed.get_or_insert_with(|| reason.clone());
         self.end_all(|_| true)

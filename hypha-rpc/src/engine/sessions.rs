@@ -123,7 +123,7 @@ impl<O: Clone> Sessions<O> {
         }
     }
 
-    /// Ends all sessions with `peer`. The calls fail when [`Lost`] is told of them.
+    /// Ends all sessions with `peer`. The calls fail when [`Lost`] is given their errors.
     pub(super) fn peer_gone(&self, peer: &str) -> Lost<O> {
         Lost(self.table.lock().peer_gone(peer))
     }
@@ -138,7 +138,7 @@ impl<O: Clone> Sessions<O> {
         Lost(self.table.lock().close(reason))
     }
 
-    /// Ends the sessions whose objects nobody has used for `idle` milliseconds.
+    /// Ends the sessions whose objects were unused for `idle` milliseconds.
     pub(super) fn tidy(&self, idle: u64) {
         if let Some(since) = self.clock.now().checked_sub(idle) {
             let ended = self.table.lock().expire(since);

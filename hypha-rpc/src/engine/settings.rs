@@ -78,9 +78,9 @@ pub struct Settings {
     /// Number of releases and cancellations that peers have not acknowledged yet; further ones are
     /// sent once. Default: 16,384.
     ///
-    /// A peer is told when the last handle of one of its streams or functions is dropped, or a call
-    /// of it. While it is not connected, this is repeated, at most for
-    /// [`object_idle_timeout`](Self::object_idle_timeout).
+    /// A peer gets a release when the last handle of one of its streams or functions is dropped,
+    /// and a cancellation when a call is dropped. These are repeated while it is not connected, at
+    /// most for [`object_idle_timeout`](Self::object_idle_timeout).
     pub max_unacknowledged: usize,
     /// Time between two pings to the server; zero turns them off. Default: 20 s.
     ///

@@ -134,9 +134,9 @@ pub(crate) struct Recovery {
 /// Next step after a lost connection.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
-    /// Begin this attempt after this pause.
+    /// Start this attempt after this pause.
     Try { attempt: u32, pause: Duration },
-    /// Nothing any more.
+    /// Stop reconnecting.
     GiveUp { attempts: u32 },
 }
 
@@ -149,7 +149,7 @@ impl Recovery {
         }
     }
 
-    /// A connection that stood for `lasted` is lost.
+    /// Records the loss of a connection after `lasted`, and returns the next step.
     pub(crate) fn lost(&mut self, lasted: Duration, chance: f64) -> Next {
         self.attempt = 0;
         if lasted < self.backoff.stable {
@@ -160,7 +160,7 @@ impl Recovery {
         self.next(chance)
     }
 
-    /// An attempt has failed.
+    /// Records a failed attempt, and returns the next step.
     pub(crate) fn failed(&mut self, chance: f64) -> Next {
         self.failures = self.failures.saturating_add(1);
         self.next(chance)

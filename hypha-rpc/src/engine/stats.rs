@@ -37,7 +37,7 @@ macro_rules! counters {
 
         #[cfg(feature = "metrics")]
         impl Stats {
-            /// Writes the numbers of the connection of `client`: now and then, and when it is over.
+            /// Writes the numbers of the connection of `client`, periodically and at its end.
             pub(super) fn publish(&self, client: String) {
                 let labels = [("client", metrics::SharedString::from(client))];
                 self.each_counter(|name, value| {
@@ -51,7 +51,7 @@ macro_rules! counters {
                 $(tell(concat!("hypha_rpc_", stringify!($name), "_total"), self.$name);)*
             }
 
-            /// The numbers of what goes on now.
+            /// The numbers of the present state.
             fn each_gauge(&self, mut tell: impl FnMut(&'static str, usize)) {
                 tell("hypha_rpc_sessions", self.sessions);
                 tell("hypha_rpc_objects", self.objects);

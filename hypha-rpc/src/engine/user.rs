@@ -94,7 +94,7 @@ pub struct UserInfo {
     pub current_workspace: Option<String>,
 }
 
-/// Nobody in particular: anonymous, without any permission.
+/// An anonymous user without any permission.
 impl Default for UserInfo {
     fn default() -> Self {
         UserInfo {

@@ -163,7 +163,7 @@ impl Watched {
         self.home.wake();
     }
 
-    /// Answers the last question, in the program's runtime.
+    /// Answers the last question of the watchdog, in the runtime of the program.
     fn reply(&self) {
         let asked = self.asked.load(Ordering::Acquire);
         if asked != self.answered.load(Ordering::Relaxed) {

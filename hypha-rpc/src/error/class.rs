@@ -1,11 +1,11 @@
-//! The classes of exceptions, which other languages tell only in the text of an error.
+//! The classes of exceptions, which other languages send only as a part of the text of an error.
 
 use hypha_wire::WireError;
 
 /// Finds the exception class and the plain message in the forms of
 /// `docs/protocol/02-messages.md#s8`: Python's asynchronous methods send a whole traceback as
 /// message, JavaScript `Name: message`, Python's synchronous methods the message with the class
-/// only in the trace. Besides what looks like a class, `known` names are.
+/// only in the trace. Names in `known` are classes, too.
 pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, String) {
     let message = error.message.trim_end();
     if message.starts_with("Traceback (most recent call last)") {
@@ -122,7 +122,7 @@ mod tests {
              occurred:\n\n{head}ValueError: b\n"
         );
         assert_eq!(parts(&text, ""), of("ValueError", "b"));
-        // The exception of another peer, told on with its own trace.
+        // The exception of another peer, passed on with its own trace.
         let text = format!("{head}lib.RemoteException: RemoteError:b\n{head}ValueError: b\n");
         assert_eq!(parts(&text, ""), of("ValueError", "b"));
         assert_eq!(

@@ -9,7 +9,7 @@ use super::cause::{Cause, source_of};
 
 /// Error of an attempt to connect to a server.
 ///
-/// [`kind`](Self::kind) says which failure it is, [`url`](Self::url) where, and
+/// [`kind`](Self::kind) names the failure, [`url`](Self::url) the address, and
 /// [`source`](std::error::Error::source) keeps the error of the system or library that caused it:
 /// an [`io::Error`](std::io::Error) for a refused connection or an unknown host, a `rustls::Error`
 /// for a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP answer. The text says
@@ -24,7 +24,7 @@ pub struct ConnectError(Box<Inner>);
 struct Inner {
     kind: ConnectErrorKind,
     url: Option<String>,
-    /// The words of the server, or the part of the text that depends on the case.
+    /// Error text of the server, or the variable part of the message.
     detail: String,
     source: Option<Cause>,
     /// The failure of the other transport.
@@ -67,10 +67,10 @@ pub enum ConnectErrorKind {
     Unreachable,
     /// The encrypted connection failed.
     Tls(TlsFailure),
-    /// The answer was this HTTP status instead of a connection.
+    /// The server responded with this HTTP status instead of a connection.
     HttpStatus(u16),
-    /// The answer was a redirect. It is not followed: it may lead to a server that must not see the
-    /// token.
+    /// The server responded with a redirect. It is not followed: it may lead to a server that must
+    /// not see the token.
     Redirect,
     /// A program answers at the URL that speaks neither HTTP nor this protocol.
     NotHypha,
@@ -232,7 +232,7 @@ impl ConnectError {
         main
     }
 
-    /// Returns which failure it is.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> ConnectErrorKind {
         self.0.kind

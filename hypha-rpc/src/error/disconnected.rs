@@ -33,11 +33,11 @@ pub struct Disconnected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lost {
-    /// The peer has left the server; the connection of this client stands. Retryable: a service
+    /// The peer has left the server; this client is still connected. Retryable: a service
     /// that is hosted elsewhere, or again, is found by its id.
     Peer,
     /// The link to the server broke, and the connection opens another one. Retryable: a new call
-    /// waits until it stands.
+    /// waits for it.
     Link,
     /// The connection has ended and does not reconnect, as
     /// [`Client::closed`](crate::Client::closed) says. Not retryable: connect again.

@@ -91,7 +91,7 @@ pub struct ErrorVariant<E> {
 }
 
 impl<E> ErrorVariant<E> {
-    /// A variant that only Rust peers send.
+    /// Creates a variant that only Rust peers send.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         ErrorVariant {
@@ -102,7 +102,7 @@ impl<E> ErrorVariant<E> {
         }
     }
 
-    /// It stands for exceptions of these classes, too.
+    /// Makes the variant that of exceptions of these classes, too.
     #[must_use]
     pub const fn classes(
         mut self,
@@ -114,7 +114,7 @@ impl<E> ErrorVariant<E> {
         self
     }
 
-    /// It stands for every failure that is no other variant.
+    /// Makes the variant that of every failure without a variant of its own.
     #[must_use]
     pub const fn others(mut self, make: fn(String) -> E) -> Self {
         self.takes_others = true;
@@ -127,7 +127,7 @@ impl<E> ErrorVariant<E> {
     }
 }
 
-/// The error as it is sent. Callers in other languages find its class at the end of the trace,
+/// Encodes the error. Callers in other languages find its class at the end of the trace,
 /// where Python has it, unless the text begins with it.
 pub fn error_to_wire<E: TypedError>(error: &E, message: String, codec: DataCodec<E>) -> WireError {
     let variant = E::VARIANTS.get(error.variant());
@@ -151,7 +151,7 @@ pub fn error_to_wire<E: TypedError>(error: &E, message: String, codec: DataCodec
     wire
 }
 
-/// The error as a value of this type, if it is one: by the name and data that a Rust peer sent, or
+/// Decodes the error, if it is of this type: by the name and data that a Rust peer sent, or
 /// by the class of an exception.
 pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) -> Option<E> {
     if let Some(name) = &error.name {
@@ -174,7 +174,7 @@ pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) ->
         });
     }
     let other = E::VARIANTS.iter().find(|variant| variant.takes_others)?;
-    // The class, or the name of another type, is all that tells what happened.
+    // Without a name, the class or the name of another type decides.
     let what = class.as_ref().or(error.name.as_ref());
     other.make(match what {
         Some(what) => format!("{what}: {message}"),
@@ -322,7 +322,7 @@ mod tests {
         }
         newer.name = Some("Failure.Torn".into());
         assert_eq!(Failure::from_wire(&newer), None);
-        // Its class still tells.
+        // Its class still decides.
         newer.name = Some("Failure.Empty".into());
         newer.trace = "EmptyError: the hat is worn by 3".into();
         assert_eq!(Failure::from_wire(&newer), Some(Failure::Empty));

@@ -1,4 +1,4 @@
-//! Function schemas: what a service says of its methods to callers in any language.
+//! Function schemas: descriptions of methods for callers in any language.
 //!
 //! A function is described as `{name, description, parameters, returns}`. `parameters` is a JSON
 //! Schema object of draft 2020-12, as the Python client makes it of a function with pydantic's
@@ -118,7 +118,7 @@ impl FunctionSchema {
         let mut parameters = Map::new();
         parameters.insert("type".to_owned(), "object".into());
         parameters.insert("properties".to_owned(), self.properties.into());
-        // As pydantic has it: who can leave out everything is not told so by an empty list.
+        // As in pydantic, `required` is absent if all arguments may be left out, not an empty list.
         if !self.required.is_empty() {
             parameters.insert("required".to_owned(), self.required.into());
         }
@@ -206,7 +206,7 @@ fn normalise(schema: &mut Schema) {
             schema.entry("maximum").or_insert(most);
         }
     }
-    // Any value is `true` there, and nowhere else.
+    // The schema of any value is written as `true` in these places only.
     for key in ["items", "properties", "prefixItems", "anyOf"] {
         match schema.get_mut(key) {
             Some(Value::Object(members)) if key == "properties" => {
@@ -239,7 +239,7 @@ fn is_rust_only(format: &str) -> bool {
         })
 }
 
-/// `type: [T, "null"]` becomes `anyOf`; what is said of the value as a whole stays outside.
+/// `type: [T, "null"]` becomes `anyOf`; keywords about the value as a whole stay outside.
 fn split(schema: &mut Map<String, Value>) {
     let Some(Value::Array(types)) = schema.get("type") else {
         return;

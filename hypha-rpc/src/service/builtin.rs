@@ -14,7 +14,7 @@ use crate::error::RejectKind;
 use hypha_wire::keys::{BUILT_IN, CHUNK_MEMBERS};
 use hypha_wire::{ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, WireError};
 
-/// The largest frame that this client takes, in bytes. It says so in the service's config.
+/// The largest frame that this client accepts, in bytes, announced in the config of the service.
 const MAX_FRAME_BYTES: i64 = 8 << 20;
 
 pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {

@@ -1,5 +1,5 @@
-//! The incoming calls whose handlers run, so that they can be told when nobody waits for them any
-//! more.
+//! The incoming calls whose handlers run, so that their cancellation tokens can be triggered when
+//! their callers stop waiting.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ impl AsRef<Progress> for RunningCall {
     }
 }
 
-/// A call that runs; taken out of the table when it is dropped.
+/// A running call. Dropping it removes it from the table.
 pub(crate) struct Running<'a> {
     calls: &'a Calls,
     id: u64,

@@ -40,7 +40,7 @@ pub struct Context {
 struct Inner {
     message: Message,
     connection_type: &'static str,
-    /// Of who encrypted the call.
+    /// Public key of the sender of an encrypted call.
     caller_key: Option<bytes::Bytes>,
     user: OnceLock<UserInfo>,
     cancelled: CancellationToken,

@@ -269,7 +269,7 @@ where
     }
 }
 
-/// Polls the handler, and tells the caller now and then that it is still running.
+/// Polls the handler, and sends heartbeats to the caller while it runs.
 async fn with_heartbeats<T>(
     engine: &Engine,
     call: &RunningCall,

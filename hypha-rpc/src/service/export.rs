@@ -71,7 +71,7 @@ impl Exported {
                 let begun = match turn {
                     Some(Turn { before, begun }) => {
                         if let Some(before) = before {
-                            // An error says as well that it has begun: it is over.
+                            // After an error it has begun and ended.
                             let _ = before.await;
                         }
                         Some(begun)
@@ -121,7 +121,7 @@ impl HandedOut {
         }
     }
 
-    /// No answer will end the session: everything stays until nobody uses it.
+    /// No response ends the session: its objects stay until they are unused.
     pub(crate) fn stays(mut self) {
         self.sent();
         self.session = None;

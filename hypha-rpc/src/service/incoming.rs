@@ -135,7 +135,7 @@ impl IncomingCall {
     }
 }
 
-/// An error that says that the method did not run. Other languages see the class in the trace, in
+/// Creates an error for a method that did not run. Other languages see the class in the trace, in
 /// the form that Python gives its own refusals (`docs/protocol/02-messages.md#s8`).
 pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireError {
     let trace = format!("{class}: {message}\n");

@@ -164,7 +164,7 @@ impl Service {
         map
     }
 
-    /// Puts every member where its dotted path says.
+    /// Puts every member at its dotted path.
     pub(crate) fn insert_members(&self, map: &mut Map, encode: impl Fn(&str, &Member) -> Value) {
         for (path, member) in &self.members {
             let mut place = &mut *map;

@@ -238,8 +238,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
         }
     }
 
-    /// Decodes an argument with a default. Where its type has no null, null stands for it: a caller
-    /// in JavaScript who skips it writes `undefined`, which arrives so.
+    /// Decodes an argument with a default. If its type has no null, null means the default,
+    /// because a JavaScript caller skips an argument with `undefined`, which arrives as null.
     pub fn or_else(
         self,
         args: &Arguments<'de>,
@@ -428,9 +428,9 @@ impl<T> AnyReturn for &ReturnOf<T> {}
     note = "a stream is the whole result, or what a `Result` holds; inside of other types, return `RemoteStream::new(stream)`"
 )]
 pub trait Output<const FALLIBLE: bool> {
-    /// Of success.
+    /// Type of the result.
     type Ok;
-    /// Of failure.
+    /// Type of the error.
     type Error;
 
     /// The `Result`.

@@ -24,7 +24,7 @@ use hypha_wire::{DecodeError, Value};
 const LOOKS: usize = 10_000;
 const MAX_DEPTH: usize = 128;
 
-/// `error`, or what the schema says about a place further inside the same value.
+/// `error`, or a fault that the schema finds further inside the same value.
 pub(crate) fn nearest(
     error: DecodeError,
     value: &Value,
@@ -78,7 +78,7 @@ enum What {
         expected: Vec<String>,
         got: String,
     },
-    /// A member. If no other is there either, nothing says that it was meant.
+    /// A member. Without any other member, the alternative was probably not meant.
     Missing {
         related: bool,
     },
@@ -105,7 +105,7 @@ impl Misfit {
         let depth = self.path.len();
         let score = match self.what {
             _ if depth == 0 => 0,
-            // The tag of another one.
+            // A wrong tag: the caller meant another alternative.
             What::Choice { .. } if depth == 1 => 1,
             What::Missing { .. } => 2,
             _ => 3,
@@ -153,7 +153,7 @@ impl Search<'_> {
             Value::Map(_) => self.object(value, schema, depth)?,
             _ => {}
         }
-        // After what is said beside it: the tag of a variant whose content is a type of its own.
+        // After the keywords beside it: the tag of a variant whose content is a type of its own.
         if let Some(name) = schema.get("$ref").and_then(Schema::as_str) {
             let root = self.root;
             let found = name.strip_prefix('#').and_then(|path| root.pointer(path));
@@ -230,7 +230,7 @@ impl Search<'_> {
             };
             if let Err(misfit) = fit {
                 let misfit = misfit.within(Step::Key(key.to_owned()));
-                // A wrong tag says more than what follows from it.
+                // A wrong tag explains the faults that follow from it.
                 let is_tag = misfit.likelihood().0 == 1;
                 if is_tag || first.is_none() {
                     first = Some(misfit);
@@ -318,7 +318,7 @@ fn kind(value: &Value, schema: &Object<String, Schema>) -> Fit {
     }))
 }
 
-/// `enum` and `const`, of texts.
+/// Compares a value with `enum` and `const`, whose values are texts.
 fn choice(value: &Value, schema: &Object<String, Schema>) -> Fit {
     let values: Vec<&Schema> = match (schema.get("const"), schema.get("enum")) {
         (Some(only), _) => vec![only],
@@ -354,7 +354,7 @@ fn bounds(value: &Value, schema: &Object<String, Schema>) -> Fit {
     Err(Misfit::new(What::Other(text)))
 }
 
-/// Of two alternatives, the one that was meant; or both, where nothing tells.
+/// Of two alternatives, the one that was meant, or both if neither is more likely.
 fn likelier(mut a: Misfit, b: Misfit) -> Misfit {
     let same_place = a.path.len() == b.path.len()
         && a.path.iter().zip(&b.path).all(|steps| match steps {

@@ -85,7 +85,7 @@ pub(super) fn may_use<'a>(
 /// Hexadecimal digits of a public key.
 const KEY_DIGITS: usize = 64;
 
-/// Finds the first text that is no public key.
+/// Returns the first text that is not a public key.
 pub(super) fn check_keys(keys: &[String]) -> Result<(), String> {
     let is_key =
         |key: &String| key.len() == KEY_DIGITS && key.bytes().all(|b| b.is_ascii_hexdigit());

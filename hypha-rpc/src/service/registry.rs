@@ -34,7 +34,7 @@ impl Registered {
         }
     }
 
-    /// A service that one client was handed with a message, and that nobody else gets to know.
+    /// A service that was sent to one client, the only one that can call it.
     pub(crate) fn interface(service: Service, caller: &str) -> Self {
         Registered {
             only_caller: Some(caller.to_owned()),

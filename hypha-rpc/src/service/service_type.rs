@@ -7,7 +7,7 @@ use hypha_wire::keys::RESERVED;
 use hypha_wire::{Map, Value};
 
 impl Service {
-    /// The schema of everything in the service, its methods and what was said of it: the
+    /// The schema of everything in the service, its methods and their descriptions: the
     /// `definition` of a service type.
     ///
     /// Clients in other languages compare all of it: `name`, `description`, `docs` or a key of

@@ -30,7 +30,7 @@ impl Services {
         }
     }
 
-    /// Returns what the receiver of a message knows `handle` by.
+    /// Returns the map by which the receiver of a message knows `handle`.
     pub(crate) fn name_handle(
         &self,
         exports: &mut Exports<'_>,
@@ -57,7 +57,8 @@ impl Services {
         lifecycle: &Lifecycle,
     ) -> Result<(), Error> {
         let mut registry = self.registry.write();
-        // With the lock held: the end is marked first, and the table is cleared with the lock then.
+        // Checked with the lock held, because the end of the connection is marked before the table
+        // is cleared under this lock: a service added here is either refused or cleared.
         if lifecycle.is_closed() {
             return Err(Error::Disconnected(lifecycle.over_at(CallSite {
                 method: format!("register_service({})", service.service.id()),
@@ -91,7 +92,7 @@ impl Services {
         self.registry.read().interfaces()
     }
 
-    /// Takes out the interfaces of a peer that has gone, and tells the handlers that it called.
+    /// Removes the interfaces of a disconnected peer, and cancels the handlers of its calls.
     pub(super) fn peer_gone(&self, peer: &str) {
         self.calls.cancel(|call| call.from() == peer);
         let interfaces = self.registry.write().caller_gone(peer);

@@ -24,7 +24,7 @@ struct UnknownHost {
 ///
 /// # Errors
 ///
-/// The failure of the system, marked as one of the name.
+/// Returns the error of the system, marked as a DNS failure.
 pub(super) async fn look_up(
     host: &str,
     port: u16,
@@ -170,7 +170,7 @@ pub(super) fn detail(body: &str) -> Option<String> {
     }
 }
 
-/// The beginning of what a server says; it may be a whole page.
+/// The beginning of the response, which may be a whole page.
 fn first_line(text: &str) -> String {
     const MOST: usize = 200;
     let text = text.trim();

@@ -24,7 +24,7 @@ use crate::backoff::Doubling;
 use crate::error::{ConnectError, ConnectErrorKind, report};
 use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 
-/// POSTs on their way at the same time.
+/// POSTs that run at the same time.
 const POSTS: usize = 16;
 
 /// Frames that wait for their turn. More make the sender wait.
@@ -86,7 +86,7 @@ impl Dialer {
         let builder = reqwest::Client::builder()
             .default_headers(headers)
             .tcp_nodelay(true)
-            // After a redirect, the client would not know the server that it talks to.
+            // Another server must not get the token, so redirects are errors.
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Resolver);
         let builder = with_tls(builder, &url, options).map_err(|e| e.with_url(base))?;
@@ -108,7 +108,7 @@ impl Dialer {
     }
 }
 
-/// Looks names up as the WebSocket does, so that the failure can be told from others.
+/// Resolves names as the WebSocket does, so that a DNS failure has a kind of its own.
 #[derive(Debug)]
 struct Resolver;
 
@@ -209,7 +209,7 @@ enum ResponseStream {
     /// The client has not introduced itself yet.
     Unopened,
     Opening(BoxFuture<'static, Result<reqwest::Response, reqwest::Error>>),
-    /// The server does not want it; this is what it says.
+    /// The server refuses the connection, with this error.
     Refusing(BoxFuture<'static, ConnectError>),
     Open(BoxStream<'static, reqwest::Result<Bytes>>),
     Ended,
@@ -308,7 +308,7 @@ impl HttpLink {
         }
     }
 
-    /// Lets the POSTs go on.
+    /// Polls the running POSTs, and starts queued ones.
     fn poll_posts(&mut self, cx: &mut Context<'_>) {
         self.begin_posts();
         while let Poll::Ready(Some(posted)) = self.posts.poll_next_unpin(cx) {
@@ -360,7 +360,7 @@ impl HttpLink {
     /// A control message as the text that it would be on a WebSocket.
     fn control(&self, frame: &Bytes) -> Option<Frame> {
         let message = Message::parse(frame.clone()).ok()?;
-        // A message from a client is an event, whatever its type says.
+        // A message from a client is always an event.
         if !CONTROL.contains(&message.kind()) || message.from().is_some() {
             return None;
         }
@@ -467,7 +467,7 @@ impl HttpLink {
     }
 }
 
-/// Posts one message until the server has taken it, or will not.
+/// Posts one message until the server accepts or refuses it.
 async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     let mut retries = 0..RETRIES;
     let failure = loop {
@@ -503,7 +503,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     let location = location.and_then(|location| location.to_str().ok());
     let location = location.map(str::to_owned);
     let detail = detail(response).await;
-    // In the words of the WebSocket, by which the kinds are told apart.
+    // The texts are those of the WebSocket, from which the kinds are derived.
     let error = match status {
         StatusCode::UNAUTHORIZED => {
             ConnectError::from_server(format!("Authentication error: {detail}")).with_url(&url)
@@ -516,7 +516,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
             ConnectError::from_server(detail).with_url(&url)
         }
         status => {
-            // The number says it already.
+            // The number is enough.
             let detail = match detail == status.to_string() {
                 true => "",
                 false => detail.as_str(),

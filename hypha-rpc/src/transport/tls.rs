@@ -7,7 +7,7 @@ use crate::error::{ConnectError, ConnectErrorKind};
 
 type Builder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>;
 
-/// This machine trusts nobody.
+/// This machine has no trusted root certificates.
 #[derive(Debug, thiserror::Error)]
 #[error("no root certificates on this machine")]
 struct NoRoots {

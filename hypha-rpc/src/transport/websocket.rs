@@ -110,7 +110,8 @@ pub(crate) async fn connect(
     let (Some(host), Some(port)) = (uri.host(), port) else {
         return Err(invalid("it is not `ws://host` or `wss://host`".into()));
     };
-    // In two steps: afterwards the error of an unknown host looks like any other.
+    // Resolved before it connects, because the error of an unknown host has no kind of its own
+    // later.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let failed = |error| failure::connect_error(url, error);
     let addresses = failure::look_up(host, port).await.map_err(failed)?;

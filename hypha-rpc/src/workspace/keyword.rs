@@ -11,7 +11,7 @@ use super::Permission;
 
 /// A closed set of words on the wire.
 pub trait Words: Sized {
-    /// Returns the member of the set that `text` stands for.
+    /// Returns the member of the set that `text` names.
     fn from_word(text: &str) -> Option<Self>;
 
     /// Returns the word for this member.

@@ -20,7 +20,7 @@ const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// buffer copies it. 17, because a message with 16 chunks of data is a little longer than the data.
 /// The peer is charged for all of it; if it has not that much left, only for the chunk.
 const RESERVED_CHUNKS: usize = 17;
-/// Most bytes reserved with the first chunk.
+/// Upper bound of the bytes reserved with the first chunk.
 const MAX_RESERVED: usize = 32 << 20;
 /// Bytes charged for each chunk and message besides its content, so that empty ones are bounded
 /// too.
@@ -135,7 +135,7 @@ impl fmt::Debug for Entry {
 /// The effect of a chunk.
 #[derive(Clone, Copy)]
 struct Growth {
-    /// Bytes that the message occupies no more.
+    /// Bytes that the message no longer occupies.
     freed: usize,
     /// Bytes that it occupies in addition.
     cost: usize,

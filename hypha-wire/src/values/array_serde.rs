@@ -158,7 +158,7 @@ enum ArrayForm {
     Nd,
     /// `typedarray`, with type: sent by JavaScript.
     Typed,
-    /// `memoryview`, only bytes: sent by either.
+    /// `memoryview`: bytes without shape, from Python or JavaScript.
     Memory,
 }
 

@@ -183,7 +183,7 @@ fn wanted_length(expected: &str) -> Option<usize> {
     words.find_map(|word| word.parse().ok())
 }
 
-/// The protocol's word for what a serde visitor says it expects.
+/// Returns the protocol's word for the expectation of a serde visitor.
 fn expected_kind(expected: &str) -> &str {
     let bare = ["a ", "an ", "any "]
         .iter()
@@ -202,7 +202,7 @@ fn expected_kind(expected: &str) -> &str {
         _ if bare.starts_with("adjacently tagged enum ") => "map",
         _ if bare.starts_with("tuple ") || bare.starts_with("array of length ") => "list",
         _ if bare.starts_with("unit struct ") => "null",
-        // Names of our own visitors, and whatever a hand-written one says.
+        // Names of our own visitors, and texts of hand-written ones.
         _ => bare,
     }
 }

@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(f16_to_f64(0xfbff), -65504.0);
     }
 
-    /// The nearer of two neighbours is chosen, and the even one for the value in the middle.
+    /// Rounds to the nearer neighbour, and a value in the middle to the even one.
     #[test]
     fn half_floats_are_rounded_to_the_nearest() {
         for bits in 0..0x7bffu16 {

@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::value::Value;
 use crate::keys;
 
-/// A failure as one peer tells it to another.
+/// Error of a call on the wire.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct WireError {

@@ -115,7 +115,7 @@ impl Meter {
         Ok(bytes)
     }
 
-    /// Notes that values occupy `bytes` more.
+    /// Adds `bytes` to the memory of the values.
     pub(super) fn occupied(&self, bytes: usize) {
         let spare = self.spare.load(Ordering::Relaxed);
         self.spare

@@ -28,9 +28,9 @@ pub struct MethodRef {
     pub schema: Option<Value>,
     /// Public key of its owner, if calls are to be encrypted.
     pub enc_pub: Option<bytes::Bytes>,
-    /// Whether its owner is told when the last handle is dropped. Only set by Rust peers.
+    /// Whether its owner wants a release when the last handle is dropped. Only set by Rust peers.
     pub release: bool,
-    /// Whether its owner is told when a caller stops waiting. Only set by Rust peers.
+    /// Whether its owner wants a cancellation when a caller stops waiting. Only set by Rust peers.
     pub cancel: bool,
 }
 

@@ -206,7 +206,7 @@ impl RemoteFile {
     }
 
     fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        // Nobody else has it before it is read or sent.
+        // Before it is read or sent there is no other handle.
         if let Some(peer) = Arc::get_mut(&mut self.peer) {
             peer.set(key, value.into());
         }
@@ -333,7 +333,7 @@ impl RemoteFile {
                 self.sequential = false;
                 self.position = (!self.text).then_some(*position);
             }
-            // It is where it was.
+            // The position has not changed.
             Err(_) => self.keep(came),
         }
         outcome
@@ -426,7 +426,7 @@ impl AsyncSeek for RemoteFile {
     }
 }
 
-/// Returns the data of a pending read that nobody waits for. A read that fails has not moved the
+/// Returns the data of a read that was started ahead. A read that fails has not moved the
 /// file.
 async fn drain(read: Option<BoxFuture<'static, io::Result<Chunk>>>) -> Bytes {
     match read {
@@ -459,8 +459,8 @@ impl AsyncWrite for RemoteFile {
         let (unread, text, position) = (self.unread_len(), self.text, self.position);
         self.unread.clear();
         self.sequential = false;
-        // Without `tell` nobody else can say; with it, the owner may have another opinion: a file
-        // that is opened for appending.
+        // With `tell` the owner decides, because a file that is opened for appending has another
+        // position. Without it, only this side knows.
         self.position = match self.peer.has("tell") {
             true => None,
             false => position.map(|position| position + len as u64),

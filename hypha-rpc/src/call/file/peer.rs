@@ -29,8 +29,8 @@ pub(super) fn is_file(members: &Map) -> bool {
     members.get(RTYPE).and_then(Value::as_str) == Some("iostream")
 }
 
-/// The members by which others use the file. They call a peer's functions through this program: a
-/// peer lets nobody call them but the one that it gave them to (`docs/protocol/02-messages.md#s7`).
+/// The members by which others use the file. They call a peer's functions through this program,
+/// because a peer accepts calls only from the receiver (`docs/protocol/02-messages.md#s7`).
 pub(super) fn members(peer: &Arc<Peer>) -> impl Iterator<Item = (&str, Value)> {
     peer.members.iter().map(|(name, member)| {
         let value = match member {
@@ -187,13 +187,13 @@ impl Peer {
     }
 }
 
-/// Nobody uses the file any more. The client that got it as a result closes it.
+/// The last handle is dropped. A file that came in a result is closed at its owner.
 impl Drop for Peer {
     fn drop(&mut self) {
         let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") else {
             return;
         };
-        // The caller closes what it gave; somebody may have another handle of it.
+        // The caller closes its own file, and other handles may be in use.
         if remote.parent.is_some() || remote.is_released() || Arc::strong_count(remote) > 1 {
             return;
         }
@@ -228,7 +228,7 @@ const CLASSES: [(&str, io::ErrorKind); 6] = [
     ("UnicodeDecodeError", io::ErrorKind::InvalidData),
 ];
 
-/// The class that other languages are told.
+/// The class of the exception in other languages.
 pub(super) fn class(kind: io::ErrorKind) -> &'static str {
     let found = CLASSES.iter().find(|(_, known)| *known == kind);
     found.map_or("OSError", |(class, _)| class)
@@ -253,7 +253,7 @@ fn io_error(error: Error) -> io::Error {
     io::Error::new(kind, error)
 }
 
-/// The file does not exist any more.
+/// The file no longer exists.
 #[derive(Debug, thiserror::Error)]
 #[error("the file is gone, as its call has ended or it was not used for too long ({0})")]
 struct Gone(#[source] Error);

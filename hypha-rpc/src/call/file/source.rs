@@ -304,7 +304,7 @@ async fn flush(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> 
     call.reply(&())
 }
 
-/// The source is gone afterwards, whatever it says to that. Closing twice is no error.
+/// The source is dropped, also if closing it fails. Closing twice is no error.
 async fn close(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     call.args(&[])?;
     if let Some(mut source) = source.lock().await.take() {

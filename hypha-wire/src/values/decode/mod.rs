@@ -520,7 +520,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a list, or what stands for one.
+    /// Visits a list, or a value in place of one.
     fn items<V: Visitor<'de>>(
         &mut self,
         items: Items,
