@@ -66,6 +66,10 @@ impl Secrecy {
 }
 
 #[cfg(not(feature = "encryption"))]
+#[expect(
+    clippy::unused_self,
+    reason = "a build with encryption has the same methods"
+)]
 impl Secrecy {
     pub(crate) fn is_on(&self) -> bool {
         false

@@ -52,8 +52,8 @@ pub struct Form {
 }
 
 impl Form {
-    /// Default settings, full sizes, 1,000 connections of each kind. Only logins end sooner: by default
-    /// their keys are kept for three minutes, whoever has begun them.
+    /// Default settings, full sizes, 1,000 connections of each kind. Only logins end sooner: by
+    /// default their keys are kept for three minutes, for every client.
     ///
     /// Server, victims and attackers share the processors here, whose scheduler alone delays a
     /// thread by some milliseconds.
