@@ -1,10 +1,14 @@
 //! The program `hypha-server`.
 
+mod original;
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::builder::BoolishValueParser;
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use hypha_server::{Builder, Settings, StartError};
 use tracing_subscriber::EnvFilter;
@@ -37,8 +41,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// A Hypha server: Python, JavaScript and Rust programs connect to it and use each other's
 /// services.
 ///
-/// Each option can also be set with the environment variable beside it. An empty variable counts as
-/// not set.
+/// Each option can also be set with the environment variable beside it; the command line wins. An
+/// empty variable counts as not set. A flag is set by `true`, `1`, `yes`, `y` or `on`.
+///
+/// The options and variables of the original server are accepted; those without effect are logged.
 // Not Debug: it holds secrets.
 #[derive(Parser)]
 #[command(version)]
@@ -46,7 +52,7 @@ struct Cli {
     #[command(flatten)]
     settings: Settings,
     /// Keep nothing: id, secret and workspaces end with this process.
-    #[arg(long, env = "HYPHA_IN_MEMORY", conflicts_with = "data_dir", help_heading = None)]
+    #[arg(long, env = "HYPHA_IN_MEMORY", value_parser = BoolishValueParser::new(), help_heading = None)]
     in_memory: bool,
     /// Format of log lines. Default: text.
     #[arg(long, env = "HYPHA_LOG_FORMAT", value_enum, help_heading = None)]
@@ -68,9 +74,38 @@ enum LogFormat {
 impl Cli {
     /// Reads command line and environment. An option that is given nowhere keeps the default of
     /// [`Settings`], which is therefore stated once.
-    fn read() -> Cli {
-        let matches = without_empty_variables(Cli::command_for_update()).get_matches();
-        Cli::from_matches(&matches).unwrap_or_else(|error| error.exit())
+    /// Returns warnings as well.
+    fn read() -> (Cli, Vec<String>) {
+        let command = without_empty_variables(Cli::command_for_update());
+        let (mut command, mut warnings) = original::without_unusable(command, |matches| {
+            let cli = Cli::from_matches(matches).map_err(|error| error.to_string())?;
+            cli.settings.check().map_err(|error| error.to_string())
+        });
+        command = original::add_options(command);
+        let arguments = original::without_subcommand(std::env::args_os().collect());
+        let matches = command.get_matches_from(arguments);
+        warnings.extend(original::ignored(&matches, variable));
+        let cli = Cli::from_matches(&matches).and_then(|cli| cli.keep_or_not(&matches));
+        (cli.unwrap_or_else(|error| error.exit()), warnings)
+    }
+
+    /// Chooses between `--in-memory` and `--data-dir`: both on the command line is an error, else
+    /// the command line wins.
+    fn keep_or_not(mut self, matches: &ArgMatches) -> Result<Cli, clap::Error> {
+        let on_command_line = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        if !self.in_memory || self.settings.data_dir.is_none() {
+            return Ok(self);
+        }
+        match (on_command_line("in_memory"), on_command_line("data_dir")) {
+            (true, false) => self.settings.data_dir = None,
+            (false, true) => self.in_memory = false,
+            _ => {
+                let kind = clap::error::ErrorKind::ArgumentConflict;
+                let text = "--in-memory and --data-dir (or their variables) exclude each other";
+                return Err(Cli::command().error(kind, text));
+            }
+        }
+        Ok(self)
     }
 
     fn from_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
@@ -88,6 +123,8 @@ impl Cli {
     fn into_settings(self) -> Settings {
         let mut settings = self.settings;
         settings.ignore_empty();
+        // The original keeps everything in memory then. Ours has a folder for it.
+        settings.redis_uri.take_if(|uri| !uri.contains("://"));
         if settings.jwt_secret.is_none() {
             settings.jwt_secret = variable("JWT_SECRET");
         }
@@ -205,11 +242,11 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run() -> anyhow::Result<()> {
-    let cli = Cli::read();
+    let (cli, warnings) = Cli::read();
     let level = variable("HYPHA_LOGLEVEL").unwrap_or_else(|| "info".into());
     let filter = match variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new) {
         Some(Ok(filter)) => filter,
-        _ => EnvFilter::try_new(filter_of(&level))?,
+        _ => EnvFilter::try_new(filter_of(&level)).unwrap_or_else(|_| EnvFilter::new("info")),
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -217,6 +254,9 @@ async fn run() -> anyhow::Result<()> {
     match cli.log_format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
     let print_config = cli.print_config;
     let settings = cli.into_settings();

@@ -59,6 +59,103 @@ fn an_empty_variable_counts_as_not_set() -> Result<()> {
     Ok(())
 }
 
+/// Returns what the program prints as its settings, and what it logs.
+fn settings_with(
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<(serde_json::Value, String)> {
+    let mut command = program(&variables()?);
+    command.args(arguments).arg("--print-config");
+    command.envs(environment.iter().copied());
+    let output = command.output()?;
+    let log = String::from_utf8(output.stderr)?;
+    assert!(
+        output.status.success(),
+        "{arguments:?} {environment:?}: {log}"
+    );
+    Ok((serde_json::from_slice(&output.stdout)?, log))
+}
+
+#[test]
+fn values_that_the_original_accepts_do_not_stop_the_start() -> Result<()> {
+    for (word, on) in [("1", true), ("yes", true), ("on", true), ("TRUE", true)]
+        .into_iter()
+        .chain([
+            ("0", false),
+            ("no", false),
+            ("off", false),
+            ("perhaps", false),
+        ])
+    {
+        let environment = [("HYPHA_BEHIND_PROXY", word), ("HYPHA_IN_MEMORY", word)];
+        let (settings, _) = settings_with(&[], &environment)?;
+        assert_eq!(settings["behind_proxy"], on, "{word}");
+        assert_eq!(settings["data_dir"].is_null(), on, "{word}");
+    }
+    let (settings, log) = settings_with(&[], &[("HYPHA_ORPHAN_REAP_INTERVAL", "-1")])?;
+    assert_eq!(settings["limits"]["orphan_interval"], 0.0, "{log}");
+    for (variable, value, name) in [
+        ("HYPHA_PORT", "tcp://10.0.0.1:9527", "/port"),
+        ("HYPHA_WS_IDLE_TIMEOUT", "-1", "/limits/idle_timeout"),
+        ("HYPHA_WS_IDLE_TIMEOUT", "0", "/limits/idle_timeout"),
+        (
+            "HYPHA_WS_MSG_RATE_LIMIT",
+            "-5",
+            "/limits/messages_per_second",
+        ),
+        (
+            "HYPHA_MAX_CONCURRENT_CONNECTIONS",
+            "0",
+            "/limits/concurrent_handshakes",
+        ),
+        ("MAXIMUM_LOGIN_TIME", "soon", "/limits/login_time"),
+    ] {
+        let (settings, log) = settings_with(&[], &[(variable, value)])?;
+        let (default, _) = settings_with(&[], &[])?;
+        assert_eq!(settings.pointer(name), default.pointer(name), "{variable}");
+        assert!(
+            log.contains(&format!("{variable}={value} is ignored")),
+            "{log}"
+        );
+    }
+    // A short secret is used, with a warning.
+    settings_with(&[], &[("JWT_SECRET", "short")])?;
+    let (_, log) = settings_with(&[], &[("HYPHA_ENABLE_S3", "true")])?;
+    assert!(log.contains("HYPHA_ENABLE_S3 has no effect"), "{log}");
+    let (_, log) = settings_with(&["server", "--from-env", "--startup-functions", "a:b"], &[])?;
+    assert!(log.contains("--startup-functions has no effect"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment() -> Result<()> {
+    let environment = [
+        ("HYPHA_PORT", "7000"),
+        ("HYPHA_HOST", "::1"),
+        ("HYPHA_JWT_SECRET", "of the environment"),
+        ("HYPHA_DATA_DIR", "/nowhere"),
+        ("HYPHA_ORPHAN_REAP_INTERVAL", "5"),
+    ];
+    let arguments = [
+        "--port=7001",
+        "--host=127.0.0.1",
+        "--in-memory",
+        "--orphan-interval=-1",
+    ];
+    let (settings, _) = settings_with(&arguments, &environment)?;
+    assert_eq!(settings["port"], 7001);
+    assert_eq!(settings["host"], "127.0.0.1");
+    assert!(settings["data_dir"].is_null());
+    assert_eq!(settings["limits"]["orphan_interval"], 0.0);
+    let (settings, _) = settings_with(&["--data-dir=/here"], &[("HYPHA_IN_MEMORY", "1")])?;
+    assert_eq!(settings["data_dir"], "/here");
+    let both = program(&variables()?)
+        .args(["--in-memory", "--data-dir=/here", "--print-config"])
+        .output()?;
+    assert!(!both.status.success());
+    Ok(())
+}
+
 /// A server that ends with the test, and its data.
 #[cfg(unix)]
 struct Running {

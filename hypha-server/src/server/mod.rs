@@ -54,6 +54,9 @@ pub enum StartError {
 
 /// Starts a server whose settings have been checked.
 async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server, StartError> {
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
     let listener = listen(&settings).await?;
     let address = listener.local_addr().map_err(|source| StartError::Bind {
         address: listen_address(&settings),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-#[cfg(feature = "cli")]
-use super::seconds;
 use super::{ConfigError, at_least, in_seconds, invalid};
+#[cfg(feature = "cli")]
+use super::{interval, seconds};
 
 /// Smallest limit on the size of a message. With less a client cannot even register a service.
 const FRAME_BYTES_MIN: usize = 1024;
@@ -201,11 +201,16 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub stream_sweep: Duration,
-    /// Interval of the search for services whose client is connected to no server. Only where
-    /// servers share a Redis. Default: 300 s.
+    /// Interval of the search for services whose client is connected to no server; 0 or less for
+    /// one search after the start. Only where servers share a Redis. Default: 300 s.
     #[cfg_attr(
         feature = "cli",
-        arg(long, env = "HYPHA_ORPHAN_REAP_INTERVAL", value_parser = seconds)
+        arg(
+            long,
+            env = "HYPHA_ORPHAN_REAP_INTERVAL",
+            value_parser = interval,
+            allow_negative_numbers = true
+        )
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_interval: Duration,
@@ -386,7 +391,6 @@ impl Limits {
             ("app_grace", self.app_grace),
             ("stream_ping", self.stream_ping),
             ("stream_sweep", self.stream_sweep),
-            ("orphan_interval", self.orphan_interval),
             ("orphan_timeout", self.orphan_timeout),
             ("login_time", self.login_time),
         ] {

@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 pub use self::limits::Limits;
 pub use self::tokens::TokenSettings;
 
-/// Length of the shortest secret for signing.
+/// Length from which a secret for signing causes no warning.
 const JWT_SECRET_MIN: usize = 16;
 /// Length of the shortest root token.
 const ROOT_TOKEN_MIN: usize = 32;
@@ -67,14 +67,21 @@ pub struct Settings {
     pub allow_origins: Vec<String>,
     /// Take the address of a client from the header X-Forwarded-For. Set it only if all requests
     /// come through a proxy that writes the header. Default: false.
-    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_BEHIND_PROXY"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            env = "HYPHA_BEHIND_PROXY",
+            value_parser = clap::builder::BoolishValueParser::new()
+        )
+    )]
     pub behind_proxy: bool,
     /// Id of the server, unique among those that share a Redis. Default: the one in the data
     /// folder, or a random one.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_SERVER_ID"))]
     pub server_id: Option<String>,
-    /// Secret that signs tokens, of at least 16 characters. Default: the one in the data folder, or
-    /// a random one, whose tokens end with the process.
+    /// Secret that signs tokens; with fewer than 16 characters the server warns. Default: the one
+    /// in the data folder, or a random one, whose tokens end with the process.
     ///
     /// The program reads the variable JWT_SECRET of the original server as well.
     #[cfg_attr(
@@ -210,15 +217,8 @@ impl Settings {
                  identity provider",
             );
         }
-        if self.redis_uri.is_some() {
-            if cfg!(not(feature = "redis")) {
-                return invalid("this server was built without the feature `redis`");
-            }
-            if self.jwt_secret.is_none() {
-                return invalid(
-                    "servers that share a Redis need the same secret for tokens: set JWT_SECRET",
-                );
-            }
+        if self.redis_uri.is_some() && cfg!(not(feature = "redis")) {
+            return invalid("this server was built without the feature `redis`");
         }
         self.base()?;
         self.origins()?;
@@ -231,13 +231,29 @@ impl Settings {
         self.limits.check()
     }
 
-    fn check_secrets(&self) -> Result<(), ConfigError> {
-        if let Some(secret) = &self.jwt_secret
-            && secret.len() < JWT_SECRET_MIN
-        {
-            return invalid(format!(
-                "the secret for tokens must have at least {JWT_SECRET_MIN} characters"
+    /// Returns what is usable and yet unwise, in words for the log.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let length = self.jwt_secret.as_deref().map(str::len);
+        if let Some(length) = length.filter(|length| *length < JWT_SECRET_MIN) {
+            warnings.push(format!(
+                "the secret for tokens has {length} characters and can be guessed; use at least \
+                 {JWT_SECRET_MIN}"
             ));
+        }
+        if self.redis_uri.is_some() && length.is_none() {
+            warnings.push(
+                "servers that share a Redis need the same secret for tokens; this one accepts only \
+                 its own tokens until JWT_SECRET is set"
+                    .into(),
+            );
+        }
+        warnings
+    }
+
+    fn check_secrets(&self) -> Result<(), ConfigError> {
+        if self.jwt_secret.as_deref() == Some("") {
+            return invalid("the secret for tokens must not be empty");
         }
         let Some(token) = &self.root_token else {
             return Ok(());
@@ -317,6 +333,15 @@ fn without_credentials(url: &str) -> String {
     }
 }
 
+/// Reads an interval in seconds. One that is not positive is zero, which means never again.
+#[cfg(feature = "cli")]
+fn interval(text: &str) -> Result<Duration, String> {
+    match text.trim().parse::<f64>() {
+        Ok(number) if number <= 0.0 => Ok(Duration::ZERO),
+        _ => seconds(text),
+    }
+}
+
 /// Reads a time in seconds.
 #[cfg(feature = "cli")]
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -332,16 +357,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_secrets_are_refused_and_none_is_printed() {
+    fn short_secrets_are_reported_and_none_is_printed() {
         let with = |secret: &str| Settings {
             jwt_secret: Some(secret.into()),
             root_token: Some("0123456789abcdef0123456789abcdef".into()),
             ..Settings::default()
         };
         assert!(with("").check().is_err());
-        assert!(with("fifteen letters").check().is_err());
+        let short = with("fifteen letters");
+        assert!(short.check().is_ok() && short.warnings().len() == 1);
         let usable = with("sixteen letters!");
-        assert!(usable.check().is_ok());
+        assert!(usable.check().is_ok() && usable.warnings().is_empty());
+        let shared = Settings {
+            redis_uri: Some("redis://localhost".into()),
+            ..Settings::default()
+        };
+        assert_eq!(shared.warnings().len(), 1);
         let printed = format!("{usable:?}");
         assert!(!printed.contains("letters") && !printed.contains("0123456789"));
     }
@@ -392,14 +423,13 @@ mod tests {
             refused.map_err(|error| error.to_string()).unwrap_err()
         };
         type Time = fn(&mut Limits) -> &mut Duration;
-        let times: [(&str, Time); 10] = [
+        let times: [(&str, Time); 9] = [
             ("idle_timeout", |l| &mut l.idle_timeout),
             ("stall_timeout", |l| &mut l.stall_timeout),
             ("handshake_timeout", |l| &mut l.handshake_timeout),
             ("body_timeout", |l| &mut l.body_timeout),
             ("stream_ping", |l| &mut l.stream_ping),
             ("stream_sweep", |l| &mut l.stream_sweep),
-            ("orphan_interval", |l| &mut l.orphan_interval),
             ("orphan_timeout", |l| &mut l.orphan_timeout),
             ("login_time", |l| &mut l.login_time),
             ("deliver_timeout", |l| &mut l.deliver_timeout),
@@ -438,6 +468,7 @@ mod tests {
         limits.services_per_client = 0;
         limits.workspaces_per_user = 0;
         limits.queue_bytes = 0;
+        limits.orphan_interval = Duration::ZERO;
         limits.stream_grace = Duration::ZERO;
         limits.stream_idle = Duration::ZERO;
         limits.incumbent_timeout = Duration::ZERO;

@@ -197,11 +197,22 @@ pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
 /// while a client leaves.
 #[cfg(feature = "redis")]
 pub(crate) async fn remove_orphans(state: &State) {
-    let mut pause = FIRST_ORPHAN_SEARCH.min(state.settings.limits.orphan_interval);
+    let interval = state.settings.limits.orphan_interval;
+    let repeats = !interval.is_zero();
+    let mut pause = FIRST_ORPHAN_SEARCH;
+    if repeats {
+        pause = pause.min(interval);
+    }
     let mut empty = HashSet::new();
+    // Without repetition a second look is needed for workspaces: see `remove_empty`.
+    let mut once = 2;
     loop {
         tokio::time::sleep(pause).await;
-        pause = state.settings.limits.orphan_interval;
+        pause = if repeats {
+            interval
+        } else {
+            FIRST_ORPHAN_SEARCH
+        };
         let addresses = match registered_clients(state, "*").await {
             Ok(addresses) => addresses,
             Err(error) => {
@@ -226,6 +237,12 @@ pub(crate) async fn remove_orphans(state: &State) {
                 continue;
             }
         };
+        if !repeats {
+            once -= 1;
+            if once == 0 {
+                return;
+            }
+        }
     }
 }
 

@@ -586,8 +586,6 @@ async fn servers_that_would_disturb_each_other_do_not_start() -> Result<()> {
     let cause = cause.collect::<Vec<_>>().join(": ");
     assert!(cause.contains("another server with the id one"), "{cause}");
     let builder = || Server::builder().bind("127.0.0.1:0");
-    let no_secret = builder().redis_uri(redis.uri()).start().await;
-    assert!(matches!(no_secret, Err(StartError::Config(_))));
     let nowhere = builder()
         .jwt_secret(SECRET)
         .redis_uri("redis://127.0.0.1:1");

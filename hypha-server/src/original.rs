@@ -1,0 +1,242 @@
+//! The command line and environment of the original server, as far as they differ from ours: a
+//! deployment of it starts this program unchanged.
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// Variables of the original server whose values never stop the start. One that cannot be used
+/// counts as not set.
+///
+/// Kubernetes, for instance, sets `HYPHA_PORT` to a URL where a service is called `hypha`.
+const TOLERATED: [&str; 20] = [
+    "HYPHA_PORT",
+    "RECONNECTION_TOKEN_LIFE_TIME",
+    "MAXIMUM_LOGIN_TIME",
+    "HYPHA_WS_IDLE_TIMEOUT",
+    "HYPHA_WS_MSG_RATE_LIMIT",
+    "HYPHA_WS_MSG_BURST_LIMIT",
+    "HYPHA_HTTP_RATE_LIMIT",
+    "HYPHA_HTTP_BURST_LIMIT",
+    "HYPHA_MAX_CONCURRENT_CONNECTIONS",
+    "HYPHA_MAX_CONNECTIONS_PER_USER",
+    "HYPHA_MAX_CLIENTS_PER_WORKSPACE",
+    "HYPHA_MAX_SERVICES_PER_CLIENT",
+    "HYPHA_MAX_WORKSPACES_PER_USER",
+    "HYPHA_STREAM_IDLE_THRESHOLD",
+    "HYPHA_STREAM_SWEEP_INTERVAL",
+    "HYPHA_ORPHAN_REAP_INTERVAL",
+    "HYPHA_ORPHAN_REAP_PING_TIMEOUT",
+    "HYPHA_BEHIND_PROXY",
+    "HYPHA_IN_MEMORY",
+    "HYPHA_LOG_FORMAT",
+];
+
+/// Values that an option of the original takes.
+#[derive(Clone, Copy, PartialEq)]
+enum Takes {
+    Nothing,
+    One,
+    Any,
+}
+
+use Takes::{Any, Nothing, One};
+
+const S3: &str = "this server has no S3 and no artifacts";
+const APPS: &str = "this server launches no apps";
+const PYTHON: &str = "this server runs no Python; embed it, or connect a client instead";
+const SEARCH: &str = "this server has no search by meaning";
+const SHELL: &str = "this server has no shell";
+
+/// Options of the original that this server does not have, with the reason. Each has the variable
+/// `HYPHA_<NAME>`.
+const WITHOUT_EFFECT: [(&str, Takes, &str); 44] = [
+    ("from-env", Nothing, ""),
+    ("reset-redis", Nothing, "this server clears no Redis"),
+    ("triton-servers", One, "this server has no Triton proxy"),
+    ("enable-server-apps", Nothing, APPS),
+    ("in-docker", Nothing, ""),
+    ("enable-s3", Nothing, S3),
+    ("enable-s3-proxy", Nothing, S3),
+    ("enable-s3-for-anonymous-users", Nothing, S3),
+    ("s3-admin-type", One, S3),
+    ("s3-cleanup-period", One, S3),
+    ("endpoint-url", One, S3),
+    ("endpoint-url-public", One, S3),
+    ("region-name", One, S3),
+    ("access-key-id", One, S3),
+    ("secret-access-key", One, S3),
+    ("workspace-bucket", One, S3),
+    ("start-minio-server", Nothing, S3),
+    ("minio-workdir", One, S3),
+    ("minio-port", One, S3),
+    ("minio-console-port", One, S3),
+    ("minio-root-user", One, S3),
+    ("minio-root-password", One, S3),
+    ("minio-version", One, S3),
+    ("mc-version", One, S3),
+    ("minio-file-system-mode", Nothing, S3),
+    ("executable-path", One, S3),
+    ("database-uri", One, S3),
+    ("migrate-database", One, S3),
+    ("ollama-host", One, SEARCH),
+    ("openai-base-url", One, SEARCH),
+    ("openai-api-key", One, SEARCH),
+    ("cache-dir", One, SEARCH),
+    ("enable-service-search", Nothing, SEARCH),
+    ("static-mounts", Any, "this server serves no folders"),
+    ("startup-functions", Any, PYTHON),
+    ("enable-a2a", Nothing, "this server has no A2A gateway"),
+    ("enable-mcp", Nothing, "this server has no MCP gateway"),
+    ("disable-agent-skills", Nothing, ""),
+    ("enable-k8s-worker", Nothing, APPS),
+    ("enable-terminal-worker", Nothing, APPS),
+    (
+        "enable-local-auth",
+        Nothing,
+        "this server has no accounts of its own",
+    ),
+    ("disable-ssl", Nothing, ""),
+    ("enable-admin-terminal", Nothing, SHELL),
+    ("interactive", Nothing, SHELL),
+];
+
+/// Reads a flag in the environment, in the words of the original. Others are false.
+fn is_on(word: &str) -> bool {
+    let word = word.trim().to_ascii_lowercase();
+    matches!(word.as_str(), "true" | "1" | "yes" | "y" | "on")
+}
+
+/// Removes the word `server` of the original, which names what the program does without it.
+pub(crate) fn without_subcommand(
+    mut arguments: Vec<std::ffi::OsString>,
+) -> Vec<std::ffi::OsString> {
+    if arguments.get(1).is_some_and(|word| word == "server") {
+        arguments.remove(1);
+    }
+    arguments
+}
+
+/// Adds the options that have no effect. They are not in the help.
+pub(crate) fn add_options(command: Command) -> Command {
+    WITHOUT_EFFECT
+        .iter()
+        .fold(command, |command, (name, takes, _)| {
+            let option = Arg::new(*name).long(*name).hide(true);
+            command.arg(match takes {
+                Nothing => option.action(ArgAction::SetTrue),
+                One => option.action(ArgAction::Set),
+                Any => option.action(ArgAction::Append).num_args(0..),
+            })
+        })
+}
+
+/// Returns a warning for each option of the original that was given and has no effect.
+pub(crate) fn ignored(
+    matches: &ArgMatches,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, takes, reason) in WITHOUT_EFFECT
+        .iter()
+        .filter(|(_, _, reason)| !reason.is_empty())
+    {
+        let in_environment = format!("HYPHA_{}", name.to_uppercase().replace('-', "_"));
+        let is_set = |value: String| *takes != Nothing || is_on(&value);
+        if matches.value_source(name) == Some(ValueSource::CommandLine) {
+            warnings.push(format!("--{name} has no effect: {reason}"));
+        } else if variable(&in_environment).is_some_and(is_set) {
+            warnings.push(format!("{in_environment} has no effect: {reason}"));
+        }
+    }
+    warnings
+}
+
+/// Takes the tolerated variables that cannot be used away from the arguments of a command. Each is
+/// tried alone: `check` tells whether the settings with it can be used.
+pub(crate) fn without_unusable(
+    command: Command,
+    check: impl Fn(&ArgMatches) -> Result<(), String>,
+) -> (Command, Vec<String>) {
+    let mut warnings = Vec::new();
+    let names: Vec<_> = command
+        .get_arguments()
+        .filter_map(|arg| Some((arg.get_id().clone(), arg.get_env()?.to_str()?.to_owned())))
+        .filter(|(_, name)| TOLERATED.contains(&name.as_str()))
+        .filter_map(|(id, name)| Some((id, std::env::var_os(&name)?, name)))
+        .collect();
+    let mut unusable = Vec::new();
+    for (id, value, name) in names {
+        let alone = command.clone().mut_args(|arg| match *arg.get_id() == id {
+            true => arg,
+            false => arg.env(None),
+        });
+        let tried = alone.try_get_matches_from(["hypha-server"]);
+        let tried = tried.map_err(|error| error.kind().to_string());
+        if let Err(reason) = tried.and_then(|matches| check(&matches)) {
+            let value = value.to_string_lossy();
+            warnings.push(format!("{name}={value} is ignored: {reason}"));
+            unusable.push(id);
+        }
+    }
+    let command = command.mut_args(|arg| match unusable.contains(arg.get_id()) {
+        true => arg.env(None),
+        false => arg,
+    });
+    (command, warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(arguments: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
+        let command = add_options(Command::new("hypha-server").arg(Arg::new("port").long("port")));
+        let matches = command.try_get_matches_from(arguments).unwrap();
+        ignored(&matches, |name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn options_of_the_original_are_accepted_and_reported() {
+        let arguments = ["hypha-server", "--from-env", "--in-docker", "--port=1"];
+        assert!(given(&arguments, &[]).is_empty());
+        let arguments = [
+            "hypha-server",
+            "--startup-functions",
+            "a.py:b",
+            "c:d",
+            "--enable-s3",
+            "--port=1",
+        ];
+        let warnings = given(
+            &arguments,
+            &[("HYPHA_ENABLE_MCP", "yes"), ("HYPHA_ENABLE_A2A", "0")],
+        );
+        let starts = [
+            "--enable-s3 has",
+            "--startup-functions has",
+            "HYPHA_ENABLE_MCP has",
+        ];
+        assert_eq!(warnings.len(), starts.len(), "{warnings:?}");
+        for (warning, start) in warnings.iter().zip(starts) {
+            assert!(warning.starts_with(start), "{warning}");
+        }
+        let words = ["hypha-server", "server", "--port=1"].map(Into::into);
+        assert_eq!(
+            without_subcommand(words.to_vec()),
+            ["hypha-server", "--port=1"]
+        );
+    }
+
+    #[test]
+    fn flags_are_the_words_of_the_original() {
+        for word in ["1", "true", "TRUE", "yes", "Y", " on "] {
+            assert!(is_on(word), "{word}");
+        }
+        for word in ["0", "false", "no", "off", "", "2", "nonsense"] {
+            assert!(!is_on(word), "{word}");
+        }
+    }
+}
