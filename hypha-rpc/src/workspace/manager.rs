@@ -299,8 +299,8 @@ pub trait WorkspaceManager {
         ctx: &Context,
         /// Name of the variable.
         key: String,
-        /// Value; null removes the variable.
-        value: Option<String>,
+        /// Value, usually a text; null removes the variable.
+        value: Value,
     ) -> Result<(), ManagerError>;
 
     /// Returns an environment variable of the workspace, or all of them.

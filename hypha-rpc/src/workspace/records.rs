@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::keyword::Words;
@@ -15,6 +16,34 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a whole number, also from a float or a text that says one, as the original server does.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Whole(u64),
+        Float(f64),
+        Text(String),
+        Other(Value),
+    }
+    let expected = "expected a whole number of seconds that is not negative";
+    let unfit =
+        |given: &dyn std::fmt::Display| D::Error::custom(format!("{expected}, got {given}"));
+    let Some(given) = Option::<Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    match given {
+        Number::Whole(number) => Ok(Some(number)),
+        Number::Float(number) if number >= 0.0 && number.fract() == 0.0 => Ok(Some(number as u64)),
+        Number::Float(number) => Err(unfit(&number)),
+        Number::Text(text) => match text.trim().parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(unfit(&format_args!("`{text}`"))),
+        },
+        Number::Other(value) => Err(unfit(&value.to_json())),
+    }
 }
 
 /// One event type or several.
@@ -140,7 +169,8 @@ impl WorkspaceInfo {
 /// The workspace to create.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceConfig {
-    /// Name of the workspace in addresses: lower-case letters, digits and hyphens. Required.
+    /// Name of the workspace in addresses: lower-case letters, digits and hyphens. Default: the
+    /// name; one of the two is required.
     #[serde(default)]
     pub id: Option<String>,
     /// Display name. Default: the id.
@@ -245,7 +275,11 @@ pub struct ServiceTypeInfo {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenConfig {
     /// Lifetime in seconds. Default: 3600.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole_number"
+    )]
     pub expires_in: Option<u64>,
     /// Workspace that the token is for. Default: the caller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -135,6 +135,19 @@ pub(crate) fn may_delegate(user: &UserInfo, workspace: &WorkspaceInfo) -> Option
         .or(owner.then_some(Permission::Admin))
 }
 
+/// Returns whether `user` is an owner of `workspace`, or has a token that an owner made: it may pass
+/// on what its own token permits.
+pub(crate) fn acts_for_owner(user: &UserInfo, workspace: &WorkspaceInfo) -> bool {
+    let listed = |owner: &String| *owner == user.id || Some(owner) == user.email.as_ref();
+    let of_parent = user
+        .parent
+        .as_ref()
+        .is_some_and(|parent| workspace.id.strip_prefix("ws-user-") == Some(parent));
+    of_parent
+        || workspace.id == user.own_workspace()
+        || workspace.properties.owners.iter().any(listed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,5 +211,11 @@ mod tests {
             ..UserInfo::default()
         };
         assert_eq!(may_delegate(&child, &personal), None);
+        assert!(acts_for_owner(&child, &personal));
+        let another = WorkspaceInfo {
+            id: "ws-user-bob".into(),
+            ..WorkspaceInfo::default()
+        };
+        assert!(!acts_for_owner(&child, &another));
     }
 }

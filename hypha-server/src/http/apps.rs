@@ -63,10 +63,7 @@ pub(super) async fn page(
         let found = pairs.find(|(name, _)| *name == "_mode");
         found.map(|(_, mode)| mode.to_owned())
     });
-    let client =
-        request_client::enter(&front, visitor.user.clone(), &visitor.account, &workspace).await?;
-    let service = request_client::service(&client, &workspace, &id, mode).await;
-    let service = service.map_err(|error| request_client::refusal(&error))?;
+    let service = request_client::app_service(&front, &visitor, &workspace, &id, mode).await?;
     let mut scope = scope(&parts, &path, remote);
     scope.insert("workspace".into(), workspace.as_str().into());
     scope.insert("service_id".into(), id.as_str().into());

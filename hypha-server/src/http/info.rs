@@ -6,7 +6,10 @@ use axum::extract::{Path, Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Json};
-use hypha_rpc::workspace::{SelectConfig, SelectionMode, ServiceFilter, ServiceSelection};
+use hypha_rpc::workspace::{
+    ManagerError, SelectConfig, SelectionMode, ServiceFilter, ServiceSelection,
+};
+use hypha_rpc::{Map, Proxy, Value, hypha_service};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -66,11 +69,25 @@ pub(super) async fn workspace(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
-    let client = request_client::enter(&front, visitor.user, &visitor.account, &workspace).await?;
+    let client =
+        request_client::enter_any(&front, visitor.user, &visitor.account, &workspace).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let info = manager.get_workspace_info(Some(workspace)).await;
     Ok(Json(info.map_err(request_client::manager_refusal)?).into_response())
+}
+
+/// The manager's methods for records, which are passed on as they are: which keys are there depends
+/// on the permission of the requester.
+#[hypha_service(id = "default")]
+trait Records {
+    async fn list_services(&self, query: ServiceFilter) -> Result<Vec<Map>, ManagerError>;
+
+    async fn get_service_info(
+        &self,
+        service_id: String,
+        config: SelectConfig,
+    ) -> Result<Value, ManagerError>;
 }
 
 /// Lists the services of a workspace that the requester may see, with ids relative to the
@@ -82,13 +99,6 @@ pub(super) async fn services(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
-    let known = front.state.registry.workspace(&workspace).await;
-    if !matches!(known, Ok(Some(_))) {
-        return Err(problem(
-            StatusCode::NOT_FOUND,
-            format!("Workspace not found: {workspace}"),
-        ));
-    }
     let client = request_client::enter(&front, visitor.user, &visitor.account, &workspace).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
@@ -96,15 +106,21 @@ pub(super) async fn services(
         workspace: Some(workspace),
         ..ServiceFilter::default()
     };
-    let listed = manager
-        .list_services(Some(filter.into()), false, false, false)
+    let listed = RecordsProxy::from_service(manager.service().clone())
+        .list_services(filter)
         .await;
     let mut listed = listed.map_err(request_client::manager_refusal)?;
     for service in &mut listed {
-        if let Some((_, local)) = service.id.split_once('/') {
-            service.id = local.to_owned();
+        if let Some(Value::String(id)) = service.get_mut("id")
+            && let Some((_, local)) = id.split_once('/')
+        {
+            *id = local.to_owned();
         }
     }
+    let listed: Vec<_> = listed
+        .into_iter()
+        .map(|it| Value::Map(it).to_json())
+        .collect();
     Ok(Json(listed).into_response())
 }
 
@@ -122,12 +138,6 @@ pub(super) async fn service(
 ) -> Result<Response, Problem> {
     let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
     let client = request_client::enter(&front, visitor.user, &visitor.account, &workspace).await?;
-    if matches!(id.as_str(), "ws" | "~") {
-        let manager = request_client::service(&client, &workspace, "~", None).await;
-        let manager = manager.map_err(|error| request_client::refusal(&error))?;
-        let members = hypha_rpc::Value::Map(manager.members().clone());
-        return Ok(Json(members.to_json()).into_response());
-    }
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let config = SelectConfig {
@@ -137,10 +147,14 @@ pub(super) async fn service(
         },
         ..SelectConfig::default()
     };
-    let info = manager
-        .get_service_info(format!("{workspace}/{id}"), Some(config))
+    let id = match id.as_str() {
+        "ws" => "~",
+        id => id,
+    };
+    let info = RecordsProxy::from_service(manager.service().clone())
+        .get_service_info(format!("{workspace}/{id}"), config)
         .await;
-    Ok(Json(info.map_err(request_client::manager_refusal)?).into_response())
+    Ok(Json(info.map_err(request_client::manager_refusal)?.to_json()).into_response())
 }
 
 pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {

@@ -75,25 +75,81 @@ pub(super) async fn identify(
 
 /// Connects a client for a request to `workspace`: in the workspace of its token; else in
 /// `workspace` if the user may enter it; else in the user's own. Messages for it are charged to
-/// `account`.
+/// `account`. A workspace that does not exist is refused.
 pub(super) async fn enter(
     front: &Front,
-    mut user: Authenticated,
+    user: Authenticated,
     account: &Account,
     workspace: &str,
 ) -> Result<Client, Problem> {
-    let state = &front.state;
-    let client_id = format!("client-{}", hypha_wire::random_id());
-    let bound = user
-        .scope
-        .as_ref()
-        .and_then(|s| s.current_workspace.clone());
-    let place = match bound {
+    check_exists(front, &user, workspace).await?;
+    enter_any(front, user, account, workspace).await
+}
+
+/// Connects a client as [`enter`] does, also if `workspace` does not exist.
+pub(super) async fn enter_any(
+    front: &Front,
+    user: Authenticated,
+    account: &Account,
+    workspace: &str,
+) -> Result<Client, Problem> {
+    let scope = user.scope.as_ref();
+    let place = match scope.and_then(|scope| scope.current_workspace.clone()) {
         Some(bound) => bound,
-        None if may_enter(state, &user, workspace).await? => workspace.to_owned(),
+        None if may_enter(&front.state, &user, workspace).await? => workspace.to_owned(),
         None => user.own_workspace(),
     };
-    let found = state.registry.workspace(&place).await;
+    enter_at(front, user, account, &place).await
+}
+
+/// Returns the service `id` of `workspace` for a page of it. Its calls come from `workspace`,
+/// whoever asks: applications keep apart by it what belongs to each workspace. The permissions are
+/// those of the user all the same.
+pub(super) async fn app_service(
+    front: &Front,
+    visitor: &Visitor,
+    workspace: &str,
+    id: &str,
+    mode: Option<String>,
+) -> Result<RemoteService, Problem> {
+    let (user, account) = (&visitor.user, &visitor.account);
+    check_exists(front, user, workspace).await?;
+    let client = enter_at(front, user.clone(), account, workspace).await?;
+    let found = service(&client, workspace, id, mode.clone()).await;
+    match found {
+        // The service may be open to the workspace of the user.
+        Err(Error::Rejected(refused)) if refused.kind == RejectKind::PermissionDenied => {
+            drop(client);
+            let client = enter_any(front, user.clone(), account, workspace).await?;
+            let found = service(&client, workspace, id, mode).await;
+            found.map_err(|error| refusal(&error))
+        }
+        found => found.map_err(|error| refusal(&error)),
+    }
+}
+
+/// Refuses a workspace that does not exist, unless it is the user's own, which is made when it is
+/// needed.
+async fn check_exists(front: &Front, user: &UserInfo, workspace: &str) -> Result<(), Problem> {
+    let found = front.state.registry.workspace(workspace).await;
+    if found.map_err(failed)?.is_some() || workspace == user.own_workspace() {
+        return Ok(());
+    }
+    Err(problem(
+        StatusCode::NOT_FOUND,
+        format!("Workspace {workspace} does not exist or is not accessible"),
+    ))
+}
+
+async fn enter_at(
+    front: &Front,
+    mut user: Authenticated,
+    account: &Account,
+    place: &str,
+) -> Result<Client, Problem> {
+    let state = &front.state;
+    let client_id = format!("client-{}", hypha_wire::random_id());
+    let found = state.registry.workspace(place).await;
     if let Some(info) = found.map_err(failed)? {
         auth::enter_workspace(&mut user, &info, &client_id);
     }
@@ -103,7 +159,7 @@ pub(super) async fn enter(
     let account = account.clone();
     let connecting = internal_client::connect_for(
         state,
-        &place,
+        place,
         &client_id,
         user,
         QUEUE_BYTES,

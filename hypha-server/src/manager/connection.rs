@@ -5,13 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use hypha_rpc::service::{IncomingCall, IntoService, Service};
-use hypha_rpc::workspace::{ServiceQuery, Visibility, WorkspaceManagerService};
+use hypha_rpc::workspace::{
+    ServiceInfo, ServiceQuery, ServiceSelection, Visibility, WorkspaceManagerService,
+};
 use hypha_rpc::{Client, Error};
 use hypha_wire as wire;
 use hypha_wire::{Args, WireError};
 
-use super::contract::Manager;
-use super::{Answer, events, listing};
+use super::contract::{self, Manager};
+use super::{Answer, events, listing, resolve};
 use crate::event_log::EventFilter;
 use crate::internal_client;
 use crate::peer::Peer;
@@ -32,13 +34,20 @@ const LIST_SERVICES: [&str; 4] = [
     "prioritize_running_services",
 ];
 
+/// The parameters of `get_service_info`.
+const GET_SERVICE_INFO: [&str; 2] = ["service_id", "config"];
+
 /// Bound on the former addresses at which the manager answers. The oldest is dropped.
 const FORMER_MAX: usize = 32;
 
 /// Connects the manager to the router.
 pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
-    let client = serve_as(state, &state.info.manager_id).await?;
-    state.clients.set_manager(client);
+    let (client, mut record) = serve_as(state, &state.info.manager_id).await?;
+    record.id = resolve::MANAGER.into();
+    record.config.workspace = Some(SERVER_WORKSPACE.into());
+    record.config.singleton = Some(false);
+    record.app_id = Some("*".into());
+    state.clients.set_manager(client, record);
     let state_of = Arc::downgrade(state);
     state.router.set_on_demand(Box::new(move |manager_id| {
         let (state, manager_id) = (state_of.upgrade(), manager_id.to_owned());
@@ -63,7 +72,7 @@ async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>>
         former.pop_front();
     }
     match serve_as(state, manager_id).await {
-        Ok(client) => former.push_back(client),
+        Ok((client, _)) => former.push_back(client),
         Err(error) => {
             tracing::warn!(%error, manager_id, "cannot serve the manager at a former address")
         }
@@ -72,7 +81,7 @@ async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>>
 }
 
 /// Serves the manager at an address, its present or a former one.
-async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error> {
+async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, ServiceInfo), Error> {
     let client = internal_client::connect_shared(
         state,
         SERVER_WORKSPACE,
@@ -101,14 +110,28 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<Client, Error>
         .config("login_service_url", info.login_service_url());
     let service = listed_raw(service, state);
     // It is in no registry: clients know its address.
-    client.register_service(service).notify(false).await?;
-    Ok(client)
+    let record = client.register_service(service).notify(false).await?;
+    Ok((client, record))
 }
 
-/// Makes the methods that return many records pass them on as they are stored: encoded.
+/// Makes the methods that return records pass them on as they are stored: encoded.
 fn listed_raw(service: Service, state: &Arc<State>) -> Service {
     let listing = state.clone();
     let summary = state.clone();
+    let info = state.clone();
+    let service = service.with_handler("get_service_info", move |call: IncomingCall| {
+        let state = info.clone();
+        async move {
+            let args = call.args(&GET_SERVICE_INFO)?;
+            let id: String = args.required(0)?;
+            // The rest of the config is for services that are fetched.
+            let selection = args.optional::<Option<ServiceSelection>>(1)?.flatten();
+            encoded(
+                &call,
+                contract::info(&state, call.context(), &id, selection).await,
+            )
+        }
+    });
     let services = service.with_handler("list_services", move |call: IncomingCall| {
         let state = listing.clone();
         async move {

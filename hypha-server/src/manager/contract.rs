@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use hypha_rpc::workspace::{
     Bookmark, ClientInfo, EventCount, EventRecord, EventTypes, GetServiceConfig, ManagerError,
-    Permission, SelectConfig, ServiceInfo, ServiceQuery, ServiceTypeInfo, TokenConfig, UserInfo,
-    WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceManager, WorkspaceStatus,
-    WorkspaceSummary,
+    Permission, SelectConfig, ServiceInfo, ServiceQuery, ServiceSelection, ServiceTypeInfo,
+    TokenConfig, UserInfo, WorkspaceConfig, WorkspaceInfo, WorkspaceListing, WorkspaceManager,
+    WorkspaceStatus, WorkspaceSummary,
 };
 use hypha_rpc::{Context, Map, Value};
 use hypha_wire as wire;
@@ -26,6 +27,25 @@ const PING_TIMEOUT: f64 = 5.0;
 /// Clients that `cleanup` pings at the same time.
 const PINGS_AT_ONCE: usize = 50;
 
+/// Takes a place for a call that may wait for other clients.
+fn waiting(state: &State, ctx: &Context) -> Answer<WaitingCall> {
+    let owner = state.account_owner(ctx);
+    let gone = ctx.cancellation().clone();
+    state.waiting.begin(&super::caller(ctx), &owner, gone)
+}
+
+/// Returns the record of a service, encoded as the caller may see it.
+pub(super) async fn info(
+    state: &State,
+    ctx: &Context,
+    id: &str,
+    selection: Option<ServiceSelection>,
+) -> Answer<Bytes> {
+    let selection = selection.unwrap_or_default();
+    let found = resolve::record(state, ctx, id, &selection);
+    waiting(state, ctx)?.wait(found).await?
+}
+
 pub(super) struct Manager {
     state: Arc<State>,
 }
@@ -35,11 +55,8 @@ impl Manager {
         Manager { state }
     }
 
-    /// Takes a place for a call that may wait for other clients.
     fn waiting(&self, ctx: &Context) -> Answer<WaitingCall> {
-        let owner = self.state.account_owner(ctx);
-        let gone = ctx.cancellation().clone();
-        self.state.waiting.begin(&super::caller(ctx), &owner, gone)
+        waiting(&self.state, ctx)
     }
 
     /// Pings a client. The error is the text that `ping` returns.
@@ -238,18 +255,9 @@ impl WorkspaceManager for Manager {
         service_id: String,
         config: Option<SelectConfig>,
     ) -> Answer<ServiceInfo> {
-        let found = async {
-            if resolve::is_manager(&service_id) {
-                let config = GetServiceConfig::default();
-                let service = resolve::get(&self.state, ctx, &service_id, config).await?;
-                return service
-                    .decode_as()
-                    .map_err(|error| ManagerError::Runtime(error.to_string()));
-            }
-            let selection = config.unwrap_or_default().selection;
-            resolve::find(&self.state, ctx, &service_id, &selection).await
-        };
-        self.waiting(ctx)?.wait(found).await?
+        let selection = config.map(|config| config.selection);
+        let found = info(&self.state, ctx, &service_id, selection).await?;
+        wire::from_slice(&found).map_err(|error| ManagerError::Runtime(error.to_string()))
     }
 
     async fn get_service(
@@ -355,7 +363,7 @@ impl WorkspaceManager for Manager {
         workspaces::status(&self.state, ctx).await
     }
 
-    async fn set_env(&self, ctx: &Context, key: String, value: Option<String>) -> Answer<()> {
+    async fn set_env(&self, ctx: &Context, key: String, value: Value) -> Answer<()> {
         workspaces::set_env(&self.state, ctx, key, value).await
     }
 

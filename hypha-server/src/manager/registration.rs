@@ -72,6 +72,13 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     if !service.id.contains('/') {
         service.id = format!("{workspace}/{}", service.id);
     }
+    // Clients put their address in front of the id that they are given, which may have it already.
+    let prefix = format!("{}:", caller(ctx));
+    while let Some(id) = service.id.strip_prefix(&prefix)
+        && id.starts_with(&prefix)
+    {
+        service.id = id.to_owned();
+    }
     if !service.id.contains(':') {
         return Err(ManagerError::Assertion(
             "Service id info must contain ':'".into(),

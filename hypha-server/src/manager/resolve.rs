@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use hypha_rpc::service::is_open_to;
 use hypha_rpc::workspace::{
@@ -10,6 +11,7 @@ use hypha_rpc::workspace::{
     ServiceSelection, Visibility,
 };
 use hypha_rpc::{Context, Map, Value};
+use hypha_wire as wire;
 use hypha_wire::keys::{RTARGET, RTYPE};
 use hypha_wire::{Case, absolute_address, convert_keys};
 use rand::seq::IndexedRandom;
@@ -24,9 +26,34 @@ const SELECT_TIMEOUT: f64 = 2.0;
 /// Services without their provider after which the search for one that is there ends.
 const ABSENT_MAX: usize = 8;
 
+/// Short name of the workspace manager, which is the same in every workspace.
+pub(super) const MANAGER: &str = "~";
+
 /// Returns whether an id is the short name of the workspace manager.
-pub(super) fn is_manager(id: &str) -> bool {
-    id == "~" || id.ends_with("/~")
+fn is_manager(id: &str) -> bool {
+    id.rsplit('/').next() == Some(MANAGER)
+}
+
+/// Returns the record of the service that `id` selects, encoded as the caller may see it.
+pub(super) async fn record(
+    state: &State,
+    ctx: &Context,
+    id: &str,
+    selection: &ServiceSelection,
+) -> Answer<Bytes> {
+    if is_manager(id) {
+        let Some(record) = state.clients.manager_record() else {
+            return Err(ManagerError::Runtime("the server is starting".into()));
+        };
+        let bytes = wire::to_vec(record);
+        return bytes
+            .map(Bytes::from)
+            .map_err(|error| ManagerError::Runtime(error.to_string()));
+    }
+    let (record, is_member) = find_present(state, ctx, id, selection, &[]).await?;
+    let mut bytes = Vec::with_capacity(record.len());
+    record.write(is_member, &mut bytes);
+    Ok(bytes.into())
 }
 
 /// Returns the record of the service that `id` selects, reduced to the caller's view.
@@ -36,17 +63,19 @@ pub(super) async fn find(
     id: &str,
     selection: &ServiceSelection,
 ) -> Answer<ServiceInfo> {
-    find_present(state, ctx, id, selection, &[]).await
+    let (record, is_member) = find_present(state, ctx, id, selection, &[]).await?;
+    record.service(is_member).map_err(unavailable)
 }
 
-/// As [`find`], with the services in `absent` only if there is no other.
+/// Returns the service that `id` selects, and whether the caller is a member of its workspace.
+/// Those in `absent` are selected only if there is no other.
 async fn find_present(
     state: &State,
     ctx: &Context,
     id: &str,
     selection: &ServiceSelection,
     absent: &[String],
-) -> Answer<ServiceInfo> {
+) -> Answer<(Arc<Record>, bool)> {
     let pattern = pattern(id, ctx.workspace())?;
     let candidates = state
         .registry
@@ -74,8 +103,7 @@ async fn find_present(
         usable.retain(is_present);
     }
     let chosen = choose(state, ctx, &pattern, usable, selection).await?;
-    // Only the chosen one is decoded.
-    chosen.service(is_member).map_err(unavailable)
+    Ok((chosen, is_member))
 }
 
 /// Reads `service`, `client:service`, `ws/service` or `ws/client:service`, optionally with `@app`.
@@ -311,7 +339,11 @@ pub(super) async fn get(
                     "Failed to get application info: artifact-manager service not found.".into(),
                 ));
             }
-            found => found?,
+            found => {
+                let (record, is_member) = found?;
+                // Only the chosen one is decoded.
+                record.service(is_member).map_err(unavailable)?
+            }
         };
         // With none left, the same is found again.
         if let Some(failure) = failure.take_if(|_| absent.contains(&info.id)) {

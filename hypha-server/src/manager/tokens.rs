@@ -4,7 +4,7 @@ use hypha_rpc::Context;
 use hypha_rpc::workspace::{Keyword, ManagerError, Permission, Scope, TokenConfig, UserInfo};
 
 use super::{Answer, in_own_workspace, unavailable};
-use crate::auth::{Lineage, TokenError, may_delegate, now, readable_id};
+use crate::auth::{Lineage, TokenError, acts_for_owner, may_delegate, now, readable_id};
 use crate::bus::Notice;
 use crate::state::State;
 
@@ -20,28 +20,27 @@ pub(crate) async fn generate(
     own: &str,
     config: TokenConfig,
 ) -> Answer<String> {
-    let target = config.workspace.as_deref().unwrap_or(own);
-    let granted = match state
+    let named = config.workspace.as_deref().filter(|id| !id.is_empty());
+    let target = named.unwrap_or(own);
+    let workspace = state
         .registry
         .workspace(target)
         .await
-        .map_err(unavailable)?
-    {
-        Some(workspace) => may_delegate(user, &workspace),
+        .map_err(unavailable)?;
+    let granted = match &workspace {
+        Some(workspace) => may_delegate(user, workspace),
         None => user.permission(target),
     };
-    match granted {
-        None => {
-            return Err(ManagerError::Permission(format!(
-                "You do not have any permission for workspace: {target}"
-            )));
-        }
-        Some(Permission::Admin) => {}
-        Some(_) => {
-            return Err(ManagerError::Permission(
-                "Only admin can generate token.".into(),
-            ));
-        }
+    let Some(granted) = granted else {
+        return Err(ManagerError::Permission(format!(
+            "You do not have any permission for workspace: {target}"
+        )));
+    };
+    let owner = workspace.is_some_and(|workspace| acts_for_owner(user, &workspace));
+    if granted != Permission::Admin && !owner {
+        return Err(ManagerError::Permission(
+            "Only admin can generate token.".into(),
+        ));
     }
     let permission = match config.permission {
         None => Permission::ReadWrite,
@@ -52,6 +51,14 @@ pub(crate) async fn generate(
             )));
         }
     };
+    if permission > granted {
+        return Err(ManagerError::Permission(format!(
+            "Only admin can generate token of any permission: yours for workspace {target} is \
+             '{}', and the token would have '{}'",
+            Keyword::Known(granted),
+            Keyword::Known(permission)
+        )));
+    }
     if target == "*" || target.contains(['#', '/']) || target.contains(char::is_whitespace) {
         return Err(ManagerError::Value(format!("Invalid workspace: {target}")));
     }

@@ -115,7 +115,7 @@ pub(super) async fn create(
     config: WorkspaceConfig,
     overwrite: bool,
 ) -> Answer<WorkspaceInfo> {
-    let Some(id) = config.id else {
+    let Some(id) = config.id.or_else(|| config.name.clone()) else {
         return Err(ManagerError::Assertion(
             "Workspace id must be provided.".into(),
         ));
@@ -329,12 +329,7 @@ fn section<'a>(workspace: &'a mut WorkspaceInfo, name: &str) -> &'a mut Value {
         .or_insert(Value::Null)
 }
 
-pub(super) async fn set_env(
-    state: &State,
-    ctx: &Context,
-    key: String,
-    value: Option<String>,
-) -> Answer<()> {
+pub(super) async fn set_env(state: &State, ctx: &Context, key: String, value: Value) -> Answer<()> {
     let own = in_own_workspace(ctx, Permission::ReadWrite)?;
     check_size("variable", &(&key, &value), ITEM_MAX)?;
     let guard = state.workspace_records.lock().await;
@@ -346,11 +341,11 @@ pub(super) async fn set_env(
     let mut event = None;
     if let Value::Map(variables) = section {
         event = match value {
-            Some(value) => {
-                variables.insert(key.clone(), value.into());
+            Value::Null => variables.shift_remove(&key).map(|_| "env_removed"),
+            value => {
+                variables.insert(key.clone(), value);
                 Some("env_set")
             }
-            None => variables.shift_remove(&key).map(|_| "env_removed"),
         };
     }
     save(state, workspace).await?;

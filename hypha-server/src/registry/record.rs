@@ -57,9 +57,10 @@ impl Record {
                 private.push((span, known));
             }
             if config.authorized_workspaces.is_some()
-                && let Some(span) = member(&bytes, inside, "authorized_workspaces")
+                && let Some(entry) = entry(&bytes, inside, "authorized_workspaces")
             {
-                private.push((span, vec![NIL]));
+                private.push((entry.head, entry.head_without));
+                private.push((entry.key.start..entry.value.end, Vec::new()));
             }
         }
         private.sort_by_key(|(span, _)| span.start);
@@ -147,28 +148,51 @@ impl Record {
     }
 }
 
-/// Nil in msgpack.
-const NIL: u8 = 0xc0;
+/// An entry of an encoded map.
+struct Entry {
+    key: Range<usize>,
+    value: Range<usize>,
+    /// Position of the number of the map's entries, and one less in the same form.
+    head: Range<usize>,
+    head_without: Vec<u8>,
+}
 
 /// Returns the position of the value of `key` in the map at `span`.
 fn member(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Range<usize>> {
+    entry(bytes, span, key).map(|entry| entry.value)
+}
+
+/// Returns the entry of `key` in the map at `span`.
+fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
     let map = bytes.get(span.clone())?;
     let number = |at: Range<usize>| -> Option<usize> {
         let digits = map.get(at)?.iter();
         Some(digits.fold(0, |number, byte| number << 8 | usize::from(*byte)))
     };
-    let (count, mut at) = match *map.first()? {
+    let (count, head) = match *map.first()? {
         head @ 0x80..=0x8f => (usize::from(head & 0x0f), 1),
         0xde => (number(1..3)?, 3),
         0xdf => (number(1..5)?, 5),
         _ => return None,
     };
+    let mut at = head;
     let wanted = wire::to_vec(key).ok()?;
     for _ in 0..count {
         let start = at + wire::skip(&map[at..]).ok()?;
         let end = start + wire::skip(&map[start..]).ok()?;
         if map[at..start] == wanted {
-            return Some(span.start + start..span.start + end);
+            let fewer = count - 1;
+            let head_without = match head {
+                1 => vec![0x80 | fewer as u8],
+                3 => [&[0xde], &(fewer as u16).to_be_bytes()[..]].concat(),
+                _ => [&[0xdf], &(fewer as u32).to_be_bytes()[..]].concat(),
+            };
+            return Some(Entry {
+                key: span.start + at..span.start + start,
+                value: span.start + start..span.start + end,
+                head: span.start..span.start + head,
+                head_without,
+            });
         }
         at = end;
     }
@@ -265,6 +289,32 @@ mod tests {
             encoded_list(&list, 100),
             Err(RegistryError::ListTooLarge { services: 2, .. })
         ));
+    }
+
+    #[test]
+    fn a_hidden_entry_is_absent_from_maps_of_any_size() {
+        for size in [0, 5, 6, 7, 20, 70_000] {
+            let mut service = service();
+            let more = (0..size).map(|key| (format!("k{key:05}"), Value::Null));
+            service.config.extra.extend(more);
+            let record = Record::new(&service).unwrap();
+            let mut bytes = Vec::new();
+            record.write(false, &mut bytes);
+            assert_eq!(wire::skip(&bytes).unwrap(), bytes.len());
+            let seen: Value = wire::from_slice(&Bytes::from(bytes)).unwrap();
+            let config = seen.get("config").and_then(Value::as_map).unwrap();
+            assert!(!config.contains_key("authorized_workspaces"), "{size}");
+            assert!(config.contains_key("extra"));
+        }
+        // One that was not set is there.
+        let mut open = service();
+        open.config.authorized_workspaces = None;
+        let record = Record::new(&open).unwrap();
+        let mut bytes = Vec::new();
+        record.write(false, &mut bytes);
+        let seen: Value = wire::from_slice(&Bytes::from(bytes)).unwrap();
+        let config = seen.get("config").and_then(Value::as_map).unwrap();
+        assert_eq!(config.get("authorized_workspaces"), Some(&Value::Null));
     }
 
     #[test]

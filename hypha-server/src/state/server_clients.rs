@@ -2,9 +2,11 @@
 //! addresses, and the services that the server offers.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use hypha_rpc::Client;
+use hypha_rpc::workspace::ServiceInfo;
 use parking_lot::Mutex;
 
 /// Holds the clients of the server itself. They hold the server's state in turn, so
@@ -12,6 +14,8 @@ use parking_lot::Mutex;
 #[derive(Default)]
 pub(crate) struct ServerClients {
     manager: Mutex<Option<Client>>,
+    /// The record of the manager's service, which is in no registry.
+    manager_record: OnceLock<ServiceInfo>,
     former_managers: tokio::sync::Mutex<VecDeque<Client>>,
     services: Mutex<Vec<Client>>,
 }
@@ -22,9 +26,15 @@ impl ServerClients {
         self.manager.lock().clone()
     }
 
-    /// Sets the connection of the manager.
-    pub(crate) fn set_manager(&self, client: Client) {
+    /// Sets the connection of the manager, and the record of its service.
+    pub(crate) fn set_manager(&self, client: Client, record: ServiceInfo) {
+        let _ = self.manager_record.set(record);
         *self.manager.lock() = Some(client);
+    }
+
+    /// Returns the record of the manager's service.
+    pub(crate) fn manager_record(&self) -> Option<&ServiceInfo> {
+        self.manager_record.get()
     }
 
     /// Locks the connections of the manager under former addresses, oldest first. Held while one is

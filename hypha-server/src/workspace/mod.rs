@@ -205,7 +205,7 @@ pub(crate) async fn remove_orphans(state: &State) {
     }
     let mut empty = HashSet::new();
     // Without repetition a second look is needed for workspaces: see `remove_empty`.
-    let mut once = 2;
+    let mut looks_left = 2;
     loop {
         tokio::time::sleep(pause).await;
         pause = if repeats {
@@ -238,8 +238,8 @@ pub(crate) async fn remove_orphans(state: &State) {
             }
         };
         if !repeats {
-            once -= 1;
-            if once == 0 {
+            looks_left -= 1;
+            if looks_left == 0 {
                 return;
             }
         }

@@ -60,7 +60,18 @@ pub(crate) async fn fetch(
     limit: Duration,
 ) -> Result<RemoteService, FetchError> {
     let client = manager(state)?;
-    match tokio::time::timeout(limit, client.get_remote_service(id)).await {
+    let asked = async {
+        match client.get_remote_service(id).await {
+            // The client may have registered it under its whole id.
+            Err(error) if is_unknown(&error) => {
+                let address = id.split(':').next().unwrap_or_default();
+                let named = client.get_remote_service(&format!("{address}:{id}")).await;
+                named.map_err(|_| error)
+            }
+            found => found,
+        }
+    };
+    match tokio::time::timeout(limit, asked).await {
         Ok(Ok(service)) => Ok(service),
         Ok(Err(error)) => Err(FetchError {
             is_absent: match &error {
@@ -77,6 +88,15 @@ pub(crate) async fn fetch(
             );
             Err(ManagerError::Timeout(text).into())
         }
+    }
+}
+
+/// Returns whether a provider says that it has no such service.
+fn is_unknown(error: &Error) -> bool {
+    match error {
+        Error::Rejected(rejection) => rejection.kind == RejectKind::UnknownService,
+        Error::Remote(remote) => remote.message.contains("Service not found"),
+        _ => false,
     }
 }
 

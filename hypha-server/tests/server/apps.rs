@@ -81,6 +81,77 @@ async fn on_the_wire(address: &str, path: &str) -> Result<(String, String)> {
     Ok((head.to_ascii_lowercase(), rest.to_owned()))
 }
 
+/// Applications keep apart by the workspace of the context what belongs to each.
+#[tokio::test]
+async fn calls_come_from_the_workspace_in_the_url() -> Result<()> {
+    let server = server().await?;
+    let owner = hypha_rpc::connect(server.url()).await?;
+    let home = owner.workspace();
+    let other = hypha_rpc::connect(server.url()).await?;
+    let reply = |call: &IncomingCall| {
+        let user = call.context().user();
+        let permission = user.permission(call.context().workspace());
+        let seen = format!("{} {permission:?}", call.context().workspace());
+        json!({"status": 200, "body": seen, "headers": {}})
+    };
+    let register = async |id: &str, visibility: Visibility, authorized: Vec<String>| {
+        let index = Method::new("index", move |call: IncomingCall| async move {
+            let answer = reply(&call);
+            call.reply(&answer)
+        });
+        let service = Service::new(id).service_type("functions").method(index);
+        let service = owner.register_service(service).visibility(visibility);
+        match authorized.is_empty() {
+            true => service.await,
+            false => service.authorized_workspaces(authorized).await,
+        }
+    };
+    register("open", Visibility::Public, Vec::new()).await?;
+    register("closed", Visibility::Protected, Vec::new()).await?;
+    register("shared", Visibility::Protected, vec![other.workspace()]).await?;
+    let own = owner.manager().await?.generate_token(None).await?;
+    let foreign = other.manager().await?.generate_token(None).await?;
+    let theirs = other.workspace();
+    let http = support::http();
+    for (app, token, status, body) in [
+        ("open", None, 200, format!("{home} None")),
+        ("open", Some(&own), 200, format!("{home} Some(ReadWrite)")),
+        ("open", Some(&foreign), 200, format!("{home} None")),
+        ("closed", Some(&own), 200, format!("{home} Some(ReadWrite)")),
+        (
+            "closed",
+            Some(&foreign),
+            403,
+            "Permission denied".to_owned(),
+        ),
+        ("closed", None, 403, "Permission denied".to_owned()),
+        (
+            "shared",
+            Some(&foreign),
+            200,
+            format!("{theirs} Some(ReadWrite)"),
+        ),
+    ] {
+        let mut request = http.get(format!("{}/{home}/apps/{app}/", server.url()));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await?;
+        assert_eq!(response.status().as_u16(), status, "{app}");
+        let text = response.text().await?;
+        assert!(text.contains(&body), "{app}: {text}");
+    }
+    let missing = http.get(format!("{}/ws-nowhere/apps/x/", server.url()));
+    let missing = missing.send().await?;
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    let text = missing.text().await?;
+    assert_eq!(
+        text,
+        "Workspace ws-nowhere does not exist or is not accessible"
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn framing_is_the_servers() -> Result<()> {
     let server = server().await?;

@@ -276,15 +276,17 @@ async fn a_token_makes_nothing_stronger_than_itself() -> Result<()> {
     let owner = connect(server.url()).await?;
     let home = owner.workspace();
     let mut hand = Raw::anonymous(&server, "hand").await?;
-    for weak in ["read", "read_write"] {
-        let mut child = hand.colleague(&server, weak, weak).await?;
-        for wanted in ["read", "read_write", "admin"] {
-            let config = json!({"permission": wanted});
-            let error = child
-                .ask("generate_token", json!([config]))
-                .await
-                .err()
-                .context("made")?;
+    let kinds = ["read", "read_write", "admin"];
+    for (granted, own) in kinds.iter().enumerate() {
+        let mut child = hand.colleague(&server, own, own).await?;
+        for (asked, wanted) in kinds.iter().enumerate() {
+            let config = json!({"permission": wanted, "workspace": ""});
+            let answer = child.ask("generate_token", json!([config])).await;
+            if asked <= granted {
+                answer.with_context(|| format!("{own} makes {wanted}"))?;
+                continue;
+            }
+            let error = answer.err().context("made")?;
             assert!(error.to_string().starts_with("PermissionError"), "{error}");
         }
     }
@@ -391,13 +393,13 @@ async fn workspaces_are_made_kept_and_deleted_by_their_owners() -> Result<()> {
     );
     assert!(listed.iter().any(|workspace| workspace.id == "ws-lab"));
 
-    guests.set_env("KEY".into(), Some("value".into())).await?;
+    guests.set_env("KEY".into(), "value".into()).await?;
     assert_eq!(
         guests.get_env(Some("KEY".into())).await?,
         Value::from("value")
     );
     let large = "x".repeat(300 << 10);
-    let error = refusal(guests.set_env("KEY".into(), Some(large)).await)?;
+    let error = refusal(guests.set_env("KEY".into(), large.into()).await)?;
     assert!(matches!(&error, ManagerError::Value(text) if text.contains("too large")));
     // A token for the workspace is not one for its issuer's.
     refusal(guests.create_workspace(lab("ws-guest"), false).await)?;
@@ -406,7 +408,7 @@ async fn workspaces_are_made_kept_and_deleted_by_their_owners() -> Result<()> {
         id: "ws-lab".into(),
     };
     refusal(guests.bookmark(lab_mark).await)?;
-    guests.set_env("KEY".into(), None).await?;
+    guests.set_env("KEY".into(), Value::Null).await?;
     let missing = refusal(guests.get_env(Some("KEY".into())).await)?;
     let text = "Environment variable 'KEY' not found in workspace ws-lab";
     assert_eq!(missing, ManagerError::Key(text.into()));
@@ -515,6 +517,140 @@ async fn the_remaining_methods_answer() -> Result<()> {
     let echo = itself.get("echo").context("no echo")?;
     let schema = echo.get("_rschema").context("no schema")?;
     assert_eq!(schema.get("name").and_then(Value::as_str), Some("echo"));
+    Ok(())
+}
+
+/// The form in which clients look at the answers, which the types of this crate do not show.
+#[tokio::test]
+async fn records_are_as_clients_of_the_original_expect() -> Result<()> {
+    let server = server().await?;
+    let owner = connect(server.url()).client_id("owner").await?;
+    let stranger = connect(server.url()).await?;
+    let home = owner.workspace();
+    let shared = number("shared", Visibility::Protected, 4);
+    owner
+        .register_service(shared.authorized_workspaces([stranger.workspace()]))
+        .await?;
+    owner
+        .register_service(number("open", Visibility::Public, 1))
+        .await?;
+    for (client, name, shown) in [
+        (
+            &owner,
+            "shared",
+            Some(Value::from(vec![stranger.workspace()])),
+        ),
+        (&owner, "open", Some(Value::Null)),
+        (&stranger, "shared", None),
+        (&stranger, "open", Some(Value::Null)),
+    ] {
+        let id = format!("{home}/owner:{name}");
+        let manager = client.get_service("~").await?;
+        let info: Value = manager.call("get_service_info", args!(id.as_str())).await?;
+        let config = info.get("config").context("no config")?;
+        assert_eq!(
+            config.get("authorized_workspaces"),
+            shown.as_ref(),
+            "{name}"
+        );
+        let listed: Vec<Value> = manager.call("list_services", args!(home.as_str())).await?;
+        let has_id = |info: &&Value| info.get("id").and_then(Value::as_str) == Some(&id);
+        let info = listed.iter().find(has_id).context("not listed")?;
+        let config = info.get("config").context("no config")?;
+        assert_eq!(
+            config.get("authorized_workspaces"),
+            shown.as_ref(),
+            "{name}"
+        );
+    }
+    // The manager is a service like others, with its schema, wherever it is asked for.
+    let manager = stranger.manager().await?;
+    for id in ["~".to_owned(), format!("{home}/~"), "public/~".to_owned()] {
+        let info = manager.get_service_info(id, None).await?;
+        assert_eq!(
+            (info.id.as_str(), info.config.workspace.as_deref()),
+            ("~", Some("*"))
+        );
+        let schema = info.service_schema.context("no schema")?;
+        let echo = schema.get("echo").and_then(|echo| echo.get("function"));
+        let name = echo.and_then(|echo| echo.get("name")?.as_str());
+        assert_eq!(name, Some("echo"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_left_out_has_the_value_that_the_original_takes() -> Result<()> {
+    let root = Server::builder().bind("127.0.0.1:0").root_token(ROOT);
+    let server = root.start().await?;
+    let root = connect(server.url()).token(ROOT).await?;
+    let manager = root.get_service("~").await?;
+    for (config, id) in [
+        (json!({"name": "only-named"}), "only-named"),
+        (json!({"name": "also-named", "id": null}), "also-named"),
+        (json!({"name": "", "id": "with-id"}), "with-id"),
+        (
+            json!({"name": null, "id": "with-nulls", "owners": null, "config": null}),
+            "with-nulls",
+        ),
+    ] {
+        let made: Value = manager
+            .call("create_workspace", args!(Value::from(config)))
+            .await?;
+        assert_eq!(made.get("id").and_then(Value::as_str), Some(id));
+        assert_eq!(made.get("name").and_then(Value::as_str), Some(id));
+    }
+    for (config, text) in [
+        (json!({}), "Workspace id must be provided"),
+        (json!({"id": "", "name": "never-made"}), "must not be empty"),
+    ] {
+        let made = manager.call::<Value>("create_workspace", args!(Value::from(config)));
+        let error = made.await.err().context("made")?.to_string();
+        assert!(error.contains(text), "{error}");
+    }
+    for life in [json!(60), json!("60"), json!(60.0), json!(null), json!(0)] {
+        let config = Value::from(json!({"expires_in": life, "workspace": ""}));
+        manager
+            .call::<String>("generate_token", args!(config))
+            .await?;
+    }
+    for life in [json!(-1), json!(1.5), json!("soon"), json!([])] {
+        let config = Value::from(json!({"expires_in": life}));
+        let made = manager
+            .call::<String>("generate_token", args!(config))
+            .await;
+        let error = made.err().context("made")?.to_string();
+        assert!(error.contains("whole number of seconds"), "{error}");
+    }
+    let set = manager.call::<Value>("set_env", args!("KEY")).await;
+    let error = set.err().context("set")?.to_string();
+    assert!(error.contains("missing argument `value`"), "{error}");
+    manager.call::<Value>("set_env", args!("KEY", 5)).await?;
+    let value: Value = manager.call("get_env", args!("KEY")).await?;
+    assert_eq!(value, Value::from(5));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_may_be_registered_under_its_whole_id() -> Result<()> {
+    let server = server().await?;
+    let mut client = Raw::anonymous(&server, "c").await?;
+    client.register("built-in", json!({})).await?;
+    let home = client.workspace().to_owned();
+    let address = format!("{home}/c");
+    for (id, name) in [
+        (format!("{address}:one"), "one"),
+        (format!("{address}:{address}:two"), "two"),
+    ] {
+        let service = json!([{"id": id, "config": {}}]);
+        client.ask("register_service", service).await?;
+        let info = client.ask("get_service_info", json!([name])).await?;
+        let id = format!("{address}:{name}");
+        assert_eq!(info.get("id").and_then(Value::as_str), Some(id.as_str()));
+    }
+    let stolen = format!("{address}:{home}/d:three");
+    let service = json!([{"id": stolen, "config": {}}]);
+    assert!(client.ask("register_service", service).await.is_err());
     Ok(())
 }
 
