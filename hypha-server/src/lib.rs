@@ -27,6 +27,7 @@
 // Layers, from the bottom up. A module uses only modules of lower layers; `cargo xtask lint` checks
 // it:
 //
+//   platform, process
 //   settings, metrics, memory, rate_limit, seats, shares, store
 //   auth (settings), bus, event_log (memory)
 //   peer (auth, memory)
@@ -35,8 +36,9 @@
 //   workspace: workspaces begin and end with their clients
 //   internal_client: clients inside the server
 //   manager (the workspace manager), session (connections of clients)
-//   login (manager, internal_client), http (session, internal_client)
+//   admin (internal_client), login (manager, internal_client), http (session, internal_client)
 //   server: starts and stops all of it
+mod admin;
 mod auth;
 mod bus;
 mod event_log;
@@ -47,6 +49,8 @@ mod manager;
 mod memory;
 mod metrics;
 mod peer;
+mod platform;
+mod process;
 mod rate_limit;
 mod registry;
 mod router;

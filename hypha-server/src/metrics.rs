@@ -6,6 +6,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::process;
+
 macro_rules! counters {
     (
         $($(#[doc = $doc:literal])* $name:ident),+;
@@ -33,8 +35,9 @@ macro_rules! counters {
         impl Stats {
             /// All counts in the text format of Prometheus.
             pub(crate) fn exposition(&self) -> String {
-                let mut registry = Registry::with_prefix("hypha_server");
-                let to = &mut registry;
+                let mut registry = Registry::default();
+                self.original(&mut registry);
+                let to = registry.sub_registry_with_prefix("hypha_server");
                 $(register(to, stringify!($name), concat!($($doc),*), self.$name);)+
                 $(gauge(to, stringify!($level), concat!($($level_doc),*), self.$level);)+
                 let mut text = String::new();
@@ -141,6 +144,73 @@ counters! {
     memory_gave_way,
 }
 
+impl Stats {
+    /// Registers the counts that the original server has as well, under its names: dashboards that
+    /// were made for it go on.
+    fn original(&self, to: &mut Registry) {
+        let closed = self
+            .connections_accepted
+            .saturating_sub(self.connections_open);
+        for (name, help, value) in [
+            (
+                "websocket_connections_established",
+                "Connections that completed the handshake",
+                self.connections_accepted,
+            ),
+            (
+                "redis_rpc_connections_created",
+                "Connections that completed the handshake",
+                self.connections_accepted,
+            ),
+            (
+                "redis_rpc_connections_closed",
+                "Connections that have ended",
+                closed,
+            ),
+            (
+                "rpc_call",
+                "Messages received from clients",
+                self.messages_received,
+            ),
+            (
+                "client_requests",
+                "Messages received from clients",
+                self.messages_received,
+            ),
+            (
+                "redis_eventbus_messages_processed",
+                "Messages queued for a receiver",
+                self.messages_routed,
+            ),
+        ] {
+            register(to, name, help, value);
+        }
+        let open = "Connections that are open now";
+        for name in [
+            "websocket_connections",
+            "redis_rpc_active_connections",
+            "redis_eventbus_local_clients",
+        ] {
+            gauge(to, name, open, self.connections_open);
+        }
+        if let Some(memory) = process::memory() {
+            let (resident, size) = ("Resident memory in bytes", "Virtual memory in bytes");
+            gauge(
+                to,
+                "process_resident_memory_bytes",
+                resident,
+                memory.resident,
+            );
+            gauge(
+                to,
+                "process_virtual_memory_bytes",
+                size,
+                memory.virtual_size,
+            );
+        }
+    }
+}
+
 /// A counter. Prometheus sees those whose name ends in `_open` as gauges.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -198,6 +268,14 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\nhypha_server_memory_used 5\n"), "{text}");
+        for line in [
+            "websocket_connections 1\n",
+            "websocket_connections_established_total 1\n",
+            "rpc_call_total 0\n",
+            "client_requests_total 0\n",
+        ] {
+            assert!(text.contains(&format!("\n{line}")), "{text}");
+        }
         assert!(text.ends_with("# EOF\n"));
     }
 }

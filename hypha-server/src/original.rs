@@ -49,7 +49,7 @@ const SHELL: &str = "this server has no shell";
 
 /// Options of the original that this server does not have, with the reason. Each has the variable
 /// `HYPHA_<NAME>`.
-const WITHOUT_EFFECT: [(&str, Takes, &str); 44] = [
+const WITHOUT_EFFECT: [(&str, Takes, &str); 43] = [
     ("from-env", Nothing, ""),
     ("reset-redis", Nothing, "this server clears no Redis"),
     ("triton-servers", One, "this server has no Triton proxy"),
@@ -83,7 +83,6 @@ const WITHOUT_EFFECT: [(&str, Takes, &str); 44] = [
     ("openai-api-key", One, SEARCH),
     ("cache-dir", One, SEARCH),
     ("enable-service-search", Nothing, SEARCH),
-    ("static-mounts", Any, "this server serves no folders"),
     ("startup-functions", Any, PYTHON),
     ("enable-a2a", Nothing, "this server has no A2A gateway"),
     ("enable-mcp", Nothing, "this server has no MCP gateway"),

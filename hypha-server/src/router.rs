@@ -116,7 +116,6 @@ impl Router {
     }
 
     /// Returns the peers that are clients of users, in all workspaces.
-    #[cfg(feature = "redis")]
     pub(crate) fn all(&self, is_internal: impl Fn(&Peer) -> bool) -> Vec<Arc<Peer>> {
         let peers = self.peers.read();
         let peers = peers.values().flat_map(|inside| inside.values());

@@ -16,6 +16,7 @@ use serde_json::json;
 use super::credentials::Links;
 use super::problem::{Problem, problem};
 use super::{Front, Remote, request_client};
+use crate::platform;
 use crate::state::{HYPHA_VERSION, State};
 
 /// Answers a browser at the address of the server.
@@ -28,9 +29,15 @@ pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
 }
 
 pub(super) async fn not_found(uri: Uri) -> Problem {
+    let reason = platform::lacks_page(uri.path());
+    let reason = reason.map(|reason| format!(": {reason}"));
     problem(
         StatusCode::NOT_FOUND,
-        format!("There is nothing at {}", uri.path()),
+        format!(
+            "There is nothing at {}{}",
+            uri.path(),
+            reason.unwrap_or_default()
+        ),
     )
 }
 

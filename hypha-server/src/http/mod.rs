@@ -6,6 +6,7 @@ mod body;
 #[cfg(feature = "compression")]
 mod compression;
 mod credentials;
+mod files;
 mod functions;
 mod info;
 mod problem;
@@ -19,14 +20,14 @@ mod write_timeout;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::{FromRef, State as Shared};
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -40,6 +41,7 @@ use self::visits::Visits;
 use self::write_timeout::WriteTimeout;
 use crate::session::Sessions;
 use crate::state::{HYPHA_VERSION, State};
+use crate::{event_log, process};
 
 /// Time for the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -80,6 +82,8 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
     #[cfg(feature = "compression")]
     let functions = functions.layer(compression::requests());
     let base = front.state.info.base_path.clone();
+    // They were checked before the start.
+    let mounts = front.state.settings.mounts().unwrap_or_default();
     let app = Router::new()
         .route("/", get(info::root))
         .route("/ws", get(upgrade::websocket))
@@ -89,6 +93,7 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
         .route("/health", get(diagnostics))
         .route("/metrics", get(info::metrics))
         .route("/assets/config.json", get(info::config))
+        .route("/assets/{file}", get(files::js_client))
         .route("/login", get(info::login))
         .route("/{workspace}/info", get(info::workspace))
         .route("/{workspace}/services", get(apps::slash))
@@ -96,6 +101,12 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
         .route("/{workspace}/services/{id}", get(info::service))
         .route("/{workspace}/services/{id}/{function}", functions)
         .fallback(info::not_found);
+    let app = mounts.into_iter().fold(app, |app, mount| {
+        let served = || get(files::mounted).layer(Extension(mount.clone()));
+        app.route(&mount.path, served())
+            .route(&format!("{}/", mount.path), served())
+            .route(&format!("{}/{{*path}}", mount.path), served())
+    });
     #[cfg(feature = "compression")]
     let app = app.layer(compression::layer());
     let app = app
@@ -235,13 +246,38 @@ fn condition(ready: bool) -> (StatusCode, &'static str) {
 async fn diagnostics(Shared(state): Shared<Arc<State>>) -> Response {
     let (code, status) = condition(state.is_ready() && state.store.is_writable().await);
     let stats = state.counters.snapshot();
+    let mut issues = Vec::new();
+    if !state.is_ready() {
+        issues.push("the server lets no clients in");
+    }
+    if !state.store.is_writable().await {
+        issues.push("changes cannot be stored");
+    }
+    let megabytes = |bytes: u64| (bytes as f64 / 1024.0 / 1024.0 * 100.0).round() / 100.0;
+    let memory = process::memory().map(|memory| {
+        json!({
+            "rss_mb": megabytes(memory.resident),
+            "vms_mb": megabytes(memory.virtual_size),
+            "percent": (memory.machine_percent * 10.0).round() / 10.0,
+        })
+    });
+    let closed =
+        stats.connections_accepted - stats.connections_open.min(stats.connections_accepted);
     let body = json!({
+        "timestamp": event_log::iso(SystemTime::now()),
         "status": if status == "OK" { "HEALTHY" } else { "CRITICAL" },
+        "issues": issues,
+        "memory": memory,
         "server_id": state.info.server_id,
         "hypha_version": HYPHA_VERSION,
         "server_version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": state.started.elapsed().as_secs_f64(),
-        "connections": {"active": stats.connections_open, "accepted": stats.connections_accepted},
+        "connections": {
+            "active": stats.connections_open,
+            "accepted": stats.connections_accepted,
+            "total_created": stats.connections_accepted,
+            "total_closed": closed,
+        },
         "messages": {"received": stats.messages_received, "routed": stats.messages_routed},
     });
     (code, Json(body)).into_response()

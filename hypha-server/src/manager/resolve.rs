@@ -17,6 +17,7 @@ use hypha_wire::{Case, absolute_address, convert_keys};
 use rand::seq::IndexedRandom;
 
 use super::{Answer, in_own_workspace, timeout_in_bounds, unavailable};
+use crate::platform;
 use crate::registry::{Record, ServicePattern};
 use crate::state::State;
 use crate::workspace;
@@ -83,8 +84,13 @@ async fn find_present(
         .await
         .map_err(unavailable)?;
     if candidates.is_empty() {
+        let lacks = platform::lacks_service(&pattern.name);
+        let lacks = lacks.filter(|_| pattern.workspace == "public");
+        let reason = lacks
+            .map(|reason| format!(" ({reason})"))
+            .unwrap_or_default();
         return Err(ManagerError::Key(format!(
-            "Service not found: {}/{}:{}@{}",
+            "Service not found: {}/{}:{}@{}{reason}",
             pattern.workspace, pattern.client, pattern.name, pattern.app_id
         )));
     }

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use self::backend::Backend;
 pub use self::builder::Builder;
 use self::builder::Extensions;
+use crate::admin;
 use crate::auth::{self, Issuer};
 use crate::metrics::{Counters, Stats};
 use crate::registry::RecordLimits;
@@ -138,6 +139,9 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     login::start(&state, extensions.login_methods)
         .await
         .map_err(|error| StartError::Manager(error.into()))?;
+    admin::start(&state)
+        .await
+        .map_err(|error| StartError::Manager(error.into()))?;
     let data = state.settings.data_dir.as_deref();
     let data = data.map_or_else(|| "none".to_owned(), |folder| folder.display().to_string());
     tracing::info!(%address, server_id = state.info.server_id, data, "listening");
@@ -209,8 +213,10 @@ async fn run(
     let services = state
         .registry
         .remove_client("public", &state.info.server_id, None);
-    if let Err(error) = services.await {
-        tracing::warn!(%error, "cannot remove the server's own services");
+    for removed in [services.await.map(drop), admin::stop(&state).await] {
+        if let Err(error) = removed {
+            tracing::warn!(%error, "cannot remove the server's own services");
+        }
     }
     if let Err(error) = state.registry.remove_server(&state.info.server_id).await {
         tracing::warn!(%error, "cannot tell the other servers that this one has ended");

@@ -17,6 +17,8 @@ pub use self::tokens::TokenSettings;
 
 /// Length from which a secret for signing causes no warning.
 const JWT_SECRET_MIN: usize = 16;
+/// File of the JavaScript client that must be in its folder.
+const JS_CLIENT_FILE: &str = "hypha-rpc-websocket.mjs";
 /// Length of the shortest root token.
 const ROOT_TOKEN_MIN: usize = 32;
 /// Length from which a root token may contain common words.
@@ -122,6 +124,22 @@ pub struct Settings {
     )]
     #[serde(serialize_with = "redacted")]
     pub redis_uri: Option<String>,
+    /// Folder with the files of the JavaScript client, served below /assets/ to web pages: `dist`
+    /// of the npm package hypha-rpc. Default: none.
+    #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_JS_CLIENT"))]
+    pub js_client: Option<PathBuf>,
+    /// Folders whose files are served, each as PATH:FOLDER, such as /pages:./pages. Separated by
+    /// blanks. Default: none.
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            env = "HYPHA_STATIC_MOUNTS",
+            num_args = 0..,
+            value_delimiter = ' '
+        )
+    )]
+    pub static_mounts: Vec<String>,
     /// Names in tokens, and the identity provider.
     #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Tokens"))]
     pub tokens: TokenSettings,
@@ -145,6 +163,8 @@ impl Default for Settings {
             reconnection_token_life: Duration::from_secs(172_800),
             data_dir: None,
             redis_uri: None,
+            js_client: None,
+            static_mounts: Vec::new(),
             tokens: TokenSettings::default(),
             limits: Limits::default(),
         }
@@ -197,7 +217,10 @@ impl Settings {
         ] {
             text.take_if(|text| text.is_empty());
         }
-        self.data_dir.take_if(|path| path.as_os_str().is_empty());
+        for folder in [&mut self.data_dir, &mut self.js_client] {
+            folder.take_if(|path| path.as_os_str().is_empty());
+        }
+        self.static_mounts.retain(|mount| !mount.is_empty());
         self.tokens.ignore_empty();
     }
 
@@ -222,6 +245,16 @@ impl Settings {
         }
         self.base()?;
         self.origins()?;
+        self.mounts()?;
+        if let Some(folder) = &self.js_client
+            && !folder.join(JS_CLIENT_FILE).is_file()
+        {
+            return invalid(format!(
+                "`js_client`: there is no {JS_CLIENT_FILE} in {}; name the folder `dist` of the npm \
+                 package hypha-rpc",
+                folder.display()
+            ));
+        }
         // Tokens count whole seconds, so a shorter life has ended when the token is issued.
         at_least(
             "reconnection_token_life",
@@ -287,6 +320,34 @@ impl Settings {
         }
     }
 
+    /// Returns the folders whose files are served.
+    pub(crate) fn mounts(&self) -> Result<Vec<Mount>, ConfigError> {
+        let mount = |text: &String| {
+            let parts = text.split_once(':').filter(|(path, _)| is_mount_path(path));
+            let (path, folder) = parts.ok_or_else(|| {
+                ConfigError(format!(
+                    "`static_mounts`: '{text}' is not of the form PATH:FOLDER, with a path such as \
+                     /pages"
+                ))
+            })?;
+            let folder = PathBuf::from(folder);
+            if !folder.is_dir() {
+                let folder = folder.display();
+                return invalid(format!("`static_mounts`: there is no folder {folder}"));
+            }
+            let path = path.trim_end_matches('/').to_owned();
+            Ok(Mount { path, folder })
+        };
+        let mounts = self.static_mounts.iter().map(mount);
+        let mounts: Vec<Mount> = mounts.collect::<Result<_, _>>()?;
+        for (index, mount) in mounts.iter().enumerate() {
+            if mounts[..index].iter().any(|other| other.path == mount.path) {
+                return invalid(format!("`static_mounts`: {} is there twice", mount.path));
+            }
+        }
+        Ok(mounts)
+    }
+
     /// Returns the origins that are allowed, or none if any is.
     pub(crate) fn origins(&self) -> Result<Vec<HeaderValue>, ConfigError> {
         let origins = self.allow_origins.iter().map(|origin| origin.trim());
@@ -303,6 +364,25 @@ impl Settings {
             .map(value)
             .collect()
     }
+}
+
+/// A folder whose files are served below a path.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Mount {
+    pub(crate) path: String,
+    pub(crate) folder: PathBuf,
+}
+
+/// Returns whether files may be served below a path: it has one part, which is not the server's own.
+fn is_mount_path(path: &str) -> bool {
+    const OWN: [&str; 7] = [
+        "assets", "health", "login", "metrics", "public", "rpc", "ws",
+    ];
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    path.strip_prefix('/').is_some_and(|path| {
+        let name = path.trim_end_matches('/');
+        !name.is_empty() && name.bytes().all(plain) && !OWN.contains(&name)
+    })
 }
 
 fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -473,6 +553,43 @@ mod tests {
         limits.stream_idle = Duration::ZERO;
         limits.incumbent_timeout = Duration::ZERO;
         assert!(settings.check().is_ok());
+    }
+
+    #[test]
+    fn folders_are_served_below_paths_of_their_own() {
+        let with = |mounts: &[&str]| Settings {
+            static_mounts: mounts.iter().map(|mount| (*mount).to_owned()).collect(),
+            ..Settings::default()
+        };
+        let folder = std::env::temp_dir();
+        let folder = folder.to_str().expect("text");
+        let mounts = with(&[&format!("/pages/:{folder}"), &format!("/b:{folder}")]).mounts();
+        let mounts = mounts.expect("mounts");
+        assert_eq!(
+            (mounts[0].path.as_str(), mounts[1].path.as_str()),
+            ("/pages", "/b")
+        );
+        for bad in [
+            "",
+            "pages",
+            "pages:",
+            ":/",
+            "/:/",
+            "/a{b}:/",
+            "/a/b:/",
+            "/ws:/",
+            "/x:/no/such",
+        ] {
+            assert!(with(&[bad]).check().is_err(), "{bad}");
+        }
+        let twice = with(&[&format!("/x:{folder}"), &format!("/x/:{folder}")]);
+        assert!(twice.check().is_err());
+        let nowhere = Settings {
+            js_client: Some("/no/such/folder".into()),
+            ..Settings::default()
+        };
+        let error = nowhere.check().expect_err("a folder").to_string();
+        assert!(error.contains("npm package hypha-rpc"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod http;
 mod load;
 mod login;
 mod manager;
+mod operators;
 #[cfg(feature = "jwks")]
 mod provider;
 mod restart;

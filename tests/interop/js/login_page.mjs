@@ -73,7 +73,7 @@ async function ordinary() {
   const program = await begin();
   const { page, complaints } = await open(program.address);
   const { field, button, status } = form(page);
-  check("title", (await page.title()) === "Log in to Hypha", await page.title());
+  check("title", (await page.title()) === "Hypha Account", await page.title());
   const heading = page.getByRole("heading", { level: 1, name: "Log in to Hypha", exact: true });
   check("heading", await heading.isVisible());
   check("text", await page.getByText("A program waits for you to log in.", { exact: true }).isVisible());

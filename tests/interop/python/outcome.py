@@ -45,7 +45,7 @@ def plain(value):
     if callable(value):
         return {"function": getattr(value, "__name__", None)}
     if isinstance(value, dict):
-        if str(value.get("id")).endswith(":hypha-login"):
+        if str(value.get("id")).endswith((":hypha-login", ":admin-utils")):
             # The texts of the servers' own services are their own.
             schemas = value.get("service_schema") or {}
             value = {**value, "service_schema": sorted(schemas)}

@@ -264,6 +264,34 @@ async def refusals(recorder, sessions, tokens):
         await recorder.step(f"connect: {name}", attempt())
 
 
+async def administration(recorder, sessions):
+    """What the operator does with clients and workspaces."""
+    root = sessions.clients["root"]
+    admin = await root.get_service("admin-utils")
+    await come(sessions, "unwanted", sessions.token_of("erin"))
+    calls = {
+        "list_servers": lambda: admin.list_servers(),
+        "kickout_client of nobody": lambda: admin.kickout_client("ws-user-erin", "nobody"),
+        "kickout_client without a client": lambda: admin.kickout_client("ws-user-erin"),
+        "kickout_client": lambda: admin.kickout_client("ws-user-erin", "unwanted", 1008, "be gone"),
+        "list_workspaces": lambda: ids(admin.list_workspaces()),
+        "get_metrics": lambda: names(admin.get_metrics()),
+    }
+    for name, call in calls.items():
+        await recorder.step(f"root: admin: {name}", call())
+    for who in ("admin", "anonymous"):
+        found = sessions.clients[who].get_service("ws-user-root/admin-utils")
+        await recorder.step(f"{who}: admin: get_service", found)
+
+
+async def ids(listed):
+    return [item["id"] for item in await listed if item["id"] in ("public", "ws-user-alice")]
+
+
+async def names(metrics):
+    return sorted((await metrics)["rpc"]["rpc_connections"])
+
+
 async def foreign_calls(recorder, sessions):
     """Calls of the services by those who may and those who may not."""
     for who in ("reader", "foreign", "anonymous"):
@@ -307,6 +335,7 @@ async def main():
     await foreign_calls(recorder, sessions)
     await events(recorder, sessions)
     await refusals(recorder, sessions, tokens)
+    await administration(recorder, sessions)
     tokens.update(
         alice=sessions.token_of("alice"), bob=sessions.token_of("bob"), root=options.root_token
     )

@@ -86,6 +86,30 @@ def shown(response):
     return {"status": response.status_code, "headers": headers, "body": body}
 
 
+async def dashboards(http):
+    """The numbers that monitoring looks for, without their values."""
+    health = (await http.get("/health")).json()
+    names = ["websocket_connections", "websocket_connections_established_total", "rpc_call_total"]
+    names += ["client_requests_total", "redis_rpc_active_connections", "process_resident_memory_bytes"]
+    names += ["redis_rpc_connections_created_total", "redis_rpc_connections_closed_total"]
+    names += ["redis_eventbus_messages_processed_total", "redis_eventbus_local_clients"]
+    lines = (await http.get("/metrics")).text.splitlines()
+    found = {line.split(" ")[0] for line in lines if not line.startswith("#")}
+    return {
+        "status": health["status"],
+        "memory": {key: isinstance(value, float) for key, value in health["memory"].items()},
+        "connections": all(key in health["connections"] for key in ("active", "total_created", "total_closed")),
+        "issues": health["issues"],
+        "metrics": [name for name in names if name in found],
+    }
+
+
+async def title(http):
+    """The title by which clients and tests recognize the login page."""
+    page = (await http.get("/public/apps/hypha-login/")).text
+    return page.partition("<title>")[2].partition("</title>")[0]
+
+
 async def requests(recorder, http, tokens):
     """Every endpoint, asked rightly and wrongly, by nobody and by users."""
 
@@ -108,6 +132,8 @@ async def requests(recorder, http, tokens):
     for path in ("/health/liveness", "/health/readiness", "/login", "/assets/config.json"):
         await get(path)
     await get("/assets/config.json", "bob")
+    await recorder.step("http: what dashboards read", dashboards(http))
+    await recorder.step("http: the title of the login page", title(http))
     for who in everybody:
         for place in ("info", "services/", "services/open", "services/host:closed"):
             await get(f"{ALICE}/{place}", who)

@@ -53,6 +53,8 @@ const LAYERS: [Layers; 2] = [
     Layers {
         package: "hypha-server",
         layers: &[
+            // `original` is of the program, beside the library.
+            &["original", "platform", "process"],
             &[
                 "memory",
                 "metrics",
@@ -69,7 +71,7 @@ const LAYERS: [Layers; 2] = [
             &["workspace"],
             &["internal_client"],
             &["manager", "session"],
-            &["http", "login"],
+            &["admin", "http", "login"],
             &["server"],
         ],
     },

@@ -1,0 +1,245 @@
+//! The service `ws-user-root/admin-utils`, with which operators look after the server.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hypha_rpc::service::IntoService;
+use hypha_rpc::workspace::{ManagerError, Permission, Visibility, WorkspaceInfo};
+use hypha_rpc::{Context, Error, Map, Value, hypha_service};
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::bus::Notice;
+use crate::internal_client;
+use crate::peer::{CloseOrder, Peer};
+use crate::registry::{RegistryError, ServicePattern};
+use crate::router::SERVER_WORKSPACE;
+use crate::state::State;
+
+/// The workspace of the service, whose administrators may use it.
+const WORKSPACE: &str = "ws-user-root";
+const CONCURRENT_CALLS: usize = 64;
+const QUEUE_BYTES: usize = 1024 * 1024;
+/// Interval in which `unload_workspace` looks whether all clients have left.
+const LOOK: Duration = Duration::from_millis(50);
+/// Longest time for which it does so.
+const UNLOAD_MAX: f64 = 60.0;
+
+type Answer<T> = Result<T, ManagerError>;
+
+/// Registers the service.
+pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
+    let id = &state.info.server_id;
+    let client =
+        internal_client::connect_shared(state, WORKSPACE, id, QUEUE_BYTES, CONCURRENT_CALLS).await;
+    let client =
+        client.ok_or_else(|| Error::Invalid(format!("{WORKSPACE}/{id} is there already")))?;
+    let admin = Admin {
+        state: Arc::downgrade(state),
+    };
+    let service = admin
+        .into_service()
+        .name("Admin Utilities")
+        .visibility(Visibility::Protected)
+        // As the original: the methods learn who calls, but clients need not know.
+        .require_context(false);
+    client.register_service(service).await?;
+    state.clients.keep_service(client);
+    Ok(())
+}
+
+/// Removes the record of the service when the server ends.
+pub(crate) async fn stop(state: &State) -> Result<(), RegistryError> {
+    let id = &state.info.server_id;
+    state.registry.remove_client(WORKSPACE, id, None).await?;
+    Ok(())
+}
+
+struct Admin {
+    // Weak: the state holds the client that holds this.
+    state: Weak<State>,
+}
+
+impl Admin {
+    /// Returns the state, if the caller may look after the server.
+    fn state(&self, ctx: &Context) -> Answer<Arc<State>> {
+        if !ctx.user().may(Permission::Admin, WORKSPACE) {
+            return Err(ManagerError::Permission(format!(
+                "Permission denied for workspace {WORKSPACE}"
+            )));
+        }
+        let state = self.state.upgrade();
+        state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
+    }
+}
+
+fn unavailable(error: RegistryError) -> ManagerError {
+    ManagerError::Runtime(error.to_string())
+}
+
+/// Returns the clients of a workspace that are connected to this server.
+fn clients(state: &State, workspace: &str) -> Vec<Arc<Peer>> {
+    let mut clients = state.router.members(workspace);
+    clients.retain(|peer| !is_internal(state, peer));
+    clients
+}
+
+fn is_internal(state: &State, peer: &Peer) -> bool {
+    peer.workspace == SERVER_WORKSPACE || peer.client_id == state.info.server_id
+}
+
+#[hypha_service(id = "admin-utils")]
+impl Admin {
+    /// Lists the ids of the servers that share the workspaces.
+    pub(crate) async fn list_servers(&self, ctx: &Context) -> Answer<Vec<String>> {
+        let state = self.state(ctx)?;
+        // Each server offers the login.
+        let pattern = ServicePattern {
+            workspace: "public".into(),
+            name: "hypha-login".into(),
+            ..ServicePattern::default()
+        };
+        let found = state.registry.find_services(&pattern).await;
+        let found = found.map_err(unavailable)?;
+        let ids = found.iter().filter_map(|record| record.key());
+        let mut ids: Vec<_> = ids.map(|key| key.client.to_owned()).collect();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Disconnects a client of this server. A client comes back unless it is told otherwise.
+    pub(crate) async fn kickout_client(
+        &self,
+        ctx: &Context,
+        /// Id of the workspace.
+        workspace: String,
+        /// Id of the client.
+        client_id: String,
+        /// Code with which its WebSocket is closed.
+        #[hypha(default = 1000)]
+        code: u16,
+        /// Reason that the client is told.
+        #[hypha(default = "Admin requested disconnect".to_owned())]
+        reason: String,
+    ) -> Answer<()> {
+        let state = self.state(ctx)?;
+        if !(matches!(code, 1000 | 1001 | 1008 | 1011..=1013) || (3000..5000).contains(&code)) {
+            return Err(ManagerError::Value(format!(
+                "argument `code` of `admin-utils.kickout_client`: {code} is no code that a server \
+                 may send"
+            )));
+        }
+        let client = state.router.find(&workspace, &client_id);
+        match client.filter(|client| !is_internal(&state, client)) {
+            Some(client) => {
+                client.outbox.close(CloseOrder::new(code, reason));
+                Ok(())
+            }
+            None => Err(ManagerError::Assertion("Client not connected".into())),
+        }
+    }
+
+    /// Lists all workspaces.
+    pub(crate) async fn list_workspaces(&self, ctx: &Context) -> Answer<Vec<WorkspaceInfo>> {
+        let state = self.state(ctx)?;
+        state.registry.workspaces().await.map_err(unavailable)
+    }
+
+    /// Disconnects all clients of a workspace. One that is not persistent ends with them.
+    pub(crate) async fn unload_workspace(
+        &self,
+        ctx: &Context,
+        /// Id of the workspace.
+        workspace: String,
+        /// Wait until all clients of this server have left.
+        #[hypha(default = false)]
+        wait: bool,
+        /// Time to wait in seconds, at most 60.
+        #[hypha(default = 10.0, name = "timeout")]
+        limit: f64,
+    ) -> Answer<()> {
+        let state = self.state(ctx)?;
+        let found = state.registry.workspace(&workspace).await;
+        if found.map_err(unavailable)?.is_none() {
+            return Err(ManagerError::Key(format!(
+                "Workspace not found: {workspace}"
+            )));
+        }
+        state.router.bus().announce(Notice::Unloaded {
+            workspace: workspace.clone(),
+        });
+        let caller = hypha_wire::absolute_address(ctx.from(), ctx.workspace());
+        let others = |peer: &Arc<Peer>| peer.address != *caller;
+        let order = CloseOrder::new(1001, format!("Workspace unloaded: {workspace}"));
+        for client in clients(&state, &workspace)
+            .iter()
+            .filter(|peer| others(peer))
+        {
+            client.outbox.close(order.clone().with_error_frame());
+        }
+        if !wait {
+            return Ok(());
+        }
+        let empty = async {
+            while clients(&state, &workspace).iter().any(others) {
+                sleep(LOOK).await;
+            }
+        };
+        let limit = Duration::try_from_secs_f64(limit.clamp(0.0, UNLOAD_MAX)).unwrap_or_default();
+        timeout(limit, empty).await.map_err(|_| {
+            ManagerError::Timeout(format!("some clients of {workspace} are still connected"))
+        })
+    }
+
+    /// Returns counts of connections and messages of this server.
+    pub(crate) async fn get_metrics(&self, ctx: &Context) -> Answer<Value> {
+        let stats = self.state(ctx)?.stats();
+        let created = stats.connections_accepted;
+        Ok(json!({
+            "rpc": {"rpc_connections": {
+                "created_total": created,
+                "closed_total": created.saturating_sub(stats.connections_open),
+                "active": stats.connections_open,
+            }},
+            "eventbus": {"eventbus": {
+                "messages_processed_total": stats.messages_routed,
+                "local_clients": stats.connections_open,
+            }},
+        })
+        .into())
+    }
+
+    /// Returns the connections of this server by user and workspace, and their limits.
+    pub(crate) async fn get_resource_usage(&self, ctx: &Context) -> Answer<Value> {
+        let state = self.state(ctx)?;
+        let (mut users, mut workspaces) = (Map::new(), Map::new());
+        for peer in state.router.all(|peer| is_internal(&state, peer)) {
+            for (counts, key) in [
+                (&mut users, &peer.user.id),
+                (&mut workspaces, &peer.workspace),
+            ] {
+                let count = counts.get(key.as_str()).and_then(Value::as_u64);
+                counts.insert(key.clone(), Value::from(count.unwrap_or(0) + 1));
+            }
+        }
+        let limits = &state.settings.limits;
+        Ok(Value::Map(Map::from_iter([
+            ("connections_per_user".to_owned(), Value::Map(users)),
+            (
+                "connections_per_workspace".to_owned(),
+                Value::Map(workspaces),
+            ),
+            (
+                "limits".to_owned(),
+                json!({
+                    "max_connections_per_user": limits.connections_per_user,
+                    "max_clients_per_workspace": limits.clients_per_workspace,
+                    "max_services_per_client": limits.services_per_client,
+                    "ws_msg_rate_limit": limits.messages_per_second,
+                    "ws_msg_burst_limit": limits.message_burst,
+                })
+                .into(),
+            ),
+        ])))
+    }
+}

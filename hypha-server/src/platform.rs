@@ -1,0 +1,52 @@
+//! The parts of the original platform that this server does not have, by the names by which clients
+//! ask for them.
+
+const ARTIFACTS: &str = "this server has no artifacts";
+const APPS: &str = "this server launches no apps";
+const S3: &str = "this server has no S3 storage";
+const QUEUE: &str = "this server has no task queue";
+const SKILLS: &str = "this server has no documentation for agents";
+const TRITON: &str = "this server has no Triton proxy";
+const ACCOUNTS: &str = "this server has no accounts of its own";
+
+/// Returns what the server does not have, for the name of a service of the original.
+pub(crate) fn lacks_service(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "artifact-manager" => ARTIFACTS,
+        "server-apps" => APPS,
+        "s3-storage" => S3,
+        "queue" => QUEUE,
+        "agent-skills" => SKILLS,
+        "triton-client" => TRITON,
+        "local-auth" => ACCOUNTS,
+        _ => return None,
+    })
+}
+
+/// Returns what the server does not have, for a path `/{workspace}/{part}/…` of the original.
+pub(crate) fn lacks_page(path: &str) -> Option<&'static str> {
+    let mut parts = path.trim_start_matches('/').split('/');
+    let (_workspace, part) = (parts.next()?, parts.next()?);
+    Some(match part {
+        "artifacts" | "view" | "site" | "create-zip-file" | "git" | "files" => ARTIFACTS,
+        "s3" => S3,
+        "mcp" => "this server has no MCP gateway",
+        "a2a" => "this server has no A2A gateway",
+        "agent-skills" => SKILLS,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_known_by_their_names() {
+        assert_eq!(lacks_service("artifact-manager"), Some(ARTIFACTS));
+        assert_eq!(lacks_service("artifact"), None);
+        assert_eq!(lacks_page("/ws-lab/artifacts/a/files/b"), Some(ARTIFACTS));
+        assert_eq!(lacks_page("/artifacts"), None);
+        assert_eq!(lacks_page("/"), None);
+    }
+}

@@ -1,0 +1,242 @@
+//! What operators use: files, health and metrics, the administration of clients and workspaces.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use hypha_rpc::workspace::TokenConfig;
+use hypha_rpc::{Client, RemoteService, Value, args, connect};
+use hypha_server::Server;
+use serde_json::json;
+
+use crate::support::{self, Raw, server};
+
+const ROOT: &str = "0123456789abcdef0123456789abcdef";
+
+/// A folder that ends with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Folder> {
+        let folder = std::env::temp_dir().join(format!("hypha-{}", hypha_wire::random_id()));
+        std::fs::create_dir(&folder)?;
+        Ok(Folder(folder))
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().context("a folder")?)?;
+        Ok(std::fs::write(path, text)?)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn get(server: &Server, path: &str) -> Result<(u16, String, String)> {
+    let response = support::http().get(format!("{}{path}", server.url()));
+    let response = response.send().await?;
+    let kind = response.headers().get("content-type");
+    let kind = kind.map_or("", |kind| kind.to_str().unwrap_or_default());
+    Ok((
+        response.status().as_u16(),
+        kind.to_owned(),
+        response.text().await?,
+    ))
+}
+
+#[tokio::test]
+async fn the_javascript_client_comes_from_a_folder() -> Result<()> {
+    let none = server().await?;
+    let (status, _, text) = get(&none, "/assets/hypha-rpc-websocket.mjs").await?;
+    assert_eq!(status, 404);
+    assert!(text.contains("--js-client"), "{text}");
+    let (status, _, text) = get(&none, "/assets/other.js").await?;
+    assert!(status == 404 && !text.contains("--js-client"), "{text}");
+
+    let folder = Folder::new()?;
+    let large = "export const x = 1; ".repeat(10_000);
+    folder.write("hypha-rpc-websocket.mjs", &large)?;
+    folder.write("secret.txt", "not served")?;
+    let mut settings = hypha_server::Settings::default();
+    settings.port = 0;
+    settings.js_client = Some(folder.0.clone());
+    let with = hypha_server::Builder::from(settings).start().await?;
+    let (status, kind, text) = get(&with, "/assets/hypha-rpc-websocket.mjs").await?;
+    assert_eq!((status, kind.as_str()), (200, "application/javascript"));
+    assert_eq!(text, large);
+    for path in ["/assets/secret.txt", "/assets/hypha-rpc-websocket.js"] {
+        assert_eq!(get(&with, path).await?.0, 404, "{path}");
+    }
+    let url = format!("{}/assets/hypha-rpc-websocket.mjs", with.url());
+    let http = support::http();
+    let tag = http.get(&url).send().await?.headers()["etag"].clone();
+    let again = http.get(&url).header("if-none-match", tag).send().await?;
+    assert_eq!(again.status().as_u16(), 304);
+    assert!(again.bytes().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn folders_are_served_with_their_index() -> Result<()> {
+    let folder = Folder::new()?;
+    folder.write("index.html", "<h1>index</h1>")?;
+    folder.write("deep/page.html", "<h1>page</h1>")?;
+    folder.write("deep/index.html", "<h1>deep</h1>")?;
+    folder.write(".hidden", "secret")?;
+    let mut settings = hypha_server::Settings::default();
+    settings.port = 0;
+    settings.base_path = "/base".into();
+    settings.static_mounts = vec![format!("/pages:{}", folder.0.display())];
+    let server = hypha_server::Builder::from(settings).start().await?;
+    for (path, status, body) in [
+        ("/pages/", 200, "<h1>index</h1>"),
+        ("/pages", 200, "<h1>index</h1>"),
+        ("/pages/index.html", 200, "<h1>index</h1>"),
+        ("/pages/deep", 200, "<h1>deep</h1>"),
+        ("/pages/deep/page.html", 200, "<h1>page</h1>"),
+        ("/pages/none.html", 404, "File not found"),
+        ("/pages/.hidden", 404, "nothing at"),
+        ("/pages/%2e%2e/x", 404, "nothing at"),
+        ("/pages/..%2fx", 404, "nothing at"),
+    ] {
+        let (found, _, text) = get(&server, path).await?;
+        assert_eq!(found, status, "{path}");
+        assert!(text.contains(body), "{path}: {text}");
+    }
+    let (_, kind, _) = get(&server, "/pages/").await?;
+    assert_eq!(kind, "text/html; charset=utf-8");
+    Ok(())
+}
+
+#[tokio::test]
+async fn monitoring_finds_the_names_of_the_original() -> Result<()> {
+    let server = server().await?;
+    let _client = Raw::anonymous(&server, "c").await?;
+    let (status, _, text) = get(&server, "/health").await?;
+    let health: serde_json::Value = serde_json::from_str(&text)?;
+    assert_eq!((status, health["status"].as_str()), (200, Some("HEALTHY")));
+    assert_eq!(health["issues"], json!([]));
+    let connections = json!({"active": 1, "accepted": 1, "total_created": 1, "total_closed": 0});
+    assert_eq!(health["connections"], connections);
+    if cfg!(target_os = "linux") {
+        assert!(
+            health["memory"]["rss_mb"]
+                .as_f64()
+                .is_some_and(|size| size > 1.0),
+            "{text}"
+        );
+    }
+    let (_, _, text) = get(&server, "/metrics").await?;
+    for line in [
+        "websocket_connections 1",
+        "websocket_connections_established_total 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    assert!(
+        text.contains("\nhypha_server_connections_open 1\n"),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn parts_of_the_platform_that_are_not_there_are_named() -> Result<()> {
+    let server = server().await?;
+    let client = connect(server.url()).await?;
+    for (name, reason) in [
+        ("artifact-manager", "this server has no artifacts"),
+        ("server-apps", "this server launches no apps"),
+        ("s3-storage", "this server has no S3 storage"),
+    ] {
+        let error = client.get_service(format!("public/{name}")).await.err();
+        let error = error.context("found")?.to_string();
+        assert!(
+            error.contains("Service not found") && error.contains(reason),
+            "{error}"
+        );
+        let (status, _, text) = get(&server, &format!("/public/services/{name}/list")).await?;
+        assert!(status == 404 && text.contains(reason), "{text}");
+    }
+    for (path, reason) in [
+        ("/ws-lab/artifacts/a", "this server has no artifacts"),
+        ("/ws-lab/mcp/a/mcp", "this server has no MCP gateway"),
+        ("/ws-lab/nothing/a", "nothing at"),
+    ] {
+        let (status, _, text) = get(&server, path).await?;
+        assert!(status == 404 && text.contains(reason), "{text}");
+    }
+    Ok(())
+}
+
+async fn admin(client: &Client) -> Result<RemoteService> {
+    Ok(client.get_service("ws-user-root/admin-utils").await?)
+}
+
+#[tokio::test]
+async fn administrators_look_after_clients_and_workspaces() -> Result<()> {
+    let server = Server::builder().bind("127.0.0.1:0").root_token(ROOT);
+    let server = server.server_id("one").start().await?;
+    let root = connect(server.url()).token(ROOT).await?;
+    let admin_utils = admin(&root).await?;
+    let servers: Vec<String> = admin_utils.call("list_servers", args!()).await?;
+    assert_eq!(servers, ["one"]);
+
+    let mut victim = Raw::anonymous(&server, "victim").await?;
+    let home = victim.workspace().to_owned();
+    let workspaces: Vec<Value> = admin_utils.call("list_workspaces", args!()).await?;
+    let id = |info: &Value| info.get("id").and_then(Value::as_str) == Some(&home);
+    assert!(workspaces.iter().any(id));
+    let usage: Value = admin_utils.call("get_resource_usage", args!()).await?;
+    let counts = usage
+        .get("connections_per_workspace")
+        .context("no counts")?;
+    assert_eq!(counts.get(&home), Some(&Value::from(1)));
+    let metrics: Value = admin_utils.call("get_metrics", args!()).await?;
+    assert!(metrics.get("rpc").is_some());
+
+    let kick = async |client: &str, code: u16| {
+        let args = args!(home.as_str(), client, code, "be gone");
+        let kicked = admin_utils.call::<Value>("kickout_client", args).await;
+        kicked.map_err(|error| error.to_string())
+    };
+    let error = kick("nobody", 1000).await.err().context("kicked")?;
+    assert!(error.contains("Client not connected"), "{error}");
+    let error = kick("victim", 1005).await.err().context("kicked")?;
+    assert!(error.contains("`code`"), "{error}");
+    kick("victim", 1008).await.map_err(anyhow::Error::msg)?;
+    let end = victim.end().await?;
+    assert_eq!((end.code, end.reason.as_str()), (1008, "be gone"));
+
+    let mut victim = Raw::anonymous(&server, "victim").await?;
+    let home = victim.workspace().to_owned();
+    let unload = args!(home.as_str(), true);
+    let (unloaded, end) = tokio::join!(
+        admin_utils.call::<Value>("unload_workspace", unload),
+        victim.end()
+    );
+    unloaded?;
+    assert_eq!(end?.code, 1001);
+    let unknown = admin_utils.call::<Value>("unload_workspace", args!("no-such"));
+    let error = unknown.await.err().context("unloaded")?.to_string();
+    assert!(error.contains("Workspace not found"), "{error}");
+
+    // Nobody else may.
+    let stranger = connect(server.url()).await?;
+    let error = admin(&stranger).await.err().context("found")?.to_string();
+    assert!(error.contains("ermission denied"), "{error}");
+    let weak = TokenConfig {
+        permission: Some("read_write".into()),
+        ..TokenConfig::default()
+    };
+    let weak = root.manager().await?.generate_token(Some(weak)).await?;
+    let weak = admin(&connect(server.url()).token(weak).await?).await?;
+    let error = weak.call::<Value>("list_workspaces", args!()).await;
+    let error = error.err().context("listed")?.to_string();
+    assert!(error.contains("ermission denied"), "{error}");
+    server.shutdown().await;
+    Ok(())
+}
