@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::credentials::Links;
 use super::problem::{Problem, problem};
+use super::request_client::Visitor;
 use super::{Front, Remote, request_client};
 use crate::platform;
 use crate::state::{HYPHA_VERSION, State};
@@ -106,11 +107,23 @@ pub(super) async fn services(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
-    let client = request_client::enter(&front, visitor.user, &visitor.account, &workspace).await?;
+    let listed = records(&front, &visitor, &workspace).await?;
+    let listed = listed.into_iter().map(|it| Value::Map(it).to_json());
+    Ok(Json(listed.collect::<Vec<_>>()).into_response())
+}
+
+/// Returns the records that [`services`] lists.
+pub(super) async fn records(
+    front: &Front,
+    visitor: &Visitor,
+    workspace: &str,
+) -> Result<Vec<Map>, Problem> {
+    let (user, account) = (visitor.user.clone(), &visitor.account);
+    let client = request_client::enter(front, user, account, workspace).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let filter = ServiceFilter {
-        workspace: Some(workspace),
+        workspace: Some(workspace.to_owned()),
         ..ServiceFilter::default()
     };
     let listed = RecordsProxy::from_service(manager.service().clone())
@@ -124,11 +137,7 @@ pub(super) async fn services(
             *id = local.to_owned();
         }
     }
-    let listed: Vec<_> = listed
-        .into_iter()
-        .map(|it| Value::Map(it).to_json())
-        .collect();
-    Ok(Json(listed).into_response())
+    Ok(listed)
 }
 
 #[derive(Deserialize)]
@@ -144,7 +153,20 @@ pub(super) async fn service(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
-    let client = request_client::enter(&front, visitor.user, &visitor.account, &workspace).await?;
+    let record = record(&front, &visitor, &workspace, &id, selection).await?;
+    Ok(Json(record.to_json()).into_response())
+}
+
+/// Returns the record of a service, as the requester may see it.
+pub(super) async fn record(
+    front: &Front,
+    visitor: &Visitor,
+    workspace: &str,
+    id: &str,
+    selection: Selection,
+) -> Result<Value, Problem> {
+    let (user, account) = (visitor.user.clone(), &visitor.account);
+    let client = request_client::enter(front, user, account, workspace).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let config = SelectConfig {
@@ -154,14 +176,14 @@ pub(super) async fn service(
         },
         ..SelectConfig::default()
     };
-    let id = match id.as_str() {
+    let id = match id {
         "ws" => "~",
         id => id,
     };
     let info = RecordsProxy::from_service(manager.service().clone())
         .get_service_info(format!("{workspace}/{id}"), config)
         .await;
-    Ok(Json(info.map_err(request_client::manager_refusal)?.to_json()).into_response())
+    info.map_err(request_client::manager_refusal)
 }
 
 pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {

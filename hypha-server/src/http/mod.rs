@@ -9,6 +9,8 @@ mod credentials;
 mod files;
 mod functions;
 mod info;
+#[cfg(feature = "openapi")]
+mod openapi;
 mod problem;
 mod rate;
 mod request_client;
@@ -101,6 +103,16 @@ fn routes(front: Front, origins: &[HeaderValue]) -> Router {
         .route("/{workspace}/services/{id}", get(info::service))
         .route("/{workspace}/services/{id}/{function}", functions)
         .fallback(info::not_found);
+    #[cfg(feature = "openapi")]
+    let app = app
+        .route("/openapi.json", get(openapi::server))
+        .route("/api-docs", get(openapi::page))
+        .route("/api-docs.js", get(openapi::script))
+        .route("/{workspace}/openapi.json", get(openapi::workspace))
+        .route(
+            "/{workspace}/services/{id}/openapi.json",
+            get(openapi::service),
+        );
     let app = mounts.into_iter().fold(app, |app, mount| {
         let served = || get(files::mounted).layer(Extension(mount.clone()));
         app.route(&mount.path, served())

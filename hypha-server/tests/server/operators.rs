@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+#[cfg(feature = "openapi")]
+use hypha_rpc::hypha_service;
 use hypha_rpc::workspace::TokenConfig;
 use hypha_rpc::{Client, RemoteService, Value, args, connect};
 use hypha_server::Server;
@@ -169,6 +171,80 @@ async fn parts_of_the_platform_that_are_not_there_are_named() -> Result<()> {
         let (status, _, text) = get(&server, path).await?;
         assert!(status == 404 && text.contains(reason), "{text}");
     }
+    Ok(())
+}
+
+#[cfg(feature = "openapi")]
+#[tokio::test]
+async fn the_http_interface_is_described() -> Result<()> {
+    struct Stage;
+
+    /// Moves a stage.
+    #[hypha_service(id = "stage", visibility = "public")]
+    impl Stage {
+        /// Moves to a position.
+        pub(crate) async fn goto(&self, x: f64) -> f64 {
+            x
+        }
+    }
+
+    #[hypha_service(id = "inside")]
+    impl Hidden {
+        pub(crate) async fn secret(&self) {}
+    }
+    struct Hidden;
+
+    let server = server().await?;
+    let host = connect(server.url()).client_id("host").await?;
+    host.register_service(Stage).await?;
+    host.register_service(Hidden).await?;
+    let home = host.workspace();
+    let read = async |path: &str| -> Result<serde_json::Value> {
+        let (status, kind, text) = get(&server, path).await?;
+        assert_eq!(
+            (status, kind.as_str()),
+            (200, "application/json"),
+            "{path}: {text}"
+        );
+        Ok(serde_json::from_str(&text)?)
+    };
+    let whole = read("/openapi.json").await?;
+    assert_eq!(whole["servers"][0]["url"], server.url());
+    assert!(whole["paths"]["/{workspace}/services/{id}/{function}"].is_object());
+
+    let stage = read(&format!("/{home}/services/stage/openapi.json")).await?;
+    let url = format!("{}/{home}/services/stage", server.url());
+    assert_eq!(stage["servers"][0]["url"], url);
+    let body = &stage["paths"]["/goto"]["post"]["requestBody"]["content"]["application/json"];
+    assert_eq!(body["schema"]["required"], json!(["x"]));
+
+    let all = read(&format!("/{home}/openapi.json")).await?;
+    let paths = all["paths"].as_object().context("no paths")?;
+    let paths: Vec<_> = paths.keys().collect();
+    assert_eq!(paths, ["/services/host:stage/goto"], "what strangers see");
+    // The paths are those by which the functions are called.
+    let url = format!("{}/{home}{}", server.url(), paths[0]);
+    let moved = support::http()
+        .post(url)
+        .json(&json!({"x": 2.5}))
+        .send()
+        .await?;
+    assert_eq!(moved.text().await?, "2.5");
+
+    for path in [
+        format!("/{home}/services/inside/openapi.json"),
+        format!("/{home}/services/no-such/openapi.json"),
+        "/ws-nowhere/openapi.json".to_owned(),
+    ] {
+        assert!(matches!(get(&server, &path).await?.0, 403 | 404), "{path}");
+    }
+    let (status, kind, page) = get(&server, "/api-docs").await?;
+    assert_eq!((status, kind.as_str()), (200, "text/html; charset=utf-8"));
+    assert!(
+        page.contains("api-docs.js") && !page.contains("http"),
+        "{page}"
+    );
+    assert_eq!(get(&server, "/api-docs.js").await?.0, 200);
     Ok(())
 }
 

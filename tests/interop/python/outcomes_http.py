@@ -66,6 +66,14 @@ async def register_pages(host):
     await host.register_service(pages)
     strict = {"id": "strict", "type": "functions", "config": public, "only": page("only")}
     await host.register_service(strict)
+
+    def whence(request, context=None):
+        seen = {"ws": context["ws"], "user": context["user"]["id"]}
+        headers = {"Content-Type": "application/json"}
+        return {"status": 200, "headers": headers, "body": json.dumps(seen)}
+
+    asking = {"id": "asking", "type": "functions", "index": whence}
+    await host.register_service({**asking, "config": {**public, "require_context": True}})
     closed = {"id": "closed-pages", "type": "functions", "config": {}, "index": page("index")}
     await host.register_service(closed)
 
@@ -140,6 +148,7 @@ async def requests(recorder, http, tokens):
         for name in ("closed/add?a=1&b=2", "hidden/add?a=1&b=2", "shared/add?a=1&b=2", "open/who"):
             await get(f"{ALICE}/services/host:{name}", who)
         await get(f"{ALICE}/apps/closed-pages/", who)
+        await get(f"{ALICE}/apps/asking/", who)
         await get("/ws-user-bob/info", who)
     places = ["services", "services/no-such", "services/a:b:c", "services/host:hidden", "services/many"]
     places += ["services/many?_mode=nonsense", "services/ws"]

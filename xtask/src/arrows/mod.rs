@@ -53,8 +53,7 @@ const LAYERS: [Layers; 2] = [
     Layers {
         package: "hypha-server",
         layers: &[
-            // `original` is of the program, beside the library.
-            &["original", "platform", "process"],
+            &["platform", "process"],
             &[
                 "memory",
                 "metrics",

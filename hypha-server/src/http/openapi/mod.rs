@@ -1,0 +1,251 @@
+//! Descriptions of the HTTP interface as OpenAPI, and a page that shows them.
+
+use std::collections::BTreeSet;
+
+use axum::extract::{Path, Query, State as Shared};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use hypha_rpc::{Map, Value};
+use hypha_schema::Description;
+use serde_json::{Value as Document, json};
+
+use super::credentials::Links;
+use super::info::{self, Selection};
+use super::problem::{Problem, failed};
+use super::request_client::Visitor;
+use super::{Front, Remote, body, request_client};
+use crate::state::HYPHA_VERSION;
+
+const SERVER: &str = include_str!("server.json");
+const PAGE: &str = include_str!("page.html");
+const SCRIPT: &str = include_str!("page.js");
+/// The page may run its own script and send requests to its own server only.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Memory of a description in comparison with the records that it is made of.
+const EXPANSION: usize = 16;
+const REFERENCE: &str = "#/components/schemas/";
+
+/// Describes the server itself.
+pub(super) async fn server(Shared(front): Shared<Front>) -> Result<Response, Problem> {
+    let mut document: Document = serde_json::from_str(SERVER).map_err(failed)?;
+    document["info"]["version"] = HYPHA_VERSION.into();
+    document["servers"] = json!([{"url": front.state.info.public_base_url}]);
+    Ok(Json(document).into_response())
+}
+
+/// Serves the page.
+pub(super) async fn page() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+    ];
+    (headers, PAGE).into_response()
+}
+
+/// Serves the script of the page.
+pub(super) async fn script() -> Response {
+    let kind = "application/javascript";
+    ([(header::CONTENT_TYPE, kind)], SCRIPT).into_response()
+}
+
+/// Describes a service as far as the requester may see it.
+pub(super) async fn service(
+    Shared(front): Shared<Front>,
+    Extension(remote): Extension<Remote>,
+    Path((workspace, id)): Path<(String, String)>,
+    Query(selection): Query<Selection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
+    let record = info::record(&front, &visitor, &workspace, &id, selection).await?;
+    let url = format!(
+        "{}/{workspace}/services/{id}",
+        front.state.info.public_base_url
+    );
+    let Value::Map(record) = record else {
+        return Err(failed("the record of the service is no map"));
+    };
+    described(&front, visitor, vec![record], move |records| {
+        let mut document = records.into_iter().map(document).next().unwrap_or_default();
+        document["servers"] = json!([{"url": url}]);
+        document
+    })
+    .await
+}
+
+/// Describes all services of a workspace that the requester may see.
+pub(super) async fn workspace(
+    Shared(front): Shared<Front>,
+    Extension(remote): Extension<Remote>,
+    Path(workspace): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let visitor = request_client::identify(&front, remote, &headers, Links::OpenPages).await?;
+    let records = info::records(&front, &visitor, &workspace).await?;
+    let url = format!("{}/{workspace}", front.state.info.public_base_url);
+    described(&front, visitor, records, move |records| {
+        merged(&workspace, &url, records)
+    })
+    .await
+}
+
+/// Writes a description of records, charged to the visitor.
+async fn described(
+    front: &Front,
+    visitor: Visitor,
+    records: Vec<Map>,
+    write: impl FnOnce(Vec<Map>) -> Document + Send + 'static,
+) -> Result<Response, Problem> {
+    let size = hypha_wire::to_vec(&records).map_err(failed)?.len();
+    let charge = visitor.account.charge(size * EXPANSION).await;
+    let charge = charge.map_err(|error| body::over_budget(&front.state, &error))?;
+    let write = move || write(records);
+    let document = front.visits.run(size * EXPANSION, write).await?;
+    let bytes = serde_json::to_vec(&document).map_err(failed)?;
+    drop((document, charge));
+    Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
+}
+
+/// Returns the description of one service.
+fn document(record: Map) -> Document {
+    let text = |key: &str| record.get(key).and_then(Value::as_str);
+    let schema = record.get("service_schema").map(Value::to_json);
+    let id = text("id").unwrap_or_default();
+    let mut document = Description::from_schema(id, schema.unwrap_or_default()).openapi();
+    if let Some(name) = text("name") {
+        document["info"]["title"] = name.into();
+    }
+    document["info"]["description"] = text("description").unwrap_or_default().into();
+    document
+}
+
+/// Returns one description of several services, each below the path of its id.
+fn merged(workspace: &str, url: &str, records: Vec<Map>) -> Document {
+    let (mut paths, mut schemas) = (serde_json::Map::new(), serde_json::Map::new());
+    let (mut ids, mut security) = (BTreeSet::new(), json!({}));
+    for record in records {
+        let id = record.get("id").and_then(Value::as_str).unwrap_or_default();
+        let id = id.to_owned();
+        if id.ends_with(":built-in") || !ids.insert(id.clone()) {
+            continue;
+        }
+        let mut document = document(record);
+        // Names of components consist of letters, digits, dots, dashes and underscores.
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let prefix: String = id.chars().map(|c| if plain(c) { c } else { '.' }).collect();
+        let prefix = format!("{prefix}.");
+        refer(&mut document, &prefix);
+        security = document["components"]["securitySchemes"].take();
+        if let Document::Object(found) = document["components"]["schemas"].take() {
+            schemas.extend(
+                found
+                    .into_iter()
+                    .map(|(name, it)| (format!("{prefix}{name}"), it)),
+            );
+        }
+        if let Document::Object(found) = document["paths"].take() {
+            for (path, mut operations) in found {
+                if let Some(name) = operations["post"].get_mut("operationId") {
+                    *name = format!("{prefix}{}", name.as_str().unwrap_or_default()).into();
+                }
+                operations["post"]["tags"] = json!([id]);
+                paths.insert(format!("/services/{id}{path}"), operations);
+            }
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": workspace,
+            "description": format!("The services of the workspace {workspace}."),
+            "version": "0",
+        },
+        "servers": [{"url": url}],
+        "security": [{"token": []}, {}],
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": security},
+    })
+}
+
+/// Puts a prefix before the names of all components that a document refers to.
+fn refer(document: &mut Document, prefix: &str) {
+    match document {
+        Document::Array(items) => items.iter_mut().for_each(|item| refer(item, prefix)),
+        Document::Object(members) => {
+            for (key, value) in members {
+                match value {
+                    Document::String(text) if key == "$ref" => {
+                        if let Some(name) = text.strip_prefix(REFERENCE) {
+                            *text = format!("{REFERENCE}{prefix}{name}");
+                        }
+                    }
+                    other => refer(other, prefix),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str) -> Map {
+        let parameters = json!({
+            "type": "object",
+            "properties": {"at": {"$ref": "#/$defs/Point"}},
+            "required": ["at"],
+            "$defs": {"Point": {"type": "object", "properties": {"x": {"type": "number"}}}},
+        });
+        let function = json!({"name": "move", "parameters": parameters});
+        let record = json!({
+            "id": id,
+            "name": "Stage",
+            "description": "Moves",
+            "service_schema": {"move": {"type": "function", "function": function}},
+        });
+        Value::from(record).decode_as().unwrap()
+    }
+
+    #[test]
+    fn a_server_is_described() {
+        let document: Document = serde_json::from_str(SERVER).unwrap();
+        assert!(document["paths"]["/{workspace}/services/{id}/{function}"]["post"].is_object());
+    }
+
+    #[test]
+    fn services_of_a_workspace_do_not_share_names() {
+        let built_in = record("a:built-in");
+        let records = vec![record("a:stage"), record("b:stage"), built_in];
+        let document = merged("ws-lab", "https://example.org/ws-lab", records);
+        let paths = document["paths"].as_object().unwrap();
+        let names: Vec<_> = paths.keys().collect();
+        assert_eq!(names, ["/services/a:stage/move", "/services/b:stage/move"]);
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let mut references = Vec::new();
+        collect(&document["paths"], &mut references);
+        assert!(!references.is_empty());
+        for reference in references {
+            let name = reference.strip_prefix(REFERENCE).unwrap();
+            assert!(schemas.contains_key(name), "{name}");
+        }
+    }
+
+    fn collect(document: &Document, references: &mut Vec<String>) {
+        match document {
+            Document::Array(items) => items.iter().for_each(|item| collect(item, references)),
+            Document::Object(members) => {
+                for (key, value) in members {
+                    match value {
+                        Document::String(text) if key == "$ref" => references.push(text.clone()),
+                        other => collect(other, references),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
