@@ -225,7 +225,9 @@ impl WorkspaceManager for Manager {
         ctx: &Context,
         workspace: Option<String>,
     ) -> Answer<Vec<ClientInfo>> {
-        let workspace = workspace.as_deref().unwrap_or_else(|| ctx.workspace());
+        // As in the original, an empty text stands for the own workspace as well.
+        let named = workspace.as_deref().filter(|id| !id.is_empty());
+        let workspace = named.unwrap_or_else(|| ctx.workspace());
         listing::clients(&self.state, ctx, workspace).await
     }
 

@@ -541,7 +541,8 @@ pub(super) async fn list_types(
     ctx: &Context,
     id: Option<String>,
 ) -> Answer<Vec<ServiceTypeInfo>> {
-    let id = id.as_deref().unwrap_or_else(|| ctx.workspace());
+    let named = id.as_deref().filter(|id| !id.is_empty());
+    let id = named.unwrap_or_else(|| ctx.workspace());
     allowed(ctx, Permission::Read, id)?;
     Ok(load(state, id)
         .await?

@@ -375,8 +375,17 @@ pub(crate) struct Mount {
 
 /// Returns whether files may be served below a path: it has one part, which is not the server's own.
 fn is_mount_path(path: &str) -> bool {
-    const OWN: [&str; 7] = [
-        "assets", "health", "login", "metrics", "public", "rpc", "ws",
+    const OWN: [&str; 10] = [
+        "api-docs",
+        "api-docs.js",
+        "assets",
+        "health",
+        "login",
+        "metrics",
+        "openapi.json",
+        "public",
+        "rpc",
+        "ws",
     ];
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
     path.strip_prefix('/').is_some_and(|path| {
@@ -578,6 +587,7 @@ mod tests {
             "/a{b}:/",
             "/a/b:/",
             "/ws:/",
+            "/api-docs:/",
             "/x:/no/such",
         ] {
             assert!(with(&[bad]).check().is_err(), "{bad}");
