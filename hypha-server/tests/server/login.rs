@@ -245,7 +245,7 @@ async fn nobody_waits_for_the_login_of_a_client_that_is_gone() -> Result<()> {
         call_blindly(&mut client, address, "check", args).await?;
     }
     let used = async |reached: &dyn Fn(u64) -> bool| {
-        for _ in 0..500 {
+        for _ in 0..3000 {
             if reached(server.stats().memory_used) {
                 return Ok(());
             }
