@@ -418,11 +418,28 @@ impl<'de> Decoder<'de> {
             _ => return Ok(()),
         };
         self.enter()?;
-        for _ in 0..values {
+        let mut left = values;
+        loop {
+            left -= self.skip_single(left);
+            if left == 0 {
+                break;
+            }
             self.skip()?;
+            left -= 1;
         }
         self.leave();
         Ok(())
+    }
+
+    /// Skips values of one byte, at most so many, and returns how many. Long lists mostly hold
+    /// such values, and reading each as a token takes many times as long.
+    fn skip_single(&mut self, max: u64) -> u64 {
+        let rest = self.input.get(self.pos..).unwrap_or_default();
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(rest.len());
+        let is_single = |byte: &&u8| matches!(byte, 0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff);
+        let count = rest[..max].iter().take_while(is_single).count();
+        self.pos += count;
+        count as u64
     }
 
     fn list<V: Visitor<'de>>(
