@@ -135,8 +135,8 @@ pub(crate) fn may_delegate(user: &UserInfo, workspace: &WorkspaceInfo) -> Option
         .or(owner.then_some(Permission::Admin))
 }
 
-/// Returns whether `user` is an owner of `workspace`, or has a token that an owner made: it may pass
-/// on what its own token permits.
+/// Returns whether `user` is an owner of `workspace`, or has a token that an owner made: it may
+/// pass on what its own token permits.
 pub(crate) fn acts_for_owner(user: &UserInfo, workspace: &WorkspaceInfo) -> bool {
     let listed = |owner: &String| *owner == user.id || Some(owner) == user.email.as_ref();
     let of_parent = user

@@ -373,7 +373,8 @@ pub(crate) struct Mount {
     pub(crate) folder: PathBuf,
 }
 
-/// Returns whether files may be served below a path: it has one part, which is not the server's own.
+/// Returns whether files may be served below a path: it has one part, which is not the server's
+/// own.
 fn is_mount_path(path: &str) -> bool {
     const OWN: [&str; 10] = [
         "api-docs",

@@ -1,4 +1,5 @@
-//! What operators use: files, health and metrics, the administration of clients and workspaces.
+//! The tools of operators: files, health, metrics, and the administration of clients and
+//! workspaces.
 
 use std::path::PathBuf;
 
