@@ -20,7 +20,7 @@ use crate::state::State;
 use crate::workspace;
 
 /// Time for which frames are read before other tasks have their turn.
-const TURN: Duration = Duration::from_micros(500);
+const TURN: Duration = Duration::from_micros(100);
 /// Frames read between two looks at the clock.
 const LOOK: u32 = 16;
 /// Frames written between two flushes.
