@@ -157,6 +157,18 @@ impl EventLog {
             .collect()
     }
 
+    /// Drops the entries of all workspaces but those to `keep`.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
+    pub(crate) fn retain(&self, keep: impl Fn(&str) -> bool) {
+        self.0
+            .lock()
+            .workspaces
+            .retain(|workspace, _| keep(workspace));
+    }
+
     /// Drops the entries of a workspace that is deleted.
     pub(crate) fn forget(&self, workspace: &str) {
         self.0.lock().workspaces.remove(workspace);

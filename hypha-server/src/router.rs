@@ -251,7 +251,7 @@ impl Router {
         }
         if client_id == EVERYONE {
             charge_message(sender, message.len());
-            return self.broadcast(sender, workspace, &message);
+            return self.broadcast(sender, workspace, &message).await;
         }
         let mut target = self.find(workspace, client_id);
         charge_for(sender, target.as_deref(), &message);
@@ -326,7 +326,7 @@ impl Router {
     }
 
     /// Sends to every subscriber in the sender's workspace, the sender included.
-    fn broadcast(&self, sender: &Peer, workspace: &str, message: &Message) {
+    async fn broadcast(&self, sender: &Peer, workspace: &str, message: &Message) {
         let from_server = sender.workspace == SERVER_WORKSPACE;
         let problem = if from_server {
             None
@@ -351,7 +351,7 @@ impl Router {
         }
         let to = format!("{workspace}/{EVERYONE}");
         let frame = stamp(sender, message, &to, workspace).into_bytes();
-        if !self.bus.broadcast(workspace, &frame) {
+        if !self.bus.broadcast(workspace, &frame).await {
             let origin = if from_server {
                 Origin::Server
             } else {

@@ -229,6 +229,17 @@ impl Issuer {
         Ok((bare(token)?.to_owned(), end))
     }
 
+    /// Adds a token that was revoked at another server, with its session.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
+    pub(crate) fn remember_all_revoked(&self, token: &str, end: u64) {
+        for hash in lineage::hashes_to_revoke(token) {
+            self.remember_revoked(hash, end);
+        }
+    }
+
     /// Adds a token that was revoked before.
     pub(crate) fn remember_revoked(&self, hash: TokenHash, end: u64) {
         let now = now();

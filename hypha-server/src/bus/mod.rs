@@ -110,8 +110,8 @@ pub(crate) trait Bus: Send + Sync {
     fn send_at_once<'a>(&'a self, address: &'a str, frame: Bytes) -> BoxFuture<'a, bool>;
 
     /// Sends a client's broadcast to all servers, this one included. Returns false if there are no
-    /// others: then nothing was done.
-    fn broadcast(&self, workspace: &str, frame: &Bytes) -> bool;
+    /// others: then nothing was done. Waits while too many bytes of broadcasts wait for Redis.
+    fn broadcast<'a>(&'a self, workspace: &'a str, frame: &'a Bytes) -> BoxFuture<'a, bool>;
 
     /// Sends an event, encoded as JSON, to all servers, this one included. Returns false if there
     /// are no others: then nothing was done.
@@ -131,6 +131,15 @@ pub(crate) trait Bus: Send + Sync {
 
     /// Returns whether the others can be reached now.
     fn is_up(&self) -> bool;
+
+    /// Returns whether notices of the others may have been missed since the last call.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
+    fn was_interrupted(&self) -> bool {
+        false
+    }
 }
 
 /// The bus of a server that is alone.
@@ -145,8 +154,8 @@ impl Bus for NoBus {
         ready(false).boxed()
     }
 
-    fn broadcast(&self, _workspace: &str, _frame: &Bytes) -> bool {
-        false
+    fn broadcast<'a>(&'a self, _workspace: &'a str, _frame: &'a Bytes) -> BoxFuture<'a, bool> {
+        ready(false).boxed()
     }
 
     fn event(&self, _workspace: &str, _event: &dyn Fn() -> Option<Vec<u8>>) -> bool {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::window::{Ask, Windows};
 use super::{Bus, Notice, Recipient};
@@ -24,6 +24,10 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bound on the commands that wait for Redis.
 const COMMANDS_MAX: usize = 65_536;
+/// Bound on the bytes of broadcasts that wait for Redis.
+const BROADCAST_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes that a waiting broadcast costs beyond its own.
+const BROADCAST_OVERHEAD: usize = 256;
 const UNLOAD: &str = "broadcast:unload:";
 const BROADCASTS: &str = "broadcast:*";
 /// Notices of this server, which the original server does not know and ignores.
@@ -38,8 +42,19 @@ pub(crate) struct RedisBus {
     server_id: String,
     connection: ConnectionManager,
     commands: mpsc::Sender<Command>,
+    /// Apart from the commands, which a flood of broadcasts must not delay.
+    broadcasts: mpsc::UnboundedSender<Broadcast>,
+    broadcast_room: Arc<Semaphore>,
     windows: Arc<Windows>,
     up: Arc<AtomicBool>,
+    interrupted: Arc<AtomicBool>,
+}
+
+/// A broadcast of a client, with its room.
+struct Broadcast {
+    channel: String,
+    payload: Vec<u8>,
+    _room: OwnedSemaphorePermit,
 }
 
 /// A command of the task that owns the subscription. Commands are executed in order.
@@ -55,8 +70,10 @@ pub(crate) struct Receiver {
     server_id: String,
     connection: ConnectionManager,
     commands: mpsc::Receiver<Command>,
+    broadcasts: mpsc::UnboundedReceiver<Broadcast>,
     windows: Arc<Windows>,
     up: Arc<AtomicBool>,
+    interrupted: Arc<AtomicBool>,
 }
 
 fn channel(address: &str) -> String {
@@ -79,20 +96,27 @@ impl RedisBus {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let up = Arc::new(AtomicBool::new(false));
         let windows = Arc::<Windows>::default();
+        let (broadcasts, of_clients) = mpsc::unbounded_channel();
+        let interrupted = Arc::new(AtomicBool::new(false));
         let bus = RedisBus {
             server_id: server_id.to_owned(),
             connection: connection.clone(),
             commands,
+            broadcasts,
+            broadcast_room: Arc::new(Semaphore::new(BROADCAST_BYTES)),
             windows: windows.clone(),
             up: up.clone(),
+            interrupted: interrupted.clone(),
         };
         let started = Receiver {
             client,
             server_id: server_id.to_owned(),
             connection,
             commands: receiver,
+            broadcasts: of_clients,
             windows,
             up,
+            interrupted,
         };
         (bus, started)
     }
@@ -145,9 +169,9 @@ impl Bus for RedisBus {
                     server: self.server_id.clone(),
                 });
             };
-            self.windows.enter(address, bytes, ask).await;
+            let passage = self.windows.enter(address, bytes, ask).await;
             let receivers = self.deliver(address, &frame).await;
-            if let Some(question) = self.windows.sent(address, bytes, receivers) {
+            if let Some(question) = passage.sent(receivers) {
                 ask(question);
             }
             receivers > 0
@@ -159,9 +183,25 @@ impl Bus for RedisBus {
         async move { self.deliver(address, &frame).await > 0 }.boxed()
     }
 
-    fn broadcast(&self, workspace: &str, frame: &Bytes) -> bool {
-        self.publish(format!("broadcast:{workspace}/*:msg"), marked(b'b', frame));
-        true
+    fn broadcast<'a>(&'a self, workspace: &'a str, frame: &'a Bytes) -> BoxFuture<'a, bool> {
+        async move {
+            let bytes = (frame.len() + BROADCAST_OVERHEAD).min(BROADCAST_BYTES);
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let room = self.broadcast_room.clone().acquire_many_owned(bytes);
+            match tokio::time::timeout(SEND_TIMEOUT, room).await {
+                Ok(Ok(room)) => {
+                    // An error says that the server ends.
+                    let _ = self.broadcasts.send(Broadcast {
+                        channel: format!("broadcast:{workspace}/*:msg"),
+                        payload: marked(b'b', frame),
+                        _room: room,
+                    });
+                }
+                _ => tracing::warn!(workspace, "dropped a broadcast: Redis does not take it"),
+            }
+            true
+        }
+        .boxed()
     }
 
     fn event(&self, workspace: &str, event: &dyn Fn() -> Option<Vec<u8>>) -> bool {
@@ -246,6 +286,10 @@ impl Bus for RedisBus {
     fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
+
+    fn was_interrupted(&self) -> bool {
+        self.interrupted.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Receiver {
@@ -273,6 +317,7 @@ impl Receiver {
         for address in addresses.iter() {
             sink.subscribe(channel(address)).await?;
         }
+        self.interrupted.store(true, Ordering::Release);
         self.up.store(true, Ordering::Relaxed);
         loop {
             tokio::select! {
@@ -283,6 +328,11 @@ impl Receiver {
                     }
                     None => return Err((::redis::ErrorKind::Io, "the subscription ended").into()),
                 },
+                Some(broadcast) = self.broadcasts.recv() => {
+                    self.connection
+                        .publish::<_, _, ()>(&broadcast.channel, &broadcast.payload)
+                        .await?;
+                }
                 command = self.commands.recv() => match command {
                     Some(command) => self.perform(command, recipient, &mut sink, addresses).await?,
                     None => return Ok(()),

@@ -14,7 +14,7 @@ use crate::auth::Authenticated;
 use crate::memory::Account;
 use crate::session::RefusalKind;
 use crate::state::State;
-use crate::{auth, internal_client};
+use crate::{auth, internal_client, session};
 
 /// Bytes queued for the client of a request.
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
@@ -45,11 +45,12 @@ pub(super) async fn identify(
     links: Links,
 ) -> Result<Visitor, Problem> {
     let state = &front.state;
+    let address = rate::address(state, &remote, headers).to_string();
     let (user, owner) = match credentials::token(state, headers, links)? {
-        None => {
-            let address = rate::address(state, &remote, headers);
-            (auth::anonymous_caller().into(), format!("ip:{address}"))
-        }
+        None => (
+            auth::anonymous_caller().into(),
+            session::owner_of_address(&address),
+        ),
         Some(token) => {
             let user = crate::session::user_of(state, &token).await;
             let user = user.map_err(|mut refusal| {
@@ -58,7 +59,7 @@ pub(super) async fn identify(
                 }
                 Problem::from(refusal)
             })?;
-            let owner = auth::payer(&user).to_owned();
+            let owner = session::owner(&user, &address);
             (user, owner)
         }
     };

@@ -166,6 +166,15 @@ pub(crate) trait Registry: Send + Sync {
     /// Stores that a token is revoked, for its remaining life of `left` seconds.
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()>;
 
+    /// Returns the revoked tokens that have not expired, each with its expiry in seconds since 1970.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a cluster uses it")
+    )]
+    fn revoked_tokens(&self, _now: u64) -> Answer<'_, Vec<(String, u64)>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
     /// Tells the other servers that this one is alive, and returns those that are not.
     #[cfg_attr(
         not(feature = "redis"),

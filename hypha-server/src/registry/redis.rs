@@ -818,6 +818,10 @@ impl Registry for RedisRegistry {
         .boxed()
     }
 
+    fn revoked_tokens(&self, now: u64) -> Answer<'_, Vec<(String, u64)>> {
+        self.revoked(now).boxed()
+    }
+
     fn beat(&self) -> Answer<'_, Pulse> {
         async move {
             let pulse = self.pulse().await?;

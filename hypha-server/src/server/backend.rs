@@ -23,6 +23,12 @@ use crate::store::Store;
 #[cfg(feature = "redis")]
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time for Redis to notice that a former server of the same id has ended.
+#[cfg(feature = "redis")]
+const FORMER_TIMEOUT: Duration = Duration::from_secs(2);
+#[cfg(feature = "redis")]
+const FORMER_PAUSE: Duration = Duration::from_millis(50);
+
 fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
     StartError::Redis(reason.into())
 }
@@ -71,9 +77,13 @@ impl Backend {
         let registry = RedisRegistry::new(connection.clone(), &info.server_id, limits, counters);
         let (bus, receiver) = bus::RedisBus::new(client, connection, &info.server_id);
         let manager = format!("*/{}", info.manager_id);
-        if bus.has_subscriber(&manager).await {
-            let id = &info.server_id;
-            return Err(failed(format!("there is another server with the id {id}")));
+        let begun = tokio::time::Instant::now();
+        while bus.has_subscriber(&manager).await {
+            if begun.elapsed() > FORMER_TIMEOUT {
+                let id = &info.server_id;
+                return Err(failed(format!("there is another server with the id {id}")));
+            }
+            tokio::time::sleep(FORMER_PAUSE).await;
         }
         // Services that a former server of this id has left behind.
         let former = registry

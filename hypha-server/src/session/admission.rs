@@ -83,7 +83,7 @@ pub(crate) fn owner_of_address(address: &str) -> String {
 
 /// Returns the name under which the memory for a user is charged. Anonymous users are as many as
 /// they like to be, so their address counts.
-fn owner(user: &UserInfo, address: &str) -> String {
+pub(crate) fn owner(user: &UserInfo, address: &str) -> String {
     match user.is_anonymous {
         true => owner_of_address(address),
         false => auth::payer(user).to_owned(),

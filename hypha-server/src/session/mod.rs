@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use self::admission::Admission;
-pub(crate) use self::admission::user_of;
+pub(crate) use self::admission::{owner, owner_of_address, user_of};
 use self::http_stream::Streams;
 pub(crate) use self::http_stream::{StreamHello, open as open_stream};
 pub(crate) use self::refusal::{Refusal, RefusalKind};

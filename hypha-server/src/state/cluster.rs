@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::State;
-use crate::auth;
 use crate::bus::{Notice, REPEAT, Recipient};
 use crate::metrics::Counters;
 use crate::peer::{CloseOrder, Peer};
@@ -135,9 +134,7 @@ impl Recipient for State {
                 tracing::warn!(server, "a server has ended without a word");
             }
             Notice::Revoked { token, end } => {
-                for hash in auth::hashes_to_revoke(&token) {
-                    self.issuer.remember_revoked(hash, end);
-                }
+                self.issuer.remember_all_revoked(&token, end);
             }
         }
     }

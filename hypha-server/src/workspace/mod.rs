@@ -13,6 +13,8 @@ use hypha_wire::keys::BUILT_IN;
 use serde_json::json;
 
 pub(crate) use self::provider::{call, fetch, ping};
+#[cfg(feature = "redis")]
+use crate::auth;
 use crate::bus::Notice;
 use crate::peer::{CloseOrder, Peer};
 use crate::registry::{Registry, RegistryError, ServicePattern};
@@ -259,8 +261,12 @@ async fn remove_empty(
         .filter_map(|address| address.split_once('/'))
         .map(|(workspace, _)| workspace)
         .collect();
-    let all = state.registry.workspaces().await?.into_iter();
+    let all = state.registry.workspaces().await?;
+    let known: HashSet<&str> = all.iter().map(|workspace| workspace.id.as_str()).collect();
+    // The server that removes a workspace forgets its log; this may be another one.
+    state.event_log.retain(|id| known.contains(id));
     let found: HashSet<String> = all
+        .into_iter()
         .filter(|workspace| !workspace.properties.persistent && !is_system(&workspace.id))
         .map(|workspace| workspace.id)
         .filter(|id| !used.contains(id.as_str()) && state.router.members(id).is_empty())
@@ -277,6 +283,7 @@ async fn remove_empty(
 pub(crate) async fn watch_servers(state: &Arc<State>) {
     let mut beats = tokio::time::interval(BEAT);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut missed_notices = false;
     loop {
         beats.tick().await;
         let pulse = match state.registry.beat().await {
@@ -286,6 +293,18 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
                 continue;
             }
         };
+        missed_notices |= state.router.bus().was_interrupted();
+        if missed_notices {
+            match state.registry.revoked_tokens(auth::now()).await {
+                Ok(revoked) => {
+                    missed_notices = false;
+                    for (token, end) in revoked {
+                        state.issuer.remember_all_revoked(&token, end);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "cannot read the revoked tokens"),
+            }
+        }
         if pulse.was_removed {
             tracing::warn!("the records of this server are gone; its clients register them again");
             let own = &state.info.server_id;
