@@ -233,15 +233,19 @@ fn collect() {
 fn main() -> anyhow::Result<()> {
     #[cfg(all(feature = "mimalloc", unix))]
     set_allocator_options();
+    // Each connection needs a descriptor, and the usual soft limit is 1024.
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_keep_alive(KEEP_ALIVE);
     #[cfg(feature = "mimalloc")]
     runtime.on_thread_park(collect);
     let runtime = runtime.build();
-    runtime.context("cannot start the runtime")?.block_on(run())
+    runtime
+        .context("cannot start the runtime")?
+        .block_on(run(descriptors))
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run(descriptors: std::io::Result<u64>) -> anyhow::Result<()> {
     let (cli, warnings) = Cli::read();
     let level = variable("HYPHA_LOGLEVEL").unwrap_or_else(|| "info".into());
     let filter = match variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new) {
@@ -257,6 +261,10 @@ async fn run() -> anyhow::Result<()> {
     }
     for warning in warnings {
         tracing::warn!("{warning}");
+    }
+    match descriptors {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit on open files"),
     }
     let print_config = cli.print_config;
     let settings = cli.into_settings();

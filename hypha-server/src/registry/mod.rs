@@ -166,7 +166,8 @@ pub(crate) trait Registry: Send + Sync {
     /// Stores that a token is revoked, for its remaining life of `left` seconds.
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()>;
 
-    /// Returns the revoked tokens that have not expired, each with its expiry in seconds since 1970.
+    /// Returns the revoked tokens that have not expired, each with its expiry in seconds since
+    /// 1970.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
