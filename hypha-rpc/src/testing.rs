@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+use std::convert::Infallible;
 use std::future::IntoFuture;
 use std::pin::Pin;
 
@@ -118,6 +119,7 @@ where
         } = self;
         let service = service.into_service();
         Box::pin(async move {
+            Error::<Infallible>::unless_in_runtime("the clients cannot be started")?;
             let caller = Identity {
                 user: user.clone(),
                 ..Identity::new(workspace, "caller")

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use hypha_rpc::error::RejectKind;
 use hypha_rpc::prelude::*;
 use hypha_rpc::testing::in_process;
@@ -126,4 +126,81 @@ async fn permissions_are_checked() {
         .await
         .expect_err("is protected");
     assert!(matches!(error, Error::Rejected(r) if r.kind == RejectKind::PermissionDenied));
+}
+
+#[tokio::test]
+async fn calls_are_futures() {
+    let desk = in_process(self::desk().0).await.unwrap();
+    let all = futures_util::future::join_all([desk.divide(4.0, 2.0), desk.divide(6.0, 2.0)]);
+    let all: Result<Vec<f64>, _> = all.await.into_iter().collect();
+    assert_eq!(all.unwrap(), [2.0, 3.0]);
+
+    let task = tokio::spawn(desk.divide(8.0, 2.0));
+    assert_eq!(task.await.unwrap().unwrap(), 4.0);
+
+    let mut running = stream::FuturesUnordered::new();
+    running.push(desk.divide(10.0, 2.0).timeout(Duration::from_secs(10)));
+    assert_eq!(running.next().await.unwrap().unwrap(), 5.0);
+
+    let mut call = desk.divide(12.0, 2.0);
+    assert_eq!((&mut call).await.unwrap(), 6.0);
+    let again = call.send().await.unwrap_err();
+    assert_eq!(again.to_string(), "the call has been sent before");
+}
+
+#[test]
+fn calls_outside_of_a_runtime_are_errors() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let desk = runtime.block_on(in_process(self::desk().0).into_future());
+    let desk = desk.unwrap();
+    let error = desk.divide(1.0, 2.0).now_or_never().unwrap().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("desk.divide: there is no tokio runtime; "),
+        "{error}"
+    );
+    let error = desk
+        .divide(1.0, 2.0)
+        .send()
+        .now_or_never()
+        .unwrap()
+        .unwrap_err();
+    assert!(error.to_string().contains("no tokio runtime"), "{error}");
+    let error = in_process(self::desk().0)
+        .into_future()
+        .now_or_never()
+        .unwrap();
+    assert!(error.unwrap_err().to_string().contains("no tokio runtime"));
+    let connect = hypha_rpc::connect("http://localhost:1")
+        .into_future()
+        .now_or_never();
+    let error = connect.unwrap().unwrap_err();
+    assert!(error.to_string().contains("no tokio runtime"), "{error}");
+    // Still usable where the runtime is.
+    assert_eq!(runtime.block_on(desk.divide(1.0, 2.0)).unwrap(), 0.5);
+}
+
+#[test]
+fn a_client_is_closed_outside_of_a_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let identity = hypha_rpc::client::Identity::new("ws", "a");
+    let (ours, link) = hypha_rpc::transport::memory::pair(8);
+    let client = {
+        let _within = runtime.enter();
+        Client::from_link(Box::new(link), identity, <_>::default())
+    };
+    let mut ours = ours;
+    let _server = runtime.spawn(async move {
+        while let Some(Ok(frame)) = ours.next().await {
+            if matches!(frame, hypha_rpc::transport::Frame::Close(_)) {
+                break;
+            }
+        }
+    });
+    let mut closing = std::pin::pin!(client.disconnect());
+    while closing.as_mut().now_or_never().is_none() {
+        std::thread::yield_now();
+    }
+    assert!(client.closed().now_or_never().is_some());
 }

@@ -56,18 +56,32 @@ pub struct Callback<A, R = (), E = Infallible> {
     types: PhantomData<fn(A) -> Result<R, E>>,
 }
 
+/// Future that the closure of a callback returns. Every future is one; the trait exists for the
+/// message of the compiler.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the closure of a callback returns a future, and `{Self}` is none",
+    label = "this closure is not asynchronous",
+    note = "write `|argument| async move {{ .. }}`"
+)]
+pub trait CallbackFuture: Future {}
+
+#[diagnostic::do_not_recommend]
+impl<F: Future> CallbackFuture for F {}
+
 impl<A, R> Callback<A, R>
 where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + 'static,
 {
-    /// Creates a callback that runs `run` for every call.
+    /// Creates a callback that runs `run` for every call: a closure that returns a future, such as
+    /// `|argument| async move { .. }`.
     ///
     /// Calls start in order of arrival and run concurrently. A panic becomes an error of that call.
     pub fn new<F, Fut>(run: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = R> + Send + 'static,
+        Fut: CallbackFuture<Output = R> + Send + 'static,
     {
         Self::local(move |call: &IncomingCall| Ok(run(parameters(call)?)), Ok)
     }
@@ -84,7 +98,7 @@ where
     pub fn try_new<F, Fut, F2>(run: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, F2>> + Send + 'static,
+        Fut: CallbackFuture<Output = Result<R, F2>> + Send + 'static,
         F2: ServiceError + 'static,
     {
         Self::local(
@@ -143,7 +157,7 @@ where
     /// # use hypha_rpc::{args, Callback, RemoteService};
     /// # async fn example(trainer: RemoteService) -> Result<(), hypha_rpc::Error> {
     /// let (on_loss, mut losses) = Callback::<(u32, f32)>::channel(16);
-    /// let training = tokio::spawn(trainer.call::<()>("train", args!(10, on_loss)).into_future());
+    /// let training = tokio::spawn(trainer.call::<()>("train", args!(10, on_loss)));
     /// while let Some((epoch, loss)) = losses.recv().await {
     ///     println!("{epoch}: {loss}");
     /// }

@@ -19,10 +19,10 @@ mod target;
 use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error as _};
@@ -58,11 +58,11 @@ use hypha_wire::{
 ///
 /// It resolves to the result of the method, or to an [`Error`] that names method and peer. Every
 /// call completes: without a heartbeat or a response within the [idle timeout](Self::idle_timeout)
-/// it fails with [`Error::Timeout`].
+/// it fails with [`Error::Timeout`]. Outside of a tokio runtime it fails with [`Error::Invalid`].
 ///
 /// # Cancellation
 ///
-/// Dropping the future abandons the call and frees everything that it held. The [cancellation
+/// Dropping the call abandons it and frees everything that it held. The [cancellation
 /// token](crate::Context::cancellation) of a Rust method is triggered; methods in other languages
 /// run to their end, and their result is ignored.
 ///
@@ -74,8 +74,8 @@ use hypha_wire::{
 /// # async fn example(service: RemoteService) -> Result<(), hypha_rpc::Error> {
 /// let sum: f64 = service.call("add", args!(1, b = 2.5)).timeout(Duration::from_secs(2)).await?;
 ///
-/// // A call borrows nothing, so it can run in a task of its own.
-/// let task = tokio::spawn(service.call::<f64>("add", args!(1, 2)).into_future());
+/// // A call is a future that borrows nothing, so it can run in a task of its own.
+/// let task = tokio::spawn(service.call::<f64>("add", args!(1, 2)));
 /// # Ok(())
 /// # }
 /// ```
@@ -87,8 +87,12 @@ pub struct Call<T, E = Infallible> {
     idle_timeout: Option<Duration>,
     idempotent: bool,
     retry: Option<Retry>,
+    /// Set by the first poll.
+    running: Option<Running<T, E>>,
     output: PhantomData<fn() -> (T, E)>,
 }
+
+type Running<T, E> = Pin<Box<dyn Future<Output = Result<T, Error<E>>> + Send>>;
 
 /// Largest number of repetitions of an idempotent call without a limit of its own. Without it, a
 /// call that crashes the server would do so again and again.
@@ -111,6 +115,8 @@ enum To {
     },
     Refused(Rejection),
     Invalid(String),
+    /// The call has been polled, and runs.
+    Sent,
 }
 
 impl<T, E> Call<T, E> {
@@ -154,6 +160,7 @@ impl<T, E> Call<T, E> {
             idle_timeout: None,
             idempotent: false,
             retry: None,
+            running: None,
             output: PhantomData,
         }
     }
@@ -269,6 +276,7 @@ impl<T, E> Call<T, E> {
             To::Peer {
                 connection, target, ..
             } => {
+                Error::<Infallible>::unless_in_runtime(&target.label)?;
                 let engine = connection.engine();
                 count(&engine.counters.calls_made);
                 let exchange = Exchange {
@@ -293,36 +301,29 @@ impl<T, E> Call<T, E> {
             }
             To::Refused(rejection) => Err(Error::Rejected(rejection)),
             To::Invalid(what) => Err(Error::Invalid(what)),
+            To::Sent => Err(Error::Invalid("the call has been sent before".into())),
         }
     }
 }
 
-impl<T, E> IntoFuture for Call<T, E>
+/// The call is sent by the first poll.
+impl<T, E> Future for Call<T, E>
 where
     T: DeserializeOwned + 'static,
     E: ServiceError + 'static,
 {
     type Output = Result<T, Error<E>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            match self.to {
-                To::Peer { ref target, .. } => {
-                    let call_span =
-                        CallSpan::new(Side::Caller, &target.label, &target.address, None);
-                    let outcome = self.ask().instrument(call_span.span()).await;
-                    let failed = outcome.as_ref().err();
-                    call_span.ended(failed.map_or("ok", |error| error.kind().as_str()));
-                    outcome
-                }
-                To::Local { handler, label } => {
-                    function::run_local_within(handler, label, self.args, self.total).await
-                }
-                To::Refused(rejection) => Err(Error::Rejected(rejection)),
-                To::Invalid(what) => Err(Error::Invalid(what)),
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let running = match this.running.take() {
+            Some(running) => running,
+            None => {
+                let call = std::mem::replace(this, Call::to(To::Sent, Args::new(0, 0)));
+                Box::pin(call.run())
             }
-        })
+        };
+        this.running.insert(running).as_mut().poll(cx)
     }
 }
 
@@ -331,6 +332,25 @@ where
     T: DeserializeOwned + 'static,
     E: ServiceError + 'static,
 {
+    async fn run(self) -> Result<T, Error<E>> {
+        match self.to {
+            To::Peer { ref target, .. } => {
+                Error::unless_in_runtime(&target.label)?;
+                let call_span = CallSpan::new(Side::Caller, &target.label, &target.address, None);
+                let outcome = self.ask().instrument(call_span.span()).await;
+                let failed = outcome.as_ref().err();
+                call_span.ended(failed.map_or("ok", |error| error.kind().as_str()));
+                outcome
+            }
+            To::Local { handler, label } => {
+                function::run_local_within(handler, label, self.args, self.total).await
+            }
+            To::Refused(rejection) => Err(Error::Rejected(rejection)),
+            To::Invalid(what) => Err(Error::Invalid(what)),
+            To::Sent => Err(Error::Invalid("the call has been sent before".into())),
+        }
+    }
+
     /// Sends the request, and repeats it as the retry policy says.
     async fn ask(self) -> Result<T, Error<E>> {
         let Call {
@@ -433,9 +453,10 @@ impl<T, E> fmt::Debug for Call<T, E> {
             To::Local { label, .. } => label,
             To::Refused(rejection) => &rejection.call.method,
             To::Invalid(what) => what,
+            To::Sent => "sent",
         };
         f.debug_struct("Call")
-            .field("method", method)
+            .field("method", &method)
             .finish_non_exhaustive()
     }
 }

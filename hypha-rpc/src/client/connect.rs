@@ -1,5 +1,6 @@
 //! Connecting: the options, their environment variables, and the order of the first calls.
 
+use std::convert::Infallible;
 use std::future::IntoFuture;
 use std::path::Path;
 use std::pin::Pin;
@@ -32,7 +33,8 @@ use hypha_wire as wire;
 /// # Errors
 ///
 /// Awaiting the options returns [`Error::Connect`] with the cause, or the manager's refusal of the
-/// first calls. The first attempt is not retried.
+/// first calls. The first attempt is not retried. Outside of a tokio runtime it is
+/// [`Error::Invalid`].
 ///
 /// # Cancellation
 ///
@@ -344,6 +346,7 @@ impl ConnectOptions {
     }
 
     async fn run(self) -> Result<Client, Error> {
+        Error::<Infallible>::unless_in_runtime("the connection cannot be made")?;
         let limit = self.limit();
         let url = self.server_url.clone();
         let connecting = async {

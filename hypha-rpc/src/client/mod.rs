@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 pub use crate::backoff::Backoff;
@@ -593,6 +594,17 @@ impl Client {
             engine.admission.leave();
             let client = self.clone();
             tokio::spawn(async move { client.close_within(grace).await });
+            return;
+        }
+        if Handle::try_current().is_err() {
+            // The timers need a runtime: that of the connection, while it is there.
+            let Some(runtime) = engine.tasks.runtime() else {
+                return engine.close(CloseReason::Requested);
+            };
+            let client = self.clone();
+            let _ = runtime
+                .spawn(async move { client.close_within(grace).await })
+                .await;
             return;
         }
         self.close_within(grace).await;

@@ -113,7 +113,7 @@ pub(crate) struct Engine<H: Handlers> {
     pub(crate) secrecy: Secrecy,
     pub(crate) events: Events,
     pub(crate) handlers: H,
-    tasks: Tasks,
+    pub(crate) tasks: Tasks,
     activity: Arc<Activity>,
 }
 

@@ -23,6 +23,11 @@ impl Tasks {
         let _ = self.runtime.set(runtime);
     }
 
+    /// Returns the runtime on which the tasks run, once it is known.
+    pub(crate) fn runtime(&self) -> Option<&Handle> {
+        self.runtime.get()
+    }
+
     /// Runs a task until it ends or the connection does.
     pub(super) fn spawn(
         &self,

@@ -84,6 +84,19 @@ pub enum Error<E = Infallible> {
     Invalid(String),
 }
 
+impl<E> Error<E> {
+    /// Fails outside of a tokio runtime, where the timers of a call would panic.
+    pub(crate) fn unless_in_runtime(what: &str) -> Result<(), Self> {
+        match tokio::runtime::Handle::try_current() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::Invalid(format!(
+                "{what}: there is no tokio runtime; await it inside of one, such as in an `async \
+                 fn main` with `#[tokio::main]`"
+            ))),
+        }
+    }
+}
+
 /// The variants of an [`Error`] without their contents, for metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -244,7 +244,7 @@ async fn asgi(
     };
     let serving = service.call::<RawValue>("serve", args!(arguments));
     let mut running = Running {
-        serving: Some(async move { serving.await }.boxed()),
+        serving: Some(serving.boxed()),
         failure: None,
         messages,
         held: Some(Held {
