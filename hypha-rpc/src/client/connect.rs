@@ -24,8 +24,8 @@ use hypha_wire as wire;
 /// Connects to a Hypha server.
 ///
 /// `server_url` is `http://host[:port][/base]` or `https://..`, to which `/ws` is added, or a
-/// `ws://` or `wss://` URL, which is used as it is. [`ConnectOptions::from_env`] takes the URL and
-/// the credentials from environment variables.
+/// `ws://` or `wss://` URL, which is used as it is; white space around it is removed.
+/// [`ConnectOptions::from_env`] takes the URL and the credentials from environment variables.
 ///
 /// A token with read permission is enough to connect; registering services needs write permission.
 /// A connection that is lost later is restored ([`ConnectOptions::reconnect`]).
@@ -95,7 +95,7 @@ impl ConnectOptions {
             settings.max_concurrent_chunks = limit;
         }
         ConnectOptions {
-            server_url,
+            server_url: server_url.trim().to_owned(),
             workspace: None,
             token: None,
             client_id: None,
@@ -115,7 +115,8 @@ impl ConnectOptions {
     /// `HYPHA_SERVER_URL` (required), `HYPHA_WORKSPACE`, `HYPHA_CLIENT_ID` and `HYPHA_TOKEN`.
     ///
     /// If `HYPHA_SERVER_URL` is not set, a file `.env` in the working directory is read first.
-    /// Variables that are set take precedence over the file.
+    /// Variables that are set take precedence over the file. White space around a value is removed,
+    /// and an empty value is none.
     ///
     /// # Errors
     ///
@@ -148,6 +149,7 @@ impl ConnectOptions {
     }
 
     fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let var = |name| var(name).as_deref().and_then(trimmed);
         let Some(url) = var("HYPHA_SERVER_URL") else {
             return Err(Error::Invalid(
                 "Please set the HYPHA_SERVER_URL, and as needed HYPHA_TOKEN, HYPHA_CLIENT_ID and \
@@ -169,8 +171,11 @@ impl ConnectOptions {
     }
 
     /// Sets the access token. Default: none, and the client is anonymous.
+    ///
+    /// White space around it is removed, such as the end of the line of a file; an empty token is
+    /// none.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
+        self.token = trimmed(&token.into());
         self
     }
 
@@ -199,7 +204,7 @@ impl ConnectOptions {
     /// Resumes the identity of a former connection: its
     /// [`reconnection_token`](Client::reconnection_token), together with the same client id.
     pub fn reconnection_token(mut self, token: impl Into<String>) -> Self {
-        self.reconnection_token = Some(token.into());
+        self.reconnection_token = trimmed(&token.into());
         self
     }
 
@@ -471,7 +476,13 @@ impl std::fmt::Debug for ConnectOptions {
 }
 
 fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    trimmed(&std::env::var(name).ok()?)
+}
+
+/// Returns the text without white space around it; `None` if nothing is left.
+fn trimmed(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -492,7 +503,24 @@ mod tests {
             (Some("secret"), Some("w"))
         );
         assert!(!format!("{connect:?}").contains("secret"));
+        let padded = ConnectOptions::from_vars(|name| Some(format!(" {name}\r\n"))).unwrap();
+        assert_eq!(padded.server_url, "HYPHA_SERVER_URL");
+        assert_eq!(padded.token.as_deref(), Some("HYPHA_TOKEN"));
+        let error = ConnectOptions::from_vars(|_| Some(" \n".into())).unwrap_err();
+        assert!(error.to_string().contains("HYPHA_SERVER_URL"));
         let error = ConnectOptions::from_vars(|_| None).unwrap_err();
         assert!(error.to_string().contains("HYPHA_SERVER_URL"));
+    }
+
+    #[test]
+    fn tokens_and_urls_are_trimmed() {
+        let connect = connect(" http://h\n")
+            .token("secret\n")
+            .reconnection_token(" again ");
+        assert_eq!(connect.server_url, "http://h");
+        assert_eq!(connect.token.as_deref(), Some("secret"));
+        assert_eq!(connect.reconnection_token.as_deref(), Some("again"));
+        let connect = connect.token(" ").reconnection_token("");
+        assert_eq!((connect.token, connect.reconnection_token), (None, None));
     }
 }
