@@ -1,5 +1,7 @@
 //! Documentation comments as the texts of a schema.
 
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
 /// The text of doc comments, without the indent that comments have.
@@ -24,6 +26,66 @@ pub(crate) fn text(attrs: &[Attribute]) -> String {
         line.get(indent..).unwrap_or(line.trim()).trim_end()
     });
     unindented.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+/// Description of a method or an argument in its schema.
+#[derive(Debug, Default)]
+pub(crate) enum Text {
+    #[default]
+    None,
+    Literal(String),
+    /// An expression of `#[doc = ..]`, such as `include_str!(..)`, that only rustc can evaluate.
+    Computed(TokenStream),
+}
+
+impl Text {
+    /// `literal` is what the macro made of the texts in `attrs`, if these are all literals.
+    pub(crate) fn new(attrs: &[Attribute], literal: String) -> Text {
+        if let Some(computed) = computed(attrs) {
+            return Text::Computed(computed);
+        }
+        if literal.is_empty() {
+            return Text::None;
+        }
+        Text::Literal(literal)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Text::None)
+    }
+}
+
+impl ToTokens for Text {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        match self {
+            Text::None => "".to_tokens(tokens),
+            Text::Literal(text) => text.to_tokens(tokens),
+            Text::Computed(text) => text.to_tokens(tokens),
+        }
+    }
+}
+
+/// Joins texts of which at least one is no literal.
+fn computed(attrs: &[Attribute]) -> Option<TokenStream> {
+    let mut has_expression = false;
+    let mut lines = Vec::new();
+    for attr in attrs {
+        match &attr.meta {
+            Meta::NameValue(meta) if meta.path.is_ident("doc") => match literal(attr) {
+                Some(text) => {
+                    let text = text.strip_prefix(' ').unwrap_or(&text).trim_end();
+                    lines.push(quote!(#text, "\n"));
+                }
+                None => {
+                    has_expression = true;
+                    let text = &meta.value;
+                    lines.push(quote!(#text, "\n"));
+                }
+            },
+            _ => {}
+        }
+    }
+    has_expression.then(|| quote!(::core::concat!(#(#lines),*).trim()))
 }
 
 fn literal(attr: &Attribute) -> Option<String> {

@@ -11,7 +11,7 @@ use syn::{
 
 use crate::attrs::{self, ARGUMENT_KEYS, METHOD_KEYS, Options, SERVICE_KEYS};
 use crate::diag::{Errors, located};
-use crate::doc_text::{self, MethodText};
+use crate::doc_text::{self, MethodText, Text};
 use crate::model::{Arg, ArgKind, Method, Output, Service, Stub, Value};
 use crate::names::{self, Rule};
 use crate::{path, results, types};
@@ -282,7 +282,7 @@ fn method(
         ident: ident.clone(),
         wire_name,
         docs: documentation(function, &text),
-        description: text.description,
+        description: Text::new(&function.attrs, text.description),
         carried: attrs::carried(&function.attrs),
         blocking,
         args,
@@ -500,10 +500,9 @@ fn argument(
         .unwrap_or_default();
     let value = Value {
         wire_name,
-        description: if own_text.is_empty() {
-            listed.to_owned()
-        } else {
-            own_text
+        description: match own_text.is_empty() {
+            true => Text::new(&input.attrs, listed.to_owned()),
+            false => Text::new(&input.attrs, own_text),
         },
         default: options.expr("default", errors).map(|(_, value)| value),
     };

@@ -4,6 +4,8 @@
 use proc_macro2::TokenStream;
 use syn::{Attribute, Expr, Generics, Ident, LitStr, Type, Visibility};
 
+use crate::doc_text::Text;
+
 pub(crate) struct Service {
     pub(crate) contract: Ident,
     pub(crate) service: Ident,
@@ -36,7 +38,7 @@ pub(crate) struct Service {
 pub(crate) struct Method {
     pub(crate) ident: Ident,
     pub(crate) wire_name: String,
-    pub(crate) description: String,
+    pub(crate) description: Text,
     /// As [`Service::carried`].
     pub(crate) carried: Vec<Attribute>,
     /// Documentation for the proxy's method.
@@ -88,7 +90,7 @@ pub(crate) enum ArgKind {
 
 pub(crate) struct Value {
     pub(crate) wire_name: String,
-    pub(crate) description: String,
+    pub(crate) description: Text,
     pub(crate) default: Option<Expr>,
 }
 

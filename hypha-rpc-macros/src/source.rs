@@ -279,7 +279,7 @@ fn in_signature(
 ) {
     const PRIVATE: &str = "this method is private, so it is not served: make it `pub`, or leave \
                            the attribute out";
-    conditional(attrs, errors);
+    conditional(attrs, served, errors);
     if !served {
         misplaced(attrs, PRIVATE, errors);
     }
@@ -291,7 +291,7 @@ fn in_signature(
                 errors,
             ),
             FnArg::Typed(input) => {
-                conditional(&mut input.attrs, errors);
+                conditional(&mut input.attrs, served, errors);
                 if served {
                     with_size(&mut input.ty, errors);
                 } else {
@@ -328,7 +328,7 @@ fn with_size(ty: &mut Type, errors: &mut Errors) {
 
 /// `#[hypha(..)]`, a second `#[hypha_service]` and `#[async_trait]` on the whole item.
 fn on_the_whole(attrs: &mut Vec<Attribute>, errors: &mut Errors) {
-    conditional(attrs, errors);
+    conditional(attrs, false, errors);
     attrs.retain(|attr| {
         let last = attr.path().segments.last();
         let name = last.map_or_else(String::new, |segment| segment.ident.to_string());
@@ -356,16 +356,33 @@ fn misplaced(attrs: &mut Vec<Attribute>, message: &str, errors: &mut Errors) {
     });
 }
 
-/// `#[cfg_attr(.., hypha(..))]`: macros see such attributes before the condition is looked at.
-fn conditional(attrs: &mut Vec<Attribute>, errors: &mut Errors) {
+/// `#[cfg_attr(.., hypha(..))]` and `#[cfg_attr(.., doc = ..)]`: macros see such attributes before
+/// the condition is looked at. The texts of what is `described` are in the schema.
+fn conditional(attrs: &mut Vec<Attribute>, described: bool, errors: &mut Errors) {
     attrs.retain(|attr| {
         let Meta::List(list) = &attr.meta else {
             return true;
         };
-        let is_ours =
-            |token: TokenTree| matches!(token, TokenTree::Ident(ident) if ident == "hypha");
-        let found = list.path.is_ident("cfg_attr")
-            && list.tokens.to_token_stream().into_iter().any(is_ours);
+        if !list.path.is_ident("cfg_attr") {
+            return true;
+        }
+        let tokens: Vec<TokenTree> = list.tokens.clone().into_iter().collect();
+        let is = |token: &TokenTree, name: &str| match token {
+            TokenTree::Ident(ident) => ident == name,
+            TokenTree::Punct(punct) => punct.as_char() == '=' && name == "=",
+            _ => false,
+        };
+        // `doc(cfg(..))` is for rustdoc alone.
+        let has_text = |pair: &[TokenTree]| is(&pair[0], "doc") && is(&pair[1], "=");
+        if described && tokens.windows(2).any(has_text) {
+            errors.push(
+                attr,
+                "the schema cannot have a text behind `cfg_attr`; write it without a condition, \
+                 or the method twice, each with its own `cfg`",
+            );
+            return false;
+        }
+        let found = tokens.iter().any(|token| is(token, "hypha"));
         if found {
             errors.push(
                 attr,

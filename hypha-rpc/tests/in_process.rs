@@ -204,3 +204,48 @@ fn a_client_is_closed_outside_of_a_runtime() {
     }
     assert!(client.closed().now_or_never().is_some());
 }
+
+/// Texts that only the compiler can read.
+#[hypha_service]
+trait Documented {
+    /// Counts.
+    #[doc = concat!("In ", stringify!(pixels), ".")]
+    async fn count(
+        &self,
+        #[doc = concat!("One of ", 3)] r#type: u32,
+        #[hypha(default = 0.1)] step: f32,
+    ) -> u32;
+    #[doc = include_str!("documented.md")]
+    async fn included(&self);
+}
+
+struct Counter;
+
+impl Documented for Counter {
+    async fn count(&self, r#type: u32, _: f32) -> u32 {
+        r#type
+    }
+
+    async fn included(&self) {}
+}
+
+#[tokio::test]
+async fn texts_and_names_reach_the_schema() {
+    let proxy = in_process(DocumentedService::new(Counter)).await.unwrap();
+    let schema = proxy.service().schema("count").unwrap();
+    let text = |pointer: &str| {
+        let schema = serde_json::to_value(&schema).unwrap();
+        schema.pointer(pointer).cloned().unwrap_or_default()
+    };
+    assert_eq!(text("/description"), "Counts.\nIn pixels.");
+    assert_eq!(text("/parameters/properties/type/description"), "One of 3");
+    assert_eq!(text("/parameters/properties/step/default"), 0.1);
+    assert_eq!(
+        proxy.service().doc("included").unwrap(),
+        "From a file.\n\nIn two paragraphs."
+    );
+    let count = proxy
+        .service()
+        .call::<u32>("count", hypha_rpc::args!(r#type = 7));
+    assert_eq!(count.await.unwrap(), 7);
+}

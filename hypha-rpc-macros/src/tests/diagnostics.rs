@@ -427,6 +427,22 @@ fn attributes_that_mean_nothing_where_they_stand() {
 }
 
 #[test]
+fn texts_behind_a_condition() {
+    let said = |attr: &str| {
+        format!(
+            "{attr} => the schema cannot have a text behind `cfg_attr`; write it without a \
+             condition, or the method twice, each with its own `cfg`"
+        )
+    };
+    let text = "#[cfg_attr(unix, doc = \"x\")]";
+    let other = "#[cfg_attr(docsrs, doc(cfg(unix)))]";
+    let item = format!("trait T {{ {text} {other} async fn f(&self, {text} a: u8); }}");
+    assert_eq!(mistakes("", &item), [said(text), said(text)]);
+    let item = format!("impl T {{ {other} pub async fn f(&self) {{}} {text} fn g(&self) {{}} }}");
+    assert_eq!(mistakes("", &item), [""; 0]);
+}
+
+#[test]
 fn impl_blocks() {
     let in_block = |item: &str| mistakes("", item);
     assert_eq!(

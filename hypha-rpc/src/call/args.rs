@@ -18,7 +18,7 @@
 macro_rules! args {
     (@push $args:ident ;) => {};
     (@push $args:ident ; $name:ident = $value:expr $(, $($rest:tt)*)?) => {
-        $args.push_named(::core::stringify!($name), &$value);
+        $args.push_named(::core::stringify!($name).trim_start_matches("r#"), &$value);
         $crate::args!(@push $args ; $($($rest)*)?);
     };
     (@push $args:ident ; $value:expr $(, $($rest:tt)*)?) => {

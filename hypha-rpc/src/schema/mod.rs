@@ -14,6 +14,7 @@
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, json_schema};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use hypha_wire::keys::SCHEMA_KIND as KIND;
@@ -191,6 +192,10 @@ fn normalise(schema: &mut Schema) {
     };
     schema.shift_remove("title");
     schema.shift_remove("$schema");
+    if let Some(mut default) = schema.get("default").cloned() {
+        shorten(&mut default, schema);
+        schema.insert("default".to_owned(), default);
+    }
     if let Some(format) = schema.get("format").and_then(Value::as_str) {
         // schemars itself has the limits of the smaller types.
         let limits = match format {
@@ -222,6 +227,72 @@ fn normalise(schema: &mut Schema) {
     }
     if schema.get("type").is_some_and(Value::is_array) {
         split(schema);
+    }
+}
+
+/// Writes the `f32` numbers of a default as they are written in Rust: serde_json makes them `f64`,
+/// where 0.1 reads 0.10000000149011612.
+fn shorten(default: &mut Value, schema: &Map<String, Value>) {
+    match default {
+        Value::Number(number) => {
+            // The text of an `f32` has the fewest digits that are the same number.
+            #[allow(clippy::cast_possible_truncation)]
+            let short = number.as_f64().map(|number| (number as f32).to_string());
+            let short = short.filter(|_| schema.get("format").is_some_and(|f| f == "float"));
+            let short = short.and_then(|text| text.parse::<f64>().ok());
+            if let Some(short) = short.and_then(serde_json::Number::from_f64) {
+                *number = short;
+            }
+        }
+        Value::Array(items) => {
+            if let Some(Value::Object(of_items)) = schema.get("items") {
+                items.iter_mut().for_each(|item| shorten(item, of_items));
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                let property = schema.get("properties").and_then(|all| all.get(name));
+                let others = schema.get("additionalProperties");
+                if let Some(Value::Object(of_member)) = property.or(others) {
+                    shorten(member, of_member);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Returns a value as JSON, with `f32` numbers as they are written in Rust.
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Option<Value> {
+    // The text of an `f32` is short; `to_value` makes it an `f64` first. The text alone would
+    // round large integers and some `f64`.
+    let mut exact = serde_json::to_value(value).ok()?;
+    let text = serde_json::to_string(value).ok()?;
+    let short: Value = serde_json::from_str(&text).ok()?;
+    take_short(&mut exact, short);
+    Some(exact)
+}
+
+fn take_short(exact: &mut Value, short: Value) {
+    match (exact, short) {
+        (Value::Number(number), Value::Number(short)) if number.is_f64() => {
+            #[allow(clippy::cast_possible_truncation)]
+            let is_f32 = |number: f64| f64::from(number as f32).to_bits() == number.to_bits();
+            if number.as_f64().is_some_and(is_f32) {
+                *number = short;
+            }
+        }
+        (Value::Array(exact), Value::Array(short)) => {
+            for (exact, short) in exact.iter_mut().zip(short) {
+                take_short(exact, short);
+            }
+        }
+        (Value::Object(exact), Value::Object(mut short)) => {
+            for (key, exact) in exact {
+                take_short(exact, short.remove(key).unwrap_or_default());
+            }
+        }
+        _ => {}
     }
 }
 

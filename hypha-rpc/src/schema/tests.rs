@@ -236,3 +236,49 @@ fn what_is_returned_has_definitions_of_its_own() {
     assert_eq!(returns[KIND], "stream");
     assert_eq!(returns["items"]["maximum"], 255);
 }
+
+#[test]
+fn defaults_of_f32_are_written_as_in_rust() {
+    #[derive(Default, JsonSchema)]
+    #[serde(default)]
+    #[allow(dead_code)]
+    struct Wave {
+        #[serde(default = "tenth")]
+        height: f32,
+        #[serde(default = "tenths")]
+        all: Vec<f32>,
+        #[serde(default = "perhaps")]
+        maybe: Option<f32>,
+        #[serde(default = "precise")]
+        length: f64,
+    }
+    fn tenth() -> f32 {
+        0.1
+    }
+    fn tenths() -> Vec<f32> {
+        vec![0.1, 0.2]
+    }
+    fn perhaps() -> Option<f32> {
+        Some(0.1)
+    }
+    fn precise() -> f64 {
+        0.100_000_001_490_116_12
+    }
+    let properties = &property::<Wave>("")["properties"];
+    assert_eq!(properties["height"]["default"], json!(0.1));
+    assert_eq!(properties["all"]["default"], json!([0.1, 0.2]));
+    assert_eq!(properties["maybe"]["default"], json!(0.1));
+    assert_eq!(
+        properties["length"]["default"].to_string(),
+        "0.10000000149011612"
+    );
+
+    fn of_argument<T: serde::Serialize>(value: &T) -> String {
+        super::to_json(value).expect("has JSON").to_string()
+    }
+    assert_eq!(of_argument(&0.1f32), "0.1");
+    assert_eq!(of_argument(&vec![(0.1f32, 0.3f64)]), "[[0.1,0.3]]");
+    assert_eq!(of_argument(&BTreeMap::from([("x", 0.7f32)])), "{\"x\":0.7}");
+    assert_eq!(of_argument(&u64::MAX), u64::MAX.to_string());
+    assert_eq!(of_argument(&123_456_792f64), "123456792.0");
+}

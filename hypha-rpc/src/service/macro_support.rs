@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Arguments, Context, IncomingCall, misfit};
 use crate::error::ServiceError;
-use crate::schema::FunctionSchema;
+use crate::schema::{FunctionSchema, to_json};
 use hypha_wire::{Args, Binary, DecodeError, Value, WireError};
 
 /// A type that can be an argument of a service method.
@@ -118,7 +118,7 @@ impl ArgumentOf<bytes::Bytes> {
             absent: || None,
             push: |args, name, value, may| push(args, name, &Binary(value.clone()), may),
             describe: describe::<Binary>,
-            to_json: |value| serde_json::to_value(value).ok(),
+            to_json,
         }
     }
 }
@@ -140,7 +140,7 @@ impl ArgumentOf<Option<bytes::Bytes>> {
             absent: || Some(None),
             push: |args, name, value, may| push(args, name, &value.clone().map(Binary), may),
             describe: describe::<Option<Binary>>,
-            to_json: |value| serde_json::to_value(value).ok(),
+            to_json,
         }
     }
 }
@@ -168,7 +168,7 @@ pub fn argument<'de, T: ServiceArgument<'de>>() -> ArgumentCodec<'de, T> {
         absent: || T::deserialize(Absent).ok(),
         push: push::<T>,
         describe: describe::<T>,
-        to_json: |value| serde_json::to_value(value).ok(),
+        to_json,
     }
 }
 
