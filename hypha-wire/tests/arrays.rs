@@ -109,7 +109,10 @@ fn elements_are_of_the_type_that_was_sent() {
     let array = NdArray::from(vec![true, false]);
     assert_eq!(array.to_vec::<bool>(), Ok(vec![true, false]));
     let error = array.to_vec::<u8>().expect_err("bool").to_string();
-    assert_eq!(error, "expected an array of uint8, got one of bool");
+    assert_eq!(
+        error,
+        "expected an array of uint8, got one of bool; `iter_f64` reads every type of real numbers"
+    );
     // numpy takes every byte but 0 for true.
     let odd = NdArray::from_bytes(DType::Bool, [3], vec![0, 1, 7]).expect("three");
     assert_eq!(odd.to_vec::<bool>(), Ok(vec![false, true, true]));
@@ -270,7 +273,7 @@ fn errors_say_what_was_expected_and_what_came() {
         error(typedarray("<U2", &[1, 2, 3])),
         "a typed array of dtype <U2, which is not known"
     );
-    assert_eq!(error(1.5.into()), "expected array, got float");
+    assert_eq!(error("x".into()), "expected array, got string");
     assert_eq!(error(array(&[])), "expected array, got map");
     assert_eq!(
         error(array(&[("_rtype", "set".into())])),
@@ -527,4 +530,106 @@ proptest! {
         let _ = from_slice::<Model>(&frame);
         let _ = from_slice::<hypha_wire::Timestamp>(&frame);
     }
+}
+
+#[test]
+fn integers_are_read_as_every_type_that_has_them() {
+    let array = NdArray::from_vec([2, 2], vec![0i64, 1, 255, 256]).expect("four");
+    assert_eq!(array.to_vec::<u16>(), Ok(vec![0, 1, 255, 256]));
+    assert_eq!(array.to_vec::<f32>(), Ok(vec![0.0, 1.0, 255.0, 256.0]));
+    assert_eq!(array.to_vec::<f64>(), Ok(vec![0.0, 1.0, 255.0, 256.0]));
+    assert_eq!(
+        array.to_vec::<u8>().expect_err("256").to_string(),
+        "expected an array of uint8, got one of int64 whose element 3 does not fit; `iter_f64` \
+         reads every type of real numbers"
+    );
+    assert!(array.to_vec::<bool>().is_err());
+    let negative = NdArray::from(vec![-1i8]);
+    assert!(negative.to_vec::<u64>().is_err());
+    assert_eq!(negative.to_vec::<i64>(), Ok(vec![-1]));
+    let large = NdArray::from(vec![u64::MAX, (1 << 53) + 1]);
+    assert!(large.to_vec::<f64>().is_err());
+    assert!(large.to_vec::<i64>().is_err());
+    assert_eq!(
+        NdArray::from(vec![1u64 << 63]).to_vec::<f32>(),
+        Ok(vec![2f32.powi(63)])
+    );
+    let big = NdArray::from_bytes(DType::Int16, [1], vec![1, 0]).expect("one");
+    let big = big.with_byte_order(ByteOrder::Big);
+    assert_eq!(big.to_vec::<i32>(), Ok(vec![256]));
+    let empty = NdArray::from_vec([0, 3], Vec::<f32>::new()).expect("empty");
+    assert!(
+        empty.to_vec::<f64>().is_err(),
+        "the type counts, not the number"
+    );
+}
+
+#[test]
+fn numbers_and_lists_are_arrays() {
+    fn array(json: serde_json::Value) -> Result<NdArray, String> {
+        decode(Value::from(json))
+    }
+    fn expected<T: hypha_wire::Element>(
+        shape: &[usize],
+        numbers: Vec<T>,
+    ) -> Result<NdArray, String> {
+        Ok(NdArray::from_vec(shape, numbers).expect("fits"))
+    }
+    use serde_json::json;
+    assert_eq!(
+        array(json!([1, -2, 300])),
+        expected(&[3], vec![1i64, -2, 300])
+    );
+    assert_eq!(
+        array(json!([[1, 2.5], [3, 4]])),
+        expected(&[2, 2], vec![1.0, 2.5, 3.0, 4.0])
+    );
+    assert_eq!(
+        array(json!([u64::MAX, 1])),
+        expected(&[2], vec![u64::MAX, 1])
+    );
+    assert_eq!(
+        array(json!([1, u64::MAX])),
+        expected(&[2], vec![1, u64::MAX])
+    );
+    assert_eq!(
+        array(json!([-1, u64::MAX])),
+        expected(&[2], vec![-1.0, u64::MAX as f64])
+    );
+    assert_eq!(
+        array(json!([true, false])),
+        expected(&[2], vec![true, false])
+    );
+    assert_eq!(array(json!([])), expected(&[0], Vec::<f64>::new()));
+    assert_eq!(array(json!([[], []])), expected(&[2, 0], Vec::<f64>::new()));
+    assert_eq!(
+        array(json!([[[1]], [[2]]])),
+        expected(&[2, 1, 1], vec![1i64, 2])
+    );
+    // Python sends `numpy.float64` as a float.
+    assert_eq!(array(json!(1.5)), expected(&[], vec![1.5]));
+    assert_eq!(array(json!(3)), expected(&[], vec![3i64]));
+    for (json, error) in [
+        (
+            json!([[1, 2], [3]]),
+            "[1]: a list of length 1 beside one of length 2 is no array",
+        ),
+        (json!([1, [2]]), "[1]: a list beside numbers is no array"),
+        (json!([[1], 2]), "[1]: a number beside lists is no array"),
+        (json!([[], 2]), "[1]: a number beside lists is no array"),
+        (
+            json!([1, true]),
+            "[1]: numbers beside booleans are no array",
+        ),
+        (json!([[1, "x"]]), "[0][1]: expected number, got string"),
+        (json!(["x"]), "[0]: expected number, got string"),
+        (json!("x"), "expected array, got string"),
+        (json!([null]), "[0]: expected number, got null"),
+    ] {
+        assert_eq!(array(json.clone()), Err(error.to_owned()), "{json}");
+    }
+    let deep = (0..65).fold(json!(1), |inner, _| json!([inner]));
+    assert!(array(deep).is_err());
+    let from_text: NdArray = serde_json::from_str("[[1, 2], [3, 4]]").expect("an array");
+    assert_eq!(from_text.shape(), [2, 2]);
 }

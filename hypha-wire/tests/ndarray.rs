@@ -119,6 +119,7 @@ fn what_does_not_fit_is_an_error() {
     let error = ArrayD::<f64>::try_from(array).expect_err("f32");
     assert_eq!(
         error.to_string(),
-        "expected an array of float64, got one of float32"
+        "expected an array of float64, got one of float32; `iter_f64` reads every type of real \
+         numbers"
     );
 }

@@ -179,6 +179,9 @@ fn rows_of_an_array_are_lists() {
     );
     let empty = |shape: [usize; 2]| NdArray::from_vec(shape, Vec::<f32>::new()).expect("empty");
     assert_eq!(decode::<Vec<[f64; 2]>>(empty([0, 2])), Ok(vec![]));
+    assert_eq!(decode::<Vec<[f64; 2]>>(empty([0, 0])), Ok(vec![]));
+    assert_eq!(decode::<Vec<Vec<f64>>>(empty([2, 0])), Ok(vec![vec![]; 2]));
+    assert_eq!(decode::<[[f64; 0]; 2]>(empty([2, 0])), Ok([[]; 2]));
     // There could be any number of rows without bytes.
     let many = error::<Vec<Vec<f64>>>(empty([1 << 40, 0]));
     assert_eq!(

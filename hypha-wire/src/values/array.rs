@@ -3,18 +3,19 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::dtype::{ByteOrder, DType};
+use super::dtype::{ByteOrder, DType, Number};
 use super::element::Element;
 
 /// Largest number of dimensions, that of numpy.
-const MAX_DIMENSIONS: usize = 64;
+pub(crate) const MAX_DIMENSIONS: usize = 64;
 
 /// Array of any shape, such as an image: a numpy array in Python (`_rtype: "ndarray"`).
 ///
 /// The data of a received array share the memory of its message, and a `Vec` becomes the data of an
 /// array without a copy. Cloning shares the data.
 ///
-/// A method that takes an `NdArray` accepts numpy arrays, JavaScript typed arrays and plain bytes.
+/// A method that takes an `NdArray` accepts numpy arrays, JavaScript typed arrays and plain bytes,
+/// and nested lists of numbers, as JSON has them: integers become `int64`, others `float64`.
 /// The feature `ndarray` adds conversions to and from `ndarray::Array`.
 ///
 /// ```
@@ -227,20 +228,29 @@ impl NdArray {
         Cow::Owned(data)
     }
 
-    /// Returns the elements in C order: borrowed if the data are aligned and in native byte order,
-    /// else a copy.
+    /// Returns the elements in C order: borrowed if they are of type `T`, aligned and in native
+    /// byte order, else a copy.
+    ///
+    /// Integers are converted to another type of integers, `f32` or `f64`, if that has every one of
+    /// them exactly: numpy makes `int64` of whole numbers.
+    ///
+    /// ```
+    /// # use hypha_wire::NdArray;
+    ///
+    /// let counts = NdArray::from(vec![1i64, 2, 700]);
+    /// assert_eq!(counts.to_vec::<u16>()?, [1, 2, 700]);
+    /// assert_eq!(counts.to_vec::<f64>()?, [1.0, 2.0, 700.0]);
+    /// assert!(counts.to_vec::<u8>().is_err());
+    /// # Ok::<(), hypha_wire::ArrayError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements are of another type. [`iter_f64`](Self::iter_f64) reads
-    /// every type of real numbers.
+    /// Returns an error if the elements are of another type, or an integer does not fit.
+    /// [`iter_f64`](Self::iter_f64) reads every type of real numbers.
     pub fn elements<T: Element>(&self) -> Result<Cow<'_, [T]>, ArrayError> {
         if self.dtype != T::DTYPE {
-            return Err(ArrayError(format!(
-                "expected an array of {}, got one of {}",
-                T::DTYPE,
-                self.dtype
-            )));
+            return self.converted().map(Cow::Owned);
         }
         let data = self.data_in(ByteOrder::NATIVE);
         if let Cow::Borrowed(bytes) = data {
@@ -252,11 +262,39 @@ impl NdArray {
         Ok(Cow::Owned(T::copied(&data)))
     }
 
-    /// Returns a copy of the elements in C order.
+    /// Converts integers to `T`.
+    fn converted<T: Element>(&self) -> Result<Vec<T>, ArrayError> {
+        let error = |reason: &str| {
+            let hint = match self.dtype.is_real() {
+                true => "; `iter_f64` reads every type of real numbers",
+                false => "",
+            };
+            let (expected, got) = (T::DTYPE, &self.dtype);
+            ArrayError(format!(
+                "expected an array of {expected}, got one of {got}{reason}{hint}"
+            ))
+        };
+        if !T::HOLDS_INTEGERS || !self.dtype.is_integer() {
+            return Err(error(""));
+        }
+        let items = self.data.chunks_exact(self.real_size()?).enumerate();
+        let elements = items.map(|(index, item)| {
+            let number = match self.dtype.read(item, self.order) {
+                Some(Number::Int(number)) => Some(i128::from(number)),
+                Some(Number::UInt(number)) => Some(i128::from(number)),
+                _ => None,
+            };
+            let element = number.and_then(T::exactly);
+            element.ok_or_else(|| error(&format!(" whose element {index} does not fit")))
+        });
+        elements.collect()
+    }
+
+    /// Returns a copy of the elements in C order, converted as in [`elements`](Self::elements).
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements are of another type.
+    /// Returns an error if the elements are of another type, or an integer does not fit.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>, ArrayError> {
         self.elements().map(Cow::into_owned)
     }

@@ -9,8 +9,9 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::array::NdArray;
+use super::array_lists::{Lists, unsigned};
 use super::binary::Binary;
-use super::dtype::{ByteOrder, DType};
+use super::dtype::{ByteOrder, DType, Number};
 use super::scope::share;
 use super::value::{Map, Value};
 use crate::keys;
@@ -94,6 +95,28 @@ impl<'de> Visitor<'de> for ArrayVisitor {
         one_dimension("uint8", bytes.into())
     }
 
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<NdArray, E> {
+        single(Number::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<NdArray, E> {
+        single(Number::Int(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<NdArray, E> {
+        single(unsigned(value))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<NdArray, E> {
+        single(Number::Float(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<NdArray, A::Error> {
+        let mut lists = Lists::default();
+        lists.list(0, items)?;
+        lists.finish().map_err(de::Error::custom)
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<NdArray, A::Error> {
         let (mut form, mut data, mut shape, mut dtype) = (None, None, None, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
@@ -129,6 +152,13 @@ impl<'de> Visitor<'de> for ArrayVisitor {
             }
         }
     }
+}
+
+/// Creates an array without dimensions. Python sends `numpy.float64` as a plain number.
+fn single<E: de::Error>(number: Number) -> Result<NdArray, E> {
+    let mut lists = Lists::default();
+    lists.number(0, number)?;
+    lists.finish().map_err(E::custom)
 }
 
 /// Creates an array of one dimension whose length follows from the data.

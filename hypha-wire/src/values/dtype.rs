@@ -146,6 +146,21 @@ impl DType {
         !matches!(self, DType::Complex64 | DType::Complex128 | DType::Other(_))
     }
 
+    /// Returns whether the elements are integers.
+    pub(crate) fn is_integer(&self) -> bool {
+        matches!(
+            self,
+            DType::Int8
+                | DType::Int16
+                | DType::Int32
+                | DType::Int64
+                | DType::UInt8
+                | DType::UInt16
+                | DType::UInt32
+                | DType::UInt64
+        )
+    }
+
     /// Reads one element. Returns `None` if the type is not one of real numbers or `item` has
     /// another length.
     pub(crate) fn read(&self, item: &[u8], order: ByteOrder) -> Option<Number> {

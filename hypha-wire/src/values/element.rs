@@ -18,6 +18,14 @@ pub(crate) mod sealed {
     pub trait Item: NoUninit + CheckedBitPattern + Send + Sync + 'static {
         /// Copies elements from unaligned bytes in native byte order.
         fn copied(bytes: &[u8]) -> Vec<Self>;
+
+        /// Whether [`exactly`](Self::exactly) converts integers.
+        const HOLDS_INTEGERS: bool = false;
+
+        /// Converts an integer that the type has exactly.
+        fn exactly(_: i128) -> Option<Self> {
+            None
+        }
     }
 }
 
@@ -32,8 +40,23 @@ impl sealed::Item for bool {
     }
 }
 
+/// Conversion of an integer to a type of integers.
+macro_rules! integer {
+    ($number:expr) => {
+        $number.try_into().ok()
+    };
+}
+
+/// Conversion of an integer to a type of floats, which rounds large ones.
+macro_rules! float {
+    ($number:expr) => {{
+        let float = $number as Self;
+        (float as i128 == $number).then_some(float)
+    }};
+}
+
 macro_rules! elements {
-    ($($type:ty: $dtype:ident;)*) => {
+    ($($type:ty: $dtype:ident $(, $convert:ident)?;)*) => {
         $(impl Element for $type {
             const DTYPE: DType = DType::$dtype;
         }
@@ -42,21 +65,29 @@ macro_rules! elements {
             fn copied(bytes: &[u8]) -> Vec<Self> {
                 bytemuck::pod_collect_to_vec(bytes)
             }
+
+            $(
+                const HOLDS_INTEGERS: bool = true;
+
+                fn exactly(number: i128) -> Option<Self> {
+                    $convert!(number)
+                }
+            )?
         })*
     };
 }
 
 elements! {
-    i8: Int8;
-    i16: Int16;
-    i32: Int32;
-    i64: Int64;
-    u8: UInt8;
-    u16: UInt16;
-    u32: UInt32;
-    u64: UInt64;
-    f32: Float32;
-    f64: Float64;
+    i8: Int8, integer;
+    i16: Int16, integer;
+    i32: Int32, integer;
+    i64: Int64, integer;
+    u8: UInt8, integer;
+    u16: UInt16, integer;
+    u32: UInt32, integer;
+    u64: UInt64, integer;
+    f32: Float32, float;
+    f64: Float64, float;
 }
 
 #[cfg(feature = "half")]

@@ -1,6 +1,7 @@
 //! Values, and the serde types that encode and decode them.
 
 pub(crate) mod array;
+mod array_lists;
 #[cfg(feature = "ndarray")]
 pub(crate) mod array_ndarray;
 pub(crate) mod array_serde;

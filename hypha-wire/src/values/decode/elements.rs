@@ -19,6 +19,9 @@ pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'d
     })
 }
 
+/// Largest number of rows without elements that become lists, as of an array of shape `(2, 0)`.
+const MAX_EMPTY_ROWS: usize = 4096;
+
 /// Rows of an array along one dimension. In the last dimension they are numbers.
 pub(super) struct Rows<'a, 'd, 'de> {
     /// Where the memory of the elements is charged.
@@ -34,6 +37,8 @@ pub(super) struct Rows<'a, 'd, 'de> {
     step: usize,
     /// Index of the next row.
     next: usize,
+    /// Number of rows.
+    len: usize,
 }
 
 impl<'a, 'd, 'de> Rows<'a, 'd, 'de> {
@@ -46,7 +51,9 @@ impl<'a, 'd, 'de> Rows<'a, 'd, 'de> {
     ) -> Result<V::Value, DecodeError> {
         let (shape, dtype) = (array.shape(), array.dtype());
         // Rows without elements take no bytes, so a peer could claim any number of them.
-        let is_list = matches!(shape, [first, ..] if *first == 0 || !array.is_empty());
+        let rows = shape.iter().filter(|length| **length != 0);
+        let is_short = rows.product::<usize>() <= MAX_EMPTY_ROWS;
+        let is_list = !shape.is_empty() && (shape[0] == 0 || !array.is_empty() || is_short);
         if !is_list || !dtype.is_real() {
             let array = format!("an array of {dtype} and shape {shape:?}");
             return Err(de::Error::invalid_type(
@@ -72,12 +79,12 @@ impl<'de> SeqAccess<'de> for Rows<'_, '_, 'de> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, DecodeError> {
+        if self.next == self.len {
+            return Ok(None);
+        }
         let Some((data, rest)) = self.data.split_at_checked(self.step) else {
             return Ok(None);
         };
-        if data.is_empty() {
-            return Ok(None);
-        }
         let index = self.next;
         (self.data, self.next) = (rest, index + 1);
         self.decoder.charge(size_of::<S::Value>() * self.copies)?;
@@ -96,7 +103,7 @@ impl<'de> SeqAccess<'de> for Rows<'_, '_, 'de> {
 
     /// The data of all rows are there, so the length need not be limited.
     fn size_hint(&self) -> Option<usize> {
-        self.data.len().checked_div(self.step)
+        Some(self.len - self.next)
     }
 }
 
@@ -158,11 +165,12 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
             data: self.data,
             step: self.data.len().checked_div(*len).unwrap_or(0),
             next: 0,
+            len: *len,
         };
         let value = visitor.visit_seq(&mut rows)?;
-        match rows.data {
-            [] => Ok(value),
-            _ => Err(DecodeError::expected(
+        match rows.next == rows.len {
+            true => Ok(value),
+            false => Err(DecodeError::expected(
                 format_args!("a list of length {}", rows.next),
                 format_args!("length {len}"),
             )),
