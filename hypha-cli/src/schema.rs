@@ -41,5 +41,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     output::write(
         &description.write(options.format),
         options.output.as_deref(),
-    )
+    )?;
+    for (method, reason) in description.omitted(options.format) {
+        eprintln!("`{method}` is left out: {reason}");
+    }
+    Ok(())
 }

@@ -16,6 +16,9 @@ impl Desk {
     pub(crate) async fn divide(&self, a: f64, #[hypha(default = 1.0)] b: f64) -> f64 {
         a / b
     }
+
+    /// Count, and report each number.
+    pub(crate) async fn count(&self, _on_number: Callback<u32>) {}
 }
 
 /// A server, and a client that offers the service `id`.
@@ -70,6 +73,12 @@ async fn every_format_is_what_the_library_writes() -> anyhow::Result<()> {
     let output = host.schema(&["--service", &host.id]).await?;
     let functions: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     assert_eq!(functions[0]["function"]["name"], "divide");
+    assert_eq!(functions[1], serde_json::Value::Null);
+    let error = String::from_utf8(output.stderr)?;
+    assert_eq!(
+        error,
+        "`count` is left out: argument `_on_number` needs a function, which JSON cannot hold\n"
+    );
     host.stop().await;
     Ok(())
 }

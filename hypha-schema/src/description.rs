@@ -73,7 +73,8 @@ impl Description {
     ///
     /// Names consist of ASCII letters, digits, `_` and `-`, at most 60 characters; other characters
     /// become `_`, such as the dots of nested functions. A function that cannot be called with
-    /// JSON, because it needs a callback for instance, is left out.
+    /// JSON, because it needs a callback for instance, is left out; [`omitted`](Self::omitted) lists
+    /// these.
     #[must_use]
     pub fn functions(&self) -> Json {
         functions::write(&self.model())
@@ -122,6 +123,19 @@ impl Description {
             Format::TypeScript => self.typescript(),
             Format::Python => self.python(),
             Format::Rust => self.rust(),
+        }
+    }
+
+    /// Returns the methods that [`write`](Self::write) leaves out of this format, each with the
+    /// reason: the path of the method, and a text such as ``argument `on_loss` needs a function,
+    /// which JSON cannot hold``.
+    #[must_use]
+    pub fn omitted(&self, format: Format) -> Vec<(String, String)> {
+        match format {
+            Format::Json => functions::omitted(&self.model()),
+            Format::OpenApi => openapi::omitted(&self.model()),
+            // They name such methods in remarks, if they cannot have them.
+            Format::TypeScript | Format::Python | Format::Rust => Vec::new(),
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) fn write(model: &Model) -> Json {
     let mut names = Names::default();
     let methods = model.methods().into_iter();
     let unfit = model.types.finder(Type::is_not_json);
-    let callable = methods.filter_map(|method| Some((method, sendable(method, &unfit)?)));
+    let callable = methods.filter_map(|method| Some((method, sendable(method, &unfit).ok()?)));
     let functions = callable.map(|(method, parameters)| {
         let name: String = method
             .path
@@ -40,6 +40,39 @@ pub(crate) fn write(model: &Model) -> Json {
         })
     });
     functions.collect()
+}
+
+/// Returns the methods that are not in the list, each with the reason.
+pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {
+    omitted_of(model, Type::is_not_json, "JSON")
+}
+
+type IsKind = fn(&Type) -> bool;
+
+/// Returns the methods whose arguments may be `unfit` for `format`, each with the reason.
+pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(String, String)> {
+    let unfit = model.types.finder(unfit);
+    let kinds: [(IsKind, &str); 5] = [
+        (|ty| matches!(ty, Type::Function), "a function"),
+        (|ty| matches!(ty, Type::Stream(_)), "a stream"),
+        (|ty| matches!(ty, Type::File), "a file"),
+        (|ty| matches!(ty, Type::Object), "an object with functions"),
+        (|ty| matches!(ty, Type::NdArray), "an array"),
+    ];
+    let kinds = kinds.map(|(is_kind, name)| (model.types.finder(is_kind), name));
+    let methods = model.methods().into_iter();
+    let omitted = methods.filter_map(|method| {
+        let parameter = sendable(method, &unfit).err()?;
+        let held = kinds.iter().filter(|(kind, _)| kind.is_in(&parameter.ty));
+        let held: Vec<&str> = held.map(|(_, name)| *name).collect();
+        let reason = format!(
+            "argument `{}` needs {}, which {format} cannot hold",
+            parameter.name,
+            held.join(" or ")
+        );
+        Some((method.path.clone(), reason))
+    });
+    omitted.collect()
 }
 
 /// Returns the schema of the parameters with the definitions that it needs.

@@ -5,10 +5,16 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::functions::omitted_of;
 use crate::model::{Header, Method, Model};
 use crate::names::{Names, pascal};
 use crate::standard::{definition_names, object, sendable, standard};
 use crate::types::Type;
+
+/// Returns the methods that have no path, each with the reason.
+pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {
+    omitted_of(model, Type::is_live, "an HTTP request")
+}
 
 /// The error responses by status.
 const FAILURES: [(&str, &str); 6] = [
@@ -41,7 +47,7 @@ pub(crate) fn write(model: &Model) -> Json {
     let unfit = model.types.finder(Type::is_live);
     let mut operations = Names::default();
     for method in model.methods() {
-        let Some(parameters) = sendable(method, &unfit) else {
+        let Ok(parameters) = sendable(method, &unfit) else {
             continue;
         };
         let mut operation = Map::new();

@@ -12,26 +12,22 @@ use hypha_wire::keys::SCHEMA_KIND;
 
 /// Returns the parameters without those that cannot be sent, or `None` if one of these is required.
 /// The inner `None` means that the parameters are unknown.
-#[expect(
-    clippy::option_option,
-    reason = "a method without known parameters and one that cannot be sent are two things"
-)]
 pub(crate) fn sendable<'a>(
     method: &'a Method,
     unfit: &Finder,
-) -> Option<Option<Vec<&'a Parameter>>> {
+) -> Result<Option<Vec<&'a Parameter>>, &'a Parameter> {
     let Some(parameters) = &method.parameters else {
-        return Some(None);
+        return Ok(None);
     };
     let mut given = Vec::new();
     for parameter in parameters {
         match unfit.is_in(&parameter.ty) {
             false => given.push(parameter),
             true if parameter.optional => {}
-            true => return None,
+            true => return Err(parameter),
         }
     }
-    Some(Some(given))
+    Ok(Some(given))
 }
 
 /// Returns the schema of an object with these members, or with any members if they are unknown.

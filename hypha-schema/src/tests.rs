@@ -85,6 +85,33 @@ fn functions_with_callbacks_are_not_offered_as_json() {
 }
 
 #[test]
+fn methods_that_are_left_out_are_listed_with_the_reason() {
+    let text = |description: &Description, format| {
+        let omitted = description.omitted(format).into_iter();
+        omitted
+            .map(|(method, reason)| format!("{method}: {reason}"))
+            .collect::<Vec<_>>()
+    };
+    let function = argument::<Vec<Function>>();
+    assert_eq!(
+        text(&function, Format::Json),
+        ["f: argument `it` needs a function, which JSON cannot hold"]
+    );
+    assert_eq!(
+        text(&function, Format::OpenApi),
+        ["f: argument `it` needs a function, which an HTTP request cannot hold"]
+    );
+    assert_eq!(text(&function, Format::Rust), [""; 0]);
+    let array = argument::<NdArray>();
+    assert_eq!(
+        text(&array, Format::Json),
+        ["f: argument `it` needs an array, which JSON cannot hold"]
+    );
+    assert_eq!(text(&array, Format::OpenApi), [""; 0]);
+    assert_eq!(text(&argument::<u8>(), Format::Json), [""; 0]);
+}
+
+#[test]
 fn function_names_fit_language_models() {
     let functions = describe([
         method("a.b", json!({})),
