@@ -611,10 +611,18 @@ impl Client {
     }
 
     async fn close_within(&self, grace: Duration) {
+        self.close_in_order(grace, false).await;
+    }
+
+    /// Closes the connection; with `told` the handlers know at once, else after the grace period.
+    async fn close_in_order(&self, grace: Duration, told: bool) {
         let engine = self.engine();
         if !engine.lifecycle.is_closed() {
             let begin = tokio::time::Instant::now();
             engine.admission.leave();
+            if told {
+                engine.handlers.calls.cancel(|_| true);
+            }
             let _ = tokio::time::timeout(grace.min(UNREGISTER_TIMEOUT), self.withdraw()).await;
             if !engine.drain(grace.saturating_sub(begin.elapsed())).await {
                 engine.handlers.calls.cancel(|_| true);
@@ -666,12 +674,17 @@ impl Client {
         futures_util::future::join_all(taken_back).await;
     }
 
-    /// Serves until Ctrl-C or SIGTERM, then [disconnects](Self::disconnect).
+    /// Serves until Ctrl-C or SIGTERM, then closes the connection in order.
+    ///
+    /// The first signal cancels running handlers at once
+    /// ([`Context::cancellation`](crate::Context::cancellation)); they have a grace period of 5 s
+    /// to end, and [`shutdown`](Self::shutdown) says what else happens. A second signal ends the
+    /// process with the exit code 130.
     ///
     /// # Errors
     ///
-    /// [`Error::Disconnected`] if the connection ends before; [`Error::Invalid`] if the signals
-    /// cannot be watched.
+    /// [`Error::Disconnected`] with the reason if the connection ends permanently before;
+    /// [`Error::Invalid`] if the signals cannot be watched.
     ///
     /// # Examples
     ///
@@ -684,15 +697,20 @@ impl Client {
     /// # }
     /// ```
     pub async fn run_until_ctrl_c(&self) -> Result<(), Error> {
+        let unwatched = |e: std::io::Error| Error::Invalid(format!("cannot watch signals: {e}"));
+        let mut signals = StopSignals::new().map_err(unwatched)?;
         tokio::select! {
-            _ = self.closed() => Err(failure(
+            _ = self.closed() => return Err(failure(
                 self.engine().lifecycle.over(),
                 CallSite { method: "connection".into(), peer: String::new() },
             )),
-            stop = stop_signal() => {
-                stop.map_err(|e| Error::Invalid(format!("cannot watch signals: {e}")))?;
-                self.disconnect().await;
-                Ok(())
+            stop = signals.next() => stop.map_err(unwatched)?,
+        }
+        tokio::select! {
+            () = self.close_in_order(GRACE, true) => Ok(()),
+            _ = signals.next() => {
+                tracing::warn!("stopped by a second signal: running handlers are dropped");
+                std::process::exit(INTERRUPTED);
             }
         }
     }
@@ -736,19 +754,50 @@ pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> E
     }
 }
 
+/// Exit code of a process that a second signal ends, as shells have it: 128 and SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// The signals that ask the program to stop.
 #[cfg(unix)]
-async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = tokio::signal::ctrl_c() => done,
-        _ = terminate.recv() => Ok(()),
+struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(StopSignals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) -> std::io::Result<()> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ok(()),
+            _ = self.terminate.recv() => Ok(()),
+        }
     }
 }
 
+/// The signals that ask the program to stop.
 #[cfg(not(unix))]
-async fn stop_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+struct StopSignals;
+
+#[cfg(not(unix))]
+impl StopSignals {
+    #[allow(clippy::unnecessary_wraps, reason = "it can fail on other systems")]
+    fn new() -> std::io::Result<Self> {
+        Ok(StopSignals)
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) -> std::io::Result<()> {
+        tokio::signal::ctrl_c().await
+    }
 }
 
 impl fmt::Debug for Client {

@@ -130,8 +130,26 @@ impl<H: Handlers> RedialLoop<H> {
             tracing::debug!("{reason}");
             self.engine.close(reason);
         }
+        self.say_if_lost();
         add(&self.engine.counters.undelivered, self.queue.len());
         drop(self);
+    }
+
+    /// Warns of an end that this program did not ask for: without the log, a service that nobody
+    /// can reach any more looks like one that nobody calls.
+    fn say_if_lost(&self) {
+        let lifecycle = &self.engine.lifecycle;
+        let reason = lifecycle.close_reason();
+        // Links without a server are closed by their other side; the error of a first attempt goes
+        // to the caller of `connect`.
+        let is_client = self.reconnect.is_some() && lifecycle.was_connected();
+        if is_client && *reason != CloseReason::Requested {
+            let address = self.engine.identity().address();
+            tracing::warn!(
+                "the connection of {address} has ended: {}",
+                report(&*reason)
+            );
+        }
     }
 
     /// The reason why the connection has ended; `None` if this side closed it.

@@ -176,3 +176,33 @@ fn the_numbers_go_to_the_recorder() {
         assert!(seconds.is_some(), "{side}: {numbers:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ends_for_good_is_logged() {
+    let log = Log::default();
+    let _guard = log.listen();
+    let lines = || {
+        log.text()
+            .lines()
+            .filter(|line| line.contains("has ended"))
+            .count()
+    };
+    let (net, _others) = Net::new();
+    let client = net.connect().reconnect(None).await.expect("connects");
+    net.cut();
+    client.closed().await;
+    breathe().await;
+    let text = log.text();
+    let line = text.lines().find(|line| line.contains("has ended"));
+    let line = line.expect("is logged");
+    assert!(line.contains("WARN"), "{line}");
+    assert!(
+        line.contains("the connection of ws/me has ended: Connection lost"),
+        "{line}"
+    );
+
+    let (net, _others) = Net::new();
+    let client = net.connect().await.expect("connects");
+    client.disconnect().await;
+    assert_eq!(lines(), 1, "{}", log.text());
+}
