@@ -66,6 +66,9 @@ fn image(brightness: f64, region: Option<Region>) -> NdArray {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let hypha = hypha_rpc::client::ConnectOptions::from_env()?.await?;
     let info = hypha.register_service(Microscope).await?;
     println!("{}", info.id);

@@ -48,6 +48,9 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let options = Options::parse();
     let embedded = match &options.server_url {
         Some(_) => None,

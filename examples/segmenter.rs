@@ -27,6 +27,9 @@ trait Segmenter {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let service = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "segmenter".into());
