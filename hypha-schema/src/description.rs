@@ -73,8 +73,8 @@ impl Description {
     ///
     /// Names consist of ASCII letters, digits, `_` and `-`, at most 60 characters; other characters
     /// become `_`, such as the dots of nested functions. A function that cannot be called with
-    /// JSON, because it needs a callback for instance, is left out; [`omitted`](Self::omitted) lists
-    /// these.
+    /// JSON, because it needs a callback for instance, is left out;
+    /// [`omitted`](Self::omitted) lists these.
     #[must_use]
     pub fn functions(&self) -> Json {
         functions::write(&self.model())

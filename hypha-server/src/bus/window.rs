@@ -22,8 +22,11 @@ const SMALL: usize = 16 * 1024;
 /// Time for an answer. After it a server that has answered before is asked again, and another one
 /// counts as one that does not know the question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time in which a server that has not answered is not asked again.
+/// Time in which a server that has not answered is not asked again. It doubles with each such
+/// question, so that the clients of a server that knows none hardly wait.
 const SILENT: Duration = Duration::from_secs(10);
+/// Number of times that it doubles.
+const DOUBLINGS: u32 = 6;
 /// Interval at which a server repeats that a client does not keep up.
 pub(crate) const REPEAT: Duration = Duration::from_secs(5);
 /// Time without any answer after which the bytes are forgotten: the server may have ended.
@@ -57,6 +60,8 @@ struct Window {
     answers: bool,
     /// Nothing is counted until then: the server does not answer.
     silent_until: Option<Instant>,
+    /// Questions in a row that it has not answered.
+    unanswered: u32,
     used: Instant,
 }
 
@@ -143,6 +148,7 @@ impl Windows {
             return;
         }
         window.answers = true;
+        window.unanswered = 0;
         if held {
             let now = Instant::now();
             (question.until, question.end) = (now + PATIENCE, now + PATIENCE);
@@ -203,6 +209,7 @@ impl Inner {
                 held: false,
                 answers: false,
                 silent_until: None,
+                unanswered: 0,
                 used: now,
             };
             self.windows.insert(address.into(), window);
@@ -270,7 +277,8 @@ impl Inner {
             return Some(Ask(self.questions));
         }
         if !window.answers {
-            window.silent_until = Some(now + SILENT);
+            window.silent_until = Some(now + SILENT * 2_u32.pow(window.unanswered));
+            window.unanswered = (window.unanswered + 1).min(DOUBLINGS);
         }
         window.question = None;
         window.answers = false;
@@ -421,6 +429,12 @@ mod tests {
         tokio::time::sleep(SILENT).await;
         asked.send_many(SLOW, CLIENT_BYTES).await;
         assert_eq!(asked.bytes(), CLIENT_BYTES, "it is asked again");
+        let begun = Instant::now();
+        asked.send_many(SLOW, CLIENT_BYTES).await;
+        tokio::time::sleep(2 * SILENT - Duration::from_secs(1)).await;
+        asked.send_many(SLOW, 4 * CLIENT_BYTES).await;
+        let waited = begun.elapsed() + Duration::from_secs(1) - 2 * SILENT;
+        assert_eq!(waited, ANSWER_TIMEOUT, "but less often");
     }
 
     #[tokio::test(start_paused = true)]

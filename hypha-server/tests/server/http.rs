@@ -553,11 +553,12 @@ async fn bodies_and_results_beyond_the_memory_of_a_request_are_refused() -> Resu
 
 #[tokio::test]
 async fn a_visitor_that_leaves_ends_its_call_and_makes_room() -> Result<()> {
-    let server = server_with(|limits| {
-        limits.http_concurrent_requests = 1;
-        limits.http_queue_timeout = std::time::Duration::from_millis(50);
-    })
-    .await?;
+    const ROOT: &str = "0123456789abcdef0123456789abcdef";
+    let mut limits = hypha_server::Limits::default();
+    limits.http_concurrent_requests = 1;
+    limits.http_queue_timeout = std::time::Duration::from_millis(50);
+    let builder = hypha_server::Server::builder().bind("127.0.0.1:0");
+    let server = builder.limits(limits).root_token(ROOT).start().await?;
     let client = hypha_rpc::connect(server.url()).await?;
     let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
     let wait = Method::new("wait", move |call: IncomingCall| {
@@ -578,9 +579,11 @@ async fn a_visitor_that_leaves_ends_its_call_and_makes_room() -> Result<()> {
     let (status, text) = answer(http.get(format!("{url}/slow/id"))).await?;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{text}");
     assert!(text.contains("http_concurrent_requests"), "{text}");
-    // A user has places of its own.
+    // A token of an anonymous client gives it no places of its own; a user has some.
     let token = client.manager().await?.generate_token(None).await?;
-    let user = http.get(format!("{url}/slow/id")).bearer_auth(token);
+    let again = http.get(format!("{url}/slow/id")).bearer_auth(token);
+    assert_eq!(answer(again).await?.0, StatusCode::SERVICE_UNAVAILABLE);
+    let user = http.get(format!("{url}/slow/id")).bearer_auth(ROOT);
     assert_eq!(answer(user).await?.0, StatusCode::OK);
     waiting.abort();
     assert_eq!(reports.recv().await, Some("cancelled"));

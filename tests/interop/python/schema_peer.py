@@ -23,7 +23,7 @@ Number = Annotated[int, Field(ge=-2147483648, le=2147483647)]
 
 
 class Mode(str, Enum):
-    """The speed."""
+    """A choice of speed."""
 
     FAST = "fast"
     SLOW = "slow"

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::stream;
 use hypha_rpc::prelude::*;
 
-/// The speed.
+/// A choice of speed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {

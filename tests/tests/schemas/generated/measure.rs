@@ -91,7 +91,7 @@ pub trait Measure {
     );
 }
 
-/// The speed.
+/// A choice of speed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     #[serde(rename = "fast")]

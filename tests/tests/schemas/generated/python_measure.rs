@@ -55,7 +55,7 @@ pub trait Measure {
     ) -> Value;
 }
 
-/// The speed.
+/// A choice of speed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     #[serde(rename = "fast")]
