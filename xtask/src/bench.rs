@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::command::{cargo, output, perform};
+use crate::command::{cargo, metadata, perform};
 use crate::setup;
 
 /// Options of the benchmark.
@@ -38,13 +38,7 @@ pub(crate) fn hostile(options: &Options) -> Result<()> {
 fn measure(package: &str, program: &str, options: &Options) -> Result<()> {
     let packages = ["--package", package, "--package", "hypha-server"];
     perform(cargo(&["build", "--release", "--bins"]).args(packages))?;
-    let metadata = output(&mut cargo(&[
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-    ]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let metadata = metadata()?;
     let target = metadata["target_directory"]
         .as_str()
         .context("no target directory")?;

@@ -65,6 +65,12 @@ fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
+/// Returns the packages of the workspace as cargo describes them, without their dependencies.
+pub(crate) fn metadata() -> Result<serde_json::Value> {
+    let arguments = ["metadata", "--no-deps", "--format-version", "1"];
+    Ok(serde_json::from_str(&output(&mut cargo(&arguments))?)?)
+}
+
 /// Steps that are all run, also when one of them fails.
 #[derive(Default)]
 pub(crate) struct Steps {

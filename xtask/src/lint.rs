@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::command::{Steps, cargo, output, perform, root};
+use crate::command::{Steps, cargo, metadata, output, perform, root};
 use crate::{arrows, imports, package, prose};
 
 /// Paths that only exist on the machine of their author.
@@ -70,13 +70,7 @@ fn component(name: &str, subcommand: &str) -> Result<()> {
 /// Checks that every crate with features compiles with none of them, tests included, and with each
 /// one by itself. Tests are run with all features only.
 fn each_feature_alone() -> Result<()> {
-    let metadata = output(&mut cargo(&[
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-    ]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let metadata = metadata()?;
     let packages = metadata["packages"].as_array().context("no packages")?;
     for package in packages {
         let name = package["name"].as_str().context("a package without name")?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use crate::command::{Steps, cargo, output, perform};
+use crate::command::{Steps, cargo, metadata, output, perform};
 
 /// Beginnings of the paths that may be in a package. Everything else is ballast for its users.
 const CONTENT: [&str; 9] = [
@@ -83,13 +83,7 @@ pub(crate) fn content() -> Result<()> {
 
 /// The packages of the workspace that are published, as cargo describes them.
 fn published() -> Result<Vec<Value>> {
-    let metadata = output(&mut cargo(&[
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-    ]))?;
-    let mut metadata: Value = serde_json::from_str(&metadata)?;
+    let mut metadata = metadata()?;
     let Value::Array(packages) = metadata["packages"].take() else {
         bail!("cargo names no packages");
     };

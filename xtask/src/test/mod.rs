@@ -11,9 +11,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde_json::Value;
 
-use crate::command::{Steps, cargo, output, perform};
+use crate::command::{Steps, cargo, metadata, output, perform};
 use crate::setup;
 use needs::{Need, Needs};
 use select::{Documentation, Selection};
@@ -48,13 +47,7 @@ pub(crate) struct Options {
 
 /// Sets up, builds and tests; every step is run, and a failed one fails the whole.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let metadata = output(&mut cargo(&[
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-    ]))?;
-    let metadata: Value = serde_json::from_str(&metadata)?;
+    let metadata = metadata()?;
     let selection = match &options.name {
         None => Selection::everything(&metadata)?,
         Some(name) => Selection::of(&metadata, name)?,
