@@ -27,7 +27,7 @@ pub(crate) enum Notice {
         /// Address of the client.
         address: String,
     },
-    /// A server asks the one with a client: has the client got what was sent to it?
+    /// Asks the server of a client whether the client has taken the messages sent to it.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")

@@ -1,4 +1,4 @@
-//! How much may be on its way to the clients of other servers.
+//! Bounds on the messages that are on their way to the clients of other servers.
 //!
 //! Redis drops the subscription of a server for which too much piles up, and a server cannot wait
 //! while it hands over what others have sent: one slow client would hold up all the rest. So after
