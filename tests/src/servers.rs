@@ -70,6 +70,8 @@ pub struct Setup {
     pub secret: Option<String>,
     /// The program, if it is `hypha-server`; that of this build by default.
     pub program: Option<PathBuf>,
+    /// More arguments of the command line.
+    pub arguments: Vec<String>,
 }
 
 impl Setup {
@@ -78,6 +80,53 @@ impl Setup {
         Ok(Setup {
             port: Some(free_port()?),
             ..Setup::default()
+        })
+    }
+
+    /// A server of a cluster: the servers of one Redis have different ids.
+    #[must_use]
+    pub fn in_cluster(redis: &Redis, id: &str) -> Setup {
+        let shared = ["--redis-uri", &redis.uri, "--server-id", id];
+        // The address of the whole cluster, behind a load balancer that the tests do not need.
+        let public = ["--public-base-url", "http://hypha.example.org"];
+        Setup {
+            arguments: [shared.as_slice(), &public]
+                .concat()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            ..Setup::default()
+        }
+    }
+}
+
+/// A Redis without a disk.
+#[derive(Debug)]
+pub struct Redis {
+    uri: String,
+    _process: Process,
+}
+
+impl Redis {
+    /// Says whether the program `redis-server` can be run.
+    pub fn installed() -> Result<()> {
+        let version = Command::new("redis-server").arg("--version").output();
+        version.context("`redis-server` cannot be run").map(drop)
+    }
+
+    /// Starts one on a free port and waits until it is ready.
+    pub fn start() -> Result<Redis> {
+        let port = free_port()?;
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--appendonly", "no"]);
+        let process = Process::start("Redis", &command)?;
+        process.wait_for_line(START_LIMIT, |line| {
+            line.contains("Ready to accept connections").then_some(())
+        })?;
+        Ok(Redis {
+            uri: format!("redis://127.0.0.1:{port}/0"),
+            _process: process,
         })
     }
 }
@@ -102,6 +151,7 @@ impl Server {
             command.args(["-u", "-B", "-P", "-m", "hypha.server"]);
         }
         command.args(["--host=127.0.0.1", "--root-token", ROOT_TOKEN]);
+        command.args(&setup.arguments);
         // The tests send as fast as they can.
         for limit in ["WS_MSG_RATE", "WS_MSG_BURST", "HTTP_RATE", "HTTP_BURST"] {
             command.env(format!("HYPHA_{limit}_LIMIT"), "1000000");

@@ -1,68 +1,111 @@
-//! Both servers give the same results: the Python and the JavaScript client do the same
-//! things at each, and what came of every step is compared. Where the servers differ on purpose,
-//! the difference and its reason are in `interop/deviations.json`; one that is not there any more
-//! fails this test as well.
+//! Both servers give the same results: the Python and the JavaScript client do the same things at
+//! each, over both transports and at two servers of one Redis, and the outcome of every step is
+//! compared. Where the servers differ on purpose, the difference and its reason are in
+//! `interop/deviations.json`; a deviation that no run shows fails this test as well.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use hypha_rpc_tests::conformance::Language;
-use hypha_rpc_tests::peers::{self, interop_folder, or_skip};
+use hypha_rpc_tests::peers::{self, interop_folder, or_skip, program_or_skip};
 use hypha_rpc_tests::process::Process;
-use hypha_rpc_tests::servers::{JWT_SECRET, Kind, ROOT_TOKEN, Server};
+use hypha_rpc_tests::servers::{JWT_SECRET, Kind, ROOT_TOKEN, Redis, Server, Setup};
 
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(480);
 
-/// The output of both clients at a server of this kind, in a file, and the address of the server.
-fn outcomes(kind: Kind) -> Result<(PathBuf, String)> {
-    // A server of its own: some steps list all that there is.
-    let server = Server::start(kind)?;
+/// A way to run the steps; deviations name it.
+#[derive(Clone, Copy, Debug)]
+enum Run {
+    Websocket,
+    Http,
+    /// Two servers of one Redis; every second client connects to the second server.
+    Redis,
+}
+
+/// The outcomes of a run at servers of one kind, and the addresses of the servers.
+struct Outcomes {
+    file: PathBuf,
+    urls: String,
+}
+
+/// Runs the steps of both clients at servers of a kind. They are servers of their own: some steps
+/// list all that there is.
+fn outcomes(run: Run, kind: Kind) -> Result<Outcomes> {
+    let redis = matches!(run, Run::Redis).then(Redis::start).transpose()?;
+    let servers = match &redis {
+        Some(redis) => ["first", "second"]
+            .iter()
+            .map(|id| Server::start_as(kind, &Setup::in_cluster(redis, id)))
+            .collect::<Result<Vec<_>>>()?,
+        None => vec![Server::start(kind)?],
+    };
+    let transport = if matches!(run, Run::Http) {
+        "http"
+    } else {
+        "websocket"
+    };
     let mut lines = Vec::new();
     for mut command in [
         peers::python_program("outcomes.py")?,
         peers::javascript_program("outcomes.mjs")?,
     ] {
-        command.args(["--server-url", &server.url, "--secret", JWT_SECRET]);
-        command.args(["--root-token", ROOT_TOKEN]);
-        let run = Process::start(format!("the script of steps at {kind}"), &command)?;
-        let status = run.wait(LIMIT)?;
-        let printed = run.stdout();
+        command.args(["--server-url", &servers[0].url, "--transport", transport]);
+        command.args(["--secret", JWT_SECRET, "--root-token", ROOT_TOKEN]);
+        if let Some(second) = servers.get(1) {
+            command.args(["--second-url", &second.url]);
+        }
+        let steps = Process::start(format!("the script of steps ({run:?}) at {kind}"), &command)?;
+        let status = steps.wait(LIMIT)?;
+        let printed = steps.stdout();
         ensure!(
             status.success() && printed.last().is_some_and(|line| line == "DONE"),
-            "the script of steps ends early at {kind} ({status})\n{}",
-            run.transcript(0)
+            "the script of steps ({run:?}) ends early at {kind} ({status})\n{}",
+            steps.transcript(0)
         );
         lines.extend(printed);
     }
-    let name = format!("outcomes-{}-{kind:?}.jsonl", std::process::id());
+    let name = format!("outcomes-{}-{run:?}-{kind:?}.jsonl", std::process::id());
     let file = std::env::temp_dir().join(name);
     std::fs::write(&file, lines.join("\n"))?;
-    Ok((file, server.url.clone()))
+    let urls: Vec<&str> = servers.iter().map(|server| server.url.as_str()).collect();
+    Ok(Outcomes {
+        file,
+        urls: urls.join(" "),
+    })
 }
 
-fn compare() -> Result<()> {
-    let python = thread::spawn(|| outcomes(Kind::Python));
-    let ours = outcomes(Kind::Ours);
-    let original = python.join().map_err(|_| anyhow::anyhow!("a panic"))??;
-    let ours = ours?;
+fn compare(runs: &[Run]) -> Result<()> {
+    let started: Vec<_> = runs
+        .iter()
+        .map(|&run| {
+            let at = |kind| thread::spawn(move || outcomes(run, kind));
+            (run, at(Kind::Python), at(Kind::Ours))
+        })
+        .collect();
     let mut command: Command = peers::python_program("compare_outcomes.py")?;
-    let deviations = interop_folder().join("deviations.json");
-    command.arg("--deviations").arg(deviations);
-    command.arg("--original").arg(&original.0).arg(&original.1);
-    command.arg("--ours").arg(&ours.0).arg(&ours.1);
+    command
+        .arg("--deviations")
+        .arg(interop_folder().join("deviations.json"));
+    let mut files = Vec::new();
+    for (run, original, ours) in started {
+        command.args(["--run", &format!("{run:?}").to_lowercase()]);
+        for side in [original, ours] {
+            let outcomes = side.join().map_err(|_| anyhow!("a run panics"))??;
+            command.arg(&outcomes.file).arg(outcomes.urls);
+            files.push(outcomes.file);
+        }
+    }
     let compared = command.output().context("cannot compare")?;
     let text = String::from_utf8_lossy(&compared.stdout);
     let failed = String::from_utf8_lossy(&compared.stderr);
     ensure!(
         compared.status.success(),
-        "the servers differ; what they answered is in {} and {}\n{text}{failed}",
-        original.0.display(),
-        ours.0.display()
+        "the servers differ; their answers are in {files:?}\n{text}{failed}"
     );
-    for (file, _) in [original, ours] {
+    for file in files {
         std::fs::remove_file(file)?;
     }
     Ok(())
@@ -75,7 +118,11 @@ fn users_cannot_tell_the_servers_from_each_other() {
             return;
         }
     }
-    if let Err(error) = compare() {
+    let mut runs = vec![Run::Websocket, Run::Http];
+    if program_or_skip(Redis::installed()).is_some() {
+        runs.push(Run::Redis);
+    }
+    if let Err(error) = compare(&runs) {
         panic!("{error:#}");
     }
 }

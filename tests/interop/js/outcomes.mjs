@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { connect, onTermination, parse, say } from "./peer.mjs";
 
 const LIMIT = 20_000;
-const options = parse("root-token", "secret");
+const options = parse("root-token", "secret", "second-url");
 const table = JSON.parse(readFileSync(new URL("../outcomes.json", import.meta.url), "utf8"));
 
 /** A value as JSON can carry it, with nothing lost that a user would see. */
@@ -96,7 +96,15 @@ async function calls(who, client, names) {
   }
 }
 
-const user = (name, id) => connect(options, { client_id: id, ...(name && { token: tokenOf(name) }) });
+let connected = 0;
+
+/** Connect as a user; with two servers every second client connects to the second one. */
+function user(name, id) {
+  const second = connected++ % 2 && options["second-url"];
+  const more = { client_id: id, ...(name && { token: tokenOf(name) }), ...(second && { server_url: second }) };
+  return connect(options, more);
+}
+
 const host = await user("jane", "host");
 const other = await user("jane", "other");
 const clients = {
@@ -128,10 +136,12 @@ for (const [number, client] of [host, other].entries()) {
 }
 
 const token = await host.generateToken({ permission: "read" });
-say(JSON.stringify({ known: { [host.config.server_id]: "<server>" } }));
 for (const [name, client] of Object.entries(clients)) {
+  say(JSON.stringify({ known: { [client.config.server_id]: "<server>" } }));
   if (name === "anonymous") {
-    say(JSON.stringify({ known: { [client.config.user.id]: "<user of JavaScript>" } }));
+    // Over HTTP the original's connection info has no user: a service says who calls it.
+    const { id } = (await (await client.getService("ws-user-jane/host:open")).who()).user;
+    say(JSON.stringify({ known: { [id]: "<user anonymous>" } }));
   }
   write(`${name}: connected`, plain(client.config));
 }

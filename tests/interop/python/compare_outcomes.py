@@ -19,6 +19,8 @@ NAMED = {
 PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in NAMED.items()))
 # Seconds since 1970 of these years.
 TIMES = (1.7e9, 4e9)
+# The number of a record with the id of another one.
+NUMBER = re.compile(r" #\d+\]")
 # The last line of what Python writes of an exception, with which both servers tell of an error.
 EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Timeout)\b.*)$", re.MULTILINE)
 # What the clients put in front of an error of a server.
@@ -29,8 +31,9 @@ ABSENT = "<absent>"
 class Normal:
     """Makes the outcomes of one run comparable with those of another."""
 
-    def __init__(self, url, known):
-        self.places = [(url, "<url>"), (url.removeprefix("http://"), "<host>"), *known.items()]
+    def __init__(self, urls, known):
+        self.places = [place for url in urls for place in ((url, "<url>"), (url.removeprefix("http://"), "<host>"))]
+        self.places += known.items()
         self.users = {}
 
     def text(self, text):
@@ -65,20 +68,30 @@ class Normal:
             items = [self.value(item) for item in value]
             if items and all(isinstance(item, str) and "/" in item for item in items):
                 return sorted(items)
-            ids = [item.get("id") for item in items if isinstance(item, dict) and "id" in item]
-            if items and len(ids) == len(items) == len(set(map(str, ids))):
-                # Lists of records come in any order.
-                return {f"[{item['id']}]": item for item in items}
+            if items and all(isinstance(item, dict) and "id" in item for item in items):
+                return records(items)
             return items
         is_time = isinstance(value, (int, float)) and TIMES[0] < value < TIMES[1]
         return "<time>" if is_time else value
 
 
-def steps(path, url):
+def records(items):
+    """A list of records, which come in any order, by their ids; each of two servers has some of the same id."""
+    found = {}
+    for item in sorted(items, key=text_of):
+        key, count = f"[{item['id']}]", 1
+        while key in found:
+            count += 1
+            key = f"[{item['id']} #{count}]"
+        found[key] = item
+    return found
+
+
+def steps(path, urls):
     """The outcomes of a run by the name of the step; a step that comes again gets a number."""
     lines = [json.loads(line) for line in Path(path).read_text().splitlines() if line.startswith("{")]
     known = {text: name for line in lines for text, name in line.get("known", {}).items()}
-    normal, outcomes = Normal(url, known), {}
+    normal, outcomes = Normal(urls.split(), known), {}
     for line in (line for line in lines if "step" in line):
         name, count = line["step"], 1
         while name in outcomes:
@@ -114,7 +127,7 @@ def matcher(pattern):
 class Deviation:
     def __init__(self, entry):
         self.entry = entry
-        self.matches = [matcher(entry.get(key, "*")) for key in ("step", "path", "original", "ours")]
+        self.matches = [matcher(entry.get(key, "*")) for key in ("run", "step", "path", "original", "ours")]
         self.met = 0
 
     def allows(self, difference):
@@ -127,25 +140,37 @@ class Deviation:
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deviations", required=True)
-    parser.add_argument("--original", nargs=2, metavar=("FILE", "URL"), required=True)
-    parser.add_argument("--ours", nargs=2, metavar=("FILE", "URL"), required=True)
+    parser.add_argument(
+        "--run",
+        nargs=5,
+        action="append",
+        metavar=("NAME", "ORIGINAL", "URLS", "OURS", "URLS"),
+        required=True,
+        help="a way to run the steps, and the outcomes and addresses of each server",
+    )
     options = parser.parse_args()
-    original, ours = steps(*options.original), steps(*options.ours)
     deviations = [Deviation(entry) for entry in json.loads(Path(options.deviations).read_text())]
-    problems = 0
-    for step in {**original, **ours}:
-        for difference in differences("", original.get(step, ABSENT), ours.get(step, ABSENT)):
-            difference = (step, *difference)
-            # Each that applies, so that none is thought to be there no more for another's sake.
-            if not any([deviation.allows(difference) for deviation in deviations]):
-                problems += 1
-                _, path, left, right = difference
-                print(f"{step}\n  at {path or 'the step'}\n    original: {left}\n    ours:     {right}")
+    problems = count = 0
+    for run, *outcomes in options.run:
+        original, ours = steps(*outcomes[:2]), steps(*outcomes[2:])
+        count += len(original)
+        for step in {**original, **ours}:
+            for difference in differences("", original.get(step, ABSENT), ours.get(step, ABSENT)):
+                path, *values = difference
+                difference = (run, step, NUMBER.sub("]", path), *values)
+                # Each that applies, so that none is thought to be there no more for another's sake.
+                if not any([deviation.allows(difference) for deviation in deviations]):
+                    problems += 1
+                    *_, path, left, right = difference
+                    print(f"{run}: {step}\n  at {path or 'the step'}\n    original: {left}\n    ours:     {right}")
+    runs = {run for run, *_ in options.run}
     for deviation in deviations:
-        if not deviation.met:
+        # Those of a race in the original show in some runs only.
+        expected = deviation.entry.get("run", "*") in {"*", *runs} and not deviation.entry.get("sometimes")
+        if expected and not deviation.met:
             problems += 1
             print(f"a deviation that is not there: {json.dumps(deviation.entry)}")
-    print(f"{len(original)} steps, {problems} problems")
+    print(f"{count} steps, {problems} problems")
     sys.exit(problems > 0)
 
 

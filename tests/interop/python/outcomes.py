@@ -46,6 +46,9 @@ class Sessions:
 
     async def connect(self, name, **more):
         more.setdefault("client_id", name)
+        # With two servers every second client connects to the second one.
+        if self.options.second_url and len(self.clients) % 2:
+            more.setdefault("server_url", self.options.second_url)
         self.clients[name] = await peer.connect(self.options, **more)
         return self.clients[name]
 
@@ -145,9 +148,11 @@ async def users(recorder, sessions, alice):
     await sessions.connect("foreign", token=sessions.token_of("bob"))
     await sessions.connect("anonymous")
     await sessions.connect("root", token=sessions.options.root_token)
-    recorder.knows(server=alice.config["server_id"])
     for name, client in sessions.clients.items():
-        user = client.config["user"]["id"]
+        recorder.knows(server=client.config["server_id"])
+        # Over HTTP the original's connection info has no user: a service says who calls it.
+        opened = await client.get_service("ws-user-alice/host:open")
+        user = (await opened.who())["user"]["id"]
         if user not in ("alice", "bob", "root"):
             recorder.knows(**{f"user {name}": user})
         shown = {k: v for k, v in client.config.items() if k != "service_schema"}
@@ -187,7 +192,8 @@ async def events(recorder, sessions):
         return hear
 
     for name in names:
-        alice.on(name, listener(name))
+        # Over HTTP the client has no `on` of its own.
+        alice.rpc.on(name, listener(name))
 
     async def silence():
         count = None
@@ -250,14 +256,17 @@ async def refusals(recorder, sessions, tokens):
         "an id with a slash": {"client_id": "a/b"},
         "an id in use": {"token": sessions.token_of("dave"), "client_id": "present"},
     }
+    # Over HTTP the client learns of no refusal: it waits for as long as it may.
+    limit = 2 if sessions.options.transport == "http" else 5
     for name, options in attempts.items():
         options.setdefault("client_id", "comer")
 
         async def attempt():
-            client = await peer.connect(sessions.options, method_timeout=5, **options)
+            client = await peer.connect(sessions.options, method_timeout=limit, **options)
             try:
+                # Over HTTP the original does not say the user.
                 keep = ("workspace", "client_id", "user")
-                return {key: client.config[key] for key in keep}
+                return {key: client.config.get(key) for key in keep}
             finally:
                 await client.disconnect()
 
@@ -267,8 +276,10 @@ async def refusals(recorder, sessions, tokens):
 async def administration(recorder, sessions):
     """What the operator does with clients and workspaces."""
     root = sessions.clients["root"]
-    admin = await root.get_service("admin-utils")
-    await come(sessions, "unwanted", sessions.token_of("erin"))
+    # Each server has one: that of the server of root, where the unwanted client is as well.
+    admin = await root.get_service(f"{root.config['server_id']}:admin-utils")
+    erin = sessions.token_of("erin")
+    await sessions.connect("unwanted", token=erin, server_url=sessions.options.server_url)
     calls = {
         "list_servers": lambda: admin.list_servers(),
         "kickout_client of nobody": lambda: admin.kickout_client("ws-user-erin", "nobody"),
@@ -285,7 +296,7 @@ async def administration(recorder, sessions):
 
 
 async def ids(listed):
-    return [item["id"] for item in await listed if item["id"] in ("public", "ws-user-alice")]
+    return sorted({item["id"] for item in await listed} & {"public", "ws-user-alice"})
 
 
 async def names(metrics):
@@ -321,6 +332,7 @@ async def main():
     parser = peer.arguments(__doc__)
     parser.add_argument("--root-token", required=True)
     parser.add_argument("--secret", required=True)
+    parser.add_argument("--second-url")
     options = parser.parse_args()
     calls = json.loads(TABLE.read_text())
     recorder = Recorder("python", LIMIT)
