@@ -1,4 +1,8 @@
-//! The manager's connection: a client inside the server.
+//! Connects the manager to the router, as a client inside the server.
+//!
+//! Most methods go through the generated service of the contract. The methods that return records
+//! of services or events are replaced by handlers that send the stored bytes, because decoding a
+//! long list into values and encoding it again would take many times its memory.
 
 use std::sync::Arc;
 
@@ -20,13 +24,14 @@ use crate::peer::Peer;
 use crate::router::SERVER_WORKSPACE;
 use crate::state::{HYPHA_VERSION, State};
 
-/// Bytes of calls that wait for the manager. More would not make it faster, and it would still work
-/// on them when those who have sent them are long gone.
+/// Upper bound on the calls that wait for the manager, in bytes. A longer queue would not raise the
+/// throughput; the manager would only work on calls whose callers have given up.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// Calls to the manager that run at the same time.
+/// Upper bound on the calls that the manager runs at the same time. It is high because nearly all
+/// of them wait for other clients, and these have bounds of their own per client and owner.
 const CONCURRENT_CALLS: usize = 16 * 1024;
 
-/// The parameters of `list_services`.
+/// Names of the parameters of `list_services`, in the order of the contract.
 const LIST_SERVICES: [&str; 4] = [
     "query",
     "include_unlisted",
@@ -34,13 +39,18 @@ const LIST_SERVICES: [&str; 4] = [
     "prioritize_running_services",
 ];
 
-/// The parameters of `get_service_info`.
+/// Names of the parameters of `get_service_info`, in the order of the contract.
 const GET_SERVICE_INFO: [&str; 2] = ["service_id", "config"];
 
-/// Bound on the former addresses at which the manager answers. The oldest is dropped.
+/// Upper bound on the former addresses at which the manager answers. A client causes them by its
+/// messages, so there must be a bound; the oldest address is dropped.
 const FORMER_MAX: usize = 32;
 
-/// Connects the manager to the router.
+/// Connects the manager at its present address, and lets the router connect it at former ones.
+///
+/// # Errors
+///
+/// Fails if the address is taken, or the service cannot be registered.
 pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     let (client, mut record) = serve_as(state, &state.info.manager_id).await?;
     record.id = resolve::MANAGER.into();
@@ -48,6 +58,7 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     record.config.singleton = Some(false);
     record.app_id = Some("*".into());
     state.clients.set_manager(client, record);
+    // A strong reference would be a cycle: the state owns the router, which owns this function.
     let state_of = Arc::downgrade(state);
     state.router.set_on_demand(Box::new(move |manager_id| {
         let (state, manager_id) = (state_of.upgrade(), manager_id.to_owned());
@@ -56,13 +67,20 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Serves the manager at a former address. After a restart other clients go on calling it there,
-/// and accept replies from no other address.
+/// Serves the manager at a former address, and returns its peer there.
+///
+/// After a restart of the server its clients go on calling the manager at the address that they
+/// know, and accept a response from no other address. Returns `None` if the name is not one that a
+/// manager can have, or the server is stopping.
 async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>> {
+    // The name comes from a message of any client: other names must not create clients in the
+    // workspace of the server.
     let plausible = manager_id.starts_with("manager-") && wire::valid_client_id(manager_id);
     if !plausible || state.shutdown.is_stopping() {
         return None;
     }
+    // Held until the address is attached, because two messages to it may arrive at once. The second
+    // one then finds the peer of the first.
     let mut former = state.clients.former_managers().await;
     let present = || state.router.find(SERVER_WORKSPACE, manager_id);
     if let Some(present) = present() {
@@ -80,7 +98,8 @@ async fn serve_former(state: &Arc<State>, manager_id: &str) -> Option<Arc<Peer>>
     present()
 }
 
-/// Serves the manager at an address, its present or a former one.
+/// Connects a client with the manager's service at an address, and returns it with the record of
+/// the service.
 async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, ServiceInfo), Error> {
     let client = internal_client::connect_shared(
         state,
@@ -109,12 +128,13 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
         .config("auth0_issuer", state.settings.tokens.issuer.as_str())
         .config("login_service_url", info.login_service_url());
     let service = listed_raw(service, state);
-    // It is in no registry: clients know its address.
+    // The record is in no registry: clients learn the manager's address when they connect.
     let record = client.register_service(service).notify(false).await?;
     Ok((client, record))
 }
 
-/// Makes the methods that return records pass them on as they are stored: encoded.
+/// Replaces the handlers of the methods that return records or events with ones that send the
+/// encoded result. The parameters and the result stay those of the contract.
 fn listed_raw(service: Service, state: &Arc<State>) -> Service {
     let listing = state.clone();
     let summary = state.clone();
@@ -124,7 +144,7 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
         async move {
             let args = call.args(&GET_SERVICE_INFO)?;
             let id: String = args.required(0)?;
-            // The rest of the config is for services that are fetched.
+            // Only the selection is read: timeout and case conversion apply to `get_service`.
             let selection = args.optional::<Option<ServiceSelection>>(1)?.flatten();
             encoded(
                 &call,
@@ -136,10 +156,11 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
         let state = listing.clone();
         async move {
             let args = call.args(&LIST_SERVICES)?;
-            // Null is as good as nothing.
+            // Python clients send `None` for an argument that is left out.
             let query = args.optional::<Option<ServiceQuery>>(0)?.flatten();
             let include_unlisted: Option<bool> = args.optional(1)?;
-            // Of installed applications there are none.
+            // Decoded so that wrong types are refused, and ignored because this server installs no
+            // applications.
             let _: (Option<bool>, Option<bool>) = (args.optional(2)?, args.optional(3)?);
             let unlisted = include_unlisted.unwrap_or(false);
             let listed = listing::services(&state, call.context(), query, unlisted).await;
@@ -168,7 +189,7 @@ fn listed_raw(service: Service, state: &Arc<State>) -> Service {
     })
 }
 
-/// Replies with an encoded result.
+/// Converts the result of a method to a response. The encoded value becomes the only argument.
 fn encoded(call: &IncomingCall, result: Answer<Bytes>) -> Result<Args, WireError> {
     match result {
         Ok(result) => {

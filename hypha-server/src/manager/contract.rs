@@ -1,4 +1,7 @@
-//! The methods of the manager's contract. The other files of this folder implement them.
+//! Implements the contract `WorkspaceManager` by calls into the other files of this folder.
+//!
+//! Only `ping` and `cleanup`, which call clients, are implemented here. The docs of the methods are
+//! in the contract, in `hypha-rpc`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +26,17 @@ use crate::peer::SUBSCRIPTIONS_MAX;
 use crate::state::{State, WaitingCall};
 use crate::workspace;
 
+/// Timeout of a ping if the caller's one is not finite, in seconds.
 const PING_TIMEOUT: f64 = 5.0;
-/// Clients that `cleanup` pings at the same time.
+/// Number of clients that `cleanup` pings at the same time. All at once would be a burst of as many
+/// calls as the workspace has clients.
 const PINGS_AT_ONCE: usize = 50;
 
 /// Takes a place for a call that may wait for other clients.
+///
+/// # Errors
+///
+/// Fails if the caller, or its user or IP address, has too many such calls.
 fn waiting(state: &State, ctx: &Context) -> Answer<WaitingCall> {
     let owner = state.account_owner(ctx);
     let gone = ctx.cancellation().clone();
@@ -41,11 +50,13 @@ pub(super) async fn info(
     id: &str,
     selection: Option<ServiceSelection>,
 ) -> Answer<Bytes> {
+    // A selection such as `select:min:get_load` calls the candidates, so this call may wait too.
     let selection = selection.unwrap_or_default();
     let found = resolve::record(state, ctx, id, &selection);
     waiting(state, ctx)?.wait(found).await?
 }
 
+/// The implementation of the contract. It has no state of its own.
 pub(super) struct Manager {
     state: Arc<State>,
 }
@@ -55,11 +66,12 @@ impl Manager {
         Manager { state }
     }
 
+    /// Takes a place for a call that may wait for other clients.
     fn waiting(&self, ctx: &Context) -> Answer<WaitingCall> {
         waiting(&self.state, ctx)
     }
 
-    /// Pings a client. The error is the text that `ping` returns.
+    /// Pings a client. The error is the text that `ping` returns, in the words of the original.
     async fn ping_from(
         &self,
         ctx: &Context,
@@ -78,7 +90,11 @@ impl Manager {
             .map_err(|error| failed(&error))
     }
 
-    /// Removes the clients of a workspace that do not answer.
+    /// Removes the clients of a workspace that do not answer a ping within `limit` each. Returns
+    /// their addresses.
+    ///
+    /// The candidates are the registered clients at all servers and the connections at this one: a
+    /// client that never registered its built-in service is in no record.
     async fn remove_unresponsive(
         &self,
         ctx: &Context,
@@ -112,7 +128,8 @@ impl WorkspaceManager for Manager {
     async fn echo(&self, ctx: &Context, data: Value) -> Answer<Value> {
         in_own_workspace(ctx, Permission::ReadWrite)?;
         let mut data = data;
-        // Functions in it must still be found when they come back.
+        // The caller gets the value back from the manager, where relative addresses of its
+        // functions would name functions of the manager.
         resolve::make_absolute(&mut data, ctx.workspace());
         Ok(data)
     }

@@ -1,4 +1,7 @@
-//! Reading and writing the event log, and the events that a client may subscribe to.
+//! Methods for the event log of a workspace, and for subscriptions to events.
+//!
+//! Log and subscriptions are independent: an entry of the log is not sent to subscribers, and an
+//! event that subscribers receive is not logged.
 
 use bytes::Bytes;
 use hypha_rpc::workspace::{EventCount, EventTypes, ManagerError, Permission};
@@ -11,9 +14,12 @@ use crate::event_log::{EventFilter, NewEvent};
 use crate::peer::Peer;
 use crate::state::State;
 
-/// Longer names of events are refused.
+/// Upper bound on the name of an event that a client subscribes to, in bytes. The connection keeps
+/// the name until it ends.
 const NAME_MAX: usize = 256;
 
+/// Events that the server sends in every workspace. Every client may subscribe to them, and
+/// receives those of its own workspace.
 const SYSTEM_EVENTS: [&str; 12] = [
     "client_connected",
     "client_disconnected",
@@ -29,7 +35,12 @@ const SYSTEM_EVENTS: [&str; 12] = [
     "workspace_status_changed",
 ];
 
-/// Changes the subscriptions of the caller's connection.
+/// Changes the subscriptions of the caller's connection. Returns true.
+///
+/// # Errors
+///
+/// Fails without any change if an event is out of the caller's reach, and if the caller is not
+/// connected to this server: subscriptions belong to a connection.
 pub(super) fn subscription(
     state: &State,
     ctx: &Context,
@@ -48,7 +59,10 @@ pub(super) fn subscription(
     Ok(true)
 }
 
-/// Refuses names that look like those of another workspace.
+/// Checks that an event name does not look like one of another workspace.
+///
+/// The router sends an event only within its workspace, so the check protects nothing by itself.
+/// The original refuses these names, and its clients expect the error.
 fn subscribable(event: &str, workspace: &str) -> Answer<()> {
     let forbidden = |why: String| {
         Err(ManagerError::Value(format!(
@@ -83,7 +97,13 @@ fn subscribable(event: &str, workspace: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Appends an entry to the log of the caller's workspace.
+/// Appends an entry to the log of the caller's workspace. Its memory is charged to the caller's
+/// owner until the log drops the entry.
+///
+/// # Errors
+///
+/// Fails if the caller may not write, the type contains a space, or the entry exceeds [`EVENT_MAX`]
+/// or the memory limit of the owner.
 pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value) -> Answer<()> {
     let workspace = in_own_workspace(ctx, Permission::ReadWrite)?.to_owned();
     if event_type.contains(' ') {
@@ -112,8 +132,8 @@ pub(super) fn add(state: &State, ctx: &Context, event_type: String, data: Value)
     Ok(())
 }
 
-/// Returns the caller's own entries in the caller's workspace, encoded as they are sent, and
-/// charged to the caller until then.
+/// Returns the entries that the caller's user wrote in the caller's workspace, encoded. They are
+/// charged to the caller until they are sent.
 pub(super) fn read(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Bytes> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
     let events = state.event_log.read(workspace, &ctx.user().id, filter);
@@ -125,7 +145,7 @@ pub(super) fn read(state: &State, ctx: &Context, filter: &EventFilter) -> Answer
     Ok(charged(events, charge.map_err(|error| failed(&error))?))
 }
 
-/// Counts the caller's own entries by type.
+/// Counts the entries of the caller's user by type, in the order in which the types first occur.
 pub(super) fn count(state: &State, ctx: &Context, filter: &EventFilter) -> Answer<Vec<EventCount>> {
     let mut counts = IndexMap::<String, u64>::new();
     let workspace = in_own_workspace(ctx, Permission::Read)?;

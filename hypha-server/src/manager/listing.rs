@@ -1,4 +1,7 @@
-//! Lists of services and clients.
+//! Lists services and clients, and summarizes a workspace.
+//!
+//! Lists of services stay encoded from the registry to the caller. Their size has two bounds:
+//! `list_bytes` of the server, and the memory limit of the caller's owner.
 
 use std::sync::Arc;
 
@@ -14,11 +17,18 @@ use super::{Answer, allowed, charged, resolve, unavailable};
 use crate::registry::{Record, RegistryError, ServicePattern, encoded_list, encoded_summaries};
 use crate::state::State;
 
-/// Records, each with whether the caller is a member of its workspace.
+/// Records, each with whether the caller is a member of its workspace: members see the whole
+/// record, others a reduced one.
 type Listed = Vec<(Arc<Record>, bool)>;
 
-/// Returns the services that match a query, encoded as they are sent: a list of values would be
-/// many times as large.
+/// Returns the services that match a query and that the caller may see, encoded.
+///
+/// Without a query these are the services of the caller's workspace. The result is encoded because
+/// a list of values would take many times the memory.
+///
+/// # Errors
+///
+/// Fails if the query is invalid or too broad for the caller, or the list exceeds a bound.
 pub(super) async fn services(
     state: &State,
     ctx: &Context,
@@ -29,10 +39,11 @@ pub(super) async fn services(
     held(state, ctx, &listed, encoded_list)
 }
 
-/// Encodes records into at most so many bytes. The flags tell members of their workspaces.
+/// Encodes records into at most the given number of bytes. The flag of a record says whether the
+/// caller is a member of its workspace.
 type Encode = fn(&[(Arc<Record>, bool)], usize) -> Result<Vec<u8>, RegistryError>;
 
-/// Encodes a list, and charges it to the caller until it is sent.
+/// Encodes a list, and charges it to the caller until the returned bytes are dropped.
 fn held(
     state: &State,
     ctx: &Context,
@@ -47,12 +58,17 @@ fn held(
     let bytes: usize = listed.iter().map(|(record, _)| record.len()).sum();
     let account = state.memory.open(&state.account_owner(ctx));
     let charge = account
+        // Charged before the list is encoded. A list above `max` is never held as a whole.
         .try_charge(bytes.min(max))
         .map_err(|error| refused(ManagerError::Runtime(format!("`list_services`: {error}"))))?;
     let bytes = encode(listed, max).map_err(|error| refused(unavailable(error)))?;
     Ok(charged(bytes, charge))
 }
 
+/// Returns the records that match a query and that the caller may see.
+///
+/// A query for all workspaces returns the public services of the others, and then those of the
+/// caller's own workspace by the usual rules.
 async fn find(
     state: &State,
     ctx: &Context,
@@ -93,7 +109,7 @@ async fn find(
     let registry = &state.registry;
     let mut found = Vec::new();
     if everywhere {
-        // The public services of all workspaces, and all of the own one.
+        // Two searches, because one pattern cannot say "public, or in this workspace".
         let asked = std::mem::replace(&mut pattern.visibility, "public".into());
         found = registry
             .find_services(&pattern)
@@ -110,7 +126,8 @@ async fn find(
             .map_err(unavailable)?,
     );
     let mut listed = Listed::with_capacity(found.len());
-    // They are sorted by workspace.
+    // Records of one workspace are adjacent, so the permission is checked once for each workspace
+    // instead of once for each record.
     let mut last = None;
     for record in found {
         let is_member = match &last {
@@ -134,7 +151,8 @@ async fn find(
     Ok(listed)
 }
 
-/// Reads a query in one text.
+/// Converts a query given as text: `workspace`, `workspace/service`, `workspace/client:service` or
+/// `client:service`.
 fn by_text(text: &str) -> ServiceFilter {
     let mut filter = ServiceFilter::default();
     let (workspace, rest) = match text.split_once('/') {
@@ -143,7 +161,7 @@ fn by_text(text: &str) -> ServiceFilter {
         None => (Some(text), None),
     };
     match (workspace, rest) {
-        // Only the public services of the own workspace, as in the original.
+        // As in the original, `*/service` means public services, but in the caller's own workspace.
         (Some("*"), Some(_)) => filter.visibility = Some("public".into()),
         (Some(workspace), _) => filter.workspace = Some(workspace.to_owned()),
         (None, _) => {}
@@ -159,6 +177,12 @@ fn by_text(text: &str) -> ServiceFilter {
     filter
 }
 
+/// Converts a filter to a pattern. Missing parts match anything, except that the workspace defaults
+/// to the caller's own one.
+///
+/// # Errors
+///
+/// Fails if the filter has unknown keys, contradicts itself, or contains characters that no id has.
 fn pattern(filter: ServiceFilter, own: &str) -> Answer<ServicePattern> {
     if !filter.unknown.is_empty() {
         let keys: Vec<_> = filter
@@ -210,6 +234,7 @@ fn pattern(filter: ServiceFilter, own: &str) -> Answer<ServicePattern> {
     Ok(pattern)
 }
 
+/// Checks that a part of a pattern has only letters, digits and `-_/|*.`, as in the original.
 fn check_characters(part: &str) -> Answer<()> {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/|*.".contains(&byte);
     if part.bytes().all(fine) {
@@ -221,7 +246,11 @@ fn check_characters(part: &str) -> Answer<()> {
     }
 }
 
-/// Lists the clients that have registered their built-in service.
+/// Lists the clients that have registered their built-in service in a workspace, at any server.
+///
+/// # Errors
+///
+/// Fails if the caller may not read the workspace, or the registry does not answer.
 pub(super) async fn clients(
     state: &State,
     ctx: &Context,
@@ -240,7 +269,8 @@ pub(super) async fn clients(
         .map_err(unavailable)?;
     let mut clients = Vec::with_capacity(found.len());
     for record in found {
-        // One at a time, of which only the user is kept.
+        // Each record is decoded by itself and dropped at once, because all decoded records
+        // together would take many times the memory of the list.
         let user = match record.service(true) {
             Ok(service) => service.config.created_by,
             Err(error) => {
@@ -258,7 +288,8 @@ pub(super) async fn clients(
     Ok(clients)
 }
 
-/// Returns the summary of the caller's workspace, encoded as it is sent.
+/// Returns the summary of the caller's workspace, encoded: names, number of clients and services,
+/// and the services without docs and schemas.
 pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<Bytes> {
     let workspace = super::workspaces::load(state, ctx.workspace()).await?;
     let clients = match clients(state, ctx, &workspace.id).await {
@@ -271,7 +302,8 @@ pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<Bytes> {
     let services = held(state, ctx, &listed, encoded_summaries)?;
     let ids: Vec<_> = clients.into_iter().map(|client| client.id).collect();
     let head = || -> Result<Vec<u8>, wire::EncodeError> {
-        // A map of six.
+        // The header of a map with six entries. The last value, the services, is appended below as
+        // it is: the encoder takes values only.
         let mut out = vec![0x86];
         wire::encode(&mut out, "name")?;
         wire::encode(&mut out, &workspace.name)?;

@@ -1,5 +1,22 @@
-//! The workspace manager: an implementation of the shared contract, served by an ordinary client
-//! on a link inside the server.
+//! Owns the workspace manager: the server's implementation of the contract `WorkspaceManager`.
+//!
+//! [`start`] connects it as an ordinary `hypha-rpc` client on a link inside the server, so its
+//! calls pass the router like those of any other provider. The server calls [`start`] once, before
+//! the first client connects; [`ServerClients`](crate::state::ServerClients) keeps the client and
+//! disconnects it at shutdown. The login service creates its tokens with [`generate_token`].
+//!
+//! Rules for the methods:
+//!
+//! * A workspace that the caller may not read is reported as denied, whether it exists or not. Only
+//!   `create_workspace` reveals that an id is in use.
+//! * A method that reads, changes and stores the record of a workspace holds
+//!   [`State::workspace_records`](crate::state::State::workspace_records) meanwhile. The lock is
+//!   not reentrant: a method releases it before it calls another one that takes it.
+//! * A method that waits for another client takes a place in
+//!   [`State::waiting`](crate::state::State::waiting), so that slow clients cannot occupy the
+//!   manager.
+//! * Texts of errors are those of the original server where it has the same error, because Python
+//!   and JavaScript programs match them.
 
 mod connection;
 mod contract;
@@ -27,17 +44,23 @@ pub(crate) use self::tokens::generate as generate_token;
 /// The result of a manager method.
 type Answer<T> = Result<T, ManagerError>;
 
-/// Bounds on a workspace's record, and on an item that a caller puts into one at a time, in bytes.
+/// Upper bound on the encoded record of a workspace, in bytes. Every change stores and announces
+/// the whole record, so its size is the cost of one small change.
 const RECORD_MAX: usize = 1024 * 1024;
+/// Upper bound on an item that a caller puts into the record of a workspace at a time, in bytes.
 const ITEM_MAX: usize = 256 * 1024;
-/// Bound on an entry of the event log, in bytes.
+/// Upper bound on an entry of the event log, type and data together, in bytes.
 const EVENT_MAX: usize = 64 * 1024;
 
-/// Shortest and longest time that a caller may grant a provider.
+/// Lower bound on a timeout that a caller chooses.
 const SHORTEST: Duration = Duration::from_millis(1);
+/// Upper bound on a timeout that a caller chooses. A longer one would occupy a place among the
+/// waiting calls for a provider that is unlikely to answer.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Returns a timeout that a caller gave in seconds, within the bounds.
+/// Converts a timeout that a caller gave in seconds, and limits it to [`SHORTEST`] … [`LONGEST`].
+///
+/// Without a finite number the result is `default`; a negative number gives [`SHORTEST`].
 fn timeout_in_bounds(given: Option<f64>, default: f64) -> Duration {
     let seconds = given
         .filter(|seconds| seconds.is_finite())
@@ -47,7 +70,11 @@ fn timeout_in_bounds(given: Option<f64>, default: f64) -> Duration {
         .clamp(SHORTEST, LONGEST)
 }
 
-/// Returns the encoded size of a value. Fails if it exceeds `max`.
+/// Returns the encoded size of a value, in bytes. `what` names the value in the error.
+///
+/// # Errors
+///
+/// Fails with a `ValueError` if the size exceeds `max`, or the value cannot be encoded.
 fn check_size<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answer<usize> {
     let bytes = wire::to_vec(value).map_err(|error| ManagerError::Value(error.to_string()))?;
     if bytes.len() > max {
@@ -59,7 +86,7 @@ fn check_size<T: Serialize + ?Sized>(what: &str, value: &T, max: usize) -> Answe
     Ok(bytes.len())
 }
 
-/// Returns bytes that keep a charge until nobody holds them.
+/// Attaches a charge to bytes. The charge ends when the last clone of the bytes is dropped.
 fn charged(bytes: Vec<u8>, charge: Charge) -> Bytes {
     struct Held {
         bytes: Vec<u8>,
@@ -76,7 +103,8 @@ fn charged(bytes: Vec<u8>, charge: Charge) -> Bytes {
     })
 }
 
-/// Returns a failure of the registry as the manager reports it.
+/// Converts an error of the registry: to a `ValueError` if the caller can correct its request,
+/// otherwise to a `RuntimeError`.
 fn unavailable(error: RegistryError) -> ManagerError {
     match error {
         RegistryError::Invalid(_)
@@ -87,13 +115,17 @@ fn unavailable(error: RegistryError) -> ManagerError {
     }
 }
 
-/// Checks the caller's permission in its own workspace, and returns the name of that.
+/// Checks the caller's permission in its own workspace, and returns the id of the workspace.
+///
+/// # Errors
+///
+/// Fails with a `PermissionError` if the caller has less than `needed`.
 fn in_own_workspace(ctx: &Context, needed: Permission) -> Answer<&str> {
     allowed(ctx, needed, ctx.workspace())?;
     Ok(ctx.workspace())
 }
 
-/// Checks the caller's permission in `workspace`.
+/// Checks the caller's permission in `workspace`, which need not exist.
 fn allowed(ctx: &Context, needed: Permission, workspace: &str) -> Answer<()> {
     if ctx.user().may(needed, workspace) {
         Ok(())
@@ -102,11 +134,13 @@ fn allowed(ctx: &Context, needed: Permission, workspace: &str) -> Answer<()> {
     }
 }
 
+/// Returns the error for a missing permission. It is the same for a workspace that does not exist,
+/// because otherwise a caller could test which workspaces exist.
 fn denied(workspace: &str) -> ManagerError {
     ManagerError::Permission(format!("Permission denied for workspace {workspace}"))
 }
 
-/// Returns the caller's address with its workspace.
+/// Returns the caller's address as `workspace/client`.
 fn caller(ctx: &Context) -> String {
     hypha_wire::absolute_address(ctx.from(), ctx.workspace()).into_owned()
 }

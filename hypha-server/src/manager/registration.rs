@@ -1,4 +1,8 @@
-//! Registration of services, and its end.
+//! Registers services and removes them.
+//!
+//! A client first registers its built-in service, by which the server and other clients find it. A
+//! record must not outlive the connection of its client, so registration checks the connection
+//! before and after it stores the record.
 
 use std::time::Duration;
 
@@ -14,12 +18,23 @@ use crate::registry::{Record, ServiceKey, ServicePattern};
 use crate::state::{State, WaitingCall};
 use crate::workspace;
 
-/// Length of the longest description, in characters.
+/// Upper bound on the description of a service, in characters.
 const DESCRIPTION_MAX: usize = 1024;
-/// Timeouts of `setup` of a default service: to fetch the service, and in total.
+/// Timeout for fetching a default service before its `setup` is called.
 const SETUP_FETCH: Duration = Duration::from_secs(10);
+/// Timeout for `setup` of a default service, with the fetch. The registration waits for it.
 const SETUP: Duration = Duration::from_secs(60);
 
+/// Registers a service of the calling client, or replaces it, and announces the change in the
+/// workspace.
+///
+/// Returns without an error and without a record if the service is local to its client, or the
+/// client has no built-in service: it has left, and its last registrations arrive late.
+///
+/// # Errors
+///
+/// Fails if the caller may not write in its workspace, the record is invalid or names another
+/// client, a limit is exceeded, or the name belongs to a singleton.
 pub(super) async fn register(
     state: &State,
     ctx: &Context,
@@ -42,7 +57,8 @@ pub(super) async fn register(
             key.client
         )));
     }
-    // Older clients register their interfaces by mistake.
+    // Older clients register their interfaces by mistake. An error would fail their call, so the
+    // server ignores the registration.
     if name.starts_with(RINTF_PREFIX)
         || service
             .config
@@ -57,6 +73,8 @@ pub(super) async fn register(
         );
         return Ok(());
     }
+    // The server's own services are in these workspaces, and their clients register no built-in
+    // service.
     if name != BUILT_IN
         && !is_introduced(state, &workspace, key.client).await?
         && !matches!(workspace.as_str(), "public" | "ws-user-root")
@@ -67,12 +85,18 @@ pub(super) async fn register(
     store(state, ctx, service, &name, &client, waiting).await
 }
 
-/// Fills in the fields that the caller may leave out, and refuses invalid ones.
+/// Fills in the fields of a record that the caller may leave out, and sets those that only the
+/// server may set: creator, workspace and embedding.
+///
+/// # Errors
+///
+/// Fails if a field is invalid, or the id is one of another workspace.
 fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<ServiceInfo> {
     if !service.id.contains('/') {
         service.id = format!("{workspace}/{}", service.id);
     }
-    // Clients put their address in front of the id that they are given, which may have it already.
+    // Clients put their address in front of the id that they were given, which may contain it
+    // already. All but one copy is removed.
     let prefix = format!("{}:", caller(ctx));
     while let Some(id) = service.id.strip_prefix(&prefix)
         && id.starts_with(&prefix)
@@ -96,6 +120,7 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
             "App id info must not contain '/'".into(),
         ));
     }
+    // The indexes of the registry in Redis separate these parts by NUL.
     let unfit = |text: &String| text.chars().any(char::is_control);
     for (part, text) in [
         ("id", Some(&service.id)),
@@ -125,7 +150,8 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     }
     let name = service.id.rsplit(':').next().unwrap_or_default().to_owned();
     let built_in = name == BUILT_IN && service.kind.as_deref() == Some(BUILT_IN);
-    // Of a built-in service the whole user is kept: it stands for the client.
+    // The built-in service stands for the client, so its record carries the whole user for
+    // `list_clients`. Records of other services do not need the user's e-mail address and roles.
     let creator = if built_in {
         let user = UserInfo {
             current_workspace: Some(workspace.to_owned()),
@@ -149,8 +175,9 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     Ok(service)
 }
 
-/// Returns whether the client has registered its built-in service. Without this rule registrations
-/// that arrive after the client was removed would never be removed.
+/// Returns whether the client has registered its built-in service. Other services are refused
+/// without it, because a registration that arrives after the client was removed would stay in the
+/// registry.
 async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<bool> {
     let pattern = ServicePattern {
         workspace: workspace.to_owned(),
@@ -166,6 +193,13 @@ async fn is_introduced(state: &State, workspace: &str, client: &str) -> Answer<b
     Ok(!found.is_empty())
 }
 
+/// Stores the record of a service for the caller's connection, announces it, and runs `setup` of a
+/// new default service.
+///
+/// # Errors
+///
+/// Fails if the caller is not connected to this server, a limit is exceeded, the registry does not
+/// answer, or `waiting` loses its place.
 async fn store(
     state: &State,
     ctx: &Context,
@@ -175,8 +209,8 @@ async fn store(
     waiting: &mut WaitingCall,
 ) -> Answer<()> {
     let workspace = ctx.workspace();
-    // The connection may have ended while this call was on its way; its services would then never
-    // be removed.
+    // The connection may have ended while this call was on its way. Its removal has run already, so
+    // nothing would remove the record.
     let peer = state
         .router
         .find_address(client)
@@ -189,6 +223,8 @@ async fn store(
     let record = record(state, ctx, &service).map_err(refused)?;
     let replaced = state.registry.put_service(record, &owner).await;
     let replaced = replaced.map_err(|error| refused(unavailable(error)))?;
+    // The connection may have ended while the record was stored: the removal, which detaches the
+    // client first, may have looked for records before this one was there.
     if state.router.find_address(client).is_none() {
         state
             .registry
@@ -220,7 +256,12 @@ async fn store(
     Ok(())
 }
 
-/// Encodes a service, and charges its record to the user that registers it.
+/// Encodes a service, and charges its record to the caller's owner for as long as the record
+/// exists.
+///
+/// # Errors
+///
+/// Fails if the record exceeds `service_bytes`, or the owner has no room for it.
 fn record(state: &State, ctx: &Context, service: &ServiceInfo) -> Answer<Record> {
     let record = Record::new(service).map_err(unavailable)?;
     let max = state.settings.limits.service_bytes;
@@ -238,8 +279,8 @@ fn record(state: &State, ctx: &Context, service: &ServiceInfo) -> Answer<Record>
     Ok(record.charged(charge))
 }
 
-/// Calls `setup` of a default service, with which applications begin. Its failure does not fail the
-/// registration.
+/// Calls `setup` of a default service, if it has that method. Applications of the original platform
+/// are initialized this way. A failure is logged and does not fail the registration.
 async fn set_up(state: &State, id: &str) {
     let done = async {
         let service = workspace::fetch(state, id, SETUP_FETCH).await?;
@@ -255,6 +296,13 @@ async fn set_up(state: &State, id: &str) {
     }
 }
 
+/// Removes a service of the caller's workspace, and announces the removal. Any client with write
+/// permission may remove services of other clients there.
+///
+/// # Errors
+///
+/// Fails if the caller may not write, the id selects no service or several ones, or the service is
+/// in another workspace.
 pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -> Answer<()> {
     let workspace = in_own_workspace(ctx, Permission::ReadWrite)?;
     let selection = ServiceSelection {

@@ -1,4 +1,8 @@
-//! Resolution of a service id to one service, and access to it.
+//! Selects one service by an id and a selection mode, and fetches it from its provider.
+//!
+//! A caller sees the services that it may use and no others: neither the choice nor the error
+//! depends on services that are hidden from it, except that the error tells a missing service from
+//! a forbidden one, as the original does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +26,16 @@ use crate::registry::{Record, ServicePattern};
 use crate::state::State;
 use crate::workspace;
 
+/// Timeout for fetching a service from its provider if the caller gives none, in seconds.
 const GET_TIMEOUT: f64 = 10.0;
+/// Timeout of the calls by which a mode such as `select:min:get_load` compares services if the
+/// caller gives none, in seconds. All candidates are called at once.
 const SELECT_TIMEOUT: f64 = 2.0;
-/// Services without their provider after which the search for one that is there ends.
+/// Upper bound on the services without a connected provider that `get_service` tries to fetch
+/// before it fails.
 const ABSENT_MAX: usize = 8;
 
-/// Short name of the workspace manager, which is the same in every workspace.
+/// Short name of the workspace manager. It is valid in every workspace.
 pub(super) const MANAGER: &str = "~";
 
 /// Returns whether an id is the short name of the workspace manager.
@@ -35,7 +43,12 @@ fn is_manager(id: &str) -> bool {
     id.rsplit('/').next() == Some(MANAGER)
 }
 
-/// Returns the record of the service that `id` selects, encoded as the caller may see it.
+/// Returns the record of the service that `id` selects, encoded and reduced to the caller's view.
+///
+/// # Errors
+///
+/// Fails if the id is invalid, selects no service or several ones, or only services that the caller
+/// may not use.
 pub(super) async fn record(
     state: &State,
     ctx: &Context,
@@ -57,7 +70,11 @@ pub(super) async fn record(
     Ok(bytes.into())
 }
 
-/// Returns the record of the service that `id` selects, reduced to the caller's view.
+/// Returns the decoded record of the service that `id` selects, reduced to the caller's view.
+///
+/// # Errors
+///
+/// Fails like [`record`].
 pub(super) async fn find(
     state: &State,
     ctx: &Context,
@@ -69,7 +86,7 @@ pub(super) async fn find(
 }
 
 /// Returns the service that `id` selects, and whether the caller is a member of its workspace.
-/// Those in `absent` are selected only if there is no other.
+/// Services whose full ids are in `absent` are selected only if there is no other.
 async fn find_present(
     state: &State,
     ctx: &Context,
@@ -94,7 +111,8 @@ async fn find_present(
             pattern.workspace, pattern.client, pattern.name, pattern.app_id
         )));
     }
-    // Services that the caller may not use do not influence the choice either.
+    // Filtered before the choice: otherwise hidden services would make an id ambiguous, or be
+    // called by a `select` mode.
     let mut usable = candidates;
     let is_member = ctx.user().may(Permission::Read, &pattern.workspace);
     usable.retain(|record| may_use(ctx, record, is_member));
@@ -112,7 +130,12 @@ async fn find_present(
     Ok((chosen, is_member))
 }
 
-/// Reads `service`, `client:service`, `ws/service` or `ws/client:service`, optionally with `@app`.
+/// Converts an id to a pattern. The forms are `service`, `client:service`, `workspace/service` and
+/// `workspace/client:service`, optionally with `@app`.
+///
+/// # Errors
+///
+/// Fails if the id has another form, or `*` as the workspace or the name.
 fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
     for mark in ['/', ':', '@'] {
         if id.matches(mark).count() > 1 {
@@ -135,7 +158,8 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
         return Err(ManagerError::Assertion(format!("Invalid service id: {id}")));
     }
     Ok(ServicePattern {
-        // The workspace is literal: the permission check applies to exactly one.
+        // No workspace has a `?` in its id, so a partial wildcard matches nothing. One that matched
+        // several workspaces would bypass the permission check, which covers one.
         workspace: workspace.replace('*', "?"),
         client: client.to_owned(),
         name: name.to_owned(),
@@ -144,10 +168,10 @@ fn pattern(id: &str, own: &str) -> Answer<ServicePattern> {
     })
 }
 
+/// The services among which a selection mode chooses, in the order of their ids.
 type Candidates = Vec<Arc<Record>>;
 
-/// Returns the error for a mode that this server does not know. It names the part that is wrong, in
-/// the words of the original.
+/// Returns the error for an unknown mode. It names the wrong part, in the words of the original.
 fn invalid_mode(mode: &str) -> ManagerError {
     let Some(rule) = mode.strip_prefix("select:") else {
         return ManagerError::Value(format!(
@@ -169,6 +193,12 @@ fn unknown_criterion(mode: &str) -> Option<&str> {
     (!function.contains(':')).then_some(criterion)
 }
 
+/// Chooses one of the candidates by the selection mode. Default: `random` in the workspace
+/// `public`, `exact` elsewhere.
+///
+/// # Errors
+///
+/// Fails if the mode is unknown, or is `exact` and there are several candidates.
 async fn choose(
     state: &State,
     ctx: &Context,
@@ -201,6 +231,8 @@ async fn choose(
         SelectionMode::Last => candidates.last(),
         SelectionMode::Random => random(),
         SelectionMode::NativeRandom => {
+            // Providers at this server are preferred, because they answer without the way through
+            // Redis.
             let here = |record: &&Arc<Record>| {
                 let key = record.key();
                 key.is_some_and(|key| state.router.find(key.workspace, key.client).is_some())
@@ -217,8 +249,8 @@ async fn choose(
             if !several {
                 candidates.first()
             } else if !ctx.user().may(Permission::Read, &pattern.workspace) {
-                // The calls are made with the server's permissions, and strangers must not cause
-                // them.
+                // The manager makes the calls, with the permissions of the server: callers that may
+                // not read the workspace must not cause them.
                 random()
             } else {
                 let timeout = timeout_in_bounds(selection.select_timeout, SELECT_TIMEOUT);
@@ -228,7 +260,7 @@ async fn choose(
         }
         unknown => {
             let mode = unknown.to_string();
-            // The original accepts any criterion where there is no choice.
+            // The original accepts any criterion if there is only one candidate.
             if several || unknown_criterion(&mode).is_none() {
                 return Err(invalid_mode(&mode));
             }
@@ -240,6 +272,8 @@ async fn choose(
         .ok_or_else(|| ManagerError::Key("Service not found".into()))
 }
 
+/// Returns the load of the provider of a service. A provider at another server counts as idle,
+/// because only its own server measures it.
 fn load(state: &State, record: &Record) -> f64 {
     record
         .key()
@@ -247,8 +281,8 @@ fn load(state: &State, record: &Record) -> f64 {
         .map_or(0.0, |peer| peer.load())
 }
 
-/// Calls a function of every candidate and chooses by the results; candidates that fail do not
-/// count.
+/// Calls a function of every candidate at once, and chooses by the results. Candidates that fail or
+/// do not answer in time are left out. Returns `None` if none is left.
 async fn select<'a>(
     state: &State,
     mode: &SelectionMode,
@@ -274,7 +308,7 @@ async fn select<'a>(
     best.map(|(_, service)| service)
 }
 
-/// Converts a value to a number like Python does.
+/// Converts a value to a number like `float()` of Python. NaN is none, because it has no order.
 fn as_number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Bool(truth) => f64::from(u8::from(*truth)),
@@ -284,6 +318,8 @@ fn as_number(value: &Value) -> Option<f64> {
     (!number.is_nan()).then_some(number)
 }
 
+/// Calls a function of a service without arguments. Returns `None` if the service has no such
+/// function, the call fails, or fetch and call together take longer than `limit`.
 async fn ask(state: &State, service: &Record, function: &str, limit: Duration) -> Option<Value> {
     let answer = async {
         let remote = workspace::fetch(state, &service.id, limit).await.ok()?;
@@ -295,14 +331,15 @@ async fn ask(state: &State, service: &Record, function: &str, limit: Duration) -
     tokio::time::timeout(limit, answer).await.ok()?
 }
 
+/// Returns the workspace in the full id of a service.
 fn service_workspace(service: &ServiceInfo) -> &str {
     service.id.split('/').next().unwrap_or_default()
 }
 
-/// Returns whether the caller may use a service. The members of its workspace are the users that
-/// may read the workspace.
+/// Returns whether the caller may use a service. `is_member` says whether the caller may read the
+/// workspace of the service.
 pub(super) fn may_use(ctx: &Context, record: &Record, is_member: bool) -> bool {
-    // Nearly all services are asked for by members.
+    // The common case, decided without the list of authorized workspaces.
     if record.visibility == Visibility::Public || is_member {
         return true;
     }
@@ -314,13 +351,18 @@ pub(super) fn may_use(ctx: &Context, record: &Record, is_member: bool) -> bool {
     )
 }
 
-/// Fetches a service for the caller from its provider.
+/// Fetches the service that `id` selects from its provider, with absolute addresses of its methods.
+///
+/// # Errors
+///
+/// Fails like [`record`], and if the provider is not connected or does not answer in time.
 pub(super) async fn get(
     state: &State,
     ctx: &Context,
     id: &str,
     config: GetServiceConfig,
 ) -> Answer<Value> {
+    // `pattern` would report it as well, but the original has a text of its own here.
     if id == "*" {
         return Err(ManagerError::Assertion(
             "Invalid service id: *, it cannot be a wildcard.".into(),
@@ -334,12 +376,14 @@ pub(super) async fn get(
         let service = workspace::fetch(state, &own, timeout).await?;
         return Ok(converted(Value::Map(service.members().clone()), case));
     }
-    // The records of a server that was killed stay for some seconds: another one serves as well.
+    // The records of a killed server stay for some seconds, until the other servers notice. Another
+    // service that the id selects is used instead of failing the call.
     let mut absent = Vec::new();
     let mut failure = None;
     let (info, service) = loop {
         let selection = &config.selection;
         let info = match find_present(state, ctx, id, selection, &absent).await {
+            // The original would now start the installed application of that name.
             Err(ManagerError::Key(_)) if id.contains('@') => {
                 return Err(ManagerError::Other(
                     "Failed to get application info: artifact-manager service not found.".into(),
@@ -347,11 +391,12 @@ pub(super) async fn get(
             }
             found => {
                 let (record, is_member) = found?;
-                // Only the chosen one is decoded.
+                // The candidates stay encoded: a decoded record takes many times the memory.
                 record.service(is_member).map_err(unavailable)?
             }
         };
-        // With none left, the same is found again.
+        // Absent services are selected again when no other is left. The first error is then the
+        // reason.
         if let Some(failure) = failure.take_if(|_| absent.contains(&info.id)) {
             return Err(failure);
         }
@@ -385,7 +430,7 @@ pub(super) async fn get(
     Ok(converted(Value::Map(members), case))
 }
 
-/// Reads the option `case_conversion`; an empty text is none.
+/// Converts the option `case_conversion`. An empty text means no conversion.
 fn case(given: Option<Keyword<Case>>) -> Answer<Option<Case>> {
     match given {
         None => Ok(None),
@@ -397,6 +442,7 @@ fn case(given: Option<Keyword<Case>>) -> Answer<Option<Case>> {
     }
 }
 
+/// Converts the keys of a service to a case, if one is given.
 fn converted(service: Value, case: Option<Case>) -> Value {
     match case {
         Some(case) => convert_keys(service, case),
@@ -404,7 +450,8 @@ fn converted(service: Value, case: Option<Case>) -> Value {
     }
 }
 
-/// Makes the addresses of functions absolute; relative ones are valid only at their owner.
+/// Makes the addresses of functions in a value absolute. Relative addresses are valid only in the
+/// workspace of their owner.
 pub(super) fn make_absolute(value: &mut Value, workspace: &str) {
     match value {
         Value::Map(map) => {

@@ -1,4 +1,4 @@
-//! Tokens that clients create, revoke and inspect.
+//! Creates, revokes and inspects tokens.
 
 use hypha_rpc::Context;
 use hypha_rpc::workspace::{Keyword, ManagerError, Permission, Scope, TokenConfig, UserInfo};
@@ -8,11 +8,21 @@ use crate::auth::{Lineage, TokenError, acts_for_owner, may_delegate, now, readab
 use crate::bus::Notice;
 use crate::state::State;
 
-/// Life of a token in seconds, if the caller gives none.
+/// Lifetime of a token if the caller gives none, in seconds.
 const DEFAULT_LIFE: u64 = 3600;
 
-/// Creates a token of `user`, which is connected to the workspace `own` with the credentials
-/// `lineage`: the token ends with them.
+/// Creates a token for a child of `user`.
+///
+/// `own` is the workspace to which the user is connected, the default for the token's workspace.
+/// `lineage` are the user's credentials: when they expire or are revoked, the new token is invalid
+/// too.
+///
+/// The token never permits more than the user may pass on, and is for one workspace.
+///
+/// # Errors
+///
+/// Fails if the user is neither admin nor owner of the workspace, asks for a permission above its
+/// own, or gives an invalid workspace, client id, scope or permission.
 pub(crate) async fn generate(
     state: &State,
     user: &UserInfo,
@@ -59,6 +69,8 @@ pub(crate) async fn generate(
             Keyword::Known(permission)
         )));
     }
+    // The workspace becomes a word of the token's scope, `ws:id#permission`. With a blank or `#`
+    // that word would be read as something else, and `*` stands for all workspaces.
     if target == "*" || target.contains(['#', '/']) || target.contains(char::is_whitespace) {
         return Err(ManagerError::Value(format!("Invalid workspace: {target}")));
     }
@@ -67,6 +79,7 @@ pub(crate) async fn generate(
         .iter()
         .flatten()
         .try_for_each(|word| extra_scope(word))?;
+    // The client id becomes a word of the scope as well.
     if let Some(client) = config
         .client_id
         .as_deref()
@@ -103,7 +116,12 @@ pub(crate) async fn generate(
         })
 }
 
-/// Returns the credentials of a caller, with which its tokens end.
+/// Returns the credentials with which the caller connected.
+///
+/// # Errors
+///
+/// Fails if the caller is not connected to this server: no other server's connections are known
+/// here with their credentials.
 pub(super) fn lineage(state: &State, ctx: &Context) -> Answer<Lineage> {
     let address = super::caller(ctx);
     let caller = state.router.find_address(&address);
@@ -117,8 +135,11 @@ pub(super) fn lineage(state: &State, ctx: &Context) -> Answer<Lineage> {
         })
 }
 
-/// Returns a new user with the parent's e-mail address and roles, except the role `admin`: it opens
-/// every workspace, and a token is for one.
+/// Returns a new child of a user, with the user's e-mail address and roles except `admin`: that
+/// role opens every workspace, and a token is for one.
+///
+/// A child of a child has the same parent as the child, so that rules for parents look at one level
+/// only.
 fn child_of(user: &UserInfo) -> UserInfo {
     let keep = |role: &&String| role.as_str() != "admin";
     UserInfo {
@@ -131,7 +152,7 @@ fn child_of(user: &UserInfo) -> UserInfo {
     }
 }
 
-/// Checks that a scope word does not look like one that grants something.
+/// Checks that an extra word of a scope is not one that grants a permission.
 fn extra_scope(word: &str) -> Answer<()> {
     let granting = ["ws:", "wid:", "cid:"]
         .iter()
@@ -144,6 +165,13 @@ fn extra_scope(word: &str) -> Answer<()> {
     Ok(())
 }
 
+/// Revokes a token at all servers until it would expire.
+///
+/// # Errors
+///
+/// Fails if the caller is not admin in its workspace, or the token is invalid. If the registry
+/// cannot store the revocation, the call fails, and the token is still revoked at the servers that
+/// run now.
 pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
     in_own_workspace(ctx, Permission::Admin)?;
     let (token, end) = state.issuer.revoke(token).await.map_err(invalid)?;
@@ -153,6 +181,11 @@ pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<
     kept.map_err(unavailable)
 }
 
+/// Returns the user of a token, which must be for the caller's workspace or for none.
+///
+/// # Errors
+///
+/// Fails if the caller may not read its workspace, or the token is invalid or for another one.
 pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<UserInfo> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
     let user = state.issuer.user(token).await.map_err(invalid)?;
@@ -160,7 +193,8 @@ pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<U
         .scope
         .as_ref()
         .and_then(|scope| scope.current_workspace.as_deref());
-    // The root token is bound to a workspace of its own, and cannot be inspected elsewhere.
+    // Otherwise a caller could read the user data in tokens of other workspaces. The root token is
+    // bound to the workspace of the root user.
     if bound.is_some_and(|bound| bound != workspace) {
         return Err(ManagerError::Permission(format!(
             "Token is not authorized for workspace '{workspace}'"
@@ -169,6 +203,7 @@ pub(super) async fn parse(state: &State, ctx: &Context, token: &str) -> Answer<U
     Ok(user)
 }
 
+/// Converts an error of the token check, with the texts of the original.
 fn invalid(error: TokenError) -> ManagerError {
     match error {
         TokenError::Invalid(detail) => ManagerError::Value(format!("Invalid token: {detail}")),

@@ -1,4 +1,9 @@
-//! Workspaces and their contents: variables, bookmarks, service types.
+//! Creates, changes and deletes workspaces, with their variables, bookmarks and service types.
+//!
+//! All of these are parts of the workspace's record. Each change reads, changes and stores the
+//! whole record under [`State::workspace_records`]; otherwise one of two concurrent changes would
+//! be lost. The lock covers this server only: of two concurrent changes at two servers of a
+//! cluster, the last one wins.
 
 use std::time::Duration;
 
@@ -18,19 +23,30 @@ use crate::peer::CloseOrder;
 use crate::state::State;
 use crate::workspace::{is_ready, is_system, own_workspace, ready};
 
-/// Length of the longest list of workspaces.
+/// Upper bound on the number of workspaces that `list_workspaces` returns.
 const LIST_MAX: i64 = 256;
-/// Length of the longest workspace name.
+/// Upper bound on the id of a workspace, in bytes.
 const ID_MAX: usize = 128;
 /// Grace period before a client that deleted its own workspace is disconnected.
+// Without it the client would lose its connection before the response to its call.
 const DELETER_GRACE: Duration = Duration::from_secs(1);
 
+/// Returns the record of a workspace. Does not check any permission.
+///
+/// # Errors
+///
+/// Fails with a `KeyError` if the workspace does not exist.
 pub(super) async fn load(state: &State, id: &str) -> Answer<WorkspaceInfo> {
     let found = state.registry.workspace(id).await.map_err(unavailable)?;
     found.ok_or_else(|| ManagerError::Key(format!("Workspace not found: {id}")))
 }
 
-/// Stores a workspace and announces the change in it.
+/// Stores the record of a workspace, and sends the event `workspace_changed` in it. The caller
+/// holds [`State::workspace_records`].
+///
+/// # Errors
+///
+/// Fails if the record exceeds [`RECORD_MAX`], or cannot be stored.
 async fn save(state: &State, workspace: WorkspaceInfo) -> Answer<()> {
     check_size("workspace", &workspace, RECORD_MAX)?;
     state
@@ -44,6 +60,11 @@ async fn save(state: &State, workspace: WorkspaceInfo) -> Answer<()> {
     Ok(())
 }
 
+/// Returns the record of a workspace, by default the caller's own one.
+///
+/// # Errors
+///
+/// Fails if the workspace does not exist, or the caller may not read it and is no owner.
 pub(super) async fn info(
     state: &State,
     ctx: &Context,
@@ -58,11 +79,20 @@ pub(super) async fn info(
         None if user.may(Permission::Read, id) => {
             Err(ManagerError::Key(format!("Workspace not found: {id}")))
         }
-        // Its existence is not revealed either.
+        // The error is the same whether the workspace exists or not, so that callers cannot test
+        // for it.
         _ => Err(denied(id)),
     }
 }
 
+/// Returns the workspaces that the caller may read or owns, in the order of their ids.
+///
+/// `matching` is a map of properties that must be equal; a property that a record lacks counts as
+/// null. `offset` and `limit` apply to the filtered list.
+///
+/// # Errors
+///
+/// Fails if the caller may not read its own workspace, or `offset` or `limit` is out of range.
 pub(super) async fn list(
     state: &State,
     ctx: &Context,
@@ -109,6 +139,13 @@ pub(super) async fn list(
     Ok(listed.collect())
 }
 
+/// Creates a workspace, or replaces its record with `overwrite`, and adds a bookmark of it to the
+/// user's own workspace. The user becomes an owner.
+///
+/// # Errors
+///
+/// Fails for anonymous users, for invalid ids, if the workspace exists and may not be replaced, for
+/// the personal workspace of another user, and above the quota of the user.
 pub(super) async fn create(
     state: &State,
     ctx: &Context,
@@ -127,6 +164,7 @@ pub(super) async fn create(
     }
     let user = &principal(ctx.user())?;
     check_id(&id, user.id == "root")?;
+    // Held until the record is stored: two calls must not both find that the id is free.
     let guard = state.workspace_records.lock().await;
     let former = state.registry.workspace(&id).await.map_err(unavailable)?;
     match &former {
@@ -179,6 +217,7 @@ pub(super) async fn create(
         .put_workspace(workspace.clone())
         .await
         .map_err(unavailable)?;
+    // `add_bookmark` below takes the lock again.
     drop(guard);
     // The original announces the workspace as loading, although it can be used at once.
     workspace.status = Some(Value::from(Map::from_iter([
@@ -194,8 +233,15 @@ pub(super) async fn create(
     Ok(workspace)
 }
 
-/// Returns the user in whose name a caller creates lasting things: itself, or the issuer of its
-/// token if the token opens all of the issuer's workspace.
+/// Returns the user in whose name a caller creates lasting things, such as workspaces and
+/// bookmarks.
+///
+/// This is the caller itself, or the issuer of its token if the token grants admin permission in
+/// the issuer's own workspace: the user of a token ends with the token.
+///
+/// # Errors
+///
+/// Fails if the token of the caller grants less.
 fn principal(user: &UserInfo) -> Answer<UserInfo> {
     let Some(parent) = &user.parent else {
         return Ok(user.clone());
@@ -214,6 +260,7 @@ fn principal(user: &UserInfo) -> Answer<UserInfo> {
     }
 }
 
+/// Checks the id of a new workspace. As in the original, only `root` may leave out the hyphen.
 fn check_id(id: &str, root: bool) -> Answer<()> {
     if id.is_empty() {
         return Err(ManagerError::Value(
@@ -234,6 +281,8 @@ fn check_id(id: &str, root: bool) -> Answer<()> {
     Ok(())
 }
 
+/// Checks that a user owns fewer workspaces than `workspaces_per_user`. There is no quota for
+/// `root`.
 async fn check_quota(state: &State, user: &UserInfo) -> Answer<()> {
     let limit = state.settings.limits.workspaces_per_user;
     let all = state.registry.workspaces().await.map_err(unavailable)?;
@@ -250,6 +299,13 @@ async fn check_quota(state: &State, user: &UserInfo) -> Answer<()> {
     Ok(())
 }
 
+/// Deletes a workspace with its services and event log, and disconnects its clients at all servers.
+/// The caller stays connected for [`DELETER_GRACE`].
+///
+/// # Errors
+///
+/// Fails if the caller is neither owner nor admin, the workspace does not exist, or it is one of
+/// the server's own.
 pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()> {
     let user = ctx.user();
     let guard = state.workspace_records.lock().await;
@@ -269,6 +325,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
         .remove_workspace(id)
         .await
         .map_err(unavailable)?;
+    // `remove_bookmark` below takes the lock again.
     drop(guard);
     state.event_log.forget(id);
     state
@@ -284,7 +341,7 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     let caller = super::caller(ctx);
     for member in state.router.members(id) {
         if member.address == caller {
-            // The caller receives its response first.
+            // Otherwise the connection would close before the response to this call.
             let order = order.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(DELETER_GRACE).await;
@@ -297,6 +354,8 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     Ok(())
 }
 
+/// Returns whether the caller's workspace can be used, and the caller's permission in it. A missing
+/// workspace is a status, not an error.
 pub(super) async fn status(state: &State, ctx: &Context) -> Answer<WorkspaceStatus> {
     let workspace = in_own_workspace(ctx, Permission::Read)?;
     let permission = ctx.user().permission(workspace);
@@ -320,7 +379,7 @@ pub(super) async fn status(state: &State, ctx: &Context) -> Answer<WorkspaceStat
     Ok(status)
 }
 
-/// Returns an entry of the `config` of a workspace, created if it is missing.
+/// Returns an entry of the `config` of a workspace. A missing entry is inserted as null.
 fn section<'a>(workspace: &'a mut WorkspaceInfo, name: &str) -> &'a mut Value {
     workspace
         .properties
@@ -329,6 +388,12 @@ fn section<'a>(workspace: &'a mut WorkspaceInfo, name: &str) -> &'a mut Value {
         .or_insert(Value::Null)
 }
 
+/// Sets a variable of the caller's workspace, or removes it if the value is null, and logs the
+/// change.
+///
+/// # Errors
+///
+/// Fails if the caller may not write, or the variable or the record is too large.
 pub(super) async fn set_env(state: &State, ctx: &Context, key: String, value: Value) -> Answer<()> {
     let own = in_own_workspace(ctx, Permission::ReadWrite)?;
     check_size("variable", &(&key, &value), ITEM_MAX)?;
@@ -355,6 +420,12 @@ pub(super) async fn set_env(state: &State, ctx: &Context, key: String, value: Va
     events::add(state, ctx, event.into(), Value::Map(data))
 }
 
+/// Returns a variable of the caller's workspace, or a map of all of them.
+///
+/// # Errors
+///
+/// Fails if the caller may not read and write, because variables hold secrets, or the variable does
+/// not exist.
 pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -> Answer<Value> {
     let id = in_own_workspace(ctx, Permission::ReadWrite)?;
     let workspace = load(state, id).await?;
@@ -376,6 +447,12 @@ pub(super) async fn get_env(state: &State, ctx: &Context, key: Option<String>) -
     }
 }
 
+/// Adds a bookmark of a workspace or service that the caller can see. It replaces one with the same
+/// id.
+///
+/// # Errors
+///
+/// Fails if the type is unknown, the item is missing or hidden, or the bookmark is too large.
 pub(super) async fn bookmark(state: &State, ctx: &Context, item: Bookmark) -> Answer<()> {
     let entry = match bookmark_type(item.bookmark_type)? {
         BookmarkType::Workspace => workspace_bookmark(&info(state, ctx, Some(item.id)).await?),
@@ -398,11 +475,17 @@ pub(super) async fn bookmark(state: &State, ctx: &Context, item: Bookmark) -> An
     add_bookmark(state, &principal(ctx.user())?, entry).await
 }
 
+/// Removes a bookmark by its id. Does nothing if there is none.
 pub(super) async fn unbookmark(state: &State, ctx: &Context, item: Bookmark) -> Answer<()> {
     bookmark_type(item.bookmark_type)?;
     remove_bookmark(state, &principal(ctx.user())?, &item.id).await
 }
 
+/// Returns a known bookmark type.
+///
+/// # Errors
+///
+/// Fails with the text of the original for any other word.
 fn bookmark_type(word: Keyword<BookmarkType>) -> Answer<BookmarkType> {
     match word {
         Keyword::Known(bookmark_type) => Ok(bookmark_type),
@@ -412,6 +495,7 @@ fn bookmark_type(word: Keyword<BookmarkType>) -> Answer<BookmarkType> {
     }
 }
 
+/// Returns the bookmark of a workspace.
 fn workspace_bookmark(workspace: &WorkspaceInfo) -> Map {
     let name = Some(workspace.name.clone());
     entry(
@@ -422,6 +506,7 @@ fn workspace_bookmark(workspace: &WorkspaceInfo) -> Map {
     )
 }
 
+/// Returns a bookmark as it is stored, a map with the keys that clients of the original read.
 fn entry(
     bookmark_type: BookmarkType,
     id: &str,
@@ -437,6 +522,7 @@ fn entry(
     ])
 }
 
+/// Adds a bookmark to the user's own workspace, which is created if it is missing.
 async fn add_bookmark(state: &State, user: &UserInfo, entry: Map) -> Answer<()> {
     let id = entry.get("id").cloned().unwrap_or_default();
     let planned = Some(own_workspace(user));
@@ -447,6 +533,7 @@ async fn add_bookmark(state: &State, user: &UserInfo, entry: Map) -> Answer<()> 
     .await
 }
 
+/// Removes a bookmark from the user's own workspace, if both exist.
 async fn remove_bookmark(state: &State, user: &UserInfo, id: &str) -> Answer<()> {
     change_bookmarks(state, user, None, |bookmarks| {
         bookmarks.retain(|other| other.get("id").and_then(Value::as_str) != Some(id));
@@ -454,8 +541,10 @@ async fn remove_bookmark(state: &State, user: &UserInfo, id: &str) -> Answer<()>
     .await
 }
 
-/// Changes the bookmarks, which are kept in the user's own workspace. If that does not exist yet,
-/// it begins as `planned`.
+/// Changes the bookmarks, which are in the record of the user's own workspace. If that workspace
+/// does not exist, `planned` is stored in its place; without it nothing happens.
+///
+/// Takes [`State::workspace_records`], which the caller must not hold.
 async fn change_bookmarks(
     state: &State,
     user: &UserInfo,
@@ -478,6 +567,12 @@ async fn change_bookmarks(
     save(state, own).await
 }
 
+/// Adds a service type to the caller's workspace. The id is `type` or `workspace/type`.
+///
+/// # Errors
+///
+/// Fails if the caller may not write, the id names another workspace or is in use, or the type or
+/// the record is too large.
 pub(super) async fn register_type(
     state: &State,
     ctx: &Context,
@@ -510,6 +605,12 @@ pub(super) async fn register_type(
     Ok(info)
 }
 
+/// Returns a service type. Callers that may not read its workspace see only types with the
+/// visibility `public`.
+///
+/// # Errors
+///
+/// Fails if the type does not exist or is hidden from the caller.
 pub(super) async fn get_type(
     state: &State,
     ctx: &Context,
@@ -536,6 +637,12 @@ pub(super) async fn get_type(
     }
 }
 
+/// Returns the service types of a workspace. As in the original, an empty id stands for the
+/// caller's own workspace.
+///
+/// # Errors
+///
+/// Fails if the caller may not read the workspace, or it does not exist.
 pub(super) async fn list_types(
     state: &State,
     ctx: &Context,
