@@ -1,4 +1,8 @@
-//! The registry of a single server, in memory.
+//! Keeps the records of a single server in memory, and stores workspaces and revoked tokens on
+//! disk.
+//!
+//! There are two locks, for services and for workspaces. No function holds both, and none holds one
+//! across an await.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,11 +20,13 @@ use crate::store::{Store, StoreError};
 /// Records by full id.
 type Records = HashMap<Arc<str>, Arc<Record>>;
 
-/// Records that have a property in common.
+/// Records that have a property in common, with sums that the limits need.
 #[derive(Default)]
 struct Group {
     records: Records,
+    /// Sum of the sizes of the encoded records.
     bytes: usize,
+    /// Number of the records that are singletons.
     singletons: usize,
 }
 
@@ -39,18 +45,22 @@ impl Group {
     }
 }
 
-/// Groups by the property.
+/// Groups by the value of one property. No group is empty, so that clients cannot fill the index
+/// with names.
 type Index = HashMap<Box<str>, Group>;
 
+/// Adds a record to the group of a value. A record without a value is in no group.
 fn insert(index: &mut Index, value: Option<&str>, record: &Arc<Record>) {
     if let Some(value) = value {
         match index.get_mut(value) {
+            // `entry` would copy the value even if the group exists.
             Some(group) => group.insert(record),
             None => index.entry(value.into()).or_default().insert(record),
         }
     }
 }
 
+/// Removes a record from the group of a value, and the group if it is empty then.
 fn remove(index: &mut Index, value: Option<&str>, record: &Record) {
     if let Some(value) = value
         && let Some(group) = index.get_mut(value)
@@ -62,10 +72,12 @@ fn remove(index: &mut Index, value: Option<&str>, record: &Record) {
     }
 }
 
-/// The records of one workspace. Each is in several groups.
+/// The records of one workspace. Each record is in several groups, so that a search looks through
+/// the smallest group that has all of its results.
 #[derive(Default)]
 struct Workspace {
     all: Group,
+    /// Records with the visibility `public`, which searches of all workspaces look for.
     public: Group,
     clients: Index,
     names: Index,
@@ -96,7 +108,8 @@ impl Workspace {
         remove(&mut self.kinds, record.kind.as_deref(), record);
     }
 
-    /// Adds the records that match to `found`, from the smallest group that has all of them.
+    /// Appends the records that match to `found`, from the smallest group that has all of them.
+    /// `workspace` is the id of this workspace.
     fn search(&self, workspace: &str, pattern: &ServicePattern, found: &mut Vec<Arc<Record>>) {
         let is_literal = |part: &str| !part.contains('*');
         if is_literal(&pattern.client) && is_literal(&pattern.name) {
@@ -119,6 +132,7 @@ impl Workspace {
                 match index.get(value.as_str()) {
                     Some(group) if group.records.len() < smallest.records.len() => smallest = group,
                     Some(_) => {}
+                    // No record has the value, so none matches.
                     None => return,
                 }
             }
@@ -128,14 +142,22 @@ impl Workspace {
     }
 }
 
+/// The records of all services.
 #[derive(Default)]
 struct Services {
+    /// Workspaces by id. None is without records.
     workspaces: HashMap<Box<str>, Workspace>,
+    /// Sum of the sizes of all encoded records.
     bytes: usize,
 }
 
 impl Services {
-    /// Checks that a record may be stored, beside or instead of those that are there.
+    /// Checks that a record may be stored. The record that it replaces does not count against it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the client has too many services, a limit on bytes would be exceeded, or the name
+    /// belongs to a singleton.
     fn check(
         &self,
         record: &Record,
@@ -145,6 +167,8 @@ impl Services {
         let inside = self.workspaces.get(key.workspace);
         let former = inside.and_then(|inside| inside.all.records.get(&record.id));
         let client = inside.and_then(|inside| inside.clients.get(key.client));
+        // The built-in service is neither counted nor refused: without it a client could not be
+        // found.
         if let Some(client) = client.filter(|_| key.name != BUILT_IN && former.is_none()) {
             let built_in = format!("{}/{}:{BUILT_IN}", key.workspace, key.client);
             let introduced = client.records.contains_key(built_in.as_str());
@@ -156,7 +180,7 @@ impl Services {
             }
         }
         if let Some(namesakes) = inside.and_then(|inside| inside.names.get(key.name)) {
-            // A singleton may be registered again.
+            // A singleton may be registered again by its own client: it is no conflict with itself.
             let again = former.is_some_and(|former| {
                 former.app_id == record.app_id && former.singleton && record.singleton
             });
@@ -211,6 +235,7 @@ impl Services {
         inside.insert(record, key);
     }
 
+    /// Returns the record with a full id.
     fn get(&self, id: &str) -> Option<&Arc<Record>> {
         self.workspaces.get(workspace_of(id))?.all.records.get(id)
     }
@@ -227,15 +252,19 @@ impl Services {
     }
 }
 
+/// The registry of a server that is alone.
 pub(crate) struct MemoryRegistry {
     services: RwLock<Services>,
+    /// Records of workspaces by id. Sorted, because lists are paged.
     workspaces: RwLock<BTreeMap<String, WorkspaceInfo>>,
+    /// Workspaces and revoked tokens on disk. Services are not stored: they end with their
+    /// connections.
     store: Store,
     limits: RecordLimits,
 }
 
-/// Returns the part of a workspace that is stored. Workspaces of anonymous users are not: no user
-/// can come back to them.
+/// Returns the part of a workspace's record that is stored, or `None` if the workspace is not
+/// stored. Workspaces of anonymous users are not, because none of these users can come back.
 fn lasting(workspace: &WorkspaceInfo) -> Option<WorkspaceInfo> {
     let anonymous = workspace.id.starts_with("ws-user-anonymouz-");
     (!anonymous).then(|| WorkspaceInfo {
@@ -247,24 +276,26 @@ fn lasting(workspace: &WorkspaceInfo) -> Option<WorkspaceInfo> {
 
 impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
-        // Clients do not see the path; the log does.
+        // The client gets an error without the path of the database, so the log must have it.
         let error = &error as &dyn std::error::Error;
         tracing::error!(error, "a change was refused because it cannot be stored");
         RegistryError::NotStored
     }
 }
 
+/// Returns a completed answer.
 fn done<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
     ready(Ok(value)).boxed()
 }
 
+/// Returns the workspace in the full id of a service.
 fn workspace_of(id: &str) -> &str {
     id.split('/').next().unwrap_or_default()
 }
 
 impl MemoryRegistry {
-    /// Creates the registry of a server that had these `workspaces` when it ended, and stores its
-    /// own in `store`.
+    /// Creates a registry with the `workspaces` that were stored before the start. Changes are
+    /// stored in `store`.
     pub(crate) fn new(
         store: Store,
         workspaces: Vec<WorkspaceInfo>,
@@ -282,8 +313,9 @@ impl MemoryRegistry {
 }
 
 impl Registry for MemoryRegistry {
-    // The owner is ignored: the records of a client are removed in the same step that frees its
-    // address, so no other connection can have registered any in between.
+    // The owner is ignored. `workspace::client_left` detaches a client and calls `remove_client`
+    // without an await in between, and `remove_client` acts before it returns its future. A new
+    // connection at the address needs a round trip before it can register services.
     fn put_service<'a>(&'a self, record: Record, _owner: &'a str) -> Answer<'a, bool> {
         let record = Arc::new(record);
         let Some(key) = record.key() else {
@@ -343,7 +375,8 @@ impl Registry for MemoryRegistry {
             services.remove(record);
         }
         drop(services);
-        // The records are dropped here, without the lock.
+        // The records are dropped here, after the lock is released, because a client may have
+        // thousands of large ones.
         done(())
     }
 
@@ -357,7 +390,8 @@ impl Registry for MemoryRegistry {
 
     fn put_workspace(&self, workspace: WorkspaceInfo) -> Answer<'_, ()> {
         async move {
-            // Stored first: a change that cannot be stored is not made.
+            // Stored first, because a change that cannot be stored must not be made. Most calls
+            // change the status only, which is not stored: they do not touch the disk.
             if let Some(new) = lasting(&workspace) {
                 let present = self.workspaces.read().get(&workspace.id).and_then(lasting);
                 if present.as_ref() != Some(&new) {
@@ -377,6 +411,8 @@ impl Registry for MemoryRegistry {
             if present.is_some() {
                 self.store.remove_workspace(id).await?;
             }
+            // The two locks are taken one after the other. In between, the workspace has no
+            // services, which is a valid state.
             let mut services = self.services.write();
             let inside = services.workspaces.remove(id);
             services.bytes -= inside.as_ref().map_or(0, |inside| inside.all.bytes);
@@ -387,6 +423,8 @@ impl Registry for MemoryRegistry {
     }
 
     fn revoke<'a>(&'a self, token: &'a str, left: u64) -> Answer<'a, ()> {
+        // The hash of a token, and that of its session if it is a reconnection token. Hashes are
+        // stored instead of tokens, because the database must not contain usable credentials.
         let (hashes, now) = (auth::hashes_to_revoke(token), auth::now());
         async move {
             for hash in hashes {

@@ -1,18 +1,24 @@
-//! Patterns over services.
+//! Matches services by the parts of their ids and by their properties.
 
 use super::Record;
 
-/// A pattern for services. In every part `*` matches any characters.
+/// A pattern for services. In every part `*` matches any number of characters, and nothing else is
+/// a wildcard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServicePattern {
     pub(crate) workspace: String,
     pub(crate) client: String,
+    /// Last part of the id, without `@app`.
     pub(crate) name: String,
+    /// App of the service. A service without one has the app `*`.
     pub(crate) app_id: String,
+    /// `public`, `unlisted` or `protected`.
     pub(crate) visibility: String,
+    /// Type of the service.
     pub(crate) kind: String,
 }
 
+/// The default matches every service.
 impl Default for ServicePattern {
     fn default() -> Self {
         let any = || "*".to_owned();
@@ -42,7 +48,11 @@ impl ServicePattern {
     }
 }
 
-/// Returns whether `text` matches `pattern`, in which `*` stands for any characters.
+/// Returns whether `text` matches `pattern`, in which `*` stands for any number of characters.
+///
+/// Each piece between stars is taken at its first occurrence, which is right because a later one
+/// leaves less of the text for the rest. The time is at most the product of both lengths: patterns
+/// come from clients, and a matcher that tries all occurrences would take exponential time.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     // The piece before the first star is the start of the text; without a star it is all of it.

@@ -1,4 +1,7 @@
-//! A registered service in encoded form.
+//! Keeps the record of a registered service in encoded form.
+//!
+//! The encoded form is a fraction of the size of the decoded values, and is copied into responses
+//! as it is.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,37 +14,43 @@ use hypha_wire::Value;
 use super::{RegistryError, ServiceKey};
 use crate::memory::Charge;
 
-/// Memory of a record beside its encoded form, in bytes: its fields and the indexes.
+/// Memory of a record besides its encoded form and its id, in bytes: the fields of [`Record`] and
+/// its entries in the indexes.
 const OVERHEAD: usize = 640;
 
-/// A registered service: its record as msgpack, a fraction of the size of its values, and the
-/// fields by which it is found.
+/// The record of a registered service, as MessagePack, with the fields by which it is found.
 pub(crate) struct Record {
+    /// Full id, `workspace/client:service`.
     pub(crate) id: Arc<str>,
     pub(crate) app_id: Option<Box<str>>,
+    /// Type of the service.
     pub(crate) kind: Option<Box<str>>,
     pub(crate) visibility: Visibility,
+    /// Whether no other service in the workspace may have its name.
     pub(crate) singleton: bool,
-    /// Other workspaces whose clients may use the service.
+    /// Other workspaces whose clients may use the service although it is protected.
     pub(crate) authorized: Vec<String>,
     bytes: Bytes,
-    /// Positions of the parts that strangers do not see, in ascending order, with their
-    /// replacements.
+    /// Parts that only members of the workspace see: positions in `bytes`, ascending and disjoint,
+    /// each with its replacement for others.
     private: Vec<(Range<usize>, Vec<u8>)>,
     _charge: Option<Charge>,
 }
 
 impl Record {
-    /// Encodes a service.
+    /// Encodes the record of a service.
     ///
     /// # Errors
     ///
-    /// Fails if the service cannot be sent to those that list it.
+    /// Fails if the service has values that cannot be encoded, or that are nested too deep for a
+    /// list of services in a message.
     pub(crate) fn new(service: &ServiceInfo) -> Result<Record, RegistryError> {
         let invalid = |error: &dyn std::fmt::Display| RegistryError::Invalid(error.to_string());
-        // Encoded inside of two lists, which may be nested as deep as any value: a list of services
-        // in a message adds as many levels.
+        // Encoded inside of two lists, because a list of services in a message adds as many levels
+        // of nesting. A record that only just fits by itself could be stored, and would then make
+        // every list with it fail.
         let mut bytes = wire::to_vec(&[[service]]).map_err(|error| invalid(&error))?;
+        // The headers of the two lists, one byte each.
         bytes.drain(..2);
         let bytes = Bytes::from(bytes.into_boxed_slice());
         let config = &service.config;
@@ -52,6 +61,7 @@ impl Record {
                 && creator.keys().any(|key| key != "id")
             {
                 let id = creator.iter().find(|(key, _)| *key == "id");
+                // Others learn the id of the creator, not its e-mail address and roles.
                 let known = id.into_iter().collect::<indexmap::IndexMap<_, _>>();
                 let known = wire::to_vec(&known).map_err(|error| invalid(&error))?;
                 private.push((span, known));
@@ -59,6 +69,7 @@ impl Record {
             if config.authorized_workspaces.is_some()
                 && let Some(entry) = entry(&bytes, inside, "authorized_workspaces")
             {
+                // The entry is left out, so the map's header must count one entry less.
                 private.push((entry.head, entry.head_without));
                 private.push((entry.key.start..entry.value.end, Vec::new()));
             }
@@ -77,7 +88,7 @@ impl Record {
         })
     }
 
-    /// Returns the parts of the id.
+    /// Returns the parts of the id, or `None` if it is not a full id.
     pub(crate) fn key(&self) -> Option<ServiceKey<'_>> {
         ServiceKey::parse(&self.id)
     }
@@ -87,7 +98,7 @@ impl Record {
         self.id.split('/').next().unwrap_or_default()
     }
 
-    /// Returns the address of the client.
+    /// Returns the address of the provider, `workspace/client`.
     pub(crate) fn address(&self) -> &str {
         self.id.split(':').next().unwrap_or_default()
     }
@@ -97,18 +108,23 @@ impl Record {
         self.bytes.len()
     }
 
-    /// Returns the memory that the record takes, in bytes.
+    /// Returns an estimate of the memory that the record takes, in bytes, with its entries in the
+    /// indexes.
     pub(crate) fn memory(&self) -> usize {
         OVERHEAD + self.bytes.len() + 4 * self.id.len()
     }
 
-    /// Keeps the charge of the record's memory for as long as the record.
+    /// Attaches the charge for the record's memory. The charge ends when the record is dropped.
     pub(crate) fn charged(mut self, charge: Charge) -> Record {
         self._charge = Some(charge);
         self
     }
 
-    /// Decodes the record as a member of its workspace, or a stranger, may see it.
+    /// Decodes the record: the whole for members of its workspace, a reduced one for others.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the record cannot be decoded.
     pub(crate) fn service(&self, is_member: bool) -> Result<ServiceInfo, RegistryError> {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         self.write(is_member, &mut bytes);
@@ -116,7 +132,8 @@ impl Record {
         wire::from_slice(&bytes).map_err(|error| RegistryError::Invalid(error.to_string()))
     }
 
-    /// Appends the summary of the record to `out`, encoded: the record without docs and schemas.
+    /// Appends the encoded summary of the record to `out`: the record without docs and schemas. The
+    /// form is that of [`write`](Self::write), with fewer entries.
     fn write_summary(&self, is_member: bool, out: &mut Vec<u8>) {
         const KEYS: [&str; 5] = ["id", "name", "type", "description", "config"];
         let mut whole = Vec::with_capacity(self.bytes.len());
@@ -125,16 +142,18 @@ impl Record {
             .into_iter()
             .filter_map(|key| Some((key, member(&whole, 0..whole.len(), key)?)))
             .collect();
+        // The header of a map with at most 15 entries.
         out.push(0x80 | members.len() as u8);
         for (key, span) in members {
-            // The keys are shorter than 32 bytes.
+            // The header of a text shorter than 32 bytes, as all keys are.
             out.push(0xa0 | key.len() as u8);
             out.extend_from_slice(key.as_bytes());
             out.extend_from_slice(&whole[span]);
         }
     }
 
-    /// Appends the encoded record to `out`: the whole, or the part that strangers may see.
+    /// Appends the encoded record to `out`: the whole for members of its workspace, a reduced one
+    /// for others.
     pub(crate) fn write(&self, is_member: bool, out: &mut Vec<u8>) {
         let mut done = 0;
         if !is_member {
@@ -148,21 +167,23 @@ impl Record {
     }
 }
 
-/// An entry of an encoded map.
+/// Positions of an entry of an encoded map.
 struct Entry {
     key: Range<usize>,
     value: Range<usize>,
-    /// Position of the number of the map's entries, and one less in the same form.
+    /// The header of the map, with the number of its entries.
     head: Range<usize>,
+    /// The header of the same length with one entry less.
     head_without: Vec<u8>,
 }
 
-/// Returns the position of the value of `key` in the map at `span`.
+/// Returns the position of the value of `key` in the encoded map at `span`.
 fn member(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Range<usize>> {
     entry(bytes, span, key).map(|entry| entry.value)
 }
 
-/// Returns the entry of `key` in the map at `span`.
+/// Returns the entry of `key` in the encoded map at `span`. Positions count from the start of
+/// `bytes`. Returns `None` if there is no map or no such key.
 fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
     let map = bytes.get(span.clone())?;
     let number = |at: Range<usize>| -> Option<usize> {
@@ -182,6 +203,8 @@ fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
         let end = start + wire::skip(&map[start..]).ok()?;
         if map[at..start] == wanted {
             let fewer = count - 1;
+            // The form of the header is kept although the number may fit a shorter one: decoders
+            // accept it, and no other position changes.
             let head_without = match head {
                 1 => vec![0x80 | fewer as u8],
                 3 => [&[0xde], &(fewer as u16).to_be_bytes()[..]].concat(),
@@ -199,12 +222,12 @@ fn entry(bytes: &[u8], span: Range<usize>, key: &str) -> Option<Entry> {
     None
 }
 
-/// Returns a list of records, encoded. Each is marked with whether the caller is a member of its
+/// Encodes a list of records. The flag of each says whether the caller is a member of its
 /// workspace.
 ///
 /// # Errors
 ///
-/// Fails if the records are larger than `max` bytes.
+/// Fails if the complete records have more than `max` bytes, before anything is encoded.
 pub(crate) fn encoded_list(
     listed: &[(Arc<Record>, bool)],
     max: usize,
@@ -212,7 +235,12 @@ pub(crate) fn encoded_list(
     encode(listed, max, Record::write)
 }
 
-/// Returns a list of summaries of records, encoded like [`encoded_list`].
+/// Encodes a list of summaries of records, like [`encoded_list`]. The limit applies to the complete
+/// records here too.
+///
+/// # Errors
+///
+/// Fails like [`encoded_list`].
 pub(crate) fn encoded_summaries(
     listed: &[(Arc<Record>, bool)],
     max: usize,
@@ -220,6 +248,7 @@ pub(crate) fn encoded_summaries(
     encode(listed, max, Record::write_summary)
 }
 
+/// Encodes a list of records by `write`, which appends one of them.
 fn encode(
     listed: &[(Arc<Record>, bool)],
     max: usize,
@@ -235,6 +264,7 @@ fn encode(
     }
     let mut out = Vec::with_capacity(5 + bytes);
     match u8::try_from(listed.len()) {
+        // The headers of a short list and of one with up to 2^32 - 1 items.
         Ok(count @ ..=0x0f) => out.push(0x90 | count),
         _ => {
             out.push(0xdd);

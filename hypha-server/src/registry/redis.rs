@@ -1,6 +1,14 @@
-//! The registry of servers that share a Redis, in the format of the original server: a hash for
-//! each service, a hash of all workspaces, a key for each revoked token. Indexes of our own replace
-//! the scans of all keys with which the original finds a service.
+//! Keeps the records of a cluster in Redis, in the format of the original server: a hash for each
+//! service, one hash of all workspaces, and a key for each revoked token.
+//!
+//! The original finds a service by a scan of all keys. Servers of ours keep indexes beside the
+//! records (`index`) and look up only what they return. While a server without indexes takes part,
+//! they scan as well, because its records are in no index.
+//!
+//! Each server refreshes a key with an expiry once a second. A server whose key is missing for
+//! several beats is dead, and one of the others removes its records.
+//!
+//! The two locks guard data of this server only. They are never held together or across an await.
 
 mod index;
 mod script;
@@ -28,54 +36,66 @@ use super::{
 };
 use crate::metrics::Counters;
 
+/// The hash of all workspaces: records as JSON, by id.
 const WORKSPACES: &str = "workspaces";
+/// Prefix of the key of a revoked token, followed by the token. The key expires with the token.
 const REVOKED: &str = "revoked_token:";
-/// The text of a field that is null.
+/// The text of a field that is null. Redis has no null.
 const NULL: &str = "__null__";
-/// Fields that are stored as they are; the others are JSON.
+/// Fields of a record that are stored as plain text.
 const PLAIN: [&str; 5] = ["id", "name", "type", "app_id", "docs"];
+/// Fields of a record that are stored as JSON.
 const JSON: [&str; 3] = ["description", "config", "service_schema"];
-/// The field for the connection that has registered a service. The original ignores it, and drops
-/// it when it replaces the record.
+/// The field for the connection that has registered a service, as `server#generation`. The original
+/// ignores it, and drops it when it replaces the record.
 const OWNER: &str = "hypha-server:connection";
-/// Records that are fetched in one step.
+/// Number of records that one step reads or removes. Redis serves nobody else during a step, so it
+/// must be short.
 const RECORDS_AT_ONCE: usize = 256;
-/// Keys that Redis scans in one step.
+/// Number of keys that Redis scans in one step. A larger number needs fewer round trips, and blocks
+/// Redis for longer.
 const SCAN_COUNT: usize = 10_000;
 
-/// Prefix of the key that a server keeps alive, followed by its id.
+/// Prefix of the key that a server keeps alive, followed by the id of the server.
 const ALIVE: &str = "hypha-server:alive:";
-/// The set of the servers that have records.
+/// The set of the ids of the servers that may have records.
 const SERVERS: &str = "hypha-server:servers";
-/// Life of that key without a refresh.
+/// Lifetime of the key of a server without a refresh.
 const ALIVE_FOR: Duration = Duration::from_secs(5);
-/// Consecutive beats, a second apart, without a server's key after which it is dead: after a pause
-/// of Redis itself the others get the time to refresh theirs.
+/// Number of consecutive beats, one second apart, for which the key of a server must be missing
+/// until the server counts as dead. After a pause of Redis itself all keys are missing at first,
+/// and the other servers need the time to refresh theirs.
 const BEATS_MISSED: u32 = 3;
 /// Time without a successful beat after which Redis counts as not answering.
 const SILENCE: Duration = Duration::from_millis(2500);
-/// Longest wait for the answer to a beat.
+/// Timeout of a beat. It is short so that a beat that gets no answer does not delay the next one.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The registry of a server in a cluster.
 pub(crate) struct RedisRegistry {
     connection: ConnectionManager,
     index: Index,
     server_id: String,
+    /// The limits of this server. Each server applies its own ones to the services that it
+    /// registers.
     limits: RecordLimits,
     counters: Arc<Counters>,
     pulse: Mutex<Monitor>,
-    /// Services of the server itself, by id, each with its connection. They are stored again if
-    /// other servers have taken this one for dead: they have no client that would come back.
+    /// Services of the server itself, by id, each with its connection. They are stored again after
+    /// other servers have taken this one for dead, because they have no client that would reconnect
+    /// and register them.
     own: Mutex<HashMap<String, (ServiceInfo, String)>>,
 }
 
-/// Memory of the beats so far.
+/// Observations of the beats so far.
 struct Monitor {
+    /// Time of the last successful beat.
     last: Instant,
+    /// Whether there was no successful beat yet.
     is_first: bool,
-    /// Whether a server has taken part that does not keep the indexes.
+    /// Whether a server without indexes took part at the last beat.
     scans: bool,
-    /// Servers without a key, with the number of beats since it was missed first.
+    /// Servers whose keys are missing, each with the number of consecutive beats.
     missing: HashMap<String, u32>,
 }
 
@@ -85,12 +105,14 @@ impl From<RedisError> for RegistryError {
     }
 }
 
+/// Returns the error for a record that cannot be read or written.
 fn unreadable(error: impl std::fmt::Display) -> RegistryError {
     RegistryError::Invalid(error.to_string())
 }
 
-/// Writes a type or an app id so that it cannot be taken for another part of a key: separators, and
-/// characters that mean something in patterns, become `%` and two digits.
+/// Escapes a type or an app id as a part of a key: separators, wildcards of Redis and control
+/// characters become `%` and two hex digits. The star stays, since it stands for "no app" and for
+/// "any" in patterns.
 fn key_part(part: &str) -> String {
     let mut out = String::new();
     for character in part.chars() {
@@ -107,7 +129,7 @@ fn key_part(part: &str) -> String {
     out
 }
 
-/// Escapes a part of a pattern: only stars are wildcards.
+/// Escapes a part of a pattern of Redis, so that only stars are wildcards.
 fn escaped(part: &str) -> String {
     let mut out = String::new();
     for character in part.chars() {
@@ -119,6 +141,8 @@ fn escaped(part: &str) -> String {
     out
 }
 
+/// Returns a pattern of Redis that matches the keys of all records that `pattern` matches, and
+/// maybe others.
 fn key_pattern(pattern: &ServicePattern) -> String {
     let ServicePattern {
         workspace,
@@ -133,6 +157,8 @@ fn key_pattern(pattern: &ServicePattern) -> String {
     format!("services:{visibility}|{kind}:{id}")
 }
 
+/// Returns the key of a service, `services:visibility|type:workspace/client:name@app`. It changes
+/// with the visibility, the type and the app, so one service may have had several keys.
 fn key_of(service: &ServiceInfo) -> String {
     let visibility = service.config.visibility.as_str();
     let kind = key_part(service.kind.as_deref().unwrap_or("generic"));
@@ -140,26 +166,28 @@ fn key_of(service: &ServiceInfo) -> String {
     format!("services:{visibility}|{kind}:{}@{app}", service.id)
 }
 
-/// Returns a pattern for all keys of a service, with any visibility, type and app.
+/// Returns a pattern of Redis for the keys of a service with any visibility, type and app.
 fn all_keys_of(id: &str) -> String {
     // Stars in an id are literal.
     let id = escaped(id).replace('*', "\\*");
     format!("services:*|*:{id}@*")
 }
 
-/// Returns the id in the key of a record.
+/// Returns the id of the service in the key of a record, or `None` if the key has another form.
 fn id_of(key: &str) -> Option<ServiceKey<'_>> {
     let (_, rest) = key.split_once('|')?;
     let (_, rest) = rest.split_once(':')?;
     ServiceKey::parse(rest.rsplit_once('@')?.0)
 }
 
-/// Keeps the keys of a client: a pattern may match more.
+/// Removes the keys of other clients, which a pattern may match because its stars match separators
+/// too.
 fn retain_client(keys: &mut Vec<String>, workspace: &str, client_id: &str) {
     let id = format!(":{workspace}/{client_id}:");
     keys.retain(|key| key.contains(&id));
 }
 
+/// Returns the error for a name that belongs to a singleton, or to others if the service is one.
 fn singleton(key: ServiceKey<'_>) -> RegistryError {
     RegistryError::Singleton {
         name: key.name.to_owned(),
@@ -167,6 +195,7 @@ fn singleton(key: ServiceKey<'_>) -> RegistryError {
     }
 }
 
+/// Returns the error for a record that exceeds the limit of `owner`.
 fn too_large(record: &Record, owner: String, max: usize) -> RegistryError {
     RegistryError::TooLarge {
         service: record.id.to_string(),
@@ -176,8 +205,8 @@ fn too_large(record: &Record, owner: String, max: usize) -> RegistryError {
     }
 }
 
-/// Returns a pattern, in which only stars are wildcards, that matches the keys of all records that
-/// `pattern` matches, and maybe others.
+/// Returns a pattern for [`glob`] that matches the keys of all records that `pattern` matches, and
+/// maybe others. Unlike [`key_pattern`], it contains no escapes.
 fn key_glob(pattern: &ServicePattern) -> String {
     let ServicePattern {
         workspace,
@@ -198,6 +227,7 @@ fn either(mut keys: Vec<String>, others: Vec<String>) -> Vec<String> {
     keys
 }
 
+/// Returns the fields of a record as the original stores them.
 fn fields(service: &ServiceInfo) -> Result<Vec<(&'static str, String)>, RegistryError> {
     let record = serde_json::to_value(service).map_err(unreadable)?;
     let field = |name: &'static str, plain: bool| {
@@ -214,6 +244,8 @@ fn fields(service: &ServiceInfo) -> Result<Vec<(&'static str, String)>, Registry
         .collect())
 }
 
+/// Reads a record from its fields. Returns `None` if a field is missing or invalid: other programs
+/// write to this Redis too.
 fn service(fields: &[(String, String)]) -> Option<ServiceInfo> {
     let mut record = Map::new();
     for (name, text) in fields.iter().filter(|(name, _)| name != OWNER) {
@@ -229,13 +261,15 @@ fn service(fields: &[(String, String)]) -> Option<ServiceInfo> {
     serde_json::from_value(Value::Object(record)).ok()
 }
 
-/// Returns the server of the connection that owns a record. Records of the original name none.
+/// Returns the id of the server of the connection that owns a record. Records of the original name
+/// none.
 fn server_of(fields: &[(String, String)]) -> Option<&str> {
     let (_, owner) = fields.iter().find(|(name, _)| name == OWNER)?;
     owner.rsplit_once('#').map(|(server, _)| server)
 }
 
 impl RedisRegistry {
+    /// Creates the registry of the server `server_id`. Sends nothing.
     pub(crate) fn new(
         connection: ConnectionManager,
         server_id: &str,
@@ -271,7 +305,7 @@ impl RedisRegistry {
         Ok(asked.query_async(&mut connection).await?)
     }
 
-    /// Returns the servers of these records that are dead.
+    /// Returns the ids of the dead servers among the owners of these records.
     async fn dead(&self, found: &[Fields]) -> Result<Vec<String>, RegistryError> {
         let servers = found.iter().filter_map(|fields| server_of(fields));
         let mut servers: Vec<_> = servers.filter(|server| *server != self.server_id).collect();
@@ -286,13 +320,15 @@ impl RedisRegistry {
             .collect())
     }
 
-    /// Returns the record of these fields. One that cannot be read is skipped.
+    /// Reads a record from its fields. A record that cannot be read is counted and skipped: one
+    /// broken record must not make every search fail that would return it.
     fn record(&self, fields: &[(String, String)]) -> Option<Record> {
         if fields.is_empty() {
             return None;
         }
         let record = service(fields).and_then(|service| Record::new(&service).ok());
         if record.is_none() {
+            // Logged once: every search meets the same record again.
             if self.counters.records_skipped.get() == 0 {
                 let id = fields.iter().find(|(name, _)| name == "id");
                 tracing::warn!(service = ?id, "skipped a broken record in Redis");
@@ -302,6 +338,7 @@ impl RedisRegistry {
         record
     }
 
+    /// Returns the keys that match a pattern of Redis, each once, by a scan of all keys.
     async fn keys(&self, pattern: &str) -> Result<Vec<String>, RegistryError> {
         let mut connection = self.connection.clone();
         let mut keys = Vec::new();
@@ -317,13 +354,17 @@ impl RedisRegistry {
                 break;
             }
         }
-        // A scan may return a key twice.
+        // A scan may return a key several times.
         keys.sort_unstable();
         keys.dedup();
         Ok(keys)
     }
 
-    /// Fails if the records of a search have too many bytes.
+    /// Checks that the records of a search do not exceed `found_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the number of `services`, which may be an estimate, if `bytes` exceeds the limit.
     fn check_found(&self, services: usize, bytes: usize) -> Result<(), RegistryError> {
         let max = self.limits.found_bytes;
         if bytes > max {
@@ -336,7 +377,7 @@ impl RedisRegistry {
         Ok(())
     }
 
-    /// Returns the records of keys whose servers are alive.
+    /// Returns the records at these keys, without those of dead servers.
     async fn records(&self, keys: &[String]) -> Result<Vec<Record>, RegistryError> {
         let (mut records, mut bytes) = (Vec::new(), 0);
         for some in keys.chunks(RECORDS_AT_ONCE) {
@@ -352,13 +393,14 @@ impl RedisRegistry {
                 bytes += record.len();
                 records.push(record);
             }
+            // Checked after each step, so that a search that is too large ends early.
             self.check_found(keys.len(), bytes)?;
         }
         Ok(records)
     }
 
-    /// Returns what the indexes know of the records of one workspace that match, or `None` if the
-    /// search must scan and `anyway` is not set.
+    /// Returns the entries of the indexes for one workspace that match, or `None` if the search
+    /// must scan and `anyway` is not set.
     async fn listed(
         &self,
         pattern: &ServicePattern,
@@ -373,8 +415,8 @@ impl RedisRegistry {
         Ok(Some(listed))
     }
 
-    /// Returns the records of one workspace that match, found in its indexes, or `None` if the
-    /// search must scan.
+    /// Returns the records of one workspace that match, by its indexes, or `None` if the search
+    /// must scan.
     async fn find_indexed(
         &self,
         pattern: &ServicePattern,
@@ -383,6 +425,7 @@ impl RedisRegistry {
             let Some(listed) = self.listed(pattern, false).await? else {
                 return Ok(None);
             };
+            // Checked before the records are read, since the entries have their sizes.
             self.check_found(listed.len(), listed.iter().map(|entry| entry.bytes).sum())?;
             listed.into_iter().map(|entry| entry.member).collect()
         } else {
@@ -391,7 +434,8 @@ impl RedisRegistry {
         let keys = key_glob(pattern);
         let (mut records, mut bytes) = (Vec::new(), 0);
         for some in members.chunks(RECORDS_AT_ONCE) {
-            // The member, not the key: a record that changes its type meanwhile has another key.
+            // Read by the member instead of the key: a record that changes its type meanwhile has
+            // another key, and would be missing from the result.
             let found = self.index.fetch(&self.server_id, &pattern.workspace, some);
             let Some(found) = found.await? else {
                 return Ok(None);
@@ -410,8 +454,9 @@ impl RedisRegistry {
         Ok(Some(records))
     }
 
-    /// Returns the keys of the records of one workspace that match the pattern, also of those that
-    /// are no longer there. `scanned` is the same pattern over keys.
+    /// Returns the keys of the records of one workspace that match, for their removal. Keys without
+    /// a record may be among them: their index entries must be removed too. `scanned` is the
+    /// pattern of Redis for the same records.
     async fn located(
         &self,
         pattern: &ServicePattern,
@@ -420,19 +465,23 @@ impl RedisRegistry {
         if let Some(listed) = self.listed(pattern, false).await? {
             return Ok(listed.into_iter().map(|entry| entry.key).collect());
         }
-        // Of those that another kind of server has removed the indexes know.
+        // The scan finds records that are in no index. The indexes have entries whose records a
+        // server without indexes has removed.
         let known = self.listed(pattern, true).await?.unwrap_or_default();
         let known = known.into_iter().map(|entry| entry.key).collect();
         Ok(either(self.keys(scanned).await?, known))
     }
 
-    /// Returns the keys of the records of a client, also of those that are no longer there.
+    /// Returns the keys of the records of a client, for their removal, like
+    /// [`located`](Self::located).
     async fn located_of_client(
         &self,
         workspace: &str,
         client_id: &str,
     ) -> Result<Vec<String>, RegistryError> {
         if workspace.contains('*') || client_id.contains('*') {
+            // The indexes would take the star for a wildcard. No client of ours has one in its
+            // address.
             return self.scanned_of_client(workspace, client_id).await;
         }
         let pattern = ServicePattern {
@@ -445,7 +494,7 @@ impl RedisRegistry {
         Ok(keys)
     }
 
-    /// As [`located_of_client`](Self::located_of_client), without the indexes.
+    /// Returns the keys of the records of a client by a scan, without the indexes.
     async fn scanned_of_client(
         &self,
         workspace: &str,
@@ -458,6 +507,8 @@ impl RedisRegistry {
         Ok(keys)
     }
 
+    /// Removes the records at these keys, of any connection, in several steps. Returns whether
+    /// there was one.
     async fn remove(&self, keys: &[String]) -> Result<bool, RegistryError> {
         let mut removed = false;
         for some in keys.chunks(RECORDS_AT_ONCE) {
@@ -466,13 +517,18 @@ impl RedisRegistry {
         Ok(removed)
     }
 
-    /// Refreshes the key of this server, and counts the beats of the others that are missing.
+    /// Refreshes the key of this server, and counts the missed beats of the others.
+    ///
+    /// # Errors
+    ///
+    /// Fails if Redis does not answer within [`BEAT_TIMEOUT`].
     async fn pulse(&self) -> Result<Pulse, RegistryError> {
         let own = format!("{ALIVE}{}", self.server_id);
         let beat = async {
             let mut asked = pipe();
             let life = ALIVE_FOR.as_secs();
-            // In one step: a server is never seen without the set of those that keep the indexes.
+            // In one step: if the others saw this server alive before it is in the set `INDEXED`,
+            // they would take it for one without indexes, and would scan for minutes.
             asked.atomic().set_ex(own, "", life).ignore();
             asked.sadd(INDEXED, &self.server_id).ignore();
             asked.sadd(SERVERS, &self.server_id).smembers(SERVERS);
@@ -500,7 +556,8 @@ impl RedisRegistry {
             }
         };
         let mut monitor = self.pulse.lock();
-        // Somebody has removed it since, or Redis has lost its data.
+        // `added` says that the name of this server was not in the set. After the first beat that
+        // means that another server has removed it as dead, or that Redis has lost its data.
         let was_removed = added > 0 && !std::mem::take(&mut monitor.is_first);
         monitor.last = Instant::now();
         let both = servers.into_iter().zip(alive);
@@ -516,8 +573,11 @@ impl RedisRegistry {
         Ok(Pulse { dead, was_removed })
     }
 
-    /// Checks that a record may be stored beside others that may be in no index. The script that
-    /// stores it checks the indexed ones.
+    /// Checks the limit of the client and the singletons by a scan, for records that are in no
+    /// index. The script that stores the record checks the indexed ones.
+    ///
+    /// This check and the change are two steps: beside a server without indexes, two conflicting
+    /// registrations at the same time may both succeed, as with the original.
     async fn check_scanned(
         &self,
         record: &Record,
@@ -529,6 +589,7 @@ impl RedisRegistry {
             ..ServicePattern::default()
         };
         let own = self.find_scanned(&pattern).await?;
+        // The record that is replaced does not count.
         let others = || own.iter().filter(|other| other.id != record.id);
         let is_built_in = |record: &Record| record.key().is_some_and(|key| key.name == BUILT_IN);
         let count = others().filter(|other| !is_built_in(other)).count();
@@ -561,6 +622,7 @@ impl RedisRegistry {
         Ok(())
     }
 
+    /// Returns the error for a client with too many services.
     fn too_many(&self, record: &Record) -> RegistryError {
         RegistryError::TooMany {
             client: record.address().to_owned(),
@@ -568,12 +630,14 @@ impl RedisRegistry {
         }
     }
 
+    /// Returns the error for a record that exceeds the limit on the bytes of a client.
     fn client_full(&self, record: &Record) -> RegistryError {
         let owner = format!("client `{}`", record.address());
         too_large(record, owner, self.limits.client_bytes)
     }
 
-    /// Stores a record if it may be stored. Returns whether it replaced another.
+    /// Stores a record unless a limit or a singleton forbids it. Returns whether it replaced
+    /// another record of the same id.
     async fn store(
         &self,
         record: &Record,
@@ -592,6 +656,8 @@ impl RedisRegistry {
             fields,
         };
         let mut stored = self.index.put(&new, &self.limits, None).await?;
+        // Nothing was stored, because records in no index may conflict. With the former keys the
+        // script stores the record without looking for conflicts, and removes these keys.
         if matches!(stored, Stored::Mixed) {
             self.check_scanned(record, parts).await?;
             let former = self.keys(&all_keys_of(&record.id)).await?;
@@ -617,16 +683,19 @@ impl RedisRegistry {
         }
     }
 
+    /// Returns the records that match, by a scan of all keys, in no order.
     async fn find_scanned(&self, pattern: &ServicePattern) -> Result<Vec<Record>, RegistryError> {
         let keys = self.keys(&key_pattern(pattern)).await?;
         let mut found = self.records(&keys).await?;
-        // A name may look like the separators of a key.
+        // The pattern of keys is an approximation: a type of the original may contain the
+        // separators of a key.
         found.retain(|record| pattern.matches(record));
         Ok(found)
     }
 
     /// Returns the records that match, in the order of their ids.
     async fn find(&self, pattern: &ServicePattern) -> Result<Vec<Record>, RegistryError> {
+        // The indexes are per workspace, so a search of all workspaces scans.
         let indexed = match pattern.workspace.contains('*') {
             true => None,
             false => self.find_indexed(pattern).await?,
@@ -639,7 +708,8 @@ impl RedisRegistry {
         Ok(found)
     }
 
-    /// Removes the records of a server that are in no index. Returns the addresses of its clients.
+    /// Removes the records of a server that are in no index, by a scan of all records. Returns the
+    /// addresses of its clients.
     async fn remove_unindexed(&self, server_id: &str) -> Result<Vec<String>, RegistryError> {
         let mut connection = self.connection.clone();
         let mut clients = Vec::new();
@@ -655,6 +725,8 @@ impl RedisRegistry {
                 if server.is_none_or(|(server, _)| server != server_id) {
                     continue;
                 }
+                // With the owner that was read, so that a record is kept that its client has
+                // registered at another server meanwhile.
                 let removed = self.index.remove(std::slice::from_ref(key), Some(&owner));
                 if removed.await?.is_empty() {
                     continue;
@@ -667,12 +739,14 @@ impl RedisRegistry {
         Ok(clients)
     }
 
-    /// Returns the revoked tokens, each with its expiry in seconds since 1970.
+    /// Returns the revoked tokens, each with its expiry in seconds since 1970. The server calls it
+    /// at the start, before it accepts clients.
     pub(crate) async fn revoked(&self, now: u64) -> Result<Vec<(String, u64)>, RegistryError> {
         let mut connection = self.connection.clone();
         let mut revoked = Vec::new();
         for key in self.keys(&format!("{REVOKED}*")).await? {
             let left: i64 = connection.ttl(&key).await?;
+            // The time is negative if the key has expired since the scan.
             if let (Some(token), Ok(left)) = (key.strip_prefix(REVOKED), u64::try_from(left)) {
                 revoked.push((token.to_owned(), now.saturating_add(left)));
             }
@@ -689,6 +763,7 @@ impl Registry for RedisRegistry {
             };
             let service = record.service(true)?;
             let replaced = self.store(&record, parts, &service, owner).await?;
+            // Clients of the server itself have its id.
             if parts.client == self.server_id {
                 let own = (service.clone(), owner.to_owned());
                 self.own.lock().insert(service.id, own);
@@ -735,10 +810,13 @@ impl Registry for RedisRegistry {
         async move {
             let mut keys = self.located_of_client(workspace, client_id).await?;
             if owner.is_none() {
-                // Nobody knows which server has left them behind, and whether it kept the indexes.
+                // It is unknown which server has left the records behind, and whether that server
+                // kept the indexes, so both ways are needed.
                 keys = either(keys, self.scanned_of_client(workspace, client_id).await?);
             }
-            // In one step, however many: the built-in service tells where the client is.
+            // In one step, however many there are: the script reads from the built-in service
+            // whether the client has reconnected, and that must stay true until the last record is
+            // removed.
             self.index.remove(&keys, owner).await.map(drop)
         }
         .boxed()
@@ -796,6 +874,8 @@ impl Registry for RedisRegistry {
                 ..ServicePattern::default()
             };
             let keys = match id.contains('*') {
+                // No workspace has a star in its id, and as a wildcard it would remove the services
+                // of others.
                 true => Vec::new(),
                 false => self.located(&pattern, &key_pattern(&pattern)).await?,
             };
@@ -812,6 +892,7 @@ impl Registry for RedisRegistry {
             let mut connection = self.connection.clone();
             let key = format!("{REVOKED}{token}");
             Ok(connection
+                // Redis refuses an expiry of 0.
                 .set_ex::<_, _, ()>(key, "revoked", left.max(1))
                 .await?)
         }
@@ -826,6 +907,7 @@ impl Registry for RedisRegistry {
         async move {
             let pulse = self.pulse().await?;
             if pulse.was_removed {
+                // Cloned, because `put_service` takes the lock again.
                 let own: Vec<_> = self.own.lock().values().cloned().collect();
                 for (service, owner) in own {
                     self.put_service(Record::new(&service)?, &owner).await?;
@@ -838,7 +920,8 @@ impl Registry for RedisRegistry {
 
     fn remove_server<'a>(&'a self, server_id: &'a str) -> Answer<'a, Option<Vec<String>>> {
         async move {
-            // The first one to remove its name does the rest.
+            // Several servers notice a dead one at the same time. The one that removes its name
+            // from the set removes its records.
             let mut connection = self.connection.clone();
             let mut asked = pipe();
             asked.atomic().srem(SERVERS, server_id);

@@ -1,6 +1,7 @@
-//! The parts of service ids.
+//! Splits full ids of services into their parts.
 
-/// The parts of a full id `workspace/client:name`.
+/// The parts of a full id `workspace/client:name`, without `@app`. None is empty or contains a
+/// separator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceKey<'a> {
     pub(crate) workspace: &'a str,
@@ -9,6 +10,7 @@ pub(crate) struct ServiceKey<'a> {
 }
 
 impl<'a> ServiceKey<'a> {
+    /// Splits a full id. Returns `None` if a part is missing or contains `/`, `:` or `@`.
     pub(crate) fn parse(id: &'a str) -> Option<ServiceKey<'a>> {
         let (workspace, rest) = id.split_once('/')?;
         let (client, name) = rest.split_once(':')?;

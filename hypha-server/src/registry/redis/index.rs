@@ -1,13 +1,17 @@
-//! Indexes of the records in Redis: a look-up reads the records that it returns, and no others.
+//! Keeps indexes of the records in Redis, so that a search reads only the records that it returns.
 //!
 //! Each workspace has a hash of its records, by `client:name`, and a sorted set of groups, whose
-//! members are `property NUL value NUL client:name` in the order of their bytes: a range of it has
-//! all records of a client, a name, a type or an app. One hash counts the bytes of the records of
-//! each client, each workspace and of all; one set for each server has the records that its
-//! connections own. Every script changes records and indexes in one step.
+//! members are `property NUL value NUL client:name` in the order of their bytes. A range of the set
+//! has all records of a client, a name, a type or an app. One hash counts the bytes of the records
+//! of each client, of each workspace and of all. One set for each server has the records that its
+//! connections own.
 //!
-//! The original server knows nothing of them. While one of its kind takes part, or one of ours that
-//! is older than the indexes, a key with an expiry says so, and look-ups scan all keys.
+//! Each script changes records and indexes together in one step, which is the only way in which
+//! servers of ours change them. The scripts read keys that are not among their `KEYS`, so they need
+//! a single Redis, not Redis Cluster.
+//!
+//! The original server knows nothing of the indexes. While such a server takes part, or one of ours
+//! that is older than the indexes, a key with an expiry says so, and searches scan all keys.
 
 use std::time::Duration;
 
@@ -19,19 +23,22 @@ use super::script::Script;
 use super::{ALIVE, OWNER, RECORDS_AT_ONCE};
 use crate::registry::{RecordLimits, RegistryError, ServicePattern};
 
-/// Prefix of the keys. No workspace has a slash in its name, so none of them looks like the data of
-/// a workspace, which the original removes with the workspace.
+/// Prefix of the keys of the indexes. The original removes keys that start with the id of a
+/// workspace when the workspace ends; no id contains a slash, so none of these keys is removed that
+/// way.
 const PREFIX: &str = "hypha-server/index:";
-/// The lease of the leader among servers of the original: one of them holds it before it serves any
-/// client, and renews it.
+/// The key of the leader among servers of the original. One of them holds it before it serves any
+/// client, and renews it, so its presence shows that such a server takes part.
 pub(super) const LEASE: &str = "hypha:leader";
-/// The set of the servers that keep the indexes.
+/// The set of the ids of the servers that keep the indexes.
 pub(super) const INDEXED: &str = "hypha-server/index:servers";
-/// Time for which look-ups scan after the last sign of a server without indexes. It is longer than
-/// the default interval at which records of clients that are connected nowhere are removed.
+/// Time for which searches scan after a server without indexes was last seen. It is longer than the
+/// default interval at which records of absent clients are removed, because until then records of
+/// that server may be in no index.
 const MIXED_FOR: Duration = Duration::from_secs(900);
 
-/// Functions of the scripts.
+/// Functions that all scripts share. An entry is a line in the hash of a workspace: the bytes,
+/// whether the service is a singleton, the server, and the key of the record.
 const COMMON: &str = r#"
 local function mixed()
     return redis.call('EXISTS', LEASE, PREFIX .. 'mixed') > 0
@@ -43,21 +50,21 @@ local function id_of(key) return string.match(key, '^services:[^|]*|[^:]*:([^@]*
 local function server_of(owner)
     return owner and string.match(owner, '^(.*)#') or ''
 end
--- Returns the fields of a record. A record that is no hash has its key as the only field, for the
--- log.
+-- Returns the fields of a record. A key that has no hash gives itself as the id, so that the log
+-- names it: an error would make every search fail that meets it.
 local function fields_of(key)
     local fields = redis.pcall('HGETALL', key)
     if fields.err then return {'id', key} end
     return fields
 end
--- The entry of a record: bytes, whether it is a singleton, server, key.
+-- Returns the entry of a record, with the key as its last part because it may contain anything.
 local function entry_of(workspace, member)
     local text = redis.call('HGET', ids_of(workspace), member)
     if not text then return nil end
     local bytes, single, server, key = string.match(text, '^(%d+)%z(%d)%z([^%z]*)%z(.*)$')
     return {bytes = tonumber(bytes), single = single, server = server, key = key}
 end
--- The members of a record in the groups of its workspace.
+-- Returns the members of a record in the groups of its workspace.
 local function groups(member, client, name, entry)
     local visibility, kind, app =
         string.match(entry.key, '^services:([^|]*)|([^:]*):[^@]*@(.*)$')
@@ -105,7 +112,7 @@ local function leave(workspace, member, client, name, entry)
     charge(workspace, client, -entry.bytes)
     redis.call('SREM', PREFIX .. 'server:' .. entry.server, workspace .. '/' .. member)
 end
--- Takes a record that is gone, or is no longer ours, from the indexes.
+-- Removes a record from the indexes that is gone, or that a server without indexes has replaced.
 local function forget(key)
     local id = id_of(key)
     local workspace, member, client, name = split(id or '')
@@ -114,9 +121,9 @@ local function forget(key)
 end
 "#;
 
-/// Returns whether look-ups must scan, and the members with their entries that may match: those of
-/// the smallest group. The arguments are whether to list them even so, the workspace, and the
-/// values of the client, name, type, app and `public`, with `*` for any.
+/// Returns whether searches must scan, and the members that may match with their entries: those of
+/// the smallest group. The arguments are whether to list them even if searches must scan, the
+/// workspace, and the values of the client, name, type, app and `public`, with `*` for any.
 const LIST: &str = r#"
 local is_mixed = mixed()
 if is_mixed and ARGV[1] == '0' then return {1, {}} end
@@ -151,15 +158,15 @@ end
 return {flag, listed}
 "#;
 
-/// Returns the fields of the records that the keys have.
+/// Returns the fields of the records at the keys, in their order.
 const READ: &str = r#"
 local records = {}
 for i, key in ipairs(KEYS) do records[i] = fields_of(key) end
 return records
 "#;
 
-/// Returns whether look-ups must scan, and the keys and fields of the records that the members have
-/// by now, without those of dead servers. The arguments are the own server, the workspace and the
+/// Returns whether searches must scan, and the current keys and fields of the records of the
+/// members, without those of dead servers. The arguments are the own server, the workspace and the
 /// members.
 const FETCH: &str = r#"
 if mixed() then return {1, {}, {}} end
@@ -170,7 +177,7 @@ for i = 3, #ARGV do
     if entry then
         local fields = fields_of(entry.key)
         if #fields == 0 then
-            -- Somebody has removed it by hand.
+            -- An operator has removed the record by hand.
             forget(entry.key)
         else
             local server = entry.server
@@ -187,10 +194,10 @@ end
 return {0, keys, records}
 "#;
 
-/// Stores a record, unless a limit or a singleton forbids it. The first key is the record's, the
-/// others are keys that the service had. The arguments are whether to store it although look-ups
-/// must scan, which then has found no conflict, the id, the bytes, whether it is a singleton, the
-/// server, the four limits, and the fields.
+/// Stores a record, unless a limit or a singleton forbids it. The first key is that of the record,
+/// the others are keys that the service had. The arguments are whether to store it although
+/// searches must scan (the caller has then checked for conflicts by a scan), the id, the bytes,
+/// whether it is a singleton, the server, the four limits, and the fields.
 const PUT: &str = r#"
 if ARGV[1] == '0' and mixed() then return 'mixed' end
 local id, key = ARGV[2], KEYS[1]
@@ -209,7 +216,7 @@ if name ~= BUILT_IN and ARGV[1] == '0' then
         end
         if present >= tonumber(ARGV[6]) then return 'count' end
     end
-    -- A singleton may be registered again.
+    -- A singleton may be registered again by its own client: it is no conflict with itself.
     local function app_of(text) return string.match(text, '@(.*)$') end
     local again = former and former.single == '1' and entry.single == '1'
         and app_of(former.key) == app_of(key)
@@ -236,11 +243,11 @@ enter(workspace, member, client, name, entry)
 return replaced and 'replaced' or 'new'
 "#;
 
-/// Removes records, and returns the keys of those that were there.
+/// Removes records. Returns the keys of those that were there.
 ///
-/// The first argument is the connection that has ended, or empty for any. If one of the built-in
-/// services among them, which every client registers first, belongs to another connection by now,
-/// only the records of the ended connection are removed.
+/// The argument is the connection that has ended, or empty for any. Every client registers its
+/// built-in service first. If that is among the records and belongs to another connection by now,
+/// the client has reconnected, and only the records of the ended connection are removed.
 const REMOVE: &str = r#"
 local owner, moved, removed = ARGV[1], false, {}
 for _, key in ipairs(KEYS) do
@@ -256,15 +263,16 @@ for _, key in ipairs(KEYS) do
         if redis.call('DEL', key) == 1 then removed[#removed + 1] = key end
         forget(key)
     elseif not present then
-        -- It is gone, or a server of the original has replaced it.
+        -- The record is gone, or a server of the original has replaced it.
         forget(key)
     end
 end
 return removed
 "#;
 
-/// Removes some of the records of a server that has ended. Returns how many were left to look at,
-/// and the addresses of the clients among them. The arguments are the server and how many.
+/// Removes some of the records of a server that has ended. Returns the number of records that it
+/// has looked at, 0 at the end, and the addresses of the clients among them. The arguments are the
+/// server and the number of records of one step.
 const REMOVE_SERVER: &str = r#"
 local set, clients = PREFIX .. 'server:' .. ARGV[1], {}
 local found = redis.call('SRANDMEMBER', set, ARGV[2])
@@ -272,7 +280,7 @@ for _, id in ipairs(found) do
     local workspace, member, client, name = split(id)
     local entry = workspace and entry_of(workspace, member)
     if entry and entry.server == ARGV[1] then
-        -- It may belong to a server of the original by now.
+        -- A server of the original may have replaced the record.
         if server_of(redis.call('HGET', entry.key, OWNER)) == ARGV[1] then
             redis.call('DEL', entry.key)
             if name == BUILT_IN then clients[#clients + 1] = workspace .. '/' .. client end
@@ -284,46 +292,60 @@ end
 return {#found, clients}
 "#;
 
-/// The outcome of storing a record.
+/// The result of storing a record. All but the first two mean that nothing was changed.
 pub(super) enum Stored {
+    /// The service had no record.
     New,
+    /// The record replaces another one of the same id.
     Replaced,
-    /// Look-ups must scan: the record may conflict with others that are in no index.
+    /// Searches must scan: the record may conflict with others that are in no index.
     Mixed,
     /// The client has as many services as it may.
     TooMany,
-    /// A singleton has the name of another service.
+    /// Another service has the name, and one of the two is a singleton.
     Singleton,
-    /// The bytes of the client, the workspace or of all are exhausted.
+    /// The record exceeds the limit on the bytes of its client.
     ClientBytes,
+    /// The record exceeds the limit on the bytes of its workspace.
     WorkspaceBytes,
+    /// The record exceeds the limit on the bytes of all records.
     TotalBytes,
 }
 
 /// A record to store.
 pub(super) struct NewRecord<'a> {
+    /// Full id of the service.
     pub(super) id: &'a str,
+    /// Key of the record in Redis.
     pub(super) key: String,
+    /// Size of the encoded record, which the limits count.
     pub(super) bytes: usize,
     pub(super) singleton: bool,
+    /// Id of the server of the connection that owns the record.
     pub(super) server: &'a str,
+    /// Name and text of each field.
     pub(super) fields: Vec<(&'static str, String)>,
 }
 
-/// A record that may match, as the indexes know it.
+/// An entry of the indexes: a record that may match.
 pub(super) struct Entry {
+    /// `client:name`.
     pub(super) member: String,
+    /// Size of the encoded record.
     pub(super) bytes: usize,
+    /// Key of the record in Redis.
     pub(super) key: String,
 }
 
 /// Name and text of the fields of a record.
 pub(super) type Fields = Vec<(String, String)>;
 
-/// The same as Redis returns it. Others write there too, so it may not be text.
+/// The fields of a record as Redis returns them. Other programs write there too, so they may not be
+/// text.
 type Raw = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Returns the fields as text, or only the id if one of them is none.
+/// Converts fields to text, or returns only the id if one of them is not text: the record is then
+/// skipped and logged.
 fn texts(raw: Raw) -> Fields {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
     let fields: Option<Fields> = raw
@@ -337,12 +359,14 @@ fn texts(raw: Raw) -> Fields {
     })
 }
 
-/// The members of an index that a pattern asks for.
+/// Returns the value of the group that a part of a pattern selects, or `*` if the part has a
+/// wildcard and selects none.
 fn literal(part: &str) -> String {
     let any = part.contains('*');
     if any { "*".to_owned() } else { part.to_owned() }
 }
 
+/// Parses an entry. Returns `None` if it has another form.
 fn entry(member: String, text: &str) -> Option<Entry> {
     let mut parts = text.splitn(4, '\0');
     let bytes = parts.next()?.parse().ok()?;
@@ -353,6 +377,7 @@ fn entry(member: String, text: &str) -> Option<Entry> {
     })
 }
 
+/// The indexes, as a connection and the scripts that read and change them.
 pub(super) struct Index {
     connection: ConnectionManager,
     list: Script,
@@ -364,6 +389,7 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Creates the scripts. Sends nothing.
     pub(super) fn new(connection: ConnectionManager) -> Index {
         let names = format!(
             "local PREFIX, LEASE, ALIVE = '{PREFIX}', '{LEASE}', '{ALIVE}'\n\
@@ -381,8 +407,9 @@ impl Index {
         }
     }
 
-    /// Returns the records of a workspace that may match, of which `kind` and `app` are parts of
-    /// keys, or `None` if look-ups must scan and `anyway` is not set.
+    /// Returns the entries of a workspace that may match, or `None` if searches must scan and
+    /// `anyway` is not set. `kind` and `app` are the escaped type and app of the pattern, as they
+    /// are in keys.
     pub(super) async fn list(
         &self,
         pattern: &ServicePattern,
@@ -418,16 +445,16 @@ impl Index {
         ))
     }
 
-    /// Returns the fields of the records at these keys, in their order; none where there is no
-    /// record.
+    /// Returns the fields of the records at these keys, in their order. A key without a record
+    /// gives no fields.
     pub(super) async fn read(&self, keys: &[String]) -> Result<Vec<Fields>, RegistryError> {
         let mut connection = self.connection.clone();
         let records: Vec<Raw> = self.read.call(&mut connection, keys, &[]).await?;
         Ok(records.into_iter().map(texts).collect())
     }
 
-    /// Returns the key and fields of these records, without those of dead servers, or `None` if
-    /// look-ups must scan.
+    /// Returns the key and fields of the records of these members, without those of dead servers,
+    /// or `None` if searches must scan.
     pub(super) async fn fetch(
         &self,
         server: &str,
@@ -443,8 +470,12 @@ impl Index {
         Ok((!mixed).then(|| keys.into_iter().zip(records).collect()))
     }
 
-    /// Stores a record. With the keys that the service had before, it is stored although look-ups
-    /// must scan.
+    /// Stores a record. `former` are the keys that the service had before; with them the record is
+    /// stored although searches must scan, and the keys are removed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if Redis does not answer. A limit or a singleton is a result, not an error.
     pub(super) async fn put(
         &self,
         record: &NewRecord<'_>,
@@ -486,8 +517,8 @@ impl Index {
         })
     }
 
-    /// Removes records in one step, of a connection that has ended if it is given. Returns the keys
-    /// of those that were there.
+    /// Removes records in one step, if `owner` is given only those of a connection that has ended.
+    /// Returns the keys of those that were there.
     pub(super) async fn remove(
         &self,
         keys: &[String],
@@ -501,7 +532,8 @@ impl Index {
         Ok(self.remove.call(&mut connection, keys, &arguments).await?)
     }
 
-    /// Removes the indexed records of a server. Returns the addresses of its clients.
+    /// Removes the indexed records of a server, in several steps. Returns the addresses of its
+    /// clients.
     pub(super) async fn remove_server(&self, server: &str) -> Result<Vec<String>, RegistryError> {
         let arguments = [server.to_owned(), RECORDS_AT_ONCE.to_string()];
         let mut connection = self.connection.clone();
@@ -518,7 +550,7 @@ impl Index {
         }
     }
 
-    /// Notes that a server takes part that does not keep the indexes.
+    /// Notes for [`MIXED_FOR`] that a server takes part that does not keep the indexes.
     pub(super) async fn note_mixed(&self) -> Result<(), RegistryError> {
         let mut connection = self.connection.clone();
         let life = MIXED_FOR.as_secs();
@@ -527,7 +559,7 @@ impl Index {
             .await?)
     }
 
-    /// Returns whether look-ups must scan.
+    /// Returns whether searches must scan.
     pub(super) async fn is_mixed(&self) -> Result<bool, RegistryError> {
         let mut connection = self.connection.clone();
         let keys = [LEASE.to_owned(), format!("{PREFIX}mixed")];

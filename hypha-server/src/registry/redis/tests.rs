@@ -11,10 +11,10 @@ use hypha_rpc::workspace::Visibility;
 use super::*;
 use crate::settings::Limits;
 
-/// A Redis of a test's own.
+/// A Redis that belongs to one test.
 struct Redis {
     process: Child,
-    /// No port: two tests cannot be given the same.
+    /// A socket instead of a port, because two tests could be given the same port.
     socket: PathBuf,
 }
 
@@ -27,7 +27,7 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    /// `None`, after saying so, if it is not installed.
+    /// Starts Redis. Returns `None`, after a message, if it is not installed.
     async fn start() -> Option<Redis> {
         let name = format!("redis-{}.sock", hypha_wire::random_id());
         let socket = std::env::temp_dir().join(name);
@@ -68,7 +68,7 @@ impl Redis {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
-    /// A server that has told the others that it is alive.
+    /// Returns the registry of a server after its first beat.
     async fn server(&self, id: &str) -> RedisRegistry {
         self.server_with(id, RecordLimits::from(&Limits::default()))
             .await
@@ -78,7 +78,7 @@ impl Redis {
         let connection = self.client().get_connection_manager().await.unwrap();
         let registry = RedisRegistry::new(connection, id, limits, Arc::default());
         registry.beat().await.unwrap();
-        // These servers beat once.
+        // The servers of a test beat once, so their keys must not expire.
         let mut connection = self.connect().await;
         let alive = format!("{ALIVE}{id}");
         connection.persist::<_, ()>(alive).await.unwrap();
@@ -99,7 +99,7 @@ impl Redis {
         keys
     }
 
-    /// A server of the original takes part.
+    /// Pretends that a server of the original takes part.
     async fn join_original(&self) {
         let mut connection = self.connect().await;
         connection
