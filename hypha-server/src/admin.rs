@@ -1,4 +1,7 @@
-//! The service `ws-user-root/admin-utils`, with which operators look after the server.
+//! Offers the service `ws-user-root/admin-utils`, by which operators inspect and manage the server.
+//!
+//! `server` starts and stops it. The service is a client on a link inside the server. Its methods
+//! check the caller's permission themselves, because membership of the workspace does not imply it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,24 +19,30 @@ use crate::registry::{RegistryError, ServicePattern};
 use crate::router::SERVER_WORKSPACE;
 use crate::state::State;
 
-/// The workspace of the service, whose administrators may use it.
+/// Workspace of the service. Its administrators may call the methods.
 const WORKSPACE: &str = "ws-user-root";
+/// Upper bound on the calls that the service runs at the same time. Operators make few.
 const CONCURRENT_CALLS: usize = 64;
+/// Upper bound on the calls that wait for the service, in bytes.
 const QUEUE_BYTES: usize = 1024 * 1024;
-/// Interval in which `unload_workspace` looks whether all clients have left.
+/// Interval at which `unload_workspace` checks whether all clients have left.
 const LOOK: Duration = Duration::from_millis(50);
-/// Longest time for which it does so.
+/// Upper bound on the time for which `unload_workspace` waits, in seconds.
 const UNLOAD_MAX: f64 = 60.0;
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Registers the service.
+/// Connects the client of the service and registers the service.
+///
+/// # Errors
+///
+/// Fails if the address is taken or the registry refuses the record.
 pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     let id = &state.info.server_id;
     let client =
         internal_client::connect_shared(state, WORKSPACE, id, QUEUE_BYTES, CONCURRENT_CALLS).await;
     let client =
-        client.ok_or_else(|| Error::Invalid(format!("{WORKSPACE}/{id} is there already")))?;
+        client.ok_or_else(|| Error::Invalid(format!("the address {WORKSPACE}/{id} is in use")))?;
     let admin = Admin {
         state: Arc::downgrade(state),
     };
@@ -41,27 +50,34 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
         .into_service()
         .name("Admin Utilities")
         .visibility(Visibility::Protected)
-        // As the original: the methods learn who calls, but clients need not know.
+        // As in the original, the schema does not mention the context. The methods receive it
+        // anyway.
         .require_context(false);
     client.register_service(service).await?;
     state.clients.keep_service(client);
     Ok(())
 }
 
-/// Removes the record of the service when the server ends.
+/// Removes the record of the service when the server ends. Its client has no connection whose end
+/// would remove it.
 pub(crate) async fn stop(state: &State) -> Result<(), RegistryError> {
     let id = &state.info.server_id;
     state.registry.remove_client(WORKSPACE, id, None).await?;
     Ok(())
 }
 
+/// The implementation of the service.
 struct Admin {
-    // Weak: the state holds the client that holds this.
+    // Weak, because the state owns the client, which owns this service.
     state: Weak<State>,
 }
 
 impl Admin {
-    /// Returns the state, if the caller may look after the server.
+    /// Returns the state of the server if the caller is an administrator of [`WORKSPACE`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the caller is not, or the server is shutting down.
     fn state(&self, ctx: &Context) -> Answer<Arc<State>> {
         if !ctx.user().may(Permission::Admin, WORKSPACE) {
             return Err(ManagerError::Permission(format!(
@@ -73,17 +89,20 @@ impl Admin {
     }
 }
 
+/// Converts an error of the registry.
 fn unavailable(error: RegistryError) -> ManagerError {
     ManagerError::Runtime(error.to_string())
 }
 
-/// Returns the clients of a workspace that are connected to this server.
+/// Returns the clients of users in a workspace that are connected to this server.
 fn clients(state: &State, workspace: &str) -> Vec<Arc<Peer>> {
     let mut clients = state.router.members(workspace);
     clients.retain(|peer| !is_internal(state, peer));
     clients
 }
 
+/// Returns whether a peer is a client of the server itself. Operators must not see or disconnect
+/// these.
 fn is_internal(state: &State, peer: &Peer) -> bool {
     peer.workspace == SERVER_WORKSPACE || peer.client_id == state.info.server_id
 }
@@ -93,7 +112,8 @@ impl Admin {
     /// Lists the ids of the servers that share the workspaces.
     pub(crate) async fn list_servers(&self, ctx: &Context) -> Answer<Vec<String>> {
         let state = self.state(ctx)?;
-        // Each server offers the login.
+        // Each server registers its own login service under the server's id, so these records list
+        // the servers. They are sorted, so equal ids are adjacent.
         let pattern = ServicePattern {
             workspace: "public".into(),
             name: "hypha-login".into(),

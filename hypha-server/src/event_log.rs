@@ -1,4 +1,7 @@
-//! The event log: a bounded list of recent entries for each workspace.
+//! Owns the event log: a bounded list of recent entries for each workspace, in memory.
+//!
+//! The manager appends and reads entries. The log of a workspace ends with the workspace, and a
+//! restart of the server loses all. In a cluster each server has a log of its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,17 +12,18 @@ use serde::Serialize;
 
 use crate::memory::Charge;
 
-/// Entries kept for each workspace. The oldest are dropped first.
+/// Upper bound on the entries of a workspace. The oldest are dropped first.
 const ENTRIES_MAX: usize = 1000;
-/// Bytes of entries kept for each workspace.
+/// Upper bound on the entries of a workspace, in bytes of their types and data.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The recent events of each workspace, oldest first.
+/// The recent entries of each workspace, oldest first.
 #[derive(Default)]
 pub(crate) struct EventLog(Mutex<Entries>);
 
 #[derive(Default)]
 struct Entries {
+    /// Number of the latest entry, over all workspaces.
     last_id: u64,
     workspaces: HashMap<String, Log>,
 }
@@ -27,10 +31,11 @@ struct Entries {
 #[derive(Default)]
 struct Log {
     entries: VecDeque<SizedEntry>,
+    /// Sum of the sizes of the entries.
     bytes: usize,
 }
 
-/// An entry, encoded as a [`hypha_rpc::workspace::EventRecord`].
+/// An entry as readers receive it. Its fields are those of [`hypha_rpc::workspace::EventRecord`].
 #[derive(Clone, Serialize)]
 pub(crate) struct StoredEvent {
     id: u64,
@@ -38,7 +43,7 @@ pub(crate) struct StoredEvent {
     workspace: String,
     user_id: String,
     timestamp: String,
-    /// A decoded value takes many times as much.
+    /// Encoded, because the decoded value takes many times the memory.
     data: RawValue,
 }
 
@@ -49,6 +54,8 @@ struct SizedEntry {
 }
 
 impl Log {
+    /// Appends an entry, and drops the oldest ones until the log is within its bounds. An entry
+    /// larger than the bound would drop all others and itself.
     fn push(&mut self, entry: SizedEntry) {
         self.bytes += entry.bytes;
         self.entries.push_back(entry);
@@ -61,7 +68,7 @@ impl Log {
     }
 }
 
-/// An entry that has no number and time yet.
+/// A new entry, which gets its number and time from the log.
 pub(crate) struct NewEvent {
     pub(crate) workspace: String,
     pub(crate) user_id: String,
@@ -69,23 +76,24 @@ pub(crate) struct NewEvent {
     pub(crate) data: RawValue,
     /// Encoded size of the type and the data, counted against the log's bound.
     pub(crate) bytes: usize,
-    /// Charged to the user that adds it.
+    /// Charge for the memory of the entry, which ends when the log drops it.
     pub(crate) charge: Option<Charge>,
 }
 
-/// Selects entries by type and time. A field that is `None` selects all.
+/// Selects entries by type and time. A field that is `None` selects all entries.
 #[derive(Default)]
 pub(crate) struct EventFilter {
     pub(crate) event_type: Option<String>,
-    /// ISO text in UTC; entries at this time are included.
+    /// Earliest time, as ISO 8601 text in UTC, inclusive.
     pub(crate) start_time: Option<String>,
-    /// ISO text in UTC; entries at this time are included.
+    /// Latest time, as ISO 8601 text in UTC, inclusive.
     pub(crate) end_time: Option<String>,
 }
 
 impl EventFilter {
+    /// Returns whether the filter selects an entry.
     fn matches(&self, entry: &StoredEvent) -> bool {
-        // ISO texts in UTC sort as the times do.
+        // ISO 8601 texts in UTC of one precision sort like the times.
         self.event_type
             .as_ref()
             .is_none_or(|kind| *kind == entry.event_type)
@@ -101,7 +109,8 @@ impl EventFilter {
 }
 
 impl EventLog {
-    /// Appends an entry with the current time.
+    /// Appends an entry with the current time. Drops the oldest entries of the workspace if the log
+    /// exceeds a bound.
     pub(crate) fn append(&self, event: NewEvent) {
         let mut entries = self.0.lock();
         entries.last_id += 1;
@@ -121,7 +130,8 @@ impl EventLog {
         });
     }
 
-    /// Returns the entries that a user has made in a workspace and `filter` selects.
+    /// Returns the entries that a user has made in a workspace and that `filter` selects, oldest
+    /// first.
     pub(crate) fn read(
         &self,
         workspace: &str,
@@ -131,7 +141,7 @@ impl EventLog {
         self.select(workspace, user_id, filter, |entry| entry.record.clone())
     }
 
-    /// Returns the types of the entries that [`read`](Self::read) returns.
+    /// Returns the types of the entries that [`read`](Self::read) would return, one for each entry.
     pub(crate) fn types(
         &self,
         workspace: &str,
@@ -142,6 +152,7 @@ impl EventLog {
         self.select(workspace, user_id, filter, kind)
     }
 
+    /// Returns a part of each entry that a user has made in a workspace and that `filter` selects.
     fn select<T>(
         &self,
         workspace: &str,
@@ -157,7 +168,8 @@ impl EventLog {
             .collect()
     }
 
-    /// Drops the entries of all workspaces but those to `keep`.
+    /// Drops the entries of the workspaces for which `keep` returns false, such as those that were
+    /// removed at another server.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -169,13 +181,14 @@ impl EventLog {
             .retain(|workspace, _| keep(workspace));
     }
 
-    /// Drops the entries of a workspace that is deleted.
+    /// Drops the entries of a workspace that was removed.
     pub(crate) fn forget(&self, workspace: &str) {
         self.0.lock().workspaces.remove(workspace);
     }
 }
 
-/// Formats a time as ISO text in UTC with microseconds.
+/// Formats a time as ISO 8601 text in UTC with microseconds and no offset, as the original writes
+/// it.
 pub(crate) fn iso(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);

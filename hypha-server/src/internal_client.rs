@@ -1,8 +1,12 @@
-//! Clients inside the server: ordinary `hypha-rpc` clients on a memory link whose other end the
-//! router holds.
+//! Connects clients inside the server: ordinary `hypha-rpc` clients on a memory link whose other
+//! end the router holds.
 //!
-//! The manager, the login service and each plain HTTP request are such clients. The first two serve
-//! all clients of the server, so their messages wait for no receiver.
+//! The manager, the login service, the admin service and each plain HTTP request are such clients.
+//! The services serve all clients of the server from one queue, so their messages never wait for a
+//! receiver ([`connect_shared`]). The client of a request waits like any other ([`connect_for`]).
+//!
+//! Two tasks serve a link, one for each direction. Both hold parts of the server's state and end
+//! with the link, so the state is freed only when all of these clients are dropped.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -18,40 +22,51 @@ use crate::peer::{Outbox, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
 use crate::workspace;
 
-/// Frames in the link itself. Backpressure comes from the queue in front of it.
+/// Number of frames in the link itself. Backpressure comes from the queue in front of it, whose
+/// frames are charged; those in the link are not.
 const LINK_FRAMES: usize = 64;
+/// Number of frames that are taken from the queue at once.
 const BATCH: usize = 64;
-/// Size and number of the chunks of a large reply of a server's service that are sent at once: at
-/// most 2 MiB wait for the caller. Its messages never wait for room, so it limits itself.
+/// Size of the chunks of a large response of a service of the server, in bytes.
 const REPLY_CHUNK_BYTES: usize = 256 * 1024;
+/// Number of such chunks that wait for one caller. The frames of a service never wait for room, so
+/// without this bound a response of any size would be queued at once. With it, at most 2 MiB are.
 const REPLY_CHUNKS_AT_ONCE: usize = 8;
 
-/// Bytes that one sender may have in unfinished messages to a client inside the server.
+/// Upper bound on the unfinished messages of one sender to a client inside the server, in bytes.
 const CHUNK_BYTES: usize = 64 << 20;
-/// Memory that the decoded values of a message to a client inside the server may occupy, unless
-/// twice the length of the message is more. They are charged to the sender as well.
+/// Upper bound on the memory of the decoded values of a message to a client inside the server, in
+/// bytes, unless twice the length of the message is more. The sender is charged for them as well.
 const DECODED_BYTES: usize = 32 << 20;
 
-/// The account that pays for what a client inside the server holds: unfinished messages, requests
-/// that run, decoded values.
+/// The account to which a client inside the server charges memory that it holds for its peers:
+/// unfinished messages, running requests, decoded values.
 enum Payer {
-    /// The sender of each message, in one account for all clients inside the server.
+    /// The account of the sender of each message. Weak, because the state owns the clients of the
+    /// services.
     Sender(Weak<State>),
-    /// The HTTP request for which the client acts.
+    /// The account of the HTTP request for which the client acts.
     Request(Account),
 }
 
 impl Payer {
+    /// Returns the account to which memory for `peer` is charged.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the server is shutting down.
     fn account(&self, peer: &str) -> Result<Account, String> {
         match self {
             Payer::Request(account) => Ok(account.clone()),
             Payer::Sender(state) => {
                 let state = state.upgrade().ok_or("the server is shutting down")?;
                 Ok(match state.router.find_address(peer) {
-                    // Its own account has what others have sent to it, however much that is.
+                    // The account of another service holds the messages of all clients to it, so an
+                    // exhausted one would not be that service's fault.
                     Some(peer) if peer.serves_all => state.memory.open(SERVER_OWNER),
                     Some(peer) => peer.outbox.account().clone(),
-                    // A peer at another server has no account here but this one.
+                    // A peer at another server has no connection here. An account of its own, with
+                    // the address as the owner, keeps it apart from others.
                     None => state.memory.open(peer),
                 })
             }
@@ -74,8 +89,13 @@ impl PeerMemory for Payer {
     }
 }
 
-/// Connects a client with services for all clients of the server, in the name of the server. What
-/// it holds for a caller is charged to the caller. Returns `None` if the address is taken.
+/// Connects a client that offers services to all clients of the server, with the permissions of the
+/// server. Memory that it holds for a caller is charged to the caller. Returns `None` if the
+/// address is taken.
+///
+/// Its frames to one slow caller do not wait for room, so they do not delay the responses to
+/// others. `queue_bytes` bounds the calls that wait for the client, and `concurrent_calls` those
+/// that run.
 ///
 /// One slow caller does not hold up its replies to the others.
 pub(crate) async fn connect_shared(
@@ -99,8 +119,9 @@ pub(crate) async fn connect_shared(
     attach(state, peer, queue, settings, account).await
 }
 
-/// Connects a client to the router, whose memory is charged to `account`, the messages to it
-/// included. It is closed if the account must give way. Returns `None` if the address is taken.
+/// Connects a client for `user` whose memory is charged to `account`, with the messages that wait
+/// for it. The client is closed if the account must give way. Returns `None` if the address is
+/// taken.
 ///
 /// The client stays connected until its last handle is dropped, or the router closes it.
 pub(crate) async fn connect_for(
@@ -119,6 +140,8 @@ pub(crate) async fn connect_for(
     attach(state, peer, queue, settings, account).await
 }
 
+/// Attaches a peer to the router, and connects it with a new client by a memory link. Returns
+/// `None` if the address is taken.
 async fn attach(
     state: &Arc<State>,
     peer: Peer,
@@ -126,7 +149,7 @@ async fn attach(
     mut settings: Settings,
     account: Account,
 ) -> Option<Client> {
-    // One peer may use half of it.
+    // The settings bound all peers together, and one peer may use half of it.
     settings.max_chunk_bytes = 2 * CHUNK_BYTES;
     settings.max_decoded_bytes = DECODED_BYTES;
     let peer = Arc::new(peer);
@@ -146,6 +169,7 @@ async fn attach(
         let mut gives_way = std::pin::pin!(account.gives_way());
         loop {
             tokio::select! {
+                // No frame will follow: the peer was detached, so the other task has seen the end.
                 more = queue.take(&mut batch, BATCH) => if !more { return },
                 _ = &mut closed => {
                     let _ = to_client.close().await;
@@ -157,6 +181,7 @@ async fn attach(
                 }
             }
             for Queued { frame, held } in batch.drain(..) {
+                // Text frames are control messages for clients on sockets.
                 let Outgoing::Binary(message) = frame else {
                     continue;
                 };
@@ -167,6 +192,7 @@ async fn attach(
                 {
                     return;
                 }
+                // Only now: the frame occupied the queue until the link took it.
                 drop(held);
             }
         }
@@ -176,6 +202,7 @@ async fn attach(
         async move {
             while let Some(Ok(Frame::Binary(bytes))) = from_client.next().await {
                 state.router.route(&peer, bytes, None).await;
+                // Frames that are always ready would otherwise keep this task on its thread.
                 tokio::task::coop::consume_budget().await;
             }
             // The link is closed. Detaching the peer drops its outbox, which ends the other task.

@@ -1,13 +1,14 @@
-//! The command line and environment of the original server, as far as they differ from ours: a
-//! deployment of it starts this program unchanged.
+//! Accepts the command line and the environment of the original server, as far as they differ from
+//! those of this one, so that a deployment of the original starts this program unchanged.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// Variables of the original server whose values never stop the start. One that cannot be used
-/// counts as not set.
+/// Variables of the original server whose values never prevent the start. A value that cannot be
+/// used is ignored with a warning.
 ///
-/// Kubernetes, for instance, sets `HYPHA_PORT` to a URL where a service is called `hypha`.
+/// They may be set for another program: Kubernetes, for instance, sets `HYPHA_PORT` to a URL where
+/// a service is called `hypha`.
 const TOLERATED: [&str; 20] = [
     "HYPHA_PORT",
     "RECONNECTION_TOKEN_LIFE_TIME",
@@ -31,7 +32,7 @@ const TOLERATED: [&str; 20] = [
     "HYPHA_LOG_FORMAT",
 ];
 
-/// Values that an option of the original takes.
+/// Number of values that an option of the original takes.
 #[derive(Clone, Copy, PartialEq)]
 enum Takes {
     Nothing,
@@ -47,8 +48,9 @@ const PYTHON: &str = "this server runs no Python; embed it, or connect a client 
 const SEARCH: &str = "this server has no search by meaning";
 const SHELL: &str = "this server has no shell";
 
-/// Options of the original that this server does not have, with the reason. Each has the variable
-/// `HYPHA_<NAME>`.
+/// Options of the original that this server accepts without effect, each with the reason. An option
+/// with an empty reason is ignored without a warning, because its effect is not missed here. Each
+/// option has the variable `HYPHA_<NAME>`.
 const WITHOUT_EFFECT: [(&str, Takes, &str); 43] = [
     ("from-env", Nothing, ""),
     ("reset-redis", Nothing, "this server clears no Redis"),
@@ -99,13 +101,14 @@ const WITHOUT_EFFECT: [(&str, Takes, &str); 43] = [
     ("interactive", Nothing, SHELL),
 ];
 
-/// Reads a flag in the environment, in the words of the original. Others are false.
+/// Reads a flag from the environment, in the words of the original. Any other word means false.
 fn is_on(word: &str) -> bool {
     let word = word.trim().to_ascii_lowercase();
     matches!(word.as_str(), "true" | "1" | "yes" | "y" | "on")
 }
 
-/// Removes the word `server` of the original, which names what the program does without it.
+/// Removes the subcommand `server` of the original. This program has no subcommands, and always
+/// does what that one does.
 pub(crate) fn without_subcommand(
     mut arguments: Vec<std::ffi::OsString>,
 ) -> Vec<std::ffi::OsString> {
@@ -115,7 +118,7 @@ pub(crate) fn without_subcommand(
     arguments
 }
 
-/// Adds the options that have no effect. They are not in the help.
+/// Adds the options that have no effect to a command, hidden from its help.
 pub(crate) fn add_options(command: Command) -> Command {
     WITHOUT_EFFECT
         .iter()
@@ -129,7 +132,8 @@ pub(crate) fn add_options(command: Command) -> Command {
         })
 }
 
-/// Returns a warning for each option of the original that was given and has no effect.
+/// Returns a warning for each option of the original that was given and has no effect. `variable`
+/// looks up a variable of the environment.
 pub(crate) fn ignored(
     matches: &ArgMatches,
     variable: impl Fn(&str) -> Option<String>,
@@ -140,6 +144,7 @@ pub(crate) fn ignored(
         .filter(|(_, _, reason)| !reason.is_empty())
     {
         let in_environment = format!("HYPHA_{}", name.to_uppercase().replace('-', "_"));
+        // A variable for a flag counts only if it is true, because deployments set many to false.
         let is_set = |value: String| *takes != Nothing || is_on(&value);
         if matches.value_source(name) == Some(ValueSource::CommandLine) {
             warnings.push(format!("--{name} has no effect: {reason}"));
@@ -150,8 +155,11 @@ pub(crate) fn ignored(
     warnings
 }
 
-/// Takes the tolerated variables that cannot be used away from the arguments of a command. Each is
-/// tried alone: `check` tells whether the settings with it can be used.
+/// Detaches the tolerated variables whose values cannot be used from the arguments of a command.
+/// Returns the command and a warning for each of them.
+///
+/// Each variable is tried by itself, with all others detached. `check` says whether the settings
+/// with it can be used.
 pub(crate) fn without_unusable(
     command: Command,
     check: impl Fn(&ArgMatches) -> Result<(), String>,

@@ -1,16 +1,17 @@
-//! The process as the system sees it.
+//! Reads the memory of the process from the operating system.
 
 /// The memory of this process, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ProcessMemory {
+    /// Physical memory in use.
     pub(crate) resident: u64,
+    /// Size of the address space.
     pub(crate) virtual_size: u64,
-    /// Part of the machine's memory that is in use, of this process and others, in percent.
+    /// Memory of the machine that is in use by all processes, in percent.
     pub(crate) machine_percent: f64,
 }
 
-/// Returns the memory of this process; `None` where the system does not tell it, which is
-/// everywhere but on Linux.
+/// Returns the memory of this process, or `None` on systems other than Linux.
 pub(crate) fn memory() -> Option<ProcessMemory> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -23,7 +24,7 @@ pub(crate) fn memory() -> Option<ProcessMemory> {
     })
 }
 
-/// Reads the line `name:  number kB`.
+/// Returns the number of the line `name:  number kB`. The kernel writes 1024 bytes as 1 kB.
 fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines();
     let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

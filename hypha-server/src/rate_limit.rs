@@ -1,24 +1,25 @@
-//! A token bucket: a rate with bursts.
+//! Limits a rate with bursts, by a token bucket.
 //!
-//! governor 0.10 is not used: it cannot tell whether a bucket is empty without taking a token, so
-//! each valid request would be charged to the address that it comes from, and it cannot go into
-//! debt, so a message larger than the burst would never pass. Layers of tower limit all callers
-//! together.
+//! governor 0.10 is not used. It cannot test whether a bucket is empty without taking a token, so
+//! each valid request would be charged to the address that it comes from. It also has no debts, so
+//! a message larger than the burst would never pass. Layers of tower limit all callers together.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A token bucket of `burst` tokens that refills at `per_second`. It can go into debt: its user
-/// takes tokens first and waits afterwards.
+/// A token bucket that holds up to `burst` tokens and refills at `per_second`. It can go into debt:
+/// users take tokens first and wait afterwards.
 pub(crate) struct RateLimit {
     per_second: f64,
     burst: f64,
+    /// Tokens at the time `since`. Negative while the bucket is in debt.
     left: f64,
     since: Instant,
 }
 
 impl RateLimit {
+    /// Returns a full bucket. `per_second` must be positive.
     pub(crate) fn new(per_second: f64, burst: f64) -> RateLimit {
         RateLimit {
             per_second,
@@ -28,19 +29,19 @@ impl RateLimit {
         }
     }
 
-    /// Returns a bucket, or `None` if `per_second` is 0, which means no limit.
+    /// Returns a full bucket, or `None` if `per_second` is not positive, which means that there is
+    /// no limit.
     pub(crate) fn limited(per_second: f64, burst: f64) -> Option<RateLimit> {
         (per_second > 0.0).then(|| RateLimit::new(per_second, burst))
     }
 
-    /// Takes tokens, which may leave the bucket in debt.
+    /// Takes tokens, which may leave the bucket in debt of any size.
     pub(crate) fn take(&mut self, tokens: f64) {
         self.earn();
         self.left -= tokens;
     }
 
-    /// Takes tokens unless the debt is as large as a full bucket already. Returns whether they were
-    /// taken.
+    /// Takes tokens unless the debt is at least `burst` already. Returns whether they were taken.
     pub(crate) fn take_on_credit(&mut self, tokens: f64) -> bool {
         self.earn();
         let fits = self.left > -self.burst;
@@ -50,8 +51,12 @@ impl RateLimit {
         fits
     }
 
-    /// Takes a token if the bucket has one within `patience`. Returns the time to wait for it, or
-    /// as an error the time that would have been needed.
+    /// Takes a token if the bucket will have one within `patience`, and returns the time until
+    /// then. The caller waits for that time.
+    ///
+    /// # Errors
+    ///
+    /// Takes nothing and returns the time if it exceeds `patience`.
     pub(crate) fn reserve(&mut self, patience: Duration) -> Result<Duration, Duration> {
         let wait = self.until(1.0);
         if wait > patience {
@@ -61,24 +66,25 @@ impl RateLimit {
         Ok(wait)
     }
 
-    /// Returns the time until the bucket has this many tokens.
+    /// Returns the time until the bucket has this many tokens. Takes none.
     pub(crate) fn until(&mut self, tokens: f64) -> Duration {
-        // To read the clock costs more than all else here.
+        // Reading the clock costs more than everything else here.
         if self.left >= tokens {
             return Duration::ZERO;
         }
         self.earn();
         let missing = (tokens - self.left).max(0.0);
-        // A rate may be so small that the time is no `Duration`.
+        // A rate may be so small that the time does not fit into a `Duration`.
         Duration::try_from_secs_f64(missing / self.per_second).unwrap_or(Duration::MAX)
     }
 
-    /// Returns whether the bucket is full, like a new one.
+    /// Returns whether the bucket is full. It is then equal to a new one and can be dropped.
     pub(crate) fn is_full(&mut self) -> bool {
         self.earn();
         self.left >= self.burst
     }
 
+    /// Adds the tokens for the time since the last call.
     fn earn(&mut self) {
         let now = Instant::now();
         let earned = now.duration_since(self.since).as_secs_f64() * self.per_second;

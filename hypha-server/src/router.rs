@@ -1,4 +1,16 @@
-//! Routes messages from addresses to connected clients.
+//! Owns the connected peers by address, and routes messages between them.
+//!
+//! `session` and `internal_client` attach a peer when its client is admitted, and `workspace`
+//! detaches it when the connection has ended. [`Router::route`] stamps each message with its sender
+//! and delivers it to a peer of this server, through the bus to another server, or to all
+//! subscribers of a workspace.
+//!
+//! Messages of one sender to one receiver keep their order, as long as they come through one
+//! connection. Delivery waits for room at the receiver, so a slow receiver slows its senders down,
+//! until the timeout closes its connection.
+//!
+//! Lock order: the peers, then the partners of a peer. No lock is held across an await, while a
+//! frame is queued, or while the bus is called, because the bus looks up peers itself.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,51 +31,63 @@ use crate::memory::{Charge, OverBudget};
 use crate::metrics::Counters;
 use crate::peer::{Peer, Unsent};
 
-/// The workspace part of addresses inside the server.
+/// Workspace part of the addresses of the manager and its former addresses.
 pub(crate) const SERVER_WORKSPACE: &str = "*";
-/// The client part of a broadcast.
+/// Client part of the address of a broadcast.
 const EVERYONE: &str = "*";
 
-/// The event about a client that is gone.
+/// Type of the event about a client that has disconnected.
 pub(crate) const CLIENT_DISCONNECTED: &str = "client_disconnected";
-/// The subject of an event that is about no connection.
+/// Subject of an event that is about no connection of this server. No connection has this
+/// generation.
 pub(crate) const NOBODY: u64 = 0;
-/// Longest address of a message, in bytes. Names of workspaces and clients are shorter.
+/// Upper bound on the address of a message, in bytes. Valid workspaces and client ids are shorter;
+/// the bound keeps garbage out of rejections and the bus.
 const ADDRESS_MAX: usize = 1024;
-/// Parts of a large message are no messages if they have this size, in bytes.
+/// Lower bound on a chunk of a large message that is charged by its bytes only, in bytes. Smaller
+/// chunks count as messages; otherwise a sender could avoid the limit on its messages by tiny
+/// chunks.
 const PART_MIN: usize = 16 * 1024;
-/// Methods by which a call is answered, behind the session.
+/// Methods by which a call is answered. The session comes before them, separated by a dot.
 const ANSWERS: [&str; 3] = ["resolve", "reject", "heartbeat"];
 
-/// The address belongs to a connection that keeps it.
+/// The error of [`Router::attach`] if the address belongs to a connection that keeps it.
 #[derive(Debug)]
 pub(crate) struct Taken;
 
-/// The sender of a broadcast.
+/// The sender of a broadcast, which decides what happens at a receiver without room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A client: the copy for a receiver without room is dropped.
+    /// A client. Its copy for a receiver without room is dropped, so that it can neither wait for
+    /// nor disconnect the other subscribers.
     Client,
-    /// The server itself: the copy for a receiver without room goes on top.
+    /// The server itself. Its copy is queued beyond the room of the receiver, because subscribers
+    /// rely on its events.
     Server,
 }
 
 /// Peers by workspace and client id.
 type Peers = HashMap<String, HashMap<String, Arc<Peer>>>;
 
-/// Connects a peer inside the server on demand, when a message for it arrives.
+/// Connects a client of the server itself when a message for its client id arrives. Returns `None`
+/// if there is no such client.
 type OnDemand = Box<dyn Fn(&str) -> BoxFuture<'static, Option<Arc<Peer>>> + Send + Sync>;
 
+/// The connected peers, and the ways to them.
 pub(crate) struct Router {
     peers: RwLock<Peers>,
     on_demand: OnceLock<OnDemand>,
+    /// Generation of the next connection.
     generations: AtomicU64,
     counters: Arc<Counters>,
+    /// Time without progress after which a receiver is disconnected.
     deliver_timeout: Duration,
     bus: Arc<dyn Bus>,
 }
 
 impl Router {
+    /// Creates a router without peers. `deliver_timeout` is the time without progress after which a
+    /// receiver that holds up a sender is disconnected.
     pub(crate) fn new(
         counters: Arc<Counters>,
         deliver_timeout: Duration,
@@ -79,34 +103,37 @@ impl Router {
         }
     }
 
-    /// Returns the connection to the other servers.
+    /// Returns the bus to the other servers.
     pub(crate) fn bus(&self) -> &Arc<dyn Bus> {
         &self.bus
     }
 
-    /// Sets the function that connects peers inside the server on demand. Only the first call
-    /// counts.
+    /// Sets the function that connects clients of the server itself on demand. Only the first call
+    /// has an effect.
     pub(crate) fn set_on_demand(&self, on_demand: OnDemand) {
         let _ = self.on_demand.set(on_demand);
     }
 
-    /// Returns the generation of the next connection.
+    /// Returns the generation of a new connection: a number that no other connection of this server
+    /// has.
     pub(crate) fn next_generation(&self) -> u64 {
+        // The number must be unique, and orders nothing else.
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Returns the peer with this workspace and client id, if it is connected to this server.
     pub(crate) fn find(&self, workspace: &str, client_id: &str) -> Option<Arc<Peer>> {
         let peers = self.peers.read();
         peers.get(workspace)?.get(client_id).cloned()
     }
 
-    /// Returns the peer with the address `workspace/client`.
+    /// Returns the peer with the address `workspace/client`, if it is connected to this server.
     pub(crate) fn find_address(&self, address: &str) -> Option<Arc<Peer>> {
         let (workspace, client_id) = address.split_once('/')?;
         self.find(workspace, client_id)
     }
 
-    /// Returns the peers that are connected to a workspace.
+    /// Returns the peers of a workspace that are connected to this server.
     pub(crate) fn members(&self, workspace: &str) -> Vec<Arc<Peer>> {
         let peers = self.peers.read();
         peers
@@ -115,15 +142,23 @@ impl Router {
             .unwrap_or_default()
     }
 
-    /// Returns the peers that are clients of users, in all workspaces.
+    /// Returns the peers of all workspaces, except those for which `is_internal` returns true. It
+    /// is called under the lock of the peers.
     pub(crate) fn all(&self, is_internal: impl Fn(&Peer) -> bool) -> Vec<Arc<Peer>> {
         let peers = self.peers.read();
         let peers = peers.values().flat_map(|inside| inside.values());
         peers.filter(|peer| !is_internal(peer)).cloned().collect()
     }
 
-    /// Routes to `peer` from now on. Replaces the peer with the same address if it
-    /// `may_be_displaced`, and returns it.
+    /// Routes messages to `peer` from now on, and returns the peer that it replaces.
+    ///
+    /// The new peer inherits the partners of the replaced one: they learn that the client is gone
+    /// when the new connection ends. `may_be_displaced` is called under the lock of the peers.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Taken`] if another peer has the address and `may_be_displaced` returns false
+    /// for it.
     pub(crate) fn attach(
         &self,
         peer: Arc<Peer>,
@@ -142,7 +177,8 @@ impl Router {
         }
     }
 
-    /// Stops routing to `peer`. Returns false if a newer connection has its address.
+    /// Stops routing to `peer`. Returns false, and does nothing, if it is not attached: then a
+    /// newer connection has its address.
     pub(crate) fn detach(&self, peer: &Peer) -> bool {
         let mut peers = self.peers.write();
         let Some(inside) = peers.get_mut(&peer.workspace) else {
@@ -156,19 +192,24 @@ impl Router {
             if inside.is_empty() {
                 peers.remove(&peer.workspace);
             }
+            // The bus looks whether the address is in use again, and needs the lock for it.
             drop(peers);
             self.bus.unsubscribe_address(&peer.address);
         }
         current
     }
 
+    /// Returns whether this very connection has its address.
     fn is_attached(&self, peer: &Peer) -> bool {
         let present = self.find(&peer.workspace, &peer.client_id);
         present.is_some_and(|present| present.generation == peer.generation)
     }
 
-    /// Tells the partners of a client that has been detached that it is gone. If that was
-    /// `announced` in its workspace, subscribers there know it already.
+    /// Tells the partners of a detached client that it is gone. A caller that notes the client as a
+    /// partner later than this finds it detached, and its call is rejected.
+    ///
+    /// With `announced`, the event was sent to the subscribers of the client's workspace, which are
+    /// not told twice.
     pub(crate) async fn tell_partners(&self, gone: &Peer, announced: bool) {
         let (partners, incomplete) = gone.partners.take();
         for partner in partners {
@@ -187,6 +228,7 @@ impl Router {
                 }
             }
         }
+        // Some partners were not noted, so all clients of all servers are searched for the address.
         if incomplete {
             self.tell_partners_of(&gone.address, announced);
             self.bus.announce(Notice::Left {
@@ -195,12 +237,13 @@ impl Router {
         }
     }
 
-    /// Tells the clients of this server that have calls with the client `address` that it is gone,
-    /// without those that know it if that was `announced` in its workspace.
+    /// Tells the clients of this server that have noted `address` as a partner that it is gone.
+    /// With `announced`, subscribers of the client's workspace are left out.
     pub(crate) fn tell_partners_of(&self, address: &str, announced: bool) {
         let Some((workspace, client_id)) = address.split_once('/') else {
             return;
         };
+        // Copied, because the lock must not be held while frames are queued.
         let all: Vec<Arc<Peer>> = {
             let peers = self.peers.read();
             peers.values().flat_map(HashMap::values).cloned().collect()
@@ -212,22 +255,32 @@ impl Router {
         }
     }
 
-    /// Tells one peer that a client is gone, behind the messages of its connection `subject`.
+    /// Sends the event about a client that is gone to one peer, behind the messages of the client's
+    /// connection `subject`: a last response must not be overtaken.
     fn tell(&self, peer: &Peer, subject: u64, workspace: &str, client_id: &str) {
         if let Some(event) = gone_event(&peer.address, workspace, client_id) {
             self.counters.told_gone.add();
+            // It fails only if the peer is gone itself.
             let _ = peer.outbox.push_behind(subject, event);
         }
     }
 
-    /// Delivers a message of `sender`. Waits for room at the receiver for as long as that makes
-    /// progress. `charge` is for the memory of a large frame; it ends when the receiver has the
-    /// message, or nobody has.
+    /// Delivers a message of `sender`, or rejects its call. Waits for room at the receiver for as
+    /// long as the receiver makes progress, so the caller reads nothing more from the sender.
+    ///
+    /// `charge` is for the memory of a large frame. It ends when the message is queued for the
+    /// receiver, which has it charged to its own account then, or is dropped.
+    ///
+    /// # Cancellation
+    ///
+    /// A message that waits for room is lost if the future is dropped.
     pub(crate) async fn route(&self, sender: &Peer, frame: Bytes, charge: Option<Charge>) {
         self.deliver_to_target(sender, frame).await;
         drop(charge);
     }
 
+    /// Parses a message and delivers it to its target. Each message is charged to the rates of one
+    /// connection exactly once, also one that is refused.
     async fn deliver_to_target(&self, sender: &Peer, frame: Bytes) {
         let Ok(message) = Message::parse(frame) else {
             charge_message(sender, 0);
@@ -242,6 +295,7 @@ impl Router {
         let (workspace, client_id) = to.split_once('/').unwrap_or((&sender.workspace, to));
         if let Some(key) = message.overriding_key() {
             charge_message(sender, message.len());
+            // Receivers merge the segments, so such a key would forge the sender or the user.
             return self.refuse_override(
                 sender,
                 &message,
@@ -259,7 +313,8 @@ impl Router {
             let address = format!("{workspace}/{client_id}");
             let frame = stamp(sender, &message, &address, workspace);
             let is_new = message.session().is_some() && sender.partners.note(&address);
-            // The clients of the server itself serve all from one queue, and never wait.
+            // A client of the server itself sends to all others through one connection, so it must
+            // not wait for one of them.
             let sending = match sender.serves_all {
                 true => self.bus.send_at_once(&address, frame.into_bytes()),
                 false => self.bus.send(&address, frame.into_bytes()),
@@ -267,7 +322,8 @@ impl Router {
             if sending.await {
                 return self.counters.messages_routed.add();
             }
-            // An address that nobody has costs nothing.
+            // Forgotten at once, so that calls to missing addresses do not fill the list of
+            // partners.
             if is_new {
                 sender.partners.forget(&address);
             }
@@ -280,7 +336,8 @@ impl Router {
         match target {
             Some(target) => {
                 let frame = stamp(sender, &message, &target.address, workspace);
-                // Noted before the delivery: whoever leaves after it finds the other one.
+                // Noted before the delivery: if one of the two leaves after the delivery, it finds
+                // the other one among its partners.
                 let is_new = message.session().is_some() && note_call(sender, &target);
                 match self.deliver(sender, &target, frame).await {
                     Ok(()) => self.counters.messages_routed.add(),
@@ -291,7 +348,8 @@ impl Router {
                         return self.refuse_absent(sender, &message, &target.address);
                     }
                 }
-                // A target that was detached before the note has told its partners already.
+                // A target that was detached before the note has told its partners already, and
+                // this caller would wait for a response without end.
                 if is_new && !self.is_attached(&target) {
                     self.refuse_absent(sender, &message, &target.address);
                 }
@@ -300,17 +358,26 @@ impl Router {
         }
     }
 
+    /// Queues a frame for a peer of this server, and waits for room.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the receiver is gone, is disconnected because it made no progress for the timeout,
+    /// or has no memory for the frame.
     async fn deliver(&self, sender: &Peer, target: &Peer, frame: Stamped) -> Result<(), Unsent> {
+        // Never waits: one slow receiver would hold up the responses to all others.
         if sender.serves_all {
             return target.outbox.push(frame).map_err(|_| Unsent::Gone);
         }
         let mut sending = std::pin::pin!(target.outbox.send(sender.generation, frame));
-        // There is nearly always room, and reading the clock costs more than the message.
+        // Tried without a timer first: there is nearly always room, and reading the clock costs
+        // more than the rest of the delivery.
         if let Some(sent) = sending.as_mut().now_or_never() {
             return sent;
         }
-        // Nothing of the sender is read while it waits, its pings neither: a receiver that takes
-        // nothing for longer is disconnected, or the sender would lose its connection too.
+        // While the sender waits, the server reads nothing from it, not even its pings, and without
+        // pongs the sender would drop its connection. So a receiver that makes no progress for
+        // longer than that is disconnected instead.
         loop {
             let before = target.outbox.progress();
             match tokio::time::timeout(self.deliver_timeout, sending.as_mut()).await {
@@ -325,7 +392,8 @@ impl Router {
         }
     }
 
-    /// Sends to every subscriber in the sender's workspace, the sender included.
+    /// Sends a message to every subscriber in the sender's workspace, at all servers, the sender
+    /// included. Clients with read permission only, and messages to other workspaces, are rejected.
     async fn broadcast(&self, sender: &Peer, workspace: &str, message: &Message) {
         let from_server = sender.workspace == SERVER_WORKSPACE;
         let problem = if from_server {
@@ -361,13 +429,14 @@ impl Router {
         }
     }
 
-    /// Sends a system event: one map without `from`, `ws` and `user`.
+    /// Sends an event of the server to the subscribers of a workspace at all servers. The message
+    /// has no `from`, `ws` and `user`.
     pub(crate) fn event<T: Serialize + ?Sized>(&self, workspace: &str, kind: &str, data: &T) {
         self.event_about(workspace, kind, data, NOBODY);
     }
 
-    /// Sends a system event about the connection `subject`. A subscriber gets it after the messages
-    /// of that connection.
+    /// Sends an event of the server about the connection `subject`. Subscribers get it after the
+    /// messages of that connection that are queued for them.
     pub(crate) fn event_about<T: Serialize + ?Sized>(
         &self,
         workspace: &str,
@@ -398,8 +467,8 @@ impl Router {
         }
     }
 
-    /// Sends a broadcast to the subscribers that are connected to this server. It never waits, and
-    /// closes no connection because of what clients send. A copy keeps its place behind the
+    /// Sends a broadcast to the subscribers that are connected to this server. Never waits, and
+    /// closes no connection because of messages of clients. A copy keeps its place behind the
     /// messages of the connection `subject`.
     pub(crate) fn publish(
         &self,
@@ -427,8 +496,8 @@ impl Router {
         }
     }
 
-    /// Rejects a call to a peer that is not connected. A message without a session has no waiting
-    /// caller: a rejection would only multiply the messages after each disconnect.
+    /// Rejects a call to a peer that is not connected. A message without a session is dropped:
+    /// nobody waits for it, and rejections would multiply the messages after each disconnect.
     fn refuse_absent(&self, sender: &Peer, message: &Message, target: &str) {
         if message.session().is_some() {
             self.counters.rejected_absent.add();
@@ -443,14 +512,15 @@ impl Router {
         );
     }
 
-    /// Rejects a call whose target has no memory for it.
+    /// Rejects a call that exceeds the memory limit of its target.
     fn refuse_memory(&self, sender: &Peer, message: &Message, target: &str, error: &OverBudget) {
         self.counters.refused_memory.add();
         let problem = format!("Target peer {target} cannot take the message: {error}");
         Self::reject(sender, message, target, &problem);
     }
 
-    /// Rejects a message whose second segment would replace what the server writes into the first.
+    /// Rejects a message whose second segment would override a key of the first one that the server
+    /// writes. The key is empty if the second segment is a list.
     fn refuse_override(&self, sender: &Peer, message: &Message, target: &str, key: &str) {
         self.counters.rejected_forbidden.add();
         let problem = match key {
@@ -460,28 +530,34 @@ impl Router {
         Self::reject(sender, message, target, &problem);
     }
 
-    /// Rejects a call in the name of its target. `target` is the full address: the caller accepts
-    /// replies only from the address that it called.
+    /// Rejects a call in the name of its target. `target` must be the full address, because the
+    /// caller accepts responses only from the address that it called. Does nothing for a message
+    /// without a session.
     fn reject(sender: &Peer, message: &Message, target: &str, problem: &str) {
         let Some(session) = message.session() else {
             return;
         };
         match rejection(&sender.address, session, target, problem) {
+            // It fails only if the caller is gone.
             Ok(frame) => drop(sender.outbox.push(frame)),
             Err(error) => tracing::error!(%error, "cannot encode a rejection"),
         }
     }
 }
 
+/// Charges a message to the rates of its sender.
 fn charge_message(sender: &Peer, bytes: usize) {
     if let Some(pace) = &sender.pace {
         pace.message(bytes);
     }
 }
 
-/// Charges a message to the rates of the connection that pays for it: an answer to the one that
-/// asked, anything else to the sender. A connection that has never sent anything to the sender pays
-/// for no answer.
+/// Charges a message to the rates of the connection that has caused it: a response to the caller,
+/// anything else to the sender. Otherwise callers could use up the rates of a callee.
+///
+/// A response to a connection that has never sent anything to this sender, or that already pays for
+/// as many as it may, is charged to the sender. Otherwise responses to no call could silence any
+/// client.
 fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
     if sender.pace.is_none() && target.is_none_or(|target| target.pace.is_none()) {
         return;
@@ -514,15 +590,16 @@ fn charge_for(sender: &Peer, target: Option<&Peer>, message: &Message) {
     }
 }
 
-/// Returns whether the method answers a call: `session.resolve`, and so on.
+/// Returns whether a method is the response or heartbeat of a session, such as `session.resolve`. A
+/// method of a service may have the same name.
 fn is_answer(method: &str) -> bool {
     method
         .rsplit_once('.')
         .is_some_and(|(session, kind)| ANSWERS.contains(&kind) && !session.starts_with("services."))
 }
 
-/// Writes sender and receiver into a message. A message of the server itself carries the receiver's
-/// workspace, because clients refuse other ones.
+/// Writes sender, receiver, workspace and user into a message. A message of the server itself has
+/// the workspace of the receiver, because clients refuse messages of other workspaces.
 fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped {
     let from_server = sender.workspace == SERVER_WORKSPACE;
     message.stamped(&Stamp {
@@ -537,13 +614,15 @@ fn stamp(sender: &Peer, message: &Message, to: &str, workspace: &str) -> Stamped
     })
 }
 
-/// Returns whether a peer hears of the clients that leave a workspace.
+/// Returns whether a peer receives the event about clients that leave a workspace.
 fn hears_of(peer: &Peer, workspace: &str) -> bool {
     peer.workspace == workspace && peer.is_subscribed(CLIENT_DISCONNECTED)
 }
 
-/// Notes a call at both ends. Returns false if the caller has called there before.
+/// Notes a call at both ends, so that each is told when the other is gone. Returns whether the
+/// target is a new partner of the caller.
 fn note_call(caller: &Peer, target: &Peer) -> bool {
+    // The common case, without the locks of both partners.
     if caller.partners.is_latest(target.generation) {
         return false;
     }
@@ -555,8 +634,8 @@ fn note_call(caller: &Peer, target: &Peer) -> bool {
     is_new
 }
 
-/// Returns the event that tells the client `to` that another one is gone. Like all events of the
-/// server it has no sender.
+/// Returns the event that tells the client `to` that another client is gone. It has no sender, like
+/// all events of the server. Returns `None` if it cannot be encoded.
 fn gone_event(to: &str, workspace: &str, client_id: &str) -> Option<Bytes> {
     #[derive(Serialize)]
     struct Event<'a> {
@@ -586,6 +665,7 @@ fn gone_event(to: &str, workspace: &str, client_id: &str) -> Option<Bytes> {
     }
 }
 
+/// Encodes the rejection of a call: the response `session.reject` of `from`, with an error.
 fn rejection(
     to: &str,
     session: &str,

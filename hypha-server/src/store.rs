@@ -1,5 +1,12 @@
-//! Data that survives a restart, in one database file: the server's id and secret, workspaces and
-//! revoked tokens.
+//! Owns the database file with the data that survives a restart: the server's id and secret,
+//! workspaces and revoked tokens.
+//!
+//! The registry in memory stores a changed workspace here before it makes the change. Without a
+//! data folder nothing is stored, and every call succeeds.
+//!
+//! One lock serializes all work on the file. It is held while the disk is written, so changes run
+//! on blocking threads; only [`Store::setting`] and [`Store::load`] run on the caller's thread,
+//! before the server accepts clients.
 #![allow(
     clippy::result_large_err,
     reason = "the errors of redb are large; they leave this file in a box"
@@ -17,28 +24,28 @@ use hypha_wire as wire;
 use parking_lot::Mutex;
 use redb::{Database, ReadableTable, TableDefinition};
 
-/// The database in the data folder.
+/// Name of the database file in the data folder.
 const FILE: &str = "hypha-server.redb";
-/// Texts by name.
+/// The table of settings: texts by name.
 const SETTINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("settings");
-/// Records by id, in msgpack.
+/// The table of workspaces: records by id, as MessagePack.
 const WORKSPACES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("workspaces");
-/// Name of a setting that is written to find out whether anything can be.
+/// Name of a setting that is written to test whether the file can be written.
 const PROBE: &str = "probe";
-/// Expiry in seconds since 1970, by the hash of the token.
+/// The table of revoked tokens: expiry in seconds since 1970, by the hash of the token.
 const REVOKED: TableDefinition<'_, &[u8], u64> = TableDefinition::new("revoked");
 
-/// The database cannot be used.
+/// Errors of the database file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Another server uses it.
+    /// Another server uses the file.
     #[error("the database {path} is in use: each server needs a data folder of its own")]
     InUse {
         /// The database file.
         path: PathBuf,
     },
-    /// The file is truncated, or something else has written to it.
+    /// The file is truncated, or another program has written to it.
     #[error(
         "the database {path} is damaged: restore a copy of it, or move it away to start without \
          its workspaces, revoked tokens and secret"
@@ -46,7 +53,7 @@ pub enum StoreError {
     Damaged {
         /// The database file.
         path: PathBuf,
-        /// The part that is not as it should be.
+        /// The damage that was found.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The disk is full or cannot be read or written.
@@ -59,7 +66,8 @@ pub enum StoreError {
     },
 }
 
-/// The database. Without one, nothing is stored.
+/// A handle of the database file, or of none: then nothing is stored, and every change succeeds.
+/// Clones share the file.
 #[derive(Clone, Default)]
 pub(crate) struct Store {
     inner: Option<Arc<Inner>>,
@@ -67,33 +75,43 @@ pub(crate) struct Store {
 
 struct Inner {
     path: PathBuf,
+    /// Opens the file, at the start and after each failure. Tests open other backends.
     open: Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>,
     database: Mutex<State>,
-    /// The database had no error since it was opened.
+    /// Whether the last work succeeded. Read without the lock, which may be held for as long as a
+    /// disk hangs.
     works: AtomicBool,
 }
 
+/// The state of the database file.
 enum State {
     Open(Database),
-    /// redb refuses all work after a failure. The next work opens the file again.
+    /// The last work failed. The next work opens the file again, because redb refuses all work on a
+    /// database that has failed.
     Failed,
     /// The server has ended.
     Closed,
 }
 
-/// The data that was stored before the start.
+/// The data that was stored before the start of the server.
 #[derive(Default)]
 pub(crate) struct StoredData {
     pub(crate) workspaces: Vec<WorkspaceInfo>,
-    /// Hashes of tokens, with their expiry.
+    /// Hashes of revoked tokens, each with its expiry in seconds since 1970.
     pub(crate) revoked: Vec<(Vec<u8>, u64)>,
-    /// Number of records that cannot be read.
+    /// Number of workspaces that cannot be read. They stay in the file.
     pub(crate) skipped: u64,
 }
 
 impl Store {
-    /// Opens the database in `folder`, which is created if it does not exist. Only the user of the
-    /// process may read it: it contains a secret.
+    /// Opens the database in `folder`, which is created if it does not exist. Blocks.
+    ///
+    /// On Unix only the user of the process may read folder and file, because the file contains the
+    /// secret that signs tokens.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another server uses the file, it is damaged, or the disk cannot be read or written.
     pub(crate) fn open(folder: &Path) -> Result<Store, StoreError> {
         let path = folder.join(FILE);
         let (folder, file) = (folder.to_owned(), path.clone());
@@ -113,6 +131,7 @@ impl Store {
         })
     }
 
+    /// Opens a database by a function, and creates the tables that are missing.
     fn open_with(
         path: PathBuf,
         open: impl Fn() -> Result<Database, redb::Error> + Send + Sync + 'static,
@@ -135,7 +154,12 @@ impl Store {
         })
     }
 
-    /// Returns a text that is made once and then stays the same.
+    /// Returns the setting `name`, which `make` makes once: later calls, and later runs of the
+    /// server, return the stored text. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database cannot be read or written.
     pub(crate) fn setting(
         &self,
         name: &str,
@@ -160,7 +184,12 @@ impl Store {
         Ok(made)
     }
 
-    /// Returns everything else that is stored.
+    /// Returns the stored workspaces and revoked tokens. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database cannot be read. Records that cannot be decoded are logged and counted
+    /// instead.
     pub(crate) fn load(&self) -> Result<StoredData, StoreError> {
         let Some(inner) = &self.inner else {
             return Ok(StoredData::default());
@@ -173,7 +202,7 @@ impl Store {
                 let record = bytes::Bytes::copy_from_slice(record.value());
                 match wire::from_slice(&record) {
                     Ok(workspace) => stored.workspaces.push(workspace),
-                    // It stays in the database, for a version that can read it.
+                    // The record stays in the database for a version that can read it.
                     Err(error) => {
                         let (workspace, error) = (id.value(), &error as &dyn std::error::Error);
                         tracing::error!(workspace, error, "skipped a record that cannot be read");
@@ -190,6 +219,15 @@ impl Store {
         Ok(stored.unwrap_or_default())
     }
 
+    /// Stores the record of a workspace. Completes when it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the record cannot be encoded or written.
+    ///
+    /// # Cancellation
+    ///
+    /// The record may be stored although the future was dropped.
     pub(crate) async fn put_workspace(&self, workspace: WorkspaceInfo) -> Result<(), StoreError> {
         let Some(inner) = &self.inner else {
             return Ok(());
@@ -208,6 +246,11 @@ impl Store {
         .await
     }
 
+    /// Removes the record of a workspace. Completes when the change is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the change cannot be written.
     pub(crate) async fn remove_workspace(&self, id: &str) -> Result<(), StoreError> {
         let id = id.to_owned();
         self.write(move |database| {
@@ -218,7 +261,12 @@ impl Store {
         .await
     }
 
-    /// Stores a revoked token until `end`, and drops those that have expired by `now`.
+    /// Stores the hash of a revoked token until `end`, and removes those that have expired by
+    /// `now`. Both are in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the change cannot be written.
     pub(crate) async fn revoke(
         &self,
         hash: [u8; 32],
@@ -237,11 +285,13 @@ impl Store {
         .await
     }
 
-    /// Returns whether changes can be stored. After a failure, tries again.
+    /// Returns whether changes can be stored. After a failure, it writes to find out, which also
+    /// opens the file again.
     pub(crate) async fn is_writable(&self) -> bool {
         match &self.inner {
             Some(inner) if !inner.works.load(Ordering::Relaxed) => {
-                // Whoever has it tries already.
+                // Work is under way and will show whether the file can be written. Waiting for the
+                // lock would occupy one blocking thread for each health check while the disk hangs.
                 if inner.database.is_locked() {
                     return false;
                 }
@@ -256,7 +306,7 @@ impl Store {
         }
     }
 
-    /// Writes on a blocking thread: a commit waits for the disk.
+    /// Runs a change on a blocking thread, because a commit waits for the disk.
     async fn write(
         &self,
         work: impl FnOnce(&Database) -> Result<(), redb::Error> + Send + 'static,
@@ -275,7 +325,8 @@ impl Store {
         }
     }
 
-    /// Closes the file, so that another server can open it.
+    /// Closes the file, so that another server can open it. Later changes succeed without being
+    /// stored.
     pub(crate) fn close(&self) {
         if let Some(inner) = &self.inner {
             *inner.database.lock() = State::Closed;
@@ -284,8 +335,8 @@ impl Store {
 }
 
 impl Inner {
-    /// Runs `work` on the database, which is opened again after a failure. Returns `None` if it is
-    /// closed.
+    /// Runs `work` on the database, which is opened first if the last work failed. Returns `None`
+    /// if the database is closed.
     fn work<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
@@ -303,10 +354,12 @@ impl Inner {
             State::Failed | State::Closed => Ok(None),
         });
         let works = done.is_ok();
+        // Dropping the database closes the file, which must happen before it is opened again.
         if !works {
             *state = State::Failed;
         }
         drop(state);
+        // Relaxed, because the flag says nothing about other data: the lock orders the work itself.
         let worked = self.works.swap(works, Ordering::Relaxed);
         if works && !worked {
             tracing::info!(path = %self.path.display(), "the database can be written again");
@@ -314,12 +367,13 @@ impl Inner {
         done.map_err(|error| self.problem(error))
     }
 
-    /// Opens the file. redb panics on some damage.
+    /// Opens the file. A panic becomes an error, because redb panics on some damaged files.
     fn open_file(&self) -> Result<Database, redb::Error> {
         let opened = std::panic::catch_unwind(AssertUnwindSafe(|| (self.open)()));
         opened.unwrap_or_else(|_| Err(redb::Error::Corrupted("it cannot be opened".into())))
     }
 
+    /// Classifies an error of redb by what the operator can do.
     fn problem(&self, error: redb::Error) -> StoreError {
         use redb::Error::{
             Corrupted, DatabaseAlreadyOpen, Io, RepairAborted, TableDoesNotExist,
@@ -328,7 +382,7 @@ impl Inner {
         let path = self.path.clone();
         let damaged = match &error {
             DatabaseAlreadyOpen => return StoreError::InUse { path },
-            // A truncated file ends early, and one that is no database has another signature.
+            // A truncated file ends early, and a file of another kind has another signature.
             Io(error) => matches!(
                 error.kind(),
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData

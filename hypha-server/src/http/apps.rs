@@ -262,7 +262,7 @@ async fn asgi(
     };
     let kind = start.member("type");
     if kind.as_ref().and_then(RawValue::as_str) != Some("http.response.start") {
-        return Err(app.refused("begins with something else than `http.response.start`"));
+        return Err(app.refused("began with something other than `http.response.start`"));
     }
     let status = app.status(start.member("status").and_then(|status| status.as_u64()))?;
     let headers = start.member("headers");
@@ -300,7 +300,7 @@ impl Upload {
         };
         let piece = match timeout(self.read_timeout, body.next()).await {
             Ok(piece) => piece,
-            Err(_) => return Err("the body of the request does not come".into()),
+            Err(_) => return Err("the body of the request did not arrive in time".into()),
         };
         let (piece, more) = match piece {
             Some(Ok(piece)) => (piece, true),
@@ -424,14 +424,14 @@ fn answered(
         )
     };
     if answer.entries().is_none() {
-        return Err(unusable("it is no map"));
+        return Err(unusable("it is not a map"));
     }
     let given = |name| answer.member(name).filter(|value| !value.is_null());
     let status = match given("status") {
         None => StatusCode::OK,
         Some(status) => {
             let number = status.as_u64();
-            app.status(Some(number.ok_or_else(|| unusable("its status is none"))?))?
+            app.status(Some(number.ok_or_else(|| unusable("its status is not a number"))?))?
         }
     };
     let fields = given("headers");

@@ -93,7 +93,7 @@ pub(super) async fn read(
             charge,
         })
     };
-    let late = |_| problem(StatusCode::REQUEST_TIMEOUT, "The body did not come in time");
+    let late = |_| problem(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time");
     timeout(limits.body_timeout, reading).await.map_err(late)?
 }
 

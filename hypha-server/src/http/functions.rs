@@ -232,7 +232,7 @@ fn from_text(text: String) -> Result<Value, Problem> {
     }
     if text.starts_with('{') {
         let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
-            let detail = format!("A parameter begins like JSON, but is not: {error}");
+            let detail = format!("A parameter begins with `{{` but is not JSON: {error}");
             problem(StatusCode::BAD_REQUEST, detail)
         })?;
         return Ok(json.into());

@@ -260,7 +260,7 @@ async fn diagnostics(Shared(state): Shared<Arc<State>>) -> Response {
     let stats = state.counters.snapshot();
     let mut issues = Vec::new();
     if !state.is_ready() {
-        issues.push("the server lets no clients in");
+        issues.push("the server accepts no clients");
     }
     if !state.store.is_writable().await {
         issues.push("changes cannot be stored");

@@ -147,7 +147,7 @@ async fn read(
         }
         Ok((whole.freeze(), charge))
     };
-    let late = |_| problem(StatusCode::REQUEST_TIMEOUT, "The body did not come in time");
+    let late = |_| problem(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time");
     timeout(state.settings.limits.body_timeout, reading)
         .await
         .map_err(late)?

@@ -319,7 +319,7 @@ impl Registry for MemoryRegistry {
     fn put_service<'a>(&'a self, record: Record, _owner: &'a str) -> Answer<'a, bool> {
         let record = Arc::new(record);
         let Some(key) = record.key() else {
-            let problem = format!("`{}` is no id of a service", record.id);
+            let problem = format!("`{}` is not the id of a service", record.id);
             return ready(Err(RegistryError::Invalid(problem))).boxed();
         };
         let mut services = self.services.write();

@@ -544,7 +544,7 @@ impl RedisRegistry {
             }
             let before = std::mem::replace(&mut self.pulse.lock().scans, scans);
             if scans && !before {
-                tracing::info!("a server without indexes takes part: look-ups scan all keys");
+                tracing::info!("a server without indexes takes part: searches scan all keys");
             }
             Ok::<_, RegistryError>(((added, servers), alive))
         };
@@ -759,7 +759,7 @@ impl Registry for RedisRegistry {
     fn put_service<'a>(&'a self, record: Record, owner: &'a str) -> Answer<'a, bool> {
         async move {
             let Some(parts) = record.key() else {
-                return Err(unreadable(format!("`{}` is no id of a service", record.id)));
+                return Err(unreadable(format!("`{}` is not the id of a service", record.id)));
             };
             let service = record.service(true)?;
             let replaced = self.store(&record, parts, &service, owner).await?;

@@ -23,9 +23,8 @@ use super::script::Script;
 use super::{ALIVE, OWNER, RECORDS_AT_ONCE};
 use crate::registry::{RecordLimits, RegistryError, ServicePattern};
 
-/// Prefix of the keys of the indexes. The original removes keys that start with the id of a
-/// workspace when the workspace ends; no id contains a slash, so none of these keys is removed that
-/// way.
+/// Prefix of the keys of the indexes. No workspace has a slash in its id, so none of these keys
+/// looks like data of a workspace, which the original removes together with the workspace.
 const PREFIX: &str = "hypha-server/index:";
 /// The key of the leader among servers of the original. One of them holds it before it serves any
 /// client, and renews it, so its presence shows that such a server takes part.
