@@ -1,7 +1,7 @@
-//! Status and headers of the responses of applications.
+//! Checks the status and the headers of the responses of applications.
 //!
-//! Applications share the origin of the login page. The framing of a response belongs to the server
-//! alone, and so do the headers with which a page could take over the origin: its cookies, its
+//! Applications have the same origin as the login page. So the framing of a response belongs to the
+//! server alone, and so do the headers by which a page could take over the origin: its cookies, its
 //! storage, its service workers and its credentials.
 
 use std::collections::HashSet;
@@ -13,7 +13,8 @@ use super::credentials::COOKIE_NAME;
 use super::problem::{Problem, problem};
 use crate::state::State;
 
-/// Headers that belong to the connection or to the framing of the message.
+/// Headers that belong to the connection or to the framing of a message. An application that set
+/// them could smuggle responses into the connection.
 const FRAMING: [&str; 10] = [
     "connection",
     "content-length",
@@ -26,7 +27,7 @@ const FRAMING: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// Headers that concern the whole origin. The server has a policy of its own for credentials.
+/// Headers that concern the whole origin. The server has its own policy for these.
 const OF_THE_ORIGIN: [&str; 13] = [
     "accept-ch",
     "access-control-allow-credentials",
@@ -43,7 +44,7 @@ const OF_THE_ORIGIN: [&str; 13] = [
     "strict-transport-security",
 ];
 
-/// The application that answers, and the bounds on its answer.
+/// The application that responds, with the limits on its response.
 pub(super) struct AppResponse<'a> {
     state: &'a State,
     workspace: &'a str,
@@ -51,6 +52,7 @@ pub(super) struct AppResponse<'a> {
 }
 
 impl<'a> AppResponse<'a> {
+    /// Names the application `id` of `workspace`, for errors.
     pub(super) fn new(state: &'a State, workspace: &'a str, id: &'a str) -> AppResponse<'a> {
         AppResponse {
             state,
@@ -59,7 +61,8 @@ impl<'a> AppResponse<'a> {
         }
     }
 
-    /// Returns the response in place of one that cannot be passed on.
+    /// Returns the response 502 in place of one that cannot be passed on, and counts it. `why`
+    /// continues the sentence "The application … ".
     pub(super) fn refused(&self, why: impl std::fmt::Display) -> Problem {
         self.state.counters.http_refused_apps.add();
         problem(
@@ -68,7 +71,12 @@ impl<'a> AppResponse<'a> {
         )
     }
 
-    /// Returns the status of a response: 200 to 599. Others are of the server, or of nobody.
+    /// Returns the status of a response.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless the number is 200 to 599: lower ones are interim responses, which only the
+    /// server may send, and higher ones do not exist.
     pub(super) fn status(&self, number: Option<u64>) -> Result<StatusCode, Problem> {
         let status = number.and_then(|number| u16::try_from(number).ok());
         let status = status.filter(|number| (200..600).contains(number));
@@ -79,14 +87,20 @@ impl<'a> AppResponse<'a> {
         })
     }
 
-    /// Returns the headers of a response, without those that are invalid or not its own to set.
+    /// Returns the headers of a response, without those that are invalid or that an application may
+    /// not set.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are more headers, or more bytes of them, than the limits `app_headers` and
+    /// `app_header_bytes`. Headers that are left out count too.
     pub(super) fn headers(
         &self,
         pairs: impl Iterator<Item = (Bytes, Bytes)>,
     ) -> Result<HeaderMap, Problem> {
         let limits = &self.state.settings.limits;
         let (mut headers, mut count, mut bytes) = (HeaderMap::new(), 0, 0);
-        // A response may name more headers that belong to its connection.
+        // The header `Connection` names further headers that belong to the connection.
         let mut of_the_connection = HashSet::new();
         for (name, value) in pairs {
             count += 1;
@@ -125,6 +139,7 @@ impl<'a> AppResponse<'a> {
     }
 }
 
+/// Returns whether an application may set a header to a value.
 fn may_set(name: &HeaderName, value: &HeaderValue) -> bool {
     let name_text = name.as_str();
     !FRAMING.contains(&name_text)
@@ -132,8 +147,10 @@ fn may_set(name: &HeaderName, value: &HeaderValue) -> bool {
         && (name != header::SET_COOKIE || is_own_cookie(value.as_bytes()))
 }
 
-/// Returns whether a cookie is one that an application may set. A cookie without a name is none:
-/// browsers send its value alone, which may look like that of another one.
+/// Returns whether an application may set a cookie: any but the one with the token.
+///
+/// A cookie without a name is refused, because browsers send its value alone, which may look like
+/// the name and value of another cookie.
 fn is_own_cookie(cookie: &[u8]) -> bool {
     let pair = cookie
         .split(|&byte| byte == b';')

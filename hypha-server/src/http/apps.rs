@@ -1,7 +1,11 @@
-//! Services that answer HTTP: `/{workspace}/apps/{id}/{path}`.
+//! Serves applications, which are services that respond to HTTP: `/{workspace}/apps/{id}/{path}`.
 //!
-//! An `asgi` service receives the request as an ASGI scope, with functions to read the body and to
-//! respond; a `functions` service has a function for each path.
+//! A service of the type `asgi` receives the request as an ASGI scope, with one function that reads
+//! the body and one that sends the response. A service of the type `functions` has a function for
+//! each path.
+//!
+//! The application runs as one call of the request's client. That client must live until the call
+//! ends, even if the visitor leaves earlier; see `Running`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,10 +33,11 @@ use super::request_client::{self, Visitor};
 use super::{Front, Remote};
 use crate::state::State;
 
-/// Bound on the messages of an application that wait for the client.
+/// Upper bound on the messages of an application that wait for the visitor. Beyond it the
+/// application's `send` waits, which slows the application down to the pace of the visitor.
 const MESSAGES: usize = 4;
 
-/// Redirects to the address with a slash, so that relative links in the page work.
+/// Redirects to the address with a slash at the end, so that relative links in the page work.
 pub(super) async fn slash(OriginalUri(uri): OriginalUri) -> Redirect {
     let query = uri.query().map(|query| format!("?{query}"));
     Redirect::temporary(&format!("{}/{}", uri.path(), query.unwrap_or_default()))
@@ -49,6 +54,7 @@ pub(super) async fn index(
     page(front, path, remote, request).await
 }
 
+/// Serves a page of an application.
 pub(super) async fn page(
     Shared(front): Shared<Front>,
     Path((workspace, id, path)): Path<(String, String, String)>,
@@ -58,6 +64,7 @@ pub(super) async fn page(
     let (parts, body) = request.into_parts();
     let visitor =
         request_client::identify(&front, remote, &parts.headers, Links::OpenPages).await?;
+    // Read by hand, because the query belongs to the application and need not consist of pairs.
     let mode = parts.uri.query().and_then(|query| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let found = pairs.find(|(name, _)| *name == "_mode");
@@ -89,7 +96,9 @@ pub(super) async fn page(
     }
 }
 
-/// Returns the part of the ASGI scope that can be encoded.
+/// Returns the ASGI scope of a request, without the functions.
+///
+/// The scheme is always `http`, and the port is 80 if the header `Host` names none.
 fn scope(parts: &Parts, path: &str, remote: Remote) -> Map {
     let bytes = |bytes: &[u8]| Value::Bytes(Bytes::copy_from_slice(bytes));
     let pair = |name: &HeaderName, value: &HeaderValue| {
@@ -135,28 +144,36 @@ fn scope(parts: &Parts, path: &str, remote: Remote) -> Map {
 
 /// A running ASGI application and its messages.
 struct Running {
-    /// `None` when the application has returned.
+    /// The call of the application. `None` when it has returned.
     serving: Option<BoxFuture<'static, Result<RawValue, Error>>>,
+    /// The error by which the call ended.
     failure: Option<Error>,
+    /// Messages that the application has sent and the visitor has not received.
     messages: mpsc::Receiver<RawValue>,
+    /// `None` only while this is dropped.
     held: Option<Held>,
     state: Arc<State>,
 }
 
-/// Parts of a request that last until the application has returned.
+/// Parts of a request that must last until the application has returned.
 struct Held {
-    // The application answers through the client of the request.
+    // The application responds through the client of the request, which the service keeps
+    // connected.
     _service: RemoteService,
     _visitor: Visitor,
-    // The application's `receive` waits for the end of this.
+    // Dropped when the visitor has left or has the whole response. The application's `receive`
+    // waits for that, and then returns `http.disconnect`.
     _present: mpsc::Sender<()>,
 }
 
 impl Running {
-    /// Returns the next message of the application; `None` when it has returned.
+    /// Returns the next message of the application, or `None` when it has returned and all messages
+    /// are read.
     async fn next(&mut self) -> Option<RawValue> {
         while let Some(serving) = &mut self.serving {
             tokio::select! {
+                // Messages come first: those that were sent before the application returned belong
+                // to the response.
                 biased;
                 message = self.messages.recv() => return message,
                 outcome = serving => {
@@ -169,8 +186,11 @@ impl Running {
     }
 }
 
-/// An application that still runs when its response is complete, or when the visitor has gone, gets
-/// answers to its last messages and the time to return.
+/// Lets an application that still runs end in the background, when its response is complete or the
+/// visitor has left.
+///
+/// It gets `http.disconnect`, answers to its last messages, and `app_grace` to return. Otherwise it
+/// would fail in the middle of its cleanup, because the client of the request would be gone.
 impl Drop for Running {
     fn drop(&mut self) {
         let (Some(serving), Some(held)) = (self.serving.take(), self.held.take()) else {
@@ -185,7 +205,9 @@ impl Drop for Running {
                 _visitor,
                 _present,
             } = held;
+            // Makes `receive` return `http.disconnect`.
             drop(_present);
+            // Each message must be taken, because the application waits for room.
             let discarding = async { while messages.recv().await.is_some() {} };
             let returning = async {
                 tokio::select! {
@@ -205,6 +227,12 @@ impl Drop for Running {
     }
 }
 
+/// Calls an ASGI application, and responds with its messages while they come.
+///
+/// # Errors
+///
+/// Fails if the application fails or returns before it begins its response, or begins with
+/// something else. A failure after that ends the body without an error.
 async fn asgi(
     state: &Arc<State>,
     app: &AppResponse<'_>,
@@ -227,7 +255,8 @@ async fn asgi(
     let send = Callback::<RawValue>::new({
         move |message: RawValue| {
             let sender = sender.clone();
-            // If the client is gone, the application learns it from `receive`.
+            // It fails if the visitor has left. An error here would end most applications with a
+            // traceback; they learn of the disconnect from `receive` instead.
             async move { drop(sender.send(message).await) }
         }
     });
@@ -283,18 +312,27 @@ async fn asgi(
     Ok((status, headers, Body::from_stream(pieces)).into_response())
 }
 
-/// The body of a request, piece by piece.
+/// The body of a request, which an application reads piece by piece.
 struct Upload {
     /// `None` after the last piece.
     body: Option<BodyDataStream>,
+    /// Timeout for each piece.
     read_timeout: Duration,
+    /// Ends when the visitor has left or has the whole response.
     gone: mpsc::Receiver<()>,
 }
 
 impl Upload {
+    /// Returns the next ASGI event: a piece of the body, or `http.disconnect` once the visitor has
+    /// left.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the body does not arrive in time, or its connection is lost. The application gets
+    /// the text as an exception.
     async fn next(&mut self) -> Result<Value, String> {
         let Some(body) = &mut self.body else {
-            // An application that reads on waits for the disconnect.
+            // An application that reads beyond the body waits for the disconnect, as ASGI requires.
             self.gone.recv().await;
             return Ok(event("http.disconnect", []));
         };
@@ -317,13 +355,19 @@ impl Upload {
     }
 }
 
+/// Returns an ASGI event.
 fn event<const N: usize>(kind: &str, fields: [(&str, Value); N]) -> Value {
     let mut event = Map::from_iter([("type".to_owned(), Value::from(kind))]);
     event.extend(fields.map(|(name, value)| (name.to_owned(), value)));
     Value::Map(event)
 }
 
-/// Returns the name of the function of a path.
+/// Returns the name of the function for a path: `a.b` for `a/b`, then `a.b.index`, then `default`,
+/// which learns the path from `function_path` in the scope.
+///
+/// # Errors
+///
+/// Fails with 404 if the service has none of them.
 fn function_of(service: &RemoteService, path: &str, scope: &mut Map) -> Result<String, Problem> {
     let path = path.trim_matches('/');
     let path = if path.is_empty() { "index" } else { path };
@@ -345,7 +389,7 @@ fn function_of(service: &RemoteService, path: &str, scope: &mut Map) -> Result<S
     }
 }
 
-/// The request to a function, as it is called.
+/// A request for a service of the type `functions`.
 struct FunctionCall<'a> {
     service: &'a RemoteService,
     function: String,
@@ -353,7 +397,8 @@ struct FunctionCall<'a> {
 }
 
 impl FunctionCall<'_> {
-    /// Adds the parts of a request that are sent in another form than to an ASGI application.
+    /// Adds headers, body and user, and converts bytes to text: functions get the request in
+    /// another form than ASGI applications.
     fn add(&mut self, headers: &HeaderMap, body: Bytes, user: &UserInfo) {
         let scope = &mut self.scope;
         for name in ["query_string", "raw_path"] {
@@ -378,7 +423,11 @@ impl FunctionCall<'_> {
     }
 }
 
-/// Calls the function of a path.
+/// Calls the function of a path, and responds with its result.
+///
+/// # Errors
+///
+/// Fails if the call fails, its result is no response, or the request must give up its memory.
 async fn functions(
     state: &State,
     app: &AppResponse<'_>,
@@ -412,7 +461,12 @@ async fn functions(
     Ok((status, headers, Body::new(body)).into_response())
 }
 
-/// Returns the parts of the response `{status, headers, body}`.
+/// Reads the response `{status, headers, body}` that a function has returned. Default: status 200,
+/// no headers, no body.
+///
+/// # Errors
+///
+/// Fails if it is no map, or a part has the wrong type.
 fn answered(
     app: &AppResponse<'_>,
     answer: &RawValue,
@@ -431,7 +485,9 @@ fn answered(
         None => StatusCode::OK,
         Some(status) => {
             let number = status.as_u64();
-            app.status(Some(number.ok_or_else(|| unusable("its status is not a number"))?))?
+            app.status(Some(
+                number.ok_or_else(|| unusable("its status is not a number"))?,
+            ))?
         }
     };
     let fields = given("headers");

@@ -1,4 +1,4 @@
-//! Bodies of requests and responses, charged to the account of the request.
+//! Reads bodies of requests and writes bodies of responses, charged to the account of the request.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,25 +18,32 @@ use super::problem::{Problem, problem};
 use crate::memory::{Account, Charge, Level, OverBudget};
 use crate::state::State;
 
-/// Bytes reserved for a body before any of it is there.
+/// Memory that is reserved for a body when its first bytes arrive, in bytes.
 const FIRST: usize = 16 * 1024;
-/// Bytes of a response that are made at a time.
+/// Size of the pieces of a response, in bytes. The next one is made when the connection has taken
+/// the last.
 pub(super) const PIECE: usize = 64 * 1024;
-/// Time for which the body of a refused request is read, so that its sender sees the refusal.
+/// Upper bound on the time for which the body of a refused request is read.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
-/// Returns the response to a request without room for its body or its result.
+/// Returns the response to a request that has no room for its body or its result, and counts it.
 pub(super) fn over_budget(state: &State, error: &OverBudget) -> Problem {
     state.counters.http_refused_memory.add();
     let status = match error.level {
-        // Each request has an account of its own, so it would not fit later either.
+        // Each request has an account of its own, so it would not fit later either, and a retry is
+        // useless.
         Level::Account => StatusCode::PAYLOAD_TOO_LARGE,
         Level::Owner | Level::Process => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, error.to_string())
 }
 
-/// Charges `more` bytes. Waits only for room that other requests may give back.
+/// Charges `more` bytes. Waits for room only if other requests may free it.
+///
+/// # Errors
+///
+/// Fails at once if the request exceeds its own limit, and after the patience of the budget
+/// otherwise.
 pub(super) async fn grow(charge: &mut Charge, more: usize) -> Result<(), OverBudget> {
     match charge.try_grow(more) {
         Err(error) if error.level != Level::Account => charge.grow(more).await,
@@ -44,14 +51,18 @@ pub(super) async fn grow(charge: &mut Charge, more: usize) -> Result<(), OverBud
     }
 }
 
-/// The body of a request.
+/// The body of a request, with the charge for its memory.
 pub(super) struct Received {
     pub(super) bytes: Bytes,
     pub(super) charge: Charge,
 }
 
-/// Reads the body of a request, within the limits on size and time. Its memory is charged before it
-/// is reserved.
+/// Reads the body of a request. Its memory is charged before it is reserved.
+///
+/// # Errors
+///
+/// Fails if the body has more than `frame_bytes`, takes longer than `body_timeout`, ends early, or
+/// exceeds a memory limit.
 pub(super) async fn read(
     state: &State,
     account: &Account,
@@ -65,7 +76,7 @@ pub(super) async fn read(
         let mut pieces = body.into_data_stream();
         let mut whole = Vec::new();
         while let Some(piece) = pieces.next().await {
-            // It has ended early, or is not compressed as announced.
+            // The body has ended early, or is not compressed as announced.
             let piece = piece.map_err(|error| {
                 let detail = format!("The body cannot be read: {error}");
                 problem(StatusCode::BAD_REQUEST, detail)
@@ -78,6 +89,7 @@ pub(super) async fn read(
                 ));
             }
             if needed > whole.capacity() {
+                // Doubled, so that the copies of a growing body cost no more than its length.
                 let room = needed.max(2 * whole.capacity()).max(FIRST).min(limit);
                 grow(&mut charge, room - whole.capacity())
                     .await
@@ -85,7 +97,8 @@ pub(super) async fn read(
                 whole.reserve_exact(room - whole.len());
             }
             whole.extend_from_slice(&piece);
-            // A body that is there already, or that expands, does not wait for the network.
+            // A body that has arrived already, or that a few bytes decompress to, never waits for
+            // the network, and would keep the thread from other tasks.
             yield_now().await;
         }
         Ok(Received {
@@ -93,15 +106,21 @@ pub(super) async fn read(
             charge,
         })
     };
-    let late = |_| problem(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time");
+    let late = |_| {
+        problem(
+            StatusCode::REQUEST_TIMEOUT,
+            "The body did not arrive in time",
+        )
+    };
     timeout(limits.body_timeout, reading).await.map_err(late)?
 }
 
-/// Reads what is left of the body of a refused request and keeps nothing: a sender whose connection
-/// is closed while it sends may not see the refusal. All such bodies share one pace: what nobody
-/// needs must not take the processors from others.
+/// Reads the rest of the body of a refused request and drops it.
+///
+/// Otherwise a client whose connection is closed while it sends may not see the refusal. All such
+/// bodies share one pace, because reading them must not take the processors from other requests.
 pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
-    // Such a sender waits for permission first.
+    // Such a client waits for the permission to send its body.
     if headers.contains_key(header::EXPECT) {
         return;
     }
@@ -116,25 +135,31 @@ pub(super) async fn discard(front: &Front, headers: &HeaderMap, body: Body) {
             front.visits.discarded(piece.len()).await;
         }
     };
+    // A body that takes longer is given up: the client had its chance to see the refusal.
     let _ = timeout(DISCARD_TIME, discarding).await;
 }
 
-/// The content of a response.
+/// The content of the body of a response.
 pub(super) enum Content {
+    /// A value that is converted to JSON while it is sent.
     Json(JsonWriter),
+    /// Bytes that are sent as they are.
     Bytes(Bytes),
 }
 
-/// The body of a response, made while it is sent. Holds what must last until then.
+/// The body of a response of known length, made while it is sent.
 pub(super) struct SizedBody<T> {
     content: Option<Content>,
+    /// Bytes that are not sent yet.
     left: u64,
     gives_way: BoxFuture<'static, ()>,
+    /// Charges and places that must last until the body is sent.
     _held: T,
 }
 
 impl<T> SizedBody<T> {
-    /// Creates a body of `len` bytes. It ends early if `account` must give way.
+    /// Creates a body of `len` bytes. It ends early with an error if `account` must give way.
+    /// `held` is dropped with the body.
     pub(super) fn new(content: Content, len: u64, account: &Account, held: T) -> SizedBody<T> {
         let account = account.clone();
         SizedBody {
@@ -168,7 +193,7 @@ impl<T: Unpin> hyper::body::Body for SizedBody<T> {
             Content::Json(writer) => {
                 let mut piece = Vec::with_capacity(PIECE + 1024);
                 if writer.write(&mut piece, PIECE).is_err() {
-                    // Its form was checked, so this does not happen.
+                    // The value was checked when its length was computed, so this does not happen.
                     this.content = None;
                     return Poll::Ready(Some(Err(std::io::ErrorKind::InvalidData.into())));
                 }

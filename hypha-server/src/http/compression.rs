@@ -1,4 +1,4 @@
-//! Compression of responses, and decompression of requests.
+//! Compresses responses and decompresses requests.
 
 use axum::http::header;
 use hyper::body::Body;
@@ -6,25 +6,27 @@ use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, Predicate};
 use tower_http::decompression::RequestDecompressionLayer;
 
-/// Decompresses requests in gzip; other encodings are refused with 415.
+/// Returns the layer that decompresses requests in gzip. It refuses other encodings with 415.
 pub(super) fn requests() -> RequestDecompressionLayer {
     RequestDecompressionLayer::new()
 }
 
-/// Size of the smallest response that is compressed, in bytes.
+/// Lower bound on the size of a response that is compressed, in bytes. Smaller ones fit into one
+/// packet anyway.
 const WORTH_IT: u64 = 1000;
-/// Higher levels take more than twice the time for a few percent.
+/// Level of compression. Higher levels take more than twice the time for a few percent.
 const LEVEL: CompressionLevel = CompressionLevel::Precise(4);
 
-/// Compresses responses with the best of zstd, brotli and gzip that the client accepts.
+/// Returns the layer that compresses responses with the best of zstd, brotli and gzip that the
+/// client accepts.
 pub(super) fn layer() -> CompressionLayer<Worth> {
     CompressionLayer::new().quality(LEVEL).compress_when(Worth)
 }
 
 /// Selects the responses to compress: texts of a known size that is large enough.
 ///
-/// A stream has no known size and is left alone: an item must not wait in the compressor for the
-/// next one.
+/// A stream has no known size and is not compressed, because an item must not wait in the
+/// compressor for the next one.
 #[derive(Clone, Copy)]
 pub(super) struct Worth;
 

@@ -1,4 +1,4 @@
-//! The credentials of a request.
+//! Finds the token of a request.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::Engine;
@@ -7,19 +7,24 @@ use base64::engine::general_purpose::STANDARD;
 use super::problem::{Problem, failed};
 use crate::state::State;
 
-/// Cookie that carries a token.
+/// Name of the cookie with the token of a browser.
 pub(super) const COOKIE_NAME: &str = "access_token";
 
-/// The meaning of a link on a page of another origin that the user has followed.
+/// The effect of a link on a page of another origin that the user follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Links {
-    /// The user has opened a page.
+    /// The user opens a page, with the cookie.
     OpenPages,
-    /// Nothing: it would be a call, which the user has not asked for.
+    /// The cookie does not count: the request would be a call that the user has not asked for.
     AreNoCalls,
 }
 
-/// Returns the token in a request, as the authenticator finds it or from the usual places.
+/// Returns the token of a request, from the authenticator of the embedding program or from the
+/// usual places. `None` means an anonymous request.
+///
+/// # Errors
+///
+/// Fails if the authenticator fails.
 pub(super) fn token(
     state: &State,
     headers: &HeaderMap,
@@ -31,11 +36,11 @@ pub(super) fn token(
     Ok(found.or_else(usual))
 }
 
-/// Returns the token in a request: `Authorization` as `Bearer`, as `Basic` with the token as
-/// password, or alone; or the cookie `access_token`.
+/// Returns the token of a request from the usual places: the header `Authorization` as `Bearer`, as
+/// `Basic` with the token as the password, or alone; otherwise the cookie `access_token`.
 ///
-/// The cookie does not count in a request of a page of another origin: the browser adds it without
-/// the knowledge of that page, which must not act for the user.
+/// The cookie does not count in requests of pages of other origins. The browser adds it to them
+/// without asking, and these pages must not act for the user.
 fn usual_token(
     headers: &HeaderMap,
     links: Links,
@@ -49,7 +54,10 @@ fn usual_token(
         .filter(|token| !token.is_empty())
 }
 
-/// Returns whether a page of another origin than the trusted ones made the request.
+/// Returns whether a page of an origin that is not trusted made the request.
+///
+/// Browsers send `Origin` with most requests, and `Sec-Fetch-*` with the others. A request with
+/// neither counts as one of a program, or of a page of the server.
 fn is_of_foreign_page(
     headers: &HeaderMap,
     links: Links,
@@ -67,7 +75,7 @@ fn is_of_foreign_page(
     elsewhere && !(links == Links::OpenPages && says("sec-fetch-mode", "navigate"))
 }
 
-/// Returns whether an origin is that of the server, or is named in `allow_origins`.
+/// Returns whether an origin is that of the server, or is listed in `allow_origins`.
 fn is_trusted(state: &State, headers: &HeaderMap, origin: &str) -> bool {
     let host = headers
         .get(header::HOST)
@@ -83,14 +91,16 @@ fn is_trusted(state: &State, headers: &HeaderMap, origin: &str) -> bool {
             .any(|allowed| allowed.trim() == origin)
 }
 
-/// Returns the host and port of a URL.
+/// Returns the host and port of a URL, or `None` if it is not one. Schemes are not compared,
+/// because a proxy may offer https.
 fn authority(url: &str) -> Option<&str> {
     url.split_once("://")?.1.split('/').next()
 }
 
+/// Returns the token in the header `Authorization`.
 fn authorization(headers: &HeaderMap) -> Option<String> {
-    // An unreadable header is refused as a token, not ignored: no request becomes anonymous by
-    // mistake.
+    // An unreadable header becomes an invalid token, which is refused. Ignoring it would make the
+    // request anonymous by mistake.
     let value = headers.get(header::AUTHORIZATION)?.to_str();
     let value = value.unwrap_or("unreadable").trim();
     let Some((scheme, rest)) = value.split_once(' ') else {
@@ -108,6 +118,7 @@ fn authorization(headers: &HeaderMap) -> Option<String> {
     Some(value.to_owned())
 }
 
+/// Returns the value of a cookie, without quotes.
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
         .get_all(header::COOKIE)

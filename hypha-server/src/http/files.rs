@@ -1,4 +1,5 @@
-//! Files from folders that the operator names: the JavaScript client, and folders of pages.
+//! Serves files from folders that the operator names: the JavaScript client, and mounted folders of
+//! pages.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -18,9 +19,10 @@ use super::problem::{Problem, failed, problem};
 use super::{Front, Remote, body, request_client};
 use crate::settings::Mount;
 
-/// The name with which all files of the JavaScript client begin.
+/// Prefix of the names of all files of the JavaScript client. Other files of its folder are not
+/// served.
 const JS_CLIENT: &str = "hypha-rpc-";
-/// Bytes that are read of a file at a time.
+/// Number of bytes that are read of a file at a time, which is also the memory that is charged.
 const PIECE: usize = 64 * 1024;
 
 /// Serves a file of the JavaScript client.
@@ -47,7 +49,8 @@ pub(super) async fn js_client(
     }
 }
 
-/// Serves a file of a mounted folder.
+/// Serves a file of a mounted folder, and `index.html` for a folder. A folder without a slash at
+/// the end redirects to the address with one, so that relative links work.
 pub(super) async fn mounted(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -71,7 +74,9 @@ pub(super) async fn mounted(
     serve(&front, remote, &headers, path).await
 }
 
-/// Returns the path of a file in a folder; `None` if the name leads out of it, or to a hidden file.
+/// Returns the path of a file in a folder, or `None` if the name leads out of the folder or to a
+/// hidden file. The name of the folder itself is empty. Symbolic links are followed: the operator
+/// has made them.
 fn inside(folder: &FilePath, name: &str) -> Option<PathBuf> {
     let name = FilePath::new(name);
     let plain = |part: Component<'_>| match part {
@@ -83,12 +88,15 @@ fn inside(folder: &FilePath, name: &str) -> Option<PathBuf> {
     name.components().all(plain).then(|| folder.join(name))
 }
 
+/// Returns whether a path is a folder. Runs on a blocking thread, because the disk may be slow.
 async fn is_folder(path: PathBuf) -> Result<bool, Problem> {
     let looked = tokio::task::spawn_blocking(move || path.is_dir());
     looked.await.map_err(failed)
 }
 
-/// Serves a file as a stream.
+/// Responds with a file, or with 304 if the client has the current one.
+///
+/// Files need no credentials, but a request with invalid ones is refused like everywhere.
 async fn serve(
     front: &Front,
     remote: Remote,
@@ -124,6 +132,11 @@ async fn serve(
     Ok((headers, Body::from_stream(content)).into_response())
 }
 
+/// Opens a file. Blocks.
+///
+/// # Errors
+///
+/// Fails if the path is not a regular file, such as a folder or a device.
 fn open(path: &FilePath) -> io::Result<(File, Metadata)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
@@ -133,7 +146,7 @@ fn open(path: &FilePath) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-/// Returns the first `left` bytes of a file. `held` lasts until they are sent.
+/// Returns the first `left` bytes of a file as a stream. `held` is dropped with the stream.
 fn pieces<T: Send + 'static>(
     file: File,
     left: u64,
@@ -151,7 +164,8 @@ fn pieces<T: Send + 'static>(
         });
         let (file, piece) = read.await.map_err(io::Error::other)??;
         if piece.is_empty() {
-            // It has become shorter meanwhile; its length has been announced.
+            // The file has become shorter since its length was announced, so the response cannot be
+            // completed.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let left = left - piece.len() as u64;
@@ -159,7 +173,7 @@ fn pieces<T: Send + 'static>(
     })
 }
 
-/// Returns a tag that changes with the file.
+/// Returns an entity tag from the length and the time of the last change of a file.
 fn tag(metadata: &Metadata) -> String {
     let changed = metadata.modified().ok();
     let changed = changed.and_then(|changed| changed.duration_since(UNIX_EPOCH).ok());
@@ -167,6 +181,7 @@ fn tag(metadata: &Metadata) -> String {
     format!("\"{:x}-{changed:x}\"", metadata.len())
 }
 
+/// Returns the content type for the extension of a file. Unknown files are downloaded, not shown.
 fn content_type(path: &FilePath) -> &'static str {
     let extension = path.extension().and_then(|extension| extension.to_str());
     match extension.unwrap_or_default() {

@@ -1,4 +1,12 @@
-//! Functions of services as plain HTTP: `GET` or `POST /{workspace}/services/{id}/{function}`.
+//! Calls functions of services over plain HTTP: `GET` or `POST
+//! /{workspace}/services/{id}/{function}`.
+//!
+//! Arguments are in the query of a `GET`, or in the body of a `POST` as JSON or MessagePack. The
+//! response has the format of the request. A stream becomes server-sent events in JSON, or
+//! consecutive values in MessagePack.
+//!
+//! Arguments and results pass without decoded values in between, which would take many times the
+//! memory of a request.
 
 use std::io;
 
@@ -25,7 +33,8 @@ use crate::memory::{Account, Charge};
 const MSGPACK: &str = "application/msgpack";
 
 impl Format {
-    /// Returns the format of the content type, JSON if there is none, `None` for another one.
+    /// Returns the format for the content type of a request: JSON if there is none, `None` if it is
+    /// neither JSON nor MessagePack.
     fn of(headers: &HeaderMap) -> Option<Format> {
         let Some(value) = headers.get(header::CONTENT_TYPE) else {
             return Some(Format::Json);
@@ -41,13 +50,14 @@ impl Format {
     }
 }
 
-/// The address of a function.
+/// The function that a request names.
 pub(super) struct Place {
     workspace: String,
     id: String,
     function: String,
 }
 
+/// Calls a function of a service, and responds with its result.
 pub(super) async fn function(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -64,6 +74,7 @@ pub(super) async fn function(
         function,
     };
     let answered = answer(&front, remote, &place, query, &method, &headers, &mut body).await;
+    // A body that was not taken is read after a refusal, so that the client sees the refusal.
     if answered.is_err()
         && let Some(body) = body
     {
@@ -72,7 +83,13 @@ pub(super) async fn function(
     answered
 }
 
-/// Answers a request. Takes its body when the sender and the function are known.
+/// Answers a request. Takes its body only when the requester and the function are known, so that a
+/// refused request costs no memory.
+///
+/// # Errors
+///
+/// Fails if the requester, the service, the function or the arguments are invalid, the call fails,
+/// or the request must give up its memory.
 async fn answer(
     front: &Front,
     remote: Remote,
@@ -90,6 +107,7 @@ async fn answer(
     let posts = method == Method::POST;
     let format = match Format::of(headers) {
         Some(format) => format,
+        // A request without a body needs no content type: browsers and tools send any.
         None if !posts => Format::Json,
         None => {
             return Err(problem(
@@ -108,7 +126,7 @@ async fn answer(
     let find = |mode| request_client::service(&client, workspace, id, mode);
     let mut service = match find(mode.clone()).await {
         Ok(service) => Some(service),
-        // The body may say which one is meant.
+        // The body may contain the selection mode, so the service is found after it is read.
         Err(Error::Rejected(refused))
             if posts && mode.is_none() && refused.kind == RejectKind::Ambiguous =>
         {
@@ -145,6 +163,7 @@ async fn answer(
             .map_err(|error| request_client::refusal(&error))?,
     };
     if !service.has_method(function) {
+        // A member of a service that is no function is its own result.
         let member = member(&service, function).ok_or_else(|| not_found(function))?;
         return constant(&member, format);
     }
@@ -157,10 +176,12 @@ async fn answer(
     respond(front, result, format, service, visitor).await
 }
 
+/// Returns the response for a function that the service does not have.
 fn not_found(function: &str) -> Problem {
     problem(StatusCode::NOT_FOUND, format!("{function} not found."))
 }
 
+/// Returns the response for a request that must give up its memory, and counts it.
 fn gave_way(front: &Front) -> Problem {
     front.state.counters.http_refused_memory.add();
     problem(
@@ -169,7 +190,11 @@ fn gave_way(front: &Front) -> Problem {
     )
 }
 
-/// Reads the arguments in the body of a request; `None` if it is empty.
+/// Reads the arguments in the body of a request. Returns `None` if the body is empty.
+///
+/// # Errors
+///
+/// Fails if the body cannot be read, is invalid, or exceeds a memory limit.
 async fn post(
     front: &Front,
     visitor: &Visitor,
@@ -185,7 +210,9 @@ async fn post(
         Format::Json => transcode::msgpack_bound(&bytes),
         Format::Msgpack => 0,
     };
+    // With a second reference the conversion could not free the text.
     drop(bytes);
+    // Charged before the conversion reserves it.
     let charged = body::grow(&mut received.charge, room).await;
     charged.map_err(|error| over_budget(&front.state, &error))?;
     let size = received.bytes.len();
@@ -199,7 +226,7 @@ async fn post(
     })
 }
 
-/// Returns a member that is not a function.
+/// Returns a member of a service by its path, with dots between the parts.
 fn member(service: &RemoteService, path: &str) -> Option<Value> {
     let mut parts = path.split('.');
     let first = service.get(parts.next()?)?;
@@ -208,7 +235,11 @@ fn member(service: &RemoteService, path: &str) -> Option<Value> {
         .cloned()
 }
 
-/// Reads arguments from a URL. Texts that look like numbers or objects become such.
+/// Reads named arguments from the query of a URL, as in [`from_text`].
+///
+/// # Errors
+///
+/// Fails if a text begins with `{` and is not JSON.
 fn in_url(query: Vec<(String, String)>) -> Result<Args, Problem> {
     let named = query
         .into_iter()
@@ -222,6 +253,8 @@ fn in_url(query: Vec<(String, String)>) -> Result<Args, Problem> {
     Ok(args)
 }
 
+/// Converts a text of a URL as the original does: digits to an integer, other numbers to a float,
+/// JSON objects to a map. Anything else stays text.
 fn from_text(text: String) -> Result<Value, Problem> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits && let Ok(number) = text.parse::<u64>() {
@@ -240,7 +273,11 @@ fn from_text(text: String) -> Result<Value, Problem> {
     Ok(text.into())
 }
 
-/// Returns the response with a member of a service that is not a function.
+/// Responds with a member of a service that is not a function.
+///
+/// # Errors
+///
+/// Fails if the member has no form in JSON and JSON is asked for.
 fn constant(member: &Value, format: Format) -> Result<Response, Problem> {
     let encoded = wire::to_vec(member);
     let encoded = encoded.map_err(|e| problem(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
@@ -256,7 +293,11 @@ fn constant(member: &Value, format: Format) -> Result<Response, Problem> {
     }
 }
 
-/// Returns the response with the result of a function, which is not decoded.
+/// Responds with the result of a function, which is not decoded.
+///
+/// # Errors
+///
+/// Fails if the result has no form in JSON and JSON is asked for, or exceeds a memory limit.
 async fn respond(
     front: &Front,
     result: RawValue,
@@ -285,6 +326,8 @@ async fn respond(
     let charge = charge.map_err(|error| over_budget(&front.state, &error))?;
     let (content, len, kind, handles) = match format {
         Format::Json => {
+            // The whole result is checked before the head of the response is sent: later there
+            // would be no way to report an error.
             let measured = result.clone();
             let form = front.visits.run(size, move || measured.json_form()).await?;
             let (len, handles) = form.map_err(|error| {
@@ -301,14 +344,15 @@ async fn respond(
             (Content::Bytes(bytes), size as u64, MSGPACK, handles)
         }
     };
-    // Functions in the result are released when they are dropped, for which the client must be
-    // there.
+    // Functions in the result are released at their owner when their handles are dropped. The
+    // messages for that need the client, which lives as long as `service`.
     drop(handles);
     drop(service);
     let body = Body::new(SizedBody::new(content, len, &account, (charge, visit)));
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
+/// Returns the text for a result that cannot be converted to JSON.
 fn unfit(error: JsonError) -> String {
     match error {
         JsonError::Unfit(what) => cannot_be_json(what),
@@ -316,6 +360,7 @@ fn unfit(error: JsonError) -> String {
     }
 }
 
+/// Returns the text for a kind of value that JSON does not have.
 fn cannot_be_json(what: &str) -> String {
     format!(
         "The result contains {what}, which JSON has no form for; ask with Content-Type {MSGPACK}"
@@ -340,6 +385,7 @@ fn to_json(value: &Value) -> Result<serde_json::Value, &'static str> {
     })
 }
 
+/// Converts a map to a JSON object, like [`to_json`].
 fn object(map: &Map) -> Result<serde_json::Value, &'static str> {
     let entries = map
         .iter()
@@ -349,23 +395,24 @@ fn object(map: &Map) -> Result<serde_json::Value, &'static str> {
     ))
 }
 
-/// A stream that is being sent.
+/// A response with the items of a stream that is being sent.
 struct Going {
     front: Front,
     items: RemoteStream<RawValue>,
-    /// The rest of an item.
+    /// The item that is being sent in JSON.
     item: Option<JsonWriter>,
-    /// Charged for that item.
+    /// Charge for the memory of the current item.
     charge: Option<Charge>,
     format: Format,
     account: Account,
-    // Holds the connection of the stream.
+    // Keeps the client connected that receives the stream.
     _service: RemoteService,
     _visit: Visit,
 }
 
 impl Going {
-    /// Returns the next piece of the response, and whether there may be more.
+    /// Returns the next piece of the response, and whether there may be more. `None` ends the
+    /// response.
     async fn next(&mut self) -> Option<(Vec<u8>, bool)> {
         let mut piece = Vec::new();
         if self.item.is_some() {
@@ -392,6 +439,7 @@ impl Going {
         let measured = item.clone();
         let form = self.front.visits.run(size, move || measured.json_form());
         match form.await {
+            // Handles in the item are dropped: the receiver of an event could not call them.
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Some((self.failed(&unfit(error)), false)),
             Err(_) => return Some((self.failed("the server is shutting down"), false)),
@@ -401,7 +449,7 @@ impl Going {
         Some(self.go_on(piece))
     }
 
-    /// Writes more of the present item.
+    /// Writes more of the current item.
     fn go_on(&mut self, mut piece: Vec<u8>) -> (Vec<u8>, bool) {
         let more = match &mut self.item {
             Some(item) => item.write(&mut piece, PIECE).unwrap_or(false),
@@ -414,7 +462,8 @@ impl Going {
         (piece, true)
     }
 
-    /// Returns the last piece of a stream that has failed.
+    /// Returns the last piece of a stream that has failed, with the error in the form of the
+    /// original.
     fn failed(&self, text: &str) -> Vec<u8> {
         let error = json!({"error": text, "traceback": ""});
         match self.format {
@@ -425,7 +474,7 @@ impl Going {
 }
 
 /// Responds with the items of a stream: server-sent events for JSON, consecutive values for
-/// msgpack.
+/// MessagePack. Ends with an error if the request must give up its memory.
 fn respond_stream(going: Going) -> Response {
     let kind = match going.format {
         Format::Json => "text/event-stream",

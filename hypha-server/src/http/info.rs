@@ -1,4 +1,4 @@
-//! Descriptions of the server and its workspaces: services, records, metrics.
+//! Describes the server and its workspaces: settings, workspaces, services and metrics.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{Front, Remote, request_client};
 use crate::platform;
 use crate::state::{HYPHA_VERSION, State};
 
-/// Answers a browser at the address of the server.
+/// Responds to a browser that opens the address of the server.
 pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
     format!(
         "This is a Hypha server (hypha-server {}).\nPrograms connect to {}.\n",
@@ -29,6 +29,7 @@ pub(super) async fn root(Shared(state): Shared<Arc<State>>) -> String {
     )
 }
 
+/// Returns the response 404 for a path, with the reason if the original has something there.
 pub(super) async fn not_found(uri: Uri) -> Problem {
     let reason = platform::lacks_page(uri.path());
     let reason = reason.map(|reason| format!(": {reason}"));
@@ -42,6 +43,7 @@ pub(super) async fn not_found(uri: Uri) -> Problem {
     )
 }
 
+/// Returns the user of the request and the settings that web pages of the original read.
 pub(super) async fn config(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -65,11 +67,13 @@ pub(super) async fn config(
     Ok(Json(body).into_response())
 }
 
+/// Redirects to the login page.
 pub(super) async fn login(Shared(state): Shared<Arc<State>>) -> Redirect {
     let base = &state.info.public_base_url;
     Redirect::temporary(&format!("{base}/public/apps/hypha-login/"))
 }
 
+/// Returns the record of a workspace.
 pub(super) async fn workspace(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -85,8 +89,8 @@ pub(super) async fn workspace(
     Ok(Json(info.map_err(request_client::manager_refusal)?).into_response())
 }
 
-/// The manager's methods for records, which are passed on as they are: which keys are there depends
-/// on the permission of the requester.
+/// The manager's methods for records, with results that are passed on as they are: the keys of a
+/// record depend on the permission of the requester.
 #[hypha_service(id = "default")]
 trait Records {
     async fn list_services(&self, query: ServiceFilter) -> Result<Vec<Map>, ManagerError>;
@@ -98,7 +102,7 @@ trait Records {
     ) -> Result<Value, ManagerError>;
 }
 
-/// Lists the services of a workspace that the requester may see, with ids relative to the
+/// Lists the services of a workspace that the requester may see. Their ids are relative to the
 /// workspace.
 pub(super) async fn services(
     Shared(front): Shared<Front>,
@@ -113,6 +117,10 @@ pub(super) async fn services(
 }
 
 /// Returns the records that [`services`] lists.
+///
+/// # Errors
+///
+/// Fails if the workspace does not exist, or the manager refuses the list.
 pub(super) async fn records(
     front: &Front,
     visitor: &Visitor,
@@ -140,11 +148,14 @@ pub(super) async fn records(
     Ok(listed)
 }
 
+/// The query of a request for one service.
 #[derive(Deserialize)]
 pub(super) struct Selection {
+    /// Selection mode, if the id selects several services.
     _mode: Option<String>,
 }
 
+/// Returns the record of a service.
 pub(super) async fn service(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -157,7 +168,12 @@ pub(super) async fn service(
     Ok(Json(record.to_json()).into_response())
 }
 
-/// Returns the record of a service, as the requester may see it.
+/// Returns the record of a service, as the requester may see it. The id `ws` stands for the
+/// manager.
+///
+/// # Errors
+///
+/// Fails if the workspace or the service does not exist, or the requester may not see it.
 pub(super) async fn record(
     front: &Front,
     visitor: &Visitor,
@@ -186,6 +202,7 @@ pub(super) async fn record(
     info.map_err(request_client::manager_refusal)
 }
 
+/// Returns the metrics of the server in the format of OpenMetrics.
 pub(super) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], state.stats().exposition()).into_response()

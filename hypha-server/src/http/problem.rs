@@ -1,4 +1,4 @@
-//! Error responses.
+//! Builds error responses.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,16 +7,17 @@ use serde_json::json;
 
 use crate::session::{Refusal, RefusalKind};
 
-/// An error response, sent as `{"success": false, "detail": …}`.
+/// An error response, sent as the JSON `{"success": false, "detail": …}`.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
 }
 
-/// An error response in plain text, for the addresses of applications.
+/// An error response in plain text, for the pages of applications: a browser shows it to the user.
 pub(super) struct PlainProblem(Problem);
 
+/// Returns an error response with a text for the client.
 pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Problem {
     Problem {
         status,
@@ -24,7 +25,7 @@ pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Problem 
     }
 }
 
-/// Returns the response for a failure of the server itself.
+/// Returns the response 500 for a failure of the server itself.
 pub(super) fn failed(error: impl std::fmt::Display) -> Problem {
     problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
@@ -50,7 +51,7 @@ impl From<Problem> for PlainProblem {
     }
 }
 
-/// Adds `Retry-After` where a retry may help.
+/// Adds `Retry-After: 1` to the responses 429 and 503, whose requests may succeed later.
 fn with_retry(status: StatusCode, mut response: Response) -> Response {
     if matches!(
         status,

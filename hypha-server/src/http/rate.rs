@@ -1,4 +1,8 @@
-//! Rate limits of HTTP requests, by IP address and by token.
+//! Limits the rates of HTTP requests, by IP address and by token.
+//!
+//! A request without a token counts for its address. A request with a token counts for the token,
+//! and for the address only if the token turns out to be invalid: many users may share an address,
+//! and guesses of tokens must still be limited.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,25 +25,29 @@ use crate::rate_limit::RateLimit;
 use crate::settings::Limits;
 use crate::state::State;
 
-/// Factor by which the limits of a user exceed those of an IP address.
+/// Factor by which the limits of a token exceed those of an IP address.
 const USER_FACTOR: f64 = 10.0;
-/// Longest wait of a request beyond the rate; later ones are refused.
+/// Upper bound on the delay of a request beyond the rate. A request that would wait for longer is
+/// refused.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bound on the token buckets in each map.
+/// Upper bound on the token buckets in each map.
 const BUCKETS_MAX: usize = 20_000;
-/// Paths for monitoring, and those that are limited elsewhere.
+/// Paths without a limit: those for monitoring, and the WebSocket, whose connections `session`
+/// limits.
 const EXEMPT: [&str; 4] = ["/health", "/health/", "/metrics", "/ws"];
 
-/// The token buckets of all callers. `None` without a limit.
+/// The token buckets of all callers, or `None` if there is no limit.
 pub(crate) struct HttpRates(Option<Both>);
 
 struct Both {
-    /// Requests without credentials, and those whose token is invalid.
+    /// Buckets of the addresses of requests without a token or with an invalid one.
     strangers: Rates<IpAddr>,
+    /// Buckets of tokens. The key is a hash, so that no token is kept in memory.
     users: Rates<TokenHash>,
 }
 
-/// Token buckets by key, at most [`BUCKETS_MAX`].
+/// Token buckets by key, at most [`BUCKETS_MAX`]. One lock guards all; it is held only for
+/// arithmetic.
 struct Rates<K> {
     per_second: f64,
     burst: f64,
@@ -47,6 +55,7 @@ struct Rates<K> {
 }
 
 impl HttpRates {
+    /// Creates the buckets for the limits of the settings. A rate of 0 means no limit.
     pub(crate) fn new(limits: &Limits) -> HttpRates {
         let (rate, burst) = (limits.http_per_second, limits.http_burst);
         HttpRates((rate > 0.0).then(|| Both {
@@ -65,10 +74,13 @@ impl<K: Eq + Hash> Rates<K> {
         }
     }
 
+    /// Changes the bucket of `key`, which is full if it is new.
     fn with<T>(&self, key: K, change: impl FnOnce(&mut RateLimit) -> T) -> T {
         let mut buckets = self.buckets.lock();
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
-            // A full bucket is equal to a new one.
+            // A full bucket is equal to a new one, so it can be dropped. If none is full, all
+            // callers start anew: the bound on memory comes before the limit of a flood from so
+            // many addresses.
             buckets.retain(|_, rate| !rate.is_full());
             if buckets.len() >= BUCKETS_MAX {
                 buckets.clear();
@@ -78,22 +90,30 @@ impl<K: Eq + Hash> Rates<K> {
         change(buckets.entry(key).or_insert_with(fresh))
     }
 
-    /// Takes a token from the bucket of `key`. Returns the time to wait for it, or as an error the
-    /// time that would be too long.
+    /// Takes a token from the bucket of `key`. Returns the time to wait for it.
+    ///
+    /// # Errors
+    ///
+    /// Takes nothing and returns the time if it exceeds [`PATIENCE`].
     fn reserve(&self, key: K) -> Result<Duration, Duration> {
         self.with(key, |rate| rate.reserve(PATIENCE))
     }
 
-    /// Returns the time to wait until the bucket of `key` is not empty, like
-    /// [`reserve`](Self::reserve).
+    /// Returns the time until the bucket of `key` has a token, without taking it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the time as an error if it exceeds [`PATIENCE`].
     fn look(&self, key: K) -> Result<Duration, Duration> {
         let wait = self.with(key, |rate| rate.until(1.0));
         if wait > PATIENCE { Err(wait) } else { Ok(wait) }
     }
 }
 
-/// Slows down requests beyond the limits, and refuses those that would wait for long. A request
-/// whose token is invalid counts for the address that it comes from.
+/// Middleware that delays requests beyond the limits, and refuses those that would wait for long.
+///
+/// A request with a token waits for its address too, which is in debt if other requests from there
+/// had invalid tokens. Only a response 401 charges the address.
 pub(super) async fn limit(
     Shared(front): Shared<Front>,
     request: Request<Body>,
@@ -105,6 +125,8 @@ pub(super) async fn limit(
     };
     let path = request.uri().path();
     let message = path == "/rpc" && request.method() == Method::POST;
+    // Preflight requests are made by browsers, and messages of `/rpc` have the rates of their
+    // connection.
     let exempt = EXEMPT.contains(&path) || path.starts_with("/health/");
     if message || exempt || request.method() == Method::OPTIONS {
         return next.run(request).await;
@@ -147,7 +169,8 @@ pub(super) async fn limit(
     response
 }
 
-/// Returns the refusal of a request that would have to wait for this long.
+/// Returns the response 429 for a request that would have to wait for this long, with the time in
+/// `Retry-After`.
 fn too_much(wait: Duration) -> Response {
     let text = "Rate limit exceeded. Please slow down.";
     let mut response = problem(StatusCode::TOO_MANY_REQUESTS, text).into_response();
@@ -156,7 +179,8 @@ fn too_much(wait: Duration) -> Response {
     response
 }
 
-/// Returns the address that a request comes from; behind a proxy, the one in its header.
+/// Returns the IP address of the client of a request. With `behind_proxy` it is the last one in
+/// `X-Forwarded-For`, which the proxy has added; the others come from the client and may be forged.
 pub(super) fn address(state: &State, remote: &Remote, headers: &HeaderMap) -> IpAddr {
     let forwarded = || {
         let value = headers.get_all("x-forwarded-for").iter().next_back()?;

@@ -1,4 +1,8 @@
-//! A plain HTTP request acts as a client for as long as it lasts.
+//! Identifies the sender of a plain HTTP request, and connects a client that acts for the request
+//! as long as it lasts.
+//!
+//! The client has the permissions of the user. Its memory is charged to an account of the request,
+//! and it is closed if that account must give way.
 
 use axum::http::{HeaderMap, StatusCode};
 use hypha_rpc::client::Settings;
@@ -16,28 +20,36 @@ use crate::session::RefusalKind;
 use crate::state::State;
 use crate::{auth, internal_client, session};
 
-/// Bytes queued for the client of a request.
+/// Upper bound on the messages that wait for the client of a request, in bytes.
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
-/// The client of a request answers pings, and services call it back.
+/// Upper bound on the calls that the client of a request runs at the same time. Services call back
+/// the functions in their arguments, such as those of an ASGI application.
 const CONCURRENT_CALLS: usize = 64;
-/// Chunks of a request that are on their way to the service at the same time, each a copy
-/// that is not charged.
+/// Number of chunks of a request that are on their way to the service at the same time. Each is a
+/// copy that is not charged, so there must be few.
 const CONCURRENT_CHUNKS: usize = 3;
-/// Memory of a request without any body: its client, its tasks, and what is read of its connection
-/// ahead. A call that waits was measured as 73 kB.
+/// Memory of a request without any body, in bytes: its client, its tasks, and the data that is read
+/// of its connection ahead. A call that waits was measured as 73 kB.
 const STANDING: usize = 96 * 1024;
 
-/// The sender of a request.
+/// The sender of a request, with the memory and the place that the request occupies.
 pub(super) struct Visitor {
+    /// The user of the token, or an anonymous one.
     pub(super) user: Authenticated,
     /// The memory held for the request.
     pub(super) account: Account,
-    /// Its place among the requests of its user, or of its address if it has no credentials.
+    /// The place of the request among those of its user, or of its address if it has no
+    /// credentials.
     pub(super) visit: Visit,
 }
 
-/// Returns the sender of a request, when its turn has come. Invalid credentials are refused, so
-/// that no request becomes anonymous by mistake.
+/// Returns the sender of a request, after waiting for a place among the requests of the same user
+/// or address.
+///
+/// # Errors
+///
+/// Fails if the credentials are invalid (the request must not become anonymous by mistake), there
+/// is no place in time, or the server is out of memory.
 pub(super) async fn identify(
     front: &Front,
     remote: Remote,
@@ -74,9 +86,14 @@ pub(super) async fn identify(
     })
 }
 
-/// Connects a client for a request to `workspace`: in the workspace of its token; else in
-/// `workspace` if the user may enter it; else in the user's own. Messages for it are charged to
-/// `account`. A workspace that does not exist is refused.
+/// Connects a client for a request to `workspace`.
+///
+/// The client is in the workspace of its token if that is bound to one, otherwise in `workspace` if
+/// the user may enter it, otherwise in the user's own one. Its memory is charged to `account`.
+///
+/// # Errors
+///
+/// Fails with 404 if `workspace` does not exist and is not the user's own.
 pub(super) async fn enter(
     front: &Front,
     user: Authenticated,
@@ -87,7 +104,7 @@ pub(super) async fn enter(
     enter_any(front, user, account, workspace).await
 }
 
-/// Connects a client as [`enter`] does, also if `workspace` does not exist.
+/// Connects a client like [`enter`], even if `workspace` does not exist.
 pub(super) async fn enter_any(
     front: &Front,
     user: Authenticated,
@@ -103,9 +120,15 @@ pub(super) async fn enter_any(
     enter_at(front, user, account, &place).await
 }
 
-/// Returns the service `id` of `workspace` for a page of it. Its calls come from `workspace`,
-/// whoever asks: applications keep apart by it what belongs to each workspace. The permissions are
-/// those of the user all the same.
+/// Returns the service `id` of `workspace` for one of its pages.
+///
+/// The client is in `workspace`, even if the user could not enter it, because applications separate
+/// the data of workspaces by the workspace of the caller. The permissions are still those of the
+/// user.
+///
+/// # Errors
+///
+/// Fails if the workspace or the service does not exist, or the user may not use the service.
 pub(super) async fn app_service(
     front: &Front,
     visitor: &Visitor,
@@ -118,7 +141,8 @@ pub(super) async fn app_service(
     let client = enter_at(front, user.clone(), account, workspace).await?;
     let found = service(&client, workspace, id, mode.clone()).await;
     match found {
-        // The service may be open to the workspace of the user.
+        // A protected service may authorize the user's own workspace, so the call is tried again
+        // from there.
         Err(Error::Rejected(refused)) if refused.kind == RejectKind::PermissionDenied => {
             drop(client);
             let client = enter_any(front, user.clone(), account, workspace).await?;
@@ -129,8 +153,7 @@ pub(super) async fn app_service(
     }
 }
 
-/// Refuses a workspace that does not exist, unless it is the user's own, which is made when it is
-/// needed.
+/// Checks that a workspace exists. The user's own one need not, because it is created on demand.
 async fn check_exists(front: &Front, user: &UserInfo, workspace: &str) -> Result<(), Problem> {
     let found = front.state.registry.workspace(workspace).await;
     if found.map_err(failed)?.is_some() || workspace == user.own_workspace() {
@@ -142,6 +165,7 @@ async fn check_exists(front: &Front, user: &UserInfo, workspace: &str) -> Result
     ))
 }
 
+/// Connects a client for a request in the workspace `place`, with the methods of the manager.
 async fn enter_at(
     front: &Front,
     mut user: Authenticated,
@@ -175,6 +199,8 @@ async fn enter_at(
     Ok(client)
 }
 
+/// Returns whether a client of the user may be in a workspace: `public`, one that the user may
+/// read, or one of its own.
 async fn may_enter(state: &State, user: &UserInfo, workspace: &str) -> Result<bool, Problem> {
     let found = state.registry.workspace(workspace).await;
     Ok(found.map_err(failed)?.is_some_and(|info| {
@@ -182,7 +208,12 @@ async fn may_enter(state: &State, user: &UserInfo, workspace: &str) -> Result<bo
     }))
 }
 
-/// Returns the service `id` of `workspace`, if the client may use it.
+/// Returns the service `id` of `workspace`, chosen by `mode` if there are several. The ids `ws` and
+/// `~` stand for the manager.
+///
+/// # Errors
+///
+/// Fails if the service does not exist, is ambiguous, or may not be used by the client.
 pub(super) async fn service(
     client: &Client,
     workspace: &str,
@@ -206,7 +237,8 @@ pub(super) fn refusal(error: &Error) -> Problem {
     problem(status, format!("RemoteException: {detail}"))
 }
 
-/// Returns the response to a request that the manager has refused.
+/// Returns the response to a request that the manager has refused: 403 for a missing permission,
+/// otherwise 404.
 pub(super) fn manager_refusal(error: Error<ManagerError>) -> Problem {
     match error {
         Error::Service(error) => {
@@ -220,7 +252,8 @@ pub(super) fn manager_refusal(error: Error<ManagerError>) -> Problem {
     }
 }
 
-/// Returns status and text of a failure. Errors of other languages are classified by their text.
+/// Returns the status and the text of a failed call. Errors of services in other languages are
+/// classified by their text, as the original does.
 fn classify(error: &Error) -> (StatusCode, String) {
     let by_text = |text: String| {
         let says = |part: &str| text.contains(part);
@@ -231,7 +264,8 @@ fn classify(error: &Error) -> (StatusCode, String) {
         } else if says("TypeError") || says("ValueError") || says("AssertionError") {
             StatusCode::BAD_REQUEST
         } else if says("the cache store is limited to") || says("memory limit of this connection") {
-            // The callee could not send its result: the account of the request has no room for it.
+            // The callee could not send its result, because the account of the request has no room
+            // for it.
             StatusCode::PAYLOAD_TOO_LARGE
         } else {
             StatusCode::INTERNAL_SERVER_ERROR
@@ -245,7 +279,7 @@ fn classify(error: &Error) -> (StatusCode, String) {
         Error::Rejected(rejection) => {
             let text = &rejection.message;
             match rejection.kind {
-                // The class names of the original, by which callers tell errors apart.
+                // The class names of the original, by which callers distinguish errors.
                 RejectKind::UnknownService | RejectKind::UnknownMethod | RejectKind::Expired => {
                     (StatusCode::NOT_FOUND, format!("KeyError: '{text}'"))
                 }

@@ -1,5 +1,5 @@
-//! The RPC transport over HTTP: `GET /rpc` opens the stream of a client, `POST /rpc` carries its
-//! messages.
+//! Serves the RPC transport over HTTP: `GET /rpc` opens the stream of a client, `POST /rpc` carries
+//! its messages.
 
 use std::sync::Arc;
 
@@ -20,10 +20,11 @@ use crate::memory::{Account, Charge, OverBudget};
 use crate::session::{Sessions, StreamHello, open_stream};
 use crate::state::State;
 
-/// Bodies up to this size are covered by the standing charge of the client, in bytes.
+/// Upper bound on a body that is covered by the standing charge of the client, in bytes. Most
+/// messages are smaller, and need no charge of their own.
 const UNCHARGED: usize = 8 * 1024;
 
-/// The query of the URL.
+/// The query of the URL: the address of the client.
 #[derive(Deserialize)]
 pub(super) struct Place {
     #[serde(default)]
@@ -32,6 +33,7 @@ pub(super) struct Place {
     reconnection_token: Option<String>,
 }
 
+/// Opens the stream of a client, and responds with the frames for it until the connection ends.
 pub(super) async fn stream(
     Shared(sessions): Shared<Arc<Sessions>>,
     Extension(remote): Extension<Remote>,
@@ -69,6 +71,7 @@ pub(super) async fn stream(
             let headers = [
                 (header::CONTENT_TYPE, "application/x-msgpack-stream"),
                 (header::CACHE_CONTROL, "no-cache"),
+                // nginx would collect frames before it passes them on.
                 (header::HeaderName::from_static("x-accel-buffering"), "no"),
             ];
             (headers, Body::from_stream(pieces)).into_response()
@@ -76,6 +79,12 @@ pub(super) async fn stream(
     }
 }
 
+/// Takes a message of a client with a stream. Responds when the message is delivered.
+///
+/// # Errors
+///
+/// Fails if the client has no stream here, the credentials are not those of the stream, or the body
+/// is invalid or too large.
 pub(super) async fn message(
     Shared(sessions): Shared<Arc<Sessions>>,
     Extension(remote): Extension<Remote>,
@@ -96,7 +105,8 @@ pub(super) async fn message(
         let detail = format!("There is no stream of {workspace}/{}", place.client_id);
         problem(StatusCode::BAD_REQUEST, detail)
     })?;
-    // Checked before the body is read: it must not cost memory before.
+    // Checked before the body is read, because a body without valid credentials must not cost
+    // memory.
     let token = credentials::token(state, &headers, Links::AreNoCalls)?;
     let address = rate::address(state, &remote, &headers).to_string();
     session.authorize(state, token.as_deref(), &address).await?;
@@ -107,8 +117,12 @@ pub(super) async fn message(
     Ok(session.receive(state, frame, charge).await?)
 }
 
-/// Reads the body of a message, within the limits on size and time; charges its memory to an
-/// account as it comes.
+/// Reads the body of a message, and charges its memory to an account as it grows.
+///
+/// # Errors
+///
+/// Fails if the body has more than `frame_bytes`, takes longer than `body_timeout`, ends early, or
+/// exceeds a memory limit.
 async fn read(
     state: &State,
     account: &Account,
@@ -120,7 +134,7 @@ async fn read(
         let mut whole = BytesMut::new();
         let mut charge = None;
         while let Some(piece) = pieces.next().await {
-            // It has ended early, or is not compressed as announced.
+            // The body has ended early, or is not compressed as announced.
             let piece = piece.map_err(|error| {
                 let detail = format!("The body cannot be read: {error}");
                 problem(StatusCode::BAD_REQUEST, detail)
@@ -139,6 +153,7 @@ async fn read(
                     state.counters.http_refused_memory.add();
                     problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
                 })?;
+                // `reserve` could allocate more than was charged.
                 let mut memory = BytesMut::with_capacity(larger);
                 memory.extend_from_slice(&whole);
                 whole = memory;
@@ -147,12 +162,18 @@ async fn read(
         }
         Ok((whole.freeze(), charge))
     };
-    let late = |_| problem(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time");
+    let late = |_| {
+        problem(
+            StatusCode::REQUEST_TIMEOUT,
+            "The body did not arrive in time",
+        )
+    };
     timeout(state.settings.limits.body_timeout, reading)
         .await
         .map_err(late)?
 }
 
+/// Raises a charge to `bytes`. Up to [`UNCHARGED`] nothing is charged.
 async fn charge_up_to(
     account: &Account,
     charge: &mut Option<Charge>,

@@ -1,4 +1,5 @@
-//! JSON to msgpack, without a tree in between.
+//! Converts JSON to MessagePack without a tree of values in between, which would take many times
+//! the memory.
 
 use hypha_rpc::Args;
 use hypha_wire::{EncodeError, RawValue};
@@ -6,27 +7,29 @@ use serde_transcode::Transcoder;
 
 use super::body::Received;
 
-/// Format of a body.
+/// Format of the body of a request or response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Json,
     Msgpack,
 }
 
-/// Parameters that belong to the request itself.
+/// Names of parameters that belong to the request itself, and are no arguments of the function.
 pub(super) const RESERVED: [&str; 4] = ["workspace", "service_id", "function_key", "_mode"];
 
-/// The arguments in a body.
+/// The arguments in the body of a request.
 pub(super) struct Posted {
     pub(super) args: Args,
-    /// The parameter `_mode`.
+    /// The parameter `_mode`: the selection mode, if the id selects several services.
     pub(super) mode: Option<String>,
-    /// Charged for `args`.
+    /// The bytes of `args`, with their charge.
     pub(super) received: Received,
 }
 
-/// Returns an upper bound on the size of a JSON text as msgpack. Only floats, which take nine
-/// bytes, may be longer there.
+/// Returns an upper bound on the size of a JSON text as MessagePack, in bytes. Only floats, which
+/// take nine bytes there, may be longer than in JSON.
+///
+/// The text need not be valid: the bound is charged before it is parsed.
 pub(super) fn msgpack_bound(json: &[u8]) -> usize {
     let (mut in_string, mut escaped, mut floats) = (false, false, 0);
     let mut before = 0;
@@ -46,11 +49,14 @@ pub(super) fn msgpack_bound(json: &[u8]) -> usize {
         }
         before = byte;
     }
-    // The heads of long lists and texts take up to five bytes, but those have more than that.
+    // Headers of lists and texts take up to five bytes. Brackets, commas and quotes cover them,
+    // except that a text of 64 KiB or more takes two bytes more. The constant covers eight of
+    // these.
     json.len() + 6 * floats + 16
 }
 
-/// Returns the msgpack of a JSON text. `room` is the size to reserve.
+/// Converts a JSON text to MessagePack. `room` is the size to reserve, which the result does not
+/// exceed if it is the [`msgpack_bound`].
 fn from_json(json: &[u8], room: usize) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::with_capacity(room);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
@@ -60,12 +66,14 @@ fn from_json(json: &[u8], room: usize) -> Result<Vec<u8>, EncodeError> {
     Ok(out)
 }
 
-/// Returns the arguments in a body that is not empty. `room` is its [`msgpack_bound`], and charged,
-/// if it is JSON.
+/// Reads the arguments in a body that is not empty: a map has named ones, a list has positional
+/// ones, and any other value is the only one.
+///
+/// `room` is the [`msgpack_bound`] of the body, and is charged, if the body is JSON.
 ///
 /// # Errors
 ///
-/// Returns the reason for which it cannot be read.
+/// Returns the reason if the body cannot be read.
 pub(super) fn posted(
     mut received: Received,
     format: Format,

@@ -1,4 +1,4 @@
-//! The upgrade of a request to a WebSocket.
+//! Upgrades a request to a WebSocket, and hands the socket to `session`.
 
 use std::sync::Arc;
 
@@ -15,15 +15,20 @@ use super::write_timeout::WriteTimeout;
 use super::{Remote, rate};
 use crate::session::{Credentials, Sessions, serve_websocket};
 
-/// Query parameters in which very old clients sent their credentials.
+/// Query parameters in which very old clients send their credentials. Such clients are told to
+/// update.
 const LEGACY_PARAMETERS: [&str; 4] = ["workspace", "client_id", "token", "reconnection_token"];
 
+/// Upgrades a request, and serves the connection in a task of its own.
+///
+/// Responds with 503 before the server is ready and when it stops, and with 400 or 426 to a request
+/// that is not a WebSocket of version 13.
 pub(super) async fn websocket(
     Shared(sessions): Shared<Arc<Sessions>>,
     mut request: Request<Body>,
 ) -> Response {
     let state = sessions.state.clone();
-    // Clients retry a refusal before the upgrade; after it some give up for good.
+    // Refused before the upgrade, because clients retry then. After it, some give up permanently.
     let Some(alive) = state.shutdown.alive().filter(|_| state.is_ready()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, "Server busy, please retry").into_response();
     };
@@ -60,10 +65,11 @@ pub(super) async fn websocket(
         };
         match upgraded.downcast::<TokioIo<WriteTimeout<TcpStream>>>() {
             Ok(parts) => {
-                // The session has its own write timeout.
+                // Unwrapped, because the session has its own write timeout.
                 let io = parts.io.into_inner().into_inner().into_split();
                 serve_websocket(sessions, io, parts.read_buf, credentials, &address).await;
             }
+            // Another kind of socket, which has no write timeout to remove.
             Err(other) => {
                 let io = tokio::io::split(TokioIo::new(other));
                 serve_websocket(sessions, io, Bytes::new(), credentials, &address).await;
@@ -82,11 +88,13 @@ fn bad_request(why: &'static str) -> Response {
     (StatusCode::BAD_REQUEST, why).into_response()
 }
 
+/// Returns whether the headers ask for a WebSocket.
 fn is_upgrade(headers: &HeaderMap) -> bool {
     has_word(headers, header::CONNECTION, "upgrade")
         && has_word(headers, header::UPGRADE, "websocket")
 }
 
+/// Returns whether a header contains a word in its list, whatever the case of the letters.
 fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
     headers
         .get_all(name)
@@ -96,6 +104,8 @@ fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
         .any(|value| value.trim().eq_ignore_ascii_case(word))
 }
 
+/// Returns where a client sends its credentials: in the URL, as very old clients do, or in its
+/// first frame.
 fn credentials_in(query: &str) -> Credentials {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     if pairs.any(|(name, value)| LEGACY_PARAMETERS.contains(&name) && !value.is_empty()) {

@@ -1,4 +1,5 @@
-//! Requests that are served at the same time, and the work that must not hold up the others.
+//! Bounds the requests that are served at the same time, and moves large work off the threads that
+//! serve connections.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -17,33 +18,39 @@ use crate::metrics::Counters;
 use crate::seats::{Turn, Turns};
 use crate::settings::Limits;
 
-/// Bytes above which a body is checked or converted outside of the threads that serve connections.
+/// Size above which a body is checked or converted on a thread of its own, in bytes. Below it, the
+/// work takes less than moving it.
 const LARGE: usize = 1024 * 1024;
 
-/// The pace of refused bodies: 64 MB in a second.
+/// Bytes of refused bodies that are read for each [`PAUSE`]: 64 MB in a second, over all requests.
 const DISCARDED: usize = 256 * 1024;
+/// Pause after [`DISCARDED`] bytes of refused bodies.
 const PAUSE: Duration = Duration::from_millis(4);
 
-/// Counts the requests of each user, and lends the threads for large bodies.
+/// Places for the requests of each user, and threads for large bodies.
 pub(crate) struct Visits {
     turns: Arc<Turns>,
+    /// Upper bound on the wait for a place.
     wait: Duration,
-    /// Fewer than there are processors: the others serve the connections.
+    /// Permits for threads with large bodies: half as many as processors, so that the others serve
+    /// the connections.
     large: Arc<Semaphore>,
-    /// Bytes of refused bodies that may be read before the next pause.
+    /// Bytes of refused bodies that were read since the last pause.
     discards: tokio::sync::Mutex<usize>,
+    /// The methods of the manager, which all clients of requests share.
     manager: Mutex<Option<KnownManager>>,
 }
 
-/// One request that is being served. Dropping it lets the next one in.
+/// A request that is being served. Dropping it frees its place.
 pub(super) struct Visit {
     _turn: Turn,
-    /// The charge for what each request needs.
+    /// The charge for the memory that each request needs.
     pub(super) standing: Option<Charge>,
     counters: Arc<Counters>,
 }
 
 impl Visits {
+    /// Creates the places for the limits of the settings.
     pub(crate) fn new(limits: &Limits) -> Arc<Visits> {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Arc::new(Visits {
@@ -55,7 +62,11 @@ impl Visits {
         })
     }
 
-    /// Waits until a request of `owner`, a user or an address, may be served.
+    /// Waits for a place among the requests of `owner`, a user or an address.
+    ///
+    /// # Errors
+    ///
+    /// Fails with 503 if there is none within `http_queue_timeout`.
     pub(super) async fn enter(
         &self,
         owner: &str,
@@ -81,8 +92,9 @@ impl Visits {
     }
 
     /// Waits after `bytes` of a refused body, so that all of them together are read at
-    /// [`DISCARDED`] bytes for each [`PAUSE`]. They wait in turns.
+    /// [`DISCARDED`] bytes for each [`PAUSE`].
     pub(super) async fn discarded(&self, bytes: usize) {
+        // Held during the pauses, so that all other bodies wait for them too.
         let mut read = self.discards.lock().await;
         *read += bytes;
         while *read >= DISCARDED {
@@ -91,7 +103,16 @@ impl Visits {
         }
     }
 
-    /// Runs `work` on `bytes` bytes: at once if they are few, else in a thread of its own.
+    /// Runs `work` on `bytes` bytes: at once if they are few, otherwise on a blocking thread when
+    /// one of the permits is free.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the work panics or the server shuts down.
+    ///
+    /// # Cancellation
+    ///
+    /// Work that has begun on a thread goes on if the future is dropped.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -108,9 +129,15 @@ impl Visits {
         done.await.map_err(failed)
     }
 
-    /// Gives `client` the methods of the workspace manager, which are fetched once for all: they
-    /// are the largest part of a client.
+    /// Gives `client` the methods of the workspace manager. They are fetched once and shared by all
+    /// clients of requests, because they are the largest part of such a client.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the manager does not answer.
     pub(super) async fn introduce(&self, client: &Client) -> Result<(), hypha_rpc::Error> {
+        // Several first requests may fetch the methods at the same time. The last result is kept,
+        // which is as good as the others.
         let known = self.manager.lock().clone();
         if let Some(known) = known {
             client.adopt_manager(&known);

@@ -1,7 +1,7 @@
-//! A write timeout for a socket.
+//! Adds a write timeout to a socket.
 //!
-//! tokio-io-timeout 1.2 is not used: its writer is not `Unpin`, so it must be pinned in a box, from
-//! which the socket cannot be taken back when a request is upgraded to a WebSocket.
+//! tokio-io-timeout 1.2 is not used. Its writer is not `Unpin`, so it must be pinned in a box, and
+//! the socket could not be taken out again when a request is upgraded to a WebSocket.
 
 use std::io;
 use std::pin::Pin;
@@ -11,15 +11,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A socket whose writes fail with `TimedOut` when the peer accepts no bytes for the limit.
+/// A socket whose writes, flushes and shutdown fail with `TimedOut` when the peer accepts no bytes
+/// for the limit. Reads have no timeout: a client may be idle.
 pub(super) struct WriteTimeout<S> {
     io: S,
     limit: Duration,
-    /// Set while a write is pending.
+    /// Timer of a pending write. Boxed, so that the socket stays `Unpin`; made at the first pending
+    /// write, so that fast writes cost nothing.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteTimeout<S> {
+    /// Wraps a socket.
     pub(super) fn new(io: S, limit: Duration) -> WriteTimeout<S> {
         WriteTimeout {
             io,
@@ -28,11 +31,13 @@ impl<S> WriteTimeout<S> {
         }
     }
 
+    /// Returns the socket without the timeout.
     pub(super) fn into_inner(self) -> S {
         self.io
     }
 
-    /// Fails if a write has been pending for longer than the limit.
+    /// Turns the result of a write into `TimedOut` if writes have been pending for longer than the
+    /// limit. Any progress restarts the time.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -46,6 +51,8 @@ impl<S> WriteTimeout<S> {
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         match waiting.as_mut().poll(cx) {
             Poll::Ready(()) => {
+                // A caller that writes again after the error waits anew, instead of polling a timer
+                // that has ended.
                 waiting.as_mut().reset(Instant::now() + limit);
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }

@@ -1,4 +1,7 @@
-//! Descriptions of the HTTP interface as OpenAPI, and a page that shows them.
+//! Describes the HTTP interface as OpenAPI, and serves a page that shows the descriptions.
+//!
+//! The description of the server is a file; those of services are made from their records when they
+//! are asked for. A description is seen by the same requesters as its records.
 
 use std::collections::BTreeSet;
 
@@ -17,17 +20,21 @@ use super::request_client::Visitor;
 use super::{Front, Remote, body, request_client};
 use crate::state::HYPHA_VERSION;
 
+/// The description of the server itself, without version and address.
 const SERVER: &str = include_str!("server.json");
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
-/// The page may run its own script and send requests to its own server only.
+/// Content security policy of the page. It may run its own script and send requests to its own
+/// server only, because it shows texts from services of others.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// Memory of a description in comparison with the records that it is made of.
+/// Factor by which a description takes more memory than the encoded records that it is made of. An
+/// estimate, which is charged.
 const EXPANSION: usize = 16;
+/// Prefix of a reference to a schema.
 const REFERENCE: &str = "#/components/schemas/";
 
-/// Describes the server itself.
+/// Returns the description of the server itself.
 pub(super) async fn server(Shared(front): Shared<Front>) -> Result<Response, Problem> {
     let mut document: Document = serde_json::from_str(SERVER).map_err(failed)?;
     document["info"]["version"] = HYPHA_VERSION.into();
@@ -50,7 +57,7 @@ pub(super) async fn script() -> Response {
     ([(header::CONTENT_TYPE, kind)], SCRIPT).into_response()
 }
 
-/// Describes a service as far as the requester may see it.
+/// Returns the description of a service, as far as the requester may see it.
 pub(super) async fn service(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -75,7 +82,7 @@ pub(super) async fn service(
     .await
 }
 
-/// Describes all services of a workspace that the requester may see.
+/// Returns one description of all services of a workspace that the requester may see.
 pub(super) async fn workspace(
     Shared(front): Shared<Front>,
     Extension(remote): Extension<Remote>,
@@ -91,7 +98,12 @@ pub(super) async fn workspace(
     .await
 }
 
-/// Writes a description of records, charged to the visitor.
+/// Responds with a description that `write` makes of records. Its memory is charged to the
+/// requester while it is made.
+///
+/// # Errors
+///
+/// Fails if the requester has no room for it.
 async fn described(
     front: &Front,
     visitor: Visitor,
@@ -128,11 +140,14 @@ fn merged(workspace: &str, url: &str, records: Vec<Map>) -> Document {
     for record in records {
         let id = record.get("id").and_then(Value::as_str).unwrap_or_default();
         let id = id.to_owned();
+        // Built-in services are not for HTTP. A second service with the same id differs only in its
+        // app, and would have the same paths.
         if id.ends_with(":built-in") || !ids.insert(id.clone()) {
             continue;
         }
         let mut document = document(record);
-        // Names of components consist of letters, digits, dots, dashes and underscores.
+        // OpenAPI allows only letters, digits, dots, dashes and underscores in the names of
+        // components.
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let prefix: String = id.chars().map(|c| if plain(c) { c } else { '.' }).collect();
         let prefix = format!("{prefix}.");
@@ -169,7 +184,7 @@ fn merged(workspace: &str, url: &str, records: Vec<Map>) -> Document {
     })
 }
 
-/// Puts a prefix before the names of all components that a document refers to.
+/// Puts a prefix before the names of all schemas that a document refers to.
 fn refer(document: &mut Document, prefix: &str) {
     match document {
         Document::Array(items) => items.iter_mut().for_each(|item| refer(item, prefix)),
