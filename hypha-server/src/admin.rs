@@ -143,6 +143,7 @@ impl Admin {
         reason: String,
     ) -> Answer<()> {
         let state = self.state(ctx)?;
+        // The other codes are reserved, or report errors of the protocol that did not occur.
         if !(matches!(code, 1000 | 1001 | 1008 | 1011..=1013) || (3000..5000).contains(&code)) {
             return Err(ManagerError::Value(format!(
                 "argument `code` of `admin-utils.kickout_client`: {code} is no code that a server \
@@ -189,6 +190,7 @@ impl Admin {
             workspace: workspace.clone(),
         });
         let caller = hypha_wire::absolute_address(ctx.from(), ctx.workspace());
+        // The caller stays, because it waits for the response.
         let others = |peer: &Arc<Peer>| peer.address != *caller;
         let order = CloseOrder::new(1001, format!("Workspace unloaded: {workspace}"));
         for client in clients(&state, &workspace)

@@ -97,7 +97,7 @@ impl PeerMemory for Payer {
 /// others. `queue_bytes` bounds the calls that wait for the client, and `concurrent_calls` those
 /// that run.
 ///
-/// One slow caller does not hold up its replies to the others.
+/// The client stays connected until its last handle is dropped, or the router closes it.
 pub(crate) async fn connect_shared(
     state: &Arc<State>,
     workspace: &str,
@@ -172,6 +172,7 @@ async fn attach(
                 // No frame will follow: the peer was detached, so the other task has seen the end.
                 more = queue.take(&mut batch, BATCH) => if !more { return },
                 _ = &mut closed => {
+                    // It fails only if the client has closed the link itself.
                     let _ = to_client.close().await;
                     return;
                 }
@@ -190,6 +191,7 @@ async fn attach(
                     .await
                     .is_err()
                 {
+                    // The client is gone. The other task sees it too, and detaches the peer.
                     return;
                 }
                 // Only now: the frame occupied the queue until the link took it.

@@ -1,6 +1,6 @@
 //! Reads the memory of the process from the operating system.
 
-/// The memory of this process, in bytes.
+/// Memory of this process. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ProcessMemory {
     /// Physical memory in use.

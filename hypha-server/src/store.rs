@@ -277,6 +277,7 @@ impl Store {
             let begun = database.begin_write()?;
             {
                 let mut table = begun.open_table(REVOKED)?;
+                // Expired tokens are refused anyway. Without this the table would only grow.
                 table.retain(|_, end| end > now)?;
                 table.insert(hash.as_slice(), end)?;
             }

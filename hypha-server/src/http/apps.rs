@@ -193,6 +193,7 @@ impl Running {
 /// would fail in the middle of its cleanup, because the client of the request would be gone.
 impl Drop for Running {
     fn drop(&mut self) {
+        // The application has returned: nothing is left to wait for.
         let (Some(serving), Some(held)) = (self.serving.take(), self.held.take()) else {
             return;
         };
@@ -452,6 +453,7 @@ async fn functions(
             return Err(problem(StatusCode::SERVICE_UNAVAILABLE, text));
         }
     };
+    // Freed first, so that a request need not have room for its body and its result together.
     drop(received);
     let charge = account.try_charge(answer.as_bytes().len());
     let charge = charge.map_err(|error| over_budget(state, &error))?;

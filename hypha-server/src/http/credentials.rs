@@ -184,7 +184,7 @@ mod tests {
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-mode", "no-cors")
         ]));
-        // What the page itself sends counts.
+        // A token that the page itself sends counts.
         assert!(counts(&[
             ("origin", "https://evil.example"),
             ("authorization", "Bearer t")

@@ -172,6 +172,7 @@ async fn answer(
         result = call => result.map_err(|error| request_client::refusal(&error))?,
         () = visitor.account.gives_way() => return Err(gave_way(front)),
     };
+    // Freed first, so that a request need not have room for its body and its result together.
     drop(held);
     respond(front, result, format, service, visitor).await
 }
@@ -452,6 +453,7 @@ impl Going {
     /// Writes more of the current item.
     fn go_on(&mut self, mut piece: Vec<u8>) -> (Vec<u8>, bool) {
         let more = match &mut self.item {
+            // The item was checked before it was begun, so this does not fail.
             Some(item) => item.write(&mut piece, PIECE).unwrap_or(false),
             None => false,
         };

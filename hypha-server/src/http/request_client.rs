@@ -144,6 +144,7 @@ pub(super) async fn app_service(
         // A protected service may authorize the user's own workspace, so the call is tried again
         // from there.
         Err(Error::Rejected(refused)) if refused.kind == RejectKind::PermissionDenied => {
+            // Freed first, because the charge of a request covers one client.
             drop(client);
             let client = enter_any(front, user.clone(), account, workspace).await?;
             let found = service(&client, workspace, id, mode).await;

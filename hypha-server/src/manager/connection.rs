@@ -109,7 +109,8 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
         CONCURRENT_CALLS,
     )
     .await;
-    let client = client.ok_or_else(|| Error::Invalid(format!("the address {manager_id} is in use")))?;
+    let client =
+        client.ok_or_else(|| Error::Invalid(format!("the address {manager_id} is in use")))?;
     let info = &state.info;
     let service = WorkspaceManagerService::new(Manager::new(state.clone()));
     let service = service

@@ -103,6 +103,7 @@ impl Manager {
         waiting: &mut WaitingCall,
     ) -> Answer<Vec<Value>> {
         let introduced = workspace::registered_clients(&self.state, workspace).await;
+        // Sorted and without duplicates, because most clients are in both lists.
         let mut addresses = introduced.map_err(unavailable)?;
         let here = self.state.router.members(workspace);
         addresses.extend(here.iter().map(|peer| peer.address.clone()));
@@ -362,6 +363,7 @@ impl WorkspaceManager for Manager {
         let introduced = workspace::registered_clients(&self.state, id).await;
         let empty =
             introduced.map_err(unavailable)?.is_empty() && self.state.router.members(id).is_empty();
+        // The caller may be in another workspace, and remove one that was left behind.
         if empty && !workspace.properties.persistent {
             workspaces::delete(&self.state, ctx, id).await?;
             summary.insert("removed_workspace".into(), id.into());

@@ -115,6 +115,7 @@ async fn find(
             .find_services(&pattern)
             .await
             .map_err(unavailable)?;
+        // The second search finds these again, together with the hidden ones.
         found.retain(|record| record.workspace() != own);
         pattern.visibility = asked;
         pattern.workspace = own.to_owned();
@@ -139,6 +140,8 @@ async fn find(
                 is_member
             }
         };
+        // Unlisted services are open to every caller that knows the id, but only listed for clients
+        // of their own workspace that ask for them.
         let shown = match record.visibility {
             Visibility::Public => true,
             Visibility::Unlisted => include_unlisted && record.workspace() == own,

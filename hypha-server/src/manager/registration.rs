@@ -250,6 +250,7 @@ async fn store(
         state.router.event(workspace, "service_removed", &service);
     }
     state.router.event(workspace, "service_added", &service);
+    // Waited for, because an application may be called as soon as its registration is done.
     if name == "default" && !replaced {
         waiting.wait(set_up(state, &service.id)).await?;
     }
@@ -309,6 +310,7 @@ pub(super) async fn unregister(state: &State, ctx: &Context, service_id: &str) -
         mode: Some(SelectionMode::Exact),
         ..ServiceSelection::default()
     };
+    // `exact`, because a mode that chooses would remove a service that the caller does not mean.
     let service = resolve::find(state, ctx, service_id, &selection).await?;
     let not_found = || ManagerError::Key(format!("Service not found: {service_id}"));
     let key = ServiceKey::parse(&service.id).ok_or_else(not_found)?;

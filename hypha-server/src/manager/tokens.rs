@@ -61,6 +61,7 @@ pub(crate) async fn generate(
             )));
         }
     };
+    // Otherwise an owner with a token for reading could make itself one for writing.
     if permission > granted {
         return Err(ManagerError::Permission(format!(
             "Only admin can generate token of any permission: yours for workspace {target} is \
@@ -174,9 +175,11 @@ fn extra_scope(word: &str) -> Answer<()> {
 /// run now.
 pub(super) async fn revoke(state: &State, ctx: &Context, token: &str) -> Answer<()> {
     in_own_workspace(ctx, Permission::Admin)?;
+    // Revoked in memory first, so that the token is refused at once even if it cannot be stored.
     let (token, end) = state.issuer.revoke(token).await.map_err(invalid)?;
     let left = end.saturating_sub(now());
     let kept = state.registry.revoke(&token, left).await;
+    // Announced even if the registry has failed: the other servers then know it until they end.
     state.router.bus().announce(Notice::Revoked { token, end });
     kept.map_err(unavailable)
 }

@@ -197,6 +197,7 @@ pub(super) async fn create(
     {
         owners.push(user.id.clone());
     }
+    // An empty owner would match users with an empty e-mail address.
     owners.retain(|owner| !owner.trim().is_empty());
     let mut workspace = WorkspaceInfo {
         name: config
@@ -331,9 +332,11 @@ pub(super) async fn delete(state: &State, ctx: &Context, id: &str) -> Answer<()>
     state
         .router
         .event(&user.own_workspace(), "workspace_deleted", &workspace);
+    // A caller that cannot change the bookmarks of its user may still delete the workspace.
     if let Ok(user) = principal(user) {
         remove_bookmark(state, &user, id).await?;
     }
+    // The clients at other servers are disconnected by these.
     state.router.bus().announce(Notice::Unloaded {
         workspace: id.to_owned(),
     });
@@ -415,6 +418,7 @@ pub(super) async fn set_env(state: &State, ctx: &Context, key: String, value: Va
     }
     save(state, workspace).await?;
     drop(guard);
+    // Removing a variable that does not exist is no event.
     let Some(event) = event else { return Ok(()) };
     let data = Map::from_iter([("key".to_owned(), Value::from(key))]);
     events::add(state, ctx, event.into(), Value::Map(data))

@@ -759,7 +759,10 @@ impl Registry for RedisRegistry {
     fn put_service<'a>(&'a self, record: Record, owner: &'a str) -> Answer<'a, bool> {
         async move {
             let Some(parts) = record.key() else {
-                return Err(unreadable(format!("`{}` is not the id of a service", record.id)));
+                return Err(unreadable(format!(
+                    "`{}` is not the id of a service",
+                    record.id
+                )));
             };
             let service = record.service(true)?;
             let replaced = self.store(&record, parts, &service, owner).await?;

@@ -116,6 +116,7 @@ async fn described(
     let write = move || write(records);
     let document = front.visits.run(size * EXPANSION, write).await?;
     let bytes = serde_json::to_vec(&document).map_err(failed)?;
+    // The text is much smaller than the document, and is not charged.
     drop((document, charge));
     Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }

@@ -279,7 +279,7 @@ async fn a_singleton_is_the_only_one_of_its_name() {
         assert!(refused(&info("w/a:x")).await, "{original}");
         assert!(refused(&single("w/b:y")).await, "{original}");
     }
-    // As one of a client of the original.
+    // A record of a client of the original conflicts as well.
     redis.put_original(&single("w/python:z")).await;
     assert!(refused(&info("w/a:z")).await);
 }
@@ -295,7 +295,7 @@ async fn records_beyond_a_limit_are_refused_by_name() {
         total_bytes: 4 * size,
         found_bytes: usize::MAX,
     };
-    // They hold for all servers together.
+    // The limits hold for all servers together.
     let registry = redis.server_with("one", limits).await;
     let other = redis.server_with("two", limits).await;
     put(&other, &info("w/a:0")).await.unwrap();
@@ -320,7 +320,7 @@ async fn records_beyond_a_limit_are_refused_by_name() {
             assert!(error.contains(&id) && error.contains(owner), "{error}");
         }
     }
-    // What is removed makes room.
+    // A removed record makes room.
     assert!(registry.remove_service("v/a:0").await.unwrap());
     put(&registry, &info("u/a:0")).await.unwrap();
 
