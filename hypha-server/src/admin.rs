@@ -58,8 +58,8 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes the record of the service when the server ends. Its client has no connection whose end
-/// would remove it.
+/// Removes the record of the service when the server ends. The end of a client inside the server
+/// does not remove its records.
 pub(crate) async fn stop(state: &State) -> Result<(), RegistryError> {
     let id = &state.info.server_id;
     state.registry.remove_client(WORKSPACE, id, None).await?;

@@ -419,6 +419,7 @@ impl Router {
         }
         let to = format!("{workspace}/{EVERYONE}");
         let frame = stamp(sender, message, &to, workspace).into_bytes();
+        // With other servers, the bus delivers the broadcast here too.
         if !self.bus.broadcast(workspace, &frame).await {
             let origin = if from_server {
                 Origin::Server
@@ -455,6 +456,8 @@ impl Router {
             to: EVERYONE,
             data,
         };
+        // Encoded as JSON only if there are other servers, because those of the original read JSON.
+        // The bus then delivers the event here too.
         if self
             .bus
             .event(workspace, &|| serde_json::to_vec(&event).ok())

@@ -125,7 +125,9 @@ async fn serve(
     let headers = [
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
+        // A browser may keep the file, but asks with the tag whether it is current.
         (header::CACHE_CONTROL, "no-cache".to_owned()),
+        // A text file must not run as a script because it looks like one.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (header::ETAG, tag),
     ];

@@ -1,5 +1,5 @@
-//! Calls functions of services over plain HTTP: `GET` or `POST
-//! /{workspace}/services/{id}/{function}`.
+//! Calls functions of services over plain HTTP, by `GET` or `POST` of
+//! `/{workspace}/services/{id}/{function}`.
 //!
 //! Arguments are in the query of a `GET`, or in the body of a `POST` as JSON or MessagePack. The
 //! response has the format of the request. A stream becomes server-sent events in JSON, or

@@ -192,6 +192,7 @@ pub(super) async fn record(
         },
         ..SelectConfig::default()
     };
+    // The original offers the manager under the id `ws` here.
     let id = match id {
         "ws" => "~",
         id => id,

@@ -227,6 +227,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, origins: Vec
                 .header_read_timeout(HEADER_TIMEOUT)
                 .max_buf_size(READ_AHEAD)
                 .serve_connection(TokioIo::new(stream), service)
+                // Otherwise hyper would close the socket of a WebSocket after the response.
                 .with_upgrades();
             let mut connection = std::pin::pin!(connection);
             let result = tokio::select! {

@@ -53,6 +53,7 @@ pub(super) async fn websocket(
     let address = remote.map(|remote| rate::address(&state, remote, headers).to_string());
     let address = address.unwrap_or_default();
     let credentials = credentials_in(request.uri().query().unwrap_or_default());
+    // Absent if the request came over a connection that hyper cannot hand over.
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return bad_request("This connection cannot be upgraded");
     };

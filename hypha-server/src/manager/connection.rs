@@ -53,6 +53,8 @@ const FORMER_MAX: usize = 32;
 /// Fails if the address is taken, or the service cannot be registered.
 pub(crate) async fn start(state: &Arc<State>) -> Result<(), Error> {
     let (client, mut record) = serve_as(state, &state.info.manager_id).await?;
+    // The record as `get_service_info("~")` returns it: with the short id and the fields that the
+    // registry fills in for other services.
     record.id = resolve::MANAGER.into();
     record.config.workspace = Some(SERVER_WORKSPACE.into());
     record.config.singleton = Some(false);
@@ -119,6 +121,7 @@ async fn serve_as(state: &Arc<State>, manager_id: &str) -> Result<(Client, Servi
         .description("Services for managing workspace.")
         .visibility(Visibility::Public)
         .require_context(true)
+        // Clients of the original read these keys.
         .config("server_id", info.server_id.as_str())
         .config("hypha_version", HYPHA_VERSION)
         .config("public_base_url", info.public_base_url.as_str())

@@ -225,6 +225,7 @@ fn pattern(filter: ServiceFilter, own: &str) -> Answer<ServicePattern> {
         visibility: filter.visibility.unwrap_or_else(any),
         kind: filter.kind.unwrap_or_else(any),
     };
+    // The type is not checked, because it may contain anything, as in the original.
     for part in [
         &pattern.visibility,
         &pattern.workspace,

@@ -164,6 +164,7 @@ fn complete(mut service: ServiceInfo, workspace: &str, ctx: &Context) -> Answer<
     service.config.created_by =
         Some(creator.map_err(|error| ManagerError::Value(error.to_string()))?);
     service.config.workspace = Some(workspace.to_owned());
+    // This server has no search by meaning, and embeddings are large.
     service.config.service_embedding = None;
     service.config.singleton.get_or_insert(false);
     service.name.get_or_insert(name);

@@ -414,6 +414,7 @@ pub(super) async fn get(
     members
         .values_mut()
         .for_each(|member| make_absolute(member, &workspace));
+    // The provider knows the service by a shorter id, and nothing of the server's address.
     members.insert("id".into(), info.id.as_str().into());
     let local = info.id.split_once('/').map_or("", |(_, local)| local);
     let url = format!(
