@@ -51,12 +51,12 @@ pub(super) fn msgpack_bound(json: &[u8]) -> usize {
     }
     // Headers of lists and texts take up to five bytes. Brackets, commas and quotes cover them,
     // except that a text of 64 KiB or more takes two bytes more. The constant covers eight of
-    // these.
+    // these; a body with more of them exceeds the bound by a few bytes.
     json.len() + 6 * floats + 16
 }
 
-/// Converts a JSON text to MessagePack. `room` is the size to reserve, which the result does not
-/// exceed if it is the [`msgpack_bound`].
+/// Converts a JSON text to MessagePack. `room` is the size to reserve. A larger result is moved to
+/// a larger allocation.
 fn from_json(json: &[u8], room: usize) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::with_capacity(room);
     let mut deserializer = serde_json::Deserializer::from_slice(json);

@@ -130,8 +130,8 @@ impl WorkspaceManager for Manager {
     async fn echo(&self, ctx: &Context, data: Value) -> Answer<Value> {
         in_own_workspace(ctx, Permission::ReadWrite)?;
         let mut data = data;
-        // The caller gets the value back from the manager, where relative addresses of its
-        // functions would name functions of the manager.
+        // The caller gets the value back from the manager, and would look for functions with
+        // relative addresses in the manager's workspace.
         resolve::make_absolute(&mut data, ctx.workspace());
         Ok(data)
     }

@@ -395,7 +395,7 @@ pub(super) async fn get(
                 record.service(is_member).map_err(unavailable)?
             }
         };
-        // Absent services are selected again when no other is left. The first error is then the
+        // Absent services are selected again when no other is left. The last error is then the
         // reason.
         if let Some(failure) = failure.take_if(|_| absent.contains(&info.id)) {
             return Err(failure);

@@ -121,8 +121,8 @@ pub(crate) async fn generate(
 ///
 /// # Errors
 ///
-/// Fails if the caller is not connected to this server: no other server's connections are known
-/// here with their credentials.
+/// Fails if the caller is not connected to this server, which knows the credentials of its own
+/// connections only.
 pub(super) fn lineage(state: &State, ctx: &Context) -> Answer<Lineage> {
     let address = super::caller(ctx);
     let caller = state.router.find_address(&address);

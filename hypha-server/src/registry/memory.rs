@@ -167,7 +167,7 @@ impl Services {
         let inside = self.workspaces.get(key.workspace);
         let former = inside.and_then(|inside| inside.all.records.get(&record.id));
         let client = inside.and_then(|inside| inside.clients.get(key.client));
-        // The built-in service is neither counted nor refused: without it a client could not be
+        // The built-in service does not count: without it a client could not be
         // found.
         if let Some(client) = client.filter(|_| key.name != BUILT_IN && former.is_none()) {
             let built_in = format!("{}/{}:{BUILT_IN}", key.workspace, key.client);
