@@ -7,7 +7,7 @@
 //! The application runs as one call of the request's client. That client must live until the call
 //! ends, even if the visitor leaves earlier; see `Running`.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -184,6 +184,19 @@ impl Running {
         }
         self.messages.try_recv().ok()
     }
+
+    /// Reports that the application has returned before the end of its response. Returns the text.
+    fn unfinished(&self) -> String {
+        let app = self.held.as_ref().map_or("", |held| held._service.id());
+        let reason = match &self.failure {
+            Some(error) => error.to_string(),
+            None => "no message had `more_body` false".to_owned(),
+        };
+        let text =
+            format!("the application `{app}` returned before the end of its response: {reason}");
+        tracing::info!("{text}");
+        text
+    }
 }
 
 /// Lets an application that still runs end in the background, when its response is complete or the
@@ -233,7 +246,8 @@ impl Drop for Running {
 /// # Errors
 ///
 /// Fails if the application fails or returns before it begins its response, or begins with
-/// something else. A failure after that ends the body without an error.
+/// something else. A failure after that breaks the connection off, because a body that merely ended
+/// would look complete.
 async fn asgi(
     state: &Arc<State>,
     app: &AppResponse<'_>,
@@ -304,11 +318,14 @@ async fn asgi(
     let headers = app.headers(pairs)?;
     let pieces = stream::unfold(Some(running), |running| async move {
         let mut running = running?;
-        let message = running.next().await?;
+        let Some(message) = running.next().await else {
+            let unfinished = io::Error::other(running.unfinished());
+            return Some((Err(unfinished), None));
+        };
         let more = message.member("more_body").and_then(|more| more.as_bool()) == Some(true);
         let piece = message.member("body").and_then(|body| body.as_content());
         let piece = piece.unwrap_or_default();
-        Some((Ok::<_, Infallible>(piece), more.then_some(running)))
+        Some((Ok(piece), more.then_some(running)))
     });
     Ok((status, headers, Body::from_stream(pieces)).into_response())
 }

@@ -49,10 +49,9 @@ pub(super) fn msgpack_bound(json: &[u8]) -> usize {
         }
         before = byte;
     }
-    // Headers of lists and texts take up to five bytes. Brackets, commas and quotes cover them,
-    // except that a text of 64 KiB or more takes two bytes more. The constant covers eight of
-    // these; a body with more of them exceeds the bound by a few bytes.
-    json.len() + 6 * floats + 16
+    // Headers of lists and texts take up to five bytes. Brackets, quotes and commas cover three of
+    // them; the headers with two more belong to texts of at least 64 KiB.
+    json.len() + json.len() / 32_768 + 6 * floats + 16
 }
 
 /// Converts a JSON text to MessagePack. `room` is the size to reserve. A larger result is moved to
@@ -132,6 +131,13 @@ mod tests {
         let long = format!("[{}0]", "0,".repeat(70_000));
         let packed = from_json(long.as_bytes(), msgpack_bound(long.as_bytes())).unwrap();
         assert_eq!(from_slice::<Vec<u8>>(&packed.into()).unwrap().len(), 70_001);
+        let texts = format!(
+            "[{0}{1}]",
+            format!("\"{}\",", "x".repeat(65_536)).repeat(40),
+            "0"
+        );
+        let bound = msgpack_bound(texts.as_bytes());
+        assert!(from_json(texts.as_bytes(), bound).unwrap().len() <= bound);
     }
 
     #[test]

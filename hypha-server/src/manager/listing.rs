@@ -36,18 +36,20 @@ pub(super) async fn services(
     include_unlisted: bool,
 ) -> Answer<Bytes> {
     let listed = find(state, ctx, query, include_unlisted).await?;
-    held(state, ctx, &listed, encoded_list)
+    held(state, ctx, &listed, Vec::new(), encoded_list)
 }
 
 /// Encodes records into at most the given number of bytes. The flag of a record says whether the
 /// caller is a member of its workspace.
 type Encode = fn(&[(Arc<Record>, bool)], usize) -> Result<Vec<u8>, RegistryError>;
 
-/// Encodes a list, and charges it to the caller until the returned bytes are dropped.
+/// Encodes a list after `head`, and charges both to the caller until the returned bytes are
+/// dropped.
 fn held(
     state: &State,
     ctx: &Context,
     listed: &[(Arc<Record>, bool)],
+    mut head: Vec<u8>,
     encode: Encode,
 ) -> Answer<Bytes> {
     let refused = |error: ManagerError| {
@@ -59,9 +61,15 @@ fn held(
     let account = state.memory.open(&state.account_owner(ctx));
     let charge = account
         // Charged before the list is encoded. A list above `max` is never held as a whole.
-        .try_charge(bytes.min(max))
+        .try_charge(head.len() + bytes.min(max))
         .map_err(|error| refused(ManagerError::Runtime(format!("`list_services`: {error}"))))?;
-    let bytes = encode(listed, max).map_err(|error| refused(unavailable(error)))?;
+    let list = encode(listed, max).map_err(|error| refused(unavailable(error)))?;
+    let bytes = if head.is_empty() {
+        list
+    } else {
+        head.extend_from_slice(&list);
+        head
+    };
     Ok(charged(bytes, charge))
 }
 
@@ -303,7 +311,6 @@ pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<Bytes> {
         Err(error) => return Err(error),
     };
     let listed = find(state, ctx, None, false).await?;
-    let services = held(state, ctx, &listed, encoded_summaries)?;
     let ids: Vec<_> = clients.into_iter().map(|client| client.id).collect();
     let head = || -> Result<Vec<u8>, wire::EncodeError> {
         // The header of a map with six entries. The last value, the services, is appended below as
@@ -322,9 +329,8 @@ pub(super) async fn summary(state: &State, ctx: &Context) -> Answer<Bytes> {
         wire::encode(&mut out, "services")?;
         Ok(out)
     };
-    let mut out = head().map_err(|error| ManagerError::Value(error.to_string()))?;
-    out.extend_from_slice(&services);
-    Ok(out.into())
+    let head = head().map_err(|error| ManagerError::Value(error.to_string()))?;
+    held(state, ctx, &listed, head, encoded_summaries)
 }
 
 #[cfg(test)]

@@ -342,3 +342,31 @@ async fn an_application_that_does_not_return_is_ended() -> Result<()> {
     timeout(LIMIT, ended).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_response_that_is_not_finished_is_broken_off() -> Result<()> {
+    let server = server().await?;
+    let client = hypha_rpc::connect(server.url()).await?;
+    let serve = Method::new("serve", |call: IncomingCall| async move {
+        let request: Value = call.args(&["request"])?.required(0)?;
+        let send = request.get("send").map(|send| send.decode_as::<Function>());
+        let Some(Ok(send)) = send else {
+            return Err(call.fail("no functions".to_owned()));
+        };
+        let start = json!({"type": "http.response.start", "status": 200, "headers": []});
+        let part = json!({"type": "http.response.body", "body": "begun", "more_body": true});
+        for message in [start, part] {
+            drop(send.call::<Value>(args!(Value::from(message))).await);
+        }
+        Err(call.fail("the disk is full".to_owned()))
+    });
+    let asgi = Service::new("asgi").service_type("asgi").method(serve);
+    let service = client.register_service(asgi);
+    service.visibility(Visibility::Public).await?;
+    let url = format!("{}/{}/apps/asgi/", server.url(), client.workspace());
+    let mut response = support::http().get(url).send().await?;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.chunk().await?.as_deref(), Some(&b"begun"[..]));
+    assert!(response.chunk().await.is_err(), "the body looks complete");
+    Ok(())
+}
