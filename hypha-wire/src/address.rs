@@ -1,4 +1,4 @@
-//! Service ids, client addresses and server URLs.
+//! Service ids, client addresses and server URLs, as text only: nothing here is looked up.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use rand::RngExt;
 
-/// Error returned when a text is not a valid address, service id or URL. Its message names the text
-/// and the expected form.
+/// Error returned when a text is not a valid service id or URL. Its message names the text, without
+/// credentials, and the expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AddressError(String);
@@ -24,13 +24,13 @@ pub struct AddressError(String);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceId {
-    /// Workspace of the client.
+    /// Workspace of the client. `None` means the workspace of the client that uses the id.
     pub workspace: Option<String>,
-    /// Id of the client that offers the service.
+    /// Id of the client that provides the service. In a lookup, `None` and `*` mean any client.
     pub client: Option<String>,
     /// Name of the service.
     pub service: String,
-    /// App that the client belongs to.
+    /// App that the service belongs to.
     pub app: Option<String>,
 }
 
@@ -93,7 +93,14 @@ pub fn split_address(address: &str) -> Option<(&str, &str)> {
     address.split_once('/')
 }
 
-/// Returns `to` as an absolute address. A relative one is completed with `workspace`.
+/// Returns `to` as an absolute address: a relative one, without a slash, is completed with
+/// `workspace`.
+///
+/// ```
+/// # use hypha_wire::absolute_address;
+/// assert_eq!(absolute_address("client", "lab"), "lab/client");
+/// assert_eq!(absolute_address("*/manager", "lab"), "*/manager");
+/// ```
 #[must_use]
 pub fn absolute_address<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
     if to.contains('/') {
@@ -104,6 +111,9 @@ pub fn absolute_address<'a>(to: &'a str, workspace: &str) -> Cow<'a, str> {
 }
 
 /// Returns whether `id` is valid as the id of a client: not empty, without `/`, `:` and `@`.
+///
+/// These characters separate the parts of addresses and service ids, so an id that contains one
+/// would be read as another address.
 #[must_use]
 pub fn valid_client_id(id: &str) -> bool {
     !id.is_empty() && !id.contains(['/', ':', '@'])
@@ -119,6 +129,9 @@ pub fn valid_service_name(name: &str) -> bool {
 }
 
 /// Returns a new random id of 22 characters, in the alphabet of Python's `shortuuid`.
+///
+/// It has 128 bits of randomness, so that a peer cannot guess the id of a session. Callers use it
+/// for client ids, sessions and objects.
 #[must_use]
 pub fn random_id() -> String {
     const ALPHABET: &[u8; 57] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
@@ -130,7 +143,8 @@ pub fn random_id() -> String {
 
 /// Returns the URL of the WebSocket endpoint of the server at `server_url`.
 ///
-/// `http://host` becomes `ws://host/ws`; `ws://` and `wss://` URLs are returned unchanged.
+/// `http://host/base/` becomes `ws://host/base/ws`; `ws://` and `wss://` URLs are returned unchanged,
+/// because they name the endpoint itself.
 ///
 /// # Errors
 ///
@@ -225,11 +239,11 @@ pub struct ServiceUrl {
     pub server_url: String,
     /// Workspace of the client.
     pub workspace: String,
-    /// Id of the client that offers the service.
+    /// Id of the client that provides the service.
     pub client_id: String,
     /// Name of the service.
     pub service_id: String,
-    /// App that the client belongs to.
+    /// App that the service belongs to.
     pub app_id: String,
 }
 
@@ -262,7 +276,8 @@ fn split_service_url(url: &str) -> Option<ServiceUrl> {
     if host.is_empty() || workspace.is_empty() || !workspace.chars().all(is_workspace_char) {
         return None;
     }
-    // The Python client matches a prefix, so text after a name is ignored.
+    // Text after a name is ignored, because the Python client matches a prefix and users share such
+    // URLs between languages.
     let (first, rest) = leading_name(rest)?;
     let (client, service, rest) = match rest.strip_prefix(':').and_then(leading_name) {
         Some((service, rest)) => (Some(first), service, rest),
@@ -281,7 +296,7 @@ fn split_service_url(url: &str) -> Option<ServiceUrl> {
     })
 }
 
-/// Splits the name at the beginning of `text` from the rest.
+/// Splits the name at the beginning of `text` from the rest. Returns `None` if there is no name.
 fn leading_name(text: &str) -> Option<(&str, &str)> {
     let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let end = text.find(|c| !is_name_char(c)).unwrap_or(text.len());

@@ -1,5 +1,7 @@
 //! Conversion of keys to camelCase and snake_case, by the rules of the Python client and server.
-//! They differ from those of `heck`.
+//!
+//! The crate `heck` splits names at other places, for instance runs of capitals. A Rust client would
+//! then see other keys than a Python client of the same service.
 
 use crate::keys;
 use crate::values::value::{Map, Value};
@@ -11,13 +13,13 @@ pub enum Case {
     Camel,
     /// snake_case: `get_service`.
     Snake,
-    /// Both: every key is there twice.
+    /// Both forms of every key. A key that is the same in both forms appears once.
     Both,
 }
 
 impl Case {
-    /// Parses the option `case_conversion`. Returns `None` if the text contains neither `camel` nor
-    /// `snake`.
+    /// Parses the option `case_conversion`, which asks for a form by containing its name: `camel`,
+    /// `snake`, or both, as in `camel+snake`. Returns `None` if it contains neither.
     #[must_use]
     pub fn parse(text: &str) -> Option<Case> {
         match (text.contains("camel"), text.contains("snake")) {
@@ -39,7 +41,10 @@ impl Case {
     }
 }
 
-/// Returns `name` in camelCase.
+/// Returns `name` in camelCase: `get_service` becomes `getService`.
+///
+/// A name without an underscore only has its first letter lowered. Otherwise the first part stays as
+/// it is, and each other part is capitalized.
 pub fn to_camel_case(name: &str) -> String {
     let mut parts = name.split('_');
     let first = parts.next().unwrap_or("");
@@ -65,7 +70,9 @@ pub fn to_camel_case(name: &str) -> String {
     camel
 }
 
-/// Returns `name` in snake_case.
+/// Returns `name` in snake_case: `getService` becomes `get_service`.
+///
+/// Every capital begins a new part, so `getURL` becomes `get_u_r_l`, as in Python.
 #[must_use]
 pub fn to_snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 8);
@@ -102,6 +109,8 @@ pub fn convert_map_keys(map: Map, case: Case) -> Map {
     }
     let mut converted = Map::with_capacity(map.len());
     for (key, value) in map {
+        // Inner maps take the form of their key instead of `case`. With `Both` they would otherwise
+        // double at each level.
         if case != Case::Snake {
             let key = to_camel_case(&key);
             let value = renamed(convert_keys(value.clone(), Case::Camel), &key);
@@ -128,7 +137,7 @@ fn renamed(value: Value, name: &str) -> Value {
     }
 }
 
-/// Sets the name of a function in its map and in its schema.
+/// Sets the name of a function in its map and in its schema. Leaves other maps unchanged.
 fn rename(map: &mut Map, name: &str) {
     if map.get(keys::RTYPE).and_then(Value::as_str) != Some("method") {
         return;

@@ -15,7 +15,7 @@ pub const RTRACE: &str = "_rtrace";
 pub const RNAME: &str = "_rname";
 /// Data of an error; an extension.
 pub const RDATA: &str = "_rdata";
-/// Texts of the causes of an error, from the nearest on. Only Rust peers send it.
+/// Texts of the causes of an error, the nearest first. Only Rust peers send it.
 pub const RCAUSES: &str = "_rcauses";
 /// Address of the client that owns a function.
 pub const RTARGET: &str = "_rtarget";
@@ -23,7 +23,7 @@ pub const RTARGET: &str = "_rtarget";
 pub const RMETHOD: &str = "_rmethod";
 /// Form of the response of a function: `true`, `false` or `"*"`.
 pub const RPROMISE: &str = "_rpromise";
-/// Public URL of the server of a function's owner.
+/// Public URL of the server that the owner of a function is connected to.
 pub const RSERVER: &str = "_rserver";
 /// JSON Schema of a function.
 pub const RSCHEMA: &str = "_rschema";
@@ -47,7 +47,7 @@ pub const RBATCH_METHOD: &str = "_rbatch_method";
 pub const RRELEASE: &str = "_rrelease";
 /// Whether the owner of a function accepts `built-in.cancel`; an extension.
 pub const RCANCEL: &str = "_rcancel";
-/// Marks an object that Rust peers read in their own form, such as a file; an extension.
+/// Marks an object that Rust peers read in a form of their own, such as a file; an extension.
 pub const RNATIVE: &str = "_rnative";
 
 /// Prefix of the method paths of services.
@@ -64,9 +64,9 @@ pub const PING: &str = "services.built-in.ping";
 pub const RELEASE: &str = "services.built-in.release";
 /// Method that cancels a call of the caller; an extension.
 pub const CANCEL: &str = "services.built-in.cancel";
-/// Workspace of the manager, as the first part of its address.
+/// Prefix of the manager's address: the workspace `*` and the slash.
 pub const MANAGER_WORKSPACE: &str = "*/";
-/// Part of the built-in service that receives messages in chunks.
+/// Member of the built-in service that holds the methods for chunks.
 pub const CHUNK_MEMBERS: &str = "message_cache";
 /// Prefix of the methods that receive messages in chunks.
 pub const MESSAGE_CACHE: &str = "services.built-in.message_cache.";

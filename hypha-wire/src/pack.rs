@@ -1,4 +1,8 @@
-//! Writer of msgpack headers and scalars, in their smallest form like the Python client.
+//! Writer of msgpack headers and scalars.
+//!
+//! Everything is written in its smallest form, so that messages are byte for byte those of the
+//! Python client and can be compared with recorded ones. The encoder of values and the encoder of
+//! messages call it. A [`Sink`] decides whether the bytes are stored or only counted.
 
 use rmp::Marker;
 
@@ -14,7 +18,8 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Counts the bytes that would be written.
+/// Counts the bytes that would be written, so that a front can be placed directly before the bytes
+/// that it precedes.
 pub(super) struct Count(pub(super) usize);
 
 impl Sink for Count {
@@ -23,11 +28,11 @@ impl Sink for Count {
     }
 }
 
-/// Fills a slice from its front.
+/// Fills a slice from its front. The bytes must be measured with [`Count`] before.
 ///
 /// # Panics
 ///
-/// Writing more than the length of the slice panics. Measure it with [`Count`] before.
+/// Panics if more bytes are written than the slice has.
 pub(super) struct Fill<'a>(pub(super) &'a mut [u8]);
 
 impl Sink for Fill<'_> {
@@ -40,7 +45,8 @@ impl Sink for Fill<'_> {
 
 /// Writes a marker with a payload of fixed size.
 fn put_marked<const N: usize>(out: &mut impl Sink, marker: Marker, payload: [u8; N]) {
-    // The optimizer turns one `put` of a small array into plain stores.
+    // One `put` of a small array, instead of one for the marker and one for the payload, because the
+    // optimizer turns it into plain stores.
     let mut bytes = [0; 9];
     bytes[0] = marker.to_u8();
     bytes[1..=N].copy_from_slice(&payload);
@@ -59,6 +65,7 @@ pub(super) fn put_f64(out: &mut impl Sink, value: f64) {
     put_marked(out, Marker::F64, value.to_be_bytes());
 }
 
+/// Writes an integer that is not negative.
 pub(super) fn put_uint(out: &mut impl Sink, value: u64) {
     if value < 0x80 {
         put_marked(out, Marker::FixPos(value as u8), []);
@@ -73,6 +80,8 @@ pub(super) fn put_uint(out: &mut impl Sink, value: u64) {
     }
 }
 
+/// Writes an integer. One that is not negative takes the unsigned form, as in Python, because it is
+/// never longer.
 pub(super) fn put_int(out: &mut impl Sink, value: i64) {
     if let Ok(value) = u64::try_from(value) {
         put_uint(out, value);
@@ -110,6 +119,7 @@ pub(super) fn put_bin(out: &mut impl Sink, bytes: &[u8]) {
     out.put(bytes);
 }
 
+/// Writes the header of `len` bytes of binary data, which the caller appends.
 pub(super) fn put_bin_head(out: &mut impl Sink, len: u32) {
     if let Ok(len) = u8::try_from(len) {
         put_marked(out, Marker::Bin8, len.to_be_bytes());
@@ -120,7 +130,7 @@ pub(super) fn put_bin_head(out: &mut impl Sink, len: u32) {
     }
 }
 
-/// Writes an extension value. Its length must fit 32 bits.
+/// Writes an extension value of type `code`. The length of `data` must fit 32 bits.
 pub(super) fn put_ext(out: &mut impl Sink, code: i8, data: &[u8]) {
     let len = data.len();
     match len {
@@ -143,6 +153,7 @@ pub(super) fn put_ext(out: &mut impl Sink, code: i8, data: &[u8]) {
     out.put(data);
 }
 
+/// Writes the header of a list of `len` items, which the caller appends.
 pub(super) fn put_list_head(out: &mut impl Sink, len: u32) {
     if len < 16 {
         put_marked(out, Marker::FixArray(len as u8), []);
@@ -153,6 +164,7 @@ pub(super) fn put_list_head(out: &mut impl Sink, len: u32) {
     }
 }
 
+/// Writes the header of a map of `len` entries, which the caller appends: each key before its value.
 pub(super) fn put_map_head(out: &mut impl Sink, len: u32) {
     if len < 16 {
         put_marked(out, Marker::FixMap(len as u8), []);
@@ -163,7 +175,7 @@ pub(super) fn put_map_head(out: &mut impl Sink, len: u32) {
     }
 }
 
-/// Returns the length in bytes of a list or map header.
+/// Returns the length in bytes of the header of a list or map with `len` items or entries.
 pub(super) fn head_len(len: u32) -> usize {
     match len {
         0..=15 => 1,

@@ -11,26 +11,29 @@ use crate::values::scope::Origin;
 use crate::values::value::{ConnectionRef, Map};
 
 /// Received message. Cheap to clone: fields and arguments are slices of the frame.
+///
+/// A clone, or a value decoded without a copy, keeps the whole frame in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Message {
-    /// The frame that was parsed. Its beginning is the first segment.
+    /// The frame that was parsed. It begins with the first segment.
     frame: bytes::Bytes,
-    /// Second segment, and any bytes after it.
+    /// Second segment and any bytes after it. Not part of `frame` if it was decrypted.
     extra: bytes::Bytes,
-    /// Length of the header of the first segment.
+    /// Length of the map header of the first segment. `u32` positions keep a message small, because
+    /// many wait in queues.
     head: u32,
     /// Number of entries of the first segment.
     entries: u32,
     /// Length of the first segment.
     end: u32,
-    /// Values of [`KEYS`].
+    /// Position of the value of each of [`KEYS`].
     values: [Span; KEYS.len()],
 }
 
-/// Start and end of a value in the frame. It is empty if the key is absent.
+/// Start and end of a value in the frame. `(0, 0)` if the key is absent.
 type Span = (u32, u32);
 
-/// Keys of the first segment that routing needs.
+/// Keys of the first segment that routing needs. The constants below are their positions.
 const KEYS: [&str; 8] = [
     "type", "from", "to", "method", "parent", "session", "ws", "user",
 ];
@@ -52,24 +55,26 @@ pub struct Stamp<'a> {
     pub from: &'a str,
     /// Workspace of the sender.
     pub ws: &'a str,
-    /// User of the sender, as msgpack.
+    /// User of the sender, as one msgpack value. It is written unchecked.
     pub user: &'a [u8],
 }
 
-/// Message that a server forwards: two buffers, one after the other.
+/// Message that a server forwards, in two buffers that belong one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamped {
-    /// First segment, and the second one if it is short.
+    /// First segment, and the second segment if it has at most 8 KiB.
     pub head: bytes::Bytes,
-    /// The rest, shared with the received message.
+    /// A longer second segment, which shares the memory of the received message. Otherwise empty.
     pub rest: bytes::Bytes,
 }
 
-/// Memory that the entries of a first segment may occupy, in bytes. It is larger than any honest
-/// one needs, and they are decoded where messages are received.
+/// Upper bound on the memory of the decoded entries of a first segment, in bytes. More than any
+/// known client needs. The bound is low because drivers decode the first segment, where a large
+/// value would delay all other messages.
 const MAX_DECODED_MAIN: usize = 1 << 20;
 
-/// Longest second segment that is copied behind the first one, in bytes. A longer one is shared.
+/// Longest second segment that is copied behind the first one, in bytes. A longer one is shared,
+/// because copying it would cost more than a second buffer.
 const JOIN_EXTRA: usize = 8 * 1024;
 
 impl Stamped {
@@ -82,7 +87,7 @@ impl Stamped {
         self.head.len() + self.rest.len()
     }
 
-    /// Returns the message in one buffer. Copies if it is in two.
+    /// Returns the message in one buffer. Copies only if it is in two.
     pub fn into_bytes(self) -> bytes::Bytes {
         if self.rest.is_empty() {
             return self.head;
@@ -103,7 +108,8 @@ impl From<bytes::Bytes> for Stamped {
 impl Message {
     /// Parses the routing of `frame`. The second segment is not read.
     ///
-    /// A routing key whose value is not a string counts as absent.
+    /// A routing key whose value is not a string counts as absent. The cost is that of the first
+    /// segment, whatever the size of the frame.
     ///
     /// # Errors
     ///
@@ -131,9 +137,12 @@ impl Message {
             let Some(known) = KEYS.iter().position(|known| known.as_bytes() == key) else {
                 continue;
             };
+            // Readers differ in the one of two equal keys that they use, so a sender could otherwise
+            // pass a check with one value and act with the other.
             if values[known] != (0, 0) {
                 return Err(DecodeError::new("given twice").in_key(KEYS[known]));
             }
+            // Checked here so that `Message::text` cannot hide a routing key that is not UTF-8.
             if let Token::Str(value) = Decoder::of_message(&frame, start).token()? {
                 text(value).map_err(|error| error.in_key(KEYS[known]))?;
             }
@@ -150,8 +159,8 @@ impl Message {
         })
     }
 
-    /// Returns the bytes kept in memory: the length of the frame, or of a longer decrypted second
-    /// segment.
+    /// Returns the bytes that the message keeps in memory: the length of the frame, or of a longer
+    /// decrypted second segment. Budgets charge this length.
     #[expect(
         clippy::len_without_is_empty,
         reason = "a message has at least its first segment"
@@ -166,7 +175,7 @@ impl Message {
         self.text(TYPE).unwrap_or("")
     }
 
-    /// Returns the address of the sender.
+    /// Returns the address of the sender, absolute if a server has stamped the message.
     pub fn from(&self) -> Option<&str> {
         self.text(FROM)
     }
@@ -191,7 +200,7 @@ impl Message {
         self.text(SESSION)
     }
 
-    /// Returns the origin of the values in the message: handles among them are used on
+    /// Returns the origin of the values in the message. Handles among them are called over
     /// `connection`.
     pub fn origin(&self, connection: Arc<dyn ConnectionRef>) -> Origin {
         let slice = |key| match self.text(key) {
@@ -201,23 +210,23 @@ impl Message {
         Origin::new(connection, slice(FROM), slice(SESSION))
     }
 
-    /// Returns the workspace of the sender.
+    /// Returns the workspace of the sender, which the server writes. Absent from system events.
     pub fn ws(&self) -> Option<&str> {
         self.text(WS)
     }
 
-    /// Returns the user of the sender, as msgpack.
+    /// Returns the user of the sender, as msgpack. The server writes it.
     pub fn user(&self) -> Option<bytes::Bytes> {
         let (start, end) = self.values[USER];
         (end > 0).then(|| self.frame.slice(start as usize..end as usize))
     }
 
-    /// Returns all entries of the first segment.
+    /// Returns all entries of the first segment, decoded anew by each call.
     ///
     /// # Errors
     ///
     /// Returns an error if an entry cannot be decoded, such as a string that is not UTF-8, or if
-    /// the entries need more than 1 MiB of memory and twice their length.
+    /// the entries need more memory than 1 MiB, or twice their length if that is more.
     pub fn main(&self) -> Result<Map, DecodeError> {
         let limit = MAX_DECODED_MAIN.max(2 * self.end as usize);
         from_span(&self.frame, 0, self.end as usize, limit)
@@ -228,7 +237,7 @@ impl Message {
         &self.frame[..self.end as usize]
     }
 
-    /// Returns the message with another second segment, such as a decrypted one.
+    /// Returns the message with `extra` as its second segment, for instance a decrypted one.
     #[must_use]
     pub fn with_extra(&self, extra: bytes::Bytes) -> Message {
         Message {
@@ -259,12 +268,16 @@ impl Message {
         Ok(extra)
     }
 
-    /// Returns the key of the second segment with which it would speak for the first one, or for
-    /// the receiver: the Python and JavaScript clients merge both, and the second wins. Python
-    /// merges a list of pairs, too: a list gives `""`. Any other value has no keys.
+    /// Returns the first key of the second segment that would override the routing at the receiver:
+    /// a routing key of the first segment, or `ctx`.
     ///
-    /// This reads the keys and skips the values: 20 ns for a short message, and 2 ns for each value
-    /// of a long one. A malformed segment has no such key before the place where reading fails.
+    /// The Python and JavaScript clients merge the two segments, and the entries of the second
+    /// replace those of the first. Python also merges a list of pairs, so a second segment that is a
+    /// list returns `""`. A segment that is neither a map nor a list has no keys and returns `None`.
+    ///
+    /// Servers call this for every message, so it reads the keys and skips the values: 20 ns for a
+    /// short message, and 2 ns for each value of a long one. If the segment is malformed, only the
+    /// keys before the malformed place are checked: receivers cannot decode such a segment.
     pub fn overriding_key(&self) -> Option<&str> {
         let mut rest = &self.extra[..];
         let entries = match *rest.first()? {
@@ -310,7 +323,8 @@ impl Message {
     /// Returns the message as a server forwards it: with `to`, `from`, `ws` and `user` replaced or
     /// added.
     ///
-    /// All other entries keep their bytes and order. A large second segment is shared, not copied.
+    /// All other entries keep their bytes and order. A second segment of more than 8 KiB is shared,
+    /// not copied.
     pub fn stamped(&self, stamp: &Stamp<'_>) -> Stamped {
         let large = self.extra.len() > JOIN_EXTRA;
         let joined: &[u8] = if large { &[] } else { &self.extra };
@@ -369,10 +383,11 @@ impl Message {
         })
     }
 
-    /// Returns a value if it is a string, without its msgpack header.
+    /// Returns the value of `KEYS[key]`, if it is a string.
     fn text(&self, key: usize) -> Option<&str> {
         let (start, end) = self.values[key];
         let raw = &self.frame[start as usize..end as usize];
+        // The length of the header follows from its first byte. `parse` has checked the rest.
         let head = match raw.first()? {
             0xa0..=0xbf => 1,
             0xd9 => 2,
@@ -385,7 +400,7 @@ impl Message {
 }
 
 impl Stamp<'_> {
-    /// Writes the value of a key.
+    /// Writes the value of `KEYS[key]`, which is one of the four stamped keys.
     fn put(&self, out: &mut Vec<u8>, key: usize) {
         match key {
             TO => pack::put_str(out, self.to),
@@ -396,15 +411,18 @@ impl Stamp<'_> {
     }
 }
 
-/// Takes a big-endian number of `N` bytes that follows `skip` other bytes.
+/// Reads the `N` bytes after the first `skip` bytes of `rest`, and moves `rest` behind them.
 fn take<const N: usize>(rest: &mut &[u8], skip: usize) -> Option<[u8; N]> {
     let (number, after) = rest.get(skip..)?.split_first_chunk()?;
     *rest = after;
     Some(*number)
 }
 
-/// Returns the bytes behind the first value, or `None` if it is malformed. It is iterative: its
-/// cost is that of the values, and nesting needs no bound.
+/// Returns the bytes behind the first value, or `None` if it is malformed.
+///
+/// It counts the values that are still open instead of recursing, so that nesting needs no bound.
+/// It does without the [`Decoder`] because servers call it for every message, and need neither
+/// tokens nor an error with a path.
 fn after_value(bytes: &[u8]) -> Option<&[u8]> {
     let (mut pos, mut values) = (0_usize, 1_u64);
     while values > 0 {
@@ -419,7 +437,7 @@ fn after_value(bytes: &[u8]) -> Option<&[u8]> {
                     .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
             )
         };
-        // The bytes of a header behind its first one, the content, and the values inside.
+        // Bytes of the header behind its first byte, bytes of content, and number of values inside.
         let (head, content, inside) = match first {
             0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => continue,
             0x80..=0x8f => (0, 0, 2 * u64::from(first & 0x0f)),

@@ -1,4 +1,12 @@
 //! Messages: the routing in the first segment, the arguments in the second, and chunks.
+//!
+//! `hypha-rpc` and `hypha-server` build a message with `args` and parse a frame with `message`; the
+//! arguments are then read through `extra`. A parsed message is a view of its frame: it shares the
+//! frame's memory, and decodes a value only when a caller asks for it, so that a driver or a router
+//! never decodes arguments.
+//!
+//! Invariant: nothing in the second segment replaces an entry of the first one, because the server
+//! verifies the first segment only.
 
 pub(crate) mod args;
 pub(crate) mod chunks;

@@ -5,18 +5,22 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-/// Bytes of a message in several buffers, which are not empty.
+/// Bytes of a message in several buffers, in order.
+///
+/// The encoder keeps large binary data in buffers of their own, so that each byte is copied at most
+/// once: into the frame or chunk that is sent.
 #[derive(Clone, Debug, Default)]
 pub struct Rope {
+    /// The buffers, none of which is empty.
     pieces: Vec<Bytes>,
-    /// Sum of their lengths.
+    /// Sum of the lengths of the buffers.
     len: usize,
-    /// Length of the first segment.
+    /// Length of the first segment, which encryption leaves readable.
     main: usize,
 }
 
 impl Rope {
-    /// Creates a message of two segments.
+    /// Creates a message from its first and second segment.
     pub fn message(main: Bytes, extra: Bytes) -> Self {
         let mut rope = Rope {
             main: main.len(),
@@ -59,7 +63,7 @@ impl Rope {
         self.len == 0
     }
 
-    /// Returns the whole message in one buffer. Copies if it is in several.
+    /// Returns the whole message in one buffer. Copies only if it is in several.
     #[must_use]
     pub fn into_bytes(mut self) -> Bytes {
         if self.pieces.len() == 1 {
@@ -68,7 +72,7 @@ impl Rope {
         self.slice(0..self.len)
     }
 
-    /// Returns a range of the message in one buffer. Copies if the range spans several.
+    /// Returns a range of the message in one buffer. Copies only if the range spans several buffers.
     ///
     /// # Panics
     ///
@@ -85,6 +89,8 @@ impl Rope {
                 return piece.slice(from..to);
             }
             if from < to {
+                // Reserved here and not before the loop, because a range within one buffer needs no
+                // memory.
                 if joined.capacity() == 0 {
                     joined.reserve(range.len());
                 }
