@@ -143,8 +143,8 @@ pub fn random_id() -> String {
 
 /// Returns the URL of the WebSocket endpoint of the server at `server_url`.
 ///
-/// `http://host/base/` becomes `ws://host/base/ws`; `ws://` and `wss://` URLs are returned unchanged,
-/// because they name the endpoint itself.
+/// `http://host/base/` becomes `ws://host/base/ws`; `ws://` and `wss://` URLs are returned
+/// unchanged, because they name the endpoint itself.
 ///
 /// # Errors
 ///

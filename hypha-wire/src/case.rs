@@ -1,7 +1,7 @@
 //! Conversion of keys to camelCase and snake_case, by the rules of the Python client and server.
 //!
-//! The crate `heck` splits names at other places, for instance runs of capitals. A Rust client would
-//! then see other keys than a Python client of the same service.
+//! The crate `heck` splits names at other places, for instance runs of capitals. A Rust client
+//! would then see other keys than a Python client of the same service.
 
 use crate::keys;
 use crate::values::value::{Map, Value};
@@ -43,8 +43,8 @@ impl Case {
 
 /// Returns `name` in camelCase: `get_service` becomes `getService`.
 ///
-/// A name without an underscore only has its first letter lowered. Otherwise the first part stays as
-/// it is, and each other part is capitalized.
+/// A name without an underscore only has its first letter lowered. Otherwise the first part stays
+/// as it is, and each other part is capitalized.
 pub fn to_camel_case(name: &str) -> String {
     let mut parts = name.split('_');
     let first = parts.next().unwrap_or("");

@@ -45,8 +45,8 @@ impl Sink for Fill<'_> {
 
 /// Writes a marker with a payload of fixed size.
 fn put_marked<const N: usize>(out: &mut impl Sink, marker: Marker, payload: [u8; N]) {
-    // One `put` of a small array, instead of one for the marker and one for the payload, because the
-    // optimizer turns it into plain stores.
+    // One `put` of a small array, instead of one for the marker and one for the payload, because
+    // the optimizer turns it into plain stores.
     let mut bytes = [0; 9];
     bytes[0] = marker.to_u8();
     bytes[1..=N].copy_from_slice(&payload);
@@ -164,7 +164,8 @@ pub(super) fn put_list_head(out: &mut impl Sink, len: u32) {
     }
 }
 
-/// Writes the header of a map of `len` entries, which the caller appends: each key before its value.
+/// Writes the header of a map of `len` entries, which the caller appends: each key before its
+/// value.
 pub(super) fn put_map_head(out: &mut impl Sink, len: u32) {
     if len < 16 {
         put_marked(out, Marker::FixMap(len as u8), []);

@@ -1,5 +1,9 @@
 //! Encoder of outgoing messages: arguments are encoded once, and the routing is written in front of
 //! them in the same buffer.
+//!
+//! Callers encode the arguments before they know the session of the call, so the buffer begins with
+//! unused headroom, into which the routing is written last. Generated proxies, dispatch and the
+//! engine call this module.
 
 use serde::Serialize;
 
@@ -16,16 +20,17 @@ use crate::values::splice::{SPLICED_BYTES, Splice};
 use crate::values::value::{Handle, Value};
 
 /// Bytes reserved in front of the arguments for MAIN and the head of EXTRA. Two addresses with long
-/// ids, a method path and two nested sessions fit. A longer front gets a buffer of its own, which
-/// costs a copy where the message must be in one buffer.
+/// ids, a method path and two nested sessions fit. A longer front goes into a buffer of its own, so
+/// that a transport that needs the message in one buffer copies all of it.
 const HEADROOM: usize = 384;
 
 /// Arguments of a call, or the result in a response, encoded as they are pushed.
 ///
-/// Large binary data is not copied. Local handles get their names when the message is finished.
+/// Binary data of 16 KiB and more is not copied. Local handles get their names when the message is
+/// finished.
 ///
-/// The first argument that cannot be encoded is kept and returned by [`finish`](Self::finish), so
-/// pushing needs no error handling.
+/// The first error of an argument is kept and returned by [`finish`](Self::finish), so pushing
+/// needs no error handling. Positional arguments come before keyword arguments.
 ///
 /// ```
 /// # use hypha_wire::Args;
@@ -38,6 +43,7 @@ const HEADROOM: usize = 384;
 pub struct Args {
     /// Headroom, then the positional arguments, then the map of keyword arguments.
     buf: Vec<u8>,
+    /// Large binary data and handles, each with its position in `buf`.
     splices: Splices,
     /// Number of positional arguments in `buf`.
     positional: u32,
@@ -57,19 +63,20 @@ pub struct Args {
 struct KeywordMap {
     /// Position of its header in the buffer.
     start: usize,
-    /// Bytes reserved for its header.
+    /// Bytes reserved for its header, by the expected number of arguments.
     head: usize,
+    /// Number of arguments so far.
     count: u32,
 }
 
 /// Routing of an outgoing message: the variable part of its first segment (MAIN).
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// Address of the sender.
+    /// Address of the sender. The server replaces it by the verified one.
     pub from: &'a str,
-    /// Address of the receiver.
+    /// Address of the receiver, absolute or in the workspace of the sender.
     pub to: &'a str,
-    /// Path of the called method.
+    /// Path of the called method at the receiver.
     pub method: &'a str,
     /// Session at the receiver in which it handed out the called function.
     pub parent: Option<&'a str>,
@@ -85,11 +92,11 @@ pub enum ReplyMode<'a> {
     None,
     /// The response is sent to the session of the call (`"*"`), the usual form.
     Star {
-        /// Heartbeat interval in seconds.
+        /// Heartbeat interval in seconds (`t`).
         interval: f64,
     },
-    /// The response is sent to methods that are written out in the message. The built-in service
-    /// and the manager's `get_service` need this form.
+    /// The response is sent to methods that are written out in the message. Calls of `get_service`
+    /// and `ping` of a built-in service have this form in all clients.
     Full {
         /// Address of the caller.
         target: &'a str,
@@ -112,8 +119,9 @@ impl Args {
 
     /// Creates an empty list, with room for `payload_hint` bytes of encoded arguments.
     ///
-    /// `positional` and `named` are hints: if the number of keyword arguments is right, finishing
-    /// the message does not move them.
+    /// `positional` and `named` are the expected numbers of arguments. They are hints: with the
+    /// right number of keyword arguments, their header has the reserved length, and finishing the
+    /// message moves no argument.
     #[must_use]
     pub fn with_capacity(positional: usize, named: usize, payload_hint: usize) -> Args {
         let mut buf = Vec::with_capacity(HEADROOM + payload_hint + positional + named);
@@ -139,7 +147,7 @@ impl Args {
     }
 
     /// Adds an optional positional argument. It is not sent if it and all arguments after it are
-    /// nil.
+    /// nil, so that the defaults of a service in another language apply.
     pub fn push_optional<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         let start = self.buf.len();
         if self.push_value(name, value) {
@@ -171,14 +179,20 @@ impl Args {
     }
 
     /// Adds a positional argument that is already encoded.
+    ///
+    /// Call it before keyword arguments are added. This is not checked, and the message would be
+    /// malformed otherwise.
     pub fn push_packed(&mut self, value: Packed) {
         self.append(value);
         self.positional += 1;
         self.omissible = 0;
     }
 
-    /// Adds a positional argument whose msgpack is there already. It is not checked, and not copied
-    /// if it is large.
+    /// Adds a positional argument that is already encoded, given as msgpack.
+    ///
+    /// The bytes are not checked: they must be one value. They are not copied if they have 16 KiB
+    /// or more. Call it before keyword arguments are added, as with
+    /// [`push_packed`](Self::push_packed).
     pub fn push_encoded(&mut self, value: bytes::Bytes) {
         self.push_packed(if value.len() < SPLICED_BYTES {
             Packed {
@@ -209,9 +223,11 @@ impl Args {
         args
     }
 
-    /// Creates the arguments that a value stands for: a map has keyword arguments, of which those
-    /// in `left_out` are not passed on; a list has positional ones; null has none; and any other
-    /// value is a single argument. Large ones are not copied.
+    /// Creates arguments from a value, as plain HTTP calls give them.
+    ///
+    /// The entries of a map become keyword arguments, except for the keys in `left_out`. The items
+    /// of a list become positional arguments. Null gives no arguments, and any other value gives
+    /// one. Values of 16 KiB and more are not copied.
     ///
     /// # Errors
     ///
@@ -251,6 +267,8 @@ impl Args {
     }
 
     /// Adds a positional argument that is a list of encoded items.
+    ///
+    /// Call it before keyword arguments are added, as with [`push_packed`](Self::push_packed).
     pub fn push_list(&mut self, items: Vec<Packed>) {
         pack::put_list_head(&mut self.buf, items.len() as u32);
         for item in items {
@@ -260,7 +278,7 @@ impl Args {
         self.omissible = 0;
     }
 
-    /// Appends encoded bytes and moves their splices along.
+    /// Appends an encoded value. Positions of its splices become positions in `buf`.
     fn append(&mut self, value: Packed) {
         let start = self.buf.len();
         self.buf.extend_from_slice(&value.buf);
@@ -311,7 +329,8 @@ impl Args {
         self.error.get_or_insert(error);
     }
 
-    /// Drops the optional arguments at the end that are nil. Each nil is one byte long.
+    /// Drops the optional arguments at the end that are nil. Nil is one byte, so the number of such
+    /// arguments is the number of bytes to drop.
     fn omit_trailing(&mut self) {
         self.buf.truncate(self.buf.len() - self.omissible as usize);
         self.positional -= self.omissible;
@@ -330,7 +349,8 @@ impl Args {
     /// # Errors
     ///
     /// Returns the first error of a pushed argument, or an error if the arguments contain a local
-    /// handle, which only a connection can name; see [`finish_with`](Self::finish_with).
+    /// handle. Only a connection can give such a handle a name; see
+    /// [`finish_with`](Self::finish_with).
     pub fn finish(
         self,
         head: &Head<'_>,
@@ -345,7 +365,8 @@ impl Args {
         Ok(message.into_bytes())
     }
 
-    /// Returns the complete message. `name` returns the map by which the receiver knows a handle.
+    /// Returns the complete message. `name` is called once for each handle, in the order of the
+    /// arguments, and returns the map that stands for the handle on the wire.
     ///
     /// # Errors
     ///
@@ -368,6 +389,7 @@ impl Args {
             entries,
             args,
         };
+        // The front is measured first, so that it can end exactly where the arguments begin.
         let mut len = Count(0);
         front.put_main(&mut len);
         let mut message = Rope::default();
@@ -379,7 +401,8 @@ impl Args {
                 start
             }
             None => {
-                // The addresses are unusually long.
+                // The addresses are longer than the headroom. The arguments stay in their buffer,
+                // because moving them would copy the payload.
                 let mut out = Vec::with_capacity(len.0);
                 front.put(&mut out);
                 message.push(out.into());
@@ -411,6 +434,7 @@ impl Args {
     /// Returns the first error of a pushed argument.
     pub fn into_local(mut self) -> Result<IncomingArgs, EncodeError> {
         let (args, with_kwargs) = self.complete()?;
+        // The longest header of a list has five bytes.
         let mut out = Vec::with_capacity(5);
         pack::put_list_head(&mut out, args);
         replace(&mut self.buf, &mut self.splices, 0..HEADROOM, out);
@@ -437,7 +461,8 @@ impl Args {
     }
 }
 
-/// Everything in front of the first argument: MAIN, and the head of EXTRA with that of `args`.
+/// Bytes in front of the first argument: MAIN, the header of EXTRA, and the header of its list
+/// `args`, which is always the first entry.
 struct Front<'a> {
     head: &'a Head<'a>,
     /// Number of entries of EXTRA.
@@ -460,6 +485,8 @@ impl Front<'_> {
             parent,
             session,
         } = self.head;
+        // The order of the keys is that of the Python client, so that frames can be compared with
+        // recorded ones.
         let optional = [("parent", parent), ("session", session)];
         pack::put_map_head(
             out,
@@ -536,7 +563,8 @@ impl ReplyMode<'_> {
     }
 }
 
-/// Writes the method `name` of a written-out promise.
+/// Writes the key `name` and the method that receives this kind of response, in the session of the
+/// caller.
 fn put_promise_method(out: &mut Vec<u8>, target: &str, session: &str, name: &str) {
     pack::put_str(out, name);
     pack::put_map_head(out, 4);

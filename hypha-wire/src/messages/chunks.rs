@@ -1,5 +1,12 @@
 //! [`ChunkStore`]: large messages arrive in chunks, which wait here until the message is complete
 //! (`docs/protocol/02-messages.md`).
+//!
+//! Each connection of `hypha-rpc` owns one store, behind a lock, and calls it for the methods of
+//! `message_cache`. A message leaves the store when it is complete, when its sender removes it or
+//! disconnects, or when no chunk has arrived for five minutes.
+//!
+//! Invariant: `used` of the store is the sum of `used` of its peers, and `used` of a peer the sum
+//! of `cost` of its messages. All three change together, after the charge that may fail.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -8,25 +15,28 @@ use std::time::{Duration, Instant};
 
 use crate::values::memory::{MemoryCharge, PeerMemory};
 
-/// Most incomplete messages of one peer.
+/// Upper bound on the incomplete messages of one peer.
 const MAX_ENTRIES: usize = 64;
-/// Most peers with incomplete messages.
+/// Upper bound on the peers with incomplete messages, so that the map of peers is bounded too.
 const MAX_PEERS: usize = 4096;
-/// One peer may fill `1 / PEER_SHARE` of the store.
+/// One peer may fill `1 / PEER_SHARE` of the store, so that it cannot block all other peers.
 const PEER_SHARE: usize = 2;
 /// Longest wait for the next chunk of a message.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
-/// With the first chunk, room for this many of its length is reserved, because growing a large
-/// buffer copies it. 17, because a message with 16 chunks of data is a little longer than the data.
-/// The peer is charged for all of it; if it has not that much left, only for the chunk.
+/// The first chunk reserves room for this many chunks of its length, because a large buffer is
+/// copied each time it grows. 17, because the message around 16 chunks of data is a little longer
+/// than the data. The peer is charged for the whole reservation. If its account has no room for
+/// that, only the chunk is reserved and charged.
 const RESERVED_CHUNKS: usize = 17;
-/// Upper bound of the bytes reserved with the first chunk.
+/// Upper bound on the bytes that the first chunk reserves: a peer that sends nothing more would
+/// otherwise hold 17 times as much as it sent.
 const MAX_RESERVED: usize = 32 << 20;
-/// Bytes charged for each chunk and message besides its content, so that empty ones are bounded
-/// too.
+/// Bytes charged for each chunk and message besides its content. Otherwise a peer could add empty
+/// ones without end.
 const OVERHEAD: usize = 128;
 
-/// Error of a request to the chunk store. The texts follow those of the Python client.
+/// Error of a request to the chunk store. The texts of `Exists` and `Unknown` are those of the
+/// Python client, word for word, so that callers see the same error from every peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChunkError {
@@ -47,7 +57,7 @@ pub enum ChunkError {
         /// Index of the first missing chunk.
         index: u64,
     },
-    /// The chunk was already joined with its neighbours and has another length.
+    /// The chunk was already joined with its neighbors, and the new one has another length.
     #[error("Message with key {key}: chunk {index} is there already, with another length.")]
     Differs {
         /// Key of the message.
@@ -55,7 +65,7 @@ pub enum ChunkError {
         /// Index of the chunk.
         index: u64,
     },
-    /// The store is full, or the peer has used its share of it.
+    /// The store is full, the peer has used its share of it, or too many peers have messages in it.
     #[error("Message with key {key} does not fit: the cache store is limited to {limit} bytes.")]
     Full {
         /// Key of the message.
@@ -75,26 +85,32 @@ pub enum ChunkError {
 
 /// Store of incomplete messages, which arrive in chunks.
 ///
-/// Each message belongs to the peer that began it and is invisible to others. One peer cannot fill
-/// the store alone, and never displaces messages of other peers.
+/// Each message belongs to the peer that began it, and other peers can neither read nor change it.
+/// One peer cannot fill the store alone, and never displaces messages of other peers.
 #[derive(Debug)]
 pub struct ChunkStore {
+    /// Peers with at least one message, by address.
     peers: HashMap<String, Peer>,
+    /// Bytes that all messages occupy.
     used: usize,
+    /// Upper bound on `used`.
     limit: usize,
+    /// Accounts to which the messages are charged in addition.
     memory: Option<Arc<dyn PeerMemory>>,
 }
 
 /// Incomplete messages of one peer.
 #[derive(Debug, Default)]
 struct Peer {
+    /// Messages by key.
     entries: HashMap<String, Entry>,
+    /// Bytes that they occupy.
     used: usize,
 }
 
 impl Peer {
-    /// Returns the message to drop before another can begin: the one without a chunk for the
-    /// longest time.
+    /// Returns the key of the message to drop before another can begin: the one whose last chunk is
+    /// the oldest. Returns `None` if there is room.
     fn oldest_if_full(&self) -> Option<String> {
         if self.entries.len() < MAX_ENTRIES {
             return None;
@@ -106,19 +122,22 @@ impl Peer {
 
 /// Incomplete message.
 struct Entry {
-    /// Chunks from the first one on without a gap. They are joined while the next ones are on their
-    /// way, and a joined chunk does not keep its frame in memory.
+    /// Content of the chunks from the first one on without a gap. Each chunk is joined when it
+    /// arrives and not at the end, so that the work is spread over the transfer and no chunk keeps
+    /// its frame in memory.
     joined: Vec<u8>,
-    /// Position of each of them in `joined`.
+    /// Position of each joined chunk in `joined`, by index.
     starts: Vec<usize>,
-    /// Chunks that arrived before an earlier one, by index.
+    /// Chunks that arrived before one with a lower index, by index.
     early: BTreeMap<u64, bytes::Bytes>,
     /// Time of the last chunk.
     touched: Instant,
     /// Bytes that the message occupies.
     cost: usize,
-    /// Bytes on the account of the peer. They do not become fewer before the message is complete.
+    /// Bytes on the account of the peer. At least `cost`, because a charge is given back only as a
+    /// whole, when the message leaves the store.
     charged: usize,
+    /// The charges themselves, which end when they are dropped.
     charges: Vec<MemoryCharge>,
 }
 
@@ -132,7 +151,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// The effect of a chunk.
+/// Effect of a chunk on the memory of its message.
 #[derive(Clone, Copy)]
 struct Growth {
     /// Bytes that the message no longer occupies.
@@ -156,8 +175,8 @@ impl Entry {
         }
     }
 
-    /// Returns what it takes to put the chunk `index` of `len` bytes: with room for the chunks
-    /// after it, and without.
+    /// Returns the effect of the chunk `index` of `len` bytes, first with room reserved for later
+    /// chunks, then without. The caller takes the second if there is no memory for the first.
     fn growth(&self, index: u64, len: usize) -> [Growth; 2] {
         let replaced = self.early.get(&index).map(bytes::Bytes::len);
         let capacity = self.joined.capacity();
@@ -169,7 +188,7 @@ impl Entry {
         if index != self.starts.len() as u64 {
             return [growth; 2];
         }
-        // Joined with the chunks behind it that arrived early.
+        // This chunk fills a gap, so the early chunks directly behind it are joined as well.
         let behind = (index.saturating_add(1)..).zip(self.early.range(index.saturating_add(1)..));
         let behind = behind.take_while(|(expected, (index, _))| expected == *index);
         let behind: usize = behind.map(|(_, (_, data))| data.len()).sum();
@@ -186,6 +205,7 @@ impl Entry {
         if needed <= capacity {
             return [with(capacity); 2];
         }
+        // Later growth by half keeps the number of copies logarithmic.
         let ample = if self.starts.is_empty() {
             len.min(MAX_RESERVED / RESERVED_CHUNKS) * RESERVED_CHUNKS
         } else {
@@ -194,7 +214,7 @@ impl Entry {
         [with(ample.max(needed)), with(needed)]
     }
 
-    /// Returns the index after the last chunk.
+    /// Returns the index after the highest chunk so far, which `append` uses.
     fn next(&self) -> u64 {
         match self.early.last_key_value() {
             Some((last, _)) => last.saturating_add(1),
@@ -202,7 +222,7 @@ impl Entry {
         }
     }
 
-    /// Returns the position of the chunk `index` in `joined`.
+    /// Returns the position of the chunk `index` in `joined`, if it is joined.
     fn place(&self, index: u64) -> Option<std::ops::Range<usize>> {
         let index = usize::try_from(index).ok()?;
         let start = *self.starts.get(index)?;
@@ -210,7 +230,12 @@ impl Entry {
         Some(start..end.unwrap_or(self.joined.len()))
     }
 
-    /// Adds a chunk, or replaces it. One that is already joined must have the same length.
+    /// Adds or replaces a chunk, with `capacity` bytes of room for joined chunks.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it replaces a joined chunk of another length. [`ChunkStore::set`] checks that
+    /// before.
     fn put(&mut self, index: u64, data: bytes::Bytes, capacity: usize) {
         self.joined
             .reserve_exact(capacity.saturating_sub(self.joined.len()));
@@ -245,7 +270,7 @@ impl ChunkStore {
         }
     }
 
-    /// Charges each message to the account of its peer.
+    /// Charges each message to the account of its peer, in addition to the limit of the store.
     #[must_use]
     pub fn with_memory(mut self, memory: Arc<dyn PeerMemory>) -> Self {
         self.memory = Some(memory);
@@ -254,13 +279,15 @@ impl ChunkStore {
 
     /// Begins the message `key` of the peer `from`.
     ///
-    /// Drops messages without a chunk for five minutes. If the peer still has 64 incomplete ones,
-    /// drops the one that has been without a chunk for the longest time.
+    /// First drops all messages without a chunk for five minutes. If the peer still has 64
+    /// incomplete messages, drops the one whose last chunk is the oldest: a peer that never
+    /// finishes a message can still begin another.
     ///
     /// # Errors
     ///
     /// - [`ChunkError::Exists`] if the peer has a message with this key and `overwrite` is false.
-    /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
+    /// - [`ChunkError::Full`] if the store or the share of the peer is full, or if 4096 other peers
+    ///   have messages.
     /// - [`ChunkError::Refused`] if the account of the peer has no room.
     pub fn create(
         &mut self,
@@ -293,7 +320,7 @@ impl ChunkStore {
         Ok(())
     }
 
-    /// Adds the next chunk.
+    /// Adds a chunk after the one with the highest index so far.
     ///
     /// # Errors
     ///
@@ -317,8 +344,8 @@ impl ChunkStore {
     /// # Errors
     ///
     /// - [`ChunkError::Unknown`] if the peer has no message with this key.
-    /// - [`ChunkError::Differs`] if all chunks before it have arrived and it replaces one of
-    ///   another length.
+    /// - [`ChunkError::Differs`] if it replaces a chunk of another length whose predecessors have
+    ///   all arrived. Such a chunk is joined already, and the joined bytes cannot move.
     /// - [`ChunkError::Full`] if the store, or the share of the peer, is full.
     /// - [`ChunkError::Refused`] if the account of the peer has no room.
     pub fn set(
@@ -337,7 +364,7 @@ impl ChunkStore {
                     index,
                 });
             }
-            // It replaces one that is joined already.
+            // It replaces a joined chunk of the same length, so the memory stays as it is.
             Some(_) => {
                 let (freed, cost, capacity) = (0, 0, entry.joined.capacity());
                 [Growth {
@@ -354,6 +381,8 @@ impl ChunkStore {
         let ample_fits = self.fits(from, ample.freed, ample.cost);
         let peer = self.peers.get_mut(from).ok_or_else(|| unknown(key))?;
         let entry = peer.entries.get_mut(key).ok_or_else(|| unknown(key))?;
+        // The limits of the store were checked before the account is charged, and nothing was
+        // changed yet: a refusal leaves the message as it was.
         let memory = self.memory.as_ref();
         let after = |growth: Growth| entry.cost.saturating_sub(growth.freed) + growth.cost;
         let (ample_cost, least_cost) = (after(ample), after(least));
@@ -400,7 +429,8 @@ impl ChunkStore {
         Ok(entry.joined.into())
     }
 
-    /// Drops all messages without a chunk for five minutes.
+    /// Drops all messages without a chunk for five minutes before `now`. Owners call it from time
+    /// to time, because otherwise only [`create`](Self::create) does.
     pub fn expire(&mut self, now: Instant) {
         let total = &mut self.used;
         self.peers.retain(|_, peer| {
@@ -435,8 +465,8 @@ impl ChunkStore {
         self.peers.get(from)?.entries.get(key)
     }
 
-    /// Returns whether the peer and the store have room for `cost` bytes after `freed` ones are
-    /// released.
+    /// Returns whether the peer and the store have room for `cost` bytes after they have released
+    /// `freed` bytes.
     fn fits(&self, from: &str, freed: usize, cost: usize) -> bool {
         let of_peer = self.peers.get(from).map_or(0, |peer| peer.used);
         fits(self.used, freed, cost, self.limit)
@@ -450,6 +480,8 @@ impl ChunkStore {
         }
     }
 
+    /// Removes a message, and its peer if it was the last one: a peer without messages must not
+    /// count against [`MAX_PEERS`].
     fn drop_entry(&mut self, from: &str, key: &str) -> Option<Entry> {
         let peer = self.peers.get_mut(from)?;
         let entry = peer.entries.remove(key)?;
@@ -466,7 +498,8 @@ fn fits(used: usize, freed: usize, cost: usize, limit: usize) -> bool {
     used.saturating_sub(freed).saturating_add(cost) <= limit
 }
 
-/// Charges what the message is going to occupy and is not charged yet.
+/// Charges the part of `cost` that is not charged yet to the account of the peer. Does nothing
+/// without accounts.
 fn charge(
     memory: Option<&Arc<dyn PeerMemory>>,
     from: &str,

@@ -1,7 +1,8 @@
 //! Second segment of a message (EXTRA): the arguments of a call, and the form of the response.
 //!
-//! Only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data` are read. Other keys that a peer
-//! adds, such as another `from`, cannot replace what the server wrote into the first segment.
+//! Only `args`, `with_kwargs`, `promise`, `t`, `_enc` and `data` are read, and all other keys are
+//! skipped. A peer that adds another `from` could otherwise replace the one that the server
+//! verified in the first segment.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,32 +30,32 @@ pub struct Extra {
     pub interval: Option<f64>,
     /// Raw msgpack of `data`, the content of an event.
     pub data: Option<bytes::Bytes>,
-    /// Encrypted second segment (`_enc`). If it is there, the other fields are not authentic and
-    /// must not be used.
+    /// Encrypted second segment (`_enc`). If it is present, the other fields must not be used,
+    /// because anyone on the way can have added them.
     pub encrypted: Option<EncryptedExtra>,
 }
 
-/// Encrypted second segment as received (`docs/protocol/07-auth-login-encryption.md`). Nothing is
-/// verified.
+/// Encrypted second segment as received (`docs/protocol/07-auth-login-encryption.md`). Neither the
+/// lengths nor the content are verified: the decryption does that.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
 pub struct EncryptedExtra {
     /// Version of the encryption (`v`).
     #[serde(rename = "v")]
     pub version: u64,
-    /// Public key of the sender (`pub`).
+    /// Public key of the sender (`pub`), 32 bytes if it is valid.
     #[serde(rename = "pub", default)]
     pub sender: Binary,
     /// Nonce of the encryption (`nonce`).
     #[serde(default)]
     pub nonce: Binary,
-    /// Ciphertext: the entry `data` beside `_enc`.
+    /// Ciphertext: the entry `data` beside `_enc`, not inside it.
     #[serde(skip)]
     pub data: Binary,
 }
 
 impl EncryptedExtra {
-    /// Returns the bytes of an encrypted second segment up to its ciphertext, of which `len` bytes
-    /// follow. The buffer has room for them.
+    /// Returns the bytes of an encrypted second segment up to its ciphertext of `len` bytes. The
+    /// buffer has room for the ciphertext, so that appending it does not move the bytes.
     #[must_use]
     pub fn head(version: u64, sender: &[u8], nonce: &[u8], len: u32) -> Vec<u8> {
         use crate::pack::{put_bin, put_bin_head, put_map_head, put_str, put_uint};
@@ -96,16 +97,18 @@ pub struct FullPromise {
     pub reject: MethodRef,
 }
 
-/// Most arguments of one call.
+/// Upper bound on the arguments of one call. Each argument needs a span of 16 bytes, and one byte
+/// on the wire is enough for an argument.
 const MAX_ARGS: u32 = 65_536;
 
-/// Longest heartbeat interval, in seconds.
+/// Longest heartbeat interval, in seconds (31 years). A longer one would overflow the arithmetic of
+/// timers, and an infinite one or NaN is no interval.
 const MAX_INTERVAL: f64 = 1e9;
 
 /// Start and end of a value in the second segment.
 type Span = (usize, usize);
 
-/// Keyword argument.
+/// Keyword argument that is not decoded yet.
 #[derive(Clone, Debug)]
 struct NamedArg {
     name: String,
@@ -113,14 +116,15 @@ struct NamedArg {
 }
 
 impl Extra {
-    /// Reads a second segment, as received or decrypted.
+    /// Reads a second segment, as received or decrypted. The arguments are scanned, not decoded.
     ///
-    /// An empty one has no bytes. Bytes after the map are ignored.
+    /// No bytes at all count as an empty segment, because the Python client leaves an empty one
+    /// out. Bytes after the map are ignored, as in all clients.
     ///
     /// # Errors
     ///
     /// Returns an error with the path of the entry if `raw` does not begin with a map, an entry is
-    /// of the wrong type, or there are more than 65 536 arguments.
+    /// of the wrong type, or there are more than 65,536 arguments.
     pub fn parse(raw: bytes::Bytes) -> Result<Extra, DecodeError> {
         let mut extra = Extra::default();
         if raw.is_empty() {
@@ -153,6 +157,7 @@ impl Extra {
             };
             read.map_err(|error| error.in_key(key))?;
         }
+        // Only after all entries are read, because `data` may come before or after `_enc`.
         if let (Some(encrypted), Some(data)) = (&mut extra.encrypted, &extra.data) {
             encrypted.data = from_slice(data).map_err(|error| error.in_key("data"))?;
         }
@@ -206,6 +211,8 @@ fn no_kwargs() -> DecodeError {
     DecodeError::new("keyword arguments must be a map")
 }
 
+/// Returns the range of `len` arguments, or an error if there are more than [`MAX_ARGS`]. Called
+/// before memory is reserved for them.
 pub(super) fn checked_len(len: u32) -> Result<std::ops::Range<u32>, DecodeError> {
     if len > MAX_ARGS {
         return Err(DecodeError::new(format!(
@@ -215,11 +222,13 @@ pub(super) fn checked_len(len: u32) -> Result<std::ops::Range<u32>, DecodeError>
     Ok(0..len)
 }
 
+/// Reads `with_kwargs`. Nil counts as `false`, which JavaScript may send for an absent value.
 fn flag(value: &bytes::Bytes) -> Result<bool, DecodeError> {
     Ok(from_slice::<Option<bool>>(value)?.unwrap_or(false))
 }
 
-/// Reads `_enc`. As for `promise`, nil and `false` count as absent.
+/// Reads `_enc`. As for `promise`, nil and `false` count as absent, because the other clients test
+/// whether the value is truthy.
 fn encryption(value: &bytes::Bytes) -> Result<Option<EncryptedExtra>, DecodeError> {
     match Decoder::of_message(value, 0).token()? {
         Token::Nil | Token::Bool(false) => Ok(None),
@@ -227,7 +236,7 @@ fn encryption(value: &bytes::Bytes) -> Result<Option<EncryptedExtra>, DecodeErro
     }
 }
 
-/// Reads `promise`. Nil and `false` count as absent.
+/// Reads `promise`. Nil and `false` count as absent: the caller wants no response.
 fn promise(value: &bytes::Bytes) -> Result<Option<Promise>, DecodeError> {
     match Decoder::of_message(value, 0).token()? {
         Token::Nil | Token::Bool(false) => Ok(None),
@@ -241,7 +250,7 @@ fn promise(value: &bytes::Bytes) -> Result<Option<Promise>, DecodeError> {
     }
 }
 
-/// Checks that an interval is in the range of a timer.
+/// Checks that an interval lies between 0 and [`MAX_INTERVAL`].
 fn seconds(value: Option<f64>) -> Result<Option<f64>, DecodeError> {
     match value {
         Some(value) if !(0.0..=MAX_INTERVAL).contains(&value) => {
@@ -262,15 +271,17 @@ impl fmt::Debug for IncomingArgs {
 
 /// Arguments of a received call.
 ///
-/// They stay encoded in the message until they are read. Each accessor decodes again.
+/// They stay encoded in the message until they are read. Each call of an accessor decodes anew and
+/// counts against the bound on memory, so read each argument once. Cloning shares the message.
 #[derive(Clone, Default)]
 pub struct IncomingArgs {
+    /// Buffer that the spans refer to: the second segment, or a list of arguments.
     frame: bytes::Bytes,
     positional: Vec<Span>,
     named: Vec<NamedArg>,
-    /// Origin of the handles among them.
+    /// Origin of the handles in the arguments. `None` leaves functions and streams as maps.
     origin: Option<Origin>,
-    /// Handles among them, if the arguments have not left this process.
+    /// Handles in the arguments, if these have not left this process.
     table: Arc<[Handle]>,
     /// Bound on the memory of the decoded arguments.
     meter: Meter,
@@ -290,7 +301,7 @@ impl IncomingArgs {
             named = last.map_or_else(|| Err(no_kwargs()), |span| kwargs(&frame, span))?;
         }
         Ok(Self {
-            // Values of this process need no bound.
+            // Values of this process need no bound, because no peer has made them.
             meter: Meter::new(usize::MAX, frame.len()),
             frame,
             positional,
@@ -300,8 +311,8 @@ impl IncomingArgs {
         })
     }
 
-    /// Sets the memory that the decoded arguments may occupy together, in bytes: `limit`, or twice
-    /// the length of the message if that is more. Default: [`MAX_DECODED_BYTES`].
+    /// Sets the upper bound on the memory of all decoded arguments together: `limit` bytes, or
+    /// twice the length of the message if that is more. Default: [`MAX_DECODED_BYTES`].
     #[must_use]
     pub fn within(mut self, limit: usize) -> Self {
         self.meter = Meter::new(limit, self.frame.len());
@@ -316,7 +327,8 @@ impl IncomingArgs {
         self
     }
 
-    /// Sets the origin of the handles among the arguments, without which they cannot be called.
+    /// Sets the origin of the handles in the arguments. Without an origin, functions and streams
+    /// are decoded as maps, which cannot be called.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
@@ -364,8 +376,8 @@ impl IncomingArgs {
         self.positional.len()
     }
 
-    /// Returns the names of the keyword arguments in the order sent. A repeated name is returned
-    /// repeatedly.
+    /// Returns the names of the keyword arguments in the order sent. A name that was sent twice is
+    /// returned twice.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.named.iter().map(|named| named.name.as_str())
     }
@@ -377,7 +389,7 @@ impl IncomingArgs {
     }
 
     /// Returns the argument at `index` without decoding it. Functions and streams in it can be
-    /// used.
+    /// called, unlike those in [`raw`](Self::raw).
     pub fn raw_value(&self, index: usize) -> Option<RawValue> {
         let (origin, table) = (self.origin.clone(), Arc::clone(&self.table));
         Some(RawValue::received(self.raw(index)?, origin, table))
@@ -404,7 +416,8 @@ impl IncomingArgs {
         Some(self.decode(self.span_of(name)?))
     }
 
-    /// Returns the span of a keyword argument. The last one wins, as in any map.
+    /// Returns the span of a keyword argument. The last one of a repeated name wins, as in the
+    /// other clients.
     fn span_of(&self, name: &str) -> Option<Span> {
         self.named
             .iter()

@@ -137,8 +137,8 @@ impl Message {
             let Some(known) = KEYS.iter().position(|known| known.as_bytes() == key) else {
                 continue;
             };
-            // Readers differ in the one of two equal keys that they use, so a sender could otherwise
-            // pass a check with one value and act with the other.
+            // Readers differ in the one of two equal keys that they use, so a sender could
+            // otherwise pass a check with one value and act with the other.
             if values[known] != (0, 0) {
                 return Err(DecodeError::new("given twice").in_key(KEYS[known]));
             }
@@ -272,8 +272,9 @@ impl Message {
     /// a routing key of the first segment, or `ctx`.
     ///
     /// The Python and JavaScript clients merge the two segments, and the entries of the second
-    /// replace those of the first. Python also merges a list of pairs, so a second segment that is a
-    /// list returns `""`. A segment that is neither a map nor a list has no keys and returns `None`.
+    /// replace those of the first. Python also merges a list of pairs, so a second segment that is
+    /// a list returns `""`. A segment that is neither a map nor a list has no keys and returns
+    /// `None`.
     ///
     /// Servers call this for every message, so it reads the keys and skips the values: 20 ns for a
     /// short message, and 2 ns for each value of a long one. If the segment is malformed, only the

@@ -72,7 +72,8 @@ impl Rope {
         self.slice(0..self.len)
     }
 
-    /// Returns a range of the message in one buffer. Copies only if the range spans several buffers.
+    /// Returns a range of the message in one buffer. Copies only if the range spans several
+    /// buffers.
     ///
     /// # Panics
     ///

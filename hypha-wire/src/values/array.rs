@@ -6,16 +6,17 @@ use std::fmt;
 use super::dtype::{ByteOrder, DType, Number};
 use super::element::Element;
 
-/// Largest number of dimensions, that of numpy.
+/// Largest number of dimensions, which is that of numpy.
 pub(crate) const MAX_DIMENSIONS: usize = 64;
 
 /// Array of any shape, such as an image: a numpy array in Python (`_rtype: "ndarray"`).
 ///
-/// The data of a received array share the memory of its message, and a `Vec` becomes the data of an
-/// array without a copy. Cloning shares the data.
+/// The data of a received array shares the memory of its message, and a `Vec` becomes the data of
+/// an array without a copy. Cloning shares the data.
 ///
-/// A method that takes an `NdArray` accepts numpy arrays, JavaScript typed arrays and plain bytes,
-/// and nested lists of numbers, as JSON has them: integers become `int64`, others `float64`.
+/// A method that takes an `NdArray` accepts numpy arrays, JavaScript typed arrays, plain bytes, and
+/// nested lists of numbers, as in JSON. Lists of integers become `int64`, or `uint64` if one is too
+/// large; lists with other numbers become `float64`.
 /// The feature `ndarray` adds conversions to and from `ndarray::Array`.
 ///
 /// ```
@@ -35,13 +36,16 @@ pub(crate) const MAX_DIMENSIONS: usize = 64;
 #[derive(Clone, PartialEq, Eq)]
 pub struct NdArray {
     dtype: DType,
+    /// Byte order of `data`. `Little` if the order has no meaning, so that equal arrays compare
+    /// equal.
     order: ByteOrder,
     shape: Vec<usize>,
+    /// Bytes of the elements in C order. The constructors check that their number fits the shape.
     data: bytes::Bytes,
 }
 
-/// Error returned when shape, type and data of an array do not fit, or its elements are of another
-/// type than the requested one.
+/// Error returned when shape, type and data of an array do not fit together, or when its elements
+/// are not of the requested type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArrayError(String);
 
@@ -63,7 +67,7 @@ impl fmt::Display for ArrayError {
 
 impl std::error::Error for ArrayError {}
 
-/// Elements given as a `Vec`, viewed as bytes.
+/// Elements of a `Vec`, viewed as bytes, so that the data of an array can own the `Vec` itself.
 struct Owned<T>(Vec<T>);
 
 impl<T: Element> AsRef<[u8]> for Owned<T> {
@@ -98,8 +102,8 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the length of `data` does not fit shape and type, or if the type cannot
-    /// be sent: Python objects and records.
+    /// Returns an error if the length of `data` does not fit shape and type, or if elements of the
+    /// type cannot be sent: Python objects and records.
     pub fn from_bytes(
         dtype: DType,
         shape: impl Into<Vec<usize>>,
@@ -229,10 +233,10 @@ impl NdArray {
     }
 
     /// Returns the elements in C order: borrowed if they are of type `T`, aligned and in native
-    /// byte order, else a copy.
+    /// byte order, otherwise a copy.
     ///
-    /// Integers are converted to another type of integers, `f32` or `f64`, if that has every one of
-    /// them exactly: numpy makes `int64` of whole numbers.
+    /// Integers are converted to another integer type, `f32` or `f64` if every value fits exactly,
+    /// because numpy makes an `int64` array of whole numbers. No other conversion is made.
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -254,7 +258,8 @@ impl NdArray {
         }
         let data = self.data_in(ByteOrder::NATIVE);
         if let Cow::Borrowed(bytes) = data {
-            // The cast fails for unaligned data, and for bytes that are no `bool`.
+            // The cast fails for data at an unaligned position of a message, and for bytes that are
+            // no `bool`. Both are copied below.
             if let Ok(elements) = bytemuck::checked::try_cast_slice(bytes) {
                 return Ok(Cow::Borrowed(elements));
             }
@@ -262,7 +267,7 @@ impl NdArray {
         Ok(Cow::Owned(T::copied(&data)))
     }
 
-    /// Converts integers to `T`.
+    /// Converts integers to `T`, or returns an error that names the first one that does not fit.
     fn converted<T: Element>(&self) -> Result<Vec<T>, ArrayError> {
         let error = |reason: &str| {
             let hint = match self.dtype.is_real() {
@@ -352,10 +357,10 @@ impl NdArray {
     }
 }
 
-/// Returns the number of elements of an array of this shape.
+/// Returns the number of elements of an array of this shape, with elements of `size` bytes.
 ///
-/// Returns an error if the product of the non-zero lengths does not fit into memory, also for an
-/// array without elements.
+/// Returns an error if the product of the lengths does not fit into memory. Lengths of zero are
+/// left out of the product, as in numpy, which could not receive the array otherwise.
 fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
     if shape.len() > MAX_DIMENSIONS {
         return Err(ArrayError(format!(
@@ -371,8 +376,8 @@ fn count(shape: &[usize], size: usize) -> Result<usize, ArrayError> {
     Ok(shape.iter().product())
 }
 
-/// Returns whether numpy's name means Python objects, whose bytes are memory addresses, or records,
-/// whose name numpy itself cannot parse.
+/// Returns whether numpy's name of a type means Python objects, whose bytes are memory addresses,
+/// or records, whose name numpy itself cannot parse.
 fn is_opaque(dtype: &str) -> bool {
     matches!(dtype, "object" | "O" | "|O") || dtype.starts_with(['[', '{', '('])
 }
@@ -390,7 +395,7 @@ impl<T: Element> From<Vec<T>> for NdArray {
     }
 }
 
-/// Shows type and shape. The data can be very long.
+/// Shows type and shape, but not the data, which can be very long.
 impl fmt::Debug for NdArray {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NdArray")

@@ -1,5 +1,5 @@
-//! Numbers, and lists of them, where an array is wanted: what callers send who have no arrays, as
-//! over HTTP.
+//! Numbers and nested lists of numbers where an array is expected. Callers without arrays send
+//! them, for instance as JSON over HTTP.
 
 use std::fmt;
 
@@ -8,15 +8,16 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use super::array::{ArrayError, MAX_DIMENSIONS, NdArray};
 use super::dtype::Number;
 
-/// Lists that become an array.
+/// Nested lists that become an array. All lists at one depth must have the same length.
 #[derive(Default)]
 pub(super) struct Lists {
-    /// Length of the lists at each depth; `None` before the first of them has ended.
+    /// Length of the lists at each depth. `None` before the first list at that depth has ended.
     shape: Vec<Option<usize>>,
+    /// Elements so far, in C order.
     numbers: Numbers,
 }
 
-/// Numbers of the smallest type that holds all of them so far.
+/// Numbers so far, all of one type: `Int` if they fit, otherwise `UInt`, otherwise `Float`.
 #[derive(Default)]
 enum Numbers {
     #[default]
@@ -40,6 +41,7 @@ impl Lists {
             )));
         }
         if depth == self.shape.len() {
+            // A number was seen at a smaller depth, so the depths of the numbers differ.
             if !matches!(self.numbers, Numbers::None) {
                 return Err(de::Error::custom("a list beside numbers is no array"));
             }
@@ -64,7 +66,7 @@ impl Lists {
         }
     }
 
-    /// Returns the array. Without numbers it is one of `float64`.
+    /// Returns the array. Without numbers its type is `float64`, as in numpy.
     pub(super) fn finish(self) -> Result<NdArray, ArrayError> {
         let shape: Vec<usize> = self
             .shape
@@ -80,6 +82,7 @@ impl Lists {
         }
     }
 
+    /// Adds a number at `depth`, which is the number of lists around it.
     pub(super) fn number<E: de::Error>(&mut self, depth: usize, number: Number) -> Result<(), E> {
         if depth != self.shape.len() {
             return Err(E::custom("a number beside lists is no array"));
@@ -102,8 +105,8 @@ impl Lists {
 }
 
 impl Numbers {
-    /// Adds a number of another type. Integers that fit no type together become floats, as in
-    /// numpy.
+    /// Adds a number of another type and widens the others to it. Integers that fit no integer type
+    /// together become floats, as in numpy. Returns `None` for numbers beside booleans.
     fn with(self, number: Number) -> Option<Numbers> {
         let floats = |mut all: Vec<f64>| {
             all.push(number.to_f64());
@@ -131,19 +134,22 @@ impl Numbers {
     }
 }
 
-/// Returns an unsigned number as a signed one, if it fits.
+/// Returns an unsigned number as a signed one if it fits, because the decoder shows every integer
+/// that is not negative as unsigned.
 pub(super) fn unsigned(value: u64) -> Number {
     i64::try_from(value).map_or(Number::UInt(value), Number::Int)
 }
 
-/// The decoder charges the size of a value for each item of a list: that of a number.
+/// Result of an item. It has the size of a number, because the decoder charges the size of the
+/// result for each item, while the number itself goes into [`Lists`].
 struct Kept(#[expect(dead_code, reason = "only its size matters")] u64);
 
 const KEPT: Kept = Kept(0);
 
-/// Number or list in a list.
+/// Visitor of a number or list in a list.
 struct Item<'a> {
     lists: &'a mut Lists,
+    /// Number of lists around the item.
     depth: usize,
 }
 

@@ -8,8 +8,9 @@ use super::array::{ArrayError, NdArray};
 use super::element::Element;
 
 impl NdArray {
-    /// Returns the array as an `ndarray` array: a view if the data are aligned and in native byte
-    /// order, else a copy.
+    /// Returns the array as an `ndarray` array: a view if the elements are of type `T`, aligned and
+    /// in native byte order, otherwise a copy, with the conversions of
+    /// [`elements`](Self::elements).
     ///
     /// ```
     /// # use hypha_wire::NdArray;
@@ -22,7 +23,7 @@ impl NdArray {
     ///
     /// # Errors
     ///
-    /// Returns an error if the elements are of another type.
+    /// Returns an error if the elements are of another type, or an integer does not fit.
     pub fn to_ndarray<T: Element>(&self) -> Result<CowArray<'_, T, IxDyn>, ArrayError> {
         let shape = self.shape();
         let array = match self.elements()? {
@@ -59,13 +60,14 @@ impl<T: Element, D: Dimension> TryFrom<NdArray> for Array<T, D> {
     }
 }
 
-/// Moves the elements if the array owns exactly these in C order, else copies them.
+/// Moves the elements if the array owns exactly these in C order, otherwise copies them.
 impl<T: Element, D: Dimension> From<Array<T, D>> for NdArray {
     fn from(array: Array<T, D>) -> NdArray {
         if !array.is_standard_layout() {
             return (&array).into();
         }
         let (shape, len) = (array.shape().to_vec(), array.len());
+        // A slice of a larger array owns the elements of the whole array.
         let (elements, offset) = array.into_raw_vec_and_offset();
         match offset {
             None | Some(0) if elements.len() == len => with_shape(shape, elements),

@@ -1,5 +1,9 @@
 //! Arrays and buffers on the wire: maps with `_rtype` and the elements as bytes
 //! (`docs/protocol/03-values.md`).
+//!
+//! There are three forms, `ndarray`, `typedarray` and `memoryview`. Every type here is sent in one
+//! of them and read from all of them, because a Python caller cannot choose the form of JavaScript,
+//! and the other way round.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +21,7 @@ use super::value::{Map, Value};
 use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
-/// Keys are in the order of the Python client.
+/// Keys are in the order of the Python client, so that messages can be compared with recorded ones.
 impl Serialize for NdArray {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
@@ -73,7 +77,7 @@ impl<'de> Deserialize<'de> for NdArray {
     }
 }
 
-/// Reads every form of arrays and buffers.
+/// Visitor of every form of arrays and buffers, and of numbers and lists of numbers.
 pub(crate) struct ArrayVisitor;
 
 impl<'de> Visitor<'de> for ArrayVisitor {
@@ -154,7 +158,8 @@ impl<'de> Visitor<'de> for ArrayVisitor {
     }
 }
 
-/// Creates an array without dimensions. Python sends `numpy.float64` as a plain number.
+/// Creates an array without dimensions from a plain number, because Python sends `numpy.float64` as
+/// one.
 fn single<E: de::Error>(number: Number) -> Result<NdArray, E> {
     let mut lists = Lists::default();
     lists.number(0, number)?;
@@ -181,7 +186,7 @@ fn one_dimension<E: de::Error>(dtype: &str, data: bytes::Bytes) -> Result<NdArra
     NdArray::new(dtype, order, vec![len], data).map_err(E::custom)
 }
 
-/// ArrayForm of a received array or buffer, by its `_rtype`.
+/// Form of a received array or buffer, by its `_rtype`.
 #[derive(Clone, Copy)]
 enum ArrayForm {
     /// `ndarray`, with type and shape: sent by Python.
@@ -192,7 +197,8 @@ enum ArrayForm {
     Memory,
 }
 
-/// Reads `_rtype`. An unknown one is reported as a mismatch of the whole map.
+/// Seed that reads `_rtype`. It reports an unknown one as a mismatch of the whole map, which names
+/// the expected types.
 struct ArrayFormSeed<'a>(&'a ArrayVisitor);
 
 impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {
@@ -208,7 +214,8 @@ impl<'de> de::DeserializeSeed<'de> for ArrayFormSeed<'_> {
     }
 }
 
-/// Bytes of the elements. They may come in pieces, or as a list of numbers from text formats.
+/// Bytes of the elements. A peer may send them as a list of pieces, and text formats have a list
+/// of numbers.
 struct Data(bytes::Bytes);
 
 impl<'de> Deserialize<'de> for Data {
@@ -334,8 +341,8 @@ impl TypedArray {
     }
 }
 
-/// Takes all elements in C order. Fails if JavaScript has no typed array of this type, or would not
-/// read it; it reads integers up to 32 bits, `float32` and `float64`.
+/// Takes all elements in C order, and drops the shape. Fails if the JavaScript client does not read
+/// a typed array of this type: it reads integers up to 32 bits, `float32` and `float64`.
 impl TryFrom<NdArray> for TypedArray {
     type Error = crate::ArrayError;
 
@@ -406,8 +413,8 @@ impl JsonSchema for TypedArray {
 
 /// Bytes that arrive in JavaScript as an `ArrayBuffer` and in Python as a `memoryview`.
 ///
-/// A plain [`Binary`] arrives as `Uint8Array` and `bytes`. Both types are read from every form of
-/// bytes.
+/// Use it for a function that asks for one of these types; a plain [`Binary`] arrives as
+/// `Uint8Array` and `bytes`. Both types are read from every form of bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryView(
     /// Content.

@@ -1,4 +1,4 @@
-//! Binary data that is decoded without a copy: a slice that shares the frame it came in.
+//! [`Binary`]: binary data that is decoded without a copy, as a slice of its frame.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,8 +15,9 @@ use crate::keys;
 
 /// Binary data, such as an image or a file. Cheap to clone.
 ///
-/// It travels as msgpack `bin` (Python `bytes`, JavaScript `Uint8Array`), while `Vec<u8>` travels
-/// as a list of numbers. A received value shares the memory of its message.
+/// It is sent as msgpack `bin` (Python `bytes`, JavaScript `Uint8Array`), while serde sends a
+/// `Vec<u8>` as a list of numbers. A received value shares the memory of its message, so a small
+/// one that is kept also keeps the message: copy it with `to_vec` if it lives long.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Binary(
     /// The shared buffer.
@@ -132,7 +133,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
         Ok(bytes.into())
     }
 
-    /// A list of small integers, which is what text formats make of bytes.
+    /// Reads a list of small integers, the form of bytes in text formats such as JSON.
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Binary, A::Error> {
         let mut bytes = Vec::with_capacity(items.size_hint().unwrap_or(0).min(4096));
         while let Some(byte) = items.next_element()? {
@@ -141,7 +142,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
         Ok(bytes.into())
     }
 
-    /// A JavaScript `ArrayBuffer` or Python `memoryview` comes as a tagged map.
+    /// Reads a JavaScript `ArrayBuffer` or Python `memoryview`, which is a typed value.
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Binary, A::Error> {
         let (mut tagged, mut content) = (false, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {

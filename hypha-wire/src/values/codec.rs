@@ -1,5 +1,7 @@
-//! Types with a name on the wire, from which other languages make objects
+//! [`trait@Codec`]: types with a name on the wire, which other languages convert into objects
 //! (`docs/protocol/03-values.md`).
+//!
+//! The conversion is a part of the type, so a connection keeps no registry of codecs.
 
 use std::fmt;
 
@@ -79,16 +81,17 @@ pub trait Codec: Sized {
     const NAME: &'static str;
     /// Type that is sent: a struct or a map, to which the name is added.
     ///
-    /// Other types are sent without the name, so decoders in other languages do not see them.
+    /// A value of another kind, such as a list, is sent without the name, so the codecs of other
+    /// languages do not decode it.
     type Wire: Serialize + DeserializeOwned + JsonSchema;
     /// Error of [`decode`](Self::decode); [`Infallible`](std::convert::Infallible) if every `Wire`
     /// is valid.
     type Error: fmt::Display;
 
-    /// Returns the value to send.
+    /// Returns the value to send, without the name.
     fn encode(&self) -> Self::Wire;
 
-    /// Returns the value for the one received.
+    /// Converts a received value, from which the name is removed.
     ///
     /// # Errors
     ///
@@ -133,7 +136,8 @@ macro_rules! codec {
     )+};
 }
 
-/// Serializes a value by its codec. The name comes last, as from other clients.
+/// Serializes a value by its codec. The name comes last, as in the other clients. A `_rtype` that
+/// the encoder itself has set stays.
 #[doc(hidden)]
 pub fn serialize<T: Codec, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     let wire = value.encode();
@@ -145,7 +149,7 @@ pub fn serialize<T: Codec, S: Serializer>(value: &T, serializer: S) -> Result<S:
     encoded.serialize(serializer)
 }
 
-/// Deserializes a value by its codec.
+/// Deserializes a value by its codec. A map must have the name of the codec as `_rtype`.
 #[doc(hidden)]
 pub fn deserialize<'de, T: Codec, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let value = Value::deserialize(deserializer)?;
@@ -160,7 +164,7 @@ pub fn deserialize<'de, T: Codec, D: Deserializer<'de>>(deserializer: D) -> Resu
     T::decode(decoded).map_err(|e| problem(&e))
 }
 
-/// Removes the name, which must be that of the codec.
+/// Removes the name from a map, or returns an error if it is not the name of the codec.
 fn untagged<T: Codec>(mut map: Map) -> Result<Value, String> {
     match map.shift_remove(keys::RTYPE) {
         Some(Value::String(name)) if name == T::NAME => Ok(Value::Map(map)),
@@ -172,7 +176,8 @@ fn untagged<T: Codec>(mut map: Map) -> Result<Value, String> {
     }
 }
 
-/// Returns the schema of the wire type, described by the name of the codec.
+/// Returns the schema of the wire type. If that has no description, the name of the codec is the
+/// description.
 #[doc(hidden)]
 pub fn schema<T: Codec>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = T::Wire::json_schema(generator);

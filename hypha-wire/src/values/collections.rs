@@ -1,5 +1,5 @@
 //! Collections that other languages distinguish from lists and maps: sets, and maps with keys of
-//! any type.
+//! any type (`docs/protocol/03-values.md`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,8 +17,8 @@ use crate::keys::SCHEMA_KIND;
 
 /// Collection that arrives in Python and JavaScript as a set.
 ///
-/// `HashSet` and other sets are sent as lists, as serde defines. All of them are read from lists
-/// and sets.
+/// Without this wrapper, `HashSet` and other sets are sent as lists, as serde defines. With and
+/// without it, they are read from lists and from sets.
 ///
 /// ```
 /// # use hypha_wire::Set;
@@ -118,7 +118,7 @@ impl<C: JsonSchema> JsonSchema for Set<C> {
 
 /// Map with keys of any type in a fixed order: a `Map` in JavaScript, an `OrderedDict` in Python.
 ///
-/// It is sent as a list of pairs. It is read from plain maps too, whose keys are strings.
+/// It is sent as a list of pairs, so that keys need not be strings. It is read from plain maps too.
 ///
 /// ```
 /// # use hypha_wire::OrderedMap;
@@ -199,8 +199,8 @@ impl<'de, K: DeserializeOwned, V: Deserialize<'de>> Visitor<'de> for PairsVisito
         let Some(first) = entries.next_key::<Value>()? else {
             return Ok(OrderedMap::default());
         };
-        // The decoder of this crate has removed the tag. Other formats have not, nor has serde
-        // where it buffers a value.
+        // The decoder of this crate shows only the pairs. Other formats show the typed value
+        // itself, and so does serde where it buffers a value, for instance in an untagged enum.
         if first.as_str() == Some(keys::RTYPE) {
             return match entries.next_value::<Cow<'de, str>>()?.as_ref() {
                 "orderedmap" => tagged_pairs(entries),

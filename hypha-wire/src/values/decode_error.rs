@@ -1,20 +1,26 @@
-//! Why bytes are not the value that was expected, and where in the value that was found out.
+//! [`DecodeError`]: the reason why bytes are not the expected value, and the place in the value.
+//!
+//! serde creates the texts of most errors, in terms of Rust types. This module rewrites them in
+//! terms of the protocol, because the caller may be a Python program.
 
 use std::fmt;
 
 use serde::de;
 
-/// Keys and names that came over the wire are cut to this length in an error text.
+/// Longest key or name from a peer that an error quotes, in bytes. A longer one is cut, because
+/// errors go to logs and back to the caller.
 const MAX_QUOTED: usize = 64;
 
-/// Why a received value could not be decoded, such as `person.tags[2]: expected string, got
-/// integer`.
+/// Error returned when a received value cannot be decoded: the path in the value and the reason,
+/// such as `person.tags[2]: expected string, got integer`.
+// Boxed, so that the results of the decoder stay small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError(Box<Inner>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Inner {
-    /// From the innermost step to the outermost: it grows while the error travels up.
+    /// Steps from the innermost to the outermost, because each level adds its own while the error
+    /// returns.
     path: Vec<Step>,
     message: String,
 }
@@ -26,6 +32,7 @@ enum Step {
 }
 
 impl DecodeError {
+    /// Creates an error with this reason and no path.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             path: Vec::new(),
@@ -33,31 +40,32 @@ impl DecodeError {
         }))
     }
 
+    /// Creates the error `expected …, got …`.
     pub(crate) fn expected(expected: impl fmt::Display, got: impl fmt::Display) -> Self {
         Self::new(format!("expected {expected}, got {got}"))
     }
 
-    /// The same error, in the member `key` of a map or the argument of that name.
+    /// Adds a step in front of the path: the member `key` of a map, or the argument of that name.
     #[must_use]
     pub fn in_key(mut self, key: &str) -> Self {
         self.0.path.push(Step::Key(shorten(key).into_owned()));
         self
     }
 
-    /// The same error, in the element `index` of a list.
+    /// Adds a step in front of the path: the item `index` of a list.
     #[must_use]
     pub fn in_index(mut self, index: usize) -> Self {
         self.0.path.push(Step::Index(index));
         self
     }
 
-    /// Returns the message without the location.
+    /// Returns the reason, without the path.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The place inside the value, such as `person.tags[2]`; empty for the value itself.
+    /// Returns the path in the value, such as `person.tags[2]`. Empty for the value itself.
     #[must_use]
     pub fn path(&self) -> String {
         let mut path = String::new();
@@ -148,7 +156,7 @@ impl de::Error for DecodeError {
     }
 }
 
-/// `text`, cut at a character boundary if it is long.
+/// Returns `text`, cut at a character boundary if it has more than [`MAX_QUOTED`] bytes.
 pub(crate) fn shorten(text: &str) -> std::borrow::Cow<'_, str> {
     if text.len() <= MAX_QUOTED {
         return text.into();
@@ -160,6 +168,7 @@ pub(crate) fn shorten(text: &str) -> std::borrow::Cow<'_, str> {
     format!("{}…", &text[..end]).into()
 }
 
+/// Returns the end of an error about a name that is not among `allowed`.
 fn choice(allowed: &[&str]) -> String {
     match allowed {
         [] => "none are allowed".to_owned(),
@@ -168,14 +177,15 @@ fn choice(allowed: &[&str]) -> String {
     }
 }
 
+/// Returns whether serde's name of an expected type is one of a Rust integer.
 fn is_integer_type(name: &str) -> bool {
     let name = name.strip_prefix("a nonzero ").unwrap_or(name);
     name.strip_prefix(['i', 'u'])
         .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"))
 }
 
-/// The length in what serde says of a list whose length is given by its type: `tuple struct Pair
-/// with 2 elements`, `a tuple of size 2`, `an array of length 2`.
+/// Returns the length in serde's description of a list with a fixed length: `tuple struct Pair with
+/// 2 elements`, `a tuple of size 2`, `an array of length 2`.
 fn wanted_length(expected: &str) -> Option<usize> {
     let is_list = ["tuple ", "a tuple ", "an array "];
     let is_list = is_list.iter().any(|begin| expected.starts_with(begin));
@@ -183,7 +193,8 @@ fn wanted_length(expected: &str) -> Option<usize> {
     words.find_map(|word| word.parse().ok())
 }
 
-/// Returns the protocol's word for the expectation of a serde visitor.
+/// Returns the protocol's word for the type that a serde visitor expects, without names of Rust
+/// types, which mean nothing to a caller.
 fn expected_kind(expected: &str) -> &str {
     let bare = ["a ", "an ", "any "]
         .iter()
@@ -207,7 +218,7 @@ fn expected_kind(expected: &str) -> &str {
     }
 }
 
-/// The protocol's word for what serde found.
+/// Returns the protocol's word for the value that serde found.
 fn unexpected_kind(unexpected: de::Unexpected<'_>) -> String {
     match unexpected {
         de::Unexpected::Bool(_) => "bool".into(),
@@ -218,7 +229,7 @@ fn unexpected_kind(unexpected: de::Unexpected<'_>) -> String {
         de::Unexpected::Unit | de::Unexpected::Option => "null".into(),
         de::Unexpected::Seq => "list".into(),
         de::Unexpected::Map => "map".into(),
-        // Only extension values are shown as newtypes, see `decode`.
+        // The decoder shows only extension values as newtypes.
         de::Unexpected::NewtypeStruct => "extension".into(),
         other => other.to_string(),
     }

@@ -1,4 +1,7 @@
-//! Element types of arrays: numpy's names, sizes, and conversion of numbers to and from bytes.
+//! Element types of arrays: numpy's names, sizes, and the conversion of numbers to and from bytes.
+//!
+//! 16-bit floats are converted here, because Rust has no such type and the feature `half` is
+//! optional.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -36,8 +39,8 @@ pub enum DType {
     Complex64,
     /// `complex128`: real and imaginary part as `float64`.
     Complex128,
-    /// Any other type, by numpy's name for it, such as `<U2` or `datetime64[D]`. Such arrays can be
-    /// received and sent, and their bytes read, but their elements cannot be converted.
+    /// Any other type, by numpy's name for it, such as `<U2` or `datetime64[D]`. A program can
+    /// receive and send such an array and read its bytes, but cannot convert its elements.
     Other(String),
 }
 
@@ -59,7 +62,7 @@ impl ByteOrder {
     };
 }
 
-/// Type, name, numpy's short code, and bytes per element.
+/// Type, numpy's name, numpy's short code, and bytes per element.
 static TYPES: [(DType, &str, &str, usize); 14] = [
     (DType::Bool, "bool", "b1", 1),
     (DType::Int8, "int8", "i1", 1),
@@ -99,6 +102,7 @@ impl DType {
                 ByteOrder::Little,
             ),
         };
+        // numpy's `dtype.char` of `bool` is `?`, and its `dtype.str` is `|b1`.
         let code = if code == "?" { "b1" } else { code };
         let known = TYPES
             .iter()
@@ -131,7 +135,7 @@ impl DType {
     }
 
     /// Returns the name on the wire. A big-endian type is written as a short code with the mark
-    /// `>`.
+    /// `>`, because the names say nothing about the byte order.
     pub(crate) fn wire_name(&self, order: ByteOrder) -> Cow<'_, str> {
         match (self, self.entry()) {
             (_, Some((_, _, code, _))) if order == ByteOrder::Big => format!(">{code}").into(),
@@ -205,7 +209,7 @@ impl DType {
 /// Writes numpy's name.
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The name may come from a peer and be long.
+        // Cut, because the name may come from a peer and be long.
         f.write_str(&shorten(&self.wire_name(ByteOrder::Little)))
     }
 }
@@ -220,6 +224,7 @@ pub(crate) enum Number {
 }
 
 impl Number {
+    /// Converts into a float: `bool` into 0 or 1, integers beyond 2⁵³ with rounding.
     pub(crate) fn to_f64(self) -> f64 {
         match self {
             Self::Bool(value) => f64::from(u8::from(value)),
@@ -230,7 +235,7 @@ impl Number {
     }
 }
 
-/// Returns the bytes of one number in little-endian order.
+/// Returns the bytes of one number in little-endian order, or `None` if `item` has another length.
 fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
     let mut bytes: [u8; N] = item.try_into().ok()?;
     if order == ByteOrder::Big {
@@ -242,6 +247,8 @@ fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
 /// Converts a 16-bit float: sign, 5 bits of exponent, 10 bits of fraction.
 fn f16_to_f64(bits: u16) -> f64 {
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    // The exponent 0 means a subnormal number, 31 an infinite one or NaN. The bias is 15, and
+    // another 10 make the fraction an integer.
     let size = match exponent {
         0 => fraction * 2f64.powi(-24),
         0x1f if fraction == 0.0 => f64::INFINITY,
@@ -251,16 +258,19 @@ fn f16_to_f64(bits: u16) -> f64 {
     if bits >> 15 == 1 { -size } else { size }
 }
 
-/// Returns the bits of the nearest 16-bit float; of two equally near ones, the even one.
+/// Returns the bits of the nearest 16-bit float, or of the even one if two are equally near.
 fn f16_from_f64(number: f64) -> u16 {
     let size = number.abs();
     let bits = if number.is_nan() {
         0x7e00
     } else if size >= 65520.0 {
+        // Halfway between the largest float, 65504, and the next power of two, so it rounds up to
+        // infinity.
         0x7c00
     } else {
-        // Below 2^-14 all neighbours have the same distance, and scaling by a power of two is
-        // exact. The `+` carries a fraction rounded up to the next power of two into the exponent.
+        // Below 2^-14 all neighbors have the same distance, so the exponent stops there. Scaling by
+        // a power of two is exact. A fraction that is rounded up to the next power of two must
+        // increment the exponent, which the carry of the `+` does.
         let exponent = (size.to_bits() >> 52) as i32 - 1023;
         let exponent = exponent.max(-14);
         let steps = (size * 2f64.powi(10 - exponent)).round_ties_even();

@@ -1,4 +1,6 @@
 //! [`Element`]: Rust types of array elements.
+//!
+//! The trait is sealed, because an array is only valid with the types that numpy has.
 
 use super::dtype::DType;
 
@@ -7,7 +9,7 @@ use super::dtype::DType;
 /// Implemented for `bool`, integers of 8 to 64 bits, `f32` and `f64`; with the feature `half` also
 /// for `half::f16`, with `num-complex` for `Complex<f32>` and `Complex<f64>`.
 pub trait Element: sealed::Item {
-    /// numpy's type for it.
+    /// Element type of an array of these, by numpy's name.
     const DTYPE: DType;
 }
 
@@ -16,13 +18,13 @@ pub(crate) mod sealed {
 
     /// Conversion of elements to and from bytes.
     pub trait Item: NoUninit + CheckedBitPattern + Send + Sync + 'static {
-        /// Copies elements from unaligned bytes in native byte order.
+        /// Copies elements from bytes in native byte order, which need not be aligned.
         fn copied(bytes: &[u8]) -> Vec<Self>;
 
         /// Whether [`exactly`](Self::exactly) converts integers.
         const HOLDS_INTEGERS: bool = false;
 
-        /// Converts an integer that the type has exactly.
+        /// Converts an integer, or returns `None` if the type cannot represent it exactly.
         fn exactly(_: i128) -> Option<Self> {
             None
         }
@@ -40,14 +42,15 @@ impl sealed::Item for bool {
     }
 }
 
-/// Conversion of an integer to a type of integers.
+/// Converts an `i128` to an integer type.
 macro_rules! integer {
     ($number:expr) => {
         $number.try_into().ok()
     };
 }
 
-/// Conversion of an integer to a type of floats, which rounds large ones.
+/// Converts an `i128` to a float type. The cast rounds large numbers, so the result is converted
+/// back and compared.
 macro_rules! float {
     ($number:expr) => {{
         let float = $number as Self;

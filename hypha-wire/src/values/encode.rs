@@ -1,8 +1,8 @@
 //! Encoder: any `Serialize` value to msgpack, byte for byte like the Python client.
 //!
-//! Numbers take their smallest form, and `f32` is sent as `f64`. Structs are maps with string keys,
-//! and enums are externally tagged. Types with a textual form, such as addresses and dates, are
-//! sent as text, which matches their JSON Schema.
+//! Integers take their smallest form, and `f32` is sent as `f64`, because Python has no other
+//! float. Structs are maps with string keys, and enums are externally tagged. Types with a textual
+//! form, such as IP addresses, are sent as text, which matches their JSON Schema.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub struct EncodeError {
 }
 
 impl EncodeError {
-    /// Creates an error with this text.
+    /// Creates an error with this text, which names no argument.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             argument: None,
@@ -30,7 +30,7 @@ impl EncodeError {
         }
     }
 
-    /// Adds the name of the argument of a call.
+    /// Adds the name of the argument that could not be encoded.
     pub(crate) fn in_argument(mut self, name: &str) -> Self {
         self.argument = Some(name.to_owned());
         self
@@ -66,7 +66,7 @@ impl ser::Error for EncodeError {
 ///
 /// Returns an error if the value cannot be sent: an integer of more than 64 bits, a map key other
 /// than a string, integer or `bool`, more than [`MAX_DEPTH`] levels of lists and maps, or an error
-/// of its `Serialize` implementation. `out` is then unchanged.
+/// of its `Serialize` implementation. `out` is unchanged then.
 pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
     let start = out.len();
     let splices = None;
@@ -81,8 +81,7 @@ pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(),
     result
 }
 
-/// Appends `value` like [`encode`], except for large binary data and handles, which are appended to
-/// `splices`.
+/// Appends `value` like [`encode`], but moves large binary data and handles to `splices`.
 pub(crate) fn encode_spliced<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     splices: &mut Splices,
@@ -102,17 +101,18 @@ pub(crate) fn encode_spliced<T: Serialize + ?Sized>(
     result
 }
 
-/// Contents that are not in the buffer, with the position where each is inserted, in ascending
+/// Contents that are not in the buffer, each with the position where it belongs, in ascending
 /// order.
 pub(crate) type Splices = Vec<(usize, Splice)>;
 
-/// Replaces a range of the buffer, and moves the splices behind it.
+/// Replaces a range of the buffer by `new`, and corrects the positions of the splices behind it.
 pub(crate) fn replace(
     out: &mut Vec<u8>,
     splices: &mut Splices,
     range: std::ops::Range<usize>,
     new: Vec<u8>,
 ) {
+    // From the end, because only the last splices lie behind the range.
     for (position, _) in splices.iter_mut().rev() {
         if *position < range.end {
             break;
@@ -140,14 +140,15 @@ pub(crate) const EXT: &str = "$hypha_rpc::ext";
 /// Serializer that appends to a buffer.
 struct Encoder<'a> {
     out: &'a mut Vec<u8>,
-    /// `None` if everything is written into the buffer.
+    /// Receives large binary data and handles. `None` if everything is written into the buffer.
     splices: Option<&'a mut Splices>,
     /// Number of lists and maps that are open.
     depth: usize,
 }
 
 impl<'a> Encoder<'a> {
-    /// Counts one more level of lists and maps.
+    /// Counts one more level of lists and maps. Rust receivers refuse deeper values, so the sender
+    /// fails first, with an error that names the argument.
     fn enter(&mut self) -> Result<(), EncodeError> {
         if self.depth == MAX_DEPTH {
             return Err(EncodeError::new(format!(
@@ -213,7 +214,8 @@ fn length(len: usize) -> Result<u32, EncodeError> {
 
 /// List or map that is being written.
 ///
-/// Serde's length is a hint. If the number of items differs, the header is replaced at the end.
+/// The length that serde passes is a hint, which `#[serde(flatten)]` leaves out. If the number of
+/// items differs, the header is replaced at the end.
 struct Compound<'b, 'a> {
     encoder: &'b mut Encoder<'a>,
     kind: Kind,
@@ -223,7 +225,7 @@ struct Compound<'b, 'a> {
     written: u32,
     /// Number of items so far.
     count: usize,
-    /// Levels to leave at the end: two for a variant, which is inside a map of its own.
+    /// Levels to leave at the end: two for a variant, whose content is inside a map of its own.
     levels: usize,
 }
 
@@ -234,11 +236,12 @@ impl Compound<'_, '_> {
     }
 
     /// Writes a key. Integers and `bool` are written as text, as in JSON and in the schema of such
-    /// a map.
+    /// a map: other clients drop a message whose keys are not strings.
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         self.count += 1;
         let start = self.encoder.out.len();
         key.serialize(&mut *self.encoder)?;
+        // The key is encoded first and examined then, because serde does not tell its type before.
         let written = &self.encoder.out[start..];
         if decode::is_string(written) {
             return Ok(());
@@ -269,7 +272,7 @@ impl Compound<'_, '_> {
         value.serialize(&mut *self.encoder)
     }
 
-    /// Corrects the length in the header.
+    /// Ends the list or map, and corrects the length in its header.
     fn close(self) -> Result<(), EncodeError> {
         self.encoder.depth -= self.levels;
         let count = length(self.count)?;
@@ -278,6 +281,7 @@ impl Compound<'_, '_> {
             self.kind.put_head(&mut head, count);
             let end = self.start + pack::head_len(self.written);
             let Encoder { out, splices, .. } = self.encoder;
+            // Without splices there are no positions to correct.
             let mut none = Splices::new();
             let splices = splices.as_deref_mut().unwrap_or(&mut none);
             replace(out, splices, self.start..end, head);

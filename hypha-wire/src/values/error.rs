@@ -1,4 +1,4 @@
-//! An error as it travels (`_rtype: "error"`).
+//! [`WireError`]: an error on the wire (`_rtype: "error"`, `docs/protocol/03-values.md`).
 
 use std::fmt;
 
@@ -8,30 +8,32 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::value::Value;
 use crate::keys;
 
-/// Error of a call on the wire.
+/// Error of a call on the wire. Python and JavaScript peers send a message and a trace; the other
+/// parts are extensions that they ignore.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct WireError {
     /// Error message (`_rvalue`).
     pub message: String,
-    /// A stack trace, for people; may be empty (`_rtrace`).
+    /// Stack trace, for people (`_rtrace`). May be empty.
     pub trace: String,
-    /// The name of the error, for programs (`_rname`). Only Rust peers send it.
+    /// Name of the class of the error, for programs (`_rname`). Only Rust peers send it.
     pub name: Option<String>,
-    /// The error as a value (`_rdata`). Only Rust peers send it.
+    /// Data of the error (`_rdata`). Only Rust peers send it.
     pub data: Option<Box<Value>>,
-    /// The texts of the causes, from the nearest on (`_rcauses`). Only Rust peers send it.
+    /// Texts of the causes, the nearest first (`_rcauses`). Only Rust peers send it.
     pub causes: Vec<String>,
-    /// The stack frames of the place where the error was made. Not sent: they name source files.
-    /// The dispatcher adds them to the trace if the service allows it.
+    /// Stack frames of the place where the error was created. Not sent, because they name source
+    /// files: the dispatcher adds them to the trace only if the service allows it.
     pub backtrace: Option<Box<str>>,
 }
 
-/// Most causes that are read of a received error.
+/// Upper bound on the causes that are read from a received error, because a peer can send any
+/// number.
 const MAX_CAUSES: usize = 64;
 
 impl WireError {
-    /// An error with this text.
+    /// Creates an error with this message and no trace.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -39,8 +41,8 @@ impl WireError {
         }
     }
 
-    /// Converts the argument of `reject`. Any value is a failure, because peers may reject with
-    /// anything, for example a plain string.
+    /// Converts the argument of `reject`. A value that is no error becomes the message, because
+    /// peers may reject with anything, for example a plain string.
     pub fn from_value(value: Value) -> Self {
         let mut map = match value {
             Value::Map(map) if map.get(keys::RTYPE).and_then(Value::as_str) == Some("error") => map,
@@ -72,6 +74,7 @@ impl WireError {
     }
 }
 
+/// Returns a text unchanged, and any other value as JSON.
 fn into_text(value: Value) -> String {
     match value {
         Value::String(text) => text,

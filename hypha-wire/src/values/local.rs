@@ -13,15 +13,18 @@ use super::scope::{no_handles, put_table_handle};
 use super::splice::{SPLICED_BYTES, Splice};
 use super::value::{Handle, Value};
 
-/// Encoded value that is not part of a message yet.
+/// Encoded value that is not part of a message yet, such as the result of a method.
 #[derive(Debug)]
 pub struct Packed {
+    /// The encoded value, without the content of its splices.
     pub(crate) buf: Vec<u8>,
+    /// Large binary data and handles, each with its position in `buf`.
     pub(crate) splices: Splices,
 }
 
 impl Packed {
-    /// Encodes a value. Handles in it keep their identity.
+    /// Encodes a value. Handles in it keep their identity: they get a name on the wire only when
+    /// the value becomes part of a message.
     ///
     /// # Errors
     ///
@@ -32,7 +35,8 @@ impl Packed {
         Ok(Self { buf, splices })
     }
 
-    /// Creates one of bytes that are encoded already, and are values. Large ones are not copied.
+    /// Creates a `Packed` from bytes that are already msgpack. Bytes of 16 KiB or more are not
+    /// copied.
     pub(crate) fn encoded(bytes: bytes::Bytes) -> Self {
         if bytes.len() < SPLICED_BYTES {
             return Self {
@@ -46,7 +50,8 @@ impl Packed {
         }
     }
 
-    /// Returns the number of bytes on the wire, without those of handles.
+    /// Returns the number of bytes on the wire, without those of handles, whose names are not known
+    /// yet.
     #[expect(
         clippy::len_without_is_empty,
         reason = "an encoded value has at least one byte"
@@ -60,8 +65,7 @@ impl Packed {
         self.buf.len() + spliced.sum::<usize>()
     }
 
-    /// Decodes the value as if it had been received. Handles in it are the same
-    /// as before.
+    /// Decodes the value as if it had been received. Handles in it are the same as before.
     ///
     /// # Errors
     ///
@@ -72,9 +76,13 @@ impl Packed {
     }
 }
 
-/// Conversions of values, as if they were sent and received.
+/// Conversions between values and Rust types, as if they were sent and received.
 impl Value {
-    /// Decodes the value as a `T`, as if `T` had been received.
+    /// Converts the value into a `T`, as if the value had been received where a `T` is expected.
+    ///
+    /// Functions and streams keep their identity, so a `Value` can be converted into a
+    /// `hypha_rpc::Function`. The value is encoded and decoded again, which costs time and memory
+    /// in proportion to its size.
     ///
     /// # Errors
     ///
@@ -84,7 +92,7 @@ impl Value {
         packed.decode()
     }
 
-    /// Returns `value` as a peer would receive it.
+    /// Converts `value` into a `Value`, as a peer would receive it.
     ///
     /// # Errors
     ///
@@ -95,7 +103,8 @@ impl Value {
     }
 }
 
-/// Joins the buffer with its splices. A handle becomes an index into the returned table.
+/// Joins a buffer with its splices into one value for this process. Each handle becomes an index
+/// into the returned table, so that the receiver gets the handle itself and not a copy of it.
 pub(crate) fn join(out: Vec<u8>, splices: Splices) -> (bytes::Bytes, Arc<[Handle]>) {
     if splices.is_empty() {
         return (out.into(), Arc::clone(no_handles()));

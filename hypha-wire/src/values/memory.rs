@@ -1,5 +1,8 @@
-//! Memory of decoded values: they may need many times their bytes on the wire, so decoding has a
+//! Memory of decoded values. They may need many times their bytes on the wire, so decoding has a
 //! bound.
+//!
+//! The decoder estimates the memory of each value before it creates the value, and takes it from
+//! the [`Meter`] of the message. Each message has one meter, which ends with its arguments.
 
 use std::any::Any;
 use std::fmt;
@@ -8,29 +11,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::decode_error::DecodeError;
 
-/// Default of the memory that the values of one message may occupy, in bytes.
+/// Default upper bound on the memory of the decoded values of one message: 192 MiB.
 pub const MAX_DECODED_BYTES: usize = 192 << 20;
 
-/// The values of a message may occupy this many times its length, if that is more than the limit.
-/// Numbers and text need less; a list of nulls as [`Value`](crate::Value) needs 72 times its
-/// length.
+/// The values of a message may occupy this many times its length, if that is more than the limit:
+/// otherwise a large message of numbers or text, which need less, would be refused. A list of nulls
+/// as [`Value`](crate::Value) needs 72 times its length, and is what the limit stops.
 const DECODED_PER_BYTE: usize = 2;
 
-/// Memory of a large list besides its items.
+/// Bytes that a message may occupy besides twice its length, for the headers of its values.
 const SLACK: usize = 4 << 10;
 
-/// Bytes that a message may occupy before its sender is charged: most messages need no charge.
+/// Bytes that a message may occupy before its sender is charged, because most messages are small
+/// and a charge would cost more than decoding them.
 const FREE: usize = 4 << 10;
 
-/// Least bytes of one charge. Fewer and larger charges cost less.
+/// Smallest charge in bytes. A charge for each value would cost more than the value.
 const STEP: usize = 64 << 10;
 
-/// Accounts of the memory that is held for peers.
+/// Accounts of the memory that a program holds for its peers.
 ///
 /// A program that serves many peers charges each of them for what it holds on their behalf:
-/// incomplete messages, requests whose handlers run, and decoded values.
+/// incomplete messages, requests whose handlers run, and decoded values. `charge` is called from
+/// the task of the connection and while values are decoded, so it must not block.
 pub trait PeerMemory: fmt::Debug + Send + Sync {
-    /// Charges `bytes` to the peer at the address `peer` until the returned value is dropped.
+    /// Charges `bytes` to the peer at the address `peer`, until the returned value is dropped.
     ///
     /// # Errors
     ///
@@ -42,24 +47,30 @@ pub trait PeerMemory: fmt::Debug + Send + Sync {
 pub type MemoryCharge = Box<dyn Any + Send + Sync>;
 
 /// Bound on the memory that the values of one message occupy.
+///
+/// The counters are atomic only because accessors of arguments take `&self`. They are relaxed and
+/// updated in two steps, because one handler decodes the arguments of a message one after the
+/// other. Threads that decode the same arguments at the same moment may each use the spare bytes.
 pub(crate) struct Meter {
     limit: usize,
-    /// Bytes granted so far, of at most `limit`.
+    /// Bytes granted so far, at most `limit`. Never becomes smaller.
     granted: AtomicUsize,
-    /// Those of them that no value occupies.
+    /// Granted bytes that no value occupies yet.
     spare: AtomicUsize,
+    /// Account to which grants are charged. `None` if everything is granted from the beginning.
     account: Option<Arc<Account>>,
 }
 
-/// Account of the sender of a message.
+/// Account of the sender of a message, shared by the clones of its arguments.
 struct Account {
     memory: Arc<dyn PeerMemory>,
     peer: String,
+    /// Charges so far. They end together, when the last clone of the arguments is dropped.
     charges: Mutex<Vec<MemoryCharge>>,
 }
 
 impl Meter {
-    /// Creates the bound for a message of `len` bytes.
+    /// Creates the bound for a message of `len` bytes: `limit`, or twice `len` if that is more.
     pub(crate) fn new(limit: usize, len: usize) -> Self {
         let of_message = len.saturating_mul(DECODED_PER_BYTE).saturating_add(SLACK);
         let limit = limit.max(of_message);
@@ -94,7 +105,8 @@ impl Meter {
         self.spare.load(Ordering::Relaxed)
     }
 
-    /// Grants at least `bytes` more, and returns how many.
+    /// Grants at least `bytes` more, charges them, and returns the number of bytes granted. Fails
+    /// if the limit or the account has no room.
     pub(super) fn grant(&self, bytes: usize) -> Result<usize, DecodeError> {
         let granted = self.granted.load(Ordering::Relaxed);
         let room = self.limit.saturating_sub(granted);
@@ -108,6 +120,8 @@ impl Meter {
                 "the value needs more memory than its sender may occupy: {reason}"
             ))
         })?;
+        // The charge is made before this lock is taken, so that no lock of the account is taken
+        // under it.
         let charges = account.charges.lock();
         charges.unwrap_or_else(PoisonError::into_inner).push(charge);
         self.granted.fetch_add(bytes, Ordering::Relaxed);
@@ -115,7 +129,8 @@ impl Meter {
         Ok(bytes)
     }
 
-    /// Adds `bytes` to the memory of the values.
+    /// Marks `bytes` of the spare memory as occupied. They stay so, because decoded values may
+    /// outlive the decoder.
     pub(super) fn occupied(&self, bytes: usize) {
         let spare = self.spare.load(Ordering::Relaxed);
         self.spare

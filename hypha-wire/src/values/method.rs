@@ -1,4 +1,5 @@
-//! [`MethodRef`]: the map of a function on the wire (`_rtype: "method"`).
+//! [`MethodRef`]: the map of a function on the wire (`_rtype: "method"`,
+//! `docs/protocol/03-values.md`).
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -10,23 +11,23 @@ use crate::keys;
 /// Reference to a function of a peer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodRef {
-    /// Base URL of the server of its owner.
+    /// Public base URL of the server that its owner is connected to.
     pub server: Option<String>,
     /// Address of its owner: `workspace/client`, or `client` in the workspace of the sender.
     pub target: String,
     /// Path at its owner: `services.<id>.<member>` or `<session>.<object>`.
     pub method: String,
-    /// Form of its response.
+    /// Form of the response that callers have to request.
     pub promise: PromiseKind,
-    /// Name.
+    /// Name of the function itself, for messages. It may differ from its name in the service.
     pub name: Option<String>,
     /// Whether it is asynchronous. Only set for service methods.
     pub is_async: Option<bool>,
     /// Documentation.
     pub doc: Option<String>,
-    /// JSON Schema of its parameters.
+    /// JSON Schema of the function: name, description and parameters.
     pub schema: Option<Value>,
-    /// Public key of its owner, if calls are to be encrypted.
+    /// Public key of its owner, to which callers encrypt. `None` for calls in the clear.
     pub enc_pub: Option<bytes::Bytes>,
     /// Whether its owner wants a release when the last handle is dropped. Only set by Rust peers.
     pub release: bool,
@@ -47,13 +48,14 @@ pub enum PromiseKind {
 }
 
 impl MethodRef {
-    /// Returns whether it is a method of a registered service, and not a callback.
+    /// Returns whether it is a method of a service, and not a callback, which lives in a session.
     pub fn is_service_method(&self) -> bool {
         self.method.starts_with("services.")
     }
 }
 
-/// Keys are in the order of the Python client, which differs for service methods and callbacks.
+/// Keys are in the order of the Python client, which differs for service methods and callbacks, so
+/// that messages can be compared with recorded ones.
 impl Serialize for MethodRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let service = self.is_service_method();
@@ -108,7 +110,7 @@ impl Serialize for MethodRef {
     }
 }
 
-/// Entries of the map.
+/// Entries of the map. A type of its own, because the tag is checked and not kept.
 #[derive(serde::Deserialize)]
 struct Wire {
     #[serde(rename = "_rtype")]

@@ -1,4 +1,9 @@
-//! [`RawValue`]: an encoded value that is passed on, or converted to JSON, without a tree of it.
+//! [`RawValue`]: an encoded value that is passed on, or converted to JSON, without decoding it into
+//! a tree.
+//!
+//! The HTTP interface of the server uses it, so that a large result costs the memory of its message
+//! and not many times as much. The limits below bound the handles that one value can hold, because
+//! each of them is decoded and kept.
 
 use std::sync::Arc;
 
@@ -14,30 +19,35 @@ use super::value::{Handle, Value};
 use crate::pack::{self, Sink};
 use crate::{MAX_DEPTH, absolute_address, keys};
 
-/// Entries of the largest map that is taken for a function or stream.
+/// Upper bound on the entries of a map that counts as a function or stream.
 const HANDLE_ENTRIES: u32 = 64;
-/// Encoded size of the largest function or stream that [`RawValue::handles`] decodes, in bytes.
+/// Upper bound on the encoded size of a function or stream that [`RawValue::handles`] decodes, in
+/// bytes.
 const HANDLE_BYTES: usize = 64 << 10;
-/// Most functions and streams of one value that are decoded.
+/// Upper bound on the functions and streams of one value that are decoded.
 const HANDLES: usize = 1024;
-/// Bytes of one string that are written at a time.
+/// Bytes of one string that [`JsonWriter`] writes at a time, so that its output stays near the
+/// length that was requested.
 const STRING_PIECE: usize = 16 << 10;
 
-/// A value in its encoded form.
+/// Value of any type in its encoded form.
 ///
-/// As the result of a call it is the bytes of the message, not decoded. Its type need not be known
-/// to pass it on or to convert it to JSON, and neither builds a tree of it.
+/// Use it to pass a value on, or to convert it to JSON, without decoding it. As the result of a
+/// call it shares the memory of the message. Cloning shares the bytes. Each accessor reads the
+/// bytes again, and the accessors of members scan those in front.
 #[derive(Clone)]
 pub struct RawValue {
+    /// Bytes of exactly one value, which have been checked.
     bytes: bytes::Bytes,
+    /// Where the functions and streams in it come from. `None` leaves them as maps.
     origin: Option<Origin>,
+    /// Handles in it, if it has not left this process.
     table: Arc<[Handle]>,
 }
 
 impl RawValue {
-    /// Checks that `bytes` is one value, as [`from_slice`](crate::from_slice) would decode it into
-    /// a
-    /// [`Value`], and returns it.
+    /// Checks that `bytes` are one value that [`from_slice`](crate::from_slice) would decode into a
+    /// [`Value`], and wraps them.
     ///
     /// # Errors
     ///
@@ -54,7 +64,7 @@ impl RawValue {
         }
     }
 
-    /// Creates a value of a message, whose structure has been checked.
+    /// Creates a value from a part of a message. The caller has checked that it is one value.
     pub(crate) fn received(
         bytes: bytes::Bytes,
         origin: Option<Origin>,
@@ -76,8 +86,8 @@ impl RawValue {
     ///
     /// # Errors
     ///
-    /// Returns an error with the path if it is not a `T`, or if it needs more than
-    /// [`MAX_DECODED_BYTES`] of memory and twice its length.
+    /// Returns an error with the path if it is not a `T`, or if it needs more memory than
+    /// [`MAX_DECODED_BYTES`], or twice its length if that is more.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         self.decode_span(0, self.bytes.len())
     }
@@ -88,6 +98,7 @@ impl RawValue {
         from_origin(&self.bytes, start, end, origin, &self.table, &meter)
     }
 
+    /// Returns the first token, and the position behind it.
     fn head(&self) -> Option<(Token<'_>, usize)> {
         let mut decoder = Decoder::of_span(&self.bytes, 0, self.bytes.len()).ok()?;
         Some((decoder.token().ok()?, decoder.pos))
@@ -122,7 +133,8 @@ impl RawValue {
         }
     }
 
-    /// Returns the content of a string or of binary data, which shares the memory of the message.
+    /// Returns the content of a string or of binary data, if this is one. It shares the memory of
+    /// the message. A string is not checked to be UTF-8.
     pub fn as_content(&self) -> Option<bytes::Bytes> {
         match self.head()?.0 {
             Token::Str(value) | Token::Bin(value) => Some(self.bytes.slice_ref(value)),
@@ -130,7 +142,8 @@ impl RawValue {
         }
     }
 
-    /// Returns the items, if this is a list. They are read one by one.
+    /// Returns an iterator over the items, if this is a list. It finds each item when it reaches
+    /// it.
     pub fn items(&self) -> Option<impl Iterator<Item = RawValue> + '_> {
         let (Token::List(len), start) = self.head()? else {
             return None;
@@ -138,7 +151,8 @@ impl RawValue {
         Some(self.values(start, u64::from(len)))
     }
 
-    /// Returns the keys and values, if this is a map. They are read one by one.
+    /// Returns an iterator over the keys and values, if this is a map. It finds each entry when it
+    /// reaches it.
     pub fn entries(&self) -> Option<impl Iterator<Item = (RawValue, RawValue)> + '_> {
         let (Token::Map(len), start) = self.head()? else {
             return None;
@@ -149,13 +163,15 @@ impl RawValue {
         }))
     }
 
-    /// Returns the member `key`, if this is a map that has it. The last one wins, as in any map.
+    /// Returns the member `key`, if this is a map that has it. The last one of a repeated key wins,
+    /// as in the other clients.
     pub fn member(&self, key: &str) -> Option<RawValue> {
         let entries = self.entries()?;
         let found = entries.filter(|(name, _)| name.as_str() == Some(key));
         found.last().map(|(_, value)| value)
     }
 
+    /// Returns an iterator over the `left` values from `start` on.
     fn values(&self, start: usize, mut left: u64) -> impl Iterator<Item = RawValue> + '_ {
         let mut pos = start;
         std::iter::from_fn(move || {
@@ -169,7 +185,7 @@ impl RawValue {
         })
     }
 
-    /// Returns whether this is a stream of the peer that sent it.
+    /// Returns whether this is a stream that the sender of the message owns.
     pub fn is_stream(&self) -> bool {
         let is_small = matches!(self.head(), Some((Token::Map(len), _)) if len <= HANDLE_ENTRIES);
         let tag = || self.member(keys::RTYPE);
@@ -178,13 +194,14 @@ impl RawValue {
             && tag().is_some_and(|tag| tag.as_str() == Some("generator"))
     }
 
-    /// Returns the length of the value as JSON, in bytes, and the functions and streams in it:
-    /// those
-    /// are released at their owners when the values are dropped.
+    /// Returns the length of the value as JSON, in bytes, and the functions and streams in it.
+    ///
+    /// Keep the returned values as long as the JSON is used: dropping them releases the functions
+    /// and streams at their owners.
     ///
     /// # Errors
     ///
-    /// Returns the reason for which the value has no form in JSON.
+    /// Returns the reason why the value cannot be written as JSON.
     pub fn json_form(&self) -> Result<(u64, Vec<Value>), JsonError> {
         let mut writer = JsonWriter::new(self.clone());
         let mut len = pack::Count(0);
@@ -194,12 +211,14 @@ impl RawValue {
         Ok((len.0 as u64, handles.iter().filter_map(decode).collect()))
     }
 
-    /// Returns the functions and streams in the value; dropping them releases them at their owners.
+    /// Returns the functions and streams in the value. Dropping the returned values releases these
+    /// at their owners.
     pub fn handles(&self) -> Vec<Value> {
         let mut writer = JsonWriter::new(self.clone());
         if !writer.may_have_handles {
             return Vec::new();
         }
+        // The JSON is only counted, so a value without a form in JSON must not end the search.
         writer.lenient = true;
         let mut ignored = pack::Count(0);
         while matches!(writer.step(&mut ignored), Ok(true)) {}
@@ -208,7 +227,7 @@ impl RawValue {
     }
 }
 
-/// Large values are not copied.
+/// Values of 16 KiB and more are not copied.
 impl From<RawValue> for Packed {
     fn from(value: RawValue) -> Packed {
         Packed::encoded(value.bytes)
@@ -223,7 +242,8 @@ impl std::fmt::Debug for RawValue {
     }
 }
 
-/// Decodes into the encoded form again. The result of a call is not decoded at all.
+/// Decodes the value and encodes it again, because a deserializer shows no bytes. `hypha-rpc` takes
+/// the result of a call without this detour.
 impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
@@ -240,7 +260,8 @@ impl Serialize for RawValue {
     }
 }
 
-/// Checks the next value.
+/// Checks that the next value, `depth` levels deep, is valid: UTF-8 strings, string keys, bounded
+/// nesting.
 fn check(decoder: &mut Decoder<'_>, depth: usize) -> Result<(), DecodeError> {
     match decoder.token()? {
         Token::Str(value) => text(value).map(drop),
@@ -263,6 +284,7 @@ fn check(decoder: &mut Decoder<'_>, depth: usize) -> Result<(), DecodeError> {
     }
 }
 
+/// Returns an error if a list or map at this depth would exceed [`MAX_DEPTH`].
 fn deeper(depth: usize) -> Result<(), DecodeError> {
     if depth < MAX_DEPTH {
         return Ok(());
@@ -272,12 +294,12 @@ fn deeper(depth: usize) -> Result<(), DecodeError> {
     )))
 }
 
-/// Reason for which a value has no form in JSON.
+/// Reason why a value cannot be written as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JsonError {
-    /// It contains this kind of value.
+    /// The value contains this kind of value, which JSON does not have.
     Unfit(&'static str),
-    /// It is not a value.
+    /// The bytes are malformed.
     Invalid(DecodeError),
 }
 
@@ -287,13 +309,29 @@ impl From<DecodeError> for JsonError {
     }
 }
 
-/// Writes a value as compact JSON, piece by piece.
+/// Writer of a value as compact JSON, piece by piece.
 ///
-/// Functions and streams are the objects by which they are known, with absolute addresses.
+/// A program can send the pieces while it writes the next ones, so a large value is never in memory
+/// as a whole. Functions and streams are written as their maps on the wire, with absolute
+/// addresses.
+///
+/// ```
+/// # use hypha_wire::{JsonWriter, RawValue};
+/// let bytes = hypha_wire::to_vec(&("stage", vec![1.5, 2.0]))?;
+/// let mut writer = JsonWriter::new(RawValue::new(bytes.into())?);
+/// let mut json = Vec::new();
+/// while writer.write(&mut json, 4096).expect("has a form in JSON") {
+///     json.clear(); // after it is sent
+/// }
+/// assert_eq!(json, br#"["stage",[1.5,2.0]]"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct JsonWriter {
     value: RawValue,
+    /// Position of the next byte of the value.
     pos: usize,
+    /// Lists and maps that are not complete yet, the outermost first.
     open: Vec<Open>,
     /// The rest of the string that is being written.
     string: Option<std::ops::Range<usize>>,
@@ -301,8 +339,9 @@ pub struct JsonWriter {
     is_key: bool,
     /// Whether the next value is the address of a function or stream.
     is_address: bool,
+    /// Whether the value can contain functions or streams. If not, maps are not examined.
     may_have_handles: bool,
-    /// Whether values without a form in JSON are skipped.
+    /// Whether values without a form in JSON are skipped instead of ending with an error.
     lenient: bool,
     /// Spans of the functions and streams so far.
     handles: Vec<(usize, usize)>,
@@ -311,17 +350,22 @@ pub struct JsonWriter {
 /// A list or map that is being written.
 #[derive(Debug)]
 struct Open {
+    /// Number of items or entries that are not begun yet.
     left: u32,
     is_map: bool,
+    /// Whether no item was begun yet, so that no comma is needed.
     is_first: bool,
-    /// Whether the key is written, and its value is next.
+    /// Whether a value is next: the comma, and in a map the key, are written.
     at_value: bool,
+    /// Whether it is the map of a function or stream, whose address is made absolute.
     is_handle: bool,
 }
 
 impl JsonWriter {
     /// Creates a writer at the beginning of `value`.
     pub fn new(value: RawValue) -> JsonWriter {
+        // A search of the bytes, because it is faster than a walk through the values, and most
+        // values have no tag. A string with this content only costs time.
         let has_tag = || {
             let tag = keys::RTYPE.as_bytes();
             value.bytes.windows(tag.len()).any(|part| part == tag)
@@ -339,11 +383,15 @@ impl JsonWriter {
         }
     }
 
-    /// Appends to `out` until it has `len` bytes or a few more. Returns whether anything is left.
+    /// Appends to `out` until it has at least `len` bytes or the value ends. Returns whether
+    /// anything is left.
+    ///
+    /// `out` exceeds `len` by at most a piece of a string, 16 KiB before characters are escaped.
     ///
     /// # Errors
     ///
-    /// Returns the reason for which the value has no form in JSON.
+    /// Returns the reason why the value cannot be written as JSON. `out` then has the JSON before
+    /// the offending value.
     pub fn write(&mut self, out: &mut Vec<u8>, len: usize) -> Result<bool, JsonError> {
         while out.len() < len {
             if !self.step(out)? {
@@ -353,7 +401,10 @@ impl JsonWriter {
         Ok(true)
     }
 
-    /// Writes the next part. Returns whether anything is left.
+    /// Writes the next part: a scalar, a bracket, a key, or a piece of a string. Returns whether
+    /// anything is left.
+    ///
+    /// It keeps its own stack instead of recursing, so that it can stop between any two parts.
     fn step(&mut self, out: &mut impl Sink) -> Result<bool, JsonError> {
         if let Some(rest) = self.string.take() {
             self.string_piece(rest, out);
@@ -398,6 +449,7 @@ impl JsonWriter {
             Token::Str(value) => {
                 let value = text(value)?;
                 let workspace = self.value.origin.as_ref().and_then(Origin::workspace);
+                // A longer text is no address, and need not be copied as a whole.
                 if let (true, Some(workspace)) = (is_address && value.len() < 1024, workspace) {
                     let address = absolute_address(value, workspace);
                     out.put(b"\"");
@@ -426,6 +478,7 @@ impl JsonWriter {
         Ok(self.is_unfinished())
     }
 
+    /// Returns the error for a value that JSON does not have, unless such values are skipped.
     fn unfit(&self, what: &'static str) -> Result<(), JsonError> {
         if self.lenient {
             return Ok(());
@@ -437,22 +490,25 @@ impl JsonWriter {
         self.string.is_some() || !self.open.is_empty()
     }
 
+    /// Notes that the value is written, so that the next part is a comma or a bracket.
     fn value_is_complete(&mut self) {
         if let Some(open) = self.open.last_mut() {
             open.at_value = false;
         }
     }
 
-    /// Begins the string whose `len` bytes end at the present position.
+    /// Begins to write the string whose `len` bytes end at the current position.
     fn begin_string(&mut self, len: usize, is_key: bool, out: &mut impl Sink) {
         out.put(b"\"");
         self.is_key = is_key;
         self.string_piece(self.pos - len..self.pos, out);
     }
 
+    /// Writes a piece of the string at `rest`, and the closing quote if it is the last.
     fn string_piece(&mut self, rest: std::ops::Range<usize>, out: &mut impl Sink) {
         let bytes = &self.value.bytes[rest.clone()];
-        // Its UTF-8 was checked when it began; the pieces end between characters.
+        // The string was checked to be UTF-8 when it began, and pieces end between characters, so
+        // the lossy conversion loses nothing.
         let mut end = bytes.len().min(STRING_PIECE);
         while end < bytes.len() && bytes[end] & 0xc0 == 0x80 {
             end += 1;
@@ -468,7 +524,7 @@ impl JsonWriter {
         }
     }
 
-    /// Returns whether the map that begins at `start` is a function or stream, and notes it.
+    /// Returns whether the map that begins at `start` is a function or stream, and notes its span.
     fn is_handle(&mut self, start: usize, len: u32) -> bool {
         if !self.may_have_handles || len == 0 || len > HANDLE_ENTRIES {
             return false;
@@ -505,11 +561,12 @@ impl Open {
     }
 }
 
-/// Writes a number as `serde_json` does.
+/// Writes a number as `serde_json` does, which this writer must match byte for byte.
 fn put_number<T: Serialize>(out: &mut impl Sink, number: &T) {
+    // The longest number is a float of 24 characters.
     let mut buffer = [0u8; 40];
     let mut rest = &mut buffer[..];
-    // A number has fewer bytes than the buffer, so this does not fail.
+    // It cannot fail, because the buffer has room for every number.
     if serde_json::to_writer(&mut rest, number).is_ok() {
         let len = 40 - rest.len();
         out.put(&buffer[..len]);

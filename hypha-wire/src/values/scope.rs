@@ -1,7 +1,9 @@
 //! Scope of the value that is being decoded on this thread: the frame that bytes are slices of, and
 //! the origin of handles.
 //!
-//! It is a thread-local because serde passes no context to the types that it decodes.
+//! It is a thread-local because serde passes no context to the types that it decodes. The entry
+//! points of the decoder set it with a [`Scope`]; values that share bytes and handles read it.
+//! Values are decoded without an await, so a scope never moves to another task.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -76,11 +78,14 @@ impl Origin {
 /// Context of the value that is being decoded.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
+    /// Buffer that is decoded. Bytes of the value become slices of it.
     frame: bytes::Bytes,
+    /// Where functions and streams come from. `None` if the value was not received.
     origin: Option<Origin>,
     /// Handles of a value that has not left this process.
     table: Arc<[Handle]>,
-    /// Bytes of memory that a part of the value may occupy if it is decoded by itself.
+    /// Upper bound in bytes on a part of the value that a `Deserialize` implementation decodes with
+    /// [`from_slice`](crate::from_slice).
     limit: usize,
 }
 
@@ -88,17 +93,18 @@ thread_local! {
     static CURRENT: RefCell<Option<Surroundings>> = const { RefCell::new(None) };
 }
 
-/// Returns the table of a value without handles.
+/// Returns the table of a value without handles. It is shared, so that decoding allocates none.
 pub(crate) fn no_handles() -> &'static Arc<[Handle]> {
     static EMPTY: LazyLock<Arc<[Handle]>> = LazyLock::new(Arc::default);
     &EMPTY
 }
 
-/// Guard of the surroundings. Restores the previous ones on drop, also when user code panics.
+/// Guard of the current context. It restores the previous one on drop, because `Deserialize`
+/// implementations may decode another value in between, and may panic.
 pub(crate) struct Scope(Option<Surroundings>);
 
 impl Scope {
-    /// Sets the surroundings until the guard is dropped.
+    /// Sets the context until the guard is dropped.
     pub(crate) fn enter(
         frame: &bytes::Bytes,
         origin: Option<&Origin>,
@@ -114,7 +120,8 @@ impl Scope {
     }
 
     /// Sets another frame and keeps the origin, for a part of a value that is decoded from another
-    /// buffer. Returns the smaller one of `limit` and the limit of the whole value.
+    /// buffer. Also returns the smaller one of `limit` and the limit of the whole value, because a
+    /// peer could otherwise exceed that limit with nested values.
     pub(crate) fn inside(frame: &bytes::Bytes, limit: usize) -> (Self, usize) {
         let outer = CURRENT.with_borrow(Clone::clone);
         let outer = outer.unwrap_or_else(|| Surroundings {
@@ -147,13 +154,16 @@ pub(crate) fn share(slice: &[u8]) -> bytes::Bytes {
     })
 }
 
+/// Returns whether `slice` is a part of the memory of `frame`. Both addresses are only compared.
 fn lies_in(slice: &[u8], frame: &[u8]) -> bool {
     let (slice, frame) = (slice.as_ptr_range(), frame.as_ptr_range());
     frame.start <= slice.start && slice.end <= frame.end
 }
 
-/// Returns the handle of a received map of `_rtype` `method` or `generator`. Returns other maps
-/// unchanged, and every map if the value that is decoded has no origin.
+/// Returns the handle of a received map of `_rtype` `method` or `generator`.
+///
+/// Returns the map unchanged as `Err` if it is of another type, or if the value has no origin and
+/// the function could not be called.
 pub(crate) fn handle_of(map: Map) -> Result<Handle, Map> {
     let rtype = map.get(keys::RTYPE).and_then(Value::as_str);
     if !matches!(rtype, Some("method" | "generator")) {
@@ -167,8 +177,8 @@ pub(crate) fn handle_of(map: Map) -> Result<Handle, Map> {
 }
 
 /// Extension type of a handle in a value that has not left this process: an index into the table of
-/// the scope. Peers may use the type for themselves, so only values with the mark of this process
-/// are handles.
+/// the scope. Peers may send this type too, so only values with the mark of this process are
+/// handles. A peer could otherwise use the functions of this program by their index.
 const TABLE_HANDLE: i8 = 0x48;
 
 /// Returns the random mark of this process, which no peer knows.

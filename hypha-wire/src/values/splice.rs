@@ -1,5 +1,9 @@
 //! Splices: large binary data and handles, which are kept apart from the buffer that a message is
 //! encoded into.
+//!
+//! A type of this crate offers a splice through a thread-local and then serializes a newtype with a
+//! reserved name. The encoder of this crate takes the offer. Any other serializer ignores the name
+//! and writes the content, so the types work with every format.
 
 use std::cell::{Cell, RefCell};
 
@@ -21,18 +25,20 @@ pub(crate) enum Splice {
 /// write its content.
 pub(crate) const SPLICE: &str = "$hypha_rpc::splice";
 
-/// Smallest binary data that is spliced, in bytes. Copying shorter data is cheaper.
+/// Smallest binary data that is spliced, in bytes. Copying shorter data is cheaper than another
+/// buffer.
 pub(crate) const SPLICED_BYTES: usize = 16 << 10;
 
 thread_local! {
-    /// Splice of the newtype that is serialized next: serde passes only serializable data to a
-    /// serializer.
+    /// Splice of the newtype that is serialized next. It is a thread-local because serde can pass
+    /// only serializable data to a serializer.
     static OFFER: RefCell<Option<Splice>> = const { RefCell::new(None) };
     /// Whether an encoder that takes splices is running on this thread.
     static TAKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Guard of an encoder that takes splices.
+/// Guard of an encoder that takes splices. Holds whether another one was running before, because a
+/// `Serialize` implementation may encode another value in between.
 pub(crate) struct Taking(bool);
 
 impl Taking {
@@ -45,11 +51,13 @@ impl Taking {
 impl Drop for Taking {
     fn drop(&mut self) {
         TAKING.set(self.0);
+        // An offer may be left if a wrapper of the serializer did not pass the newtype on. It must
+        // not reach the next value, and would keep its memory.
         OFFER.take();
     }
 }
 
-/// Takes the splice of the newtype [`SPLICE`].
+/// Takes the splice that was offered for the newtype [`SPLICE`], if there is one.
 pub(crate) fn offered() -> Option<Splice> {
     OFFER.take()
 }

@@ -1,4 +1,5 @@
-//! [`Timestamp`]: points in time, as msgpack's extension type -1. JavaScript sends dates so.
+//! [`Timestamp`]: points in time, as msgpack's extension type -1, which is the form of a JavaScript
+//! `Date`.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -17,7 +18,8 @@ const CODE: i8 = -1;
 
 /// Point in time: a `Date` in JavaScript, a `msgpack.Timestamp` in Python.
 ///
-/// Python clients cannot send one, so a number is read too, as seconds since 1970 (`time.time()`).
+/// A number is read too, as seconds since 1970 (`time.time()`), because Python clients cannot send
+/// a timestamp.
 ///
 /// ```
 /// # use hypha_wire::Timestamp;
@@ -63,7 +65,8 @@ impl Timestamp {
         self.nanoseconds
     }
 
-    /// Returns the data in the smallest of msgpack's three forms.
+    /// Returns the data in the smallest of msgpack's three forms: 32 bits of seconds; 30 bits of
+    /// nanoseconds and 34 of seconds; or 32 bits of nanoseconds and 64 of seconds.
     fn pack(&self) -> Vec<u8> {
         match (u32::try_from(self.seconds), u64::try_from(self.seconds)) {
             (Ok(seconds), _) if self.nanoseconds == 0 => seconds.to_be_bytes().to_vec(),
@@ -85,7 +88,7 @@ impl Timestamp {
             (u32::from_be_bytes(seconds).into(), 0)
         } else if let Ok(both) = data.try_into() {
             let both = u64::from_be_bytes(both);
-            // 34 and 30 bits, so both casts are lossless.
+            // The parts have 34 and 30 bits, so both casts are lossless.
             ((both & ((1 << 34) - 1)) as i64, (both >> 34) as u32)
         } else if let Some((Ok(seconds), nanoseconds)) = data
             .split_first_chunk()
@@ -108,10 +111,12 @@ impl Timestamp {
     /// Converts seconds since 1970. Returns `None` if they do not fit 64 bits.
     fn from_seconds(seconds: f64) -> Option<Timestamp> {
         let whole = seconds.floor();
-        // The upper bound is exact as a float and outside of the range.
+        // The upper bound is exact as a float, and the first value that does not fit. NaN is in no
+        // range.
         if !(-(2f64.powi(63))..2f64.powi(63)).contains(&whole) {
             return None;
         }
+        // The product can round up to a whole second, which `new` would refuse.
         let nanoseconds = ((seconds - whole) * f64::from(NANOS_PER_SECOND)) as u32;
         Timestamp::new(whole as i64, nanoseconds.min(NANOS_PER_SECOND - 1))
     }

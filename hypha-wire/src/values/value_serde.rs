@@ -1,4 +1,7 @@
-//! Serde implementations of [`Value`], for every format.
+//! Serde implementations of [`Value`].
+//!
+//! They work with every format. The parts that serde has no words for, extension values and
+//! handles, reach the encoder and decoder of this crate as newtypes with reserved names.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -100,7 +103,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Bytes(value.into()))
     }
 
-    /// The decoder of this crate passes an extension value as a newtype of its type byte and data.
+    /// Reads an extension value, which the decoder of this crate shows as a newtype of its type
+    /// byte and data.
     fn visit_newtype_struct<D: Deserializer<'de>>(
         self,
         deserializer: D,
@@ -128,6 +132,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut map = Map::with_capacity(entries.size_hint().unwrap_or(0).min(4096));
         let mut tagged = false;
         while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+            // Only a map with this key can be a function or stream, so others skip the look-up.
             tagged |= key == keys::RTYPE;
             map.insert(key, value);
         }
@@ -138,7 +143,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
-/// Every value is valid.
+/// The schema accepts every value.
 impl JsonSchema for Value {
     fn schema_name() -> Cow<'static, str> {
         "Value".into()

@@ -1,5 +1,9 @@
 //! Access of serde visitors to the items of a list, the entries of a map and the content of a
 //! variant.
+//!
+//! Each access charges the memory of an item before it decodes the item, and adds the index or key
+//! to an error. `size_hint` never exceeds the bytes that are left, because visitors reserve memory
+//! by it.
 
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
 
@@ -12,6 +16,7 @@ pub(super) struct List<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     /// Index of the next item.
     pub(super) next: usize,
+    /// Number of items in the header.
     pub(super) len: usize,
     /// Factor by which the items occupy more than their size.
     pub(super) copies: usize,
@@ -47,7 +52,7 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
     }
 }
 
-/// Bytes that are not visited yet, where a list of small integers is expected.
+/// Bytes in place of a list of small integers: a Python `bytes` for a `Vec<u8>`.
 pub(super) struct Bytes<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     bytes: &'de [u8],
@@ -96,7 +101,7 @@ impl<'de> de::SeqAccess<'de> for Bytes<'_, 'de> {
         seed.deserialize(byte.into_deserializer()).map(Some)
     }
 
-    /// All of them are there, so the length need not be limited.
+    /// Not limited, because all bytes have arrived.
     fn size_hint(&self) -> Option<usize> {
         Some(self.bytes.len() - self.next)
     }
@@ -107,9 +112,9 @@ pub(super) struct Map<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     /// Number of entries left.
     pub(super) left: usize,
-    /// Position of the last key, for the path in errors.
+    /// Position of the last key. An error reads the key again, so that success needs no copy of it.
     pub(super) key: usize,
-    /// Whether every entry is a list of a key, of any type, and a value.
+    /// Whether every entry is a list of a key of any type and a value, as in an ordered map.
     pub(super) pairs: bool,
     /// Factor by which the entries occupy more than their size.
     pub(super) copies: usize,
@@ -175,6 +180,7 @@ impl<'de> de::MapAccess<'de> for Map<'_, 'de> {
 /// Enum variant with content: a map with one entry.
 pub(super) struct Variant<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
+    /// Name of the variant, for the path in errors. Empty before it is read.
     pub(super) name: &'de str,
 }
 
@@ -213,7 +219,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        // The content is a part of the enum, whose place is known already.
+        // The content is a part of the enum and was charged with it.
         self.decoder.place = usize::MAX;
         de::Deserializer::deserialize_tuple(self.decoder, len, visitor)
             .map_err(|error| error.in_key(self.name))

@@ -1,4 +1,5 @@
-//! Elements of an array, decoded as a list of numbers or of rows.
+//! Elements of an array, decoded as a list of numbers or of rows: a numpy array where a contract
+//! asks for a `Vec<f64>` or a `Vec<Vec<f64>>`.
 
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
@@ -8,7 +9,7 @@ use crate::values::array::NdArray;
 use crate::values::decode_error::DecodeError;
 use crate::values::dtype::Number;
 
-/// Returns the number in `item`, if it is one element of an array of real numbers.
+/// Returns the number in the bytes `item`, if they are one element of an array of real numbers.
 pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'de>> {
     let number = array.dtype().read(item, array.byte_order())?;
     Some(match number {
@@ -19,19 +20,20 @@ pub(super) fn number_token<'de>(array: &NdArray, item: &[u8]) -> Option<Token<'d
     })
 }
 
-/// Largest number of rows without elements that become lists, as of an array of shape `(2, 0)`.
+/// Upper bound on the rows without elements that become lists, as those of an array of shape
+/// `(2, 0)`.
 const MAX_EMPTY_ROWS: usize = 4096;
 
 /// Rows of an array along one dimension. In the last dimension they are numbers.
 pub(super) struct Rows<'a, 'd, 'de> {
-    /// Where the memory of the elements is charged.
+    /// Decoder to which the memory of the elements is charged. It reads nothing.
     decoder: &'d mut Decoder<'de>,
     /// Factor by which the elements occupy more than their size.
     copies: usize,
     array: &'a NdArray,
     /// Lengths of the dimensions below this one.
     below: &'a [usize],
-    /// Data of the rows that are left.
+    /// Bytes of the rows that are left.
     data: &'a [u8],
     /// Bytes per row.
     step: usize,
@@ -50,7 +52,8 @@ impl<'a, 'd, 'de> Rows<'a, 'd, 'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         let (shape, dtype) = (array.shape(), array.dtype());
-        // Rows without elements take no bytes, so a peer could claim any number of them.
+        // Rows without elements take no bytes on the wire, so a peer could otherwise make a few
+        // bytes into any number of empty lists.
         let rows = shape.iter().filter(|length| **length != 0);
         let is_short = rows.product::<usize>() <= MAX_EMPTY_ROWS;
         let is_list = !shape.is_empty() && (shape[0] == 0 || !array.is_empty() || is_short);
@@ -101,13 +104,13 @@ impl<'de> SeqAccess<'de> for Rows<'_, '_, 'de> {
         }
     }
 
-    /// The data of all rows are there, so the length need not be limited.
+    /// Not limited, because the bytes of all rows have arrived.
     fn size_hint(&self) -> Option<usize> {
         Some(self.len - self.next)
     }
 }
 
-/// Number, or row of numbers or rows.
+/// One item of [`Rows`]: a number if its shape is empty, otherwise a row.
 struct Part<'a, 'd, 'de> {
     decoder: &'d mut Decoder<'de>,
     copies: usize,
@@ -117,7 +120,7 @@ struct Part<'a, 'd, 'de> {
 }
 
 impl<'de> Part<'_, '_, 'de> {
-    /// Visits a part without dimensions, converted by `read`.
+    /// Visits the number of a part without dimensions, after `read` has converted it.
     fn visit_number<V: Visitor<'de>>(
         self,
         visitor: V,

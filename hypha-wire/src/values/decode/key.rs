@@ -1,5 +1,8 @@
-//! Keys of maps: strings. Integer and `bool` keys are written as text, as in JSON; Python also
-//! sends integers as such.
+//! Keys of maps, which are strings on the wire.
+//!
+//! Integer and `bool` keys of Rust types are read from the text of the key, as in JSON. Integers
+//! that are sent as such are read too, because Python sends them. Only an ordered map has keys of
+//! any type.
 
 use serde::de::{self, Visitor};
 
@@ -14,7 +17,7 @@ pub(super) struct Key<'a, 'de> {
 }
 
 impl<'a, 'de> Key<'a, 'de> {
-    /// Returns the decoder, if the key in front of it is of a permitted type.
+    /// Returns the decoder, or an error if the next key is not of a permitted type.
     fn checked(self) -> Result<&'a mut Decoder<'de>, DecodeError> {
         if self.of_any_type || is_string_marker(self.decoder.peek()?) {
             return Ok(self.decoder);
@@ -28,7 +31,8 @@ impl<'a, 'de> Key<'a, 'de> {
             Token::Str(key) => {
                 let key = text(key)?;
                 let read = match (key.parse(), key.parse()) {
-                    // No client writes a plus sign, but `parse` accepts it.
+                    // `parse` accepts a plus sign, but no client writes one. Two keys would
+                    // otherwise be the same integer.
                     _ if key.starts_with('+') => None,
                     (Ok(number), _) => Some(visitor.visit_u64(number)),
                     (_, Ok(number)) => Some(visitor.visit_i64(number)),
@@ -106,7 +110,8 @@ impl<'de> de::Deserializer<'de> for Key<'_, 'de> {
         }
     }
 
-    /// Serde would take a number, which an ordered map may have as a key, for the index of a field.
+    /// Accepts strings only. An ordered map may have numbers as keys, which serde would accept as
+    /// the index of a field.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let key = self.decoder.key()?;
         visitor.visit_borrowed_str(key)

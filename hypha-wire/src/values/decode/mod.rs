@@ -1,7 +1,12 @@
 //! Decoder: msgpack to any `Deserialize` type. Strings and bytes borrow from the frame.
 //!
-//! Input is not trusted: no bytes cause a panic, no memory is reserved for a declared length before
-//! the bytes are there, nesting is limited, and so is the memory of the decoded values.
+//! Input is not trusted. No bytes cause a panic; no memory is reserved for a declared length before
+//! the bytes have arrived; nesting and the memory of the decoded values are limited.
+//!
+//! The submodules are the parts of the deserializer: `access` visits lists, maps and variants,
+//! `key` decodes the keys of maps, `tagged` accepts typed values where plain ones are expected, and
+//! `elements` visits arrays as lists. The memory of a value is charged before its visitor creates
+//! it.
 
 mod access;
 mod elements;
@@ -21,11 +26,12 @@ use super::value::Handle;
 use crate::{MAX_DEPTH, keys};
 use access::{Bytes, List, Map, Variant};
 
-/// Most items of a list or map for which memory is reserved in advance. Lists may be nested, and
-/// each level could declare the length of the rest of the frame.
+/// Upper bound on the items of a list or map for which memory is reserved in advance. Lists may be
+/// nested, and each level could otherwise reserve memory for as many items as the frame has bytes.
 const MAX_RESERVED: usize = 4096;
 
-/// Bytes that an allocation occupies besides its content.
+/// Bytes that an allocation occupies besides its content. An estimate, as the next two: allocators
+/// and `HashMap`, `BTreeMap` and `IndexMap` differ.
 const ALLOCATION: usize = 16;
 /// Bytes that a map occupies besides its entries: its own structure and the smallest table.
 const MAP: usize = 80;
@@ -44,8 +50,8 @@ pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de bytes::Bytes) -> Result<
     from_span(bytes, 0, bytes.len(), usize::MAX)
 }
 
-/// Decodes the one value in `bytes`, which may occupy `limit` bytes of memory, or twice its length
-/// if that is more.
+/// Decodes the one value in `bytes`, as [`from_slice`] does, with an upper bound on its memory:
+/// `limit` bytes, or twice its length if that is more.
 ///
 /// # Errors
 ///
@@ -58,8 +64,8 @@ pub fn from_slice_within<'de, T: Deserialize<'de>>(
     from_span(bytes, 0, bytes.len(), limit)
 }
 
-/// Decodes the one value in `frame[start..end]`, in the current scope. It may occupy `limit` bytes
-/// of memory, or what the scope allows if that is less.
+/// Decodes the one value in `frame[start..end]`, in the current scope. Its memory is limited to
+/// `limit` bytes, or to the limit of the scope if that is less.
 pub(crate) fn from_span<'de, T: Deserialize<'de>>(
     frame: &'de bytes::Bytes,
     start: usize,
@@ -104,7 +110,7 @@ fn decode<'de, T: Deserialize<'de>>(mut decoder: Decoder<'de>) -> Result<T, Deco
     }
 }
 
-/// Returns the length of the first value in `bytes`.
+/// Returns the length of the first value in `bytes`, which other bytes may follow.
 ///
 /// # Errors
 ///
@@ -167,10 +173,12 @@ impl Token<'_> {
         }
     }
 
-    /// Converts a float without fraction into an integer. JavaScript peers send either.
+    /// Converts a float without fraction into an integer, because JavaScript has one type for both
+    /// and peers send either. Leaves other tokens unchanged.
     fn whole(self) -> Self {
         match self {
-            // The bounds are exact as floats, and the upper ones outside of the range.
+            // The bounds are exact as floats. The upper ones are the first floats that do not fit,
+            // so that the casts lose nothing.
             Self::Float(value) if value.fract() != 0.0 => self,
             Self::Float(value) if (-(2f64.powi(63))..0.0).contains(&value) => {
                 Self::Int(value as i64)
@@ -184,24 +192,27 @@ impl Token<'_> {
 /// Decoder of the values in `input`.
 pub(crate) struct Decoder<'de> {
     input: &'de [u8],
+    /// Position of the next byte.
     pub(crate) pos: usize,
     /// Number of lists and maps that may still be opened inside each other.
     depth_left: usize,
-    /// Number of tags behind the first key that may still be searched inside each other.
+    /// Number of levels on which a tag behind the first key may still be searched.
     late_tags_left: usize,
-    /// Bytes of memory that values may still occupy before more is asked for.
+    /// Bytes that values may still occupy before the decoder requests more from `meter`.
     memory_left: usize,
-    /// Bytes of memory that the values may occupy in all, for the error.
+    /// Bytes that the values may occupy in all, for the error.
     memory_limit: usize,
-    /// Where more memory is asked for.
+    /// Bound of the message. Without it, `memory_left` is final.
     meter: Option<&'de Meter>,
-    /// Bytes of memory that were there at the beginning or have been granted since.
+    /// Bytes that the decoder had at the beginning or was granted since.
     memory_given: usize,
-    /// Size of the place for the next value. A larger one is on the heap, as in a `Box`.
+    /// Size in bytes of the place for the next value, which is charged with its list or map. A
+    /// larger value must be behind a pointer, such as a `Box`, so its own memory is charged in
+    /// addition.
     place: usize,
 }
 
-/// Where the items of a list or the entries of a map are stored.
+/// Place of the items of a list or the entries of a map in memory, which decides what is charged.
 #[derive(Clone, Copy, PartialEq)]
 enum Items {
     /// In memory of their own, as those of a `Vec`.
@@ -233,7 +244,7 @@ impl<'de> Decoder<'de> {
         self
     }
 
-    /// Takes the memory of the values from `meter`.
+    /// Takes the memory of the values from `meter`. Call [`finish`](Self::finish) after decoding.
     pub(crate) fn metered(mut self, meter: &'de Meter) -> Self {
         self.memory_left = meter.spare();
         self.memory_given = self.memory_left;
@@ -242,14 +253,15 @@ impl<'de> Decoder<'de> {
         self
     }
 
-    /// Tells the meter how much memory the values occupy.
+    /// Reports to the meter the memory that the values occupy. Also called after an error, because
+    /// a peer could otherwise retry without being charged.
     pub(crate) fn finish(&self) {
         if let Some(meter) = self.meter {
             meter.occupied(self.memory_given - self.memory_left);
         }
     }
 
-    /// Takes memory for a value.
+    /// Takes `bytes` of memory for a value, or fails if the message may not occupy more.
     #[inline]
     fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
         match self.memory_left.checked_sub(bytes) {
@@ -261,6 +273,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    /// Requests more memory from the meter. Cold, so that [`charge`](Self::charge) is inlined as
+    /// one subtraction.
     #[cold]
     fn charge_more(&mut self, bytes: usize) -> Result<(), DecodeError> {
         let missing = bytes - self.memory_left;
@@ -273,7 +287,7 @@ impl<'de> Decoder<'de> {
         Ok(())
     }
 
-    /// Takes memory for a value of type `T` that does not fit in its place.
+    /// Takes memory for a value of type `T` if it is larger than its place.
     #[inline]
     fn charge_boxed<T>(&mut self) -> Result<(), DecodeError> {
         let size = size_of::<T>();
@@ -288,10 +302,10 @@ impl<'de> Decoder<'de> {
         Ok(Self::new(input.get(start..end).ok_or_else(truncated)?))
     }
 
-    /// Creates a decoder of a message from `start` on. Positions are those of `input`.
+    /// Creates a decoder of a message from `start` on. Positions count from the start of `input`.
     ///
-    /// The second segment, the list of arguments and the keyword map add three levels around the
-    /// values of peers, which may use the whole depth.
+    /// It permits three levels more than [`MAX_DEPTH`]: the second segment, the list of arguments
+    /// and the keyword map surround the arguments, each of which may use the whole depth.
     pub(crate) fn of_message(input: &'de [u8], start: usize) -> Self {
         Self {
             pos: start,
@@ -341,10 +355,11 @@ impl<'de> Decoder<'de> {
     }
 
     fn ext(&mut self, len: usize) -> Result<Token<'de>, DecodeError> {
+        // One more byte for the type. Saturating, because `usize` may have 32 bits, as in wasm.
         Ok(Token::Ext(self.take(len.saturating_add(1))?))
     }
 
-    /// Reads the next scalar or head.
+    /// Reads the next scalar, or the header of a list or map, whose items follow.
     pub(crate) fn token(&mut self) -> Result<Token<'de>, DecodeError> {
         let [first] = self.array()?;
         Ok(match Marker::from_u8(first) {
@@ -410,7 +425,7 @@ impl<'de> Decoder<'de> {
         self.depth_left += 1;
     }
 
-    /// Skips one value.
+    /// Skips one value. It recurses, so its depth is limited like that of decoding.
     pub(crate) fn skip(&mut self) -> Result<(), DecodeError> {
         let values = match self.token()? {
             Token::List(len) => u64::from(len),
@@ -431,8 +446,8 @@ impl<'de> Decoder<'de> {
         Ok(())
     }
 
-    /// Skips values of one byte, at most so many, and returns how many. Long lists mostly hold
-    /// such values, and reading each as a token takes many times as long.
+    /// Skips at most `max` values that are one byte long, and returns their number. Long lists
+    /// mostly hold such values, and reading each as a token takes many times as long.
     fn skip_single(&mut self, max: u64) -> u64 {
         let rest = self.input.get(self.pos..).unwrap_or_default();
         let max = usize::try_from(max).unwrap_or(usize::MAX).min(rest.len());
@@ -442,6 +457,7 @@ impl<'de> Decoder<'de> {
         count as u64
     }
 
+    /// Visits a list of `len` items whose header has been read.
     fn list<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -460,6 +476,8 @@ impl<'de> Decoder<'de> {
             copies: copies(items, len),
         };
         let value = visitor.visit_seq(&mut list)?;
+        // A visitor may stop early, as that of a tuple does. The rest would then be read as the
+        // next value.
         if list.next < list.len {
             return Err(DecodeError::expected(
                 format_args!("a list of length {}", list.next),
@@ -470,6 +488,7 @@ impl<'de> Decoder<'de> {
         Ok(value)
     }
 
+    /// Visits a map of `len` entries whose header has been read.
     fn map<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, DecodeError> {
         self.entries(len, false, Items::Apart, visitor)
     }
@@ -479,6 +498,8 @@ impl<'de> Decoder<'de> {
         self.entries(len, true, Items::Apart, visitor)
     }
 
+    /// Visits a map of `len` entries, or a list of `len` pairs if `pairs`, whose header has been
+    /// read.
     fn entries<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -523,11 +544,12 @@ impl<'de> Decoder<'de> {
             Token::Float(value) => visitor.visit_f64(value),
             Token::Str([]) => visitor.visit_borrowed_str(""),
             Token::Str(value) => {
-                // Most visitors copy it.
+                // Charged although it borrows from the frame, because most visitors copy it.
                 self.charge(ALLOCATION + value.len())?;
                 visitor.visit_borrowed_str(text(value)?)
             }
-            // A slice of the frame, or a copy that is not larger.
+            // Not charged: it becomes a slice of the frame, or a copy that is not larger than the
+            // frame, whose length is charged already.
             Token::Bin(value) => visitor.visit_borrowed_bytes(value),
             Token::Ext(value) => {
                 visitor.visit_newtype_struct(BorrowedBytesDeserializer::new(value))
@@ -537,7 +559,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a list, or a value in place of one.
+    /// Visits a value where a list is expected: a list, bytes, or a typed value such as a set.
     fn items<V: Visitor<'de>>(
         &mut self,
         items: Items,
@@ -555,7 +577,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Accepts strings only: serde would take bytes that are valid UTF-8.
+    /// Visits a string, and rejects bytes: serde would accept those that are valid UTF-8.
     fn string<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Bin(bytes) => Err(de::Error::invalid_type(
@@ -566,7 +588,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Accepts bytes only: serde would take the bytes of a string.
+    /// Visits bytes, and rejects strings, whose bytes serde would accept.
     fn bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Str(value) => Err(de::Error::invalid_type(
@@ -578,24 +600,29 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    /// Visits a number or `bool`, also one in an array without dimensions.
     fn number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         let token = self.scalar(&visitor)?;
         self.visit(token, visitor)
     }
 
+    /// Visits an integer, also one that a peer sends as a float without fraction.
     fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         let token = self.scalar(&visitor)?.whole();
         self.visit(token, visitor)
     }
 }
 
+/// Returns the token of an integer: [`Token::UInt`] if it is not negative, so that equal integers
+/// give equal tokens.
 fn signed<'de>(value: impl Into<i64>) -> Token<'de> {
     let value = value.into();
     u64::try_from(value).map_or(Token::Int(value), Token::UInt)
 }
 
-/// Returns how many times the items occupy their size: none if they are stored inline, twice while
-/// a buffer grows whose length was not reserved.
+/// Returns the factor by which items occupy more than their size: 0 if they are stored inline and
+/// charged with the value around them, 2 for a longer list than is reserved, because the old and
+/// the new buffer exist together while it grows.
 fn copies(items: Items, len: usize) -> usize {
     match items {
         Items::Inline => 0,
@@ -632,7 +659,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
         deserialize_u128);
 
-    /// Serde would convert a number that is too large into infinity.
+    /// Rejects a number that is too large for `f32`, which serde would convert into infinity.
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.scalar(&visitor)? {
             Token::Float(value) if value.is_finite() && (value as f32).is_infinite() => Err(
@@ -696,7 +723,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    /// Serde would take a number for the index of a field or variant.
+    /// Accepts names only: serde would accept a number as the index of a field or variant.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Str(name) => visitor.visit_borrowed_str(text(name)?),
@@ -704,8 +731,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    /// Structs are maps on this wire; serde would take a list too. A struct with a field for the
-    /// tag gets typed values unchanged.
+    /// Accepts maps only, because structs are maps on this wire: serde would accept a list too. A
+    /// struct with a field `_rtype` reads typed values itself, so they are passed on unchanged.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,

@@ -1,8 +1,9 @@
 //! Typed values where a plain type is expected: a Python set for a `Vec`, a JavaScript `Map` for a
 //! struct, a numpy number for a float.
 //!
-//! A typed value is a map with the key `_rtype`, its tag. The decoder looks for the tag only in
-//! maps: lists and numbers cost nothing, and an ordinary map one comparison.
+//! A typed value is a map with the key `_rtype`, its tag. The decoder searches for a tag only in
+//! maps whose first key begins with `_r`, so that lists and numbers cost nothing and an ordinary
+//! map costs one comparison.
 
 use serde::de::{self, Deserializer as _, Visitor};
 
@@ -13,14 +14,16 @@ use crate::values::array::NdArray;
 use crate::values::array_serde::{ArrayVisitor, is_bytes};
 use crate::values::decode_error::DecodeError;
 
-/// Largest number of typed values inside each other whose tag is not the first key. The search for
-/// such a tag skips everything in front of it, once per level.
+/// Upper bound on the typed values inside each other whose tag is not the first key. The search for
+/// such a tag skips everything in front of it, on each level again: without a bound, its time would
+/// grow with the depth times the length of the frame.
 pub(super) const MAX_LATE_TAGS: usize = 4;
 
 impl<'de> Decoder<'de> {
-    /// Returns the tag of the map whose `len` entries come next, or an empty one.
+    /// Returns the tag of the map whose `len` entries come next, or `b""` for an ordinary map.
+    /// Reads ahead without moving.
     fn tag(&self, len: u32) -> Result<&'de [u8], DecodeError> {
-        // All keys of typed values begin with `_r`, after a header of one byte.
+        // All keys of typed values begin with `_r` and are short, so their header is one byte.
         let rest = self.input.get(self.pos..).unwrap_or_default();
         if len == 0 || !matches!(rest, [0xa0..=0xbf, b'_', b'r', ..]) {
             return Ok(b"");
@@ -32,7 +35,7 @@ impl<'de> Decoder<'de> {
         })
     }
 
-    /// Returns the scalar or head of the member `name` among the next `len` entries.
+    /// Returns the first token of the member `name` among the next `len` entries, without moving.
     fn look_ahead(&self, len: u32, name: &str) -> Result<Option<Token<'de>>, DecodeError> {
         let mut ahead = Decoder { ..*self };
         for _ in 0..len {
@@ -44,7 +47,7 @@ impl<'de> Decoder<'de> {
         Ok(None)
     }
 
-    /// Reads `_rvalue` of the map whose `len` entries come next, and skips the others.
+    /// Reads `_rvalue` of the map whose `len` entries come next with `read`, and skips the others.
     fn content<T>(
         &mut self,
         len: u32,
@@ -55,6 +58,8 @@ impl<'de> Decoder<'de> {
         let (mut read, mut content) = (Some(read), None);
         for index in 0..len {
             let key = self.key()?;
+            // The search for the tag has skipped the content, so a typed value in it has one search
+            // less.
             if index == 0 && key != keys::RTYPE {
                 self.late_tags_left = late_tags_left.saturating_sub(1);
             }
@@ -68,8 +73,8 @@ impl<'de> Decoder<'de> {
         content.ok_or_else(|| de::Error::missing_field(keys::RVALUE))
     }
 
-    /// Visits a map where a list is expected: the items of a set, the pairs of an ordered map, the
-    /// bytes of a buffer, or the numbers or rows of an array.
+    /// Visits a map where a list is expected. The visitor sees the items of a set, the pairs of an
+    /// ordered map, the bytes of a buffer, or the numbers or rows of an array.
     pub(super) fn tagged_list<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -88,8 +93,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a map where a map is expected. An ordered map has pairs as entries, and a pydantic
-    /// model wraps its fields.
+    /// Visits a map where a map is expected. The visitor sees the pairs of an ordered map as
+    /// entries, and the fields of a pydantic model.
     pub(super) fn tagged_map<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -109,7 +114,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Visits a map where bytes are expected: a buffer, or an array of bytes.
+    /// Visits a map where bytes are expected. The visitor sees the bytes of a buffer or of an array
+    /// of `uint8`.
     pub(super) fn tagged_bytes<V: Visitor<'de>>(
         &mut self,
         len: u32,
@@ -131,8 +137,8 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Reads the next token where a number or `bool` is expected. A numpy scalar is an array
-    /// without dimensions.
+    /// Reads the next token where a number or `bool` is expected, also from an array without
+    /// dimensions, which is a numpy scalar.
     pub(super) fn scalar<V: Visitor<'de>>(
         &mut self,
         visitor: &V,

@@ -1,8 +1,11 @@
-//! [`Handle`]: functions and streams, which stay in their process and are referenced, not copied.
+//! [`Handle`]: functions and streams as values, which stay in their process and are referenced.
 //!
 //! On the wire they are maps of `_rtype` `method` and `generator`. A received handle keeps its
 //! connection, so that it can be called. A local handle gets its map when a message that contains
 //! it is finished.
+//!
+//! The owner of a function keeps it until all receivers have released it. A received handle
+//! therefore notifies its connection when its last clone is dropped, which sends the release.
 
 use std::any::Any;
 use std::fmt;
@@ -12,10 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Map, Value};
 use crate::keys;
 
-/// Connection that a received handle keeps.
+/// Connection that a received handle keeps. `hypha-rpc` implements it; this crate has no I/O.
 pub trait ConnectionRef: Any + Send + Sync {
-    /// Called when the last clone of a received handle is dropped, unless it has ended or was
-    /// passed on.
+    /// Called when the last clone of a received handle is dropped, unless the function or stream
+    /// has ended or was passed on.
+    ///
+    /// It runs in a destructor, on any thread, so it must neither block nor panic.
     fn handle_dropped(&self, remote: &RemoteHandle);
 
     /// Returns the connection as `Any`, for a downcast to its type.
@@ -29,12 +34,12 @@ pub trait ConnectionRef: Any + Send + Sync {
 #[derive(Clone)]
 pub struct Handle(pub HandleKind);
 
-/// Location of a function or stream.
+/// Owner of a function or stream.
 #[derive(Clone)]
 pub enum HandleKind {
-    /// In this process: an object whose type only `hypha-rpc` knows.
+    /// This process owns it: an object of a type that only `hypha-rpc` knows.
     Local(Arc<dyn Any + Send + Sync>),
-    /// At a peer.
+    /// A peer owns it.
     Remote(Arc<RemoteHandle>),
 }
 
@@ -49,13 +54,14 @@ impl fmt::Debug for HandleKind {
 
 /// Function or stream of a peer.
 pub struct RemoteHandle {
-    /// Map by which it is known on the wire, with an absolute address.
+    /// Its map on the wire, with an absolute address as `_rtarget`.
     pub raw: Map,
     /// Connection on which it was received.
     pub connection: Arc<dyn ConnectionRef>,
-    /// Session of the call in which it was received as an argument.
+    /// Session of the call in which it was received as an argument. `None` for one from a result.
     pub parent: Option<String>,
-    /// Whether dropping it needs no message to its owner.
+    /// Whether dropping it needs no release at its owner. Accesses are relaxed, because the flag
+    /// guards no other data, and `Arc` orders the last drop after all other uses.
     done: AtomicBool,
 }
 
@@ -83,12 +89,12 @@ impl RemoteHandle {
         }
     }
 
-    /// Marks it as ended or passed on: its owner gets no message when it is dropped.
+    /// Marks it as ended or passed on, so that its owner gets no release when it is dropped.
     pub fn mark_released(&self) {
         self.done.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether it has ended or was passed on.
+    /// Returns whether it was marked as ended or passed on.
     pub fn is_released(&self) -> bool {
         self.done.load(Ordering::Relaxed)
     }
@@ -97,13 +103,14 @@ impl RemoteHandle {
 impl Drop for RemoteHandle {
     fn drop(&mut self) {
         if !self.is_released() {
+            // The clone keeps the connection alive until `handle_dropped` returns.
             Arc::clone(&self.connection).handle_dropped(self);
         }
     }
 }
 
 impl Handle {
-    /// Creates a handle of an object in this process.
+    /// Creates a handle of an object that this process owns.
     pub fn local<T: Any + Send + Sync>(object: Arc<T>) -> Self {
         Self(HandleKind::Local(object))
     }
@@ -116,7 +123,8 @@ impl Handle {
         };
         let mut raw = remote.raw.clone();
         edit(&mut raw);
-        // The replaced handle is dropped, and must not release the function at its owner.
+        // The edited handle takes over the duty to release. Otherwise dropping the replaced one
+        // would release a function that is still used.
         let done = AtomicBool::new(remote.done.swap(true, Ordering::Relaxed));
         Self(HandleKind::Remote(Arc::new(RemoteHandle {
             raw,
@@ -135,7 +143,8 @@ impl Handle {
         }
     }
 
-    /// Returns the session of the call in which a handle was received as an argument.
+    /// Returns the session of the call in which the handle was received as an argument. `None` for
+    /// a local handle and for one from a result.
     #[must_use]
     pub fn parent(&self) -> Option<&str> {
         match &self.0 {
@@ -144,7 +153,7 @@ impl Handle {
         }
     }
 
-    /// Returns the object of a local handle, if it is a `T`.
+    /// Returns the object of a local handle, if its type is `T`.
     #[must_use]
     pub fn downcast_local<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         match &self.0 {
@@ -153,7 +162,7 @@ impl Handle {
         }
     }
 
-    /// Returns the map of a received handle, or `None` for a local one.
+    /// Returns the map of a received handle, or `None` for a local one, which has none yet.
     #[must_use]
     pub fn raw(&self) -> Option<&Map> {
         match &self.0 {
@@ -172,7 +181,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// Local handles are equal if they are of the same object, received ones if their maps are equal.
+/// Local handles are equal if they refer to the same object, received ones if their maps are equal.
 impl PartialEq for Handle {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
@@ -183,8 +192,8 @@ impl PartialEq for Handle {
     }
 }
 
-/// Sets the public key of the owner on all functions of a service, so that calls of them are
-/// encrypted.
+/// Sets the public key of the owner on all functions of a fetched service, so that their calls are
+/// encrypted. Without a key, `members` stays unchanged.
 pub fn set_encryption_key(members: &mut Map, key: Option<&bytes::Bytes>) {
     fn visit(value: &mut Value, key: &bytes::Bytes) {
         match value {

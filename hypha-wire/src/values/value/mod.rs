@@ -1,4 +1,7 @@
-//! [`Value`]: a value of any type.
+//! [`Value`]: a value of any type, for programs that do not know the types of a service.
+//!
+//! Its serde implementations are in `value_serde`, and its conversions to and from other types in
+//! `local`.
 
 mod handle;
 
@@ -13,8 +16,10 @@ pub type Map = indexmap::IndexMap<String, Value>;
 
 /// Any value that can travel between peers.
 ///
-/// Typed values such as arrays, sets and errors are maps with the member `_rtype` and stay so, and
-/// can be sent on unchanged. Functions and streams keep their connection.
+/// Typed values such as arrays, sets and errors stay maps with the member `_rtype`, and can be sent
+/// on unchanged. Functions and streams keep their connection.
+///
+/// [`Value::encode_from`] and [`Value::decode_as`] convert to and from every type that serde knows:
 ///
 /// ```
 /// # use hypha_wire::Value;
@@ -35,11 +40,11 @@ pub enum Value {
     Int(i64),
     /// Integer above `i64::MAX`. Smaller ones are always [`Value::Int`].
     UInt(u64),
-    /// Floating-point number. JavaScript peers send whole ones as integers.
+    /// Floating-point number. JavaScript peers send numbers without fraction as [`Value::Int`].
     Float(f64),
     /// Text.
     String(String),
-    /// Binary data, a slice of the received message.
+    /// Binary data. A received value shares the memory of its message.
     Bytes(bytes::Bytes),
     /// List.
     List(Vec<Value>),
@@ -102,7 +107,7 @@ impl Value {
         }
     }
 
-    /// Returns the number, if this is a float or an integer. Integers beyond 2⁵³ are rounded.
+    /// Returns the number, if this is a float or an integer. Rounds integers beyond 2⁵³.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Float(value) => Some(*value),
@@ -120,7 +125,7 @@ impl Value {
         }
     }
 
-    /// Returns the binary data, if this is some.
+    /// Returns the binary data, if this is binary data.
     pub fn as_bytes(&self) -> Option<&bytes::Bytes> {
         match self {
             Self::Bytes(value) => Some(value),
@@ -144,9 +149,8 @@ impl Value {
         }
     }
 
-    /// Returns the member `key`, if this is a map that has it.
-    ///
-    /// A received function or stream has the members of its map on the wire, such as `_rschema`.
+    /// Returns the member `key`, if this is a map that has it, or a received function or stream
+    /// whose map on the wire has it, for instance `_rschema`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
             Self::Map(map) => map.get(key),
@@ -155,10 +159,11 @@ impl Value {
         }
     }
 
-    /// Returns the value as JSON.
+    /// Returns the value as JSON, for people and for logs.
     ///
-    /// Values that JSON does not have are objects with one key: `{"$bytes": hex}`, `{"$ext": [type,
-    /// hex]}`, `{"$float": "NaN"}`, and `{"$live": "function"}` for a local handle.
+    /// Values that JSON does not have become objects with one key: `{"$bytes": hex}`, `{"$ext":
+    /// [type, hex]}`, `{"$float": "NaN"}`, and `{"$live": "function"}` for a local handle. They are
+    /// not read back.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::{Value as Json, json};
         match self {
@@ -195,7 +200,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Compact JSON, see [`Value::to_json`].
+/// Writes compact JSON, see [`Value::to_json`].
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_json().fmt(f)
