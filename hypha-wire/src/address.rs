@@ -194,8 +194,10 @@ pub fn redacted_url(url: &str) -> String {
         _ => 0,
     };
     let (scheme, rest) = url.split_at(start);
+    // URL parsers of the Web treat a backslash like a slash.
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let authority = &rest[..end];
+    // The last one, because a password may contain an unescaped `@`.
     let host = match authority.rfind('@') {
         Some(at) => at + 1,
         None => {

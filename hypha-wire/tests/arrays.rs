@@ -612,14 +612,20 @@ fn numbers_and_lists_are_arrays() {
     for (json, error) in [
         (
             json!([[1, 2], [3]]),
-            "[1]: a list of length 1 beside one of length 2 is no array",
+            "[1]: a list of length 1 beside one of length 2 is not an array",
         ),
-        (json!([1, [2]]), "[1]: a list beside numbers is no array"),
-        (json!([[1], 2]), "[1]: a number beside lists is no array"),
-        (json!([[], 2]), "[1]: a number beside lists is no array"),
+        (
+            json!([1, [2]]),
+            "[1]: a list beside numbers is not an array",
+        ),
+        (
+            json!([[1], 2]),
+            "[1]: a number beside lists is not an array",
+        ),
+        (json!([[], 2]), "[1]: a number beside lists is not an array"),
         (
             json!([1, true]),
-            "[1]: numbers beside booleans are no array",
+            "[1]: numbers beside booleans are not an array",
         ),
         (json!([[1, "x"]]), "[0][1]: expected number, got string"),
         (json!(["x"]), "[0]: expected number, got string"),

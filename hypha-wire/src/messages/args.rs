@@ -159,6 +159,8 @@ impl Args {
 
     /// Encodes a positional argument. Returns whether that succeeded.
     fn push_value<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> bool {
+        // The keyword arguments are the last item of the list, so a receiver would take an item
+        // behind them for the keywords.
         if self.named.is_some() {
             self.fail(
                 EncodeError::new("a positional argument cannot follow a keyword argument")
@@ -185,6 +187,8 @@ impl Args {
     pub fn push_packed(&mut self, value: Packed) {
         self.append(value);
         self.positional += 1;
+        // The nils in front must be sent, because this argument would otherwise move to their
+        // place.
         self.omissible = 0;
     }
 
@@ -238,6 +242,7 @@ impl Args {
         match decoder.token()? {
             Token::Nil => Ok(Args::new(0, 0)),
             Token::Map(len) => {
+                // Checked before memory is reserved for the declared number.
                 let entries = checked_len(len)?;
                 let mut args = Args::new(0, len as usize);
                 for _ in entries {
@@ -312,6 +317,7 @@ impl Args {
     /// Writes the name of a keyword argument, after the header of their map if it is the first.
     fn begin_named(&mut self, name: &str) {
         if self.named.is_none() {
+            // Now, because the nils are no longer at the end of the buffer once the map begins.
             self.omit_trailing();
             let (start, head) = (self.buf.len(), pack::head_len(self.expected_named));
             self.buf.resize(start + head, 0);
@@ -437,6 +443,8 @@ impl Args {
         // The longest header of a list has five bytes.
         let mut out = Vec::with_capacity(5);
         pack::put_list_head(&mut out, args);
+        // Without a message there is no routing: the header of the list takes the place of the
+        // headroom, so that the bytes are one value.
         replace(&mut self.buf, &mut self.splices, 0..HEADROOM, out);
         let (frame, table) = local::join(self.buf, self.splices);
         IncomingArgs::local(frame, with_kwargs, table)
@@ -540,6 +548,7 @@ impl ReplyMode<'_> {
                 pack::put_str(out, "promise");
                 pack::put_str(out, "*");
                 pack::put_str(out, "t");
+                // A float also for whole seconds, as in Python.
                 pack::put_f64(out, interval);
             }
             Self::Full {

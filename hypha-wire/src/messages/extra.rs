@@ -341,6 +341,7 @@ impl IncomingArgs {
     ///
     /// Returns an error if there is no argument at `index` or it is not a list.
     pub fn items(&self, index: usize) -> Result<Self, DecodeError> {
+        // The clone below has the account of the arguments and the room that is left of their bound.
         let Some(&(start, _)) = self.positional.get(index) else {
             return Err(DecodeError::expected("list", "nothing"));
         };
@@ -474,6 +475,7 @@ impl<'a> SeqAccess<'a> for Items<'a> {
         let _scope = Scope::enter(frame, origin.as_ref(), table, meter.limit());
         let mut decoder = Decoder::of_span(frame, start, end)?.metered(meter);
         let value = seed.deserialize(&mut decoder);
+        // Before the error is returned, so that failed attempts count against the memory too.
         decoder.finish();
         let value = value.map_err(|error| error.in_index(self.next))?;
         self.next += 1;

@@ -257,6 +257,8 @@ impl Message {
     /// session (`"*"`) without a session or a heartbeat interval.
     pub fn extra(&self) -> Result<Extra, DecodeError> {
         let extra = Extra::parse(self.extra_raw())?;
+        // Both are needed to respond, so a message without them is refused here and not after the
+        // method has run.
         if matches!(extra.promise, Some(Promise::Star)) {
             if self.session().is_none() {
                 return Err(DecodeError::new("promise `*` without a session"));

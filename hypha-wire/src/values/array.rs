@@ -144,6 +144,7 @@ impl NdArray {
                 }
             }
         }
+        // One form for data without a byte order, because equal arrays must compare equal.
         let order = match dtype.number_size() {
             1 => ByteOrder::Little,
             _ => order,
@@ -325,6 +326,7 @@ impl NdArray {
         let size = self.real_size()?;
         Ok(self.data.chunks_exact(size).map(|item| {
             let number = self.dtype.read(item, self.order);
+            // `real_size` has checked the type, so there is always a number.
             number.map_or(f64::NAN, |number| number.to_f64())
         }))
     }

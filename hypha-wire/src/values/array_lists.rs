@@ -37,13 +37,13 @@ impl Lists {
     ) -> Result<(), A::Error> {
         if depth == MAX_DIMENSIONS {
             return Err(de::Error::custom(format_args!(
-                "lists inside of more than {MAX_DIMENSIONS} others are no array"
+                "an array has at most {MAX_DIMENSIONS} dimensions"
             )));
         }
         if depth == self.shape.len() {
             // A number was seen at a smaller depth, so the depths of the numbers differ.
             if !matches!(self.numbers, Numbers::None) {
-                return Err(de::Error::custom("a list beside numbers is no array"));
+                return Err(de::Error::custom("a list beside numbers is not an array"));
             }
             self.shape.push(None);
         }
@@ -56,7 +56,7 @@ impl Lists {
         }
         match self.shape.get_mut(depth) {
             Some(Some(expected)) if *expected != len => Err(de::Error::custom(format_args!(
-                "a list of length {len} beside one of length {expected} is no array"
+                "a list of length {len} beside one of length {expected} is not an array"
             ))),
             Some(length) => {
                 *length = Some(len);
@@ -85,7 +85,7 @@ impl Lists {
     /// Adds a number at `depth`, which is the number of lists around it.
     pub(super) fn number<E: de::Error>(&mut self, depth: usize, number: Number) -> Result<(), E> {
         if depth != self.shape.len() {
-            return Err(E::custom("a number beside lists is no array"));
+            return Err(E::custom("a number beside lists is not an array"));
         }
         match (&mut self.numbers, number) {
             (Numbers::Bool(all), Number::Bool(value)) => all.push(value),
@@ -97,7 +97,7 @@ impl Lists {
             _ => {
                 let widened = std::mem::take(&mut self.numbers).with(number);
                 self.numbers =
-                    widened.ok_or_else(|| E::custom("numbers beside booleans are no array"))?;
+                    widened.ok_or_else(|| E::custom("numbers beside booleans are not an array"))?;
             }
         }
         Ok(())

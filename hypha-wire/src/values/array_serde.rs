@@ -122,6 +122,8 @@ impl<'de> Visitor<'de> for ArrayVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<NdArray, A::Error> {
+        // Peers may send the keys in any order, so the parts are checked after all are read.
+        // Unknown keys are skipped, because a later version may add some.
         let (mut form, mut data, mut shape, mut dtype) = (None, None, None, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
@@ -237,6 +239,7 @@ impl<'de> Visitor<'de> for DataVisitor {
         Ok(share(bytes))
     }
 
+    /// Copies, because bytes that are not borrowed belong to a buffer of another deserializer.
     fn visit_bytes<E>(self, bytes: &[u8]) -> Result<bytes::Bytes, E> {
         Ok(bytes::Bytes::copy_from_slice(bytes))
     }
@@ -246,6 +249,8 @@ impl<'de> Visitor<'de> for DataVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<bytes::Bytes, A::Error> {
+        // The first piece is kept apart until a second one arrives, so that a single piece is
+        // shared and not copied.
         let Some(first) = pieces.next_element::<Piece>()? else {
             return Ok(bytes::Bytes::new());
         };
@@ -362,6 +367,7 @@ impl TryFrom<NdArray> for TypedArray {
                 )));
             }
         }
+        // A typed array has no mark for the byte order, and receivers assume little-endian.
         let data = match array.data_in(ByteOrder::Little) {
             Cow::Borrowed(_) => array.data().clone(),
             Cow::Owned(swapped) => swapped.into(),

@@ -121,6 +121,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
         f.write_str("bytes")
     }
 
+    /// Shares the frame if the bytes lie in it, which only the decoder of this crate guarantees.
     fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Binary, E> {
         Ok(Binary(share(bytes)))
     }
@@ -135,6 +136,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
 
     /// Reads a list of small integers, the form of bytes in text formats such as JSON.
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Binary, A::Error> {
+        // Limited, because in other formats the hint may be a length that a peer has declared.
         let mut bytes = Vec::with_capacity(items.size_hint().unwrap_or(0).min(4096));
         while let Some(byte) = items.next_element()? {
             bytes.push(byte);
@@ -144,6 +146,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
 
     /// Reads a JavaScript `ArrayBuffer` or Python `memoryview`, which is a typed value.
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Binary, A::Error> {
+        // The tag may come after the content, so both are collected before they are checked.
         let (mut tagged, mut content) = (false, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {

@@ -143,6 +143,7 @@ pub fn serialize<T: Codec, S: Serializer>(value: &T, serializer: S) -> Result<S:
     let wire = value.encode();
     let mut encoded = Value::encode_from(&wire).map_err(S::Error::custom)?;
     if let Value::Map(map) = &mut encoded {
+        // Removed and inserted again, so that the name is the last key.
         let name = map.shift_remove(keys::RTYPE);
         map.insert(keys::RTYPE.into(), name.unwrap_or_else(|| T::NAME.into()));
     }

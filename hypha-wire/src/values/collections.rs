@@ -64,6 +64,8 @@ impl<C: Serialize> Serialize for Set<C> {
 
 impl<'de, C: Deserialize<'de>> Deserialize<'de> for Set<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not `deserialize_seq`, because other formats show a set as the map that it is on the
+        // wire.
         deserializer.deserialize_any(SetVisitor(PhantomData))
     }
 }
@@ -82,6 +84,7 @@ impl<'de, C: Deserialize<'de>> Visitor<'de> for SetVisitor<C> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Set<C>, A::Error> {
+        // The tag may come after the content, so both are collected before they are checked.
         let (mut tagged, mut content) = (false, None);
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
@@ -137,6 +140,7 @@ impl<K: PartialEq, V> OrderedMap<K, V> {
     ///
     /// Searches all entries.
     pub fn get(&self, key: &K) -> Option<&V> {
+        // From the end, because the last one of repeated keys is the valid one.
         let mut entries = self.0.iter().rev();
         entries
             .find(|(found, _)| found == key)
@@ -196,6 +200,8 @@ impl<'de, K: DeserializeOwned, V: Deserialize<'de>> Visitor<'de> for PairsVisito
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<OrderedMap<K, V>, A::Error> {
+        // As a `Value`, because only the key itself tells whether it is the tag or a key of the
+        // map.
         let Some(first) = entries.next_key::<Value>()? else {
             return Ok(OrderedMap::default());
         };

@@ -36,7 +36,8 @@ impl Element for bool {
 }
 
 impl sealed::Item for bool {
-    /// Every byte but 0 is true, as in numpy.
+    /// Every byte except 0 is true, as in numpy. The bytes are not cast, because a byte other than
+    /// 0 and 1 is not a valid `bool` in Rust.
     fn copied(bytes: &[u8]) -> Vec<bool> {
         bytes.iter().map(|&byte| byte != 0).collect()
     }

@@ -75,6 +75,7 @@ pub fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(),
         splices,
         depth: 0,
     });
+    // The buffer may hold other values, which must stay valid.
     if result.is_err() {
         out.truncate(start);
     }
@@ -426,12 +427,16 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
                     splices.push((self.out.len(), splice));
                     return Ok(());
                 }
+                // Without an offer, or where all is written into the buffer, the content is an
+                // ordinary value.
                 _ => return value.serialize(self),
             }
         }
         if name != EXT {
             return value.serialize(self);
         }
+        // serde has no extension values. The content is encoded as bytes and read back, because
+        // that is the only way to reach the type byte inside it.
         let packed = bytes::Bytes::from(to_vec(value)?);
         match decode::from_slice::<&[u8]>(&packed) {
             Ok([code, data @ ..]) => {

@@ -92,6 +92,8 @@ impl std::error::Error for WireError {}
 
 impl Serialize for WireError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Extensions are written only if they are set, so that other errors are byte for byte those
+        // of the other clients.
         let extensions = usize::from(self.name.is_some())
             + usize::from(self.data.is_some())
             + usize::from(!self.causes.is_empty());

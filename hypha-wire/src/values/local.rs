@@ -88,6 +88,8 @@ impl Value {
     ///
     /// Returns an error with the path if the value is not a `T`.
     pub fn decode_as<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        // Through the bytes instead of the tree, so that the conversion has exactly the rules of
+        // the wire, typed values included.
         let packed = Packed::new(self).map_err(|error| DecodeError::new(error.to_string()))?;
         packed.decode()
     }

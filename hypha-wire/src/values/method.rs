@@ -121,6 +121,7 @@ struct Wire {
     target: String,
     #[serde(rename = "_rmethod")]
     method: String,
+    // Absent means no response, as in the other clients.
     #[serde(rename = "_rpromise", default)]
     promise: PromiseKind,
     #[serde(rename = "_rname")]
@@ -177,6 +178,7 @@ impl<'de> Deserialize<'de> for PromiseKind {
             Value::Null | Value::Bool(false) => Ok(Self::None),
             Value::Bool(true) => Ok(Self::Full),
             Value::String(text) if text == "*" => Ok(Self::Star),
+            // The text of the other clients.
             other => Err(de::Error::custom(format_args!(
                 "Unsupported promise type: {other}"
             ))),

@@ -176,6 +176,7 @@ impl RawValue {
         let mut pos = start;
         std::iter::from_fn(move || {
             left = left.checked_sub(1)?;
+            // The bytes were checked, so a failure only ends the iteration.
             let mut decoder = Decoder::of_message(&self.bytes, pos);
             decoder.skip().ok()?;
             let bytes = self.bytes.slice(pos..decoder.pos);

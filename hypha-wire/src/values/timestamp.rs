@@ -138,6 +138,8 @@ impl From<SystemTime> for Timestamp {
                         seconds,
                         nanoseconds: 0,
                     },
+                    // Nanoseconds count forward, so a time before 1970 belongs to the second below
+                    // it.
                     nanoseconds => Self {
                         seconds: seconds.saturating_sub(1),
                         nanoseconds: NANOS_PER_SECOND - nanoseconds,
@@ -196,6 +198,7 @@ impl<'de> Deserialize<'de> for Timestamp {
         let value = Value::deserialize(deserializer)?;
         match (&value, value.as_f64()) {
             (Value::Ext(CODE, data), _) => Timestamp::unpack(data).map_err(de::Error::custom),
+            // Apart from floats, which would round large integers.
             (Value::Int(seconds), _) => Ok(Self {
                 seconds: *seconds,
                 nanoseconds: 0,

@@ -75,6 +75,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Int(value))
     }
 
+    /// Through `From`, so that a number that fits is a [`Value::Int`].
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
         Ok(value.into())
     }
@@ -121,6 +122,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        // Limited, because in other formats the hint may be a length that a peer has declared.
         let mut list = Vec::with_capacity(items.size_hint().unwrap_or(0).min(4096));
         while let Some(item) = items.next_element()? {
             list.push(item);

@@ -464,6 +464,7 @@ impl<'de> Decoder<'de> {
         items: Items,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
+        // An error ends the decoding as a whole, so the depth is restored only on success.
         self.enter()?;
         let len = len as usize;
         if items == Items::Apart && len > 0 {
@@ -670,6 +671,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        // Only the first byte is read, because the value itself must see its own header.
         if self.peek()? == Marker::Null.to_u8() {
             self.pos += 1;
             visitor.visit_none()
@@ -761,6 +763,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             Token::Str(name) => {
                 visitor.visit_enum(de::value::BorrowedStrDeserializer::new(text(name)?))
             }
+            // Not through `entries`, because the map is a part of the enum, which is charged
+            // already.
             Token::Map(1) => {
                 self.enter()?;
                 let value = visitor.visit_enum(Variant {
@@ -782,6 +786,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        // Skipped instead of visited, so that an ignored value costs no memory and is not charged.
         self.skip()?;
         visitor.visit_unit()
     }

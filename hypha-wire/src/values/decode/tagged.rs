@@ -37,6 +37,7 @@ impl<'de> Decoder<'de> {
 
     /// Returns the first token of the member `name` among the next `len` entries, without moving.
     fn look_ahead(&self, len: u32, name: &str) -> Result<Option<Token<'de>>, DecodeError> {
+        // A copy, so that the caller can still read the map from its beginning.
         let mut ahead = Decoder { ..*self };
         for _ in 0..len {
             if ahead.key()? == name {
@@ -86,6 +87,8 @@ impl<'de> Decoder<'de> {
                 self.content(len, |decoder| decoder.items(items, visitor))
             }
             b"ndarray" | b"typedarray" => {
+                // The array is read as a whole before its rows are visited, because its shape and
+                // type may come after its data.
                 let array = self.map(len, ArrayVisitor)?;
                 Rows::visit(self, &array, copies(items, usize::MAX), visitor)
             }

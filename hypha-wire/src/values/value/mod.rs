@@ -173,6 +173,7 @@ impl Value {
             Self::UInt(value) => (*value).into(),
             Self::Float(value) => match serde_json::Number::from_f64(*value) {
                 Some(number) => number.into(),
+                // NaN and infinite numbers, which JSON does not have.
                 None => json!({ "$float": value.to_string() }),
             },
             Self::String(value) => value.as_str().into(),
@@ -224,6 +225,8 @@ from! {
     i16 => |value| Self::Int(value.into());
     i32 => |value| Self::Int(value.into());
     i64 => |value| Self::Int(value);
+    // Unsigned numbers become `Int` if they fit, because each number has one form and equal numbers
+    // must compare equal.
     u8 => |value| Self::Int(value.into());
     u16 => |value| Self::Int(value.into());
     u32 => |value| Self::Int(value.into());
