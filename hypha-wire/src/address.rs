@@ -55,6 +55,8 @@ impl FromStr for ServiceId {
             Some((client, service)) => (Some(client), service),
             None => (None, rest),
         };
+        // No part may contain a separator, because the text of the id would otherwise be parsed
+        // into other parts.
         let parts = [workspace, client, Some(service), app];
         let is_valid = |part: &str| !part.is_empty() && !part.contains(['/', ':', '@']);
         if !parts.into_iter().flatten().all(is_valid) {
@@ -166,6 +168,7 @@ pub fn socket_url(server_url: &str) -> Result<String, AddressError> {
 /// Returns an error if the URL is empty or has another scheme.
 pub fn http_url(server_url: &str) -> Result<String, AddressError> {
     let (secure, rest) = split_scheme(server_url)?;
+    // Programs may give the endpoint of the WebSocket, which lies below the base URL.
     let rest = rest
         .strip_suffix("/ws")
         .unwrap_or(rest)
@@ -273,6 +276,7 @@ fn split_service_url(url: &str) -> Option<ServiceUrl> {
     }
     let (host, path) = rest.split_once('/')?;
     let (workspace, rest) = path.split_once("/services/")?;
+    // The character sets are those of the Python client, so that both accept the same URLs.
     let is_workspace_char =
         |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if host.is_empty() || workspace.is_empty() || !workspace.chars().all(is_workspace_char) {

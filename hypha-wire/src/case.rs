@@ -101,6 +101,8 @@ pub fn convert_keys(value: Value, case: Case) -> Value {
 /// Returns `map` with its keys converted, like [`convert_keys`].
 #[must_use]
 pub fn convert_map_keys(map: Map, case: Case) -> Map {
+    // The keys of typed values belong to the protocol, and a peer would not find them under other
+    // names.
     if map
         .get(keys::RTYPE)
         .is_some_and(|tag| tag.as_str().is_some())

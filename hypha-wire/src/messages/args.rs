@@ -362,6 +362,7 @@ impl Args {
         head: &Head<'_>,
         reply: ReplyMode<'_>,
     ) -> Result<bytes::Bytes, EncodeError> {
+        // A received handle has its map already, so it can be passed on without a connection.
         let message = self.finish_with(head, reply, &mut |handle| match handle.raw() {
             Some(raw) => Ok(Value::Map(raw.clone())),
             None => Err(EncodeError::new(
@@ -415,6 +416,8 @@ impl Args {
                 HEADROOM
             }
         };
+        // The pieces between the splices share one buffer. Inserting the splices instead would move
+        // the arguments behind each of them.
         let (buf, mut done) = (bytes::Bytes::from(self.buf), start);
         for (position, splice) in self.splices {
             message.push(buf.slice(done..position));
@@ -461,6 +464,8 @@ impl Args {
         let Some(named) = self.named.take() else {
             return Ok((self.positional, false));
         };
+        // If the expected number was wrong, the header may have another length than the reserved
+        // one, and the map moves.
         let mut head = Vec::with_capacity(5);
         pack::put_map_head(&mut head, named.count);
         let reserved = named.start..named.start + named.head;
@@ -557,6 +562,8 @@ impl ReplyMode<'_> {
                 interval,
             } => {
                 pack::put_str(out, "promise");
+                // Without an interval a callee sends no heartbeats, so the method for them is left
+                // out, as in Python.
                 if interval > 0.0 {
                     pack::put_map_head(out, 4);
                     put_promise_method(out, target, session, "heartbeat");

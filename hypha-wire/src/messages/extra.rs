@@ -139,6 +139,8 @@ impl Extra {
         let (mut positional, mut with_kwargs) = (Vec::new(), false);
         for _ in 0..len {
             let key = decoder.key()?;
+            // Only the arguments are indexed one by one. Other entries are skipped as a whole, and
+            // those that matter are decoded from their span.
             let read = if key == "args" {
                 args(&mut decoder).map(|spans| positional = spans)
             } else {
@@ -163,6 +165,8 @@ impl Extra {
         }
         let mut named = Vec::new();
         if with_kwargs {
+            // Only after all entries are read, because `with_kwargs` may come before or after
+            // `args`.
             let last = positional.pop();
             named = last.map_or_else(|| Err(no_kwargs()), |span| kwargs(&raw, span))?;
         }
@@ -341,7 +345,8 @@ impl IncomingArgs {
     ///
     /// Returns an error if there is no argument at `index` or it is not a list.
     pub fn items(&self, index: usize) -> Result<Self, DecodeError> {
-        // The clone below has the account of the arguments and the room that is left of their bound.
+        // The clone below has the account of the arguments and the room that is left of their
+        // bound.
         let Some(&(start, _)) = self.positional.get(index) else {
             return Err(DecodeError::expected("list", "nothing"));
         };

@@ -117,6 +117,7 @@ impl Message {
     /// repeats a routing key (readers differ in the value that they use), or if the frame is larger
     /// than 4 GiB.
     pub fn parse(frame: bytes::Bytes) -> Result<Message, DecodeError> {
+        // Positions are kept in 32 bits. With this check, all casts below are lossless.
         if u32::try_from(frame.len()).is_err() {
             return Err(DecodeError::new("the message is larger than 4 GiB"));
         }
@@ -375,6 +376,7 @@ impl Message {
     /// Returns an error if the first segment with this stamp is not valid, for instance because
     /// `user` is not msgpack.
     pub fn restamped(&self, stamp: &Stamp<'_>) -> Result<Message, DecodeError> {
+        // Without the second segment, so that only the first one is copied and parsed again.
         let main = Message {
             extra: bytes::Bytes::new(),
             ..self.clone()

@@ -134,6 +134,7 @@ impl NdArray {
                     "an array of dtype {dtype} cannot be sent between programs"
                 )));
             }
+            // The size of such elements is not known, so only divisibility can be checked.
             (_, None) => {
                 let len = count(&shape, 1)?;
                 if got.checked_rem(len).unwrap_or(got) != 0 {
@@ -228,6 +229,7 @@ impl NdArray {
         if self.order == order || size == 1 {
             return Cow::Borrowed(&self.data);
         }
+        // Each number is reversed by itself: a complex element consists of two.
         let mut data = self.data.to_vec();
         data.chunks_exact_mut(size).for_each(<[u8]>::reverse);
         Cow::Owned(data)

@@ -47,6 +47,7 @@ impl Lists {
             }
             self.shape.push(None);
         }
+        // Counted, because not every format gives the length in advance.
         let mut len = 0;
         while let Some(Kept(_)) = items.next_element_seed(Item {
             lists: self,

@@ -247,6 +247,7 @@ impl<K, V: JsonSchema> JsonSchema for OrderedMap<K, V> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        // JSON has only strings as keys, so the schema says nothing about `K`.
         json_schema!({
             "type": "object",
             "additionalProperties": generator.subschema_for::<V>(),

@@ -148,6 +148,7 @@ impl de::Error for DecodeError {
     }
 
     fn missing_field(field: &'static str) -> Self {
+        // In the path instead of the text, so that the whole path names the missing member.
         Self::new("missing").in_key(field)
     }
 
@@ -179,6 +180,7 @@ fn choice(allowed: &[&str]) -> String {
 
 /// Returns whether serde's name of an expected type is one of a Rust integer.
 fn is_integer_type(name: &str) -> bool {
+    // serde describes `NonZeroU8` as "a nonzero u8".
     let name = name.strip_prefix("a nonzero ").unwrap_or(name);
     name.strip_prefix(['i', 'u'])
         .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"))

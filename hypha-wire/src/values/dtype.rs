@@ -108,6 +108,7 @@ impl DType {
             .iter()
             .find(|known| known.1 == text || known.2 == code);
         match known {
+            // The order of a single byte has no meaning, and equal types must compare equal.
             Some((dtype, _, _, 1)) => (dtype.clone(), ByteOrder::Little),
             Some((dtype, ..)) => (dtype.clone(), order),
             None => (DType::Other(text.to_owned()), ByteOrder::Little),
@@ -189,6 +190,7 @@ impl DType {
     /// their type.
     pub(crate) fn write(&self, number: f64, out: &mut Vec<u8>) {
         match self {
+            // `as` saturates and turns NaN into 0, so that no result of a calculation can panic.
             DType::Bool => out.push((number != 0.0).into()),
             DType::Int8 => out.extend((number as i8).to_le_bytes()),
             DType::Int16 => out.extend((number as i16).to_le_bytes()),

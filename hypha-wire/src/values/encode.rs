@@ -2,7 +2,8 @@
 //!
 //! Integers take their smallest form, and `f32` is sent as `f64`, because Python has no other
 //! float. Structs are maps with string keys, and enums are externally tagged. Types with a textual
-//! form, such as IP addresses, are sent as text, which matches their JSON Schema.
+//! form, such as IP addresses, are sent as text, which matches their JSON Schema: to serde, the
+//! format is human-readable.
 
 use std::fmt;
 
@@ -269,6 +270,7 @@ impl Compound<'_, '_> {
         value: &T,
     ) -> Result<(), EncodeError> {
         self.count += 1;
+        // Written directly, because the name of a field is always a string and needs no check.
         pack::put_str(self.encoder.out, name);
         value.serialize(&mut *self.encoder)
     }

@@ -93,6 +93,7 @@ impl RawValue {
     }
 
     fn decode_span<T: DeserializeOwned>(&self, start: usize, end: usize) -> Result<T, DecodeError> {
+        // A bound for each call, because the value outlives the meter of its message.
         let meter = Meter::new(MAX_DECODED_BYTES, self.bytes.len());
         let origin = self.origin.as_ref();
         from_origin(&self.bytes, start, end, origin, &self.table, &meter)
@@ -188,6 +189,8 @@ impl RawValue {
 
     /// Returns whether this is a stream that the sender of the message owns.
     pub fn is_stream(&self) -> bool {
+        // A larger map is no stream, and must not be searched in a check that callers expect to be
+        // cheap.
         let is_small = matches!(self.head(), Some((Token::Map(len), _)) if len <= HANDLE_ENTRIES);
         let tag = || self.member(keys::RTYPE);
         is_small
@@ -204,6 +207,7 @@ impl RawValue {
     ///
     /// Returns the reason why the value cannot be written as JSON.
     pub fn json_form(&self) -> Result<(u64, Vec<Value>), JsonError> {
+        // Counted in a pass of its own, so that the length is known without the JSON in memory.
         let mut writer = JsonWriter::new(self.clone());
         let mut len = pack::Count(0);
         while writer.step(&mut len)? {}
@@ -543,6 +547,8 @@ impl JsonWriter {
                 tagged = matches!(token, Ok(Token::Str(b"method" | b"generator")));
             }
         }
+        // The map is a handle beyond these limits too, so that its address is made absolute. It is
+        // only not kept.
         if tagged && decoder.pos - start <= HANDLE_BYTES && self.handles.len() < HANDLES {
             self.handles.push((start, decoder.pos));
         }

@@ -170,6 +170,7 @@ impl TryFrom<Timestamp> for SystemTime {
     type Error = TimestampError;
 
     fn try_from(time: Timestamp) -> Result<Self, TimestampError> {
+        // `unsigned_abs`, because `-i64::MIN` would overflow.
         let seconds = Duration::from_secs(time.seconds.unsigned_abs());
         let base = if time.seconds < 0 {
             SystemTime::UNIX_EPOCH.checked_sub(seconds)
