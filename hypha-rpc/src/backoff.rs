@@ -1,12 +1,16 @@
 //! The pauses between attempts: one rule for connections and for calls.
+//!
+//! [`Backoff`] is used by the task of a connection (`engine/redial.rs`), [`Doubling`] by retries of
+//! calls (`engine/retry.rs`) and of HTTP requests (`transport/http.rs`). Callers pass the random
+//! number in, so that tests can fix it.
 
 use std::time::Duration;
 
-/// Longest pause; a longer one would overflow the clock.
+/// Longest pause: one year. A much longer one would overflow the clock.
 const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Pauses that double up to a limit, each between one half and one and a half of that, so that
-/// clients that failed together do not retry together.
+/// Pauses that double up to a limit. Each is varied between one half and one and a half of its
+/// value, so that clients that failed together do not retry together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Doubling {
     pub(crate) first: Duration,
@@ -14,7 +18,7 @@ pub(crate) struct Doubling {
 }
 
 impl Doubling {
-    /// Returns the pause after so many doublings; `chance` is a random number from 0 to 1.
+    /// Returns the pause after this number of doublings; `chance` is a random number from 0 to 1.
     pub(crate) fn pause(&self, doublings: u32, chance: f64) -> Duration {
         let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
         let pause = self.first.saturating_mul(factor).min(self.longest);
@@ -22,16 +26,20 @@ impl Doubling {
         (pause / 2).saturating_add(pause.mul_f64(chance.clamp(0.0, 0.999)))
     }
 
-    /// Waits for the pause after so many doublings.
+    /// Waits for the pause after this number of doublings.
     pub(crate) async fn wait(&self, doublings: u32) {
         tokio::time::sleep(self.pause(doublings, rand::random())).await;
     }
 }
 
-/// The times at which a lost connection is tried again.
+/// Policy for reconnecting: the pauses between attempts, and the number of attempts.
+///
+/// Set it with [`ConnectOptions::reconnect`](crate::ConnectOptions::reconnect). It applies to a
+/// connection that was lost, not to the first attempt of [`connect`](crate::connect()).
 ///
 /// The first attempt follows after a random part of [`spread`](Self::spread), so that the clients
-/// of a server that restarts do not all come at once. After each failed attempt the pause doubles,
+/// of a server that restarts do not all connect at once. After each failed attempt the pause
+/// doubles,
 /// from [`first`](Self::first) up to [`longest`](Self::longest); each pause is varied between one
 /// half and one and a half of that. A connection that ends before [`stable`](Self::stable) counts
 /// as a failed attempt.
@@ -60,9 +68,12 @@ pub struct Backoff {
     pub first: Duration,
     /// Longest pause, before it is varied. Default: 60 s.
     pub longest: Duration,
-    /// Time that a connection must last to count as a success. Default: 5 s.
+    /// Time that a connection must last to count as a success. Default: 5 s. A shorter one counts
+    /// as a failed attempt, so that a server that drops clients at once does not get a new attempt
+    /// every second.
     pub stable: Duration,
-    /// Failed attempts in a row after which the connection is given up. Default: no limit.
+    /// Number of failed attempts in a row after which the client stops reconnecting; 0 counts as 1.
+    /// Default: no limit.
     pub attempts: Option<u32>,
 }
 
@@ -79,19 +90,20 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Sets the number of failed attempts in a row after which the connection is given up.
+    /// Sets the number of failed attempts in a row after which the client stops reconnecting.
     ///
     /// The connection then ends with
-    /// [`CloseReason::GaveUp`](crate::client::CloseReason::GaveUp). Default: no limit.
+    /// [`CloseReason::GaveUp`](crate::client::CloseReason::GaveUp). 0 counts as 1. Default: no limit.
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = Some(most);
         self
     }
 
-    /// Sets the longest pause; a longer first pause is shortened to it.
+    /// Sets the longest pause; a longer [`first`](Self::first) pause is shortened to it.
     ///
-    /// Default: 60 s.
+    /// Each pause is varied by up to one half, so it may last one and a half of this. Default: 60
+    /// s.
     #[must_use]
     pub fn longest(mut self, pause: Duration) -> Self {
         self.longest = pause;
@@ -99,8 +111,8 @@ impl Backoff {
         self
     }
 
-    /// Returns the pause before the next attempt after `failures` failed ones; `chance` is a random
-    /// number from 0 to 1.
+    /// Returns the pause before the attempt that follows `failures` failed ones; `chance` is a
+    /// random number from 0 to 1.
     pub(crate) fn pause(&self, failures: u32, chance: f64) -> Duration {
         match failures.checked_sub(1) {
             None => self.spread.min(LONGEST_PAUSE).mul_f64(chance),

@@ -3,9 +3,9 @@
 #![doc = include_str!("guide_links.md")]
 #![doc = include_str!("../guide/README.md")]
 
-// The chapters are files of `docs/guide`, which link each other by file name. Of several
-// definitions of a link, Markdown takes the first one, so those in `guide_links.md` lead to these
-// pages instead.
+// The chapters are files of `docs/guide`, which link each other by file name. Markdown takes the
+// first of several definitions of a link, so the definitions in `guide_links.md`, which stand
+// first, lead to these pages instead.
 macro_rules! chapters {
     ($($name:ident $file:literal;)*) => {
         $(#[doc = include_str!("guide_links.md")]

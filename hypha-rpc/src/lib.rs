@@ -39,6 +39,10 @@ pub use hypha_wire::{
 pub use service::{Context, Service};
 
 /// Common imports for services and callers: `use hypha_rpc::prelude::*;`.
+///
+/// It includes [`Serialize`](serde::Serialize), [`Deserialize`](serde::Deserialize) and
+/// [`JsonSchema`](schemars::JsonSchema), whose derives types of arguments need. These derives name
+/// their own crates, so a program that uses them depends on `serde` and `schemars`, too.
 pub mod prelude {
     pub use crate::workspace::Visibility;
     pub use crate::{

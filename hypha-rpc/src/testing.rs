@@ -1,5 +1,10 @@
 //! Testing services without a server (feature `testing`).
 //!
+//! [`in_process`] returns the typed proxy of a service in the same process. A test then calls the
+//! service as any client does, and needs neither a port nor a running server.
+//!
+//! # Examples
+//!
 //! ```
 //! use hypha_rpc::{prelude::*, testing};
 //!
@@ -42,10 +47,10 @@ use hypha_wire::{
     EncodeError, Map, Message, Stamp, Value, absolute_address, split_address, to_vec,
 };
 
-/// Frames that wait in each direction of a link.
+/// Frames that wait in each direction of a link; as many as the client's own send queue holds.
 const CAPACITY: usize = 1024;
 
-/// The workspace of the service, and of the caller if it has no other.
+/// The workspace of the service, and of the caller if the test sets no other.
 const WORKSPACE: &str = "test";
 
 /// Serves `service` and connects its typed proxy to it, in this process, without a server or a
@@ -58,11 +63,45 @@ const WORKSPACE: &str = "test";
 ///
 /// # Errors
 ///
-/// Awaiting fails if the service cannot be registered, or the caller may not access it.
+/// Awaiting fails
 ///
-/// # Panics
+/// * with [`Error::Invalid`] outside of a tokio runtime, if the service has an invalid id or method
+///   name, or if the user of the test cannot be encoded;
+/// * with [`Error::Rejected`] if the caller may not access the service, for example a `protected`
+///   service from [another workspace](InProcess::workspace).
 ///
-/// If it is awaited outside of a tokio runtime.
+/// # Examples
+///
+/// A call from another workspace by a user with a role:
+///
+/// ```
+/// use hypha_rpc::workspace::UserInfo;
+/// use hypha_rpc::{prelude::*, testing};
+///
+/// struct Clinic;
+///
+/// #[hypha_service(visibility = "public")]
+/// impl Clinic {
+///     /// Return the name of the caller's workspace.
+///     pub async fn whence(&self, ctx: &Context) -> Result<String, String> {
+///         match ctx.user().has_role("nurse") {
+///             true => Ok(ctx.workspace().to_owned()),
+///             false => Err("only for nurses".into()),
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let nurse = UserInfo { roles: vec!["nurse".into()], ..UserInfo::default() };
+/// let clinic = testing::in_process(ClinicService::new(Clinic))
+///     .workspace("ward")
+///     .user(nurse)
+///     .await
+///     .unwrap();
+/// assert_eq!(clinic.whence().await.unwrap(), "ward");
+/// # }
+/// ```
 pub fn in_process<S: IntoService>(service: S) -> InProcess<S> {
     InProcess {
         service,
@@ -72,7 +111,8 @@ pub fn in_process<S: IntoService>(service: S) -> InProcess<S> {
     }
 }
 
-/// Service in this process; awaiting it returns the proxy. Returned by [`in_process`].
+/// Service in this process, before it starts; awaiting it returns the proxy. Returned by
+/// [`in_process`].
 #[must_use = "the service begins when this is awaited"]
 #[derive(Debug)]
 pub struct InProcess<S> {
@@ -83,19 +123,24 @@ pub struct InProcess<S> {
 }
 
 impl<S> InProcess<S> {
-    /// Sets the calling user. Default: an anonymous user without an id.
+    /// Sets the calling user, which methods read with [`Context::user`](crate::Context::user).
+    /// Default: an anonymous user without an id.
     pub fn user(mut self, user: UserInfo) -> Self {
         self.user = user;
         self
     }
 
-    /// Sets the caller's workspace. Default: that of the service, `test`.
+    /// Sets the caller's workspace. Default: the workspace of the service, `test`.
+    ///
+    /// With another workspace, the caller reaches the service only if its visibility is `unlisted`
+    /// or `public`.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
         self.workspace = workspace.into();
         self
     }
 
-    /// Changes the settings of both clients. Default: [`Settings::in_process`].
+    /// Changes the settings of both clients, for example to test a limit. Default:
+    /// [`Settings::in_process`].
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
@@ -145,10 +190,13 @@ where
     }
 }
 
-/// One client, as the carrier of its messages knows it.
+/// The server's end of the link to one client, with the data that a server stamps into its
+/// messages.
 struct Side {
     link: MemoryLink,
+    /// Absolute address, `workspace/client`.
     address: String,
+    /// The user, encoded once for all messages.
     user: Vec<u8>,
 }
 
@@ -161,7 +209,8 @@ impl Side {
         })
     }
 
-    /// A message of this client, with what a server writes into it; `None` if it goes nowhere.
+    /// Returns a message of this client with the fields that a server writes into it, and its
+    /// receiver. `None` if it is not a message, or has no receiver.
     fn stamp(&self, frame: Frame) -> Option<(String, Frame)> {
         let Frame::Binary(data) = frame else {
             return None;
@@ -179,7 +228,10 @@ impl Side {
     }
 }
 
-/// Passes messages on as a server does, until the caller has gone.
+/// Forwards messages as a server does, until one of the clients closes its link.
+///
+/// `_service` is the host's only handle: holding it keeps the host connected for as long as this
+/// task runs.
 async fn carry(mut caller: Side, mut host: Side, _service: Client) {
     loop {
         let (from_caller, frame) = tokio::select! {
@@ -200,7 +252,8 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
             }
         }
     }
-    // The service gets the same event as from a server.
+    // A server sends this event when a client leaves. Without it, the host would keep the streams
+    // and functions of the caller until they expire.
     let (workspace, id) = split_address(&caller.address).unwrap_or_default();
     let data = Map::from_iter([
         ("id".to_owned(), Value::from(id)),
@@ -212,6 +265,7 @@ async fn carry(mut caller: Side, mut host: Side, _service: Client) {
         ("data".to_owned(), Value::Map(data)),
     ]);
     if let Ok(event) = to_vec(&event) {
+        // An error means that the host ended first, so nothing is left to release.
         let _ = host.link.send(Frame::Binary(event.into())).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Causes of errors. Errors are cloned, one for each call that fails, so they share their cause.
+//! Causes of errors. One lost link fails many calls, and each gets a clone of the error, so the
+//! clones share the cause.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -16,9 +17,9 @@ pub(super) fn source_of(cause: &Option<Cause>) -> Option<&(dyn Error + 'static)>
 
 /// Returns the text of an error and of all its causes in one line: `a: b: c`.
 ///
-/// Display of the errors of this crate says what happened without the text of the cause, so a
-/// program that logs `{error}` alone loses detail. `anyhow::Error` prints the same chain with
-/// `{:#}`.
+/// The errors of this crate do not repeat the text of their cause in their own, so a program that
+/// logs `{error}` alone loses detail. `anyhow::Error` prints the same chain with `{:#}`. A cause
+/// with which the text already ends is not repeated.
 ///
 /// ```
 /// use std::io;
@@ -36,7 +37,7 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        // Errors of other crates often end with the text of their cause.
+        // Errors of other crates often end with the text of their cause, which would stand twice.
         if !text.ends_with(&next) {
             let _ = write!(text, ": {next}");
         }
@@ -55,7 +56,7 @@ pub(super) struct RemoteCause {
 }
 
 impl RemoteCause {
-    /// Returns the chain of these causes, which begin with the nearest.
+    /// Links these texts to a chain. The first text is the direct cause of the error.
     pub(super) fn chain(causes: Vec<String>) -> Option<Box<RemoteCause>> {
         let causes = causes.into_iter().rev();
         causes.fold(None, |cause, message| {
@@ -63,7 +64,7 @@ impl RemoteCause {
         })
     }
 
-    /// Returns the texts of a chain.
+    /// Returns the texts of a chain, the direct cause first.
     pub(super) fn texts(cause: Option<Box<RemoteCause>>) -> Vec<String> {
         let mut texts = Vec::new();
         let mut next = cause;

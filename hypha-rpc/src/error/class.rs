@@ -1,18 +1,22 @@
-//! The classes of exceptions, which other languages send only as a part of the text of an error.
+//! Classes of exceptions. Other languages send the class only as a part of the error's text.
 
 use hypha_wire::WireError;
 
-/// Finds the exception class and the plain message in the forms of
-/// `docs/protocol/02-messages.md#s8`: Python's asynchronous methods send a whole traceback as
-/// message, JavaScript `Name: message`, Python's synchronous methods the message with the class
-/// only in the trace. Names in `known` are classes, too.
+/// Splits an error into the class of the exception and the plain message.
+///
+/// There are three forms (`docs/protocol/02-messages.md#s8`). Python's asynchronous methods send a
+/// whole traceback as the message. JavaScript sends `Name: message`. Python's synchronous methods
+/// send the plain message, and the class only in the trace.
+///
+/// A name counts as a class if it ends like one (`..Error`) or is in `known`, the names that the
+/// caller's contract lists.
 pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, String) {
     let message = error.message.trim_end();
     if message.starts_with("Traceback (most recent call last)") {
         let last = last_entry(message);
         return match prefix(last, known) {
             Some((class, rest)) => (Some(class.to_owned()), rest.to_owned()),
-            // Python leaves the colon out where there is no message.
+            // Python omits the colon if there is no message.
             None if is_class(last, known) => (Some(last.to_owned()), String::new()),
             None => (None, last.to_owned()),
         };
@@ -20,7 +24,8 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
     if let Some((class, rest)) = prefix(message, known) {
         return (Some(class.to_owned()), rest.to_owned());
     }
-    // JavaScript leaves it out, too.
+    // JavaScript omits it, too. The trace must begin with the same line, because a message of one
+    // word could otherwise be taken for a class.
     if is_class(message, known) && error.trace.lines().next() == Some(message) {
         return (Some(message.to_owned()), String::new());
     }
@@ -35,12 +40,12 @@ pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, Strin
     (class.map(str::to_owned), message.to_owned())
 }
 
-/// Whether an exception of the class `class`, perhaps with its module, is meant by `name`.
+/// Returns whether `name` names the class `class`, which may have its module in front.
 pub(super) fn is_named(class: &str, name: &str) -> bool {
     class == name || class.rsplit('.').next() == Some(name)
 }
 
-/// The message of a Python `KeyError`, which is the key as a literal.
+/// Returns the message without quotes. The message of a Python `KeyError` is the key as a literal.
 pub(super) fn unquoted(message: &str) -> &str {
     ['\'', '"']
         .into_iter()
@@ -48,8 +53,8 @@ pub(super) fn unquoted(message: &str) -> &str {
         .unwrap_or(message)
 }
 
-/// Returns the part after the frames of the last traceback: the class, and a message that may have
-/// several lines, also empty ones. Returns all of a text without a traceback.
+/// Returns the part of a trace after the frames of its last traceback: the class and the message,
+/// which may have several lines, also empty ones. Returns the whole text if it has no traceback.
 fn last_entry(trace: &str) -> &str {
     let header = trace.rfind("Traceback (most recent call last):");
     let Some(frames) = header.and_then(|start| trace[start..].split_once('\n')) else {
@@ -62,11 +67,16 @@ fn last_entry(trace: &str) -> &str {
     rest.trim_end()
 }
 
+/// Splits `Class: message`, if the text begins with a class.
 fn prefix<'a>(text: &'a str, known: &[&str]) -> Option<(&'a str, &'a str)> {
     let (class, rest) = text.split_once(':')?;
     is_class(class, known).then(|| (class, rest.trim_start()))
 }
 
+/// Returns whether a text is the name of a class of exceptions.
+///
+/// The suffixes and the three names are those of Python's built-in exceptions. The check is narrow
+/// on purpose: the first word of a message, such as `Note: ..`, must not become a class.
 fn is_class(text: &str, known: &[&str]) -> bool {
     let last = text.rsplit('.').next().unwrap_or(text);
     let looks_so = text

@@ -1,4 +1,4 @@
-//! A value that does not fit.
+//! Errors of encoding and decoding values.
 
 use std::error::Error;
 use std::fmt;
@@ -18,18 +18,18 @@ use super::cause::{Cause, source_of};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CodecError {
-    /// The value that does not fit, with the place inside it, without the text of the cause.
+    /// Names the value that does not fit and the place inside it, without the text of the cause.
     pub message: String,
     /// True if a received value does not fit; the method has run then. False if a value could not
     /// be sent; the method did not run.
     pub received: bool,
-    /// The call that it belongs to.
+    /// The call that the value belongs to.
     pub call: CallSite,
     source: Option<Cause>,
 }
 
 impl CodecError {
-    /// A received value without a decoding error.
+    /// Creates the error for a received value that decodes, but violates the contract.
     pub(crate) fn unfit(message: impl Into<String>, call: CallSite) -> Self {
         CodecError {
             message: message.into(),
@@ -39,7 +39,7 @@ impl CodecError {
         }
     }
 
-    /// A received value, `what`, that cannot be decoded.
+    /// Creates the error for a received value that cannot be decoded; `what` names it.
     pub(crate) fn receiving(what: &str, error: DecodeError, call: CallSite) -> Self {
         CodecError {
             source: Some(Arc::new(error.clone())),
@@ -47,7 +47,8 @@ impl CodecError {
         }
     }
 
-    /// A value that is too large to be sent, or cannot be for another reason.
+    /// Creates the error for a value that cannot be sent, without an encoding error: it is too
+    /// large, for example.
     pub(crate) fn unsendable(message: impl Into<String>, call: CallSite) -> Self {
         CodecError {
             message: message.into(),
@@ -57,7 +58,7 @@ impl CodecError {
         }
     }
 
-    /// A value that cannot be encoded.
+    /// Creates the error for a value that cannot be encoded.
     pub(crate) fn sending(error: EncodeError, call: CallSite) -> Self {
         let message = match error.argument() {
             Some(argument) => format!("argument `{argument}` cannot be sent"),
@@ -75,7 +76,7 @@ impl CodecError {
     }
 }
 
-/// The text for a received value that is not of the expected type.
+/// Returns the text for a received value that is not of the expected type; `what` names the value.
 pub(crate) fn unfit_message(what: &str, error: &DecodeError) -> String {
     match error.path() {
         path if path.is_empty() => format!("{what} is not of the expected type"),

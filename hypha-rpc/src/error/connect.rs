@@ -1,4 +1,4 @@
-//! No connection to the server.
+//! Errors of connecting: their kinds, their texts, and the texts of servers that they come from.
 
 use std::error::Error;
 use std::fmt;
@@ -12,11 +12,30 @@ use super::cause::{Cause, source_of};
 /// [`kind`](Self::kind) names the failure, [`url`](Self::url) the address, and
 /// [`source`](std::error::Error::source) keeps the error of the system or library that caused it:
 /// an [`io::Error`](std::io::Error) for a refused connection or an unknown host, a `rustls::Error`
-/// for a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP answer. The text says
-/// what to change, without the text of the cause; [`report`](super::report) prints both.
+/// for a TLS failure, a `tungstenite::Error` or `reqwest::Error` for an HTTP response. The text
+/// names the change that helps, without the text of the cause; [`report`](super::report) prints
+/// both.
 ///
 /// Nothing has run when connecting fails. Two errors are equal if their kind, URL and text are;
 /// causes are not compared.
+///
+/// # Examples
+///
+/// ```no_run
+/// use hypha_rpc::Error;
+/// use hypha_rpc::error::ConnectErrorKind;
+///
+/// # async fn example() {
+/// match hypha_rpc::connect("https://hypha.example.org").await {
+///     Ok(client) => println!("connected to {}", client.workspace()),
+///     Err(Error::Connect(error)) if error.kind() == ConnectErrorKind::TokenRejected => {
+///         println!("log in again: {}", error.detail());
+///     }
+///     Err(error) if error.is_retryable() => println!("try later: {error}"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ConnectError(Box<Inner>);
 
@@ -24,14 +43,14 @@ pub struct ConnectError(Box<Inner>);
 struct Inner {
     kind: ConnectErrorKind,
     url: Option<String>,
-    /// Error text of the server, or the variable part of the message.
+    /// The error text of the server, or the variable part of the message. May be empty.
     detail: String,
     source: Option<Cause>,
-    /// The failure of the other transport.
+    /// The failure of the other transport, if both were tried.
     other: Option<ConnectError>,
 }
 
-/// The failures of a [`ConnectError`].
+/// The kinds of a [`ConnectError`].
 ///
 /// | kind | retryable | what to do |
 /// | --- | --- | --- |
@@ -72,7 +91,7 @@ pub enum ConnectErrorKind {
     /// The server responded with a redirect. It is not followed: it may lead to a server that must
     /// not see the token.
     Redirect,
-    /// A program answers at the URL that speaks neither HTTP nor this protocol.
+    /// The program that answers at the URL speaks neither HTTP nor this protocol.
     NotHypha,
     /// The connection ended during the handshake without an error message.
     ConnectionLost,
@@ -130,7 +149,11 @@ impl ConnectErrorKind {
         }
     }
 
-    /// Whether the failure lies below the protocol: no Hypha server has refused this client.
+    /// Returns whether the failure lies below the protocol: no Hypha server has refused this
+    /// client. Such a failure of a WebSocket makes [`Transport::Auto`] try HTTP, and a lost
+    /// connection is tried again after it.
+    ///
+    /// [`Transport::Auto`]: crate::transport::Transport
     pub(crate) fn is_below_the_protocol(self) -> bool {
         match self {
             ConnectErrorKind::Dns
@@ -153,7 +176,8 @@ impl ConnectErrorKind {
         }
     }
 
-    /// Ranks failures by handshake progress; the later failure is more informative.
+    /// Ranks failures by the progress of the attempt. Of two failures, the one that came further is
+    /// more informative.
     #[cfg_attr(not(feature = "http"), allow(dead_code))]
     fn progress(self) -> u8 {
         match self {
@@ -176,9 +200,9 @@ impl ConnectErrorKind {
 impl ConnectError {
     /// Creates an error, for implementations of [`Dial`](crate::transport::Dial).
     ///
-    /// `detail` completes the text that the kind has: the server's words, the target of a redirect,
-    /// the fault of a URL. It may be empty. Credentials and the query are removed from the target
-    /// of a redirect.
+    /// `detail` completes the text of the kind: the server's words, the target of a redirect, the
+    /// fault of a URL. It may be empty. Credentials and the query are removed from the target of a
+    /// redirect, because the text goes to logs.
     pub fn new(kind: ConnectErrorKind, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let detail = match kind {
@@ -194,7 +218,8 @@ impl ConnectError {
         }))
     }
 
-    /// Sets the URL that was tried. Credentials and the query, which may be a token, are left out.
+    /// Sets the URL that was tried. Credentials and the query, which may hold a token, are left
+    /// out.
     #[must_use]
     pub fn with_url(mut self, url: &str) -> Self {
         self.0.url = Some(redacted_url(url));
@@ -221,7 +246,8 @@ impl ConnectError {
         }
     }
 
-    /// Joins the failures of two transports: the more informative one, which keeps the other.
+    /// Joins the failures of two transports: returns the more informative one, with the other
+    /// inside.
     #[cfg_attr(not(feature = "http"), allow(dead_code))]
     pub(crate) fn after(self, earlier: ConnectError) -> Self {
         let (mut main, other) = match self.kind().progress() > earlier.kind().progress() {
@@ -252,20 +278,20 @@ impl ConnectError {
         &self.0.detail
     }
 
-    /// Returns the failure of the other transport where both were tried (`Transport::Auto`). The
-    /// error itself is that of the attempt that came further.
+    /// Returns the failure of the other transport if both were tried (`Transport::Auto`). The error
+    /// itself is that of the attempt that came further.
     #[must_use]
     pub fn other_attempt(&self) -> Option<&ConnectError> {
         self.0.other.as_ref()
     }
 
     /// Returns whether the same attempt may succeed later without a change on this side; the table
-    /// of [`ConnectErrorKind`] lists the kinds. Where two transports were tried and no Hypha server
-    /// answered, either of them may succeed. A refusal by a Hypha server decides alone.
+    /// of [`ConnectErrorKind`] lists the kinds. If two transports were tried and no Hypha server
+    /// answered, one retryable failure is enough. A refusal by a Hypha server decides alone.
     ///
-    /// A connection that has stood once is made again also after failures that are not retryable by
-    /// this table but lie below the protocol (TLS, HTTP status, redirect): the URL was right, and
-    /// proxies and hotspots answer like that for a while.
+    /// A client that was connected once is less strict. It also reconnects after failures that lie
+    /// below the protocol but are not retryable by this table (TLS, HTTP status, redirect): the URL
+    /// was right, and proxies and hotspots answer like that for a while.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         let kind = self.kind();
@@ -280,8 +306,9 @@ impl ConnectError {
         self.0.source.clone()
     }
 
-    /// Sorts the text of a handshake's `error` frame
-    /// (`docs/protocol/01-transport-websocket.md#s4`).
+    /// Creates the error from the text of a handshake's `error` frame
+    /// (`docs/protocol/01-transport-websocket.md#s4`). Servers send no code, so the fixed parts of
+    /// their texts decide about the kind.
     pub(crate) fn from_server(message: String) -> Self {
         let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
         let kind = if says(&["Authentication error", "Token has been revoked"]) {
@@ -451,7 +478,7 @@ mod tests {
         assert_eq!(both.other_attempt(), Some(&socket));
         assert!(both.to_string().contains("ws://h/ws"), "{both}");
 
-        // As far as each other: the first, named once.
+        // Both came equally far: the first is the error, and the text names the kind once.
         let refused = ConnectErrorKind::ConnectionRefused;
         let first = ConnectError::new(refused, "").with_url("ws://h/ws");
         let second = ConnectError::new(refused, "").with_url("http://h/rpc");
@@ -467,7 +494,7 @@ mod tests {
         assert!(!socket.is_retryable());
         assert!(http.after(socket).is_retryable());
 
-        // The server has refused the token: it is reachable, and another attempt changes nothing.
+        // The server refused the token, so it is reachable, and another attempt changes nothing.
         let socket = ConnectError::new(ConnectErrorKind::HttpStatus(502), "");
         let http = ConnectError::new(ConnectErrorKind::TokenRejected, "");
         assert!(!http.after(socket).is_retryable());

@@ -1,4 +1,4 @@
-//! A call that was cut off.
+//! Calls whose connection or peer was lost before the response.
 
 use std::error::Error;
 use std::fmt;
@@ -8,11 +8,12 @@ use super::cause::{Cause, source_of};
 
 /// The connection, or the peer behind it, was lost before a response arrived.
 ///
-/// [`lost`](Self::lost) says which of them, and with it whether a new call has a chance;
-/// [`may_have_run`](Self::may_have_run) whether the method may have run.
+/// [`lost`](Self::lost) names the lost part, which decides whether a new call may succeed.
+/// [`may_have_run`](Self::may_have_run) tells whether the method may have run.
+///
 /// [`source`](std::error::Error::source) is the failure of the link, if there was one: an
-/// [`io::Error`](std::io::Error) or the error of the WebSocket or HTTP library. Where the
-/// connection is over because the server refused to take this client back, it is that
+/// [`io::Error`](std::io::Error) or the error of the WebSocket or HTTP library. If the connection
+/// ended because the server refused to take this client back, it is that
 /// [`ConnectError`](super::ConnectError).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -33,11 +34,11 @@ pub struct Disconnected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lost {
-    /// The peer has left the server; this client is still connected. Retryable: a service
-    /// that is hosted elsewhere, or again, is found by its id.
+    /// The peer has left the server; this client is still connected. Retryable: the next call looks
+    /// the service up by its id, and finds it if another client, or the same one again, hosts it.
     Peer,
-    /// The link to the server broke, and the connection opens another one. Retryable: a new call
-    /// waits for it.
+    /// The link to the server broke, and the client opens another one. Retryable: a new call waits
+    /// for the new link.
     Link,
     /// The connection has ended and does not reconnect, as
     /// [`Client::closed`](crate::Client::closed) says. Not retryable: connect again.

@@ -1,4 +1,4 @@
-//! A link that broke.
+//! Errors of links.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -10,10 +10,9 @@ use super::cause::{Cause, source_of};
 
 /// Error of a link to the server that broke or could not be opened.
 ///
-/// A [`Link`](crate::transport::Link) reports it once and has ended then. Calls that were in flight
-/// fail with [`Error::Disconnected`](super::Error::Disconnected), whose
-/// [`source`](std::error::Error::source) leads to the cause kept here. The connection opens another
-/// link by itself.
+/// A [`Link`](crate::transport::Link) reports it once and then ends. Calls in flight fail with
+/// [`Error::Disconnected`](super::Error::Disconnected), whose [`source`](std::error::Error::source)
+/// leads to the cause kept here. The connection opens another link by itself.
 ///
 /// Cloning is cheap. Two are equal if they print the same; causes are not compared.
 #[derive(Clone)]
@@ -24,8 +23,8 @@ enum Inner {
         message: Cow<'static, str>,
         source: Option<Cause>,
     },
-    /// A link that is opened by its first frame, as the HTTP one is, learns only then that it
-    /// cannot be.
+    /// The link could not be opened. An HTTP link is opened by its first frame, so this failure
+    /// appears as that of an open link.
     NotOpened(ConnectError),
 }
 
@@ -38,7 +37,8 @@ impl LinkError {
         }))
     }
 
-    /// Sets the cause. Its text is not to be repeated in the message.
+    /// Sets the cause. The message must not repeat its text, because [`report`](super::report)
+    /// prints both.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.with_cause(Some(source.into().into()))
@@ -53,7 +53,7 @@ impl LinkError {
         }
     }
 
-    /// The same failure with words in front of its text.
+    /// Returns the same failure with `words` in front of its text.
     pub(crate) fn context(&self, words: &str) -> Self {
         let cause = match &*self.0 {
             Inner::Broken { source, .. } => source.clone(),

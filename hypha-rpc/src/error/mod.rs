@@ -14,11 +14,15 @@
 //! | [`Service`](Error::Service) | the method returned its own error | no | yes |
 //! | [`Remote`](Error::Remote) | any other exception or panic of the method | no | yes |
 //! | [`Rejected`](Error::Rejected) | the peer or the server refused | by [`RejectKind`] | no |
-//! | [`Timeout`](Error::Timeout) | no answer came in time | yes | by [`Timeout::sent`] |
-//! | [`Disconnected`](Error::Disconnected) | connection or peer is gone | by [`Lost`] | see there |
+//! | [`Timeout`](Error::Timeout) | no response arrived in time | yes | by [`Timeout::sent`] |
+//! | [`Disconnected`](Error::Disconnected) | connection or peer lost | by [`Lost`] | see there |
 //! | [`Codec`](Error::Codec) | encoding or decoding failed | no | by [`CodecError::received`] |
-//! | [`Connect`](Error::Connect) | no connection came about | by [`ConnectErrorKind`] | no |
-//! | [`Invalid`](Error::Invalid) | this program asked for something impossible | no | no |
+//! | [`Connect`](Error::Connect) | connecting failed | by [`ConnectErrorKind`] | no |
+//! | [`Invalid`](Error::Invalid) | this program passed an invalid argument | no | no |
+//!
+//! The column "retryable" is [`Error::is_retryable`], the column "may have run"
+//! [`Error::may_have_run`]. A program that repeats calls needs both: a call that may have run is
+//! safe to repeat only if it is idempotent. [`Retry`](crate::Retry) applies this rule by itself.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -53,11 +57,30 @@ pub use timeout::{Timeout, TimeoutKind};
 ///
 /// `E` is the error type of the called method, [`Infallible`] if it has none. The
 /// [module](self) has a table of the variants.
+///
+/// # Examples
+///
+/// ```no_run
+/// use hypha_rpc::error::{RejectKind, report};
+/// use hypha_rpc::prelude::*;
+///
+/// # async fn example(service: &RemoteService) {
+/// let sum: Result<f64, Error> = service.call("add", args!(1.0, 2.0)).await;
+/// match sum {
+///     Ok(sum) => println!("{sum}"),
+///     Err(Error::Rejected(refusal)) if refusal.kind == RejectKind::UnknownMethod => {
+///         println!("an old version of the service: {refusal}");
+///     }
+///     Err(error) if error.is_retryable() => println!("try later: {}", report(&error)),
+///     Err(error) => println!("{}", report(&error)),
+/// }
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error<E = Infallible> {
-    /// The method returned its own error. It has run; whether a repetition helps is for the
-    /// contract to say.
+    /// The method returned its own error. It has run. The contract decides whether a repetition
+    /// helps.
     #[error("{0}")]
     Service(E),
     /// The method failed with an error that is not the contract's: an exception of another
@@ -85,7 +108,8 @@ pub enum Error<E = Infallible> {
 }
 
 impl<E> Error<E> {
-    /// Fails outside of a tokio runtime, where the timers of a call would panic.
+    /// Returns [`Error::Invalid`] outside of a tokio runtime, where the timers of a call would
+    /// panic. `what` names the action that failed.
     pub(crate) fn unless_in_runtime(what: &str) -> Result<(), Self> {
         match tokio::runtime::Handle::try_current() {
             Ok(_) => Ok(()),
@@ -145,9 +169,10 @@ impl fmt::Display for ErrorKind {
 impl<E> Error<E> {
     /// Returns whether the same call may succeed if it is made again on this connection.
     ///
-    /// True for timeouts, a link that was lost and comes back, a peer that has left, is not
-    /// connected or is too busy. Check [`may_have_run`](Self::may_have_run) before repeating a call
-    /// that changes something.
+    /// True for a timeout, for a lost link that the client reopens, and for a peer that has left,
+    /// is not connected or is too busy. For [`Error::Connect`] the answer is that of
+    /// [`ConnectError::is_retryable`]. Check [`may_have_run`](Self::may_have_run) before repeating
+    /// a call that changes something.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Timeout(_) => true,
@@ -160,7 +185,8 @@ impl<E> Error<E> {
 
     /// Returns whether the method may have run although no result arrived.
     ///
-    /// False only where that is known: the request was refused, never sent, or not encodable.
+    /// False only if it certainly did not run: the request was refused, never sent, or not
+    /// encodable.
     pub fn may_have_run(&self) -> bool {
         match self {
             Error::Service(_) | Error::Remote(_) => true,
@@ -171,7 +197,7 @@ impl<E> Error<E> {
         }
     }
 
-    /// Returns the variant, as metrics and spans have it.
+    /// Returns the variant without its content: the label `outcome` of metrics and spans.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Service(_) => ErrorKind::Service,
@@ -185,8 +211,8 @@ impl<E> Error<E> {
         }
     }
 
-    /// Whether the peer may have moved: it is not there, or does not know (any more) what was
-    /// called.
+    /// Returns whether another client may host the service by now: the peer is not connected, or
+    /// does not have the called service or method.
     pub(crate) fn is_about_a_stale_address(&self) -> bool {
         match self {
             Error::Rejected(refusal) => matches!(
@@ -202,8 +228,9 @@ impl<E> Error<E> {
 
     /// Converts the error for a caller that has another contract's error type.
     ///
-    /// [`Error::Service`] becomes [`Error::Remote`] with the text of the error; all other variants
-    /// stay what they are.
+    /// [`Error::Service`] becomes [`Error::Remote`] with the text of the error and an empty
+    /// [`CallSite`]; all other variants keep their content. Use it with `?` in a method that calls
+    /// a service with another error type.
     pub fn untyped<F>(self) -> Error<F>
     where
         E: fmt::Display,
@@ -230,7 +257,8 @@ impl<E> Error<E> {
 }
 
 impl<E: fmt::Display> Error<E> {
-    /// The text with all causes, for peers: only texts travel.
+    /// Returns the text with all causes. Peers get no other part of the error, so the text would
+    /// otherwise lose the causes.
     pub(crate) fn text_with_causes(&self) -> String {
         match self {
             Error::Disconnected(error) => report(error),
@@ -246,7 +274,8 @@ impl<E: fmt::Display> Error<E> {
 }
 
 impl Error {
-    /// Converts the error of a method without an error type for one that has one.
+    /// Converts the error of a method without an error type to the error of one that has a type.
+    /// Nothing is lost: an [`Error::Service`] of [`Infallible`] does not exist.
     #[must_use]
     pub fn widen<E>(self) -> Error<E> {
         match self {
@@ -266,9 +295,9 @@ impl<E> From<ConnectError> for Error<E> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallSite {
-    /// `service.method`, as the caller wrote it.
+    /// `service.method`, as the caller wrote it. Empty if the error concerns no method.
     pub method: String,
-    /// The address `workspace/client` of the peer that hosts the service.
+    /// The address `workspace/client` of the peer that hosts the service. Empty if it is not known.
     pub peer: String,
 }
 

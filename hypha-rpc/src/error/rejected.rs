@@ -1,10 +1,10 @@
-//! A request that was refused before its method ran.
+//! Requests that were refused before their method ran.
 
 use super::CallSite;
 
-/// The peer or the server refused the request.
+/// The peer or the server refused the request before its method ran.
 ///
-/// The method did not run. Retryable if [`RejectKind::is_retryable`] says so.
+/// Retryable if [`RejectKind::is_retryable`] is true.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 #[error("{call}: {message}")]
@@ -23,19 +23,20 @@ pub struct Rejection {
 pub enum RejectKind {
     /// No service has this id. Check the id, and that its host is connected.
     UnknownService,
-    /// The service has no such method, or no longer has it.
+    /// The service does not have this method, or no longer has it.
     UnknownMethod,
     /// Arguments are missing, unknown, too many or of the wrong type; the message names them.
     InvalidArguments,
-    /// The caller is not allowed to do this. Use another token, or change the service's visibility.
+    /// The caller has no permission for this. Use another token, or change the service's
+    /// visibility.
     PermissionDenied,
-    /// The addressed client is not connected. Retryable: it may come back.
+    /// The addressed client is not connected. Retryable: it may reconnect.
     PeerNotConnected,
-    /// The function belonged to a call that has ended.
+    /// The function belonged to a call that has ended, or was released. Get a new one.
     Expired,
-    /// More than one service fits the query. Name the client, or choose a mode of selection.
+    /// More than one service fits the query. Name the client in the id, or choose a selection mode.
     Ambiguous,
-    /// The peer has too many calls in progress. Retryable after a pause.
+    /// The peer has too many calls in progress, or is disconnecting. Retryable after a pause.
     Busy,
 }
 
@@ -46,7 +47,7 @@ impl RejectKind {
         matches!(self, RejectKind::PeerNotConnected | RejectKind::Busy)
     }
 
-    /// The name under which a Rust peer sends this kind (`_rname`), which others ignore.
+    /// Returns the name under which Rust peers send this kind (`_rname`). Other peers ignore it.
     pub(crate) fn wire_name(self) -> &'static str {
         match self {
             RejectKind::UnknownService => "hypha.UnknownService",
@@ -75,9 +76,10 @@ impl RejectKind {
         .find(|kind| kind.wire_name() == name)
     }
 
-    /// Reads the fixed texts of the other clients and servers (`docs/protocol/02-messages.md#s7`,
-    /// `#s8`). They are the only sign those peers give. A method may raise an exception that begins
-    /// alike, so the text has to name the very call that was made.
+    /// Reads the kind from the fixed texts of the Python and JavaScript peers
+    /// (`docs/protocol/02-messages.md#s7`, `#s8`), which send no name. A method may raise an
+    /// exception whose text begins alike, so most forms must also name the call that was made: if
+    /// they did not, a method that ran would count as one that did not run.
     pub(super) fn from_text(message: &str, call: &CallSite) -> Option<Self> {
         let of_call = message.contains(&format!(":services.{}", call.method));
         let built_in = call.method.starts_with("built-in.");

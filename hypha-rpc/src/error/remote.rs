@@ -1,17 +1,18 @@
-//! An error that the called method raised.
+//! Errors that the called method raised, and the conversion of a received error to [`Error`].
 
 use hypha_wire::{Value, WireError};
 
 use super::cause::RemoteCause;
 use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
 
-/// An error that the called method raised and that is not of the contract's type
+/// Error that the called method raised and that is not of the contract's error type
 /// (`docs/protocol/02-messages.md#s8`).
 ///
-/// The causes that a Rust peer sends are the [`source`](std::error::Error::source); the
-/// [`trace`](Self::trace) has them as text.
+/// [`source`](std::error::Error::source) is the chain of causes that a Rust peer sent;
+/// [`trace`](Self::trace) has the same causes as text. Peers in other languages send only the
+/// trace.
 ///
-/// The method has run, at least in part. Not retryable by itself: the error is the method's answer.
+/// The method has run, at least in part. Not retryable: the method itself has failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 #[error("{call}: {}{message}", class.as_ref().or(name.as_ref()).map(|c| format!("{c}: ")).unwrap_or_default())]
@@ -22,7 +23,8 @@ pub struct RemoteError {
     pub class: Option<String>,
     /// The name of a typed error of a Rust peer, such as `CalcError.TooLarge`.
     pub name: Option<String>,
-    /// The stack trace of the peer; may be empty.
+    /// The stack trace of the peer. Empty if it sent none: Rust peers send stack frames only from
+    /// services that [allow it](crate::Service::send_backtraces).
     pub trace: String,
     /// A typed error of a Rust peer as a value; decode it with [`Value::decode_as`].
     pub data: Option<Value>,
@@ -33,14 +35,16 @@ pub struct RemoteError {
     pub(super) cause: Option<Box<RemoteCause>>,
 }
 
-/// Converts the argument of a peer's `reject` to the caller's error.
+/// Converts the argument of a peer's `reject` to the caller's error: a rejection, the contract's
+/// own error, or a [`RemoteError`], in this order.
 pub(crate) fn from_wire<E: ServiceError>(error: WireError, call: CallSite) -> Error<E> {
     let (class, message) = class::split(&error, &[]);
     let kind = match &error.name {
         Some(name) => RejectKind::from_wire_name(name),
         None => RejectKind::from_text(&message, &call),
     };
-    // First, because a contract's error may take whatever fails, and the method did not run.
+    // Rejections come first: the method did not run, and an error type with `other` would take
+    // every failure as its own.
     if let Some(kind) = kind {
         return Error::Rejected(Rejection {
             kind,

@@ -1,4 +1,4 @@
-//! Types that methods may fail with.
+//! The error types of methods, and their conversion to and from the error on the wire.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::convert::Infallible;
@@ -10,19 +10,22 @@ use hypha_wire::WireError;
 use super::Error;
 use super::cause::RemoteCause;
 
-/// A type that service methods may fail with.
+/// Error type of a service method.
 ///
 /// Derive it with [`#[derive(RemoteError)]`](derive@crate::RemoteError): callers in Rust get the
 /// value back as [`Error::Service`]. Types that only have a text (`String`, `anyhow::Error`,
-/// `std::io::Error`) lose their type on the way and arrive as [`Error::Remote`].
+/// `Box<dyn Error + Send + Sync>`, `std::io::Error`) lose their type on the way and arrive as
+/// [`Error::Remote`]; the causes of the last three travel as texts. [`Error`] itself is such a
+/// type, so a method can pass the error of another service on with `?`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a service method",
     label = "callers could not be told of this error",
     note = "add `#[derive(hypha_rpc::RemoteError)]` to the type, or use `anyhow::Error` and lose the type"
 )]
 pub trait ServiceError: Sized {
-    /// Returns the error as it is sent. Its [`backtrace`](WireError::backtrace) goes only to
-    /// callers of services that [allow it](crate::Service::send_backtraces).
+    /// Returns the error in the form in which it is sent. The library sends its
+    /// [`backtrace`](WireError::backtrace) only if the service [allows
+    /// it](crate::Service::send_backtraces).
     fn to_wire(self) -> WireError;
     /// Returns a received error as this type, or `None` if it is another error.
     fn from_wire(error: &WireError) -> Option<Self>;
@@ -37,8 +40,8 @@ impl ServiceError for Infallible {
     }
 }
 
-/// Passes on the error of another service. The caller receives every kind as [`Error::Remote`]. The
-/// text includes the causes, since only the text is sent.
+/// Passes on the error of another service. The caller receives every variant as [`Error::Remote`].
+/// The text includes the causes, because only the text is sent.
 impl<E: fmt::Display> ServiceError for Error<E> {
     fn to_wire(self) -> WireError {
         match self {
@@ -47,7 +50,8 @@ impl<E: fmt::Display> ServiceError for Error<E> {
                     Some(class) => format!("{class}: {}", error.message),
                     None => error.message,
                 });
-                // It may have frames, and it is not known whether that peer sends them to all.
+                // The trace may contain stack frames, and the peer may have sent them only to this
+                // program. As a backtrace, they go further only if this service allows it.
                 wire.backtrace = Some(error.trace)
                     .filter(|trace| !trace.is_empty())
                     .map(Into::into);
@@ -64,8 +68,8 @@ impl<E: fmt::Display> ServiceError for Error<E> {
     }
 }
 
-/// Returns the error with this text and the causes that begin with `cause`. Clients in other
-/// languages find them in the trace.
+/// Returns the error with this text and the chain of causes that begins with `cause`. The trace
+/// repeats the causes, because clients in other languages read nothing else.
 fn with_causes(message: String, cause: Option<&(dyn StdError + 'static)>) -> WireError {
     let chain = std::iter::successors(cause, |&cause| cause.source());
     let causes: Vec<String> = chain.map(ToString::to_string).collect();

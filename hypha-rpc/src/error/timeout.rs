@@ -7,7 +7,8 @@ use super::CallSite;
 
 /// The call exceeded its idle timeout or its total timeout.
 ///
-/// Retryable. The method may have run, or still be running, if [`sent`](Self::sent) is true.
+/// Retryable. If [`sent`](Self::sent) is true, the method may have run, or may still be running: a
+/// timeout does not wait for the callee to stop.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Timeout {
@@ -15,7 +16,7 @@ pub struct Timeout {
     pub kind: TimeoutKind,
     /// Value of that timeout.
     pub limit: Duration,
-    /// True if the request had left this program.
+    /// True if the request had left this program, so that the method may have run.
     pub sent: bool,
     /// The call that waited.
     pub call: CallSite,

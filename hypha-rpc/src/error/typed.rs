@@ -1,8 +1,8 @@
 //! Runtime support for `#[derive(RemoteError)]`: encodes typed errors, and decodes them from data
 //! or from exceptions of other languages.
 //!
-//! As in `service/macro_support.rs`, each trait is asked for in one function only, so that one
-//! mistake is reported once.
+//! As in `service/macro_support.rs`, only one function has each trait as a bound, so that the
+//! compiler reports one mistake once.
 
 use std::fmt::Display;
 
@@ -59,7 +59,8 @@ pub fn error_data<E: ErrorData>() -> DataCodec<E> {
     }
 }
 
-/// See [`error_data`].
+/// The functions that encode and decode an error. Returned by [`error_data`], which has the bounds,
+/// so that the functions below need none.
 #[derive(Debug)]
 pub struct DataCodec<E> {
     encode: fn(&E) -> Result<Value, EncodeError>,
@@ -74,10 +75,10 @@ pub fn message_field<T: MessageField>(message: String) -> T {
 
 /// A type with `#[derive(RemoteError)]`.
 pub trait TypedError: Sized + 'static {
-    /// The variants; a struct is its own only one.
+    /// The variants. A struct has one, which is itself.
     const VARIANTS: &'static [ErrorVariant<Self>];
 
-    /// The index in [`Self::VARIANTS`] of this value.
+    /// Returns the index of this value in [`Self::VARIANTS`].
     fn variant(&self) -> usize;
 }
 
@@ -102,7 +103,7 @@ impl<E> ErrorVariant<E> {
         }
     }
 
-    /// Makes the variant that of exceptions of these classes, too.
+    /// Makes exceptions of these classes this variant; `make` takes their message.
     #[must_use]
     pub const fn classes(
         mut self,
@@ -114,7 +115,7 @@ impl<E> ErrorVariant<E> {
         self
     }
 
-    /// Makes the variant that of every failure without a variant of its own.
+    /// Makes every failure that fits no other variant this variant; `make` takes its message.
     #[must_use]
     pub const fn others(mut self, make: fn(String) -> E) -> Self {
         self.takes_others = true;
@@ -127,8 +128,8 @@ impl<E> ErrorVariant<E> {
     }
 }
 
-/// Encodes the error. Callers in other languages find its class at the end of the trace,
-/// where Python has it, unless the text begins with it.
+/// Encodes the error. The trace names its class, because callers in other languages look for it
+/// there, unless the message begins with it.
 pub fn error_to_wire<E: TypedError>(error: &E, message: String, codec: DataCodec<E>) -> WireError {
     let variant = E::VARIANTS.get(error.variant());
     let name = variant.map(|variant| variant.name);
@@ -151,8 +152,8 @@ pub fn error_to_wire<E: TypedError>(error: &E, message: String, codec: DataCodec
     wire
 }
 
-/// Decodes the error, if it is of this type: by the name and data that a Rust peer sent, or
-/// by the class of an exception.
+/// Decodes the error if it is of this type: by the name and data that a Rust peer sent, by the
+/// class of an exception, or as the variant that takes all others.
 pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) -> Option<E> {
     if let Some(name) = &error.name {
         if E::VARIANTS.iter().any(|variant| variant.name == name) {
@@ -174,7 +175,7 @@ pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) ->
         });
     }
     let other = E::VARIANTS.iter().find(|variant| variant.takes_others)?;
-    // Without a name, the class or the name of another type decides.
+    // The message alone would not tell a `ValueError` from an `OSError`.
     let what = class.as_ref().or(error.name.as_ref());
     other.make(match what {
         Some(what) => format!("{what}: {message}"),
@@ -182,7 +183,8 @@ pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) ->
     })
 }
 
-/// The variant for an exception: rather by its name with the module than without.
+/// Returns the variant for an exception. A variant that names the module wins over one that names
+/// only the class.
 fn of_class<E: TypedError>(class: &str) -> Option<&'static ErrorVariant<E>> {
     let find = |fits: fn(&str, &str) -> bool| {
         let mut all = E::VARIANTS.iter();
