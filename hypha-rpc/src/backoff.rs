@@ -39,10 +39,9 @@ impl Doubling {
 ///
 /// The first attempt follows after a random part of [`spread`](Self::spread), so that the clients
 /// of a server that restarts do not all connect at once. After each failed attempt the pause
-/// doubles,
-/// from [`first`](Self::first) up to [`longest`](Self::longest); each pause is varied between one
-/// half and one and a half of that. A connection that ends before [`stable`](Self::stable) counts
-/// as a failed attempt.
+/// doubles, from [`first`](Self::first) up to [`longest`](Self::longest); each pause is varied
+/// between one half and one and a half of that. A connection that ends before
+/// [`stable`](Self::stable) counts as a failed attempt.
 ///
 /// With the defaults a thousand clients of one server make at most 1500 attempts in any second;
 /// while the server stays away the rate falls to about 17 a second.
@@ -92,8 +91,8 @@ impl Default for Backoff {
 impl Backoff {
     /// Sets the number of failed attempts in a row after which the client stops reconnecting.
     ///
-    /// The connection then ends with
-    /// [`CloseReason::GaveUp`](crate::client::CloseReason::GaveUp). 0 counts as 1. Default: no limit.
+    /// The connection then ends with [`CloseReason::GaveUp`](crate::client::CloseReason::GaveUp). 0
+    /// counts as 1. Default: no limit.
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = Some(most);
