@@ -1,4 +1,7 @@
-//! The incoming calls that may run at the same time.
+//! Bounds on the incoming calls that run at the same time.
+//!
+//! The driver asks for a permit before it starts a handler and never waits for one: a waiting call
+//! would block all messages behind it. A call without a permit is rejected as busy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Settings;
 use super::outbound::LARGE;
 
-/// Most calls that may run at the same time, whatever the settings say: a semaphore has no more.
+/// Upper bound on [`Settings::max_concurrent_calls`]. `acquire_many`, which waits for all calls,
+/// takes a `u32`, and the number of permits of a semaphore is limited.
 const MOST_CALLS: usize = u32::MAX as usize >> 4;
-/// Calls of the built-in service that may run at the same time. They are not counted with the
-/// others: a client that is busy still answers pings and takes chunks.
+/// Calls of the built-in service that may run at the same time. They are counted separately, so
+/// that a busy client still answers pings and takes the chunks of responses that it waits for.
 const BUILT_IN_CALLS: usize = 4096;
 
 /// Bounds on calls and on the bytes of their requests.
@@ -28,7 +32,7 @@ pub(crate) struct Admission {
     most_bytes: usize,
     /// Accounts of the callers.
     memory: Option<Arc<dyn PeerMemory>>,
-    /// Set when the program has decided to stop: calls that run may end, no other begins.
+    /// Set when the program disconnects: running calls may end, and no other begins.
     leaving: AtomicBool,
 }
 
@@ -39,15 +43,16 @@ pub(crate) struct Permit {
     _charge: Option<MemoryCharge>,
 }
 
-/// Why a call is refused.
+/// The reason why a call is refused. Limits are part of the message to the caller.
 #[derive(Clone, Debug)]
 pub(crate) enum Busy {
+    /// The program disconnects.
     Leaving,
-    /// So many run.
+    /// The limit on calls is reached.
     Calls(usize),
-    /// Those that run have so many bytes.
+    /// The limit on the bytes of requests is reached.
     Bytes(usize),
-    /// The account of the caller has no room, for this reason.
+    /// The account of the caller has no room. The text is that of the account.
     Account(String),
 }
 
@@ -109,7 +114,8 @@ impl Admission {
         })
     }
 
-    /// A share of the memory for requests. One larger request is taken if no other runs.
+    /// Takes the share of a request in the budget of bytes. A request larger than the budget takes
+    /// all of it, so it is admitted if no other large one runs.
     fn admit_bytes(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Busy> {
         if bytes < LARGE {
             return Ok(None);
@@ -120,18 +126,19 @@ impl Admission {
         permit.map(Some).map_err(|_| Busy::Bytes(self.most_bytes))
     }
 
-    /// From now on calls that come in are refused.
+    /// Refuses all further calls, except those of the built-in service.
     pub(crate) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until no handler runs, at most for `grace`; false if some still do.
+    /// Waits until no handler runs, at most for `grace`; false if some still run. Call
+    /// [`leave`](Self::leave) before, so that no other begins.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
         let drained = tokio::time::timeout(grace, self.running.acquire_many(self.most)).await;
         drained.is_ok()
     }
 
-    /// Ends the waiting of [`drain`](Self::drain), and refuses all further calls.
+    /// Ends the wait of [`drain`](Self::drain), and refuses all further calls.
     pub(super) fn close(&self) {
         self.running.close();
     }

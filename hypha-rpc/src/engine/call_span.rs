@@ -1,15 +1,16 @@
-//! The span of each call for `tracing`, and with the feature `metrics` its duration.
+//! The `tracing` span of each call, and with the feature `metrics` its duration. Both ends use it:
+//! `call/exchange.rs` as the caller, `service/dispatch.rs` as the callee.
 
 use tracing::Span;
 
-/// Which side of a call this is.
+/// The side of a call that a span belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
     Caller,
     Callee,
 }
 
-/// A call in progress, as tracing and metrics see it.
+/// Span and start time of a call in progress.
 pub(crate) struct CallSpan {
     span: Span,
     #[cfg(feature = "metrics")]
@@ -21,8 +22,10 @@ pub(crate) struct CallSpan {
 }
 
 impl CallSpan {
-    /// `method` is `service.method`. Their number is that of the methods of this program and its
-    /// peers.
+    /// Opens the span of a call of `method`, which is `service.method`.
+    ///
+    /// It becomes a label of metrics, so it must not contain session ids: the number of different
+    /// labels must stay that of the methods.
     pub(crate) fn new(side: Side, method: &str, peer: &str, session: Option<&str>) -> Self {
         let span = match side {
             Side::Caller => tracing::debug_span!(

@@ -1,4 +1,5 @@
-//! The messages that peers send in chunks, until they are complete.
+//! Incoming messages in chunks, until they are complete. The methods of the built-in service fill
+//! the store (`service/builtin.rs`); the limits are those of [`ChunkStore`].
 
 use std::sync::Arc;
 
@@ -20,12 +21,12 @@ impl IncomingChunks {
         }))
     }
 
-    /// Runs `f` on the store, with the present time.
+    /// Runs `f` on the store, with the present time. The lock is held meanwhile.
     pub(crate) fn with<T>(
         &self,
         f: impl FnOnce(&mut ChunkStore, std::time::Instant) -> Result<T, ChunkError>,
     ) -> Result<T, ChunkError> {
-        // tokio's clock, which tests can stop.
+        // Tokio's clock instead of the system's, because tests can pause it.
         let now = Instant::now().into_std();
         f(&mut self.0.lock(), now)
     }
@@ -35,7 +36,7 @@ impl IncomingChunks {
         self.0.lock().forget(peer);
     }
 
-    /// Drops the messages that their senders do not finish.
+    /// Drops messages to which no chunk has been added for a while: their senders have given up.
     pub(super) fn tidy(&self) {
         self.0.lock().expire(Instant::now().into_std());
     }

@@ -1,4 +1,5 @@
-//! The clock of a connection, in milliseconds, which fit into an atomic.
+//! The clock of a connection. It counts milliseconds, because these fit into an atomic, unlike an
+//! `Instant`.
 
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ impl Clock {
         Clock(Instant::now())
     }
 
-    /// Returns the time so many milliseconds after the connection was made.
+    /// Returns the moment `milliseconds` after the connection was made.
     pub(super) fn at(&self, milliseconds: u64) -> Instant {
         self.0 + Duration::from_millis(milliseconds)
     }
 
+    /// Returns the milliseconds since the connection was made.
     pub(crate) fn now(&self) -> u64 {
         self.0.elapsed().as_millis() as u64
     }

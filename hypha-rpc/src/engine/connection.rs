@@ -1,4 +1,4 @@
-//! The handle of a connection, which calls, services of others and clients hold.
+//! The handle of a connection, which clients, proxies and values received from peers hold.
 
 use std::any::Any;
 use std::fmt;
@@ -11,14 +11,16 @@ use super::{CloseReason, Engine, Handlers};
 /// A handle of a connection. Cloning is cheap.
 pub(crate) struct Connection<H: Handlers> {
     engine: Arc<Engine<H>>,
-    /// Closes the connection with the last handle. The driver and the handlers hold only the
-    /// engine, and what peers hand to them does not keep the connection open either.
+    /// Closes the connection when the last handle is dropped. `None` for handles of the driver and
+    /// of handlers, and for values that peers pass to handlers: if these kept the connection open,
+    /// a stored callback would keep it open after the program has dropped its client.
     keep_open: Option<Arc<KeepOpen<H>>>,
-    /// Its calls set the connection up, and do not wait until that is done.
+    /// The calls of this handle set the connection up. They do not wait for it to be connected,
+    /// because it is connected only after they are done.
     setup: bool,
 }
 
-/// Keeps a connection open for as long as it is there.
+/// Closes the connection when it is dropped.
 struct KeepOpen<H: Handlers>(Arc<Engine<H>>);
 
 impl<H: Handlers> Drop for KeepOpen<H> {
@@ -38,7 +40,7 @@ impl<H: Handlers> ConnectionRef for KeepOpen<H> {
 }
 
 impl<H: Handlers> Connection<H> {
-    /// The first handle: the connection is closed when its last clone is dropped.
+    /// Creates the first handle. The connection is closed when its last clone is dropped.
     pub(crate) fn owning(engine: Arc<Engine<H>>) -> Self {
         Connection {
             keep_open: Some(Arc::new(KeepOpen(Arc::clone(&engine)))),
@@ -47,7 +49,8 @@ impl<H: Handlers> Connection<H> {
         }
     }
 
-    /// A handle that does not keep the connection open, for the calls that set it up.
+    /// Creates a handle for the calls that set the connection up. It does not keep the connection
+    /// open.
     pub(crate) fn for_setup(engine: Arc<Engine<H>>) -> Self {
         Connection {
             engine,
@@ -64,7 +67,7 @@ impl<H: Handlers> Connection<H> {
         }
     }
 
-    /// The connection that a value came on; `None` if it is of another kind.
+    /// Returns the connection on which a value was received; `None` if it is of another type.
     pub(crate) fn of(value: &Arc<dyn ConnectionRef>) -> Option<Self> {
         let any = Arc::clone(value).as_any();
         let (engine, keep_open) = match any.downcast::<Engine<H>>() {
@@ -81,7 +84,7 @@ impl<H: Handlers> Connection<H> {
         })
     }
 
-    /// Returns the reference that values received through this handle hold: they keep the
+    /// Returns the reference to put into values received through this handle. They keep the
     /// connection open if the handle does.
     pub(crate) fn reference(&self) -> Arc<dyn ConnectionRef> {
         match &self.keep_open {

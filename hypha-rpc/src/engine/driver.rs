@@ -1,8 +1,11 @@
-//! The task that owns a link: it hands in what arrives and sends what is queued.
+//! The driver of one link: it passes received frames to the engine and sends the queued ones.
 //!
-//! Both directions are polled in one loop, so that neither waits for the other: a client that
-//! cannot write still reads, without which two peers that answer each other could stand still for
-//! ever. Writes are batched: everything that is queued goes out with one flush.
+//! Both directions are polled in one loop, so that neither waits for the other. A client that
+//! cannot write still reads; otherwise two peers that answer each other could block each other
+//! forever. Writes are batched: everything that is queued goes out with one flush.
+//!
+//! `redial` runs one driver per link. The [`Queue`] outlives the driver, so that frames that no
+//! link has taken go to the next one.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -25,20 +28,21 @@ use hypha_wire::Message;
 /// Upper bound on the time of an orderly close: 5 s.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Frames handled in one direction before the other has its turn. Reading, writing and the clock
-/// together stay below the 128 steps after which tokio makes a task pause: a reader that used them
-/// all up would leave none for writing as long as there is more to read.
+/// Frames handled in one direction before the other has its turn. Tokio makes a task pause after
+/// 128 steps. Reading, writing and the clock together stay below that: a reader that used up all
+/// steps would leave none for writing as long as there is more to read.
 const BURST: usize = 32;
 
 /// Reason with which the server closes a connection whose id another connection has taken.
 const REPLACED: &str = "Replaced by a newer connection";
 
-/// The frames that wait for a link. Those that are still needed outlive it.
+/// The frames that wait for a link. Frames that are still needed go to the next link.
 pub(super) struct Queue {
     /// Frames left over from the previous link.
     kept: VecDeque<QueuedFrame>,
     queue: mpsc::Receiver<QueuedFrame>,
-    /// Number of the next frames in the queue that are from before the link was lost.
+    /// Number of frames at the front of `queue` that were queued before the link was lost. Requests
+    /// among them are dropped if their calls have failed.
     stale: usize,
 }
 
@@ -51,6 +55,7 @@ impl Queue {
         }
     }
 
+    /// Returns the next frame to send; `None` when the queue is closed and empty.
     fn poll<O: Clone>(
         &mut self,
         sessions: &Sessions<O>,
@@ -79,7 +84,7 @@ impl Queue {
         self.kept.len() + self.queue.len()
     }
 
-    /// No more can be queued; gives what is.
+    /// Closes the queue, and returns the next frame that is left in it.
     async fn last(&mut self) -> Option<QueuedFrame> {
         self.queue.close();
         match self.kept.pop_front() {
@@ -88,13 +93,14 @@ impl Queue {
         }
     }
 
-    /// Drops the requests of failed calls. Their callers have got an error because the link was
-    /// lost, so the methods must not run later.
+    /// Drops the requests of failed calls. Their callers have got an error that says that the link
+    /// was lost, so the methods must not run later.
     pub(super) fn purge<O: Clone>(&mut self, sessions: &Sessions<O>) {
         self.kept
             .retain(|outgoing| !outgoing.is_abandoned(sessions));
-        // Their senders consider them sent, so none is dropped: those for
-        // which there is no room stay in the queue.
+        // The other frames must not be dropped, because their senders consider them sent. At most
+        // this many are taken out of the queue: taking more would let senders queue without bound
+        // while there is no link. The rest stay in the queue and are checked when they are sent.
         while self.kept.len() < OUTBOUND_FRAMES {
             let Ok(outgoing) = self.queue.try_recv() else {
                 break;
@@ -108,6 +114,7 @@ impl Queue {
 }
 
 impl QueuedFrame {
+    /// Returns whether the frame belongs to a session that has ended: its call has failed.
     fn is_abandoned<O: Clone>(&self, sessions: &Sessions<O>) -> bool {
         let Frame::Binary(data) = &self.frame else {
             return false;
@@ -118,6 +125,7 @@ impl QueuedFrame {
     }
 }
 
+/// Drives one link to its end.
 pub(super) struct Driver<'a, H: Handlers> {
     link: BoxLink,
     queue: &'a mut Queue,
@@ -125,30 +133,32 @@ pub(super) struct Driver<'a, H: Handlers> {
     /// Something has been written since the last flush.
     dirty: bool,
     clock: Clock,
+    /// Notices when the watchdog moves this task, because timers belong to one runtime.
     place: Place,
-    /// Last error that the server sent before it closed the link.
+    /// The last error that the server sent. It explains why the server closes the link; the reason
+    /// in the close frame may be missing or cut.
     last_error: Option<String>,
 }
 
-/// Reason why a link ended.
+/// The reason why a link ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The connection has been closed on this side, and the link after it.
+    /// This side closed the connection, and then the link.
     Closed,
     /// The link was lost, for this reason.
     Lost(LinkError),
-    /// Another connection has the id of this client now.
+    /// Another connection has taken over the id of this client.
     Replaced,
 }
 
-/// When to send the control messages of `docs/protocol/01-transport-websocket.md#s6`, and when to
-/// give the server up.
+/// The times at which control messages are sent (`docs/protocol/01-transport-websocket.md#s6`) and
+/// a silent server counts as lost. One timer serves all of them.
 struct Clock {
     keep_alive: KeepAlive,
     next_ping: Option<Instant>,
     next_refresh: Option<Instant>,
     next_tidy: Instant,
-    /// When unacknowledged notices are repeated.
+    /// Time at which unacknowledged notices are repeated.
     next_notices: Option<Instant>,
     last_received: Instant,
     timer: Pin<Box<Sleep>>,
@@ -191,17 +201,20 @@ impl Clock {
         clock
     }
 
-    /// The moment at which a silent server is given up.
+    /// Returns the moment at which a silent server counts as lost; `None` without pings, because an
+    /// idle server then sends nothing.
     fn patience(&self) -> Option<Instant> {
         self.next_ping?;
         Some(self.last_received + self.keep_alive.ping_interval + self.keep_alive.ping_timeout)
     }
 
-    /// Replaces the timer by one of the present runtime.
+    /// Replaces the timer with one of the present runtime. The timer of a blocked runtime would not
+    /// fire.
     fn move_here(&mut self) {
         self.timer = Box::pin(sleep_until(self.timer.deadline()));
     }
 
+    /// Sets the timer to the earliest of all times.
     fn rearm(&mut self) {
         let others = [
             self.next_ping,
@@ -249,13 +262,15 @@ impl<'a, H: Handlers> Driver<'a, H> {
         match lost {
             Some(ended) => ended,
             None => {
+                // An error or a timeout changes nothing: the link ends in any case.
                 let _ = tokio::time::timeout(FAREWELL, self.farewell()).await;
                 Ended::Closed
             }
         }
     }
 
-    /// Sends what is still queued and a close frame, and waits for the other side's.
+    /// Sends the queued frames and a close frame, and waits for the close frame of the other side.
+    /// Without the wait, the server could lose the last frames.
     async fn farewell(&mut self) -> Result<(), LinkError> {
         while let Some(outgoing) = self.queue.last().await {
             self.link.feed(outgoing.frame).await?;
@@ -275,6 +290,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
         self.link.close().await
     }
 
+    /// Reads, checks the clock and writes once each; ready when the link has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         if self.place.has_changed() {
             self.clock.move_here();
@@ -303,18 +319,21 @@ impl<'a, H: Handlers> Driver<'a, H> {
             Err(e) => return Poll::Ready(self.ended(Some(Err(e)))),
         }
         if again {
-            // The other tasks of this thread have their turn first.
+            // The task is woken again instead of looping, so that the other tasks of this thread
+            // have their turn.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
+    /// Takes one received frame; returns the reason if the frame ends the link.
     fn take(&mut self, frame: Frame) -> Option<Ended> {
         self.clock.last_received = Instant::now();
         match frame {
             Frame::Binary(data) => self.engine.receive(data),
             Frame::Text(text) => self.control(&text),
-            // The first is answered below, if at all; the second has just been noted.
+            // The WebSocket library answers pings. Any frame, a pong too, has just been recorded as
+            // a sign of life.
             Frame::Ping | Frame::Pong => {}
             Frame::Close(Some((_, text))) if text.starts_with(REPLACED) => {
                 return Some(Ended::Replaced);
@@ -332,6 +351,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
         None
     }
 
+    /// Handles a control message. An unknown one is ignored: newer servers may send more.
     fn control(&mut self, text: &str) {
         let Ok(message) = serde_json::from_str::<serde_json::Value>(text) else {
             return tracing::debug!("the server sent a text that is not JSON");
@@ -358,6 +378,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
         }
     }
 
+    /// Returns the reason for a link that ended without a close frame. An error that the server
+    /// sent before is more useful than the failure of the socket.
     fn ended(&mut self, end: Option<Result<Frame, LinkError>>) -> Ended {
         Ended::Lost(match (end, self.last_error.take()) {
             (_, Some(error)) => format!("Connection closed by the server: {error}").into(),
@@ -366,7 +388,7 @@ impl<'a, H: Handlers> Driver<'a, H> {
         })
     }
 
-    /// Writes what is queued; true if there may be more.
+    /// Writes the queued frames; true if there may be more.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<bool, LinkError> {
         let mut more = false;
         for turn in 0.. {
@@ -378,7 +400,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
                 Poll::Pending => break,
                 Poll::Ready(ready) => ready?,
             }
-            // One of those that have waited for room, also if the queue is never empty.
+            // Each turn takes one posted frame first. Otherwise posted frames would wait forever
+            // while the queue is never empty.
             let posted = (turn == 0).then(|| self.engine.outbound.take_posted());
             let next = match posted.flatten() {
                 Some(posted) => Some(posted),
@@ -409,12 +432,13 @@ impl<'a, H: Handlers> Driver<'a, H> {
         Ok(more)
     }
 
-    /// Time of the next notice.
+    /// Returns the time at which the next notice is repeated.
     fn notices_due(&self) -> Option<Instant> {
         let due = self.engine.notices.due()?;
         Some(self.engine.clock.at(due))
     }
 
+    /// Does the work that is due; returns the reason if the server counts as lost.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Option<String> {
         let due = self.notices_due();
         if due != self.clock.next_notices {
@@ -430,7 +454,8 @@ impl<'a, H: Handlers> Driver<'a, H> {
             let mut due = |next: &mut Option<Instant>, interval, frame: Frame| {
                 if next.is_some_and(|at| at <= now) {
                     *next = Some(now + interval);
-                    // A full link is busy, and a busy link needs no ping.
+                    // A full link is busy, and a busy link needs no ping. A failure to send is left
+                    // to the next read or flush, which reports it with its cause.
                     if matches!(self.link.poll_ready_unpin(cx), Poll::Ready(Ok(()))) {
                         let _ = self.link.start_send_unpin(frame);
                         self.dirty = true;

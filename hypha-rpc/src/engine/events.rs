@@ -1,5 +1,5 @@
-//! Events, which are messages whose type is not `method` (`docs/protocol/02-messages.md#s12`), and
-//! the states of the connection, as streams.
+//! Events and connection states as streams. An event is a message whose type is not `method`
+//! (`docs/protocol/02-messages.md#s12`).
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -12,10 +12,12 @@ use tokio::sync::{mpsc, watch};
 use super::state::State;
 use hypha_wire::{Map, Message, Value};
 
-/// Events of one type that wait for their reader. Further ones are dropped and counted.
+/// Events that one reader may leave unread. Further ones are dropped and counted: the driver must
+/// not wait for a slow reader, and memory must have a bound.
 const QUEUE: usize = 1024;
 
-/// An event of the server, of another client, or of this connection.
+/// An event of the server, of another client, or of this connection. Received from an
+/// [`EventStream`].
 #[derive(Clone, Debug)]
 pub struct Event {
     message: Map,
@@ -24,6 +26,11 @@ pub struct Event {
 macro_rules! event_kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
         /// The type of an [`Event`].
+        ///
+        /// Events of the server reach a client only after it has subscribed to them:
+        /// [`Client::subscribe`](crate::Client::subscribe).
+        ///
+        /// # Examples
         ///
         /// ```
         /// use hypha_rpc::client::EventKind;
@@ -135,30 +142,36 @@ impl Event {
         self.message.get("from").and_then(Value::as_str)
     }
 
-    /// Returns the payload.
+    /// Returns the payload; null if the event has none.
     #[must_use]
     pub fn data(&self) -> &Value {
         self.message.get("data").unwrap_or(&Value::Null)
     }
 
-    /// Returns every key of the message.
+    /// Returns the whole message, with keys that have no method here.
     #[must_use]
     pub fn message(&self) -> &Map {
         &self.message
     }
 }
 
-/// A stream of the events of one type, which ends with the connection. It holds at most 1024 unread
-/// events; more are dropped and counted in [`Stats::dropped_events`](crate::client::Stats).
+/// A stream of the events of one type. Returned by [`Client::events`](crate::Client::events).
 ///
-/// Returned by [`Client::events`](crate::Client::events). It also implements `Stream`.
+/// It continues across lost links and ends with the connection. It holds at most 1024 unread
+/// events; further ones are dropped and counted in
+/// [`Stats::dropped_events`](crate::client::Stats::dropped_events). Dropping it frees the reader;
+/// the subscription at the server stays. It also implements [`Stream`].
 #[derive(Debug)]
 pub struct EventStream {
     receiver: mpsc::Receiver<Event>,
 }
 
 impl EventStream {
-    /// Returns the next event; `None` when the connection is over. Cancel safe.
+    /// Returns the next event, or `None` when the connection is over.
+    ///
+    /// # Cancellation
+    ///
+    /// Cancel safe: dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Event> {
         self.receiver.recv().await
     }
@@ -172,7 +185,10 @@ impl Stream for EventStream {
     }
 }
 
-/// A sequence of the states of a connection, from [`Client::states`](crate::Client::states).
+/// A sequence of the states of a connection. Returned by [`Client::states`](crate::Client::states).
+///
+/// It shows the latest state: a program that reads slowly misses the states in between, but never
+/// the last one.
 #[derive(Debug)]
 pub struct StateWatcher {
     receiver: watch::Receiver<State>,
@@ -189,8 +205,12 @@ impl StateWatcher {
         }
     }
 
-    /// Returns the present state at first, then each later one; `None` after [`State::Closed`].
-    /// Cancel safe.
+    /// Waits for the next state: first the present one, then each change. Returns `None` after
+    /// [`State::Closed`].
+    ///
+    /// # Cancellation
+    ///
+    /// Cancel safe: dropping the future loses no state.
     pub async fn next(&mut self) -> Option<State> {
         if self.over || (!self.first && self.receiver.changed().await.is_err()) {
             return None;
@@ -218,6 +238,7 @@ impl Default for Events {
 }
 
 impl Events {
+    /// Adds a reader of the events of the type `kind`. On a closed connection the stream is empty.
     pub(crate) fn read(&self, kind: &str) -> EventStream {
         let (sender, receiver) = mpsc::channel(QUEUE);
         if let Some(readers) = self.readers.lock().as_mut() {
@@ -228,8 +249,10 @@ impl Events {
         EventStream { receiver }
     }
 
-    /// Passes a message to its readers. Returns false if there is none, or one has no room.
-    /// Its content may occupy `limit` bytes of memory.
+    /// Passes a message to its readers. Returns false if the event was dropped: it has no reader, a
+    /// reader has no room, or it cannot be decoded. Its content may occupy `limit` bytes of memory.
+    ///
+    /// Readers are kept even if they miss events; only closed ones are removed.
     pub(crate) fn deliver(&self, message: &Message, limit: usize) -> bool {
         let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(message.kind())) else {
@@ -246,7 +269,7 @@ impl Events {
         all
     }
 
-    /// Hands out an event of this client's own.
+    /// Passes an event of this client itself to its readers. A reader without room misses it.
     pub(crate) fn tell(&self, kind: &str, data: Map) {
         let mut readers = self.readers.lock();
         let Some(senders) = readers.as_mut().and_then(|r| r.get_mut(kind)) else {
@@ -267,12 +290,14 @@ impl Events {
         });
     }
 
+    /// Ends all streams of events.
     pub(crate) fn close(&self) {
         *self.readers.lock() = None;
     }
 }
 
-/// The message with the payload that a client's event carries in its second segment.
+/// Decodes the message of an event. Events of clients carry the payload in the second segment,
+/// those of the server in the first.
 fn event(message: &Message, limit: usize) -> Option<Event> {
     let mut map = message.main().ok()?;
     if !message.extra_raw().is_empty() {

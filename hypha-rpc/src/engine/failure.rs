@@ -1,4 +1,5 @@
-//! Why a call has no result, before it is an error of the caller's type.
+//! The reasons why a call has no result. `call/mod.rs` turns them into an [`Error`](crate::Error)
+//! with the caller's error type and call site; the engine knows neither.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,24 +7,29 @@ use std::time::Duration;
 use crate::error::{Cause, LinkError, report};
 use hypha_wire::{EncodeError, Message, Value, WireError};
 
-/// Why there is no result.
+/// The reason why a call has no result. `sent` tells whether the method may have run.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
+    /// The peer rejected the call with this message, or its method failed.
     Rejected(Box<Message>),
+    /// The idle timeout elapsed.
     Silent {
         limit: Duration,
         sent: bool,
     },
+    /// The total timeout elapsed.
     Late {
         limit: Duration,
         sent: bool,
     },
+    /// The peer, the link or the connection was lost.
     Lost {
         loss: Loss,
         sent: bool,
     },
+    /// An argument cannot be encoded.
     Encode(EncodeError),
-    /// The peer cannot take a message of that size.
+    /// The message does not fit into a frame, and the peer cannot receive chunks.
     NoChunks,
     /// The response violates the protocol.
     Unreadable {
@@ -32,14 +38,14 @@ pub(crate) enum Failure {
     },
 }
 
-/// The part of the way to the callee that is lost, with the reason.
+/// The lost part of the way to the callee, with the reason.
 #[derive(Clone, Debug)]
 pub(crate) enum Loss {
-    /// The peer of a call.
+    /// The peer of a call has left.
     Peer(LinkError),
-    /// The link to the server; it is made again.
+    /// The link to the server is lost; another one is opened.
     Link(LinkError),
-    /// The whole connection.
+    /// The whole connection has ended.
     Connection(LinkError),
 }
 
@@ -50,7 +56,7 @@ impl Loss {
         }
     }
 
-    /// The failure of a call that was not sent.
+    /// Returns the failure of a call that was not sent.
     pub(super) fn before_sending(self) -> Failure {
         Failure::Lost {
             loss: self,
@@ -82,11 +88,11 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Other clients know this text.
+/// Text of [`Failure::NoChunks`]. It is the text of the Python client, on which programs match.
 pub(crate) const NO_CHUNKS: &str =
     "Remote client does not support message caching for long message.";
 
-/// Returns the error that was given to `reject`.
+/// Returns the error in a `reject` message.
 pub(crate) fn rejection(message: &Message) -> WireError {
     let value = message
         .extra()

@@ -8,7 +8,7 @@ use crate::error::{ConnectError, ConnectErrorKind, LinkError};
 use crate::transport::{BoxLink, Frame};
 use hypha_wire::{Map, Value};
 
-/// First message of the client.
+/// First message of the client, the introduction.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hello<'a> {
     pub(crate) client_id: &'a str,
@@ -17,16 +17,16 @@ pub(crate) struct Hello<'a> {
     pub(crate) reconnection_token: Option<&'a str>,
 }
 
-/// Grants of the server: the identity and the reconnection token.
+/// Result of a handshake: the identity and the reconnection token that the server grants.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) identity: Identity,
     pub(crate) reconnection_token: Option<String>,
-    /// Seconds.
+    /// In seconds.
     pub(crate) reconnection_token_life_time: Option<f64>,
 }
 
-/// Introduces the client and reads the answer. The caller sets the time limit.
+/// Sends the introduction and reads the response. The caller sets the time limit.
 pub(crate) async fn handshake(
     link: &mut BoxLink,
     hello: &Hello<'_>,
@@ -43,7 +43,7 @@ pub(crate) async fn handshake(
     link.send(Frame::Text(text)).await.map_err(broken)?;
     loop {
         match link.next().await {
-            // Frames for an earlier connection of this client.
+            // The server may already forward frames to this client id, meant for its previous link.
             Some(Ok(Frame::Binary(_) | Frame::Ping | Frame::Pong)) => {}
             Some(Ok(Frame::Text(text))) => return read(&text, hello),
             Some(Ok(Frame::Close(reason))) => {
@@ -64,6 +64,7 @@ fn protocol(detail: impl Into<String>) -> ConnectError {
     ConnectError::new(ConnectErrorKind::Protocol, detail)
 }
 
+/// Reads the server's response to the introduction.
 fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
     let info: Value = serde_json::from_str::<serde_json::Value>(text)
         .map_err(|e| protocol("the first text is not JSON").with_source(e))?
@@ -118,7 +119,7 @@ fn read(text: &str, hello: &Hello<'_>) -> Result<Granted, ConnectError> {
     })
 }
 
-/// The identity is shown in logs; the token is not part of it.
+/// Removes the token, because programs print and log the identity.
 fn without_credentials(mut info: Map) -> Map {
     info.shift_remove("reconnection_token");
     info

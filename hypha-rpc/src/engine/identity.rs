@@ -19,14 +19,16 @@ pub struct Identity {
     pub public_base_url: Option<String>,
     /// User that the client is connected as.
     pub user: UserInfo,
-    /// Kind of the link: `websocket` or `http_streaming`. Contexts of calls have it.
+    /// Kind of the link: `websocket` or `http_streaming`.
+    /// [`Context::connection_type`](crate::Context::connection_type) returns it.
     pub connection_type: &'static str,
     /// Every key of `connection_info`, unknown ones included.
     pub connection_info: Map,
 }
 
 impl Identity {
-    /// Creates an identity for a link without a server's handshake.
+    /// Creates an identity for a link without a handshake: without a manager, and with an anonymous
+    /// user.
     pub fn new(workspace: impl Into<String>, client_id: impl Into<String>) -> Self {
         Identity {
             workspace: workspace.into(),

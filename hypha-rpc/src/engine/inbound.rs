@@ -1,8 +1,9 @@
-//! From a received frame to the waiting call, the handler or the event that it is for.
+//! Routing of received frames to a waiting call, a handler or an event reader.
 //!
-//! The driver calls [`Engine::receive`] for every frame. It looks only at the first segment, never
-//! waits and never runs user code: answers go to the table of sessions, events to their readers,
-//! and calls to a task of their own, where everything else happens.
+//! The driver calls [`Engine::receive`] for every frame. It reads only the first segment, never
+//! waits and never runs code of the program, because all messages of the connection wait for it.
+//! Responses go to the table of sessions, events to their readers, and calls to a task of their
+//! own, where everything else happens.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,10 +17,10 @@ use super::sessions::Response;
 use super::stats::{add, count};
 use super::{Busy, CloseReason, Engine, Progress};
 
-/// Dispatch of incoming calls. One implementation is compiled in, so that an incoming call costs no
-/// indirection.
+/// Dispatch of incoming calls, implemented by `service::Services`. It is a type parameter of the
+/// engine instead of a trait object, so that an incoming call costs no indirection.
 pub(crate) trait Handlers: Sized + Send + Sync + 'static {
-    /// Something that peers may call as a part of a session.
+    /// A function, stream or other object that peers may call as a part of a session.
     type Object: Clone + Send + 'static;
 
     /// Result of looking up a call: a handler, or the reason why it must not run.
@@ -28,14 +29,14 @@ pub(crate) trait Handlers: Sized + Send + Sync + 'static {
     /// Finds the callee of a message. Runs in the driver, so it must not wait.
     fn find(engine: &Engine<Self>, message: &Message) -> Self::Callee;
 
-    /// Runs a call to its end, with its answer. Runs in a task of its own.
+    /// Runs a call to its end and sends its response. Runs in a task of its own.
     fn run(
         engine: &Arc<Engine<Self>>,
         message: Message,
         found: Self::Callee,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Answers a call for which there is no room. Runs in the driver, so it must not wait.
+    /// Rejects a call for which there is no room. Runs in the driver, so it must not wait.
     fn refuse(engine: &Engine<Self>, message: &Message, busy: Busy);
 
     /// A call whose handler runs.
@@ -47,16 +48,16 @@ pub(crate) trait Handlers: Sized + Send + Sync + 'static {
     /// Queues a heartbeat of a call, without waiting.
     fn heartbeat(engine: &Engine<Self>, call: &Self::Running);
 
-    /// Returns how many services are there for one peer only.
+    /// Returns the number of interfaces: services that only one peer may call.
     fn interfaces(&self) -> usize;
 
     /// Releases the objects that `peer` received, and cancels the handlers of its calls.
     fn peer_gone(&self, peer: &str);
 
-    /// Tells all handlers that run to stop.
+    /// Cancels the contexts of all running handlers.
     fn cancel_all(&self);
 
-    /// Drops everything that can be called.
+    /// Drops all services.
     fn clear(&self);
 }
 
@@ -74,7 +75,8 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Takes one message. The server has stamped its sender.
+    /// Takes one message, from a frame or assembled from chunks. Its sender must be the one that
+    /// the server stamped, because permissions depend on it.
     pub(crate) fn dispatch(self: &Arc<Self>, message: Message) {
         match message.kind() {
             "method" => self.dispatch_method(message),
@@ -119,7 +121,8 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Hands an answer to the caller that waits for it.
+    /// Passes a response to the caller that waits for it, or takes it as the acknowledgement of a
+    /// notice.
     fn answer(
         &self,
         message: &Message,
@@ -130,7 +133,7 @@ impl<H: Handlers> Engine<H> {
         match self.sessions.answer(session, from) {
             AnswerLookup::Final(waiting, ended) => {
                 drop(ended);
-                // The caller may have disconnected at this moment.
+                // The caller may have dropped its future at this moment.
                 let _ = waiting.send(response(message.clone()));
             }
             AnswerLookup::Unknown => {
@@ -147,8 +150,8 @@ impl<H: Handlers> Engine<H> {
     fn begin_call(self: &Arc<Self>, message: Message) {
         count(&self.counters.calls_received);
         self.activity.begin();
-        // Looked up before the task starts: a callback ends with its call, and would be gone by
-        // then.
+        // Looked up before the task starts: a callback ends with its call, so the response of that
+        // call, which may be the next message, could remove it before the task runs.
         let found = H::find(self, &message);
         let built_in = message
             .method()
@@ -172,7 +175,9 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// The manager tells this client to leave (`docs/protocol/01-transport-websocket.md#s11`).
+    /// Closes the connection if the manager tells this client to leave
+    /// (`docs/protocol/01-transport-websocket.md#s11`). Any client can send this message, so the
+    /// sender is checked.
     fn dismissed(&self, message: &Message) {
         let manager = self.identity().manager_address();
         if manager.is_none() || message.from() != manager.as_deref() {
@@ -183,8 +188,9 @@ impl<H: Handlers> Engine<H> {
         self.close(CloseReason::Dismissed(reason.unwrap_or("no reason").into()));
     }
 
-    /// Ends what waits for a client that has left. Only the server's own word counts: its events
-    /// have no sender (`docs/protocol/02-messages.md#s12`).
+    /// Fails the calls to a client that has left. Only an event of the server counts, which has no
+    /// sender (`docs/protocol/02-messages.md#s12`): otherwise any client could end the calls of
+    /// others.
     fn client_disconnected(&self, message: &Message) {
         if message.from().is_some() || message.user().is_some() {
             return;
@@ -196,7 +202,7 @@ impl<H: Handlers> Engine<H> {
             return;
         };
         let peer = match workspace {
-            // `id` comes with and without the workspace (docs/protocol/04-services.md#s11).
+            // Servers send `id` with or without the workspace (docs/protocol/04-services.md#s11).
             Some(ws) => {
                 let prefix = format!("{ws}/");
                 format!("{prefix}{}", id.strip_prefix(&prefix).unwrap_or(id))
@@ -207,7 +213,7 @@ impl<H: Handlers> Engine<H> {
     }
 }
 
-/// Counts a handler out, also when its task is aborted.
+/// Decrements the number of running handlers when it is dropped, also when the task is aborted.
 struct Running<'a, H: Handlers>(&'a Engine<H>);
 
 impl<H: Handlers> Drop for Running<'_, H> {

@@ -1,4 +1,7 @@
 //! The state of a connection, the calls that wait for it, and its end.
+//!
+//! The task of the connection (`redial`) sets the states; calls wait for [`State::Connected`]. The
+//! state is never held across a call of other code.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,17 +13,20 @@ use crate::error::{CallSite, Disconnected, LinkError, Lost};
 
 use super::{CloseReason, Counters, Failure, Loss, Settings, State, count};
 
-/// The state of the connection. The state is the only truth: everything that must not happen
-/// after the end looks at it with its own lock held, and the end is marked here before those locks
-/// are taken.
+/// The state of the connection.
+///
+/// It alone decides whether the connection is over. Code that must not add anything after the end
+/// looks at it with its own lock held, and [`close`](Self::close) marks the end here before those
+/// locks are taken.
 pub(crate) struct Lifecycle {
     state: watch::Sender<State>,
-    /// Whether the connection ever stood.
+    /// Whether the connection was ever established. Relaxed: it only chooses between texts and
+    /// retries, and the task that reads it also sets it or runs after it was set.
     was_connected: AtomicBool,
-    /// Calls that may wait for the connection to come back.
+    /// One permit for each call that may wait for the connection.
     waiting: Semaphore,
     most_waiting: usize,
-    /// The link no longer works, although it is open.
+    /// Notified when the link no longer works although it is open.
     broken: Notify,
     /// True when the task of the connection has ended.
     ended: watch::Sender<bool>,
@@ -48,7 +54,7 @@ impl Lifecycle {
         self.state.subscribe()
     }
 
-    /// Sets another state, unless the connection is over.
+    /// Sets another state. Does nothing if the connection is over: the end is final.
     pub(super) fn set_state(&self, new: State) {
         if new == State::Connected {
             self.was_connected.store(true, Ordering::Relaxed);
@@ -74,7 +80,7 @@ impl Lifecycle {
         self.state.borrow().is_closed()
     }
 
-    /// Waits until calls can be made, at most for `limit`.
+    /// Waits until calls can be made, at most for `limit`. Fails at once if too many calls wait.
     pub(crate) async fn wait_connected(
         &self,
         limit: Duration,
@@ -100,22 +106,21 @@ impl Lifecycle {
         }
     }
 
-    /// Returns how many calls wait for the connection.
+    /// Returns the number of calls that wait for the connection.
     pub(super) fn waiting(&self) -> usize {
         self.most_waiting - self.waiting.available_permits()
     }
 
-    /// Gives the link up, so that another one takes its place.
+    /// Makes the driver end the present link, so that another one is opened. Without effect if
+    /// there is no link, because then another one is being opened already.
     pub(crate) fn drop_link(&self) {
         self.broken.notify_waiters();
     }
 
-    /// Waits until the link is given up.
+    /// Waits until [`drop_link`](Self::drop_link) is called.
     pub(super) async fn link_dropped(&self) {
         self.broken.notified().await;
     }
-
-    // The end
 
     /// Marks the end; false if it was marked before. The first reason stays.
     pub(super) fn close(&self, reason: CloseReason) -> bool {
@@ -129,7 +134,7 @@ impl Lifecycle {
         })
     }
 
-    /// Returns why the connection is over.
+    /// Returns why the connection is over; [`CloseReason::Requested`] if it is not.
     pub(crate) fn close_reason(&self) -> Arc<CloseReason> {
         match &*self.state.borrow() {
             State::Closed { reason } => Arc::clone(reason),
@@ -137,7 +142,7 @@ impl Lifecycle {
         }
     }
 
-    /// Returns the same as calls meet it.
+    /// Returns the same reason as the error of calls.
     pub(crate) fn closed_reason(&self) -> LinkError {
         self.close_reason().as_link_error()
     }
@@ -147,20 +152,22 @@ impl Lifecycle {
         Loss::Connection(self.closed_reason()).before_sending()
     }
 
-    /// Returns the same for something that is not a call of a peer.
+    /// Returns the error of an operation on an ended connection that is not a call of a peer, such
+    /// as a registration.
     pub(crate) fn over_at(&self, call: CallSite) -> Disconnected {
         let reason = self.closed_reason();
         let error = Disconnected::new(Lost::Connection, reason.to_string(), false, call);
         error.with_cause(reason.cause())
     }
 
-    /// Marks that the task has ended, and its link with it.
+    /// Marks that the task of the connection has ended and its link is closed.
     pub(super) fn set_ended(&self) {
         self.ended.send_replace(true);
     }
 
-    /// Waits until the link has been closed.
+    /// Waits until the task of the connection has ended and its link is closed.
     pub(crate) async fn ended(&self) {
+        // The error means that the sender was dropped, and `self` owns the sender.
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 }

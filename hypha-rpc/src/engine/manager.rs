@@ -1,4 +1,7 @@
-//! The address of the workspace manager and of this client, which change with every link.
+//! The address of the workspace manager and of this client, which may change with every link.
+//!
+//! A restarted server has a manager with a new id. Proxies of the manager that a program keeps name
+//! the old one, so the addresses of former managers are remembered and replaced.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,8 +12,8 @@ use super::Identity;
 use super::handshake::Granted;
 use hypha_wire::keys::MANAGER_WORKSPACE;
 
-/// Managers whose addresses are still understood after the server has got another one. Each start
-/// of a server has a new id; programs keep addresses for as long as they run.
+/// Number of former managers whose addresses are remembered, so that a server that restarts often
+/// does not use more and more memory of its clients.
 const FORMER_MANAGERS: usize = 64;
 
 /// The identity granted on the newest link, and the addresses of former managers.
@@ -39,7 +42,8 @@ impl Membership {
             self.set_reconnection_token(token);
         }
         let identity = Arc::new(granted.identity);
-        // The guard ends with this statement: no other lock is taken while it is held.
+        // The guard of `identity` ends with this statement, so that the lock of `former_managers`
+        // is not taken below it.
         let former = std::mem::replace(&mut *self.identity.write(), Arc::clone(&identity));
         if former.manager_id == identity.manager_id {
             return;
@@ -55,9 +59,10 @@ impl Membership {
         }
     }
 
-    /// Returns the address of the manager, if `to` is one that it had before.
+    /// Returns the present address of the manager if `to` is a former one; `None` otherwise.
     pub(crate) fn present_manager(&self, to: &str) -> Option<String> {
-        // Most calls do not go to a manager, and take no lock here.
+        // The prefix is compared first, because most calls do not go to a manager and then take no
+        // lock.
         if !to.starts_with(MANAGER_WORKSPACE)
             || !self.former_managers.lock().iter().any(|f| f == to)
         {
@@ -66,7 +71,7 @@ impl Membership {
         self.identity().manager_address()
     }
 
-    /// Returns the token with which this client can come back.
+    /// Returns the token with which this client can return after a lost link.
     pub(crate) fn reconnection_token(&self) -> Option<String> {
         self.reconnection_token.lock().clone()
     }

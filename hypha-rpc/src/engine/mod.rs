@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! driver      the task of one link: delivers received frames, writes queued ones
-//! inbound     finds the waiting call, the handler or the event that a message is for
+//! inbound     finds the waiting call, the handler or the event reader of a message
 //! outbound    the queue of frames and the budget of their bytes
 //! sending     a message in one frame or in chunks, and the requests that chunks are made of
-//! sessions    calls that wait for an answer, objects that peers may call
+//! sessions    calls that wait for a response, objects that peers may call
 //! admission   bounds on incoming calls
 //! chunks      incoming messages that are not complete
 //! peers       properties of peers, from their built-in services
@@ -16,10 +16,29 @@
 //! watchdog    runs that task while its runtime is blocked
 //! ```
 //!
-//! Each part has its own lock, and no part takes another's while it holds its own; the one
-//! exception is a look at the state in [`Lifecycle`], which holds no other. [`Engine`] only owns
-//! the parts and does what concerns several of them. Calls and services are layers above,
-//! behind [`Handlers`].
+//! [`Engine`] owns the parts and does the work that concerns several of them. Calls and services
+//! are layers above: they call the engine, and the engine calls them through [`Handlers`].
+//!
+//! # Locks
+//!
+//! Each part has its own lock, and no part takes the lock of another part while it holds its own.
+//! No lock is held across an await. There are three exceptions, none of which can close a cycle:
+//!
+//! * Any part may look at the state in [`Lifecycle`], which takes no other lock.
+//! * A look-up of an object gives the call its turn with the lock of the sessions held
+//!   ([`Sessions::with_object`](sessions::Sessions::with_object)). The lock of a turn is the
+//!   innermost one.
+//! * The store of chunks charges [`Settings::memory`] with its lock held, so an account must not
+//!   call back into a connection.
+//!
+//! Destructors of values that come from the program may run any code, for example make a call, so
+//! these values are dropped after the lock is released.
+//!
+//! # End
+//!
+//! [`Engine::close`] marks the end in [`Lifecycle`] first, and empties the parts after that. A part
+//! to which something is added checks the mark with its own lock held. So an item is either refused
+//! or emptied, and nothing stays behind a closed connection.
 
 mod admission;
 mod call_span;
@@ -96,8 +115,10 @@ use sessions::Sessions;
 use tasks::Tasks;
 use watchdog::Activity;
 
-/// One connection: what its handles, its driver and the running handlers share. `H` finds and runs
-/// what peers call.
+/// The state of one connection, shared by its handles, its driver and the running handlers.
+///
+/// `H` finds and runs the methods that peers call. The engine does not keep the connection open:
+/// the handles do ([`Connection`]).
 pub(crate) struct Engine<H: Handlers> {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
@@ -118,7 +139,8 @@ pub(crate) struct Engine<H: Handlers> {
 }
 
 impl<H: Handlers> Engine<H> {
-    /// Creates a connection without a link, and the queue of its frames.
+    /// Creates a connection without a link, and the receiving end of its send queue, which goes to
+    /// [`RedialLoop::new`].
     pub(crate) fn new(
         identity: Identity,
         settings: Settings,
@@ -154,6 +176,7 @@ impl<H: Handlers> Engine<H> {
         (Arc::new(engine), queue)
     }
 
+    /// Returns the identity that the server granted on the newest link.
     pub(crate) fn identity(&self) -> Arc<Identity> {
         self.membership.identity()
     }
@@ -163,7 +186,10 @@ impl<H: Handlers> Engine<H> {
         self.tasks.spawn(&self.lifecycle, task);
     }
 
-    /// Checks that peers may hold so much more of this client.
+    /// Checks that peers may hold `more` further objects of this client
+    /// ([`Settings::max_objects`]).
+    ///
+    /// Nothing is reserved, so calls that run at the same time may exceed the limit by a few.
     pub(crate) fn room_for(&self, more: usize) -> Result<(), EncodeError> {
         let (most, held) = (self.settings.max_objects, self.objects());
         if held + more <= most {
@@ -180,6 +206,7 @@ impl<H: Handlers> Engine<H> {
         self.sessions.counts().objects + self.handlers.interfaces()
     }
 
+    /// Returns the counters and the present numbers of calls, objects and queued frames.
     pub(crate) fn stats(&self) -> Stats {
         let sessions = self.sessions.counts().calls;
         let queued = (self.lifecycle.waiting(), self.outbound.queued());
@@ -193,30 +220,35 @@ impl<H: Handlers> Engine<H> {
         self.chunks.forget(peer);
         let lost = self.sessions.peer_gone(peer);
         self.handlers.peer_gone(peer);
+        // The other clients raise the same text, which programs match on.
         let reason = LinkError::from(format!("Client disconnected: {peer}"));
         lost.tell(Loss::Peer, &reason);
     }
 
-    /// The link is lost, but not the connection.
+    /// Fails the calls in flight after the link was lost. The connection goes on with another link.
     fn link_lost(&self, reason: &LinkError) {
-        // With the state first, new calls wait; those that were made before fail now.
+        // The state changes first, so that a call made from here on waits for the next link instead
+        // of going into the queue.
         self.lifecycle.set_state(State::Connecting);
         self.sessions.link_lost().tell(Loss::Link, reason);
-        // Peers may be other programs when the link is back.
+        // The ids of peers may belong to other programs when the link is back.
         self.peers.forget_all();
         let data = Map::from_iter([("reason".into(), report(reason).into())]);
         self.events.tell("disconnected", data);
     }
 
-    /// Sets the state to connected, after the server knows all services.
+    /// Sets the state to connected. Called after the server knows all services, so that a peer that
+    /// is called back finds them.
     pub(crate) fn set_connected(&self) {
         self.lifecycle.set_state(State::Connected);
+        // Notices that were on their way when the link broke may be lost.
         self.notices.repeat_all(self.clock.now());
         let info = self.identity().connection_info.clone();
         self.events.tell("connected", info);
     }
 
-    /// Frees ended sessions and unused objects. Called periodically.
+    /// Frees ended tasks, unfinished messages and unused objects, and publishes the metrics. The
+    /// driver calls it every 5 s, the redial loop before each attempt.
     fn tidy(&self) {
         #[cfg(feature = "metrics")]
         self.stats().publish(self.identity().address());
@@ -231,10 +263,11 @@ impl<H: Handlers> Engine<H> {
         self.admission.drain(grace).await
     }
 
-    /// Fails everything that waits, ends everything that runs, and lets nothing else begin. The
-    /// first reason stays.
+    /// Closes the connection: fails waiting calls, aborts running handlers, and refuses new calls.
+    ///
+    /// May be called several times and from any thread; the reason of the first call stays.
     pub(crate) fn close(&self, reason: CloseReason) {
-        // The end is marked before anything is emptied: whatever is added afterwards sees the mark.
+        // The end is marked before anything is emptied, so that anything added later sees the mark.
         let first = self.lifecycle.close(reason);
         let reason = self.lifecycle.closed_reason();
         if first {
@@ -249,7 +282,7 @@ impl<H: Handlers> Engine<H> {
         self.notices.clear();
         self.admission.close();
         self.events.close();
-        // A service may hold a handle of this connection, which then would hold itself for ever.
+        // A service may hold a handle of this connection, which would then never be freed.
         self.handlers.clear();
         #[cfg(feature = "metrics")]
         self.stats().publish(self.identity().address());

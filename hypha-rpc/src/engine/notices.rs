@@ -1,13 +1,13 @@
-//! Notices: small requests that release a function or stream of a peer, or cancel a call, and are
+//! Notices: small requests that release a function or stream of a peer, or cancel a call. They are
 //! repeated until the peer has acknowledged them.
 //!
 //! Destructors send them, so no task can wait for the response. Without repetition they would be
 //! lost while either link is down, and the peer would keep a stream until it was unused for
 //! [`Settings::object_idle_timeout`]. Any response acknowledges a notice, also a rejection: a peer
-//! without that method or stream has nothing left to release. A notice is repeated only if the peer
-//! is not connected or too busy.
+//! without that method or stream has nothing left to release. The exceptions are rejections that
+//! say that the peer is not connected or too busy; after these the notice is repeated.
 //!
-//! Acknowledgements are not waited for by a task. The driver looks when the next repetition is due.
+//! No task waits for acknowledgements. The driver repeats notices when [`Notices::due`] is reached.
 //!
 //! [`Settings::object_idle_timeout`]: super::Settings::object_idle_timeout
 
@@ -25,52 +25,57 @@ use super::stats::{add, count};
 use super::{Engine, Handlers, rejection};
 use crate::error::{CallSite, Error, from_wire};
 
-/// Milliseconds after which a notice without an answer is sent again. They double with each
+/// Milliseconds after which a notice without a response is sent again. The pause doubles with each
 /// attempt.
 const FIRST_PAUSE: u64 = 5_000;
-/// The same for a peer that is not connected: its absence is known at once.
+/// The same for a peer that is not connected. It is shorter, because the server reports the absence
+/// at once, and a peer that reconnects is soon back.
 const ABSENT_PAUSE: u64 = 500;
-/// Upper bound of both.
+/// Upper bound of both pauses.
 const LONGEST_PAUSE: u64 = 30_000;
 
 /// Notices for one peer that are sent again at the same time; the others follow after
-/// [`BATCH_PAUSE`]. A peer that is not connected gets one in each round.
+/// [`BATCH_PAUSE`], so that repetitions do not fill the send queue. A peer that is not connected
+/// gets one in each round: one rejection is enough to know that it is still absent.
 const BATCH: usize = 256;
 const BATCH_PAUSE: u64 = 1_000;
 
-/// Memory that a notice occupies besides its frame.
+/// Bytes of memory that a notice occupies besides its frame.
 const OVERHEAD: usize = 256;
 
 /// Value of [`Notices::due`] if nothing is to be repeated.
 const NEVER: u64 = u64::MAX;
 
-/// The notices that no answer has come to.
+/// The notices without a response.
 pub(crate) struct Notices {
     table: Mutex<Table>,
-    /// When the next repetition is due, in milliseconds of the connection's clock. The driver reads
-    /// it without the lock.
+    /// Time at which the next repetition is due, in milliseconds of the connection's clock. The
+    /// driver reads it for every poll, so it must not need the lock. It is written with the lock
+    /// held, and may be too early, never too late.
     due: AtomicU64,
 }
 
 #[derive(Default)]
 struct Table {
-    /// By absolute address.
+    /// By absolute address. A peer without notices is not in it.
     peers: HashMap<String, Unacknowledged>,
+    /// Number of notices for all peers.
     len: usize,
 }
 
 /// The notices for one peer.
 struct Unacknowledged {
-    /// By the session in which the answer comes.
+    /// By the session of the response.
     notices: IndexMap<String, Notice>,
-    /// Index of the one that is repeated next.
+    /// Index of the notice that is repeated next.
     next: usize,
-    /// Rounds of repetitions without an answer.
+    /// Rounds of repetitions without a response.
     attempts: u32,
     /// Number of notices that this round still has to repeat.
     left: usize,
-    /// The peer was not there for the last one.
+    /// The peer was not connected, or too busy, when the last notice arrived.
     absent: bool,
+    /// Time of the next repetition, in milliseconds of the connection's clock.
     due: u64,
 }
 
@@ -92,7 +97,7 @@ impl Unacknowledged {
         }
     }
 
-    /// Returns the frames to send again now.
+    /// Returns the frames to send again now, and sets the time of the next repetition.
     fn turn(&mut self, now: u64) -> Vec<Bytes> {
         let len = self.notices.len();
         if self.left == 0 {
@@ -150,7 +155,7 @@ impl Notices {
         unacknowledged.is_some_and(|u| u.notices.contains_key(session))
     }
 
-    /// Ends a notice.
+    /// Removes an acknowledged notice.
     fn acknowledge(&self, session: &str, peer: &str, now: u64) {
         let mut table = self.table.lock();
         let Some(unacknowledged) = table.peers.get_mut(peer) else {
@@ -158,7 +163,7 @@ impl Notices {
         };
         let ended = unacknowledged.notices.swap_remove(session);
         if unacknowledged.absent {
-            // It is back, and has got none of the others.
+            // The peer is back, and has received none of the other notices.
             unacknowledged.absent = false;
             unacknowledged.left = 0;
             unacknowledged.due = now;
@@ -173,11 +178,13 @@ impl Notices {
         }
         table.len -= usize::from(ended.is_some());
         self.due.fetch_min(due, Ordering::AcqRel);
+        // Dropping a notice returns its charge to the account of the embedder, so it is done
+        // without the lock.
         drop(table);
         drop(ended);
     }
 
-    /// Notes that a peer could not take a notice.
+    /// Records that a peer could not take a notice.
     fn set_absent(&self, peer: &str, now: u64) {
         let mut table = self.table.lock();
         if let Some(unacknowledged) = table.peers.get_mut(peer) {
@@ -191,7 +198,8 @@ impl Notices {
         }
     }
 
-    /// Makes all notices due: those sent before may be lost with the link.
+    /// Makes all notices due. Called for a new link, because notices sent over the previous one may
+    /// be lost.
     pub(super) fn repeat_all(&self, now: u64) {
         let mut table = self.table.lock();
         for unacknowledged in table.peers.values_mut() {
@@ -209,8 +217,9 @@ impl Notices {
         (due != NEVER).then_some(due)
     }
 
-    /// Returns the frames to send again, and drops the notices that are older than `life`
-    /// milliseconds: by then, peers have released everything themselves.
+    /// Returns the frames to send again, and the number of dropped notices. Notices that are older
+    /// than `life` milliseconds are dropped: by then, peers have released unused objects
+    /// themselves.
     fn take_due(&self, now: u64, life: u64) -> (Vec<Bytes>, usize) {
         let mut table = self.table.lock();
         let mut frames = Vec::new();
@@ -245,13 +254,13 @@ impl Notices {
         (frames, expired.len())
     }
 
-    /// Returns how many wait for an answer.
+    /// Returns the number of notices without a response.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.table.lock().len
     }
 
-    /// Forgets all.
+    /// Drops all notices.
     pub(super) fn clear(&self) {
         let table = std::mem::take(&mut *self.table.lock());
         self.due.store(NEVER, Ordering::Release);
@@ -260,11 +269,12 @@ impl Notices {
 }
 
 impl<H: Handlers> Engine<H> {
-    /// Sends a small request about an argument of the call `parent`, without waiting. If it is
-    /// lost, the argument still ends with its call.
+    /// Sends a small request about an argument of the call `parent`, without waiting and without
+    /// repetition. If it is lost, the argument still ends with its call.
     ///
-    /// It asks for no answer: a JavaScript peer handles a request that does later than the answer
-    /// to `parent` behind it, which ends what the request is about.
+    /// It asks for no response, because a JavaScript peer handles a request that asks for one later
+    /// than the messages behind it. One of these may be the response to `parent`, which ends the
+    /// argument before the request can use it.
     pub(super) fn notify_once(&self, to: &str, method: &str, parent: &str, args: Args) {
         if self.lifecycle.is_closed() {
             return;
@@ -307,7 +317,8 @@ impl<H: Handlers> Engine<H> {
         let now = self.clock.now();
         let memory = self.settings.memory.as_ref();
         let charge = memory.map(|memory| memory.charge(&peer, frame.len() + OVERHEAD));
-        // Added before it is sent: the answer may be faster.
+        // Added before it is sent, because the response may arrive before this function returns. A
+        // notice that finds no room in the account or the table is sent once.
         let is_kept = charge.transpose().is_ok_and(|charge| {
             let notice = Notice {
                 frame: frame.clone(),
@@ -322,7 +333,7 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// Takes an answer to a notice; false if it is not one.
+    /// Takes the response to a notice; false if the message is not one.
     pub(super) fn acknowledged(
         &self,
         message: &Message,
@@ -342,20 +353,21 @@ impl<H: Handlers> Engine<H> {
         true
     }
 
-    /// Sends the notices again that are due.
+    /// Sends the due notices again.
     pub(super) fn repeat_notices(&self) {
         let life = self.settings.object_idle_timeout.as_millis() as u64;
         let (frames, expired) = self.notices.take_due(self.clock.now(), life);
         add(&self.counters.undelivered, expired);
         add(&self.counters.notices_repeated, frames.len());
         for frame in frames {
-            // Notices that find no room are repeated later.
+            // A notice that finds no room stays in the table and is repeated later.
             self.outbound.post(frame);
         }
     }
 }
 
-/// Whether a rejection says that the peer has not got the notice, or had no room for it.
+/// Returns whether a rejection says that the peer has not received the notice, or had no room for
+/// it.
 fn is_to_be_repeated(message: &Message, peer: &str) -> bool {
     let site = CallSite {
         method: String::new(),

@@ -1,4 +1,8 @@
 //! The queue of frames for the link, and the budget of their bytes.
+//!
+//! Senders that may wait use [`Outbound::enqueue`]: they get backpressure from the link.
+//! [`Outbound::try_enqueue`] is for the driver, which must not wait for itself, and
+//! [`Outbound::post`] for destructors, which cannot wait but must not lose their frame.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,16 +14,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::transport::Frame;
 
-/// Frames that wait for the socket. More than that make the senders wait.
+/// Frames that wait for the link. When there are this many, senders wait.
 pub(crate) const OUTBOUND_FRAMES: usize = 1024;
-/// Bytes of large frames that wait for the socket, in units of [`LARGE`]: 8 MiB, which fill a fast
-/// link for longer than a task needs to make more.
+/// Bytes of large frames that wait for the link, in units of [`LARGE`]: 8 MiB. A fast link is busy
+/// with that for longer than a task needs to produce more.
 const OUTBOUND_LARGE: usize = 512;
-/// From this size on a frame counts in the byte budget as well. Smaller ones are bounded by
-/// their number, without a second semaphore on their way.
+/// Size, in bytes, from which a frame counts in the byte budget as well. Smaller frames are bounded
+/// by their number, so that the common case takes one semaphore instead of two.
 pub(super) const LARGE: usize = 16 << 10;
 
-/// Small frames of senders that cannot wait, such as destructors, behind a full queue.
+/// Upper bound on the small frames of senders that cannot wait, such as destructors, behind a full
+/// queue.
 const MOST_POSTED: usize = 65_536;
 
 /// The connection is over.
@@ -37,9 +42,11 @@ pub(crate) struct QueuedFrame {
 pub(crate) struct Outbound {
     queue: mpsc::Sender<QueuedFrame>,
     budget: Arc<Semaphore>,
-    /// Frames that have found the queue full.
+    /// Frames that found the queue full.
     posted: Mutex<VecDeque<Bytes>>,
-    /// Number of them, which the driver reads without the lock.
+    /// Number of posted frames. The driver reads it before each frame, so it must not need the
+    /// lock. Relaxed: a frame that it misses is taken in the next turn, and the lock orders the
+    /// rest.
     posted_len: AtomicUsize,
 }
 
@@ -72,7 +79,7 @@ impl Outbound {
         self.queue.send(frame).await.map_err(|_| Closed)
     }
 
-    /// As [`enqueue`](Self::enqueue), but drops the frame if there is no room; false then.
+    /// Puts one frame into the queue, or drops it and returns false if there is no room.
     pub(crate) fn try_enqueue(&self, frame: Bytes) -> bool {
         let budget = match shares(&frame) {
             0 => None,
@@ -88,9 +95,10 @@ impl Outbound {
         self.queue.try_send(frame).is_ok()
     }
 
-    /// Queues a small frame without waiting; it waits by itself if there is no room. False if too
-    /// many do.
+    /// Queues a small frame without waiting. If there is no room, the frame is kept until there is.
+    /// Returns false if too many frames are kept already, or the connection is over.
     pub(crate) fn post(&self, frame: Bytes) -> bool {
+        // Frames that were posted before go first, so that a release does not overtake another.
         if self.posted_len.load(Ordering::Relaxed) == 0 && self.try_enqueue(frame.clone()) {
             return true;
         }
@@ -103,7 +111,7 @@ impl Outbound {
         true
     }
 
-    /// Takes the first frame of those that have found the queue full.
+    /// Takes the first of the frames that found the queue full.
     pub(super) fn take_posted(&self) -> Option<QueuedFrame> {
         if self.posted_len.load(Ordering::Relaxed) == 0 {
             return None;
@@ -117,19 +125,21 @@ impl Outbound {
         })
     }
 
-    /// Returns how many frames wait.
+    /// Returns the number of waiting frames.
     pub(super) fn queued(&self) -> usize {
         let queued = self.queue.max_capacity() - self.queue.capacity();
         queued + self.posted_len.load(Ordering::Relaxed)
     }
 
-    /// Fails all senders that wait for a share of the budget; the queue ends with its driver.
+    /// Fails all senders that wait for a share of the budget. The driver closes the queue itself,
+    /// after it has sent the frames that are left.
     pub(super) fn close(&self) {
         self.budget.close();
     }
 }
 
-/// The units of the byte budget that a frame takes.
+/// Returns the units of the byte budget that a frame takes. A frame larger than the budget takes
+/// all of it; otherwise it could never be sent.
 fn shares(frame: &Bytes) -> u32 {
     if frame.len() < LARGE {
         return 0;

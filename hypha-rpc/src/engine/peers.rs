@@ -6,24 +6,25 @@ use parking_lot::Mutex;
 
 use super::Clock;
 
-/// A client of the same id may be another program by now, so its service is asked for again after
-/// this many milliseconds.
+/// Milliseconds for which the properties of a peer are cached. Another program may connect under
+/// the same client id, so they are fetched again after that.
 const TRUSTED: u64 = 60_000;
 
-/// Peers that are known at the same time. Each costs one request, so forgetting all of them when
-/// there are more is cheaper than keeping them in the order of their use.
+/// Number of cached peers. When there are more, all are forgotten: each costs one request, which is
+/// cheaper than an order of use that every message would update.
 const MOST: usize = 1024;
 
 /// Properties of the built-in service of a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerInfo {
-    /// Chunks carry their index and may overtake each other.
+    /// The peer accepts chunks with an index, which may overtake each other.
     pub(crate) indexed_chunks: bool,
-    /// The largest frame that it announced; 0 if it announced none.
+    /// The largest frame that the peer announced, in bytes; 0 if it announced none.
     pub(crate) max_frame: usize,
 }
 
-/// The peers that were asked for their built-in service lately.
+/// Cache of the peers whose built-in service was fetched lately. Only messages larger than a chunk
+/// need it.
 pub(crate) struct Peers {
     known: Mutex<HashMap<String, (u64, PeerInfo)>>,
     clock: Clock,
@@ -37,6 +38,7 @@ impl Peers {
         }
     }
 
+    /// Returns the properties of a peer, unless they are unknown or too old.
     pub(crate) fn get(&self, peer: &str) -> Option<PeerInfo> {
         let now = self.clock.now();
         let known = self.known.lock();

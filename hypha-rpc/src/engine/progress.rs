@@ -1,11 +1,13 @@
-//! The progress of a handler that runs.
+//! The progress of a running handler.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Progress of a handler, which its task writes and the monitor reads.
+/// Progress of a handler. Its task writes it, and the monitor of the watchdog reads it.
+///
+/// The atomics are relaxed: the monitor only compares two looks, and no other data depend on them.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// Number of the call on its connection.
@@ -14,7 +16,8 @@ pub(crate) struct Progress {
     pub(super) label: String,
     /// Time between two heartbeats; `None` if the caller wants none.
     pub(super) interval: Option<Duration>,
-    /// Twice the number of finished polls, and one more while a poll runs.
+    /// Twice the number of finished polls, plus one while a poll runs. An odd number that two looks
+    /// see is a poll that blocks.
     pub(super) polls: AtomicU64,
     /// Time of the last heartbeat, in milliseconds of the connection's clock.
     pub(super) beaten: AtomicU64,
@@ -31,18 +34,18 @@ impl Progress {
         }
     }
 
-    /// Notes a heartbeat.
+    /// Records a heartbeat.
     pub(crate) fn beat(&self, now: u64) {
         self.beaten.store(now, Ordering::Relaxed);
     }
 
-    /// Polls the handler, and notes when it does.
+    /// Polls the handler, and counts the poll.
     pub(crate) fn poll<F: Future>(
         &self,
         run: Pin<&mut F>,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
-        // Only this task writes, so a load and a store do.
+        // Only this task writes, so a load and a store are enough instead of an atomic addition.
         let polls = self.polls.load(Ordering::Relaxed);
         self.polls.store(polls + 1, Ordering::Relaxed);
         let polled = run.poll(cx);
@@ -50,6 +53,8 @@ impl Progress {
         polled
     }
 
+    /// Returns whether a heartbeat is overdue by at least `tick`. The margin keeps the monitor from
+    /// sending heartbeats that the handler's task is about to send.
     pub(super) fn is_due(&self, now: u64, tick: Duration) -> bool {
         let idle = Duration::from_millis(now.saturating_sub(self.beaten.load(Ordering::Relaxed)));
         self.interval

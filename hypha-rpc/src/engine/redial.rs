@@ -1,6 +1,9 @@
 //! The task of a connection: it drives a link until the link is lost, opens another one, registers
 //! the services again, and repeats that until the connection is closed
 //! (`docs/protocol/01-transport-websocket.md#s7`, `#s9`).
+//!
+//! `client/connect.rs` opens the first link and starts the task. The task owns the link and the
+//! queue of frames. Its end ends the connection, whatever the reason: [`Over`] sees to that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,17 +26,20 @@ use crate::transport::{BoxLink, Dial};
 /// The server, and the identity with which links to it are opened.
 pub(crate) struct Endpoint {
     pub(crate) dial: Arc<dyn Dial>,
+    /// The workspace that the program asked for. `None`: the server chooses.
     pub(crate) workspace: Option<String>,
+    /// The access token. `None`: anonymous.
     pub(crate) token: Option<String>,
-    /// For each attempt, from the first step to the last service.
+    /// Time limit of an attempt: once for opening the link, and once more for registering the
+    /// services.
     pub(crate) limit: Duration,
     pub(crate) keep_alive: KeepAlive,
-    /// `None`: it does not come back.
+    /// `None`: the client does not reconnect.
     pub(crate) backoff: Option<Backoff>,
 }
 
 impl Endpoint {
-    /// Opens a link and introduces this client.
+    /// Opens a link and performs the handshake. The caller sets the time limit.
     pub(crate) async fn open(
         &self,
         client_id: &str,
@@ -55,13 +61,14 @@ impl Endpoint {
         Ok((link, granted))
     }
 
-    /// The limit for connecting has passed.
+    /// Returns the error for an attempt that exceeded [`limit`](Self::limit).
     pub(crate) fn timed_out(&self) -> ConnectError {
         ConnectError::new(ConnectErrorKind::Timeout, format!("{:?}", self.limit))
             .at(self.dial.url())
     }
 
-    /// The timers of a link, with the limit that the server sets.
+    /// Returns the timers of a link. A token that lives for a short time is refreshed at two thirds
+    /// of its life, so that the next one arrives before it expires.
     pub(crate) fn keep_alive(&self, granted: &Granted) -> KeepAlive {
         let mut keep_alive = self.keep_alive;
         if let Some(life) = granted.reconnection_token_life_time {
@@ -90,7 +97,8 @@ pub(crate) struct RedialLoop<H: Handlers> {
     reconnect: Option<Reconnect>,
 }
 
-/// Says that the task has ended, also if its runtime drops it or it panics.
+/// Closes the connection when its task ends, also if the runtime drops the task or it panics.
+/// Otherwise, calls would wait forever for a link that nothing opens.
 struct Over<H: Handlers>(Arc<Engine<H>>);
 
 impl<H: Handlers> Drop for Over<H> {
@@ -121,9 +129,10 @@ impl<H: Handlers> RedialLoop<H> {
         watchdog::spawn(&engine, self.run(link, keep_alive));
     }
 
-    /// Runs until the connection is closed; everything that waits has failed then.
+    /// Runs until the connection is closed. All waiting calls have failed then.
     async fn run(mut self, link: BoxLink, keep_alive: Option<KeepAlive>) {
-        // Dropped last, when link and queue are gone.
+        // Declared first and so dropped last, so that `ended` is set after the link is gone:
+        // waiting for it must mean that the socket is closed.
         let _over = Over(Arc::clone(&self.engine));
         let reason = self.keep(link, keep_alive).await;
         if let Some(reason) = reason {
@@ -135,13 +144,13 @@ impl<H: Handlers> RedialLoop<H> {
         drop(self);
     }
 
-    /// Warns of an end that this program did not ask for: without the log, a service that nobody
-    /// can reach any more looks like one that nobody calls.
+    /// Logs a warning if the connection ended without a request of this program. Without the log, a
+    /// service that no peer can reach looks like one that no peer calls.
     fn say_if_lost(&self) {
         let lifecycle = &self.engine.lifecycle;
         let reason = lifecycle.close_reason();
-        // Links without a server are closed by their other side; the error of a first attempt goes
-        // to the caller of `connect`.
+        // Two ends need no warning: that of a link without a server, which its other side closes as
+        // a matter of course, and that of a first attempt, whose error `connect` returns.
         let is_client = self.reconnect.is_some() && lifecycle.was_connected();
         if is_client && *reason != CloseReason::Requested {
             let address = self.engine.identity().address();
@@ -152,7 +161,7 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// The reason why the connection has ended; `None` if this side closed it.
+    /// Keeps the connection until it ends, and returns the reason; `None` if this side closed it.
     async fn keep(
         &mut self,
         mut link: BoxLink,
@@ -169,7 +178,8 @@ impl<H: Handlers> RedialLoop<H> {
                 Ended::Replaced => return Some(CloseReason::Replaced),
                 Ended::Lost(reason) => reason,
             };
-            // The first connection is not retried here: the caller of `connect` decides.
+            // A client that was never connected does not retry: `connect` returns the error, and
+            // its caller decides.
             if backoff.is_none() || !self.engine.lifecycle.was_connected() {
                 return Some(CloseReason::Lost(reason));
             }
@@ -186,8 +196,8 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// Drives a link to its end. On every link but the first, services are registered again
-    /// meanwhile.
+    /// Drives a link to its end. On every link but the first, it registers the services again, with
+    /// calls that the same driver carries.
     async fn drive(&mut self, link: BoxLink, keep_alive: Option<KeepAlive>, again: bool) -> Ended {
         let engine = Arc::clone(&self.engine);
         let driving = Driver::new(link, &mut self.queue, engine, keep_alive).run();
@@ -223,8 +233,8 @@ impl<H: Handlers> RedialLoop<H> {
         driving.await
     }
 
-    /// Opens another link. `Ok(None)` if the connection is closed meanwhile, an error if there is
-    /// no way back.
+    /// Opens another link. Returns `Ok(None)` if the connection is closed meanwhile, and the reason
+    /// if the client must stop reconnecting.
     async fn regain(
         &mut self,
         recovery: &mut Recovery,
@@ -271,9 +281,9 @@ impl<H: Handlers> RedialLoop<H> {
                     return Ok(Some((link, keep_alive)));
                 }
                 Err(error) if error.is_retryable() || error.kind().is_below_the_protocol() => {
-                    // The server has been reached before at this URL: proxies that have no server
-                    // to pass a request to, and hotspots, answer with statuses and certificates of
-                    // their own.
+                    // These errors are not final as they are on a first attempt, because this URL
+                    // has worked before. A proxy without a server behind it, and a hotspot, answer
+                    // with statuses and certificates of their own for a while.
                     last = error.into();
                     next = recovery.failed(rand::random());
                 }
@@ -282,12 +292,14 @@ impl<H: Handlers> RedialLoop<H> {
         }
     }
 
-    /// One attempt, as the same client in the same workspace.
+    /// Opens a link as the same client in the same workspace. Another workspace is an error,
+    /// because the handles of the program name the former one.
     async fn open_again(&self, endpoint: &Endpoint) -> Result<(BoxLink, Granted), ConnectError> {
         let former = self.engine.identity();
         let token = self.engine.membership.reconnection_token();
         let mut opened = endpoint.open(&former.client_id, token.as_deref()).await;
-        // Reconnection tokens expire after two days; fall back to the access token.
+        // Reconnection tokens expire after two days, and a restarted server may not know them. The
+        // access token may be valid for longer.
         let expired = opened
             .as_ref()
             .is_err_and(|error| error.kind() == ConnectErrorKind::TokenRejected);

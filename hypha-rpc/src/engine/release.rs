@@ -13,7 +13,8 @@ pub(super) fn handle_dropped<H: Handlers>(engine: &Engine<H>, remote: &RemoteHan
     let method = match (text(RCLOSE_METHOD), &remote.parent) {
         (Some(close), Some(parent)) => return engine.notify_once(to, close, parent, args),
         (Some(close), None) => close,
-        // Functions in arguments end with their call; other owners count the time.
+        // Only functions that announce it are released: a function in an argument ends with its
+        // call, and owners in other languages release functions of results by a timeout.
         (None, _) if remote.raw.get(RRELEASE) == Some(&Value::Bool(true)) => {
             let Some(method) = text(RMETHOD) else {
                 return;

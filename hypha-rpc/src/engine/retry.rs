@@ -9,7 +9,13 @@ use crate::backoff::Doubling;
 ///
 /// A call that may have run is sent again only if it is [idempotent](crate::Call::idempotent). The
 /// pause doubles after each attempt, with a jitter of 50 %. The [`timeout`](crate::Call::timeout)
-/// of the call includes all attempts and pauses.
+/// of the call includes all attempts and pauses. The error of a call that failed in the end is that
+/// of its last attempt.
+///
+/// Set it for one call with [`Call::retry`](crate::Call::retry), or for all calls of a client with
+/// [`Settings::retry`](crate::client::Settings::retry).
+///
+/// # Examples
 ///
 /// ```
 /// # use std::time::Duration;
@@ -62,8 +68,8 @@ impl Retry {
         self.times == 0
     }
 
-    /// Returns the pause after so many failures; `None` if the call is not made again. `chance` is
-    /// a random number from 0 to 1.
+    /// Returns the pause after `failures` failed attempts; `None` if the call is not made again.
+    /// `chance` is a random number from 0 to 1.
     pub(crate) fn pause(&self, failures: u32, chance: f64) -> Option<Duration> {
         if failures > self.times || failures == 0 {
             return None;

@@ -1,7 +1,8 @@
 //! End-to-end encryption of one connection: sealing sent segments, opening received ones
 //! (`docs/protocol/07-auth-login-encryption.md#s5`).
 //!
-//! Without the feature `encryption` nothing is ever sealed, and what comes sealed is refused.
+//! Without the feature `encryption`, nothing is sealed and sealed messages are refused. Callers use
+//! the same methods with and without the feature.
 
 use bytes::Bytes;
 
@@ -9,7 +10,8 @@ use bytes::Bytes;
 use crate::crypto::{Encryption, KeyPair, PublicKey};
 use hypha_wire::{EncodeError, EncryptedExtra, Rope};
 
-/// The keys of a connection, if it has any. Keys of peers are kept as they came, in 32 bytes.
+/// The keys of a connection, if it has any. Keys of peers are plain bytes, 32 of them, so that
+/// other modules need no type of the feature `encryption`.
 #[derive(Default)]
 pub(crate) struct Secrecy {
     #[cfg(feature = "encryption")]
@@ -24,7 +26,7 @@ impl Secrecy {
         }
     }
 
-    /// The key that peers encrypt to.
+    /// Returns the key to which peers encrypt.
     pub(crate) fn public_key(&self) -> Option<PublicKey> {
         self.encryption.as_ref().map(Encryption::public_key)
     }
@@ -33,14 +35,14 @@ impl Secrecy {
         self.encryption.is_some()
     }
 
-    /// Its 32 bytes.
+    /// Returns the 32 bytes of the public key.
     pub(crate) fn key(&self) -> Option<Bytes> {
         let key = self.public_key()?;
         Some(Bytes::copy_from_slice(key.as_bytes()))
     }
 
-    /// Encrypts the second segment of a message to the owner of a key. A message without one has
-    /// nothing to hide.
+    /// Encrypts the second segment of a message to the owner of a key. A message without a second
+    /// segment is returned unchanged: the first one stays readable for servers in any case.
     pub(crate) fn seal(&self, message: Rope, to: &Bytes) -> Result<Rope, EncodeError> {
         let Some(encryption) = &self.encryption else {
             return Err(EncodeError::new("this client has no keys to encrypt with"));

@@ -1,5 +1,5 @@
-//! A message in one frame or in chunks, which go through the receiver's built-in service
-//! (`docs/protocol/02-messages.md#s9`), and the requests that chunks are made of.
+//! Sending of a message, in one frame or in chunks through the receiver's built-in service
+//! (`docs/protocol/02-messages.md#s9`), and the requests that carry the chunks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,21 +17,21 @@ use super::session_table::LastSeen;
 use super::sessions::Response;
 use super::{Clock, Closed, Engine, Failure, Handlers, Loss, rejection};
 
-/// Bytes by which a message may exceed the chunk size and still be sent whole: the envelope of a
-/// chunk needs as much.
+/// Bytes by which a message may exceed the chunk size and still be sent whole. A chunk with its
+/// envelope is as large, so every receiver of chunks accepts such a frame.
 const CHUNK_MARGIN: usize = 1024;
 
 /// Upper bound of the idle timeout: clocks and peers cannot represent much longer times.
 pub(crate) const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The key in the config of a built-in service under which a peer announces its largest frame,
-/// in bytes. An extension: the other clients do not say it, ignore it, and get frames of the common
-/// size.
+/// The key in the config of a built-in service under which a peer announces its largest frame, in
+/// bytes. It is an extension: clients in other languages do not announce it, and get frames of the
+/// common size.
 pub(crate) const MAX_FRAME_KEY: &str = "max_frame_size";
 
-/// Chunks at a receiver. Dropped before the message is complete, because a chunk was refused or the
-/// call was abandoned, it asks the receiver to drop them. It does not wait for a response, because
-/// a peer that has stopped answering would not send one.
+/// The chunks of one message at its receiver. If this is dropped before the message is complete,
+/// because a chunk was refused or the caller dropped the call, it asks the receiver to drop the
+/// chunks. It does not wait for a response, because a destructor cannot.
 struct Unfinished<'a, H: Handlers> {
     engine: &'a Engine<H>,
     to: &'a str,
@@ -51,7 +51,7 @@ impl<H: Handlers> Drop for Unfinished<'_, H> {
     }
 }
 
-/// The session of a request, which ends with it.
+/// The session of a request. Dropping it ends the session, also if the request is cancelled.
 struct OpenSession<'a, H: Handlers> {
     engine: &'a Engine<H>,
     id: &'a str,
@@ -70,8 +70,11 @@ impl<H: Handlers> Engine<H> {
         queued.map_err(|Closed| self.lifecycle.over())
     }
 
-    /// Sends a message in one frame or in chunks. `parent` is the receiver's session that it
-    /// answers; `sent` is set when the receiver may have it.
+    /// Sends a message in one frame or in chunks.
+    ///
+    /// `parent` is the receiver's session, if the message is a response. `sent` is set to true as
+    /// soon as the receiver may have the whole message: from then on, a failed call may have run.
+    /// Relaxed is enough, because only the task of the call reads it.
     pub(crate) async fn send(
         &self,
         message: Rope,
@@ -84,14 +87,17 @@ impl<H: Handlers> Engine<H> {
             sent.store(true, Ordering::Relaxed);
             return Ok(());
         }
-        // Boxed: it is rare and large.
+        // Boxed, because it is rare, and its size would otherwise be part of every call's future.
         let outcome = Box::pin(self.send_large(message, to, parent, sent)).await;
         if outcome.is_err() {
+            // Another program may have connected under this id, with other properties.
             self.peers.forget(to);
         }
         outcome
     }
 
+    /// Sends a message that is larger than a chunk: whole, if the peer accepts such a frame, or in
+    /// chunks.
     async fn send_large(
         &self,
         message: Rope,
@@ -110,8 +116,8 @@ impl<H: Handlers> Engine<H> {
             return Ok(());
         }
         let fresh;
-        // The chunks of an answer are heartbeats of the call, so they have the key of its
-        // session.
+        // The chunks of a response are heartbeats of its call, so they have the key of its session.
+        // Otherwise a large response on a slow link would exceed the caller's idle timeout.
         let (key, heartbeat) = match parent {
             Some(parent) => (parent, true),
             None => {
@@ -126,7 +132,8 @@ impl<H: Handlers> Engine<H> {
         let mut args = Args::new(2, 0);
         args.push("key", key);
         args.push("heartbeat", &heartbeat);
-        // From here on the receiver keeps the chunks until they are processed or removed.
+        // Created before the first request: the receiver keeps the chunks until they are processed
+        // or removed, also if this future is dropped while the request is on its way.
         let mut unfinished = Unfinished {
             engine: self,
             to,
@@ -134,7 +141,7 @@ impl<H: Handlers> Engine<H> {
             finished: false,
         };
         let created = cache("create", args).await;
-        // After a rejection, the receiver holds another message under this key.
+        // After a rejection, another message may be under this key, which must not be removed.
         unfinished.finished = matches!(created, Err(Failure::Rejected(_)));
         created?;
         let size = size.max(1);
@@ -154,6 +161,7 @@ impl<H: Handlers> Engine<H> {
                 let member = if peer.indexed_chunks { "set" } else { "append" };
                 cache(member, args)
             });
+        // Chunks without an index must arrive in order, so each waits for the one before.
         let together = if peer.indexed_chunks {
             self.settings.max_concurrent_chunks.max(1)
         } else {
@@ -166,14 +174,14 @@ impl<H: Handlers> Engine<H> {
         let mut args = Args::new(2, 0);
         args.push("key", key);
         args.push("heartbeat", &heartbeat);
+        // Set before the request, because `process` makes the receiver run the call.
         sent.store(true, Ordering::Relaxed);
         cache("process", args).await?;
         unfinished.finished = true;
         Ok(())
     }
 
-    /// Returns the limits for large messages of the peer's built-in service. They are cached and
-    /// fetched again from time to time.
+    /// Returns the limits of a peer for large messages, from the cache or its built-in service.
     async fn peer_info(&self, to: &str) -> Result<PeerInfo, Failure> {
         if let Some(known) = self.peers.get(to) {
             return Ok(known);
@@ -181,7 +189,8 @@ impl<H: Handlers> Engine<H> {
         let mut args = Args::new(1, 0);
         args.push("service_id", BUILT_IN);
         let answer = self.ask(to, GET_SERVICE, PromiseKind::Full, args).await?;
-        // Without the connection the functions in it are plain maps: none of them is called.
+        // Decoded without the connection, so that the functions in it are plain maps. None of them
+        // is called, and as handles they would be released when they are dropped.
         let service = answer.extra().ok().and_then(|extra| extra.args.get(0));
         let service: Map = service.and_then(Result::ok).unwrap_or_default();
         if !service.contains_key(CHUNK_MEMBERS) {
@@ -202,8 +211,10 @@ impl<H: Handlers> Engine<H> {
         Ok(info)
     }
 
-    /// Makes a call of a built-in service and waits for its answer. It fits into a frame, hands
-    /// nothing out and is not encrypted, unlike the calls of programs.
+    /// Calls a method of a built-in service and waits for the response.
+    ///
+    /// These calls fit into a frame, hand nothing out and are not encrypted, unlike the calls of
+    /// programs, which `call/exchange.rs` makes.
     async fn ask(
         &self,
         to: &str,
@@ -243,6 +254,8 @@ impl<H: Handlers> Engine<H> {
             engine: self,
             id: &session,
         };
+        // A response may come before the request has left the queue: the connection may end while
+        // the queue is full.
         let answer = tokio::select! {
             biased;
             answer = &mut answer => answer,
@@ -261,7 +274,8 @@ impl<H: Handlers> Engine<H> {
         }
     }
 
-    /// The failure of a rejected call.
+    /// Returns the failure of a rejected call. If the rejection says that the server has forgotten
+    /// this client, the link is dropped, so that a new one repairs it.
     pub(crate) fn rejected(&self, message: Message) -> Failure {
         if is_forgotten(&message, &self.identity().address()) {
             self.lifecycle.drop_link();
@@ -269,7 +283,8 @@ impl<H: Handlers> Engine<H> {
         Failure::Rejected(Box::new(message))
     }
 
-    /// The failure of a call whose session ended without a word, which it does with the connection.
+    /// Returns the failure of a call whose session ended without a response. That happens only when
+    /// the connection ends.
     pub(crate) fn lost(&self, sent: bool) -> Failure {
         Failure::Lost {
             loss: Loss::Connection(self.lifecycle.closed_reason()),
@@ -278,8 +293,11 @@ impl<H: Handlers> Engine<H> {
     }
 }
 
-/// Waits for an answer; returns `None` if its callee sent neither a heartbeat nor the answer for
+/// Waits for a response; returns `None` if the callee sent neither a heartbeat nor the response for
 /// `limit`.
+///
+/// Heartbeats do not wake this future. It looks at `seen` when its timer fires, and sets the timer
+/// again if a heartbeat has come, which costs less than one wake-up per heartbeat.
 pub(crate) async fn answer_within(
     answer: &mut oneshot::Receiver<Response>,
     seen: &LastSeen,
@@ -287,7 +305,7 @@ pub(crate) async fn answer_within(
     clock: Clock,
 ) -> Option<Result<Response, oneshot::error::RecvError>> {
     let deadline = || {
-        // The driver may have heard of the peer since `now` was read.
+        // Saturating, because the driver may record a heartbeat after `now` was read.
         let idle = Duration::from_millis(clock.now().saturating_sub(seen.last()));
         Instant::now() + limit.saturating_sub(idle)
     };
@@ -307,8 +325,8 @@ pub(crate) async fn answer_within(
     }
 }
 
-/// Whether the server has forgotten this client although the link stands, as the Python server does
-/// when another one has tried to connect with its id
+/// Returns whether the server has forgotten this client although the link is open. The Python
+/// server does so when another client tries to connect with the same id
 /// (`docs/protocol/01-transport-websocket.md#s13`).
 fn is_forgotten(rejected: &Message, address: &str) -> bool {
     let text = rejection(rejected).message;

@@ -1,5 +1,8 @@
-//! The table of sessions: calls that wait for an answer, and what peers were handed and may call
-//! (`docs/protocol/02-messages.md#s10`). Pure: no I/O, no clock, no tasks, no lock.
+//! The table of sessions: calls that wait for a response, and objects that peers may call
+//! (`docs/protocol/02-messages.md#s10`).
+//!
+//! It is pure, without I/O, clock, tasks and lock, so that tests cover all orders of events.
+//! [`Sessions`](super::sessions::Sessions) adds the lock and the clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,11 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::LinkError;
 
-/// Time of the last message from the peer of a call, in milliseconds of the connection's clock.
+/// Time of the last message from the peer of a call, in milliseconds of the connection's clock. The
+/// driver writes it, the caller reads it.
+///
+/// Relaxed, because no other data depend on it. It only grows, so that a slow writer cannot set it
+/// back.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastSeen(Arc<AtomicU64>);
 
 impl LastSeen {
+    /// Records a message that was received at the time `now`.
     pub(crate) fn at(&self, now: u64) {
         self.0.fetch_max(now, Ordering::Relaxed);
     }
@@ -27,46 +35,48 @@ struct Pending<R> {
     reply: R,
 }
 
-/// One session: a call that waits for its answer, the objects that were handed out with a message,
-/// or both.
+/// One session: a call that waits for its response, the objects that were handed out with a
+/// message, or both.
 struct Session<R, O> {
-    /// Absolute address of the peer: only it may answer and use the objects.
+    /// Absolute address of the peer. Only it may respond and use the objects.
     target: String,
     call: Option<Pending<R>>,
     objects: HashMap<String, O>,
-    /// When an object was last used, in milliseconds of the connection's clock.
+    /// Time at which an object was last used, in milliseconds of the connection's clock.
     used: u64,
 }
 
-/// The sessions of one connection. `R` is what an answer is handed to, `O` what peers can call.
+/// The sessions of one connection. `R` receives the response of a call, `O` is an object that peers
+/// can call.
 ///
 /// The id of a nested session begins with the id of its parent and a dot. A nested session ends
-/// with its parent.
+/// with its parent. `calls`, `objects` and `nested` always equal what `open` holds.
 pub(super) struct SessionTable<R, O> {
-    /// Ordered, so that a session is followed by those nested in it.
+    /// Ordered, so that the sessions nested in a session follow it.
     open: BTreeMap<String, Session<R, O>>,
     calls: usize,
     objects: usize,
-    /// Number of sessions nested in others.
+    /// Number of sessions nested in others. While it is 0, the end of a call needs no search.
     nested: usize,
     /// The reason why no session can be opened.
     closed: Option<LinkError>,
 }
 
-/// Contents of an ended session. To be dropped without the lock, because their destructors may run
-/// any code.
+/// Contents of ended sessions. The caller must drop them without the lock, because their
+/// destructors may run any code.
 #[derive(Debug)]
 pub(super) struct Ended<R, O> {
     pub(super) replies: Vec<R>,
     pub(super) objects: Vec<O>,
 }
 
-/// Outcome of a message sent to a session.
+/// Outcome of a response to a session.
 #[derive(Debug)]
 pub(super) enum AnswerLookup<R, O> {
-    /// The call is over; hand the answer to this.
+    /// The call is over: its response goes to `R`.
     Final(R, Ended<R, O>),
-    /// No such session: it has ended before. Late answers are normal.
+    /// There is no such session: it has ended before. Late responses are normal, because a caller
+    /// may stop waiting.
     Unknown,
     /// The sender is not the callee.
     Stranger,
@@ -78,7 +88,7 @@ pub(crate) enum ObjectLookup<'a, O> {
     Found(O),
     NoSession,
     NoObject,
-    /// The session is for this peer.
+    /// The caller is not the peer of the session, which is this one.
     Stranger(&'a str),
     /// The session named as `parent` has ended.
     ParentClosed,
@@ -104,8 +114,8 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Opens a session; gives `call` and `objects` back with the reason if the connection is
-    /// closed.
+    /// Opens a session. If the connection is closed, returns the reason, and `call` and `objects`
+    /// to be dropped without the lock.
     pub(super) fn open(
         &mut self,
         id: &str,
@@ -142,7 +152,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         self.open.contains_key(id)
     }
 
-    /// Ends the session by an answer from `from`.
+    /// Ends the call of a session after a response from `from`, and the session with it.
     pub(super) fn answer(&mut self, id: &str, from: &str) -> AnswerLookup<R, O> {
         match self.open.get_mut(id) {
             Some(session) if session.target != from => AnswerLookup::Stranger,
@@ -157,7 +167,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
-    /// Notes a heartbeat; false if there is no such call or the sender is not its callee.
+    /// Records a heartbeat; false if there is no such call or the sender is not its callee.
     pub(super) fn heartbeat(&mut self, id: &str, from: &str, now: u64) -> bool {
         match self.open.get(id) {
             Some(Session {
@@ -217,8 +227,8 @@ impl<R, O: Clone> SessionTable<R, O> {
         if self.nested == 0 {
             return ended;
         }
-        // Ids in which `id.` is a prefix lie together, in front of `id/`: the next sign after the
-        // dot.
+        // Ids that begin with `id.` lie together in the map, and end before `id/`, because `/` is
+        // the character after the dot.
         let inside = format!("{id}.")..format!("{id}/");
         let inside: Vec<String> = self.open.range(inside).map(|(id, _)| id.clone()).collect();
         for id in inside {
@@ -227,6 +237,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         ended
     }
 
+    /// Removes one session without those nested in it, and keeps the numbers right.
     fn remove(&mut self, id: &str, ended: &mut Ended<R, O>) {
         if let Some(session) = self.open.remove(id) {
             self.objects -= session.objects.len();
@@ -237,6 +248,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         }
     }
 
+    /// Ends the sessions that `which` selects, and those nested in them.
     fn end_all(&mut self, which: impl Fn(&Session<R, O>) -> bool) -> Ended<R, O> {
         let ids = self.open.iter().filter(|(_, session)| which(session));
         let ids: Vec<String> = ids.map(|(id, _)| id.clone()).collect();
@@ -264,7 +276,7 @@ impl<R, O: Clone> SessionTable<R, O> {
         self.end_all(|session| session.call.is_none() && session.used < since)
     }
 
-    /// Ends all sessions, and refuses new ones.
+    /// Ends all sessions, and refuses new ones. The first reason stays.
     pub(super) fn close(&mut self, reason: &LinkError) -> Ended<R, O> {
         self.closed.get_or_insert_with(|| reason.clone());
         self.end_all(|_| true)

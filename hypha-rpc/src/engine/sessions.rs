@@ -1,9 +1,9 @@
 //! The open sessions of a connection, behind their lock.
 //!
-//! They are not in the driver's task: a caller that drops its future frees its session at once,
-//! without a message that might not fit into a queue. The lock is held for a look-up, never across
-//! an await. The functions of a session are dropped without the lock, because a closure of the
-//! program may do anything when it is dropped.
+//! They are behind a lock instead of in the driver's task, so that a caller that drops its future
+//! frees its session at once, without a message that might not fit into a queue. The lock is held
+//! for a look-up, never across an await. The functions of a session are dropped without the lock,
+//! because a closure of the program may run any code when it is dropped.
 
 use std::collections::HashMap;
 
@@ -16,17 +16,21 @@ use super::{Clock, Failure, Loss};
 
 use crate::error::LinkError;
 
-/// The end of a call, for its caller.
+/// The end of a call, as its caller receives it. Messages are passed on undecoded, so that the
+/// caller's task decodes them instead of the driver.
 #[derive(Debug)]
 pub(crate) enum Response {
+    /// The result.
     Resolve(Message),
+    /// The error of the method, or a rejection.
     Reject(Message),
+    /// There will be no response.
     Lost(Loss),
 }
 
 type Table<O> = SessionTable<oneshot::Sender<Response>, O>;
 
-/// The open sessions. `O` is something of this program that a peer may call.
+/// The open sessions. `O` is an object of this program that a peer may call.
 pub(crate) struct Sessions<O> {
     table: Mutex<Table<O>>,
     clock: Clock,
@@ -64,12 +68,13 @@ impl<O: Clone> Sessions<O> {
         self.table.lock().exists(id)
     }
 
+    /// Ends a session and those nested in it.
     pub(crate) fn end(&self, id: &str) {
         let ended = self.table.lock().end(id);
         drop(ended);
     }
 
-    /// Ends a session by an answer from `from`.
+    /// Ends the call of a session after a response from `from`, and the session with it.
     pub(super) fn answer(
         &self,
         id: &str,
@@ -85,8 +90,8 @@ impl<O: Clone> Sessions<O> {
         self.table.lock().heartbeat(id, from, now)
     }
 
-    /// Looks up an object for a call from `from`, and runs `then` with the lock held: calls of one
-    /// object begin in the order in which they came.
+    /// Looks up an object for a call from `from`, and runs `then` with the lock held. `then` must
+    /// be short and must not take a lock of the engine.
     pub(crate) fn with_object<T>(
         &self,
         id: &str,
@@ -99,7 +104,8 @@ impl<O: Clone> Sessions<O> {
         then(self.table.lock().find(id, object, from, parent, now))
     }
 
-    /// Takes back an object of a session with `peer`.
+    /// Takes an object out of a session, if the session is with `peer`: only the receiver of an
+    /// object may release it.
     pub(crate) fn release(&self, peer: &str, id: &str, object: &str) {
         let found = self.with_object(id, object, peer, None, |found| {
             matches!(found, ObjectLookup::Found(_))
@@ -123,12 +129,13 @@ impl<O: Clone> Sessions<O> {
         }
     }
 
-    /// Ends all sessions with `peer`. The calls fail when [`Lost`] is given their errors.
+    /// Ends all sessions with `peer`. The calls fail when [`Lost::tell`] is called.
     pub(super) fn peer_gone(&self, peer: &str) -> Lost<O> {
         Lost(self.table.lock().peer_gone(peer))
     }
 
-    /// Ends the sessions of calls that wait. Objects that were handed out otherwise stay.
+    /// Ends the sessions of waiting calls. Sessions that only hold objects stay, because peers can
+    /// use these over the next link.
     pub(super) fn link_lost(&self) -> Lost<O> {
         Lost(self.table.lock().end_calls())
     }
@@ -138,7 +145,7 @@ impl<O: Clone> Sessions<O> {
         Lost(self.table.lock().close(reason))
     }
 
-    /// Ends the sessions whose objects were unused for `idle` milliseconds.
+    /// Ends the sessions without a call whose objects no peer has used for `idle` milliseconds.
     pub(super) fn tidy(&self, idle: u64) {
         if let Some(since) = self.clock.now().checked_sub(idle) {
             let ended = self.table.lock().expire(since);
@@ -147,13 +154,15 @@ impl<O: Clone> Sessions<O> {
     }
 }
 
-/// Sessions that ended without an answer.
+/// Sessions that ended without a response. A separate step fails their calls, so that the lock is
+/// released before.
 pub(super) struct Lost<O>(Ended<oneshot::Sender<Response>, O>);
 
 impl<O> Lost<O> {
     /// Fails the calls and drops the objects.
     pub(super) fn tell(self, loss: impl Fn(LinkError) -> Loss, reason: &LinkError) {
         for reply in self.0.replies {
+            // The caller may have dropped its future.
             let _ = reply.send(Response::Lost(loss(reason.clone())));
         }
     }

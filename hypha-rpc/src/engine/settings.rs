@@ -10,9 +10,12 @@ use super::Retry;
 /// Timeouts, limits and timers of a connection. The defaults are those of the Python and JavaScript
 /// clients where they have the same setting.
 ///
-/// [`ConnectOptions`](crate::client::ConnectOptions) holds one and has a setter for each field that
-/// programs usually change; [`ConnectOptions::settings`](crate::client::ConnectOptions::settings)
-/// gives access to all. Every value takes effect when the connection is made.
+/// [`ConnectOptions`](crate::client::ConnectOptions) has a setter for each field that programs
+/// usually change; [`ConnectOptions::settings`](crate::client::ConnectOptions::settings) gives
+/// access to all fields. The values are read when the connection is made; later changes have no
+/// effect.
+///
+/// # Examples
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -27,7 +30,7 @@ use super::Retry;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Idle timeout of calls: longest time without a heartbeat or an answer from the callee.
+    /// Idle timeout of calls: longest time without a heartbeat or a response from the callee.
     /// Default: 30 s.
     pub idle_timeout: Duration,
     /// Idle timeout of calls to the method of an interface (`_rintf`). Default: 10 s.
@@ -35,11 +38,12 @@ pub struct Settings {
     /// Time after which a function or stream that was handed out in a result is released if no peer
     /// has called it. Default: 600 s.
     pub object_idle_timeout: Duration,
-    /// Size of a chunk, in bytes. Messages larger than this and 1 KiB more are sent in chunks.
+    /// Size of a chunk, in bytes. A message that exceeds it by more than 1 KiB is sent in chunks.
     /// Default: 262,144.
     pub chunk_bytes: usize,
-    /// Size, in bytes, up to which peers that accept large frames (Rust programs) get a message in
-    /// one frame, and chunks of that size above it. Zero turns this off. Default: 1,048,576.
+    /// Size of frames and chunks, in bytes, for peers that accept large frames (Rust programs). It
+    /// replaces [`chunk_bytes`](Self::chunk_bytes) if it is larger; zero turns it off. Default:
+    /// 1,048,576.
     ///
     /// Larger frames are not faster, and on a slow link one frame must not take as long as the idle
     /// timeout of its receiver. Servers accept 16 MiB.
@@ -48,14 +52,14 @@ pub struct Settings {
     /// environment variable `HYPHA_CONCURRENCY_LIMIT` with [`connect`](crate::connect()).
     pub max_concurrent_chunks: usize,
     /// Number of incoming calls that run at the same time; further ones are refused with
-    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). Default: 4096.
+    /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). At least 1. Default: 4096.
     pub max_concurrent_calls: usize,
     /// Bytes of all requests whose handlers run; a request that exceeds it is refused with
     /// [`RejectKind::Busy`](crate::error::RejectKind::Busy). A single larger request is accepted if
     /// no other runs. Default: 536,870,912.
     pub max_call_bytes: usize,
-    /// Bytes of all messages that peers have begun to send in chunks; one peer may use half of
-    /// them. Further chunks are refused. Default: 1,073,741,824.
+    /// Bytes of all messages that peers have begun to send in chunks and not finished. One peer may
+    /// use half of this. Further chunks are refused. Default: 1,073,741,824.
     pub max_chunk_bytes: usize,
     /// Bytes of memory that the decoded arguments of one call, its result, or the content of an
     /// event may occupy; twice the length of the message if that is more. A larger value is refused
@@ -71,12 +75,12 @@ pub struct Settings {
     /// Number of calls that wait for a lost connection to come back; further ones fail at once.
     /// Default: 4096.
     pub max_waiting_calls: usize,
-    /// Number of functions, streams and interfaces that peers hold at the same time; a stream
-    /// counts as three, an object as its functions. A call that would hand out more fails. Default:
-    /// 65,536.
+    /// Number of functions, streams and interfaces that peers hold at the same time. A stream
+    /// counts as three, an object as the number of its functions. A call that would hand out more
+    /// fails. Default: 65,536.
     pub max_objects: usize,
-    /// Number of releases and cancellations that peers have not acknowledged yet; further ones are
-    /// sent once. Default: 16,384.
+    /// Number of releases and cancellations that peers have not acknowledged yet. Further ones are
+    /// sent once and not repeated. Default: 16,384.
     ///
     /// A peer gets a release when the last handle of one of its streams or functions is dropped,
     /// and a cancellation when a call is dropped. These are repeated while it is not connected, at
@@ -91,9 +95,9 @@ pub struct Settings {
     /// Time between two requests for a reconnection token, at most two thirds of the token's
     /// lifetime; zero turns them off. Default: 7200 s.
     pub token_refresh_interval: Duration,
-    /// Time without a turn after which the task of the connection moves from its runtime, all
-    /// threads of which may be blocked, to the thread of the watchdog; zero turns the watchdog off.
-    /// Default: 100 ms.
+    /// Time after which the watchdog takes over the task of the connection, because its runtime has
+    /// not run it: all threads of the runtime may be blocked. Zero turns the watchdog off. Default:
+    /// 100 ms.
     ///
     /// The watchdog also sends the heartbeats of methods that block. HTTP connections
     /// (`Transport::Http`) cannot move: they wait while all threads are blocked.
@@ -144,7 +148,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Returns the defaults without pings, token requests and watchdog, for a link within one
-    /// process.
+    /// process: such a link cannot be lost unnoticed.
     #[must_use]
     pub fn in_process() -> Self {
         Settings {
@@ -155,7 +159,8 @@ impl Settings {
         }
     }
 
-    /// Bounds the memory of the decoded values of a message from `peer`.
+    /// Limits the memory of the values decoded from a message of `peer`, and charges it to the
+    /// account of `peer`.
     pub(crate) fn bounded(&self, args: IncomingArgs, peer: &str) -> IncomingArgs {
         let args = args.within(self.max_decoded_bytes);
         match &self.memory {

@@ -1,6 +1,8 @@
-//! The states of a connection, and when a lost one is tried again
-//! (`docs/protocol/01-transport-websocket.md#s9`): pure transitions, without a clock of their own,
-//! without tasks.
+//! The states of a connection, and the times at which a lost one is tried again
+//! (`docs/protocol/01-transport-websocket.md#s9`).
+//!
+//! These are pure transitions without a clock, random numbers or tasks, so that tests need none.
+//! The caller, `redial`, provides them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +13,14 @@ use crate::error::{Cause, ConnectError, LinkError};
 
 /// State of a connection, from [`Client::state`](crate::Client::state) and
 /// [`Client::states`](crate::Client::states).
+///
+/// A connection starts as `Connecting` and alternates between the first three states until it is
+/// `Closed`, which is final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// The link is being opened, for the first time or again. Calls wait.
+    /// The client opens a link and registers its services, for the first time or again. Calls wait,
+    /// at most for their total timeout, or for the idle timeout if they have none.
     Connecting,
     /// Calls can be made, and the server knows all services.
     Connected,
@@ -60,16 +66,18 @@ pub enum CloseReason {
     },
     /// Another connection took over the id of this client.
     Replaced,
-    /// The server told this client to leave, with this reason.
+    /// The server told this client to leave, with this reason. The client does not reconnect.
     Dismissed(String),
 }
 
 impl CloseReason {
-    /// The failure below, which [`source`](std::error::Error::source) returns.
+    /// Returns the cause as a shared value; [`source`](std::error::Error::source) returns the same
+    /// by reference.
     fn cause(&self) -> Option<Cause> {
         match self {
             CloseReason::Lost(error) | CloseReason::GaveUp { last: error, .. } => {
-                // Its own text is part of this one's.
+                // The text of the reason contains the text of the error, so the cause is the one
+                // below it.
                 match error.as_connect_error() {
                     Some(error) => error.cause(),
                     None => error.cause(),
@@ -80,7 +88,7 @@ impl CloseReason {
         }
     }
 
-    /// Error of the calls that wait for this connection.
+    /// Returns the error for the calls that wait for this connection.
     pub(crate) fn as_link_error(&self) -> LinkError {
         LinkError::from(self.to_string()).with_cause(self.cause())
     }
@@ -121,13 +129,14 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Attempts so far to reestablish a connection.
+/// The attempts to reestablish one connection, from its first loss to its end.
 #[derive(Debug)]
 pub(crate) struct Recovery {
     backoff: Backoff,
-    /// Failed attempts, and connections that died young, since one lasted.
+    /// Failed attempts and connections shorter than [`Backoff::stable`], since the last connection
+    /// that lasted. They decide about the pause.
     failures: u32,
-    /// Attempts since the connection last stood.
+    /// Attempts since the last connection, of any length. Only shown in [`State::Backoff`].
     attempt: u32,
 }
 
@@ -149,7 +158,7 @@ impl Recovery {
         }
     }
 
-    /// Records the loss of a connection after `lasted`, and returns the next step.
+    /// Records the loss of a connection that lasted for `lasted`, and returns the next step.
     pub(crate) fn lost(&mut self, lasted: Duration, chance: f64) -> Next {
         self.attempt = 0;
         if lasted < self.backoff.stable {

@@ -1,10 +1,10 @@
-//! The counters of a connection.
+//! The counters of a connection. They are independent of each other, so relaxed operations do.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The counters as they are kept.
+        /// The counters, incremented by all parts of the engine and the layers above.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: AtomicU64,)*
@@ -12,13 +12,17 @@ macro_rules! counters {
             pub(crate) running: AtomicUsize,
         }
 
-        /// Counters of a connection since it was made. All numbers only grow, except `sessions`,
-        /// `objects`, `running`, `waiting` and `queued`, which describe the present moment.
+        /// Counters of a connection since it was made. Returned by
+        /// [`Client::stats`](crate::Client::stats).
         ///
-        /// With the feature `metrics` the same numbers go every five seconds to the recorder of the
-        /// `metrics` facade, as `hypha_rpc_<name>_total` and `hypha_rpc_<name>` with the label
-        /// `client`; and of each call `hypha_rpc_call_seconds`, with the labels `side` (`caller`,
-        /// `callee`), `method` and `outcome`.
+        /// All numbers only grow, except `sessions`, `objects`, `running`, `waiting` and `queued`,
+        /// which describe the present moment.
+        ///
+        /// With the feature `metrics` the library also writes them to the recorder of the `metrics`
+        /// facade, every five seconds and at the end: as `hypha_rpc_<name>_total`, or
+        /// `hypha_rpc_<name>` for numbers of the present moment, with the label `client`. It also
+        /// records the histogram `hypha_rpc_call_seconds` of all calls, with the labels `side`
+        /// (`caller`, `callee`), `method` and `outcome`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -46,12 +50,12 @@ macro_rules! counters {
                 self.each_gauge(|name, value| metrics::gauge!(name, &labels).set(value as f64));
             }
 
-            /// The numbers that only grow, under the names of their metrics.
+            /// Calls `tell` with each number that only grows and the name of its metric.
             fn each_counter(&self, mut tell: impl FnMut(&'static str, u64)) {
                 $(tell(concat!("hypha_rpc_", stringify!($name), "_total"), self.$name);)*
             }
 
-            /// The numbers of the present state.
+            /// Calls `tell` with each number of the present moment and the name of its metric.
             fn each_gauge(&self, mut tell: impl FnMut(&'static str, usize)) {
                 tell("hypha_rpc_sessions", self.sessions);
                 tell("hypha_rpc_objects", self.objects);
@@ -62,6 +66,7 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// Returns the counters, with the present numbers that other parts know.
             pub(crate) fn snapshot(
                 &self,
                 (sessions, objects): (usize, usize),
@@ -81,7 +86,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Calls made, with those that want no response.
+    /// Calls made, including those that want no response.
     calls_made,
     /// Calls made that ended with an error. A call that succeeded after a retry does not count.
     call_errors,
@@ -104,14 +109,15 @@ counters! {
     bytes_sent,
     /// Bytes of the frames received.
     bytes_received,
-    /// Messages that were dropped because they are malformed: not msgpack, no address, or a promise
-    /// that cannot be fulfilled.
+    /// Messages that were dropped because they are malformed: not msgpack, without an address, or
+    /// with a promise that cannot be fulfilled.
     dropped_malformed,
     /// Responses and heartbeats that arrived after their session had ended.
     dropped_late,
-    /// Responses from a peer that was not called.
+    /// Responses from a client that is not the callee.
     dropped_stranger,
-    /// Events that were dropped: without a reader, or with 1024 unread ones.
+    /// Events that were dropped: without a reader, with a reader that had 1024 unread ones, or not
+    /// decodable.
     dropped_events,
     /// Incoming calls that were refused because too many were running.
     refused_busy,

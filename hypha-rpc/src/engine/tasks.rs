@@ -8,18 +8,20 @@ use tokio::task::JoinSet;
 
 use super::Lifecycle;
 
-/// The tasks that run.
+/// The running tasks.
 #[derive(Default)]
 pub(crate) struct Tasks {
     running: Mutex<JoinSet<()>>,
-    /// The runtime of the program; that of the caller of `spawn` until it is known. The watchdog
-    /// spawns as well.
+    /// The runtime of the program. It is named, because the driver may run on the thread of the
+    /// watchdog when it starts a handler, and a handler must not run there. Until it is known,
+    /// tasks start on the runtime of the caller.
     runtime: OnceLock<Handle>,
 }
 
 impl Tasks {
-    /// Sets the runtime on which the tasks run.
+    /// Sets the runtime on which the tasks run. Only the first call has an effect.
     pub(super) fn set_runtime(&self, runtime: Handle) {
+        // An error means that it is set already.
         let _ = self.runtime.set(runtime);
     }
 
@@ -36,7 +38,8 @@ impl Tasks {
     ) {
         let mut running = self.running.lock();
         reap(&mut running);
-        // With the lock held: the end is marked first, and ends the tasks with the lock then.
+        // Checked with the lock held. The end is marked before `abort_all` takes the lock, so a
+        // task is either refused here or aborted there.
         if !lifecycle.is_closed() {
             match self.runtime.get() {
                 Some(runtime) => running.spawn_on(task, runtime),
@@ -50,11 +53,14 @@ impl Tasks {
         reap(&mut self.running.lock());
     }
 
+    /// Aborts all tasks. Their futures are dropped on the runtime, not here.
     pub(super) fn abort_all(&self) {
         self.running.lock().abort_all();
     }
 }
 
+/// Removes the tasks that have ended, and logs panics: no caller joins the tasks, so that a panic
+/// would otherwise go unnoticed.
 fn reap(running: &mut JoinSet<()>) {
     while let Some(ended) = running.try_join_next() {
         if let Err(e) = ended {

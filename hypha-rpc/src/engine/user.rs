@@ -1,4 +1,8 @@
-//! Identity and permissions of a caller: the user map that the server writes into every message.
+//! Identity and permissions of a user: the user map that the server writes into every message
+//! (`docs/protocol/02-messages.md#s11`).
+//!
+//! The doc comments of types with `JsonSchema` become texts of published schemas, which other
+//! languages show. Therefore they have neither links nor examples.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -31,7 +35,14 @@ impl Permission {
         }
     }
 
-    /// Parses the letters (`rw`) or the word (`read_write`).
+    /// Parses the letters (`rw`) or the word (`read_write`); `None` for any other text.
+    ///
+    /// ```
+    /// use hypha_rpc::workspace::Permission;
+    ///
+    /// assert_eq!(Permission::parse("rw"), Some(Permission::ReadWrite));
+    /// assert!(Permission::Admin > Permission::ReadWrite);
+    /// ```
     #[must_use]
     pub fn parse(text: &str) -> Option<Permission> {
         match text {
@@ -59,8 +70,8 @@ pub struct Scope {
     pub extra_scopes: Option<Vec<String>>,
 }
 
-/// A permission that a newer server may have invented grants nothing here; it must not make the
-/// whole user unreadable.
+/// Reads permissions, and skips unknown ones. A permission of a newer server grants nothing here,
+/// but must not make the whole user unreadable.
 fn known_permissions<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<IndexMap<String, Permission>, D::Error> {
@@ -71,8 +82,8 @@ fn known_permissions<'de, D: Deserializer<'de>>(
         .collect())
 }
 
-/// User, as the server authenticated it: `Context::user` of every call, and
-/// `connection_info.user`.
+/// User, as the server authenticated it: `Context::user` of every call, and `connection_info.user`.
+/// No client can forge it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UserInfo {
@@ -82,7 +93,7 @@ pub struct UserInfo {
     pub roles: Vec<String>,
     /// Whether the user connected without credentials.
     pub is_anonymous: bool,
-    /// Scope of the credentials.
+    /// Scope of the credentials: the permissions by workspace.
     pub scope: Option<Scope>,
     /// E-mail address, if known.
     pub email: Option<String>,
@@ -111,7 +122,8 @@ impl Default for UserInfo {
 }
 
 impl UserInfo {
-    /// Returns the permission in `workspace`: the stronger of its own entry and that for `*`.
+    /// Returns the permission in `workspace`: the stronger of the entries for `workspace` and for
+    /// `*`. `None` if there is no permission.
     #[must_use]
     pub fn permission(&self, workspace: &str) -> Option<Permission> {
         let granted = &self.scope.as_ref()?.workspaces;
@@ -148,7 +160,7 @@ impl UserInfo {
         self.roles.iter().any(|r| r == role)
     }
 
-    /// Returns the name of the user's own workspace.
+    /// Returns the name of the user's own workspace, `ws-user-<id>`.
     #[must_use]
     pub fn own_workspace(&self) -> String {
         format!("ws-user-{}", self.id)

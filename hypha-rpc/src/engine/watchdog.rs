@@ -1,19 +1,20 @@
 //! A thread that keeps connections alive while the runtime of the program is blocked.
 //!
-//! A handler that blocks, as `std::thread::sleep` does, takes a worker thread of its runtime away,
-//! and the tasks in that worker's LIFO slot with it; as many such handlers as there are workers
-//! stop the runtime. So the task of a connection can run in two places: in the program's runtime,
-//! where it belongs, since a message would otherwise have to change threads twice, and on the
-//! thread of the watchdog, which takes it over when the runtime has not run it for
-//! [`Settings::stall_timeout`] although it was woken, and gives it back when the runtime runs
-//! again.
+//! A handler that blocks, with `std::thread::sleep` for example, takes a worker thread of its
+//! runtime away, and the tasks in that worker's LIFO slot with it. As many such handlers as there
+//! are workers stop the runtime. Therefore the task of a connection can run in two places:
 //!
-//! While handlers run, a monitor per connection looks at them twice per stall timeout. It sends
-//! the heartbeats that are overdue, and reports the methods that block. Without running handlers it
-//! sleeps.
+//! * in the program's runtime, where it belongs, because a message would otherwise have to change
+//!   threads twice;
+//! * on the thread of the watchdog. It takes the task over when the runtime has not run it for
+//!   [`Settings::stall_timeout`] although it was woken, and gives it back when the runtime runs
+//!   again.
 //!
-//! A runtime with a paused clock, as in tests, is not watched: the task would meet another time on
-//! the thread of the watchdog.
+//! While handlers run, one monitor per connection looks at them twice per stall timeout. It sends
+//! overdue heartbeats, and reports methods that block. Without running handlers it sleeps.
+//!
+//! A runtime with a paused clock, as in tests, is not watched: the clock on the thread of the
+//! watchdog would show another time.
 //!
 //! WebSockets and memory links move with the task. The requests of an HTTP link are driven by tasks
 //! of the program's runtime, so they wait while it is blocked.
@@ -40,41 +41,49 @@ use super::stats::count;
 use super::{Engine, Handlers};
 use crate::transport::movable::{enter_watchdog, set_moved};
 
-/// The monitor looks at a connection this often per stall timeout: the task has had at least one
-/// whole interval to answer.
+/// Number of times that the monitor looks at a connection per stall timeout. With two looks, the
+/// task has at least one whole interval to answer before it counts as blocked.
 const LOOKS: u32 = 2;
 
-/// The monitor sleeps when no handler has run for this time: sleeping and waking for each of many
-/// short calls would cost more than looking.
+/// Time without a running handler after which the monitor sleeps. To sleep and wake for each of
+/// many short calls would cost more than to look.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Wakes the monitor of a connection when a call comes in.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    /// The monitor sleeps, and wants to be woken.
+    /// The monitor sleeps, and must be woken.
     sleeps: AtomicBool,
     wake: Notify,
 }
 
 impl Activity {
-    /// A call comes in.
+    /// Wakes the monitor, because a call has come in.
     pub(super) fn begin(&self) {
+        // The caller has counted the call before this. `Monitor::sleep` sets `sleeps` before it
+        // reads the count, so that one of the two sees the other. The load avoids a write to a
+        // shared cache line for each call.
         if self.sleeps.load(Ordering::SeqCst) && self.sleeps.swap(false, Ordering::SeqCst) {
             self.wake.notify_one();
         }
     }
 }
 
-/// The task of a connection, wherever it runs.
+/// The task of a connection, and the state that its two places share.
+///
+/// Polls and moves only try the lock of the slot and never wait for it: a place that waited for a
+/// poll of the other side would block a second thread.
 struct Watched {
     slot: Mutex<Slot>,
     /// The task has ended.
     ended: AtomicBool,
-    /// The program's runtime found the slot locked, and has to be woken when it is free.
+    /// The program's runtime found the slot locked, or has something to do that it has not seen. It
+    /// must be woken when the slot is free.
     missed: AtomicBool,
-    /// Wakes the program's runtime.
+    /// Wakes the task in the program's runtime.
     home: AtomicWaker,
-    /// Numbers of the last question to the program's runtime and of its last answer.
+    /// Number of the last question to the program's runtime, and of the last one it answered. If
+    /// they differ, the runtime has not run the task since the question.
     asked: AtomicU64,
     answered: AtomicU64,
     /// The clock of the program's runtime has been paused.
@@ -104,7 +113,7 @@ impl Watched {
         }
     }
 
-    /// Polls the task if it is to run in this place.
+    /// Polls the task if it runs in this place at present. Ready when the task has ended.
     fn poll(&self, away: bool, cx: &mut Context<'_>) -> Poll<()> {
         let Some(mut slot) = self.lock(away) else {
             return Poll::Pending;
@@ -124,20 +133,22 @@ impl Watched {
         polled
     }
 
-    /// Locks the slot, unless the other side polls or moves the task, which wakes the program's
-    /// runtime after it. The watchdog comes again by itself.
+    /// Locks the slot; `None` if the other side polls or moves the task. The other side then wakes
+    /// the program's runtime when it is done. The watchdog needs no wake-up, because its monitor
+    /// looks again.
     fn lock(&self, away: bool) -> Option<MutexGuard<'_, Slot>> {
         self.slot.try_lock().or_else(|| {
             if away {
                 return None;
             }
             self.missed.store(true, Ordering::SeqCst);
-            // It may have become free just before the mark.
+            // Tried again, because the other side may have unlocked the slot just before the mark
+            // was set, and then does not see the mark.
             self.slot.try_lock()
         })
     }
 
-    /// Unlocks the slot.
+    /// Unlocks the slot, and wakes the program's runtime if it missed a turn.
     fn unlock(&self, slot: MutexGuard<'_, Slot>) {
         drop(slot);
         if self.missed.swap(false, Ordering::SeqCst) {
@@ -145,7 +156,7 @@ impl Watched {
         }
     }
 
-    /// Moves the task; false if it is being polled just now.
+    /// Moves the task to the watchdog (`away`) or back; false if it is being polled at present.
     fn relocate(&self, away: bool) -> bool {
         let Some(mut slot) = self.slot.try_lock() else {
             return false;
@@ -157,13 +168,13 @@ impl Watched {
         true
     }
 
-    /// Asks the program's runtime for a sign of life.
+    /// Asks the program's runtime for a sign of life, by waking the task.
     fn ask(&self) {
         self.asked.fetch_add(1, Ordering::AcqRel);
         self.home.wake();
     }
 
-    /// Answers the last question of the watchdog, in the runtime of the program.
+    /// Answers the last question of the watchdog. Runs in the program's runtime.
     fn reply(&self) {
         let asked = self.asked.load(Ordering::Acquire);
         if asked != self.answered.load(Ordering::Relaxed) {
@@ -178,7 +189,7 @@ impl Watched {
         self.answered.load(Ordering::Acquire) == self.asked.load(Ordering::Acquire)
     }
 
-    /// Drops the task.
+    /// Drops the task, outside of the lock, because its destructors close the connection.
     fn end(&self) {
         let task = self.slot.lock().task.take();
         self.ended.store(true, Ordering::SeqCst);
@@ -191,7 +202,8 @@ impl Watched {
     }
 }
 
-/// The place of the task in the program's runtime.
+/// The place of the task in the program's runtime. It stays there while the watchdog runs the task,
+/// to answer the questions and to take the task back.
 struct Home {
     watched: Arc<Watched>,
     activity: Arc<Activity>,
@@ -209,15 +221,16 @@ impl Future for Home {
 }
 
 impl Drop for Home {
-    /// The runtime ends, or the task has: a connection does not outlive its runtime.
+    /// Ends the task if the runtime ends: a connection does not outlive its runtime.
     fn drop(&mut self) {
         self.watched.end();
-        // The monitor ends, too.
+        // Wakes the monitor, so that it ends, too.
         self.activity.begin();
     }
 }
 
-/// Returns whether the clock of the present runtime has been paused, as a test may do.
+/// Returns whether the clock of the present runtime has been paused, as a test may do. Tokio has no
+/// method for that, but its paused clock differs from the system's.
 fn has_paused_clock() -> bool {
     let before = std::time::Instant::now();
     let clock = Instant::now().into_std();
@@ -253,8 +266,8 @@ pub(super) fn spawn<H: Handlers>(
     });
 }
 
-/// Returns the runtime of the watchdog, which is there from the first use to the end of the
-/// program; `None` if its thread cannot be started.
+/// Returns the runtime of the watchdog; `None` if its thread cannot be started. One thread serves
+/// all connections, from the first use to the end of the program.
 fn watchdog() -> Option<&'static Handle> {
     static RUNTIME: OnceLock<Option<Handle>> = OnceLock::new();
     let start = || {
@@ -275,7 +288,7 @@ fn watchdog() -> Option<&'static Handle> {
     started.as_ref()
 }
 
-/// A poll that has not ended.
+/// A poll that had not ended at the last look.
 struct Blocking {
     label: String,
     poll: u64,
@@ -283,25 +296,26 @@ struct Blocking {
     reported: bool,
 }
 
-/// The watchdog's look at one connection.
+/// Watches one connection, in a task on the thread of the watchdog.
 struct Monitor<H: Handlers> {
     watched: Arc<Watched>,
     activity: Arc<Activity>,
     engine: Weak<Engine<H>>,
     tick: Duration,
     warning: Duration,
-    /// The handlers that were in the middle of a poll at the last look.
+    /// The handlers that were in the middle of a poll at the last look, by the number of the call.
     seen: HashMap<u64, Blocking>,
-    /// The task of the connection, while it runs here.
+    /// The task that polls the connection here, while the watchdog runs it.
     guest: Option<JoinHandle<()>>,
 }
 
 impl<H: Handlers> Monitor<H> {
+    /// Runs until the connection has ended.
     async fn run(mut self) {
         let mut received = 0;
         while self.sleep(received).await {
             let mut last = Instant::now();
-            // The runtime has answered before it was asked.
+            // Starts at 0: questions from before the sleep say nothing about the runtime now.
             let mut unanswered = 0;
             while last.elapsed() < QUIET {
                 self.watched.ask();
@@ -319,7 +333,8 @@ impl<H: Handlers> Monitor<H> {
                     unanswered + 1
                 };
                 if self.guest.as_ref().is_some_and(JoinHandle::is_finished) {
-                    // It has panicked, which ends the connection.
+                    // The guest ends by itself only if the task has panicked, which ends the
+                    // connection.
                     return self.watched.end();
                 }
                 if self.guest.is_some() && unanswered == 0 {
@@ -337,7 +352,7 @@ impl<H: Handlers> Monitor<H> {
         }
     }
 
-    /// Returns how many calls have come in.
+    /// Returns the number of calls received so far.
     fn received(&self) -> u64 {
         let engine = self.engine.upgrade();
         engine.map_or(0, |engine| {
@@ -348,7 +363,7 @@ impl<H: Handlers> Monitor<H> {
     /// Sleeps until more than `received` calls have come in; false if the connection has ended.
     async fn sleep(&self, received: u64) -> bool {
         self.activity.sleeps.swap(true, Ordering::SeqCst);
-        // Events since the last look did not wake this task.
+        // Checked after the mark is set: a call or an end before the mark did not wake this task.
         if self.received() == received && !self.watched.has_ended() {
             self.activity.wake.notified().await;
         }
@@ -356,6 +371,7 @@ impl<H: Handlers> Monitor<H> {
         !self.watched.has_ended()
     }
 
+    /// Moves the connection here. If its task is being polled, the next look tries again.
     fn take_over(&mut self, engine: &Engine<H>) {
         if self.watched.relocate(true) {
             count(&engine.counters.stalls);
@@ -366,6 +382,7 @@ impl<H: Handlers> Monitor<H> {
         }
     }
 
+    /// Moves the connection back to the program's runtime.
     fn give_back(&mut self) {
         if self.watched.relocate(false) {
             if let Some(guest) = self.guest.take() {
@@ -409,7 +426,7 @@ impl<H: Handlers> Monitor<H> {
             }
             self.seen.insert(progress.id, blocking);
         }
-        // The remaining ones have ended their poll.
+        // The polls that are left in `before` have ended since the last look.
         for blocking in before.into_values().filter(|blocking| blocking.reported) {
             let time = now - blocking.since;
             tracing::warn!("`{}` blocked its thread for {time:.1?}", blocking.label);
