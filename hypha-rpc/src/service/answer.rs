@@ -1,4 +1,4 @@
-//! Answers of incoming calls (`docs/protocol/02-messages.md#s5`).
+//! Destinations of responses to incoming calls (`docs/protocol/02-messages.md#s5`).
 
 use std::time::Duration;
 
@@ -6,26 +6,32 @@ use bytes::Bytes;
 
 use hypha_wire::{Extra, FullPromise, Head, Message, Promise, absolute_address, split_address};
 
-/// Heartbeats are limited to ten per second, whatever interval the caller asks for.
+/// Shortest interval of heartbeats: ten per second. A caller could otherwise ask for so many that
+/// they fill the link.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Destination of the answer of a call.
+/// Destination of the response of one call, and of its heartbeats.
 pub(super) struct AnswerTo {
     /// The caller, an absolute address.
     pub(super) to: String,
     /// The caller's session.
     pub(super) parent: String,
+    /// Path of the method that takes the result.
     pub(super) resolve: String,
+    /// Path of the method that takes the error.
     pub(super) reject: String,
+    /// Path of the method that takes heartbeats, and their interval. `None`: none are wanted.
     pub(super) heartbeat: Option<(String, Duration)>,
-    /// Our session in which the called function was handed out.
+    /// Session of this client in which the called function was handed out.
     pub(super) within: Option<String>,
-    /// The caller's key, if the call was encrypted.
+    /// The caller's key, if the call was encrypted. The response is encrypted to it.
     pub(super) key: Option<Bytes>,
+    /// Path of the called method, for messages.
     pub(super) label: String,
 }
 
 impl AnswerTo {
+    /// Returns the head of a message to `method` of the caller.
     pub(super) fn head<'a>(&'a self, from: &'a str, method: &'a str) -> Head<'a> {
         Head {
             from,
@@ -36,6 +42,7 @@ impl AnswerTo {
         }
     }
 
+    /// Creates the destination of a call whose promise is `*`: its paths follow from its session.
     pub(super) fn star(from: &str, session: &str, interval: Option<Duration>) -> Self {
         AnswerTo {
             to: from.to_owned(),
@@ -49,7 +56,11 @@ impl AnswerTo {
         }
     }
 
-    /// `None` for a call that wants no answer; an error for a promise that cannot be kept.
+    /// Reads the destination from a call; `None` if the caller wants no response.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the promise cannot be kept. The text says why.
     pub(super) fn new(
         message: &Message,
         extra: &Extra,
@@ -74,7 +85,8 @@ impl AnswerTo {
                     resolve,
                     reject,
                 } = &**promise;
-                // Functions may point anywhere; an answer goes to the caller only
+                // Functions may point anywhere, so a caller could make this client send messages to
+                // a third one. A response goes to the caller only
                 // (docs/protocol/02-messages.md#s15).
                 let workspace = workspace_of(from);
                 for function in [Some(resolve), Some(reject), heartbeat.as_ref()] {
@@ -105,7 +117,7 @@ impl AnswerTo {
     }
 }
 
-/// `ws` of `ws/client`.
+/// Returns `ws` of `ws/client`; empty if the address has no workspace.
 pub(super) fn workspace_of(address: &str) -> &str {
     split_address(address).map_or("", |(workspace, _)| workspace)
 }

@@ -14,7 +14,9 @@ use crate::error::RejectKind;
 use hypha_wire::keys::{BUILT_IN, CHUNK_MEMBERS};
 use hypha_wire::{ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, WireError};
 
-/// The largest frame that this client accepts, in bytes, announced in the config of the service.
+/// The largest frame that this client announces in the config of the service, in bytes. The
+/// transport accepts 32 MiB and servers 16 MiB, so a message of this size arrives with its stamped
+/// fields.
 const MAX_FRAME_BYTES: i64 = 8 << 20;
 
 pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
@@ -55,7 +57,7 @@ pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
 }
 
 fn ping(_: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
-    // JavaScript clients pass something more, which means nothing.
+    // Further arguments are ignored: JavaScript clients pass one that has no meaning.
     let msg = call.raw_args().get::<&str>(0);
     if matches!(msg, Some(Ok("ping"))) {
         Ok(Value::from("pong"))
@@ -168,8 +170,8 @@ fn process(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError
     Ok(Value::Null)
 }
 
-/// Takes a message that came in chunks. Its sender is the one whom the server stamped on the call
-/// of `process`, never the one that the chunks name.
+/// Dispatches a message that came in chunks. Its sender is the one that the server stamped on the
+/// call of `process`. The sender inside the chunks is data of the peer, which could forge it.
 fn dispatch_assembled(
     engine: &Arc<Engine>,
     whole: Bytes,
@@ -197,7 +199,8 @@ fn with_chunks(
     done.map(|()| Value::Null).map_err(|e| error(e.to_string()))
 }
 
-/// A chunk that belongs to an answer is a heartbeat of the call that it answers.
+/// Records a chunk of a response as a heartbeat of its call. Fails if the call has ended, so that
+/// the peer stops sending chunks.
 fn keep_alive(
     engine: &Arc<Engine>,
     context: &Context,
@@ -210,6 +213,7 @@ fn keep_alive(
     Ok(())
 }
 
+/// Returns an error with only a text.
 fn error(message: String) -> WireError {
     WireError::new(message)
 }

@@ -1,5 +1,5 @@
-//! The incoming calls whose handlers run, so that their cancellation tokens can be triggered when
-//! their callers stop waiting.
+//! The incoming calls whose handlers run. The table serves two ends: to cancel the contexts of
+//! calls whose callers stop waiting, and to show the watchdog the progress of handlers.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -14,14 +14,14 @@ use super::answer::AnswerTo;
 use super::{Context, Engine};
 use crate::engine::Progress;
 
-/// The calls that run.
+/// The table of running calls.
 #[derive(Default)]
 pub(crate) struct Calls {
     next: AtomicU64,
     running: Mutex<HashMap<u64, Arc<RunningCall>>>,
 }
 
-/// A call whose handler runs.
+/// A call whose handler runs, shared by its task, the table and the watchdog.
 pub(crate) struct RunningCall {
     context: Context,
     pub(super) answer_to: Option<Arc<AnswerTo>>,
@@ -34,7 +34,8 @@ impl AsRef<Progress> for RunningCall {
     }
 }
 
-/// A running call. Dropping it removes it from the table.
+/// Entry of a running call. Dropping it, also when the task is aborted, removes the call from the
+/// table.
 pub(crate) struct Running<'a> {
     calls: &'a Calls,
     id: u64,
@@ -66,18 +67,19 @@ impl Calls {
         }
     }
 
-    /// Returns the calls that run.
+    /// Returns the running calls.
     pub(super) fn running(&self) -> Vec<Arc<RunningCall>> {
         self.running.lock().values().cloned().collect()
     }
 
-    /// Tells the handlers of some calls to stop.
+    /// Cancels the contexts of the calls that `which` selects. Their handlers decide whether to
+    /// stop.
     pub(crate) fn cancel(&self, which: impl Fn(&Context) -> bool) {
         let running = self.running.lock();
         let contexts = running.values().map(|call| &call.context);
         let told: Vec<Context> = contexts.filter(|c| which(c)).cloned().collect();
         drop(running);
-        // Cancelling may wake any task, so it happens without the lock.
+        // Cancelling wakes tasks, whose wakers may run any code, so it happens without the lock.
         for context in told {
             context.cancel();
         }
@@ -86,17 +88,19 @@ impl Calls {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        // The guard ends with this statement, so that the call is dropped without the lock.
         let call = self.calls.running.lock().remove(&self.id);
         drop(call);
     }
 }
 
 thread_local! {
-    /// Address of the connection whose handler this thread polls; 0 if it polls none.
+    /// Address in memory of the engine whose handler this thread polls; 0 if it polls none.
     static WITHIN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A handler, which code that it calls can tell from other tasks.
+/// Wraps a handler, so that code called by it can find out that it runs inside a handler: a handler
+/// that disconnects its own client must not wait for itself.
 pub(super) struct Within<F> {
     connection: usize,
     handler: F,
@@ -116,7 +120,8 @@ impl<F: Future + Unpin> Future for Within<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
         let outer = WITHIN.replace(self.connection);
-        // Panics are a part of the output.
+        // `outer` is restored in any case: the handler is wrapped in `catch_unwind`, so a panic is
+        // a part of its output.
         let polled = Pin::new(&mut self.handler).poll(cx);
         WITHIN.set(outer);
         polled

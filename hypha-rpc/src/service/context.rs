@@ -9,10 +9,10 @@ use crate::engine::UserInfo;
 use hypha_wire as wire;
 use hypha_wire::{Map, Message, Value};
 
-/// Caller of a method, as the server stamped it: a caller cannot forge any of this.
+/// Caller and origin of a call, as the server stamped them into the message.
 ///
-/// A method receives it through a parameter of type `&Context` or `Context`, which is not a part of
-/// its schema. Cloning is cheap.
+/// A caller cannot forge its address, workspace and user. A method receives the context through a
+/// parameter of type `&Context` or `Context`, which is not a part of its schema. Cloning is cheap.
 ///
 /// # Examples
 ///
@@ -63,7 +63,7 @@ impl Context {
         }
     }
 
-    /// The context of a call that does not leave this program.
+    /// Creates the context of a call that does not leave this program.
     pub(crate) fn local() -> Self {
         Self::new(Message::default(), "local", None)
     }
@@ -92,8 +92,8 @@ impl Context {
 
     /// Returns the user that the caller is connected as.
     ///
-    /// Without a server, or if the server sent no valid user, it is an anonymous one without id,
-    /// roles and permissions.
+    /// Without a server, or if the server sent no valid user, the user is anonymous and has no id,
+    /// roles or permissions. The user is decoded by the first call and cached.
     #[must_use]
     pub fn user(&self) -> &UserInfo {
         self.inner.user.get_or_init(|| {
@@ -107,7 +107,8 @@ impl Context {
         })
     }
 
-    /// Returns the path that was called, `services.<service>.<method>`.
+    /// Returns the path that was called: `services.<service>.<method>`, or `<session>.<function>`
+    /// for a callback.
     #[must_use]
     pub fn method(&self) -> &str {
         self.inner.message.method().unwrap_or_default()
@@ -120,19 +121,23 @@ impl Context {
         self.inner.message.session()
     }
 
-    /// Returns the kind of transport of the call: `websocket`, or `local` within one program.
+    /// Returns the kind of transport of this client: `websocket`, `http_streaming`, or `local` for
+    /// a call within one program.
     #[must_use]
     pub fn connection_type(&self) -> &'static str {
         self.inner.connection_type
     }
 
-    /// Returns the token that is triggered when no caller waits for this call any more: the caller
-    /// has disconnected, a Rust caller has dropped its future or reached its timeout, or this
-    /// program disconnects.
+    /// Returns the token that is triggered when the caller no longer waits for this call: the
+    /// caller has disconnected, a Rust caller has dropped its future or reached its timeout, or
+    /// this program disconnects.
     ///
     /// The handler decides whether to stop. It is dropped only when this program disconnects, after
     /// the grace periods of [`Client::disconnect`](crate::Client::disconnect). Clones of the
-    /// context share the token, so a task that the handler starts can observe it.
+    /// context share the token, so a task that the handler starts can observe it. Callers in other
+    /// languages send no cancellation.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use hypha_rpc::service::Context;
@@ -156,8 +161,8 @@ impl Context {
         self.inner.cancelled.cancel();
     }
 
-    /// The public key with which the call was encrypted, which only the owner of that key can have
-    /// done; `None` if it was not encrypted.
+    /// Returns the public key of the caller; `None` if the call was not encrypted. Only the owner
+    /// of the private key can have encrypted the call.
     #[cfg(feature = "encryption")]
     #[must_use]
     pub fn caller_public_key(&self) -> Option<crate::crypto::PublicKey> {
@@ -165,16 +170,19 @@ impl Context {
         crate::crypto::PublicKey::try_from(key).ok()
     }
 
-    /// As 64 hexadecimal digits.
+    /// Returns the public key of the caller as 64 hexadecimal digits.
     pub(crate) fn caller_key(&self) -> Option<String> {
         self.inner.caller_key.as_deref().map(crate::engine::hex)
     }
 
-    /// Returns the whole context as other languages see it: every key of the message's first
-    /// segment, `connection_type`, and for an encrypted call `encryption` and `caller_public_key`.
+    /// Returns the whole context as a map, in the form in which other languages see it.
+    ///
+    /// It has every key of the message's first segment, `connection_type`, and for an encrypted
+    /// call `encryption` and `caller_public_key`.
     #[must_use]
     pub fn to_map(&self) -> Map {
-        // The message has been parsed before; a value in it that cannot be shown is left out whole.
+        // The message was parsed before, so this fails only for a value that cannot be decoded. The
+        // map then has only the keys below.
         let mut map = self.inner.message.main().unwrap_or_default();
         map.insert(
             "connection_type".into(),

@@ -1,6 +1,8 @@
-//! From an incoming call to its handler and its answer (`docs/protocol/02-messages.md#s7`).
+//! Dispatch of an incoming call to its handler, and its response
+//! (`docs/protocol/02-messages.md#s7`).
 //!
 //! The engine calls [`Handlers::find`] in the driver, and [`Handlers::run`] in a task of its own.
+//! Texts of rejections are those of the Python client, on which other clients match.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -28,15 +30,15 @@ use hypha_wire::{
     WireError, absolute_address, random_id,
 };
 
-/// A method that is done within this time sends no heartbeat; the caller's patience is at least
-/// twice the interval that it asked for.
+/// Time to the first heartbeat, if the caller did not ask for a shorter interval: a method that is
+/// done earlier sends none. Callers wait for at least twice the interval that they ask for.
 const FIRST_HEARTBEAT: Duration = Duration::from_millis(250);
 
-/// Requests from this size on are decoded on a thread for blocking work. That takes milliseconds,
-/// for which heartbeats and other handlers must not wait.
+/// Size, in bytes, from which requests are decoded on a thread for blocking work. Decoding takes
+/// milliseconds, and heartbeats and other handlers must not wait for that.
 const LARGE_REQUEST: usize = 1 << 20;
 
-/// A service description up to this size is sent in one frame.
+/// Size, in bytes, up to which the description of a service is sent in one frame.
 const LARGEST_DESCRIPTION: usize = 256 << 10;
 
 impl Handlers for Services {
@@ -58,7 +60,8 @@ impl Handlers for Services {
 
     fn refuse(engine: &Engine, message: &Message, busy: Busy) {
         let error = refusal(RejectKind::Busy, "RuntimeError", busy.to_string());
-        // The driver must not wait for room, and what waits for it must have a bound.
+        // The driver must not wait for room, and the number of waiting frames must have a bound. If
+        // the queue is full, the rejection is dropped, and the caller ends by its idle timeout.
         if let Some(frame) = refusal_frame(engine, message, &error) {
             if !engine.outbound.try_enqueue(frame.into_bytes()) {
                 count(&engine.counters.undelivered);
@@ -77,7 +80,7 @@ impl Handlers for Services {
         let Some((path, _)) = &answer_to.heartbeat else {
             return;
         };
-        // If the queue is full, the next one has to do.
+        // A heartbeat that finds the queue full is dropped; the next one replaces it.
         if let Ok(frame) = answer_frame(engine, Args::new(0, 0), path, answer_to) {
             engine.outbound.try_enqueue(frame.into_bytes());
         }
@@ -135,7 +138,8 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
             let incoming = IncomingCall::new(context, args, label.clone());
             let is_large = message.len() >= LARGE_REQUEST;
             let run = async {
-                // Within the future: generated code may work before it returns its own.
+                // The handler is called inside the future, because generated code may decode and
+                // even panic before it returns its own future.
                 let run = std::panic::catch_unwind(AssertUnwindSafe(|| handler(incoming)));
                 let future = match run {
                     Ok(future) => AssertUnwindSafe(future).catch_unwind(),
@@ -207,8 +211,8 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     }
 }
 
-/// The second segment of a call, and the key of its caller if it was encrypted
-/// (`docs/protocol/07-auth-login-encryption.md#s5`).
+/// Returns the second segment of a call, decrypted if necessary, and the key of its caller if it
+/// was encrypted (`docs/protocol/07-auth-login-encryption.md#s5`).
 fn read_extra(engine: &Engine, message: &Message) -> Result<(Extra, Option<Bytes>), WireError> {
     let unreadable = |e: DecodeError| {
         let text = format!("the arguments cannot be read: {e}");
@@ -230,9 +234,10 @@ fn read_extra(engine: &Engine, message: &Message) -> Result<(Extra, Option<Bytes
     Ok((extra, Some(key)))
 }
 
+/// Sends a response, in one frame or in chunks.
 async fn deliver(engine: &Arc<Engine>, frame: Rope, answer_to: &AnswerTo) -> Result<(), Failure> {
-    // Before anything is sent in chunks the built-in service of the receiver is fetched. Were
-    // that answer sent in chunks too, two peers could ask each other for ever.
+    // A sender of chunks first fetches the built-in service of the receiver. If that response were
+    // sent in chunks, too, two peers could fetch from each other forever.
     if answer_to.label.starts_with(BUILT_IN_METHODS) && frame.len() <= LARGEST_DESCRIPTION {
         return engine.send_whole(frame).await;
     }
@@ -263,19 +268,19 @@ where
     match begun.await {
         Ok((_, Poll::Ready(output))) => output,
         Ok((handler, Poll::Pending)) => handler.await,
-        // Panics of the handler are a part of its output, so the runtime shuts down, and this task
-        // with it.
+        // Panics of the handler are a part of its output, so this error means that the runtime
+        // shuts down, and this task with it.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// Polls the handler, and sends heartbeats to the caller while it runs.
+/// Runs the handler, and sends heartbeats to the caller meanwhile.
 async fn with_heartbeats<T>(
     engine: &Engine,
     call: &RunningCall,
     mut run: Pin<&mut impl Future<Output = T>>,
 ) -> T {
-    // The watchdog sees when a poll blocks.
+    // Polled through `progress`, so that the watchdog sees when a poll blocks.
     let mut run = std::future::poll_fn(|cx| call.progress.poll(run.as_mut(), cx));
     let answer_to = call.answer_to.as_ref();
     let beat = answer_to.and_then(|a| Some((a, a.heartbeat.as_ref()?)));
@@ -289,7 +294,8 @@ async fn with_heartbeats<T>(
         }
         wait = *interval;
         if !engine.lifecycle.is_connected() {
-            // It would only pile up.
+            // Without a link, heartbeats would fill the queue and be out of date when they are
+            // sent.
             continue;
         }
         call.progress.beat(engine.clock.now());
@@ -297,7 +303,7 @@ async fn with_heartbeats<T>(
             tokio::select! {
                 biased;
                 outcome = &mut run => return outcome,
-                // Only the driver's end can make this fail, and that ends this task as well.
+                // This fails only if the connection ends, which ends this task as well.
                 _ = engine.send_whole(frame) => {}
             }
         }
@@ -371,7 +377,9 @@ fn find_handler(engine: &Engine, message: &Message) -> Result<Callee, WireError>
     })
 }
 
-/// Finds a callback, or another object that was handed out with a message.
+/// Finds a callback, or another object that was handed out with a message. The call takes its turn
+/// here, with the sessions locked, so that calls of one object begin in the order in which they
+/// arrive.
 fn find_object(
     engine: &Engine,
     message: &Message,
@@ -416,8 +424,9 @@ fn find_object(
     })
 }
 
-/// Returns the frame that answers with a result. Functions in the result get a session of their
-/// own, below the session of the called function if a function was called.
+/// Returns the frame of a result, and the objects that leave with it. Functions in the result get a
+/// session of their own. If the called method is a function of a session, theirs is nested in it,
+/// so that they end together.
 fn result_frame(
     engine: &Arc<Engine>,
     args: Args,
@@ -442,6 +451,7 @@ fn result_frame(
     Ok((message, Some(exports.keep(None)?)))
 }
 
+/// Returns a frame to `path` of the caller, without functions in it.
 fn answer_frame(
     engine: &Engine,
     args: Args,
@@ -454,7 +464,7 @@ fn answer_frame(
     sealed(engine, message, answer_to)
 }
 
-/// The answer to an encrypted call is encrypted to its caller.
+/// Encrypts the response of an encrypted call to its caller.
 fn sealed(engine: &Engine, message: Rope, answer_to: &AnswerTo) -> Result<Rope, EncodeError> {
     match &answer_to.key {
         Some(key) => engine.secrecy.seal(message, key),
@@ -462,13 +472,15 @@ fn sealed(engine: &Engine, message: Rope, answer_to: &AnswerTo) -> Result<Rope, 
     }
 }
 
+/// Returns the frame of an error.
 fn error_frame(engine: &Engine, error: &WireError, answer_to: &AnswerTo) -> Result<Rope, Failure> {
     let mut args = Args::new(1, 0);
     args.push("error", error);
     Ok(answer_frame(engine, args, &answer_to.reject, answer_to)?)
 }
 
-/// Rejects a call whose promise could not be read: the address follows from the first segment.
+/// Rejects a call whose second segment could not be read. The first one has the caller's address
+/// and session, which is enough for a rejection.
 async fn refuse(engine: &Engine, message: &Message, error: WireError) {
     if let Some(frame) = refusal_frame(engine, message, &error) {
         if engine.send_whole(frame).await.is_err() {
@@ -477,21 +489,22 @@ async fn refuse(engine: &Engine, message: &Message, error: WireError) {
     }
 }
 
-/// `None` if the caller does not wait for an answer.
+/// Returns the frame of a rejection; `None` if the caller does not wait for a response.
 fn refusal_frame(engine: &Engine, message: &Message, error: &WireError) -> Option<Rope> {
     let answer_to = AnswerTo::star(message.from()?, message.session()?, None);
     error_frame(engine, error, &answer_to).ok()
 }
 
-/// The handler of a call.
+/// The handler of a call, found by the driver and run by the task of the call.
 pub(crate) struct Callee {
     handler: Handler,
     /// `service.method`, or the name of a callback.
     label: String,
-    /// Callers get the stack frames of its errors.
+    /// Whether callers get the stack frames of errors.
     send_backtraces: bool,
 }
 
+/// Returns the rejection of a call to an unknown service or method.
 fn expired(message: &Message) -> WireError {
     let (from, method) = (
         message.from().unwrap_or_default(),
@@ -504,6 +517,8 @@ fn expired(message: &Message) -> WireError {
     )
 }
 
+/// Logs a panic and returns the error for the caller. The trace has the form of an exception, so
+/// that other languages see its class.
 fn panicked(label: &str, panic: &(dyn std::any::Any + Send)) -> WireError {
     let text = panic
         .downcast_ref::<&str>()

@@ -1,5 +1,9 @@
 //! Objects handed out with a message: functions, streams and interfaces get a place where the
 //! receiver can call them (`docs/protocol/03-values.md#s6` to `#s8`).
+//!
+//! [`Exports`] collects them while a message is encoded. [`Exports::keep`] opens their session just
+//! before the message is sent, so that the receiver finds them at once. The [`HandedOut`] that it
+//! returns withdraws them if the message is not sent, or when the call ends.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -13,30 +17,33 @@ use super::{Engine, Handler, IncomingCall, Registered, Service};
 use crate::engine::{Failure, Identity, LastSeen, Response};
 use hypha_wire::{Args, EncodeError, RemoteHandle, WireError};
 
-/// Something that a peer may call as a part of a session.
+/// A function or other object that a peer may call as a part of a session. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct Exported(Arc<Inner>);
 
 struct Inner {
     handler: Handler,
     name: String,
-    /// Ends when the call before has begun.
+    /// Resolves when the previous call has begun. Taken with the lock of the sessions held, so this
+    /// lock is the inner one; it is never held across other code.
     before: Mutex<Option<oneshot::Receiver<()>>>,
     /// Dropped with the object's place in its session, also while a call of it runs.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// The place of a call among those of the same object.
+/// The place of a call in the order of calls of the same object.
 pub(crate) struct Turn {
     before: Option<oneshot::Receiver<()>>,
     begun: oneshot::Sender<()>,
 }
 
 impl Exported {
+    /// Creates an object; `name` names it in logs and errors.
     pub(crate) fn new(handler: Handler, name: impl Into<String>) -> Self {
         Self::guarded(handler, name, None)
     }
 
+    /// Creates an object that owns `guard`, whose destructor runs when the object is gone.
     pub(crate) fn guarded(
         handler: Handler,
         name: impl Into<String>,
@@ -54,14 +61,16 @@ impl Exported {
         &self.0.name
     }
 
-    /// Takes a place. Calls run at the same time, but begin in the order in which they came: a
-    /// callback that reports progress would jump back and forth otherwise.
+    /// Takes a place in the order of calls. Calls run at the same time, but begin in the order in
+    /// which they arrived: otherwise a callback that reports progress would jump back and forth.
     pub(crate) fn turn(&self) -> Turn {
         let (begun, next) = oneshot::channel();
         let before = self.0.before.lock().replace(next);
         Turn { before, begun }
     }
 
+    /// Returns the handler of one call, which begins when the calls before it have begun. A call
+    /// has begun when its first poll has returned.
     pub(crate) fn handler(&self, turn: Turn) -> Handler {
         let handler = Arc::clone(&self.0.handler);
         let turn = Mutex::new(Some(turn));
@@ -71,7 +80,8 @@ impl Exported {
                 let begun = match turn {
                     Some(Turn { before, begun }) => {
                         if let Some(before) = before {
-                            // After an error it has begun and ended.
+                            // The sender is dropped, never used, so the result is always an error.
+                            // It means that the previous call has begun, or has ended.
                             let _ = before.await;
                         }
                         Some(begun)
@@ -89,7 +99,7 @@ impl Exported {
     }
 }
 
-/// The live things of one message, as they get their names.
+/// The functions, streams and interfaces of one message, while the message is encoded.
 pub(crate) struct Exports<'a> {
     engine: &'a Arc<Engine>,
     identity: &'a Identity,
@@ -105,7 +115,7 @@ pub(crate) struct Exports<'a> {
 /// Objects exported with a message. Dropping this withdraws them.
 pub(crate) struct HandedOut {
     engine: Arc<Engine>,
-    /// The session in which it is, if there is one.
+    /// The session of the objects, if there is one.
     session: Option<String>,
     interfaces: Vec<String>,
     /// Objects of peers that were passed on.
@@ -113,7 +123,8 @@ pub(crate) struct HandedOut {
 }
 
 impl HandedOut {
-    /// The message is on its way: what outlives it stays.
+    /// Records that the message is on its way: interfaces now stay until their receiver leaves, and
+    /// the receiver releases passed-on objects.
     pub(crate) fn sent(&mut self) {
         self.interfaces.clear();
         for remote in self.passed_on.drain(..) {
@@ -121,7 +132,8 @@ impl HandedOut {
         }
     }
 
-    /// No response ends the session: its objects stay until they are unused.
+    /// Keeps the objects of a response. No later response ends their session; it ends when its
+    /// objects are released or unused for too long.
     pub(crate) fn stays(mut self) {
         self.sent();
         self.session = None;
@@ -139,7 +151,7 @@ impl Drop for HandedOut {
     }
 }
 
-/// Where a message with exports goes.
+/// The kind of message that carries the exports.
 #[derive(Clone, Copy)]
 pub(crate) enum Direction {
     Call,
@@ -179,7 +191,8 @@ impl<'a> Exports<'a> {
         }
     }
 
-    /// Opens the session if a waiting `call` or an exported object needs it.
+    /// Opens the session if a waiting `call` or an exported object needs it. Called before the
+    /// message is sent: the receiver may use an object before this program runs again.
     pub(crate) fn keep(
         self,
         call: Option<(LastSeen, oneshot::Sender<Response>)>,
@@ -220,13 +233,13 @@ impl<'a> Exports<'a> {
         Ok(())
     }
 
-    /// Checks that peers may hold this much more.
+    /// Checks that peers may hold one more object.
     pub(crate) fn room_for_one(&self) -> Result<(), EncodeError> {
         self.engine.room_for(self.objects.len() + 1)
     }
 
-    /// Notes that something of a peer is passed on: its owner need not be told when it is dropped
-    /// here.
+    /// Records that an object of a peer is passed on. The receiver uses it then, so this client
+    /// must not release it at its owner.
     pub(crate) fn pass_on(&mut self, remote: &Arc<RemoteHandle>) {
         self.handed_out.passed_on.push(Arc::clone(remote));
     }

@@ -1,4 +1,4 @@
-//! One incoming call as its handler sees it: context, arguments, and the ways to answer.
+//! One incoming call as its handler sees it: context, arguments, and the ways to respond.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +9,27 @@ use hypha_wire::{Args, DecodeError, IncomingArgs, Value, WireError};
 /// Null as msgpack.
 const NULL: u8 = 0xc0;
 
-/// Incoming call of a method. It owns the received frame, from which borrowed arguments are
-/// decoded.
+/// Incoming call of a method: its context and its arguments, not decoded yet.
+///
+/// Handlers of a [`Method`](super::Method) receive it. It owns the received frame, so arguments
+/// such as `&str` and `&[u8]` borrow from it without a copy.
+///
+/// # Examples
+///
+/// ```
+/// use hypha_rpc::service::{IncomingCall, Method};
+///
+/// // `scale(values, factor = 1.0)`
+/// let scale = Method::new("scale", |call: IncomingCall| async move {
+///     let args = call.args(&["values", "factor"])?;
+///     let values: Vec<f64> = args.required(0)?;
+///     let factor = args.optional(1)?.unwrap_or(1.0);
+///     if values.is_empty() {
+///         return Err(call.fail("no values".to_owned()));
+///     }
+///     call.reply(&values.iter().map(|value| value * factor).collect::<Vec<_>>())
+/// });
+/// ```
 #[derive(Debug)]
 pub struct IncomingCall {
     context: Context,
@@ -32,7 +51,7 @@ impl IncomingCall {
         &self.context
     }
 
-    /// Returns `service.method`, for messages.
+    /// Returns `service.method`, for logs and error messages.
     pub fn label(&self) -> &str {
         &self.label
     }
@@ -46,8 +65,9 @@ impl IncomingCall {
     ///
     /// # Errors
     ///
-    /// If there are more positional arguments than parameters, an unknown name, or a parameter is
-    /// given twice. The error names it and can be returned to the caller.
+    /// Fails if there are more positional arguments than parameters, an argument has an unknown
+    /// name, or a parameter is given twice. The error names the argument; return it to the caller,
+    /// which receives it as [`RejectKind::InvalidArguments`].
     pub fn args<'a>(&'a self, names: &'static [&'static str]) -> Result<Arguments<'a>, WireError> {
         let positional = self.args.positional();
         if positional > names.len() {
@@ -85,19 +105,21 @@ impl IncomingCall {
     ///
     /// # Errors
     ///
-    /// If the value cannot be sent, such as a map with keys that are not strings.
+    /// Never fails at present. A value that cannot be sent, such as a map with keys that are not
+    /// strings, is found later: the caller then receives an error that says why.
     pub fn reply<T: Serialize + ?Sized>(&self, value: &T) -> Result<Args, WireError> {
         let mut args = Args::new(1, 0);
         args.push("result", value);
         Ok(args)
     }
 
-    /// Encodes an error of the method.
+    /// Encodes an error of the method, to be returned by the handler.
     pub fn fail<E: ServiceError>(&self, error: E) -> WireError {
         error.to_wire()
     }
 
-    /// Checks that there are `count` arguments, all by position.
+    /// Checks that there are exactly `count` arguments, all by position. For callbacks, whose
+    /// parameters have no names.
     pub(crate) fn expect(&self, count: usize) -> Result<(), WireError> {
         if let Some(name) = self.args.names().next() {
             return Err(self.invalid(format!("takes no argument by name, got `{name}`")));
@@ -110,7 +132,7 @@ impl IncomingCall {
         Err(self.invalid(format!("takes {count} argument{plural}, got {given}")))
     }
 
-    /// All arguments as values, with their names.
+    /// Decodes all arguments as values, with their names: first those by position, which have none.
     pub(crate) fn values(&self) -> Result<Vec<(Option<String>, Value)>, WireError> {
         let read = |value: Option<Result<Value, _>>| {
             let value = value.unwrap_or(Ok(Value::Null));
@@ -126,6 +148,7 @@ impl IncomingCall {
         Ok(values)
     }
 
+    /// Creates the rejection for arguments that do not fit; `what` names the fault.
     pub(crate) fn invalid(&self, what: String) -> WireError {
         refusal(
             RejectKind::InvalidArguments,
@@ -135,8 +158,8 @@ impl IncomingCall {
     }
 }
 
-/// Creates an error for a method that did not run. Other languages see the class in the trace, in
-/// the form that Python gives its own refusals (`docs/protocol/02-messages.md#s8`).
+/// Creates the error of a call that is rejected before its method runs. Other languages see `class`
+/// in the trace, in the form of Python's own rejections (`docs/protocol/02-messages.md#s8`).
 pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireError {
     let trace = format!("{class}: {message}\n");
     let mut wire = WireError::new(message);
@@ -145,7 +168,8 @@ pub(crate) fn refusal(kind: RejectKind, class: &str, message: String) -> WireErr
     wire
 }
 
-/// The arguments of one call, matched with the method's parameters.
+/// The arguments of one call, matched with the method's parameters. Returned by
+/// [`IncomingCall::args`].
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a> {
     call: &'a IncomingCall,
@@ -153,12 +177,12 @@ pub struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// Decodes the argument of the parameter `index`.
+    /// Decodes the argument of the parameter with this index.
     ///
     /// # Errors
     ///
-    /// If it is missing or has another type. The error names service, method, parameter and the
-    /// place inside the value.
+    /// Fails if the argument is missing or has another type. The error names service, method,
+    /// parameter and the place inside the value.
     pub fn required<T: Deserialize<'a>>(&self, index: usize) -> Result<T, WireError> {
         match self.optional(index)? {
             Some(value) => Ok(value),
@@ -170,16 +194,19 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Decodes the argument of the parameter `index`; `None` if the caller left it out.
+    /// Decodes the argument of the parameter with this index; `None` if the caller left it out.
+    ///
+    /// Null is a value: decode an `Option<T>` if callers may send it.
     ///
     /// # Errors
     ///
-    /// If it has another type.
+    /// Fails if the argument has another type.
     pub fn optional<T: Deserialize<'a>>(&self, index: usize) -> Result<Option<T>, WireError> {
         self.located(index, |error, _| error)
     }
 
-    /// [`optional`](Self::optional), with a second look at what does not fit.
+    /// Decodes as [`optional`](Self::optional). If that fails, `look` gets the error and the whole
+    /// value, and may return a more precise error.
     pub(crate) fn located<T: Deserialize<'a>>(
         &self,
         index: usize,
@@ -196,7 +223,7 @@ impl<'a> Arguments<'a> {
         })
     }
 
-    /// Whether the caller gave null for the parameter `index`.
+    /// Returns whether the caller gave null for the parameter with this index.
     pub(crate) fn is_null(&self, index: usize) -> bool {
         let args = &self.call.args;
         let given = args.raw(index).or_else(|| args.raw_named(self.name(index)));

@@ -1,6 +1,6 @@
-//! Descriptions of a service: the encoded map that `get_service` answers
-//! (`docs/protocol/04-services.md#s9`), the info for the workspace manager (`#s4`), and the schema
-//! tree (`#s5`). All are made of the same typed fields.
+//! Descriptions of a service: the encoded map that `get_service` returns
+//! (`docs/protocol/04-services.md#s9`), the record for the workspace manager (`#s4`), and the
+//! schema tree (`#s5`). All are made of the same typed fields, so that they cannot differ.
 
 use super::{ContextRule, Member, Method, Service, ServiceConfig, ServiceInfo};
 use crate::engine::Identity;
@@ -8,7 +8,7 @@ use hypha_wire::keys::SERVICES;
 use hypha_wire::{Map, MethodRef, PromiseKind, Value};
 
 impl Service {
-    /// Returns the info for the workspace manager.
+    /// Returns the record for the workspace manager.
     pub(crate) fn info(&self, identity: &Identity, app_id: &str) -> ServiceInfo {
         ServiceInfo {
             id: format!("{}/{}:{}", identity.workspace, identity.client_id, self.id),
@@ -54,7 +54,7 @@ impl Service {
         Value::Map(map)
     }
 
-    /// The fields of the info that say nothing of the client.
+    /// Returns the fields of the record that do not depend on the client.
     fn description_fields(&self) -> ServiceInfo {
         ServiceInfo {
             id: self.id.clone(),
@@ -66,7 +66,7 @@ impl Service {
         }
     }
 
-    /// The config without the workspace and the extra keys.
+    /// Returns the typed part of the config, without the workspace.
     fn config_fields(&self) -> ServiceConfig {
         ServiceConfig {
             visibility: self.visibility,
@@ -79,7 +79,7 @@ impl Service {
         }
     }
 
-    /// Only the members, with methods of the owner `target`.
+    /// Returns only the members, with methods at the address `target`.
     pub(crate) fn members_map(&self, identity: &Identity, target: &str) -> Map {
         let mut map = Map::new();
         self.insert_members(&mut map, |path, member| match member {
@@ -113,7 +113,7 @@ impl Service {
         Value::encode_from(&function).unwrap_or_default()
     }
 
-    /// The config without the workspace, with only the keys that have a value.
+    /// Returns the config without the workspace, with only the keys that have a value.
     pub(super) fn own_config(&self) -> Map {
         // Encoding plain data cannot fail.
         let fields = Value::encode_from(&self.config_fields()).unwrap_or_default();
@@ -129,7 +129,7 @@ impl Service {
         config
     }
 
-    /// The keys of the config that [`ServiceConfig`] has no field for.
+    /// Returns the keys of the config for which [`ServiceConfig`] has no field.
     fn extra_config(&self) -> Map {
         let mut config = self.config.clone();
         let blocking =
@@ -164,7 +164,7 @@ impl Service {
         map
     }
 
-    /// Puts every member at its dotted path.
+    /// Inserts every member at its dotted path.
     pub(crate) fn insert_members(&self, map: &mut Map, encode: impl Fn(&str, &Member) -> Value) {
         for (path, member) in &self.members {
             let mut place = &mut *map;
@@ -190,7 +190,8 @@ impl Service {
 }
 
 impl Method {
-    /// The schema, or what takes its place.
+    /// Returns the function schema. A method without a schema gets one of its name and its
+    /// documentation.
     pub(super) fn described(&self, name: &str) -> Map {
         let mut function = match &self.schema {
             Some(Value::Map(schema)) => schema.clone(),
@@ -213,10 +214,13 @@ fn texts(texts: &[String]) -> Value {
     )
 }
 
+/// Returns the part after the last dot.
 pub(super) fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
+/// Returns the schema of a plain member, as the Python client makes it: maps and lists keep their
+/// structure, and values without a JSON type have an empty schema.
 pub(super) fn value_schema(value: &Value) -> Value {
     let of = |name: &str| Value::Map(Map::from_iter([("type".to_owned(), Value::from(name))]));
     match value {

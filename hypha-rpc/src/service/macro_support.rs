@@ -1,8 +1,9 @@
-//! Support code for the expansion of `#[hypha_service]`, besides the public types.
+//! Functions and traits that the expansion of `#[hypha_service]` uses, besides the public types. No
+//! promise of stability: the macro and this module have the same version.
 //!
-//! The traits here also carry the messages for types that do not fit. Each is asked for in one
-//! function only, so that generated code makes one report of one mistake: rustc drops reports that
-//! repeat each other to the letter.
+//! The traits here also carry the compiler's messages for types that do not fit. Each trait is a
+//! bound of one function only, so that one mistake in a contract gives one report: rustc drops
+//! reports that are identical, and keeps those that differ in the function.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -66,13 +67,13 @@ impl<'a> ContextParameter<'a> for Context {
     }
 }
 
-/// The context of a call.
+/// Returns the context of a call, borrowed or owned as the parameter has it.
 pub fn context<'a, T: ContextParameter<'a>>(incoming: &'a IncomingCall) -> T {
     T::from_incoming(incoming)
 }
 
-/// Everything generated code does with arguments of type `T`. Its methods ask nothing of `T`: that
-/// was done where the value was made.
+/// The functions that generated code uses for arguments of type `T`. Its methods have no bounds on
+/// `T`: the function that creates the codec has them, so that a mistake is reported there, once.
 #[derive(Debug)]
 pub struct ArgumentCodec<'de, T> {
     /// `None` if the caller left the argument out.
@@ -85,7 +86,7 @@ pub struct ArgumentCodec<'de, T> {
     to_json: fn(&T) -> Option<serde_json::Value>,
 }
 
-/// May an argument that encodes to nil be left out?
+/// Whether an argument that encodes to nil may be left out of the message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum May {
     BeLeftOut,
@@ -100,13 +101,17 @@ enum Presence {
     Default(serde_json::Value),
 }
 
-/// Finds the [`ArgumentCodec`] of a type that is called `Bytes`. The functions for `bytes::Bytes`,
-/// which has no schema of its own and which serde copies, hide that of [`AnyArgument`].
+/// Chooses the [`ArgumentCodec`] of a type that is called `Bytes`.
+///
+/// The macro sees only the name. `bytes::Bytes` has no schema, and serde would copy it, so it has
+/// inherent functions here. For other types of that name, the compiler finds no inherent function
+/// and takes that of the trait [`AnyArgument`].
 #[derive(Debug)]
 pub struct ArgumentOf<T>(PhantomData<T>);
 
 impl ArgumentOf<bytes::Bytes> {
-    /// Arguments are slices of the frame, and large ones are sent from where they are.
+    /// Returns a codec without copies: arguments are slices of the received frame, and large ones
+    /// are sent from where they are.
     #[must_use]
     pub fn codec<'de>() -> ArgumentCodec<'de, bytes::Bytes> {
         ArgumentCodec {
@@ -145,9 +150,9 @@ impl ArgumentOf<Option<bytes::Bytes>> {
     }
 }
 
-/// See [`ArgumentOf`].
+/// Codec of a type called `Bytes` that is not `bytes::Bytes`. See [`ArgumentOf`].
 pub trait AnyArgument<T> {
-    /// The codec that serde and schemars make.
+    /// Returns the codec of serde and schemars.
     #[must_use]
     fn codec<'de>() -> ArgumentCodec<'de, T>
     where
@@ -172,7 +177,7 @@ pub fn argument<'de, T: ServiceArgument<'de>>() -> ArgumentCodec<'de, T> {
     }
 }
 
-/// Locates the mistake in a value that is no `T`, with the help of the schema of `T`.
+/// Locates the fault in a value that is not a `T`, with the help of the schema of `T`.
 fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
     let schema = FunctionSchema::new("", "")
         .argument::<T>("value", "")
@@ -181,7 +186,7 @@ fn locate<T: JsonSchema>(error: DecodeError, value: &Value) -> DecodeError {
     misfit::nearest(error, value, &root["properties"]["value"], root)
 }
 
-/// [`argument`] for `&[u8]`, which serde would encode as a list of numbers.
+/// Returns the codec for `&[u8]`, which serde would encode as a list of numbers.
 #[must_use]
 pub fn byte_argument<'de>() -> ArgumentCodec<'de, &'de [u8]> {
     ArgumentCodec {
@@ -191,7 +196,7 @@ pub fn byte_argument<'de>() -> ArgumentCodec<'de, &'de [u8]> {
     }
 }
 
-/// [`argument`] for `Option<&[u8]>`.
+/// Returns the codec for `Option<&[u8]>`.
 #[must_use]
 pub fn optional_byte_argument<'de>() -> ArgumentCodec<'de, Option<&'de [u8]>> {
     ArgumentCodec {
@@ -230,7 +235,7 @@ fn describe<T: JsonSchema>(
 }
 
 impl<'de, T> ArgumentCodec<'de, T> {
-    /// Decodes an argument without a default; `Option`s may be left out.
+    /// Decodes an argument without a default. Callers may leave out an `Option`.
     pub fn required(self, args: &Arguments<'de>, index: usize) -> Result<T, WireError> {
         match (self.given)(args, index)?.or_else(self.absent) {
             Some(value) => Ok(value),
@@ -238,7 +243,7 @@ impl<'de, T> ArgumentCodec<'de, T> {
         }
     }
 
-    /// Decodes an argument with a default. If its type has no null, null means the default,
+    /// Decodes an argument with a default. If the type has no null, null stands for the default,
     /// because a JavaScript caller skips an argument with `undefined`, which arrives as null.
     pub fn or_else(
         self,
@@ -263,7 +268,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
         (self.push)(args, name, value, may);
     }
 
-    /// Encodes an argument with a default: leaving out a nil would turn it into the default.
+    /// Encodes an argument with a default. A nil is sent, because the callee would use the default
+    /// if it were left out.
     pub fn push_always(self, args: &mut Args, name: &'static str, value: &T) {
         (self.push)(args, name, value, May::NotBeLeftOut);
     }
@@ -288,7 +294,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
         description: &str,
         default: T,
     ) -> FunctionSchema {
-        // A number that is not finite has no JSON; `null` would be another value.
+        // A number that is not finite becomes `null` in JSON, which would be another value, so it
+        // is described as optional without a default.
         let says = |json: &serde_json::Value| !json.is_null() || (self.absent)().is_some();
         let default = (self.to_json)(&default).filter(says);
         let presence = default.map_or(Presence::Optional, Presence::Default);
@@ -296,8 +303,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
     }
 }
 
-/// Deserializer of an omitted argument. A type that has a value for it asks for an option; this
-/// sees through aliases and newtypes, which a search for the word `Option` would not.
+/// Deserializer of an omitted argument. It succeeds only for types that deserialize an option.
+/// Unlike a search for the word `Option` in the contract, it sees through aliases and newtypes.
 struct Absent;
 
 impl<'de> Deserializer<'de> for Absent {
@@ -325,19 +332,19 @@ impl<'de> Deserializer<'de> for Absent {
     }
 }
 
-/// Tells whether `T` is a `Result`, also behind an alias: `Probe::<T>::FALLIBLE` is the constant
-/// below if it is, and that of [`NotAResult`] otherwise.
+/// Tells whether `T` is a `Result`, also behind an alias. `Probe::<T>::FALLIBLE` is the inherent
+/// constant below if it is, and otherwise that of the trait [`NotAResult`].
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<T>);
 
 impl<T, E> Probe<Result<T, E>> {
-    /// It is.
+    /// `T` is a `Result`.
     pub const FALLIBLE: bool = true;
 }
 
-/// See [`Probe`].
+/// The answer for types that are not a `Result`. See [`Probe`].
 pub trait NotAResult {
-    /// It is not.
+    /// `T` is not a `Result`.
     const FALLIBLE: bool = false;
 }
 
@@ -347,14 +354,14 @@ impl<T> NotAResult for Probe<T> {}
 ///
 /// Generated code calls `result` or `items` on `&&&ReturnOf<T>`. Method lookup removes one
 /// reference after another, so it prefers `bytes::Bytes` ([`BytesReturn`], on `&&&`) to types with
-/// a schema ([`SchemaReturn`], on `&&`), and these to all other types ([`AnyReturn`], on `&`). Each
-/// trait is on a reference: the methods take `self` by value, and only references can be copied out
-/// from behind another one.
+/// a schema ([`SchemaReturn`], on `&&`), and these to all other types ([`AnyReturn`], on `&`). The
+/// traits are implemented for references, because the methods take `self` by value, and only a
+/// reference can be copied out from behind another one.
 #[derive(Debug)]
 pub struct ReturnOf<T>(PhantomData<T>);
 
 impl<T> ReturnOf<T> {
-    /// The return type `T`.
+    /// Creates a value that stands for the return type `T`.
     #[allow(clippy::new_without_default)]
     #[must_use]
     pub fn new() -> Self {
@@ -362,7 +369,7 @@ impl<T> ReturnOf<T> {
     }
 }
 
-/// See [`ReturnOf`].
+/// Description of `bytes::Bytes`. See [`ReturnOf`].
 pub trait BytesReturn: Sized {
     /// The type with the schema.
     type Described: JsonSchema;
@@ -386,7 +393,7 @@ impl BytesReturn for &&&ReturnOf<Option<bytes::Bytes>> {
     type Described = Option<Binary>;
 }
 
-/// See [`ReturnOf`].
+/// Description of types with a schema. See [`ReturnOf`].
 pub trait SchemaReturn: Sized {
     /// The type with the schema.
     type Described: JsonSchema;
@@ -406,7 +413,7 @@ impl<T: JsonSchema> SchemaReturn for &&ReturnOf<T> {
     type Described = T;
 }
 
-/// See [`ReturnOf`].
+/// Description of types without a schema. See [`ReturnOf`].
 pub trait AnyReturn: Sized {
     /// Describes a result of a type without a schema.
     fn result(self, schema: FunctionSchema) -> FunctionSchema {
@@ -421,7 +428,8 @@ pub trait AnyReturn: Sized {
 
 impl<T> AnyReturn for &ReturnOf<T> {}
 
-/// Output of a method as a `Result`: itself if it is one, else with an error that cannot occur.
+/// Output of a method as a `Result`: a `Result` itself, or another type with an error that cannot
+/// occur.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` stands where only a `Result` can be",
     label = "this is another type",
@@ -433,7 +441,7 @@ pub trait Output<const FALLIBLE: bool> {
     /// Type of the error.
     type Error;
 
-    /// The `Result`.
+    /// Returns the `Result`.
     fn into_result(self) -> Result<Self::Ok, Self::Error>;
 }
 
@@ -463,7 +471,7 @@ where
     output.into_result()
 }
 
-/// Type that is written as `Result<T, E>`, or holds a stream as only a `Result` does.
+/// Type that the contract writes as `Result<T, E>`, or that holds a stream as only a `Result` may.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` stands where only a `Result` can be",
     label = "this is another type",
@@ -471,7 +479,7 @@ where
     note = "a stream is the whole result, or what a `Result` holds; inside of other types, return `RemoteStream::new(stream)`"
 )]
 pub trait WrittenResult<T, E> {
-    /// Itself.
+    /// Returns the value itself.
     fn into_result(self) -> Result<T, E>;
 }
 
@@ -486,7 +494,7 @@ pub fn written_result<W: WrittenResult<T, E>, T, E>(output: W) -> Result<T, E> {
     output.into_result()
 }
 
-/// The implementation of a service, as all its calls share it.
+/// Puts the implementation of a service where all its calls share it.
 pub fn shared<T: Implementation>(implementation: T) -> std::sync::Arc<T> {
     std::sync::Arc::new(implementation)
 }
@@ -507,21 +515,21 @@ pub fn reply<T: ServiceResult>(incoming: &IncomingCall, value: &T) -> Result<Arg
     incoming.reply(value)
 }
 
-/// Encodes a result of a type that is called `Bytes`. The function for `bytes::Bytes`, which serde
-/// copies, hides that of [`AnyResult`].
+/// Encodes a result of a type that is called `Bytes`. As in [`ArgumentOf`], the inherent function
+/// for `bytes::Bytes`, which serde would copy, hides that of the trait [`AnyResult`].
 #[derive(Debug)]
 pub struct ResultOf<T>(PhantomData<T>);
 
 impl ResultOf<bytes::Bytes> {
-    /// Sends large data from where it is.
+    /// Encodes bytes; large ones are sent from where they are.
     pub fn reply(incoming: &IncomingCall, value: &bytes::Bytes) -> Result<Args, WireError> {
         incoming.reply(&Binary(value.clone()))
     }
 }
 
-/// See [`ResultOf`].
+/// Encoding of a type called `Bytes` that is not `bytes::Bytes`. See [`ResultOf`].
 pub trait AnyResult<T> {
-    /// Encodes what serde makes of the value.
+    /// Encodes the value with serde.
     fn reply(incoming: &IncomingCall, value: &T) -> Result<Args, WireError>
     where
         T: ServiceResult,

@@ -1,10 +1,10 @@
-//! Finds the place of a misfit in an argument with the help of the argument's schema.
+//! Finds the faulty place in an argument with the help of the argument's schema.
 //!
-//! serde reads a value whose type is flattened, untagged or internally tagged into a buffer first.
-//! Errors from the buffer do not come from our decoder, so they carry no path, and "data did not
-//! match any variant of untagged enum" says nothing about the value. The schema has the structure,
-//! so the value is compared with it once more, only after decoding has failed. Without this file
-//! (about 400 lines) 6 of the 18 texts in `tests/misfits.rs` are worse, for instance:
+//! serde first reads a value into a buffer if its type is flattened, untagged or internally tagged.
+//! Errors from the buffer do not come from our decoder, so they have no path, and the text "data
+//! did not match any variant of untagged enum" does not name the fault. The schema has the
+//! structure, so the value is compared with it, but only after decoding has failed. Without this
+//! file (about 400 lines) 6 of the 18 texts in `tests/misfits.rs` are worse, for instance:
 //!
 //! | with | without |
 //! | --- | --- |
@@ -20,11 +20,13 @@ use serde_json::{Map as Object, Value as Schema};
 use hypha_wire::keys::{RTYPE, SCHEMA_KIND};
 use hypha_wire::{DecodeError, Value};
 
-/// Looks that are worth an error text; a hostile value gets a shorter one.
+/// Number of comparisons for one error text. The search ends there, so that a hostile value with
+/// many alternatives costs little; its error is then less precise.
 const LOOKS: usize = 10_000;
+/// Depth of the comparison. It bounds the recursion for schemas that refer to themselves.
 const MAX_DEPTH: usize = 128;
 
-/// `error`, or a fault that the schema finds further inside the same value.
+/// Returns the fault that the schema finds further inside the value, or `error` if it finds none.
 pub(crate) fn nearest(
     error: DecodeError,
     value: &Value,
@@ -49,12 +51,15 @@ pub(crate) fn nearest(
     }
 }
 
+/// One comparison of a value with a schema.
 struct Search<'a> {
-    /// Has the definitions.
+    /// The schema with the definitions, to which `$ref` points.
     root: &'a Schema,
+    /// Comparisons that are left.
     looks: usize,
 }
 
+/// A fault in a value.
 struct Misfit {
     /// From the innermost step to the outermost.
     path: Vec<Step>,
@@ -73,12 +78,13 @@ enum What {
         expected: Vec<String>,
         got: String,
     },
-    /// Not one of a few values.
+    /// Not one of the allowed values.
     Choice {
         expected: Vec<String>,
         got: String,
     },
-    /// A member. Without any other member, the alternative was probably not meant.
+    /// A member is missing. `related`: the value has other members of the type. If it has none, the
+    /// caller probably did not mean this alternative.
     Missing {
         related: bool,
     },
@@ -134,6 +140,8 @@ impl Misfit {
 }
 
 impl Search<'_> {
+    /// Compares a value with a schema. Accepts values and keywords that it does not know, because
+    /// the decoder has the last word.
     fn fit(&mut self, value: &Value, schema: &Schema, depth: usize) -> Fit {
         let Some(rest) = self.looks.checked_sub(1) else {
             return Ok(());
@@ -142,7 +150,7 @@ impl Search<'_> {
         let Some(schema) = schema.as_object() else {
             return Ok(());
         };
-        // Lists of numbers are arrays, too, which the schema does not say.
+        // An array also accepts a list of numbers, which its schema does not say.
         let is_array = schema.get(SCHEMA_KIND).and_then(Schema::as_str) == Some("ndarray");
         if depth > MAX_DEPTH || is_array || stands_for_another(value) {
             return Ok(());
@@ -155,7 +163,8 @@ impl Search<'_> {
             Value::Map(_) => self.object(value, schema, depth)?,
             _ => {}
         }
-        // After the keywords beside it: the tag of a variant whose content is a type of its own.
+        // `$ref` comes after the keywords beside it. These hold the tag of a variant whose content
+        // is a type of its own, and a wrong tag explains more than a fault in the content.
         if let Some(name) = schema.get("$ref").and_then(Schema::as_str) {
             let root = self.root;
             let found = name.strip_prefix('#').and_then(|path| root.pointer(path));
@@ -170,6 +179,7 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Compares a value with alternatives, and returns the most likely fault if none fits.
     fn any(&mut self, value: &Value, schemas: &[Schema], depth: usize) -> Fit {
         let mut best: Option<Misfit> = None;
         for schema in schemas {
@@ -216,8 +226,8 @@ impl Search<'_> {
         let none = Object::new();
         let properties = schema.get("properties").and_then(Schema::as_object);
         let properties = properties.unwrap_or(&none);
-        // Whether a key is of a pattern is not looked at: there is one where keys are integers, and
-        // what is none was found before.
+        // Keys are not compared with the pattern. schemars writes one pattern, for maps with
+        // integer keys, and the decoder has already found keys that are not integers.
         let patterns = schema.get("patternProperties").and_then(Schema::as_object);
         let others = match patterns.and_then(|patterns| patterns.values().next()) {
             Some(schema) => Some(schema),
@@ -267,7 +277,8 @@ fn unknown(properties: &Object<String, Schema>) -> String {
     }
 }
 
-/// Values that decode as other types than they look like.
+/// Returns whether a value may decode as another type than its own kind, so that the schema says
+/// nothing about it.
 fn stands_for_another(value: &Value) -> bool {
     match value {
         Value::Bytes(_) | Value::Ext(..) | Value::Handle(_) => true,
@@ -276,11 +287,13 @@ fn stands_for_another(value: &Value) -> bool {
     }
 }
 
+/// Returns the list of schemas under a key such as `anyOf`.
 fn alternatives<'a>(schema: &'a Object<String, Schema>, key: &str) -> &'a [Schema] {
     let list = schema.get(key).and_then(Schema::as_array);
     list.map_or(&[], Vec::as_slice)
 }
 
+/// Compares the kind of a value with `type`.
 fn kind(value: &Value, schema: &Object<String, Schema>) -> Fit {
     let names: Vec<&str> = match schema.get("type") {
         Some(Schema::String(name)) => vec![name],
@@ -303,7 +316,7 @@ fn kind(value: &Value, schema: &Object<String, Schema>) -> Fit {
     if names.iter().any(is) {
         return Ok(());
     }
-    // The words of other errors.
+    // The same words as in the errors of the decoder.
     let word = |name: &str| match name {
         "boolean" => "bool".to_owned(),
         "number" => "float".to_owned(),
@@ -320,7 +333,7 @@ fn kind(value: &Value, schema: &Object<String, Schema>) -> Fit {
     }))
 }
 
-/// Compares a value with `enum` and `const`, whose values are texts.
+/// Compares a value with `enum` and `const`, if their values are texts.
 fn choice(value: &Value, schema: &Object<String, Schema>) -> Fit {
     let values: Vec<&Schema> = match (schema.get("const"), schema.get("enum")) {
         (Some(only), _) => vec![only],
@@ -343,6 +356,7 @@ fn choice(value: &Value, schema: &Object<String, Schema>) -> Fit {
     Err(Misfit::new(What::Choice { expected, got }))
 }
 
+/// Compares a number with `minimum` and `maximum`.
 fn bounds(value: &Value, schema: &Object<String, Schema>) -> Fit {
     let Some(number) = value.as_f64().filter(|_| !matches!(value, Value::Bool(_))) else {
         return Ok(());
@@ -356,7 +370,8 @@ fn bounds(value: &Value, schema: &Object<String, Schema>) -> Fit {
     Err(Misfit::new(What::Other(text)))
 }
 
-/// Of two alternatives, the one that was meant, or both if neither is more likely.
+/// Returns the fault of the alternative that the caller more likely meant. Faults of the same kind
+/// at the same place are joined: `expected integer or map`.
 fn likelier(mut a: Misfit, b: Misfit) -> Misfit {
     let same_place = a.path.len() == b.path.len()
         && a.path.iter().zip(&b.path).all(|steps| match steps {

@@ -1,4 +1,26 @@
 //! Services of this program, their methods, and the execution of incoming calls.
+//!
+//! Most programs describe a service with [`hypha_service`](crate::hypha_service), and need from
+//! this module only the [`Context`] of a call. [`Service`] and [`Method`] build a service by hand,
+//! if its methods are known only at run time. Register either with
+//! [`Client::register_service`](crate::Client::register_service).
+//!
+//! Each call runs in a task of its own, concurrently with others, and sends heartbeats to its
+//! caller while it runs. A panic becomes an error of that call.
+//
+// The engine calls this layer through `Handlers`, which `dispatch.rs` implements for `Services`:
+//
+//   registry, services   the services of a connection, behind one lock
+//   permission           the rule for calling a service
+//   dispatch, answer     from a request to its handler and its response
+//   calls                the running handlers, for cancellation and the watchdog
+//   export               functions, streams and interfaces that leave with a message
+//   builtin              the service that every client offers
+//   info, record         descriptions of a service
+//   macro_support        functions that generated code calls; misfit finds faults in arguments
+//
+// No lock is held while a handler runs or a service is dropped, because both run code of the
+// program.
 
 mod answer;
 mod builtin;
@@ -36,34 +58,39 @@ pub(crate) use services::Services;
 
 use hypha_wire::{Args, Map, Value, WireError};
 
-/// The engine of a connection whose peers call [`Services`].
+/// The engine with its handlers: its peers call [`Services`].
 pub(crate) type Engine = crate::engine::Engine<Services>;
 
-/// A handle of such a connection.
+/// A handle of a connection with this engine.
 pub(crate) type Connection = crate::engine::Connection<Services>;
 
-/// The type of a service that has no other.
+/// The service type of a service that sets none.
 pub(crate) const GENERIC: &str = "generic";
 
-/// Type that can be registered: a [`Service`], or the `FooService<T>` that
-/// [`hypha_service`](crate::hypha_service) generates.
+/// Type that can be registered with [`Client::register_service`](crate::Client::register_service).
+///
+/// Implemented by [`Service`], by the `FooService<T>` that [`hypha_service`](crate::hypha_service)
+/// generates for a trait `Foo`, and by a type with `#[hypha_service]` on its `impl` block.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a service",
     label = "this has no methods that callers know of",
     note = "what implements a contract `Foo` is registered as `FooService::new(..)`; a type without a contract needs `#[hypha_service]` on its `impl` block"
 )]
 pub trait IntoService {
-    /// The typed proxy for the other side, a [`Proxy`](crate::Proxy).
+    /// The typed proxy for callers, a [`Proxy`](crate::Proxy).
     type Proxy;
 
-    /// The service as the dispatcher uses it.
+    /// Converts the value to the service to register.
     fn into_service(self) -> Service;
 }
 
 /// A service: an id, a description, and members that are methods or plain values.
 ///
-/// Contracts annotated with [`hypha_service`](crate::hypha_service) generate it. It is built by
-/// hand where the methods are not known at compile time:
+/// [`hypha_service`](crate::hypha_service) generates it from a contract. Build it by hand if the
+/// methods are not known at compile time. Nothing is checked here; registration fails for ids,
+/// member names and settings that the protocol does not allow.
+///
+/// # Examples
 ///
 /// ```
 /// use hypha_rpc::{Value, service::{IncomingCall, Method, Service, Visibility}};
@@ -87,7 +114,7 @@ pub struct Service {
     pub(crate) service_type: String,
     pub(crate) visibility: Visibility,
     pub(crate) authorized_workspaces: Vec<String>,
-    /// In lower case; only their owners may call. Checked where the service is registered.
+    /// Keys of the accepted callers, in lower case. Checked at registration.
     pub(crate) trusted_keys: Vec<String>,
     pub(crate) singleton: bool,
     pub(crate) send_backtraces: bool,
@@ -140,7 +167,7 @@ impl Service {
         self.description.as_deref()
     }
 
-    /// Replaces the id.
+    /// Replaces the id, for example to register one contract several times.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = id.into();
@@ -197,9 +224,9 @@ impl Service {
     /// Sets the public keys of the accepted callers, each of 32 bytes in 64 hexadecimal digits.
     /// Default: all callers are accepted.
     ///
-    /// Only calls that are encrypted with one of these keys are answered, so this client needs keys
-    /// of its own (feature `encryption`, `ConnectOptions::encryption`); without them it refuses all
-    /// calls. The format of the keys is checked at registration.
+    /// The service rejects calls that are not encrypted with one of these keys. This client
+    /// therefore needs keys of its own (feature `encryption`, `ConnectOptions::encryption`);
+    /// without them it rejects all calls. The format of the keys is checked at registration.
     #[must_use]
     pub fn trusted_keys<I, S>(mut self, keys: I) -> Self
     where
@@ -213,8 +240,8 @@ impl Service {
 
     /// Allows only one service of this id in the workspace. Default: `false`.
     ///
-    /// The manager refuses it if there is another one, and refuses others as long as it is
-    /// registered.
+    /// The manager refuses the registration if another client has a service of this id, and refuses
+    /// others while this one is registered.
     #[must_use]
     pub fn singleton(mut self, singleton: bool) -> Self {
         self.singleton = singleton;
@@ -224,7 +251,7 @@ impl Service {
     /// Sends the stack frames of `anyhow` errors to callers, as a part of the trace. Default:
     /// `false`, because frames name source files and functions.
     ///
-    /// Frames are there only if the environment variable `RUST_BACKTRACE` is set. The chain of
+    /// Errors have frames only if the environment variable `RUST_BACKTRACE` is set. The chain of
     /// causes is always sent.
     #[must_use]
     pub fn send_backtraces(mut self, send: bool) -> Self {
@@ -243,9 +270,10 @@ impl Service {
         self
     }
 
-    /// States in the config of the service that its methods take the caller's context.
+    /// States in the config of the service that its methods take the caller's context. Default:
+    /// `false`, or `true` if a method [needs it](Method::needs_context).
     ///
-    /// Set automatically if a method of a contract has a [`Context`] parameter. Default: `false`.
+    /// Handlers in this program get the context in any case; the key informs readers of the config.
     #[must_use]
     pub fn require_context(mut self, required: bool) -> Self {
         self.require_context = required;
@@ -254,8 +282,8 @@ impl Service {
 
     /// Adds a key to the config of the service.
     ///
-    /// Keys with a method of their own here, and keys that only servers write, are refused at
-    /// registration.
+    /// Registration fails for keys that have a setter here, such as `visibility`, and for keys that
+    /// only servers write.
     #[must_use]
     pub fn config(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.config.insert(key.into(), value.into());
@@ -285,7 +313,8 @@ impl Service {
         self
     }
 
-    /// Adds a plain member: data that peers read from the service.
+    /// Adds a plain member: data that peers read from the service. Its value is fixed when the
+    /// service is registered.
     #[must_use]
     pub fn value(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.members.insert(key.into(), Member::Value(value.into()));
@@ -293,7 +322,7 @@ impl Service {
     }
 }
 
-/// Function that runs for one call and returns the encoded result, or the error to send.
+/// Function that runs one call and returns the encoded result, or the error to send.
 pub(crate) type Handler =
     Arc<dyn Fn(IncomingCall) -> BoxFuture<'static, Result<Args, WireError>> + Send + Sync>;
 
@@ -309,10 +338,15 @@ pub struct Method {
 }
 
 impl Method {
-    /// Creates a method; a dotted name is a nested member.
+    /// Creates a method; a name with dots is a nested member.
     ///
     /// Each call runs in a task of its own, concurrently with others. A panic becomes an error of
-    /// that call. The future is dropped when the connection ends.
+    /// that call.
+    ///
+    /// # Cancellation
+    ///
+    /// The future is dropped when the connection ends, at any await. If only the caller stops
+    /// waiting, it runs on, and can observe that with [`Context::cancellation`].
     pub fn new<F, Fut>(name: impl Into<String>, handler: F) -> Self
     where
         F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
@@ -333,13 +367,18 @@ impl Method {
     }
 
     /// Creates a method that blocks its thread: it computes for a long time, or waits for a file or
-    /// an instrument. It runs in tokio's pool of blocking threads, while heartbeats keep the caller
-    /// waiting.
+    /// an instrument. It runs in tokio's pool of blocking threads; heartbeats keep the caller
+    /// waiting meanwhile.
     ///
-    /// At most `max_blocking_threads` of the runtime run at the same time (default: 512); further
-    /// calls wait for a thread. A panic becomes an error of that call. A blocking method cannot be
-    /// cancelled: when the connection ends it runs to its end, a runtime that shuts down waits for
-    /// it, and its result is lost.
+    /// At most `max_blocking_threads` of the runtime (default: 512) run at the same time; further
+    /// calls wait for a thread. A panic becomes an error of that call.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking method cannot be cancelled. When the connection ends, the method runs to its end
+    /// and its result is lost. A runtime that shuts down waits for it.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use hypha_rpc::service::{IncomingCall, Method, Service};
@@ -361,7 +400,7 @@ impl Method {
                 let label = call.label().to_owned();
                 let run = tokio::task::spawn_blocking(move || handler(call));
                 run.await.unwrap_or_else(|end| match end.try_into_panic() {
-                    // The caller of the future reports it as any other panic.
+                    // Resumed here, so that `dispatch` reports it like any other panic.
                     Ok(panic) => std::panic::resume_unwind(panic),
                     Err(_) => Err(WireError::new(format!(
                         "{label} did not run: its program is shutting down"
@@ -390,7 +429,8 @@ impl Method {
         self
     }
 
-    /// States whether the method uses the caller's [`Context`]. Default: `false`.
+    /// States whether the method uses the caller's [`Context`]. If one method of a service does,
+    /// its config says so ([`Service::require_context`]). Default: `false`.
     #[must_use]
     pub fn needs_context(mut self, needed: bool) -> Self {
         self.needs_context = needed;

@@ -1,6 +1,9 @@
-//! Permission to use a service: by its visibility, by the peer it was handed to, and by the
+//! Permission to use a service: by its visibility, by the peer that it was sent to, and by the
 //! caller's key (`docs/protocol/02-messages.md#s7-6`, `docs/protocol/04-services.md#s3`,
 //! `docs/protocol/07-auth-login-encryption.md#s6`).
+//!
+//! The rule is checked twice with the same code: when a peer fetches a service (`builtin.rs`), and
+//! for each call (`dispatch.rs`), because a peer may call without having fetched.
 
 use std::sync::Arc;
 
@@ -18,21 +21,21 @@ pub(super) struct Caller<'a> {
     pub(super) workspace: &'a str,
 }
 
-/// Why a service is not for a caller.
+/// The reason why a caller may not use a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Denied<'a> {
-    /// It was handed to this client only.
+    /// The service is an interface that was sent to this client only.
     HandedToAnother(&'a str),
-    /// It is protected, and the caller is in a workspace that it is not for.
+    /// The service is protected, and the caller's workspace is not authorized.
     OtherWorkspace,
 }
 
-/// Returns whether a client of the workspace `caller` may use a service: the one rule of clients
-/// and servers.
+/// Returns whether a client of the workspace `caller` may use a service. Clients and servers share
+/// this rule.
 ///
-/// A protected service is for its members and the workspaces `authorized`. Any other service is for
-/// everyone. Each side determines the members itself: the server from the caller's permissions, the
-/// client from the caller's address.
+/// Members and clients of the workspaces in `authorized` may use a protected service. All clients
+/// may use any other service. Each side determines the members itself: the server from the caller's
+/// permissions, the client from the caller's address.
 #[must_use]
 pub fn is_open_to(
     visibility: Visibility,
@@ -46,9 +49,8 @@ pub fn is_open_to(
 /// Checks that a caller may get and call a service of a client in the workspace `own`, whose
 /// manager has the id `manager`.
 ///
-/// An interface is for the client it was handed to, `only_caller`. Any other service follows
-/// [`is_open_to`]; its members are the clients of its own workspace, and the manager, which fetches
-/// it for others.
+/// Only the client `only_caller` may use an interface. Any other service follows [`is_open_to`];
+/// its members are the clients of its own workspace, and the manager, which fetches it for others.
 pub(super) fn may_use<'a>(
     service: &Service,
     only_caller: Option<&'a str>,
@@ -85,7 +87,7 @@ pub(super) fn may_use<'a>(
 /// Hexadecimal digits of a public key.
 const KEY_DIGITS: usize = 64;
 
-/// Returns the first text that is not a public key.
+/// Checks that all texts are public keys. The error names the first that is not.
 pub(super) fn check_keys(keys: &[String]) -> Result<(), String> {
     let is_key =
         |key: &String| key.len() == KEY_DIGITS && key.bytes().all(|b| b.is_ascii_hexdigit());
@@ -97,7 +99,11 @@ pub(super) fn check_keys(keys: &[String]) -> Result<(), String> {
     }
 }
 
-/// The handler of a method, behind the check of the caller's key if the service asks for one.
+/// Returns the handler of a method. If the service has trusted keys, the handler first checks the
+/// caller's key.
+///
+/// The check is around the handler instead of in the look-up, because the key is known only after
+/// the second segment was decrypted.
 pub(super) fn guard(service: &Service, handler: &Handler) -> Handler {
     if service.trusted_keys.is_empty() {
         return Arc::clone(handler);
@@ -112,7 +118,7 @@ pub(super) fn guard(service: &Service, handler: &Handler) -> Handler {
     })
 }
 
-/// Checks the key with which a call was encrypted; `None` if it came unencrypted.
+/// Checks the key with which a call was encrypted; `None` if it was not encrypted.
 fn check_caller(
     keys: &[String],
     key: Option<&str>,

@@ -1,5 +1,8 @@
-//! A service as its owner describes it to the workspace manager
+//! The record of a service: its owner sends it to the workspace manager, which lists it
 //! (`docs/protocol/04-services.md#s4`).
+//!
+//! The doc comments of types with `JsonSchema` become texts of published schemas, which other
+//! languages show. Therefore they have neither links nor examples.
 
 use hypha_wire::{Map, Value};
 use schemars::JsonSchema;

@@ -1,4 +1,5 @@
-//! The services this client offers, looked up by the path of an incoming call.
+//! The services of this client, looked up by the path of an incoming call. `services.rs` has the
+//! lock around it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,19 +12,19 @@ use crate::error::Error;
 use hypha_wire::keys::{BUILT_IN, RESERVED};
 use hypha_wire::{self as wire};
 
-/// One registered service. Replacing a service replaces this whole record, so a call in progress
-/// keeps the one it began with.
+/// One registered service. Replacing a service replaces this whole entry, so a call in progress
+/// keeps the service with which it began.
 pub(crate) struct Registered {
     pub(crate) service: Service,
     methods: HashMap<String, Handler>,
-    /// The only client that may call it: an interface.
+    /// The only client that may call the service, an absolute address. Set for interfaces.
     pub(crate) only_caller: Option<String>,
-    /// Whether the manager is to know it.
+    /// Whether the service is registered with the manager, also after a reconnect.
     pub(crate) listed: bool,
 }
 
 impl Registered {
-    /// The built-in service, whose id and options are known to be good.
+    /// Creates the entry of a service of the library itself, whose id and options need no check.
     pub(crate) fn trusted(service: Service) -> Self {
         let methods = methods(&service);
         Registered {
@@ -34,7 +35,8 @@ impl Registered {
         }
     }
 
-    /// A service that was sent to one client, the only one that can call it.
+    /// Creates the entry of an interface: a service that was sent to one client, which is the only
+    /// one that may call it.
     pub(crate) fn interface(service: Service, caller: &str) -> Self {
         Registered {
             only_caller: Some(caller.to_owned()),
@@ -42,7 +44,8 @@ impl Registered {
         }
     }
 
-    /// Checks what the protocol cannot carry.
+    /// Creates the entry of a service of the program, after checks of everything that the protocol
+    /// cannot carry.
     pub(crate) fn new(service: Service) -> Result<Self, Error> {
         if !wire::valid_service_name(&service.id) {
             return Err(Error::Invalid(format!(
@@ -106,12 +109,12 @@ impl Registered {
         Ok(Self::trusted(service))
     }
 
-    /// The same, known to the manager or not.
+    /// Sets whether the service is registered with the manager.
     pub(crate) fn listed(self, listed: bool) -> Self {
         Registered { listed, ..self }
     }
 
-    /// Checks that a caller may get and call it: [`permission::may_use`].
+    /// Checks that a caller may get and call the service: [`permission::may_use`].
     pub(super) fn check(
         &self,
         caller: Caller<'_>,
@@ -127,13 +130,14 @@ impl Registered {
         )
     }
 
+    /// Returns the handler of the method at `path`, with the check of the caller's key around it.
     pub(crate) fn method(&self, path: &str) -> Option<&Handler> {
         self.methods.get(path)
     }
 
-    /// Whether `path` names a member that is not a method.
+    /// Returns whether `path` names a member that is not a method: a value, or a map of members.
     pub(crate) fn has_value(&self, path: &str) -> bool {
-        // The service itself is a map.
+        // The empty path names the service itself, which is a map.
         path.is_empty()
             || self.service.members.iter().any(|(member, kind)| {
                 (member == path && matches!(kind, Member::Value(_)))
@@ -157,7 +161,8 @@ fn methods(service: &Service) -> HashMap<String, Handler> {
     handlers.collect()
 }
 
-/// All services of one client, in the order of registration.
+/// All services of one client, in the order of registration: they are registered again in this
+/// order after a reconnect.
 #[derive(Default)]
 pub(crate) struct Registry {
     services: IndexMap<String, Arc<Registered>>,
@@ -180,13 +185,13 @@ impl Registry {
         self.services.get(id).cloned()
     }
 
-    /// The services that the manager is to know, in order.
+    /// Returns the services that are registered with the manager, in order.
     pub(crate) fn listed(&self) -> Vec<Arc<Registered>> {
         let listed = self.services.values().filter(|s| s.listed);
         listed.cloned().collect()
     }
 
-    /// Takes out the interfaces of a caller that has gone.
+    /// Removes and returns the interfaces of a caller that has left.
     pub(crate) fn caller_gone(&mut self, caller: &str) -> Vec<Arc<Registered>> {
         let theirs = |s: &Registered| s.only_caller.as_deref() == Some(caller);
         let (gone, kept) = std::mem::take(&mut self.services)
@@ -197,7 +202,7 @@ impl Registry {
         gone.into_values().collect()
     }
 
-    /// Number of interfaces handed out.
+    /// Returns the number of interfaces that peers hold.
     pub(crate) fn interfaces(&self) -> usize {
         let services = self.services.values();
         services.filter(|s| s.only_caller.is_some()).count()
@@ -207,7 +212,8 @@ impl Registry {
         self.services.shift_remove(id)
     }
 
-    /// Puts `former` in the place of the service `id`, or nothing; gives what was there.
+    /// Replaces the service `id` with `former`, or removes it if `former` is `None`. Returns the
+    /// replaced service.
     pub(crate) fn restore(
         &mut self,
         id: &str,

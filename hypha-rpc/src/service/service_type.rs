@@ -1,5 +1,5 @@
-//! Service types: the schema of a whole service, and whether another service has the same members
-//! (`docs/protocol/04-services.md#s5`, `#s14`).
+//! Service types: the schema of a whole service, and the check whether another service has the same
+//! members (`docs/protocol/04-services.md#s5`, `#s14`).
 
 use super::info::{last_part, value_schema};
 use super::{GENERIC, Member, Service, Visibility};
@@ -7,12 +7,14 @@ use hypha_wire::keys::RESERVED;
 use hypha_wire::{Map, Value};
 
 impl Service {
-    /// The schema of everything in the service, its methods and their descriptions: the
-    /// `definition` of a service type.
+    /// Returns the schema of the whole service: the `definition` of a service type, with this
+    /// service as the example.
     ///
-    /// Clients in other languages compare all of it: `name`, `description`, `docs` or a key of
-    /// `config` that was given to this example must be given to every service of the type, and no
-    /// other. Rust services are compared by their members.
+    /// Clients in other languages compare all of it: every service of the type must have a `name`,
+    /// `description`, `docs` or key of `config` exactly if this example has it. Rust clients
+    /// compare only the members.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use hypha_rpc::prelude::*;
@@ -69,8 +71,7 @@ impl Service {
     }
 
     /// Checks that the service has the members of `definition`, and gives its methods the names,
-    /// descriptions and parameters that are written there. The error says which member does not
-    /// fit.
+    /// descriptions and parameters of the definition. The error names the member that does not fit.
     pub(crate) fn conform(&mut self, definition: &Value) -> Result<(), String> {
         let Value::Map(definition) = definition else {
             return Err(format!(
@@ -78,7 +79,7 @@ impl Service {
                 definition.kind()
             ));
         };
-        // Keys that every service has, whatever its type.
+        // Every service has these keys, of any type.
         let mut defined = definition.clone();
         defined.retain(|key, _| !RESERVED.contains(&key.as_str()));
         let mut found = Vec::new();
@@ -104,7 +105,9 @@ impl Service {
 /// The functions of a definition, by the path of the member that they describe.
 type Found<'a> = Vec<(String, &'a Map)>;
 
-/// `shown` is the place in messages, `path` that of a member.
+/// Compares the members of two maps, and collects the functions of the definition. `shown` is the
+/// place in messages, `path` the prefix of the members' paths. The texts are those of the Python
+/// client.
 fn compare_maps<'a>(
     own: &Map,
     defined: &'a Map,
@@ -167,7 +170,8 @@ fn compare<'a>(
             }
             Ok(())
         }
-        // A value may be of another type in another service: null instead of a number, say.
+        // A plain value may have another type in another service, for example null instead of a
+        // number.
         (Kind::Plain, Kind::Plain) => Ok(()),
         (own, defined) => Err(format!(
             "Expected {} at path '{shown}', found {}",
@@ -177,7 +181,7 @@ fn compare<'a>(
     }
 }
 
-/// Kind of thing that a schema describes.
+/// Kind of member that a schema describes.
 enum Kind<'a> {
     Function,
     Map(&'a Map),
@@ -188,7 +192,7 @@ enum Kind<'a> {
 fn kind(schema: &Value) -> Kind<'_> {
     match schema {
         Value::List(items) => Kind::List(items),
-        // A member may be called `type` as well; then it has a schema there, not a word.
+        // A member may be called `type`, too. Then the map has a schema under this key, not a text.
         Value::Map(map) => match map.get("type").and_then(Value::as_str) {
             Some("function") => Kind::Function,
             Some(_) => Kind::Plain,

@@ -1,4 +1,7 @@
-//! Everything that peers can call at one connection.
+//! The services of one connection behind their lock, and the running calls.
+//!
+//! Dropping a service may run code of the program, so every function here that removes one drops
+//! it, or returns it, after the lock is released.
 
 use std::sync::Arc;
 
@@ -10,11 +13,12 @@ use super::{Calls, Exports, Registered};
 use crate::engine::Lifecycle;
 use crate::error::{CallSite, Error};
 
-/// Gives something live in a message the name under which its receiver calls it. The kinds of live
-/// things are in the layer above, which installs this when the connection is made.
+/// Gives a function, stream or object in a message the name under which its receiver calls it. The
+/// layer above (`call/live.rs`) knows these kinds, and passes this function in when the connection
+/// is made.
 pub(crate) type NameHandle = fn(&mut Exports<'_>, &Handle) -> Result<Value, EncodeError>;
 
-/// The services of a connection, and the calls of them that run.
+/// The services of a connection, and their running calls. The engine owns it as its handlers.
 pub(crate) struct Services {
     registry: RwLock<Registry>,
     pub(crate) calls: Calls,
@@ -39,6 +43,7 @@ impl Services {
         (self.name)(exports, handle)
     }
 
+    /// Returns a service by its id, also the built-in one and interfaces.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Registered>> {
         self.registry.read().get(id)
     }
@@ -68,13 +73,13 @@ impl Services {
         registry.add(service, overwrite)
     }
 
-    /// Takes a service out. The caller drops it, without the lock: that may run code of the
-    /// program.
+    /// Removes a service and returns it, so that the caller drops it without the lock.
     pub(crate) fn remove(&self, id: &str) -> Option<Arc<Registered>> {
         self.registry.write().remove(id)
     }
 
-    /// Puts back the service that was there before a registration that failed, if there was one.
+    /// Undoes a registration that failed: puts the former service back, or removes the new one if
+    /// there was none.
     pub(crate) fn restore(&self, id: &str, former: Option<Arc<Registered>>, lifecycle: &Lifecycle) {
         let mut registry = self.registry.write();
         let replaced = if lifecycle.is_closed() {
@@ -82,12 +87,11 @@ impl Services {
         } else {
             registry.restore(id, former)
         };
-        // Dropping a service may run code of the program, so it is done without the lock.
         drop(registry);
         drop(replaced);
     }
 
-    /// Returns how many interfaces are handed out.
+    /// Returns the number of interfaces that peers hold.
     pub(super) fn interfaces(&self) -> usize {
         self.registry.read().interfaces()
     }
@@ -99,6 +103,7 @@ impl Services {
         drop(interfaces);
     }
 
+    /// Removes all services.
     pub(super) fn clear(&self) {
         let services = std::mem::take(&mut *self.registry.write());
         drop(services);
