@@ -1,5 +1,7 @@
-//! Which [`ConnectError`] the error of a library is. The class follows the cause, the innermost
-//! error that says something, and not the step that met it; so it is the same on every transport.
+//! Mapping of errors of the libraries to [`ConnectError`].
+//!
+//! The kind follows the cause, which is the innermost error that has a meaning, instead of the step
+//! that failed. So it is the same on every transport.
 
 use std::error::Error;
 use std::io;
@@ -11,8 +13,8 @@ use tokio_tungstenite::tungstenite;
 use crate::error::TlsFailure;
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// A host name has no address. The system's error for that is an [`io::Error`] without a kind of
-/// its own, which only the step that met it can tell from others.
+/// A host name has no address. The system reports that as an [`io::Error`] without a kind of its
+/// own, so the look-up marks it with this type.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot look up `{host}`")]
 struct UnknownHost {
@@ -41,7 +43,7 @@ pub(super) async fn look_up(
     Ok(found)
 }
 
-/// Makes a [`ConnectError`] of a failure to open a link to `url`.
+/// Returns the [`ConnectError`] for a failure to open a link to `url`.
 pub(super) fn connect_error(
     url: &str,
     error: impl Into<Box<dyn Error + Send + Sync>>,
@@ -55,8 +57,8 @@ pub(super) fn connect_error(
     }
 }
 
-/// The kind of failure, and a cause to keep in place of the error, where the chain of its sources
-/// does not lead there.
+/// Returns the kind of a failure, and the cause to keep instead of the error if the chain of its
+/// sources does not lead to it.
 fn classify(
     error: &(dyn Error + 'static),
 ) -> (ConnectErrorKind, Option<Box<dyn Error + Send + Sync>>) {
@@ -66,7 +68,7 @@ fn classify(
         #[cfg(feature = "tls")]
         if let Some(error) = rustls_error(error) {
             let kind = ConnectErrorKind::Tls(tls_failure(error));
-            // An `io::Error` around it skips it in its chain of sources.
+            // Kept directly, because the `source` of an `io::Error` around it skips it.
             return (kind, Some(Box::new(error.clone())));
         }
         if error.is::<UnknownHost>() {
@@ -103,8 +105,8 @@ fn classify(
     (kind, None)
 }
 
-/// Whether the server spoke before the request, as SSH and mail servers do. The library has no
-/// method for this kind, only a text.
+/// Returns whether the server spoke before the request, as SSH and mail servers do. The library has
+/// no method for this kind of error, so its text is compared.
 #[cfg(feature = "http")]
 fn is_unexpected_message(error: &hyper::Error) -> bool {
     error
@@ -112,6 +114,7 @@ fn is_unexpected_message(error: &hyper::Error) -> bool {
         .starts_with("received unexpected message from connection")
 }
 
+/// Returns the kind of an I/O error; `None` if another error in the chain decides.
 fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(ConnectErrorKind::ConnectionRefused),
@@ -123,6 +126,7 @@ fn of_io(error: &io::Error) -> Option<ConnectErrorKind> {
     }
 }
 
+/// Returns the kind of an error of the WebSocket library; `None` if its cause decides.
 fn of_websocket(error: &tungstenite::Error) -> Option<ConnectErrorKind> {
     use tungstenite::error::ProtocolError;
     match error {
@@ -141,7 +145,7 @@ fn of_websocket(error: &tungstenite::Error) -> Option<ConnectErrorKind> {
     }
 }
 
-/// Makes a [`ConnectError`] of an HTTP answer that is not the expected one.
+/// Returns the [`ConnectError`] for an unexpected HTTP response.
 pub(super) fn unexpected_answer(
     url: &str,
     status: u16,
@@ -153,7 +157,7 @@ pub(super) fn unexpected_answer(
             ConnectError::new(ConnectErrorKind::Redirect, location).with_url(url)
         }
         _ => {
-            // A server of ours answers with JSON.
+            // A Hypha server responds with JSON, any other with a text or page.
             let said = self::detail(detail);
             let said = first_line(said.as_deref().unwrap_or(detail));
             ConnectError::new(ConnectErrorKind::HttpStatus(status), said).with_url(url)
@@ -170,18 +174,18 @@ pub(super) fn detail(body: &str) -> Option<String> {
     }
 }
 
-/// The beginning of the response, which may be a whole page.
+/// Returns the beginning of a response for the error text; empty for a page, which is for browsers.
 fn first_line(text: &str) -> String {
     const MOST: usize = 200;
     let text = text.trim();
     match text.lines().next() {
-        // A page is for browsers.
         Some(line) if !line.starts_with('<') => line.chars().take(MOST).collect(),
         _ => String::new(),
     }
 }
 
 #[cfg(feature = "tls")]
+/// Returns the error of rustls, if `error` is one or directly holds one.
 fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(error);
@@ -193,6 +197,8 @@ fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Erro
 }
 
 #[cfg(feature = "tls")]
+/// Returns the kind of a TLS failure. A server without TLS answers with bytes that are no TLS
+/// message.
 fn tls_failure(error: &rustls::Error) -> TlsFailure {
     use rustls::{CertificateError, Error};
     match error {

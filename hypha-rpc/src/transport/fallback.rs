@@ -1,21 +1,24 @@
-//! A WebSocket where one can be opened, and HTTP where not.
+//! [`Transport::Auto`](super::Transport::Auto): a WebSocket, or HTTP if none can be opened.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Dial, Dialing, http, websocket};
 use crate::error::report;
 
-/// A WebSocket, or HTTP where none can be opened.
+/// Opens a WebSocket, or an HTTP link if that fails below the protocol. A refusal by a Hypha server
+/// is final, because HTTP leads to the same server.
 #[derive(Debug)]
 pub(crate) struct Fallback {
     socket: websocket::Dialer,
     http: http::Dialer,
-    /// Whether the link opened last uses HTTP.
+    /// Whether the link opened last uses HTTP. Relaxed: the task of the connection alone opens
+    /// links and reads it.
     over_http: AtomicBool,
 }
 
 impl Fallback {
-    /// Tries `socket` first, each time.
+    /// Creates a dialer that tries `socket` first, for each link: the proxy that blocked WebSockets
+    /// may be gone.
     pub(crate) fn new(socket: websocket::Dialer, http: http::Dialer) -> Self {
         Fallback {
             socket,
@@ -38,7 +41,7 @@ impl Dial for Fallback {
             };
             tracing::warn!("no WebSocket ({}), trying HTTP", report(&error));
             self.over_http.store(true, Ordering::Relaxed);
-            // It is opened by the first frame, and reports both failures then.
+            // The HTTP link is opened by its first frame. If that fails, it reports both failures.
             Ok(self.http.link_after(Some(error)))
         })
     }

@@ -1,8 +1,11 @@
-//! The HTTP link (`docs/protocol/05-http-transport.md`, part A): what comes is one long answer to a
-//! GET, what goes are single POSTs.
+//! The HTTP link (`docs/protocol/05-http-transport.md`, part A): received frames are the body of
+//! one long response to a GET, sent frames are single POSTs.
 //!
-//! To the client it is a link like any other: the introduction opens the stream, and control
-//! messages are texts, as on a WebSocket.
+//! The engine sees a link like any other: the introduction opens the stream, and control messages
+//! are texts, as on a WebSocket.
+//!
+//! POSTs run concurrently, so they could overtake each other. Messages that must arrive in order
+//! have an [order](Post::order), and at most one POST of each order is on its way.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -27,10 +30,10 @@ use hypha_wire::{Args, Head, Message, ReplyMode, Value, WireError, to_vec};
 /// POSTs that run at the same time.
 const POSTS: usize = 16;
 
-/// Frames that wait for their turn. More make the sender wait.
+/// Frames that wait for their turn. When there are this many, the sender waits.
 const WAITING: usize = 256;
 
-/// Pauses before a POST is tried again where the server has not taken it
+/// Pauses before a POST is sent again, if the server has not accepted it
 /// (`docs/protocol/05-http-transport.md#sa3`).
 const PAUSES: Doubling = Doubling {
     first: Duration::from_millis(500),
@@ -47,26 +50,28 @@ const CONTROL: [&str; 5] = [
     "error",
 ];
 
-/// Opens HTTP links to one server.
+/// Opens HTTP links to one server. Its clones share the connections to the server.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     client: reqwest::Client,
     url: Url,
-    /// Where the client is; known after the first link at the latest.
+    /// The workspace of this client, which each request names. The first response of the server
+    /// tells it.
     workspace: Arc<Mutex<Option<String>>>,
 }
 
 impl Dialer {
-    /// For the server at `base`, `http://..` or `https://..`.
+    /// Creates a dialer for the server at `base`, `http://..` or `https://..`.
     ///
     /// # Errors
     ///
-    /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used, or if there is no
-    /// TLS.
+    /// [`ConnectErrorKind::InvalidUrl`] for a URL or header that cannot be used, or if TLS is
+    /// needed and not available.
     pub(crate) fn new(base: &str, options: &SocketOptions) -> Result<Self, ConnectError> {
         let invalid =
             |fault: String| ConnectError::new(ConnectErrorKind::InvalidUrl, fault).with_url(base);
-        // The parser takes the first part of the path for a host that is left out.
+        // Checked before parsing, because the parser would take the first part of the path as the
+        // host if the host is missing.
         let host = base.split_once("://").map_or(base, |(_, rest)| rest);
         if host.is_empty() || host.starts_with('/') {
             return Err(invalid("it names no host".into()));
@@ -86,7 +91,7 @@ impl Dialer {
         let builder = reqwest::Client::builder()
             .default_headers(headers)
             .tcp_nodelay(true)
-            // Another server must not get the token, so redirects are errors.
+            // A redirect is an error, because another server must not get the token.
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Resolver);
         let builder = with_tls(builder, &url, options).map_err(|e| e.with_url(base))?;
@@ -99,8 +104,8 @@ impl Dialer {
         })
     }
 
-    /// A link that is opened by its first frame. If it cannot be opened, the error keeps that of an
-    /// `earlier` attempt.
+    /// Returns a link that is opened by its first frame. If that fails, the error contains that of
+    /// an `earlier` attempt.
     pub(super) fn link_after(&self, earlier: Option<ConnectError>) -> super::BoxLink {
         let mut link = HttpLink::new(self.clone());
         link.earlier = earlier;
@@ -108,20 +113,22 @@ impl Dialer {
     }
 }
 
-/// Resolves names as the WebSocket does, so that a DNS failure has a kind of its own.
+/// Resolves names in the same way as the WebSocket, so that a DNS failure has a kind of its own.
 #[derive(Debug)]
 struct Resolver;
 
 impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         Box::pin(async move {
-            // The port is that of the URL.
+            // reqwest replaces the port by that of the URL.
             let found = failure::look_up(name.as_str(), 0).await?;
             Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
         })
     }
 }
 
+/// Adds the TLS configuration. `http` needs one, too, because the client cannot be built without;
+/// it then trusts no certificate.
 #[cfg(feature = "tls")]
 fn with_tls(
     builder: reqwest::ClientBuilder,
@@ -149,7 +156,8 @@ fn with_tls(
 
 impl Dial for Dialer {
     fn dial(&self) -> Dialing<'_> {
-        // The stream is opened by the introduction, which is part of the request.
+        // Nothing to wait for: the introduction opens the stream, because it is part of the
+        // request.
         let link = self.link_after(None);
         Box::pin(async { Ok(link) })
     }
@@ -171,7 +179,7 @@ impl fmt::Debug for Dialer {
     }
 }
 
-/// First message of the client.
+/// First message of the client, the introduction. Its fields go into the URL and the headers.
 #[derive(Deserialize)]
 struct Hello {
     client_id: String,
@@ -187,20 +195,21 @@ pub(crate) struct HttpLink {
     client_id: String,
     token: Option<String>,
     stream: ResponseStream,
-    /// Why another transport could not be opened.
+    /// The failure of the transport that was tried before.
     earlier: Option<ConnectError>,
-    /// Whether a frame of this protocol has come: a Hypha server is at the other end.
+    /// Whether a frame of this protocol has arrived, so that the other side is a Hypha server.
     is_hypha: bool,
     /// Bytes of the stream that are not a whole frame yet.
     buffer: BytesMut,
-    /// Frames to deliver before the next frame of the stream.
+    /// Frames to deliver before the next frame of the stream: rejections of this link itself.
     ready: VecDeque<Frame>,
     posts: FuturesUnordered<BoxFuture<'static, Posted>>,
-    /// The orders of the POSTs on their way.
+    /// The orders of the running POSTs.
     busy: HashSet<String>,
     waiting: VecDeque<Post>,
-    /// Waker of the task that waits for room.
+    /// Waker of the task that waits for room in `waiting`.
     blocked: Option<Waker>,
+    /// The client has closed the link, which ends when all POSTs are done.
     closing: bool,
 }
 
@@ -209,13 +218,13 @@ enum ResponseStream {
     /// The client has not introduced itself yet.
     Unopened,
     Opening(BoxFuture<'static, Result<reqwest::Response, reqwest::Error>>),
-    /// The server refuses the connection, with this error.
+    /// The server refuses the connection; the error is being read.
     Refusing(BoxFuture<'static, ConnectError>),
     Open(BoxStream<'static, reqwest::Result<Bytes>>),
     Ended,
 }
 
-/// One message on its way, or waiting for it.
+/// One message that is being sent, or waits for its turn.
 struct Post {
     /// Messages of the same order arrive in the order in which they were sent; calls of services
     /// have none.
@@ -223,6 +232,7 @@ struct Post {
     body: Bytes,
 }
 
+/// Outcome of a POST.
 struct Posted {
     post: Post,
     failure: Option<String>,
@@ -259,6 +269,7 @@ impl HttpLink {
         }
     }
 
+    /// Starts the request whose response is the stream.
     fn open(&mut self, hello: Hello) {
         let mut url = self.dialer.url.clone();
         {
@@ -276,12 +287,12 @@ impl HttpLink {
         let request = self
             .authorized(self.dialer.client.get(url))
             .header(header::ACCEPT, "application/x-msgpack-stream")
-            // Compression would delay messages.
+            // A proxy that compresses the stream would hold messages back until a block is full.
             .header(header::ACCEPT_ENCODING, "identity");
         self.stream = ResponseStream::Opening(Box::pin(request.send()));
     }
 
-    /// Begins the POSTs whose turn it is.
+    /// Starts POSTs, as far as the limits and their orders allow.
     fn begin_posts(&mut self) {
         while self.posts.len() < POSTS {
             let free = |post: &Post| {
@@ -308,7 +319,8 @@ impl HttpLink {
         }
     }
 
-    /// Polls the running POSTs, and starts queued ones.
+    /// Polls the running POSTs, and starts queued ones. A failed call becomes a rejection, so that
+    /// its caller does not wait until the timeout.
     fn poll_posts(&mut self, cx: &mut Context<'_>) {
         self.begin_posts();
         while let Poll::Ready(Some(posted)) = self.posts.poll_next_unpin(cx) {
@@ -330,12 +342,12 @@ impl HttpLink {
         }
     }
 
-    /// The next frame in the buffer.
+    /// Takes the next whole frame out of the buffer.
     fn next_frame(&mut self) -> Option<Result<Frame, LinkError>> {
         let head: [u8; 4] = self.buffer.get(..4)?.try_into().ok()?;
         let len = u32::from_be_bytes(head) as usize;
         if len > MAX_FRAME && !self.is_hypha {
-            // The length is the beginning of a text: `<htm`.
+            // Such a length is the beginning of a text, for example `<htm`.
             return Some(Err(self.not_hypha()));
         }
         if len > MAX_FRAME {
@@ -357,10 +369,12 @@ impl HttpLink {
         Some(Ok(self.control(&frame).unwrap_or(Frame::Binary(frame))))
     }
 
-    /// A control message as the text that it would be on a WebSocket.
+    /// Returns a control message as the text that it would be on a WebSocket; `None` for any other
+    /// message.
     fn control(&self, frame: &Bytes) -> Option<Frame> {
         let message = Message::parse(frame.clone()).ok()?;
-        // A message from a client is always an event.
+        // Control messages have no sender. A message with a sender is an event of a client, which
+        // may use any type.
         if !CONTROL.contains(&message.kind()) || message.from().is_some() {
             return None;
         }
@@ -371,7 +385,7 @@ impl HttpLink {
         serde_json::to_string(&main).ok().map(Frame::Text)
     }
 
-    /// Ends the link, which could not be opened.
+    /// Ends a link that could not be opened.
     fn not_opened(&mut self, error: ConnectError) -> LinkError {
         self.stream = ResponseStream::Ended;
         match self.earlier.take() {
@@ -380,16 +394,17 @@ impl HttpLink {
         }
     }
 
-    /// Ends the link: the response is not a stream of frames.
+    /// Ends a link whose response is not a stream of frames.
     fn not_hypha(&mut self) -> LinkError {
         let error = ConnectError::new(ConnectErrorKind::NotHypha, "");
         let error = error.with_url(self.dialer.url.as_str());
         self.not_opened(error)
     }
 
-    /// Ends the link, whose response has ended before the first frame.
+    /// Ends a link whose response ended before the first frame.
     fn ended_early(&mut self, failure: Option<reqwest::Error>) -> LinkError {
-        // A Hypha server that goes down leaves the response unfinished or empty.
+        // A Hypha server that stops leaves the response unfinished or empty. A complete response
+        // with other bytes comes from another program.
         if failure.is_none() && !self.buffer.is_empty() {
             return self.not_hypha();
         }
@@ -401,6 +416,7 @@ impl HttpLink {
         })
     }
 
+    /// Opens the stream and reads it; ready with the next frame, an error or the end.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, LinkError>>> {
         loop {
             match &mut self.stream {
@@ -412,7 +428,7 @@ impl HttpLink {
                     };
                     self.stream = match opened {
                         Ok(response) if response.status() == StatusCode::OK => {
-                            // A stream has no length: this is an empty page.
+                            // A stream has no length, so this is an empty page of another program.
                             if response.content_length() == Some(0) {
                                 return Poll::Ready(Some(Err(self.not_hypha())));
                             }
@@ -424,7 +440,7 @@ impl HttpLink {
                         }
                         Err(e) => {
                             let url = self.dialer.url.as_str();
-                            // The library's has the token in it.
+                            // The URL in the library's error contains the reconnection token.
                             let error = failure::connect_error(url, e.without_url());
                             return Poll::Ready(Some(Err(self.not_opened(error))));
                         }
@@ -467,7 +483,7 @@ impl HttpLink {
     }
 }
 
-/// Posts one message until the server accepts or refuses it.
+/// Posts one message, and repeats that while the server has certainly not accepted it.
 async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     let mut retries = 0..RETRIES;
     let failure = loop {
@@ -479,9 +495,11 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
             Ok(response) if response.status().is_success() => break None,
             Ok(response) => {
                 let status = response.status();
+                // A server answers 400 if it does not hold the stream of this client, because a
+                // load balancer chose another one. It has not taken the message then.
                 (detail(response).await, status != StatusCode::BAD_REQUEST)
             }
-            // A server that was reached may have taken the message, which must not be sent twice.
+            // A server that was reached may have accepted the message, which must not run twice.
             Err(e) => {
                 let taken = !e.is_connect();
                 (report(&e.without_url()), taken)
@@ -495,7 +513,7 @@ async fn send(request: reqwest::RequestBuilder, post: Post) -> Posted {
     Posted { post, failure }
 }
 
-/// The error for an answer that does not open the stream.
+/// Returns the error for a response that does not open the stream.
 async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     let status = response.status();
     let failed = response.error_for_status_ref().err();
@@ -503,7 +521,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     let location = location.and_then(|location| location.to_str().ok());
     let location = location.map(str::to_owned);
     let detail = detail(response).await;
-    // The texts are those of the WebSocket, from which the kinds are derived.
+    // The texts are made those of the WebSocket, because `from_server` derives the kind from them.
     let error = match status {
         StatusCode::UNAUTHORIZED => {
             ConnectError::from_server(format!("Authentication error: {detail}")).with_url(&url)
@@ -516,7 +534,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
             ConnectError::from_server(detail).with_url(&url)
         }
         status => {
-            // The number is enough.
+            // The error text has the number already.
             let detail = match detail == status.to_string() {
                 true => "",
                 false => detail.as_str(),
@@ -530,7 +548,7 @@ async fn refused(url: String, response: reqwest::Response) -> ConnectError {
     }
 }
 
-/// The reason in the body of an error.
+/// Returns the reason in the body of an error, or the status if there is none.
 async fn detail(response: reqwest::Response) -> String {
     let status = response.status();
     let body = response.text().await.unwrap_or_default();

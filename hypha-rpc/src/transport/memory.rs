@@ -1,4 +1,5 @@
-//! A link between two ends in one process, with a bound: for peers inside a server, and for tests.
+//! A link between two ends in one process, with bounded queues: for clients inside a server, and
+//! for tests.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,12 +16,12 @@ pub struct MemoryLink {
     incoming: mpsc::Receiver<Frame>,
 }
 
-/// Two ends of one link. Each direction holds at most `capacity` frames; a full one makes the
-/// sender wait. Dropping an end ends the other's stream.
+/// Creates the two ends of one link. Each direction holds at most `capacity` frames; the sender
+/// waits while it is full. Dropping one end ends the stream of the other.
 ///
 /// # Panics
 ///
-/// If `capacity` is 0.
+/// Panics if `capacity` is 0.
 #[must_use]
 pub fn pair(capacity: usize) -> (MemoryLink, MemoryLink) {
     let (a, from_a) = mpsc::channel(capacity);
@@ -60,7 +61,8 @@ impl Sink<Frame> for MemoryLink {
 
     fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), LinkError> {
         if matches!(frame, Frame::Ping | Frame::Pong) {
-            // Nothing is between the two ends that could be asked.
+            // There is no network between the two ends that a ping could test. The reserved place
+            // in the queue is returned.
             self.outgoing.abort_send();
             return Ok(());
         }

@@ -1,7 +1,11 @@
-//! Transport of messages between this program and a server.
+//! Transport of messages between this program and a server: WebSocket or HTTP.
+//!
+//! A program chooses with [`ConnectOptions::transport`](crate::ConnectOptions::transport); the rest
+//! of the API is the same for all transports.
 //
-// A `Link` carries frames, whatever is below it, and a `Dial` opens another one when it is lost.
-// Both are public for tests and for the clients within the server, and make no promise.
+// A `Link` carries frames over any transport, and a `Dial` opens another link when one is lost. The
+// engine owns the link and polls it in one task, so links need no locks. Both traits are public for
+// tests and for the clients within the server, and make no promise of stability.
 
 mod failure;
 #[cfg(feature = "http")]
@@ -23,8 +27,8 @@ use futures_util::{Sink, Stream};
 pub use crate::error::LinkError;
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// Largest frame that is accepted: the server's own limit is 16 MiB, and what it forwards grows by
-/// the stamped fields.
+/// Largest frame that is accepted, in bytes. It is above the limit of the servers, 16 MiB, because
+/// a message grows by the fields that the server stamps into it.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
 
 /// Options for opening a link to the server.
@@ -32,11 +36,11 @@ pub(crate) const MAX_FRAME: usize = 32 << 20;
 pub(crate) struct SocketOptions {
     /// Headers added to the request that opens a link.
     pub(crate) headers: Vec<(String, String)>,
-    /// Accept any certificate and host name.
+    /// Whether any certificate and host name is accepted.
     pub(crate) accept_invalid_certificates: bool,
 }
 
-/// The error for a URL that asks for encryption.
+/// Returns the error for a URL that needs TLS.
 #[cfg(not(feature = "tls"))]
 fn no_tls() -> ConnectError {
     ConnectError::new(
@@ -46,6 +50,16 @@ fn no_tls() -> ConnectError {
 }
 
 /// Transport of the messages of a connection. Default: WebSocket.
+///
+/// # Examples
+///
+/// ```
+/// use hypha_rpc::transport::Transport;
+///
+/// assert_eq!("websocket".parse(), Ok(Transport::WebSocket));
+/// let error = "carrier-pigeon".parse::<Transport>().unwrap_err();
+/// assert!(error.to_string().starts_with("unknown transport `carrier-pigeon`"));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
@@ -66,7 +80,12 @@ pub enum Transport {
 impl std::str::FromStr for Transport {
     type Err = ConnectError;
 
-    /// Parses `websocket`, `http` or `auto`, the names of the other clients.
+    /// Parses `websocket`, `http` or `auto`, the names in the Python and JavaScript clients.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectErrorKind::UnknownTransport`] for any other name, and for `http` and `auto` without
+    /// the feature `http`.
     fn from_str(name: &str) -> Result<Self, ConnectError> {
         match name {
             "websocket" => Ok(Transport::WebSocket),
@@ -87,19 +106,21 @@ pub enum Frame {
     Binary(Bytes),
     /// A JSON control object.
     Text(String),
-    /// Sends a ping below the protocol, which keeps proxies from cutting an idle link.
-    /// Links without such a thing ignore it.
+    /// A ping below the protocol, which keeps proxies from cutting an idle link. Links without
+    /// pings ignore it.
     Ping,
     /// Response of the other side to a ping.
     Pong,
-    /// The other side closes the link, with its code and reason if it sent them.
+    /// The end of the link, with the code and the reason if there are any. After it the sender
+    /// sends nothing more.
     Close(Option<(u16, String)>),
 }
 
 /// A connection that carries frames in order in both directions.
 ///
-/// The stream ends when the connection has ended; an error ends it too. Sending follows the rules
-/// of [`Sink`]: a frame is on its way after a flush.
+/// The stream ends when the connection has ended; an error ends it, too. Sending follows the rules
+/// of [`Sink`]: a frame is on its way after a flush. The task that polls a link may move to another
+/// runtime, so a link must register its sockets again if that happens.
 #[doc(hidden)]
 pub trait Link:
     Stream<Item = Result<Frame, LinkError>> + Sink<Frame, Error = LinkError> + Send + Unpin + 'static
@@ -119,7 +140,7 @@ impl<T> Link for T where
 #[doc(hidden)]
 pub type BoxLink = Box<dyn Link>;
 
-/// Opens links to one server, again and again.
+/// Opens links to one server: the first one, and another one after each loss.
 ///
 /// The client performs the handshake on a new link of any transport: it sends a [`Frame::Text`]
 /// (`docs/protocol/01-transport-websocket.md#s2`) and waits for the response.
@@ -129,8 +150,8 @@ pub trait Dial: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] with the kind and the cause. Its kind decides whether a lost connection is
-    /// tried again.
+    /// [`ConnectError`] with the kind and the cause. The kind decides whether the client tries
+    /// again after a loss.
     fn dial(&self) -> Dialing<'_>;
 
     /// Returns the connection type in the contexts of incoming calls, such as `websocket`.

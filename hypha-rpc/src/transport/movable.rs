@@ -1,7 +1,8 @@
-//! A TCP socket that follows the task that polls it to the runtime of the watchdog and back.
+//! A TCP socket that follows its task to the runtime of the watchdog and back
+//! (`engine/watchdog.rs`).
 //!
-//! A socket is woken by the runtime that it is registered with. If all threads of that runtime are
-//! blocked, nothing wakes it, so it has to be registered with the runtime that polls it now.
+//! The runtime with which a socket is registered wakes it. If all threads of that runtime are
+//! blocked, nothing wakes the socket, so it must be registered with the runtime that polls it now.
 
 use std::cell::Cell;
 use std::io;
@@ -17,8 +18,11 @@ thread_local! {
     static AWAY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The number of moves of tasks to the watchdog and back. Sockets look at the thread only when this
-/// has changed.
+/// The number of moves of tasks to the watchdog and back. Sockets check their thread only when this
+/// has changed, so that most polls cost one load.
+///
+/// Release and acquire, so that a poll in the new place sees the move. The lock of the task orders
+/// them as well; a count of another connection costs only a check.
 static MOVES: AtomicU64 = AtomicU64::new(0);
 
 /// Marks this thread as that of the watchdog.
@@ -31,7 +35,8 @@ pub(crate) fn set_moved() {
     MOVES.fetch_add(1, Ordering::AcqRel);
 }
 
-/// Tells a part of a task whether the task has moved to another runtime.
+/// The place in which a part of a task was last polled. It tells whether the task has moved to
+/// another runtime.
 #[derive(Debug)]
 pub(crate) struct Place {
     moves: u64,
@@ -47,7 +52,7 @@ impl Place {
         }
     }
 
-    /// Returns whether the task has moved since the last time that this was asked.
+    /// Returns whether the task has moved since the last call.
     pub(crate) fn has_changed(&mut self) -> bool {
         let moves = MOVES.load(Ordering::Acquire);
         if moves == self.moves {
@@ -62,7 +67,8 @@ impl Place {
 /// A TCP socket that may be polled on two runtimes in turn.
 #[derive(Debug)]
 pub(super) struct MovableSocket {
-    /// `None` if it could not be moved.
+    /// `None` if it could not be registered with another runtime. All operations then fail, which
+    /// ends the link.
     socket: Option<TcpStream>,
     place: Place,
 }
@@ -75,7 +81,7 @@ impl MovableSocket {
         }
     }
 
-    /// The socket, registered with the present runtime.
+    /// Returns the socket, registered with the present runtime.
     fn socket(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         if self.place.has_changed() {
             if let Some(socket) = self.socket.take() {

@@ -15,12 +15,13 @@ struct NoRoots {
     source: Option<rustls_native_certs::Error>,
 }
 
-/// Makes a [`ConnectError`] of a reason why this program cannot encrypt.
+/// Returns the [`ConnectError`] for a program that cannot use TLS.
 fn unusable(error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
     ConnectError::new(ConnectErrorKind::InvalidUrl, "TLS cannot be set up").with_source(error)
 }
 
-/// The provider is named: without that the first `wss` panics when a program links two.
+/// Returns a builder of configurations, and its provider. The provider is named, because rustls
+/// would otherwise panic at the first connection of a program that links two providers.
 fn builder() -> Result<(Builder, Arc<rustls::crypto::CryptoProvider>), ConnectError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider));
@@ -28,7 +29,8 @@ fn builder() -> Result<(Builder, Arc<rustls::crypto::CryptoProvider>), ConnectEr
     Ok((builder.map_err(unusable)?, provider))
 }
 
-/// For connections that are not encrypted, where a configuration is wanted all the same.
+/// Returns a configuration that accepts no certificate, for a library that needs one although the
+/// connection is not encrypted. It does not read the certificates of the machine.
 #[cfg(feature = "http")]
 pub(super) fn trusting_nobody() -> Result<rustls::ClientConfig, ConnectError> {
     let roots = rustls::RootCertStore::empty();
@@ -62,7 +64,7 @@ pub(super) fn config(
     Ok(config)
 }
 
-/// Accepts every certificate; signatures are still checked against the certificate given.
+/// Accepts every certificate. Signatures are still checked against the given certificate.
 #[derive(Debug)]
 struct AcceptAny(Arc<rustls::crypto::CryptoProvider>);
 

@@ -20,11 +20,12 @@ use super::movable::MovableSocket;
 use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// The library clears as much for every read; larger frames get a buffer of their own.
+/// Size of the read buffer, in bytes. The library clears it for every read, so it is not larger
+/// than common frames; larger frames get a buffer of their own.
 const READ_BUFFER: usize = 32 << 10;
 
-/// A received frame shares the socket's read buffer. Frames up to this size are copied, so
-/// that keeping one does not keep the buffer.
+/// Size, in bytes, up to which received frames are copied. A frame shares the read buffer of the
+/// socket, so a small frame that is kept would otherwise keep the whole buffer.
 const COPY_BELOW: usize = 512;
 
 /// Opens WebSocket connections to one URL.
@@ -59,7 +60,7 @@ pub(crate) struct WebSocketLink {
     socket: Socket,
 }
 
-/// Opens a socket to `url` (`ws://` or `wss://`).
+/// Opens a socket to `url` (`ws://` or `wss://`). The caller sets the time limit.
 ///
 /// # Errors
 ///
@@ -74,7 +75,7 @@ pub(crate) async fn connect(
     let mut request = url
         .into_client_request()
         .map_err(|e| invalid("it is not a URL".into()).with_source(e))?;
-    // The library takes a port that is no number for none.
+    // Checked here, because the library treats a port that is not a number as a missing port.
     let authority = request
         .uri()
         .authority()
@@ -85,7 +86,7 @@ pub(crate) async fn connect(
         .next()
         .and_then(|rest| rest.rsplit_once(':'));
     if after_host.is_some_and(|(_, port)| port.parse::<u16>().is_err()) {
-        // The text after the colon may be a password.
+        // The text after the colon may be a password, so the error does not contain it.
         return Err(invalid("the port is not a number from 0 to 65535".into()));
     }
     for (name, value) in &options.headers {
@@ -110,15 +111,15 @@ pub(crate) async fn connect(
     let (Some(host), Some(port)) = (uri.host(), port) else {
         return Err(invalid("it is not `ws://host` or `wss://host`".into()));
     };
-    // Resolved before it connects, because the error of an unknown host has no kind of its own
-    // later.
+    // Resolved in a step of its own, because a connect that also resolves reports an unknown host
+    // without a kind of its own.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let failed = |error| failure::connect_error(url, error);
     let addresses = failure::look_up(host, port).await.map_err(failed)?;
     let stream = TcpStream::connect(&*addresses)
         .await
         .map_err(|e| failed(e.into()))?;
-    // Small frames are sent at once, hence no Nagle algorithm.
+    // Nagle's algorithm would hold small frames back until the previous one is acknowledged.
     stream.set_nodelay(true).map_err(|e| failed(e.into()))?;
     let stream = MovableSocket::new(stream);
     let socket = upgrade(request, stream, config, options).await;
@@ -132,13 +133,14 @@ pub(crate) async fn connect(
             let location = location.and_then(|location| location.to_str().ok());
             let body = answer.body().as_deref().unwrap_or_default();
             let body = String::from_utf8_lossy(body);
-            // Debug of the library's error shows the headers, which may hold tokens.
+            // Only the status is kept, because `Debug` of the library's error shows the headers,
+            // which may hold tokens.
             let mut kept = Response::new(None);
             *kept.status_mut() = answer.status();
             failure::unexpected_answer(url, answer.status().as_u16(), location, &body)
                 .with_source(tungstenite::Error::Http(Box::new(kept)))
         }
-        // Its text is that of the cause, with two words in front.
+        // Unwrapped, because its text repeats that of the cause.
         Failed::Upgrade(tungstenite::Error::Io(e)) => failed(e.into()),
         Failed::Upgrade(e) => failed(e.into()),
     })?;
@@ -147,13 +149,14 @@ pub(crate) async fn connect(
 
 type Socket = WebSocketStream<MaybeTlsStream<MovableSocket>>;
 
-/// Why a socket could not be made of a TCP connection.
+/// The reason why a TCP connection could not become a WebSocket.
 enum Failed {
-    /// This program cannot encrypt.
+    /// This program cannot use TLS.
     NoTls(ConnectError),
     Upgrade(tungstenite::Error),
 }
 
+/// Performs the TLS handshake, if the URL asks for it, and the upgrade to a WebSocket.
 #[cfg(feature = "tls")]
 async fn upgrade(
     request: Request,
@@ -202,13 +205,14 @@ impl Stream for WebSocketLink {
                     frame.map(|f| (u16::from(f.code), f.reason.as_str().to_owned())),
                 ))),
                 Some(Ok(Message::Pong(_))) => Some(Ok(Frame::Pong)),
-                // Pings are answered by the library.
+                // The library answers pings.
                 Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
             });
         }
     }
 }
 
+/// Copies a small frame out of the read buffer. See [`COPY_BELOW`].
 fn own_small(data: Bytes) -> Bytes {
     if data.len() <= COPY_BELOW {
         Bytes::copy_from_slice(&data)
@@ -247,6 +251,7 @@ impl Sink<Frame> for WebSocketLink {
     }
 }
 
+/// Returns the error of a link that was open.
 fn broken(error: tungstenite::Error) -> LinkError {
     match error {
         tungstenite::Error::Io(e) => LinkError::new("the network failed").with_source(e),
