@@ -10,10 +10,30 @@
 //! 2. The provider passes its [`PublicKey`] to callers by other means than the server.
 //! 3. A caller fetches the service with
 //!    [`encryption_public_key`](crate::client::ServiceLookup::encryption_public_key).
-//! 4. The provider accepts certain callers only with
-//!    [`trusted_keys`](crate::Service::trusted_keys).
+//! 4. With [`trusted_keys`](crate::Service::trusted_keys), the provider accepts only certain
+//!    callers.
 //!
 //! The algorithm is NaCl's `crypto_box` (X25519 with XSalsa20-Poly1305), as in the other languages.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use hypha_rpc::crypto::{KeyPair, PublicKey};
+//! use hypha_rpc::{Error, RemoteService, args};
+//!
+//! # async fn example(provider: PublicKey) -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = KeyPair::generate()?;
+//! let client = hypha_rpc::connect("https://hypha.example.org").encryption(keys).await?;
+//! let vault: RemoteService = client
+//!     .get_service("vault")
+//!     .encryption_public_key(provider)
+//!     .await?;
+//! // The server sees that `vault.read` is called, but not the argument and the result.
+//! let text: String = vault.call("read", args!("diary")).await?;
+//! # let _ = text;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,14 +53,15 @@ use hypha_wire::{Binary, EncryptedExtra};
 #[cfg(test)]
 mod tests;
 
-/// The only version of the encryption there is.
+/// The only version of the encryption that exists.
 const VERSION: u64 = 2;
 const KEY_LEN: usize = 32;
 const KEY_DIGITS: usize = 2 * KEY_LEN;
 const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 
-/// Maximum number of cached shared keys. The oldest is evicted first; computing one takes 0.1 ms.
+/// Maximum number of cached shared keys, because peers decide how many there are. The oldest is
+/// evicted first; computing one takes 0.1 ms.
 const MAX_SHARED_KEYS: usize = 256;
 
 /// Error of encryption, decryption, or the parsing of a key.
@@ -53,7 +74,7 @@ pub enum EncryptionError {
     /// The text is not a key.
     #[error("a public key is written as {KEY_DIGITS} hexadecimal digits, not as {0:?}")]
     KeyText(String),
-    /// The key is not safe: every reader can decrypt data that is encrypted to it.
+    /// The key is not safe: any reader can decrypt data that is encrypted to it.
     #[error("the public key {0} is not safe: it belongs to no private key")]
     WeakKey(String),
     /// The two halves of a key pair do not belong together.
@@ -86,9 +107,11 @@ pub enum EncryptionError {
 #[error(transparent)]
 pub struct SystemError(rand::rngs::SysError);
 
-/// Public key of a [`KeyPair`]. It is no secret, and identifies its owner.
+/// Public key of a [`KeyPair`]. It is not secret, and identifies its owner.
 ///
-/// The text form has 64 hexadecimal digits; on the wire it is 32 bytes.
+/// The text form has 64 hexadecimal digits, in lower case; on the wire it is 32 bytes.
+///
+/// # Examples
 ///
 /// ```
 /// # use hypha_rpc::crypto::{EncryptionError, PublicKey};
@@ -116,11 +139,11 @@ impl TryFrom<[u8; 32]> for PublicKey {
 
     /// # Errors
     ///
-    /// [`EncryptionError::WeakKey`] for the few numbers that agree on the same shared key with
-    /// whomever. libsodium refuses them as well.
+    /// [`EncryptionError::WeakKey`] for the few numbers whose shared key is the same with every
+    /// private key. libsodium refuses them as well.
     fn try_from(bytes: [u8; 32]) -> Result<Self, EncryptionError> {
         let key = PublicKey(bytes);
-        // The highest bit has no meaning.
+        // X25519 ignores the highest bit, so each weak key has a second spelling.
         let mut point = bytes;
         point[KEY_LEN - 1] &= 0x7f;
         if SMALL_ORDER.contains(&point) {
@@ -135,7 +158,8 @@ impl TryFrom<&[u8]> for PublicKey {
 
     /// # Errors
     ///
-    /// Another length than 32 bytes, or a weak key.
+    /// [`EncryptionError::KeyLength`] if there are not 32 bytes, [`EncryptionError::WeakKey`] for a
+    /// weak key.
     fn try_from(bytes: &[u8]) -> Result<Self, EncryptionError> {
         let len = bytes.len();
         let bytes: [u8; KEY_LEN] = bytes
@@ -150,7 +174,8 @@ impl FromStr for PublicKey {
 
     /// # Errors
     ///
-    /// Anything but 64 hexadecimal digits, small or capital; a weak key.
+    /// [`EncryptionError::KeyText`] if the text is not 64 hexadecimal digits of either case,
+    /// [`EncryptionError::WeakKey`] for a weak key.
     fn from_str(text: &str) -> Result<Self, EncryptionError> {
         let wrong = || EncryptionError::KeyText(text.chars().take(KEY_DIGITS + 1).collect());
         if text.len() != KEY_DIGITS {
@@ -194,6 +219,8 @@ impl<'de> Deserialize<'de> for PublicKey {
 ///
 /// The private key decrypts data that is encrypted to the public key. It is not part of the `Debug`
 /// output, and is overwritten in memory when the pair is dropped.
+///
+/// # Examples
 ///
 /// ```
 /// # use hypha_rpc::crypto::{EncryptionError, KeyPair};
@@ -256,8 +283,8 @@ impl KeyPair {
 
     /// Returns the private key, to store it.
     ///
-    /// It decrypts everything that was ever encrypted to this pair: keep it out of logs, and
-    /// readable for this program only.
+    /// It decrypts everything that was ever encrypted to this pair. Keep it out of logs, and store
+    /// it where only this program can read it. The returned copy is not overwritten in memory.
     #[must_use]
     pub fn private_key(&self) -> [u8; 32] {
         self.private.to_bytes()
@@ -272,8 +299,10 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// Encrypts and decrypts the second segment of messages (EXTRA) with one key pair. Connections do
-/// this by themselves; use it in proxies and tests.
+/// Encryption and decryption of the second segment of messages (EXTRA) with one key pair.
+/// Connections do this by themselves; use it in proxies and tests.
+///
+/// # Examples
 ///
 /// ```
 /// # use hypha_rpc::crypto::{Encryption, EncryptionError, KeyPair};
@@ -316,12 +345,14 @@ impl Encryption {
     ///
     /// # Errors
     ///
-    /// If it is larger than 4 GiB, or there are no random numbers.
+    /// [`EncryptionError::TooLong`] above 4 GiB, [`EncryptionError::NoRandomness`] if the operating
+    /// system provides no random numbers.
     pub fn seal(&self, to: &PublicKey, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         self.seal_with(to, random()?, plain)
     }
 
-    /// Under one key, a nonce may be used once.
+    /// Encrypts with a given nonce, for tests with recorded bytes. A nonce must never be used twice
+    /// with the same key, so other callers pass a random one.
     fn seal_with(
         &self,
         to: &PublicKey,
@@ -347,12 +378,14 @@ impl Encryption {
     }
 
     /// Decrypts a second segment, and returns the msgpack of its map and the public key of its
-    /// sender. The caller has to check whether that sender is trusted.
+    /// sender. The caller must check whether it trusts that sender.
     ///
     /// # Errors
     ///
-    /// If the version is unknown, a key or nonce is not valid, or the data was encrypted to another
-    /// key or changed.
+    /// [`EncryptionError::Undecryptable`] if the data was encrypted to another key or changed on
+    /// the way; [`Version`](EncryptionError::Version), [`KeyLength`](EncryptionError::KeyLength),
+    /// [`WeakKey`](EncryptionError::WeakKey) or [`NonceLength`](EncryptionError::NonceLength) if
+    /// the segment is not valid.
     pub fn open(
         &self,
         extra: &EncryptedExtra,
@@ -373,16 +406,20 @@ impl Encryption {
         shared
             .decrypt_in_place_detached(&nonce.into(), b"", &mut plain, tag.into())
             .map_err(|_| EncryptionError::Undecryptable)?;
-        // Only now: a stranger's noise must not displace the keys of peers.
+        // Cached only after the decryption has succeeded: otherwise a stranger could evict the keys
+        // of peers with meaningless data.
         self.keep(&sender, shared);
         Ok((plain.into(), sender))
     }
 
+    /// Returns the key shared with a peer, from the cache or computed. The lock is not held while
+    /// it is computed.
     fn shared_with(&self, peer: &PublicKey) -> Arc<SalsaBox> {
         let known = self.shared.lock().get(peer).cloned();
         known.unwrap_or_else(|| Arc::new(SalsaBox::new(&peer.0.into(), &self.keys.private)))
     }
 
+    /// Adds a shared key to the cache.
     fn keep(&self, peer: &PublicKey, shared: Arc<SalsaBox>) {
         let mut known = self.shared.lock();
         if known.contains_key(peer) {
@@ -403,6 +440,7 @@ impl fmt::Debug for Encryption {
     }
 }
 
+/// Returns random bytes of the operating system.
 fn random<const N: usize>() -> Result<[u8; N], EncryptionError> {
     let mut bytes = [0; N];
     rand::rngs::SysRng
@@ -411,7 +449,8 @@ fn random<const N: usize>() -> Result<[u8; N], EncryptionError> {
     Ok(bytes)
 }
 
-/// The points of small order, in all their spellings below 2^255.
+/// The points of small order, in all their spellings below 2^255. With them, the shared key does
+/// not depend on the private key.
 #[rustfmt::skip]
 const SMALL_ORDER: [[u8; KEY_LEN]; 7] = [
     [

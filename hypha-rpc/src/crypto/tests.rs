@@ -1,4 +1,4 @@
-//! Against the recorded bytes, whose nonces are known, and what is refused.
+//! Encryption compared with recorded bytes, whose nonces are known, and refused input.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -139,7 +139,7 @@ fn weak_keys_are_refused() {
     let normal = KeyPair::from_private_key([7; 32]).public_key();
     assert_eq!(tags(normal.0), 39);
     for point in SMALL_ORDER {
-        // With any secret key, the shared key is one of a few.
+        // The shared key is one of a few, whatever the private key is.
         assert!(tags(point) < 10, "{point:?}");
         let mut high = point;
         high[31] |= 0x80;

@@ -1,15 +1,20 @@
 //! Function schemas: descriptions of methods for callers in any language.
 //!
-//! A function is described as `{name, description, parameters, returns}`. `parameters` is a JSON
-//! Schema object of draft 2020-12, as the Python client makes it of a function with pydantic's
-//! types: a type with a name is a `$ref` into `$defs` of the same object, an `Option` is `anyOf`
-//! with `null`, and its default is `null`. `returns` is the schema of the result, with `$defs` of
-//! its own; clients that do not know it pass over it, and it is absent where the type of the result
-//! has no schema.
+//! [`hypha_service`](crate::hypha_service) generates these schemas from a contract. A service that
+//! is built by hand makes them with [`FunctionSchema`] and sets them with
+//! [`Method::schema`](crate::service::Method::schema).
+//!
+//! A function is described as `{name, description, parameters, returns}`:
+//!
+//! * `parameters` is a JSON Schema object of draft 2020-12, in the form that the Python client
+//!   makes of a function with pydantic's types: a named type is a `$ref` into `$defs` of the same
+//!   object, an `Option` is `anyOf` with `null`, and its default is `null`.
+//! * `returns` is the schema of the result, with `$defs` of its own. It is absent if the type of
+//!   the result has no schema; clients that do not know the key ignore it.
 //!
 //! The key [`KIND`] marks types that JSON does not have: arrays of numbers, functions, streams.
 //!
-//! The crate `hypha-schema` makes descriptions for other languages from it.
+//! The crate `hypha-schema` makes descriptions in other languages from these schemas.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;
@@ -19,7 +24,9 @@ use serde_json::{Map, Value, json};
 
 pub use hypha_wire::keys::SCHEMA_KIND as KIND;
 
-/// Builds the schema of one function, argument after argument.
+/// Builder of the schema of one function. Add the arguments in the order of the parameters.
+///
+/// # Examples
 ///
 /// ```
 /// # use hypha_rpc::schema::FunctionSchema;
@@ -82,7 +89,7 @@ impl FunctionSchema {
     ) -> Self {
         let mut this = self.optional_argument::<T>(name, description);
         if let Some(Value::Object(property)) = this.properties.get_mut(name) {
-            // serde turns bytes into a list of numbers, which is not a valid default for them.
+            // serde turns bytes into a list of numbers, which is not a valid default for bytes.
             if property
                 .get("format")
                 .is_none_or(|format| format != "binary")
@@ -136,7 +143,7 @@ impl FunctionSchema {
     }
 }
 
-/// The schema of a stream, without its items.
+/// Returns the schema of a stream, without its items.
 pub(crate) fn stream() -> Schema {
     json_schema!({
         "description": "A stream of values: a generator or an iterator.",
@@ -144,18 +151,19 @@ pub(crate) fn stream() -> Schema {
     })
 }
 
-/// Makes schemas as pydantic does.
+/// Returns a generator that writes schemas in the form of pydantic.
 fn generator() -> SchemaGenerator {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         let transforms = &mut settings.transforms;
         transforms.push(Box::new(RecursiveTransform(normalise)));
-        // This transform looks one level below the values that the other one changes.
+        // Second, because it reads the `anyOf` of members, which the first one writes.
         transforms.push(Box::new(RecursiveTransform(say_null)));
     });
     settings.into_generator()
 }
 
+/// Returns the schema of a type. Named types become references to definitions of the generator.
 fn subschema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = generator.subschema_for::<T>();
     for transform in generator.transforms_mut() {
@@ -167,6 +175,7 @@ fn subschema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema 
     schema
 }
 
+/// Returns a schema together with the definitions to which it refers.
 fn with_definitions(mut schema: Schema, mut generator: SchemaGenerator) -> Value {
     let definitions = generator.take_definitions(true);
     if !definitions.is_empty() {
@@ -175,7 +184,7 @@ fn with_definitions(mut schema: Schema, mut generator: SchemaGenerator) -> Value
     schema.to_value()
 }
 
-/// The text of the contract wins over the text of the type.
+/// Sets the description. The text of the contract replaces that of the type.
 fn describe(schema: &mut Schema, description: &str) {
     if !description.is_empty() {
         // Also turns `true`, which is any value, into an object that can hold the text.
@@ -184,8 +193,8 @@ fn describe(schema: &mut Schema, description: &str) {
     }
 }
 
-/// Takes out of one (sub)schema what only Rust programs understand, and titles, which the other
-/// clients do not write either; and writes what pydantic writes otherwise as pydantic does.
+/// Brings one schema into the form of pydantic. Removes titles, which other clients do not write,
+/// and formats that only Rust programs understand.
 fn normalise(schema: &mut Schema) {
     let Some(schema) = schema.as_object_mut() else {
         return;
@@ -197,7 +206,7 @@ fn normalise(schema: &mut Schema) {
         schema.insert("default".to_owned(), default);
     }
     if let Some(format) = schema.get("format").and_then(Value::as_str) {
-        // schemars itself has the limits of the smaller types.
+        // schemars writes the limits of 8 and 16 bits itself.
         let limits = match format {
             "int32" => Some((json!(i32::MIN), json!(i32::MAX))),
             "uint32" => Some((json!(u32::MIN), json!(u32::MAX))),
@@ -211,7 +220,7 @@ fn normalise(schema: &mut Schema) {
             schema.entry("maximum").or_insert(most);
         }
     }
-    // The schema of any value is written as `true` in these places only.
+    // schemars writes the schema of any value as `true` in these places only; pydantic writes `{}`.
     for key in ["items", "properties", "prefixItems", "anyOf"] {
         match schema.get_mut(key) {
             Some(Value::Object(members)) if key == "properties" => {
@@ -230,12 +239,12 @@ fn normalise(schema: &mut Schema) {
     }
 }
 
-/// Writes the `f32` numbers of a default as they are written in Rust: serde_json makes them `f64`,
-/// where 0.1 reads 0.10000000149011612.
+/// Shortens the `f32` numbers of a default to the digits of the Rust source. serde_json widens them
+/// to `f64`, and 0.1 becomes 0.10000000149011612.
 fn shorten(default: &mut Value, schema: &Map<String, Value>) {
     match default {
         Value::Number(number) => {
-            // The text of an `f32` has the fewest digits that are the same number.
+            // The text of an `f32` has the fewest digits that denote the same number.
             #[allow(clippy::cast_possible_truncation)]
             let short = number.as_f64().map(|number| (number as f32).to_string());
             let short = short.filter(|_| schema.get("format").is_some_and(|f| f == "float"));
@@ -262,10 +271,11 @@ fn shorten(default: &mut Value, schema: &Map<String, Value>) {
     }
 }
 
-/// Returns a value as JSON, with `f32` numbers as they are written in Rust.
+/// Returns a value as JSON, with `f32` numbers in the digits of the Rust source; `None` if it
+/// cannot be JSON.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Option<Value> {
-    // The text of an `f32` is short; `to_value` makes it an `f64` first. The text alone would
-    // round large integers and some `f64`.
+    // Two forms are joined. The text has the short form of an `f32`, which `to_value` widens to
+    // `f64`; but the text alone would round large integers and some `f64`.
     let mut exact = serde_json::to_value(value).ok()?;
     let text = serde_json::to_string(value).ok()?;
     let short: Value = serde_json::from_str(&text).ok()?;
@@ -273,6 +283,7 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> Option<Value> {
     Some(exact)
 }
 
+/// Replaces the numbers in `exact` that are an `f32` by those in `short`.
 fn take_short(exact: &mut Value, short: Value) {
     match (exact, short) {
         (Value::Number(number), Value::Number(short)) if number.is_f64() => {
@@ -296,12 +307,14 @@ fn take_short(exact: &mut Value, short: Value) {
     }
 }
 
+/// Writes the schema of any value as `{}`.
 fn any_value(schema: &mut Value) {
     if *schema == Value::Bool(true) {
         *schema = json!({});
     }
 }
 
+/// Returns whether a format is an invention of schemars for a Rust type, such as `uint8`.
 fn is_rust_only(format: &str) -> bool {
     matches!(format, "float" | "double" | "int" | "uint" | "char")
         || ["int", "uint"].iter().any(|prefix| {
@@ -310,7 +323,7 @@ fn is_rust_only(format: &str) -> bool {
         })
 }
 
-/// `type: [T, "null"]` becomes `anyOf`; keywords about the value as a whole stay outside.
+/// Rewrites `type: [T, "null"]` as `anyOf`. Keywords about the value as a whole stay outside.
 fn split(schema: &mut Map<String, Value>) {
     let Some(Value::Array(types)) = schema.get("type") else {
         return;
@@ -338,7 +351,7 @@ fn split(schema: &mut Map<String, Value>) {
     schema.extend(outer);
 }
 
-/// A member that may be left out and may be null is null if it is left out.
+/// Adds the default null to members that may be left out and may be null.
 fn say_null(schema: &mut Schema) {
     let Some(schema) = schema.as_object_mut() else {
         return;

@@ -31,7 +31,7 @@ fn property<T: JsonSchema>(description: &str) -> Value {
     let parameters = &schema["parameters"];
     let property = &parameters["properties"]["it"];
     match property["$ref"].as_str() {
-        // Only the reference, and what was said here.
+        // Only the reference, and the description of the contract.
         Some(reference) => {
             let mut whole = parameters
                 .pointer(&reference[1..])

@@ -1,4 +1,4 @@
-//! Errors of the manager, with the class names of the original server: clients match on them.
+//! Errors of the manager, with the class names of the Python server, on which clients match.
 
 use std::fmt;
 
@@ -8,8 +8,9 @@ macro_rules! manager_errors {
     ($($(#[$doc:meta])* $variant:ident = $class:literal),+ $(,)?) => {
         /// An error of the workspace manager.
         ///
-        /// On the wire it is one line, `Class: message`, with the class names of the original
-        /// server.
+        /// On the wire it is one line, `Class: message`, with the class names of the Python server.
+        /// Calls of [`WorkspaceManagerProxy`](crate::workspace::WorkspaceManagerProxy) return it as
+        /// [`Error::Service`](crate::Error::Service).
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, crate::RemoteError)]
         #[remote_error(crate = crate)]
         #[non_exhaustive]
@@ -55,7 +56,7 @@ manager_errors! {
 impl fmt::Display for ManagerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Python prints a `KeyError` in quotes.
+            // Python prints the message of a `KeyError` in quotes, and clients match on the line.
             ManagerError::Key(message) => write!(f, "KeyError: {}", quoted(message)),
             other => write!(f, "{}: {}", other.class(), other.message()),
         }
@@ -64,6 +65,8 @@ impl fmt::Display for ManagerError {
 
 impl std::error::Error for ManagerError {}
 
+/// Quotes a text as Python's `repr` does: in single quotes, unless it contains one and no double
+/// quote.
 fn quoted(message: &str) -> String {
     let mark = if message.contains('\'') && !message.contains('"') {
         '"'
@@ -94,7 +97,7 @@ mod tests {
             ManagerError::from_wire(&missing.clone().to_wire()),
             Some(missing.clone())
         );
-        // Other clients know the error by this text and nothing else.
+        // Clients in other languages get nothing but this text.
         let sent = missing.to_wire();
         assert_eq!(
             (sent.trace.as_str(), sent.name.as_deref()),

@@ -1,4 +1,4 @@
-//! Arguments that take one of a few words.
+//! Arguments that take one of a few words, such as the permission of a token.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Permission;
 
-/// A closed set of words on the wire.
+/// A closed set of words on the wire. Implemented for the types in a [`Keyword`].
 pub trait Words: Sized {
     /// Returns the member of the set that `text` names.
     fn from_word(text: &str) -> Option<Self>;
@@ -20,8 +20,10 @@ pub trait Words: Sized {
 
 /// A word of the closed set `T`, or another text.
 ///
-/// Another text decodes without an error: the manager refuses it with an error of its own, which
-/// names the words that it accepts.
+/// Another text decodes without an error, so that the manager can refuse it with its own error,
+/// which names the words that it accepts.
+///
+/// # Examples
 ///
 /// ```
 /// use hypha_rpc::workspace::{Keyword, Permission, TokenConfig};
@@ -78,7 +80,7 @@ impl<'de, T: Words> Deserialize<'de> for Keyword<T> {
     }
 }
 
-/// The schema of a string: other texts are valid, too.
+/// The schema of a string, because other texts decode, too.
 impl<T> JsonSchema for Keyword<T> {
     fn schema_name() -> Cow<'static, str> {
         String::schema_name()
@@ -98,7 +100,8 @@ impl Words for Permission {
         Permission::parse(text)
     }
 
-    /// Tokens carry letters, but the manager of the original server takes words only.
+    /// Returns the word instead of the letters of tokens, because the manager of the Python server
+    /// accepts only words.
     fn word(&self) -> &'static str {
         match self {
             Permission::Read => "read",

@@ -1,4 +1,7 @@
 //! The contract of the workspace manager, the service `default` of every server.
+//!
+//! The doc comments of methods and parameters become the descriptions that clients in other
+//! languages show. Therefore they have neither links nor examples.
 
 use super::{
     Bookmark, ClientInfo, EventCount, EventRecord, EventTypes, GetServiceConfig, ManagerError,
@@ -13,7 +16,8 @@ use hypha_wire::Value;
 ///
 /// A function without a workspace argument works in the caller's own workspace and needs a
 /// permission there.
-// The parameters are those of the protocol.
+// The parameters and their order are those of the protocol, because callers in other languages pass
+// them by position.
 #[allow(clippy::too_many_arguments)]
 #[hypha_service(id = "default", crate = crate)]
 pub trait WorkspaceManager {

@@ -1,9 +1,38 @@
-//! The workspace manager: the contract between every client and the server it is connected to.
+//! The workspace manager: the contract between every client and its server.
 //!
-//! [`WorkspaceManager`] is an ordinary service contract. A client calls it through
-//! [`WorkspaceManagerProxy`]; a server implements the trait and offers
-//! [`WorkspaceManagerService`]. The other types in this module are arguments and results. Reading
-//! them accepts unknown keys and missing optional ones.
+//! [`WorkspaceManager`] is an ordinary service contract. A client calls it through the
+//! [`WorkspaceManagerProxy`] that [`Client::manager`](crate::Client::manager) returns. A server
+//! implements the trait and registers [`WorkspaceManagerService`]. The other types in this module
+//! are arguments and results. Decoding them accepts unknown keys, and missing optional ones.
+//!
+//! Most programs need only the methods of [`Client`](crate::Client), which call the manager for
+//! them: registration, discovery, tokens, subscriptions.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use hypha_rpc::workspace::{ManagerError, Permission, TokenConfig};
+//! use hypha_rpc::{Client, Error};
+//!
+//! # async fn example(client: Client) -> Result<(), Error<ManagerError>> {
+//! let manager = client.manager().await.map_err(Error::widen)?;
+//! for client in manager.list_clients(None).await? {
+//!     println!("{}", client.id);
+//! }
+//! // A token for a reader, valid for a day.
+//! let token = manager
+//!     .generate_token(Some(TokenConfig {
+//!         permission: Some(Permission::Read.into()),
+//!         expires_in: Some(24 * 3600),
+//!         ..TokenConfig::default()
+//!     }))
+//!     .await?;
+//! # let _ = token;
+//! # Ok(())
+//! # }
+//! ```
+//
+// Servers and clients in other languages read the keys of these types, so no key can be renamed.
 
 mod error;
 mod keyword;

@@ -1,4 +1,7 @@
 //! Records of workspaces, clients, tokens and events.
+//!
+//! The doc comments of types with `JsonSchema` become texts of published schemas, which other
+//! languages show. Therefore they have neither links nor examples.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -18,7 +21,7 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a whole number, also from a float or a text that says one, as the original server does.
+/// Reads a whole number, also from a float or a text, as the Python server does.
 fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -183,7 +186,7 @@ pub struct WorkspaceConfig {
 
 /// A workspace in a list.
 //
-// It lists a part of `WorkspaceProperties`, in another order, so the two stay apart.
+// It has only a part of `WorkspaceProperties`, in another order, so it cannot contain that struct.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceListing {
     /// Name of the workspace in addresses.
@@ -372,7 +375,7 @@ mod tests {
 
     #[test]
     fn shared_properties_are_flat_on_the_wire() {
-        // Values that serde's buffer for flattened fields could change.
+        // serde reads flattened fields through a buffer, which could change values like these.
         let config = map([
             ("bytes", Value::Bytes(vec![1, 2].into())),
             ("extension", Value::Ext(5, vec![3].into())),

@@ -1,4 +1,7 @@
 //! Queries for services, and their results.
+//!
+//! The doc comments of types with `JsonSchema` become texts of published schemas, which other
+//! languages show. Therefore they have neither links nor examples.
 
 use std::fmt;
 
@@ -11,8 +14,8 @@ use hypha_wire::{Case, Map};
 
 /// A service in the summary of a workspace.
 //
-// `ServiceInfo` does not contain it: the default of `type` and the required keys differ, and users
-// would read `info.summary.id`.
+// It is not a part of `ServiceInfo`, because the default of `type` and the required keys differ,
+// and users would have to write `info.summary.id`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSummary {
     /// Full id.
@@ -152,7 +155,7 @@ impl From<&str> for SelectionMode {
     fn from(mode: &str) -> Self {
         let rule = mode.strip_prefix("select:");
         let rule = rule.and_then(|rule| rule.split_once(':'));
-        // The manager refuses a second colon, so a method cannot have one.
+        // The manager refuses a second colon, so a mode with one is `Other`.
         match (mode, rule.filter(|(_, method)| !method.contains(':'))) {
             ("exact", _) => SelectionMode::Exact,
             ("random", _) => SelectionMode::Random,
