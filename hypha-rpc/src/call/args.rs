@@ -1,10 +1,12 @@
-//! The macro that writes down the arguments of a call.
+//! The macro for the arguments of a call.
 
-/// The arguments of a call by name, for [`RemoteService::call`](crate::RemoteService::call):
-/// positional ones first, then `name = value`.
+/// Encodes the arguments of a call, for [`RemoteService::call`](crate::RemoteService::call):
+/// positional arguments first, then `name = value`.
 ///
-/// Every value is encoded where it stands, so it may be borrowed. A value that cannot be encoded
-/// makes the call fail with an error that names it.
+/// Every value is encoded at once, so it may be borrowed. If a value cannot be encoded, the call
+/// fails with [`Error::Codec`](crate::Error::Codec), which names the value.
+///
+/// # Examples
 ///
 /// ```
 /// use hypha_rpc::args;

@@ -20,8 +20,8 @@ use hypha_wire::{Args, EncodeError, Packed, WireError};
 ///
 /// It may be part of a struct, list or map. `A` is the argument; a tuple is several arguments, `()`
 /// is none. An array counts as several arguments, too: wrap it in a tuple, as in `Callback<([f64;
-/// 2],)>`. `R` is the result, `E` the error type. [`Function`] documents how long a callback can be
-/// called.
+/// 2],)>`. `R` is the result, `E` the error type. [`Function`] documents the time during which a
+/// callback can be called.
 ///
 /// # Examples
 ///
@@ -56,8 +56,8 @@ pub struct Callback<A, R = (), E = Infallible> {
     types: PhantomData<fn(A) -> Result<R, E>>,
 }
 
-/// Future that the closure of a callback returns. Every future is one; the trait exists for the
-/// message of the compiler.
+/// Future that the closure of a callback returns. Every future implements it; the trait exists for
+/// the message of the compiler.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "the closure of a callback returns a future, and `{Self}` is none",
@@ -94,7 +94,18 @@ where
 {
     /// Creates a callback from a closure that can fail; the caller gets the error.
     ///
-    /// Where no contract determines the types, write them: `Callback::<i64, i64>::try_new(..)`.
+    /// If no contract determines the types, write them: `Callback::<i64, i64>::try_new(..)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use hypha_rpc::Callback;
+    ///
+    /// let root = Callback::<f64, f64>::try_new(|n| async move {
+    ///     if n < 0.0 { Err(format!("{n} is negative")) } else { Ok(n.sqrt()) }
+    /// });
+    /// # let _ = root;
+    /// ```
     pub fn try_new<F, Fut, F2>(run: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
@@ -128,8 +139,12 @@ where
     /// # Errors
     ///
     /// Awaiting the call returns an [`Error`](crate::Error): that of the function, or
-    /// [`RejectKind::Expired`](crate::error::RejectKind::Expired) if its owner no longer keeps it.
+    /// [`RejectKind::Expired`](crate::error::RejectKind::Expired) if the function has ended.
     /// [`Call::send`] reports neither.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the call abandons it, see [`Call`].
     pub fn call(&self, args: A) -> Call<R, E> {
         match packed(&args) {
             Ok(args) => self.function.typed(args),
@@ -149,7 +164,7 @@ where
     ///
     /// # Panics
     ///
-    /// If `capacity` is zero.
+    /// Panics if `capacity` is zero.
     ///
     /// # Examples
     ///
@@ -171,7 +186,7 @@ where
             let sender = sender.clone();
             async move {
                 let sent = sender.send(args).await;
-                sent.map_err(|_| "nobody listens to this callback any more".to_owned())
+                sent.map_err(|_| "the receiver of this callback was dropped".to_owned())
             }
         });
         (callback, receiver)
@@ -212,7 +227,8 @@ enum Shape {
     Many(usize),
 }
 
-/// Asks a type what it would read. The answer comes as an error, so nothing is made.
+/// Deserializer that finds out the shape of a type from the method that the type calls. It reports
+/// the shape as an error, so no value is made.
 struct Probe;
 
 #[derive(Debug)]
@@ -266,6 +282,7 @@ fn shape<A: DeserializeOwned>() -> Shape {
     }
 }
 
+/// Encodes the arguments of a call by their shape.
 fn packed<A: Serialize + DeserializeOwned>(args: &A) -> Result<Args, EncodeError> {
     let packed = Packed::new(args)?;
     Ok(match shape::<A>() {
@@ -279,6 +296,7 @@ fn packed<A: Serialize + DeserializeOwned>(args: &A) -> Result<Args, EncodeError
     })
 }
 
+/// Decodes the arguments of an incoming call by the shape of `A`.
 fn parameters<A: DeserializeOwned + 'static>(call: &IncomingCall) -> Result<A, WireError> {
     match shape::<A>() {
         Shape::None => {

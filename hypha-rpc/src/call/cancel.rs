@@ -16,6 +16,8 @@ pub(super) struct CancelOnDrop<'a> {
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
+        // Without a link there is nothing to cancel: the callee cancels the calls of a client that
+        // has disconnected.
         if !self.armed || !self.engine.lifecycle.is_connected() {
             return;
         }

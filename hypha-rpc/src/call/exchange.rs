@@ -1,5 +1,9 @@
-//! One outgoing call: its request, and the wait for its answer (`docs/protocol/02-messages.md#s4`
+//! One outgoing call: its request, and the wait for its response (`docs/protocol/02-messages.md#s4`
 //! to `#s6`).
+//!
+//! Everything that a call holds is freed by destructors, so that a caller may drop its future at
+//! any await: the session with its exports ([`HandedOut`](crate::service::HandedOut)), and the call
+//! at its callee ([`CancelOnDrop`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,20 +18,22 @@ use crate::service::{Direction, Engine, Exports};
 use hypha_wire::keys::{BUILT_IN_METHODS, RINTF_PREFIX};
 use hypha_wire::{Args, Handle, Head, Message, PromiseKind, ReplyMode, Rope, random_id};
 
-/// One request.
+/// One request, without its arguments.
 pub(crate) struct Exchange<'a> {
+    /// Address of the callee.
     pub(crate) to: &'a str,
+    /// Path of the method at the callee.
     pub(crate) method: &'a str,
     pub(crate) promise: PromiseKind,
     /// The callee's session in which it handed out the function.
     pub(crate) parent: Option<&'a str>,
-    /// The key of the callee, to which the call is encrypted if this client does that.
+    /// The key of the callee. The call is encrypted to it if this client has keys.
     pub(crate) key: Option<&'a Bytes>,
-    /// Idle timeout, in place of that of the connection.
+    /// Idle timeout. Default: that of the connection.
     pub(crate) idle_timeout: Option<Duration>,
-    /// Total timeout.
+    /// Total timeout. Default: none.
     pub(crate) total: Option<Duration>,
-    /// It is a part of setting the connection up, and does not wait until that is done.
+    /// The call is a part of setting the connection up, so it does not wait for that.
     pub(crate) setup: bool,
     /// The callee accepts cancellations.
     pub(crate) cancel: bool,
@@ -60,7 +66,8 @@ impl<'a> Exchange<'a> {
         limit.min(MAX_IDLE_TIMEOUT)
     }
 
-    /// Sends the request and waits for its answer; `None` if none was asked for.
+    /// Waits for the connection, sends the request and waits for its response; `None` if no
+    /// response was requested.
     pub(crate) async fn run(
         self,
         engine: &Arc<Engine>,
@@ -90,6 +97,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Sends the request and waits for its response. `sent` is set as soon as the method may run.
     async fn request(
         &self,
         engine: &Arc<Engine>,
@@ -146,7 +154,7 @@ impl<'a> Exchange<'a> {
         let message = seal(args.finish_with(&head, reply, &mut name)?)?;
         let (reply, mut answer) = oneshot::channel();
         let seen = LastSeen::default();
-        // Ends the session when the caller is done with it, also when its future is dropped.
+        // Ends the session at the end of this function, also when the future is dropped.
         let mut handed_out = exports.keep(Some((seen.clone(), reply)))?;
 
         let mut cancel = CancelOnDrop {
@@ -155,7 +163,8 @@ impl<'a> Exchange<'a> {
             session: &session,
             armed: false,
         };
-        // The answer may come before the last chunk of the request is acknowledged.
+        // Both are awaited together, because the response may come before the last chunk of the
+        // request is acknowledged.
         let sending = send_request(engine, message, to, method, sent);
         tokio::pin!(sending);
         tokio::select! {
@@ -179,7 +188,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Sends a request and notes in `sent` from when on it may run.
+/// Sends a request, and sets `sent` as soon as its method may run.
 async fn send_request(
     engine: &Engine,
     message: Rope,
@@ -187,14 +196,15 @@ async fn send_request(
     method: &str,
     sent: &AtomicBool,
 ) -> Result<(), Failure> {
-    // Calls of built-in services are one frame each, for they are how chunks are sent.
+    // Calls of built-in services are never sent in chunks, because chunks are sent by such calls.
     if method.starts_with(BUILT_IN_METHODS) {
         engine.send_whole(message).await?;
         sent.store(true, Ordering::Relaxed);
         return Ok(());
     }
     engine.send(message, to, None, sent).await.map_err(|e| {
-        // The fate of the chunks says nothing about the request that they would have formed.
+        // The failure is that of a chunk. Whether the chunk was sent says nothing about the request
+        // that the chunks would have formed.
         let sent = sent.load(Ordering::Relaxed);
         match e {
             Failure::Lost { loss, .. } => Failure::Lost { loss, sent },
@@ -204,6 +214,7 @@ async fn send_request(
     })
 }
 
+/// Turns the end of a call into its result.
 fn finished(
     engine: &Engine,
     answer: Result<Response, oneshot::error::RecvError>,
@@ -214,7 +225,7 @@ fn finished(
     match answer {
         Ok(Response::Resolve(message)) => Ok(Some(opened(engine, message, key)?)),
         Ok(Response::Reject(message)) => {
-            // A server may report that the callee is gone, and it has no key.
+            // A server reports unencrypted that the callee is not connected, because it has no key.
             let message = match opened(engine, message.clone(), key) {
                 Err(_) if is_notice(&message) => message,
                 opened => opened?,
@@ -226,8 +237,8 @@ fn finished(
     }
 }
 
-/// The answer to an encrypted call: it must come from the owner of the key that the call was
-/// encrypted to.
+/// Decrypts the response to an encrypted call. It must come from the owner of the key to which the
+/// call was encrypted: otherwise the server could answer in the callee's place.
 fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Message, Failure> {
     let Some(key) = key else { return Ok(answer) };
     let failed = |what: String| Failure::Unreadable {
@@ -247,8 +258,8 @@ fn opened(engine: &Engine, answer: Message, key: Option<&Bytes>) -> Result<Messa
     Ok(answer.with_extra(plain))
 }
 
-/// Whether a rejection comes from the server because the callee is gone, or from a callee that
-/// cannot decrypt. Such refusals disclose nothing.
+/// Returns whether a rejection may come unencrypted: from the server because the callee is not
+/// connected, or from a callee that cannot decrypt. Such a rejection discloses nothing.
 fn is_notice(rejected: &Message) -> bool {
     rejection(rejected)
         .name

@@ -1,5 +1,5 @@
-//! Functions as values: closures of this program that peers may call, and functions that peers
-//! handed over.
+//! Functions as values: closures of this program that peers may call, and functions received from
+//! peers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -52,7 +52,8 @@ pub struct Function {
     handle: Handle,
 }
 
-/// A function that calls one of another server, which the receiver cannot reach.
+/// Returns a function of this program that forwards calls to `handle`, a function of another
+/// server, which the receiver cannot reach.
 pub(super) fn relayed_function(handle: Handle) -> Result<Resident, EncodeError> {
     let function = Function { handle };
     let reference = function.reference();
@@ -69,7 +70,7 @@ pub(super) fn relayed_function(handle: Handle) -> Result<Resident, EncodeError> 
     }))
 }
 
-/// Passes a call on to a function of a peer.
+/// Forwards a call to a function of a peer, and returns its result.
 pub(super) async fn forward(function: &Function, call: IncomingCall) -> Result<Args, WireError> {
     let mut args = Args::new(call.raw_args().positional(), 0);
     for (index, value) in call.values()?.into_iter().enumerate() {
@@ -275,7 +276,7 @@ pub(super) async fn run_local<T: DeserializeOwned + 'static, E: ServiceError>(
     }
 }
 
-/// Does the same as [`run_local`], with a total timeout.
+/// Runs [`run_local`] with a total timeout.
 pub(super) async fn run_local_within<T: DeserializeOwned + 'static, E: ServiceError>(
     handler: Handler,
     label: String,

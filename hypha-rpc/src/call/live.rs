@@ -1,5 +1,5 @@
-//! Maps that stand for the functions, streams and objects in a value
-//! (`docs/protocol/03-values.md#s6` to `#s8`).
+//! Maps that represent functions, streams and objects in a message (`docs/protocol/03-values.md#s6`
+//! to `#s8`). The service layer calls [`name`] while it encodes a message.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::resident::{GENERATOR, LocalFunction, LocalInterface, Resident};
 use super::stream::relayed_stream;
 use crate::service::{Direction, Exported, Exports};
 
-/// Returns what the receiver of a message knows `handle` by.
+/// Returns the map by which the receiver of a message knows `handle`, and exports a local one.
 pub(crate) fn name(exports: &mut Exports<'_>, handle: &Handle) -> Result<Value, EncodeError> {
     match &handle.0 {
         HandleKind::Local(object) => {
@@ -46,7 +46,7 @@ fn name_function(
     );
     let mut id = random_id();
     if let Some(name) = &function.name {
-        // A dot would end the part of the path.
+        // A dot would separate the name from the rest of the path.
         id = format!("{id}#{}", name.replace('.', "_"));
     }
     let method = exports.place(id, exported);
@@ -60,7 +60,7 @@ fn name_function(
         doc: function.doc.clone(),
         schema: function.schema.clone(),
         enc_pub: exports.engine().secrecy.key(),
-        // Those of a call end with it anyway.
+        // Functions in arguments end with their call, so the receiver need not release them.
         release: matches!(exports.direction(), Direction::Answer),
         cancel: false,
     })
@@ -81,7 +81,8 @@ fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value,
         (key, Value::from(method))
     });
     let [next, close, batch] = objects;
-    // Other clients do not say it of generators, but understand it: items are encrypted too.
+    // Other clients do not set the key of generators, but understand it. With it, items are
+    // encrypted, too.
     let key = exports.engine().secrecy.key();
     let key = key.map(|key| (RENC_PUB, Value::Bytes(key)));
     let entries = [
@@ -99,7 +100,7 @@ fn name_stream(exports: &mut Exports<'_>, stream: &LocalStream) -> Result<Value,
     Ok(Value::Map(entries.collect()))
 }
 
-/// A local service for this receiver only (`docs/protocol/03-values.md#s8`).
+/// Registers an interface for this receiver only (`docs/protocol/03-values.md#s8`).
 fn name_interface(
     exports: &mut Exports<'_>,
     interface: &LocalInterface,

@@ -1,4 +1,18 @@
-//! Outgoing calls and the remote services they go to.
+//! Outgoing calls, and values that can be called or read: services, functions, streams, objects and
+//! files of other clients.
+//!
+//! [`RemoteService`] calls any service by the names of its methods, a generated
+//! [proxy](crate::hypha_service) those of a contract. Both return a [`Call`], which is a future
+//! with options. Arguments and results may contain [`Callback`], [`Function`], [`RemoteStream`],
+//! [`Object`] and [`RemoteFile`]; these stay at their owner, and the receiver gets a reference.
+//
+//   exchange             one request and the wait for its response
+//   remote, target       services and methods at their owners
+//   live                 gives functions, streams and objects in a message their names
+//   resident             functions, streams and interfaces of this program
+//   function, callback   functions as values; producer, stream, streaming: streams as values
+//   object, file         objects and files as values
+//   cancel               cancellation of a dropped call
 
 mod args;
 mod callback;
@@ -64,7 +78,12 @@ use hypha_wire::{
 ///
 /// Dropping the call abandons it and frees everything that it held. The [cancellation
 /// token](crate::Context::cancellation) of a Rust method is triggered; methods in other languages
-/// run to their end, and their result is ignored.
+/// run to their end, and their result is ignored. A call that was never polled sends nothing.
+///
+/// # Errors
+///
+/// Awaiting the call fails with any variant of [`Error`] except [`Error::Connect`]. The module
+/// [`error`](crate::error) has a table of them.
 ///
 /// # Examples
 ///
@@ -94,8 +113,8 @@ pub struct Call<T, E = Infallible> {
 
 type Running<T, E> = Pin<Box<dyn Future<Output = Result<T, Error<E>>> + Send>>;
 
-/// Largest number of repetitions of an idempotent call without a limit of its own. Without it, a
-/// call that crashes the server would do so again and again.
+/// Largest number of repetitions of an idempotent call after a lost link. Without it, a call that
+/// crashes the server would do so again and again.
 const RESENT: u32 = 10;
 
 /// Target of a call.
@@ -113,7 +132,9 @@ enum To {
         handler: Handler,
         label: String,
     },
+    /// The call fails without a request: the peer would reject it.
     Refused(Rejection),
+    /// The call fails without a request: it is not valid.
     Invalid(String),
     /// The call has been polled, and runs.
     Sent,
@@ -258,8 +279,15 @@ impl<T, E> Call<T, E> {
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded, the connection is closed, or the request waits for room
-    /// longer than its [`timeout`](Self::timeout).
+    /// * [`Error::Codec`] if the arguments cannot be encoded.
+    /// * [`Error::Disconnected`] if the connection is closed, or not established in time.
+    /// * [`Error::Timeout`] if the request waits for room longer than its
+    ///   [`timeout`](Self::timeout).
+    /// * [`Error::Invalid`] outside of a tokio runtime, or if the call has been polled before.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future before it completes may leave the request unsent.
     ///
     /// # Examples
     ///
@@ -412,10 +440,11 @@ where
                 },
                 Err(failed) => failed,
             };
-            // The error type of the contract does not matter here.
+            // Without the error type of the contract, because only the variant decides, and an
+            // error type with `other` would claim failures of the library.
             let error: Error = failure(failed.clone(), target.site());
             let may_repeat = idempotent || !error.may_have_run();
-            // Once: a replacement may lack the method, too.
+            // Looked up only once per call, because a replacement may lack the method, too.
             if may_repeat && error.is_about_a_stale_address() {
                 if let Some(locator) = locator.take() {
                     if let Some(moved) = locator.find_again(&connection, &target).await {
@@ -434,7 +463,8 @@ where
             failures += 1;
             let pause = policy.pause(failures, rand::random());
             let pause = pause.filter(|_| may_repeat && error.is_retryable());
-            // A pause that would end after the deadline is not begun.
+            // A pause that would end after the deadline is left out, so that the caller gets the
+            // error now instead of a timeout later.
             let pause = pause.filter(|pause| total.is_none_or(|total| *pause < left(total)));
             let Some(pause) = pause else {
                 count(&engine.counters.call_errors);
@@ -461,8 +491,8 @@ impl<T, E> fmt::Debug for Call<T, E> {
     }
 }
 
-/// Decodes the value of a response; no value at all is null. Functions in it can be used on
-/// `connection`.
+/// Decodes the value of a response. A response without a value is null. Functions in the value can
+/// be called on `connection`.
 pub(crate) fn result<T: DeserializeOwned + 'static>(
     engine: &Engine,
     message: Option<Message>,
@@ -505,7 +535,7 @@ fn answer_args(
     let extra = message.extra()?;
     if extra.encrypted.is_some() {
         return Err(DecodeError::custom(
-            "it is encrypted, and nobody asked for that",
+            "it is encrypted, although the call was not",
         ));
     }
     let args = extra.args.with_origin(message.origin(connection));
@@ -513,6 +543,7 @@ fn answer_args(
     Ok(engine.settings.bounded(args, from))
 }
 
+/// Decodes null: the result of a method that returns nothing.
 fn null<T: DeserializeOwned>() -> Result<T, DecodeError> {
     hypha_wire::from_slice(&bytes::Bytes::from_static(&[0xc0]))
 }

@@ -74,10 +74,11 @@ pub struct Object<P = RemoteService> {
 
 #[derive(Clone)]
 enum Content {
-    /// Of this program: a map of functions.
+    /// An object of this program: a map of functions.
     Local(RemoteService),
-    /// Of this program, to outlive the call.
+    /// An interface of this program, which outlives the call.
     Interface(Arc<Resident>, RemoteService),
+    /// An object of a peer.
     Remote(RemoteService),
 }
 
@@ -96,6 +97,33 @@ impl<P: Proxy> Object<P> {
     /// Choose it for an object that the receiver keeps, such as a listener that it registers. The
     /// receiver ends it with [`dispose`](Self::dispose), this program with
     /// [`withdraw`](Self::withdraw).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use hypha_rpc::prelude::*;
+    ///
+    /// /// Receives news.
+    /// #[hypha_service]
+    /// trait Listener {
+    ///     async fn news(&self, text: String);
+    /// }
+    ///
+    /// struct Print;
+    /// impl Listener for Print {
+    ///     async fn news(&self, text: String) {
+    ///         println!("{text}");
+    ///     }
+    /// }
+    ///
+    /// # async fn example(agency: RemoteService) -> Result<(), Error> {
+    /// let listener = Object::interface(ListenerService::new(Print));
+    /// agency.call::<()>("subscribe", args!(listener)).await?;
+    /// // Later: no further news.
+    /// listener.withdraw();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn interface<S: IntoService<Proxy = P>>(service: S) -> Self {
         let service = service.into_service();
         let local = RemoteService::from_members(members(&service));
@@ -124,12 +152,13 @@ impl<P> Object<P> {
         }
     }
 
-    /// Tells the owner of an interface that it is no longer needed. Has no effect on objects
-    /// without that function; they end by themselves.
+    /// Tells the owner of an interface that it is no longer needed. Has no effect on other objects,
+    /// which end by themselves.
     ///
     /// # Errors
     ///
-    /// If the owner cannot be reached or has already disposed of it.
+    /// Fails as any [`Call`](crate::Call) if the owner cannot be reached, and with
+    /// [`Error::Rejected`] if the interface has ended before.
     pub async fn dispose(&self) -> Result<(), Error> {
         match &self.content {
             Content::Remote(service) if service.has_method("_dispose") => {

@@ -1,5 +1,9 @@
-//! Streams of this program that peers read: what advances them, and when they end
-//! (`docs/protocol/03-values.md#s7`).
+//! Streams of this program that peers read (`docs/protocol/03-values.md#s7`).
+//!
+//! A peer advances a stream by calls, one after the other. The stream ends when it is exhausted or
+//! fails, when the peer closes it, or when its place in a session ends. The lock of the stream is
+//! an async one and held across a poll of the program's stream; [`Producer::closed`] interrupts
+//! that.
 
 use std::sync::{Arc, Weak};
 
@@ -13,15 +17,16 @@ use crate::service::{Engine, Exported, IncomingCall, handler};
 use hypha_wire::keys::{RBATCH_METHOD, RCLOSE_METHOD, RMETHOD, RTYPE};
 use hypha_wire::{Args, Map, Packed, Value, WireError};
 
-/// Most items in a batch.
+/// Upper bound on the items in a batch.
 pub(super) const BATCH_ITEMS: u64 = 1024;
-/// A batch is sent when it has this many bytes.
+/// Size, in bytes, from which a batch is sent without waiting for more items: one frame.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// A stream of encoded items.
 pub(crate) type Items = BoxStream<'static, Result<Packed, WireError>>;
 
-/// A stream of this program, until it is sent or read.
+/// A stream of this program, until it is sent or read. `None` after that, because a stream has only
+/// one reader.
 pub(crate) struct LocalStream(Mutex<Option<Items>>);
 
 impl LocalStream {
@@ -35,7 +40,7 @@ pub(crate) struct Source {
     pub(super) stream: Items,
 }
 
-/// Where a stream is kept.
+/// The place of a stream in a session.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) engine: Weak<Engine>,
@@ -44,6 +49,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Removes the objects of the stream from their session.
     fn withdraw(&self) {
         if let Some(engine) = self.engine.upgrade() {
             let (close, batch) = (format!("{}:close", self.id), format!("{}:batch", self.id));
@@ -61,14 +67,15 @@ impl LocalStream {
     }
 }
 
-/// State of a stream that calls advance, one after the other.
+/// State of a stream while peers can read it.
 struct Producer {
     stream: tokio::sync::Mutex<Option<Items>>,
     closed: watch::Sender<bool>,
     place: Place,
 }
 
-/// The stream's place in a session. When that ends, so does an item that is being waited for.
+/// Dropped when the stream's place in its session ends. It then closes the stream, which ends the
+/// wait for an item.
 struct Kept(Arc<Producer>);
 
 impl Drop for Kept {
@@ -78,8 +85,8 @@ impl Drop for Kept {
 }
 
 impl Source {
-    /// The objects by which a peer reads the stream: the key of each in the generator's
-    /// description, what is added to the stream's id, and the function.
+    /// Returns the objects by which a peer reads the stream: for each, its key in the generator's
+    /// description, the suffix of its id, and the function.
     pub(crate) fn objects(self, place: Place) -> [(&'static str, &'static str, Exported); 3] {
         let producer = Arc::new(Producer {
             stream: tokio::sync::Mutex::new(Some(self.stream)),
@@ -109,7 +116,7 @@ impl Source {
 }
 
 impl Producer {
-    /// Waits for what advances the stream, until the stream is closed.
+    /// Runs `advance`; `None` if the stream is closed meanwhile.
     async fn until_closed<T>(&self, advance: impl Future<Output = Option<T>>) -> Option<T> {
         let mut closed = self.closed.subscribe();
         let closed = closed.wait_for(|closed| *closed);
@@ -121,15 +128,18 @@ impl Producer {
         }
     }
 
+    /// Ends the stream and drops it.
     async fn finish(&self) {
         self.closed.send_replace(true);
         self.place.withdraw();
-        // The call that advances the stream releases the lock now.
+        // A call that advances the stream sees `closed` and releases the lock, so this wait is
+        // short.
         let stream = self.stream.lock().await.take();
         drop(stream);
     }
 }
 
+/// Returns the next item, for peers in all languages.
 async fn next(producer: Arc<Producer>, _: IncomingCall) -> Result<Args, WireError> {
     let item = async { producer.stream.lock().await.as_mut()?.next().await };
     match producer.until_closed(item).await {
@@ -152,9 +162,10 @@ async fn next(producer: Arc<Producer>, _: IncomingCall) -> Result<Args, WireErro
     }
 }
 
-/// Answers several items at once, for Rust peers: called with the most items that are wanted, it
-/// returns a list of items and how it goes on: `false` there may be more, `true` that was all, or
-/// the error that ended the stream.
+/// Returns several items at once, for Rust peers.
+///
+/// The argument is the largest number of items. The result is a list of items and the state of the
+/// stream: `false` if there may be more items, `true` at the end, or the error that ended it.
 async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, WireError> {
     let most: u64 = call.args(&["count"])?.required(0)?;
     let taken = async {
@@ -174,7 +185,8 @@ async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, Wire
             if items.len() as u64 >= most.min(BATCH_ITEMS) || bytes >= BATCH_BYTES {
                 return Some((items, None));
             }
-            // An item that is not ready must not hold back those that are.
+            // Only items that are ready are added: an item that is not must not hold back those
+            // that are.
             match stream.next().now_or_never() {
                 Some(more) => item = more,
                 None => return Some((items, None)),
@@ -196,6 +208,7 @@ async fn batch(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, Wire
     Ok(args)
 }
 
+/// Closes the stream, because its reader was dropped.
 async fn closed(producer: Arc<Producer>, call: IncomingCall) -> Result<Args, WireError> {
     producer.finish().await;
     call.reply(&true)

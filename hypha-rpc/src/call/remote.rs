@@ -18,11 +18,30 @@ use crate::service::{Connection, IntoService, Service, ServiceInfo};
 use hypha_wire::keys::{RTYPE, SERVICES};
 use hypha_wire::{Args, ConnectionRef, Map, MethodRef, Value, absolute_address};
 
-/// Typed view of a service. `#[hypha_service]` generates one per contract; [`RemoteService`] is the
-/// untyped one.
+/// Typed view of a service. [`hypha_service`](crate::hypha_service) generates one per contract;
+/// [`RemoteService`] is the untyped one.
 ///
-/// The constructors are in this trait and not on the proxy itself, so that a proxy has only the
+/// The constructors are in this trait instead of on the proxy itself, so that a proxy has only the
 /// methods of its contract.
+///
+/// # Examples
+///
+/// ```no_run
+/// use hypha_rpc::prelude::*;
+///
+/// /// Arithmetic.
+/// #[hypha_service]
+/// trait Calculator {
+///     async fn add(&self, a: f64, b: f64) -> f64;
+/// }
+///
+/// # async fn example(service: RemoteService) -> Result<(), Error> {
+/// let calculator = CalculatorProxy::from_service(service);
+/// let sum = calculator.add(1.0, 2.0).await?;
+/// println!("{sum} from {}", calculator.service().id());
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the proxy of a service",
     label = "this has no methods that call a service",
@@ -48,6 +67,21 @@ pub trait Proxy: Sized {
 /// The list of methods is a snapshot of the moment when the service was fetched. Cloning is cheap,
 /// and a clone keeps the connection open. A service that the workspace manager found survives a
 /// lost link and a restart of its provider: a call that does not find it looks it up again, once.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use hypha_rpc::{args, Client};
+/// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
+/// let microscope = client.get_service("microscope").await?;
+/// for method in microscope.methods() {
+///     println!("{method}");
+/// }
+/// let focus: f64 = microscope.call("focus", args!(step = 0.1)).await?;
+/// # let _ = focus;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct RemoteService {
     /// `None` if its functions hold the connection.
@@ -60,10 +94,11 @@ pub struct RemoteService {
 pub(crate) type Find =
     Box<dyn Fn(Connection) -> BoxFuture<'static, Result<Description, Error>> + Send + Sync>;
 
-/// The present location of a service.
+/// The present location of a service, shared by the clones of a [`RemoteService`] and its calls.
 pub(crate) struct ServiceLocator {
     find: Find,
-    /// Latest description found. While one call looks it up again, the others wait for its result.
+    /// Latest description found. The lock is held during a look-up, so that other calls wait for
+    /// its result instead of making the same one.
     newest: Mutex<Arc<Description>>,
 }
 
@@ -101,7 +136,8 @@ impl ServiceLocator {
 
     /// Returns the method at the last known location of the service.
     fn moved(&self, method: &str) -> Option<Arc<Target>> {
-        // Another call is looking it up: a call that starts now waits for the same result.
+        // `try_lock` fails while another call looks the service up. The call then goes to the
+        // former location, fails there, and waits in `find_again` for the same result.
         match self.newest.try_lock().ok()?.member(method)? {
             Member::Target(target) => Some(Arc::clone(target)),
             Member::Function(_) => None,
@@ -109,7 +145,7 @@ impl ServiceLocator {
     }
 }
 
-/// Description of a service, as fetched.
+/// Description of a service, in the form in which it was fetched.
 pub(crate) struct Description {
     id: String,
     members: Map,
@@ -217,7 +253,7 @@ impl RemoteService {
         }
     }
 
-    /// Creates an object whose functions hold their own connections.
+    /// Creates an object whose functions hold their own connections: one that arrived in a value.
     pub(crate) fn from_members(members: Map) -> Self {
         let connection = first_connection(&members).and_then(|c| Connection::of(&c));
         let id = members.get("id").and_then(Value::as_str);
@@ -379,7 +415,7 @@ impl RemoteService {
     ///
     /// # Errors
     ///
-    /// If a member has another type than the protocol says.
+    /// Fails if a member has another type than the protocol says.
     pub fn info(&self) -> Result<ServiceInfo, hypha_wire::DecodeError> {
         Value::Map(self.inner.members.clone()).decode_as()
     }
@@ -413,7 +449,7 @@ impl fmt::Debug for RemoteService {
     }
 }
 
-/// Returns the map by which a function of a peer is known.
+/// Returns the map that represents a function of a peer; `None` for any other value.
 fn raw(value: &Value) -> Option<&Map> {
     let map = match value {
         Value::Handle(handle) => handle.raw()?,
@@ -423,7 +459,8 @@ fn raw(value: &Value) -> Option<&Map> {
     (map.get(RTYPE).and_then(Value::as_str) == Some(METHOD)).then_some(map)
 }
 
-/// Walks through the members to the functions; those inside lists have their index as name.
+/// Calls `found` with the path and value of each function in the members. The path of a function
+/// inside a list has its index as a part.
 fn collect(members: &Map, prefix: &str, found: &mut impl FnMut(&str, &Value)) {
     fn visit(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
         match value {
@@ -472,7 +509,7 @@ impl<'de> Deserialize<'de> for RemoteService {
     }
 }
 
-/// Starts a typed call; what generated proxies use.
+/// Starts a typed call. Generated proxies use it.
 #[doc(hidden)]
 pub fn call<T, E>(service: &RemoteService, method: &'static str, args: Args) -> Call<T, E> {
     service.typed(method, args)

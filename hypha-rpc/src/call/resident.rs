@@ -1,4 +1,4 @@
-//! The kinds of things of this program that are live in a value.
+//! Functions, streams and interfaces of this program, as they stand in a value.
 
 use std::sync::{Arc, Weak};
 
@@ -13,7 +13,8 @@ pub(super) const METHOD: &str = "method";
 /// The `_rtype` of a stream.
 pub(super) const GENERATOR: &str = "generator";
 
-/// Something of this program that is live in a value.
+/// A function, stream or interface of this program in a value: the content of a local
+/// [`Handle`](hypha_wire::Handle).
 pub(crate) enum Resident {
     Function(LocalFunction),
     Stream(LocalStream),
@@ -31,7 +32,7 @@ pub(crate) struct LocalFunction {
 /// An interface of this program.
 pub(crate) struct LocalInterface {
     pub(super) service: Service,
-    /// The services as which it was handed out.
+    /// The connections and service ids under which it was handed out.
     placed: Mutex<Vec<(Weak<Engine>, String)>>,
 }
 
@@ -43,7 +44,7 @@ impl LocalInterface {
         }
     }
 
-    /// The service by which one receiver calls it.
+    /// Returns the service by which one receiver calls the interface.
     pub(crate) fn service(&self, id: &str, engine: &Arc<Engine>) -> Service {
         let (engine, own_id) = (Arc::downgrade(engine), id.to_owned());
         let dispose = Method::new("_dispose", move |call: IncomingCall| {
@@ -60,11 +61,12 @@ impl LocalInterface {
             .method(dispose)
     }
 
+    /// Records that the interface was handed out on a connection.
     pub(crate) fn placed(&self, engine: &Arc<Engine>, id: String) {
         self.placed.lock().push((Arc::downgrade(engine), id));
     }
 
-    /// Takes it back wherever it was handed out.
+    /// Removes the interface wherever it was handed out.
     pub(super) fn withdraw(&self) {
         let placed = std::mem::take(&mut *self.placed.lock());
         for (engine, id) in placed {

@@ -1,5 +1,5 @@
-//! Streams: generators of other languages, and streams of this program
-//! (`docs/protocol/03-values.md#s7`).
+//! Streams as values: generators of other languages, and streams of this program
+//! (`docs/protocol/03-values.md#s7`). `producer.rs` has the sending side.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -28,9 +28,10 @@ use hypha_wire::{
     Packed, PromiseKind, RemoteHandle, Value, WireError,
 };
 
-/// Items that are asked for before they are needed, from a peer that sends them one by one.
+/// Items that are requested before they are needed, from a peer that sends them one by one. They
+/// hide the round trip.
 const READ_AHEAD: usize = 16;
-/// Batches that are asked for before they are needed.
+/// Batches that are requested before they are needed: one is read while the next is on its way.
 const BATCHES_AHEAD: usize = 2;
 /// Response of a generator after its last item: `{RTYPE: "stop_iteration"}`.
 const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
@@ -47,6 +48,9 @@ const STOP: &[u8] = b"\x81\xa6_rtype\xaestop_iteration";
 ///
 /// [`RemoteStream::new`] creates a stream of this program, which can be sent once. It is polled
 /// only when its receiver requests items.
+///
+/// A stream in an argument can be read as long as its call; a stream in a result until its receiver
+/// disconnects or does not read it for ten minutes (`docs/protocol/02-messages.md#s10`).
 ///
 /// # Examples
 ///
@@ -78,7 +82,7 @@ enum State {
 }
 
 impl<T, E> RemoteStream<T, E> {
-    /// Creates a stream whose items are results: after an error it ends.
+    /// Creates a stream whose items are results. It ends after an error, which its receiver gets.
     pub fn try_new<S, E2>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E2>> + Send + 'static,
@@ -130,11 +134,13 @@ impl<T, E> RemoteStream<T, E> {
     }
 }
 
+/// Encodes an item.
 pub(crate) fn pack<T: Serialize>(item: T) -> Result<Packed, WireError> {
     Packed::new(&item).map_err(|e| WireError::new(format!("an item cannot be sent: {e}")))
 }
 
-/// A stream that reads one of another server, which the receiver cannot reach.
+/// Returns a stream of this program that reads `handle`, a stream of another server, which the
+/// receiver cannot reach.
 pub(crate) fn relayed_stream(handle: Handle) -> Result<Resident, EncodeError> {
     let stream = RemoteStream::<Value> {
         state: State::Whole(handle),
@@ -151,9 +157,15 @@ where
 {
     /// Returns the next item; `None` when the stream has ended.
     ///
+    /// # Errors
+    ///
+    /// An item is an error if the stream failed ([`Error::Service`], [`Error::Remote`]), an item
+    /// has another type ([`Error::Codec`]), or the peer or the connection was lost
+    /// ([`Error::Disconnected`]). It is the last item.
+    ///
     /// # Cancellation
     ///
-    /// This method is cancel safe.
+    /// This method is cancel safe: dropping the future loses no item.
     pub async fn next(&mut self) -> Option<Result<T, Error<E>>> {
         StreamExt::next(self).await
     }
@@ -162,11 +174,12 @@ where
     ///
     /// # Errors
     ///
-    /// If the stream failed, an item has another type, or the connection ended.
+    /// Fails if the stream failed, an item has another type, or the peer or the connection was
+    /// lost.
     ///
     /// # Cancellation
     ///
-    /// This method is cancel safe.
+    /// This method is cancel safe: dropping the future loses no item.
     pub async fn try_next(&mut self) -> Result<Option<T>, Error<E>> {
         self.next().await.transpose()
     }
@@ -221,9 +234,7 @@ fn unreadable<E>(error: DecodeError, call: CallSite) -> Error<E> {
     Error::Codec(CodecError::receiving("an item", error, call))
 }
 
-// Reading
-
-/// Items as they came, not decoded.
+/// Received items, not decoded yet, so that the reader's task decodes each.
 struct Batch {
     items: IncomingArgs,
     next: usize,
@@ -231,6 +242,7 @@ struct Batch {
     end: End,
 }
 
+/// The state of a generator after a batch.
 enum End {
     More,
     Finished,
@@ -239,9 +251,9 @@ enum End {
 
 /// Reads a generator of a peer.
 struct Reader {
-    /// Here and not in the pump, so that the owner hears at once that a stream is dropped: if it
-    /// came with a call, before that is answered. With the answer, the owner may forget the stream
-    /// without closing it.
+    /// Held here instead of in the pump, so that dropping the stream tells its owner at once. If
+    /// the stream came with a call, that is before the response: after it, the owner may forget the
+    /// stream without closing it.
     _remote: Arc<RemoteHandle>,
     batches: mpsc::Receiver<Result<Batch, Failure>>,
     current: VecDeque<Batch>,
@@ -269,7 +281,7 @@ impl Reader {
         } else {
             READ_AHEAD
         };
-        // One is on its way while this many wait.
+        // One more is on its way while this many wait.
         let (sender, batches) = mpsc::channel(ahead.max(2) - 1);
         let pump = Pump {
             engine: Arc::clone(connection.engine()),
@@ -319,7 +331,7 @@ impl Reader {
                 Some(Err(failure)) => {
                     return Poll::Ready(Some(Err(super::failure(failure, self.site.clone()))));
                 }
-                // The pump ends without a word when the connection does.
+                // The pump was aborted, because the connection has ended.
                 None => {
                     let failure = Failure::Lost {
                         loss: Loss::Connection("RPC connection closed".into()),
@@ -332,8 +344,9 @@ impl Reader {
     }
 }
 
-/// Asks a generator for its items, ahead of the reader. It ends with the reader or the connection;
-/// unless the generator has ended, the last handle of it tells the peer to close it.
+/// The task that requests items of a generator, ahead of the reader. It ends with the reader or the
+/// connection. If the generator has not ended by then, dropping its last handle closes it at the
+/// peer.
 struct Pump {
     engine: Arc<Engine>,
     remote: Weak<RemoteHandle>,
@@ -347,7 +360,8 @@ struct Pump {
 impl Pump {
     async fn run(self, sender: mpsc::Sender<Result<Batch, Failure>>) {
         loop {
-            // There is room before there is something to put there: what is asked for is bounded.
+            // Room is reserved before the request, so that the number of requested items is
+            // bounded.
             let Ok(room) = sender.reserve().await else {
                 return;
             };
@@ -375,6 +389,7 @@ impl Pump {
         }
     }
 
+    /// Requests one batch, or one item of a peer without batches.
     async fn ask(&self) -> Result<Batch, Failure> {
         let mut args = Args::new(1, 0);
         let method = match &self.batch {
@@ -402,6 +417,7 @@ impl Pump {
     }
 }
 
+/// Reads the response of a generator without batches.
 fn one(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
     let items = super::answer_args(
         engine,
@@ -417,6 +433,7 @@ fn one(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
     })
 }
 
+/// Reads a batch. See [`producer`](super::producer) for its form.
 fn several(engine: &Arc<Engine>, message: Message) -> Result<Batch, DecodeError> {
     let answer = super::answer_args(
         engine,

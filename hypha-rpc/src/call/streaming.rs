@@ -1,6 +1,8 @@
-//! Methods that return a stream. It may borrow from the service and from the arguments, so the
-//! future that runs the method owns them and goes on as long as the stream is read: it feeds the
-//! stream that is handed out, one item at a time.
+//! Methods that return a stream.
+//!
+//! The stream may borrow from the service and from the arguments. Therefore the future that runs
+//! the method owns them, and does not end before the stream does: it feeds the stream that is
+//! handed out, one item at a time. Generated code uses [`stream`] and [`item`].
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -15,11 +17,11 @@ use crate::error::ServiceError;
 use crate::service::macro_support::{Output, ServiceResult};
 use hypha_wire::{Args, Packed, WireError};
 
-/// Where the method puts its items.
+/// The end of the slot into which the method puts its items.
 #[derive(Debug)]
 pub struct Feed(Arc<Slot>);
 
-/// Room for one item. No task is woken: the one that takes an item polls the method next.
+/// Room for one item. It needs no waker, because the task that takes an item polls the method next.
 #[derive(Debug)]
 struct Slot(Mutex<State>);
 
@@ -32,7 +34,7 @@ enum State {
 }
 
 impl Feed {
-    /// Hands the items of `stream` over.
+    /// Puts the items of `stream` into the slot, one after the other.
     pub async fn run<T>(
         self,
         stream: impl Stream<Item = T>,
@@ -40,7 +42,8 @@ impl Feed {
     ) -> Result<(), WireError> {
         *self.0.0.lock() = State::Empty;
         let mut stream = pin!(stream);
-        // The call is answered before the first item is asked for.
+        // The response of the call comes first; the stream is polled when the receiver requests an
+        // item.
         self.wanted().await;
         while let Some(next) = stream.next().await {
             *self.0.0.lock() = State::Item((item.0)(next)?);
@@ -49,7 +52,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Waits until there is room, and the next item is asked for.
+    /// Waits until there is room and the next item is requested. It is pending once even if there
+    /// is room, so that [`Items`] can take the item before.
     async fn wanted(&self) {
         let mut given_up = false;
         std::future::poll_fn(|_| {
@@ -66,12 +70,12 @@ impl Feed {
     }
 }
 
-/// Sends an item.
+/// The function that encodes an item.
 #[derive(Debug)]
 pub struct Sent<T>(fn(T) -> Result<Packed, WireError>);
 
-/// Returns the function that sends an item. Not part of [`Feed::run`], whose future would repeat
-/// every error about a wrong type.
+/// Returns the function that encodes an item. It is not part of [`Feed::run`], because the compiler
+/// would report a wrong type there once more for its future.
 #[must_use]
 pub fn item<T, const FALLIBLE: bool>() -> Sent<T>
 where
@@ -82,7 +86,7 @@ where
     Sent(|item| pack(item.into_result().map_err(ServiceError::to_wire)?))
 }
 
-/// Runs a method until it has returned its stream; the answer hands that out.
+/// Runs a method until it has returned its stream, and returns a result with that stream in it.
 pub async fn stream<F, Fut>(run: F) -> Result<Args, WireError>
 where
     F: FnOnce(Feed) -> Fut,
@@ -98,7 +102,7 @@ where
         }
     });
     if let Some(outcome) = ended.await {
-        // A method that failed before there was a stream; others say that there is one.
+        // The method failed before it returned a stream. A method that has one is in another state.
         outcome?;
     }
     let items = Items {
@@ -110,6 +114,7 @@ where
     Ok(args)
 }
 
+/// The stream that is handed out. Polling it polls the method.
 struct Items {
     method: Option<BoxFuture<'static, Result<(), WireError>>>,
     slot: Arc<Slot>,

@@ -12,11 +12,12 @@ pub(crate) struct Target {
     pub(crate) address: String,
     /// `service.method`, for messages.
     pub(crate) label: String,
-    /// The owner's session in which it was handed out.
+    /// The owner's session in which the function was handed out. `None` for methods of services.
     pub(crate) parent: Option<String>,
 }
 
 impl Target {
+    /// Returns the method and the peer, for errors.
     pub(crate) fn site(&self) -> CallSite {
         CallSite {
             method: self.label.clone(),

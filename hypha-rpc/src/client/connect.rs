@@ -55,8 +55,11 @@ pub fn connect(server_url: impl Into<String>) -> ConnectOptions {
 
 /// Options of a connection, which is made when this is awaited.
 ///
-/// Returned by [`connect`](connect()). It holds the address, the credentials and one [`Settings`];
-/// the setters of timeouts and limits write to its fields.
+/// Returned by [`connect`](connect()), which lists the errors. It holds the address, the
+/// credentials and one [`Settings`]; the setters of timeouts and limits write to its fields. Clone
+/// it to make several connections with the same options.
+///
+/// # Examples
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -188,12 +191,12 @@ impl ConnectOptions {
         self
     }
 
-    /// Encrypts calls end to end with these keys where the key of the peer is known
+    /// Encrypts calls end to end with these keys if the key of the peer is known
     /// (`docs/protocol/07-auth-login-encryption.md#s5`). Default: no encryption.
     ///
-    /// The key of a service is given to
-    /// [`ServiceLookup::encryption_public_key`](super::ServiceLookup::encryption_public_key);
-    /// callbacks carry that of their owner.
+    /// Pass the key of a service to
+    /// [`ServiceLookup::encryption_public_key`](super::ServiceLookup::encryption_public_key).
+    /// Callbacks carry the key of their owner. The module [`crypto`](crate::crypto) has an example.
     #[cfg(feature = "encryption")]
     #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
     pub fn encryption(mut self, keys: crate::crypto::KeyPair) -> Self {
@@ -201,8 +204,10 @@ impl ConnectOptions {
         self
     }
 
-    /// Resumes the identity of a former connection: its
-    /// [`reconnection_token`](Client::reconnection_token), together with the same client id.
+    /// Sets the reconnection token of a former connection ([`Client::reconnection_token`]), to
+    /// resume its identity. Set the same [`client_id`](Self::client_id), too. Default: none.
+    ///
+    /// Reconnection tokens expire after two days.
     pub fn reconnection_token(mut self, token: impl Into<String>) -> Self {
         self.reconnection_token = trimmed(&token.into());
         self
@@ -221,7 +226,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the idle timeout of calls: longest time without a heartbeat or an answer from the
+    /// Sets the idle timeout of calls: longest time without a heartbeat or a response from the
     /// callee. Default: 30 s.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.settings.idle_timeout = limit;
@@ -283,6 +288,8 @@ impl ConnectOptions {
     }
 
     /// Changes any of the [`Settings`], starting from the values that are set so far.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), hypha_rpc::Error> {
@@ -366,7 +373,8 @@ impl ConnectOptions {
             Ok(client)
         };
         match tokio::time::timeout(limit, connecting).await {
-            // The transport knows it by another scheme.
+            // The error names the URL with the scheme of the transport. The program must see its
+            // own.
             Ok(Err(Error::Connect(e))) if e.kind() == ConnectErrorKind::InvalidUrl => {
                 Err(e.with_url(&url).into())
             }
@@ -378,11 +386,12 @@ impl ConnectOptions {
         }
     }
 
-    /// For one attempt.
+    /// Returns the timeout of one attempt.
     fn limit(&self) -> Duration {
         self.connect_timeout.unwrap_or(self.settings.idle_timeout)
     }
 
+    /// Opens the first link and starts the task of the connection.
     async fn open(self) -> Result<Client, Error> {
         let dial = match &self.dial {
             Some(dial) => Arc::clone(dial),
@@ -430,6 +439,7 @@ impl ConnectOptions {
         Ok(Client::start(link, engine, shared, keep_alive, redial))
     }
 
+    /// Returns the dialer of the chosen transport.
     fn dialer(&self) -> Result<Arc<dyn Dial>, ConnectError> {
         let invalid = |e: wire::AddressError| {
             ConnectError::new(ConnectErrorKind::InvalidUrl, e.to_string())
@@ -475,6 +485,7 @@ impl std::fmt::Debug for ConnectOptions {
     }
 }
 
+/// Returns an environment variable without white space around it; `None` if it is empty.
 fn env(name: &str) -> Option<String> {
     trimmed(&std::env::var(name).ok()?)
 }

@@ -1,4 +1,4 @@
-//! Looking up services: through the manager (`docs/protocol/04-services.md#s7`), or at the client
+//! Lookup of services: through the manager (`docs/protocol/04-services.md#s7`), or at the client
 //! that offers them (`#s8`).
 
 use std::future::IntoFuture;
@@ -23,6 +23,8 @@ impl Client {
     /// `id` is `service`, `client:service`, `workspace/service` or `workspace/client:service`, each
     /// optionally with `@app`. The lookup is made when the result is awaited.
     ///
+    /// # Examples
+    ///
     /// ```no_run
     /// # use hypha_rpc::{Client, workspace::SelectionMode};
     /// # async fn example(client: Client) -> Result<(), hypha_rpc::Error> {
@@ -40,7 +42,9 @@ impl Client {
     /// [`UnknownService`](crate::error::RejectKind::UnknownService),
     /// [`PermissionDenied`](crate::error::RejectKind::PermissionDenied), or
     /// [`Ambiguous`](crate::error::RejectKind::Ambiguous) if several clients offer it and no
-    /// [mode](ServiceLookup::mode) is set.
+    /// [mode](ServiceLookup::mode) is set;
+    /// [`PeerNotConnected`](crate::error::RejectKind::PeerNotConnected) if its provider does not
+    /// respond to the manager. Otherwise the errors of a [`Call`](crate::Call).
     pub fn get_service(&self, id: impl Into<String>) -> ServiceLookup<RemoteService> {
         ServiceLookup {
             client: self.clone(),
@@ -98,7 +102,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Rejected`] with the refusal of the other client, or because it is not connected;
-    /// [`Error::Invalid`] for another app.
+    /// [`Error::Invalid`] for another app. Otherwise the errors of a [`Call`](crate::Call).
     ///
     /// # Examples
     ///
@@ -329,7 +333,7 @@ struct Query {
 }
 
 impl Client {
-    /// Asks the workspace manager for a service.
+    /// Fetches a service through the workspace manager.
     async fn find(&self, query: &Query) -> Result<Description, Error> {
         let Query { id, config, key } = query;
         let manager = self.manager().await?;
@@ -353,6 +357,8 @@ impl Client {
         Ok(Description::new(id, members, workspace))
     }
 
+    /// Checks that this client can encrypt, if a key is given: without that, calls would be sent in
+    /// plain text although the program asked for encryption.
     fn may_encrypt(&self, key: Option<&bytes::Bytes>) -> Result<(), Error> {
         if key.is_some() && !self.engine().secrecy.is_on() {
             return Err(Error::Invalid(

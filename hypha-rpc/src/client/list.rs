@@ -9,7 +9,9 @@ use crate::workspace::{ServiceInfo, ServiceQuery};
 
 impl Client {
     /// Lists the services that this client may see and that match `query`; with `None`, those of
-    /// its own workspace.
+    /// its own workspace. The list is fetched when the result is awaited.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # use hypha_rpc::{Client, workspace::{ServiceFilter, ServiceQuery}};
@@ -22,7 +24,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The refusal of the manager: an invalid query, or a missing permission.
+    /// Awaiting fails with the refusal of the manager for an invalid query or a missing permission,
+    /// and with the errors of [`manager`](Self::manager).
     pub fn list_services(&self, query: impl Into<Option<ServiceQuery>>) -> ListServices {
         ListServices {
             client: self.clone(),

@@ -1,4 +1,13 @@
-//! The connected peer: connecting, the handle that programs hold, and the task behind it.
+//! Connections to a server: options, the [`Client`] with its services, lookups and events, and the
+//! states of the connection.
+//!
+//! [`connect`](connect()) returns [`ConnectOptions`], which are awaited for a [`Client`]. One task
+//! per connection carries its messages and reconnects by itself; programs observe it with
+//! [`Client::states`] and [`Client::closed`].
+//
+// The engine below knows neither services nor the manager. This layer makes the first calls of a
+// connection (`connect`), repeats them on each new link (`Client::restore`), and closes the
+// connection in order. The two locks in `Shared` are never held across an await.
 
 mod connect;
 mod find;
@@ -40,10 +49,11 @@ const SERVER_FRAME: usize = 16 << 20;
 /// Grace period for running handlers in [`Client::disconnect`].
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Timeout for unregistering the services in [`Client::disconnect`].
+/// Timeout for unregistering the services in [`Client::disconnect`]. It is short, because the
+/// server removes the services itself when the link ends.
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time between cancelling a handler and dropping it.
+/// Time between cancelling a handler and dropping it, in which it may clean up.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// Connection to a Hypha server.
@@ -51,6 +61,34 @@ const CANCEL_GRACE: Duration = Duration::from_secs(1);
 /// Returned by [`connect`](crate::connect()). Clones share the connection. It closes when
 /// [`disconnect`](Client::disconnect) is called or the last clone is dropped; proxies and fetched
 /// services hold a clone.
+///
+/// A lost link is restored by itself, and the services are registered again. Calls that are made
+/// meanwhile wait; see [`ConnectOptions::reconnect`].
+///
+/// # Examples
+///
+/// ```no_run
+/// use hypha_rpc::prelude::*;
+///
+/// struct Desk;
+///
+/// #[hypha_service(id = "desk")]
+/// impl Desk {
+///     /// Double a number.
+///     pub async fn double(&self, n: i64) -> i64 {
+///         2 * n
+///     }
+/// }
+///
+/// # async fn example() -> Result<(), Error> {
+/// let client = hypha_rpc::connect("http://localhost:9527").await?;
+/// client.register_service(Desk).await?;
+/// let desk: DeskProxy = client.proxy("desk").await?;
+/// assert_eq!(desk.double(2).await?, 4);
+/// client.disconnect().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     connection: Connection,
@@ -61,9 +99,9 @@ pub struct Client {
 /// a reference cycle: the functions of the manager hold the engine.
 #[derive(Default)]
 struct Shared {
-    /// The manager as it was fetched, with its address.
+    /// The fetched manager, with its address.
     manager: Mutex<Option<(String, Arc<Description>)>>,
-    /// The types of events that the server was asked for.
+    /// The subscribed types of events, which are subscribed again on a new link.
     subscriptions: Mutex<BTreeSet<String>>,
 }
 
@@ -84,7 +122,7 @@ impl fmt::Debug for KnownManager {
 }
 
 impl Shared {
-    /// The manager at `address`, if it has been fetched.
+    /// Returns the manager at `address`, if it has been fetched.
     fn manager(&self, address: &str) -> Option<Arc<Description>> {
         let manager = self.manager.lock();
         let manager = manager.as_ref().filter(|(known, _)| known == address);
@@ -96,7 +134,7 @@ impl Client {
     /// Returns a client on a link that needs no handshake, for a peer within a server or a test.
     ///
     /// Only the built-in service is registered, and with no manager. The connection ends with the
-    /// link. Links within one process take [`Settings::in_process`].
+    /// link. Use [`Settings::in_process`] for links within one process.
     ///
     /// # Panics
     ///
@@ -109,7 +147,7 @@ impl Client {
         Self::start(link, engine, Arc::default(), keep_alive, redial)
     }
 
-    /// The engine of a client, with the built-in service.
+    /// Creates the engine of a client, with the built-in service.
     fn engine_of(
         identity: Identity,
         settings: Settings,
@@ -125,7 +163,7 @@ impl Client {
         (engine, queue)
     }
 
-    /// A client on its first link, and the task that keeps it connected.
+    /// Starts the task that keeps a client connected, and returns the client.
     fn start(
         link: BoxLink,
         engine: Arc<Engine>,
@@ -140,7 +178,8 @@ impl Client {
         }
     }
 
-    /// A handle for the calls that set the connection up: it does not keep the connection open.
+    /// Returns a handle for the calls that set the connection up. It does not keep the connection
+    /// open.
     fn for_setup(engine: Arc<Engine>, shared: Arc<Shared>) -> Client {
         Client {
             connection: Connection::for_setup(engine),
@@ -150,7 +189,7 @@ impl Client {
 
     /// Frees the memory held for the peer at the absolute address `peer`, and fails the calls to
     /// it, as if the server had reported its disconnection.
-    #[doc(hidden)] // For clients inside a server, which learns it first.
+    #[doc(hidden)] // For clients inside a server, which knows it before the event arrives.
     pub fn peer_gone(&self, peer: &str) {
         self.engine().peer_gone(peer);
     }
@@ -219,6 +258,8 @@ impl Client {
     /// Returns the states of the connection from now on, the current one first. A slow reader sees
     /// only the newest.
     ///
+    /// # Examples
+    ///
     /// ```no_run
     /// # use hypha_rpc::{client::State, Client};
     /// # async fn example(client: Client) {
@@ -240,7 +281,8 @@ impl Client {
         StateWatcher::new(self.engine().lifecycle.subscribe())
     }
 
-    /// Waits until the connection is closed and returns the reason.
+    /// Waits until the connection is closed permanently, and returns the reason. A lost link that
+    /// is restored does not count.
     ///
     /// # Cancellation
     ///
@@ -259,6 +301,7 @@ impl Client {
     /// ```
     pub async fn closed(&self) -> Arc<CloseReason> {
         let mut state = self.engine().lifecycle.subscribe();
+        // The error means that the sender was dropped, and `self` owns it.
         let _ = state.wait_for(State::is_closed).await;
         self.engine().lifecycle.close_reason()
     }
@@ -281,6 +324,12 @@ impl Client {
 
     /// Registers a service in the workspace when the result is awaited.
     ///
+    /// [`RegisterService`] has options that change the service, and lists the errors. The service
+    /// is registered again after each reconnect, until it is unregistered or the connection is
+    /// closed.
+    ///
+    /// # Examples
+    ///
     /// ```no_run
     /// # use hypha_rpc::{service::{Service, Visibility}, Client};
     /// # async fn example(client: Client, service: Service) -> Result<(), hypha_rpc::Error> {
@@ -301,8 +350,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if this client has no such service. If the manager fails, its error, and
-    /// the service stays registered; a service that the manager does not know is no error.
+    /// [`Error::Invalid`] if this client has no such service. If the manager fails, its error; the
+    /// service then stays registered. A service that the manager does not know is not an error.
     ///
     /// # Examples
     ///
@@ -331,11 +380,13 @@ impl Client {
         Ok(())
     }
 
-    /// Returns the proxy of the server's workspace manager.
+    /// Returns the proxy of the server's workspace manager. It is fetched by the first call and
+    /// cached.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] on a link without a manager.
+    /// [`Error::Invalid`] on a link without a manager, [`Error::Disconnected`] if the connection is
+    /// closed, and the other errors of a [`Call`].
     ///
     /// # Examples
     ///
@@ -364,7 +415,9 @@ impl Client {
         let description = match known {
             Some(description) => description,
             None => {
-                // Clients keep it, so it must not keep the connection.
+                // Fetched with an unowned handle, because the client caches it: its functions would
+                // otherwise keep the connection open. Two concurrent callers may both fetch it,
+                // which costs a request and no more.
                 let fetched = self
                     .unowned()
                     .get_remote_service(&format!("{address}:default"))
@@ -402,11 +455,17 @@ impl Client {
         *self.shared.manager.lock() = Some((address.clone(), Arc::clone(description)));
     }
 
-    /// Subscribes to events of these types; [`events`](Self::events) reads them.
+    /// Subscribes to events of these types; [`events`](Self::events) reads them. The subscription
+    /// is repeated after each reconnect.
     ///
     /// # Errors
     ///
     /// The refusal of the manager if it does not accept one of the types; then none is subscribed.
+    /// Otherwise the errors of [`manager`](Self::manager).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future may leave the types subscribed until the next reconnect.
     ///
     /// # Examples
     ///
@@ -449,6 +508,18 @@ impl Client {
     ///
     /// At most 1024 unread events are queued; further ones are dropped and counted in
     /// [`stats`](Self::stats). The stream ends with the connection.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::Client;
+    /// # async fn example(client: Client) {
+    /// let mut lost = client.events("disconnected");
+    /// while let Some(event) = lost.next().await {
+    ///     println!("offline: {:?}", event.data().get("reason"));
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn events(&self, kind: &str) -> EventStream {
         self.engine().events.read(kind)
@@ -461,6 +532,11 @@ impl Client {
     ///
     /// [`Error::Codec`] if the data cannot be encoded or is larger than a server accepts (16 MiB),
     /// [`Error::Disconnected`] if the connection is closed. Delivery is not confirmed.
+    ///
+    /// # Cancellation
+    ///
+    /// The method waits for room in the send queue. Dropping the future before it completes leaves
+    /// the event unsent.
     ///
     /// # Examples
     ///
@@ -498,12 +574,13 @@ impl Client {
         queued.map_err(|Closed| failure(self.engine().lifecycle.over(), site()))
     }
 
-    /// Pings a client (`client` or `workspace/client`) and waits at most `timeout` for its answer.
+    /// Pings a client (`client` or `workspace/client`) and waits at most `timeout` for its
+    /// response.
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if it is not connected, [`Error::Timeout`] if it does not answer in
-    /// time.
+    /// [`Error::Rejected`] if the client is not connected, [`Error::Timeout`] if it does not
+    /// respond in time, and the other errors of a [`Call`].
     ///
     /// # Examples
     ///
@@ -533,7 +610,7 @@ impl Client {
         }
     }
 
-    /// One call to a method whose path is known.
+    /// Calls a method whose path is known, without fetching its service.
     async fn request<T: serde::de::DeserializeOwned + 'static>(
         &self,
         to: &str,
@@ -567,7 +644,8 @@ impl Client {
     /// Closes the connection after the running handlers have ended, or after `grace`.
     ///
     /// In a handler of this connection, which could not end while it waits for itself, the method
-    /// returns at once: the connection is closed in the background, after the handler has answered.
+    /// returns at once. The connection is then closed in the background, after the handler has
+    /// responded.
     ///
     /// The services are unregistered and further calls are refused. Handlers that still run after
     /// the grace period are cancelled ([`Context::cancellation`](crate::Context::cancellation)) and
@@ -597,11 +675,12 @@ impl Client {
             return;
         }
         if Handle::try_current().is_err() {
-            // The timers need a runtime: that of the connection, while it is there.
+            // The timers need a runtime. The connection has one, unless it never started.
             let Some(runtime) = engine.tasks.runtime() else {
                 return engine.close(CloseReason::Requested);
             };
             let client = self.clone();
+            // An error means that the runtime has shut down, which has closed the connection.
             let _ = runtime
                 .spawn(async move { client.close_within(grace).await })
                 .await;
@@ -610,11 +689,16 @@ impl Client {
         self.close_within(grace).await;
     }
 
+    /// Closes the connection; handlers know after the grace period.
     async fn close_within(&self, grace: Duration) {
         self.close_in_order(grace, false).await;
     }
 
-    /// Closes the connection; with `told` the handlers know at once, else after the grace period.
+    /// Closes the connection. `told`: the handlers are cancelled at once instead of after the grace
+    /// period.
+    ///
+    /// Calls are refused first and services unregistered second: a call that arrives in between
+    /// gets a retryable error instead of a handler that is dropped.
     async fn close_in_order(&self, grace: Duration, told: bool) {
         let engine = self.engine();
         if !engine.lifecycle.is_closed() {
@@ -623,6 +707,7 @@ impl Client {
             if told {
                 engine.handlers.calls.cancel(|_| true);
             }
+            // A timeout is ignored: the server removes the services when the link ends.
             let _ = tokio::time::timeout(grace.min(UNREGISTER_TIMEOUT), self.withdraw()).await;
             if !engine.drain(grace.saturating_sub(begin.elapsed())).await {
                 engine.handlers.calls.cancel(|_| true);
@@ -658,7 +743,7 @@ impl Client {
         };
         let mut services = self.engine().handlers.listed();
         if identity.connection_type == "http_streaming" {
-            // Without this it stays there after the stream has ended
+            // The server keeps the built-in service of an HTTP client after its stream has ended
             // (docs/protocol/05-http-transport.md#sa8).
             services.extend(self.engine().handlers.get(BUILT_IN));
         }
@@ -667,7 +752,7 @@ impl Client {
             let manager = manager.clone();
             async move {
                 if let Err(e) = manager.unregister_service(id).await {
-                    tracing::debug!("not taken back: {e}");
+                    tracing::debug!("a service could not be unregistered: {e}");
                 }
             }
         });
@@ -678,13 +763,18 @@ impl Client {
     ///
     /// The first signal cancels running handlers at once
     /// ([`Context::cancellation`](crate::Context::cancellation)); they have a grace period of 5 s
-    /// to end, and [`shutdown`](Self::shutdown) says what else happens. A second signal ends the
+    /// to end. The other steps are those of [`shutdown`](Self::shutdown). A second signal ends the
     /// process with the exit code 130.
     ///
     /// # Errors
     ///
-    /// [`Error::Disconnected`] with the reason if the connection ends permanently before;
+    /// [`Error::Disconnected`] with the reason if the connection ends permanently before a signal;
     /// [`Error::Invalid`] if the signals cannot be watched.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves the connection open. Ctrl-C does not end the process by default
+    /// from then on, because tokio keeps its signal handlers.
     ///
     /// # Examples
     ///
@@ -716,7 +806,8 @@ impl Client {
     }
 }
 
-/// Converts an error of the manager to an [`Error`] without a type.
+/// Converts an error of the manager to an [`Error`] without a type. Errors that programs handle
+/// become rejections with a kind; `method` names the call.
 pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> Error {
     move |error| match error {
         Error::Service(error) => {
@@ -732,7 +823,7 @@ pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> E
                 ManagerError::Assertion(text) if text.contains("Multiple services found") => {
                     Some(RejectKind::Ambiguous)
                 }
-                // The provider that was asked for its service.
+                // The provider of the service did not respond to the manager.
                 ManagerError::Timeout(_) | ManagerError::Connection(_) => {
                     Some(RejectKind::PeerNotConnected)
                 }
@@ -754,7 +845,8 @@ pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> E
     }
 }
 
-/// Exit code of a process that a second signal ends, as shells have it: 128 and SIGINT.
+/// Exit code of a process that a second signal ends. Shells report an interrupt as 128 plus the
+/// number of SIGINT, 2.
 const INTERRUPTED: i32 = 130;
 
 /// The signals that ask the program to stop.
@@ -774,7 +866,7 @@ impl StopSignals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     async fn next(&mut self) -> std::io::Result<()> {
         tokio::select! {
             _ = self.interrupt.recv() => Ok(()),
@@ -794,7 +886,7 @@ impl StopSignals {
         Ok(StopSignals)
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     async fn next(&mut self) -> std::io::Result<()> {
         tokio::signal::ctrl_c().await
     }

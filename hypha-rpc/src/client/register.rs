@@ -1,4 +1,4 @@
-//! Registration: a service becomes known locally, then to the workspace manager
+//! Registration of services, locally and then with the workspace manager
 //! (`docs/protocol/04-services.md#s2`, `docs/protocol/01-transport-websocket.md#s7`).
 
 use std::future::IntoFuture;
@@ -16,7 +16,8 @@ use crate::workspace::ServiceInfo;
 use hypha_wire::keys::BUILT_IN;
 use hypha_wire::{Map, Value};
 
-/// Services that are registered again at the same time.
+/// Services that are registered again at the same time after a reconnect, so that a client with
+/// many services neither waits for each round trip nor floods the manager.
 const OFFERED_AT_ONCE: usize = 8;
 
 /// Pauses before a rejected registration is retried after a reconnect: the server may still be
@@ -27,15 +28,20 @@ const REFUSED_PAUSES: Doubling = Doubling {
 };
 const REFUSED_RETRIES: u32 = 3;
 
-/// Registration of a service, which is made when this is awaited and resolves to the info of the
+/// Registration of a service, which is made when this is awaited. It resolves to the record of the
 /// service; its `id` is the full id.
 ///
 /// Returned by [`Client::register_service`].
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] for an id that is not valid or belongs to another service of this client,
-/// otherwise the refusal of the manager. After an error the service is not registered.
+/// * [`Error::Invalid`] for an id that is not valid or belongs to another service of this client,
+///   and for settings or member names that the protocol does not allow.
+/// * [`Error::Rejected`] with the refusal of the manager, such as a missing write permission.
+/// * [`Error::Disconnected`] if the connection is closed, and the other errors of a
+///   [`Call`](crate::Call).
+///
+/// After an error the service is not registered; a replaced one is restored.
 ///
 /// # Cancellation
 ///
@@ -193,6 +199,7 @@ impl IntoFuture for RegisterService {
             let info = service.info(&engine.identity(), &engine.settings.app_id);
             let former = engine.handlers.get(&id);
             let service = Registered::new(service)?.listed(notify);
+            // Added here before the manager knows it, so that the first caller finds it.
             let services = &engine.handlers;
             services.add(service, overwrite, &engine.lifecycle)?;
             if notify && engine.identity().manager_id.is_some() {
@@ -228,8 +235,8 @@ impl Drop for Unconfirmed<'_> {
 }
 
 impl Client {
-    /// The first calls of a connection: the built-in service is registered, and the event for
-    /// disconnected clients is subscribed.
+    /// Makes the first calls on a link: registers the built-in service, and subscribes to the event
+    /// for disconnected clients, by which calls to them fail at once.
     pub(super) async fn announce(&self) -> Result<(), Error> {
         let engine = self.engine();
         if let Some(built_in) = engine.handlers.get(BUILT_IN) {
@@ -304,7 +311,8 @@ impl Client {
         Ok(())
     }
 
-    /// Repeats the subscriptions on a new link.
+    /// Repeats the subscriptions on a new link. A failure is logged, because the services of this
+    /// client can be called without them.
     pub(super) async fn subscribe_again(&self) {
         let kinds = self.shared.subscriptions.lock().clone();
         if let Err(error) = self.subscribe(kinds).await {
@@ -329,6 +337,7 @@ impl Client {
         })
     }
 
+    /// Registers the record of a service with the manager.
     async fn tell_manager(&self, info: ServiceInfo) -> Result<(), Error> {
         let manager = self.manager().await?;
         manager

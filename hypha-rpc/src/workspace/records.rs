@@ -1,7 +1,8 @@
 //! Records of workspaces, clients, tokens and events.
 //!
 //! The doc comments of types with `JsonSchema` become texts of published schemas, which other
-//! languages show. Therefore they have neither links nor examples.
+//! languages show. Therefore they have no examples, and no links except in types that are flattened
+//! into others, whose own text is not published.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;

@@ -52,10 +52,12 @@ const PIECE: usize = 256 << 10;
 /// be sent on before it is read: its next receiver reads through this program, because the owner
 /// answers no other peer.
 ///
-/// A file of this program is made with [`from_bytes`](Self::from_bytes), [`open`](Self::open),
-/// [`from_reader`](Self::from_reader) and their like. Other languages get an object with `read`,
-/// `seek`, `tell`, `write`, `flush` and `close`, of which those that it can do. The reader or file
-/// below it is dropped with its last clone and its last peer.
+/// [`from_bytes`](Self::from_bytes), [`open`](Self::open), [`from_reader`](Self::from_reader) and
+/// similar constructors make a file of this program. Other languages get an object with those of
+/// the functions `read`, `seek`, `tell`, `write`, `flush` and `close` that the file supports. The
+/// reader or file below it is dropped when this program and all peers have dropped it.
+///
+/// # Examples
 ///
 /// ```
 /// use hypha_rpc::prelude::*;
@@ -127,7 +129,7 @@ impl RemoteFile {
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened.
+    /// Fails if the file cannot be opened, or its metadata cannot be read.
     pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let file = tokio::fs::File::open(path).await?;
@@ -206,7 +208,8 @@ impl RemoteFile {
     }
 
     fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        // Before it is read or sent there is no other handle.
+        // There is no other handle before the file is read or sent; after that, its members are
+        // published already and stay.
         if let Some(peer) = Arc::get_mut(&mut self.peer) {
             peer.set(key, value.into());
         }
@@ -240,11 +243,13 @@ impl RemoteFile {
 
     /// Closes the file at its owner after all earlier writes, also one that came in an argument.
     ///
-    /// The same as `shutdown`. Has no effect on files that cannot be closed, such as a `Blob`.
+    /// The same as [`AsyncWriteExt::shutdown`](tokio::io::AsyncWriteExt::shutdown). Has no effect
+    /// on files that cannot be closed, such as a `Blob`.
     ///
     /// # Errors
     ///
-    /// Errors of earlier writes, or if the owner cannot be reached or fails to close the file.
+    /// Fails with the error of an earlier write, or if the owner cannot be reached or fails to
+    /// close the file.
     pub async fn close(mut self) -> io::Result<()> {
         poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await
     }
@@ -259,7 +264,7 @@ impl RemoteFile {
         }
     }
 
-    /// Hands out or passes over `len` of the unread bytes.
+    /// Removes `len` of the unread bytes, and passes them to `take`.
     fn advance(&mut self, mut len: usize, mut take: impl FnMut(&[u8])) {
         if let Some(position) = &mut self.position {
             *position += len as u64;
@@ -276,7 +281,7 @@ impl RemoteFile {
         }
     }
 
-    /// A read that is on its way.
+    /// Takes the pending read, if the pending operation is one.
     fn take_read(&mut self) -> Option<BoxFuture<'static, io::Result<Chunk>>> {
         match self.busy.take() {
             Some(Busy::Read(read)) => Some(read),
@@ -287,7 +292,7 @@ impl RemoteFile {
         }
     }
 
-    /// Asks for the next piece. It is on its way when this returns.
+    /// Requests the next piece. The request is on its way when this returns.
     fn start_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Chunk>> {
         let peer = Arc::clone(&self.peer);
         let mut read = async move { peer.read(PIECE).await }.boxed();
@@ -298,11 +303,11 @@ impl RemoteFile {
         polled
     }
 
-    /// Takes what a read has brought; true if it was the end of the file.
+    /// Adds the data of a read to the unread data; true at the end of the file.
     fn arrived(&mut self, chunk: io::Result<Chunk>) -> io::Result<bool> {
         let chunk = chunk?;
         if chunk.text {
-            // Places in a text file are not numbers of bytes.
+            // Positions in a text file of Python are not numbers of bytes.
             (self.text, self.position) = (true, None);
         }
         let end = chunk.bytes.is_empty();
@@ -310,7 +315,7 @@ impl RemoteFile {
         Ok(end)
     }
 
-    /// Waits for the end of what the owner was asked to do, unless it is a read.
+    /// Waits until the pending operation is done, unless it is a read.
     fn poll_settled(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         let outcome = match &mut self.busy {
             None | Some(Busy::Read(_)) => return Poll::Ready(Ok(())),
@@ -339,7 +344,7 @@ impl RemoteFile {
         outcome
     }
 
-    /// The place that `to` means, if that is known here.
+    /// Returns the position that `to` means, if it is known here.
     fn target(&self, to: SeekFrom) -> Option<u64> {
         match to {
             SeekFrom::Start(target) => Some(target),
@@ -376,8 +381,8 @@ impl AsyncRead for RemoteFile {
             }
             if std::mem::replace(&mut self.sequential, true) {
                 if let Poll::Ready(chunk) = self.start_read(cx) {
-                    // A file of this program. A seek that fails now fails again when it is its
-                    // turn.
+                    // Ready at once means a file of this program. An error is ignored, because the
+                    // read that needs the data fails again.
                     let _ = self.arrived(chunk);
                 }
             }
@@ -426,8 +431,8 @@ impl AsyncSeek for RemoteFile {
     }
 }
 
-/// Returns the data of a read that was started ahead. A read that fails has not moved the
-/// file.
+/// Waits for a read that was started ahead, and returns its data: they count for the position. A
+/// read that fails has not moved the file.
 async fn drain(read: Option<BoxFuture<'static, io::Result<Chunk>>>) -> Bytes {
     match read {
         Some(read) => read.await.map(|chunk| chunk.bytes).unwrap_or_default(),
@@ -514,7 +519,7 @@ impl AsyncWrite for RemoteFile {
     }
 }
 
-/// The beginning of `data` that is text.
+/// Returns the beginning of `data` that is whole characters of UTF-8.
 fn whole_characters(data: &[u8]) -> io::Result<&[u8]> {
     match std::str::from_utf8(data) {
         Ok(_) => Ok(data),

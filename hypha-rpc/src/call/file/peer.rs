@@ -1,4 +1,4 @@
-//! The functions of a file at its owner, and what their errors mean here.
+//! The functions of a file at its owner, and the mapping of their errors to [`io::Error`].
 
 use std::io::{self, SeekFrom};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::error::{Error, RejectKind};
 use hypha_wire::keys::{RNATIVE, RTYPE};
 use hypha_wire::{Args, Handle, HandleKind, Map, Value, WireError};
 
-/// The object that a file is on the wire.
+/// The object that represents a file on the wire.
 pub(super) struct Peer {
     members: Map,
 }
@@ -25,12 +25,14 @@ pub(super) struct Chunk {
     pub(super) text: bool,
 }
 
+/// Returns whether an object is a file.
 pub(super) fn is_file(members: &Map) -> bool {
     members.get(RTYPE).and_then(Value::as_str) == Some("iostream")
 }
 
-/// The members by which others use the file. They call a peer's functions through this program,
-/// because a peer accepts calls only from the receiver (`docs/protocol/02-messages.md#s7`).
+/// Returns the members by which receivers use the file. Functions of a peer are relayed through
+/// this program, because the peer accepts calls only from its own receiver
+/// (`docs/protocol/02-messages.md#s7`).
 pub(super) fn members(peer: &Arc<Peer>) -> impl Iterator<Item = (&str, Value)> {
     peer.members.iter().map(|(name, member)| {
         let value = match member {
@@ -41,6 +43,7 @@ pub(super) fn members(peer: &Arc<Peer>) -> impl Iterator<Item = (&str, Value)> {
     })
 }
 
+/// Returns a function of this program that calls a function of the file.
 fn relay(peer: &Arc<Peer>, name: &str) -> Value {
     let (peer, function) = (Arc::clone(peer), name.to_owned());
     let relay = Function::new(move |call| {
@@ -54,6 +57,7 @@ fn relay(peer: &Arc<Peer>, name: &str) -> Value {
     relay.named(name).into()
 }
 
+/// Returns the error for a function that the file does not have.
 pub(super) fn unsupported(what: &str) -> io::Error {
     let text = format!("the file has no function `{what}`");
     io::Error::new(io::ErrorKind::Unsupported, text)
@@ -68,7 +72,7 @@ impl Peer {
         self.members.get(key)
     }
 
-    /// Puts plain values in front of the functions.
+    /// Sets a plain member. New ones stand before the functions.
     pub(super) fn set(&mut self, key: &str, value: Value) {
         if self.members.contains_key(key) {
             self.members.insert(key.to_owned(), value);
@@ -81,7 +85,7 @@ impl Peer {
         matches!(self.get(function), Some(Value::Handle(_)))
     }
 
-    /// Whether it is known before the first read to be one of Python's text files.
+    /// Returns whether the file is known to be a text file of Python before the first read.
     pub(super) fn is_text(&self) -> bool {
         let native = self.get(RNATIVE).and_then(Value::as_str);
         native.is_some_and(|native| {
@@ -101,6 +105,7 @@ impl Peer {
         function.ok_or_else(|| unsupported(name))
     }
 
+    /// Reads at most `most` bytes or characters.
     pub(super) async fn read(&self, most: usize) -> io::Result<Chunk> {
         match self.call("read", args!(most)).await? {
             Value::Bytes(bytes) => Ok(Chunk { bytes, text: false }),
@@ -108,7 +113,7 @@ impl Peer {
                 bytes: text.into(),
                 text: true,
             }),
-            // A buffer of another kind.
+            // Other kinds of buffers, such as a typed array of JavaScript.
             other => match other.decode_as::<hypha_wire::Binary>() {
                 Ok(bytes) => Ok(Chunk {
                     bytes: bytes.0,
@@ -119,8 +124,8 @@ impl Peer {
         }
     }
 
-    /// Moves the position, which is `unread` bytes further than that of the reader; where it is
-    /// then.
+    /// Moves the position of the owner's file, and returns the new one. The file is `unread` bytes
+    /// ahead of the reader.
     pub(super) async fn seek(&self, to: SeekFrom, unread: usize, text: bool) -> io::Result<u64> {
         if !self.has("seek") {
             return Err(unsupported("seek"));
@@ -143,7 +148,7 @@ impl Peer {
                 let place = place.ok_or_else(before_start)?;
                 (place, args!(place))
             }
-            // Not every `seek` knows that it can be asked for another origin.
+            // Only files with `tell`, those of Python and Rust, are known to take an origin.
             SeekFrom::End(by) if self.has("tell") => (0, args!(by, 2)),
             SeekFrom::End(by) => {
                 let size = self.get("size").and_then(Value::as_u64);
@@ -155,10 +160,11 @@ impl Peer {
                 (place, args!(place))
             }
         };
-        // Not every `seek` answers where it is.
+        // Some implementations of `seek` return nothing.
         Ok(self.call("seek", args).await?.as_u64().unwrap_or(place))
     }
 
+    /// Writes all data, with several calls if the owner takes less.
     pub(super) async fn write(&self, mut data: Bytes, text: bool) -> io::Result<()> {
         while !data.is_empty() {
             if text {
@@ -178,6 +184,7 @@ impl Peer {
         Ok(())
     }
 
+    /// Closes the file, after which dropping the last handle must not close it again.
     pub(super) async fn close(&self) -> io::Result<()> {
         let closed = self.call("close", args!()).await.map(drop);
         if let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") {
@@ -187,19 +194,20 @@ impl Peer {
     }
 }
 
-/// The last handle is dropped. A file that came in a result is closed at its owner.
+/// Closes a file that came in a result at its owner, when the last handle is dropped.
 impl Drop for Peer {
     fn drop(&mut self) {
         let Some(Value::Handle(Handle(HandleKind::Remote(remote)))) = self.get("close") else {
             return;
         };
-        // The caller closes its own file, and other handles may be in use.
+        // A file that came in an argument is closed by the caller. A file with other handles, or
+        // one that is closed already, stays as it is.
         if remote.parent.is_some() || remote.is_released() || Arc::strong_count(remote) > 1 {
             return;
         }
         if let Ok(close) = self.function("close") {
-            // At once or not at all: if there is no room in the queue, the owner's own limit has to
-            // do.
+            // A destructor cannot wait. If there is no room in the queue, the owner closes the file
+            // when it has been unused for too long.
             let _ = close.call::<Value>(args!()).send().now_or_never();
         }
     }
@@ -218,7 +226,7 @@ fn unexpected(function: &str, wanted: &str, got: &Value) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// The classes by which other languages know kinds of errors.
+/// The classes of exceptions in other languages, and the kinds of errors that they mean.
 const CLASSES: [(&str, io::ErrorKind); 6] = [
     ("UnsupportedOperation", io::ErrorKind::Unsupported),
     ("FileNotFoundError", io::ErrorKind::NotFound),
@@ -228,12 +236,13 @@ const CLASSES: [(&str, io::ErrorKind); 6] = [
     ("UnicodeDecodeError", io::ErrorKind::InvalidData),
 ];
 
-/// The class of the exception in other languages.
+/// Returns the class of the exception in other languages.
 pub(super) fn class(kind: io::ErrorKind) -> &'static str {
     let found = CLASSES.iter().find(|(_, known)| *known == kind);
     found.map_or("OSError", |(class, _)| class)
 }
 
+/// Converts the error of a call, which stays the source.
 fn io_error(error: Error) -> io::Error {
     let kind = match &error {
         Error::Remote(remote) => {

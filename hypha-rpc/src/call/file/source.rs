@@ -18,12 +18,13 @@ use crate::service::{IncomingCall, handler};
 use hypha_wire::keys::{RNATIVE, RTYPE};
 use hypha_wire::{Args, Map, WireError};
 
-/// The most that one `read` gives, whatever it is asked for.
+/// Upper bound on the bytes that one `read` returns, so that a peer cannot make this program read a
+/// whole disk into memory.
 const LARGEST_READ: usize = 512 << 20;
 
-/// Something that can be used as a file.
+/// A reader, writer or file below a [`RemoteFile`](super::RemoteFile) of this program.
 pub(super) trait Source: Send {
-    /// Adds at most `most` bytes; none at the end.
+    /// Adds at most `most` bytes, and returns their number; 0 at the end.
     fn read<'a>(
         &'a mut self,
         _into: &'a mut BytesMut,
@@ -49,6 +50,7 @@ pub(super) trait Source: Send {
     }
 }
 
+/// Returns the error of an operation that the source does not support.
 fn refused<'a, T: Send + 'a>(what: &str) -> BoxFuture<'a, io::Result<T>> {
     let error = unsupported(what);
     async move { Err(error) }.boxed()
@@ -140,10 +142,11 @@ impl<T> Abilities for Whole<T> {
     const WRITE: bool = true;
 }
 
-/// A source until it is closed. Calls of its functions run one after the other.
+/// A source, until it is closed. The lock is held during an operation, so that concurrent calls of
+/// its functions run one after the other.
 type Shared = Arc<Mutex<Option<Box<dyn Source>>>>;
 
-/// The object that a source is to others.
+/// Returns the object that represents a source for receivers.
 pub(super) fn members<S: Source + Abilities + 'static>(source: S) -> Map {
     let source: Shared = Arc::new(Mutex::new(Some(Box::new(source))));
     let mut members = Map::new();
@@ -220,6 +223,7 @@ pub(super) fn members<S: Source + Abilities + 'static>(source: S) -> Map {
 
 type Run = for<'a> fn(&'a Shared, &'a IncomingCall) -> BoxFuture<'a, Result<Args, WireError>>;
 
+/// Converts an I/O error for peers. The trace has its class in Python.
 fn failed(error: io::Error) -> WireError {
     let message = error.to_string();
     let trace = format!("{}: {message}\n", class(error.kind()));
@@ -245,7 +249,7 @@ async fn read(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     let mut data = BytesMut::new();
     while data.len() < most {
         let next = (most - data.len()).min(PIECE);
-        // As it comes: what it was asked for may be far more than there is.
+        // Reserved piece by piece, because the requested size may be far more than the file has.
         data.reserve(next);
         if source.read(&mut data, next).await.map_err(failed)? == 0 {
             break;
@@ -304,7 +308,7 @@ async fn flush(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> 
     call.reply(&())
 }
 
-/// The source is dropped, also if closing it fails. Closing twice is no error.
+/// Closes and drops the source. It is dropped also if closing fails. Closing twice is not an error.
 async fn close(source: &Shared, call: &IncomingCall) -> Result<Args, WireError> {
     call.args(&[])?;
     if let Some(mut source) = source.lock().await.take() {
