@@ -94,7 +94,7 @@ const WORKSPACE: &str = "test";
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let nurse = UserInfo { roles: vec!["nurse".into()], ..UserInfo::default() };
-/// let clinic = testing::in_process(ClinicService::new(Clinic))
+/// let clinic = testing::in_process(Clinic)
 ///     .workspace("ward")
 ///     .user(nurse)
 ///     .await

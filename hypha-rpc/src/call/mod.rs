@@ -128,10 +128,7 @@ enum To {
         _held: Option<Handle>,
     },
     /// A function of this program.
-    Local {
-        handler: Handler,
-        label: String,
-    },
+    Local { handler: Handler, label: String },
     /// The call fails without a request: the peer would reject it.
     Refused(Rejection),
     /// The call fails without a request: it is not valid.

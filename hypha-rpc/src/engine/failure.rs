@@ -13,20 +13,11 @@ pub(crate) enum Failure {
     /// The peer rejected the call with this message, or its method failed.
     Rejected(Box<Message>),
     /// The idle timeout elapsed.
-    Silent {
-        limit: Duration,
-        sent: bool,
-    },
+    Silent { limit: Duration, sent: bool },
     /// The total timeout elapsed.
-    Late {
-        limit: Duration,
-        sent: bool,
-    },
+    Late { limit: Duration, sent: bool },
     /// The peer, the link or the connection was lost.
-    Lost {
-        loss: Loss,
-        sent: bool,
-    },
+    Lost { loss: Loss, sent: bool },
     /// An argument cannot be encoded.
     Encode(EncodeError),
     /// The message does not fit into a frame, and the peer cannot receive chunks.
