@@ -77,6 +77,7 @@ impl<'a> Exchange<'a> {
         let request = async {
             if !self.setup && !engine.lifecycle.is_connected() {
                 let limit = match self.total {
+                    // The total timeout around this future limits the wait.
                     Some(_) => MAX_IDLE_TIMEOUT,
                     None => self.idle_timeout(engine),
                 };
@@ -176,7 +177,9 @@ impl<'a> Exchange<'a> {
             outcome = &mut sending => outcome?,
         }
         handed_out.sent();
+        // Armed only now, because the callee does not have the call before.
         cancel.armed = self.cancel;
+        // The idle timeout begins here, so that the time to send a large request does not count.
         seen.at(engine.clock.now());
         match answer_within(&mut answer, &seen, limit, engine.clock).await {
             Some(answer) => {

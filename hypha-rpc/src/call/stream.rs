@@ -349,6 +349,7 @@ impl Reader {
 /// peer.
 struct Pump {
     engine: Arc<Engine>,
+    /// Weak, because the handle must be dropped with the reader.
     remote: Weak<RemoteHandle>,
     to: String,
     method: String,
@@ -378,6 +379,7 @@ impl Pump {
                     ..
                 })
             ) {
+                // The generator has ended, so there is nothing to close at the peer.
                 if let Some(remote) = self.remote.upgrade() {
                     remote.mark_released();
                 }

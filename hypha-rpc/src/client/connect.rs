@@ -369,6 +369,8 @@ impl ConnectOptions {
                 let setup = Client::for_setup(Arc::clone(engine), Arc::clone(shared));
                 setup.announce().await?;
             }
+            // Calls of the program wait until here, so that the manager knows this client when they
+            // arrive.
             client.engine().set_connected();
             Ok(client)
         };

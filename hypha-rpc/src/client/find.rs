@@ -256,7 +256,7 @@ impl<P> ServiceLookup<P> {
         self
     }
 
-    /// Sets the time that each candidate has to answer in the modes that call one of its methods,
+    /// Sets the time that each candidate has to respond in the modes that call one of its methods,
     /// such as [`SelectionMode::SelectMin`]. Default: 2 s.
     ///
     /// The Python server accepts this value and ignores it.

@@ -96,6 +96,8 @@ impl Admission {
         } else {
             (&self.running, self.most as usize)
         };
+        // Relaxed: a call that is admitted at the moment of `leave` counts as one that came before,
+        // and `drain` waits for it.
         if !built_in && self.leaving.load(Ordering::Relaxed) {
             return Err(Busy::Leaving);
         }
@@ -134,6 +136,8 @@ impl Admission {
     /// Waits until no handler runs, at most for `grace`; false if some still run. Call
     /// [`leave`](Self::leave) before, so that no other begins.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
+        // All permits are free when no handler runs. Calls of the built-in service have permits of
+        // their own and are not waited for.
         let drained = tokio::time::timeout(grace, self.running.acquire_many(self.most)).await;
         drained.is_ok()
     }

@@ -47,6 +47,7 @@ pub(crate) async fn handshake(
             Some(Ok(Frame::Binary(_) | Frame::Ping | Frame::Pong)) => {}
             Some(Ok(Frame::Text(text))) => return read(&text, hello),
             Some(Ok(Frame::Close(reason))) => {
+                // 1005 stands for a close frame without a code (RFC 6455, section 7.4.1).
                 let (code, text) = reason.unwrap_or((1005, String::new()));
                 return Err(if text.is_empty() {
                     lost(format!("it closed with code {code}"))

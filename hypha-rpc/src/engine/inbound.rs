@@ -148,6 +148,8 @@ impl<H: Handlers> Engine<H> {
     }
 
     fn begin_call(self: &Arc<Self>, message: Message) {
+        // Counted first, because the monitor may go to sleep at this moment: it reads the count
+        // after it has announced its sleep.
         count(&self.counters.calls_received);
         self.activity.begin();
         // Looked up before the task starts: a callback ends with its call, so the response of that

@@ -90,6 +90,8 @@ impl Lifecycle {
             return Ok(());
         }
         let lost = |reason: String| Loss::Link(reason.into()).before_sending();
+        // Fails instead of waiting for a permit: waiting calls hold their arguments, so their
+        // number must have a bound.
         let Ok(_waiting) = self.waiting.try_acquire() else {
             count(&counters.refused_waiting);
             return Err(lost(format!(
@@ -114,6 +116,8 @@ impl Lifecycle {
     /// Makes the driver end the present link, so that another one is opened. Without effect if
     /// there is no link, because then another one is being opened already.
     pub(crate) fn drop_link(&self) {
+        // Not `notify_one`, which would store the notification if there is no link, and end the
+        // next one.
         self.broken.notify_waiters();
     }
 

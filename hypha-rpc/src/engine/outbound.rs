@@ -65,6 +65,8 @@ impl Outbound {
 
     /// Puts one frame into the queue; waits while it is full.
     pub(crate) async fn enqueue(&self, frame: Bytes) -> Result<(), Closed> {
+        // The budget comes before the place in the queue, so that a large frame that waits for its
+        // share does not hold up small ones.
         let budget = match shares(&frame) {
             0 => None,
             shares => {

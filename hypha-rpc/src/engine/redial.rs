@@ -141,6 +141,7 @@ impl<H: Handlers> RedialLoop<H> {
         }
         self.say_if_lost();
         add(&self.engine.counters.undelivered, self.queue.len());
+        // Arguments are dropped after local variables, so `self` would otherwise outlive `_over`.
         drop(self);
     }
 
@@ -186,6 +187,7 @@ impl<H: Handlers> RedialLoop<H> {
             let next = recovery.lost(begin.elapsed(), rand::random());
             self.engine.link_lost(&reason);
             let engine = &self.engine;
+            // After the calls have failed, because `purge` drops the requests of ended sessions.
             self.queue.purge(&engine.sessions);
             (link, keep_alive) = match self.regain(&mut recovery, next, reason).await {
                 Ok(Some((link, keep_alive))) => (link, Some(keep_alive)),
@@ -267,6 +269,7 @@ impl<H: Handlers> RedialLoop<H> {
                 _ = &mut closed => return Ok(None),
                 () = pause => {}
             }
+            // The driver, which tidies otherwise, does not run without a link.
             engine.tidy();
             engine.lifecycle.set_state(State::Connecting);
             count(&engine.counters.attempts);

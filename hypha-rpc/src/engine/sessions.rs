@@ -61,6 +61,7 @@ impl<O: Clone> Sessions<O> {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let opened = self.table.lock().open(id, target, call, objects, now);
+        // The guard has ended, so the objects of a refused session are dropped without the lock.
         opened.map_err(|(reason, _)| Loss::Connection(reason).before_sending())
     }
 

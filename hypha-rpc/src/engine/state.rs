@@ -176,6 +176,8 @@ impl Recovery {
     }
 
     fn next(&mut self, chance: f64) -> Next {
+        // 0 counts as 1. Otherwise a limit of 0 would stop even a connection that had lasted,
+        // before the first attempt.
         if self
             .backoff
             .attempts

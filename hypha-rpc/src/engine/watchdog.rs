@@ -127,6 +127,7 @@ impl Watched {
         if polled.is_ready() {
             slot.task = None;
             self.ended.store(true, Ordering::SeqCst);
+            // Wakes the program's runtime once more, so that `Home` ends, too.
             self.missed.store(true, Ordering::SeqCst);
         }
         self.unlock(slot);
@@ -162,6 +163,7 @@ impl Watched {
             return false;
         };
         slot.away = away;
+        // Counted with the slot locked, so that sockets and timers see the move at their next poll.
         set_moved();
         self.missed.store(true, Ordering::SeqCst);
         self.unlock(slot);
@@ -253,6 +255,7 @@ pub(super) fn spawn<H: Handlers>(
     let monitor = Monitor {
         watched: Arc::clone(&watched),
         activity: Arc::clone(&engine.activity),
+        // Weak, so that the monitor does not keep a connection that has ended.
         engine: Arc::downgrade(engine),
         tick: (stall / LOOKS).max(Duration::from_millis(1)),
         warning: engine.settings.blocking_warning,

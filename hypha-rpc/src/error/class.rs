@@ -132,7 +132,7 @@ mod tests {
              occurred:\n\n{head}ValueError: b\n"
         );
         assert_eq!(parts(&text, ""), of("ValueError", "b"));
-        // The exception of another peer, passed on with its own trace.
+        // A peer has passed on the exception of another peer, with the trace of that.
         let text = format!("{head}lib.RemoteException: RemoteError:b\n{head}ValueError: b\n");
         assert_eq!(parts(&text, ""), of("ValueError", "b"));
         assert_eq!(

@@ -279,13 +279,13 @@ mod tests {
             let own = Failure::from_wire(&error);
             assert_eq!(own, Some(Failure::Missing("disk".into())), "{error:?}");
         }
-        // The module decides where it is given.
+        // If the class has its module in front, the module decides.
         let text = "disk".to_owned();
         let lookup = Failure::from_wire(&raised("b.LookupError: disk", ""));
         assert_eq!(lookup, Some(Failure::Lookup { text }));
         let empty = raised("", &format!("{head}lib.EmptyError\n"));
         assert_eq!(Failure::from_wire(&empty), Some(Failure::Empty));
-        // Quotes are part of every other message.
+        // Only the message of a `KeyError` loses its quotes.
         let quoted = Failure::from_wire(&raised("Absence: 'disk'", ""));
         assert_eq!(quoted, Some(Failure::Missing("'disk'".into())));
         for other in ["ValueError: disk", "disk", "", "DeepKeyError: disk"] {
@@ -324,7 +324,7 @@ mod tests {
         }
         newer.name = Some("Failure.Torn".into());
         assert_eq!(Failure::from_wire(&newer), None);
-        // Its class still decides.
+        // The class in the trace decides if the data does not fit.
         newer.name = Some("Failure.Empty".into());
         newer.trace = "EmptyError: the hat is worn by 3".into();
         assert_eq!(Failure::from_wire(&newer), Some(Failure::Empty));

@@ -19,6 +19,9 @@ use hypha_wire::{ChunkError, ChunkStore, DecodeError, Message, Stamp, Value, Wir
 /// fields.
 const MAX_FRAME_BYTES: i64 = 8 << 20;
 
+/// Returns the built-in service of the client at `address`.
+///
+/// The engine is weak, because it owns this service: a strong reference would be a cycle.
 pub(crate) fn registered(engine: Weak<Engine>, address: &str) -> Registered {
     let method =
         |name: &str, handler: fn(&Arc<Engine>, &IncomingCall) -> Result<Value, WireError>| {

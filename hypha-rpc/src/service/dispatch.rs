@@ -103,7 +103,7 @@ impl Handlers for Services {
     }
 }
 
-/// Runs one incoming call from its decoding to its answer.
+/// Runs one incoming call, from decoding its arguments to sending its response.
 async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, WireError>) {
     let (extra, key) = match read_extra(engine, &message) {
         Ok(read) => read,
@@ -114,6 +114,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
     };
     let answer_to = match AnswerTo::new(&message, &extra, key.clone()) {
         Ok(answer_to) => answer_to.map(Arc::new),
+        // Not rejected: a promise that cannot be kept names no place for a rejection.
         Err(reason) => {
             count(&engine.counters.dropped_malformed);
             return tracing::debug!("dropped a call: {reason}");
@@ -191,6 +192,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
         Ok(frame) => deliver(engine, frame, &answer_to).await,
         Err(e) => Err(e),
     };
+    // If the response was not sent, `handed_out` is dropped here, which withdraws the objects.
     if let (Ok(()), Some(handed_out)) = (&sent, handed_out) {
         handed_out.stays();
     }
@@ -319,6 +321,7 @@ fn find_handler(engine: &Engine, message: &Message) -> Result<Callee, WireError>
     let (own, caller) = (identity.workspace.as_str(), workspace_of(from));
     let to = absolute_address(message.to().unwrap_or_default(), caller);
     let to = workspace_of(&to);
+    // The workspace manager is in `*` and serves every workspace.
     if own != "*" && to != own {
         return Err(refusal(
             RejectKind::PermissionDenied,

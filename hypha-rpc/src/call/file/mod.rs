@@ -471,6 +471,8 @@ impl AsyncWrite for RemoteFile {
             false => position.map(|position| position + len as u64),
         };
         let mut write = async move {
+            // The owner's file is ahead of the reader by the unread data, so it is moved back
+            // before the write.
             let unread = unread + drain(read).await.len();
             if unread > 0 {
                 let here = position.map_or(SeekFrom::Current(0), SeekFrom::Start);
@@ -511,6 +513,7 @@ impl AsyncWrite for RemoteFile {
             }
             let peer = Arc::clone(&self.peer);
             self.busy = Some(Busy::Close(Box::pin(async move {
+                // `close` could otherwise overtake the read that is on its way.
                 drain(read).await;
                 peer.close().await
             })));
