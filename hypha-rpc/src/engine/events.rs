@@ -27,8 +27,9 @@ macro_rules! event_kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
         /// The type of an [`Event`].
         ///
-        /// Events of the server reach a client only after it has subscribed to them:
-        /// [`Client::subscribe`](crate::Client::subscribe).
+        /// Events of the server reach a client only after it has subscribed to them
+        /// ([`Client::subscribe`](crate::Client::subscribe)). A client that is not
+        /// [silent](crate::ConnectOptions::silent) subscribes to `client_disconnected` by itself.
         ///
         /// # Examples
         ///

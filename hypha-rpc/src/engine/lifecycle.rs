@@ -20,8 +20,7 @@ use super::{CloseReason, Counters, Failure, Loss, Settings, State, count};
 /// locks are taken.
 pub(crate) struct Lifecycle {
     state: watch::Sender<State>,
-    /// Whether the connection was ever established. Relaxed: it only chooses between texts and
-    /// retries, and the task that reads it also sets it or runs after it was set.
+    /// Whether the connection was ever established. Relaxed: no other data depend on it.
     was_connected: AtomicBool,
     /// One permit for each call that may wait for the connection.
     waiting: Semaphore,

@@ -11,7 +11,7 @@ use super::Clock;
 const TRUSTED: u64 = 60_000;
 
 /// Number of cached peers. When there are more, all are forgotten: each costs one request, which is
-/// cheaper than an order of use that every message would update.
+/// cheaper than to keep them in the order of their use.
 const MOST: usize = 1024;
 
 /// Properties of the built-in service of a peer.

@@ -11,8 +11,8 @@ use crate::error::report;
 pub(crate) struct Fallback {
     socket: websocket::Dialer,
     http: http::Dialer,
-    /// Whether the link opened last uses HTTP. Relaxed: the task of the connection alone opens
-    /// links and reads it.
+    /// Whether the link opened last uses HTTP. Relaxed: it is read after the attempt that set it,
+    /// by the same task.
     over_http: AtomicBool,
 }
 

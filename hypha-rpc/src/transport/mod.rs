@@ -120,7 +120,7 @@ pub enum Frame {
 ///
 /// The stream ends when the connection has ended; an error ends it, too. Sending follows the rules
 /// of [`Sink`]: a frame is on its way after a flush. The task that polls a link may move to another
-/// runtime, so a link must register its sockets again if that happens.
+/// runtime. A link that does not register its sockets there waits until the task is back.
 #[doc(hidden)]
 pub trait Link:
     Stream<Item = Result<Frame, LinkError>> + Sink<Frame, Error = LinkError> + Send + Unpin + 'static

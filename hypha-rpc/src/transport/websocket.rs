@@ -20,8 +20,8 @@ use super::movable::MovableSocket;
 use super::{Dial, Dialing, Frame, LinkError, MAX_FRAME, SocketOptions, failure};
 use crate::error::{ConnectError, ConnectErrorKind};
 
-/// Size of the read buffer, in bytes. The library clears it for every read, so it is not larger
-/// than common frames; larger frames get a buffer of their own.
+/// Size of the read buffer, in bytes. The library clears it for every read, so a larger one would
+/// cost time; larger frames get a buffer of their own.
 const READ_BUFFER: usize = 32 << 10;
 
 /// Size, in bytes, up to which received frames are copied. A frame shares the read buffer of the
