@@ -23,7 +23,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -61,8 +61,9 @@ impl Activity {
     /// Wakes the monitor, because a call has come in.
     pub(super) fn begin(&self) {
         // The caller has counted the call before this. `Monitor::sleep` sets `sleeps` before it
-        // reads the count, so that one of the two sees the other. The load avoids a write to a
-        // shared cache line for each call.
+        // reads the count. The counter is relaxed, so it takes a fence on both sides for one of the
+        // two to see the other. The load avoids a write to a shared cache line for each call.
+        fence(Ordering::SeqCst);
         if self.sleeps.load(Ordering::SeqCst) && self.sleeps.swap(false, Ordering::SeqCst) {
             self.wake.notify_one();
         }
@@ -366,6 +367,7 @@ impl<H: Handlers> Monitor<H> {
     /// Sleeps until more than `received` calls have come in; false if the connection has ended.
     async fn sleep(&self, received: u64) -> bool {
         self.activity.sleeps.swap(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         // Checked after the mark is set: a call or an end before the mark did not wake this task.
         if self.received() == received && !self.watched.has_ended() {
             self.activity.wake.notified().await;

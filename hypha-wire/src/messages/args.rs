@@ -157,15 +157,21 @@ impl Args {
         }
     }
 
-    /// Encodes a positional argument. Returns whether that succeeded.
-    fn push_value<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> bool {
+    /// Returns whether a positional argument may be added, and keeps the error otherwise.
+    fn takes_positional(&mut self) -> bool {
         // The keyword arguments are the last item of the list, so a receiver would take an item
         // behind them for the keywords.
         if self.named.is_some() {
-            self.fail(
-                EncodeError::new("a positional argument cannot follow a keyword argument")
-                    .in_argument(name),
-            );
+            self.fail(EncodeError::new(
+                "a positional argument cannot follow a keyword argument",
+            ));
+        }
+        self.named.is_none()
+    }
+
+    /// Encodes a positional argument. Returns whether that succeeded.
+    fn push_value<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> bool {
+        if !self.takes_positional() {
             return false;
         }
         match encode_spliced(&mut self.buf, &mut self.splices, value) {
@@ -182,9 +188,11 @@ impl Args {
 
     /// Adds a positional argument that is already encoded.
     ///
-    /// Call it before keyword arguments are added. This is not checked, and the message would be
-    /// malformed otherwise.
+    /// After a keyword argument this is an error, which is kept for [`finish`](Self::finish).
     pub fn push_packed(&mut self, value: Packed) {
+        if !self.takes_positional() {
+            return;
+        }
         self.append(value);
         self.positional += 1;
         // The nils in front must be sent, because this argument would otherwise move to their
@@ -195,7 +203,7 @@ impl Args {
     /// Adds a positional argument that is already encoded, given as msgpack.
     ///
     /// The bytes are not checked: they must be one value. They are not copied if they have 16 KiB
-    /// or more. Call it before keyword arguments are added, as with
+    /// or more. After a keyword argument this is an error, as with
     /// [`push_packed`](Self::push_packed).
     pub fn push_encoded(&mut self, value: bytes::Bytes) {
         self.push_packed(if value.len() < SPLICED_BYTES {
@@ -273,8 +281,11 @@ impl Args {
 
     /// Adds a positional argument that is a list of encoded items.
     ///
-    /// Call it before keyword arguments are added, as with [`push_packed`](Self::push_packed).
+    /// After a keyword argument this is an error, as with [`push_packed`](Self::push_packed).
     pub fn push_list(&mut self, items: Vec<Packed>) {
+        if !self.takes_positional() {
+            return;
+        }
         pack::put_list_head(&mut self.buf, items.len() as u32);
         for item in items {
             self.append(item);
@@ -678,5 +689,23 @@ mod tests {
         assert_eq!(of(json!("x")).get(0), Some(Ok("x".to_owned())));
         let many = Args::from_value(raw(json!(vec![0; 65_537])), &[]);
         assert!(many.is_err());
+    }
+
+    #[test]
+    fn positional_arguments_do_not_follow_keywords() {
+        let packed = || Packed::new(&1).expect("encodes");
+        let adds: [fn(&mut Args, Packed); 4] = [
+            |args, _| args.push("a", &1),
+            |args, packed| args.push_packed(packed),
+            |args, packed| args.push_list(vec![packed]),
+            |args, _| args.push_encoded(vec![1].into()),
+        ];
+        for add in adds {
+            let mut args = Args::new(1, 1);
+            args.push_named("b", &2);
+            add(&mut args, packed());
+            let error = args.into_local().expect_err("a malformed message");
+            assert!(error.to_string().contains("cannot follow"), "{error}");
+        }
     }
 }
