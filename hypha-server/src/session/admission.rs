@@ -1,4 +1,9 @@
-//! Admission of a client whose credentials are known. The rules are the same for every transport.
+//! Admission of a client: permits for handshakes, checks of tokens, seats and the address.
+//!
+//! `handshake` (WebSocket) and `http_stream` (HTTP) call the steps in this order:
+//! [`Admission::enter`], [`user_of`] or [`reconnection`], [`workspace_of`], [`connect`]. Each step
+//! refuses with a [`Refusal`]. Only the last one stores anything, so refusals before it leave
+//! nothing behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,25 +24,31 @@ use crate::seats::{Admit, Seat};
 use crate::state::{HYPHA_VERSION, State};
 use crate::workspace;
 
-/// Longest wait of a handshake for others to finish.
+/// Longest wait of a handshake for a permit, or for a turn of its IP address.
 pub(super) const ADMISSION_WAIT: Duration = Duration::from_secs(30);
 /// Memory of a connection without any traffic, in bytes: its tasks, its buffers and a short queue.
 /// Measured as 8.3 kB.
 pub(super) const STANDING: usize = 8 * 1024;
-/// Shortest life of a reconnection token that clients are told, in seconds.
+/// Shortest life of a reconnection token that the server announces, in seconds. Clients derive the
+/// interval of their refreshes from it, so a shorter one would make them refresh all the time.
 const ANNOUNCED_LIFE_MIN: u64 = 60;
-/// Longer client ids are not accepted.
+/// Upper bound on the length of a client id, in bytes.
 const CLIENT_ID_MAX: usize = 128;
 
-/// Bounds the number of handshakes in progress.
+/// Bounds the number of handshakes in progress, of both transports together.
 pub(crate) struct Admission(Semaphore);
 
 impl Admission {
+    /// Creates the permits for `places` handshakes at the same time, at least one.
     pub(crate) fn new(places: usize) -> Admission {
         Admission(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)))
     }
 
-    /// Waits for a permit to begin a handshake.
+    /// Waits for a permit to begin a handshake. Dropping the permit lets the next one begin.
+    ///
+    /// # Errors
+    ///
+    /// Refuses as [`RefusalKind::Busy`] after [`ADMISSION_WAIT`].
     pub(super) async fn enter(&self) -> Result<SemaphorePermit<'_>, Refusal> {
         match tokio::time::timeout(ADMISSION_WAIT, self.0.acquire()).await {
             Ok(Ok(place)) => Ok(place),
@@ -46,43 +57,46 @@ impl Admission {
     }
 }
 
-/// A client that asks to be admitted.
+/// A client that asks to be admitted. Its credentials have been checked.
 pub(super) struct Applicant<'a> {
     pub(super) user: Authenticated,
+    /// Id of the workspace that it wants to enter.
     pub(super) workspace: String,
     pub(super) client_id: &'a str,
-    /// The IP address that it comes from.
+    /// IP address of the client. Behind a proxy, the one that the proxy names.
     pub(super) address: &'a str,
-    /// The client has a reconnection token: a connection with its address is its own former one.
+    /// The client has presented a reconnection token. A connection that holds its address is
+    /// therefore its own former one and may be displaced without a ping.
     pub(super) reconnecting: bool,
 }
 
-/// A client that was admitted. Messages are routed to it, and may be queued already.
+/// A client that was admitted. The router sends messages to it already, so `queue` may hold some.
 pub(super) struct Admitted {
     pub(super) peer: Arc<Peer>,
+    /// The receiving half of the client's outbox.
     pub(super) queue: Queue,
-    /// The first message for the client.
+    /// The first message for the client, as JSON. It must be written before anything of `queue`.
     pub(super) connection_info: String,
-    /// The memory held for it.
+    /// The account for all memory that the server holds for the client.
     pub(super) account: Account,
     pub(super) place: Place,
 }
 
-/// The place of a client among others, until it is gone.
+/// The seats and the standing memory of a client. Dropping it gives them back.
 pub(super) struct Place {
     /// The seats under its user and its workspace.
     _seats: (Seat, Seat),
-    /// The charge for what each connection needs.
+    /// The charge of [`STANDING`] bytes.
     _standing: Charge,
 }
 
-/// Returns the name under which the memory for an address is charged.
+/// Returns the name of the memory owner for an IP address.
 pub(crate) fn owner_of_address(address: &str) -> String {
     format!("ip:{address}")
 }
 
-/// Returns the name under which the memory for a user is charged. Anonymous users are as many as
-/// they like to be, so their address counts.
+/// Returns the name of the memory owner for `user`: the user id, or the IP address of an anonymous
+/// user. One address can connect as any number of anonymous users, so a bound by id would be none.
 pub(crate) fn owner(user: &UserInfo, address: &str) -> String {
     match user.is_anonymous {
         true => owner_of_address(address),
@@ -96,7 +110,12 @@ impl From<OverBudget> for Refusal {
     }
 }
 
-/// Returns the user of a token, if it is one for connecting.
+/// Returns the user of a token that permits connecting, with the token's lineage.
+///
+/// # Errors
+///
+/// Refuses a token that is invalid, expired, revoked, or only for a special purpose such as
+/// `file:download`.
 pub(crate) async fn user_of(state: &State, token: &str) -> Result<Authenticated, Refusal> {
     let user = state.issuer.user(token).await;
     let user = user.map_err(|error| match error {
@@ -123,7 +142,12 @@ pub(crate) async fn user_of(state: &State, token: &str) -> Result<Authenticated,
     }
 }
 
-/// Returns the user and the workspace of a reconnection token, which is for this client only.
+/// Returns the user and the workspace of a reconnection token.
+///
+/// # Errors
+///
+/// Refuses a token that is not valid, that was issued for another client than `client_id`, or that
+/// is for another workspace than the one that the client has named.
 pub(super) async fn reconnection(
     state: &State,
     token: &str,
@@ -156,7 +180,8 @@ pub(super) async fn reconnection(
     Ok((user, bound))
 }
 
-/// Returns a refusal because of the credentials.
+/// Returns a refusal for credentials that are valid but do not permit the connection, with the
+/// prefix of the original server.
 pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
     Refusal::new(
         RefusalKind::Denied,
@@ -164,7 +189,14 @@ pub(super) fn unauthenticated(message: impl std::fmt::Display) -> Refusal {
     )
 }
 
-/// Returns the applicant's workspace, and freezes the permissions there into its user.
+/// Returns the record of the applicant's workspace, and freezes the permissions there into the
+/// applicant's user. A later change of owners does not affect the connection.
+///
+/// Stores nothing: the record of a user's own workspace may be new.
+///
+/// # Errors
+///
+/// Refuses an applicant that may not read in the workspace, or whose client id is not usable.
 pub(super) async fn workspace_of(
     state: &State,
     applicant: &mut Applicant<'_>,
@@ -176,8 +208,9 @@ pub(super) async fn workspace_of(
         ..
     } = applicant;
     let found = workspace::find_or_plan(state, user, workspace).await?;
-    // One answer for a workspace that does not exist and for one that is closed to the client, with
-    // the texts of the original for both, on which clients match.
+    // One answer for a workspace that does not exist and for one that is closed to the client:
+    // otherwise clients could find out which workspaces exist. It has the texts of the original for
+    // both cases, because clients match on them.
     let closed = || {
         Refusal::new(
             RefusalKind::Denied,
@@ -201,9 +234,15 @@ pub(super) async fn workspace_of(
     Ok(info)
 }
 
-/// Connects the applicant under the address that it wants.
+/// Connects the applicant under the address `info.id/client_id`.
 ///
-/// `permit` is given back before this waits for another client: other handshakes must not wait too.
+/// `permit` is given back before this waits for memory or for a ping of another client. Otherwise a
+/// few handshakes that wait would hold up those of all other clients.
+///
+/// # Errors
+///
+/// Refuses if the user or the workspace has too many connections, if there is no memory, or if a
+/// client with this address answers a ping.
 pub(super) async fn connect(
     sessions: &Sessions,
     applicant: Applicant<'_>,
@@ -230,11 +269,14 @@ pub(super) async fn connect(
     attach(state, applicant.user, info, client_id, displaces, memory).await
 }
 
+/// Returns whether a client id is short, and free of the separators of addresses (`/`, `:`, `*`).
 fn usable_client_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     !id.is_empty() && id.len() <= CLIENT_ID_MAX && id.bytes().all(allowed)
 }
 
+/// Takes the seats of a connection under its user and its workspace. A connection that replaces one
+/// of the same user always gets them, so that a user at the limit can reconnect.
 fn take_seats(
     sessions: &Sessions,
     user: &UserInfo,
@@ -272,18 +314,24 @@ fn take_seats(
     Ok((of_user, of_workspace))
 }
 
-/// The connection that a newcomer may displace.
+/// The connection that a new one may displace.
 enum Displaces {
-    /// Any: the newcomer has proved to be the same client.
+    /// Any connection: the reconnection token proves that the client is the same.
     Anyone,
-    /// At most the one of this generation.
+    /// At most the connection of this generation. Another one that has taken the address since the
+    /// check is left alone.
     Only(Option<u64>),
 }
 
-/// Removes the client that holds the address, if it does not answer.
+/// Removes the client that holds the address, unless it answers a ping.
 ///
-/// A client that answers keeps the address, and must not notice the attempt. Returns the generation
-/// of a connection that has the address but has not introduced itself: it may be displaced.
+/// Returns the generation of a connection that holds the address but has not registered its
+/// built-in service: it cannot answer pings yet, and may be displaced.
+///
+/// # Errors
+///
+/// Refuses as [`RefusalKind::Taken`] if the client answers. It keeps the address and does not
+/// notice the attempt.
 async fn remove_unresponsive(
     state: &State,
     workspace: &str,
@@ -299,7 +347,8 @@ async fn remove_unresponsive(
     if state.registry.find_services(&pattern).await?.is_empty() {
         return Ok(incumbent.map(|incumbent| incumbent.generation));
     }
-    // It may be connected to another server. A ping of one that is connected nowhere fails at once.
+    // Pinged even if it is not connected here, because it may be connected to another server. A
+    // ping to a client that is connected nowhere fails at once.
     if workspace::ping(
         state,
         workspace,
@@ -333,7 +382,7 @@ fn active(workspace: &str, client_id: &str) -> Refusal {
     )
 }
 
-/// Returns the first message for an admitted client, with a new reconnection token.
+/// Returns the message `connection_info` as JSON, with a new reconnection token.
 pub(super) async fn connection_info(
     state: &State,
     user: &Authenticated,
@@ -346,7 +395,8 @@ pub(super) async fn connection_info(
         .reconnection_token(user, workspace, client_id, life, &user.lineage)
         .await
         .map_err(|error| Refusal::new(RefusalKind::Failed, error))?;
-    // Clients refresh the token at intervals that they derive from this.
+    // Clients derive the interval of their refreshes from the announced life. The announcement may
+    // exceed the life of the token itself, which ends with the client's credentials.
     let announced = user.lineage.life_of_session(life).max(ANNOUNCED_LIFE_MIN);
     let info = json!({
         "type": "connection_info",
@@ -363,6 +413,12 @@ pub(super) async fn connection_info(
     Ok(info.to_string())
 }
 
+/// Makes the router send messages for the address to a new peer, stores the workspace, and closes
+/// the connection that the peer has displaced.
+///
+/// Lock order: [`State::workspace_records`], then the router. The records stay locked from the
+/// attachment until the workspace is stored, because `unload_if_empty` removes a workspace without
+/// members under the same lock: it must not run in between.
 async fn attach(
     state: &State,
     mut user: Authenticated,
@@ -371,7 +427,8 @@ async fn attach(
     displaces: Displaces,
     (account, place): (Account, Place),
 ) -> Result<Admitted, Refusal> {
-    // One for the whole connection: all reconnection tokens that it gets are revoked together.
+    // One session for the whole connection, so that all of its reconnection tokens are revoked
+    // together.
     user.lineage = user.lineage.in_session();
     let connection_info = connection_info(state, &user, &workspace.id, client_id).await?;
     let (outbox, queue) = Outbox::new(state.settings.limits.queue_bytes, account.clone());
@@ -386,7 +443,8 @@ async fn attach(
     ));
 
     if matches!(displaces, Displaces::Anyone) && state.router.bus().has_others() {
-        // Its former connection may have been to another server, which knows its partners.
+        // Its former connection may have been to another server, which alone knows the partners of
+        // that connection. When the client leaves, all servers must search for them.
         peer.partners.set_incomplete();
     }
     let guard = state.workspace_records.lock().await;
@@ -398,6 +456,8 @@ async fn attach(
         })
         .map_err(|_| active(&workspace.id, client_id))?;
     let bus = state.router.bus();
+    // Subscribed before the announcement: the server that loses the client stops listening for it
+    // when it hears of the change, and messages in between would be lost.
     bus.subscribe_address(&peer.address).await;
     bus.announce(Notice::Taken {
         address: peer.address.clone(),

@@ -1,21 +1,25 @@
-//! The control messages after the handshake: text frames, or single maps over HTTP.
+//! Control messages after the handshake: JSON in text frames on a WebSocket, msgpack maps without
+//! a target over HTTP.
 
 use serde_json::{Value, json};
 
 use crate::peer::Peer;
 use crate::state::State;
 
-/// Longer text frames are ignored, even if they make sense.
+/// Upper bound on the characters of a control message. The original server ignores longer text
+/// frames, whatever they contain.
 const MAX_LENGTH: usize = 1000;
 
 /// A request in a control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Control {
+    /// The client checks the connection. Answered with `pong`.
     Ping,
+    /// The client wants a new reconnection token.
     RefreshToken,
 }
 
-/// Reads a text frame. Returns `None` if it is no known control message.
+/// Reads a text frame. Returns `None` if it is not a known control message: the frame is ignored.
 pub(super) fn read(text: &str) -> Option<Control> {
     if text.chars().nth(MAX_LENGTH).is_some() {
         return None;
@@ -28,7 +32,7 @@ pub(super) fn read(text: &str) -> Option<Control> {
     )
 }
 
-/// Returns the control message of this type.
+/// Returns the control message with this `type`.
 pub(super) fn named(kind: &str) -> Option<Control> {
     match kind {
         "ping" => Some(Control::Ping),
@@ -37,7 +41,7 @@ pub(super) fn named(kind: &str) -> Option<Control> {
     }
 }
 
-/// Queues the response to a control message.
+/// Queues the response to a control message. Never waits for room in the client's queue.
 pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
     let answer = match request {
         Control::Ping => json!({"type": "pong"}),
@@ -59,13 +63,15 @@ pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
             }
         }
     };
+    // An error says that the client is gone, and its connection ends by itself.
     let _ = peer.outbox.push_text(answer.to_string());
 }
 
-/// Bytes of a close reason that fit into a close frame.
+/// Upper bound on the close reason in a close frame, in bytes: 125 for a control frame (RFC 6455,
+/// section 5.5) without the two of the code.
 const REASON_BYTES: usize = 123;
 
-/// Returns the part of the text that fits into a close frame.
+/// Returns the longest prefix of `text` that fits into a close frame.
 pub(super) fn reason(text: &str) -> &str {
     let mut end = text.len().min(REASON_BYTES);
     while !text.is_char_boundary(end) {

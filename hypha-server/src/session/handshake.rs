@@ -1,4 +1,5 @@
-//! The first frame of a WebSocket: the credentials, the client id and the workspace.
+//! The handshake over a WebSocket: its first frame has the credentials, the client id and the
+//! workspace of the client.
 
 use hypha_rpc::workspace::UserInfo;
 use serde_json::Value;
@@ -10,22 +11,30 @@ use super::{Refusal, RefusalKind, Sessions};
 use crate::auth::{self, Authenticated};
 use crate::state::State;
 
-/// The first frame of a client.
+/// The first frame of a client. Fields that are missing, null or empty are `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hello {
+    /// Empty if missing; such an id is refused later, with the error of an unusable id.
     client_id: String,
+    /// Default: the workspace of the token, or the user's own.
     workspace: Option<String>,
     token: Option<String>,
+    /// Counts instead of `token` if both are there.
     reconnection_token: Option<String>,
 }
 
 impl Hello {
-    /// Reads the first frame.
+    /// Reads the first frame. Ignores fields that are not known.
+    ///
+    /// # Errors
+    ///
+    /// Refuses as [`RefusalKind::Undecodable`] unless the frame is a JSON object whose known fields
+    /// are strings.
     pub(super) fn parse(text: &str) -> Result<Hello, Refusal> {
         let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
             return Err(Hello::undecodable());
         };
-        // An empty text is as good as none.
+        // An empty token would be refused as invalid, so an empty string counts as missing.
         let text = |name: &str| match fields.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
@@ -39,7 +48,7 @@ impl Hello {
         })
     }
 
-    /// Returns the refusal of a first frame that cannot be read.
+    /// Returns the refusal for a first frame that cannot be decoded.
     pub(super) fn undecodable() -> Refusal {
         Refusal::new(
             RefusalKind::Undecodable,
@@ -48,7 +57,11 @@ impl Hello {
     }
 }
 
-/// Admits a client, or refuses it.
+/// Admits the client that has sent `hello` from the IP address `address`.
+///
+/// # Errors
+///
+/// Returns the refusal of the step that failed; see `admission` for the steps.
 pub(super) async fn admit(
     sessions: &Sessions,
     hello: Hello,
@@ -68,7 +81,8 @@ pub(super) async fn admit(
     connect(sessions, applicant, info, permit).await
 }
 
-/// Returns the user of the credentials, and the workspace that was named or is implied.
+/// Returns the user of the credentials, and the workspace that the client has named or that its
+/// token is bound to.
 async fn authenticate(
     state: &State,
     hello: &Hello,
@@ -102,7 +116,8 @@ async fn authenticate(
 
 /// Returns the workspace that the user enters: the named one, or the user's own.
 ///
-/// `public` is for services of the server: only a user whose token is bound to it enters it.
+/// `public` holds the services of the server, so only a user whose token is bound to it enters it.
+/// Other users that name it get the workspace of their token, or their own.
 fn choose_workspace(user: &UserInfo, named: Option<String>) -> String {
     let bound = user
         .scope

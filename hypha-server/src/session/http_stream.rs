@@ -1,5 +1,10 @@
-//! One client over HTTP. A GET with a long response carries messages to it, POSTs carry its own.
-//! The client outlives its GETs: messages wait in its queue until the next one.
+//! One client over HTTP: a GET with a long response carries the messages to it, and POSTs carry the
+//! messages from it.
+//!
+//! A [`Session`] is the client at the server. It outlives its GETs: when one ends, messages wait in
+//! the queue, and the client keeps its address for `stream_grace`. A new GET of the same client
+//! takes over the session through the channel `takeovers`. The task of [`serve`] owns the queue and
+//! is the only one that writes to a GET; POSTs run in the tasks of their requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,58 +32,64 @@ use crate::settings::Limits;
 use crate::state::State;
 use crate::workspace;
 
-/// Size of the pieces of a frame, small enough to tell a slow reader from a dead one.
+/// Size of the pieces of a frame, in bytes. The write timeout applies to each piece, so a small
+/// piece distinguishes a slow reader from one that reads nothing.
 const PIECE: usize = 64 * 1024;
-/// Bound on the pieces that wait for the socket.
+/// Upper bound on the pieces that wait for the socket.
 const PIECES: usize = 8;
-/// Frames taken from the queue at a time.
+/// Upper bound on the frames that are taken from the queue at once.
 const BATCH: usize = 64;
-/// Bound on the GETs of one client that wait to take over.
+/// Upper bound on the GETs of one client that wait to take over.
 const TAKEOVERS: usize = 4;
 /// Timeout of a ping to a silent client, and the number of failures after which it is removed.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_FAILURES: u32 = 3;
-/// Longest wait of a message beyond the rate; later ones are refused.
+/// Longest wait of a POST for the rate limit. A POST that would wait longer is refused, because a
+/// request that waits occupies a connection and the memory of its body.
 const PACE_PATIENCE: Duration = Duration::from_secs(5);
-/// Timeout of the last message to a client.
+/// Timeout of the error message at the end of a stream.
 const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The credentials and the address in a GET.
+/// The credentials and the address in a GET. `http/` has checked none of them.
 pub(crate) struct StreamHello {
     pub(crate) client_id: String,
     pub(crate) workspace: Option<String>,
     pub(crate) token: Option<String>,
+    /// Counts instead of `token` if both are there.
     pub(crate) reconnection_token: Option<String>,
-    /// The IP address that it comes from.
+    /// IP address of the client. Behind a proxy, the one that the proxy names.
     pub(crate) address: String,
 }
 
-/// The clients over HTTP, by address.
+/// The clients over HTTP, by their address `workspace/client`.
 #[derive(Default)]
 pub(crate) struct Streams(Mutex<HashMap<String, Arc<Session>>>);
 
-/// A client over HTTP.
+/// A client over HTTP, from its admission until `stream_grace` after its last GET.
 pub(crate) struct Session {
     peer: Arc<Peer>,
-    /// Hands over a new GET of the same client.
+    /// Hands a new GET of the same client to the task that serves it.
     takeovers: mpsc::Sender<Response>,
-    /// By what its POSTs are known: the last GET.
+    /// The credential of the last GET, which authenticates POSTs.
     credential: Mutex<Credential>,
+    /// Time of the last GET or POST.
     heard: Mutex<Instant>,
-    /// The memory held for it.
+    /// The account for all memory that the server holds for the client, bodies of POSTs included.
     pub(crate) account: Account,
 }
 
-/// By what a client is known to be the one that has opened a stream.
+/// The credential that shows that a POST comes from the client that has opened the stream.
 #[derive(Clone)]
 enum Credential {
-    /// The hash of its token. The token may expire while the stream goes on.
+    /// The hash of the token in the GET. The token may expire while the stream goes on.
     Token(auth::TokenHash),
-    /// The IP address that it comes from. It has no token, and its own address is no secret.
+    /// The IP address of a client without a token. Its address `workspace/client` is no secret, and
+    /// would let others send in its name.
     Address(String),
 }
 
 impl Credential {
+    /// Returns the credential in a GET.
     fn of(hello: &StreamHello) -> Credential {
         match &hello.token {
             Some(token) => Credential::Token(auth::token_hash(token)),
@@ -87,7 +98,8 @@ impl Credential {
     }
 }
 
-/// A piece of the body of a GET, whose memory is charged until the socket has taken it.
+/// A piece of the body of a GET. Its memory is charged until the socket has taken it, because it
+/// outlives the frame's place in the queue.
 struct Piece {
     bytes: Bytes,
     _charge: Arc<Charge>,
@@ -101,15 +113,19 @@ impl AsRef<[u8]> for Piece {
 
 /// A GET whose response is being written.
 struct Response {
+    /// The body, piece by piece.
     pieces: mpsc::Sender<Bytes>,
+    /// The message `connection_info`, the first of the response.
     greeting: String,
+    /// Reports pieces to the senders that wait for the client. `None` until `feed` has the GET.
     progress: Option<Progress>,
 }
 
-/// The reader accepts no bytes, or is gone.
+/// The reader of a GET accepts no bytes, or is gone.
 struct ReaderGone;
 
 impl Streams {
+    /// Returns the session of a client over HTTP.
     pub(crate) fn find(&self, workspace: &str, client_id: &str) -> Option<Arc<Session>> {
         self.0
             .lock()
@@ -121,6 +137,7 @@ impl Streams {
         self.0.lock().insert(session.peer.address.clone(), session);
     }
 
+    /// Removes a session, unless a newer one has taken its address.
     fn remove(&self, session: &Arc<Session>) {
         let mut sessions = self.0.lock();
         if sessions
@@ -134,6 +151,14 @@ impl Streams {
 
 impl Session {
     /// Checks that a POST with this token, from this IP address, comes from the client.
+    ///
+    /// Accepts the token of the last GET although it may have expired since, and any other valid
+    /// token of the same user.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a revoked token, the token of another user or client, and a POST without a token
+    /// unless the stream was opened without one from the same IP address.
     pub(crate) async fn authorize(
         &self,
         state: &State,
@@ -170,8 +195,17 @@ impl Session {
         Ok(())
     }
 
-    /// Handles one message of the client; waits for its turn if the client is beyond its rate, then
-    /// for room at the receiver. `charge` is for the memory of the frame.
+    /// Handles one message of the client. Waits for the rate limit of the client, then for room at
+    /// the receiver. `charge` is for the memory of the frame, and ends when the receiver has it.
+    ///
+    /// # Errors
+    ///
+    /// Refuses as [`RefusalKind::TooMany`] if the rate limit requires a wait of more than
+    /// [`PACE_PATIENCE`].
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, the message may be lost.
     pub(crate) async fn receive(
         &self,
         state: &State,
@@ -212,7 +246,8 @@ impl Session {
         Ok(())
     }
 
-    /// Returns whether `user` is the one that opened the stream, with the same permissions.
+    /// Returns whether `user` is the one that opened the stream, with the same permissions. Another
+    /// token of the user may permit less, and must not take over a session that has more.
     fn belongs_to(&self, user: &UserInfo) -> bool {
         let granted = |user: &UserInfo| user.scope.clone().unwrap_or_default().workspaces;
         let own = &self.peer.user;
@@ -221,7 +256,11 @@ impl Session {
 }
 
 /// Admits a client, or hands its new GET to its session. The returned channel yields the body of
-/// the response.
+/// the response, and ends when the stream ends.
+///
+/// # Errors
+///
+/// Returns the refusal of the step that failed; see `admission` for the steps.
 pub(crate) async fn open(
     sessions: &Arc<Sessions>,
     hello: StreamHello,
@@ -242,7 +281,7 @@ pub(crate) async fn open(
     let info = workspace_of(state, &mut applicant).await?;
     let credential = Credential::of(&hello);
 
-    // Without a token an anonymous client cannot prove to be the same one.
+    // An anonymous client without a reconnection token cannot prove that it is the same one.
     let proven = applicant.reconnecting || !applicant.user.is_anonymous;
     let present = sessions.streams.find(&info.id, &hello.client_id);
     let present = present.filter(|present| proven && present.belongs_to(&applicant.user));
@@ -263,7 +302,7 @@ pub(crate) async fn open(
             *present.heard.lock() = Instant::now();
             return Ok(body);
         }
-        // The session has ended meanwhile.
+        // The session has ended since the look-up, so the client is admitted as a new one.
     }
 
     let mut admitted = connect(sessions, applicant, info, permit).await?;
@@ -285,7 +324,7 @@ pub(crate) async fn open(
     state.shutdown.spawn({
         let sessions = sessions.clone();
         async move {
-            // Held until the client is gone: the shutdown of the server waits for it.
+            // Held until the client is gone, because the shutdown of the server waits for it.
             let _alive = alive;
             serve(&sessions, admitted, &session, first, responses).await;
         }
@@ -293,7 +332,8 @@ pub(crate) async fn open(
     Ok(body)
 }
 
-/// Returns the user of the credentials and the workspace of the client.
+/// Returns the user of the credentials and the workspace that the client enters: the named one, the
+/// one of its token, or its own.
 async fn authenticate(
     state: &State,
     hello: &StreamHello,
@@ -320,7 +360,7 @@ async fn authenticate(
         )));
     }
     let bound = scope.current_workspace;
-    // `public` stands for the user's own place.
+    // `public` was removed above: it stands for the workspace of the token, or the user's own.
     let other = named
         .as_ref()
         .filter(|named| Some(*named) != bound.as_ref());
@@ -334,6 +374,7 @@ async fn authenticate(
     Ok((user, workspace))
 }
 
+/// Serves a client until it is gone or is closed, then removes it.
 async fn serve(
     sessions: &Sessions,
     mut admitted: Admitted,
@@ -380,14 +421,15 @@ async fn serve(
     tracing::info!(peer = peer.address, reason, "disconnected");
     if let (Some(response), Some(order)) = (response, end.filter(|order| order.error_frame)) {
         let text = json!({"type": "error", "message": order.reason}).to_string();
+        // The client is gone for the server either way.
         let _ = response
             .send(&Outgoing::Text(text), None, LAST_MESSAGE_TIMEOUT)
             .await;
     }
 }
 
-/// Writes the queue into the client's GETs, one after the other. Ends when no new GET arrives in
-/// time.
+/// Writes the queue into the client's GETs, one after the other. Returns when no new GET arrives
+/// within `stream_grace`.
 async fn feed(
     state: &State,
     queue: &mut Queue,
@@ -395,7 +437,7 @@ async fn feed(
     response: &mut Option<Response>,
 ) {
     let limits = &state.settings.limits;
-    // Frames that could not be written wait for the next GET.
+    // Kept across GETs: a frame that was not written completely is sent again in the next one.
     let mut waiting = VecDeque::new();
     loop {
         let Some(current) = response else {
@@ -408,6 +450,7 @@ async fn feed(
         current.progress.get_or_insert_with(|| queue.progress());
         let pieces = current.pieces.clone();
         *response = tokio::select! {
+            // A new GET first: the client has given up the current one.
             biased;
             next = responses.recv() => next,
             () = pieces.closed() => None,
@@ -416,6 +459,12 @@ async fn feed(
     }
 }
 
+/// Writes the greeting, the frames in `waiting` and the queue into one GET until its reader is
+/// gone. Sends a ping whenever the stream is quiet for `stream_ping`.
+///
+/// # Cancellation
+///
+/// If the future is dropped, a frame that is not written completely stays in `waiting`.
 async fn write(
     response: &Response,
     queue: &mut Queue,
@@ -456,8 +505,9 @@ async fn write(
 }
 
 impl Response {
-    /// Writes one frame: its length in four bytes, then its content. Control messages are msgpack
-    /// maps here. `charge` is for the memory of the frame.
+    /// Writes one frame: its length in four bytes (big-endian), then its content. Control messages
+    /// are msgpack maps on this transport. `charge` is for the memory of the frame, and `stall` the
+    /// timeout of each piece.
     async fn send(
         &self,
         frame: &Outgoing,
@@ -506,7 +556,9 @@ impl Response {
     }
 }
 
-/// Ends when the client sends nothing any more and does not answer pings.
+/// Returns when the client has sent nothing for `stream_idle` and has not answered
+/// [`PING_FAILURES`] pings in a row. A client may read its stream and never send, so silence alone
+/// does not count.
 async fn until_unresponsive(state: &State, session: &Session) {
     let limits = &state.settings.limits;
     let mut failures = 0;

@@ -1,4 +1,16 @@
-//! Connections of clients: how they are admitted, served and closed, over WebSocket and over HTTP.
+//! Connections of clients: admission, service and closing, over WebSocket and over HTTP.
+//!
+//! `http/` calls [`serve_websocket`] for each socket that it has upgraded, and [`open_stream`] for
+//! each `GET /rpc`. Both transports admit a client by the same rules, in `admission`.
+//!
+//! Invariants:
+//!
+//! * The task that serves a client removes it, with `workspace::client_left`, before it sends the
+//!   last frame. So a client that reconnects at once finds its address free.
+//! * The seats and the memory of a client are freed when its `Place` and its `Account` are dropped,
+//!   also if the handshake fails or the future is dropped.
+//! * [`State::workspace_records`] is locked before the router. The locks of this module are held
+//!   for a few instructions, never across an await and never two at a time.
 
 mod admission;
 mod control;
@@ -23,7 +35,7 @@ use crate::peer::Peer;
 use crate::seats::{Seats, Turns};
 use crate::state::State;
 
-/// The reason for a connection whose memory others need.
+/// Close reason of a connection that the memory budget has chosen to give way.
 const GAVE_WAY: &str = "the server is out of memory and this connection holds the most; try again \
                         later";
 
@@ -33,16 +45,17 @@ pub(crate) struct Sessions {
     /// The clients over HTTP.
     pub(crate) streams: Streams,
     admission: Admission,
-    /// Connections that are not authenticated, by address.
+    /// Turns of WebSockets that are not authenticated yet, by IP address.
     handshakes: Arc<Turns>,
-    /// Connections by user.
+    /// Seats of connections, by user id.
     users: Arc<Seats>,
-    /// Connections by workspace.
+    /// Seats of connections, by workspace id.
     workspaces: Arc<Seats>,
 }
 
 impl Sessions {
-    /// Creates the sessions of a server, none of which is open.
+    /// Creates the sessions of a server without connections. The limits come from the settings of
+    /// `state`.
     pub(crate) fn new(state: Arc<State>) -> Sessions {
         let limits = &state.settings.limits;
         Sessions {
@@ -56,10 +69,12 @@ impl Sessions {
     }
 }
 
-/// Waits until a connection that is beyond its rate has made up for it.
+/// Waits until a connection that has exceeded its rate is out of debt. Returns at once if its rate
+/// is not limited.
 async fn keep_pace(state: &State, peer: &Peer) {
     let Some(pace) = &peer.pace else { return };
     let mut waited = Duration::ZERO;
+    // Repeated because answers of other connections may be charged to this one while it sleeps.
     loop {
         let debt = pace.debt();
         if debt.is_zero() {

@@ -1,42 +1,48 @@
-//! Refusals of clients, and their form on a WebSocket.
+//! Refusals of clients, and their close codes on a WebSocket. `http/` turns them into statuses.
 
 use std::fmt;
 
 use crate::peer::CloseOrder;
 use crate::registry::RegistryError;
 
-/// Close codes of the protocol.
+/// Close codes (RFC 6455, section 7.4.1) that the server uses.
 pub(crate) mod code {
+    /// The server stops, or the connection was idle or replaced.
     pub(crate) const GOING_AWAY: u16 = 1001;
+    /// The client violates the WebSocket protocol.
     pub(crate) const PROTOCOL: u16 = 1002;
+    /// The first frame cannot be decoded.
     pub(crate) const UNSUPPORTED: u16 = 1003;
+    /// The client is refused, or does not read.
     pub(crate) const POLICY: u16 = 1008;
+    /// A frame or message is larger than the limit.
     pub(crate) const TOO_LARGE: u16 = 1009;
+    /// Memory or places are exhausted; the client may try again later.
     pub(crate) const TRY_AGAIN: u16 = 1013;
 }
 
-/// The kind of a refusal.
+/// The kind of a refusal. It decides the close code and the HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefusalKind {
-    /// The request cannot be understood.
+    /// The first frame cannot be decoded.
     Undecodable,
-    /// The credentials are not accepted.
+    /// The token is invalid or expired.
     Credentials,
     /// The token was revoked.
     Revoked,
-    /// The credentials do not permit the request.
+    /// The credentials are valid and do not permit the request.
     Denied,
-    /// The address is in use.
+    /// A client that answers holds the address.
     Taken,
-    /// A limit on the number of connections is reached.
+    /// A limit on the number of connections is reached, or the rate limit of a client over HTTP.
     TooMany,
-    /// The server is busy; a later attempt may succeed.
+    /// The server has no place or no memory now; a later attempt may succeed.
     Busy,
-    /// The server failed.
+    /// The server could not check the request, for example because Redis does not answer.
     Failed,
 }
 
-/// The refusal of a client, with the text that it is told.
+/// The refusal of a client. The client receives `message`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) kind: RefusalKind,
@@ -59,7 +65,7 @@ impl From<RegistryError> for Refusal {
 }
 
 impl From<Refusal> for CloseOrder {
-    /// Returns the code and text of the original server, on which clients match.
+    /// Returns the code and the text of the original server, because clients match on both.
     fn from(refusal: Refusal) -> Self {
         let Refusal { kind, message } = refusal;
         match kind {

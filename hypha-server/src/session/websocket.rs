@@ -1,5 +1,8 @@
-//! One WebSocket from upgrade to end: the handshake, then a reader and a writer side by side, then
-//! the closing handshake.
+//! One WebSocket from upgrade to end: the handshake, then a reader and a writer side by side in one
+//! task, then the closing handshake.
+//!
+//! The reader and the writer share no lock. The reader routes each message before it reads the
+//! next, so a receiver without room slows its senders down through their sockets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,44 +22,53 @@ use crate::peer::{CloseOrder, Outgoing, Peer, Queue, Queued};
 use crate::state::State;
 use crate::workspace;
 
-/// Time for which frames are read before other tasks have their turn.
+/// Time for which frames are read before the task yields to others.
 const TURN: Duration = Duration::from_micros(100);
-/// Frames read between two looks at the clock.
+/// Frames read between two looks at the clock, so that the clock costs little per frame.
 const LOOK: u32 = 16;
-/// Frames written between two flushes.
+/// Upper bound on the frames that are written between two flushes.
 const BATCH: usize = 64;
-/// Size of the largest first frame. A client that is not authenticated gets no more memory.
+/// Upper bound on the first frame, in bytes. A client that is not authenticated gets no more
+/// memory.
 const FIRST_FRAME: usize = 64 * 1024;
-/// Timeout of the closing handshake: the last frames, and the peer's response.
+/// Timeout of each half of the closing handshake: the last frames, and the peer's response.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes of a peer that are read and discarded so that it receives the close frame.
+/// Upper bound on the bytes that are read and discarded so that the peer receives the close frame.
+/// It covers a few messages of the default size limit.
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 
 /// The cause of a connection's end.
 enum Ending {
     /// The connection is lost.
     Lost,
-    /// The peer closes it, with this code.
+    /// The peer has sent a close frame, with this code.
     ClosedByPeer(Option<u16>),
     /// The peer accepts no bytes, so no close frame is sent.
     Stalled,
-    /// The server closes it.
+    /// The server closes the connection, and waits for the peer's close frame.
     ClosedByServer(CloseOrder),
-    /// The server closes it, and cannot read the peer's frames any more.
+    /// The server closes the connection, and discards the bytes that still arrive: it has no memory
+    /// for them, or has lost the boundaries of the frames.
     Unreadable(CloseOrder),
 }
 
-/// The place of a client's credentials.
+/// The part of the upgrade request or connection that holds a client's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credentials {
     /// The first frame.
     FirstFrame,
-    /// The URL, as very old clients do. Such clients are refused.
+    /// The URL, as in very old clients, which the server refuses.
     Url,
 }
 
-/// Serves a connection that has just been upgraded, from its first frame to its end. `buffered` are
-/// bytes of it that have been read already, `address` is the IP address that it comes from.
+/// Serves a connection that has just been upgraded, from its first frame to its end.
+///
+/// `io` is the two halves of the socket, `buffered` holds bytes that were read from it during the
+/// upgrade, and `address` is the IP address of the client.
+///
+/// # Cancellation
+///
+/// The future must run to its end: if it is dropped, the client stays attached to the router.
 pub(crate) async fn serve<R, W>(
     sessions: Arc<Sessions>,
     io: (R, W),
@@ -98,7 +110,7 @@ pub(crate) async fn serve<R, W>(
     let admitted = tokio::select! {
         admitted = introduced => admitted,
         () = account.gives_way() => Err(CloseOrder::over_budget(GAVE_WAY)),
-        // No close frame: clients would take it as a refusal for good.
+        // No close frame, because clients would take it as a permanent refusal and not reconnect.
         () = stopped => return,
     };
     match admitted {
@@ -123,7 +135,9 @@ pub(crate) async fn serve<R, W>(
     }
 }
 
-/// Reads the first frame and admits the client. `None` if the client has gone.
+/// Reads the first frame and admits the client. Returns `None` if the client is gone.
+///
+/// The timeout covers the first frame only. The admission has waits of its own.
 async fn shake_hands<R, W>(
     sessions: &Sessions,
     reader: &mut Reader<R>,
@@ -148,7 +162,7 @@ where
                 }
                 Ok(Some(Incoming::Pong)) => {}
                 Err(ReadError::TooLarge) => {
-                    let reason = "The first frame is too large";
+                    let reason = "the first frame is too large";
                     break Err(CloseOrder::new(code::TOO_LARGE, reason));
                 }
                 Err(ReadError::Protocol(what)) => break Err(CloseOrder::new(code::PROTOCOL, what)),
@@ -167,7 +181,8 @@ where
     }
 }
 
-/// Carries messages in both directions until the connection ends.
+/// Carries messages in both directions until the connection ends, then removes the client and
+/// closes the socket.
 async fn exchange<R, W>(
     state: &State,
     mut reader: Reader<R>,
@@ -202,7 +217,9 @@ async fn exchange<R, W>(
         }
     };
 
-    // Order matters: detach first, then announce the disconnect, and only then tell the client.
+    // The client is removed before it receives the close frame. Otherwise it could reconnect while
+    // its address is still taken, and subscribers could see its new connection before the event
+    // that says that the old one is gone.
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
     match &end {
@@ -225,12 +242,15 @@ async fn exchange<R, W>(
             );
         }
     }
-    // The closing handshake takes a moment; others may need the memory now.
+    // Dropped before the closing handshake, which may take seconds: others may need the memory.
     drop(queue);
     close(reader, writer, end).await;
 }
 
-/// Reads messages until the connection ends. The latest ping goes to the writer through `pings`.
+/// Reads and routes messages until the connection ends.
+///
+/// Hands the content of each ping to the writer through `pings`. A newer ping replaces one that is
+/// not answered yet, as RFC 6455 (section 5.5.3) permits, so pings cannot pile up.
 async fn read<R>(
     state: &State,
     peer: &Peer,
@@ -247,15 +267,18 @@ where
         }
     };
     let mut read = 0_u32;
-    // Of the system: the clock of tests stands still.
+    // The clock of the system, because the paused clock of tests would never end a turn.
     let mut turn = std::time::Instant::now();
     let mut heard = Instant::now();
     let mut idle = std::pin::pin!(sleep(limits.idle_timeout));
     loop {
         let incoming = tokio::select! {
+            // A frame that is there counts before the timeout, which may have passed while this
+            // task waited for a receiver.
             biased;
             incoming = reader.next() => incoming,
             () = &mut idle => {
+                // Checked here instead of being reset with each frame: moving a timer costs more.
                 let due = heard + limits.idle_timeout;
                 if due <= Instant::now() {
                     state.counters.closed_idle.add();
@@ -286,7 +309,8 @@ where
             }
             Ok(Some(Incoming::Ping(content))) => {
                 charge(content.len());
-                // Copied: a slice would keep the read buffer alive.
+                // Copied, because a slice would keep the whole read buffer alive. An error says
+                // that the writer has ended, and then this future is dropped.
                 let _ = pings.send(Bytes::copy_from_slice(&content));
             }
             Ok(Some(Incoming::Pong)) => charge(0),
@@ -295,7 +319,7 @@ where
             }
             Err(ReadError::TooLarge) => {
                 state.counters.closed_too_large.add();
-                let order = CloseOrder::new(code::TOO_LARGE, "The frame is too large");
+                let order = CloseOrder::new(code::TOO_LARGE, "the frame is too large");
                 return Ending::Unreadable(order);
             }
             Err(ReadError::Protocol(what)) => {
@@ -304,7 +328,8 @@ where
             Ok(Some(Incoming::Close(code))) => return Ending::ClosedByPeer(code),
             Ok(None) | Err(ReadError::Io) => return Ending::Lost,
         }
-        // A flood costs the connection its turn, also if all of it is in the read buffer already.
+        // Frames that are in the read buffer already cost no I/O, so tokio's own budget would not
+        // make this task yield: one connection with a flood of small frames would hold its thread.
         read = read.wrapping_add(1);
         if read.is_multiple_of(LOOK) && turn.elapsed() >= TURN {
             tokio::task::yield_now().await;
@@ -313,7 +338,9 @@ where
     }
 }
 
-/// Writes the greeting, then the queue, with one flush for each batch.
+/// Writes the greeting, then the queue and the pongs, with one flush for each batch.
+///
+/// Returns when the socket fails or stalls, or when the client's outbox is gone.
 async fn write<W>(
     writer: &mut Writer<W>,
     greeting: String,
@@ -347,8 +374,8 @@ where
                 written.push(held);
             }
             writer.flush().await?;
-            // Frames free their room when they are written, so that waiting senders follow the
-            // peer's pace.
+            // Room is freed after the flush, not when a frame leaves the queue: otherwise senders
+            // would be admitted faster than the peer reads.
             queue.free(&mut written);
         }
     };
@@ -358,13 +385,15 @@ where
     }
 }
 
-/// Sends a close frame, and waits for the response for a moment.
+/// Sends the error frame and the close frame that `end` asks for, waits for the peer's response,
+/// and shuts the socket down. Takes at most twice [`CLOSE_TIMEOUT`].
 async fn close<R, W>(mut reader: Reader<R>, mut writer: Writer<W>, end: Ending)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     if !matches!(end, Ending::ClosedByServer(_)) {
+        // No frame will be parsed any more, so that incomplete ones need no memory.
         reader.forget();
     }
     let reason = match &end {
@@ -388,7 +417,8 @@ where
     if !matches!(timeout(CLOSE_TIMEOUT, said).await, Ok(Ok(()))) {
         return;
     }
-    // A socket that is closed with unread bytes is reset, and the peer may lose the close frame.
+    // The system resets a socket that is closed with unread bytes, and the peer would lose the
+    // close frame. A peer that does not answer in time loses it all the same.
     let _ = timeout(CLOSE_TIMEOUT, async {
         match end {
             Ending::Unreadable(_) => reader.discard(DRAIN_BYTES).await,

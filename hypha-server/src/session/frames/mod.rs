@@ -1,8 +1,12 @@
 //! WebSocket frames (RFC 6455, section 5) as a server reads and writes them.
 //!
-//! A message is read into memory of its own and written from where it lies, behind a first segment
-//! that is stamped anew. Libraries need the message in one piece, so it is copied to be stamped,
-//! and keep buffers of the size of the largest message for each connection.
+//! The [`Reader`] reads a large message into memory of its own, and the [`Writer`] writes it from
+//! there, behind a new first segment. Libraries for WebSocket take a message in one piece, so the
+//! server would have to copy it for the new segment, and they keep a buffer of the size of the
+//! largest message for each connection.
+//!
+//! `websocket` is the only caller. All memory beyond the standing charge of a connection is charged
+//! to the account of the reader before it is allocated.
 //!
 //! Measured on 2026-11-29 with a relay that stamps messages like the router, on two cores under
 //! other load: median of 8 rounds, and in brackets the best. CPU times are those of the relay.
@@ -29,26 +33,30 @@ use tokio::time::timeout;
 use crate::memory::{Account, Charge, OverBudget};
 use crate::peer::Progress;
 
-/// Bounds of the read buffer of a connection. It adapts to the amount that arrives at once.
+/// Bounds on the read buffer of a connection, in bytes. It adapts to the amount that arrives at
+/// once.
 const BUFFER_MIN: usize = 2 * 1024;
 const BUFFER_MAX: usize = 64 * 1024;
-/// Size of the read buffer that is covered by the standing charge of a connection.
+/// Size of the read buffer that the standing charge of a connection covers, in bytes.
 const BUFFER_COVERED: usize = 8 * 1024;
-/// Frames above this size are read into memory of their own, which nothing else keeps.
+/// Frames above this size, in bytes, are read into memory of their own: it is freed with the
+/// message, whereas a slice of the read buffer would keep all of that alive.
 const SEPARATE: usize = 16 * 1024;
-/// Memory reserved at first for a declared length, unless the frame before was larger; more is
-/// reserved as data arrives. Clients cut large messages into parts of 256 KiB.
+/// Upper bound on the memory that is reserved at first for a declared length, unless the frame
+/// before was larger; more is reserved as data arrives. Clients cut large messages into parts of
+/// 256 KiB, which fit with their heads.
 const RESERVE_FIRST: usize = 320 * 1024;
-/// Factor by which the memory of a frame grows.
+/// Factor by which the memory of a frame grows. Each step copies, so it is large: a message of
+/// 16 MiB needs two steps.
 const GROWTH: usize = 8;
-/// Payloads up to this size are joined with their neighbours into one write; larger ones are
-/// written without a copy.
+/// Payloads up to this size, in bytes, are joined with their neighbors into one write; larger ones
+/// are written without a copy.
 const COPY_MAX: usize = 8 * 1024;
-/// Size of the joined frames that triggers a write.
+/// Size of the joined frames that triggers a write, in bytes.
 const BATCH_BYTES: usize = 64 * 1024;
-/// Capacity of the write buffer that an idle connection keeps.
+/// Capacity of the write buffer that an idle connection keeps, in bytes.
 const KEEP_MAX: usize = 4 * 1024;
-/// Size of the largest payload of a control frame.
+/// Upper bound on the payload of a control frame, in bytes (RFC 6455, section 5.5).
 const CONTROL_MAX: usize = 125;
 
 const CONTINUATION: u8 = 0x0;
@@ -58,24 +66,27 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
-/// A message or control frame that has arrived.
+/// A message or control frame that has arrived. A message of several frames is joined.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
+    /// A text message.
     Text(String),
+    /// A binary message. Small ones may share memory with the read buffer.
     Binary(Bytes),
-    /// Must be answered with a pong of the same content.
+    /// A ping, to be answered with a pong of the same content.
     Ping(Bytes),
+    /// A pong.
     Pong,
-    /// With the code, if it is one that may be sent back.
+    /// A close frame, with its code if that may be sent back.
     Close(Option<u16>),
 }
 
-/// The reason why nothing can be read any more.
+/// The reason why nothing can be read any more. After it the reader can only discard bytes.
 #[derive(Debug)]
 pub(super) enum ReadError {
     /// The connection has failed.
     Io,
-    /// A frame, or a message of several, is larger than is allowed. Its rest is unread.
+    /// A frame, or a message of several frames, exceeds the limit. Its rest is unread.
     TooLarge,
     /// The peer violates the protocol; the text names the violation.
     Protocol(&'static str),
@@ -89,36 +100,41 @@ impl From<OverBudget> for ReadError {
     }
 }
 
-/// The head of a frame.
+/// The head of a frame (RFC 6455, section 5.2).
 #[derive(Clone, Copy)]
 struct Head {
+    /// The frame ends its message (bit FIN).
     last: bool,
+    /// The opcode.
     kind: u8,
     mask: [u8; 4],
+    /// Length of the payload in bytes.
     length: usize,
 }
 
 /// Reads the frames of a client.
 pub(super) struct Reader<R> {
     io: R,
-    /// Bytes that have been read and not been parsed.
+    /// Bytes that have been read and not been parsed yet.
     buffer: BytesMut,
     /// Capacity to reserve in `buffer` before the next read.
     room: usize,
     /// The frame whose payload is incomplete, and its own memory if it is large.
     begun: Option<(Head, Option<Own>)>,
-    /// The message that arrives in several frames.
+    /// The unfinished message of several frames: its opcode, its payload so far and its charge.
     message: Option<(u8, BytesMut, Option<Charge>)>,
-    /// The frame that continues it, until there is memory for both.
+    /// The complete frame that continues `message`, until there is memory for both. It is kept here
+    /// and not in a local variable, so that dropping the future of `next` does not lose it.
     joining: Option<(Head, Bytes)>,
+    /// Upper bound on a message, in bytes.
     limit: usize,
     account: Account,
-    /// Charge for the read buffer beyond its smallest size, which the standing charge of the
-    /// connection covers.
+    /// Charge for the read buffer beyond [`BUFFER_COVERED`].
     buffer_charge: Option<Charge>,
-    /// Size of the latest large frame: the next one is probably as large.
+    /// Length of the latest large frame, because the next one is probably as large.
     expected: usize,
-    /// Charge for the latest message, if it is large.
+    /// Charge for the message that `next` has returned last, if it is large. While `joining` is
+    /// set, the charge for that frame.
     charge: Option<Charge>,
 }
 
@@ -126,8 +142,8 @@ pub(super) struct Reader<R> {
 type Own = (BytesMut, Charge);
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// Creates a reader. `buffered` has been read from `io` already. A message may have `limit`
-    /// bytes, and its memory is charged to `account`.
+    /// Creates a reader. `buffered` holds bytes that have been read from `io` already. A message
+    /// may have up to `limit` bytes, and its memory is charged to `account`.
     pub(super) fn new(io: R, buffered: Bytes, limit: usize, account: Account) -> Reader<R> {
         Reader {
             io,
@@ -144,14 +160,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Sets the largest size of a message, and the account of those that follow.
+    /// Sets the upper bound on a message, and the account to which later messages are charged.
+    /// Called when the client has been admitted.
     pub(super) fn admit(&mut self, limit: usize, account: Account) {
         self.limit = limit;
         self.account = account;
     }
 
-    /// Frees the memory of messages that are incomplete. Nothing can be read afterwards, except to
-    /// be discarded.
+    /// Frees the memory of incomplete messages. Afterwards only [`discard`](Self::discard) may be
+    /// called, because the boundaries of the frames are lost.
     pub(super) fn forget(&mut self) {
         self.begun = None;
         self.message = None;
@@ -161,12 +178,21 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.charge = None;
     }
 
-    /// Takes the charge for the memory of the latest message, if it is large.
+    /// Takes the charge for the memory of the message that [`next`](Self::next) has returned last,
+    /// if it is large. A charge that is not taken ends with the next message.
     pub(super) fn take_charge(&mut self) -> Option<Charge> {
         self.charge.take()
     }
 
-    /// Returns the next message or control frame; `None` if the peer has closed the connection.
+    /// Returns the next message or control frame; `None` if the peer has closed the socket. Control
+    /// frames between the frames of a message are returned as they arrive.
+    ///
+    /// Waits for memory while the account is exhausted, and then reads nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the socket fails, if the peer violates the protocol, if a message exceeds the
+    /// limit, or if there is no memory for it. Must not be called again after an error.
     ///
     /// # Cancellation
     ///
@@ -187,7 +213,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Reads and discards up to `most` bytes, until the peer has no more.
+    /// Reads and discards bytes until the peer closes its half of the socket, or until `most` bytes
+    /// have arrived.
     pub(super) async fn discard(&mut self, most: usize) {
         let mut scratch = vec![0; BUFFER_MAX];
         let mut left = most;
@@ -215,7 +242,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             None if self.buffer.len() >= head.length => {
                 let payload = self.buffer.split_to(head.length);
-                // A slice would keep the whole buffer alive for as long as the message waits.
+                // Copied, because a slice would keep the whole buffer alive for as long as the
+                // message waits. Small messages are not worth the copy.
                 let payload = match payload.len() > COPY_MAX {
                     true => BytesMut::from(&payload[..]),
                     false => payload,
@@ -231,17 +259,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(Some((head, payload.freeze(), charge)))
     }
 
-    /// Takes the head of a frame from the buffer, if all of it has arrived.
+    /// Takes the head of a frame from the buffer, if all of it has arrived, and checks it. The
+    /// limit is checked here, so that a frame that is too large is refused before its payload is
+    /// read.
     fn head(&mut self) -> Result<Option<Head>, ReadError> {
         let [first, second, ..] = self.buffer[..] else {
             return Ok(None);
         };
         let (last, kind) = (first & 0x80 != 0, first & 0x0f);
         if first & 0x70 != 0 {
-            return Err(ReadError::Protocol("A reserved bit is set"));
+            return Err(ReadError::Protocol("a frame has a reserved bit set"));
         }
         if second & 0x80 == 0 {
-            return Err(ReadError::Protocol("A frame is not masked"));
+            return Err(ReadError::Protocol("a frame is not masked"));
         }
         let extended = match second & 0x7f {
             126 => 2,
@@ -260,17 +290,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let mask = self.buffer.get_u32().to_be_bytes();
         match kind {
             CONTINUATION if self.message.is_none() => {
-                return Err(ReadError::Protocol("A continuation of nothing"));
+                return Err(ReadError::Protocol("a frame continues no message"));
             }
             TEXT | BINARY if self.message.is_some() => {
-                return Err(ReadError::Protocol("A message inside another"));
+                return Err(ReadError::Protocol("a message begins inside another"));
             }
             CONTINUATION | TEXT | BINARY => {}
             CLOSE | PING | PONG if !last || length > CONTROL_MAX as u64 => {
-                return Err(ReadError::Protocol("A control frame is too long"));
+                return Err(ReadError::Protocol("a control frame is too long or in pieces"));
             }
             CLOSE | PING | PONG => {}
-            _ => return Err(ReadError::Protocol("A frame of an unknown kind")),
+            _ => return Err(ReadError::Protocol("a frame has an unknown opcode")),
         }
         let before = match &self.message {
             Some((_, message, _)) if kind == CONTINUATION => message.len(),
@@ -287,7 +317,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Returns the message that a frame completes; `None` if the message goes on.
+    /// Returns the control frame, or the message that a frame completes; `None` if the message goes
+    /// on.
     fn incoming(
         &mut self,
         head: Head,
@@ -297,7 +328,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         match head.kind {
             CLOSE => {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                // Some codes are reserved and never sent (RFC 6455, section 7.4).
+                // The server sends the code back, and some codes are reserved and must never be
+                // sent (RFC 6455, section 7.4).
                 let code = code.filter(|code| matches!(code, 1000..1004 | 1007..1015 | 3000..5000));
                 Ok(Some(Incoming::Close(code)))
             }
@@ -305,7 +337,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             PONG => Ok(Some(Incoming::Pong)),
             CONTINUATION => {
                 self.joining = Some((head, payload));
-                // Held until both are joined.
+                // Kept until `join` has copied the payload into the message.
                 self.charge = charge;
                 Ok(None)
             }
@@ -317,11 +349,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Appends a frame to the message that it continues, when there is memory for it.
+    /// Appends the frame in `joining` to the message that it continues; waits for memory first.
+    /// Returns the message if it is complete.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is changed before the memory is there, so the next call starts over. A charge that
+    /// has grown already stays with the message.
     async fn join(&mut self) -> Result<Option<Incoming>, ReadError> {
         let (Some((_, message, charge)), Some((_, more))) = (&mut self.message, &self.joining)
         else {
-            return Err(ReadError::Protocol("A continuation of nothing"));
+            return Err(ReadError::Protocol("a frame continues no message"));
         };
         let needed = message.len() + more.len();
         if needed > message.capacity() {
@@ -352,6 +390,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
+    /// Keeps the charge of a complete message, and returns the message.
     fn complete(
         &mut self,
         kind: u8,
@@ -364,11 +403,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         match String::from_utf8(payload.into()) {
             Ok(text) => Ok(Incoming::Text(text)),
-            Err(_) => Err(ReadError::Protocol("A text is not UTF-8")),
+            Err(_) => Err(ReadError::Protocol("a text is not UTF-8")),
         }
     }
 
-    /// Reads more bytes. Returns false at the end of the stream.
+    /// Reads more bytes, into the memory of the large frame that has begun or else into the buffer.
+    /// Returns false at the end of the stream.
+    ///
+    /// # Cancellation
+    ///
+    /// Bytes that have been read are in `begun` or `buffer`, so dropping the future loses none.
     async fn fill(&mut self) -> Result<bool, ReadError> {
         if let Some((head, own)) = &mut self.begun
             && head.length > SEPARATE
@@ -377,6 +421,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             let own = match own {
                 Some(own) => own,
                 None => {
+                    // More than `first` only if nobody has to wait or give way for it: the declared
+                    // length is a promise of the client, not data.
                     let first = length.min(RESERVE_FIRST);
                     let hoped = length.min(self.expected).max(first);
                     let charge = match self.account.charge_spare(hoped) {
@@ -401,7 +447,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             None => self.room,
         };
         if self.buffer.is_empty() {
-            // Fresh memory: the old one may be as large as the largest frame was.
+            // New memory, because the old one may be as large as the largest frame was.
             self.buffer = BytesMut::with_capacity(wanted);
         } else {
             self.buffer.reserve(wanted);
@@ -417,7 +463,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(count > 0)
     }
 
-    /// Sets the size of the read buffer, if there is memory for it.
+    /// Sets the size of the read buffer, if there is memory for it. Otherwise it keeps its size:
+    /// a larger buffer saves system calls and nothing else.
     fn set_room(&mut self, room: usize) {
         let beyond = room.saturating_sub(BUFFER_COVERED);
         let paid = match &mut self.buffer_charge {
@@ -441,7 +488,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
-/// Gives a frame of `length` bytes more memory, all of which is charged.
+/// Gives a frame of `length` bytes more memory. Waits until all of it is charged.
 async fn grow((own, charge): &mut Own, length: usize) -> Result<(), ReadError> {
     let larger = length.min(own.capacity().saturating_mul(GROWTH));
     let missing = larger.saturating_sub(charge.bytes());
@@ -452,8 +499,10 @@ async fn grow((own, charge): &mut Own, length: usize) -> Result<(), ReadError> {
     Ok(())
 }
 
+/// Removes the mask of a payload, eight bytes at a time.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
+    // In the order of memory, so that it works on machines of both byte orders.
     let key = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let (words, rest) = payload.as_chunks_mut::<8>();
     for word in words {
@@ -488,15 +537,16 @@ pub(super) struct Writer<W> {
     io: W,
     /// Bytes to write next: heads of frames, and small payloads.
     joined: BytesMut,
-    /// A large payload to write after them.
+    /// A large payload to write after `joined`.
     large: Bytes,
-    /// Write timeout. It restarts with each partial write, so a slow peer is served.
+    /// Write timeout. It restarts with each partial write, so that a slow peer is served.
     write_timeout: Duration,
-    /// Tells the senders that wait for this peer about partial writes.
+    /// Reports partial writes to the senders that wait for this peer.
     progress: Option<Progress>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
+    /// Creates a writer. `write_timeout` is the longest time without a partial write.
     pub(super) fn new(io: W, write_timeout: Duration) -> Writer<W> {
         Writer {
             io,
@@ -512,10 +562,13 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.progress = Some(progress);
     }
 
+    /// Queues a text frame. Like all methods that queue, it first writes earlier frames if many
+    /// bytes are queued.
     pub(super) async fn text(&mut self, text: &str) -> Result<(), WriteError> {
         self.put(TEXT, text.as_bytes(), Bytes::new()).await
     }
 
+    /// Queues a message as a binary frame. A large part of it is written without a copy.
     pub(super) async fn binary(&mut self, message: Stamped) -> Result<(), WriteError> {
         let Stamped { head, rest } = message;
         if rest.is_empty() && head.len() > COPY_MAX {
@@ -524,11 +577,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.put(BINARY, &head, rest).await
     }
 
+    /// Queues a pong with the content of the ping that it answers.
     pub(super) async fn pong(&mut self, content: &[u8]) -> Result<(), WriteError> {
         self.put(PONG, content, Bytes::new()).await
     }
 
-    /// Queues a close frame. `reason` has at most 123 bytes.
+    /// Queues a close frame with this code and reason. The reason has at most 123 bytes.
     pub(super) async fn close(&mut self, reason: Option<(u16, &str)>) -> Result<(), WriteError> {
         let mut content = Vec::new();
         if let Some((code, reason)) = reason {
@@ -538,7 +592,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.put(CLOSE, &content, Bytes::new()).await
     }
 
-    /// Writes everything that is queued.
+    /// Writes everything that is queued, and flushes the socket.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the socket fails, or if the peer accepts no byte within the write timeout.
     pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
         while !self.joined.is_empty() || !self.large.is_empty() {
             let mut both = (&mut self.joined).chain(&mut self.large);
@@ -562,11 +620,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Shuts down the write half of the socket.
     pub(super) async fn shutdown(&mut self) {
+        // An error says that the socket is closed already.
         let _ = self.io.shutdown().await;
     }
 
-    /// Queues a frame. Waits for the peer only before anything of the frame is queued, so that
-    /// dropping the future cuts no frame.
+    /// Queues a frame of the payload `small` and `rest`. Waits for the peer only before anything of
+    /// the frame is queued, so that dropping the future cuts no frame.
     async fn put(&mut self, kind: u8, small: &[u8], rest: Bytes) -> Result<(), WriteError> {
         if self.joined.len() > BATCH_BYTES || !self.large.is_empty() {
             self.flush().await?;

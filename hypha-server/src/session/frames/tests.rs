@@ -1,5 +1,5 @@
-//! Frames compared with the WebSocket library of the clients, on streams that take a few bytes at a
-//! time.
+//! Exchanges frames with the WebSocket library of the clients, over streams that take a few bytes
+//! at a time.
 
 use std::sync::Arc;
 
@@ -83,8 +83,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Everything that is read from `input`, which comes all at once or a byte at a time, until an
-/// error.
+/// Reads `input`, of which up to `at_once` bytes arrive at a time, until its end or an error.
 async fn all(input: &[u8], at_once: usize) -> (Vec<Incoming>, Option<ReadError>) {
     let (near, mut far) = duplex(at_once);
     let sending = async {
@@ -249,14 +248,20 @@ async fn protocol_violations_are_named() {
     unmasked[1] &= 0x7f;
     let inside = [frame(0x02, b"x"), frame(0x82, b"y")].concat();
     for (what, input) in [
-        ("A reserved bit is set", frame(0xc2, b"x")),
-        ("A frame is not masked", unmasked),
-        ("A continuation of nothing", frame(0x80, b"x")),
-        ("A message inside another", inside),
-        ("A control frame is too long", frame(0x89, &[0; 126])),
-        ("A control frame is too long", frame(0x09, b"x")),
-        ("A frame of an unknown kind", frame(0x83, b"x")),
-        ("A text is not UTF-8", frame(0x81, &[0xff])),
+        ("a frame has a reserved bit set", frame(0xc2, b"x")),
+        ("a frame is not masked", unmasked),
+        ("a frame continues no message", frame(0x80, b"x")),
+        ("a message begins inside another", inside),
+        (
+            "a control frame is too long or in pieces",
+            frame(0x89, &[0; 126]),
+        ),
+        (
+            "a control frame is too long or in pieces",
+            frame(0x09, b"x"),
+        ),
+        ("a frame has an unknown opcode", frame(0x83, b"x")),
+        ("a text is not UTF-8", frame(0x81, &[0xff])),
     ] {
         for at_once in [1, 1000] {
             match all(&input, at_once).await {
@@ -265,7 +270,7 @@ async fn protocol_violations_are_named() {
             }
         }
     }
-    // Reserved codes are not sent back, and half a code counts as none.
+    // Reserved codes are not sent back, and one byte is no code.
     for content in [vec![], vec![3], vec![0x03, 0xed], vec![0xff, 0xff]] {
         let (read, broken) = all(&frame(0x88, &content), 1000).await;
         assert!(
@@ -294,7 +299,7 @@ async fn too_large_frames_are_refused_by_their_head() {
         assert!(read.is_empty() && matches!(broken, Some(ReadError::TooLarge)));
     }
 
-    // Announcing much costs the server little.
+    // A large declared length costs the server little memory.
     let (near, mut far) = duplex(1000);
     let mut reader = Reader::new(near, Bytes::new(), usize::MAX, account());
     far.write_all(&head(0x82, 1 << 40)).await.unwrap();
@@ -370,7 +375,7 @@ async fn any_bytes_are_frames_or_an_error() {
     }
 }
 
-/// The head of a frame of `length` bytes, of which nothing has come.
+/// The head of a frame of `length` bytes, without the payload.
 fn head(first: u8, length: usize) -> Vec<u8> {
     let mut head = vec![first, 0xff];
     head.put_u64(length as u64);
@@ -399,7 +404,7 @@ async fn memory_is_charged_as_data_arrives_and_until_the_message_is_gone() {
     drop(charge);
     let buffer = budget.stats().used;
     assert!(buffer <= BUFFER_MAX, "{buffer}");
-    // Begun messages, in one frame and in several.
+    // Unfinished messages, in one frame and in several.
     far.write_all(&frame(0x02, &vec![0; 1 << 20]))
         .await
         .unwrap();
