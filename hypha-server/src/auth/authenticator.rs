@@ -1,4 +1,5 @@
-//! Tokens of the embedding program: the hooks by which it decides about them.
+//! Tokens of the embedding program: the hooks that accept and issue them, and the calls of the
+//! hooks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -10,21 +11,26 @@ use hypha_rpc::workspace::UserInfo;
 
 use super::bearer::TokenError;
 
-/// Timeout of a hook. A handshake holds one of the permits while it runs.
+/// Timeout of a hook. It bounds the time for which a slow hook occupies one of the few permits for
+/// handshakes.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The decision of a hook of an [`Authenticator`]. `Ok(None)` leaves the decision to the server, an
-/// error refuses with its text.
+/// The future of a decision of an [`Authenticator`].
+///
+/// `Ok(Some(…))` is the decision of the program, `Ok(None)` leaves it to the server, and an error
+/// refuses the client with its text.
 pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>> + Send + 'a>>;
 
-/// Accepts and issues tokens of the embedding program, beside the server's own or instead of them.
-/// Set with [`Builder::authenticator`](crate::Builder::authenticator).
+/// Accepts and issues tokens of the embedding program, beside the server's own tokens or instead of
+/// them. Set it with [`Builder::authenticator`](crate::Builder::authenticator).
 ///
-/// Every method has a default that leaves the decision to the server. The hooks apply to clients on
-/// a WebSocket and over HTTP, to plain HTTP requests and to the login service alike.
+/// Every method has a default that leaves the decision to the server. The server calls the methods
+/// for clients on a WebSocket and over HTTP, for plain HTTP requests and for the login service.
 ///
-/// A hook may run many times at once. A hook that panics, or takes more than ten seconds, fails
-/// only for the client that it runs for. Its future is dropped when that client disconnects.
+/// A method may run many times at once. If it panics, or takes more than ten seconds, only the
+/// client for which it runs is refused. Its future is dropped when that client disconnects.
+///
+/// # Examples
 ///
 /// ```
 /// use hypha_rpc::workspace::UserInfo;
@@ -40,7 +46,7 @@ pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>
 ///                 // A token of the server itself.
 ///                 return Ok(None);
 ///             };
-///             // Here the institute's database would be asked.
+///             // A real program would query its database here.
 ///             let id = match badge {
 ///                 "0815" => "ann",
 ///                 _ => return Err(format!("there is no badge {badge}")),
@@ -74,51 +80,69 @@ pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, String>
 /// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
 /// ```
 pub trait Authenticator: Send + Sync + 'static {
-    /// Returns the user of a token. The server asks for every token before it looks at it itself,
-    /// including the root token and its own tokens: return `Ok(None)` for tokens of others.
+    /// Returns the user of a token, or `Ok(None)` for a token that is not the program's. Default:
+    /// `Ok(None)`.
     ///
-    /// The user has the permissions of its `scope`, and all in `ws-user-<id>` and in workspaces
-    /// that it has created; the role `admin` opens every workspace. `scope.current_workspace` and
-    /// `scope.client_id` bind the token to that workspace and that client. A revoked token is
-    /// refused without regard to this hook, and only a token with `expires_at` can be revoked.
+    /// The server calls it with every token, before it checks the token itself. That includes the
+    /// root token and the server's own tokens.
+    ///
+    /// The user has the permissions in its `scope`, and is an admin of `ws-user-<id>` and of the
+    /// workspaces that it has created. The role `admin` makes it an admin of all workspaces.
+    /// `scope.current_workspace` and `scope.client_id` bind the token to that workspace and that
+    /// client. An id that is empty, or contains blanks or one of `/:#*`, refuses the client.
+    ///
+    /// The server refuses a revoked token even if this method accepts it. Only a token with
+    /// `expires_at` can be revoked.
     ///
     /// # Errors
-    /// Refuses the token with this text, which the client receives.
+    ///
+    /// An error refuses the token, and the client receives its text.
     fn parse_token<'a>(&'a self, token: &'a str) -> Decision<'a, UserInfo> {
         let _ = token;
         Box::pin(async { Ok(None) })
     }
 
-    /// Returns a token for `user` that is valid for `life`. [`parse_token`](Self::parse_token) must
-    /// return the same user for it, with the same `scope`. The server asks for reconnection tokens,
-    /// for those of the manager's `generate_token`, and for those that the login service makes for
-    /// a workspace.
+    /// Returns a token for `user` that is valid for `life`, or `Ok(None)` to let the server sign
+    /// one. Default: `Ok(None)`.
     ///
-    /// `life` ends with the token that `user` came with. A token of the server itself is also
-    /// revoked with those that it was made with; the server knows of none of that for yours.
+    /// [`parse_token`](Self::parse_token) must return the same user for the token, with the same
+    /// `scope`. The server calls this method for reconnection tokens, for the manager's
+    /// `generate_token`, and for the tokens that the login service issues for a workspace.
+    ///
+    /// `life` never exceeds the remaining life of the token with which `user` has connected. A
+    /// token of the server is also revoked with the token that it was made with. The server cannot
+    /// do that for tokens of this method, because it does not know their ancestors.
     ///
     /// # Errors
-    /// Makes no token; the client receives this text. A client that is about to connect is refused.
+    ///
+    /// An error issues no token, and the client receives its text. A client that is about to
+    /// connect is refused.
     fn generate_token<'a>(&'a self, user: &'a UserInfo, life: Duration) -> Decision<'a, String> {
         let _ = (user, life);
         Box::pin(async { Ok(None) })
     }
 
-    /// Returns the token in the headers of an HTTP request, or `None` if there is none of yours:
-    /// the server then looks in the usual places. It may be called more than once for one request,
-    /// and must not block.
+    /// Returns the token in the headers of an HTTP request, or `None` to let the server look into
+    /// the header `Authorization` and the cookie `access_token`. Default: `None`.
+    ///
+    /// It may run more than once for one request, and must not block.
     fn get_token(&self, headers: &HeaderMap) -> Option<String> {
         let _ = headers;
         None
     }
 }
 
-/// Calls an asynchronous hook within its timeout, and catches panics.
+/// Calls the asynchronous hook `name` with its timeout, and catches panics.
+///
+/// # Errors
+///
+/// [`TokenError::Invalid`] with the text of a hook that refuses; [`TokenError::Failed`] if the hook
+/// panics or exceeds the timeout, so that a defect of it does not count as a refusal.
 pub(super) async fn ask<'a, T>(
     name: &str,
     hook: impl FnOnce() -> Decision<'a, T>,
 ) -> Result<Option<T>, TokenError> {
-    // Called inside the future, so that the synchronous part of the hook is covered too.
+    // Called inside the future, so that a panic before the hook returns its future is caught too.
     let asked = AssertUnwindSafe(async { hook().await }).catch_unwind();
     match tokio::time::timeout(HOOK_TIMEOUT, asked).await {
         Ok(Ok(Ok(decision))) => Ok(decision),
@@ -128,7 +152,7 @@ pub(super) async fn ask<'a, T>(
     }
 }
 
-/// Calls the hook that finds a token in the headers of a request.
+/// Calls the hook `get_token`, and catches panics.
 pub(super) fn find(
     hooks: &dyn Authenticator,
     headers: &HeaderMap,

@@ -1,18 +1,20 @@
-//! Tokens as clients present them: without `Bearer`, their hashes, and the reasons for which one is
-//! refused.
+//! Tokens as clients present them: the prefix `Bearer`, the hash of a token, and the reasons to
+//! refuse one.
 
 use sha2::{Digest, Sha256};
 
 use super::jwt::JwtError;
 
-/// The reason why a token is not accepted.
+/// The reason why a token is not accepted or not issued. Clients receive the text.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
+    /// The token is malformed, expired, or not permitted.
     #[error("{0}")]
     Invalid(String),
+    /// The token, or one that it was made with, was revoked.
     #[error("Token has been revoked")]
     Revoked,
-    /// The token could not be checked; it may be good.
+    /// The token could not be checked. It may be valid, so the client may try again.
     #[error("{0}")]
     Failed(String),
 }
@@ -23,15 +25,20 @@ impl From<JwtError> for TokenError {
     }
 }
 
-/// The SHA-256 hash of a token, by which it is recognized without being stored.
+/// The SHA-256 hash of a token. The server keeps and compares hashes, so that its memory and its
+/// database contain no tokens.
 pub(crate) type TokenHash = [u8; 32];
 
-/// Returns the hash of a token, with or without `Bearer`.
+/// Returns the hash of a token. The prefix `Bearer` makes no difference.
 pub(crate) fn token_hash(token: &str) -> TokenHash {
     Sha256::digest(bare(token).unwrap_or(token)).into()
 }
 
-/// Returns the token without `Bearer `.
+/// Returns the token without surrounding blanks and without the prefix `Bearer`, in any case.
+///
+/// # Errors
+///
+/// Fails if nothing is left, or if the token contains blanks.
 pub(super) fn bare(token: &str) -> Result<&str, TokenError> {
     let token = token.trim();
     let bearer = token

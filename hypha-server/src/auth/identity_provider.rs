@@ -1,4 +1,7 @@
-//! An external identity provider: tokens that it signs with keys that it publishes.
+//! Tokens of an external identity provider, which publishes the keys that check them.
+//!
+//! Lock order: `tried`, then `keys`. `keys` is held only to read or replace the map; `tried` is
+//! held during a request to the provider, and only by tokens whose key is not known.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,30 +19,38 @@ use crate::settings::TokenSettings;
 
 /// Timeout of a request for the keys.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Upper bound on the response with the keys, in bytes.
 const FETCH_BYTES: usize = 1024 * 1024;
-/// Time after which the keys are fetched again, so that a withdrawn key is no longer accepted.
+/// Time after which the keys are fetched again, so that a key that the provider has withdrawn is
+/// no longer accepted.
 const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
-/// Shortest interval between two requests, however many unknown tokens arrive.
+/// Shortest interval between two requests. Otherwise each token with an unknown key, which anybody
+/// can send, would cause a request.
 const FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The identity provider of the settings, with a cache of its keys.
 pub(super) struct IdentityProvider {
+    /// URL of the keys (a JSON Web Key Set).
     url: String,
     validation: Validation,
     client: reqwest::Client,
     keys: RwLock<Keys>,
-    /// Time of the last request. Held while the keys are fetched, so that one request serves all
-    /// tokens that wait; those whose key is known do not wait.
+    /// Time of the last request. Locked while the keys are fetched, so that one request serves all
+    /// tokens that wait. A token whose key is known does not lock it.
     tried: Mutex<Option<Instant>>,
 }
 
+/// The keys of the provider, by key id (`kid`).
 #[derive(Default)]
 struct Keys {
     by_id: HashMap<String, RsaKey>,
+    /// `None` before the first successful request.
     fetched: Option<Instant>,
 }
 
 impl IdentityProvider {
-    /// Returns the provider of the settings, if they name one.
+    /// Returns the provider of the settings, or `None` if they name none. If its HTTP client cannot
+    /// be created, logs the reason and returns `None`: the server then accepts its own tokens only.
     pub(super) fn new(settings: &TokenSettings) -> Option<IdentityProvider> {
         let url = settings.provider_keys_url()?;
         let client = client()
@@ -48,7 +59,7 @@ impl IdentityProvider {
         let validation = Validation {
             issuer: settings.provider_issuer().to_string(),
             audience: settings.audience.clone(),
-            // Clocks differ between machines.
+            // The provider's clock is not this machine's.
             leeway: 60,
         };
         Some(IdentityProvider {
@@ -60,7 +71,12 @@ impl IdentityProvider {
         })
     }
 
-    /// Returns the user of a token of the provider.
+    /// Returns the user of a token of the provider. `user_of` reads the user from the claims. May
+    /// wait for a request to the provider.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the key is unknown or cannot be fetched, or the token is not valid.
     pub(super) async fn user(
         &self,
         token: &str,
@@ -72,16 +88,18 @@ impl IdentityProvider {
         user_of(&claims).ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
+    /// Returns the key with this id; fetches the keys if it is not known or too old.
     async fn key(&self, id: &str) -> Result<RsaKey, TokenError> {
         if let Some(key) = self.known(id) {
             return Ok(key);
         }
         let mut tried = self.tried.lock().await;
-        // Another token may have waited for the same keys.
+        // Checked again, because another token may have fetched the keys while this one waited.
         if let Some(key) = self.known(id) {
             return Ok(key);
         }
         if !is_within(*tried, FETCH_INTERVAL) {
+            // Set before the request, so that failures are limited too.
             *tried = Some(Instant::now());
             match self.fetch().await {
                 Ok(by_id) => {
@@ -99,12 +117,14 @@ impl IdentityProvider {
             .ok_or_else(|| TokenError::Invalid("Unable to find appropriate key".into()))
     }
 
+    /// Returns a cached key that is not too old.
     fn known(&self, id: &str) -> Option<RsaKey> {
         let keys = self.keys.read();
         let key = keys.by_id.get(id)?;
         is_within(keys.fetched, KEYS_MAX_AGE).then(|| key.clone())
     }
 
+    /// Requests the keys from the provider.
     async fn fetch(&self) -> Result<HashMap<String, RsaKey>, String> {
         let failed = |error: reqwest::Error| error.to_string();
         let mut response = self.client.get(&self.url).send().await.map_err(failed)?;
@@ -119,7 +139,7 @@ impl IdentityProvider {
             }
         }
         let set: KeySet = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        // Providers publish keys for other purposes, too.
+        // Providers publish keys for other purposes too, which are skipped.
         Ok(set.keys.iter().filter_map(RsaKey::from_jwk).collect())
     }
 }
@@ -128,21 +148,23 @@ fn is_within(since: Option<Instant>, time: Duration) -> bool {
     since.is_some_and(|at| at.elapsed() < time)
 }
 
-/// The keys of a provider, as it publishes them.
+/// The JSON Web Key Set that a provider publishes (RFC 7517).
 #[derive(serde::Deserialize)]
 struct KeySet {
     keys: Vec<Value>,
 }
 
-/// Returns the client that fetches the keys. Its TLS names its cryptography: that of the process
-/// belongs to the embedding program.
+/// Returns the HTTP client that fetches the keys.
+///
+/// It names its cryptographic provider, because the default of the process belongs to the embedding
+/// program. It follows no redirects, so that the keys come from the configured host.
 fn client() -> Result<reqwest::Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        // Keys over plain HTTP need none.
+        // Not an error, because keys over plain HTTP need no certificates.
         tracing::warn!(errors = ?found.errors, "no root certificates on this machine");
     }
     let tls = rustls::ClientConfig::builder_with_provider(provider)

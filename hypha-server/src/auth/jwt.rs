@@ -1,9 +1,9 @@
-//! JSON Web Tokens (RFC 7519) in the two forms that are accepted here: signed with HS256 by a
+//! JSON Web Tokens (RFC 7519) in the two forms that the server accepts: signed with HS256 by a
 //! server, or with RS256 by an identity provider.
 //!
-//! Libraries for these tokens take their cryptography from a place of the process, which belongs to
-//! the embedding program: another dependency of it can fill or empty that place. Here the
-//! cryptography is named.
+//! Libraries for these tokens use the cryptographic provider that is installed for the whole
+//! process. It belongs to the embedding program, whose other dependencies may install another one
+//! or none. This module therefore names its cryptography.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,18 +14,20 @@ use sha2::Sha256;
 
 use super::now;
 
-/// The algorithms of the two forms.
+/// Algorithm of the server's own tokens.
 pub(super) const HS256: &str = "HS256";
+/// Algorithm of the identity provider's tokens.
 #[cfg(feature = "jwks")]
 pub(super) const RS256: &str = "RS256";
-/// Registered algorithms, which an error names. Any other name makes the header unreadable.
+/// Registered algorithms. An error names one that is not accepted; any other name counts as a
+/// malformed header. `none` is not among them.
 const REGISTERED: [&str; 15] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
     "ES384", "ES512", "ES256K", "EdDSA", "Ed25519",
 ];
 
-/// The reason why a token is not accepted. The texts are those of the original server, for which
-/// people search.
+/// The reason why a token is not accepted. The texts are those of the original server, so that
+/// users find them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JwtError {
     #[error("Error decoding token headers.")]
@@ -52,13 +54,14 @@ pub(super) enum JwtError {
 pub(super) struct Secret(Hmac<Sha256>);
 
 impl Secret {
+    /// Creates the key for a secret of any length.
     pub(super) fn new(secret: &[u8]) -> Secret {
         let key = Hmac::new_from_slice(secret)
             .unwrap_or_else(|_| unreachable!("HMAC accepts keys of every length"));
         Secret(key)
     }
 
-    /// Returns the token with these claims.
+    /// Returns a token with these claims, signed with HS256.
     pub(super) fn sign(&self, claims: &Map<String, Value>) -> String {
         let encode = |value: &[u8]| URL_SAFE_NO_PAD.encode(value);
         let header = json!({"typ": "JWT", "alg": HS256}).to_string();
@@ -77,7 +80,7 @@ impl Secret {
     fn verify(&self, signed: &[u8], signature: &[u8]) -> bool {
         let mut mac = self.0.clone();
         mac.update(signed);
-        // Compares in constant time.
+        // Compares in constant time, so that a signature cannot be guessed byte by byte.
         mac.verify_slice(signature).is_ok()
     }
 }
@@ -89,8 +92,8 @@ pub(super) struct RsaKey(ring::signature::RsaPublicKeyComponents<Vec<u8>>);
 
 #[cfg(feature = "jwks")]
 impl RsaKey {
-    /// Returns the key of a JSON Web Key (RFC 7517), and its id. `None` if the key is not for
-    /// signatures with RS256.
+    /// Returns the id and the key of a JSON Web Key (RFC 7517), or `None` if the key is not for
+    /// signatures with RS256. A key without an id has the empty id.
     pub(super) fn from_jwk(jwk: &Value) -> Option<(String, RsaKey)> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let other = |name: &str, wanted: &str| text(name).is_some_and(|value| value != wanted);
@@ -101,7 +104,7 @@ impl RsaKey {
             let bytes = URL_SAFE_NO_PAD
                 .decode(text(name)?.trim_end_matches('='))
                 .ok()?;
-            // Some issuers write a leading zero, which `ring` does not accept.
+            // Some issuers write leading zeros, which `ring` does not accept.
             let start = bytes.iter().position(|byte| *byte != 0)?;
             Some(bytes[start..].to_vec())
         };
@@ -118,9 +121,12 @@ impl RsaKey {
     }
 }
 
-/// The key with which a token must be signed.
+/// The key with which a token must be signed. It fixes the algorithm: otherwise the header, which
+/// the sender writes, could choose a weaker one.
 pub(super) enum Key<'a> {
+    /// For HS256.
     Secret(&'a Secret),
+    /// For RS256.
     #[cfg(feature = "jwks")]
     Rsa(&'a RsaKey),
 }
@@ -143,8 +149,8 @@ impl Key<'_> {
     }
 }
 
-/// The first part of a token. It says which key the token was signed with; nothing of it can be
-/// trusted.
+/// The header of a token, which names the key that the token was signed with. Nobody has checked
+/// it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Header {
     pub(super) alg: String,
@@ -153,11 +159,12 @@ pub(super) struct Header {
         allow(dead_code, reason = "only providers have many keys")
     )]
     pub(super) kid: Option<String>,
-    /// Extensions without which the token must not be read. None are known here.
+    /// Extensions that a reader must know to accept the token (RFC 7515, section 4.1.11). The
+    /// server knows none, so a token with this field is refused.
     crit: Option<Value>,
 }
 
-/// Returns the header of a token, without any check.
+/// Returns the header of a token. Checks its form, not the signature.
 pub(super) fn header(token: &str) -> Result<Header, JwtError> {
     let (header, rest) = token.split_once('.').ok_or(JwtError::Malformed)?;
     if rest.matches('.').count() != 1 {
@@ -175,16 +182,23 @@ fn decode_part(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
 
-/// The checks of every token besides its signature.
+/// The claims that a valid token must have.
 pub(super) struct Validation {
+    /// Required claim `iss`.
     pub(super) issuer: String,
+    /// Required claim `aud`.
     pub(super) audience: String,
-    /// Seconds by which the clocks of two machines may differ.
+    /// Seconds by which the clock of the issuer may differ, for `exp` and `nbf`.
     pub(super) leeway: u64,
 }
 
 impl Validation {
     /// Returns the claims of a token that was signed with `key` and is valid now.
+    ///
+    /// # Errors
+    ///
+    /// Checks the algorithm, the signature and the claims, in this order, and returns the first
+    /// failure.
     pub(super) fn decode(
         &self,
         token: &str,
@@ -208,6 +222,7 @@ impl Validation {
         Ok(claims)
     }
 
+    /// Checks the claims `exp`, `nbf`, `sub`, `iss` and `aud`. All but `nbf` are required.
     fn check(&self, claims: &Map<String, Value>) -> Result<(), JwtError> {
         let required = |name: &'static str| match claims.get(name) {
             None | Some(Value::Null) => Err(JwtError::Missing(name)),
@@ -237,14 +252,14 @@ impl Validation {
     }
 }
 
-/// Returns a time in seconds since 1970.
+/// Returns the time of a claim in seconds since 1970. Fractions are rounded.
 fn time(claim: &Value) -> Option<u64> {
     let seconds = claim.as_f64()?;
     (seconds >= 0.0 && seconds < u64::MAX as f64)
         .then(|| claim.as_u64().unwrap_or(seconds.round() as u64))
 }
 
-/// Returns whether a claim is `wanted`, or a list with it.
+/// Returns whether a claim is the text `wanted`, or a list that contains it.
 fn names(claim: &Value, wanted: &str) -> bool {
     match claim {
         Value::String(name) => name == wanted,

@@ -1,4 +1,9 @@
-//! The tokens that another token was made with. It does not outlive them.
+//! The lineage of a token: the tokens that it was made with, its ancestors.
+//!
+//! A token does not outlive its ancestors, and is revoked with them. Each token of the server lists
+//! the hashes of its ancestors in its claims, so that no server has to store them: a revocation
+//! adds one hash to the list of revoked tokens, and every check compares all hashes of a token with
+//! the list.
 
 use std::ops::{Deref, DerefMut};
 
@@ -11,17 +16,22 @@ use sha2::{Digest, Sha256};
 use super::bearer::{TokenError, TokenHash, bare, token_hash};
 use super::now;
 
-/// Claims of a token that was made with others: their hashes; the reconnection tokens that replace
-/// each other; and the expiry of what they were made with. Their names are not standard.
+/// Claim with the hashes of the ancestors, as a list of texts in base64.
 const ANCESTORS: &str = "urn:hypha:ancestors";
+/// Claim of a reconnection token: the id of its session, in base64. Reconnection tokens that
+/// replace each other have the same one.
 const SESSION: &str = "urn:hypha:session";
+/// Claim of a reconnection token: the expiry of the credentials with which the client connected
+/// first, in seconds since 1970. The token itself may expire earlier.
 const UNTIL: &str = "urn:hypha:until";
-/// Time for which a revoked session is remembered that has no end of its own, in seconds.
+/// Time for which the server remembers a revoked session without an end of its own, in seconds.
 const REMEMBERED: u64 = 366 * 86_400;
-/// Bound on the ancestors of a token.
+/// Upper bound on the ancestors of a token. Otherwise a chain of tokens, each made with the one
+/// before, would grow without end, and with it the cost of each check.
 const ANCESTORS_MAX: usize = 32;
 
-/// A user, and the credentials by which it was recognized. Peers get to see the user only.
+/// A user, with the lineage of its token. Serializes as the user alone, because peers must not see
+/// the lineage.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(transparent)]
 pub(crate) struct Authenticated {
@@ -31,7 +41,7 @@ pub(crate) struct Authenticated {
 }
 
 impl From<UserInfo> for Authenticated {
-    /// Returns a user without credentials.
+    /// Returns a user that has connected without a token.
     fn from(user: UserInfo) -> Self {
         Authenticated {
             user,
@@ -54,21 +64,26 @@ impl DerefMut for Authenticated {
     }
 }
 
-/// The credentials of a client, of which it makes others: they end with them.
+/// The ancestors of the tokens that a client makes with its own token, that one included.
 ///
 /// The reconnection tokens of a client replace each other. Together they count as one ancestor, the
-/// session, however often the client reconnects.
+/// session, so that the list does not grow when the client reconnects.
+///
+/// The default is the lineage of a client without a token, and of the root token: nothing that they
+/// make ends with them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lineage {
     ancestors: Vec<TokenHash>,
+    /// The id of the session, if the client has one.
     session: Option<TokenHash>,
-    /// Expiry in seconds since 1970. `None` for a client without credentials, and for the root
-    /// token.
+    /// Expiry in seconds since 1970. `None` if there is none.
     until: Option<u64>,
 }
 
 impl Lineage {
-    /// Returns the credentials of a client that presents a token, which must have been checked.
+    /// Returns the lineage of a client that presents `token`, which must have been checked.
+    /// `expires` is the expiry of the token. That of a reconnection token does not count, because
+    /// the next one replaces it.
     pub(super) fn of(token: &str, expires: Option<u64>) -> Lineage {
         let claims = claims(token);
         let mut ancestors = ancestors(&claims);
@@ -87,15 +102,17 @@ impl Lineage {
         }
     }
 
-    /// Returns the seconds until the credentials expire. `None` if they do not.
+    /// Returns the seconds until the client's credentials expire, or `None` if they do not.
     fn left(&self) -> Option<u64> {
         self.until.map(|until| until.saturating_sub(now()))
     }
 
-    /// Returns the life of a token that is made with the credentials.
+    /// Returns the life of a new token in seconds: `wanted`, or less if the client's credentials
+    /// expire earlier.
     ///
     /// # Errors
-    /// Fails if they have expired, or the token would have too many ancestors.
+    ///
+    /// Fails if the credentials have expired, or if the token would have too many ancestors.
     pub(super) fn life_of_child(&self, wanted: u64) -> Result<u64, TokenError> {
         if self.ancestors.len() >= ANCESTORS_MAX {
             return Err(TokenError::Invalid(format!(
@@ -110,13 +127,13 @@ impl Lineage {
         }
     }
 
-    /// Returns the life of the token with which the client reconnects; 0 if its credentials have
-    /// expired.
+    /// Returns the life of a new reconnection token in seconds: `wanted`, or less if the client's
+    /// credentials expire earlier; 0 if they have expired.
     pub(crate) fn life_of_session(&self, wanted: u64) -> u64 {
         self.left().map_or(wanted, |left| wanted.min(left))
     }
 
-    /// Returns the same credentials within a session.
+    /// Returns the lineage with a session: its own, or else a new random one.
     pub(crate) fn in_session(&self) -> Lineage {
         let session = self.session.unwrap_or_else(|| {
             use rand::RngExt;
@@ -128,7 +145,7 @@ impl Lineage {
         }
     }
 
-    /// Writes the claims of a reconnection token.
+    /// Adds the claims of a reconnection token with this lineage.
     pub(super) fn put_session(&self, claims: &mut Map<String, Value>) {
         put_ancestors(claims, &self.ancestors);
         if let Some(session) = &self.session {
@@ -139,7 +156,8 @@ impl Lineage {
         }
     }
 
-    /// Writes the claims of any other token.
+    /// Adds the claims of any other token with this lineage. Its session is an ancestor like the
+    /// others, so that the token is revoked with it.
     pub(super) fn put_child(&self, claims: &mut Map<String, Value>) {
         let mut ancestors = self.ancestors.clone();
         ancestors.extend(self.session);
@@ -157,15 +175,16 @@ fn put_ancestors(claims: &mut Map<String, Value>, hashes: &[TokenHash]) {
     }
 }
 
-/// Returns the hashes that are revoked with a token: its own and that of its session.
+/// Returns the hashes that are revoked with a token: its own and, for a reconnection token, the id
+/// of its session. So the reconnection tokens that have replaced it are revoked too.
 pub(crate) fn hashes_to_revoke(token: &str) -> Vec<TokenHash> {
     let mut hashes = vec![token_hash(token)];
     hashes.extend(session(&claims(token)));
     hashes
 }
 
-/// Returns the time, in seconds since 1970, until which tokens can be valid that were made in the
-/// session of a reconnection token. `None` for any other token.
+/// Returns the latest expiry, in seconds since 1970, of tokens that can be made in the session of a
+/// reconnection token. Returns `None` for any other token.
 pub(super) fn end_of_session(token: &str) -> Option<u64> {
     let claims = claims(token);
     session(&claims)?;
@@ -173,8 +192,8 @@ pub(super) fn end_of_session(token: &str) -> Option<u64> {
     Some(until.unwrap_or_else(|| now().saturating_add(REMEMBERED)))
 }
 
-/// Returns the hashes of which none may be revoked if a token is to be accepted: its own and those
-/// of all that it was made with.
+/// Returns the hash of a token, of its session and of its ancestors. The token is revoked if one of
+/// them is.
 pub(super) fn hashes_to_check(token: &str) -> Vec<TokenHash> {
     let claims = claims(token);
     let mut hashes = ancestors(&claims);
@@ -183,7 +202,8 @@ pub(super) fn hashes_to_check(token: &str) -> Vec<TokenHash> {
     hashes
 }
 
-/// Returns the claims of a token, without any check: the tokens of others have none.
+/// Returns the claims of a token, without any check. Returns none for a token that is not a JSON
+/// Web Token, such as one of the embedding program.
 fn claims(token: &str) -> Map<String, Value> {
     let payload = bare(token).ok().and_then(|token| token.split('.').nth(1));
     payload
@@ -201,7 +221,8 @@ fn session(claims: &Map<String, Value>) -> Option<TokenHash> {
     claims.get(SESSION).and_then(hash)
 }
 
-/// Returns a hash in a claim. Any other text, as of another issuer, stands for a hash of its own.
+/// Returns the hash in a claim. Another issuer may write any text: its SHA-256 hash stands for it,
+/// so that the revocation of such a session works as well.
 fn hash(text: &Value) -> Option<TokenHash> {
     let text = text.as_str()?;
     let decoded = URL_SAFE_NO_PAD.decode(text).ok();

@@ -1,4 +1,11 @@
 //! Users, tokens and permissions.
+//!
+//! [`Issuer`] issues and checks tokens; a token is bound to those that it was made with by its
+//! [`Lineage`]. `session` and `http` ask it for the user of a connection or request, `manager` and
+//! `login` for new tokens. The functions of this file decide what a user may do in a workspace.
+//!
+//! A token is checked when it is presented. The permissions of an open connection are frozen by
+//! [`enter_workspace`] and stay until its end.
 
 mod authenticator;
 mod bearer;
@@ -24,17 +31,18 @@ pub(crate) use tokens::Issuer;
 /// on an open connection.
 const ANONYMOUS_LIFE: u64 = 600;
 
-/// Id of the user of plain requests without credentials. It owns nothing.
+/// Id of the user of plain requests without credentials. It owns nothing. The spelling is that of
+/// the original server.
 const ANONYMOUS_HTTP: &str = "anonymouz-http";
 
-/// Returns a random secret for signing.
+/// Returns a random secret for signing tokens: 256 bits as hexadecimal digits.
 pub(crate) fn new_secret() -> String {
     use rand::RngExt;
     let secret: [u8; 32] = rand::rng().random();
     secret.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the time in seconds since 1970.
+/// Returns the time in seconds since 1970, or 0 if the clock of the system is before that.
 pub(crate) fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -42,19 +50,21 @@ pub(crate) fn now() -> u64 {
         .unwrap_or_default()
 }
 
-/// Returns a new user without credentials, admin of its own workspace.
+/// Returns a new user for a WebSocket without credentials, admin of its own workspace.
 pub(crate) fn anonymous_user() -> UserInfo {
     anonymous(format!("anonymouz-{}", readable_id()))
 }
 
-/// Returns a new user for a client over HTTP without credentials, admin of its own workspace. With
-/// the original server all of them are one user, and admins over one another.
+/// Returns a new user for a client over HTTP without credentials, admin of its own workspace.
+///
+/// Each client is a user of its own. In the original server all of them are one user, so each is
+/// an admin of the clients of the others.
 pub(crate) fn anonymous_http_user() -> UserInfo {
     anonymous(format!("{ANONYMOUS_HTTP}-{}", readable_id()))
 }
 
-/// Returns the user of a plain request without credentials: it may read in the workspace
-/// `ws-anonymous`.
+/// Returns the user of a plain HTTP request without credentials, which may only read in the
+/// workspace `ws-anonymous`.
 pub(crate) fn anonymous_caller() -> UserInfo {
     let mut user = anonymous(ANONYMOUS_HTTP.into());
     user.expires_at = None;
@@ -66,6 +76,7 @@ pub(crate) fn anonymous_caller() -> UserInfo {
     user
 }
 
+/// Returns an anonymous user with this id, admin of its own workspace.
 fn anonymous(id: String) -> UserInfo {
     let mut user = UserInfo {
         id,
@@ -82,13 +93,14 @@ fn anonymous(id: String) -> UserInfo {
     user
 }
 
-/// Returns the id of the user who pays for what `user` does: the one whose token made its token,
-/// since a client can make as many as it likes.
+/// Returns the id of the user to which the memory and the limits of `user` are charged: for the
+/// user of a child token, the user that has issued it. A user can issue any number of child tokens,
+/// so limits by their ids would bound nothing.
 pub(crate) fn payer(user: &UserInfo) -> &str {
     user.parent.as_deref().unwrap_or(&user.id)
 }
 
-/// Returns the user of the server itself and of the root token.
+/// Returns the user of the server's own clients and of the root token, admin of all workspaces.
 pub(crate) fn root_user() -> UserInfo {
     UserInfo {
         id: "root".into(),
@@ -106,6 +118,9 @@ pub(crate) fn root_user() -> UserInfo {
 
 /// Freezes the permissions of `user` into its scope, for a connection of `client_id` to
 /// `workspace`.
+///
+/// A permission in the token counts even if the user owns the workspace: a token that an owner has
+/// restricted to `read` stays so. Only without one does ownership make the user an admin.
 pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, client_id: &str) {
     let granted = user.permission(&workspace.id);
     let of_parent = user
@@ -125,18 +140,19 @@ pub(crate) fn enter_workspace(user: &mut UserInfo, workspace: &WorkspaceInfo, cl
     }
 }
 
-/// Returns the strongest permission that `user` may pass on for `workspace`.
+/// Returns the strongest permission that `user` may grant to a new token for `workspace`.
 ///
-/// An owner may pass on all, although its connection belongs to another workspace. A child token
-/// may not through its parent: it would make a token stronger than itself.
+/// An owner may grant all permissions, even if its connection belongs to another workspace. The
+/// user of a child token has no rights through its parent here, because it could issue a token with
+/// more permissions than its own.
 pub(crate) fn may_delegate(user: &UserInfo, workspace: &WorkspaceInfo) -> Option<Permission> {
     let owner = workspace.owned_by(user);
     user.permission(&workspace.id)
         .or(owner.then_some(Permission::Admin))
 }
 
-/// Returns whether `user` is an owner of `workspace`, or has a token that an owner made: it may
-/// pass on what its own token permits.
+/// Returns whether `user` owns `workspace`, or has a child token of its owner. Such a user may
+/// grant the permissions of its own token to new tokens.
 pub(crate) fn acts_for_owner(user: &UserInfo, workspace: &WorkspaceInfo) -> bool {
     let listed = |owner: &String| *owner == user.id || Some(owner) == user.email.as_ref();
     let of_parent = user

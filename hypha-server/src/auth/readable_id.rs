@@ -1,4 +1,5 @@
-//! Ids that can be read out: `calm-otter-12345678`.
+//! Random ids that people can read aloud, such as `calm-otter-12345678`. Anonymous users and child
+//! tokens get one as user id.
 
 use rand::RngExt;
 

@@ -1,9 +1,12 @@
-//! The `scope` text of a token: words separated by blanks.
+//! The claim `scope` of a token: words separated by blanks.
+//!
+//! `ws:<workspace>#<permission>` grants a permission, `cid:<client>` and `wid:<workspace>` bind the
+//! token to a client and a workspace, and any other word is kept as it is.
 
 use hypha_rpc::workspace::{Permission, Scope};
 
-/// Reads a scope text. Returns `None` if a workspace word names an unknown permission: such a token
-/// is refused rather than understood in part.
+/// Parses the claim. Returns `None` if a `ws:` word has no permission or an unknown one: a token
+/// that is understood only in part could grant something else than its issuer meant.
 pub(super) fn parse(text: &str) -> Option<Scope> {
     let mut scope = Scope {
         extra_scopes: Some(Vec::new()),
@@ -29,7 +32,7 @@ pub(super) fn parse(text: &str) -> Option<Scope> {
     Some(scope)
 }
 
-/// Writes a scope text.
+/// Returns the claim for a scope. [`parse`] returns the same scope for it.
 pub(super) fn format(scope: &Scope) -> String {
     let mut words: Vec<String> = scope
         .workspaces
@@ -47,8 +50,9 @@ pub(super) fn format(scope: &Scope) -> String {
     words.join(" ")
 }
 
-/// Returns the scope words for special purposes, such as `file:download`, or `None` if there is
-/// none. A token that has one is not for connecting.
+/// Returns the words for special purposes, such as `file:download`, or `None` if there is none. A
+/// token with such a word must not be accepted for connecting. Words without a colon, such as
+/// `openid`, come from identity providers and mean nothing here.
 pub(crate) fn is_specialised(scope: &Scope) -> Option<Vec<&str>> {
     let words: Vec<&str> = scope
         .extra_scopes

@@ -1,5 +1,5 @@
-//! Tokens: HS256 JWTs with the claims of the original server, so that either server accepts the
-//! other's.
+//! The issuer of tokens. The server's own tokens are JSON Web Tokens (HS256) with the claims of the
+//! original server, so that each of the two servers accepts the tokens of the other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,21 +17,28 @@ use super::lineage::{self, Lineage};
 use super::{Authenticator, authenticator, jwt, now, root_user, scope};
 use crate::settings::TokenSettings;
 
-/// Issues and reads tokens, and holds the revoked ones.
+/// Issues and checks tokens, and holds the revoked ones.
+///
+/// Three parties can accept a token, in this order: the authenticator of the embedding program, the
+/// identity provider (RS256 tokens only), and the server itself. None of them can accept a token
+/// that was revoked.
 pub(crate) struct Issuer {
     secret: jwt::Secret,
+    /// The checks of the server's own tokens.
     validation: jwt::Validation,
     settings: TokenSettings,
     #[cfg(feature = "jwks")]
     provider: Option<IdentityProvider>,
     root_token: Option<String>,
     authenticator: Option<Arc<dyn Authenticator>>,
-    /// Expiry of the revoked tokens, by their hashes.
+    /// Expiry of the revoked tokens and sessions in seconds since 1970, by their hashes. Expired
+    /// ones are removed with each insertion.
     revoked: Mutex<HashMap<TokenHash, u64>>,
 }
 
 impl Issuer {
-    /// Creates an issuer whose tokens are signed with `secret`.
+    /// Creates an issuer that signs tokens with `secret`, has revoked none, and knows no
+    /// authenticator.
     pub(crate) fn new(secret: &str, root_token: Option<String>, settings: TokenSettings) -> Issuer {
         Issuer {
             secret: jwt::Secret::new(secret.as_bytes()),
@@ -49,7 +56,7 @@ impl Issuer {
         }
     }
 
-    /// Sets the authenticator of the embedding program, which is asked first.
+    /// Sets the authenticator of the embedding program, which is asked before anything else.
     pub(crate) fn with_authenticator(
         mut self,
         authenticator: Option<Arc<dyn Authenticator>>,
@@ -58,8 +65,14 @@ impl Issuer {
         self
     }
 
-    /// Issues a token for `user` with its scope, valid for up to `life` seconds. It is made with
-    /// the credentials `parent`: it does not outlive them, and is revoked with them.
+    /// Issues a token for `user` with its scope, valid for up to `life` seconds. `parent` is the
+    /// lineage of the client that asks for the token. The token does not outlive the credentials of
+    /// that client, and is revoked with them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the credentials of that client have expired, if there are too many ancestors, or if
+    /// the authenticator refuses.
     pub(crate) async fn issue(
         &self,
         user: &UserInfo,
@@ -73,7 +86,7 @@ impl Issuer {
         }
     }
 
-    /// Asks the authenticator for a token.
+    /// Asks the authenticator for a token. Returns `None` if the server shall sign one.
     async fn ask_for_token(
         &self,
         user: &UserInfo,
@@ -118,8 +131,13 @@ impl Issuer {
         self.secret.sign(&claims)
     }
 
-    /// Issues the token with which the client `client_id` of `user` reconnects to `workspace`. It
-    /// does not outlive the client's credentials, and is revoked with them.
+    /// Issues the token with which the client `client_id` of `user` reconnects to `workspace`,
+    /// valid for up to `life` seconds. It does not outlive the client's `credentials`, and is
+    /// revoked with them.
+    ///
+    /// # Errors
+    ///
+    /// Fails only if the authenticator does.
     pub(crate) async fn reconnection_token(
         &self,
         user: &UserInfo,
@@ -145,8 +163,8 @@ impl Issuer {
         }
     }
 
-    /// Returns the credentials of a client that presents this token of `user`, which must have been
-    /// checked.
+    /// Returns the lineage of a client that presents this token of `user`. The token must have been
+    /// checked, because its claims are believed.
     pub(crate) fn lineage(&self, token: &str, user: &UserInfo) -> Lineage {
         match bare(token) {
             Ok(token) if !self.is_root(token) => {
@@ -156,7 +174,12 @@ impl Issuer {
         }
     }
 
-    /// Returns the token that the authenticator finds in the headers of a request.
+    /// Returns the token that the authenticator finds in the headers of a request, or `None` if the
+    /// usual places count.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the authenticator panics.
     pub(crate) fn find(&self, headers: &HeaderMap) -> Result<Option<String>, TokenError> {
         match &self.authenticator {
             Some(hooks) => authenticator::find(&**hooks, headers),
@@ -164,8 +187,12 @@ impl Issuer {
         }
     }
 
-    /// Returns the user of a token of the authenticator, of the server or of the identity provider.
-    /// Expiry is checked now and never again.
+    /// Returns the user of a token, which may come from the authenticator, the identity provider or
+    /// the server. The expiry is checked now and not again while a connection stays open.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the token is invalid, expired or revoked, or if it cannot be checked now.
     pub(crate) async fn user(&self, token: &str) -> Result<UserInfo, TokenError> {
         if let Some(hooks) = &self.authenticator {
             let token = bare(token)?;
@@ -196,7 +223,7 @@ impl Issuer {
         self.parse(token)
     }
 
-    /// Returns the user of a token of the server itself.
+    /// Returns the user of the root token or of a token that a server has signed.
     fn parse(&self, token: &str) -> Result<UserInfo, TokenError> {
         let token = bare(token)?;
         if self.is_root(token) {
@@ -212,7 +239,14 @@ impl Issuer {
             .ok_or_else(|| TokenError::Invalid("Invalid token: unusable claims".into()))
     }
 
-    /// Revokes a token. Returns the bare token and its expiry, to be stored.
+    /// Revokes a token at this server, and all tokens that were made with it. Returns the token
+    /// without `Bearer` and the time in seconds since 1970 until which the revocation must be
+    /// stored.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the token is not valid, or has no expiry: such a revocation could never be
+    /// forgotten.
     pub(crate) async fn revoke(&self, token: &str) -> Result<(String, u64), TokenError> {
         let user = self.user(token).await?;
         let Some(end) = user.expires_at else {
@@ -229,7 +263,8 @@ impl Issuer {
         Ok((bare(token)?.to_owned(), end))
     }
 
-    /// Adds a token that was revoked at another server, with its session.
+    /// Adds a token that another server has revoked, with its session. `end` is in seconds since
+    /// 1970.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -240,17 +275,18 @@ impl Issuer {
         }
     }
 
-    /// Adds a token that was revoked before.
+    /// Adds the hash of a revoked token or session. `end` is in seconds since 1970.
     pub(crate) fn remember_revoked(&self, hash: TokenHash, end: u64) {
         let now = now();
         let mut revoked = self.revoked.lock();
-        // Expired tokens are refused anyway.
+        // Removed here, because expired tokens are refused anyway and nothing else bounds the map.
         revoked.retain(|_, end| *end > now);
         revoked.insert(hash, end);
     }
 
-    /// Returns whether the token was revoked, or one that it was made with.
+    /// Returns whether the token, or one that it was made with, was revoked.
     pub(crate) fn is_revoked(&self, token: &str) -> bool {
+        // The usual case, in which the claims need not be decoded.
         if self.revoked.lock().is_empty() {
             return false;
         }
@@ -259,6 +295,8 @@ impl Issuer {
         hashes.iter().any(|hash| revoked.contains_key(hash))
     }
 
+    /// Returns the user in the claims of a token, which must have been checked. `None` if a claim
+    /// has another type than expected, or the id cannot be part of an address.
     fn user_of(&self, claims: &Map<String, Value>) -> Option<UserInfo> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
         let own = |name: &str| text(&self.settings.claim(name));
@@ -297,8 +335,8 @@ impl Issuer {
     }
 }
 
-/// Adds the permissions that every user has, independent of the token: all in its own workspace,
-/// and all anywhere with the role `admin`.
+/// Adds the permissions that a user has independently of the scope of its token: it is an admin of
+/// its own workspace, and with the role `admin` of all workspaces.
 fn with_own_permissions(mut user: UserInfo) -> UserInfo {
     let (own, everywhere) = (user.own_workspace(), user.has_role("admin"));
     let scope = user.scope.get_or_insert_default();
@@ -310,7 +348,8 @@ fn with_own_permissions(mut user: UserInfo) -> UserInfo {
     user
 }
 
-/// A user id becomes part of a workspace name and of addresses. Ids such as `auth0|123` are real.
+/// Returns whether an id can become part of a workspace name, of addresses and of the claim
+/// `scope`. Other characters are allowed, because identity providers issue ids such as `auth0|123`.
 fn usable_id(id: &str) -> bool {
     !id.is_empty() && !id.contains(['/', ':', '#', '*']) && !id.contains(char::is_whitespace)
 }
