@@ -1,4 +1,5 @@
-//! The load of a client, by which `min_load` chooses among services.
+//! The load of a client: the messages that it sends per minute. The mode `min_load` of the manager
+//! chooses the service of the client with the lowest load.
 
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
@@ -6,10 +7,12 @@ use tokio::time::{Duration, Instant};
 /// Length of the window over which messages are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Counts the messages that a client has sent in the last minute.
+/// Counts the messages that a client has sent in the last minute. Two windows approximate a sliding
+/// one, so that no times of messages need to be kept. `None` before the first message.
 #[derive(Default)]
 pub(crate) struct LoadMeter(Mutex<Option<Window>>);
 
+/// The current window and the one before it.
 struct Window {
     since: Instant,
     /// Messages in this window.
@@ -33,6 +36,7 @@ impl LoadMeter {
     }
 }
 
+/// Returns the current window; begins a new one if the last has ended.
 fn roll(slot: &mut Option<Window>) -> &mut Window {
     let window = slot.get_or_insert_with(|| Window {
         since: Instant::now(),

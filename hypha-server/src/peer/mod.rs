@@ -1,4 +1,11 @@
 //! A connected client as the router sees it: its address, its user and the queue of frames for it.
+//!
+//! `session` and `internal_client` create a [`Peer`] for each connection, the router holds it while
+//! the connection has its address, and the task that writes to the client holds its [`Queue`].
+//!
+//! Each part has a lock of its own: the outbox, the partners, the pace, the load and the
+//! subscriptions. None is held across an await, nor while another one of them is taken. The lock of
+//! an outbox is taken before those of the memory accounts, never after.
 
 mod load;
 mod outbox;
@@ -17,34 +24,44 @@ pub(crate) use self::pace::Pace;
 use self::partners::Partners;
 use crate::auth::Authenticated;
 
-/// Suffix of the client ids whose load is measured.
+/// Suffix of the client ids whose load is measured, as in the original server. Other clients have
+/// the load 0.
 const MEASURED_SUFFIX: &str = "__rlb";
-/// Upper bound on the events that a connection is subscribed to.
+/// Upper bound on the event types to which one connection is subscribed.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 1000;
 
-/// One connection of a client.
+/// One connection of a client. A client that reconnects becomes a new peer.
 pub(crate) struct Peer {
+    /// Id of the workspace.
     pub(crate) workspace: String,
     pub(crate) client_id: String,
     /// `workspace/client`.
     pub(crate) address: String,
+    /// The user, with the permissions that it had when it connected.
     pub(crate) user: Authenticated,
-    /// The user map as it is written into every message, encoded once.
+    /// The user map in msgpack, as the router writes it into every message. Encoded once.
     pub(crate) user_raw: Bytes,
-    /// Distinguishes successive connections with one address; the newer has the larger number.
+    /// Number that distinguishes successive connections with one address; the newer has the larger
+    /// one. Unique in this process, never 0.
     pub(crate) generation: u64,
+    /// The queue of frames for the client.
     pub(crate) outbox: Outbox,
-    /// The peers that are told when this client is gone.
+    /// The peers that the server notifies when this client is gone.
     pub(crate) partners: Partners,
-    /// The rates of what it sends. `None` if they are not limited.
+    /// The rate limits of the messages that the client sends. `None` if they are not limited.
     pub(crate) pace: Option<Pace>,
-    /// It serves all clients from one queue, so its messages never wait for room at a receiver.
+    /// The peer is a service of the server, which serves all clients from one queue. The router
+    /// never lets its messages wait for room at a receiver, because one slow client would then hold
+    /// up the service for all others.
     pub(crate) serves_all: bool,
+    /// `None` if the load of this client is not measured.
     load: Option<LoadMeter>,
+    /// Types of the events that the client receives.
     subscriptions: Mutex<HashSet<String>>,
 }
 
 impl Peer {
+    /// Creates the peer of a connection. It receives nothing until the router has attached it.
     pub(crate) fn new(
         workspace: &str,
         client_id: &str,
@@ -55,8 +72,8 @@ impl Peer {
     ) -> Peer {
         let user = user.into();
         let user_raw = hypha_wire::to_vec(&user.user).unwrap_or_else(|error| {
-            // A user map holds strings and numbers, so this does not happen; peers would receive
-            // nil.
+            // Unreachable, because a user map holds only strings and numbers. Peers would receive
+            // nil (0xc0) as the user.
             tracing::error!(%error, user = user.id, "cannot encode a user map");
             vec![0xc0]
         });
@@ -78,7 +95,7 @@ impl Peer {
         }
     }
 
-    /// Marks the peer as one that serves all clients.
+    /// Marks the peer as a service of the server that serves all clients; see `serves_all`.
     pub(crate) fn serving_all(self) -> Peer {
         Peer {
             serves_all: true,
@@ -86,30 +103,30 @@ impl Peer {
         }
     }
 
-    /// Returns the name under which its shares of the server are counted.
+    /// Returns the user or IP address to which the memory and the places of the client are charged.
     pub(crate) fn owner(&self) -> &str {
         self.outbox.account().owner()
     }
 
-    /// Returns whether the user may only read in this workspace.
+    /// Returns whether the user may only read in the workspace of the connection.
     pub(crate) fn is_read_only(&self) -> bool {
         self.user.permission(&self.workspace) == Some(Permission::Read)
     }
 
-    /// Counts a message towards the load, if the load of this client is measured.
+    /// Counts a message that the client has sent, if its load is measured.
     pub(crate) fn count_message(&self) {
         if let Some(load) = &self.load {
             load.count();
         }
     }
 
-    /// Returns the messages per minute, or 0 if the load is not measured.
+    /// Returns the load in messages per minute, or 0 if it is not measured.
     pub(crate) fn load(&self) -> f64 {
         self.load.as_ref().map_or(0.0, LoadMeter::load)
     }
 
-    /// Subscribes to events. Returns false if that would be too many; those that fit are
-    /// subscribed.
+    /// Subscribes the client to event types. Returns false if that exceeds [`SUBSCRIPTIONS_MAX`];
+    /// the types before the bound are subscribed then.
     pub(crate) fn subscribe(&self, events: &[String]) -> bool {
         let mut subscriptions = self.subscriptions.lock();
         events.iter().all(|event| {
@@ -118,13 +135,13 @@ impl Peer {
         })
     }
 
-    /// Ends subscriptions.
+    /// Ends the subscriptions to event types. Ignores types to which the client is not subscribed.
     pub(crate) fn unsubscribe(&self, events: &[String]) {
         let mut subscriptions = self.subscriptions.lock();
         subscriptions.retain(|subscribed| !events.contains(subscribed));
     }
 
-    /// Returns whether broadcasts of this type are sent to the client.
+    /// Returns whether the client receives broadcasts of this type.
     pub(crate) fn is_subscribed(&self, event: &str) -> bool {
         self.subscriptions.lock().contains(event)
     }

@@ -1,16 +1,19 @@
-//! The frames that wait for one receiver.
+//! The outbox of a client: the frames that wait for it.
 //!
-//! Each sender has a lane of its own. Lanes are served by deficit round robin over bytes, so one
-//! sender of large messages costs the others their fair share and no more. The order of frames in a
+//! Each sender has a lane of its own. Lanes are served by deficit round robin over bytes, so a
+//! sender of large messages takes its fair share of the link and no more. The order of frames in a
 //! lane never changes.
 //!
-//! Frames of other peers take room, in bytes. A lane may fill its share of the room: if there is
-//! none the sender waits, which slows it down to the receiver's pace. Frames of the server itself
-//! (replies of the manager, events, "not connected") must never wait, or one slow client would hold
-//! up the manager for all: they have a lane without a bound on its room.
+//! Frames of other peers take room, counted in bytes. Each lane has a share of the room. A sender
+//! whose lane is full waits, which slows it down to the pace of the receiver. Frames of the server
+//! itself (replies of the manager, events, "not connected") take no room and never wait: otherwise
+//! one slow client would hold up the manager for all clients.
 //!
-//! All frames are charged to the account of the receiver, large ones each, small ones together and
-//! in steps. A receiver without memory for the server's own frames is disconnected.
+//! All frames are charged to the memory account of the receiver: large ones one by one, small ones
+//! together and in steps. A receiver without memory for the server's own frames is disconnected.
+//!
+//! One lock guards the lanes. It is never held across an await. Dropping a [`Held`] takes it, so
+//! code that holds the lock must release it before it drops one.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -24,58 +27,65 @@ use tokio::sync::{Notify, SetOnce, oneshot};
 
 use crate::memory::{Account, Charge, OverBudget};
 
-/// Bytes that a queued frame costs beyond its own: its entry in the queue and the allocator.
-/// Measured as 192 with a message in one piece; the second piece adds 32.
+/// Bytes that a queued frame costs in addition to its length: its entry in the queue and the
+/// allocator. Measured as 192 for a message in one piece; the second piece adds 32.
 const FRAME_OVERHEAD: usize = 224;
-/// Frames above this cost are charged one by one.
+/// Frames above this cost, in bytes, are charged one by one.
 const SEPARATE: usize = 16 * 1024;
-/// Bytes of small frames that are covered by the standing charge of a connection.
+/// Bytes of small frames that the standing charge of a connection covers.
 const COVERED: usize = 8 * 1024;
-/// Bytes by which the charge for small frames grows.
+/// Step in bytes by which the charge for small frames grows. Charging each small frame by itself
+/// would cost more than queuing it.
 const STEP: usize = 64 * 1024;
-/// Bytes of a lane that are sent in one turn.
+/// Bytes that a lane may send in one turn.
 const QUANTUM: usize = 64 * 1024;
-/// Bytes taken from the queue at once: frames that come meanwhile do not wait behind more.
+/// Upper bound on the bytes that the writer takes at once. A frame of another lane that arrives
+/// meanwhile has to wait for these, and a larger bound would make it wait longer.
 const BATCH_BYTES: usize = 128 * 1024;
-/// Bound on the server's own small frames that an account without memory still takes, in bytes:
-/// pongs and errors must get through.
+/// Upper bound on the server's own small frames that are queued without memory in the account, in
+/// bytes. Without this allowance a pong or an error could not reach a client whose account is full.
 const SPARE: usize = 64 * 1024;
-/// Senders looked at in search of one that may go on, whenever room is freed.
+/// Upper bound on the waiting senders that are examined whenever room is freed, because the lock is
+/// held meanwhile.
 const LOOK: usize = 32;
-/// Empty lanes that are kept for the next sender, each with memory for this many frames at most.
+/// Empty lanes that are kept for the next sender, so that a sender of single frames does not
+/// allocate each time; and the upper bound on the capacity of such a lane, in frames.
 const SPARE_LANES: usize = 2;
 const SPARE_FRAMES: usize = 16;
 
-/// The lane of the server's own frames. No connection has this generation.
+/// The lane of the server's own frames: a generation that no connection has.
 const SERVER: u64 = 0;
 
 /// The receiver is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
 
-/// A frame was not queued.
+/// The reason why a frame was not queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unsent {
     /// The receiver is gone.
     Gone,
-    /// The receiver has no memory for it.
+    /// The account of the receiver has no memory for the frame.
     OverBudget(OverBudget),
 }
 
-/// A frame was dropped for want of room.
+/// A frame was dropped because the receiver has no room or no memory for it, or is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoRoom;
 
-/// The reason why the server ends a connection.
+/// The order to close a connection, with the reason for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CloseOrder {
+    /// The WebSocket close code.
     pub(crate) code: u16,
+    /// The close reason. Close frames carry at most 123 bytes of it.
     pub(crate) reason: String,
-    /// Also send the reason in an error frame.
+    /// Whether the whole reason is also sent in an error frame before.
     pub(crate) error_frame: bool,
 }
 
 impl CloseOrder {
+    /// Creates an order without an error frame.
     pub(crate) fn new(code: u16, reason: impl Into<String>) -> CloseOrder {
         CloseOrder {
             code,
@@ -84,27 +94,29 @@ impl CloseOrder {
         }
     }
 
-    /// Returns the order for a connection without memory: it may try again later.
+    /// Creates an order for a connection without memory, with code 1013 (try again later).
     pub(crate) fn over_budget(reason: impl ToString) -> CloseOrder {
         CloseOrder::new(1013, reason.to_string()).with_error_frame()
     }
 
+    /// Adds an error frame with the reason.
     pub(crate) fn with_error_frame(mut self) -> CloseOrder {
         self.error_frame = true;
         self
     }
 }
 
-/// A frame to be sent.
+/// A frame for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outgoing {
     /// A message.
     Binary(Stamped),
-    /// A control message of the connection.
+    /// A control message of the connection, as JSON.
     Text(String),
 }
 
 impl Outgoing {
+    /// Returns the memory that the frame costs while it is queued, in bytes.
     fn cost(&self) -> usize {
         let length = match self {
             Outgoing::Binary(message) => message.len(),
@@ -114,27 +126,31 @@ impl Outgoing {
     }
 }
 
-/// A queued frame, with the room and the memory that it occupies until this is dropped.
+/// A queued frame, with the room and the memory that it occupies.
 pub(crate) struct Queued {
     pub(crate) frame: Outgoing,
     pub(crate) held: Held,
 }
 
-/// The room that a frame occupies, and its memory.
+/// The room and the memory that a frame occupies. Dropping it, or [`Queue::free`], gives them back
+/// and lets waiting senders go on.
 pub(crate) struct Held {
-    /// `None` when all is free again.
+    /// `None` once room and memory are given back.
     shared: Option<Arc<Shared>>,
+    /// Generation of the sender, or [`SERVER`].
     lane: u64,
-    /// Room in the lane; 0 for the server's own frames.
+    /// Room in the lane; 0 for the server's own frames, which never wait.
     room: usize,
+    /// The memory of the frame, in bytes.
     cost: usize,
-    /// The frame is charged together with the other small ones.
+    /// The frame is charged together with the other small ones, and `charge` is `None`.
     pooled: bool,
     charge: Option<Arc<Charge>>,
 }
 
 impl Held {
-    /// Returns the charge of a large frame, for bytes that outlive their place in the queue.
+    /// Returns the charge of a frame that is charged by itself, for bytes that outlive their place
+    /// in the queue.
     pub(crate) fn charge(&self) -> Option<Arc<Charge>> {
         self.charge.clone()
     }
@@ -152,16 +168,17 @@ impl Drop for Held {
 #[derive(Default)]
 struct Lane {
     frames: VecDeque<Queued>,
-    /// Room of these frames and of those that are being written.
+    /// Room of `frames`, of frames that are being written, and of granted senders that wait for
+    /// memory.
     room: usize,
     /// Bytes that the lane may still send in this turn.
     deficit: usize,
-    /// The lane has its turn.
+    /// The lane has received its quantum for the current turn.
     in_turn: bool,
 }
 
-/// Hashes the numbers of connections, which the server chooses: the default hasher would cost more
-/// than all else that is done with a small frame.
+/// Hashes generations. The default hasher would cost more than everything else that is done with a
+/// small frame. The server chooses the generations, so no client can make them collide.
 #[derive(Default)]
 struct GenerationHasher(u64);
 
@@ -173,7 +190,8 @@ impl Hasher for GenerationHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // 2^64 divided by the golden ratio: consecutive numbers differ in the upper bits, too.
+        // Fibonacci hashing: multiplied by 2^64 divided by the golden ratio, consecutive numbers
+        // differ in the upper bits too, which the map uses.
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
@@ -187,47 +205,60 @@ struct Waiter {
     lane: u64,
     room: usize,
     cost: usize,
+    /// Receives the reserved room. Closed if the sender has given up.
     grant: oneshot::Sender<Held>,
 }
 
+/// The queue itself.
+///
+/// Invariants: `room` is the sum of the rooms of all lanes. `turns` contains each lane with frames
+/// exactly once. A lane without frames and without room is removed.
 struct Lanes {
     lanes: HashMap<u64, Lane, BuildHasherDefault<GenerationHasher>>,
     /// Lanes with frames, in the order of their turns.
     turns: VecDeque<u64>,
+    /// Empty lanes for reuse.
     spare: Vec<Lane>,
+    /// Room of the queue in bytes.
     capacity: usize,
-    /// Room of all lanes.
+    /// Room that all lanes occupy, in bytes.
     room: usize,
-    /// Frames of peers that are larger than the queue: one at a time, as they take less room than
-    /// memory, which is the receiver's.
+    /// Frames of peers that are larger than the queue and not yet written: at most one, because it
+    /// occupies more memory than room and the receiver is charged for the memory.
     giants: usize,
     /// Costs of all small frames.
     small: usize,
-    /// Costs of the server's own frames.
+    /// Costs of the frames that take no room: the server's own ones.
     own: usize,
-    /// Those who wait until these costs are half of the capacity.
+    /// Notified when `own` is at most half of the capacity.
     relief: Vec<oneshot::Sender<()>>,
     /// Charge for the small frames beyond [`COVERED`].
     charge: Option<Charge>,
+    /// Senders that wait for room, in the order of their arrival.
     waiters: VecDeque<Waiter>,
-    /// The first waiter waits for the room of other lanes: nobody may overtake it.
+    /// The first waiter waits for the room of other lanes. No sender may overtake it, because a
+    /// large frame would otherwise wait as long as small ones arrive.
     full: bool,
     /// No more frames are taken.
     closed: bool,
-    /// All senders are gone.
+    /// The outbox is gone: the queue ends with its last frame.
     ended: bool,
 }
 
+/// The state that outbox, queue and held frames share.
 struct Shared {
     lanes: Mutex<Lanes>,
+    /// The account of the receiver.
     account: Account,
-    /// Notified when there is something to take.
+    /// Notified when the first frame arrives in an empty queue, and when the outbox is gone.
     arrived: Notify,
-    /// Counts what the receiver has taken.
+    /// Changes whenever the receiver takes something. Relaxed, because readers only compare two
+    /// values and derive nothing about other memory.
     progress: AtomicU64,
 }
 
 impl Lanes {
+    /// Returns a lane; creates it if it does not exist.
     fn lane(&mut self, lane: u64) -> &mut Lane {
         match self.lanes.entry(lane) {
             Entry::Occupied(lane) => lane.into_mut(),
@@ -235,33 +266,38 @@ impl Lanes {
         }
     }
 
-    /// Returns the room that a frame takes. A frame larger than a quarter of the queue takes no
-    /// more than that, so that it need not wait until all others have passed.
+    /// Returns the room that a frame takes. It is at most a quarter of the queue: otherwise a large
+    /// frame would have to wait until the queue is nearly empty.
     fn room_for(&self, cost: usize) -> usize {
         cost.min(self.capacity / 4)
     }
 
-    /// Returns whether the lane may have more. There is always room for one frame in it.
+    /// Returns whether a lane may take `room` more. Its share is smaller, the more lanes there are;
+    /// one part is kept for the next sender. A lane without frames may always take one.
     fn within_share(&self, lane: u64, room: usize) -> bool {
         self.lanes.get(&lane).is_none_or(|lane| {
             lane.room == 0 || lane.room + room <= self.capacity / (self.lanes.len() + 1)
         })
     }
 
+    /// Returns whether the queue has this much room. An empty one always has.
     fn fits(&self, room: usize) -> bool {
         self.room == 0 || self.room + room <= self.capacity
     }
 
+    /// Returns whether a frame of a peer is larger than the queue.
     fn is_giant(&self, room: usize, cost: usize) -> bool {
         room > 0 && cost > self.capacity
     }
 
-    /// Returns whether no giant is in the way of this frame.
+    /// Returns whether a frame need not wait for a frame that is larger than the queue. Only such
+    /// frames wait for each other.
     fn passes(&self, room: usize, cost: usize) -> bool {
         self.giants == 0 || !self.is_giant(room, cost)
     }
 
-    /// Returns whether a frame may be queued without waiting.
+    /// Returns whether a frame may be queued without waiting. It may not if its sender waits
+    /// already, because the order in a lane must not change.
     fn admits(&self, lane: u64, room: usize, cost: usize) -> bool {
         !self.full
             && self.passes(room, cost)
@@ -270,6 +306,7 @@ impl Lanes {
             && !self.waiters.iter().any(|waiter| waiter.lane == lane)
     }
 
+    /// Takes room for a frame, whether or not there is some.
     fn reserve(&mut self, lane: u64, room: usize, cost: usize, shared: &Arc<Shared>) -> Held {
         self.lane(lane).room += room;
         self.room += room;
@@ -284,7 +321,11 @@ impl Lanes {
         }
     }
 
-    /// Charges a frame: a small one with the others, a large one by itself.
+    /// Charges a frame to the receiver: a small one together with others, a large one by itself.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the account has no room now. Nothing is charged then.
     fn charge(&mut self, held: &mut Held, account: &Account) -> Result<(), OverBudget> {
         let cost = held.cost;
         if cost > SEPARATE {
@@ -305,6 +346,8 @@ impl Lanes {
         Ok(())
     }
 
+    /// Gives back the memory of a small frame. Keeps up to two steps, so that a queue around the
+    /// border of a step does not charge again and again.
     fn uncharge_small(&mut self, cost: usize) {
         self.small -= cost;
         let needed = self.small.saturating_sub(COVERED);
@@ -317,7 +360,7 @@ impl Lanes {
         }
     }
 
-    /// Queues a frame. Returns whether it is the only one.
+    /// Queues a frame. Returns whether the queue was empty, so that the writer must be woken.
     fn put(&mut self, queued: Queued) -> bool {
         let lane_id = queued.held.lane;
         if queued.held.room == 0 {
@@ -332,7 +375,9 @@ impl Lanes {
         self.turns.len() == 1
     }
 
-    /// Takes the next frame.
+    /// Takes the next frame by deficit round robin: each turn adds [`QUANTUM`] to what a lane may
+    /// send, and a lane whose next frame costs more passes its turn and keeps the rest. If only one
+    /// lane has frames, it need not save up.
     fn pop(&mut self) -> Option<Queued> {
         loop {
             let lane_id = *self.turns.front()?;
@@ -358,7 +403,8 @@ impl Lanes {
         }
     }
 
-    /// Frees what a frame has occupied.
+    /// Gives back the room and the pooled memory of a frame. A charge of its own ends when its last
+    /// clone is dropped.
     fn release(&mut self, freed: &Held) {
         if freed.pooled {
             self.uncharge_small(freed.cost);
@@ -367,6 +413,7 @@ impl Lanes {
             self.own = self.own.saturating_sub(freed.cost);
             if self.own <= self.capacity / 2 {
                 for waiting in self.relief.drain(..) {
+                    // An error says that nobody waits any more.
                     let _ = waiting.send(());
                 }
             }
@@ -385,7 +432,11 @@ impl Lanes {
         }
     }
 
-    /// Returns the senders that may go on.
+    /// Reserves room for the waiting senders that may go on now, and returns them. The caller sends
+    /// the grants after it has released the lock, because a grant that is not received locks it.
+    ///
+    /// A sender whose own lane is full goes to the end of the line, so that it is not in the way of
+    /// others. A sender that waits for the room of other lanes keeps its place and ends the search.
     fn grant(&mut self, shared: &Arc<Shared>) -> Vec<(oneshot::Sender<Held>, Held)> {
         let mut granted = Vec::new();
         self.full = false;
@@ -414,30 +465,36 @@ impl Lanes {
     }
 }
 
-/// The sending half, shared by all senders to the receiver.
+/// The sending half, shared by all senders to the receiver. When it is dropped, the queue ends with
+/// its last frame.
 pub(crate) struct Outbox {
     shared: Arc<Shared>,
+    /// The order to close the connection, once there is one.
     order: Arc<SetOnce<CloseOrder>>,
 }
 
-/// The receiving half, for the task that writes.
+/// The receiving half, for the task that writes to the client. When it is dropped, all frames are
+/// dropped and all senders fail.
 pub(crate) struct Queue {
     shared: Arc<Shared>,
     order: Arc<SetOnce<CloseOrder>>,
 }
 
-/// Reports that the receiver takes bytes of a frame that is not written completely.
+/// Reports that the receiver takes bytes of a frame that is not written completely, so that waiting
+/// senders do not take it for dead.
 #[derive(Clone)]
 pub(crate) struct Progress(Arc<Shared>);
 
 impl Progress {
+    /// Reports a partial write.
     pub(crate) fn made(&self) {
         self.0.progress.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Outbox {
-    /// Creates a queue with room for `capacity` bytes, charged to `account`.
+    /// Creates a queue with room for `capacity` bytes, whose frames are charged to `account`. A
+    /// capacity of less than four empty frames counts as that.
     pub(crate) fn new(capacity: usize, account: Account) -> (Outbox, Queue) {
         let shared = Arc::new(Shared {
             lanes: Mutex::new(Lanes {
@@ -473,7 +530,16 @@ impl Outbox {
         &self.shared.account
     }
 
-    /// Queues a frame of the connection `sender`; waits for room, then for memory.
+    /// Queues a frame of the connection `sender`. Waits for room, then for memory.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the receiver is gone, or if its account has no memory within the patience of the
+    /// budget.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped while it waits, the frame is not queued and its room is free again.
     pub(crate) async fn send(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), Unsent> {
         let frame = Outgoing::Binary(frame.into());
         match self.queue_now(sender, frame)? {
@@ -482,7 +548,7 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame if there is room and memory, else returns it.
+    /// Queues a frame if there is room and memory now, otherwise returns it.
     fn queue_now(&self, sender: u64, frame: Outgoing) -> Result<Option<Outgoing>, Unsent> {
         let cost = frame.cost();
         let mut lanes = self.shared.lanes.lock();
@@ -495,7 +561,7 @@ impl Outbox {
         }
         let mut held = lanes.reserve(sender, room, cost, &self.shared);
         if lanes.charge(&mut held, self.account()).is_err() {
-            // Its drop locks the lanes.
+            // Released first, because dropping `held` takes the lock.
             drop(lanes);
             drop(held);
             return Ok(Some(frame));
@@ -504,6 +570,7 @@ impl Outbox {
         Ok(None)
     }
 
+    /// Waits for room and memory, then queues a frame.
     async fn queue_later(&self, sender: u64, frame: Outgoing) -> Result<(), Unsent> {
         let cost = frame.cost();
         let room = {
@@ -539,6 +606,8 @@ impl Outbox {
         Ok(())
     }
 
+    /// Queues a frame, and wakes the writer after the lock is released: it would have to wait for
+    /// the lock otherwise.
     fn put(&self, mut lanes: MutexGuard<'_, Lanes>, queued: Queued) {
         let first = lanes.put(queued);
         drop(lanes);
@@ -547,7 +616,11 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame of another peer if there is room now.
+    /// Queues a frame of another peer if there is room and memory now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// Fails, and drops the frame, if there is no room or no memory, or the receiver is gone.
     pub(crate) fn offer(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), NoRoom> {
         match self.queue_now(sender, Outgoing::Binary(frame.into())) {
             Ok(None) => Ok(()),
@@ -555,22 +628,36 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame of the server itself; never waits.
+    /// Queues a frame of the server itself. Never waits. A receiver whose account has no memory for
+    /// it is disconnected.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the receiver is gone or has just been disconnected.
     pub(crate) fn push(&self, frame: impl Into<Stamped>) -> Result<(), Gone> {
         self.push_frame(SERVER, Outgoing::Binary(frame.into()))
     }
 
-    /// Queues a frame of the server itself behind all frames of the connection `sender`: what it
-    /// says about that connection must not overtake them.
+    /// Queues a frame of the server itself like [`push`](Self::push), but behind all frames of the
+    /// connection `sender`: an event about that connection must not overtake its messages.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the receiver is gone or has just been disconnected.
     pub(crate) fn push_behind(&self, sender: u64, frame: impl Into<Stamped>) -> Result<(), Gone> {
         self.push_frame(sender, Outgoing::Binary(frame.into()))
     }
 
-    /// Queues a control message; never waits.
+    /// Queues a control message as JSON like [`push`](Self::push).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the receiver is gone or has just been disconnected.
     pub(crate) fn push_text(&self, text: String) -> Result<(), Gone> {
         self.push_frame(SERVER, Outgoing::Text(text))
     }
 
+    /// Queues a frame that takes no room in its lane.
     fn push_frame(&self, lane: u64, frame: Outgoing) -> Result<(), Gone> {
         let cost = frame.cost();
         let mut lanes = self.shared.lanes.lock();
@@ -591,8 +678,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Returns what completes when frames that never wait take half of the room that all others
-    /// may take, or the receiver is gone. `None` if it is so now.
+    /// Returns a channel that completes when the frames that never wait cost at most half of the
+    /// queue's capacity, or when the receiver is gone. Returns `None` if that is so now.
     #[cfg_attr(
         not(feature = "redis"),
         allow(dead_code, reason = "only a cluster uses it")
@@ -607,12 +694,13 @@ impl Outbox {
         Some(relieved)
     }
 
-    /// Returns a number that changes whenever the receiver takes something.
+    /// Returns a number that changes whenever the receiver takes a frame or a part of one. Compare
+    /// two values to find out whether the receiver is alive.
     pub(crate) fn progress(&self) -> u64 {
         self.shared.progress.load(Ordering::Relaxed)
     }
 
-    /// Ends the connection of a receiver that does not keep up.
+    /// Closes the connection of a receiver that takes nothing.
     pub(crate) fn close_unread(&self) {
         self.close(CloseOrder::new(
             1008,
@@ -620,8 +708,10 @@ impl Outbox {
         ));
     }
 
-    /// Ends the connection. The first order counts.
+    /// Closes the connection. Frames that are queued are dropped with the queue; senders fail from
+    /// now on. Only the first order counts.
     pub(crate) fn close(&self, order: CloseOrder) {
+        // An error says that there is an order already.
         let _ = self.order.set(order);
         self.shared.close();
     }
@@ -635,7 +725,7 @@ impl Drop for Outbox {
 }
 
 impl Shared {
-    /// Frees what frames have occupied, for the senders that wait for it.
+    /// Gives back the room of frames, and lets waiting senders go on.
     fn release(self: &Arc<Shared>, freed: &[Held]) {
         self.progress.fetch_add(1, Ordering::Relaxed);
         let granted = {
@@ -651,8 +741,9 @@ impl Shared {
         }
     }
 
-    /// Takes no more frames. Senders that wait for room learn that there will be none.
+    /// Takes no more frames. Waiting senders fail, because their grants are dropped.
     fn close(&self) {
+        // Dropped after the lock is released, because that wakes tasks.
         let waiters = {
             let mut lanes = self.lanes.lock();
             lanes.closed = true;
@@ -664,9 +755,15 @@ impl Shared {
 }
 
 impl Queue {
-    /// Takes up to `limit` frames; waits for the first. Returns false when there will be no more.
+    /// Takes up to `limit` frames into `batch`. Waits for the first one. Returns false when the
+    /// outbox is gone and the queue is empty.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, no frame is lost.
     pub(crate) async fn take(&mut self, batch: &mut Vec<Queued>, limit: usize) -> bool {
-        // A queue that is never empty must not keep its task from giving way to others.
+        // With a queue that is never empty this future never waits, so the task would never yield
+        // to others.
         tokio::task::coop::consume_budget().await;
         loop {
             {
@@ -691,7 +788,8 @@ impl Queue {
         }
     }
 
-    /// Frees what frames of this queue occupy. One call for many costs less than dropping each.
+    /// Gives back the room and the memory of frames of this queue, and empties `frames`. One call
+    /// for many takes the lock once, whereas dropping each takes it every time.
     pub(crate) fn free(&self, frames: &mut Vec<Held>) {
         if frames.is_empty() {
             return;
@@ -703,12 +801,12 @@ impl Queue {
         frames.clear();
     }
 
-    /// Returns the means to report that a part of a frame was taken.
+    /// Returns the handle for reports of partial writes.
     pub(crate) fn progress(&self) -> Progress {
         Progress(self.shared.clone())
     }
 
-    /// Waits for the order to end the connection.
+    /// Waits for the order to close the connection. The future does not borrow the queue.
     pub(crate) fn closed(&self) -> impl Future<Output = CloseOrder> + Send + use<> {
         let order = self.order.clone();
         async move { order.wait().await.clone() }
@@ -726,7 +824,7 @@ impl Drop for Queue {
                 frames.extend(lane.frames.drain(..));
             }
         }
-        // Each gives back its room, for which it locks the lanes.
+        // Dropped after the lock is released, because each frame takes it to give back its room.
         drop(frames);
     }
 }

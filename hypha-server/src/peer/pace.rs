@@ -1,4 +1,9 @@
-//! The pace of a connection: how much it may send, and who pays for an answer.
+//! The pace of a connection: its rate limits, and the rule which end of a call an answer is charged
+//! to.
+//!
+//! A request is charged to its sender, and an answer to the connection that asked, so that callers
+//! cannot slow down a service by asking. Nothing is refused here: a connection in debt is read more
+//! slowly.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -8,26 +13,31 @@ use parking_lot::Mutex;
 use crate::rate_limit::RateLimit;
 use crate::settings::Limits;
 
-/// Bound on the connections remembered as askers. Beyond it they are forgotten, and answers to them
-/// are charged to the sender until they ask again.
+/// Upper bound on the connections that are remembered as askers. Beyond it all of them are
+/// forgotten, and answers to them are charged to the sender until they ask again.
 const ASKERS_MAX: usize = 4096;
 
-/// The buckets of one connection.
+/// The rate limits of one connection.
 pub(crate) struct Pace(Mutex<Buckets>);
 
+/// The token buckets, and the answers that are due.
 struct Buckets {
+    /// `None` if the number of messages is not limited.
     messages: Option<RateLimit>,
+    /// `None` if the number of bytes is not limited.
     bytes: Option<RateLimit>,
-    /// Acknowledgements to come of parts that were sent. They are no messages.
+    /// Acknowledgements that are due for parts that this connection has sent. They do not count as
+    /// messages.
     acknowledgements: u64,
-    /// Answers to come to clients of other servers, which have paid for them there.
+    /// Answers that this connection may send free of charge to clients of other servers. Their own
+    /// servers have charged the requests to them.
     remote: u64,
     /// Generations of the connections that have sent something to this one.
     askers: HashSet<u64>,
 }
 
 impl Pace {
-    /// Returns the buckets of a connection, or `None` if no rate is limited.
+    /// Returns the rate limits of a connection, or `None` if the settings limit no rate.
     pub(crate) fn limited(limits: &Limits) -> Option<Pace> {
         let messages = RateLimit::limited(limits.messages_per_second, limits.message_burst);
         let bytes = RateLimit::limited(limits.bytes_per_second, limits.byte_burst);
@@ -43,7 +53,7 @@ impl Pace {
         })
     }
 
-    /// Charges a message of this connection.
+    /// Charges a message that this connection has sent. May leave it in debt.
     pub(crate) fn message(&self, bytes: usize) {
         let mut buckets = self.0.lock();
         if let Some(messages) = &mut buckets.messages {
@@ -54,7 +64,8 @@ impl Pace {
         }
     }
 
-    /// Charges a part of a large message: its bytes. Its acknowledgement will be free.
+    /// Charges the bytes of a part of a large message. The part is not a message, nor is its
+    /// acknowledgement.
     pub(crate) fn part(&self, bytes: usize) {
         let mut buckets = self.0.lock();
         buckets.acknowledgements += 1;
@@ -63,8 +74,9 @@ impl Pace {
         }
     }
 
-    /// Charges an answer that this connection has asked for. Returns false if it already pays for
-    /// as many as it may: otherwise answers nobody asked for could silence it.
+    /// Charges an answer that this connection has asked for. Returns false if its debt is as large
+    /// as the burst already; the answer is then charged to its sender. Otherwise a peer could
+    /// silence this connection with answers to requests that it has never sent.
     pub(crate) fn answer(&self, bytes: usize) -> bool {
         let mut buckets = self.0.lock();
         if buckets.acknowledgements > 0 {
@@ -104,8 +116,9 @@ impl Pace {
         self.0.lock().remote += 1;
     }
 
-    /// Charges an answer to a client of another server: nothing if it has asked.
+    /// Charges an answer to a client of another server. It is free if such a client has asked.
     pub(crate) fn remote_answer(&self, bytes: usize) {
+        // In a block, because `message` takes the same lock.
         {
             let mut buckets = self.0.lock();
             if buckets.remote > 0 {
@@ -116,7 +129,8 @@ impl Pace {
         self.message(bytes);
     }
 
-    /// Returns the time to wait before the next message is read; zero if there is no debt.
+    /// Returns the time until the connection is out of debt, after which its next message may be
+    /// read; zero if it has no debt.
     pub(crate) fn debt(&self) -> Duration {
         let mut buckets = self.0.lock();
         let buckets = &mut *buckets;

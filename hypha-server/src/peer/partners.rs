@@ -1,55 +1,62 @@
-//! The peers that a client has calls with, which are told when the client is gone.
+//! The partners of a client: the peers that it has calls with. The server notifies them when the
+//! client is gone.
 //!
-//! A caller must not wait for a callee that is gone, nor a handler work for a caller that is gone,
-//! in whatever workspace they are. The event `client_disconnected` reaches only the subscribers of
-//! one workspace. So the router notes both ends of every message that has a session, and of no
-//! other: a peer that was never called by the client, and waits for nothing from it, is told
-//! nothing.
+//! A caller must not wait for a callee that is gone, and a handler must not work for a caller that
+//! is gone. The event `client_disconnected` is not enough, because it reaches only the subscribers
+//! of one workspace, and calls cross workspaces. So the router notes both ends of each message with
+//! a session. Other messages belong to no call, and their ends need no notice.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// Partners that one client remembers. A client with more forgets that it has them, not who they
-/// are: all peers are searched for it when it leaves.
+/// Upper bound on the partners that are noted for one client. If a client has more, it is marked as
+/// incomplete, and all peers are searched for it when it leaves.
 const PARTNERS_MAX: usize = 1024;
 
-/// No connection has this generation.
+/// A generation that no connection has.
 const NONE: u64 = 0;
 
 /// The partners of one client.
 #[derive(Default)]
 pub(crate) struct Partners {
     noted: Mutex<Noted>,
-    /// Generation of the connection that was called last: most calls go where the last one went,
-    /// and to note both ends again would cost two locks that others want too.
+    /// Generation of the connection that was called last, or [`NONE`]. Most calls go where the last
+    /// one went. Without this shortcut, each message would take the locks of both ends, which other
+    /// senders take too.
     latest: AtomicU64,
 }
 
+/// The partners that were noted.
 #[derive(Default)]
 struct Noted {
+    /// Their addresses, `workspace/client`.
     addresses: HashSet<Box<str>>,
-    /// Set when a partner was left out.
+    /// There may be partners that are not in `addresses`.
     incomplete: bool,
 }
 
 impl Partners {
-    /// Returns whether both ends have noted each other when the connection `generation` was called,
-    /// and no other one was called since.
+    /// Returns whether the connection `generation` was called last and both ends have noted each
+    /// other, so that neither needs to be noted again.
     pub(crate) fn is_latest(&self, generation: u64) -> bool {
+        // Acquire pairs with the stores in `set_latest` and `forget`: a caller that sees the
+        // generation also sees the notes that came before it.
         self.latest.load(Ordering::Acquire) == generation
     }
 
-    /// Remembers that both ends have noted each other, unless the partner is forgotten again.
+    /// Remembers that both ends have noted each other, unless the partner was forgotten meanwhile.
     pub(crate) fn set_latest(&self, generation: u64, address: &str) {
+        // Stored under the lock, so that `forget` cannot run between the check and the store.
         let noted = self.noted.lock();
         if noted.addresses.contains(address) {
             self.latest.store(generation, Ordering::Release);
         }
     }
 
-    /// Notes a partner. Returns false if it was noted before.
+    /// Notes a partner. Returns false if it is noted already. With [`PARTNERS_MAX`] partners, marks
+    /// the client as incomplete instead and returns true.
     pub(crate) fn note(&self, address: &str) -> bool {
         let mut noted = self.noted.lock();
         if noted.addresses.contains(address) {
@@ -63,14 +70,15 @@ impl Partners {
         true
     }
 
-    /// Removes a partner that is gone. Returns false if it was not noted.
+    /// Removes a partner that is gone. Returns false if it is not noted.
     pub(crate) fn forget(&self, address: &str) -> bool {
         let mut noted = self.noted.lock();
+        // Also if another partner was called last, because the generation of this one is unknown.
         self.latest.store(NONE, Ordering::Release);
         noted.addresses.remove(address)
     }
 
-    /// Remembers that there may be partners that are not noted.
+    /// Marks the client as incomplete: it may have partners that are not noted.
     pub(crate) fn set_incomplete(&self) {
         self.noted.lock().incomplete = true;
     }
@@ -84,7 +92,7 @@ impl Partners {
         self.noted.lock().incomplete |= incomplete;
     }
 
-    /// Removes and returns all partners, and whether there were more.
+    /// Removes and returns the addresses of all partners. The flag is true if there may be more.
     pub(crate) fn take(&self) -> (Vec<Box<str>>, bool) {
         let mut noted = self.noted.lock();
         let incomplete = std::mem::take(&mut noted.incomplete);

@@ -60,7 +60,7 @@ async fn a_small_sender_finds_room_beside_one_that_fills_its_share() {
     while let Ok(None) = outbox.queue_now(A, Outgoing::Binary(frame(100_000).into())) {}
     assert!(blocks(outbox.send(A, frame(100_000))).await);
     outbox.send(B, frame(100)).await.unwrap();
-    // It need not wait for all that came before.
+    // It does not wait for all frames that came before.
     let first = taken(&mut queue).await;
     assert!(first.contains(&(B, 100)), "{first:?}");
 }
