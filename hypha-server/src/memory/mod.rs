@@ -1,16 +1,23 @@
-//! Accounts of memory: every byte that the server holds for somebody is charged to them.
+//! Memory accounts: the server charges the memory that it holds for a peer to that peer.
 //!
 //! There are three levels. A [`Budget`] bounds the process, an [`Owner`] is a user or an IP
-//! address, and an [`Account`] is a connection or a request of that owner. A [`Charge`] counts on
-//! all three until it is dropped.
+//! address, and an [`Account`] is a connection or a request of that owner. A [`Charge`] counts at
+//! all three levels until it is dropped. The code that allocates charges before it allocates; the
+//! value that owns the memory owns the charge.
 //!
 //! An exhausted account slows its own connection down: [`Account::charge`] waits for room, and
-//! refuses after the patience of the budget. When the process is full, the largest account of the
-//! largest owner is told to give way ([`Account::gives_way`]), unless it is the one that asks for
-//! more. A sixteenth of the budget is for owners that hold little, so that a peer whose account is
-//! small does not pay for one whose account is large, not even until that one has given way.
+//! fails after the patience of the budget. If the process is full, the largest account of the
+//! largest owner must give way ([`Account::gives_way`]): the task that serves it closes the
+//! connection. If the account that asks for more belongs to the largest owner, it is refused
+//! instead.
 //!
-//! In a process of its own, a server also counts what no account shows (`overhead`).
+//! A sixteenth of the budget is reserved for owners that hold little. They need not even wait until
+//! a large account has given way.
+//!
+//! In a process of its own, a server also counts the memory that no account shows (`overhead`).
+//!
+//! The counters are atomics, so that charging takes no lock. Lock order: `giving_way`, then
+//! `owners` or the `accounts` of an owner, never both. None is held across an await.
 
 mod overhead;
 
@@ -25,61 +32,68 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// The owner of what the server holds for all of its clients, such as calls that wait for the
-/// manager. It never gives way, and counts as one that holds little. No user has this id.
+/// The owner of the memory that the server holds for all clients together, such as calls that wait
+/// for the manager. It never gives way, and counts as an owner that holds little. No user has this
+/// id, because ids must not contain `*`.
 pub(crate) const SERVER_OWNER: &str = "*";
 
-/// The part of the budget that is for owners that hold little: one of so many parts.
+/// Divisor: this part of the budget is reserved for owners that hold little.
 const RESERVE: usize = 16;
-/// An owner holds little if it has at most one of so many parts of the budget.
+/// Divisor: an owner holds little if it has at most this part of the budget.
 const LITTLE: usize = 256;
 
-/// The overhead takes all but one of so many parts of the budget at most: memory that the allocator
-/// never gives back must not end the service.
+/// Divisor: this part of the budget stays for peers, however large the overhead is. Otherwise
+/// memory that the allocator never gives back would end the service.
 const FOR_PEERS: usize = 2;
-/// The overhead takes one of so many parts at most from owners that hold little.
+/// Divisor: the overhead takes at most this part of the budget from owners that hold little.
 const OF_LITTLE: usize = 4;
-/// If the process counts, one of so many parts of the budget is not for owners that hold much:
-/// charged memory is occupied a moment later, and what grows meanwhile is seen too late.
+/// Divisor: this part of the budget is withheld from owners that hold much while the memory of the
+/// process is counted. Charged memory becomes resident a moment later, so the overhead is
+/// known too late.
 const MARGIN: usize = 5;
 
-/// Who asks for memory will ask for more: at least one of so many parts of the budget is made free.
+/// Divisor: at least this part of the budget is made free at once, because an account that asks for
+/// memory usually asks for more.
 const NEXT_STEPS: usize = 32;
-/// Interval in which a task that waits for the process to have room asks again: one large account
-/// after the other gives way until it has.
+/// Interval at which a task that waits for memory of the process tries again. In each interval one
+/// more large account is told to give way, until there is room.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Bounds of the three levels.
+/// Upper bounds of the three levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryLimits {
-    /// Bytes of all accounts together.
+    /// Bytes of all accounts together, and of the overhead if it is counted.
     pub(crate) process: usize,
     /// Bytes of the accounts of one user or address.
     pub(crate) owner: usize,
     /// Bytes of one account.
     pub(crate) account: usize,
-    /// Longest wait for room.
+    /// Longest wait of [`Account::charge`] for room.
     pub(crate) patience: Duration,
 }
 
-/// The level whose limit a charge exceeds.
+/// A level of the accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
+    /// One connection or request.
     Account,
+    /// One user or IP address.
     Owner,
+    /// The process.
     Process,
 }
 
-/// A charge that does not fit.
+/// The error of a charge that exceeds the limit of a level. Clients receive its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OverBudget {
-    /// The first level without room.
+    /// The first level without room, from the account up.
     pub(crate) level: Level,
-    /// The user or address.
+    /// The user or IP address.
     pub(crate) owner: String,
-    /// Bytes asked for.
+    /// Bytes that were asked for.
     pub(crate) bytes: usize,
-    /// Bytes allowed at this level.
+    /// Upper bound of the level, in bytes. For the process, the most that it ever allows to such an
+    /// owner.
     pub(crate) limit: usize,
 }
 
@@ -107,52 +121,66 @@ impl fmt::Display for OverBudget {
 
 impl std::error::Error for OverBudget {}
 
-/// The memory of the process that peers may occupy.
+/// The memory of the process that peers may occupy. All accounts of a server share one budget.
 pub(crate) struct Budget {
     limits: MemoryLimits,
+    /// Bytes on all accounts.
     used: AtomicUsize,
-    /// Memory of the process that no account shows, if it counts.
+    /// Bytes of the process that no account shows; 0 unless the process is counted.
     overhead: AtomicUsize,
+    /// The memory of the process is counted.
     counts_process: AtomicBool,
+    /// Largest value of `used`.
     peak: AtomicUsize,
+    /// Charges that have failed.
     refused: AtomicUsize,
+    /// Accounts that were told to give way.
     gave_way: AtomicUsize,
+    /// The owners with open accounts, by name. The accounts keep them alive.
     owners: Mutex<HashMap<String, Weak<Owner>>>,
     /// The accounts that were told to give way, and when.
     giving_way: Mutex<Vec<(Weak<Inner>, Instant)>>,
-    /// Notified when bytes are given back while somebody waits for them.
+    /// Notified when bytes are given back while tasks wait for them.
     freed: Notify,
+    /// Tasks that wait for room. Without any, giving back need not touch `freed`.
     waiting: AtomicUsize,
 }
 
-/// The accounts of one user or address.
+/// The accounts of one user or IP address.
 pub(crate) struct Owner {
     name: String,
+    /// Bytes on all accounts of the owner.
     used: AtomicUsize,
     accounts: Mutex<Vec<Weak<Inner>>>,
     budget: Arc<Budget>,
 }
 
-/// The memory held for one connection or request. Clones are the same account.
+/// The memory that the server holds for one connection or request. Clones are the same account.
 #[derive(Clone)]
 pub(crate) struct Account(Arc<Inner>);
 
+/// The state of an account.
 struct Inner {
+    /// Bytes on the account.
     used: AtomicUsize,
     owner: Arc<Owner>,
+    /// The account was told to give way. Never reset.
     must_give_way: AtomicBool,
+    /// Notified when `must_give_way` is set.
     gives_way: Notify,
-    /// Those that would notice. Others are never told: nothing would come of it.
+    /// Tasks in [`Account::gives_way`]. An account without any is never told to give way, because
+    /// nobody would close its connection.
     watchers: AtomicUsize,
 }
 
-/// Bytes on an account, given back when this is dropped.
+/// Bytes that are charged to an account. Dropping it gives them back and wakes tasks that wait for
+/// room.
 pub(crate) struct Charge {
     account: Account,
     bytes: usize,
 }
 
-/// The state of the accounts, for metrics.
+/// The state of the accounts, for metrics; see [`Stats`](crate::Stats). Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MemoryStats {
     pub(crate) used: usize,
@@ -166,6 +194,7 @@ pub(crate) struct MemoryStats {
 }
 
 impl Budget {
+    /// Creates a budget without accounts, which does not count the process.
     pub(crate) fn new(limits: MemoryLimits) -> Arc<Budget> {
         Arc::new(Budget {
             limits,
@@ -182,7 +211,8 @@ impl Budget {
         })
     }
 
-    /// Opens an account of the owner `name`: a user id, or an address for those without one.
+    /// Opens an account of the owner `name`: a user id, or `ip:` and the address of a client
+    /// without credentials.
     pub(crate) fn open(self: &Arc<Self>, name: &str) -> Account {
         let owner = {
             let mut owners = self.owners.lock();
@@ -208,7 +238,8 @@ impl Budget {
             watchers: AtomicUsize::new(0),
         });
         let mut accounts = owner.accounts.lock();
-        // Amortized: closed accounts are removed before the list would grow.
+        // Closed accounts are removed only when the list is full, so that opening an account costs
+        // constant time on average.
         if accounts.len() == accounts.capacity() {
             accounts.retain(|account| account.strong_count() > 0);
         }
@@ -217,10 +248,13 @@ impl Budget {
         Account(inner)
     }
 
+    /// Returns the limits of the budget.
     pub(crate) fn limits(&self) -> &MemoryLimits {
         &self.limits
     }
 
+    /// Returns the state of the accounts. The values are read one after the other, so they may not
+    /// fit together exactly.
     pub(crate) fn stats(&self) -> MemoryStats {
         let owners: Vec<_> = self.owners.lock().values().cloned().collect();
         let used = owners.iter().filter_map(Weak::upgrade);
@@ -237,15 +271,19 @@ impl Budget {
         }
     }
 
-    /// Counts the memory that this process takes from now on towards the budget. Returns false
-    /// where the system does not report it.
+    /// Counts the memory that this process occupies beyond its present one towards the budget, also
+    /// what is on no account. Returns false where the system does not report it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the report cannot be read, or the thread that reads it cannot be started.
     pub(crate) fn count_process(self: &Arc<Self>) -> std::io::Result<bool> {
         let counts = overhead::watch(self)?;
         self.counts_process.store(counts, Ordering::Relaxed);
         Ok(counts)
     }
 
-    /// Sets the memory of the process that no account shows.
+    /// Sets the bytes of the process that no account shows.
     fn set_overhead(&self, bytes: usize) {
         let before = self.overhead.swap(bytes, Ordering::Relaxed);
         if bytes < before {
@@ -253,9 +291,9 @@ impl Budget {
         }
     }
 
-    /// Returns the bytes that all accounts may have, for the sake of an owner that holds `little`
-    /// or much, when no account shows `overhead` bytes of the process. Those that hold little have
-    /// not caused it, and it leaves them more.
+    /// Returns the bytes up to which all accounts together may grow by a charge of an owner, which
+    /// holds `little` or much. The overhead leaves more to owners that hold little, because they
+    /// have not caused it.
     fn room(&self, little: bool, overhead: usize) -> usize {
         let process = self.limits.process;
         if little {
@@ -268,14 +306,18 @@ impl Budget {
         }
     }
 
+    /// Returns [`room`](Self::room) with the present overhead.
     fn room_now(&self, little: bool) -> usize {
         self.room(little, self.overhead.load(Ordering::Relaxed))
     }
 
-    /// Tells the largest account of the largest owner to give way, in favour of `asking`, which
-    /// wants so many `bytes`. Does nothing if `asking` belongs to that owner, because then it is
-    /// the one to be refused, or while other accounts that give way hold enough. One that has not
-    /// done so in time is passed over, and so is one that nobody watches.
+    /// Tells the largest account of the largest owner to give way, in favor of `asking`, which
+    /// wants `bytes`.
+    ///
+    /// Does nothing if `asking` belongs to the largest owner, because then `asking` itself is
+    /// refused, or while accounts that were told already hold enough. An account that has not given
+    /// way within [`ASK_AGAIN`] no longer counts as one that will. Accounts that no task watches
+    /// are passed over.
     fn make_room(&self, asking: &Inner, bytes: usize) {
         let mut giving_way = self.giving_way.lock();
         let mut soon = 0;
@@ -306,7 +348,8 @@ impl Budget {
             };
             giving_way.push((Arc::downgrade(&account), Instant::now()));
             drop(giving_way);
-            // Once: its bytes come back when its connection has ended.
+            // Set before the notification, because a task in `gives_way` registers first and then
+            // reads it. Never reset: the account ends with its connection.
             account.must_give_way.store(true, Ordering::Release);
             self.gave_way.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
@@ -319,8 +362,9 @@ impl Budget {
         }
     }
 
-    /// Wakes those that wait for room.
+    /// Wakes the tasks that wait for room.
     fn gave_back(&self) {
+        // A task that begins to wait just now may be missed, which costs it at most `ASK_AGAIN`.
         if self.waiting.load(Ordering::Acquire) > 0 {
             self.freed.notify_waiters();
         }
@@ -337,7 +381,8 @@ impl Inner {
 impl Drop for Owner {
     fn drop(&mut self) {
         let mut owners = self.budget.owners.lock();
-        // A new owner of this name may have taken the place already.
+        // `open` may have put a new owner of this name there, after the last account of this one
+        // was dropped and before the lock was taken.
         if owners
             .get(&self.name)
             .is_some_and(|o| o.strong_count() == 0)
@@ -347,7 +392,10 @@ impl Drop for Owner {
     }
 }
 
-/// Adds `bytes` if the sum stays within `limit`.
+/// Adds `bytes` if the sum stays within `limit`. Returns whether it did.
+///
+/// Adds first and takes back afterwards, so that two charges at the same time never exceed the
+/// limit. One of them may be refused although it would fit alone.
 fn add(counter: &AtomicUsize, bytes: usize, limit: usize) -> bool {
     let before = counter.fetch_add(bytes, Ordering::AcqRel);
     let fits = before.saturating_add(bytes) <= limit;
@@ -358,7 +406,12 @@ fn add(counter: &AtomicUsize, bytes: usize, limit: usize) -> bool {
 }
 
 impl Account {
-    /// Charges `bytes` if there is room at every level.
+    /// Charges `bytes` if there is room at every level now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first level without room. If that is the process, an account is told to give
+    /// way, so a later attempt may succeed.
     pub(crate) fn try_charge(&self, bytes: usize) -> Result<Charge, OverBudget> {
         self.add(bytes).inspect_err(|error| {
             self.budget().refused.fetch_add(1, Ordering::Relaxed);
@@ -369,24 +422,30 @@ impl Account {
         Ok(self.charged(bytes))
     }
 
-    /// Charges `bytes` if there is room, and else does nothing: for what would be of use and need
-    /// not be, so that nobody gives way for it.
+    /// Charges `bytes` if there is room now, otherwise returns `None`. For memory that the caller
+    /// can do without: no account has to give way for it, and no refusal is counted.
     pub(crate) fn charge_spare(&self, bytes: usize) -> Option<Charge> {
         self.add(bytes).ok()?;
         Some(self.charged(bytes))
     }
 
-    /// Charges `bytes`; waits for room, at most for the patience of the budget.
+    /// Charges `bytes`. Waits for room at all levels, up to the patience of the budget.
     ///
     /// # Errors
     ///
-    /// At once if the account alone could never hold them, else after the wait.
+    /// Fails at once if a level could never hold them, or if this account must give way; otherwise
+    /// after the wait.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, nothing is charged.
     pub(crate) async fn charge(&self, bytes: usize) -> Result<Charge, OverBudget> {
         self.wait_for(bytes).await?;
         Ok(self.charged(bytes))
     }
 
-    /// Charges `bytes` without a check: for bytes that are there already and go in a moment.
+    /// Charges `bytes` even if that exceeds the limits. For small frames that must not be refused
+    /// and are gone in a moment.
     pub(crate) fn force_charge(&self, bytes: usize) -> Charge {
         let budget = self.budget();
         self.0.used.fetch_add(bytes, Ordering::AcqRel);
@@ -399,11 +458,17 @@ impl Account {
         self.charged(bytes)
     }
 
-    /// Waits until the account must give way because the process is out of memory.
+    /// Waits until the account must give way because the process is out of memory. The caller then
+    /// ends the connection or request as soon as it can. Completes at once after that.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any time. While no task waits in it, the account is not told to
+    /// give way.
     pub(crate) async fn gives_way(&self) {
         let _watcher = Counted::new(&self.0.watchers);
         let mut notified = std::pin::pin!(self.0.gives_way.notified());
-        // Registered before the flag is read: a notification in between is not lost.
+        // Registered before the flag is read. Otherwise a notification in between would be lost.
         notified.as_mut().enable();
         if !self.0.must_give_way.load(Ordering::Acquire) {
             notified.await;
@@ -416,11 +481,12 @@ impl Account {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Returns the user or address that the account belongs to.
+    /// Returns the name of the owner: a user id, or `ip:` and an address.
     pub(crate) fn owner(&self) -> &str {
         &self.0.owner.name
     }
 
+    /// Returns the charge for bytes that have been added already.
     fn charged(&self, bytes: usize) -> Charge {
         Charge {
             account: self.clone(),
@@ -432,6 +498,7 @@ impl Account {
         &self.0.owner.budget
     }
 
+    /// Returns the error of a charge of `bytes` at a level with this limit.
     fn over(&self, level: Level, bytes: usize, limit: usize) -> OverBudget {
         OverBudget {
             level,
@@ -441,7 +508,8 @@ impl Account {
         }
     }
 
-    /// Adds to the counters of all levels, or to none.
+    /// Adds `bytes` to the counters of all levels, or to none. From the account up, so that a peer
+    /// without room of its own does not touch the counters that all share.
     fn add(&self, bytes: usize) -> Result<(), OverBudget> {
         let (budget, owner) = (self.budget(), &self.0.owner);
         let limits = &budget.limits;
@@ -458,7 +526,7 @@ impl Account {
         if !add(&budget.used, bytes, room) {
             self.0.used.fetch_sub(bytes, Ordering::AcqRel);
             owner.used.fetch_sub(bytes, Ordering::AcqRel);
-            // The most that there can be: who asks for more need not wait.
+            // The room without any overhead, because a charge that exceeds even that need not wait.
             let most = budget.room(little, 0);
             return Err(self.over(Level::Process, bytes, most));
         }
@@ -469,6 +537,7 @@ impl Account {
         Ok(())
     }
 
+    /// Gives back `bytes` at all levels, and wakes the tasks that wait for room.
     fn subtract(&self, bytes: usize) {
         self.0.used.fetch_sub(bytes, Ordering::AcqRel);
         self.0.owner.used.fetch_sub(bytes, Ordering::AcqRel);
@@ -476,6 +545,7 @@ impl Account {
         self.budget().gave_back();
     }
 
+    /// Waits until `bytes` can be added, and adds them.
     async fn wait_for(&self, bytes: usize) -> Result<(), OverBudget> {
         let Err(error) = self.add(bytes) else {
             return Ok(());
@@ -488,6 +558,8 @@ impl Account {
                 if bytes > error.limit {
                     return Err(error);
                 }
+                // Registered before the attempt. Otherwise bytes that are given back in between
+                // would not wake this task.
                 let mut freed = std::pin::pin!(budget.freed.notified());
                 freed.as_mut().enable();
                 match self.add(bytes) {
@@ -497,7 +569,8 @@ impl Account {
                 if error.level == Level::Process {
                     budget.make_room(&self.0, bytes);
                 }
-                // If all wait for each other, nobody gives anything back.
+                // The account may be the one that must give way: if large accounts wait for each
+                // other, none gives anything back.
                 tokio::select! {
                     () = freed => {}
                     () = tokio::time::sleep(ASK_AGAIN) => {}
@@ -509,6 +582,7 @@ impl Account {
         drop(waiting);
         let result = match result {
             Ok(result) => result,
+            // A last attempt after the timeout, which also yields the present reason.
             Err(_) => self.add(bytes),
         };
         result.inspect_err(|_| {
@@ -517,7 +591,7 @@ impl Account {
     }
 }
 
-/// Counts a task that waits, also when its future is dropped.
+/// Counts a task for as long as this exists, so that a future that is dropped is no longer counted.
 struct Counted<'a>(&'a AtomicUsize);
 
 impl<'a> Counted<'a> {
@@ -539,7 +613,11 @@ impl Charge {
         self.bytes
     }
 
-    /// Charges `more` bytes if there is room.
+    /// Charges `more` bytes like [`Account::try_charge`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no room now. The charge stays as it was.
     pub(crate) fn try_grow(&mut self, more: usize) -> Result<(), OverBudget> {
         self.account.try_charge(more)?.join(self);
         Ok(())
@@ -551,14 +629,18 @@ impl Charge {
         charge.map(|charge| charge.join(self)).is_some()
     }
 
-    /// Charges `more` bytes; waits for room like [`Account::charge`].
+    /// Charges `more` bytes like [`Account::charge`]. Waits for room.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`Account::charge`]. The charge stays as it was.
     pub(crate) async fn grow(&mut self, more: usize) -> Result<(), OverBudget> {
         self.account.wait_for(more).await?;
         self.bytes += more;
         Ok(())
     }
 
-    /// Gives back all but `bytes`.
+    /// Gives back all but `bytes`. Does nothing if fewer are charged.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let back = self.bytes.saturating_sub(bytes);
         self.bytes -= back;
@@ -567,7 +649,7 @@ impl Charge {
         }
     }
 
-    /// Adds this charge to another one of the same account.
+    /// Adds this charge to another one, which must be of the same account.
     fn join(mut self, other: &mut Charge) {
         other.bytes += std::mem::take(&mut self.bytes);
     }

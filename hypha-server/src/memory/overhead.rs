@@ -1,9 +1,9 @@
-//! The memory of the process that no account shows: small buffers, tasks, and freed memory that the
-//! allocator keeps.
+//! The overhead: memory of the process that no account shows, such as small buffers, tasks, and
+//! freed memory that the allocator keeps.
 //!
-//! The system ends a process that occupies too much, whoever it is for. So a thread compares the
-//! resident memory with the accounts, and the difference leaves less for peers. It is a thread of
-//! its own because the others may be busy just then.
+//! The system ends a process that occupies too much memory, accounted for or not. So a thread
+//! compares the resident memory with the accounts, and the difference leaves less for peers. It is
+//! a thread and not a task, because the workers of the runtime are busy when memory grows fast.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -14,17 +14,21 @@ use std::time::Duration;
 
 use super::Budget;
 
-/// Time between two looks while the budget is far away.
+/// Interval of the comparisons while little of the budget is in use.
 const CALM: Duration = Duration::from_millis(100);
-/// Time between two looks otherwise. A server receives about a megabyte in a millisecond.
+/// Interval of the comparisons otherwise. A server receives about a megabyte in a millisecond.
 const CLOSE: Duration = Duration::from_millis(10);
-/// The budget is close if one of so many parts of it is in use.
+/// Divisor: the short interval applies when more than this part of the budget is in use.
 const PART: usize = 4;
 
-/// Counts the memory of this process beyond the present one towards `budget`, until that is
-/// dropped. Returns false where the system does not tell it.
+/// Starts a thread that counts the memory of this process beyond the present one towards `budget`.
+/// The thread ends after the budget is dropped. Returns false where the system does not report it.
+///
+/// # Errors
+///
+/// Fails if the report cannot be read, or the thread cannot be started.
 pub(crate) fn watch(budget: &Arc<Budget>) -> io::Result<bool> {
-    // It stays open: there may be no descriptor left when the server is attacked.
+    // Stays open, because there may be no descriptor left when the server is attacked.
     let Ok(mut status) = File::open("/proc/self/status") else {
         return Ok(false);
     };
@@ -35,6 +39,7 @@ pub(crate) fn watch(budget: &Arc<Budget>) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Compares resident memory and accounts at intervals. `idle` is the resident memory at the start.
 fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
     let mut pause = CALM;
     loop {
@@ -42,6 +47,7 @@ fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
         let Some(budget) = budget.upgrade() else {
             return;
         };
+        // The last overhead stays in force until the report can be read again.
         let Ok(resident) = resident(status) else {
             continue;
         };
@@ -54,7 +60,7 @@ fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
     }
 }
 
-/// Returns the resident memory of the process in bytes.
+/// Returns the resident memory of the process in bytes, from the text of `/proc/self/status`.
 fn resident(status: &mut File) -> io::Result<usize> {
     let mut text = String::new();
     status.rewind()?;

@@ -4,7 +4,7 @@ use super::*;
 
 fn budget() -> Arc<Budget> {
     Budget::new(MemoryLimits {
-        // 1000 without the reserve.
+        // 1000 for owners that hold much, who may not use the reserve.
         process: 1066,
         owner: 600,
         account: 400,
@@ -122,15 +122,15 @@ async fn memory_that_no_account_shows_leaves_less_for_large_accounts() {
     assert_eq!(budget.stats().overhead, 100);
     drop(charge);
 
-    // However much that is, half of the budget is for peers.
+    // Half of the budget stays for peers, however large the overhead is.
     budget.set_overhead(usize::MAX);
     assert!(bob.try_charge(60).is_ok());
     assert!(bob.try_charge(100).is_err());
-    // Those that hold little have not caused it.
+    // Owners that hold little have not caused the overhead.
     let _more = bob.try_charge(60).unwrap();
     let eve = budget.open("eve");
     assert!(eve.try_charge(4).is_ok());
-    // Nor has the server.
+    // The server counts as an owner that holds little.
     assert!(budget.open(SERVER_OWNER).try_charge(200).is_ok());
 }
 
