@@ -1,4 +1,4 @@
-//! Bounds that keep one client from harming the others.
+//! Limits that keep one client from harming the others.
 
 use std::time::Duration;
 
@@ -8,23 +8,29 @@ use super::{ConfigError, at_least, in_seconds, invalid};
 #[cfg(feature = "cli")]
 use super::{interval, seconds};
 
-/// Smallest limit on the size of a message. With less a client cannot even register a service.
+/// Smallest limit on the size of a message, in bytes. With a smaller one a client could not even
+/// register a service.
 const FRAME_BYTES_MIN: usize = 1024;
-/// Smallest limit on the record of a service. With less the built-in services do not fit.
+/// Smallest limit on the record of a service, in bytes. The built-in services would not fit into a
+/// smaller one.
 const SERVICE_BYTES_MIN: usize = 1024;
-/// Smallest memory budget. With less no large message passes.
+/// Smallest memory budget, in bytes. With a smaller one no large message would pass.
 const MEMORY_MIN: usize = 16 * 1024 * 1024;
-/// Largest number of calls that wait for a login: half of the login service's places for calls.
+/// Largest limit on the calls that wait for a login: half of the concurrent calls of the login
+/// service, so that the other half stays for calls that do not wait.
 const LOGIN_CHECKS_MAX: usize = 2048;
-/// Largest number of calls to the manager that wait: half of its places for calls.
+/// Largest limit on the calls to the manager that wait: half of its concurrent calls, for the same
+/// reason.
 const WAITING_CALLS_MAX: usize = 8192;
-/// The resolution of the runtime's timers: a shorter timeout ends at once.
+/// The resolution of tokio's timers. A shorter timeout would end at once.
 const TIME_MIN: Duration = Duration::from_millis(1);
 
-/// Bounds that keep one client from harming the others.
+/// Limits that keep one client from harming the others.
 ///
-/// A bound that the original server has too is set by the same environment variable. In variables
-/// and on the command line times are in seconds.
+/// A limit that the original server has too is set by the same environment variable. In variables
+/// and on the command line, times are in seconds and sizes in bytes, without a unit.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,16 +46,16 @@ const TIME_MIN: Duration = Duration::from_millis(1);
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[non_exhaustive]
 pub struct Limits {
-    /// Idle timeout of a client on a WebSocket: the longest time without a data frame of it.
-    /// Default: 600 s.
+    /// Idle timeout of a client on a WebSocket: the longest time without a data frame from it.
+    /// Pings and pongs of the WebSocket do not count. Default: 600 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_IDLE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub idle_timeout: Duration,
     /// Messages per second of a connection on average; 0 for no limit. Default: 0.
     ///
-    /// A connection beyond the rate is read more slowly, never closed. Control messages count, too.
-    /// An answer counts for the peer that asked; the parts of one large message and their
-    /// acknowledgements do not count.
+    /// The server reads a connection beyond the rate more slowly and never closes it. Control
+    /// messages count too. A response counts for the peer that has sent the request; the parts of a
+    /// large message and their acknowledgements do not count.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WS_MSG_RATE_LIMIT"))]
     pub messages_per_second: f64,
     /// Messages that a connection may send at once, if their rate is limited. Default: 2000.
@@ -64,7 +70,8 @@ pub struct Limits {
     /// HTTP requests per second of an IP address without credentials on average; 0 for no limit.
     /// Users may make ten times as many. Default: 0.
     ///
-    /// Requests beyond the rate wait up to 5 s, then they are refused.
+    /// A request beyond the rate waits. If it would have to wait for more than 5 s, it is refused
+    /// at once with status 429.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_RATE_LIMIT"))]
     pub http_per_second: f64,
     /// HTTP requests that an IP address may make at once without credentials, if their rate is
@@ -74,29 +81,32 @@ pub struct Limits {
     /// Handshakes in progress at the same time; others wait. Default: 10.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONCURRENT_CONNECTIONS"))]
     pub concurrent_handshakes: usize,
-    /// Connections of one IP address that are not authenticated yet; others wait up to 30 s, then
+    /// WebSockets of one IP address that are not authenticated yet; others wait up to 30 s, then
     /// they are refused. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HANDSHAKES_PER_ADDRESS"))]
     pub handshakes_per_address: usize,
-    /// Connections of one user. Default: 200.
+    /// Connections of one user. Each client without credentials is a user of its own. Default: 200.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CONNECTIONS_PER_USER"))]
     pub connections_per_user: usize,
     /// Clients in one workspace. Default: 1000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CLIENTS_PER_WORKSPACE"))]
     pub clients_per_workspace: usize,
-    /// Services of one client, without its built-in one. Default: 1000.
+    /// Services of one client, in addition to its built-in one. Default: 1000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_SERVICES_PER_CLIENT"))]
     pub services_per_client: usize,
     /// Size of the record of one service, in bytes; at least 1024. Default: 256 KiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_SERVICE_BYTES"))]
     pub service_bytes: usize,
-    /// Records of the services of one client, in bytes. Default: 8 MiB.
+    /// Size of the records of all services of one client, in bytes; at least that of one record.
+    /// Default: 8 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_CLIENT_SERVICES_BYTES"))]
     pub client_services_bytes: usize,
-    /// Records of the services of one workspace, in bytes. Default: 64 MiB.
+    /// Size of the records of all services of one workspace, in bytes; at least that of one client.
+    /// Default: 64 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_WORKSPACE_SERVICES_BYTES"))]
     pub workspace_services_bytes: usize,
-    /// Records of all services, in bytes. Default: 128 MiB.
+    /// Size of the records of all services, in bytes; at least that of one workspace. Default: 128
+    /// MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_ALL_SERVICES_BYTES"))]
     pub all_services_bytes: usize,
     /// Size of the largest list of services in one reply, in bytes. Default: 32 MiB.
@@ -107,16 +117,17 @@ pub struct Limits {
     pub workspaces_per_user: usize,
     /// Memory held for all peers, in bytes; at least 16 MiB. Default: 256 MiB.
     ///
-    /// Everything that waits for a peer counts: partial messages, request bodies, queues, records.
-    /// When it is exhausted, the largest connection of the user with the most memory is closed.
+    /// All memory that the server holds for a peer counts: partial messages, request bodies,
+    /// queues, records. When the budget is exhausted, the server closes the largest connection of
+    /// the user with the most memory.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MEMORY_BYTES"))]
     pub memory_bytes: usize,
-    /// Memory held for one user, or for one IP address without credentials, in bytes. Default: 128
-    /// MiB.
+    /// Memory held for one user, or for one IP address without credentials, in bytes; at least that
+    /// of one connection. Default: 128 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_USER_MEMORY_BYTES"))]
     pub user_memory_bytes: usize,
-    /// Memory held for one connection or request, in bytes; at least two largest messages. Default:
-    /// 64 MiB.
+    /// Memory held for one connection or request, in bytes; at least twice the size of the largest
+    /// message. Default: 64 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_CONNECTION_MEMORY_BYTES"))]
     pub connection_memory_bytes: usize,
     /// Longest wait of a peer for memory, after which its message or request is refused. Default:
@@ -132,49 +143,52 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HTTP_QUEUE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub http_queue_timeout: Duration,
-    /// Headers in the response of an application. Default: 256.
+    /// Number of headers in the response of an application. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_HEADERS"))]
     pub app_headers: usize,
-    /// Names and values of the headers in the response of an application, in bytes. Default: 64
-    /// KiB.
+    /// Size of the headers in the response of an application, names and values, in bytes; at least
+    /// 1024. Default: 64 KiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_HEADER_BYTES"))]
     pub app_header_bytes: usize,
     /// Time for an ASGI application to return after its response is complete, or after the visitor
-    /// has gone. Default: 30 s.
+    /// is gone. Default: 30 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_APP_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub app_grace: Duration,
     /// Size of the largest message accepted, in bytes; at least 1024. Default: 16 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_FRAME_BYTES"))]
     pub frame_bytes: usize,
-    /// Messages queued for one receiver, in bytes; senders wait for room. Default: 2 MiB.
+    /// Size of the queue of messages for one receiver, in bytes; senders wait for room in it.
+    /// Default: 2 MiB.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_MAX_QUEUE_BYTES"))]
     pub queue_bytes: usize,
-    /// Longest time in which a receiver takes nothing while a sender waits for room in its queue,
-    /// after which the receiver is disconnected. Default: 15 s.
+    /// Longest time for which a receiver may take nothing while a sender waits for room in its
+    /// queue. After it the server disconnects the receiver. Default: 15 s.
     ///
-    /// Nothing else of the sender is read meanwhile, and clients give up a server that does not
-    /// answer a ping within 20 s. A receiver that makes progress is waited for.
+    /// The server reads nothing else of the sender meanwhile, its pings neither, and clients give
+    /// up a server that does not answer a ping within 20 s. So a longer time costs the sender its
+    /// connection. The sender waits longer for a receiver that makes progress.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_DELIVER_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub deliver_timeout: Duration,
-    /// Write timeout: the longest time in which a client takes nothing of a pending write. Default:
-    /// 30 s.
+    /// Write timeout: the longest time for which a client may accept no byte of a pending write.
+    /// After it the server drops the connection. Default: 30 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STALL_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub stall_timeout: Duration,
-    /// Time for the first frame of a WebSocket. Default: 5 s.
+    /// Time for a client to send the first frame of a WebSocket. Default: 5 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HANDSHAKE_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub handshake_timeout: Duration,
-    /// Time for the body of a request. Default: 60 s.
+    /// Time for the whole body of an HTTP request to arrive. Default: 60 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_BODY_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub body_timeout: Duration,
-    /// Time that a client over HTTP keeps its address after its stream has ended; its callers and
-    /// callees learn then that it is gone. Default: 5 s.
+    /// Grace period in which a client over HTTP keeps its address after its stream has ended. After
+    /// it the client counts as gone. Default: 5 s.
     ///
-    /// Python clients open the stream again after 2 s.
+    /// Python clients open the stream again after 2 s. With a shorter time they would count as gone
+    /// whenever a stream ends.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_STREAM_GRACE", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub stream_grace: Duration,
@@ -193,16 +207,16 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub stream_idle: Duration,
-    /// Interval of those pings; after three without an answer the client is disconnected. Default:
-    /// 30 s.
+    /// Interval of the pings to silent clients over HTTP; the server disconnects a client after
+    /// three without an answer. Default: 30 s.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_STREAM_SWEEP_INTERVAL", value_parser = seconds)
     )]
     #[serde(serialize_with = "in_seconds")]
     pub stream_sweep: Duration,
-    /// Interval of the search for services whose client is connected to no server; 0 or less for
-    /// one search after the start. Only where servers share a Redis. Default: 300 s.
+    /// Interval of the search for services whose client is connected to no server; 0 or less to
+    /// search only after the start. It applies only to servers that share a Redis. Default: 300 s.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -214,14 +228,15 @@ pub struct Limits {
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_interval: Duration,
-    /// Time for the client of such a service to answer a ping. Default: 3 s.
+    /// Time for a client to answer a ping of that search, after which its services are removed.
+    /// Default: 3 s.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ORPHAN_REAP_PING_TIMEOUT", value_parser = seconds)
     )]
     #[serde(serialize_with = "in_seconds")]
     pub orphan_timeout: Duration,
-    /// Time for a user to log in. Default: 180 s.
+    /// Time for a user to log in, after which the key of the login expires. Default: 180 s.
     #[cfg_attr(feature = "cli", arg(long, env = "MAXIMUM_LOGIN_TIME", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub login_time: Duration,
@@ -229,27 +244,28 @@ pub struct Limits {
     /// way to a new one. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS_PER_CLIENT"))]
     pub logins_per_client: usize,
-    /// Logins in progress of all. The oldest of the user or address with the most gives way to a
-    /// new one. Default: 10,000.
+    /// Logins in progress of all users together. The oldest login of the user or address with the
+    /// most gives way to a new one. Default: 10,000.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGINS"))]
     pub logins: usize,
     /// Calls of one user, or of one IP address without credentials, that wait for a login. The
     /// oldest gives way to a new one. Default: 256.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS_PER_CLIENT"))]
     pub login_checks_per_client: usize,
-    /// Calls of all that wait for a login, 2048 at most. The oldest of the user or address with the
-    /// most gives way to a new one. Default: 2048.
+    /// Calls of all users together that wait for a login, 2048 at most. The oldest call of the user
+    /// or address with the most gives way to a new one. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_LOGIN_CHECKS"))]
     pub login_checks: usize,
     /// Calls to the manager of one user, or of one IP address without credentials, that wait for
-    /// other clients. Default: 2048.
+    /// other clients; more are refused. Default: 2048.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS_PER_CLIENT"))]
     pub waiting_calls_per_client: usize,
-    /// Calls to the manager of all users that wait for other clients, 8192 at most. The oldest call
-    /// of the user or address with the most gives way to a new one. Default: 8192.
+    /// Calls to the manager of all users together that wait for other clients, 8192 at most. The
+    /// oldest call of the user or address with the most gives way to a new one. Default: 8192.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_WAITING_CALLS"))]
     pub waiting_calls: usize,
-    /// Time for a client to answer a ping when another connects with its id. Default: 5 s.
+    /// Time for a client to answer a ping when another one connects with its id. A client that does
+    /// not answer loses the id to the other one. Default: 5 s.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_INCUMBENT_TIMEOUT", value_parser = seconds))]
     #[serde(serialize_with = "in_seconds")]
     pub incumbent_timeout: Duration,
@@ -310,14 +326,19 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Refuses limits with which no client can stay connected, or a loop does not pause.
+    /// Checks the limits. Refuses those with which no client could stay connected, and those with
+    /// which a loop of the server would not pause.
+    ///
+    /// # Errors
+    ///
+    /// Names the first limit that cannot be used, and its bound.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         for (name, rate, burst) in [
             ("message", self.messages_per_second, self.message_burst),
             ("byte", self.bytes_per_second, self.byte_burst),
             ("HTTP", self.http_per_second, self.http_burst),
         ] {
-            // NaN fails both comparisons.
+            // Negated as a whole, because NaN fails both comparisons and must be refused.
             if !(rate >= 0.0 && burst >= 1.0) {
                 return invalid(format!(
                     "the {name} rate limit must not be negative, and its burst at least 1"

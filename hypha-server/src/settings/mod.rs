@@ -1,7 +1,13 @@
-//! The settings of a server, each defined once: name, environment variable, default and meaning.
+//! The settings of a server. Each is defined once, with its name, environment variable, default and
+//! meaning.
 //!
 //! A program that embeds the server sets the fields, or uses [`Builder`](crate::Builder). The
-//! binary derives its options and variables from the same fields (feature `cli`).
+//! binary derives its options and variables from the same fields (feature `cli`), so the doc
+//! comment of a field is also its text in `--help`: write it without Markdown links. `docs/operate`
+//! lists the settings by hand.
+//!
+//! [`Settings::check`] is the only place that refuses settings. Code that reads them later relies
+//! on it.
 
 mod limits;
 mod tokens;
@@ -15,22 +21,27 @@ use serde::{Serialize, Serializer};
 pub use self::limits::Limits;
 pub use self::tokens::TokenSettings;
 
-/// Length from which a secret for signing causes no warning.
+/// Shortest secret for signing that causes no warning, in bytes. Shorter ones are accepted, because
+/// the original server accepts them.
 const JWT_SECRET_MIN: usize = 16;
-/// File of the JavaScript client that must be in its folder.
+/// File that must be in the folder of the JavaScript client: its build as an ES module.
 const JS_CLIENT_FILE: &str = "hypha-rpc-websocket.mjs";
-/// Length of the shortest root token.
+/// Shortest root token, in bytes.
 const ROOT_TOKEN_MIN: usize = 32;
-/// Length from which a root token may contain common words.
+/// Length in bytes from which a root token may contain common words.
 const ROOT_TOKEN_LONG: usize = 64;
+/// Words that show that a short root token was not made by a random generator.
 const COMMON_WORDS: [&str; 8] = [
     "test", "admin", "token", "root", "password", "secret", "default", "example",
 ];
 
-/// All settings of a server that are plain data.
+/// All settings of a server that are plain data. Those that are code, such as an authenticator, are
+/// set with [`Builder`](crate::Builder).
 ///
-/// The values serialize as JSON without the secrets: of a secret, and of user info and query in a
-/// URL, only `(set)` is written.
+/// The settings serialize as JSON without secrets: `(set)` stands for each secret, and for the
+/// credentials and the query in a URL. The same holds for `Debug`.
+///
+/// # Examples
 ///
 /// ```
 /// let mut settings = hypha_server::Settings::default();
@@ -45,30 +56,32 @@ pub struct Settings {
     /// Host name or IP address to listen on. Default: 127.0.0.1.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_HOST"))]
     pub host: String,
-    /// Port to listen on; 0 takes a free one. Default: 9527.
+    /// Port to listen on; 0 for any free port. Default: 9527.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_PORT"))]
     pub port: u16,
-    /// Path below which the server answers, if a proxy shares the address with others. Default: /.
+    /// Path prefix of all URLs of the server, for a proxy that serves several programs under one
+    /// host name. Default: /.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_BASE_PATH"))]
     pub base_path: String,
-    /// URL by which clients know this server. Default: http://HOST:PORT and the base path.
+    /// URL under which clients reach this server. Default: http://HOST:PORT and the base path.
     ///
-    /// It marks functions as belonging to this server, so it must be the same for all clients.
+    /// Clients use it to recognize functions of this server, so it must be the same for all of
+    /// them.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_PUBLIC_BASE_URL", hide_env_values = true)
     )]
     #[serde(serialize_with = "redacted_url")]
     pub public_base_url: Option<String>,
-    /// Origins of the web pages that may use the server, separated by commas; * for any. Default:
-    /// *.
+    /// Origins of the web pages that may use the server, such as https://lab.example.org, separated
+    /// by commas; * for any. Default: *.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ALLOW_ORIGINS", value_delimiter = ',')
     )]
     pub allow_origins: Vec<String>,
-    /// Take the address of a client from the header X-Forwarded-For. Set it only if all requests
-    /// come through a proxy that writes the header. Default: false.
+    /// Take the IP address of a client from the header X-Forwarded-For. Set it only if all requests
+    /// come through a proxy that writes the header: others could claim any address. Default: false.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -82,8 +95,8 @@ pub struct Settings {
     /// folder, or a random one.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_SERVER_ID"))]
     pub server_id: Option<String>,
-    /// Secret that signs tokens; with fewer than 16 characters the server warns. Default: the one
-    /// in the data folder, or a random one, whose tokens end with the process.
+    /// Secret that signs tokens. The server warns about one of fewer than 16 characters. Default:
+    /// the one in the data folder, or a random one, whose tokens end with the process.
     ///
     /// The program reads the variable JWT_SECRET of the original server as well.
     #[cfg_attr(
@@ -92,26 +105,26 @@ pub struct Settings {
     )]
     #[serde(serialize_with = "redacted")]
     pub jwt_secret: Option<String>,
-    /// Token that permits everything, of at least 32 characters. Default: none.
+    /// Token that permits everything in all workspaces, of at least 32 characters. Default: none.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ROOT_TOKEN", hide_env_values = true)
     )]
     #[serde(serialize_with = "redacted")]
     pub root_token: Option<String>,
-    /// Life of a reconnection token: the longest time after which a client can come back with it.
-    /// Default: two days (172800 s).
+    /// Life of a reconnection token: the longest time for which a client can be disconnected and
+    /// return without another token. Default: two days (172800 s).
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "RECONNECTION_TOKEN_LIFE_TIME", value_parser = seconds)
     )]
     #[serde(serialize_with = "in_seconds")]
     pub reconnection_token_life: Duration,
-    /// Folder for data that survives a restart: id, secret, workspaces and revoked tokens. It is
-    /// created if it does not exist, and used by one server at a time.
+    /// Folder for data that survives a restart: the server's id and secret, workspaces and revoked
+    /// tokens. The server creates it if it does not exist. Each server needs a folder of its own.
     ///
     /// Default of an embedded server: none, so that nothing survives. Default of the program:
-    /// hypha-server/PORT in the user's data folder, unless the port is 0.
+    /// hypha-server/PORT in the user's data folder, or none if the port is 0.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_DATA_DIR"))]
     pub data_dir: Option<PathBuf>,
     /// URL of the Redis through which several servers share their workspaces, such as
@@ -124,12 +137,12 @@ pub struct Settings {
     )]
     #[serde(serialize_with = "redacted")]
     pub redis_uri: Option<String>,
-    /// Folder with the files of the JavaScript client, served below /assets/ to web pages: `dist`
-    /// of the npm package hypha-rpc. Default: none.
+    /// Folder with the files of the JavaScript client, which web pages load from /assets/: the
+    /// folder dist of the npm package hypha-rpc. Default: none.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_JS_CLIENT"))]
     pub js_client: Option<PathBuf>,
-    /// Folders whose files are served, each as PATH:FOLDER, such as /pages:./pages. Separated by
-    /// blanks. Default: none.
+    /// Folders whose files the server serves, each as PATH:FOLDER, such as /pages:./pages.
+    /// Separated by blanks. Default: none.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -179,12 +192,13 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// A setting that cannot be used.
+/// A setting that cannot be used. The text names the setting and the accepted values.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
 
 impl ConfigError {
+    /// Creates an error with this text.
     pub(crate) fn new(text: impl Into<String>) -> ConfigError {
         ConfigError(text.into())
     }
@@ -194,7 +208,7 @@ fn invalid<T>(text: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::new(text))
 }
 
-/// Fails if a time is shorter than `least`.
+/// Fails if the time of the setting `name` is shorter than `least`.
 fn at_least(name: &str, time: Duration, least: Duration) -> Result<(), ConfigError> {
     if time >= least {
         return Ok(());
@@ -206,7 +220,8 @@ fn at_least(name: &str, time: Duration, least: Duration) -> Result<(), ConfigErr
 }
 
 impl Settings {
-    /// Replaces empty texts by the defaults, as for an option without a value: `--redis-uri=`.
+    /// Replaces empty texts by their defaults. The program does so because a user can write an
+    /// option without a value, as in `--redis-uri=`.
     pub fn ignore_empty(&mut self) {
         for text in [
             &mut self.public_base_url,
@@ -224,15 +239,19 @@ impl Settings {
         self.tokens.ignore_empty();
     }
 
-    /// Checks the settings without starting anything.
+    /// Checks the settings without starting anything. Reads the file system for settings that name
+    /// folders.
     ///
     /// # Errors
+    ///
     /// Names the first setting that cannot be used.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_secrets()?;
         let unusable = |id: &&String| !hypha_wire::valid_client_id(id);
         if let Some(id) = self.server_id.as_ref().filter(unusable) {
-            return invalid(format!("'{id}' cannot be a server id"));
+            return invalid(format!(
+                "`server_id`: '{id}' is empty or contains one of '/', ':' and '@'"
+            ));
         }
         if cfg!(not(feature = "jwks")) && self.tokens.provider_keys_url().is_some() {
             return invalid(
@@ -255,7 +274,7 @@ impl Settings {
                 folder.display()
             ));
         }
-        // Tokens count whole seconds, so a shorter life has ended when the token is issued.
+        // Tokens count whole seconds, so a token with a shorter life would be issued as expired.
         at_least(
             "reconnection_token_life",
             self.reconnection_token_life,
@@ -264,7 +283,8 @@ impl Settings {
         self.limits.check()
     }
 
-    /// Returns what is usable and yet unwise, in words for the log.
+    /// Returns warnings about settings that work but are unsafe or incomplete, as texts for the
+    /// log.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let length = self.jwt_secret.as_deref().map(str::len);
@@ -284,6 +304,7 @@ impl Settings {
         warnings
     }
 
+    /// Checks the secret for signing and the root token.
     fn check_secrets(&self) -> Result<(), ConfigError> {
         if self.jwt_secret.as_deref() == Some("") {
             return invalid("the secret for tokens must not be empty");
@@ -307,7 +328,12 @@ impl Settings {
         }
     }
 
-    /// Returns the base path as it stands in front of a path: empty, or `/something`.
+    /// Returns the base path in the form that is put in front of a path: empty, or `/something`
+    /// without a slash at the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it contains other characters than letters, digits and `-_.~/`, or an empty part.
     pub(crate) fn base(&self) -> Result<String, ConfigError> {
         let base = self.base_path.trim_matches('/');
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~/".contains(&b);
@@ -316,11 +342,19 @@ impl Settings {
         } else if base.bytes().all(plain) && !base.contains("//") {
             Ok(format!("/{base}"))
         } else {
-            invalid(format!("'{base}' cannot be a base path"))
+            invalid(format!(
+                "`base_path`: '{base}' may contain only letters, digits and '-_.~', in parts \
+                 separated by single slashes"
+            ))
         }
     }
 
-    /// Returns the folders whose files are served.
+    /// Returns the folders whose files the server serves.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a mount is malformed, its path belongs to the server, its folder does not exist, or
+    /// two mounts have the same path.
     pub(crate) fn mounts(&self) -> Result<Vec<Mount>, ConfigError> {
         let mount = |text: &String| {
             let parts = text.split_once(':').filter(|(path, _)| is_mount_path(path));
@@ -348,7 +382,11 @@ impl Settings {
         Ok(mounts)
     }
 
-    /// Returns the origins that are allowed, or none if any is.
+    /// Returns the origins that are allowed. An empty list means that all origins are.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an origin cannot be the value of a header.
     pub(crate) fn origins(&self) -> Result<Vec<HeaderValue>, ConfigError> {
         let origins = self.allow_origins.iter().map(|origin| origin.trim());
         if origins.clone().any(|origin| origin == "*") {
@@ -357,7 +395,7 @@ impl Settings {
         let value = |origin: &str| {
             origin
                 .parse()
-                .map_err(|_| ConfigError(format!("'{origin}' is no origin of a web page")))
+                .map_err(|_| ConfigError(format!("`allow_origins`: '{origin}' is not an origin")))
         };
         origins
             .filter(|origin| !origin.is_empty())
@@ -366,15 +404,17 @@ impl Settings {
     }
 }
 
-/// A folder whose files are served below a path.
+/// A folder whose files the server serves below a path.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Mount {
+    /// The path without a slash at the end, such as `/pages`.
     pub(crate) path: String,
+    /// The folder, which exists.
     pub(crate) folder: PathBuf,
 }
 
-/// Returns whether files may be served below a path: it has one part, which is not the server's
-/// own.
+/// Returns whether files may be served below a path. It must have one part, which must not be the
+/// first part of a path of the server.
 fn is_mount_path(path: &str) -> bool {
     const OWN: [&str; 10] = [
         "api-docs",
@@ -395,35 +435,40 @@ fn is_mount_path(path: &str) -> bool {
     })
 }
 
+/// Serializes a time as a number of seconds, as the variables and options have it.
 fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
 
+/// Serializes `(set)` in place of a secret.
 fn redacted<S: Serializer>(secret: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| "(set)").serialize(serializer)
 }
 
-/// Writes a URL with `(set)` in place of user info and query, which may hold credentials.
+/// Serializes a URL without the parts that may hold credentials.
 fn redacted_url<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     url.as_deref()
         .map(without_credentials)
         .serialize(serializer)
 }
 
+/// Returns a URL with `(set)` in place of user info, query and fragment, which may be secret.
 fn without_credentials(url: &str) -> String {
     let (place, query) = match url.find(['?', '#']) {
         Some(at) => (&url[..at], "?(set)"),
         None => (url, ""),
     };
     let start = place.find("://").map_or(0, |at| at + 3);
-    // A password may hold a slash by mistake, so the path counts too.
+    // The last `@` before the query, even in the path: a password with a slash that is not escaped
+    // would otherwise be shown in part.
     match place[start..].rfind('@') {
         Some(at) => format!("{}(set){}{query}", &place[..start], &place[start + at..]),
         None => format!("{place}{query}"),
     }
 }
 
-/// Reads an interval in seconds. One that is not positive is zero, which means never again.
+/// Parses an interval in seconds. Zero and negative numbers yield zero, which turns the repetition
+/// off.
 #[cfg(feature = "cli")]
 fn interval(text: &str) -> Result<Duration, String> {
     match text.trim().parse::<f64>() {
@@ -432,7 +477,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads a time in seconds.
+/// Parses a time in seconds, which may have a fraction and must not be negative.
 #[cfg(feature = "cli")]
 fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text

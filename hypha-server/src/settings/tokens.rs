@@ -1,10 +1,14 @@
-//! Names in tokens, and the identity provider.
+//! Settings of tokens: the names in their claims, and the identity provider.
 
 use serde::Serialize;
 
 use super::redacted_url;
 
-/// Names in the server's own tokens, and the identity provider whose tokens are accepted too.
+/// Names in the claims of tokens, and the identity provider whose tokens the server accepts besides
+/// its own.
+///
+/// The defaults are those of the original server, so that both servers accept the same tokens if
+/// they have the same secret.
 #[derive(Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[non_exhaustive]
@@ -12,7 +16,8 @@ pub struct TokenSettings {
     /// Claim `iss` of the server's own tokens. Default: `https://amun.ai/`.
     #[cfg_attr(feature = "cli", arg(long = "token-issuer", env = "AUTH0_ISSUER"))]
     pub issuer: String,
-    /// Claim `aud` of all tokens. Default: `https://amun-ai.eu.auth0.com/api/v2/`.
+    /// Claim `aud` of the server's own tokens and of the identity provider's. Default:
+    /// `https://amun-ai.eu.auth0.com/api/v2/`.
     #[cfg_attr(feature = "cli", arg(long = "token-audience", env = "AUTH0_AUDIENCE"))]
     pub audience: String,
     /// Prefix of the claims `roles`, `email` and `parent`. Default: `https://amun.ai/`.
@@ -21,28 +26,29 @@ pub struct TokenSettings {
         arg(long = "token-namespace", env = "AUTH0_NAMESPACE")
     )]
     pub namespace: String,
-    /// Domain of the identity provider, reported to clients. Default: empty.
+    /// Domain of the identity provider, which the server reports to clients. Default: none.
     ///
-    /// If it is set, the keys and the issuer of the provider default to
-    /// `https://DOMAIN/.well-known/jwks.json` and `https://DOMAIN/`.
+    /// If it is set, the URL of the provider's keys is `https://DOMAIN/.well-known/jwks.json` by
+    /// default, and its issuer is `https://DOMAIN/`.
     #[cfg_attr(feature = "cli", arg(long = "auth0-domain", env = "AUTH0_DOMAIN"))]
     pub domain: String,
-    /// Id of the server at the identity provider, reported to clients. Default: empty.
+    /// Id of the server at the identity provider, which the server reports to clients. Default:
+    /// none.
     #[cfg_attr(
         feature = "cli",
         arg(long = "auth0-client-id", env = "AUTH0_CLIENT_ID")
     )]
     pub client_id: String,
-    /// URL of the keys with which the identity provider signs its RS256 tokens. Default: from the
-    /// domain; without either only the server's own tokens are accepted.
+    /// URL of the public keys of the identity provider, which signs its tokens with RS256. Default:
+    /// derived from the domain. Without a URL and a domain the server accepts only its own tokens.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_JWKS_URL", hide_env_values = true)
     )]
     #[serde(serialize_with = "redacted_url")]
     pub jwks_url: Option<String>,
-    /// Claim `iss` of the identity provider's tokens. Default: from the domain, or the issuer of
-    /// the server's own tokens.
+    /// Claim `iss` of the identity provider's tokens. Default: derived from the domain, or without
+    /// one the issuer of the server's own tokens.
     #[cfg_attr(feature = "cli", arg(long, env = "HYPHA_JWKS_ISSUER"))]
     pub jwks_issuer: Option<String>,
 }
@@ -62,7 +68,7 @@ impl Default for TokenSettings {
 }
 
 impl std::fmt::Debug for TokenSettings {
-    /// Formats the settings without credentials.
+    /// Formats the settings as JSON without credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = serde_json::to_string(self).map_err(|_| std::fmt::Error)?;
         write!(f, "TokenSettings({text})")
@@ -70,12 +76,12 @@ impl std::fmt::Debug for TokenSettings {
 }
 
 impl TokenSettings {
-    /// Returns the full name of a claim that is not standard.
+    /// Returns the full name of a claim that is not standard: `namespace` and `name`.
     pub(crate) fn claim(&self, name: &str) -> String {
         format!("{}{name}", self.namespace)
     }
 
-    /// Returns the URL of the identity provider's keys, given or derived from its domain.
+    /// Returns the URL of the identity provider's keys, or `None` if there is no provider.
     pub(crate) fn provider_keys_url(&self) -> Option<String> {
         let derived = || Some(format!("https://{}/.well-known/jwks.json", self.domain()?));
         self.jwks_url.clone().or_else(derived)
@@ -93,7 +99,7 @@ impl TokenSettings {
         Some(self.domain.as_str()).filter(|domain| !domain.is_empty())
     }
 
-    /// Replaces empty texts by the defaults.
+    /// Replaces empty texts by their defaults.
     pub(super) fn ignore_empty(&mut self) {
         let default = TokenSettings::default();
         for (text, default) in [
