@@ -1,6 +1,11 @@
-//! The bus of servers that share a Redis, with the channels of the original server:
+//! The bus of servers that share a Redis.
+//!
+//! It uses the channels of the original server, so that servers of both kinds can share a Redis:
 //! `targeted:<workspace>/<client>:msg` for one client, `broadcast:<workspace>/*:msg` for a
 //! workspace. The first byte of a payload is its format: `b` bytes, `d` JSON, `s` text.
+//!
+//! [`RedisBus`] is the sending half. [`Receiver::run`] is one task that owns the subscription: it
+//! executes the commands of the sending half in order, and hands over what other servers send.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,17 +25,19 @@ use super::{Bus, Notice, Recipient};
 
 /// Pause between two attempts to reach Redis.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Timeout of sending one message to Redis.
+/// Longest wait for Redis to take a message, a broadcast or a subscription.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bound on the commands that wait for Redis.
+/// Upper bound on the commands that wait for Redis.
 const COMMANDS_MAX: usize = 65_536;
-/// Bound on the bytes of broadcasts that wait for Redis.
+/// Upper bound on the bytes of broadcasts that wait for Redis.
 const BROADCAST_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes that a waiting broadcast costs beyond its own.
+/// Bytes that a waiting broadcast costs in addition to its length.
 const BROADCAST_OVERHEAD: usize = 256;
+/// Prefix of the channel for a deleted workspace, as in the original server.
 const UNLOAD: &str = "broadcast:unload:";
+/// Pattern of all channels except those of single clients.
 const BROADCASTS: &str = "broadcast:*";
-/// Notices of this server, which the original server does not know and ignores.
+/// Channels for notices of this server. The original server does not know them and ignores them.
 const TAKEN: &str = "broadcast:hypha-server:taken";
 const REVOKED: &str = "broadcast:hypha-server:revoked";
 const LEFT: &str = "broadcast:hypha-server:left";
@@ -38,29 +45,39 @@ const LOST: &str = "broadcast:hypha-server:lost";
 const ASKED: &str = "broadcast:hypha-server:asked";
 const ANSWERED: &str = "broadcast:hypha-server:answered";
 
+/// The sending half of the bus.
 pub(crate) struct RedisBus {
     server_id: String,
+    /// Publishes messages for single clients. Clones share one connection.
     connection: ConnectionManager,
     commands: mpsc::Sender<Command>,
-    /// Apart from the commands, which a flood of broadcasts must not delay.
+    /// A channel of its own, because a flood of broadcasts must not delay the commands. Its bound
+    /// is `broadcast_room`.
     broadcasts: mpsc::UnboundedSender<Broadcast>,
+    /// One permit for each byte of a broadcast that may wait.
     broadcast_room: Arc<Semaphore>,
     windows: Arc<Windows>,
+    /// The subscription is in place. Relaxed, because it only informs.
     up: Arc<AtomicBool>,
+    /// The subscription was renewed, so notices may have been missed.
     interrupted: Arc<AtomicBool>,
 }
 
-/// A broadcast of a client, with its room.
+/// A broadcast of a client. Its permits are given back when Redis has it.
 struct Broadcast {
     channel: String,
     payload: Vec<u8>,
     _room: OwnedSemaphorePermit,
 }
 
-/// A command of the task that owns the subscription. Commands are executed in order.
+/// A command for the task that owns the subscription. Commands are executed in order, so that a
+/// client that leaves and returns stays subscribed.
 enum Command {
+    /// Subscribe to an address, and report when that is done.
     Subscribe(String, oneshot::Sender<()>),
+    /// Unsubscribe from an address, unless it is connected.
     Unsubscribe(String),
+    /// Publish a payload on a channel.
     Publish(String, Vec<u8>),
 }
 
@@ -76,10 +93,12 @@ pub(crate) struct Receiver {
     interrupted: Arc<AtomicBool>,
 }
 
+/// Returns the channel for messages to an address.
 fn channel(address: &str) -> String {
     format!("targeted:{address}:msg")
 }
 
+/// Returns a payload: the byte of its format, then the data.
 fn marked(mark: u8, data: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(data.len() + 1);
     payload.push(mark);
@@ -88,6 +107,8 @@ fn marked(mark: u8, data: &[u8]) -> Vec<u8> {
 }
 
 impl RedisBus {
+    /// Creates both halves of the bus. Nothing is sent or received until the receiver runs, except
+    /// messages to single clients.
     pub(crate) fn new(
         client: Client,
         connection: ConnectionManager,
@@ -121,7 +142,8 @@ impl RedisBus {
         (bus, started)
     }
 
-    /// Returns whether a server is subscribed to messages for this address.
+    /// Returns whether a server is subscribed to messages for this address. Returns false if Redis
+    /// does not answer.
     pub(crate) async fn has_subscriber(&self, address: &str) -> bool {
         let mut connection = self.connection.clone();
         let mut asked = ::redis::cmd("PUBSUB");
@@ -130,7 +152,8 @@ impl RedisBus {
         answer.is_ok_and(|(_, listeners)| listeners > 0)
     }
 
-    /// Sends a message to the servers that are subscribed to an address. Returns their number.
+    /// Sends a message to the servers that are subscribed to an address. Returns their number, or 0
+    /// if Redis does not take the message.
     async fn deliver(&self, address: &str, frame: &Bytes) -> u64 {
         let mut connection = self.connection.clone();
         let payload = marked(b'b', frame);
@@ -145,15 +168,16 @@ impl RedisBus {
         }
     }
 
+    /// Queues a payload for a channel, or drops it if too many commands wait.
     fn publish(&self, channel: String, payload: Vec<u8>) {
-        // Callers cannot wait. The queue fills only while Redis is gone, and then no server would
-        // receive the broadcast anyway.
+        // Dropped, because callers cannot wait. The queue fills only while Redis is gone, and then
+        // no server would receive the payload anyway.
         if self
             .commands
             .try_send(Command::Publish(channel, payload))
             .is_err()
         {
-            tracing::warn!("dropped a broadcast: too many commands wait for Redis");
+            tracing::warn!("dropped an event or notice: too many commands wait for Redis");
         }
     }
 }
@@ -190,14 +214,14 @@ impl Bus for RedisBus {
             let room = self.broadcast_room.clone().acquire_many_owned(bytes);
             match tokio::time::timeout(SEND_TIMEOUT, room).await {
                 Ok(Ok(room)) => {
-                    // An error says that the server ends.
+                    // An error says that the receiver has ended with the server.
                     let _ = self.broadcasts.send(Broadcast {
                         channel: format!("broadcast:{workspace}/*:msg"),
                         payload: marked(b'b', frame),
                         _room: room,
                     });
                 }
-                _ => tracing::warn!(workspace, "dropped a broadcast: Redis does not take it"),
+                _ => tracing::warn!(workspace, "dropped a broadcast: Redis takes no more"),
             }
             true
         }
@@ -215,13 +239,15 @@ impl Bus for RedisBus {
         async move {
             let (done, heard) = oneshot::channel();
             let listen = async {
+                // If the command cannot be sent, `done` is dropped and `heard` fails.
                 let _ = self
                     .commands
                     .send(Command::Subscribe(address.to_owned(), done))
                     .await;
                 heard.await
             };
-            // Without Redis the subscription follows when Redis is back.
+            // A timeout is no failure: the command stays queued, and the subscription follows when
+            // Redis is back.
             let _ = tokio::time::timeout(SEND_TIMEOUT, listen).await;
         }
         .boxed()
@@ -230,19 +256,21 @@ impl Bus for RedisBus {
     fn unsubscribe_address(&self, address: &str) {
         let command = Command::Unsubscribe(address.to_owned());
         if self.commands.try_send(command).is_err() {
-            // Messages that still arrive find no client.
-            tracing::debug!(address, "stays subscribed until Redis is back");
+            // Harmless, because messages that still arrive find no client.
+            tracing::debug!(address, "cannot unsubscribe: too many commands wait for Redis");
         }
     }
 
     fn announce(&self, notice: Notice) {
+        // Notices name their server, because Redis delivers them to it as well.
         let own = |mut data: serde_json::Value| {
             data["server"] = json!(self.server_id);
             marked(b'd', data.to_string().as_bytes())
         };
         match notice {
             Notice::Taken { address } => {
-                // Servers of the original reset the state of the client on this message.
+                // Servers of the original reset their state of the client on this message. They do
+                // not know the other one.
                 let payload = marked(b's', address.as_bytes());
                 self.publish("broadcast:client-reconnected".into(), payload);
                 self.publish(TAKEN.into(), own(json!({"address": address})));
@@ -293,7 +321,11 @@ impl Bus for RedisBus {
 }
 
 impl Receiver {
-    /// Exchanges messages with other servers until the recipient is gone.
+    /// Exchanges messages with other servers until the recipient is gone. Connects again, after a
+    /// pause, whenever Redis is lost.
+    ///
+    /// `recipient` is weak, because the state holds the bus: a strong reference would keep a server
+    /// that has ended alive.
     pub(crate) async fn run(mut self, recipient: Weak<dyn Recipient>) {
         let mut addresses = HashSet::new();
         while recipient.strong_count() > 0 {
@@ -306,7 +338,7 @@ impl Receiver {
         }
     }
 
-    /// Serves one connection to Redis until it is lost.
+    /// Serves one connection to Redis until it is lost. `addresses` is kept across connections.
     async fn session(
         &mut self,
         recipient: &Weak<dyn Recipient>,
@@ -317,6 +349,8 @@ impl Receiver {
         for address in addresses.iter() {
             sink.subscribe(channel(address)).await?;
         }
+        // Set after the subscription: the revoked tokens that are read next include all that were
+        // announced before it.
         self.interrupted.store(true, Ordering::Release);
         self.up.store(true, Ordering::Relaxed);
         loop {
@@ -341,6 +375,7 @@ impl Receiver {
         }
     }
 
+    /// Executes one command.
     async fn perform(
         &mut self,
         command: Command,
@@ -350,13 +385,16 @@ impl Receiver {
     ) -> RedisResult<()> {
         match command {
             Command::Subscribe(address, done) => {
-                // Remembered before the await, so that it is subscribed again after a loss.
+                // Remembered before the await, so that the next connection subscribes it if this
+                // one fails meanwhile.
                 let subscribed = sink.subscribe(channel(&address));
                 addresses.insert(address.clone());
                 subscribed.await?;
+                // An error says that the client's handshake no longer waits.
                 let _ = done.send(());
             }
             Command::Unsubscribe(address) => {
+                // Checked now, because the client may have returned since the command was sent.
                 let recipient = recipient.upgrade();
                 let connected = recipient.is_some_and(|recipient| recipient.is_connected(&address));
                 if !connected {
@@ -373,6 +411,8 @@ impl Receiver {
         Ok(())
     }
 
+    /// Hands a payload over to the recipient. Ignores payloads that it does not understand, because
+    /// servers of other versions may send them.
     fn receive(&self, recipient: &dyn Recipient, message: &Msg) {
         let channel = message.get_channel_name();
         let payload = message.get_payload_bytes();
@@ -399,7 +439,7 @@ impl Receiver {
                 None => {}
             }
         } else if let Some(workspace) = channel.strip_prefix(UNLOAD) {
-            // The server that announces it has closed its own connections in its own way.
+            // The server that has announced it has closed its own connections already.
             if data != self.server_id.as_bytes() {
                 let workspace = workspace.to_owned();
                 recipient.notice(Notice::Unloaded { workspace });
@@ -420,7 +460,8 @@ impl Receiver {
         }
     }
 
-    /// Reads a notice in JSON. `None` for those of this server itself.
+    /// Parses a notice in JSON. Returns `None` for one of this server itself, and for one that
+    /// cannot be parsed.
     fn notice_of_another(&self, channel: &str, data: &[u8]) -> Option<Notice> {
         let notice = serde_json::from_slice::<serde_json::Value>(data).ok()?;
         if notice["server"] == self.server_id.as_str() {

@@ -1,9 +1,15 @@
-//! Bounds on the messages that are on their way to the clients of other servers.
+//! Windows: upper bounds on the bytes that are on their way to clients of other servers.
 //!
-//! Redis drops the subscription of a server for which too much piles up, and a server cannot wait
-//! while it hands over what others have sent: one slow client would hold up all the rest. So after
-//! some bytes for a client its server is asked whether they have passed, and until it says yes the
-//! senders wait. A server of the original never answers: its clients get everything at once.
+//! Redis drops the subscription of a server for which too many bytes pile up. A server cannot slow
+//! Redis down, because it must not wait while it delivers what others have sent: one slow client
+//! would hold up all others. So the sending server counts. After some bytes for a client it asks
+//! the client's server whether they have passed, and until that says yes the senders wait.
+//!
+//! A server of the original never answers. Its clients then get everything without a wait, except
+//! for a question from time to time.
+//!
+//! One lock guards all windows, for a few instructions at a time. `Inner::bytes` is the sum of the
+//! bytes of all windows that are not held.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,83 +18,102 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Bytes on their way to one client.
+/// Upper bound on the bytes on their way to one client. A larger message goes alone.
 const CLIENT_BYTES: usize = 1024 * 1024;
-/// Bytes on their way to all clients that keep up. By default Redis keeps up to 32 MB for a
-/// subscription, which several servers share.
+/// Upper bound on the bytes on their way to all clients that keep up. By default Redis keeps up to
+/// 32 MB for one subscription, and several servers may send to it.
 const ALL_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes of a message that need not wait for other clients, if it is the only one to its own.
+/// A message up to this size, in bytes, need not wait for other clients if nothing else is on its
+/// way to its own client. Otherwise a few busy clients would delay all others.
 const SMALL: usize = 16 * 1024;
-/// Time for an answer. After it a server that has answered before is asked again, and another one
+/// Time for an answer. After it a server that has answered before is asked again. Any other server
 /// counts as one that does not know the question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time in which a server that has not answered is not asked again. It doubles with each such
-/// question, so that the clients of a server that knows none hardly wait.
+/// Time for which a server that has not answered is not asked again. It doubles with each such
+/// question, so that clients of a server that never answers hardly wait.
 const SILENT: Duration = Duration::from_secs(10);
-/// Number of times that it doubles.
+/// Upper bound on the doublings of [`SILENT`]: 640 s.
 const DOUBLINGS: u32 = 6;
-/// Interval at which a server repeats that a client does not keep up.
+/// Interval at which a server repeats that a client does not keep up. Less than [`PATIENCE`], so
+/// that the asking server keeps waiting.
 pub(crate) const REPEAT: Duration = Duration::from_secs(5);
-/// Time without any answer after which the bytes are forgotten: the server may have ended.
+/// Time without any answer after which the bytes are forgotten, because the server may have ended.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Time after which a few bytes have passed, although nobody was asked.
+/// Time after which a few bytes count as passed without a question.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What is on its way, by address.
+/// The windows of all clients at other servers, by address.
 pub(super) struct Windows {
     inner: Mutex<Inner>,
+    /// Notified when a window has more room.
     changed: Notify,
 }
 
+/// The state of the windows.
 struct Inner {
     windows: HashMap<Box<str>, Window>,
     /// Bytes in all windows that are not held.
     bytes: usize,
+    /// Number of the latest question.
     questions: u64,
     /// Number of windows at which unused ones are removed.
     sweep_at: usize,
 }
 
+/// The bytes on their way to one client.
 struct Window {
     bytes: usize,
-    /// Bytes that Redis has, and no question covers.
+    /// Bytes that Redis has and that no question covers yet.
     unasked: usize,
+    /// The question that waits for an answer.
     question: Option<Question>,
-    /// The client does not keep up, says its server.
+    /// The client's server says that the client does not keep up. Its bytes then do not count
+    /// towards the bound for all clients, because they are in the client's queue and not in Redis.
     held: bool,
-    /// Its server has answered.
+    /// The client's server has answered a question of this window.
     answers: bool,
-    /// Nothing is counted until then: the server does not answer.
+    /// Until then nothing is counted, because the client's server does not answer.
     silent_until: Option<Instant>,
-    /// Questions in a row that it has not answered.
+    /// Questions in a row that the client's server has not answered, at most [`DOUBLINGS`].
     unanswered: u32,
+    /// Time of the latest message.
     used: Instant,
 }
 
+/// A question to the server of a client that waits for an answer.
 struct Question {
-    /// Its number, and the one with which it was asked first.
+    /// The number with which it was asked last.
     number: u64,
+    /// The number with which it was asked first. An answer to any number in between counts.
     first: u64,
+    /// Bytes that it covers.
     bytes: usize,
-    /// When it is asked again, and when its bytes are forgotten.
+    /// Time at which it is asked again.
     until: Instant,
+    /// Time at which its bytes are forgotten.
     end: Instant,
 }
 
-/// A question to the server of a client: have the bytes passed?
+/// A question to send to the server of a client, by its number: have the bytes passed?
 #[derive(Debug, PartialEq)]
 pub(super) struct Ask(pub(super) u64);
 
-/// Bytes that are counted. They no longer are if this is dropped before they are sent.
+/// The permission to send bytes, which are counted. Dropping it before [`sent`](Self::sent) takes
+/// them out of the count.
 pub(super) struct Passage<'a> {
     windows: &'a Windows,
     address: &'a str,
+    /// Counted bytes; 0 if nothing is counted for this client.
     bytes: usize,
 }
 
+/// The next step of a sender.
 enum Next {
+    /// Send; this many bytes were counted.
     Go(usize),
+    /// Put this question, then look again.
     Ask(Ask),
+    /// Wait for a change, at most until this time, then look again.
     WaitUntil(Instant),
 }
 
@@ -107,8 +132,12 @@ impl Default for Windows {
 }
 
 impl Windows {
-    /// Waits until `bytes` may be sent to a client, and counts them. `ask` puts a question to its
-    /// server.
+    /// Waits until `bytes` may be sent to a client, and counts them. `ask` must send a question to
+    /// the client's server without waiting.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, nothing is counted.
     pub(super) async fn enter<'a>(
         &'a self,
         address: &'a str,
@@ -116,6 +145,8 @@ impl Windows {
         ask: impl Fn(Ask),
     ) -> Passage<'a> {
         loop {
+            // Created before the look. `notify_waiters` wakes it even if it is not polled yet, so a
+            // change in between is not missed.
             let changed = self.changed.notified();
             let next = self.inner.lock().next(address, bytes, Instant::now());
             match next {
@@ -128,13 +159,15 @@ impl Windows {
                 }
                 Next::Ask(question) => ask(question),
                 Next::WaitUntil(until) => {
+                    // A timeout is a reason to look again, like a change.
                     let _ = tokio::time::timeout_at(until, changed).await;
                 }
             }
         }
     }
 
-    /// Notes an answer: the bytes have passed, or they are `held` and another answer will come.
+    /// Notes an answer of a client's server: the bytes have passed, or they are `held` and another
+    /// answer will follow. Ignores answers to other questions than the current one.
     pub(super) fn answered(&self, address: &str, number: u64, held: bool) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
@@ -171,10 +204,12 @@ impl Windows {
 }
 
 impl Passage<'_> {
-    /// Notes that Redis has the bytes, for `receivers` servers. Returns the question that is due.
+    /// Notes that Redis has the bytes and has passed them to `receivers` servers. Returns the
+    /// question to send, if one is due: after half a window, so that the answer arrives before the
+    /// window is full.
     pub(super) fn sent(mut self, receivers: u64) -> Option<Ask> {
         if receivers == 0 {
-            // Its drop gives them back.
+            // Nobody received the bytes. Dropping `self` takes them out of the count.
             return None;
         }
         let bytes = std::mem::take(&mut self.bytes);
@@ -199,6 +234,7 @@ impl Drop for Passage<'_> {
 }
 
 impl Inner {
+    /// Returns the next step of a sender of `bytes` to a client. Counts them if they may go.
     fn next(&mut self, address: &str, bytes: usize, now: Instant) -> Next {
         if !self.windows.contains_key(address) {
             self.sweep(now);
@@ -238,7 +274,8 @@ impl Inner {
                 Some(question) => Next::Ask(question),
                 None => Next::WaitUntil(now + IDLE),
             },
-            // What is in the way is not here, or on its way to Redis.
+            // No question can help: the window's own bytes are not in Redis yet, or other windows
+            // fill the bound for all clients. Only bytes that count as passed can make room.
             None => {
                 self.forget_idle(now);
                 if all > self.bytes {
@@ -249,6 +286,7 @@ impl Inner {
         }
     }
 
+    /// Creates a question that covers all bytes of a window that no question covers.
     fn ask(&mut self, address: &str, now: Instant) -> Option<Ask> {
         self.questions += 1;
         let window = self.windows.get_mut(address)?;
@@ -262,7 +300,8 @@ impl Inner {
         Some(Ask(self.questions))
     }
 
-    /// Asks again if the answer is overdue, or forgets the bytes of a server that does not answer.
+    /// Handles a question whose answer is overdue: returns it with a new number if the server has
+    /// answered before, otherwise forgets the bytes of the window.
     fn overdue(&mut self, address: &str, now: Instant) -> Option<Ask> {
         let window = self.windows.get_mut(address)?;
         let question = window.question.as_mut()?;
@@ -270,7 +309,7 @@ impl Inner {
             return None;
         }
         if window.answers && question.end > now {
-            // It may have been busy, or out of touch.
+            // Asked again, because the server may have been busy, or a message was lost.
             self.questions += 1;
             question.number = self.questions;
             question.until = now + ANSWER_TIMEOUT;
@@ -290,7 +329,7 @@ impl Inner {
         None
     }
 
-    /// Removes bytes that were counted and are not on their way.
+    /// Takes bytes out of the count that were not sent.
     fn give_back(&mut self, address: &str, bytes: usize) {
         if let Some(window) = self.windows.get_mut(address) {
             let bytes = bytes.min(window.bytes);
@@ -302,7 +341,8 @@ impl Inner {
         }
     }
 
-    /// Forgets the bytes that nobody asks about and nothing was added to for some time.
+    /// Forgets the bytes of windows without a question to which nothing was added for [`IDLE`].
+    /// Such windows usually have too few bytes for a question.
     fn forget_idle(&mut self, now: Instant) {
         for window in self.windows.values_mut() {
             if window.question.is_none() && window.used + IDLE <= now {
@@ -312,7 +352,8 @@ impl Inner {
         }
     }
 
-    /// Removes windows that are not used, before there are too many.
+    /// Removes unused windows if there are many. The next threshold is twice the number that is
+    /// left, so that a new window costs constant time on average.
     fn sweep(&mut self, now: Instant) {
         if self.windows.len() < self.sweep_at {
             return;
