@@ -23,8 +23,8 @@ pub(crate) use self::window::REPEAT;
 
 /// A notice of one server to all others.
 ///
-/// Notices may be lost while Redis is not reachable. Revocations are read from Redis afterwards: see
-/// [`Bus::was_interrupted`].
+/// Notices may be lost while Redis is not reachable. Revocations are read from Redis afterwards:
+/// see [`Bus::was_interrupted`].
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Notice {
     /// A client is connected to the announcing server now. Another server that holds a connection

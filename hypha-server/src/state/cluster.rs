@@ -1,4 +1,7 @@
-//! Messages of other servers, handed over by the bus.
+//! Messages and notices of other servers, which the bus hands over.
+//!
+//! Nothing here waits, because one task delivers the messages for all clients. Work that takes time
+//! runs in tasks of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +19,9 @@ use crate::metrics::Counters;
 use crate::peer::{CloseOrder, Peer};
 use crate::router::{NOBODY, Origin};
 
-/// Answers another server when the client has taken half of what waits for it here. A client that
-/// takes nothing for `patience` is disconnected.
+/// Answers the question of another server, whether a client has taken its messages, once the client
+/// has taken enough of them. Until then repeats at intervals that it has not, so that the other
+/// server keeps waiting. Disconnects a client that takes nothing for `patience`.
 async fn answer_later(
     peer: Arc<Peer>,
     mut relieved: oneshot::Receiver<()>,
@@ -36,6 +40,7 @@ async fn answer_later(
         if progress != before {
             (before, since) = (progress, Instant::now());
         } else if since.elapsed() >= patience {
+            // `relieved` completes then, and the loop ends with an answer.
             counters.closed_slow.add();
             peer.outbox.close_unread();
         }
@@ -49,6 +54,7 @@ impl Recipient for State {
 
     fn message(&self, address: &str, frame: Bytes) {
         if let Some(peer) = self.router.find_address(address) {
+            // The sender's server has noted the partnership at its end.
             if let Ok(message) = Message::parse(frame.clone())
                 && let (Some(from), Some(_)) = (message.from(), message.session())
             {
@@ -57,8 +63,9 @@ impl Recipient for State {
             if let Some(pace) = &peer.pace {
                 pace.asked_remotely();
             }
-            // The bus cannot wait for room: the other servers wait for an answer. A peer for which
-            // too much piles up all the same is closed.
+            // Pushed without a wait for room. Instead the sending servers ask whether the client
+            // keeps up, and their senders wait. A client whose account is exhausted all the same is
+            // disconnected by `push`.
             if peer.outbox.push(frame).is_ok() {
                 self.counters.messages_routed.add();
             }
@@ -87,7 +94,8 @@ impl Recipient for State {
         match notice {
             Notice::Taken { address } => {
                 if let Some(peer) = self.router.find_address(&address) {
-                    // The client lives on elsewhere: its services belong to its new connection.
+                    // Only detached, without the rest of `client_left`: the client is connected
+                    // elsewhere now, and its services belong to the new connection.
                     self.router.detach(&peer);
                     let reason = "Replaced by a newer connection with the same id";
                     peer.outbox.close(CloseOrder::new(1001, reason));
@@ -119,7 +127,7 @@ impl Recipient for State {
                 self.shutdown
                     .spawn(answer_later(peer, relieved, answer, patience, counters));
             }
-            // The bus itself has asked.
+            // The bus handles the answers to its own questions.
             Notice::Answered { .. } => {}
             Notice::Left { address } => self.router.tell_partners_of(&address, true),
             Notice::Unloaded { workspace } => {
@@ -131,7 +139,7 @@ impl Recipient for State {
             }
             Notice::ServerLost { server } => {
                 self.counters.servers_lost.add();
-                tracing::warn!(server, "a server has ended without a word");
+                tracing::warn!(server, "another server has ended without removing its records");
             }
             Notice::Revoked { token, end } => {
                 self.issuer.remember_all_revoked(&token, end);

@@ -1,6 +1,12 @@
-//! The parts of one running server, shared by all of its connections.
+//! The state of one running server: its parts, shared by all of its connections.
 //!
-//! Each part owns its lock. The state itself has none.
+//! `server` creates the [`State`] and ends it. All higher layers hold it in an `Arc`. The clients
+//! inside the server hold it too, and are held by it, so [`ServerClients::shutdown`] must break the
+//! circle at the end.
+//!
+//! Each part has its own lock, which it takes and releases within its methods. The exception is
+//! [`State::workspace_records`], an asynchronous lock that callers hold: it is taken before any
+//! other lock.
 
 #[cfg(feature = "redis")]
 mod cluster;
@@ -28,20 +34,25 @@ use crate::router::Router;
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// The version of the original server whose behaviour clients may expect.
+/// The version of the original server whose behavior clients may expect. The server reports it as
+/// its own.
 pub(crate) const HYPHA_VERSION: &str = "0.21.137";
 
-/// The account for calls of clients that have left.
+/// Name of the memory owner for calls of clients that have left.
 const DEPARTED: &str = "departed";
 
 /// The names and URLs under which clients know the server.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerInfo {
+    /// Id of the server, unique in its cluster.
     pub(crate) server_id: String,
+    /// Client id of the workspace manager.
     pub(crate) manager_id: String,
-    /// Empty, or `/something`.
+    /// Prefix of all paths: empty, or `/something` without a slash at the end.
     pub(crate) base_path: String,
+    /// URL for clients, without a slash at the end.
     pub(crate) public_base_url: String,
+    /// URL for clients on the same machine, without a slash at the end.
     pub(crate) local_base_url: String,
 }
 
@@ -55,24 +66,33 @@ impl ServerInfo {
 /// The parts of one running server.
 pub(crate) struct State {
     pub(crate) info: ServerInfo,
+    /// The settings, which have been checked. The server id, the secret for tokens and the root
+    /// token have been taken out.
     pub(crate) settings: Settings,
+    /// Time of the start.
     pub(crate) started: std::time::Instant,
     pub(crate) counters: Arc<Counters>,
+    /// The memory accounts.
     pub(crate) memory: Arc<Budget>,
     pub(crate) router: Router,
+    /// The records of workspaces and services.
     pub(crate) registry: Box<dyn Registry>,
+    /// The database in the data folder.
     pub(crate) store: Store,
+    /// Issues and checks tokens.
     pub(crate) issuer: Issuer,
     pub(crate) event_log: EventLog,
-    /// Held while the record of a workspace is read, changed and stored.
+    /// Locked while the record of a workspace is read, changed and stored, so that no change is
+    /// lost. Taken before any other lock, and held across awaits.
     pub(crate) workspace_records: Mutex<()>,
+    /// The clients of the server itself.
     pub(crate) clients: ServerClients,
     /// Calls to the manager that wait for other clients.
     pub(crate) waiting: WaitingCalls,
     pub(crate) shutdown: Shutdown,
 }
 
-/// The parts of a [`State`] that are made before it.
+/// The parts of a [`State`] that are created before it.
 pub(crate) struct Parts {
     pub(crate) info: ServerInfo,
     pub(crate) settings: Settings,
@@ -81,11 +101,12 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) counters: Arc<Counters>,
     pub(crate) issuer: Issuer,
+    /// See [`Shutdown::alive`].
     pub(crate) alive: mpsc::WeakSender<()>,
 }
 
 impl State {
-    /// Puts the parts together.
+    /// Creates the state of a server. Starts nothing.
     pub(crate) fn new(parts: Parts) -> State {
         let counters = parts.counters;
         let limits = &parts.settings.limits;
@@ -115,21 +136,22 @@ impl State {
         }
     }
 
-    /// Returns the name of a connection in the records that it writes, unique among all servers
-    /// that share them.
+    /// Returns the name under which a connection owns its records in the registry:
+    /// `<server>#<generation>`, unique in the cluster. A newer connection of the same client has
+    /// another name, so the end of the old one does not remove the records of the new one.
     pub(crate) fn owner(&self, peer: &Peer) -> String {
         format!("{}#{}", self.info.server_id, peer.generation)
     }
 
-    /// Returns the user or address to which the memory for a caller is charged, and under which its
-    /// places are counted.
+    /// Returns the user or IP address to which the memory and the places of a caller are charged.
     pub(crate) fn account_owner(&self, ctx: &Context) -> String {
         let address = absolute_address(ctx.from(), ctx.workspace());
         match self.router.find_address(&address) {
             Some(caller) => caller.owner().to_owned(),
-            // A caller at another server is known by its user only.
+            // The caller may be connected to another server, which alone knows its IP address.
             None if self.router.bus().has_others() => payer(ctx.user()).to_owned(),
-            // All that have left share one account: nobody waits for what is done for them.
+            // The caller has left since it sent the call. All such callers share one account,
+            // because nobody waits for their results.
             None => DEPARTED.to_owned(),
         }
     }
@@ -149,9 +171,9 @@ impl State {
         stats
     }
 
-    /// Returns whether clients can be let in now.
+    /// Returns whether clients can be admitted now. While Redis is not reachable, they cannot.
     pub(crate) fn is_ready(&self) -> bool {
-        // The manager is there from before the first connection until the end.
+        // The manager is missing only before the first connection and after the last one.
         !self.shutdown.is_stopping()
             && self.clients.manager().is_some()
             && self.router.bus().is_up()

@@ -1,5 +1,5 @@
-//! The clients of the server itself: the workspace manager, under its present and its former
-//! addresses, and the services that the server offers.
+//! The clients of the server itself: the workspace manager under its present and its former
+//! addresses, and the clients with the server's other services.
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
@@ -9,25 +9,28 @@ use hypha_rpc::Client;
 use hypha_rpc::workspace::ServiceInfo;
 use parking_lot::Mutex;
 
-/// Holds the clients of the server itself. They hold the server's state in turn, so
-/// [`shutdown`](Self::shutdown) must take them out at the end.
+/// The clients of the server itself. They hold the server's state in turn, so
+/// [`shutdown`](Self::shutdown) must drop them at the end.
 #[derive(Default)]
 pub(crate) struct ServerClients {
     manager: Mutex<Option<Client>>,
-    /// The record of the manager's service, which is in no registry.
+    /// The record of the manager's service, which is not in the registry.
     manager_record: OnceLock<ServiceInfo>,
+    /// The manager under the addresses of former servers, which clients may still use.
     former_managers: tokio::sync::Mutex<VecDeque<Client>>,
     services: Mutex<Vec<Client>>,
 }
 
 impl ServerClients {
-    /// Returns the connection of the manager, from before the first client until the server ends.
+    /// Returns the client of the manager. `None` before the first connection, and after
+    /// [`shutdown`](Self::shutdown).
     pub(crate) fn manager(&self) -> Option<Client> {
         self.manager.lock().clone()
     }
 
-    /// Sets the connection of the manager, and the record of its service.
+    /// Sets the client of the manager, and the record of its service. Called once, at the start.
     pub(crate) fn set_manager(&self, client: Client, record: ServiceInfo) {
+        // An error would say that there is a record already.
         let _ = self.manager_record.set(record);
         *self.manager.lock() = Some(client);
     }
@@ -37,18 +40,18 @@ impl ServerClients {
         self.manager_record.get()
     }
 
-    /// Locks the connections of the manager under former addresses, oldest first. Held while one is
-    /// added, so that an address is not added twice.
+    /// Locks the clients of the manager under former addresses, oldest first. Callers hold the lock
+    /// while they connect another one, so that no address is connected twice.
     pub(crate) async fn former_managers(&self) -> tokio::sync::MutexGuard<'_, VecDeque<Client>> {
         self.former_managers.lock().await
     }
 
-    /// Keeps the connection of a service that the server offers.
+    /// Keeps a client with services of the server, which would disconnect when it is dropped.
     pub(crate) fn keep_service(&self, client: Client) {
         self.services.lock().push(client);
     }
 
-    /// Disconnects all of them.
+    /// Disconnects all clients of the server.
     pub(crate) async fn shutdown(&self) {
         self.services.lock().clear();
         self.former_managers.lock().await.clear();

@@ -1,20 +1,25 @@
-//! The end of a server: the signal to stop, and the tasks that end with it.
+//! The end of a server: the signal to stop, the connections that the end waits for, and the tasks
+//! that it aborts.
+//!
+//! The order at the end: [`Shutdown::stop`] signals, connections close and drop their tokens from
+//! [`Shutdown::alive`], then [`Shutdown::end_tasks`] aborts the tasks that are left.
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-/// Tells tasks to stop, and holds those that are aborted at the latest when the server has stopped.
+/// Signals tasks to stop, and holds the tasks that must not outlive the server.
 pub(crate) struct Shutdown {
     stopping: watch::Sender<bool>,
     /// `None` once the server has ended: nothing is spawned any more.
     tasks: Mutex<Option<JoinSet<()>>>,
-    /// Each connection holds a sender; the receiver learns when the last one is gone.
+    /// Each connection holds a sender. `server::run` drops the last other one and then waits until
+    /// the channel closes.
     alive: mpsc::WeakSender<()>,
 }
 
 impl Shutdown {
-    /// Creates the signal. `alive` is upgraded by each connection that the server waits for.
+    /// Creates the signal. Each connection that the server waits for upgrades `alive`.
     pub(crate) fn new(alive: mpsc::WeakSender<()>) -> Shutdown {
         Shutdown {
             stopping: watch::Sender::new(false),
@@ -23,43 +28,47 @@ impl Shutdown {
         }
     }
 
-    /// Spawns a task that ends with the server at the latest.
+    /// Spawns a task that is aborted if it still runs when the server has ended. Does nothing after
+    /// that.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(tasks) = &mut *self.tasks.lock() {
+            // A `JoinSet` keeps the results of finished tasks until they are taken.
             while tasks.try_join_next().is_some() {}
             tasks.spawn(task);
         }
     }
 
-    /// Aborts the tasks that are left, and waits for their end.
+    /// Aborts the tasks that are left, and waits until they have ended.
     pub(crate) async fn end_tasks(&self) {
+        // Taken out first, so that the lock is not held across the await.
         let tasks = self.tasks.lock().take();
         if let Some(mut tasks) = tasks {
             tasks.shutdown().await;
         }
     }
 
-    /// Asks the server to stop.
+    /// Signals the server to stop. Does not wait.
     pub(crate) fn stop(&self) {
         self.stopping.send_replace(true);
     }
 
-    /// Returns whether the server was asked to stop.
+    /// Returns whether the server was signaled to stop.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
 
-    /// Waits until the server is asked to stop.
+    /// Waits until the server is signaled to stop. The future does not borrow the state.
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stopping = self.stopping.subscribe();
         async move {
-            // An error means that the state is gone, which is as good.
+            // An error says that the state is gone, and the server with it.
             let _ = stopping.wait_for(|stopping| *stopping).await;
         }
     }
 
-    /// Returns a token to hold in a task that the end of the server waits for. `None` if the server
-    /// has stopped accepting connections.
+    /// Returns a token for a task that serves a connection. The end of the server waits, for a
+    /// grace period, until all tokens are dropped. Returns `None` once the server accepts no
+    /// connections.
     pub(crate) fn alive(&self) -> Option<mpsc::Sender<()>> {
         self.alive.upgrade()
     }

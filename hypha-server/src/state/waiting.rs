@@ -1,4 +1,5 @@
-//! Calls to the manager that wait for other clients. Only such calls run for long.
+//! Limits on the calls to the manager that wait for other clients. Only such calls run for long, so
+//! only these need limits.
 
 use std::sync::Arc;
 
@@ -10,28 +11,36 @@ use crate::seats::{Admit, Seat, Seats};
 use crate::settings::Limits;
 use crate::shares::{Place, Places};
 
-/// Bound on the waiting calls of one client.
+/// Upper bound on the waiting calls of one client.
 const PER_CLIENT: usize = 256;
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// The waiting calls of all clients, at all addresses of the manager. A client has a bound, and so
-/// has its user or address; if there are too many in all, the owner with the most gives way.
+/// The waiting calls of all clients, at all addresses of the manager.
+///
+/// Calls beyond the bound of a client, or of its user or IP address, are refused. Beyond the bound
+/// for all, the oldest call of the owner with the most calls fails in favor of the new one. So an
+/// owner that waits for little can always wait.
 pub(crate) struct WaitingCalls {
+    /// Seats by the caller's address.
     of_client: Arc<Seats>,
+    /// Seats by the caller's user or IP address.
     of_owner: Arc<Seats>,
+    /// Places for the calls of all clients together.
     places: Arc<Places>,
     counters: Arc<Counters>,
 }
 
-/// A call that may wait.
+/// A call that may wait for other clients. Dropping it gives its seats and its place back.
 pub(crate) struct WaitingCall {
     _seats: (Seat, Seat),
     place: Place,
+    /// Canceled when the caller is gone.
     caller_gone: CancellationToken,
 }
 
 impl WaitingCalls {
+    /// Creates the limits from the settings.
     pub(super) fn new(limits: &Limits, counters: Arc<Counters>) -> WaitingCalls {
         WaitingCalls {
             of_client: Seats::new(PER_CLIENT),
@@ -41,12 +50,12 @@ impl WaitingCalls {
         }
     }
 
-    /// Takes a place for a call of the client `caller`, which belongs to `owner`. `caller_gone`
-    /// tells when nobody waits for the answer.
+    /// Takes a place for a call of the client `caller`, which belongs to `owner`. `caller_gone` is
+    /// canceled when nobody waits for the result any more.
     ///
     /// # Errors
     ///
-    /// Fails if one of them has too many.
+    /// Fails if `caller` or `owner` has too many waiting calls.
     pub(crate) fn begin(
         &self,
         caller: &str,
@@ -76,14 +85,15 @@ impl WaitingCalls {
 }
 
 impl WaitingCall {
-    /// Waits for `work` for as long as the call has its place and its caller is there. `work` may
-    /// be dropped at any of its awaits.
+    /// Waits for `work` while the call has its place and its caller is connected. Otherwise drops
+    /// `work` at its current await.
     ///
     /// # Errors
     ///
-    /// Fails if the call has lost its place, or its caller is gone.
+    /// Fails if a newer call has taken the place, or the caller is gone.
     pub(crate) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Answer<T> {
         tokio::select! {
+            // A result that is there counts, even if the place is lost.
             biased;
             done = work => Ok(done),
             () = self.place.lost() => Err(ManagerError::Runtime(

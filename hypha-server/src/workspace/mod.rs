@@ -1,4 +1,12 @@
-//! The life of a workspace: it begins with its first client and may end with its last.
+//! The life of a workspace: it begins with its first client, and may end with its last one.
+//!
+//! `session` calls [`open`] when a client is attached and [`client_left`] when it is gone. In a
+//! cluster, `server` runs [`watch_servers`] and [`remove_orphans`], which do the same for clients
+//! whose server has failed. `provider` makes calls to clients in the name of the manager.
+//!
+//! [`State::workspace_records`] is locked while a workspace is stored or removed. `session` attaches
+//! clients to the router under this lock, so that a workspace is not removed while its first client
+//! enters. The lock is that of one server: [`remove_orphans`] has another rule for a cluster.
 
 mod provider;
 
@@ -21,26 +29,27 @@ use crate::registry::{Registry, RegistryError, ServicePattern};
 use crate::router::{CLIENT_DISCONNECTED, SERVER_WORKSPACE};
 use crate::state::State;
 
-/// Delay of the first search after the start.
+/// Delay of the first search for orphans after the start.
 #[cfg(feature = "redis")]
 const FIRST_ORPHAN_SEARCH: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Interval of the sign of life for the other servers.
+/// Interval of the heartbeat for the other servers.
 #[cfg(feature = "redis")]
 const BEAT: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Workspaces that exist from the start and are never removed.
+/// Ids and descriptions of the workspaces that exist from the start and are never removed.
 pub(crate) const SYSTEM_WORKSPACES: [(&str, &str); 3] = [
     ("public", "Public workspace"),
     ("ws-user-root", "Root workspace"),
     ("ws-anonymous", "Shared workspace for anonymous users"),
 ];
 
+/// Returns whether a workspace is one of [`SYSTEM_WORKSPACES`].
 pub(crate) fn is_system(workspace: &str) -> bool {
     SYSTEM_WORKSPACES.iter().any(|(id, _)| *id == workspace)
 }
 
-/// Returns the status of a workspace that can be used.
+/// Returns the `status` of a workspace that clients can use, in the form of the original server.
 pub(crate) fn ready() -> Option<Value> {
     Some(Value::from(Map::from_iter([
         ("ready".to_owned(), Value::from(true)),
@@ -48,11 +57,13 @@ pub(crate) fn ready() -> Option<Value> {
     ])))
 }
 
+/// Returns whether the `status` of a workspace says that clients can use it.
 pub(crate) fn is_ready(workspace: &WorkspaceInfo) -> bool {
     let status = workspace.status.as_ref();
     status.and_then(|status| status.get("ready")?.as_bool()) == Some(true)
 }
 
+/// Stores the [`SYSTEM_WORKSPACES`] that do not exist yet. Existing records stay as they are.
 pub(crate) async fn create_system_workspaces(registry: &dyn Registry) -> Result<(), RegistryError> {
     for (id, description) in SYSTEM_WORKSPACES {
         let workspace = WorkspaceInfo {
@@ -75,8 +86,9 @@ pub(crate) async fn create_system_workspaces(registry: &dyn Registry) -> Result<
     Ok(())
 }
 
-/// Returns the record of the workspace that `user` wants to enter, or a new record for the user's
-/// own one. Stores nothing, so that a refusal leaves nothing behind.
+/// Returns the record of the workspace `id`, or a new record if it is the user's own one. Returns
+/// `None` for any other workspace that does not exist. Stores nothing, so that a refused client
+/// leaves nothing behind.
 pub(crate) async fn find_or_plan(
     state: &State,
     user: &UserInfo,
@@ -89,7 +101,8 @@ pub(crate) async fn find_or_plan(
     Ok(own.then(|| own_workspace(user)))
 }
 
-/// Returns a new record of a user's own workspace.
+/// Returns a new record of a user's own workspace. That of an anonymous user is not persistent: it
+/// ends with its last client.
 pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     let id = user.own_workspace();
     let mut owners = vec![user.id.clone()];
@@ -115,7 +128,8 @@ pub(crate) fn own_workspace(user: &UserInfo) -> WorkspaceInfo {
     }
 }
 
-/// Stores the workspace of a new client as ready. The caller holds [`State::workspace_records`].
+/// Stores the workspace of a new client as ready. A record that exists by now counts instead of
+/// `planned`. The caller holds [`State::workspace_records`].
 pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), RegistryError> {
     let mut workspace = state
         .registry
@@ -128,9 +142,15 @@ pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), Re
     state.registry.put_workspace(workspace).await
 }
 
-/// Removes a client whose connection has ended: detaches it, removes its services and announces the
-/// disconnect. Does nothing if a newer connection has taken its address.
+/// Removes a client whose connection has ended, and its workspace if that is empty and not
+/// persistent. Does nothing if a newer connection has taken the client's address, or if it was
+/// called before.
+///
+/// The order matters. The client is detached first, so that no message reaches it any more. Its
+/// services are removed before the event, so that subscribers do not find them. Partners hear of it
+/// after the event, and only those that the event does not reach.
 pub(crate) async fn client_left(state: &State, peer: &Peer) {
+    // Only one caller gets true, so the rest runs once.
     if !state.router.detach(peer) {
         return;
     }
@@ -154,7 +174,7 @@ pub(crate) async fn client_left(state: &State, peer: &Peer) {
 }
 
 /// Returns the addresses of the clients that have registered their built-in service in a workspace,
-/// or in all (`*`), at any server.
+/// at any server of the cluster. The workspace `*` stands for all.
 pub(crate) async fn registered_clients(
     state: &State,
     workspace: &str,
@@ -169,7 +189,7 @@ pub(crate) async fn registered_clients(
     Ok(addresses.collect())
 }
 
-/// Removes a client that does not answer, at whichever server it was connected.
+/// Removes a client that does not answer, even if it is connected to another server or to none.
 pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
     if let Some(peer) = state.router.find_address(address) {
         let order = CloseOrder::new(1001, "The client does not answer");
@@ -194,9 +214,9 @@ pub(crate) async fn remove_unresponsive(state: &State, address: &str) {
     });
 }
 
-/// Removes the services of clients that are connected to no server, and workspaces without clients,
-/// at intervals: a server that crashes leaves them behind, and so does a Redis that does not answer
-/// while a client leaves.
+/// Removes orphans at intervals: services whose client is connected to no server, and workspaces
+/// without clients. A server that crashes leaves them behind, and so does a server that cannot
+/// reach Redis while a client leaves.
 #[cfg(feature = "redis")]
 pub(crate) async fn remove_orphans(state: &State) {
     let interval = state.settings.limits.orphan_interval;
@@ -206,7 +226,8 @@ pub(crate) async fn remove_orphans(state: &State) {
         pause = pause.min(interval);
     }
     let mut empty = HashSet::new();
-    // Without repetition a second look is needed for workspaces: see `remove_empty`.
+    // Two searches even without repetition, because `remove_empty` removes only workspaces that
+    // were empty in two searches.
     let mut looks_left = 2;
     loop {
         tokio::time::sleep(pause).await;
@@ -248,8 +269,9 @@ pub(crate) async fn remove_orphans(state: &State) {
     }
 }
 
-/// Removes workspaces without clients that were `empty` the last time too: the first client of
-/// another one may just be connecting to another server. Returns those that are empty now.
+/// Removes workspaces without clients that were `empty` in the last search too. One that is empty
+/// for the first time stays, because its first client may just be connecting to another server.
+/// Returns those that are empty now.
 #[cfg(feature = "redis")]
 async fn remove_empty(
     state: &State,
@@ -263,7 +285,7 @@ async fn remove_empty(
         .collect();
     let all = state.registry.workspaces().await?;
     let known: HashSet<&str> = all.iter().map(|workspace| workspace.id.as_str()).collect();
-    // The server that removes a workspace forgets its log; this may be another one.
+    // The server that removes a workspace forgets its own log of it. The others do so here.
     state.event_log.retain(|id| known.contains(id));
     let found: HashSet<String> = all
         .into_iter()
@@ -277,8 +299,8 @@ async fn remove_empty(
     Ok(found)
 }
 
-/// Tells the other servers at intervals that this one is alive, and removes the records of those
-/// that are not.
+/// Sends heartbeats to the other servers, and removes the records of servers whose heartbeats have
+/// stopped. Never returns.
 #[cfg(feature = "redis")]
 pub(crate) async fn watch_servers(state: &Arc<State>) {
     let mut beats = tokio::time::interval(BEAT);
@@ -293,6 +315,7 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
                 continue;
             }
         };
+        // Kept until the tokens have been read, because `was_interrupted` answers only once.
         missed_notices |= state.router.bus().was_interrupted();
         if missed_notices {
             match state.registry.revoked_tokens(auth::now()).await {
@@ -306,7 +329,9 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
             }
         }
         if pulse.was_removed {
-            tracing::warn!("the records of this server are gone; its clients register them again");
+            // Another server took this one for dead. Clients register their services when they
+            // connect, so their connections are closed.
+            tracing::warn!("another server has removed the records of this one; clients reconnect");
             let own = &state.info.server_id;
             let internal =
                 |peer: &Peer| peer.workspace == SERVER_WORKSPACE || peer.client_id == *own;
@@ -316,7 +341,7 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
             }
         }
         for server in pulse.dead {
-            // In a task of its own: the next beat must not wait for it.
+            // In a task of its own, because the next heartbeat must not wait for it.
             let cleaning = state.clone();
             state
                 .shutdown
@@ -325,8 +350,8 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
     }
 }
 
-/// Removes the records of a server that has ended without doing so, and announces that its clients
-/// are gone.
+/// Removes the records of a server that has ended without removing them, and announces that its
+/// clients are gone. Does nothing if another server has done so.
 #[cfg(feature = "redis")]
 async fn remove_server(state: &State, server_id: &str) {
     let clients = match state.registry.remove_server(server_id).await {
@@ -340,7 +365,7 @@ async fn remove_server(state: &State, server_id: &str) {
     tracing::warn!(
         server_id,
         clients = clients.len(),
-        "a server has ended without a word"
+        "another server has ended without removing its records"
     );
     state.counters.servers_lost.add();
     let server = server_id.to_owned();
@@ -361,15 +386,16 @@ async fn remove_server(state: &State, server_id: &str) {
     }
 }
 
-/// Removes a client inside the server. Its connect was not announced, so its disconnect is not
-/// either.
+/// Removes a client inside the server whose connection has ended. No event announces its
+/// disconnect, because none has announced its connect. Does nothing if it was called before.
 pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     if !state.router.detach(peer) {
         return;
     }
-    // The addresses of the server itself are always there: another client answers the next message.
+    // Partners of an address in the workspace `*` are not notified, because the address stays: the
+    // next message to it connects another client on demand.
     if peer.workspace != SERVER_WORKSPACE {
-        // No event tells of the clients of the server.
+        // All partners are notified, because there was no event.
         state.router.tell_partners(peer, false).await;
     }
     if let Err(error) = unload_if_empty(state, &peer.workspace).await {
@@ -377,17 +403,17 @@ pub(crate) async fn internal_client_left(state: &State, peer: &Peer) {
     }
 }
 
-/// Removes a workspace without clients that is not persistent.
+/// Removes a workspace without clients, or marks it as not ready if it is persistent.
 async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
     let _guard = state.workspace_records.lock().await;
-    // The clients of a server that stops come back.
+    // Not while the server stops, because its clients come back, here or at another server.
     if is_system(id) || state.shutdown.is_stopping() || !state.router.members(id).is_empty() {
         return Ok(());
     }
     let Some(mut workspace) = state.registry.workspace(id).await? else {
         return Ok(());
     };
-    // Some may be connected to other servers.
+    // Clients may be connected to other servers.
     if !registered_clients(state, id).await?.is_empty() {
         return Ok(());
     }

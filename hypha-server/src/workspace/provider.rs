@@ -1,4 +1,4 @@
-//! Calls that the manager makes to clients: pings, and the services that they offer.
+//! Calls that the manager makes to clients: pings, and calls of their services.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::state::State;
 
 type Answer<T> = Result<T, ManagerError>;
 
+/// Returns the client of the manager.
 fn manager(state: &State) -> Answer<Client> {
     state
         .clients
@@ -17,7 +18,11 @@ fn manager(state: &State) -> Answer<Client> {
         .ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
 }
 
-/// Checks that a client answers within `limit`.
+/// Checks that a client answers a ping within `limit`.
+///
+/// # Errors
+///
+/// Fails at once if the client is not connected to any server, otherwise after `limit`.
 pub(crate) async fn ping(
     state: &State,
     workspace: &str,
@@ -31,10 +36,10 @@ pub(crate) async fn ping(
         .map_err(|error| failure(&error, &address))
 }
 
-/// Why a service could not be fetched.
+/// The error of fetching a service.
 pub(crate) struct FetchError {
     error: ManagerError,
-    /// The provider is not connected, though its record is still there.
+    /// The provider is not connected, so its record in the registry is stale.
     pub(crate) is_absent: bool,
 }
 
@@ -53,7 +58,11 @@ impl From<FetchError> for ManagerError {
     }
 }
 
-/// Fetches a service from its provider.
+/// Fetches the service with the full id `id` from its provider, within `limit`.
+///
+/// # Errors
+///
+/// Fails if the provider is not connected, does not answer, or has no such service.
 pub(crate) async fn fetch(
     state: &State,
     id: &str,
@@ -62,7 +71,8 @@ pub(crate) async fn fetch(
     let client = manager(state)?;
     let asked = async {
         match client.get_remote_service(id).await {
-            // The client may have registered it under its whole id.
+            // The client may have registered the service under its full id, so that is tried as its
+            // name.
             Err(error) if is_unknown(&error) => {
                 let address = id.split(':').next().unwrap_or_default();
                 let named = client.get_remote_service(&format!("{address}:{id}")).await;
@@ -91,7 +101,8 @@ pub(crate) async fn fetch(
     }
 }
 
-/// Returns whether a provider says that it has no such service.
+/// Returns whether a provider says that it has no such service. Python providers say so only in the
+/// text of an error.
 fn is_unknown(error: &Error) -> bool {
     match error {
         Error::Rejected(rejection) => rejection.kind == RejectKind::UnknownService,
@@ -100,7 +111,7 @@ fn is_unknown(error: &Error) -> bool {
     }
 }
 
-/// Calls a function of a service without arguments.
+/// Calls a method of a service without arguments.
 pub(crate) async fn call(service: &RemoteService, function: &str) -> Answer<Value> {
     service
         .call::<Value>(function, args!())
@@ -108,7 +119,8 @@ pub(crate) async fn call(service: &RemoteService, function: &str) -> Answer<Valu
         .map_err(|error| failure(&error, service.id()))
 }
 
-/// Returns the failure of a call to a provider as the manager reports it.
+/// Returns the error of a call to the client or service `whom` in the form in which the manager
+/// reports it.
 fn failure(error: &Error, whom: &str) -> ManagerError {
     match error {
         Error::Timeout(_) => ManagerError::Timeout(format!("{whom} did not answer: {error}")),
