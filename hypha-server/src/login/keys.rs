@@ -1,4 +1,6 @@
-//! The keys of logins in progress.
+//! The logins in progress, by their keys.
+//!
+//! One lock guards all logins. It is never held across an await.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,52 +17,66 @@ use crate::metrics::Counters;
 use crate::settings::Limits;
 use crate::shares::{Places, Shares};
 
-/// Memory of a login beside the texts in it, and of a call that waits for one, in bytes: entries in
-/// maps, and the call's task.
+/// Memory of a login in bytes, without the texts in it: its entries in maps.
 const LOGIN_BYTES: usize = 1024;
+/// Memory of a call that waits for a login, in bytes: mainly its task.
 const CHECK_BYTES: usize = 4096;
 
-/// The token that the program asked for when it began the login.
+/// The token that the program has asked for with `start`.
 #[derive(Clone, Default)]
 pub(super) struct TokenRequest {
+    /// `None` for the user's own token.
     pub(super) workspace: Option<String>,
+    /// Life of the token in seconds.
     pub(super) expires_in: Option<u64>,
 }
 
+/// A login in progress.
 struct Entry {
     key: String,
+    /// Time at which the key expires.
     until: Instant,
     request: TokenRequest,
+    /// The report of the login page, until `check` has returned it.
     report: Option<Map>,
+    /// Memory of the login, on the account of the client that has begun it.
     charge: Charge,
 }
 
 /// The result of waiting for a user.
 #[derive(Debug, PartialEq)]
 pub(super) enum LoginOutcome {
+    /// The user has logged in.
     Reported(Map),
+    /// The timeout has passed. The login goes on.
     TimedOut,
-    /// The call has given way to a newer one.
+    /// A newer call has taken the place of this one.
     Displaced,
 }
 
-/// The keys that have not expired, and the calls that wait for their reports. Callers begin them
-/// without credentials, so each caller has a share of the places.
+/// The logins that have not expired, and the calls that wait for their reports. Anybody may begin
+/// one without credentials, so each user or IP address has a share of the places.
 pub(super) struct Keys {
+    /// Life of a key.
     life: Duration,
     entries: Mutex<Entries>,
     /// The places of the calls that wait.
     waiting: Arc<Places>,
+    /// Notified with each report.
     reported: Notify,
     counters: Arc<Counters>,
 }
 
+/// Invariant: both fields contain the same logins.
 struct Entries {
+    /// The logins by number, oldest first.
     in_order: Shares<Entry>,
+    /// The numbers by key.
     numbers: HashMap<String, u64>,
 }
 
 impl Entries {
+    /// Returns the login with this key.
     fn get(&mut self, key: &str) -> Result<&mut Entry, ManagerError> {
         let number = self.numbers.get(key).ok_or_else(unknown)?;
         self.in_order.get_mut(*number).ok_or_else(unknown)
@@ -87,11 +103,11 @@ impl Keys {
         }
     }
 
-    /// Returns the entries that have not expired.
+    /// Locks the logins, and removes those that have expired.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         let mut entries = self.entries.lock();
         let now = Instant::now();
-        // All live equally long, so the oldest expires first.
+        // Only the oldest are looked at, because all keys have the same life.
         while let Some((number, entry)) = entries.in_order.oldest()
             && entry.until <= now
         {
@@ -102,14 +118,19 @@ impl Keys {
         entries
     }
 
-    /// Removes the keys that have expired. Every access does so; a server without logins needs it
-    /// to free their memory.
+    /// Removes the logins that have expired. Every other method does so too, but without calls
+    /// their memory would stay charged.
     pub(super) fn sweep(&self) {
         drop(self.entries());
     }
 
-    /// Begins a login, and returns its key, which cannot be guessed. The login is charged to
-    /// `account`, and takes a place of its owner.
+    /// Begins a login, and returns its random key. The login is charged to `account`, and takes a
+    /// place of the account's owner. If there are too many, the oldest login of that owner, or of
+    /// the owner with the most, is removed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the account has no memory.
     pub(super) fn begin(
         &self,
         account: &Account,
@@ -136,16 +157,27 @@ impl Keys {
         Ok(key)
     }
 
+    /// Returns the token that the program has asked for.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the key is unknown or has expired.
     pub(super) fn request(&self, key: &str) -> Result<TokenRequest, ManagerError> {
         let mut entries = self.entries();
         Ok(entries.get(key)?.request.clone())
     }
 
-    /// Stores the report of a user who has logged in, `bytes` long.
+    /// Stores the report of a user that has logged in. `bytes` is its length.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the key is unknown or has expired, if it has a report already, or if the account of
+    /// the login has no memory.
     pub(super) fn report(&self, key: &str, report: Map, bytes: usize) -> Result<(), ManagerError> {
         let mut entries = self.entries();
         let entry = entries.get(key)?;
-        // A second report does not come from the user that the program has sent.
+        // Only the first report counts, because a second one cannot come from the user that the
+        // program has sent to the page.
         if entry.report.is_some() {
             return Err(ManagerError::Assertion(
                 "Invalid key, it has been used already".into(),
@@ -158,7 +190,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Returns the report of a key if it is there, once.
+    /// Returns the report of a login if there is one, and ends the login.
     fn take(&self, key: &str) -> Result<Option<Map>, ManagerError> {
         let mut entries = self.entries();
         let report = entries.get(key)?.report.take();
@@ -168,8 +200,16 @@ impl Keys {
         Ok(report)
     }
 
-    /// Waits for the report of a key. It is returned once. The call is charged to `account`, and
-    /// takes a place of its owner.
+    /// Waits for the report of a login, up to `limit` or the life of a key. Only one call returns
+    /// the report. The call is charged to `account`, and takes a place of the account's owner.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the key is unknown or has expired, or if the account has no memory.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, the report stays for the next call.
     pub(super) async fn wait(
         &self,
         account: &Account,
@@ -192,7 +232,7 @@ impl Keys {
         let mut deadline = std::pin::pin!(deadline);
         loop {
             let mut reported = std::pin::pin!(self.reported.notified());
-            // Registered before the look: a report that comes in between is not missed.
+            // Registered before the look, so that a report in between is not missed.
             reported.as_mut().enable();
             if let Some(report) = self.take(key)? {
                 return Ok(LoginOutcome::Reported(report));
@@ -206,10 +246,12 @@ impl Keys {
     }
 }
 
+/// Returns the error of a method without memory.
 fn no_memory(method: &str, error: &dyn std::fmt::Display) -> ManagerError {
     ManagerError::Runtime(format!("`hypha-login.{method}`: {error}"))
 }
 
+/// Returns the error of an unknown key, with the text of the original server.
 fn unknown() -> ManagerError {
     ManagerError::Assertion("Invalid key, key does not exist".into())
 }

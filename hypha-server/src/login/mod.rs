@@ -1,5 +1,11 @@
-//! The login service: a program asks for a key, its user logs in on a page, and the program
-//! receives the user's token.
+//! The login service `public/hypha-login`: a program asks for a key, its user logs in on a page,
+//! and the program receives the user's token.
+//!
+//! `start` returns a key, `check` waits for the report of a key, and the page calls `report` with
+//! the key and the user's token. `server` starts the service; `keys` has the logins in progress.
+//!
+//! Callers are not authenticated. So all that a login or a waiting call holds is charged to the
+//! caller's user or IP address, and each has a share of the places.
 
 mod keys;
 
@@ -17,25 +23,36 @@ use crate::memory::Account;
 use crate::state::State;
 use crate::{internal_client, manager};
 
-/// Calls that wait for users at the same time.
+/// Upper bound on the concurrent calls of the service. Half of them may wait for users, see
+/// `Limits::login_checks`.
 const CONCURRENT_CALLS: usize = 4096;
+/// Size of the queue of messages for the service, in bytes.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
-/// Bounds on what a login holds until it ends: the name of a workspace, and a report, in bytes.
+/// Upper bound on the name of a workspace that a login holds, in bytes.
 const WORKSPACE_MAX: usize = 256;
+/// Upper bound on the report that a login holds, in bytes.
 const REPORT_MAX: usize = 16 * 1024;
 /// Longest interval in which expired logins are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Default timeout of `check`, in seconds.
 const CHECK_TIMEOUT: f64 = 180.0;
+/// The login page.
 const PAGE: &str = include_str!("page.html");
+/// The script of the login page.
 const SCRIPT: &str = include_str!("page.js");
-/// The page may run its own script and send requests to its own server only.
+/// The content security policy of the login page, on which users enter a token: it may run its own
+/// script and send requests to its own server only, and no other page may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 type Answer<T> = Result<T, ManagerError>;
 
-/// Registers the service `public/hypha-login`, with the `methods` of the embedding program.
+/// Registers the service `public/hypha-login`, with the `methods` of the embedding program, which
+/// replace those of the same name.
+///
+/// # Errors
+///
+/// Fails if the service cannot be registered, or the client id of the server is taken.
 pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<(), Error> {
     let id = &state.info.server_id;
     let client =
@@ -44,6 +61,7 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
     let limits = &state.settings.limits;
     let keys = Arc::new(Keys::new(limits, state.counters.clone()));
     let interval = limits.login_time.min(SWEEP_INTERVAL);
+    // Weak, so that the task ends with the service.
     let swept = Arc::downgrade(&keys);
     state.shutdown.spawn(async move {
         while let Some(keys) = swept.upgrade() {
@@ -65,40 +83,49 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
     let service = methods
         .into_iter()
         .fold(service, |service, method| service.method(method))
-        // As the original: the methods learn who calls, but clients need not know.
+        // As in the original, the record does not say that the methods require a context, although
+        // they receive one.
         .require_context(false);
     client.register_service(service).await?;
     state.clients.keep_service(client);
     Ok(())
 }
 
+/// The login service.
 struct Login {
-    // Weak: the state holds the client that holds this.
+    // Weak, because the state holds the client that holds this service.
     state: Weak<State>,
     keys: Arc<Keys>,
 }
 
 impl Login {
+    /// Returns the state of the server.
+    ///
+    /// # Errors
+    ///
+    /// Fails while the server shuts down.
     fn state(&self) -> Answer<Arc<State>> {
         let state = self.state.upgrade();
         state.ok_or_else(|| ManagerError::Runtime("the server is shutting down".into()))
     }
 
-    /// Returns the URL of this service below `/public/`, as an application or as functions. It
-    /// names this server, because another one may offer a service of the same name, which knows
-    /// other keys.
+    /// Returns the URL of this service below `/public/`; `kind` is `apps` or `services`. The URL
+    /// names this server, because each server of a cluster has a login service with keys of its
+    /// own.
     fn url(&self, kind: &str) -> Answer<String> {
         let state = self.state()?;
         let (base, id) = (&state.info.public_base_url, &state.info.server_id);
         Ok(format!("{base}/public/{kind}/{id}:hypha-login"))
     }
 
-    /// Opens an account of the caller's user or address for what a call leaves behind.
+    /// Opens an account of the caller's user or IP address, for memory that a call holds beyond its
+    /// end.
     fn account(&self, ctx: &Context) -> Answer<Account> {
         let state = self.state()?;
         Ok(state.memory.open(&state.account_owner(ctx)))
     }
 
+    /// Returns the URL of the login page.
     fn page_url(&self) -> Answer<String> {
         Ok(format!("{}/", self.url("apps")?))
     }
@@ -272,6 +299,8 @@ impl Login {
     }
 }
 
+/// Returns an HTTP response with a page or script of the content type `kind`, and the headers that
+/// protect the token on the page.
 fn page(kind: &str, body: &str) -> Value {
     let headers = json!({
         "Content-Type": kind,

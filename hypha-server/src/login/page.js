@@ -1,4 +1,4 @@
-// Reports the token that the user enters under the key that is in the address of the page.
+// Sends the token that the user enters to the login service, with the key from the URL of the page.
 
 const find = (id) => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
@@ -11,7 +11,8 @@ function say(text, kind) {
 }
 
 async function report(token) {
-  // The page is at `.../apps/<service>/`.
+  // The URL of the page ends with `/apps/<service>/`, with the service of the server that knows the
+  // key.
   const service = location.pathname.split("/").at(-2);
   const address = new URL(`../../services/${service}/report`, location.href);
   const answer = await fetch(address, {
@@ -21,7 +22,7 @@ async function report(token) {
   });
   if (answer.ok) return;
   const { detail } = await answer.json().catch(() => ({ detail: `status ${answer.status}` }));
-  // For people, without the names of the errors.
+  // Users need the text of the error without the names of its types.
   throw new Error(detail.replace(/^(\w+(Exception|Error): )+/, ""));
 }
 

@@ -1,4 +1,5 @@
-//! The registry and the bus of a server: its own, or those that it shares through Redis.
+//! The backend of a server: its registry and its bus. A server that is alone has its own; servers
+//! of a cluster share theirs through Redis.
 
 use std::sync::Arc;
 #[cfg(feature = "redis")]
@@ -19,16 +20,19 @@ use crate::registry::{MemoryRegistry, RecordLimits, Registry};
 use crate::state::ServerInfo;
 use crate::store::Store;
 
-/// Time for Redis to answer when the server starts.
+/// Timeout of the connection to Redis when the server starts.
 #[cfg(feature = "redis")]
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time for Redis to notice that a former server of the same id has ended.
+/// Longest wait for Redis to notice that a former server with the same id has ended. A server that
+/// restarts quickly would otherwise take its former self for another one.
 #[cfg(feature = "redis")]
 const FORMER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause between two looks for the former server.
 #[cfg(feature = "redis")]
 const FORMER_PAUSE: Duration = Duration::from_millis(50);
 
+/// Returns the error of a backend that cannot be used.
 fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
     StartError::Redis(reason.into())
 }
@@ -37,15 +41,16 @@ fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartE
 pub(super) struct Backend {
     pub(super) registry: Box<dyn Registry>,
     pub(super) bus: Box<dyn Bus>,
-    /// Tokens that were revoked, each with its expiry in seconds since 1970.
+    /// Revoked tokens in the backend, each with the end of its revocation in seconds since 1970.
+    /// The revoked tokens of a server that is alone are in its store.
     pub(super) revoked: Vec<(String, u64)>,
-    /// The receiving half of the bus.
+    /// The receiving half of the bus, to be run once there is a state. `None` without Redis.
     #[cfg(feature = "redis")]
     pub(super) receiver: Option<bus::Receiver>,
 }
 
 impl Backend {
-    /// Returns those of a server that is alone, which had these `workspaces` when it ended.
+    /// Creates the backend of a server that is alone. `workspaces` are those in its store.
     pub(super) fn alone(
         store: Store,
         workspaces: Vec<WorkspaceInfo>,
@@ -60,7 +65,11 @@ impl Backend {
         }
     }
 
-    /// Returns those that the server shares through the Redis at `uri`.
+    /// Connects to the Redis at `uri`, and creates the backend that the server shares through it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if Redis cannot be reached, or if another server with the same id is running.
     #[cfg(feature = "redis")]
     pub(super) async fn through_redis(
         uri: &str,
@@ -68,7 +77,7 @@ impl Backend {
         limits: RecordLimits,
         counters: Arc<Counters>,
     ) -> Result<Backend, StartError> {
-        // The URI is not reported: it may contain a password.
+        // Errors do not contain the URI, because it may contain a password.
         let client = redis::Client::open(uri).map_err(failed)?;
         let settings = redis::aio::ConnectionManagerConfig::new().set_number_of_retries(2);
         let connecting = client.get_connection_manager_with_config(settings);
@@ -85,12 +94,13 @@ impl Backend {
             }
             tokio::time::sleep(FORMER_PAUSE).await;
         }
-        // Services that a former server of this id has left behind.
+        // A former server with this id may have left its services behind.
         let former = registry
             .remove_client("public", &info.server_id, None)
             .await;
         former.map_err(failed)?;
-        // Before the first record: those of a server without a sign of life are ignored.
+        // Before the first record is written, because records of a server without a heartbeat are
+        // ignored.
         registry.beat().await.map_err(failed)?;
         let revoked = registry.revoked(auth::now()).await;
         Ok(Backend {

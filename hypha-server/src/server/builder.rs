@@ -10,10 +10,13 @@ use super::{Server, StartError};
 use crate::auth::Authenticator;
 use crate::settings::{ConfigError, Limits, Settings, TokenSettings};
 
-/// Builds a [`Server`].
+/// Builds and starts a [`Server`].
 ///
-/// Each setter changes one field of [`Settings`], which documents defaults and units. A builder
-/// made from existing settings keeps those that are not changed.
+/// Each setter changes one field of [`Settings`], which documents units and details. For settings
+/// without a setter, use `Builder::from(settings)`. A setter never fails: [`check`](Self::check)
+/// and [`start`](Self::start) report values that cannot be used.
+///
+/// # Examples
 ///
 /// ```
 /// # async fn example() -> Result<(), hypha_server::StartError> {
@@ -30,7 +33,7 @@ use crate::settings::{ConfigError, Limits, Settings, TokenSettings};
 #[must_use = "a server runs when it is started"]
 pub struct Builder {
     settings: Settings,
-    /// The first setter that got something unusable. Reported when the server starts.
+    /// The error of the first setter whose argument cannot be parsed, for `check`.
     problem: Option<String>,
     extensions: Extensions,
 }
@@ -51,7 +54,7 @@ impl std::fmt::Debug for Builder {
 }
 
 impl From<Settings> for Builder {
-    /// Begins with these settings.
+    /// Creates a builder with these settings.
     fn from(settings: Settings) -> Self {
         Builder {
             settings,
@@ -67,8 +70,10 @@ impl Builder {
         &self.settings
     }
 
-    /// Sets the address to listen on, as `host:port`; port 0 takes a free one. Default:
+    /// Sets the address to listen on, as `host:port`; port 0 for any free port. Default:
     /// `127.0.0.1:9527`.
+    ///
+    /// The host may be an IPv6 address in brackets, such as `[::1]:9527`.
     pub fn bind(mut self, address: impl Into<String>) -> Self {
         let address = address.into();
         let parts = address.rsplit_once(':');
@@ -85,13 +90,15 @@ impl Builder {
         self
     }
 
-    /// Sets the path below which the server answers, such as `/hypha`. Default: `/`.
+    /// Sets the path prefix of all URLs of the server, such as `/hypha`. Default: `/`.
     pub fn base_path(mut self, path: impl Into<String>) -> Self {
         self.settings.base_path = path.into();
         self
     }
 
-    /// Sets the URL by which clients know this server. Default: the address that it listens on.
+    /// Sets the URL under which clients reach this server. Default: the address that it listens on.
+    ///
+    /// Set it if clients come through a proxy or from other machines, to the same value for all.
     pub fn public_base_url(mut self, url: impl Into<String>) -> Self {
         self.settings.public_base_url = Some(url.into());
         self
@@ -106,26 +113,28 @@ impl Builder {
 
     /// Sets the secret that signs tokens. Default: the one in the data folder, or a random one.
     ///
-    /// Tokens of a random secret end with the server, and clients cannot come back after a restart.
+    /// Without a secret and a data folder, all tokens end with the server, so clients cannot return
+    /// after a restart. A secret should have at least 16 characters.
     pub fn jwt_secret(mut self, secret: impl Into<String>) -> Self {
         self.settings.jwt_secret = Some(secret.into());
         self
     }
 
-    /// Sets the names in tokens, and the identity provider.
+    /// Sets the names in the claims of tokens, and the identity provider.
     pub fn tokens(mut self, settings: TokenSettings) -> Self {
         self.settings.tokens = settings;
         self
     }
 
-    /// Sets a token that permits everything, of at least 32 characters. Default: none.
+    /// Sets a token that permits everything in all workspaces, of at least 32 characters. Default:
+    /// none.
     pub fn root_token(mut self, token: impl Into<String>) -> Self {
         self.settings.root_token = Some(token.into());
         self
     }
 
-    /// Sets the longest time after which a client can come back with its reconnection token.
-    /// Default: two days.
+    /// Sets the life of reconnection tokens: the longest time for which a client can be
+    /// disconnected and return without another token. At least 1 s. Default: two days.
     pub fn reconnection_token_life(mut self, life: Duration) -> Self {
         self.settings.reconnection_token_life = life;
         self
@@ -142,8 +151,11 @@ impl Builder {
         self
     }
 
-    /// Sets whether all requests come through a proxy, which writes the address of the client into
-    /// `X-Forwarded-For`. Default: false.
+    /// Sets whether the server takes the IP address of a client from the header `X-Forwarded-For`.
+    /// Default: false.
+    ///
+    /// Set it only if all requests come through a proxy that writes the header: otherwise clients
+    /// can claim any address, and evade the limits per address.
     pub fn behind_proxy(mut self, behind: bool) -> Self {
         self.settings.behind_proxy = behind;
         self
@@ -152,7 +164,8 @@ impl Builder {
     /// Sets the folder for data that survives a restart. Default: none.
     ///
     /// It holds the server's id and the secret for tokens, if they are not set, the workspaces, and
-    /// the revoked tokens. It is created if it does not exist, and used by one server at a time.
+    /// the revoked tokens. The server creates it if it does not exist. Each server needs a folder
+    /// of its own.
     pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.settings.data_dir = Some(folder.into());
         self
@@ -161,32 +174,33 @@ impl Builder {
     /// Sets the Redis through which several servers share their workspaces, `redis://host:port`.
     /// Default: none.
     ///
-    /// Clients of one server see and call those of the others, and can move between them. The
-    /// servers need the same secret for tokens, the same public URL and different ids.
+    /// Clients of one server see and call the clients of the others, and can reconnect to any of
+    /// them. The servers need the same secret for tokens, the same public URL and different ids.
     pub fn redis_uri(mut self, uri: impl Into<String>) -> Self {
         self.settings.redis_uri = Some(uri.into());
         self
     }
 
-    /// Sets the limits.
+    /// Sets the limits that keep one client from harming the others.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
         self
     }
 
-    /// Adds tokens of the embedding program, beside the server's or instead of them.
+    /// Sets the hooks by which the program accepts and issues tokens of its own. Default: none. A
+    /// second call replaces the first.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.extensions.authenticator = Some(Arc::new(authenticator));
         self
     }
 
-    /// Adds a method to the login service `public/hypha-login`, or replaces the server's own of
+    /// Adds a method to the login service `public/hypha-login`, or replaces the server's method of
     /// that name. Its callers are not authenticated.
     ///
-    /// The service answers HTTP. Below `/public/apps/hypha-login/` the method `index` answers the
-    /// page itself and any other method the path of its name, with `{status, headers, body}`. Below
-    /// `/public/services/hypha-login/` all methods are functions, which pages and programs can
-    /// call.
+    /// The server exposes the service over HTTP in two ways. A request to
+    /// `/public/apps/hypha-login/` calls the method `index`, and one to a path below it the method
+    /// of that name; the method returns `{status, headers, body}`. Below
+    /// `/public/services/hypha-login/` each method is a function that pages and programs can call.
     ///
     /// A custom login page checks the password with a method of its own, then posts the resulting
     /// token and the `key` from its URL to the server's `report`. The program that waits in `check`
@@ -211,6 +225,7 @@ impl Builder {
     /// Checks the settings without starting anything.
     ///
     /// # Errors
+    ///
     /// Names the first setting that cannot be used.
     pub fn check(&self) -> Result<(), ConfigError> {
         match &self.problem {
@@ -219,10 +234,18 @@ impl Builder {
         }
     }
 
-    /// Starts the server.
+    /// Starts the server. Returns when clients can connect.
+    ///
+    /// Must be called within a tokio runtime, whose workers then serve the clients.
     ///
     /// # Errors
-    /// Fails if a setting, the address, the data folder or the Redis cannot be used.
+    ///
+    /// Fails if a setting, the address, the data folder or Redis cannot be used, or if a service of
+    /// the server cannot be started.
+    ///
+    /// # Cancellation
+    ///
+    /// Do not drop the future: parts of the server may keep running until the runtime ends.
     pub async fn start(self) -> Result<Server, StartError> {
         self.check()?;
         super::start(self.settings, self.extensions).await

@@ -1,4 +1,9 @@
-//! Starting and stopping a server.
+//! The start and the end of a server.
+//!
+//! [`Builder::start`] calls `start`, which creates the parts from the lowest layer up: store,
+//! tokens, backend, state, then the services of the server. It listens first, so that a server
+//! whose address is taken changes nothing. One task, `run`, serves until the server stops, and ends
+//! the parts in the opposite order.
 
 mod backend;
 mod builder;
@@ -24,7 +29,7 @@ use crate::state::{Parts, ServerInfo, State};
 use crate::store::{Store, StoreError, StoredData};
 use crate::{http, login, manager, workspace};
 
-/// Time for connections to end when the server stops.
+/// Grace period for connections to end when the server stops. After it they are aborted.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The reason why a server did not start.
@@ -34,26 +39,27 @@ pub enum StartError {
     /// A setting cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address, for example because another program does.
     #[error("cannot listen on {address}: {source}")]
     Bind {
-        /// The address.
+        /// The address, `host:port`.
         address: String,
         /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The data folder cannot be used.
+    /// The data folder cannot be used, for example because another server uses it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The Redis that servers share cannot be used.
+    /// Redis cannot be reached, another server in it has the same id, or this server was built
+    /// without the feature `redis`.
     #[error("cannot use Redis")]
     Redis(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The workspace manager, or another service of the server, did not come up.
+    /// The workspace manager, or another service of the server, could not be started.
     #[error("cannot start a service of the server")]
     Manager(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Starts a server whose settings have been checked.
+/// Starts a server whose settings have been checked, and returns when clients can connect.
 async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server, StartError> {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
@@ -122,7 +128,8 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
         tokio::spawn(receiver.run(recipient));
         let watching = state.clone();
         state.shutdown.spawn(async move {
-            // Not until the end: records are there until then.
+            // Not stopped by the signal but aborted at the end: until then this server has records,
+            // which the others would remove without its heartbeat.
             workspace::watch_servers(&watching).await;
         });
         let searching = state.clone();
@@ -153,10 +160,12 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     })
 }
 
+/// Returns the address of the settings as errors name it.
 fn listen_address(settings: &Settings) -> String {
     format!("{}:{}", settings.host, settings.port)
 }
 
+/// Listens on the address of the settings.
 async fn listen(settings: &Settings) -> Result<TcpListener, StartError> {
     // An IPv6 address may be in brackets, as in a URL.
     let host = settings.host.trim_start_matches('[').trim_end_matches(']');
@@ -173,7 +182,8 @@ fn server_info(
     server_id: String,
     address: SocketAddr,
 ) -> Result<ServerInfo, ConfigError> {
-    // A client cannot connect to "any address".
+    // A server that listens on all addresses (0.0.0.0) is reached through that of the machine
+    // itself, because clients cannot connect to "all addresses".
     let host = match address {
         address if address.ip().is_unspecified() => "127.0.0.1".to_owned(),
         SocketAddr::V4(address) => address.ip().to_string(),
@@ -192,8 +202,9 @@ fn server_info(
     })
 }
 
-/// Accepts connections until the server stops, then waits for those that are closing, and ends the
-/// rest.
+/// Accepts connections until the server is signaled to stop, waits for them to end, and then ends
+/// everything else. `alive` is the last token besides those of the connections, and `all_gone`
+/// completes when all of them are dropped.
 async fn run(
     listener: TcpListener,
     state: Arc<State>,
@@ -202,20 +213,20 @@ async fn run(
     mut all_gone: mpsc::Receiver<()>,
 ) {
     http::serve(listener, state.clone(), origins).await;
-    // No new connection can take a sender from here on; those that have one give it back.
+    // From here on no new connection gets a token, and the channel closes with the last one.
     drop(alive);
     if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
-    // Idle HTTP connections, too.
+    // Also ends idle HTTP connections, which hold no token.
     state.shutdown.end_tasks().await;
-    // Other servers would go on using services that nothing answers for.
+    // Otherwise other servers of the cluster would use services that nobody serves.
     let services = state
         .registry
         .remove_client("public", &state.info.server_id, None);
     for removed in [services.await.map(drop), admin::stop(&state).await] {
         if let Err(error) = removed {
-            tracing::warn!(%error, "cannot remove the server's own services");
+            tracing::warn!(%error, "cannot remove the records of the server's own services");
         }
     }
     if let Err(error) = state.registry.remove_server(&state.info.server_id).await {
@@ -227,6 +238,23 @@ async fn run(
 }
 
 /// A running server. It stops when [`shutdown`](Self::shutdown) is called or when it is dropped.
+///
+/// Dropping it only signals the server to stop: its tasks end in the background, as far as the
+/// runtime still runs. Call [`shutdown`](Self::shutdown) to wait for the end.
+///
+/// # Examples
+///
+/// ```
+/// # async fn example() -> anyhow::Result<()> {
+/// let server = hypha_server::Server::builder().bind("127.0.0.1:0").start().await?;
+/// let client = hypha_rpc::connect(server.url()).await?;
+/// assert_eq!(server.stats().connections_open, 1);
+/// # client.disconnect().await;
+/// server.shutdown().await;
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
+/// ```
 #[must_use = "the server stops when this is dropped"]
 pub struct Server {
     state: Arc<State>,
@@ -240,13 +268,15 @@ impl Server {
         Builder::default()
     }
 
-    /// Returns the URL for clients on this machine.
+    /// Returns the URL for clients on this machine, such as `http://127.0.0.1:9527`. Clients
+    /// elsewhere use [`Settings::public_base_url`].
     #[must_use]
     pub fn url(&self) -> &str {
         &self.state.info.local_base_url
     }
 
-    /// Returns the address that the server listens on.
+    /// Returns the address that the server listens on. With port 0 in the settings, it has the port
+    /// that the system has chosen.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -258,10 +288,12 @@ impl Server {
         self.state.stats()
     }
 
-    /// Counts all memory that this process occupies beyond what it has now towards
-    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes), not only what is held for peers. For
-    /// a program that is nothing but a server. Returns false where the system does not tell it,
-    /// which is everywhere but on Linux.
+    /// Counts all memory that this process occupies beyond its present memory towards
+    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes), not only the memory held for peers.
+    /// Returns whether it is counted: only Linux reports it.
+    ///
+    /// Call it in a program that is nothing but a server, once and right after the start. In any
+    /// other program the memory of the rest of the program would count as well.
     #[expect(
         clippy::must_use_candidate,
         reason = "the server runs without the count, too"
@@ -273,10 +305,14 @@ impl Server {
         })
     }
 
-    /// Closes every connection so that clients reconnect elsewhere, and stops the server.
+    /// Stops the server, and waits for its end.
+    ///
+    /// Closes every connection with code 1001, upon which clients reconnect, to this address or
+    /// another server. Connections that have not ended after five seconds are aborted.
     pub async fn shutdown(mut self) {
         self.state.shutdown.stop();
         if let Some(running) = self.running.take() {
+            // An error says that the task has panicked, and then the server has ended too.
             let _ = running.await;
         }
     }
@@ -292,7 +328,7 @@ impl std::fmt::Debug for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The tasks of the server do the rest.
+        // A destructor cannot wait. The tasks of the server do the rest.
         self.state.shutdown.stop();
     }
 }

@@ -4,9 +4,10 @@
 //! cluster, `server` runs [`watch_servers`] and [`remove_orphans`], which do the same for clients
 //! whose server has failed. `provider` makes calls to clients in the name of the manager.
 //!
-//! [`State::workspace_records`] is locked while a workspace is stored or removed. `session` attaches
-//! clients to the router under this lock, so that a workspace is not removed while its first client
-//! enters. The lock is that of one server: [`remove_orphans`] has another rule for a cluster.
+//! [`State::workspace_records`] is locked while a workspace is stored or removed. `session`
+//! attaches clients to the router under this lock, so that a workspace is not removed while its
+//! first client enters. The lock is that of one server: [`remove_orphans`] has another rule for a
+//! cluster.
 
 mod provider;
 
