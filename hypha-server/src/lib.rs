@@ -1,7 +1,11 @@
-//! A Hypha server in one small binary, or inside a test.
+//! A Hypha server, to embed in a program or a test, and the binary `hypha-server`.
 //!
-//! The Python and JavaScript clients of Hypha, and `hypha-rpc`, connect to it as they do to the
-//! original server.
+//! A Hypha server connects programs in Python, JavaScript and Rust: they register services and call
+//! each other's methods through it. Clients of the original server, which is written in Python,
+//! connect to this one unchanged.
+//!
+//! [`Server::builder`] starts a server in the current tokio runtime. [`Settings`] and [`Limits`]
+//! list what can be configured, and an [`Authenticator`] accepts tokens of the embedding program.
 //!
 //! ```
 //! # async fn example() -> Result<(), hypha_server::StartError> {
@@ -17,15 +21,14 @@
 //! | feature | default | content |
 //! | --- | --- | --- |
 //! | `cli` | yes | the binary, whose options are the fields of [`Settings`] |
-//! | `compression` | yes | compressed responses, calls in gzip; needs a C compiler |
+//! | `compression` | yes | compressed HTTP responses, HTTP calls in gzip; needs a C compiler |
 //! | `jwks` | yes | tokens of an identity provider, whose keys are fetched over HTTPS |
-//! | `mimalloc` | yes | the allocator of the binary; needs a C compiler |
-//! | `redis` | yes | workspaces shared by several servers through Redis |
+//! | `mimalloc` | yes | the allocator mimalloc for the binary; needs a C compiler |
+//! | `redis` | yes | workspaces that several servers share through Redis |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// Layers, from the bottom up. A module uses only modules of lower layers; `cargo xtask lint` checks
-// it:
+// Layers, lowest first. A module uses only modules of lower layers; `cargo xtask lint` checks it:
 //
 //   platform, process
 //   settings, metrics, memory, rate_limit, seats, shares, store

@@ -1,4 +1,8 @@
-//! The program `hypha-server`.
+//! The program `hypha-server`: reads the command line and the environment, starts a server, and
+//! stops it at a signal.
+//!
+//! It prints one line to the standard output, `READY` and the URL, and its log to the standard
+//! error.
 
 mod original;
 
@@ -17,44 +21,50 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Variable with the time in milliseconds for which mimalloc keeps memory that is not used.
+/// Environment variable with the time in milliseconds for which mimalloc keeps unused memory.
 #[cfg(all(feature = "mimalloc", unix))]
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
-/// With the default, a second, the process may occupy three times what it uses under load.
+/// Value of that variable. With mimalloc's default of a second, the process may occupy three times
+/// the memory that it uses under load.
 #[cfg(all(feature = "mimalloc", unix))]
 const PURGE_DELAY_MS: &str = "10";
 
-/// Interval in which unused memory goes back to the system also when nothing happens.
+/// Interval at which an idle process returns unused memory to the system.
 #[cfg(feature = "mimalloc")]
 const PURGE_INTERVAL: Duration = Duration::from_secs(1);
-/// mimalloc gives a block of this size a page of its own, which it returns when it is dropped.
+/// Size of a block, in bytes, for which mimalloc allocates a page of its own. It returns the page
+/// when the block is freed, and other unused pages with it.
 #[cfg(feature = "mimalloc")]
 const OWN_PAGE: usize = 8 * 1024 * 1024;
-/// After so many blocks of at least that size mimalloc collects what a thread keeps for itself.
+/// Number and size of the allocations after which mimalloc collects the memory that a thread keeps
+/// for itself.
 #[cfg(feature = "mimalloc")]
 const COLLECTS_AFTER: (usize, usize) = (10_000, 2 * 1024);
 
-/// Time for which a thread for large values waits for the next one. Its memory goes back to the
-/// system when it ends.
+/// Time for which an idle thread of the blocking pool, which converts large values, waits for more
+/// work. mimalloc returns the memory of a thread only when the thread ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// A Hypha server: Python, JavaScript and Rust programs connect to it and use each other's
+/// A Hypha server: Python, JavaScript and Rust programs connect to it and call each other's
 /// services.
 ///
-/// Each option can also be set with the environment variable beside it; the command line wins. An
-/// empty variable counts as not set. A flag is set by `true`, `1`, `yes`, `y` or `on`.
+/// Each option can also be set with the environment variable beside it. An option on the command
+/// line overrides its variable. An empty variable counts as not set. The values true, 1, yes, y and
+/// on set a flag.
 ///
-/// The options and variables of the original server are accepted; those without effect are logged.
-// Not Debug: it holds secrets.
+/// The program accepts the options and variables of the original server, and logs a warning for
+/// those that have no effect.
+// Not `Debug`, because it holds secrets.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
-    /// Keep nothing: id, secret and workspaces end with this process.
+    /// Store nothing on disk: the server's id and secret, workspaces and revoked tokens end with
+    /// this process.
     #[arg(long, env = "HYPHA_IN_MEMORY", value_parser = BoolishValueParser::new(), help_heading = None)]
     in_memory: bool,
-    /// Format of log lines. Default: text.
+    /// Format of the log, which goes to the standard error. Default: text.
     #[arg(long, env = "HYPHA_LOG_FORMAT", value_enum, help_heading = None)]
     log_format: LogFormat,
     /// Print the settings as JSON, without secrets, and exit.
@@ -64,7 +74,7 @@ struct Cli {
 
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum LogFormat {
-    /// Lines for people.
+    /// Text lines.
     #[default]
     Text,
     /// One JSON object per line.
@@ -72,9 +82,11 @@ enum LogFormat {
 }
 
 impl Cli {
-    /// Reads command line and environment. An option that is given nowhere keeps the default of
-    /// [`Settings`], which is therefore stated once.
-    /// Returns warnings as well.
+    /// Reads the command line and the environment. Returns the options, and warnings for the log.
+    /// Exits if an option cannot be used.
+    ///
+    /// An option that is not set keeps the default of [`Settings`]: clap only updates a value that
+    /// has the defaults already, so they are not stated a second time for clap.
     fn read() -> (Cli, Vec<String>) {
         let command = without_empty_variables(Cli::command_for_update());
         let (mut command, mut warnings) = original::without_unusable(command, |matches| {
@@ -89,8 +101,12 @@ impl Cli {
         (cli.unwrap_or_else(|error| error.exit()), warnings)
     }
 
-    /// Chooses between `--in-memory` and `--data-dir`: both on the command line is an error, else
-    /// the command line wins.
+    /// Chooses between `--in-memory` and `--data-dir` if both are set. The one on the command line
+    /// wins.
+    ///
+    /// # Errors
+    ///
+    /// Fails if both are on the command line, or both are variables.
     fn keep_or_not(mut self, matches: &ArgMatches) -> Result<Cli, clap::Error> {
         let on_command_line = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
         if !self.in_memory || self.settings.data_dir.is_none() {
@@ -108,6 +124,7 @@ impl Cli {
         Ok(self)
     }
 
+    /// Returns the defaults, updated with the options that are set.
     fn from_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
         let mut cli = Cli {
             settings: Settings::default(),
@@ -119,11 +136,12 @@ impl Cli {
         Ok(cli)
     }
 
-    /// Returns the settings of the server, with the defaults of the program.
+    /// Returns the settings of the server, with the defaults that only the program has: the data
+    /// folder, and the secret from the original server's variable.
     fn into_settings(self) -> Settings {
         let mut settings = self.settings;
         settings.ignore_empty();
-        // The original keeps everything in memory then. Ours has a folder for it.
+        // The original server takes a value that is not a URL as "no Redis", so it is no error.
         settings.redis_uri.take_if(|uri| !uri.contains("://"));
         if settings.jwt_secret.is_none() {
             settings.jwt_secret = variable("JWT_SECRET");
@@ -135,8 +153,8 @@ impl Cli {
     }
 }
 
-/// Takes the environment variables that are empty away from the arguments of a command: to clap an
-/// empty text is a value.
+/// Removes the environment variables that are empty from the arguments of a command, because clap
+/// would parse an empty text as a value.
 fn without_empty_variables(command: Command) -> Command {
     command.mut_args(|arg| {
         let value = arg.get_env().and_then(std::env::var_os);
@@ -147,12 +165,13 @@ fn without_empty_variables(command: Command) -> Command {
     })
 }
 
-/// Returns an environment variable that is set and not empty.
+/// Returns the value of an environment variable, or `None` if it is not set or empty.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Returns the data folder of a server for which none is set. A server on any free port has none.
+/// Returns the default data folder of a server with this port. A server on any free port has none,
+/// because it would not find its folder again.
 fn default_data_dir(port: u16) -> Option<PathBuf> {
     let data = variable("XDG_DATA_HOME").map(PathBuf::from).or_else(|| {
         let home = variable("HOME").map(PathBuf::from)?;
@@ -162,7 +181,8 @@ fn default_data_dir(port: u16) -> Option<PathBuf> {
     Some(folder.join("hypha-server").join(port.to_string()))
 }
 
-/// Returns the filter for a level in the spelling of Python. Other texts are filters already.
+/// Returns the log filter for a level in the spelling of Python, as the original server takes it.
+/// Returns any other text as it is: it may be a filter already.
 fn filter_of(level: &str) -> &str {
     match level.trim().to_ascii_lowercase().as_str() {
         "critical" | "fatal" | "error" => "error",
@@ -174,8 +194,9 @@ fn filter_of(level: &str) -> &str {
     }
 }
 
-/// Starts the program anew with the allocator's options in its environment, if they are not there:
-/// mimalloc reads them before `main`. The process stays the same.
+/// Executes the program again, in the same process, with the options of mimalloc in its
+/// environment. Does nothing if they are there. mimalloc reads them before `main`, so setting them
+/// here would have no effect.
 #[cfg(all(feature = "mimalloc", unix))]
 fn set_allocator_options() {
     use std::os::unix::process::CommandExt;
@@ -189,18 +210,18 @@ fn set_allocator_options() {
             .arg0(name)
             .args(arguments)
             .env(PURGE_DELAY, PURGE_DELAY_MS);
-        // It returns only if it fails; the program runs with the defaults then.
+        // Returns only if it fails. The program then runs with the defaults of mimalloc.
         let _ = again.exec();
     }
 }
 
-/// Has mimalloc return unused memory. mimalloc does so only during other calls of a thread, and an
-/// idle server makes none.
+/// Makes mimalloc return unused memory to the system at intervals. Never returns. mimalloc returns
+/// memory only while a thread allocates or frees, which an idle server does not.
 #[cfg(feature = "mimalloc")]
 async fn purge() {
     loop {
         tokio::time::sleep(PURGE_INTERVAL).await;
-        // Each task wakes another worker, which collects before it rests again.
+        // Each task wakes a worker, which runs `collect` before it parks again.
         for _ in 0..tokio::runtime::Handle::current().metrics().num_workers() {
             tokio::spawn(tokio::task::yield_now());
         }
@@ -208,7 +229,8 @@ async fn purge() {
     }
 }
 
-/// Has mimalloc collect what this thread keeps, unless it has done so just now.
+/// Makes mimalloc collect the memory that this thread keeps for itself. Does nothing if it has done
+/// so within half of [`PURGE_INTERVAL`], because workers park far more often.
 #[cfg(feature = "mimalloc")]
 fn collect() {
     use std::cell::Cell;
@@ -233,7 +255,7 @@ fn collect() {
 fn main() -> anyhow::Result<()> {
     #[cfg(all(feature = "mimalloc", unix))]
     set_allocator_options();
-    // Each connection needs a descriptor, and the usual soft limit is 1024.
+    // Each connection needs a file descriptor, and the usual soft limit is 1024.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_keep_alive(KEEP_ALIVE);
@@ -245,6 +267,7 @@ fn main() -> anyhow::Result<()> {
         .block_on(run(descriptors))
 }
 
+/// Runs the program within the runtime, until a signal stops it.
 async fn run(descriptors: std::io::Result<u64>) -> anyhow::Result<()> {
     let (cli, warnings) = Cli::read();
     let level = variable("HYPHA_LOGLEVEL").unwrap_or_else(|| "info".into());
@@ -281,7 +304,7 @@ async fn run(descriptors: std::io::Result<u64>) -> anyhow::Result<()> {
     let server = server.map_err(with_advice)?;
     server.count_process_memory();
 
-    // The program that started this one waits for the line.
+    // A program that has started this one waits for the line, so it is flushed at once.
     writeln!(stdout, "READY {}", server.url())?;
     stdout.flush()?;
     stop.recv().await;
@@ -289,22 +312,23 @@ async fn run(descriptors: std::io::Result<u64>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds advice to the reason of a failed start, where there is one.
+/// Adds advice to the error of a failed start, if there is any.
 fn with_advice(error: StartError) -> anyhow::Error {
     let advice = match &error {
-        StartError::Store(_) => "use --data-dir for another folder, or --in-memory to keep nothing",
+        StartError::Store(_) => "use another --data-dir, or --in-memory to store nothing",
         _ => "the server cannot start",
     };
     anyhow::Error::new(error).context(advice)
 }
 
-/// Ctrl-C, and SIGTERM where there is one. Installed before the server starts, so that a signal
-/// that comes early is not lost.
+/// The signals that stop the program: Ctrl-C, and SIGTERM where the system has it. Its handlers are
+/// installed before the server starts, so that an early signal is not lost.
 struct Stop {
     #[cfg(unix)]
     signals: [tokio::signal::unix::Signal; 2],
 }
 
+/// Installs the handlers of the signals.
 #[cfg(unix)]
 fn stop_signal() -> std::io::Result<Stop> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -322,6 +346,7 @@ fn stop_signal() -> std::io::Result<Stop> {
 }
 
 impl Stop {
+    /// Waits for the first of the signals.
     #[cfg(unix)]
     async fn recv(&mut self) {
         let [interrupt, terminate] = &mut self.signals;
@@ -333,6 +358,8 @@ impl Stop {
 
     #[cfg(not(unix))]
     async fn recv(&mut self) {
+        // An error says that the handler cannot be installed. The server then stops at once,
+        // instead of running without a way to stop it.
         let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -1,4 +1,7 @@
-//! Counters of the server.
+//! The metrics of the server: counters that all modules increment, and their text for Prometheus.
+//!
+//! Each counter is defined once, in the list below: its doc comment is also its help text for
+//! Prometheus. Counters are relaxed atomics, because each is read alone and orders nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,8 +16,11 @@ macro_rules! counters {
         $($(#[doc = $doc:literal])* $name:ident),+;
         $($(#[doc = $level_doc:literal])* $level:ident),+ $(,)?
     ) => {
-        /// Counts since the server started, as [`Server::stats`](crate::Server::stats) returns
-        /// them.
+        /// The metrics of a server, as [`Server::stats`](crate::Server::stats) returns them.
+        ///
+        /// Fields whose name ends in `_open`, and those that begin with `memory_`, are present
+        /// values. The others count since the start, and so do `memory_refused` and
+        /// `memory_gave_way`. `GET /metrics` shows the same values for Prometheus.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -22,18 +28,20 @@ macro_rules! counters {
             $($(#[doc = $level_doc])* pub $level: u64,)+
         }
 
+        /// The counters of a server, shared by all of its parts.
         #[derive(Default)]
         pub(crate) struct Counters { $(pub(crate) $name: Counter),+ }
 
         impl Counters {
-            /// Returns the counts. The levels are 0; whoever holds them fills them in.
+            /// Returns the values of the counters. The levels are 0, because `memory` holds them:
+            /// `State::stats` adds them.
             pub(crate) fn snapshot(&self) -> Stats {
                 Stats { $($name: self.$name.get(),)+ ..Stats::default() }
             }
         }
 
         impl Stats {
-            /// All counts in the text format of Prometheus.
+            /// Returns all metrics in the text format of OpenMetrics, which Prometheus reads.
             pub(crate) fn exposition(&self) -> String {
                 let mut registry = Registry::default();
                 self.original(&mut registry);
@@ -51,51 +59,52 @@ macro_rules! counters {
 }
 
 counters! {
-    /// WebSockets that completed the handshake.
+    /// Connections that were admitted, over WebSocket and over HTTP.
     connections_accepted,
     /// Connections that are open now.
     connections_open,
     /// Handshakes that were refused.
     handshakes_refused,
-    /// Binary messages received from clients.
+    /// Messages received from clients, without control messages in text frames.
     messages_received,
     /// Messages queued for a receiver, copies of broadcasts included.
     messages_routed,
-    /// Broadcasts and system events.
+    /// Broadcasts of clients and system events.
     broadcasts,
     /// Calls rejected because the target is not connected.
     rejected_absent,
-    /// Broadcasts refused for want of permission, and messages that try to override their routing.
+    /// Broadcasts rejected because the sender lacks the permission, and messages rejected because
+    /// they try to override their routing.
     rejected_forbidden,
-    /// Messages without a session whose target is not connected.
+    /// Messages without a session that were dropped because the target is not connected.
     dropped_absent,
-    /// Frames that are not messages.
+    /// Frames that were dropped because they are not messages.
     dropped_garbage,
     /// Copies of broadcasts dropped because a receiver had no room.
     dropped_slow,
-    /// Times that a client did not keep up with what other servers sent to it.
+    /// Times that a client did not keep up with the messages of other servers.
     congested,
-    /// Clients told that a client with which they had calls is gone.
+    /// Clients notified that a client with which they had calls is gone.
     told_gone,
     /// Connections closed by the write timeout.
     closed_stalled,
-    /// Connections closed because a sender waited too long for room.
+    /// Connections closed because the client took nothing while a sender waited for room.
     closed_slow,
     /// Connections closed by the idle timeout.
     closed_idle,
-    /// Waits of connections and requests that were beyond a rate limit.
+    /// Times that a connection or HTTP request waited for a rate limit.
     slowed_rate,
-    /// Milliseconds of those waits.
+    /// Total duration of those waits in milliseconds.
     slowed_rate_milliseconds,
     /// HTTP requests refused by a rate limit.
     refused_rate,
-    /// Connections refused because their address had too many that were not authenticated.
+    /// WebSockets refused because too many of their IP address were not authenticated.
     refused_handshakes,
     /// Connections closed because there was no memory for them.
     closed_memory,
     /// Messages refused because there was no memory for them at the receiver.
     refused_memory,
-    /// Connections closed for a frame that is too large.
+    /// Connections closed because of a frame that is too large.
     closed_too_large,
     /// HTTP requests that are being served now.
     http_requests_open,
@@ -119,34 +128,34 @@ counters! {
     displaced_logins,
     /// Calls that waited for a login and gave way to newer ones.
     displaced_checks,
-    /// Calls to the manager refused because their client or its user waits for too many.
+    /// Calls to the manager refused because their client or its user has too many that wait.
     refused_waiting,
     /// Calls to the manager that waited for other clients and gave way to newer ones.
     displaced_calls,
     /// Connections replaced by a newer one with the same address.
     replaced;
-    /// Bytes of memory held for peers.
+    /// Memory held for peers, in bytes.
     memory_used,
-    /// Bytes of the process that no account shows, without those that it has when idle. 0 if the
-    /// server does not count them.
+    /// Memory of the process beyond its idle state that no account shows, in bytes; 0 if the server
+    /// does not count it.
     memory_overhead,
-    /// Largest number of bytes held for peers since the server started.
+    /// Largest memory held for peers since the start, in bytes.
     memory_peak,
-    /// Bytes that may be held for peers.
+    /// Upper bound on the memory held for peers, in bytes.
     memory_limit,
-    /// Users and addresses for which memory is held.
+    /// Users and IP addresses for which memory is held.
     memory_owners,
-    /// Bytes held for the user or address with the most.
+    /// Memory held for the user or IP address with the most, in bytes.
     memory_largest_owner,
     /// Requests for memory that were refused.
     memory_refused,
-    /// Connections told to give way because the memory was exhausted.
+    /// Connections that had to give way because the memory was exhausted.
     memory_gave_way,
 }
 
 impl Stats {
-    /// Registers the counts that the original server has as well, under its names: dashboards that
-    /// were made for it go on.
+    /// Registers the metrics that the original server has too, under its names, so that its
+    /// dashboards work with this server.
     fn original(&self, to: &mut Registry) {
         let closed = self
             .connections_accepted
@@ -211,28 +220,33 @@ impl Stats {
     }
 }
 
-/// A counter. Prometheus sees those whose name ends in `_open` as gauges.
+/// A counter. Those whose name ends in `_open` go down as well, and are gauges for Prometheus.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
+    /// Adds one.
     pub(crate) fn add(&self) {
         self.add_many(1);
     }
 
+    /// Adds `count`.
     pub(crate) fn add_many(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Subtracts one that was added before.
     pub(crate) fn sub(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Returns the present value.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
+/// Registers a counter with its doc comment as help. The encoder adds the final full stop.
 fn register(registry: &mut Registry, name: &str, doc: &str, value: u64) {
     if name.ends_with("_open") {
         return gauge(registry, name, doc, value);
@@ -241,6 +255,7 @@ fn register(registry: &mut Registry, name: &str, doc: &str, value: u64) {
     registry.register(name, help, ConstCounter::new(value));
 }
 
+/// Registers a gauge with its doc comment as help.
 fn gauge(registry: &mut Registry, name: &str, doc: &str, value: u64) {
     let help = doc.trim().trim_end_matches('.');
     let value = i64::try_from(value).unwrap_or(i64::MAX);

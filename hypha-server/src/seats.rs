@@ -1,4 +1,7 @@
-//! Connections and calls counted by name, with an upper bound for each name.
+//! Limits by name. Beyond the limit, [`Seats`] refuses and [`Turns`] makes the caller wait.
+//!
+//! [`Seats`] limits for example the connections of each user, [`Turns`] the handshakes of each IP
+//! address. A name costs memory only while it is in use.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,29 +11,31 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Counts the seats that are taken under each name.
+/// A number of seats for each name. A name without a free seat is refused.
 pub(crate) struct Seats {
     limit: usize,
+    /// Seats that are taken, by name. Names without any are removed.
     taken: Mutex<HashMap<String, usize>>,
 }
 
-/// One taken seat. Dropping it gives the seat back.
+/// A taken seat. Dropping it gives the seat back.
 pub(crate) struct Seat {
     seats: Arc<Seats>,
     name: String,
 }
 
-/// Whether a newcomer may exceed the limit.
+/// The rule for a name without a free seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admit {
-    /// Only while a seat is free.
+    /// Refuse it.
     WithinLimit,
-    /// Always: the newcomer replaces a connection of its own, whose seat becomes free in a moment.
+    /// Exceed the limit: the taker replaces a connection of its own, whose seat becomes free in a
+    /// moment.
     Replacement,
 }
 
 impl Seats {
-    /// Creates a count with at most `limit` seats for each name.
+    /// Creates `limit` seats for each name.
     pub(crate) fn new(limit: usize) -> Arc<Seats> {
         Arc::new(Seats {
             limit,
@@ -43,7 +48,7 @@ impl Seats {
         self.limit
     }
 
-    /// Takes a seat under `name`. Returns `None` if all of them are taken.
+    /// Takes a seat under `name`. Returns `None` if none is free and `admit` requires one.
     pub(crate) fn take(self: &Arc<Self>, name: &str, admit: Admit) -> Option<Seat> {
         let mut taken = self.taken.lock();
         let count = taken.entry(name.to_owned()).or_default();
@@ -70,14 +75,14 @@ impl Drop for Seat {
     }
 }
 
-/// Lets a bounded number under each name go on at the same time; the others wait in the order in
-/// which they came.
+/// A number of turns for each name. Tasks without a turn wait in the order of their arrival.
 pub(crate) struct Turns {
     limit: usize,
+    /// The semaphore of each name that has a turn or waits for one.
     queues: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// A turn. Dropping it lets the next one go on.
+/// A turn. Dropping it gives the turn to the next task.
 pub(crate) struct Turn {
     turns: Arc<Turns>,
     name: String,
@@ -85,7 +90,7 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
-    /// Creates queues in which up to `limit` under each name have their turn at the same time.
+    /// Creates `limit` turns for each name, at least one.
     pub(crate) fn new(limit: usize) -> Arc<Turns> {
         Arc::new(Turns {
             limit: limit.clamp(1, Semaphore::MAX_PERMITS),
@@ -98,14 +103,19 @@ impl Turns {
         self.limit
     }
 
-    /// Waits up to `patience` for a turn under `name`. Returns `None` if there was none.
+    /// Waits up to `patience` for a turn under `name`. Returns `None` after that.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, it leaves the queue.
     pub(crate) async fn wait(self: &Arc<Self>, name: &str, patience: Duration) -> Option<Turn> {
         let queue = {
             let mut queues = self.queues.lock();
             let fresh = || Arc::new(Semaphore::new(self.limit));
             queues.entry(name.to_owned()).or_insert_with(fresh).clone()
         };
-        // Also removes the queue, whether or not there is a turn.
+        // Created before the wait, because its destructor removes a queue that is no longer used,
+        // also after a timeout and if the future is dropped.
         let mut turn = Turn {
             turns: self.clone(),
             name: name.to_owned(),
@@ -120,8 +130,10 @@ impl Turns {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut queues = self.turns.queues.lock();
+        // Dropped under the lock, because it holds a reference to the semaphore. If the map then
+        // has the only one, no task has a turn or waits for one, and none can get the semaphore
+        // from the map meanwhile.
         drop(self.permit.take());
-        // Nobody else has the queue: neither with a turn nor in wait for one.
         if let Some(queue) = queues.get(&self.name)
             && Arc::strong_count(queue) == 1
         {

@@ -1,4 +1,5 @@
-//! Places that owners share: each has a bound, and all of them together have one.
+//! Places that owners share: each owner has an upper bound, and so have all of them together.
+//! Beyond a bound, an older item gives way to the new one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,20 +7,26 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// Items of owners, in the order in which they came.
+/// Items of owners, in the order of their insertion.
 ///
-/// A new item always finds a place. If its owner has too many, the owner's oldest gives way; if
-/// there are too many in all, the oldest of the owner with the most. So an owner takes places only
-/// from itself, or from owners with more than it has.
+/// A new item always gets a place. If its owner has too many, the owner's oldest item gives way. If
+/// there are too many in all, the oldest item of the owner with the most gives way. So an owner
+/// takes places only from itself, or from owners with at least as many items.
 pub(crate) struct Shares<T> {
+    /// Upper bound on the items of one owner.
     per_owner: usize,
+    /// Upper bound on the items of all owners.
     in_all: usize,
+    /// Number of the next item.
     next: u64,
+    /// Owners and items by number, oldest first.
     items: BTreeMap<u64, (Arc<str>, T)>,
+    /// The numbers of each owner's items. Owners without items are removed.
     owners: HashMap<Arc<str>, BTreeSet<u64>>,
 }
 
 impl<T> Shares<T> {
+    /// Creates places without items.
     pub(crate) fn new(per_owner: usize, in_all: usize) -> Shares<T> {
         Shares {
             per_owner,
@@ -30,7 +37,7 @@ impl<T> Shares<T> {
         }
     }
 
-    /// Adds an item. Returns its number, and the item that has given way to it.
+    /// Inserts an item. Returns its number, and the item that has given way to it, if any.
     pub(crate) fn insert(&mut self, owner: &str, item: T) -> (u64, Option<T>) {
         let own = self.owners.get(owner);
         let displaced = if own.is_some_and(|own| own.len() >= self.per_owner) {
@@ -56,16 +63,18 @@ impl<T> Shares<T> {
         (number, displaced)
     }
 
+    /// Returns the item with this number.
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         self.items.get_mut(&number).map(|(_, item)| item)
     }
 
-    /// Returns the oldest item.
+    /// Returns the oldest item and its number.
     pub(crate) fn oldest(&self) -> Option<(u64, &T)> {
         let (number, (_, item)) = self.items.first_key_value()?;
         Some((*number, item))
     }
 
+    /// Removes and returns the item with this number.
     pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         let (owner, item) = self.items.remove(&number)?;
         if let Some(numbers) = self.owners.get_mut(&owner) {
@@ -78,23 +87,26 @@ impl<T> Shares<T> {
     }
 }
 
-/// Places for calls that wait. A call whose place another one takes is told.
+/// Places for waiting calls. A call whose place is taken by a newer one is notified through
+/// [`Place::lost`].
 pub(crate) struct Places(Mutex<Shares<oneshot::Sender<()>>>);
 
-/// The place of a call that waits. Dropping it gives the place back.
+/// The place of a waiting call. Dropping it gives the place back.
 pub(crate) struct Place {
     places: Arc<Places>,
     number: u64,
+    /// Completes when the sender in `places` is dropped, with the place.
     displaced: oneshot::Receiver<()>,
     is_lost: bool,
 }
 
 impl Places {
+    /// Creates places, at most `per_owner` for each owner and `in_all` for all.
     pub(crate) fn new(per_owner: usize, in_all: usize) -> Arc<Places> {
         Arc::new(Places(Mutex::new(Shares::new(per_owner, in_all))))
     }
 
-    /// Takes a place. Returns also whether another call has lost its own.
+    /// Takes a place for a call of `owner`. The flag says whether another call has lost its place.
     pub(crate) fn take(self: &Arc<Self>, owner: &str) -> (Place, bool) {
         let (sender, displaced) = oneshot::channel();
         let (number, other) = self.0.lock().insert(owner, sender);
@@ -104,10 +116,11 @@ impl Places {
             displaced,
             is_lost: false,
         };
-        // Dropping the sender tells the other call.
+        // `other` is the sender of the displaced call, which is notified when it is dropped here.
         (place, other.is_some())
     }
 
+    /// Returns whether no place is taken.
     #[cfg(test)]
     pub(crate) fn are_free(&self) -> bool {
         self.0.lock().oldest().is_none()
@@ -115,10 +128,15 @@ impl Places {
 }
 
 impl Place {
-    /// Waits until another call has taken the place.
+    /// Waits until another call has taken the place. Completes at once after that.
+    ///
+    /// # Cancellation
+    ///
+    /// The future may be dropped at any time, and called again.
     pub(crate) async fn lost(&mut self) {
-        // A channel must not be asked again after its end.
+        // Remembered, because a oneshot channel panics if it is polled after its end.
         if !self.is_lost {
+            // Always an error, because the sender is dropped without a value.
             let _ = (&mut self.displaced).await;
             self.is_lost = true;
         }
