@@ -257,7 +257,10 @@ impl Bus for RedisBus {
         let command = Command::Unsubscribe(address.to_owned());
         if self.commands.try_send(command).is_err() {
             // Harmless, because messages that still arrive find no client.
-            tracing::debug!(address, "cannot unsubscribe: too many commands wait for Redis");
+            tracing::debug!(
+                address,
+                "cannot unsubscribe: too many commands wait for Redis"
+            );
         }
     }
 

@@ -139,7 +139,10 @@ impl Recipient for State {
             }
             Notice::ServerLost { server } => {
                 self.counters.servers_lost.add();
-                tracing::warn!(server, "another server has ended without removing its records");
+                tracing::warn!(
+                    server,
+                    "another server has ended without removing its records"
+                );
             }
             Notice::Revoked { token, end } => {
                 self.issuer.remember_all_revoked(&token, end);

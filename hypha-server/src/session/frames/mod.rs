@@ -297,7 +297,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             CONTINUATION | TEXT | BINARY => {}
             CLOSE | PING | PONG if !last || length > CONTROL_MAX as u64 => {
-                return Err(ReadError::Protocol("a control frame is too long or in pieces"));
+                return Err(ReadError::Protocol(
+                    "a control frame is too long or in pieces",
+                ));
             }
             CLOSE | PING | PONG => {}
             _ => return Err(ReadError::Protocol("a frame has an unknown opcode")),
