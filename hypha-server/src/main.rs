@@ -271,6 +271,8 @@ fn main() -> anyhow::Result<()> {
 async fn run(descriptors: std::io::Result<u64>) -> anyhow::Result<()> {
     let (cli, warnings) = Cli::read();
     let level = variable("HYPHA_LOGLEVEL").unwrap_or_else(|| "info".into());
+    // A filter that cannot be parsed is replaced instead of stopping the start, because the
+    // variables may be set for other programs.
     let filter = match variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new) {
         Some(Ok(filter)) => filter,
         _ => EnvFilter::try_new(filter_of(&level)).unwrap_or_else(|_| EnvFilter::new("info")),
@@ -282,6 +284,7 @@ async fn run(descriptors: std::io::Result<u64>) -> anyhow::Result<()> {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
+    // Logged only now, because the format of the log is one of the options.
     for warning in warnings {
         tracing::warn!("{warning}");
     }

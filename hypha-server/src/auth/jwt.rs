@@ -97,6 +97,7 @@ impl RsaKey {
     pub(super) fn from_jwk(jwk: &Value) -> Option<(String, RsaKey)> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let other = |name: &str, wanted: &str| text(name).is_some_and(|value| value != wanted);
+        // `use` and `alg` are optional, so that a key without them counts.
         if text("kty") != Some("RSA") || other("use", "sig") || other("alg", RS256) {
             return None;
         }
@@ -208,6 +209,8 @@ impl Validation {
         if header.alg != key.algorithm() {
             return Err(JwtError::Algorithm(header.alg));
         }
+        // The signature is checked before the claims are decoded, so that text of a stranger
+        // reaches as little code as possible.
         let (signed, signature) = token.rsplit_once('.').ok_or(JwtError::Malformed)?;
         let signature = decode_part(signature).ok_or(JwtError::Signature)?;
         if !key.verify(signed.as_bytes(), &signature) {
@@ -254,6 +257,8 @@ impl Validation {
 
 /// Returns the time of a claim in seconds since 1970. Fractions are rounded.
 fn time(claim: &Value) -> Option<u64> {
+    // Issuers may write fractions. Integers are taken as they are, because large ones would lose
+    // digits as floating-point numbers.
     let seconds = claim.as_f64()?;
     (seconds >= 0.0 && seconds < u64::MAX as f64)
         .then(|| claim.as_u64().unwrap_or(seconds.round() as u64))

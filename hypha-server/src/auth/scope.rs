@@ -14,6 +14,7 @@ pub(super) fn parse(text: &str) -> Option<Scope> {
     };
     for word in text.split_whitespace() {
         if let Some(grant) = word.strip_prefix("ws:") {
+            // At the first `#`, because names of workspaces must not contain it.
             let (workspace, letters) = grant.split_once('#')?;
             scope
                 .workspaces

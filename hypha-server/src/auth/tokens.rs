@@ -79,6 +79,7 @@ impl Issuer {
         life: u64,
         parent: &Lineage,
     ) -> Result<String, TokenError> {
+        // Checked first, so that the authenticator is not asked for a token that must not exist.
         let life = parent.life_of_child(life)?;
         match self.ask_for_token(user, life).await? {
             Some(token) => Ok(token),
@@ -97,6 +98,8 @@ impl Issuer {
         };
         let asked = || hooks.generate_token(user, Duration::from_secs(life));
         match authenticator::ask("generate_token", asked).await? {
+            // Clients add `Bearer` and servers remove it again, so a token with blanks would come
+            // back as another one.
             Some(token) if bare(&token) != Ok(&token) => {
                 Err(authenticator::failed("generate_token", "this is no token"))
             }
@@ -210,6 +213,8 @@ impl Issuer {
         if let Some(provider) = &self.provider {
             let token = bare(token)?;
             let header = jwt::header(token).ok();
+            // The algorithm decides who checks the token, because the server signs with HS256 only.
+            // No token is tried with two keys.
             if let Some(header) = header.filter(|header| header.alg == jwt::RS256) {
                 let user_of = |claims: &Map<String, Value>| self.user_of(claims);
                 let user = provider.user(token, header.kid.as_deref(), user_of).await?;
@@ -254,6 +259,8 @@ impl Issuer {
                 "a token that does not end cannot be revoked".into(),
             ));
         };
+        // The end of the session if that is later, because the reconnection tokens that have
+        // replaced this one live longer and are revoked with it.
         let end = lineage::end_of_session(token)
             .unwrap_or_default()
             .max(end as u64);
@@ -290,6 +297,7 @@ impl Issuer {
         if self.revoked.lock().is_empty() {
             return false;
         }
+        // Decoded without the lock, because all checks of tokens take it.
         let hashes = lineage::hashes_to_check(token);
         let revoked = self.revoked.lock();
         hashes.iter().any(|hash| revoked.contains_key(hash))
@@ -323,7 +331,8 @@ impl Issuer {
     }
 
     fn is_root(&self, token: &str) -> bool {
-        // Compared in constant time, so that its characters cannot be guessed one by one.
+        // Compared in constant time, so that its characters cannot be guessed one by one. The
+        // length is not secret.
         self.root_token.as_ref().is_some_and(|root| {
             root.len() == token.len()
                 && root

@@ -1,8 +1,8 @@
 //! The bus: the connection of a server to the other servers of its cluster. A server that is alone
 //! has [`NoBus`].
 //!
-//! The router sends messages for clients that are not connected here through [`Bus`]. What other
-//! servers send arrives at a [`Recipient`], which `state` implements.
+//! The router sends messages for clients that are not connected here through [`Bus`]. The messages
+//! of other servers arrive at a `Recipient`, which `state` implements.
 //!
 //! The bus holds no lock across an await. Methods of [`Bus`] that return no future never wait: they
 //! queue a command, or drop it if too many commands wait.

@@ -164,6 +164,7 @@ impl RedisBus {
                 tracing::warn!(%error, address, "cannot pass a message on through Redis");
                 0
             }
+            // Counts as "not connected", because the caller would otherwise wait for its timeout.
             Err(_) => 0,
         }
     }
@@ -209,6 +210,8 @@ impl Bus for RedisBus {
 
     fn broadcast<'a>(&'a self, workspace: &'a str, frame: &'a Bytes) -> BoxFuture<'a, bool> {
         async move {
+            // A broadcast larger than the room takes all of it. Otherwise it would wait for permits
+            // that never exist.
             let bytes = (frame.len() + BROADCAST_OVERHEAD).min(BROADCAST_BYTES);
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             let room = self.broadcast_room.clone().acquire_many_owned(bytes);
@@ -365,6 +368,7 @@ impl Receiver {
                     }
                     None => return Err((::redis::ErrorKind::Io, "the subscription ended").into()),
                 },
+                // Awaited, so that a slow Redis holds the permits and with them the senders.
                 Some(broadcast) = self.broadcasts.recv() => {
                     self.connection
                         .publish::<_, _, ()>(&broadcast.channel, &broadcast.payload)
@@ -426,6 +430,7 @@ impl Receiver {
             .strip_prefix("targeted:")
             .and_then(|rest| rest.strip_suffix(":msg"))
         {
+            // Copied, because `data` is borrowed from the message and begins after the mark.
             recipient.message(address, Bytes::copy_from_slice(data));
         } else if [TAKEN, LEFT, REVOKED, LOST, ASKED, ANSWERED].contains(&channel) {
             match self.notice_of_another(channel, data) {

@@ -183,6 +183,7 @@ impl Windows {
         window.answers = true;
         window.unanswered = 0;
         if held {
+            // The server is alive, so its bytes must not be forgotten yet.
             let now = Instant::now();
             (question.until, question.end) = (now + PATIENCE, now + PATIENCE);
             if !window.held {
@@ -212,9 +213,11 @@ impl Passage<'_> {
             // Nobody received the bytes. Dropping `self` takes them out of the count.
             return None;
         }
+        // Taken out, so that the destructor does not give them back.
         let bytes = std::mem::take(&mut self.bytes);
         let mut inner = self.windows.inner.lock();
         let window = inner.windows.get_mut(self.address)?;
+        // At most the bytes of the window, because they may have been forgotten in the meantime.
         window.unasked = (window.unasked + bytes).min(window.bytes);
         let is_due = window.question.is_none() && window.unasked >= CLIENT_BYTES / 2;
         is_due.then(|| inner.ask(self.address, Instant::now()))?
@@ -278,6 +281,7 @@ impl Inner {
             // fill the bound for all clients. Only bytes that count as passed can make room.
             None => {
                 self.forget_idle(now);
+                // Ends, because each repetition requires that bytes were forgotten.
                 if all > self.bytes {
                     return self.next(address, bytes, now);
                 }

@@ -138,6 +138,7 @@ impl Keys {
     ) -> Result<String, ManagerError> {
         let key = hypha_wire::random_id();
         let length = request.workspace.as_ref().map_or(0, String::len);
+        // Charged before a place is taken, so that a caller without memory displaces no login.
         let charge = account.try_charge(LOGIN_BYTES + length);
         let charge = charge.map_err(|error| no_memory("start", &error))?;
         let entry = Entry {
@@ -186,6 +187,7 @@ impl Keys {
         let charged = entry.charge.try_grow(LOGIN_BYTES + bytes);
         charged.map_err(|error| no_memory("report", &error))?;
         entry.report = Some(report);
+        // Wakes all calls, because one of them waits for this key and nobody knows which.
         self.reported.notify_waiters();
         Ok(())
     }
@@ -219,6 +221,7 @@ impl Keys {
         if let Some(report) = self.take(key)? {
             return Ok(LoginOutcome::Reported(report));
         }
+        // A call that does not wait needs neither memory nor a place, so that programs can poll.
         if limit.is_zero() {
             return Ok(LoginOutcome::TimedOut);
         }

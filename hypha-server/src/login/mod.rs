@@ -142,6 +142,7 @@ impl Login {
         /// Life of the token in seconds.
         expires_in: Option<u64>,
     ) -> Answer<Value> {
+        // Bounded, because the login holds the name until it ends and anybody may begin one.
         let length = workspace.as_ref().map_or(0, String::len);
         if length > WORKSPACE_MAX {
             return Err(ManagerError::Value(format!(
@@ -183,6 +184,8 @@ impl Login {
     ) -> Answer<Value> {
         // Clients write null for arguments that they leave out.
         let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
+        // A timeout that is not a duration, such as a negative one, counts as 0 instead of being an
+        // error.
         let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
         let account = self.account(ctx)?;
         let outcome = tokio::select! {
@@ -236,6 +239,7 @@ impl Login {
         picture: Option<String>,
     ) -> Answer<()> {
         let state = self.state()?;
+        // Looked up first, so that a report without a valid key costs no check of its token.
         let request = self.keys.request(&key)?;
         let user = state
             .issuer

@@ -501,6 +501,7 @@ impl Outbox {
                 lanes: HashMap::default(),
                 turns: VecDeque::new(),
                 spare: Vec::new(),
+                // A quarter of it must hold a frame: see `room_for`.
                 capacity: capacity.max(4 * FRAME_OVERHEAD),
                 room: 0,
                 giants: 0,
@@ -580,6 +581,9 @@ impl Outbox {
             }
             let room = lanes.room_for(cost);
             let (grant, granted) = oneshot::channel();
+            // Checked again, because room may have become free since `queue_now` released the lock,
+            // and no later release would wake this sender. The frame may also have room and lack
+            // only memory.
             if lanes.admits(sender, room, cost) {
                 let held = lanes.reserve(sender, room, cost, &self.shared);
                 drop(lanes);
@@ -595,9 +599,11 @@ impl Outbox {
             granted
         };
         let mut held = room.await.map_err(|_| Unsent::Gone)?;
+        // Charged by itself even if it is small, because the pool must not be locked during a wait.
         let charge = self.shared.account.charge(cost).await;
         held.charge = Some(Arc::new(charge.map_err(Unsent::OverBudget)?));
         let lanes = self.shared.lanes.lock();
+        // Checked again, because the receiver may have left during the waits.
         if lanes.closed {
             drop(lanes);
             return Err(Unsent::Gone);
@@ -720,6 +726,7 @@ impl Outbox {
 impl Drop for Outbox {
     fn drop(&mut self) {
         self.shared.lanes.lock().ended = true;
+        // The writer would otherwise wait for frames that never arrive.
         self.shared.arrived.notify_one();
     }
 }
@@ -794,6 +801,7 @@ impl Queue {
         if frames.is_empty() {
             return;
         }
+        // The destructors of `frames` must not give the same room back a second time.
         for held in frames.iter_mut() {
             held.shared = None;
         }

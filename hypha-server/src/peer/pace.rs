@@ -96,6 +96,8 @@ impl Pace {
     /// Remembers that another connection has sent something to this one.
     pub(crate) fn asked_by(&self, generation: u64) {
         let askers = &mut self.0.lock().askers;
+        // All are forgotten at once, because keeping their order would cost more than the few
+        // answers that are charged to the wrong end.
         if askers.len() >= ASKERS_MAX && !askers.contains(&generation) {
             askers.clear();
         }

@@ -64,6 +64,7 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
+    // First, so that a server whose address is taken does not touch the data folder and Redis.
     let listener = listen(&settings).await?;
     let address = listener.local_addr().map_err(|source| StartError::Bind {
         address: listen_address(&settings),
@@ -90,6 +91,7 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
     let issuer = Issuer::new(&jwt_secret, root_token, settings.tokens.clone())
         .with_authenticator(extensions.authenticator);
     for (hash, end) in revoked {
+        // A hash of another length cannot belong to a token, so it is skipped.
         if let Ok(hash) = auth::TokenHash::try_from(hash.as_slice()) {
             issuer.remember_revoked(hash, end);
         }
@@ -122,6 +124,7 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
         issuer,
         alive: alive.downgrade(),
     }));
+    // Before the services of the server, because their addresses are subscribed by the receiver.
     #[cfg(feature = "redis")]
     if let Some(receiver) = backend.receiver {
         let recipient = Arc::downgrade(&state);
@@ -140,6 +143,7 @@ async fn start(mut settings: Settings, extensions: Extensions) -> Result<Server,
             }
         });
     }
+    // The manager first, because the other services register with it.
     manager::start(&state)
         .await
         .map_err(|error| StartError::Manager(error.into()))?;

@@ -129,6 +129,8 @@ pub(crate) async fn user_of(state: &State, token: &str) -> Result<Authenticated,
         },
         TokenError::Failed(_) => Refusal::new(RefusalKind::Failed, error),
     })?;
+    // A token for a special purpose was given out for that purpose only, so it must not open a
+    // connection.
     match user.scope.as_ref().and_then(auth::is_specialised) {
         None => Ok(Authenticated {
             lineage: state.issuer.lineage(token, &user),
@@ -283,6 +285,8 @@ fn take_seats(
     workspace: &WorkspaceInfo,
     client_id: &str,
 ) -> Result<(Seat, Seat), Refusal> {
+    // Another user with the same client id does not count as a replacement, because the incumbent
+    // keeps the address if it answers.
     let incumbent = sessions.state.router.find(&workspace.id, client_id);
     let admit = match incumbent {
         Some(incumbent) if incumbent.user.id == user.id => Admit::Replacement,
@@ -463,10 +467,13 @@ async fn attach(
         address: peer.address.clone(),
     });
     if let Err(error) = workspace::open(state, workspace).await {
+        // Otherwise messages would be routed to a client that was refused.
         state.router.detach(&peer);
         return Err(error.into());
     }
     drop(guard);
+    // Closed after the attachment, so that its task finds the address taken and does not remove the
+    // services of the new connection.
     if let Some(displaced) = displaced {
         state.counters.replaced.add();
         displaced.outbox.close(CloseOrder::new(

@@ -35,11 +35,13 @@ use crate::workspace;
 /// Size of the pieces of a frame, in bytes. The write timeout applies to each piece, so a small
 /// piece distinguishes a slow reader from one that reads nothing.
 const PIECE: usize = 64 * 1024;
-/// Upper bound on the pieces that wait for the socket.
+/// Upper bound on the pieces that wait for the socket. It is small, because bytes that have left
+/// the queue no longer slow down the senders.
 const PIECES: usize = 8;
 /// Upper bound on the frames that are taken from the queue at once.
 const BATCH: usize = 64;
-/// Upper bound on the GETs of one client that wait to take over.
+/// Upper bound on the GETs of one client that wait to take over. More GETs wait for these, so that
+/// a client cannot pile them up.
 const TAKEOVERS: usize = 4;
 /// Timeout of a ping to a silent client, and the number of failures after which it is removed.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,7 +49,8 @@ const PING_FAILURES: u32 = 3;
 /// Longest wait of a POST for the rate limit. A POST that would wait longer is refused, because a
 /// request that waits occupies a connection and the memory of its body.
 const PACE_PATIENCE: Duration = Duration::from_secs(5);
-/// Timeout of the error message at the end of a stream.
+/// Timeout of the error message at the end of a stream. It is short, because the reader is often
+/// the reason for the end.
 const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The credentials and the address in a GET. `http/` has checked none of them.
@@ -174,6 +177,7 @@ impl Session {
                 ),
             )
         };
+        // Cloned, because the lock must not be held across the await below.
         let credential = self.credential.lock().clone();
         let Some(token) = token else {
             return match credential {
@@ -181,6 +185,8 @@ impl Session {
                 _ => Err(stranger()),
             };
         };
+        // The token of the GET is not checked again, because it may have expired while the stream
+        // goes on. A revocation counts all the same.
         if matches!(credential, Credential::Token(own) if own == auth::token_hash(token)) {
             return match state.issuer.is_revoked(token) {
                 true => Err(Refusal::new(RefusalKind::Revoked, "Token has been revoked")),
@@ -213,6 +219,7 @@ impl Session {
         charge: Option<Charge>,
     ) -> Result<(), Refusal> {
         *self.heard.lock() = Instant::now();
+        // Checked before the frame is parsed, so that a flood of refused POSTs costs little.
         let debt = self.peer.pace.as_ref().map(Pace::debt).unwrap_or_default();
         if debt > PACE_PATIENCE {
             state.counters.refused_rate.add();
@@ -227,12 +234,15 @@ impl Session {
         }
         keep_pace(state, &self.peer).await;
         state.counters.messages_received.add();
+        // Control messages have no target. A frame that cannot be parsed goes to the router, which
+        // counts it, instead of being counted here as well.
         let request = Message::parse(frame.clone())
             .ok()
             .filter(|message| message.to().is_none())
             .and_then(|message| control::named(message.kind()));
         match request {
             Some(request) => {
+                // Charged here, because the router charges only the messages that reach it.
                 if let Some(pace) = &self.peer.pace {
                     pace.message(frame.len());
                 }
@@ -266,6 +276,8 @@ pub(crate) async fn open(
     hello: StreamHello,
 ) -> Result<mpsc::Receiver<Bytes>, Refusal> {
     let state = &sessions.state;
+    // Taken before the admission, so that the end of the server waits for a client that is being
+    // admitted.
     let Some(alive) = state.shutdown.alive().filter(|_| state.is_ready()) else {
         return Err(Refusal::new(RefusalKind::Busy, "Server busy, please retry"));
     };
@@ -320,6 +332,7 @@ pub(crate) async fn open(
         heard: Mutex::new(Instant::now()),
         account: admitted.account.clone(),
     });
+    // Inserted before the response begins, because the client may send its first POST at once.
     sessions.streams.insert(session.clone());
     state.shutdown.spawn({
         let sessions = sessions.clone();
@@ -394,6 +407,8 @@ async fn serve(
     let mut response = Some(first);
     let ordered = queue.closed();
     let end = tokio::select! {
+        // An order to close first: otherwise the client could get another reason than the one that
+        // caused the end.
         biased;
         order = ordered => Some(order),
         () = state.shutdown.stopped() => {
@@ -406,6 +421,8 @@ async fn serve(
             Some(order.with_error_frame())
         }
     };
+    // Removed first, so that a new GET of the client is admitted as a new connection instead of
+    // being handed to a session that ends.
     sessions.streams.remove(session);
     workspace::client_left(state, peer).await;
     state.counters.connections_open.sub();
@@ -453,6 +470,8 @@ async fn feed(
             // A new GET first: the client has given up the current one.
             biased;
             next = responses.recv() => next,
+            // Noticed even if nothing is to be sent, so that the grace period begins when the
+            // reader leaves.
             () = pieces.closed() => None,
             ReaderGone = write(current, queue, &mut waiting, limits) => None,
         };
@@ -522,6 +541,7 @@ impl Response {
             }
         };
         let length = u32::try_from(payload.len()).map_err(|_| ReaderGone)?;
+        // The length and the first piece share a buffer, so that a small frame is one piece.
         let first = payload.slice(..payload.len().min(PIECE));
         let mut head = BytesMut::with_capacity(4 + first.len());
         head.put_u32(length);
@@ -541,6 +561,8 @@ impl Response {
         charge: &Option<Arc<Charge>>,
         stall: Duration,
     ) -> Result<(), ReaderGone> {
+        // Each piece holds the charge, because the socket may take the last one long after the
+        // frame has left the queue.
         let piece = match charge.clone() {
             Some(_charge) => Bytes::from_owner(Piece { bytes, _charge }),
             None => bytes,

@@ -81,6 +81,7 @@ pub(crate) async fn serve<R, W>(
 {
     let state = &sessions.state;
     let limits = &state.settings.limits;
+    // The account of the IP address, because the user is not known before the first frame.
     let account = state.memory.open(&owner_of_address(address));
     let mut reader = Reader::new(io.0, buffered, FIRST_FRAME, account.clone());
     let mut writer = Writer::new(io.1, limits.stall_timeout);
@@ -95,6 +96,8 @@ pub(crate) async fn serve<R, W>(
     }
     let stopped = state.shutdown.stopped();
     let introduced = async {
+        // Held until the client is admitted, so that one address cannot occupy the permits for
+        // handshakes of all clients.
         let place = sessions.handshakes.wait(address, ADMISSION_WAIT);
         let Some(_place) = place.await else {
             state.counters.refused_handshakes.add();
@@ -126,6 +129,8 @@ pub(crate) async fn serve<R, W>(
                 "handshake refused"
             );
             state.counters.handshakes_refused.add();
+            // With these codes the input must not be parsed any more: the boundaries of the frames
+            // are lost, or there is no memory for another frame.
             let end = match order.code {
                 code::TOO_LARGE | code::PROTOCOL | code::TRY_AGAIN => Ending::Unreadable(order),
                 _ => Ending::ClosedByServer(order),
@@ -155,6 +160,7 @@ where
                     break Hello::parse(&text).map(Some).map_err(CloseOrder::from);
                 }
                 Ok(Some(Incoming::Binary(_))) => break Err(Hello::undecodable().into()),
+                // Answered at once, because the task that writes pongs starts after the handshake.
                 Ok(Some(Incoming::Ping(content))) => {
                     if writer.pong(&content).await.is_err() || writer.flush().await.is_err() {
                         break Ok(None);
@@ -205,6 +211,7 @@ async fn exchange<R, W>(
     state.counters.connections_open.add();
     tracing::info!(peer = peer.address, user = peer.user.id, "connected");
 
+    // Created here, because the writer borrows the queue below.
     let ordered = queue.closed();
     let (pings, to_answer) = watch::channel(Bytes::new());
     let end = tokio::select! {
@@ -290,6 +297,7 @@ where
                 continue;
             }
         };
+        // The end of a connection is not delayed, because it costs nobody anything.
         if !matches!(incoming, Ok(Some(Incoming::Close(_)) | None) | Err(_)) {
             keep_pace(state, peer).await;
         }
@@ -353,6 +361,7 @@ where
     let (mut batch, mut written) = (Vec::new(), Vec::new());
     let writing = async {
         writer.text(&greeting).await?;
+        // Dropped, because this future would otherwise keep it for the whole connection.
         drop(greeting);
         writer.flush().await?;
         loop {
@@ -403,6 +412,7 @@ where
             Some((order.code, control::reason(&order.reason)))
         }
     };
+    // The error frame repeats the reason, because a close frame has room for 123 bytes of it.
     let said = async {
         if let Ending::ClosedByServer(order) | Ending::Unreadable(order) = &end
             && order.error_frame

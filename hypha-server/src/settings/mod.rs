@@ -73,8 +73,8 @@ pub struct Settings {
     )]
     #[serde(serialize_with = "redacted_url")]
     pub public_base_url: Option<String>,
-    /// Origins of the web pages that may use the server, such as https://lab.example.org, separated
-    /// by commas; * for any. Default: *.
+    /// Origins of the web pages that may use the server, each with scheme and host, separated by
+    /// commas; * for any. Default: *.
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "HYPHA_ALLOW_ORIGINS", value_delimiter = ',')

@@ -71,6 +71,8 @@ impl WaitingCalls {
                 ))
             })
         };
+        // If the second seat is refused, the first one is dropped and so given back. The place is
+        // taken last, so that a refused call displaces none.
         let seats = (seat(&self.of_client, caller)?, seat(&self.of_owner, owner)?);
         let (place, displaced) = self.places.take(owner);
         if displaced {

@@ -1,12 +1,12 @@
 //! The life of a workspace: it begins with its first client, and may end with its last one.
 //!
 //! `session` calls [`open`] when a client is attached and [`client_left`] when it is gone. In a
-//! cluster, `server` runs [`watch_servers`] and [`remove_orphans`], which do the same for clients
+//! cluster, `server` runs `watch_servers` and `remove_orphans`, which do the same for clients
 //! whose server has failed. `provider` makes calls to clients in the name of the manager.
 //!
 //! [`State::workspace_records`] is locked while a workspace is stored or removed. `session`
 //! attaches clients to the router under this lock, so that a workspace is not removed while its
-//! first client enters. The lock is that of one server: [`remove_orphans`] has another rule for a
+//! first client enters. The lock is that of one server: `remove_orphans` has another rule for a
 //! cluster.
 
 mod provider;
@@ -247,6 +247,7 @@ pub(crate) async fn remove_orphans(state: &State) {
         for address in &addresses {
             let (workspace, client_id) = address.split_once('/').unwrap_or_default();
             let limit = state.settings.limits.orphan_timeout;
+            // Clients of this server need no ping, because their connections are watched.
             if state.router.find(workspace, client_id).is_none()
                 && ping(state, workspace, client_id, limit).await.is_err()
             {
@@ -305,6 +306,7 @@ async fn remove_empty(
 #[cfg(feature = "redis")]
 pub(crate) async fn watch_servers(state: &Arc<State>) {
     let mut beats = tokio::time::interval(BEAT);
+    // After a pause, several heartbeats in a row would say no more than one.
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut missed_notices = false;
     loop {

@@ -366,6 +366,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let needed = message.len() + more.len();
         if needed > message.capacity() {
             let capacity = needed.max((2 * message.capacity()).min(self.limit));
+            // Small messages are not charged: see `SEPARATE`. The capacity at least doubles, because
+            // a message of many frames would otherwise be copied with each of them.
             if capacity > SEPARATE {
                 let charged = charge.as_ref().map_or(0, Charge::bytes);
                 let missing = capacity.saturating_sub(charged);
@@ -440,6 +442,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if own.0.len() == own.0.capacity() {
                 grow(own, length).await?;
             }
+            // Limited, so that bytes of the next frame stay in the socket instead of this memory.
             let missing = length - own.0.len();
             let read = self.io.read_buf(&mut (&mut own.0).limit(missing)).await;
             return Ok(read.map_err(|_| ReadError::Io)? > 0);
@@ -457,6 +460,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let room = self.buffer.capacity() - self.buffer.len();
         let read = self.io.read_buf(&mut self.buffer).await;
         let count = read.map_err(|_| ReadError::Io)?;
+        // Shrinks only when a read uses less than a quarter, so that the size does not alternate
+        // between two values.
         if count == room {
             self.set_room((self.room * 2).min(BUFFER_MAX));
         } else if count < self.room / 4 {
@@ -601,6 +606,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Fails if the socket fails, or if the peer accepts no byte within the write timeout.
     pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
         while !self.joined.is_empty() || !self.large.is_empty() {
+            // One vectored write, so that a head and its payload leave with one system call.
             let mut both = (&mut self.joined).chain(&mut self.large);
             let writing = self.io.write_buf(&mut both);
             match timeout(self.write_timeout, writing).await {
@@ -613,6 +619,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 Err(_) => return Err(WriteError::Stalled),
             }
         }
+        // Memory is freed now, because the next frame of this connection may come much later.
         if self.joined.capacity() > KEEP_MAX {
             self.joined = BytesMut::new();
         }
@@ -632,6 +639,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if self.joined.len() > BATCH_BYTES || !self.large.is_empty() {
             self.flush().await?;
         }
+        // Always the last frame of its message (0x80), and without a mask, because servers must not
+        // mask (RFC 6455, section 5.1).
         self.joined.put_u8(0x80 | kind);
         match small.len() + rest.len() {
             length @ 0..126 => self.joined.put_u8(length as u8),
