@@ -141,7 +141,7 @@ impl Cli {
     fn into_settings(self) -> Settings {
         let mut settings = self.settings;
         settings.ignore_empty();
-        // The original server takes a value that is not a URL as "no Redis", so it is no error.
+        // Not an error, because the original server takes a value that is not a URL as "no Redis".
         settings.redis_uri.take_if(|uri| !uri.contains("://"));
         if settings.jwt_secret.is_none() {
             settings.jwt_secret = variable("JWT_SECRET");
@@ -210,7 +210,8 @@ fn set_allocator_options() {
             .arg0(name)
             .args(arguments)
             .env(PURGE_DELAY, PURGE_DELAY_MS);
-        // Returns only if it fails. The program then runs with the defaults of mimalloc.
+        // Ignored, because `exec` returns only if it fails, and the program can run with the
+        // defaults of mimalloc.
         let _ = again.exec();
     }
 }
@@ -221,7 +222,7 @@ fn set_allocator_options() {
 async fn purge() {
     loop {
         tokio::time::sleep(PURGE_INTERVAL).await;
-        // Each task wakes a worker, which runs `collect` before it parks again.
+        // Each task wakes a worker, because `collect` runs only before a worker parks again.
         for _ in 0..tokio::runtime::Handle::current().metrics().num_workers() {
             tokio::spawn(tokio::task::yield_now());
         }
@@ -255,7 +256,7 @@ fn collect() {
 fn main() -> anyhow::Result<()> {
     #[cfg(all(feature = "mimalloc", unix))]
     set_allocator_options();
-    // Each connection needs a file descriptor, and the usual soft limit is 1024.
+    // Raised, because each connection needs a file descriptor and the usual soft limit is 1024.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_keep_alive(KEEP_ALIVE);
@@ -307,7 +308,7 @@ async fn run(descriptors: std::io::Result<u64>) -> anyhow::Result<()> {
     let server = server.map_err(with_advice)?;
     server.count_process_memory();
 
-    // A program that has started this one waits for the line, so it is flushed at once.
+    // Flushed at once, because a program that has started this one waits for the line.
     writeln!(stdout, "READY {}", server.url())?;
     stdout.flush()?;
     stop.recv().await;

@@ -164,7 +164,7 @@ pub(super) fn find(
 /// Logs the failure of a hook, and returns the error for the client.
 pub(super) fn failed(name: &str, how: &str) -> TokenError {
     tracing::error!(hook = name, "the authenticator has failed: {how}");
-    // Clients do not learn the cause: it is internal to the embedding program.
+    // Clients must not learn the cause, because it is internal to the embedding program.
     TokenError::Failed(format!(
         "the authenticator of this server has failed ({name})"
     ))

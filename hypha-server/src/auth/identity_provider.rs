@@ -59,7 +59,7 @@ impl IdentityProvider {
         let validation = Validation {
             issuer: settings.provider_issuer().to_string(),
             audience: settings.audience.clone(),
-            // The provider's clock is not this machine's.
+            // Not 0, because the provider's clock is not this machine's.
             leeway: 60,
         };
         Some(IdentityProvider {
@@ -139,7 +139,8 @@ impl IdentityProvider {
             }
         }
         let set: KeySet = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        // Providers publish keys for other purposes too, which are skipped.
+        // Keys that cannot check RS256 are skipped, because providers publish keys for other
+        // purposes too.
         Ok(set.keys.iter().filter_map(RsaKey::from_jwk).collect())
     }
 }

@@ -105,7 +105,8 @@ impl RsaKey {
             let bytes = URL_SAFE_NO_PAD
                 .decode(text(name)?.trim_end_matches('='))
                 .ok()?;
-            // Some issuers write leading zeros, which `ring` does not accept.
+            // Leading zeros are removed, because some issuers write them and `ring` does not accept
+            // them.
             let start = bytes.iter().position(|byte| *byte != 0)?;
             Some(bytes[start..].to_vec())
         };

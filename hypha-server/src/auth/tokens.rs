@@ -293,7 +293,7 @@ impl Issuer {
 
     /// Returns whether the token, or one that it was made with, was revoked.
     pub(crate) fn is_revoked(&self, token: &str) -> bool {
-        // The usual case, in which the claims need not be decoded.
+        // Usually no token is revoked, so that the claims need not be decoded.
         if self.revoked.lock().is_empty() {
             return false;
         }

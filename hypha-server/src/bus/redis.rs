@@ -217,7 +217,7 @@ impl Bus for RedisBus {
             let room = self.broadcast_room.clone().acquire_many_owned(bytes);
             match tokio::time::timeout(SEND_TIMEOUT, room).await {
                 Ok(Ok(room)) => {
-                    // An error says that the receiver has ended with the server.
+                    // Ignored, because an error says that the receiver has ended with the server.
                     let _ = self.broadcasts.send(Broadcast {
                         channel: format!("broadcast:{workspace}/*:msg"),
                         payload: marked(b'b', frame),
@@ -249,8 +249,8 @@ impl Bus for RedisBus {
                     .await;
                 heard.await
             };
-            // A timeout is no failure: the command stays queued, and the subscription follows when
-            // Redis is back.
+            // A timeout is not a failure, because the command stays queued: the subscription
+            // follows when Redis is back.
             let _ = tokio::time::timeout(SEND_TIMEOUT, listen).await;
         }
         .boxed()
@@ -275,8 +275,8 @@ impl Bus for RedisBus {
         };
         match notice {
             Notice::Taken { address } => {
-                // Servers of the original reset their state of the client on this message. They do
-                // not know the other one.
+                // Servers of the original reset their state of the client on the first message.
+                // The second one names this server, so that it can ignore its own notice.
                 let payload = marked(b's', address.as_bytes());
                 self.publish("broadcast:client-reconnected".into(), payload);
                 self.publish(TAKEN.into(), own(json!({"address": address})));
@@ -355,8 +355,8 @@ impl Receiver {
         for address in addresses.iter() {
             sink.subscribe(channel(address)).await?;
         }
-        // Set after the subscription: the revoked tokens that are read next include all that were
-        // announced before it.
+        // Set after the subscription, so that the revoked tokens that are read next include all
+        // that were announced before it.
         self.interrupted.store(true, Ordering::Release);
         self.up.store(true, Ordering::Relaxed);
         loop {
@@ -397,7 +397,7 @@ impl Receiver {
                 let subscribed = sink.subscribe(channel(&address));
                 addresses.insert(address.clone());
                 subscribed.await?;
-                // An error says that the client's handshake no longer waits.
+                // Ignored, because an error says that the client's handshake no longer waits.
                 let _ = done.send(());
             }
             Command::Unsubscribe(address) => {
@@ -447,7 +447,8 @@ impl Receiver {
                 None => {}
             }
         } else if let Some(workspace) = channel.strip_prefix(UNLOAD) {
-            // The server that has announced it has closed its own connections already.
+            // Ignored by the server that has announced it, because it has closed its own
+            // connections already.
             if data != self.server_id.as_bytes() {
                 let workspace = workspace.to_owned();
                 recipient.notice(Notice::Unloaded { workspace });

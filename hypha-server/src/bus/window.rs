@@ -145,8 +145,8 @@ impl Windows {
         ask: impl Fn(Ask),
     ) -> Passage<'a> {
         loop {
-            // Created before the look. `notify_waiters` wakes it even if it is not polled yet, so a
-            // change in between is not missed.
+            // Created before the look, so that a change in between is not missed: `notify_waiters`
+            // wakes it even if it is not polled yet.
             let changed = self.changed.notified();
             let next = self.inner.lock().next(address, bytes, Instant::now());
             match next {
@@ -210,7 +210,7 @@ impl Passage<'_> {
     /// window is full.
     pub(super) fn sent(mut self, receivers: u64) -> Option<Ask> {
         if receivers == 0 {
-            // Nobody received the bytes. Dropping `self` takes them out of the count.
+            // Nobody received the bytes, so they must not count: dropping `self` takes them out.
             return None;
         }
         // Taken out, so that the destructor does not give them back.
@@ -277,8 +277,9 @@ impl Inner {
                 Some(question) => Next::Ask(question),
                 None => Next::WaitUntil(now + IDLE),
             },
-            // No question can help: the window's own bytes are not in Redis yet, or other windows
-            // fill the bound for all clients. Only bytes that count as passed can make room.
+            // A question cannot help, because the window's own bytes are not in Redis yet, or other
+            // windows fill the bound for all clients. Only bytes that count as passed can make
+            // room.
             None => {
                 self.forget_idle(now);
                 // Ends, because each repetition requires that bytes were forgotten.

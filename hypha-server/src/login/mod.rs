@@ -83,8 +83,8 @@ pub(crate) async fn start(state: &Arc<State>, methods: Vec<Method>) -> Result<()
     let service = methods
         .into_iter()
         .fold(service, |service, method| service.method(method))
-        // As in the original, the record does not say that the methods require a context, although
-        // they receive one.
+        // The record must not say that the methods require a context, because that of the original
+        // does not. They receive one all the same.
         .require_context(false);
     client.register_service(service).await?;
     state.clients.keep_service(client);
@@ -182,7 +182,8 @@ impl Login {
         /// Return the whole report, not only the token.
         profile: Option<bool>,
     ) -> Answer<Value> {
-        // Clients write null for arguments that they leave out.
+        // The default is applied here, because clients write null for arguments that they leave
+        // out.
         let timeout = timeout.unwrap_or(CHECK_TIMEOUT);
         // A timeout that is not a duration, such as a negative one, counts as 0 instead of being an
         // error.

@@ -364,7 +364,8 @@ impl Budget {
 
     /// Wakes the tasks that wait for room.
     fn gave_back(&self) {
-        // A task that begins to wait just now may be missed, which costs it at most `ASK_AGAIN`.
+        // Not synchronized with tasks that begin to wait just now, because one that is missed tries
+        // again after `ASK_AGAIN` anyway.
         if self.waiting.load(Ordering::Acquire) > 0 {
             self.freed.notify_waiters();
         }
@@ -381,8 +382,8 @@ impl Inner {
 impl Drop for Owner {
     fn drop(&mut self) {
         let mut owners = self.budget.owners.lock();
-        // `open` may have put a new owner of this name there, after the last account of this one
-        // was dropped and before the lock was taken.
+        // Checked, because `open` may have put a new owner of this name there, after the last
+        // account of this one was dropped and before the lock was taken.
         if owners
             .get(&self.name)
             .is_some_and(|o| o.strong_count() == 0)
@@ -569,8 +570,8 @@ impl Account {
                 if error.level == Level::Process {
                     budget.make_room(&self.0, bytes);
                 }
-                // The account may be the one that must give way: if large accounts wait for each
-                // other, none gives anything back.
+                // This account may have to give way itself: if large accounts wait for each other,
+                // none would give anything back.
                 tokio::select! {
                     () = freed => {}
                     () = tokio::time::sleep(ASK_AGAIN) => {}
@@ -582,7 +583,7 @@ impl Account {
         drop(waiting);
         let result = match result {
             Ok(result) => result,
-            // A last attempt after the timeout, which also yields the present reason.
+            // A last attempt after the timeout, because it also yields the present reason.
             Err(_) => self.add(bytes),
         };
         result.inspect_err(|_| {

@@ -47,7 +47,7 @@ fn compare(budget: &Weak<Budget>, status: &mut File, idle: usize) {
         let Some(budget) = budget.upgrade() else {
             return;
         };
-        // The last overhead stays in force until the report can be read again.
+        // The last overhead stays in force, because 0 would admit more while memory may be short.
         let Ok(resident) = resident(status) else {
             continue;
         };

@@ -413,7 +413,7 @@ impl Lanes {
             self.own = self.own.saturating_sub(freed.cost);
             if self.own <= self.capacity / 2 {
                 for waiting in self.relief.drain(..) {
-                    // An error says that nobody waits any more.
+                    // Ignored, because an error says that nobody waits any more.
                     let _ = waiting.send(());
                 }
             }
@@ -501,7 +501,7 @@ impl Outbox {
                 lanes: HashMap::default(),
                 turns: VecDeque::new(),
                 spare: Vec::new(),
-                // A quarter of it must hold a frame: see `room_for`.
+                // Not less, because a quarter of it must hold a frame: see `room_for`.
                 capacity: capacity.max(4 * FRAME_OVERHEAD),
                 room: 0,
                 giants: 0,
@@ -717,7 +717,7 @@ impl Outbox {
     /// Closes the connection. Frames that are queued are dropped with the queue; senders fail from
     /// now on. Only the first order counts.
     pub(crate) fn close(&self, order: CloseOrder) {
-        // An error says that there is an order already.
+        // Ignored, because an error says that there is an order already, and the first one counts.
         let _ = self.order.set(order);
         self.shared.close();
     }

@@ -41,8 +41,8 @@ impl Partners {
     /// Returns whether the connection `generation` was called last and both ends have noted each
     /// other, so that neither needs to be noted again.
     pub(crate) fn is_latest(&self, generation: u64) -> bool {
-        // Acquire pairs with the stores in `set_latest` and `forget`: a caller that sees the
-        // generation also sees the notes that came before it.
+        // Acquire pairs with the stores in `set_latest` and `forget`, so that a caller that sees
+        // the generation also sees the notes that came before it.
         self.latest.load(Ordering::Acquire) == generation
     }
 

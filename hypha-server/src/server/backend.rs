@@ -94,7 +94,7 @@ impl Backend {
             }
             tokio::time::sleep(FORMER_PAUSE).await;
         }
-        // A former server with this id may have left its services behind.
+        // Removed, because a former server with this id may have left its services behind.
         let former = registry
             .remove_client("public", &info.server_id, None)
             .await;

@@ -171,7 +171,8 @@ fn listen_address(settings: &Settings) -> String {
 
 /// Listens on the address of the settings.
 async fn listen(settings: &Settings) -> Result<TcpListener, StartError> {
-    // An IPv6 address may be in brackets, as in a URL.
+    // Brackets are removed, because `TcpListener` does not accept those of an IPv6 address in a
+    // URL.
     let host = settings.host.trim_start_matches('[').trim_end_matches(']');
     let bound = TcpListener::bind((host, settings.port)).await;
     bound.map_err(|source| StartError::Bind {
@@ -217,12 +218,12 @@ async fn run(
     mut all_gone: mpsc::Receiver<()>,
 ) {
     http::serve(listener, state.clone(), origins).await;
-    // From here on no new connection gets a token, and the channel closes with the last one.
+    // Dropped, so that no new connection gets a token and the channel closes with the last one.
     drop(alive);
     if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
-    // Also ends idle HTTP connections, which hold no token.
+    // Needed also if all tokens are gone, because idle HTTP connections hold none.
     state.shutdown.end_tasks().await;
     // Otherwise other servers of the cluster would use services that nobody serves.
     let services = state
@@ -316,7 +317,8 @@ impl Server {
     pub async fn shutdown(mut self) {
         self.state.shutdown.stop();
         if let Some(running) = self.running.take() {
-            // An error says that the task has panicked, and then the server has ended too.
+            // Ignored, because an error says that the task has panicked, and then the server has
+            // ended too.
             let _ = running.await;
         }
     }

@@ -448,7 +448,7 @@ async fn attach(
 
     if matches!(displaces, Displaces::Anyone) && state.router.bus().has_others() {
         // Its former connection may have been to another server, which alone knows the partners of
-        // that connection. When the client leaves, all servers must search for them.
+        // that connection. Without the mark they would not learn that the client has left.
         peer.partners.set_incomplete();
     }
     let guard = state.workspace_records.lock().await;

@@ -63,7 +63,7 @@ pub(super) async fn answer(state: &State, peer: &Peer, request: Control) {
             }
         }
     };
-    // An error says that the client is gone, and its connection ends by itself.
+    // Ignored, because an error says that the client is gone.
     let _ = peer.outbox.push_text(answer.to_string());
 }
 

@@ -438,7 +438,7 @@ async fn serve(
     tracing::info!(peer = peer.address, reason, "disconnected");
     if let (Some(response), Some(order)) = (response, end.filter(|order| order.error_frame)) {
         let text = json!({"type": "error", "message": order.reason}).to_string();
-        // The client is gone for the server either way.
+        // Ignored, because the client is gone for the server either way.
         let _ = response
             .send(&Outgoing::Text(text), None, LAST_MESSAGE_TIMEOUT)
             .await;
@@ -454,7 +454,8 @@ async fn feed(
     response: &mut Option<Response>,
 ) {
     let limits = &state.settings.limits;
-    // Kept across GETs: a frame that was not written completely is sent again in the next one.
+    // Kept across GETs, because a frame that was not written completely must be sent again in the
+    // next one.
     let mut waiting = VecDeque::new();
     loop {
         let Some(current) = response else {
@@ -467,7 +468,7 @@ async fn feed(
         current.progress.get_or_insert_with(|| queue.progress());
         let pieces = current.pieces.clone();
         *response = tokio::select! {
-            // A new GET first: the client has given up the current one.
+            // A new GET first, because the client has given up the current one.
             biased;
             next = responses.recv() => next,
             // Noticed even if nothing is to be sent, so that the grace period begins when the

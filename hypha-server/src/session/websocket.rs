@@ -249,7 +249,7 @@ async fn exchange<R, W>(
             );
         }
     }
-    // Dropped before the closing handshake, which may take seconds: others may need the memory.
+    // Dropped now, because the closing handshake may take seconds and others may need the memory.
     drop(queue);
     close(reader, writer, end).await;
 }
@@ -280,8 +280,8 @@ where
     let mut idle = std::pin::pin!(sleep(limits.idle_timeout));
     loop {
         let incoming = tokio::select! {
-            // A frame that is there counts before the timeout, which may have passed while this
-            // task waited for a receiver.
+            // A frame that is there counts before the timeout, because the time may have passed
+            // while this task waited for a receiver.
             biased;
             incoming = reader.next() => incoming,
             () = &mut idle => {

@@ -148,7 +148,8 @@ impl State {
         let address = absolute_address(ctx.from(), ctx.workspace());
         match self.router.find_address(&address) {
             Some(caller) => caller.owner().to_owned(),
-            // The caller may be connected to another server, which alone knows its IP address.
+            // By its user, because the caller may be connected to another server, which alone knows
+            // its IP address.
             None if self.router.bus().has_others() => payer(ctx.user()).to_owned(),
             // The caller has left since it sent the call. All such callers share one account,
             // because nobody waits for their results.

@@ -32,7 +32,8 @@ impl Shutdown {
     /// that.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(tasks) = &mut *self.tasks.lock() {
-            // A `JoinSet` keeps the results of finished tasks until they are taken.
+            // Finished tasks are removed here, because a `JoinSet` keeps their results until they
+            // are taken.
             while tasks.try_join_next().is_some() {}
             tasks.spawn(task);
         }
@@ -61,7 +62,7 @@ impl Shutdown {
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stopping = self.stopping.subscribe();
         async move {
-            // An error says that the state is gone, and the server with it.
+            // Ignored, because an error says that the state is gone, and the server with it.
             let _ = stopping.wait_for(|stopping| *stopping).await;
         }
     }

@@ -95,7 +95,7 @@ impl WaitingCall {
     /// Fails if a newer call has taken the place, or the caller is gone.
     pub(crate) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Answer<T> {
         tokio::select! {
-            // A result that is there counts, even if the place is lost.
+            // In order, so that a result that is there counts even if the place is lost.
             biased;
             done = work => Ok(done),
             () = self.place.lost() => Err(ManagerError::Runtime(

@@ -151,7 +151,7 @@ pub(crate) async fn open(state: &State, planned: WorkspaceInfo) -> Result<(), Re
 /// services are removed before the event, so that subscribers do not find them. Partners hear of it
 /// after the event, and only those that the event does not reach.
 pub(crate) async fn client_left(state: &State, peer: &Peer) {
-    // Only one caller gets true, so the rest runs once.
+    // Only one caller gets true, so that the rest runs once.
     if !state.router.detach(peer) {
         return;
     }
@@ -287,7 +287,7 @@ async fn remove_empty(
         .collect();
     let all = state.registry.workspaces().await?;
     let known: HashSet<&str> = all.iter().map(|workspace| workspace.id.as_str()).collect();
-    // The server that removes a workspace forgets its own log of it. The others do so here.
+    // Forgotten here, because the server that removes a workspace forgets only its own log of it.
     state.event_log.retain(|id| known.contains(id));
     let found: HashSet<String> = all
         .into_iter()
@@ -332,8 +332,8 @@ pub(crate) async fn watch_servers(state: &Arc<State>) {
             }
         }
         if pulse.was_removed {
-            // Another server took this one for dead. Clients register their services when they
-            // connect, so their connections are closed.
+            // Another server took this one for dead. The connections are closed, because clients
+            // register their services only when they connect.
             tracing::warn!("another server has removed the records of this one; clients reconnect");
             let own = &state.info.server_id;
             let internal =
@@ -416,7 +416,7 @@ async fn unload_if_empty(state: &State, id: &str) -> Result<(), RegistryError> {
     let Some(mut workspace) = state.registry.workspace(id).await? else {
         return Ok(());
     };
-    // Clients may be connected to other servers.
+    // Asked from the registry, because clients may be connected to other servers.
     if !registered_clients(state, id).await?.is_empty() {
         return Ok(());
     }

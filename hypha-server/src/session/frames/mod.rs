@@ -330,7 +330,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         match head.kind {
             CLOSE => {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                // The server sends the code back, and some codes are reserved and must never be
+                // Filtered, because the server sends the code back, and reserved ones must never be
                 // sent (RFC 6455, section 7.4).
                 let code = code.filter(|code| matches!(code, 1000..1004 | 1007..1015 | 3000..5000));
                 Ok(Some(Incoming::Close(code)))
@@ -366,8 +366,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let needed = message.len() + more.len();
         if needed > message.capacity() {
             let capacity = needed.max((2 * message.capacity()).min(self.limit));
-            // Small messages are not charged: see `SEPARATE`. The capacity at least doubles, because
-            // a message of many frames would otherwise be copied with each of them.
+            // Small messages are not charged: see `SEPARATE`. The capacity at least doubles,
+            // because a message of many frames would otherwise be copied with each of them.
             if capacity > SEPARATE {
                 let charged = charge.as_ref().map_or(0, Charge::bytes);
                 let missing = capacity.saturating_sub(charged);
@@ -425,8 +425,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             let own = match own {
                 Some(own) => own,
                 None => {
-                    // More than `first` only if nobody has to wait or give way for it: the declared
-                    // length is a promise of the client, not data.
+                    // More than `first` only if nobody has to wait or give way for it, because the
+                    // declared length is a promise of the client, not data.
                     let first = length.min(RESERVE_FIRST);
                     let hoped = length.min(self.expected).max(first);
                     let charge = match self.account.charge_spare(hoped) {
@@ -629,7 +629,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Shuts down the write half of the socket.
     pub(super) async fn shutdown(&mut self) {
-        // An error says that the socket is closed already.
+        // Ignored, because an error says that the socket is closed already.
         let _ = self.io.shutdown().await;
     }
 
