@@ -1,5 +1,5 @@
-//! `#[hypha_service(..)]`, `#[hypha(..)]` and `#[remote_error(..)]`: lists of `key` and `key =
-//! value`.
+//! Parser of the attributes `#[hypha_service(..)]`, `#[hypha(..)]` and `#[remote_error(..)]`, which
+//! are lists of `key` and `key = value`.
 
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
@@ -9,9 +9,13 @@ use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
 use crate::diag::Errors;
 
-/// The options written at one place.
+/// Keys and values of the attributes on one item, not yet read.
+///
+/// Each method that reads a key removes it, so a key can be read once. A value of the wrong form is
+/// reported and counts as absent.
 pub(crate) struct Options(Vec<Entry>);
 
+/// One `key` or `key = value`.
 struct Entry {
     key: Ident,
     value: Option<Expr>,
@@ -43,19 +47,20 @@ pub(crate) fn bare(value: Expr) -> Expr {
 }
 
 impl Options {
-    /// Reads the inside of one attribute.
+    /// Parses the tokens inside the parentheses of one attribute. Keys outside `known` and repeated
+    /// keys are reported and dropped.
     pub(crate) fn parse(tokens: TokenStream, known: &[&str], errors: &mut Errors) -> Options {
         let mut options = Options(Vec::new());
         options.extend(tokens, known, errors);
         options
     }
 
-    /// Reads all `#[hypha(..)]` among `attrs`.
+    /// Parses all `#[hypha(..)]` among `attrs` into one set of options.
     pub(crate) fn from_attrs(attrs: &[Attribute], known: &[&str], errors: &mut Errors) -> Options {
         Options::from_named("hypha", attrs, known, errors)
     }
 
-    /// Reads all `#[name(..)]` among `attrs`.
+    /// Parses all `#[name(..)]` among `attrs` into one set of options.
     pub(crate) fn from_named(
         name: &str,
         attrs: &[Attribute],
@@ -103,7 +108,7 @@ impl Options {
         Some(self.0.remove(index))
     }
 
-    /// `key = "text"`.
+    /// Reads `key = "text"`.
     pub(crate) fn text(&mut self, key: &str, errors: &mut Errors) -> Option<LitStr> {
         let entry = self.take(key)?;
         match entry.value {
@@ -122,7 +127,8 @@ impl Options {
         }
     }
 
-    /// `key = ["text", "text"]`; the key is returned for messages about the whole.
+    /// Reads `key = ["text", "text"]`. The key is returned as well, for messages about the whole
+    /// entry.
     pub(crate) fn texts(&mut self, key: &str, errors: &mut Errors) -> Option<(Ident, Vec<LitStr>)> {
         let entry = self.take(key)?;
         let Some(Expr::Array(list)) = entry.value else {
@@ -142,7 +148,7 @@ impl Options {
         Some((entry.key, texts))
     }
 
-    /// `key = some::path`.
+    /// Reads `key = some::path`.
     pub(crate) fn path(&mut self, key: &str, errors: &mut Errors) -> Option<Path> {
         let entry = self.take(key)?;
         match entry.value {
@@ -158,7 +164,7 @@ impl Options {
         }
     }
 
-    /// `key = expression`; the key is returned for messages about the whole.
+    /// Reads `key = expression`. The key is returned as well, for messages about the whole entry.
     pub(crate) fn expr(&mut self, key: &str, errors: &mut Errors) -> Option<(Ident, Expr)> {
         let entry = self.take(key)?;
         if entry.value.is_none() {
@@ -167,16 +173,16 @@ impl Options {
         Some((entry.key, entry.value?))
     }
 
-    /// `key`, without a value.
+    /// Reads `key`, which has no value.
     pub(crate) fn word(&mut self, key: &str, errors: &mut Errors) -> Option<Ident> {
         let entry = self.take(key)?;
         if let Some(value) = &entry.value {
-            errors.push(value, format!("`{key}` stands alone"));
+            errors.push(value, format!("`{key}` takes no value"));
         }
         Some(entry.key)
     }
 
-    /// `key`, or `key = true` and `key = false`.
+    /// Reads `key`, which means true, `key = true` or `key = false`.
     pub(crate) fn flag(&mut self, key: &str, errors: &mut Errors) -> Option<bool> {
         match self.take(key)?.value {
             None => Some(true),
@@ -185,17 +191,14 @@ impl Options {
                 ..
             })) => Some(value.value),
             Some(other) => {
-                errors.push(
-                    other,
-                    format!("`{key}` stands alone, or is `true` or `false`"),
-                );
+                errors.push(other, format!("`{key}` takes `true`, `false` or no value"));
                 None
             }
         }
     }
 }
 
-/// The keys of `#[hypha_service(..)]`, and of `#[hypha(..)]` before a method and a parameter.
+/// Keys of `#[hypha_service(..)]`.
 pub(crate) const SERVICE_KEYS: [&str; 11] = [
     "id",
     "name",
@@ -209,38 +212,46 @@ pub(crate) const SERVICE_KEYS: [&str; 11] = [
     "rename_all",
     "crate",
 ];
+/// Keys of `#[hypha(..)]` on a method.
 pub(crate) const METHOD_KEYS: [&str; 2] = ["name", "blocking"];
+/// Keys of `#[hypha(..)]` on a parameter.
 pub(crate) const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
 
-/// Where a key belongs that was not expected among these.
+/// Returns the place of a key that is not among the `known` keys, but valid elsewhere in a
+/// contract.
 fn elsewhere(key: &str, known: &[&str]) -> Option<&'static str> {
     let places = [
         (&SERVICE_KEYS[..], "into `#[hypha_service(..)]`"),
         (&METHOD_KEYS, "before a method"),
         (&ARGUMENT_KEYS, "before a parameter"),
     ];
-    // `#[remote_error(..)]` has keys of its own.
+    // In `#[remote_error(..)]` the hint would be wrong, because its keys do not belong to a
+    // contract.
     let ours = places.iter().any(|(keys, _)| *keys == known);
     let found = places.iter().find(|(keys, _)| keys.contains(&key));
     found.filter(|_| ours).map(|(_, place)| *place)
 }
 
-/// Is this `#[hypha(..)]`?
+/// Whether this is `#[hypha(..)]`.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
     attr.path().is_ident("hypha")
 }
 
+/// Whether this is a doc comment or `#[doc ..]`.
 pub(crate) fn is_doc(attr: &Attribute) -> bool {
     attr.path().is_ident("doc")
 }
 
-/// Attributes that every piece generated from an item gets too.
+/// Returns the attributes that must be repeated on every item generated from this one: conditions,
+/// lint levels and deprecation.
 pub(crate) fn carried(attrs: &[Attribute]) -> Vec<Attribute> {
     const CARRIED: [&str; 4] = ["cfg", "cfg_attr", "deprecated", "allow"];
     let is_carried = |attr: &&Attribute| CARRIED.iter().any(|name| attr.path().is_ident(name));
     attrs.iter().filter(is_carried).cloned().collect()
 }
 
+/// Returns the `#[cfg(..)]` among `attrs`, for generated `impl` blocks, which do not take
+/// `deprecated`.
 pub(crate) fn cfgs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("cfg"))
 }

@@ -1,56 +1,63 @@
-//! The store of mistakes, and the one place that makes spans for generated code.
+//! Collected errors of a contract, and the spans of generated code.
+//!
+//! No other module makes spans for generated code: its hygiene and the underlined text both depend
+//! on them.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 
-/// Every mistake found in one use of a macro; all of them are reported together.
+/// All errors found in one use of a macro. They are reported together, so the user fixes them in
+/// one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Errors {
     all: Vec<syn::Error>,
-    /// There is a mistake that rustc reports.
+    /// Whether there is an error that only rustc reports. The contract counts as wrong, without a
+    /// message from here.
     silent: bool,
-    /// Syntax errors. rustc has reported them already, unless it knows more syntax than `syn`.
+    /// Syntax errors of `syn` in code that rustc has parsed before. rustc reported them already,
+    /// unless it knows newer syntax than `syn`.
     unread: Vec<syn::Error>,
 }
 
 impl Errors {
-    /// Notes a mistake that underlines all of `at`.
+    /// Adds an error that underlines all of `at`.
     pub(crate) fn push(&mut self, at: impl ToTokens, message: impl Into<String>) {
         self.all.push(syn::Error::new_spanned(at, message.into()));
     }
 
-    /// Takes over the mistake of a parser.
+    /// Adds an error of a parser.
     pub(crate) fn absorb(&mut self, error: syn::Error) {
         self.all.push(error);
     }
 
-    /// Notes a mistake that rustc reports by itself.
+    /// Marks the contract as wrong because of an error that rustc reports by itself.
     pub(crate) fn silent(&mut self) {
         self.silent = true;
     }
 
-    /// Takes over the mistake of a parser in what rustc has read before.
+    /// Adds a syntax error in code that rustc has parsed before.
     pub(crate) fn unread(&mut self, error: syn::Error) {
         self.unread.push(error);
     }
 
-    /// Number of mistakes so far.
+    /// Number of errors with a message so far.
     pub(crate) fn count(&self) -> usize {
         self.all.len()
     }
 
+    /// Whether the contract is correct, as far as the macro can tell.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.unread.is_empty() && !self.silent
     }
 
-    /// The generated code with a `compile_error!` for every mistake.
+    /// Returns the generated code, followed by a `compile_error!` for every error.
     pub(crate) fn append_to(self, mut tokens: TokenStream) -> TokenStream {
         tokens.extend(self.all.iter().map(syn::Error::to_compile_error));
         tokens.extend(self.unread.iter().map(unless_reported));
         tokens
     }
 
-    /// Each mistake as `underlined source text => message`.
+    /// Returns each error as `underlined source text => message`.
     #[cfg(test)]
     pub(crate) fn messages(&self) -> Vec<String> {
         let place = |error: &syn::Error| error.span().source_text().unwrap_or_default();
@@ -61,7 +68,8 @@ impl Errors {
     }
 }
 
-/// A lint, which rustc looks at only if there is no other mistake in the program.
+/// Reports a syntax error as a lint, because rustc runs lints only if there is no other error in
+/// the program. Where rustc has reported the same mistake, the user does not see it twice.
 fn unless_reported(error: &syn::Error) -> TokenStream {
     let message = format!("`#[hypha_service]` cannot read this: {error}");
     let at = quote_spanned!(error.span()=> Unread);
@@ -78,14 +86,14 @@ fn unless_reported(error: &syn::Error) -> TokenStream {
     }
 }
 
-/// Hygiene of generated code, shown at `user`: an error underlines what the user wrote, while
-/// lints know that the user did not write it.
+/// Returns a span with the hygiene of generated code and the location of `user`: an error
+/// underlines the code that the user wrote, while lints treat the code as generated.
 pub(crate) fn located(user: Span) -> Span {
     Span::mixed_site().located_at(user)
 }
 
-/// A generated name where it is shown at `span`, so that the path it begins underlines nothing
-/// else.
+/// Returns a generated name with another span. A path that begins with it then underlines `span`
+/// alone, instead of everything between two places.
 pub(crate) fn shown(name: &Ident, span: Span) -> Ident {
     let mut name = name.clone();
     name.set_span(span);

@@ -1,10 +1,10 @@
-//! Documentation comments as the texts of a schema.
+//! Doc comments, as descriptions in a schema.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
-/// The text of doc comments, without the indent that comments have.
+/// Returns the text of doc comments without their common indent.
 pub(crate) fn text(attrs: &[Attribute]) -> String {
     let texts: Vec<String> = attrs.iter().filter_map(literal).collect();
     let mut lines: Vec<&str> = Vec::new();
@@ -31,15 +31,18 @@ pub(crate) fn text(attrs: &[Attribute]) -> String {
 /// Description of a method or an argument in its schema.
 #[derive(Debug, Default)]
 pub(crate) enum Text {
+    /// No description.
     #[default]
     None,
+    /// A text known to the macro.
     Literal(String),
     /// An expression of `#[doc = ..]`, such as `include_str!(..)`, that only rustc can evaluate.
     Computed(TokenStream),
 }
 
 impl Text {
-    /// `literal` is what the macro made of the texts in `attrs`, if these are all literals.
+    /// Returns the description for `attrs`. `literal` is the text that the macro computed from
+    /// them, which is used if all of them are literals.
     pub(crate) fn new(attrs: &[Attribute], literal: String) -> Text {
         if let Some(computed) = computed(attrs) {
             return Text::Computed(computed);
@@ -50,6 +53,7 @@ impl Text {
         Text::Literal(literal)
     }
 
+    /// Whether there is no description.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Text::None)
     }
@@ -65,7 +69,7 @@ impl ToTokens for Text {
     }
 }
 
-/// Joins texts of which at least one is no literal.
+/// Returns an expression that joins the texts, if at least one of them is not a literal.
 fn computed(attrs: &[Attribute]) -> Option<TokenStream> {
     let mut has_expression = false;
     let mut lines = Vec::new();
@@ -88,6 +92,7 @@ fn computed(attrs: &[Attribute]) -> Option<TokenStream> {
     has_expression.then(|| quote!(::core::concat!(#(#lines),*).trim()))
 }
 
+/// Returns the text of a doc comment or `#[doc = ".."]`.
 fn literal(attr: &Attribute) -> Option<String> {
     match &attr.meta {
         Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
@@ -101,23 +106,25 @@ fn literal(attr: &Attribute) -> Option<String> {
     }
 }
 
-/// The first paragraph, on one line.
+/// Returns the first paragraph on one line.
 pub(crate) fn summary(text: &str) -> String {
     let paragraph = text.lines().take_while(|line| !line.trim().is_empty());
     paragraph.map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// Documentation of a method, with its list of arguments taken apart.
+/// Documentation of a method, split into its description and its list of arguments.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct MethodText {
-    /// Everything but the list.
+    /// Everything except the list of arguments.
     pub(crate) description: String,
     arguments: Vec<(String, String)>,
 }
 
 impl MethodText {
-    /// ``/// # Arguments`` followed by lines such as ``/// * `name` - text``; a text may go on in
-    /// the next lines, and ends with the list or at the next heading.
+    /// Splits the documentation of a method.
+    ///
+    /// The list of arguments is a heading ``/// # Arguments``, followed by lines such as ``/// *
+    /// `name` - text``. A text may continue on the next lines; the list ends at the next heading.
     pub(crate) fn parse(text: &str) -> MethodText {
         let mut description = Vec::new();
         let mut arguments: Vec<(String, String)> = Vec::new();
@@ -145,16 +152,19 @@ impl MethodText {
         }
     }
 
+    /// Returns the text of the argument with this Rust name.
     pub(crate) fn argument(&self, name: &str) -> Option<&str> {
         let found = self.arguments.iter().find(|(argument, _)| argument == name);
         found.map(|(_, text)| text.as_str())
     }
 
+    /// Whether the documentation has a list of arguments.
     pub(crate) fn has_arguments(&self) -> bool {
         !self.arguments.is_empty()
     }
 }
 
+/// Returns the title of a Markdown heading in lower case, or `None` for another line.
 fn heading(line: &str) -> Option<String> {
     let line = line.trim();
     let title = line.trim_start_matches('#');
@@ -162,7 +172,7 @@ fn heading(line: &str) -> Option<String> {
     is_heading.then(|| title.trim().trim_end_matches(':').to_lowercase())
 }
 
-/// ``* `name` - text``, ``- `name`: text`` and the like.
+/// Returns name and text of ``* `name` - text``, ``- `name`: text`` and similar list items.
 fn list_entry(line: &str) -> Option<(String, String)> {
     let line = line.trim_start();
     let entry = line

@@ -1,4 +1,5 @@
-//! `#[derive(RemoteError)]`: a table of the variants, from which the runtime does the rest.
+//! Expands `#[derive(RemoteError)]` to a table of the variants. The runtime encodes and decodes
+//! errors with that table.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -15,20 +16,24 @@ const ENUM_KEYS: [&str; 2] = ["name", "crate"];
 const VARIANT_KEYS: [&str; 3] = ["name", "class", "other"];
 const STRUCT_KEYS: [&str; 4] = ["name", "class", "other", "crate"];
 
-/// One way to fail: a variant, or a struct as a whole.
+/// A variant of an enum, or a struct as a whole.
 struct Variant {
     /// `Self::Name` or `Self`.
     path: TokenStream,
     /// Identifier as the user wrote it, for messages.
     ident: Ident,
+    /// Name of the error on the wire.
     name: String,
+    /// Exception classes of other languages that are decoded as this variant.
     classes: Vec<LitStr>,
+    /// The key `other`, if this variant is decoded from all errors that no other variant names.
     other: Option<Ident>,
-    /// Expression that makes this variant from a message. Present if the variant has a class or
-    /// takes all other errors.
+    /// Expression that builds this variant from a message. Present if the variant has a class or
+    /// the key `other`.
     make: Option<TokenStream>,
 }
 
+/// Expands the derive of one type.
 pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
     let mut errors = Errors::default();
     let input = match syn::parse2::<DeriveInput>(item) {
@@ -59,12 +64,12 @@ pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
     (tokens, errors)
 }
 
+/// Reports type parameters, lifetimes and `where` clauses.
 fn no_generics(input: &DeriveInput, errors: &mut Errors) {
     if !input.generics.params.is_empty() {
         errors.push(
             &input.generics.params,
-            "the error of a contract is one type, and leaves the process; it has no type \
-             parameters and borrows nothing",
+            "the error of a contract is one owned type; remove type parameters and lifetimes",
         );
     }
     if let Some(clause) = &input.generics.where_clause {
@@ -72,6 +77,7 @@ fn no_generics(input: &DeriveInput, errors: &mut Errors) {
     }
 }
 
+/// Reads all variants of an enum, or a struct as the only one.
 fn variants(
     input: &DeriveInput,
     mut options: Options,
@@ -121,6 +127,7 @@ fn variants(
     }
 }
 
+/// Reads one variant, whose attributes are in `options`.
 fn variant(
     path: TokenStream,
     ident: &Ident,
@@ -157,8 +164,8 @@ fn variant(
                 errors.push(
                     ident,
                     format!(
-                        "with `{key}`, `{ident}` is made of the message of an exception: it has \
-                         one field for it, or none"
+                        "with `{key}`, `{ident}` is built from the message of an exception; give \
+                         it one field, or none"
                     ),
                 );
                 None
@@ -175,6 +182,7 @@ fn variant(
     }
 }
 
+/// Returns the expression that builds a variant with one field from a message.
 fn from_message(
     path: &TokenStream,
     ty: &syn::Type,
@@ -182,14 +190,15 @@ fn from_message(
     private: &TokenStream,
     ident: &Ident,
 ) -> TokenStream {
-    // With the span of the type, so that the compiler underlines a type that cannot hold a message.
+    // Has the span of the type, so that rustc underlines a type that cannot hold a message.
     let field = quote_spanned!(located(ty.span())=> #private::message_field::<#ty>);
     let span = located(ident.span());
-    // The user may have a constant of any other name, which would be a pattern here.
+    // A constant of the user with the name of this parameter would be a pattern here, so the name
+    // has underscores.
     quote_spanned!(span=> |__message| #path { #member: #field(__message) })
 }
 
-/// `name = ".."`, by which Rust peers know the error.
+/// Reads `name = ".."`, the name by which Rust peers recognize the error.
 fn wire_name(options: &mut Options, errors: &mut Errors) -> Option<String> {
     let given = options.text("name", errors)?;
     let name = given.value();
@@ -198,13 +207,13 @@ fn wire_name(options: &mut Options, errors: &mut Errors) -> Option<String> {
     } else if name.starts_with("hypha.") {
         errors.push(
             &given,
-            "names that begin with `hypha.` are refusals of the runtime",
+            "names that begin with `hypha.` are reserved for errors of the runtime",
         );
     }
     Some(name)
 }
 
-/// `".."` or `["..", ".."]`.
+/// Reads the value of `class`: `".."` or `["..", ".."]`.
 fn class_names(value: Expr, errors: &mut Errors) -> Vec<LitStr> {
     let items: Vec<Expr> = match value {
         Expr::Array(list) if list.elems.is_empty() => {
@@ -231,6 +240,7 @@ fn class_names(value: Expr, errors: &mut Errors) -> Vec<LitStr> {
     classes
 }
 
+/// Whether a text is a class name of Python or JavaScript, with or without its module.
 fn is_class_name(text: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()
@@ -241,7 +251,7 @@ fn is_class_name(text: &str) -> bool {
     text.split('.').all(part)
 }
 
-/// Checks that the attributes tell all variants apart.
+/// Reports names, classes and `other` that two variants share.
 fn unambiguous(variants: &[Variant], errors: &mut Errors) {
     let mut others: Option<&Variant> = None;
     for (index, variant) in variants.iter().enumerate() {
@@ -261,7 +271,7 @@ fn unambiguous(variants: &[Variant], errors: &mut Errors) {
             if let Some(first) = earlier.iter().find(has) {
                 let (class_name, first) = (class.value(), &first.ident);
                 let text =
-                    format!("the class `{class_name}` belongs to the variant `{first}` already");
+                    format!("the class `{class_name}` already belongs to the variant `{first}`");
                 errors.push(class, text);
             } else if variant.classes[..at].iter().any(same) {
                 errors.push(
@@ -282,6 +292,7 @@ fn unambiguous(variants: &[Variant], errors: &mut Errors) {
     }
 }
 
+/// Generates the implementations for a correct type.
 fn emit(ident: &Ident, variants: &[Variant], private: &TokenStream) -> TokenStream {
     let span = located(ident.span());
     let entries = variants.iter().map(|variant| {
@@ -330,8 +341,8 @@ fn emit(ident: &Ident, variants: &[Variant], private: &TokenStream) -> TokenStre
     }
 }
 
-/// Implements the traits of an error type for a wrong type, too: otherwise every contract that uses
-/// it would be an error as well.
+/// Generates an implementation for a wrong type. Without it, every contract that uses the type
+/// would be an error as well.
 fn placeholder(input: &DeriveInput, private: &TokenStream) -> TokenStream {
     let ident = &input.ident;
     let span = located(ident.span());

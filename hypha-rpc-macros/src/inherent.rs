@@ -1,4 +1,5 @@
-//! From an `impl` block to the model: the block is read as a trait with the same methods.
+//! Reads an `impl` block as the trait that has the same methods, so that `lower` is the only check
+//! of a contract.
 
 use proc_macro2::TokenStream;
 use syn::{
@@ -10,20 +11,21 @@ use crate::diag::Errors;
 use crate::model::Service;
 use crate::{lower, types};
 
-/// A service written as an `impl` block: its methods that are not private. `None` if it is a block
-/// of another kind.
+/// Returns the model of an `impl` block, with its methods that are not private. `None` if the block
+/// cannot be a service.
 pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) -> Option<Service> {
     if let Some((path, _)) = &block.trait_ {
         errors.push(
             path,
-            "put `#[hypha_service]` on the trait itself; this block stays as it is",
+            "put `#[hypha_service]` on the trait itself; its `impl` blocks need no attribute",
         );
         return None;
     }
     let Some(ident) = types::plain_name(&block.self_ty) else {
         errors.push(
             &block.self_ty,
-            "a service is a type of this crate, written by its name",
+            "the type of a service must be a plain name of this crate, without path or type \
+             arguments",
         );
         return None;
     };
@@ -54,14 +56,14 @@ pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) 
     if served.is_empty() && unreachable.is_empty() && read_all {
         errors.push(
             &block.self_ty,
-            "there is nothing to call: methods that are `pub` are served",
+            "the service has no methods: make those that callers may use `pub`",
         );
     }
     let public = served
         .iter()
         .find(|function| matches!(function.vis, Visibility::Public(_)));
     let vis = public.or(served.first()).map(|function| &function.vis);
-    // The same as the trait with these methods.
+    // The block is checked as the trait with these methods.
     let mut contract: ItemTrait = parse_quote!(#vis trait #ident {});
     contract.attrs = block.attrs.clone();
     let methods = served.into_iter().map(|function| TraitItemFn {

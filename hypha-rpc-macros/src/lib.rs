@@ -1,7 +1,16 @@
-//! Macros of `hypha-rpc`; their documentation is where that crate re-exports them.
+//! Procedural macros of `hypha-rpc`, which re-exports and documents them.
 //!
-//! `source` → `lower` (errors collected) → `model` → `emit`. Everything below the entry points is a
-//! pure function of tokens, so the tests need no compiler.
+//! A contract goes through four modules in turn: `source` reads the item, `lower` checks it and
+//! collects all errors, `model` holds the result, and `emit` generates code from it. `inherent`
+//! turns an `impl` block into a trait for `lower`. Everything below the two entry points is a pure
+//! function from tokens to tokens, so the tests need no compiler.
+//!
+//! Two rules keep diagnostics short:
+//!
+//! * A wrong contract still expands to its trait and a proxy, because otherwise every use of them
+//!   would be one more error.
+//! * Generated code names each type of the user in few places, all with the span of that type,
+//!   because rustc drops reports that are equal.
 
 mod attrs;
 mod diag;
@@ -22,14 +31,14 @@ mod types;
 
 use proc_macro::TokenStream;
 
-/// Makes a trait a service contract: see `hypha_rpc::hypha_service`.
+/// Makes a trait or an `impl` block a service contract: see `hypha_rpc::hypha_service`.
 #[proc_macro_attribute]
 pub fn hypha_service(attr: TokenStream, item: TokenStream) -> TokenStream {
     let (tokens, errors) = parse::hypha_service(attr.into(), item.into());
     errors.append_to(tokens).into()
 }
 
-/// Makes a type the error of service methods: see `hypha_rpc::RemoteError`.
+/// Implements the error traits of service methods for a type: see `hypha_rpc::RemoteError`.
 #[proc_macro_derive(RemoteError, attributes(remote_error))]
 pub fn remote_error(item: TokenStream) -> TokenStream {
     let (tokens, errors) = error_derive::remote_error(item.into());

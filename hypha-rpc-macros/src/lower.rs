@@ -1,5 +1,8 @@
-//! From syntax to the model. Goes on after a mistake, so that all are reported at once and the rest
-//! of the user's program still finds the generated items.
+//! Checks a contract and builds its model.
+//!
+//! `parse` and `inherent` call it. It continues after an error, so that all errors are reported at
+//! once and the rest of the user's program still finds the generated items. A method that cannot be
+//! called becomes a [`Stub`].
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident};
@@ -16,10 +19,10 @@ use crate::model::{Arg, ArgKind, Method, Output, Service, Stub, Value};
 use crate::names::{self, Rule};
 use crate::{path, results, types};
 
-/// Keys of every service's own description, so no method can have them.
+/// Keys of the record of every service, which therefore cannot be names of methods.
 ///
-/// A copy of `hypha_wire::keys::RESERVED`, held equal by a test: a build of the macros that waits
-/// for `hypha-wire` would delay every crate that uses them.
+/// A copy of `hypha_wire::keys::RESERVED`; a test checks that the two are equal. A dependency on
+/// `hypha-wire` would delay the build of every crate that uses the macros.
 pub(crate) const RESERVED: [&str; 8] = [
     "id",
     "name",
@@ -34,6 +37,10 @@ pub(crate) const RESERVED: [&str; 8] = [
 /// Longest description that servers accept, in characters.
 const DESCRIPTION_LIMIT: usize = 1024;
 
+/// Builds the model of a contract from the attribute's keys and the trait.
+///
+/// The model is complete also after errors; the caller must then generate a service without
+/// methods.
 pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) -> Service {
     let mut options = Options::parse(attr, &SERVICE_KEYS, errors);
     trait_shape(item, errors);
@@ -68,8 +75,8 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
     if let Some((key, _)) = authorized.as_ref().filter(|_| !closed) {
         errors.push(
             key,
-            "`authorized_workspaces` can only be set when `visibility` is \"protected\": everybody \
-             else may use the service anyway",
+            "`authorized_workspaces` requires `visibility = \"protected\"`: all workspaces may use \
+             other services anyway",
         );
     }
     let rule = Rule::parse(options.text("rename_all", errors).as_ref(), errors);
@@ -110,10 +117,12 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
     service
 }
 
+/// Whether servers would reject the description.
 fn too_long(text: &str) -> bool {
     text.chars().count() > DESCRIPTION_LIMIT
 }
 
+/// Returns the variant of the runtime's `Visibility` for a value of the key.
 fn visibility(given: &LitStr, errors: &mut Errors) -> Option<Ident> {
     let variant = match given.value().as_str() {
         "public" => "Public",
@@ -130,6 +139,7 @@ fn visibility(given: &LitStr, errors: &mut Errors) -> Option<Ident> {
     Some(Ident::new(variant, located(given.span())))
 }
 
+/// Reports type parameters, `where` clauses and `unsafe` of the trait.
 fn trait_shape(item: &ItemTrait, errors: &mut Errors) {
     if !item.generics.params.is_empty() {
         errors.push(
@@ -149,6 +159,7 @@ fn trait_shape(item: &ItemTrait, errors: &mut Errors) {
     }
 }
 
+/// Reads all members of the trait. Methods with an error that proxies cannot have become stubs.
 fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, Vec<Stub>) {
     let mut methods: Vec<Method> = Vec::new();
     let mut stubs = Vec::new();
@@ -166,7 +177,7 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
                 errors.push(&item.ident, "a contract has only methods");
                 continue;
             }
-            // Reported where it was read, or by rustc.
+            // `source` or rustc has reported it.
             TraitItem::Verbatim(_) => continue,
             other => {
                 errors.push(other, "a contract has only methods");
@@ -183,11 +194,12 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
         let unconditional = |attrs: &[Attribute]| attrs::cfgs(attrs).next().is_none();
         let twice = |other: &Method| other.ident == method.ident;
         if unconditional(&method.carried) && methods.iter().any(twice) {
-            // rustc reports it of the trait.
+            // rustc reports the repeated name in the trait.
             errors.silent();
             continue;
         }
-        // Two methods behind different `cfg`s may well share a name.
+        // Two methods behind different `cfg`s may share a name, because only one of them is
+        // compiled.
         let same = |other: &&Method| {
             other.wire_name == method.wire_name
                 && unconditional(&other.carried)
@@ -197,7 +209,7 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
             let (name, first) = (&method.wire_name, &first.ident);
             errors.push(
                 name_at,
-                format!("the name `{name}` belongs to the method `{first}` already"),
+                format!("the name `{name}` already belongs to the method `{first}`"),
             );
         } else if let Some((outer, inner)) = methods
             .iter()
@@ -207,8 +219,8 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
             errors.push(
                 name_at,
                 format!(
-                    "`{inner}` is inside of `{outer}`, which is a method and holds no others; give \
-                     one of them another name"
+                    "`{inner}` would be a member of `{outer}`, which is a method; give one of them \
+                     another name"
                 ),
             );
         }
@@ -217,7 +229,7 @@ fn methods(item: &ItemTrait, rule: Rule, errors: &mut Errors) -> (Vec<Method>, V
     (methods, stubs)
 }
 
-/// The two names in order, if one is a member of what the other names.
+/// Returns the outer and the inner name, if one is a path into the other, such as `a` and `a.b`.
 fn nested<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str)> {
     let holds = |outer: &str, inner: &str| {
         inner
@@ -231,14 +243,15 @@ fn nested<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str)> {
     }
 }
 
-/// The method, and what to underline if its name is the mistake; a stub if it cannot be called.
+/// Returns the method and the tokens that gave its name, for messages about the name. Returns a
+/// stub if the method cannot be called.
 fn method(
     function: &TraitItemFn,
     rule: Rule,
     errors: &mut Errors,
 ) -> Result<(Method, TokenStream), Box<Stub>> {
     if function.sig.receiver().is_none() {
-        // Further messages about this method would not help.
+        // Further messages about this function would not help.
         errors.push(&function.sig.ident, "service methods take `&self`");
         return Err(Box::new(Stub::new(function, None)));
     }
@@ -252,8 +265,8 @@ fn method(
         errors.push(
             &name_at,
             format!(
-                "every service has an entry `{entry}` of its own; give the method another name \
-                 with `#[hypha(name = \"..\")]`"
+                "`{entry}` is a reserved key of every service; give the method another name with \
+                 `#[hypha(name = \"..\")]`"
             ),
         );
     }
@@ -266,8 +279,7 @@ fn method(
         if blocking {
             errors.push(
                 &stream.whole,
-                "a blocking method has no stream to return, because nobody would wait for its \
-                 items; write `async fn`",
+                "a blocking method cannot return a stream; write `async fn`",
             );
         }
     }
@@ -291,6 +303,7 @@ fn method(
     Ok((method, name_at))
 }
 
+/// Stubs keep the number of arguments, so that calls of the proxy are not reported as well.
 impl Stub {
     fn new(function: &TraitItemFn, output: Option<Output>) -> Stub {
         let sent = function.sig.inputs.iter().filter_map(|input| match input {
@@ -307,7 +320,7 @@ impl Stub {
     }
 }
 
-/// The name on the wire, and what gave it.
+/// Returns the name on the wire, and the tokens that gave it.
 fn wire_name(
     options: &mut Options,
     ident: &Ident,
@@ -326,8 +339,10 @@ fn wire_name(
     }
 }
 
-/// Whether the method runs on a thread of its own. If its keys are not understood, it may be what
-/// one of them was to say.
+/// Whether the method runs on a thread of its own.
+///
+/// Without `understood`, a key of the method was wrong. A plain `fn` is not reported then, because
+/// the wrong key may be a misspelled `blocking`.
 fn blocking(
     function: &TraitItemFn,
     options: &mut Options,
@@ -344,7 +359,7 @@ fn blocking(
             "a blocking method is a plain `fn`, which runs on a thread of its own; leave out \
              `async` or `blocking`",
         ),
-        // `const` and `impl Future` are reported at their own places.
+        // `signature_shape` reports `const`, and `results` an `impl Future`.
         None if !blocking
             && understood
             && sig.constness.is_none()
@@ -361,20 +376,21 @@ fn blocking(
     blocking
 }
 
-/// Everything but arguments, output and whether it is `async`. False if no proxy can have such a
-/// method.
+/// Checks the signature except its arguments, its output and `async`. Returns false if no proxy can
+/// have such a method.
 fn signature_shape(function: &TraitItemFn, errors: &mut Errors) -> bool {
     let sig = &function.sig;
     if let Some(constness) = &sig.constness {
         errors.push(
             constness,
-            "a service method cannot be `const`: it runs while the program does",
+            "a service method cannot be `const`: calls arrive at run time; remove `const`",
         );
     }
     if let Safety::Unsafe(unsafety) = &sig.safety {
         errors.push(
             unsafety,
-            "a service method cannot be `unsafe`: callers are elsewhere",
+            "a service method cannot be `unsafe`: callers in other programs cannot uphold its \
+             conditions; remove `unsafe`",
         );
     }
     if let Some(abi) = &sig.abi {
@@ -410,7 +426,7 @@ fn signature_shape(function: &TraitItemFn, errors: &mut Errors) -> bool {
     sig.generics.params.is_empty()
 }
 
-/// `None` if one of them cannot be an argument at all.
+/// Reads the arguments. `None` if one of them cannot be an argument at all.
 fn arguments(
     function: &TraitItemFn,
     text: &MethodText,
@@ -431,18 +447,18 @@ fn arguments(
         };
         let same = |other: &&Arg| name(&arg).is_some_and(|wire| name(other) == Some(wire));
         match args.iter().find(same) {
-            // Where there is a body, rustc reports it.
+            // rustc reports repeated names of a function with a body.
             Some(first) if first.ident == arg.ident && function.semi_token.is_none() => {
                 errors.silent();
                 all = false;
             }
             Some(first) => {
-                // The proxy could not have both.
+                // A proxy's method cannot have two parameters of one name.
                 all &= first.ident != arg.ident;
                 let (wire, first) = (name(&arg).unwrap_or_default(), &first.ident);
                 errors.push(
                     name_at,
-                    format!("the name `{wire}` belongs to the argument `{first}` already"),
+                    format!("the name `{wire}` already belongs to the argument `{first}`"),
                 );
             }
             None => {}
@@ -452,6 +468,7 @@ fn arguments(
     all.then_some(args)
 }
 
+/// Reads one argument, and the tokens that gave its name, for messages about the name.
 fn argument(
     input: &PatType,
     text: &MethodText,
@@ -462,7 +479,7 @@ fn argument(
     if ident.is_none() {
         errors.push(
             &input.pat,
-            "an argument needs a name here: it is its name on the wire",
+            "an argument must have a plain name, which is its name on the wire",
         );
     }
     if let Some(cfg) = attrs::cfgs(&input.attrs).next() {
@@ -478,7 +495,10 @@ fn argument(
 
     if is_context.unwrap_or_else(|| types::is_context(&input.ty)) {
         if let Some((key, _)) = options.expr("default", errors) {
-            errors.push(key, "the context is never left out");
+            errors.push(
+                key,
+                "the context is never missing, so it has no default; remove `default`",
+            );
         }
         if let Some(name) = options.text("name", errors) {
             errors.push(
@@ -525,7 +545,8 @@ pub(crate) fn argument_ident(pat: &Pat) -> Option<&Ident> {
     }
 }
 
-/// The mistakes that rustc would explain badly; it finds the others.
+/// Reports types that rustc would report in a way that does not help. Returns false for these, and
+/// for types that were reported earlier.
 fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
     let found = types::inspect(ty);
     if let Some(found) = found.impl_trait {
@@ -554,12 +575,13 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
     } else if let Some(found) = found.callback_reference {
         errors.push(
             found,
-            "what goes through a callback is owned; write `String` for `&str`",
+            "arguments and results of a callback are owned types; write `String` for `&str`",
         );
     } else if let Some(found) = found.byte_slice.filter(|_| !types::is_bytes(ty)) {
         errors.push(
             found,
-            "inside of another type than `Option` bytes are owned; write `Binary`",
+            "`&[u8]` works by itself and in `Option<&[u8]>` only; write `Binary` inside other \
+             types",
         );
     } else {
         return !found.refused;
@@ -567,8 +589,8 @@ fn argument_type(ty: &Type, errors: &mut Errors) -> bool {
     false
 }
 
-/// The documentation that trait and proxy show: the user's, and the texts of the arguments, which
-/// rustdoc has no place for.
+/// Returns the documentation of a method on the trait and the proxy: the user's, and the texts of
+/// the arguments, because rustdoc shows no documentation of parameters.
 pub(crate) fn documentation(function: &TraitItemFn, text: &MethodText) -> Vec<Attribute> {
     let own = function.attrs.iter().filter(|attr| attrs::is_doc(attr));
     let mut docs: Vec<Attribute> = own.cloned().collect();

@@ -1,40 +1,50 @@
-//! Model of a contract, independent of syntax: errors are found before it is built, code is
-//! generated from it.
+//! Model of a contract, independent of syntax.
+//!
+//! `lower` builds it, after it has found all errors that tokens show; `emit` generates code from
+//! it.
 
 use proc_macro2::TokenStream;
 use syn::{Attribute, Expr, Generics, Ident, LitStr, Type, Visibility};
 
 use crate::doc_text::Text;
 
+/// A contract, from a trait or an `impl` block.
 pub(crate) struct Service {
+    /// Name of the trait, or of the type of the `impl` block.
     pub(crate) contract: Ident,
+    /// Name of the generated service type, `FooService`. Not generated for an `impl` block.
     pub(crate) service: Ident,
+    /// Name of the generated proxy, `FooProxy`.
     pub(crate) proxy: Ident,
     pub(crate) vis: Visibility,
     /// Documentation of the trait.
     pub(crate) docs: Vec<Attribute>,
     /// `cfg`, `deprecated` and `allow`, for every generated item.
     pub(crate) carried: Vec<Attribute>,
-    /// The path of the runtime module.
+    /// Path of the runtime module, `hypha_rpc::__private`.
     pub(crate) runtime: TokenStream,
-    /// The name by which generated code knows it.
+    /// Name under which generated code imports the runtime module.
     pub(crate) private: Ident,
     pub(crate) id: String,
     pub(crate) name: Option<String>,
     pub(crate) description: String,
+    /// Value of the key `docs`, an entry of the service's record.
     pub(crate) docs_entry: Option<String>,
     pub(crate) service_type: Option<String>,
     /// Variant of the runtime's `Visibility`.
     pub(crate) visibility: Option<Ident>,
     pub(crate) authorized_workspaces: Vec<LitStr>,
+    /// Whether the workspace may contain only one service with this id.
     pub(crate) singleton: bool,
     pub(crate) flags: Vec<LitStr>,
     pub(crate) methods: Vec<Method>,
+    /// Methods that cannot be called. Not empty only if an error was reported.
     pub(crate) stubs: Vec<Stub>,
-    /// The type of an `impl` block; `None` for a trait.
+    /// Type of the `impl` block. `None` for a trait.
     pub(crate) inherent: Option<Type>,
 }
 
+/// A method that can be called.
 pub(crate) struct Method {
     pub(crate) ident: Ident,
     pub(crate) wire_name: String,
@@ -43,24 +53,25 @@ pub(crate) struct Method {
     pub(crate) carried: Vec<Attribute>,
     /// Documentation for the proxy's method.
     pub(crate) docs: Vec<Attribute>,
-    /// A plain `fn`, run on a thread of its own.
+    /// Whether it is a plain `fn`, which runs on a thread of its own.
     pub(crate) blocking: bool,
     pub(crate) args: Vec<Arg>,
     pub(crate) output: Output,
 }
 
-/// A method with a mistake that keeps it from being called. Its proxy has something of that name,
-/// or every use of it would be one more error.
+/// Method with an error that makes calls of it impossible. Its proxy has a method of that name,
+/// because otherwise every use of it would be one more error.
 pub(crate) struct Stub {
     pub(crate) ident: Ident,
     pub(crate) generics: Generics,
     pub(crate) carried: Vec<Attribute>,
     pub(crate) args: Vec<Type>,
+    /// `None` if the error is in the return type.
     pub(crate) output: Option<Output>,
 }
 
 impl Method {
-    /// The arguments that travel, in order.
+    /// Returns the arguments that the caller sends, in order.
     pub(crate) fn values(&self) -> impl Iterator<Item = (&Arg, &Value)> {
         self.args.iter().filter_map(|arg| match &arg.kind {
             ArgKind::Value(value) => Some((arg, &**value)),
@@ -68,6 +79,7 @@ impl Method {
         })
     }
 
+    /// Whether the method has a parameter for the context.
     pub(crate) fn needs_context(&self) -> bool {
         self.args
             .iter()
@@ -75,6 +87,7 @@ impl Method {
     }
 }
 
+/// A parameter of a method.
 pub(crate) struct Arg {
     pub(crate) ident: Ident,
     pub(crate) ty: Type,
@@ -82,33 +95,40 @@ pub(crate) struct Arg {
 }
 
 pub(crate) enum ArgKind {
-    /// Comes from the caller.
+    /// Sent by the caller.
     Value(Box<Value>),
-    /// Made by the runtime; callers do not know of it.
+    /// The context of the call, which the runtime adds. Proxies do not have this parameter.
     Context,
 }
 
+/// Properties of an argument that the caller sends.
 pub(crate) struct Value {
     pub(crate) wire_name: String,
     pub(crate) description: Text,
+    /// Expression for the value of a missing argument.
     pub(crate) default: Option<Expr>,
 }
 
-/// Return type of a method. Tokens do not show whether a type is a `Result`, because it may be an
-/// alias; rustc decides where it must. The other two kinds appear in the documentation of proxies.
+/// Return type of a method.
+///
+/// Tokens do not show whether a type is a `Result`, because it may be an alias. For
+/// [`OutputKind::Unknown`] the generated code leaves that to rustc. The other two kinds exist
+/// because they give readable types in the documentation of proxies.
 #[derive(Clone)]
 pub(crate) struct Output {
+    /// The type as the user wrote it.
     pub(crate) whole: Type,
     pub(crate) kind: OutputKind,
-    /// The items, if there is an `impl Stream` in the type.
+    /// Type of the items, if the type contains `impl Stream`.
     pub(crate) stream: Option<Box<Output>>,
 }
 
+/// Whether a type is a `Result`, as far as its tokens show.
 #[derive(Clone)]
 pub(crate) enum OutputKind {
     /// Certainly not a `Result`.
     Plain,
-    /// Written as `Result<T, E>`, with these two.
+    /// Written as `Result<T, E>`, with these two types.
     Fallible(Box<(Type, Type)>),
     /// Anything else.
     Unknown,

@@ -1,4 +1,4 @@
-//! Names on the wire: renaming rules, and what a name may look like.
+//! Names on the wire: renaming rules and forbidden characters.
 
 use heck::{
     ToKebabCase as _, ToLowerCamelCase as _, ToShoutySnakeCase as _, ToSnakeCase as _,
@@ -28,7 +28,7 @@ impl Rule {
         ("kebab-case", Rule::Kebab),
     ];
 
-    /// The value of `rename_all`.
+    /// Returns the rule for a value of `rename_all`.
     pub(crate) fn parse(given: Option<&LitStr>, errors: &mut Errors) -> Rule {
         let Some(given) = given else {
             return Rule::Unchanged;
@@ -45,7 +45,7 @@ impl Rule {
         Rule::Unchanged
     }
 
-    /// Returns a Rust name as it is written on the wire.
+    /// Returns the name on the wire for a Rust name.
     pub(crate) fn apply(self, name: &str) -> String {
         match self {
             Rule::Unchanged => name.to_owned(),
@@ -58,17 +58,19 @@ impl Rule {
     }
 }
 
-/// Checks the service id.
+/// Reports a service id that addresses could not contain.
 pub(crate) fn check_id(id: &LitStr, errors: &mut Errors) {
     check("id", id, ".:@/*", errors);
 }
 
-/// Checks the name of a method or argument. A method's may be a path, `nested.method`.
+/// Reports a name of a method or argument that addresses could not contain. The name of a method
+/// may be a path, `nested.method`.
 pub(crate) fn check_name(name: &LitStr, errors: &mut Errors) {
     check("name", name, ":@/*", errors);
 }
 
-/// Addresses are taken apart at the characters in `forbidden`.
+/// Reports an empty name, or one with a blank or a `forbidden` character, at which peers split
+/// addresses.
 fn check(what: &str, given: &LitStr, forbidden: &str, errors: &mut Errors) {
     let name = given.value();
     if name.split('.').any(str::is_empty) {

@@ -1,4 +1,4 @@
-//! From the attribute and its item to the items that replace it.
+//! Expands `#[hypha_service]`: reads the item, builds its model and generates code.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -8,7 +8,8 @@ use crate::diag::Errors;
 use crate::source::Source;
 use crate::{emit, inherent, lower, source};
 
-/// `#[hypha_service(attr)] item`.
+/// Returns the expansion of `#[hypha_service(attr)] item` and its errors. The user's item is part
+/// of the expansion also after errors, because otherwise every use of it would be one more error.
 pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStream, Errors) {
     let mut errors = Errors::default();
     let Some(source) = source::read(item.clone(), &mut errors) else {
@@ -17,7 +18,8 @@ pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStrea
     let tokens = match source {
         Source::Trait(contract) => {
             let service = lower::service(attr, &contract, &mut errors);
-            // A dispatcher for a wrong contract would only repeat its mistakes in rustc's words.
+            // The methods of a wrong contract would lead to errors of rustc that repeat those of
+            // the macro.
             emit::service_items(&service, &contract, errors.is_empty())
         }
         Source::Block(block) => match inherent::service(attr, &block, &mut errors) {
@@ -35,7 +37,7 @@ pub(crate) fn hypha_service(attr: TokenStream, item: TokenStream) -> (TokenStrea
     (tokens, errors)
 }
 
-/// Returns the tokens of an item that errors underline: its name where it has one.
+/// Returns the tokens of an item that errors underline: its name if it has one.
 fn head(item: &Item) -> TokenStream {
     match item {
         Item::Struct(item) => item.ident.to_token_stream(),

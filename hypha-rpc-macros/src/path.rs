@@ -4,8 +4,8 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::{Attribute, Ident, Path};
 
-/// The module with everything that generated code names, in `::hypha_rpc` or what `crate = ..`
-/// says.
+/// Returns the path of the module with everything that generated code names, in `::hypha_rpc` or in
+/// the crate that the key `crate` names.
 pub(crate) fn private(given: Option<Path>) -> TokenStream {
     let span = Span::mixed_site();
     match given {
@@ -14,8 +14,8 @@ pub(crate) fn private(given: Option<Path>) -> TokenStream {
     }
 }
 
-/// The one place that names that module: if the path is wrong, rustc reports it once and asks no
-/// further.
+/// Generates the import of that module as `alias`. No other generated code names its path, so that
+/// rustc reports a wrong path only once.
 pub(crate) fn import(private: &TokenStream, alias: &Ident, cfgs: &[&Attribute]) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*

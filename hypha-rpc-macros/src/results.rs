@@ -1,4 +1,4 @@
-//! Return types of methods: checks that the type is allowed, and finds its kind.
+//! Checks the return types of methods and determines their kind.
 
 use proc_macro2::Span;
 use syn::{ReturnType, Type, TypeImplTrait, parse_quote_spanned};
@@ -7,7 +7,8 @@ use crate::diag::Errors;
 use crate::model::{Output, OutputKind};
 use crate::types;
 
-/// Reads the return type of a method. Reports it and returns `None` if a method cannot return it.
+/// Reads the return type of a method. Reports a type that a method cannot return, and returns
+/// `None` for it.
 pub(crate) fn read(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
     let whole: Type = match output {
         ReturnType::Default => parse_quote_spanned!(Span::mixed_site()=> ()),
@@ -27,11 +28,11 @@ pub(crate) fn read(output: &ReturnType, errors: &mut Errors) -> Option<Output> {
     })
 }
 
-/// The items of the `impl Stream<Item = ..>` in an output.
+/// Returns the type of the items of the `impl Stream<Item = ..>` in an output.
 fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Option<Output> {
     let Some(item) = types::stream_item(stream) else {
         let message = if types::is_future(stream) {
-            "write `async fn`, and what the future gives as the result"
+            "write `async fn`, and the output of the future as the result"
         } else {
             "results leave the process: the only `impl` here is `impl Stream<Item = ..>`; return an \
              owned value"
@@ -61,7 +62,7 @@ fn stream_items(whole: &Type, stream: &TypeImplTrait, errors: &mut Errors) -> Op
     })
 }
 
-/// `None` for results that cannot leave the process.
+/// Reports a type that cannot be sent to another program, and returns `None` for it.
 fn may_leave(found: types::Found, errors: &mut Errors) -> Option<()> {
     if let Some((found, message)) = found.stays {
         errors.push(found, message);
@@ -78,6 +79,7 @@ fn may_leave(found: types::Found, errors: &mut Errors) -> Option<()> {
     (!found.refused).then_some(())
 }
 
+/// Returns whether the type is a `Result`, as far as its tokens show.
 fn output_kind(whole: &Type) -> OutputKind {
     match types::result_parts(whole) {
         Some(parts) => OutputKind::Fallible(Box::new(parts)),
@@ -86,7 +88,7 @@ fn output_kind(whole: &Type) -> OutputKind {
     }
 }
 
-/// `impl Future`, where `async fn` is meant.
+/// Whether the type is `impl Future`, written in place of `async fn`.
 pub(crate) fn is_future(output: &ReturnType) -> bool {
     let ReturnType::Type(_, ty) = output else {
         return false;

@@ -1,6 +1,8 @@
-//! Reading the item under the attribute, piece by piece. Bodies of methods are passed on unread:
-//! mistakes in them are rustc's to report, and one that is half typed takes nothing else away. The
-//! same goes for a member that cannot be read at all.
+//! Reads the item under the attribute, member by member.
+//!
+//! Bodies of methods are not parsed: rustc reports errors in them, and while the user types in one
+//! body, the rest of the contract must still expand. For the same reason, a member that cannot be
+//! parsed does not affect the others.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -14,18 +16,18 @@ use crate::diag::Errors;
 use crate::inherent::is_served;
 use crate::{attrs, types};
 
-/// Item with the attribute.
+/// The item with the attribute.
 pub(crate) enum Source {
     Trait(ItemTrait),
     Block(ItemImpl),
-    /// Only good for saying where it is.
+    /// An item of another kind, kept to locate the error message.
     Other(Item),
 }
 
 const ON_MEMBERS: &str = "`#[hypha(..)]` goes on methods and their parameters";
 
-/// Reads an item, and takes out of it what only the macro understands where it means nothing.
-/// `None` if it has no beginning that can be read.
+/// Parses an item, and reports and removes attributes of the macro that have no meaning in their
+/// place. `None` if even the head of the item cannot be parsed.
 pub(crate) fn read(item: TokenStream, errors: &mut Errors) -> Option<Source> {
     let mut tokens: Vec<TokenTree> = item.into_iter().collect();
     let members = match tokens.last_mut() {
@@ -70,7 +72,7 @@ pub(crate) fn read(item: TokenStream, errors: &mut Errors) -> Option<Source> {
     Some(source)
 }
 
-/// The attributes at the beginning of a trait or block, and its members.
+/// The inner attributes of a trait or block, and its members.
 struct Members(Vec<Attribute>, Vec<Member>);
 
 impl Parse for Members {
@@ -80,20 +82,27 @@ impl Parse for Members {
     }
 }
 
-/// The tokens of a member, and its body if it is a function that has one.
+/// A member of a trait or block, not yet parsed.
 #[derive(Default)]
 struct Member {
+    /// All tokens except the body.
     head: Vec<TokenTree>,
+    /// The body with its braces, if the member is a function with a body.
     body: Option<Group>,
 }
 
+/// Splits the content of a trait or block into members, without parsing them.
+///
+/// A member ends at `;`, at the body of a function, or at the braces of a macro call. A function
+/// that the user has not finished ends at the `async` of the next one.
 fn split(tokens: TokenStream) -> Vec<Member> {
     let mut members = Vec::new();
     let mut member = Member::default();
     let mut is_function = false;
     for token in tokens.into_iter().flat_map(ungrouped) {
         if is_function && matches!(&token, TokenTree::Ident(ident) if ident == "async") {
-            // The one before has no end yet.
+            // The previous function is unfinished: its attributes and visibility end where those of
+            // the new one begin.
             let head = member.head.split_off(beginning(&member.head));
             let unfinished = std::mem::replace(&mut member, Member { head, body: None });
             members.push(unfinished);
@@ -115,7 +124,7 @@ fn split(tokens: TokenStream) -> Vec<Member> {
                 false
             }
             TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
-                // Not in `-> Array<{ N }>`.
+                // The braces in `-> Array<{ N }>` are not the body.
                 if is_function && !after("<,=") {
                     member.body = Some(group.clone());
                 }
@@ -137,7 +146,8 @@ fn split(tokens: TokenStream) -> Vec<Member> {
     members
 }
 
-/// Where the attributes and the visibility of the next member begin, at the end of these tokens.
+/// Returns the index at which the attributes and the visibility of the next member begin, at the
+/// end of `tokens`.
 fn beginning(tokens: &[TokenTree]) -> usize {
     let is_word = |at: usize, word| matches!(&tokens[at], TokenTree::Ident(ident) if ident == word);
     let is_hash =
@@ -175,6 +185,7 @@ fn ungrouped(token: TokenTree) -> Vec<TokenTree> {
     }
 }
 
+/// Returns the same braces without their content.
 fn emptied(group: &Group) -> Group {
     let mut empty = Group::new(group.delimiter(), TokenStream::new());
     empty.set_span(group.span());
@@ -182,12 +193,13 @@ fn emptied(group: &Group) -> Group {
 }
 
 impl Member {
-    /// The tokens, without those of the body.
+    /// Returns the tokens of the member, with an empty body.
     fn tokens(&self) -> TokenStream {
         let body = self.body.as_ref().map(emptied).map(TokenTree::Group);
         self.head.iter().cloned().chain(body).collect()
     }
 
+    /// Parses a member of a trait. One that cannot be parsed becomes an empty `Verbatim`.
     fn of_trait(mut self, errors: &mut Errors) -> TraitItem {
         self.take_visibility(errors);
         let mut item = match syn::parse2(self.tokens()) {
@@ -212,6 +224,7 @@ impl Member {
         item
     }
 
+    /// Parses a member of a block. One that cannot be parsed becomes an empty `Verbatim`.
     fn of_block(self, errors: &mut Errors) -> ImplItem {
         let mut item = match syn::parse2(self.tokens()) {
             Ok(item) => item,
@@ -236,14 +249,15 @@ impl Member {
         item
     }
 
-    /// `pub` before a method of a trait: rustc would say so much later.
+    /// Reports and removes `pub` before a method of a trait, because rustc would report it only
+    /// after the expansion, which may have other errors.
     fn take_visibility(&mut self, errors: &mut Errors) {
         let is =
             |token: &TokenTree, word| matches!(token, TokenTree::Ident(ident) if ident == word);
         let Some(at) = self.head.iter().position(|token| is(token, "pub")) else {
             return;
         };
-        // Elsewhere it is not about visibility.
+        // Only attributes may stand before a visibility.
         let before = |token: &TokenTree| matches!(token, TokenTree::Punct(_) | TokenTree::Group(_));
         if !self.head[..at].iter().all(before) {
             return;
@@ -251,7 +265,7 @@ impl Member {
         let word = self.head.remove(at);
         errors.push(
             word,
-            "everything in a trait is as visible as the trait; leave `pub` out",
+            "methods of a trait have the visibility of the trait; remove `pub`",
         );
         if let Some(TokenTree::Group(_)) = self.head.get(at) {
             self.head.remove(at);
@@ -259,18 +273,20 @@ impl Member {
     }
 }
 
-/// Puts the body back, as it came. Its own braces tell rustc where it is, so it is printed with
-/// [`body`] and not as a block.
+/// Puts the unparsed body into the block. The body has its own braces, whose span rustc reports, so
+/// [`body`] prints it without those of the block.
 fn fill(block: &mut Block, body: &Group) {
     let group = TokenTree::Group(body.clone()).into();
     block.stmts = vec![Stmt::Expr(Expr::Verbatim(group), None)];
 }
 
-/// The body of a method, with its braces.
+/// Returns the body of a method, with its braces.
 pub(crate) fn body(block: &Block) -> TokenStream {
     block.stmts.iter().map(ToTokens::to_token_stream).collect()
 }
 
+/// Reports and removes attributes and types in a signature that the macro does not support.
+/// `served` is false for private functions, in which attributes of the macro have no meaning.
 fn in_signature(
     attrs: &mut Vec<Attribute>,
     sig: &mut Signature,
@@ -307,12 +323,12 @@ fn in_signature(
     }
 }
 
-/// `str` for `&str`, `[u8]` for `&[u8]`, and `dyn Trait`.
+/// Reports types without a size, such as `str`, `[u8]` and `dyn Trait`, and replaces them.
 fn with_size(ty: &mut Type, errors: &mut Errors) {
     for found in types::give_sizes(ty) {
         let message = match found {
             Type::Slice(_) => {
-                "a slice has no size of its own; write `Vec<..>`, or `&[u8]` for bytes as an \
+                "a slice has no known size; write `Vec<..>`, or `&[u8]` for bytes as an \
                  argument"
             }
             Type::TraitObject(_) => {
@@ -320,24 +336,28 @@ fn with_size(ty: &mut Type, errors: &mut Errors) {
                  for a function, `RemoteStream<T>` for a stream, `Object<FooProxy>` for \
                  an object of the contract `Foo`"
             }
-            _ => "`str` has no size of its own; write `String`, or `&str` for an argument",
+            _ => "`str` has no known size; write `String`, or `&str` for an argument",
         };
         errors.push(found, message);
     }
 }
 
-/// `#[hypha(..)]`, a second `#[hypha_service]` and `#[async_trait]` on the whole item.
+/// Reports and removes `#[hypha(..)]`, a second `#[hypha_service]` and `#[async_trait]` on the
+/// whole item.
 fn on_the_whole(attrs: &mut Vec<Attribute>, errors: &mut Errors) {
     conditional(attrs, false, errors);
     attrs.retain(|attr| {
         let last = attr.path().segments.last();
         let name = last.map_or_else(String::new, |segment| segment.ident.to_string());
         let message = match name.as_str() {
-            "hypha" => "what is said of the whole service goes into `#[hypha_service(..)]`",
+            "hypha" => {
+                "`#[hypha(..)]` goes on methods and parameters; write keys of the service \
+             into `#[hypha_service(..)]`"
+            }
             "hypha_service" => "`#[hypha_service]` is given twice; put all keys into one",
             "async_trait" => {
-                "leave `#[async_trait]` out: a contract has `async fn`s of its own, whose futures \
-                 can be sent between threads"
+                "remove `#[async_trait]`: a contract supports `async fn` by itself, with futures \
+                 that are `Send`"
             }
             _ => return true,
         };
@@ -346,6 +366,7 @@ fn on_the_whole(attrs: &mut Vec<Attribute>, errors: &mut Errors) {
     });
 }
 
+/// Reports and removes `#[hypha(..)]`.
 fn misplaced(attrs: &mut Vec<Attribute>, message: &str, errors: &mut Errors) {
     attrs.retain(|attr| {
         let ours = attrs::is_ours(attr);
@@ -356,8 +377,11 @@ fn misplaced(attrs: &mut Vec<Attribute>, message: &str, errors: &mut Errors) {
     });
 }
 
-/// `#[cfg_attr(.., hypha(..))]` and `#[cfg_attr(.., doc = ..)]`: macros see such attributes before
-/// the condition is looked at. The texts of what is `described` are in the schema.
+/// Reports and removes `#[cfg_attr(.., hypha(..))]` and, for `described` items, `#[cfg_attr(.., doc
+/// = ..)]`.
+///
+/// rustc expands this macro before it evaluates the condition, so the macro could not tell whether
+/// the attribute applies. The schema contains the documentation of described items.
 fn conditional(attrs: &mut Vec<Attribute>, described: bool, errors: &mut Errors) {
     attrs.retain(|attr| {
         let Meta::List(list) = &attr.meta else {
@@ -372,13 +396,13 @@ fn conditional(attrs: &mut Vec<Attribute>, described: bool, errors: &mut Errors)
             TokenTree::Punct(punct) => punct.as_char() == '=' && name == "=",
             _ => false,
         };
-        // `doc(cfg(..))` is for rustdoc alone.
+        // `doc(cfg(..))` is an instruction to rustdoc, not a text.
         let has_text = |pair: &[TokenTree]| is(&pair[0], "doc") && is(&pair[1], "=");
         if described && tokens.windows(2).any(has_text) {
             errors.push(
                 attr,
-                "the schema cannot have a text behind `cfg_attr`; write it without a condition, \
-                 or the method twice, each with its own `cfg`",
+                "`cfg_attr` cannot hold `doc`, which is part of the schema; write the text without \
+                 a condition, or the method twice, each with its own `cfg`",
             );
             return false;
         }

@@ -1,4 +1,7 @@
-//! Properties of a type that its tokens show.
+//! Properties of types that their tokens show.
+//!
+//! A macro sees names, not types: `Result` may be an alias, and `Context` a type of the user.
+//! Functions that must be certain say so; the others follow the common meaning of a name.
 
 use proc_macro2::Span;
 use quote::quote_spanned;
@@ -9,7 +12,7 @@ use syn::{
     TypeParamBound, TypeReference, parse_quote_spanned,
 };
 
-/// The type without the parentheses and invisible groups around it.
+/// Returns the type without the parentheses and invisible groups around it.
 fn bare(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => bare(&group.elem),
@@ -18,7 +21,7 @@ fn bare(ty: &Type) -> &Type {
     }
 }
 
-/// `C` of `a::b::C<..>`.
+/// Returns `C` of `a::b::C<..>`.
 fn last_segment(ty: &Type) -> Option<&PathSegment> {
     match bare(ty) {
         Type::Path(path) if path.qself.is_none() => path.path.segments.last(),
@@ -26,7 +29,7 @@ fn last_segment(ty: &Type) -> Option<&PathSegment> {
     }
 }
 
-/// `Foo`, if that is all there is.
+/// Returns the name of a type that is a plain name, without path or parameters.
 pub(crate) fn plain_name(ty: &Type) -> Option<&Ident> {
     match bare(ty) {
         Type::Path(path) if path.qself.is_none() => path.path.get_ident(),
@@ -34,11 +37,12 @@ pub(crate) fn plain_name(ty: &Type) -> Option<&Ident> {
     }
 }
 
+/// Whether the last segment of a path has this name.
 pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident == name)
 }
 
-/// `Context` or `&Context`.
+/// Whether it is `Context` or `&Context`.
 pub(crate) fn is_context(ty: &Type) -> bool {
     match bare(ty) {
         Type::Reference(reference) => is_named(&reference.elem, "Context"),
@@ -46,7 +50,7 @@ pub(crate) fn is_context(ty: &Type) -> bool {
     }
 }
 
-/// Whether it is `&[u8]`, which serde would take for a list of numbers.
+/// Whether it is `&[u8]`, which serde would encode as a list of numbers.
 pub(crate) fn is_byte_slice(ty: &Type) -> bool {
     matches!(bare(ty), Type::Reference(reference) if is_to_bytes(reference))
 }
@@ -56,13 +60,13 @@ pub(crate) fn is_optional_byte_slice(ty: &Type) -> bool {
     optional(ty).is_some_and(is_byte_slice)
 }
 
-/// Whether it is called `Bytes` or `Option<Bytes>`, as `bytes::Bytes` is.
+/// Whether its name is `Bytes` or `Option<Bytes>`, so that it may be `bytes::Bytes`.
 pub(crate) fn may_be_shared_bytes(ty: &Type) -> bool {
     let is_bytes = |ty: &Type| is_named(ty, "Bytes");
     is_bytes(bare(ty)) || optional(ty).is_some_and(is_bytes)
 }
 
-/// `T` of `Option<T>`.
+/// Returns `T` of `Option<T>`.
 fn optional(ty: &Type) -> Option<&Type> {
     let segment = last_segment(ty).filter(|segment| segment.ident == "Option")?;
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
@@ -74,7 +78,7 @@ fn optional(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// Whether bytes are borrowed where they can be: by themselves, or if they are there.
+/// Whether it is `&[u8]` or `Option<&[u8]>`, the only places where bytes can be borrowed.
 pub(crate) fn is_bytes(ty: &Type) -> bool {
     is_byte_slice(ty) || is_optional_byte_slice(ty)
 }
@@ -83,7 +87,7 @@ fn is_to_bytes(reference: &TypeReference) -> bool {
     matches!(bare(&reference.elem), Type::Slice(slice) if is_named(&slice.elem, "u8"))
 }
 
-/// `T` and `E` of `Result<T, E>`.
+/// Returns `T` and `E` of `Result<T, E>`.
 pub(crate) fn result_parts(ty: &Type) -> Option<(Type, Type)> {
     let segment = last_segment(ty).filter(|segment| segment.ident == "Result")?;
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
@@ -97,8 +101,8 @@ pub(crate) fn result_parts(ty: &Type) -> Option<(Type, Type)> {
     }
 }
 
-/// Can this not be an alias of `Result`? Names of the prelude count: a `String` that is an
-/// alias of `Result` is an error in the generated code.
+/// Whether this is certainly no alias of `Result`. Names of the prelude count as certain: an alias
+/// of `Result` that is named `String` is an error in the generated code.
 pub(crate) fn is_surely_plain(ty: &Type) -> bool {
     const NAMES: [&str; 20] = [
         "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",
@@ -113,7 +117,7 @@ pub(crate) fn is_surely_plain(ty: &Type) -> bool {
     }
 }
 
-/// `T` of `impl Stream<Item = T>`.
+/// Returns `T` of `impl Stream<Item = T>`.
 pub(crate) fn stream_item(ty: &TypeImplTrait) -> Option<Type> {
     ty.bounds.iter().find_map(|bound| {
         let TypeParamBound::Trait(bound) = bound else {
@@ -134,12 +138,13 @@ pub(crate) fn stream_item(ty: &TypeImplTrait) -> Option<Type> {
     })
 }
 
-/// `impl Future`?
+/// Whether it is `impl Future`.
 pub(crate) fn is_future(ty: &TypeImplTrait) -> bool {
     has_bound(&ty.bounds, &["Future"])
 }
 
-/// Whether a type with an `impl` in it is that `impl`, or a generic path with it as first argument.
+/// Whether a type that contains an `impl` is that `impl`, or a generic type with it as first
+/// argument, such as `Result<impl Stream, E>`.
 pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     if matches!(bare(ty), Type::ImplTrait(_)) {
         return true;
@@ -152,7 +157,7 @@ pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     };
     match &segment.arguments {
         PathArguments::AngleBracketed(arguments) => {
-            // `Result` or an alias of it, as far as can be seen here.
+            // Any other generic type may be an alias of `Result`; rustc reports those that are not.
             let first = arguments.args.first();
             match first {
                 Some(GenericArgument::Type(ty)) => matches!(bare(ty), Type::ImplTrait(_)),
@@ -163,7 +168,7 @@ pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     }
 }
 
-/// The type with another one for every `impl`.
+/// Returns the type with `named` in place of every `impl`.
 pub(crate) fn with_named(ty: &Type, named: &Type) -> Type {
     struct Replace<'a>(&'a Type);
     impl VisitMut for Replace<'_> {
@@ -180,7 +185,7 @@ pub(crate) fn with_named(ty: &Type, named: &Type) -> Type {
     ty
 }
 
-/// Adds a bound to every `impl` that has none of that name.
+/// Adds a bound to every `impl` that has no bound of that name.
 pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     struct Bind<'a>(&'a str, &'a TypeParamBound);
     impl VisitMut for Bind<'_> {
@@ -193,8 +198,9 @@ pub(crate) fn bound_impls(ty: &mut Type, name: &str, bound: &TypeParamBound) {
     Bind(name, bound).visit_type_mut(ty);
 }
 
-/// Puts a type that has a size in the place of every `str`, slice and `dyn` that is not behind a
-/// pointer, as far as names tell; returns those. rustc would report each use of such a type.
+/// Replaces every `str`, slice and `dyn` that is not behind a pointer, as far as names show, by a
+/// type with a size, and returns the replaced types. Otherwise rustc would report each use of such
+/// a type in the generated code.
 pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     struct Give(Vec<Type>);
     impl VisitMut for Give {
@@ -208,8 +214,8 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
                 other if plain_name(other).is_some_and(|name| name == "str") => {
                     parse_quote_spanned!(span=> ::std::string::String)
                 }
-                // Nothing can be done with it in a service: see `Found::refused`. As `impl` it may
-                // be of any trait, and the body of a method may use it.
+                // A service cannot use it, so it becomes `Verbatim`: see `Found::refused`. Written
+                // as `impl`, it accepts any trait, and the body of a method may use it.
                 Type::TraitObject(object) => {
                     let bounds = &object.bounds;
                     Type::Verbatim(quote_spanned!(span=> impl #bounds))
@@ -235,30 +241,30 @@ pub(crate) fn give_sizes(ty: &mut Type) -> Vec<Type> {
     give.0
 }
 
-const FUNCTION: &str =
-    "a function of Rust stays in its program; the one that travels is `Callback<A, R>`";
-const STREAM: &str = "a stream of Rust stays in its program; return `impl Stream<Item = ..>`, or \
-                      take the one that travels, `RemoteStream<T>`";
+const FUNCTION: &str = "a Rust function cannot be sent to another program; use `Callback<A, R>`";
+const STREAM: &str = "a Rust stream cannot be sent to another program; return `impl Stream<Item = \
+                      ..>`, or use `RemoteStream<T>`";
 
 /// First occurrence of each kind of type inside a type.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) reference: Option<TypeReference>,
     pub(crate) mutable_reference: Option<TypeReference>,
-    /// `&[u8]`.
+    /// First `&[u8]`.
     pub(crate) byte_slice: Option<TypeReference>,
-    /// Inside of `Callback<..>`.
+    /// First reference inside `Callback<..>`.
     pub(crate) callback_reference: Option<TypeReference>,
     pub(crate) impl_trait: Option<TypeImplTrait>,
-    /// A function or stream of Rust behind a pointer, and what travels instead.
+    /// First function or stream of Rust, which cannot be sent, and the message that names the type
+    /// to use.
     pub(crate) stays: Option<(Type, &'static str)>,
-    /// Stands for a type that was reported where it was read.
+    /// Whether the type contains a replacement made by [`give_sizes`], which has been reported.
     pub(crate) refused: bool,
     pub(crate) self_path: Option<Path>,
     pub(crate) static_lifetime: Option<Lifetime>,
 }
 
-/// Looks through a type.
+/// Returns the types inside a type that contracts restrict.
 pub(crate) fn inspect(ty: &Type) -> Found {
     let mut found = Found::default();
     found.visit_type_mut(&mut ty.clone());
@@ -325,7 +331,7 @@ impl VisitMut for Found {
     }
 }
 
-/// Whether there is a trait with one of these names.
+/// Whether one of the bounds is a trait with one of these names.
 fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[&str]) -> bool {
     bounds.into_iter().any(|bound| match bound {
         TypeParamBound::Trait(bound) => bound
@@ -337,8 +343,8 @@ fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[
     })
 }
 
-/// The type with `'static` for every lifetime left out, as a function without parameters returns
-/// it. Of types that do not show theirs, only `Cow` is known to have one.
+/// Returns the type with `'static` for every lifetime, as a function without parameters returns it.
+/// Of the types that hide their lifetime, only `Cow` is known.
 pub(crate) fn with_static(ty: &Type) -> Type {
     struct Fill;
     impl VisitMut for Fill {

@@ -1,5 +1,5 @@
-//! The trait, with the user's exact parameters, its `async fn`s written as functions that return a
-//! future which can be sent between threads.
+//! Generates the trait: the user's own, except that each `async fn` becomes a function that returns
+//! a `Send` future.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -12,6 +12,7 @@ use crate::diag::located;
 use crate::doc_text::{self, MethodText};
 use crate::{attrs, lower, source, types};
 
+/// Generates the trait. Runs for wrong contracts as well, so it must accept any trait.
 pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
     let mut item = item.clone();
     let span = Span::mixed_site();
@@ -20,12 +21,13 @@ pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
         parse_quote_spanned!(span=> ::core::marker::Sync),
         parse_quote_spanned!(span=> 'static),
     ];
-    // Its callers are in other programs.
+    // The generated service calls the methods only through a type parameter, so rustc would report
+    // those of a trait without an implementation in this program as unused.
     item.attrs
         .push(parse_quote_spanned!(span=> #[allow(dead_code)]));
     item.colon_token.get_or_insert_with(|| syn::Token![:](span));
     item.supertraits.extend(bounds);
-    // Reported; rustc would try to expand them.
+    // `lower` has reported macros; rustc would try to expand them and report more.
     item.items
         .retain(|item| !matches!(item, TraitItem::Macro(_)));
     for item in &mut item.items {
@@ -38,9 +40,11 @@ pub(crate) fn emit(item: &ItemTrait) -> TokenStream {
     without_parameters(&item)
 }
 
-/// The trait with `<>` after its name. Where there is nothing, rustc offers to add a parameter for
-/// a type that it does not know; it has no such offer for the proxy, and two reports that differ
-/// stay two.
+/// Returns the trait with `<>` after its name.
+///
+/// Without it rustc suggests to add a type parameter for an unknown type in the trait, but makes no
+/// such suggestion for the same type in the proxy. The two reports would differ, and rustc drops
+/// only reports that are equal.
 fn without_parameters(item: &ItemTrait) -> TokenStream {
     let mut tokens = TokenStream::new();
     for token in item.to_token_stream() {
@@ -53,7 +57,7 @@ fn without_parameters(item: &ItemTrait) -> TokenStream {
     tokens
 }
 
-/// Rewrites the signature, and returns the body or its replacement.
+/// Rewrites the attributes and the signature, and returns the body, or the semicolon in its place.
 fn method(function: &mut TraitItemFn) -> TokenStream {
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let docs = lower::documentation(function, &text);
@@ -66,12 +70,12 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
         input
             .attrs
             .retain(|attr| !attrs::is_doc(attr) && !attrs::is_ours(attr));
-        // rustc would report the pattern a second time.
+        // `lower` has reported the pattern; rustc would report it a second time.
         if lower::argument_ident(&input.pat).is_none() && function.default.is_none() {
             *input.pat = Pat::Verbatim(quote_spanned!(input.pat.span()=> _));
         }
     }
-    // Reported, as what a trait has no room for.
+    // `lower` has reported `const`; rustc would report it a second time.
     function.sig.constness = None;
     let end = function.semi_token.to_token_stream();
     let body = function.default.as_ref().map(source::body);
@@ -83,7 +87,7 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
         ReturnType::Type(_, ty) => {
             let (span, mut ty) = (located(ty.span()), (**ty).clone());
             let send = parse_quote_spanned!(span=> ::core::marker::Send);
-            // Streams go from thread to thread as futures do.
+            // The runtime polls streams on any thread, as it does futures.
             types::bound_impls(&mut ty, "Send", &send);
             (span, ty.into_token_stream())
         }
@@ -91,9 +95,9 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
     function.sig.output = parse_quote_spanned! {span=>
         -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
     };
-    // The trait asks for it already. Said of the method too, it is missed once and not in every
-    // future; and `Box<dyn Contract>` is a type, so that what is said of it is that it does not
-    // travel.
+    // The trait has these bounds already. Repeated on the method, a missing bound is reported once
+    // instead of once per future. `Sized` makes `dyn Contract` a valid type, so that the user sees
+    // the message that `dyn` cannot be sent, instead of one about dyn compatibility.
     let clause = function.sig.generics.make_where_clause();
     clause.predicates.push(parse_quote_spanned! {span=>
         Self: ::core::marker::Sized + ::core::marker::Sync + 'static

@@ -1,4 +1,4 @@
-//! A service written as an `impl` block: the block itself, and the type as something to register.
+//! Generates the code for an `impl` block: the block itself, and `IntoService` for its type.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -10,16 +10,20 @@ use crate::diag::located;
 use crate::model::Service;
 use crate::{attrs, inherent, source};
 
+/// Generates the block and its registration. Without `with_methods`, the service has no methods,
+/// because a wrong block would only lead to more errors in them.
 pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> TokenStream {
     let mut tokens = stripped(block);
     tokens.extend(registration(service, block, with_methods));
     tokens
 }
 
-/// The user's block without our attributes.
+/// Returns the user's block without `#[hypha(..)]` and without doc comments on parameters, which
+/// rustc rejects.
 pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
     let mut block = block.clone();
-    // Where the user wrote it, rustc would offer to add type parameters after it: see `contract`.
+    // At the user's own span, rustc would suggest to add type parameters after `impl`: see
+    // `contract`.
     block.impl_token.span = located(block.impl_token.span);
     for item in &mut block.items {
         let ImplItem::Fn(function) = item else {
@@ -27,8 +31,8 @@ pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
         };
         if inherent::is_served(function) {
             function.attrs.retain(|attr| !attrs::is_ours(attr));
-            // It has to be `pub` to be served, and `async` also with nothing to wait for; and its
-            // callers are elsewhere.
+            // These lints blame the user for rules of the macro: a served method must be `pub`, and
+            // must be `async` even if it awaits nothing; and its callers are in other programs.
             let span = located(function.sig.ident.span());
             let allow = parse_quote_spanned! {span=>
                 #[allow(unreachable_pub, clippy::unused_async, clippy::must_use_candidate)]
@@ -53,6 +57,7 @@ pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
     block.into_token_stream()
 }
 
+/// Generates `IntoService` for the type of the block.
 fn registration(service: &Service, block: &ItemImpl, with_methods: bool) -> TokenStream {
     let Service {
         proxy,
@@ -66,7 +71,7 @@ fn registration(service: &Service, block: &ItemImpl, with_methods: bool) -> Toke
     let details = service::details(service);
     let methods = service.methods.iter().filter(|_| with_methods);
     let methods = methods.map(|method| service::one_method(service, method));
-    // Shown at the type if it cannot be shared between calls.
+    // Located at the type, so that rustc underlines it if it is not `Send` and `Sync`.
     let shared = quote_spanned!(located(ty.span())=> #private::shared::<#ty>(self));
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*

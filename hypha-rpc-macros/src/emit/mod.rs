@@ -1,4 +1,8 @@
-//! From the model to code: one file for each public item, and one for the schema.
+//! Generates code from the model: one file for each public item, `schema` for the schemas of
+//! methods, and `values` for the parts that deal with the types of arguments and results.
+//!
+//! `parse` calls this module. It reports no errors: `lower` has found them all, or rustc finds them
+//! in the generated code.
 
 use proc_macro2::TokenStream;
 use syn::{ItemImpl, ItemTrait};
@@ -13,7 +17,8 @@ mod schema;
 mod service;
 mod values;
 
-/// Trait, service and proxy.
+/// Generates the trait, its service type and its proxy. Without `with_methods`, the service is
+/// empty.
 pub(crate) fn service_items(
     service: &Service,
     contract: &ItemTrait,
@@ -26,12 +31,13 @@ pub(crate) fn service_items(
     tokens
 }
 
-/// A block that cannot be a service.
+/// Returns a block that cannot be a service, without the attributes of the macro.
 pub(crate) fn only_the_block(block: &ItemImpl) -> TokenStream {
     inherent::stripped(block)
 }
 
-/// The block, its registration, and the proxy.
+/// Generates the block, its registration and its proxy. Without `with_methods`, the service is
+/// empty.
 pub(crate) fn inherent_items(
     service: &Service,
     block: &ItemImpl,
@@ -43,6 +49,7 @@ pub(crate) fn inherent_items(
     tokens
 }
 
+/// Generates the import of the runtime module, on which all other generated code depends.
 fn runtime(service: &Service) -> TokenStream {
     let cfgs: Vec<_> = attrs::cfgs(&service.carried).collect();
     path::import(&service.runtime, &service.private, &cfgs)

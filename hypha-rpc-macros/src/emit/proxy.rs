@@ -1,5 +1,5 @@
-//! `FooProxy`: the contract's methods as calls to a service elsewhere, and nothing else, so that no
-//! name can clash.
+//! Generates `FooProxy`, whose methods call those of a remote service. It has no inherent methods
+//! except those of the contract, so no name can clash.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -10,6 +10,7 @@ use crate::attrs;
 use crate::diag::{located, shown};
 use crate::model::{Method, Service, Stub};
 
+/// Generates the proxy. Runs for wrong contracts as well.
 pub(crate) fn emit(service: &Service) -> TokenStream {
     let Service {
         contract,
@@ -61,6 +62,8 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
     }
 }
 
+/// Generates a method for a wrong method of the contract. It cannot be reached at run time, because
+/// the program does not compile.
 fn one_stub(service: &Service, stub: &Stub) -> TokenStream {
     let Service { private, vis, .. } = service;
     let Stub {
@@ -88,6 +91,8 @@ fn one_stub(service: &Service, stub: &Stub) -> TokenStream {
     }
 }
 
+/// Generates one method. It encodes the arguments before it returns, so that the call borrows
+/// nothing.
 fn one_method(service: &Service, method: &Method) -> TokenStream {
     let vis = &service.vis;
     let Method {
@@ -107,7 +112,7 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         let codec = codec(private, arg);
         let (name, wire_name) = (&arg.ident, &value.wire_name);
         let span = located(arg.ty.span());
-        // Left out, an argument with a default would become the default.
+        // `push` leaves out `None`, and the callee would replace a missing argument by its default.
         if value.default.is_some() {
             quote_spanned!(span=> #codec.push_always(&mut __args, #wire_name, &#name))
         } else {

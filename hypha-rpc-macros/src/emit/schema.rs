@@ -1,4 +1,5 @@
-//! The schema of a method, as an expression that builds it when the service is registered.
+//! Generates the schema of a method, as an expression that builds it when the service is
+//! registered.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
@@ -8,6 +9,10 @@ use super::values::{codec, default_name, output_types};
 use crate::diag::located;
 use crate::model::Method;
 
+/// Returns an expression of the schema of a method.
+///
+/// The three references in front of `ReturnOf` select the most specific of its traits by method
+/// resolution (autoref specialization): the macro cannot tell which traits a type has.
 pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
     let span = located(method.ident.span());
     let (name, description) = (&method.wire_name, &method.description);

@@ -1,4 +1,4 @@
-//! `FooService<T>`: an implementation of the contract, ready to be registered.
+//! Generates `FooService<T>`, which makes an implementation `T` of the contract a service.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote_spanned};
@@ -11,6 +11,8 @@ use crate::diag::{located, shown};
 use crate::model::{Arg, ArgKind, Method, Output, OutputKind, Service, Value};
 use crate::{attrs, types};
 
+/// Generates the type, its constructors and `IntoService`. Without `with_methods`, the service is
+/// empty.
 pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let Service {
         contract,
@@ -27,7 +29,7 @@ pub(crate) fn emit(service: &Service, with_methods: bool) -> TokenStream {
     let doc =
         format!("An implementation of [`{contract}`] as a service, ready to be registered.\n");
     let details = details(service);
-    // A wrong contract may be a trait that cannot even be named, one with type parameters.
+    // A wrong contract may have type parameters, so its name alone would not be a valid bound.
     let bound = with_methods.then_some(contract).into_iter();
     let methods = service.methods.iter().filter(|_| with_methods);
     let methods = methods.map(|method| one_method(service, method));
@@ -113,6 +115,7 @@ pub(super) fn details(service: &Service) -> TokenStream {
     tokens
 }
 
+/// Generates the statement that adds one method to `__service`.
 pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
     let span = located(method.ident.span());
     let private = &shown(&service.private, span);
@@ -137,9 +140,9 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
         None => quote_spanned!(span=> &self.inner),
         Some(_) => quote_spanned!(span=> &__inner),
     };
-    // One binding after another, because `cfg` can stand before a statement but not in a chain.
-    // Bindings begin with underscores: a constant of the user with such a name would be a pattern
-    // here.
+    // Each method is a statement of its own, because `cfg` can stand before a statement but not
+    // inside a chain of calls. The names of bindings begin with underscores, because a constant of
+    // the user with the same name would be a pattern here.
     quote_spanned! {span=>
         #(#cfgs)*
         let __service = {
@@ -153,9 +156,10 @@ pub(super) fn one_method(service: &Service, method: &Method) -> TokenStream {
     }
 }
 
-/// The function that makes an argument's default value: written once, so a wrong type is reported
-/// once, at the user's expression. Its parameter has the lifetime of types that do not show theirs,
-/// as `Cow<str>`.
+/// Generates the function that returns the default value of an argument.
+///
+/// The default is written once, so a wrong type is reported once, at the user's expression. The
+/// parameter `&()` provides the lifetime of types that hide theirs, such as `Cow<str>`.
 fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     let default = value.default.as_ref()?;
     let name = default_name(arg);
@@ -164,7 +168,8 @@ fn default_fn(arg: &Arg, value: &Value) -> Option<TokenStream> {
     Some(quote_spanned!(span=> fn #name(_: &()) -> #ty { #default }))
 }
 
-/// The closure that runs one call.
+/// Generates the closure that runs one call: it decodes the arguments, calls the method and encodes
+/// the result.
 fn handler(service: &Service, method: &Method) -> TokenStream {
     let contract = &service.contract;
     let ident = &method.ident;
@@ -174,7 +179,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     let mut index = 0usize;
     let (mut locals, mut decoders) = (Vec::new(), Vec::new());
     for (position, arg) in method.args.iter().enumerate() {
-        // Names of our own, because a name of the user may be that of a constant, which would be a
+        // Generated names, because a constant of the user with the name of an argument would be a
         // pattern here.
         locals.push(format_ident!(
             "__arg{position}",
@@ -184,7 +189,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
         index += usize::from(matches!(arg.kind, ArgKind::Value(_)));
     }
     let answer = answer(private, &method.output);
-    // Also without arguments, so that a call with some is rejected.
+    // Also without arguments, because `args` rejects a call with too many.
     let args = quote_spanned!(span=> __incoming.args(&[#(#wire_names),*])?;);
     let args = if index == 0 {
         args
@@ -209,7 +214,8 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
         return quote_spanned!(span=> move |__incoming: #private::IncomingCall| { #body });
     }
     let body = body(quote_spanned!(span=> #call.await));
-    // A stream may borrow from the service and the arguments, so whatever it borrows from feeds it.
+    // The stream may borrow from the service and the arguments, so the future that owns both must
+    // also run the stream.
     let run = match method.output.stream {
         None => quote_spanned!(span=> async move { #body }),
         Some(_) => quote_spanned!(span=> #private::stream(move |__feed| async move { #body })),
@@ -222,6 +228,7 @@ fn handler(service: &Service, method: &Method) -> TokenStream {
     }
 }
 
+/// Generates the expression that decodes one argument. `index` counts the arguments that are sent.
 fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
@@ -241,7 +248,7 @@ fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
     }
 }
 
-/// Sends what the method returned.
+/// Generates the code that sends the value, the error or the stream in `__output`.
 fn answer(private: &Ident, output: &Output) -> TokenStream {
     let named = named(private, output);
     let whole = &named.whole;
@@ -249,7 +256,7 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
     let private = &shown(private, span);
     let whole_fallible = fallible(private, &named);
     let (ok, error) = match output.kind {
-        // rustc knows them from `into_result`.
+        // rustc infers both from `into_result`.
         OutputKind::Unknown => (quote_spanned!(span=> _), quote_spanned!(span=> _)),
         _ => output_types(private, &named),
     };
@@ -276,7 +283,7 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
         (OutputKind::Fallible(_), None) => {
             quote_spanned!(span=> #private::written_result::<#whole, #ok, #error>(__output))
         }
-        // An alias, as far as can be seen here.
+        // The type looks like an alias of `Result`.
         (OutputKind::Unknown, Some(_)) => {
             quote_spanned!(span=> #private::written_result(__output))
         }
@@ -290,7 +297,8 @@ fn answer(private: &Ident, output: &Output) -> TokenStream {
     }
 }
 
-/// The type of the result, if it is called as `bytes::Bytes` is.
+/// Returns the type of the result if its name is that of `bytes::Bytes`, which is sent without a
+/// copy.
 fn shared_bytes(private: &Ident, output: &Output) -> Option<TokenStream> {
     let ok = match &output.kind {
         OutputKind::Fallible(parts) => &parts.0,

@@ -1,5 +1,5 @@
-//! Arguments and results in generated code: the call through which everything is done with an
-//! argument, and the types of a result.
+//! Generates the parts that depend on the types of arguments and results: the codec of an argument,
+//! and the types of a result.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
@@ -10,12 +10,15 @@ use crate::diag::{located, shown};
 use crate::model::{Arg, Output, OutputKind};
 use crate::types;
 
+/// Returns the name of the generated function for the default of an argument.
 pub(super) fn default_name(arg: &Arg) -> Ident {
     format_ident!("__default_{}", arg.ident, span = located(arg.ident.span()))
 }
 
-/// Everything generated code does with an argument's type goes through this one call, so a type
-/// that cannot be an argument is reported once: rustc drops repeated reports.
+/// Returns the expression through which generated code handles an argument's type.
+///
+/// All uses go through this one expression, so a type that cannot be an argument is reported once:
+/// rustc drops reports that are equal.
 pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     let ty = &arg.ty;
     let span = located(ty.span());
@@ -25,15 +28,16 @@ pub(super) fn codec(private: &Ident, arg: &Arg) -> TokenStream {
     } else if types::is_optional_byte_slice(ty) {
         quote_spanned!(span=> #private::optional_byte_argument())
     } else if types::may_be_shared_bytes(ty) {
-        // rustc finds out whether it is `bytes::Bytes`. For other types this would make its reports
-        // worse: it underlines the beginning of the type only.
+        // rustc decides whether it is `bytes::Bytes`. Other types do not take this path, because
+        // rustc would underline only the beginning of a wrong type.
         quote_spanned!(span=> #private::ArgumentOf::<#ty>::codec())
     } else {
         quote_spanned!(span=> #private::argument::<#ty>())
     }
 }
 
-/// The output with a type that has a name for its stream.
+/// Returns the output with `RemoteStream<..>` in place of `impl Stream`, a type that can be written
+/// anywhere.
 pub(super) fn named(private: &Ident, output: &Output) -> Output {
     let Some(item) = &output.stream else {
         return output.clone();
@@ -46,8 +50,9 @@ pub(super) fn named(private: &Ident, output: &Output) -> Output {
     let kind = match &output.kind {
         OutputKind::Plain => OutputKind::Plain,
         OutputKind::Fallible(parts) => OutputKind::Fallible(Box::new((stream, parts.1.clone()))),
-        // An alias of `Result`: it has the same error whatever it holds. A type that is no
-        // `Result` is reported where it is returned, so any error will do here.
+        // An alias of `Result` is assumed to have the same error for every value type. A type that
+        // is no `Result` is reported at the method's `return`, so any error type will do for it
+        // here.
         OutputKind::Unknown => {
             let unit = Output {
                 whole: types::with_named(&output.whole, &parse_quote_spanned!(span=> ())),
@@ -66,7 +71,7 @@ pub(super) fn named(private: &Ident, output: &Output) -> Output {
     }
 }
 
-/// `T` and `E` of the `Call<T, E>` that the caller gets.
+/// Returns `T` and `E` of the `Call<T, E>` that the proxy returns.
 pub(super) fn call_types(private: &Ident, output: &Output) -> (TokenStream, TokenStream) {
     output_types(private, &received(&named(private, output)))
 }
@@ -110,8 +115,10 @@ pub(super) fn output_types(private: &Ident, output: &Output) -> (TokenStream, To
     }
 }
 
-/// Whether the output is a `Result`, as an expression. Where the tokens do not tell, rustc does:
-/// the associated constant of `Probe<Result<..>>` hides that of the trait, also behind an alias.
+/// Returns a constant expression that says whether the output is a `Result`.
+///
+/// If the tokens do not tell, rustc decides: the inherent constant of `Probe<Result<..>>` takes
+/// precedence over that of the trait `NotAResult`, also behind an alias.
 pub(super) fn fallible(private: &Ident, output: &Output) -> TokenStream {
     let whole = &output.whole;
     let span = located(whole.span());

@@ -1,13 +1,13 @@
-//! Messages about mistakes and the tokens they underline: `underlined => message`.
+//! Error messages and the tokens they underline: `underlined => message`.
 
 use super::run;
 
-/// All mistakes of a trait.
+/// Returns all errors of a trait.
 fn mistakes(attr: &str, item: &str) -> Vec<String> {
     run(attr, item).1.messages()
 }
 
-/// All mistakes of a trait with these methods.
+/// Returns all errors of a trait with these methods.
 fn in_trait(methods: &str) -> Vec<String> {
     mistakes("", &format!("trait Contract {{ {methods} }}"))
 }
@@ -79,7 +79,7 @@ fn blocking() {
     );
     assert_eq!(
         in_trait("#[hypha(blocking = 1)] async fn f(&self);"),
-        ["1 => `blocking` stands alone, or is `true` or `false`"]
+        ["1 => `blocking` takes `true`, `false` or no value"]
     );
 }
 
@@ -101,8 +101,8 @@ fn lists_of_texts() {
             "trait T {}"
         ),
         [
-            "authorized_workspaces => `authorized_workspaces` can only be set when `visibility` is \
-          \"protected\": everybody else may use the service anyway"
+            "authorized_workspaces => `authorized_workspaces` requires `visibility = \
+             \"protected\"`: all workspaces may use other services anyway"
         ]
     );
 }
@@ -112,7 +112,8 @@ fn modifiers() {
     assert_eq!(
         in_trait("async unsafe extern \"C\" fn f(&self);"),
         [
-            "unsafe => a service method cannot be `unsafe`: callers are elsewhere",
+            "unsafe => a service method cannot be `unsafe`: callers in other programs cannot \
+             uphold its conditions; remove `unsafe`",
             "extern \"C\" => a service method cannot be `extern`",
         ]
     );
@@ -158,7 +159,7 @@ fn items_that_are_not_methods() {
 
 #[test]
 fn patterns() {
-    let message = "an argument needs a name here: it is its name on the wire";
+    let message = "an argument must have a plain name, which is its name on the wire";
     assert_eq!(
         in_trait("async fn f(&self, (a, b): (u8, u8), _: u8, ref c: u8);"),
         [
@@ -284,7 +285,7 @@ fn values_of_keys() {
 fn names_given_twice() {
     assert_eq!(
         in_trait("async fn f(&self); #[hypha(name = \"f\")] async fn g(&self);"),
-        ["\"f\" => the name `f` belongs to the method `f` already"]
+        ["\"f\" => the name `f` already belongs to the method `f`"]
     );
     assert_eq!(
         mistakes(
@@ -292,8 +293,8 @@ fn names_given_twice() {
             "trait T { async fn a_b(&self, c_d: u8, cD: u8); async fn aB(&self); }"
         ),
         [
-            "cD => the name `cD` belongs to the argument `c_d` already",
-            "aB => the name `aB` belongs to the method `a_b` already",
+            "cD => the name `cD` already belongs to the argument `c_d`",
+            "aB => the name `aB` already belongs to the method `a_b`",
         ]
     );
     assert!(in_trait("#[cfg(a)] async fn f(&self); #[cfg(b)] async fn f(&self);").is_empty());
@@ -304,8 +305,8 @@ fn names_of_the_service_itself() {
     assert_eq!(
         in_trait("async fn config(&self);"),
         [
-            "config => every service has an entry `config` of its own; give the method another name with \
-          `#[hypha(name = \"..\")]`"
+            "config => `config` is a reserved key of every service; give the method another name \
+             with `#[hypha(name = \"..\")]`"
         ]
     );
     assert!(in_trait("#[hypha(name = \"get_config\")] async fn config(&self);").is_empty());
@@ -316,7 +317,7 @@ fn context_is_not_sent() {
     assert_eq!(
         in_trait("async fn f(&self, #[hypha(name = \"c\", default = 1)] ctx: &Context);"),
         [
-            "default => the context is never left out",
+            "default => the context is never missing, so it has no default; remove `default`",
             "\"c\" => the context is not sent, so it has no name on the wire",
         ]
     );
@@ -346,7 +347,8 @@ fn other_items() {
     );
 }
 
-/// The user's item is never lost, or every use of it would be one more error.
+/// The expansion always contains the user's item, because otherwise every use of it would be one
+/// more error.
 #[test]
 fn the_item_survives() {
     for item in [
@@ -363,7 +365,7 @@ fn the_item_survives() {
     }
 }
 
-/// A half-typed item is left to rustc to report; everything else is still generated.
+/// rustc reports a half-typed member; everything else is still generated.
 #[test]
 fn half_typed() {
     let proxy_of = |item: &str| {
@@ -406,7 +408,7 @@ fn bodies_are_not_read() {
 }
 
 #[test]
-fn attributes_that_mean_nothing_where_they_stand() {
+fn misplaced_attributes() {
     assert_eq!(
         mistakes(
             "",
@@ -415,23 +417,24 @@ fn attributes_that_mean_nothing_where_they_stand() {
              #[cfg_attr(unix, hypha(name = \"x\"))] async fn g(&self); pub async fn h(&self); }"
         ),
         [
-            "#[hypha(id = \"a\")] => what is said of the whole service goes into `#[hypha_service(..)]`",
+            "#[hypha(id = \"a\")] => `#[hypha(..)]` goes on methods and parameters; write keys of \
+             the service into `#[hypha_service(..)]`",
             "#[hypha(name = \"x\")] => `#[hypha(..)]` goes on methods and their parameters",
             "#[hypha(name = \"x\")] => `self` is the service, not an argument",
             "#[cfg_attr(unix, hypha(name = \"x\"))] => `cfg_attr` cannot hold `hypha`; write the method \
              twice, each with its own `cfg`",
-            "pub => everything in a trait is as visible as the trait; leave `pub` out",
+            "pub => methods of a trait have the visibility of the trait; remove `pub`",
             "X => a contract has only methods",
         ]
     );
 }
 
 #[test]
-fn texts_behind_a_condition() {
+fn conditional_documentation() {
     let said = |attr: &str| {
         format!(
-            "{attr} => the schema cannot have a text behind `cfg_attr`; write it without a \
-             condition, or the method twice, each with its own `cfg`"
+            "{attr} => `cfg_attr` cannot hold `doc`, which is part of the schema; write the text \
+             without a condition, or the method twice, each with its own `cfg`"
         )
     };
     let text = "#[cfg_attr(unix, doc = \"x\")]";
@@ -451,15 +454,20 @@ fn impl_blocks() {
     );
     assert_eq!(
         in_block("impl Trait for Desk { async fn f(&self) {} }"),
-        ["Trait => put `#[hypha_service]` on the trait itself; this block stays as it is"]
+        [
+            "Trait => put `#[hypha_service]` on the trait itself; its `impl` blocks need no attribute"
+        ]
     );
     assert_eq!(
         in_block("impl<T> Desk<T> { pub async fn f(&self) {} }"),
-        ["Desk<T> => a service is a type of this crate, written by its name"]
+        [
+            "Desk<T> => the type of a service must be a plain name of this crate, without path or \
+          type arguments"
+        ]
     );
     assert_eq!(
         in_block("impl Desk { async fn f(&self) {} }"),
-        ["Desk => there is nothing to call: methods that are `pub` are served"]
+        ["Desk => the service has no methods: make those that callers may use `pub`"]
     );
     assert_eq!(
         in_block("impl Desk { pub async fn f(&mut self, (a, b): (u8, u8)) -> &str { \"\" } }")
@@ -471,9 +479,8 @@ fn impl_blocks() {
 
 #[test]
 fn types_without_a_size() {
-    let text = "`str` has no size of its own; write `String`, or `&str` for an argument";
-    let slice =
-        "a slice has no size of its own; write `Vec<..>`, or `&[u8]` for bytes as an argument";
+    let text = "`str` has no known size; write `String`, or `&str` for an argument";
+    let slice = "a slice has no known size; write `Vec<..>`, or `&[u8]` for bytes as an argument";
     assert_eq!(
         in_trait("async fn f(&self, a: str, b: Vec<[u8]>) -> Result<str, (u8, str)>;"),
         [
@@ -499,10 +506,9 @@ fn trait_objects() {
     let object = "a contract has fixed types, not `dyn`; use an enum or `Value`, `Callback<A, R>` for a \
                   function, `RemoteStream<T>` for a stream, `Object<FooProxy>` for an object of the contract \
                   `Foo`";
-    let stream = "a stream of Rust stays in its program; return `impl Stream<Item = ..>`, or take the one that \
-                  travels, `RemoteStream<T>`";
-    let function =
-        "a function of Rust stays in its program; the one that travels is `Callback<A, R>`";
+    let stream = "a Rust stream cannot be sent to another program; return `impl Stream<Item = \
+                  ..>`, or use `RemoteStream<T>`";
+    let function = "a Rust function cannot be sent to another program; use `Callback<A, R>`";
     assert_eq!(
         in_trait("async fn f(&self, a: dyn Fn(u8), b: Box<dyn A + Send>) -> Option<dyn B>;"),
         [
@@ -531,8 +537,8 @@ fn trait_objects() {
 }
 
 #[test]
-fn what_is_meant_otherwise() {
-    let future = "write `async fn`, and what the future gives as the result";
+fn hints_for_unsupported_types() {
+    let future = "write `async fn`, and the output of the future as the result";
     assert_eq!(
         in_trait("fn f(&self) -> impl Future<Output = u8> + Send;"),
         [format!("impl Future<Output = u8> + Send => {future}")]
@@ -547,7 +553,7 @@ fn what_is_meant_otherwise() {
     );
     assert_eq!(
         in_trait("async fn f(&self, a: Option<Callback<(u8, &str)>>, b: Callback<Vec<u8>>);"),
-        ["&str => what goes through a callback is owned; write `String` for `&str`"]
+        ["&str => arguments and results of a callback are owned types; write `String` for `&str`"]
     );
     let on_service = |keys: &str| mistakes(keys, "trait Contract { async fn f(&self); }");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! `#[derive(RemoteError)]`: what it expands to, and what is said of mistakes.
+//! Tests of `#[derive(RemoteError)]`: expansions and errors.
 
 use proc_macro2::TokenStream;
 
@@ -49,7 +49,7 @@ fn a_struct() {
 }
 
 #[test]
-fn what_is_not_an_error_type() {
+fn types_that_cannot_be_errors() {
     assert_eq!(
         mistakes("union U { a: u8 }"),
         ["U => `RemoteError` goes on an enum or a struct"]
@@ -58,8 +58,8 @@ fn what_is_not_an_error_type() {
         mistakes("enum E {}"),
         ["E => an error without variants never happens; use `std::convert::Infallible`"]
     );
-    let one_type = "the error of a contract is one type, and leaves the process; it has no type \
-                    parameters and borrows nothing";
+    let one_type = "the error of a contract is one owned type; remove type parameters and \
+                    lifetimes";
     assert_eq!(
         mistakes("enum E<T> where T: Copy { A(T) }"),
         [
@@ -111,31 +111,33 @@ fn values_of_keys() {
             format!("\"a b\" => {class}"),
             format!("1 => {class}"),
             "[] => `class` is empty".into(),
-            "true => `other` stands alone".into(),
+            "true => `other` takes no value".into(),
             "\"\" => `name` is empty".into(),
-            "\"hypha.Busy\" => names that begin with `hypha.` are refusals of the runtime".into(),
+            "\"hypha.Busy\" => names that begin with `hypha.` are reserved for errors of the \
+             runtime"
+                .into(),
         ]
     );
 }
 
 #[test]
-fn variants_that_no_message_makes() {
+fn variants_with_several_fields() {
     assert_eq!(
         mistakes(
             "enum E { #[remote_error(class = \"X\")] A(u8, u8), #[remote_error(other)] B { a: u8, \
              b: u8 } }"
         ),
         [
-            "A => with `class`, `A` is made of the message of an exception: it has one field for \
-             it, or none",
-            "B => with `other`, `B` is made of the message of an exception: it has one field for \
-             it, or none",
+            "A => with `class`, `A` is built from the message of an exception; give it one field, \
+             or none",
+            "B => with `other`, `B` is built from the message of an exception; give it one field, \
+             or none",
         ]
     );
 }
 
 #[test]
-fn what_cannot_be_told_apart() {
+fn ambiguous_variants() {
     assert_eq!(
         mistakes(
             r#"enum E {
@@ -145,14 +147,15 @@ fn what_cannot_be_told_apart() {
         ),
         [
             "\"X\" => the class `X` is given twice",
-            "B => the name `E.A` belongs to the variant `A` already",
-            "\"Y\" => the class `Y` belongs to the variant `A` already",
-            "other => `other` stands on the variant `A` already",
+            "B => the name `E.A` already belongs to the variant `A`",
+            "\"Y\" => the class `Y` already belongs to the variant `A`",
+            "other => `other` is already on the variant `A`",
         ]
     );
 }
 
-/// A wrong type can still be the error of a contract, or that would be one more mistake.
+/// A wrong type implements `ServiceError` as well, because otherwise each contract that uses it
+/// would be one more error.
 #[test]
 fn a_wrong_type_is_an_error_type() {
     let (tokens, errors) = run("enum E<T> { A(T) }");

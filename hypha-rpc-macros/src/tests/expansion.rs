@@ -163,7 +163,7 @@ fn names() {
 }
 
 #[test]
-fn what_is_said_of_a_service() {
+fn service_metadata() {
     insta::assert_snapshot!(expand(
         r#"id = "a", name = "A", description = "d", service_type = "t", visibility = "protected",
            authorized_workspaces = ["ws"], singleton, flags = ["f", "g"], docs = "x""#,
@@ -189,7 +189,7 @@ fn an_impl_block_with_everything() {
     ));
 }
 
-/// The path of the runtime appears once, on a line of its own, in any expansion.
+/// The path of the runtime appears once in any expansion, on a line of its own.
 #[test]
 fn the_runtime_is_named_once() {
     let methods = "async fn f(&self, a: u8) -> Result<impl Stream<Item = u8>, E>;
@@ -210,7 +210,7 @@ fn half_typed() {
     insta::assert_snapshot!(prettyplease::unparse(&syn::parse2(tokens).expect("items")));
 }
 
-/// rustc has reported what neither can read; the lint is for syntax that only rustc knows.
+/// Syntax that `syn` cannot parse is a lint: rustc has reported it, unless it knows newer syntax.
 #[test]
 fn unknown_syntax() {
     let (tokens, errors) = run("", "trait Lab { async gen fn size(&self) -> u8; }");
@@ -236,7 +236,7 @@ fn wrong_impl_block() {
     insta::assert_snapshot!(prettyplease::unparse(&syn::parse2(tokens).expect("items")));
 }
 
-/// A wrong contract still gives its trait and a proxy, so that the rest of a program compiles; its
+/// A wrong contract expands to its trait and a proxy, so that the rest of a program compiles; its
 /// service has no methods.
 #[test]
 fn wrong_contract() {

@@ -1,4 +1,4 @@
-//! Tests on tokens: what a contract expands to, and what is said of a wrong one.
+//! Tests on tokens: expansions of contracts, and the errors of wrong ones.
 
 use proc_macro2::TokenStream;
 
