@@ -1,4 +1,4 @@
-//! A service as it is described, and the formats it is written in.
+//! [`Description`], the public type of this crate.
 
 use std::collections::HashSet;
 
@@ -10,17 +10,17 @@ use crate::format::Format;
 use crate::model::{Header, Model, Trust};
 use crate::{functions, openapi, python, rust, tree, typescript};
 
-/// The description of a service, ready to be written in a [`Format`].
+/// The description of a service, which can be written in any [`Format`].
 #[derive(Clone, Debug)]
 pub struct Description {
-    /// The id that was asked for, or that of the contract.
+    /// Id given to [`Description::fetch`], or that of the contract.
     pub(crate) id: String,
     pub(crate) description: String,
-    /// The base URL of the functions over HTTP, if it is known.
+    /// Base URL of the functions over HTTP, if it is known.
     pub(crate) url: Option<String>,
     /// The `service_schema`: members by name, functions as `{type: "function", function}`.
     pub(crate) tree: Map<String, Json>,
-    /// The paths of functions whose schemas were guessed by the Python client.
+    /// Paths of functions whose schemas were guessed by the Python client.
     pub(crate) guessed: HashSet<String>,
 }
 
@@ -134,11 +134,12 @@ impl Description {
         match format {
             Format::Json => functions::omitted(&self.model()),
             Format::OpenApi => openapi::omitted(&self.model()),
-            // They name such methods in remarks, if they cannot have them.
+            // These formats mention a method that they cannot express in a comment.
             Format::TypeScript | Format::Python | Format::Rust => Vec::new(),
         }
     }
 
+    /// Returns the types of the service, the input of all formats.
     fn model(&self) -> Model {
         let header = Header::new(&self.id, &self.description, self.url.as_deref());
         Model::new(

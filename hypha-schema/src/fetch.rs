@@ -13,17 +13,18 @@ impl Description {
     /// Fetches a service as [`Client::get_service`] does, and its record from the workspace
     /// manager.
     ///
-    /// A function without a schema takes and returns any value.
+    /// Two or more round trips. A function without a schema takes and returns any value.
     ///
     /// # Errors
     ///
-    /// Fails if the service cannot be fetched, for instance because there is none of that id or the
+    /// Fails if the service cannot be fetched, for instance because no service has this id or the
     /// client has no permission. A service whose record cannot be read is described without it.
     pub async fn fetch(client: &Client, id: &str) -> Result<Description, Error> {
         let service = client.get_service(id).await?;
         let manager = client.manager().await?;
         // The record also describes functions without a schema of their own, and leaves out the
-        // context argument. Some callers may use a service but not read its record.
+        // context argument. Errors are ignored, because some callers may use a service but not read
+        // its record.
         let record = manager
             .get_service_info(service.id().to_owned(), None)
             .await;

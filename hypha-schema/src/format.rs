@@ -1,12 +1,12 @@
-//! The formats of descriptions.
+//! Formats of descriptions, with their names.
 
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-/// A format in which a service is described.
+/// Format in which a description is written.
 ///
-/// Its name in lower case is what `Display` writes and `FromStr` reads.
+/// `Display` and `FromStr` use its name in lower case, such as `openapi`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// A list of functions for language models, see
@@ -62,7 +62,7 @@ impl FromStr for Format {
     }
 }
 
-/// The error for a text that names no [`Format`].
+/// Error of `Format::from_str` for a text that is not the name of a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownFormat(String);
 

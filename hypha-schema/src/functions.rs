@@ -1,4 +1,4 @@
-//! JSON: the list of functions for language models.
+//! Writes the list of functions for language models, as JSON.
 
 use std::collections::HashMap;
 
@@ -75,7 +75,7 @@ pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(Str
     omitted.collect()
 }
 
-/// Returns the schema of the parameters with the definitions that it needs.
+/// Returns the schema of the parameters, with the definitions that it refers to.
 fn whole(model: &Model, parameters: Option<Vec<&Parameter>>) -> Json {
     let names = definition_names(model);
     let refer = |index: usize| format!("#/$defs/{}", names[index]);
@@ -104,7 +104,7 @@ fn whole(model: &Model, parameters: Option<Vec<&Parameter>>) -> Json {
     object.into()
 }
 
-/// Adds the definitions that a schema refers to.
+/// Adds the indices of the definitions that a schema refers to.
 fn references(schema: &Json, found: &mut Vec<usize>) {
     map_schema(schema, &mut |schema| found.extend(table_index(schema)));
 }

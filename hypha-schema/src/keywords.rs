@@ -1,13 +1,14 @@
-//! The keywords of JSON Schema, draft 2020-12.
+//! Keywords of JSON Schema, draft 2020-12.
 //!
-//! Schemas come from the author of the service. Unknown keywords and values of the wrong form are
-//! removed; the notations of older drafts and of OpenAPI 3.0 are translated.
+//! Schemas come from the author of the service and are not trusted. Unknown keywords and values of
+//! the wrong form are removed; the notations of older drafts and of OpenAPI 3.0 are translated.
 
 use serde_json::{Map, Value as Json, json};
 
-/// The form of a keyword's value.
+/// Form of a keyword's value.
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
+    /// One schema.
     Schema,
     /// A list of schemas.
     Schemas,
@@ -23,6 +24,7 @@ enum Form {
     Any,
 }
 
+/// Returns the form of the keyword's value, or `None` for an unknown keyword.
 fn form(word: &str) -> Option<Form> {
     Some(match word {
         "items"
@@ -49,7 +51,7 @@ fn form(word: &str) -> Option<Form> {
         "required" | "enum" | "examples" => Form::List,
         "type" => Form::Type,
         "default" | "const" => Form::Any,
-        // Extensions of authors, and our own.
+        // Extensions, of authors and of this project.
         word if word.starts_with("x-") => Form::Any,
         _ => return None,
     })
@@ -59,6 +61,7 @@ fn is_schema(value: &Json) -> bool {
     value.is_object() || value.is_boolean()
 }
 
+/// Whether a keyword is known and its value is valid.
 fn has_form(word: &str, value: &Json) -> bool {
     match form(word) {
         None => false,
@@ -88,7 +91,7 @@ pub(crate) fn map_inner(
     change: &mut impl FnMut(&Json) -> Json,
 ) -> Option<Json> {
     Some(match (form(word)?, value) {
-        // It only states whether others are allowed.
+        // A boolean only allows or forbids other members; it is kept as it is.
         (Form::Schema, Json::Bool(_)) => return None,
         // A tuple in the notation of older drafts.
         (Form::Schemas, Json::Array(schemas)) => schemas.iter().map(change).collect(),

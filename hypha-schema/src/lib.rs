@@ -1,8 +1,8 @@
-//! Descriptions of Hypha services in other languages.
+//! Writes descriptions of Hypha services in other languages.
 //!
 //! A [`Description`] comes from a contract that is compiled in ([`Description::of`]), from any
 //! service on a server ([`Description::fetch`]), or from a recorded `service_schema`
-//! ([`Description::from_schema`]). It is written as a list of functions for language models, as
+//! ([`Description::from_schema`]). It can be written as a list of functions for language models, as
 //! OpenAPI, as declarations for TypeScript and Python, or as a Rust contract.
 //!
 //! ```
@@ -27,8 +27,8 @@
 //! ```
 //!
 //! Names and texts come from the author of the service and are not trusted. A name that is not an
-//! identifier in a language is quoted where the language allows it and left out with a remark where
-//! it does not. A text stays inside its comment or literal.
+//! identifier in a language is quoted where the language allows it; otherwise the method is left
+//! out and a comment says so. A text cannot end the comment or literal that contains it.
 //!
 //! The command `hypha schema` of the package `hypha-cli` writes the same output:
 //!
@@ -42,6 +42,9 @@
 //! `hypha-schema` fits the `hypha-rpc` of the same version, and its API and output may change with
 //! any of them.
 
+// A description becomes output in three steps: `table` collects the definitions of all functions,
+// `read` turns schemas into `types`, and `model` holds the result, which each format writes.
+// `keywords`, `properties`, `names` and `text` keep untrusted schemas, names and texts valid.
 mod description;
 mod fetch;
 mod format;

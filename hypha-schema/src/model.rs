@@ -1,4 +1,6 @@
-//! A service as types, independent of its language: the input of every format.
+//! A service as types, independent of its language.
+//!
+//! [`Description`](crate::Description) builds it for each output; every format reads it.
 
 use serde_json::{Map, Value as Json};
 
@@ -9,19 +11,20 @@ use crate::table::{Table, moved};
 use crate::text::comment_lines;
 use crate::types::{Type, Types};
 
-/// The facts about a service as a whole.
+/// Properties of the service as a whole.
 #[derive(Debug)]
 pub(crate) struct Header {
-    /// The id without workspace, client and application.
+    /// Id without workspace, client and app.
     pub(crate) short_id: String,
     pub(crate) description: String,
-    /// The base URL of the functions over HTTP, if it is known.
+    /// Base URL of the functions over HTTP, if it is known.
     pub(crate) url: Option<String>,
-    /// The first line of a written file, without comment marks.
+    /// First line of a written file, without comment marks.
     pub(crate) origin: String,
 }
 
 impl Header {
+    /// Returns the properties of the service with a short or full id.
     pub(crate) fn new(id: &str, description: &str, url: Option<&str>) -> Header {
         let short_id = id.rsplit([':', '/']).next().unwrap_or_default();
         let short_id = short_id.split('@').next().unwrap_or_default();
@@ -38,43 +41,49 @@ impl Header {
     }
 }
 
-/// A service.
+/// A service, with the types and definitions that its members use.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) header: Header,
     pub(crate) members: Vec<Member>,
     pub(crate) types: Types,
-    /// The schemas of the definitions, with the same indices as the first ones of `types`.
+    /// Schemas of the definitions with a name by their author. Their indices are those of the same
+    /// definitions in `types`, where unnamed ones follow.
     pub(crate) table: Table,
 }
 
+/// A member of a service or of a group.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// The key in the service, or in the member around it.
+    /// Key in the service, or in the group that contains the member.
     pub(crate) name: String,
     pub(crate) kind: MemberKind,
 }
 
+/// Kind of a member.
 #[derive(Debug)]
 pub(crate) enum MemberKind {
     Method(Method),
-    /// Nested members.
+    /// A map with members of its own.
     Group(Vec<Member>),
+    /// Data.
     Value(Type),
 }
 
+/// A method of the service.
 #[derive(Debug)]
 pub(crate) struct Method {
-    /// The names from the service down to the method: `stage.move`.
+    /// Names from the service down to the method, joined with dots: `stage.move`.
     pub(crate) path: String,
     pub(crate) description: String,
-    /// `None` if they are unknown.
+    /// Parameters in order. `None` if they are unknown.
     pub(crate) parameters: Option<Vec<Parameter>>,
     pub(crate) returns: Type,
-    /// The schema of the result.
+    /// Schema of the result.
     pub(crate) returns_schema: Json,
 }
 
+/// A parameter of a method.
 #[derive(Debug)]
 pub(crate) struct Parameter {
     pub(crate) name: String,
@@ -86,7 +95,7 @@ pub(crate) struct Parameter {
     pub(crate) schema: Json,
 }
 
-/// The reliability of the schema of a function.
+/// Reliability of the schema of a function.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Trust {
     /// The author of the function wrote it.
@@ -96,7 +105,7 @@ pub(crate) enum Trust {
 }
 
 impl Model {
-    /// Reads the `service_schema` of a service; `trust` rates the schema of the method at a path.
+    /// Builds the model of a `service_schema`. `trust` rates the schema of the method at a path.
     pub(crate) fn new(
         header: Header,
         tree: &Map<String, Json>,
@@ -108,6 +117,7 @@ impl Model {
         each_schema(&mut raw, &mut |schema| *schema = moved(schema, &places));
         let mut types = Types::new(&table);
         let members = typed_members(raw, "", &mut types);
+        // A schema that refers only to itself would make validators loop.
         for index in types.finish() {
             if let Some(definition) = table.definitions.get_mut(index) {
                 definition.schema = Json::Object(Map::new());
@@ -149,13 +159,15 @@ impl Model {
     }
 }
 
-/// A member before its schemas become types, for which the table has to be complete.
+/// A member whose schemas are not yet types, because the table of definitions must be complete
+/// first.
 enum Raw {
     Method(Method),
     Group(Vec<(String, Raw)>),
     Value(Json),
 }
 
+/// Applies `change` to all schemas of methods.
 fn each_schema(members: &mut [(String, Raw)], change: &mut impl FnMut(&mut Json)) {
     for (_, member) in members {
         match member {
@@ -170,6 +182,7 @@ fn each_schema(members: &mut [(String, Raw)], change: &mut impl FnMut(&mut Json)
     }
 }
 
+/// Reads the members of a service or group at `path`, which is empty or ends with a dot.
 fn raw_members(
     tree: &Map<String, Json>,
     path: &str,
@@ -186,11 +199,11 @@ fn raw_members(
                     Raw::Method(raw_method(path, function, trust, table))
                 }
                 Some(Json::String(_)) => Raw::Value(schema.clone()),
-                // A member may be called `type` as well; its value is not a string then.
+                // A group may contain a member named `type`, whose value is not a string.
                 _ if map.is_empty() => Raw::Value(schema.clone()),
                 _ => Raw::Group(raw_members(map, &format!("{path}."), trust, table)),
             },
-            // Functions in lists have no names to call them by.
+            // Functions in a list have no names, so callers cannot call them.
             _ => Raw::Value(Json::Object(Map::new())),
         };
         (name.clone(), member)
@@ -198,6 +211,8 @@ fn raw_members(
     members.collect()
 }
 
+/// Reads a method, whose parameters are unknown if its schema was guessed for `*args` or
+/// `**kwargs`.
 fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) -> Method {
     let parameters = &function["parameters"];
     let collected = match parameters.as_object() {
@@ -237,12 +252,14 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
     }
 }
 
+/// Whether a Python function may take any arguments.
 fn has_rest(properties: &Map<String, Json>) -> bool {
     ["args", "kwargs"]
         .iter()
         .any(|name| properties.contains_key(*name))
 }
 
+/// Turns schemas into types. `hint` starts the names of unnamed types.
 fn typed_members(raw: Vec<(String, Raw)>, hint: &str, types: &mut Types) -> Vec<Member> {
     let members = raw.into_iter().map(|(name, raw)| {
         let hint = format!("{hint}{}", pascal(&name));

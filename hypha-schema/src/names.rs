@@ -1,13 +1,14 @@
-//! Identifiers in other languages, made of any text and unique in their scope.
+//! Identifiers of other languages, derived from any text and unique in their scope.
 
 use std::collections::HashMap;
 
 use heck::ToSnakeCase as _;
 
-/// The names that are taken in one scope: a file, a class, a list of parameters.
+/// Names that are taken in one scope: a file, a class or a list of parameters.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    /// The suffix of the next identifier that wants the same name.
+    /// Taken names, each with the number to try next for the same name. Without it, many equal
+    /// names would take quadratic time.
     taken: HashMap<String, u64>,
 }
 
@@ -20,7 +21,7 @@ impl Names {
         }
     }
 
-    /// Takes `wanted`, or `wanted` with a number if it is taken already.
+    /// Takes `wanted`, or `wanted` with a number if it is taken.
     pub(crate) fn fresh(&mut self, wanted: &str) -> String {
         let mut name = wanted.to_owned();
         while self.taken.contains_key(&name) {
@@ -32,9 +33,9 @@ impl Names {
         name
     }
 
-    /// Takes a name that `make` derives for each text.
+    /// Takes a name for each text, derived with `make`.
     ///
-    /// A text that is such a name already keeps it, wherever it stands: `a` does not become `a2`
+    /// A text that is a valid name keeps it regardless of the order: `a` does not become `a2`
     /// because of an `A` before it.
     pub(crate) fn each(&mut self, texts: &[&str], make: fn(&str) -> String) -> Vec<String> {
         let mut names = vec![String::new(); texts.len()];
@@ -50,8 +51,8 @@ impl Names {
     }
 }
 
-/// The longest name that is made here. Names of nested types are put together from those around
-/// them and would grow without it.
+/// Longest derived name, in characters. Names of nested types are joined from the names around them
+/// and would otherwise grow without limit.
 const LONGEST: usize = 60;
 
 /// Returns `text` as the name of a type: its ASCII words, each with a capital.

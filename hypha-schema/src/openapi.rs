@@ -1,7 +1,7 @@
-//! OpenAPI 3.1: the functions under the paths of a server's HTTP interface.
+//! Writes OpenAPI 3.1: the functions under the paths of a server's HTTP interface.
 //!
-//! Arguments are the members of one JSON object, by name. A result is JSON, or msgpack if the
-//! request was; a stream comes as server-sent events.
+//! The arguments are one JSON object, with a member for each argument. The result has the format of
+//! the request, JSON or msgpack; a stream is sent as server-sent events.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -16,9 +16,9 @@ pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {
     omitted_of(model, Type::is_live, "an HTTP request")
 }
 
-/// The error responses by status.
+/// Error responses by status.
 const FAILURES: [(&str, &str); 6] = [
-    ("400", "The arguments do not fit."),
+    ("400", "The arguments are not valid."),
     ("401", "The token is not valid."),
     ("403", "The caller may not use the service."),
     ("404", "There is no such service or function."),
@@ -26,6 +26,7 @@ const FAILURES: [(&str, &str); 6] = [
     ("504", "The service did not answer in time."),
 ];
 
+/// Returns the document.
 pub(crate) fn write(model: &Model) -> Json {
     let names = definition_names(model);
     let refer = |index: usize| format!("#/components/schemas/{}", names[index]);
@@ -88,6 +89,8 @@ pub(crate) fn write(model: &Model) -> Json {
     })
 }
 
+/// Returns the server object: the URL of the service, or a template for a service that is not
+/// registered.
 fn server(header: &Header) -> Json {
     if let Some(url) = &header.url {
         return json!({ "url": url });
@@ -102,12 +105,13 @@ fn server(header: &Header) -> Json {
     })
 }
 
-/// Offers JSON, and msgpack, which also has bytes and arrays.
+/// Returns the content for both formats. Unlike JSON, msgpack also holds bytes and arrays.
 fn in_both(schema: &Json) -> Json {
     json!({ "application/json": {"schema": schema}, "application/msgpack": {"schema": schema} })
 }
 
-/// Returns the path of a function. Escapes include braces, which would mark a variable.
+/// Returns the path of a function. Braces are escaped, because they would mark a variable of the
+/// path.
 fn path(name: &str) -> String {
     let mut path = String::from("/");
     for byte in name.bytes() {
@@ -137,7 +141,7 @@ fn responses(method: &Method, refer: &dyn Fn(usize) -> String, failure: &str) ->
     let mut responses = Map::new();
     responses.insert(
         "200".to_owned(),
-        json!({ "description": "What the function returned.", "content": content }),
+        json!({ "description": "The result of the function.", "content": content }),
     );
     let failed = json!({ "schema": {"$ref": format!("#/components/schemas/{failure}")} });
     for (status, text) in FAILURES {

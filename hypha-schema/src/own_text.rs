@@ -1,4 +1,4 @@
-//! Descriptions by the authors of a service.
+//! Distinguishes descriptions by the author of a service from those of `hypha-rpc`'s own types.
 
 use hypha_rpc::{Function, Object, RemoteFile, RemoteService, RemoteStream};
 use hypha_wire::keys::SCHEMA_KIND;
@@ -6,8 +6,8 @@ use hypha_wire::{NdArray, Timestamp, Value};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value as Json;
 
-/// Returns the description in a schema, unless it is the one that every array, function or stream
-/// of a Rust service has.
+/// Returns the description in a schema, unless it is the one that `hypha-rpc` gives to every array,
+/// function or stream.
 pub(crate) fn own_text(schema: &Json) -> String {
     let text = schema["description"].as_str().unwrap_or("");
     let mut generator = SchemaGenerator::default();

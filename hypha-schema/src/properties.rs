@@ -13,7 +13,7 @@ pub(crate) struct Property<'a> {
 /// Returns the members of an object schema in order, including those that only `required` names.
 ///
 /// The Python client removes every key `title` from its schemas, and with it a member of that name.
-/// The order of arguments matters to callers, so the lost one is put back in its place.
+/// The order of arguments matters to callers, so the lost member is inserted at its place.
 pub(crate) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
     const ANY: &Json = &Json::Bool(true);
     let names = object.get("required").and_then(Json::as_array);

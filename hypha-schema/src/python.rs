@@ -1,8 +1,8 @@
-//! Python stubs for the service object of the asynchronous Python client.
+//! Writes Python stubs for the service object of the asynchronous Python client.
 //!
-//! A service is a `Protocol` with asynchronous methods, a map a `TypedDict`, a stream an
-//! asynchronous generator, an array one of numpy. A member whose name is not an identifier is a
-//! `__getitem__`.
+//! A service becomes a `Protocol` with asynchronous methods, a map a `TypedDict`, a stream an
+//! asynchronous generator, and an array a numpy array. A member whose name is not an identifier
+//! becomes a `__getitem__`.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::names::{Names, identifier, is_identifier, pascal, snake};
 use crate::text::{comment_lines, literal};
 use crate::types::{Body, Definition, Struct, Type};
 
-/// Keywords.
+/// Keywords of Python, which cannot be names.
 const WORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue",
     "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import",
@@ -49,7 +49,7 @@ const MODULES: [(&str, &[&str]); 5] = [
     ("numpy.typing", &["NDArray"]),
 ];
 
-/// Entries of every service.
+/// Entries that the client adds to every service.
 const ENTRIES: [(&str, &str); 4] = [
     ("id", "str"),
     ("name", "str"),
@@ -57,7 +57,8 @@ const ENTRIES: [(&str, &str); 4] = [
     ("config", "Any"),
 ];
 
-/// The place of a type: streams, for instance, are sent as another type than they are received.
+/// Position of a type. Some types differ between the two: a stream may be sent as either kind of
+/// generator, but is received as an asynchronous one.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Argument,
@@ -66,16 +67,18 @@ enum Place {
 
 struct Writer<'a> {
     model: &'a Model,
-    /// The names of the definitions.
+    /// Names of the definitions.
     names: Vec<String>,
     /// The same names, for look-ups.
     types: HashSet<String>,
-    /// Names of members anywhere in the service; in a class they hide outer names.
+    /// Names of members anywhere in the service. In a class, they hide names of the module.
     members: HashSet<String>,
+    /// Names of the module.
     taken: Names,
     text: String,
 }
 
+/// Returns the stub file.
 pub(crate) fn write(model: &Model) -> String {
     let mut members = HashSet::new();
     member_names(&model.members, &mut members);
@@ -128,6 +131,7 @@ pub(crate) fn write(model: &Model) -> String {
     )
 }
 
+/// Adds the names of members and nested members.
 fn member_names(members: &[Member], found: &mut HashSet<String>) {
     for member in members {
         found.insert(member.name.clone());
@@ -137,14 +141,14 @@ fn member_names(members: &[Member], found: &mut HashSet<String>) {
     }
 }
 
-/// A member that is reached with `service["name"]`.
+/// A member that callers access with `service["name"]`.
 struct Keyed {
     key: String,
     ty: String,
 }
 
 impl Writer<'_> {
-    /// Returns the local name of an import, which no member of the service has.
+    /// Returns the local name of an import, which differs from every member of the service.
     fn known(&self, name: &str) -> String {
         match self.members.contains(name) {
             true => format!("_{name}"),
@@ -152,7 +156,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns imports of the names in use: only services with arrays need numpy.
+    /// Returns the imports of the names that the stub uses, so that only services with arrays need
+    /// numpy.
     fn imports(&self) -> String {
         let mut imports = String::new();
         for (module, names) in MODULES {
@@ -271,8 +276,9 @@ impl Writer<'_> {
         }
     }
 
+    /// Writes the class of a service or group, after those of its groups.
     fn class(&mut self, name: &str, description: &str, members: &[Member], entries: &[String]) {
-        // The classes of groups come before the class that uses them.
+        // The classes of groups must come before the class that uses them.
         let groups: Vec<Option<String>> = members
             .iter()
             .map(|member| match &member.kind {
@@ -343,7 +349,7 @@ impl Writer<'_> {
             Some(parameters) => {
                 let mut positional = 0;
                 for (index, parameter) in parameters.iter().enumerate() {
-                    // Python mangles names with two leading `_` in a class.
+                    // Python changes names with two leading `_` inside a class.
                     let wanted = match parameter.name.starts_with("__") {
                         true => snake(&parameter.name),
                         false => identifier(&parameter.name),
@@ -354,7 +360,7 @@ impl Writer<'_> {
                         positional = written.len() + 1;
                     }
                     let ty = self.ty(&parameter.ty, Place::Argument);
-                    // An argument before a required one is required as well.
+                    // Python allows no required argument after an optional one.
                     let last = parameters[index..]
                         .iter()
                         .all(|parameter| parameter.optional);
@@ -387,6 +393,7 @@ impl Writer<'_> {
         self.line(2, "...");
     }
 
+    /// Returns a type as it is written in Python.
     fn ty(&self, ty: &Type, place: Place) -> String {
         let of = |inner: &Type| self.ty(inner, place);
         let known = |name| self.known(name);
@@ -403,7 +410,8 @@ impl Writer<'_> {
             Type::Number => known("float"),
             Type::Text => known("str"),
             Type::Bytes => known("bytes"),
-            // Python sends seconds and receives the type of its msgpack library.
+            // The client sends a number as seconds, and receives the timestamp type of its msgpack
+            // library.
             Type::Timestamp if place == Place::Argument => known("float"),
             Type::Timestamp => known("Any"),
             Type::Literals(values) => {
@@ -451,20 +459,20 @@ fn escaped(line: &str) -> String {
     escaped
 }
 
-/// Returns a value as `Literal` takes it; fractions are not allowed there.
+/// Returns a value for `Literal`, which does not allow fractions.
 fn literal_value(value: &serde_json::Value) -> Option<String> {
     use serde_json::Value as Json;
     match value {
         Json::String(text) => Some(literal(text)),
         Json::Bool(value) => Some(if *value { "True" } else { "False" }.to_owned()),
-        // mypy refuses larger numbers.
+        // mypy rejects larger numbers.
         Json::Number(number) if number.is_i64() => Some(number.to_string()),
         Json::Null => Some("None".to_owned()),
         _ => None,
     }
 }
 
-/// Returns whether a member of a class can have the name. Python mangles names with two leading
+/// Returns whether a member of a class can have the name. Python changes names with two leading
 /// `_`, or gives them a meaning.
 fn is_name(name: &str) -> bool {
     is_identifier(name) && !name.starts_with("__") && !WORDS.contains(&name)

@@ -1,7 +1,7 @@
-//! Types from JSON schemas.
+//! Turns JSON schemas into types.
 //!
-//! A schema that no type fits becomes any value: an incomplete description is useful, a wrong one
-//! is not.
+//! A schema that no type fits becomes any value, because an incomplete description is useful and a
+//! wrong one is not.
 
 use std::collections::HashSet;
 
@@ -15,11 +15,13 @@ use crate::table::{self, Table, table_index};
 use crate::types::{Body, Choice, Definition, Field, Struct, Type, Types, Variant, Word};
 use hypha_wire::keys::SCHEMA_KIND;
 
-/// The depth to which unnamed types may be nested; compilers have limits of their own.
+/// Depth to which unnamed types may be nested. Compilers have limits of their own, and a
+/// constructed schema must not overflow the stack.
 const DEEPEST: usize = 24;
 
 impl Types {
-    /// Returns the types of the definitions in a table.
+    /// Returns the types of the definitions in a table. Schemas are then read into them with
+    /// [`read`](Self::read).
     pub(crate) fn new(table: &Table) -> Types {
         let placeholder = |definition: &table::Definition| Definition {
             name: definition.name.clone(),
@@ -52,7 +54,7 @@ impl Types {
         definition.body = body;
     }
 
-    /// Returns the type that a schema describes; `hint` is its name if it needs one.
+    /// Returns the type that a schema describes. `hint` becomes its name if it needs one.
     pub(crate) fn read(&mut self, schema: &Json, hint: &str) -> Type {
         if self.depth == DEEPEST {
             return Type::Any;
@@ -70,7 +72,7 @@ impl Types {
         if let Some(index) = table_index(map) {
             return match self.merged(map) {
                 Some(_) => self.read_definition(schema, hint),
-                // Members beside a type that is not an object contradict it.
+                // Members contradict a referenced type that is not an object.
                 None if has_members(map) => Type::Any,
                 None if index < self.schemas.len() => Type::Named(index),
                 None => Type::Any,
@@ -168,7 +170,7 @@ impl Types {
         }
     }
 
-    /// Returns the type of a member or an argument, which is optional if its default is null.
+    /// Returns the type of a member or an argument. It is optional if its default is null.
     pub(crate) fn read_place(&mut self, schema: &Json, hint: &str) -> Type {
         match self.read(schema, hint) {
             ty @ (Type::Any | Type::Null | Type::Optional(_)) => ty,
@@ -206,7 +208,7 @@ impl Types {
         });
         match self.body(schema, hint) {
             None | Some(Body::Alias(Type::Any)) => {
-                // The definitions after it are used by it only.
+                // Only this definition uses those after it.
                 self.definitions.truncate(index);
                 Type::Any
             }
@@ -217,7 +219,8 @@ impl Types {
         }
     }
 
-    /// Returns the object schema that a reference and the members beside it make together.
+    /// Returns the object schema that results from a reference and the members beside it. `None` if
+    /// there are no such members, or the reference does not lead to an object.
     fn merged(&self, map: &Map<String, Json>) -> Option<Map<String, Json>> {
         let more = map.get("properties")?.as_object()?;
         let base = self.schemas.get(table_index(map)?)?.as_object()?;
@@ -238,8 +241,8 @@ impl Types {
         Some(merged)
     }
 
-    /// Returns the body of a definition, if the schema needs one. A type that may also be null does
-    /// not.
+    /// Returns the body of a definition, or `None` if the schema needs no name. A type that may
+    /// also be null needs none, because it is an `Optional`.
     fn body(&mut self, schema: &Json, hint: &str) -> Option<Body> {
         let map = schema.as_object()?;
         let merged = self.merged(map);
@@ -337,7 +340,7 @@ fn alternatives(map: &Map<String, Json>) -> Option<(Vec<Json>, bool)> {
     Some((others, nullable))
 }
 
-/// Returns an alternative together with the members that stand beside all alternatives.
+/// Returns an alternative together with the members that apply to all alternatives.
 fn with_members(schema: &Json, around: &Map<String, Json>) -> Json {
     let Some(Json::Object(members)) = around.get("properties") else {
         return schema.clone();
@@ -381,7 +384,7 @@ fn words(alternatives: &[Json]) -> Option<Vec<Word>> {
     let mut known = HashSet::new();
     for alternative in alternatives {
         let description = match alternatives.len() {
-            // A single alternative has the description of the whole.
+            // The description of a single alternative belongs to the whole type.
             1 => String::new(),
             _ => text(alternative),
         };
@@ -414,6 +417,7 @@ fn variant_name(schema: &Json, index: usize) -> String {
     only.map_or_else(|| (index + 1).to_string(), pascal)
 }
 
+/// Whether arrays have exactly this length, so that they are tuples.
 fn has_length(map: &Map<String, Json>, length: usize) -> bool {
     let length = json!(length);
     map.get("minItems") == Some(&length)
@@ -425,7 +429,7 @@ fn values(map: &Map<String, Json>) -> Option<&Json> {
     let patterns = map.get("patternProperties").and_then(Json::as_object);
     match (patterns, map.get("additionalProperties")) {
         (None, others) => others,
-        // Keys that are integers, for instance.
+        // A pattern for keys, such as integers.
         (Some(patterns), Some(Json::Bool(false))) if patterns.len() == 1 => {
             patterns.values().next()
         }
@@ -433,6 +437,7 @@ fn values(map: &Map<String, Json>) -> Option<&Json> {
     }
 }
 
+/// Whether the schema names members.
 fn has_members(map: &Map<String, Json>) -> bool {
     let some = |properties: &Map<String, Json>| !properties.is_empty();
     map.get("properties")
@@ -440,6 +445,7 @@ fn has_members(map: &Map<String, Json>) -> bool {
         .is_some_and(some)
 }
 
+/// Whether an object has known fields, and is not a map with any keys.
 fn has_fields(map: &Map<String, Json>) -> bool {
     has_members(map)
         // A pattern for names allows other members.

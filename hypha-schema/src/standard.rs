@@ -10,8 +10,8 @@ use crate::text::comment_lines;
 use crate::types::Finder;
 use hypha_wire::keys::SCHEMA_KIND;
 
-/// Returns the parameters without those that cannot be sent, or `None` if one of these is required.
-/// The inner `None` means that the parameters are unknown.
+/// Returns the parameters that can be sent. `Err` is a required parameter that cannot be sent; the
+/// inner `None` means that the parameters are unknown.
 pub(crate) fn sendable<'a>(
     method: &'a Method,
     unfit: &Finder,
@@ -60,7 +60,8 @@ pub(crate) fn definition_names(model: &Model) -> Vec<String> {
         .collect()
 }
 
-/// Returns a schema with standard keywords and types only; `refer` writes references.
+/// Returns a schema with only standard keywords and types. `refer` returns the reference to the
+/// definition with an index.
 pub(crate) fn standard(schema: &Json, refer: &dyn Fn(usize) -> String) -> Json {
     map_schema(schema, &mut |schema| {
         schema.shift_remove(SCHEMA_KIND);
@@ -85,7 +86,8 @@ pub(crate) fn standard(schema: &Json, refer: &dyn Fn(usize) -> String) -> Json {
         if !schema.get("default").is_none_or(is_plain) {
             schema.shift_remove("default");
         }
-        // Models read descriptions, so nothing may hide in them.
+        // Language models read descriptions, so invisible characters in them could hide
+        // instructions from people.
         if let Some(Json::String(text)) = schema.get("description") {
             let text = comment_lines(text).join("\n");
             schema.insert("description".to_owned(), text.into());

@@ -1,7 +1,7 @@
-//! The table of definitions of a service.
+//! Table of the definitions of a service.
 //!
-//! Every function has `$defs` of its own; a definition that several have in common is in the table
-//! once.
+//! Every function has its own `$defs`. The table contains a definition that several functions share
+//! only once.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -15,21 +15,22 @@ use crate::names;
 /// Prefix of a reference into the table, `#/table/<index>`, which replaces one into a function.
 const PREFIX: &str = "#/table/";
 
-/// A type with a name.
+/// A schema with a name.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
     pub(crate) name: String,
-    /// Its references lead into the table.
+    /// Schema, whose references lead into the table.
     pub(crate) schema: Json,
 }
 
+/// All definitions. References are indices into it.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) definitions: Vec<Definition>,
 }
 
-/// The depth to which two definitions of the same name are compared. Deeper differences do not
-/// occur in practice; constructed ones only get their own author wrong types.
+/// Depth to which two definitions of the same name are compared. Deeper differences do not occur in
+/// practice; a schema constructed to have them gets wrong types for its own service only.
 const ROUNDS: usize = 32;
 
 impl Table {
@@ -39,7 +40,7 @@ impl Table {
         let mut places = HashMap::new();
         let mut waiting = VecDeque::new();
         let schema = self.refer(schema, root, &mut places, &mut waiting);
-        // A queue instead of recursion: a chain of references may be long.
+        // A queue, because recursion would overflow the stack on a long chain of references.
         while let Some((index, place)) = waiting.pop_front() {
             if let Some(definition) = target(root, &place) {
                 let definition = self.refer(definition, root, &mut places, &mut waiting);
@@ -49,6 +50,8 @@ impl Table {
         schema
     }
 
+    /// Replaces the references in one schema. New definitions are added empty and queued in
+    /// `waiting`.
     fn refer(
         &mut self,
         schema: &Json,
@@ -79,13 +82,13 @@ impl Table {
             });
             match index {
                 Some(index) => schema.insert("$ref".to_owned(), format!("{PREFIX}{index}").into()),
-                // It leads nowhere or out of the service, so the schema accepts any value.
+                // A reference to nothing, or out of the service, accepts any value.
                 None => schema.shift_remove("$ref"),
             };
         })
     }
 
-    /// Merges equal definitions, and returns the new index of each.
+    /// Merges equal definitions, and returns the new index of each old one.
     pub(crate) fn unify(&mut self) -> Vec<usize> {
         let mut references: Vec<Vec<usize>> = Vec::new();
         let own: Vec<u64> = self
@@ -101,7 +104,9 @@ impl Table {
                 hash(&(&definition.name, without.to_string()))
             })
             .collect();
-        // Two are equal if their schemas are, and the definitions that they refer to.
+        // Two definitions are equal if their schemas and the definitions that they refer to are
+        // equal. Each round extends the comparison by one reference; it ends when a round finds no
+        // new difference.
         let mut hashes = own.clone();
         let count = |hashes: &[u64]| hashes.iter().collect::<HashSet<_>>().len();
         for _ in 0..ROUNDS {
@@ -190,16 +195,17 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Decodes the percent escapes and those of JSON pointers.
 fn unescaped(name: &str) -> String {
     decoded(name).replace("~1", "/").replace("~0", "~")
 }
 
-/// Returns a copy of `schema` after `change` was applied to every schema in it that is an object,
-/// the inner ones first. Definitions are left out; references lead to them.
+/// Returns a copy of `schema` in which `change` was applied to every schema that is an object, the
+/// inner ones first. Definitions are left out, because references lead to them.
 pub(crate) fn map_schema(schema: &Json, change: &mut impl FnMut(&mut Map<String, Json>)) -> Json {
     let Json::Object(map) = schema else {
-        // `true` accepts any value. `false` accepts none, which no argument can mean; others are no
-        // schemas.
+        // `true` accepts any value. `false` accepts none, which is useless for an argument; other
+        // values are not schemas.
         return json!({});
     };
     let mut changed = Map::new();

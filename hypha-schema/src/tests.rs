@@ -1,4 +1,5 @@
-//! Output in all formats. The whole-system tests run the compilers of the languages on it.
+//! Tests of the output in all formats. The tests of the whole system compile it with the compilers
+//! of the languages.
 
 use proptest::prelude::*;
 use schemars::JsonSchema;
@@ -64,7 +65,7 @@ fn values_outside_json_have_types() {
         "it?: ((...args: any[]) => any) | null",
     );
     contains(&optional.rust(), "it: Option<Function>,");
-    // It is left out where there can be none.
+    // Other formats leave it out.
     let without = &optional.functions()[0]["function"]["parameters"]["properties"];
     assert_eq!(*without, json!({}));
     contains(&argument::<Timestamp>().typescript(), "it: Date");
@@ -79,7 +80,7 @@ fn values_outside_json_have_types() {
 fn functions_with_callbacks_are_not_offered_as_json() {
     assert_eq!(argument::<Function>().functions(), json!([]));
     assert_eq!(argument::<Function>().openapi()["paths"], json!({}));
-    // An array is no JSON, but msgpack.
+    // msgpack holds an array, JSON does not.
     assert_eq!(argument::<NdArray>().functions(), json!([]));
     assert!(argument::<NdArray>().openapi()["paths"]["/f"].is_object());
 }
@@ -128,7 +129,7 @@ fn function_names_fit_language_models() {
 }
 
 #[test]
-fn schemas_are_standard_where_they_are_for_models() {
+fn schemas_for_models_are_standard() {
     let parameters = json!({
         "type": "object",
         "properties": {
@@ -156,7 +157,7 @@ fn schemas_are_standard_where_they_are_for_models() {
 }
 
 #[test]
-fn tuples_and_words_that_are_no_names_in_rust() {
+fn tuples_and_words_without_rust_names() {
     let map = json!({"type": "object", "additionalProperties": {"type": "integer"}});
     let one = json!({"type": "array", "prefixItems": [map], "minItems": 1, "maxItems": 1});
     contains(
@@ -181,7 +182,7 @@ fn tuples_and_words_that_are_no_names_in_rust() {
 }
 
 #[test]
-fn types_of_python_are_understood() {
+fn type_names_of_python_are_accepted() {
     for (kind, rust) in [
         ("int", "i64"),
         ("float", "f64"),
@@ -199,7 +200,7 @@ fn types_of_python_are_understood() {
 }
 
 #[test]
-fn nonsense_is_any_value() {
+fn invalid_schemas_become_any_value() {
     for nonsense in [
         json!(true),
         json!(false),
@@ -226,7 +227,7 @@ fn nonsense_is_any_value() {
 }
 
 #[test]
-fn the_same_definition_of_two_functions_is_one_and_another_of_its_name_is_two() {
+fn equal_definitions_are_merged_and_different_ones_are_not() {
     let of = |kind: &str| {
         json!({"parameters": {
             "type": "object",
@@ -246,7 +247,7 @@ fn the_same_definition_of_two_functions_is_one_and_another_of_its_name_is_two() 
 }
 
 #[test]
-fn a_long_chain_of_definitions_is_no_deep_call() {
+fn a_long_chain_of_definitions_does_not_overflow_the_stack() {
     let mut definitions = serde_json::Map::new();
     for index in 0..3_000 {
         let next = json!({"$ref": format!("#/$defs/D{}", index + 1)});
@@ -266,7 +267,7 @@ fn a_long_chain_of_definitions_is_no_deep_call() {
 }
 
 #[test]
-fn members_that_python_loses_return_to_their_places() {
+fn members_named_title_are_restored_in_order() {
     let parameters = json!({
         "properties": {"a": {"type": "integer"}, "b": {"type": "integer"},
             "c": {"type": "integer"}},
@@ -283,7 +284,7 @@ fn members_that_python_loses_return_to_their_places() {
 }
 
 #[test]
-fn many_names_that_become_one_take_no_time() {
+fn many_equal_names_take_linear_time() {
     let letters = (0x4e00..0x4e00 + 20_000).filter_map(char::from_u32);
     let many: serde_json::Map<String, Json> = letters
         .map(|letter| (letter.to_string(), json!({})))
@@ -295,7 +296,7 @@ fn many_names_that_become_one_take_no_time() {
 }
 
 #[test]
-fn imports_that_a_python_class_hides_are_renamed() {
+fn python_imports_hidden_by_members_are_renamed() {
     let python = describe([
         method(
             "list",
@@ -312,7 +313,7 @@ fn imports_that_a_python_class_hides_are_renamed() {
 }
 
 #[test]
-fn arguments_in_the_middle_have_to_be_given() {
+fn optional_arguments_before_required_ones_are_required() {
     let middle = FunctionSchema::new("f", "")
         .argument_with_default::<i64>("a", "", 1.into())
         .argument::<i64>("b", "")
@@ -327,7 +328,7 @@ fn arguments_in_the_middle_have_to_be_given() {
 }
 
 #[test]
-fn members_that_the_record_does_not_have() {
+fn functions_missing_in_the_record_are_added() {
     let mut tree = members(json!({"f": {"type": "string"}, "list": [{"type": "number"}]}));
     let schema = json!({"name": "f", "parameters": {"type": "object", "properties": {}}});
     add_function(&mut tree, "f", schema.clone(), Some("Text.".into()));
@@ -344,7 +345,7 @@ fn members_that_the_record_does_not_have() {
 }
 
 #[test]
-fn a_dot_in_the_name_of_a_member_is_no_group() {
+fn names_with_dots_are_not_groups() {
     let function = json!({"type": "function", "function": {"name": "f",
         "parameters": {"properties": {"x": {}}}}});
     let mut tree = members(json!({"a.b": function, "c": {"d.e": function}}));
@@ -356,11 +357,11 @@ fn a_dot_in_the_name_of_a_member_is_no_group() {
     assert_eq!(tree["f"]["g"]["function"]["name"], "g");
 }
 
-/// Schemas of others are written down for validators, which take no others.
+/// Schemas of other authors are written for validators, which accept only valid ones.
 #[test]
 fn written_schemas_are_valid() {
-    // As Python writes a dictionary whose keys are an enum, and a union that is told apart by a
-    // member.
+    // The schemas that Python generates for a dictionary whose keys are an enum, and for a union
+    // that is distinguished by a member.
     let described = describe([method(
         "f",
         json!({"parameters": {
@@ -399,13 +400,13 @@ fn written_schemas_are_valid() {
     assert_eq!(parameters["$defs"]["Colour"], json!({"enum": ["red"]}));
     let document = described.openapi();
     assert!(!document.to_string().contains("#/$defs/"), "{document}");
-    // Nothing is called nothing.
+    // A function needs a name, also if its author gave none.
     let functions = describe([method("", json!({}))]).functions();
     assert_eq!(functions[0]["function"]["name"], "_");
 }
 
 #[test]
-fn members_beside_a_choice_are_members_of_each() {
+fn members_beside_a_choice_belong_to_each_variant() {
     let described = schema(json!({
         "type": "object",
         "properties": {"id": {"type": "integer"}},
@@ -416,7 +417,7 @@ fn members_beside_a_choice_are_members_of_each() {
                 "properties": {"kind": {"const": "point"}}, "required": ["kind"]},
         ],
     }));
-    // It refers to nothing, but the other members are there.
+    // The reference leads nowhere, but the other members are known.
     let rust = described.rust();
     contains(&rust, "#[serde(tag = \"kind\")]\npub enum FIt {");
     contains(&rust, "    None {\n        id: i64,\n    },");
@@ -425,7 +426,7 @@ fn members_beside_a_choice_are_members_of_each() {
         &described.typescript(),
         "{\n  id: number;\n  kind: \"none\";",
     );
-    // Which of them has to be there.
+    // The alternatives only state which members are required.
     let one_of_two = schema(json!({
         "properties": {"a": {"type": "integer"}, "b": {"type": "string"}},
         "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
@@ -445,7 +446,7 @@ fn maps_with_integers_as_keys_are_maps() {
 }
 
 #[test]
-fn types_are_no_deeper_than_compilers_go() {
+fn nesting_depth_of_types_is_limited() {
     let deep = (0..200).fold(
         json!({"type": "integer"}),
         |inner, _| json!({"type": "array", "items": inner}),
@@ -485,7 +486,7 @@ fn defaults_are_kept_where_they_can_be_written() {
         let described = describe([method("f", json!({"name": "f", "parameters": parameters}))]);
         contains(&described.rust(), wanted);
     }
-    // mypy knows no larger ones.
+    // mypy rejects larger integers.
     contains(&schema(json!({"enum": [u64::MAX, 1]})).python(), "it: Any)");
 }
 
@@ -545,7 +546,7 @@ fn hostile() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn texts_stay_texts(texts in proptest::collection::vec(hostile(), 6)) {
+    fn texts_cannot_end_comments_or_literals(texts in proptest::collection::vec(hostile(), 6)) {
         let [name, text, key, word, default, id] = &texts[..] else { unreachable!() };
         let it = json!({
             "type": "object",

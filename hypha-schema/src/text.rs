@@ -1,6 +1,6 @@
-//! Texts by others, for comments and literals of any language.
+//! Untrusted texts, for comments and literals of any language.
 
-/// Returns the lines of a text for a comment: without control characters, other line separators and
+/// Returns the lines of a text for a comment, without control characters, other line separators and
 /// direction marks, and without empty lines at both ends.
 pub(crate) fn comment_lines(text: &str) -> Vec<String> {
     let lines = text.split([
@@ -25,13 +25,13 @@ pub(crate) fn comment_lines(text: &str) -> Vec<String> {
 }
 
 /// Returns whether `c` changes the direction of text or separates lines without `\n`. Compilers
-/// warn of such characters, because they make a source read otherwise than it runs.
+/// warn of such characters, because with them a source looks different from the code that runs.
 pub(crate) fn is_direction(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }
 
-/// Returns a string literal that JavaScript and Python both read: JSON, in which only letters and
-/// digits are not ASCII.
+/// Returns a string literal that both JavaScript and Python accept: JSON in which only letters,
+/// digits and characters beyond U+FFFF may be outside ASCII.
 pub(crate) fn literal(text: &str) -> String {
     let mut literal = String::from("\"");
     for c in text.chars() {

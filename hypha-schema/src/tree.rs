@@ -10,7 +10,7 @@ pub(crate) fn members(tree: Json) -> Map<String, Json> {
     }
 }
 
-/// Adds the schema and the description of a function where the record has none.
+/// Adds the schema and the description of a function, where the record has none.
 pub(crate) fn add_function(
     tree: &mut Map<String, Json>,
     path: &str,

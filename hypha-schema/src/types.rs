@@ -1,16 +1,17 @@
-//! Types of values, independent of any language. `read` makes them from schemas.
+//! Types of values, independent of any language. The module `read` builds them from schemas, and
+//! every format writes them.
 
 use std::collections::HashSet;
 
 use serde_json::Value as Json;
 
-/// The type of a value.
+/// Type of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Type {
     Any,
     Null,
     Bool,
-    /// Least and greatest value, as far as they are known.
+    /// Smallest and greatest value, as far as they are known.
     Integer(Option<f64>, Option<f64>),
     Number,
     Text,
@@ -37,12 +38,13 @@ pub(crate) enum Type {
 /// A type with a name.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
-    /// The author's name, or one made of the names around it. Not unique.
+    /// Name by the author, or one joined from the names around the type. Not unique.
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) body: Body,
 }
 
+/// Content of a definition.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Struct(Struct),
@@ -52,14 +54,15 @@ pub(crate) enum Body {
     Alias(Type),
 }
 
+/// An object with known members.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Struct {
     pub(crate) fields: Vec<Field>,
-    /// The definition that has all fields but the first ones.
+    /// Definition that has all fields except the first ones.
     pub(crate) base: Option<usize>,
-    /// Whether other members are refused.
+    /// Whether other members are rejected.
     pub(crate) closed: bool,
-    /// The type of other members, if it is known.
+    /// Type of other members, if it is known.
     pub(crate) others: Option<Type>,
 }
 
@@ -92,19 +95,20 @@ pub(crate) struct Variant {
     pub(crate) description: String,
 }
 
+/// All types of a service.
 #[derive(Debug)]
 pub(crate) struct Types {
-    /// Those with names by their authors are first.
+    /// Definitions. Those with names by their authors come first.
     pub(crate) definitions: Vec<Definition>,
-    /// The schemas of types whose names come from their authors.
+    /// Schemas of the definitions with names by their authors.
     pub(crate) schemas: Vec<Json>,
-    /// The number of unnamed types around the one that is being read.
+    /// Number of unnamed types around the one that is being read.
     pub(crate) depth: usize,
 }
 
 impl Types {
     /// Replaces definitions that consist only of themselves by any value, and returns their
-    /// indices.
+    /// indices. No language accepts an alias of itself.
     pub(crate) fn finish(&mut self) -> Vec<usize> {
         let mut endless = Vec::new();
         for index in 0..self.definitions.len() {
@@ -124,7 +128,8 @@ impl Types {
         endless
     }
 
-    /// Returns the definitions of which a value of this one may directly be.
+    /// Returns the definitions that are the value itself, not a part of it: the target of an alias,
+    /// or the variants of a choice.
     fn direct(&self, index: usize) -> Vec<usize> {
         fn visit(ty: &Type, found: &mut Vec<usize>) {
             match ty {
@@ -148,7 +153,8 @@ impl Types {
 
     /// Returns a search for types whose values may contain one that is `wanted`.
     pub(crate) fn finder(&self, wanted: fn(&Type) -> bool) -> Finder {
-        // It spreads from the definitions that contain it to those that refer to them.
+        // The result spreads from the definitions that contain such a type to those that refer to
+        // them.
         let mut users: Vec<Vec<usize>> = vec![Vec::new(); self.definitions.len()];
         let mut found = vec![false; self.definitions.len()];
         let mut waiting = Vec::new();
@@ -174,7 +180,7 @@ impl Types {
         Finder { wanted, found }
     }
 
-    /// Returns the definition of a type that its author gave no name.
+    /// Returns the definition of a type without a name by its author.
     pub(crate) fn unnamed(&self, ty: &Type) -> Option<&Body> {
         match ty {
             Type::Named(index) if *index >= self.schemas.len() => {
@@ -228,7 +234,7 @@ impl Finder {
 }
 
 impl Type {
-    /// Returns whether a value stays at its owner and is used by calls to it.
+    /// Returns whether a value remains with its owner, who is called to use it.
     pub(crate) fn is_live(&self) -> bool {
         matches!(
             self,
@@ -242,7 +248,7 @@ impl Type {
     }
 }
 
-/// Returns the types that an unnamed type is made of.
+/// Returns the types that are parameters of this type.
 pub(crate) fn inner(ty: &Type) -> &[Type] {
     match ty {
         Type::Optional(inner)

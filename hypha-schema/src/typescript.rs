@@ -1,14 +1,14 @@
-//! TypeScript declarations for the service object of the JavaScript client.
+//! Writes TypeScript declarations for the service object of the JavaScript client.
 //!
-//! Methods return promises. A stream is an asynchronous generator, a callback any function, an
-//! array the map that the client has for it if no library for arrays is loaded.
+//! Methods return promises. A stream becomes an asynchronous generator, a callback any function,
+//! and an array the map that the client returns if no library for arrays is loaded.
 
 use crate::model::{Member, MemberKind, Method, Model};
 use crate::names::{Names, identifier, is_identifier, pascal};
 use crate::text::{comment_lines, literal};
 use crate::types::{Body, Definition, Field, Type};
 
-/// Words that cannot be parameters in strict mode.
+/// Words that cannot be names of parameters in strict mode.
 const WORDS: [&str; 50] = [
     "arguments",
     "await",
@@ -75,20 +75,20 @@ const TYPES: [&str; 9] = [
     "Uint8Array",
 ];
 
-/// The declaration of arrays, for services that use them.
+/// Declaration of arrays, for services that use them.
 const ND_ARRAY: &str = "\
-/** An array of numbers, as the client has it where neither `nj` nor `tf` is loaded. */
+/** An array of numbers, as the client returns it if neither `nj` nor `tf` is loaded. */
 export interface NdArray {
   _rtype: \"ndarray\";
-  /** The elements, little-endian, the last index running fastest. */
+  /** Elements in row-major order, little-endian. */
   _rvalue: Uint8Array;
   _rshape: number[];
-  /** As numpy names it: `float32`, for example. */
+  /** Type of the elements in the notation of numpy, for example `float32`. */
   _rdtype: string;
 }
 ";
 
-/// Entries of every service.
+/// Entries that the client adds to every service.
 const ENTRIES: [(&str, &str); 6] = [
     ("id", "string"),
     ("name", "string"),
@@ -98,7 +98,8 @@ const ENTRIES: [(&str, &str); 6] = [
     ("config", "any"),
 ];
 
-/// The place of a type: streams, for instance, are sent as another type than they are received.
+/// Position of a type. Some types differ between the two: a stream may be sent as either kind of
+/// generator, but is received as an asynchronous one.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Argument,
@@ -107,11 +108,12 @@ enum Place {
 
 struct Writer<'a> {
     model: &'a Model,
-    /// The names of the definitions.
+    /// Names of the definitions.
     names: Vec<String>,
     text: String,
 }
 
+/// Returns the declaration file.
 pub(crate) fn write(model: &Model) -> String {
     let mut taken = Names::new(&[&TYPES[..], &["NdArray"]].concat());
     let service = taken.fresh(&pascal(&model.header.short_id));
@@ -200,7 +202,7 @@ impl Writer<'_> {
                 for field in &body.fields {
                     self.field(field);
                 }
-                // An index signature has to allow the types of the named members.
+                // An index signature must allow the types of the named members, so it is `any`.
                 if body.others.is_some() {
                     self.line(1, "[key: string]: any;");
                 }
@@ -253,7 +255,7 @@ impl Writer<'_> {
                 for (index, parameter) in parameters.iter().enumerate() {
                     let name = taken.fresh(&identifier(&parameter.name));
                     let ty = self.ty(&parameter.ty, Place::Argument);
-                    // An argument before a required one is required as well.
+                    // TypeScript allows no required argument after an optional one.
                     let last = parameters[index..]
                         .iter()
                         .all(|parameter| parameter.optional);
@@ -277,7 +279,8 @@ impl Writer<'_> {
         }
         match ty {
             Type::Any | Type::File | Type::Object => "any".to_owned(),
-            // A function without a result returns null or undefined.
+            // A function without a result returns null or undefined, depending on its owner's
+            // language.
             Type::Null if place == Place::Result => "null | undefined".to_owned(),
             Type::Null => "null".to_owned(),
             Type::Bool => "boolean".to_owned(),
@@ -313,9 +316,9 @@ fn join(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(" | ")
 }
 
-/// Returns the name of a member, in quotes where it needs them.
+/// Returns the name of a member, in quotes if it needs them.
 fn key(name: &str) -> String {
-    // A method of one of these names declares a constructor.
+    // A method with one of these names would declare a constructor.
     if is_identifier(name) && name != "new" && name != "constructor" {
         return name.to_owned();
     }

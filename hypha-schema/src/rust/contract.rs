@@ -1,4 +1,4 @@
-//! The trait of a contract.
+//! Writes the trait of a contract.
 
 use super::text::{NEVER_RAW, ident, literal};
 use super::writer::Writer;
@@ -8,13 +8,15 @@ use crate::text::comment_lines;
 use crate::types::Type;
 use hypha_wire::keys::RESERVED;
 
-/// The number of arguments of a method whose parameters are unknown. Those left out are not sent.
+/// Number of arguments of a method whose parameters are unknown. The proxy does not send those that
+/// are left out.
 const UNKNOWN: usize = 4;
 
-/// The longest description, in characters; servers refuse more than 1024.
+/// Longest description, in characters. Servers reject more than 1024.
 const LONGEST_DESCRIPTION: usize = 1000;
 
 impl Writer<'_> {
+    /// Writes the whole trait.
     pub(super) fn contract(&mut self, service: &str) {
         let header = &self.model.header;
         let id = header.short_id.as_str();
@@ -30,7 +32,7 @@ impl Writer<'_> {
             .collect();
         self.docs(0, &text);
         self.line(0, &format!("#[hypha_service{id}]"));
-        // The author's names and argument counts are kept.
+        // Names and argument counts are the author's, so clippy must not blame the user for them.
         self.line(
             0,
             "#[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]",
@@ -56,7 +58,7 @@ impl Writer<'_> {
             let path = comment_lines(path).join(" ");
             return self.line(
                 1,
-                &format!("// `{path}` is no name that a contract can have."),
+                &format!("// `{path}` is not a valid name in a contract."),
             );
         }
         self.docs(1, &method.description);
@@ -79,7 +81,7 @@ impl Writer<'_> {
                 match parameters {
                     Some(parameters) => self.parameters(parameters),
                     None => {
-                        self.line(2, "// Nothing is known of its arguments.");
+                        self.line(2, "// The arguments are unknown.");
                         for index in 1..=UNKNOWN {
                             self.line(2, &format!("arg{index}: Option<Value>,"));
                         }
@@ -100,7 +102,7 @@ impl Writer<'_> {
         let names = Names::new(&NEVER_RAW).each(&given, snake);
         for (parameter, name) in parameters.iter().zip(names) {
             self.docs(2, &parameter.description);
-            // A proxy sends arguments by position, so one whose name cannot be kept works as well.
+            // A proxy sends arguments by position, so an argument works under another name.
             let wire = match is_wire_name(&parameter.name) {
                 true => parameter.name.clone(),
                 false => wires.fresh(&name),
@@ -123,7 +125,7 @@ impl Writer<'_> {
     }
 }
 
-/// Returns whether the macro accepts a name: some characters have a meaning in addresses.
+/// Returns whether the macro accepts a name. Some characters separate the parts of addresses.
 fn is_wire_name(name: &str) -> bool {
     let is_fit = |c: char| !":@/*".contains(c) && !c.is_whitespace() && !c.is_control();
     name.chars().all(is_fit) && !name.split('.').any(str::is_empty)

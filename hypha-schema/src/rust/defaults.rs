@@ -1,4 +1,4 @@
-//! Default values as Rust expressions.
+//! Writes default values as Rust expressions.
 
 use serde_json::Value as Json;
 
@@ -10,8 +10,9 @@ use crate::names::{Names, pascal};
 use crate::types::{Body, Struct, Type};
 
 impl Writer<'_> {
-    /// Returns the type of a parameter or field, and its default if it is `optional`. The type is
-    /// an `Option` if the default is unknown or cannot be written.
+    /// Returns the type of a parameter or field, and its default if it is `optional`. If the
+    /// default is unknown or cannot be written, the type becomes an `Option` with the default
+    /// `None`.
     pub(super) fn with_default(
         &mut self,
         ty: &Type,
@@ -33,8 +34,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the expression of a value as it is written in the definition `within`; `None` if the
-    /// value does not fit the type or cannot be written.
+    /// Returns a value as an expression inside the definition `within`. `None` if the value does
+    /// not fit the type or cannot be written.
     fn default(&self, ty: &Type, json: &Json, within: Option<usize>) -> Option<String> {
         let all = |inner: &Type, items: &[Json]| -> Option<String> {
             let items: Option<Vec<_>> = items

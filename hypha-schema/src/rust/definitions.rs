@@ -1,4 +1,4 @@
-//! Definitions of structs and enums.
+//! Writes definitions of structs and enums.
 
 use super::member_names::{field_names, variants};
 use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
@@ -12,7 +12,8 @@ impl Writer<'_> {
         let definition = self.model.types.definitions[index].clone();
         let name = self.names[index].clone();
         self.text.push('\n');
-        // Functions that return defaults come before it and are known only after it is written.
+        // Functions that return defaults come before the definition, but are known only after it is
+        // written.
         let before = self.text.len();
         self.docs(0, &definition.description);
         let derives = match self.owned.is_in(&Type::Named(index)) {
@@ -45,7 +46,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Functions that return defaults are inserted at `before`.
+    /// Writes the fields of a struct. Functions that return defaults are inserted at `before`.
     fn fields(&mut self, body: &Struct, within: usize, depth: usize, vis: &str, before: usize) {
         let mut taken = Names::new(&NEVER_RAW);
         for (field, name) in body.fields.iter().zip(field_names(body, &mut taken)) {
@@ -81,11 +82,11 @@ impl Writer<'_> {
             self.with_default(&field.ty, field.optional, &field.default, Some(within));
         match default.as_deref() {
             None => {}
-            // It is left out, because its owner may not accept null.
+            // The field is left out, because its owner may reject null.
             Some("None") if !matches!(field.ty, Type::Optional(_)) => {
                 keys.push("default, skip_serializing_if = \"Option::is_none\"".to_owned());
             }
-            // An absent `Option` and a null one are the same.
+            // serde treats an absent `Option` like null.
             Some("None") => {}
             Some(default) => {
                 let function = snake(&format!("default_{}_{}", self.names[within], field.name));
@@ -114,6 +115,7 @@ impl Writer<'_> {
         }
     }
 
+    /// Writes an enum, in the serde representation that fits the schema.
     fn choice(&mut self, choice: &Choice, index: usize, name: &str, before: usize) {
         let types = &self.model.types;
         let mut taken = variants();
@@ -189,6 +191,7 @@ impl Writer<'_> {
         }
     }
 
+    /// Writes a variant of an externally tagged enum, whose content is `field`.
     fn tagged(
         &mut self,
         variant: &Variant,

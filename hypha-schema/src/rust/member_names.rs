@@ -6,6 +6,7 @@ use crate::names::{Names, snake};
 use crate::types::{Struct, Type};
 
 impl Writer<'_> {
+    /// Returns the name of a variant that holds a value of this type.
     pub(super) fn variant_name(&self, ty: &Type) -> String {
         let name = match ty {
             Type::Any => "Any",

@@ -1,4 +1,7 @@
-//! Rust contracts: a trait for `#[hypha_service]`, and the types that it needs.
+//! Writes Rust contracts: a trait for `#[hypha_service]`, and the types that it needs.
+//!
+//! `writer` holds the text and the names; `contract` writes the trait, which queues the types that
+//! it uses; `definitions` writes these until the queue is empty.
 
 mod contract;
 mod defaults;
@@ -11,6 +14,7 @@ mod writer;
 use crate::model::Model;
 use writer::Writer;
 
+/// Returns the Rust file.
 pub(crate) fn write(model: &Model) -> String {
     let (mut writer, service) = Writer::new(model);
     writer.contract(&service);

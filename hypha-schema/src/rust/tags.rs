@@ -1,4 +1,4 @@
-//! Representations of enums (serde's tags), and the definitions that are written inside enums.
+//! Selects serde's representation of enums, and the definitions that are written inside enums.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ pub(super) fn is_externally_tagged(types: &Types, choice: &Choice) -> bool {
     choice.exactly_one && choice.variants.iter().all(|variant| is_tagged(&variant.ty))
 }
 
-/// Returns the member whose value names the variant.
+/// Returns the member whose value names the variant, in all variants.
 pub(super) fn internal_tag(types: &Types, choice: &Choice) -> Option<String> {
     let bodies: Option<Vec<&Struct>> = choice
         .variants
@@ -53,11 +53,11 @@ pub(super) fn members_of_variant<'a>(types: &'a Types, content: &Type) -> Option
     }
 }
 
-/// Returns pairs of a definition and one that is boxed in it: without a box the type would have no
-/// finite size.
+/// Returns pairs of a definition and another one that must be boxed in it, because otherwise the
+/// type would have no finite size.
 pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let absorbed = absorbed(types);
-    // The definitions whose values are inside a value, not behind a pointer.
+    // Definitions whose values are stored inline, not behind a pointer.
     let by_value = |index: usize| {
         let mut found = Vec::new();
         let mut parts = types.parts(index);
@@ -79,7 +79,8 @@ pub(super) fn boxes(types: &Types) -> HashSet<(usize, usize)> {
     let mut boxes = HashSet::new();
     let mut seen = HashSet::new();
     for start in 0..types.definitions.len() {
-        // The definitions from `start` to the current one, each with those left to visit.
+        // Path of a depth-first search from `start`, each definition with those left to visit. An
+        // explicit stack, because a long chain would overflow the call stack.
         let mut path: Vec<(usize, Vec<usize>)> = Vec::new();
         let mut around = HashSet::new();
         if seen.insert(start) {

@@ -1,4 +1,5 @@
-//! The file as it is written: lines, the names of its types, and types in Rust's notation.
+//! State of the file that is being written: its text, the names of its types, and types in Rust's
+//! notation.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -8,7 +9,7 @@ use crate::model::Model;
 use crate::names::{Names, pascal};
 use crate::types::{Finder, Type};
 
-/// Names that the file uses or imports.
+/// Names that the file uses or imports, so that no definition can have them.
 const TYPES: [&str; 46] = [
     "Box",
     "Binary",
@@ -58,17 +59,19 @@ const TYPES: [&str; 46] = [
     "Visibility",
 ];
 
+/// A Rust file that is being written.
 pub(super) struct Writer<'a> {
     pub(super) model: &'a Model,
-    /// The names of the definitions.
+    /// Names of the definitions.
     pub(super) names: Vec<String>,
-    /// Pairs of a definition and one that is boxed in it.
+    /// Pairs of a definition and another one that is boxed in it.
     pub(super) boxes: HashSet<(usize, usize)>,
     /// Finds types that cannot be cloned.
     pub(super) owned: Finder,
     /// Names of functions that return defaults.
     pub(super) functions: Names,
-    /// Definitions that are used, and those of them that are not written yet, in the order of use.
+    /// Definitions that are used. `waiting` holds those of them that are not written yet, in the
+    /// order of use.
     pub(super) used: HashSet<usize>,
     pub(super) waiting: VecDeque<usize>,
     pub(super) text: String,
@@ -101,7 +104,7 @@ impl<'a> Writer<'a> {
         (writer, service)
     }
 
-    /// Returns the next definition that is used and not written yet.
+    /// Removes and returns the next definition that is used and not yet written.
     pub(super) fn next_definition(&mut self) -> Option<usize> {
         self.waiting.pop_front()
     }
@@ -124,11 +127,12 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Whether a type is boxed in the definition `within`.
     pub(super) fn is_boxed(&self, within: Option<usize>, index: usize) -> bool {
         within.is_some_and(|within| self.boxes.contains(&(within, index)))
     }
 
-    /// Returns a type as it is written in the definition `within`.
+    /// Returns a type inside the definition `within`. A named type is queued for writing.
     pub(super) fn ty(&mut self, ty: &Type, within: Option<usize>) -> String {
         match ty {
             Type::Any => "Value".to_owned(),
@@ -141,7 +145,7 @@ impl<'a> Writer<'a> {
             Type::Timestamp => "hypha_rpc::Timestamp".to_owned(),
             Type::Literals(values) => self.ty(&literals(values), within),
             Type::Optional(inner) => format!("Option<{}>", self.ty(inner, within)),
-            // No boxes are needed behind a pointer.
+            // A type behind a pointer needs no box.
             Type::List(inner) => format!("Vec<{}>", self.ty(inner, None)),
             Type::Set(inner) => format!("hypha_rpc::Set<Vec<{}>>", self.ty(inner, None)),
             Type::Tuple(items) => {
@@ -189,7 +193,8 @@ pub(super) fn literals(values: &[serde_json::Value]) -> Type {
     }
 }
 
-/// Returns the smallest type with these limits. Schemas do not have the limits of 64-bit types.
+/// Returns the integer type with these limits. Schemas of 64-bit types have no limits, because JSON
+/// numbers cannot hold them exactly.
 pub(super) fn integer(least: Option<f64>, most: Option<f64>) -> &'static str {
     let all: [(&str, f64, f64); 6] = [
         ("u8", 0.0, u8::MAX.into()),

@@ -7,7 +7,7 @@ use hypha_rpc::prelude::*;
 pub trait Plain {
     async fn add(
         &self,
-        // Nothing is known of its arguments.
+        // The arguments are unknown.
         arg1: Option<Value>,
         arg2: Option<Value>,
         arg3: Option<Value>,
@@ -17,7 +17,7 @@ pub trait Plain {
     #[hypha(name = "fooBar")]
     async fn foo_bar(
         &self,
-        // Nothing is known of its arguments.
+        // The arguments are unknown.
         arg1: Option<Value>,
         arg2: Option<Value>,
         arg3: Option<Value>,
@@ -26,7 +26,7 @@ pub trait Plain {
 
     async fn class(
         &self,
-        // Nothing is known of its arguments.
+        // The arguments are unknown.
         arg1: Option<Value>,
         arg2: Option<Value>,
         arg3: Option<Value>,
@@ -36,19 +36,19 @@ pub trait Plain {
     #[hypha(name = "with-dash")]
     async fn with_dash(
         &self,
-        // Nothing is known of its arguments.
+        // The arguments are unknown.
         arg1: Option<Value>,
         arg2: Option<Value>,
         arg3: Option<Value>,
         arg4: Option<Value>,
     ) -> Value;
 
-    // `with"quote` */` is no name that a contract can have.
+    // `with"quote` */` is not a valid name in a contract.
 
     #[hypha(name = "nested.add")]
     async fn nested_add(
         &self,
-        // Nothing is known of its arguments.
+        // The arguments are unknown.
         arg1: Option<Value>,
         arg2: Option<Value>,
         arg3: Option<Value>,

@@ -221,7 +221,7 @@ pub trait Evil {
     #[hypha(name = "with-dash")]
     async fn with_dash(&self);
 
-    // `with space` is no name that a contract can have.
+    // `with space` is not a valid name in a contract.
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -283,11 +283,11 @@ pub trait Evil {
     #[hypha(name = "a\"b")]
     async fn a_b(&self);
 
-    // `a*/b` is no name that a contract can have.
+    // `a*/b` is not a valid name in a contract.
 
-    // `a b` is no name that a contract can have.
+    // `a b` is not a valid name in a contract.
 
-    // `}; export const x = 1; interface Y {` is no name that a contract can have.
+    // `}; export const x = 1; interface Y {` is not a valid name in a contract.
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -392,14 +392,14 @@ pub trait Evil {
     #[hypha(name = "nested.class")]
     async fn nested_class(
         &self,
-        // Nothing is known of its arguments.
+        // The arguments are unknown.
         arg1: Option<Value>,
         arg2: Option<Value>,
         arg3: Option<Value>,
         arg4: Option<Value>,
     ) -> Value;
 
-    // `nested.deep er.list` is no name that a contract can have.
+    // `nested.deep er.list` is not a valid name in a contract.
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -1337,7 +1337,7 @@ fn default_open_others() -> i64 {
 pub struct Open {
     #[serde(default = "default_open_others")]
     pub others: i64,
-    /// Everything else.
+    /// All other members.
     #[serde(flatten)]
     pub others2: std::collections::BTreeMap<String, String>,
 }

@@ -29,7 +29,7 @@ pub trait Plain {
 
     async fn numbers(
         &self,
-        // Nothing is known of its arguments.
+        // The arguments are unknown.
         arg1: Option<Value>,
         arg2: Option<Value>,
         arg3: Option<Value>,
@@ -38,7 +38,7 @@ pub trait Plain {
 
     async fn list(
         &self,
-        // Nothing is known of its arguments.
+        // The arguments are unknown.
         arg1: Option<Value>,
         arg2: Option<Value>,
         arg3: Option<Value>,
