@@ -1,4 +1,4 @@
-//! Serves a microscope to callers in Python and JavaScript, which the guide shows.
+//! Serves a microscope to the callers in Python and JavaScript that the guide shows.
 //!
 //! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example microscope`
 
@@ -43,7 +43,7 @@ impl Microscope {
         stream::iter((0..frames).map(|frame| image(f64::from(frame), None)))
     }
 
-    /// Focus, and report every step; the height at the end.
+    /// Focus, report every step, and return the final height.
     pub async fn focus(&self, steps: u32, on_step: Callback<(u32, f64)>) -> Result<f64, Error> {
         for step in 1..=steps {
             on_step.call((step, 1.0 / f64::from(step))).await?;
@@ -51,7 +51,7 @@ impl Microscope {
         Ok(1.0 / f64::from(steps.max(1)))
     }
 
-    /// Say who is asking.
+    /// Return the id of the caller.
     pub async fn who(&self, ctx: &Context) -> String {
         ctx.from().to_owned()
     }

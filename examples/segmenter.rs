@@ -1,4 +1,4 @@
-//! Calls a service in Python or JavaScript, which the guide shows, through a typed proxy.
+//! Calls the service in Python or JavaScript that the guide shows, through a typed proxy.
 //!
 //! `HYPHA_SERVER_URL=.. cargo run -p hypha-rpc-examples --example segmenter -- SERVICE_ID`
 
@@ -18,10 +18,10 @@ enum SegmentError {
 /// The service as it would be in Rust; only its proxy is used.
 #[hypha_service]
 trait Segmenter {
-    /// Which pixels are brighter than the threshold.
+    /// Find the pixels that are brighter than the threshold.
     async fn segment(&self, image: Vec<f64>, threshold: f64) -> Result<Vec<bool>, SegmentError>;
 
-    /// The numbers of the brighter pixels, one after the other.
+    /// Stream the indices of the brighter pixels.
     async fn bright(&self, image: Vec<f64>) -> Result<RemoteStream<u32>, SegmentError>;
 }
 
