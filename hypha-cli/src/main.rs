@@ -23,15 +23,15 @@ enum Command {
 }
 
 impl Arguments {
-    /// Reads command line and environment; exits with a message if they are wrong.
+    /// Parses the command line and the environment. Exits with a message if they are wrong.
     fn read() -> Arguments {
         let matches = without_empty_variables(Arguments::command()).get_matches();
         Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
 
-/// Takes the environment variables that are empty away from the arguments of a command and its
-/// subcommands: to clap an empty text is a value.
+/// Ignores empty environment variables in the arguments of a command and its subcommands, because
+/// clap would take an empty text for a value.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|arg| {
         let value = arg.get_env().and_then(std::env::var_os);

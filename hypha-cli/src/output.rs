@@ -1,11 +1,11 @@
-//! Results on the standard output or in a file, and errors on the standard error.
+//! Writes results to the standard output or a file, and errors to the standard error.
 
 use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Error, Result};
 
-/// Writes `text` to a file, or to the standard output if none is given.
+/// Writes `text` to a file, or to the standard output without one.
 pub(crate) fn write(text: &str, file: Option<&Path>) -> Result<()> {
     match file {
         Some(path) => {
@@ -20,13 +20,14 @@ pub(crate) fn write(text: &str, file: Option<&Path>) -> Result<()> {
     }
 }
 
-/// Writes `error` and its causes as one paragraph.
+/// Writes `error` and its causes as one line to the standard error.
 pub(crate) fn report(error: &Error) {
     // A closed standard error leaves nothing to report to.
     let _ = writeln!(std::io::stderr(), "hypha: {}", paragraph(error));
 }
 
-/// Some errors repeat the text of their cause in their own; such a cause is not written again.
+/// Returns an error and its causes on one line. Some errors end with the text of their cause; such
+/// a cause is not repeated.
 fn paragraph(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

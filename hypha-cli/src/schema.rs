@@ -1,4 +1,4 @@
-//! `hypha schema`: the description of a service for callers in other languages.
+//! The subcommand `hypha schema`: writes the description of a service for other languages.
 
 use std::path::PathBuf;
 
@@ -21,17 +21,19 @@ Example:
 pub(crate) struct Options {
     #[command(flatten)]
     connection: ConnectionOptions,
-    /// The service: `id`, `client:id` or `workspace/client:id`
+    /// Service to describe: `id`, `client:id` or `workspace/client:id`
     #[arg(long, value_name = "ID")]
     service: String,
-    /// json (functions for language models), openapi, typescript, python or rust
+    /// Output format: json (functions for language models), openapi, typescript, python or rust
     #[arg(long, default_value_t = Format::Json)]
     format: Format,
-    /// File to write; without it the standard output
+    /// File to write. Default: the standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
+/// Fetches and writes the description. Lists methods that the format cannot express on the standard
+/// error.
 pub(crate) async fn run(options: Options) -> Result<()> {
     let client = options.connection.connect().await?;
     let description = Description::fetch(&client, &options.service).await;

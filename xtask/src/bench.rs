@@ -1,6 +1,6 @@
-//! `cargo xtask bench`: what a call costs, beside the Python stack and a bare relay, in one run;
-//! `cargo xtask server-figures`: what the server costs; and `cargo xtask hostile`: what attacks on
-//! it cost.
+//! The commands that measure: `cargo xtask bench` compares calls with the Python stack and a bare
+//! relay in one run, `cargo xtask server-figures` measures the server, and `cargo xtask hostile`
+//! the effect of attacks on it.
 
 use std::process::Command;
 
@@ -10,21 +10,21 @@ use clap::Args;
 use crate::command::{cargo, metadata, perform};
 use crate::setup;
 
-/// Options of the benchmark.
+/// Options of the benchmarks.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Passed on to the program that measures, such as `--seconds 2`; `--help` says what it takes.
+    /// Arguments of the measuring program, such as `--seconds 2`; `-- --help` lists them.
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-/// Set up the peers and run the benchmark.
+/// Sets up the peers and runs the benchmark.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run()?;
     measure("hypha-rpc-tests", "bench", options)
 }
 
-/// Run the figures of the server.
+/// Measures the server.
 pub(crate) fn server(options: &Options) -> Result<()> {
     measure("hypha-rpc-tests", "server_figures", options)
 }
@@ -34,7 +34,7 @@ pub(crate) fn hostile(options: &Options) -> Result<()> {
     measure("hypha-hostile", "hostile", options)
 }
 
-/// Build the programs of a package and the server optimised, and run the one that measures.
+/// Builds the programs of a package and the server with optimization, and runs `program`.
 fn measure(package: &str, program: &str, options: &Options) -> Result<()> {
     let packages = ["--package", package, "--package", "hypha-server"];
     perform(cargo(&["build", "--release", "--bins"]).args(packages))?;

@@ -1,4 +1,4 @@
-//! Running commands, one named step after the other, and a summary at the end.
+//! Runs external commands, and named steps with a summary at the end. All other modules use it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The folder of the project.
+/// Returns the root folder of the project.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// A cargo command in the folder of the project.
+/// Returns a cargo command that runs in the root folder.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.current_dir(root()).args(arguments);
-    // The variables that cargo sets for our own package must not reach the build scripts of
-    // others: some watch them, and everything above would be built again each time.
+    // The variables that cargo sets for xtask must not reach build scripts of other packages: some
+    // watch them, and would be rebuilt with everything that depends on them each time.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -28,7 +28,11 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Run a command with our own output; it has to succeed.
+/// Runs a command that shares the output of this process.
+///
+/// # Errors
+///
+/// Fails if the command cannot be started or does not succeed.
 pub(crate) fn perform(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     let status = command
@@ -38,7 +42,12 @@ pub(crate) fn perform(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Returns the output of a command, which has to succeed.
+/// Runs a command and returns its standard output.
+///
+/// # Errors
+///
+/// Fails if the command cannot be started or does not succeed; the error contains its standard
+/// error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
     let output = command
@@ -53,7 +62,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A command as somebody would type it.
+/// Returns a command as a user would type it, for messages.
 fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let mut words = vec![program.file_name().unwrap_or_default().to_string_lossy()];
@@ -65,22 +74,23 @@ fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Returns the packages of the workspace as cargo describes them, without their dependencies.
+/// Returns the packages of the workspace as `cargo metadata` describes them, without dependencies.
 pub(crate) fn metadata() -> Result<serde_json::Value> {
     let arguments = ["metadata", "--no-deps", "--format-version", "1"];
     Ok(serde_json::from_str(&output(&mut cargo(&arguments))?)?)
 }
 
-/// Steps that are all run, also when one of them fails.
+/// Named steps, which all run even if one of them fails.
 #[derive(Default)]
 pub(crate) struct Steps {
-    /// Words of which the name of a step has to contain one. None: every step is run.
+    /// Words of which the name of a step must contain at least one. Empty: all steps run.
     only: Vec<String>,
+    /// Name, time and result of each step that ran.
     done: Vec<(String, Duration, Result<()>)>,
 }
 
 impl Steps {
-    /// Leaves out every step whose name contains none of these words. No words: all are run.
+    /// Skips every step whose name contains none of these words. Without words, all steps run.
     pub(crate) fn only(words: &[String]) -> Steps {
         Steps {
             only: words.to_vec(),
@@ -88,7 +98,7 @@ impl Steps {
         }
     }
 
-    /// Runs a step, and returns whether it succeeded. One that is left out counts as a success.
+    /// Runs a step, and returns whether it succeeded. A skipped step counts as a success.
     pub(crate) fn step(
         &mut self,
         name: impl Into<String>,
@@ -109,9 +119,13 @@ impl Steps {
         succeeded
     }
 
-    /// Say how every step came out; an error if one failed.
+    /// Prints a summary.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a step failed, or if all steps were skipped.
     pub(crate) fn finish(self) -> Result<()> {
-        ensure!(!self.done.is_empty(), "no step is called that");
+        ensure!(!self.done.is_empty(), "no step has a name with these words");
         println!("\n=== summary");
         for (name, took, result) in &self.done {
             let mark = if result.is_ok() { "ok    " } else { "FAILED" };

@@ -1,7 +1,7 @@
-//! `cargo xtask compile-time`: the time that a contract takes to compile.
+//! The command `cargo xtask compile-time`: measures the time to compile a contract.
 //!
-//! A small crate is written below `target`, once with an empty contract and once with a large one;
-//! the difference between the two is the cost. Run it while nothing else is running.
+//! It writes a small crate below `target`, once with an empty contract and once with a large one;
+//! the difference of the two times is the cost. Run it while nothing else is running.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -24,21 +24,23 @@ pub(crate) struct Options {
     rounds: u32,
 }
 
-/// More than an empty contract, a large one may not take longer than this.
+/// Longest additional time of a large contract, compared with an empty one.
 const LIMIT: Duration = Duration::from_secs(3);
 
+/// Form of the contract: a trait with an implementation, or an `impl` block.
 #[derive(Clone, Copy)]
 enum Form {
     Trait,
     Block,
 }
 
-/// Compile an empty contract and large ones, and say what the difference is.
+/// Compiles an empty contract and large ones, and prints the differences.
+///
+/// # Errors
+///
+/// Fails if a difference is above [`LIMIT`].
 pub(crate) fn run(options: &Options) -> Result<()> {
-    ensure!(
-        options.rounds > 0,
-        "there is nothing to measure in no rounds"
-    );
+    ensure!(options.rounds > 0, "`--rounds` must be at least 1");
     let folder = root().join("target/compile-time");
     fs::create_dir_all(folder.join("src"))?;
     fs::write(folder.join("Cargo.toml"), MANIFEST)?;
@@ -50,7 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let mut too_slow = Vec::new();
     for command in ["check", "build"] {
-        // Compile the dependencies first.
+        // Compiles the dependencies, which must not count.
         compile(&folder, command, &source(Form::Trait, 0))?;
         let empty = fastest(&folder, command, Form::Trait, 0, options.rounds)?;
         println!(
@@ -78,6 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Returns the shortest time of several rounds, because other programs can only make one longer.
 fn fastest(
     folder: &Path,
     command: &str,
@@ -91,12 +94,12 @@ fn fastest(
     times.into_iter().min().context("no rounds")
 }
 
-/// Measures the time that cargo takes for a source that has just been written.
+/// Returns the time that cargo takes for a source that has just been written.
 fn compile(folder: &Path, command: &str, source: &str) -> Result<Duration> {
     fs::write(folder.join("src/lib.rs"), source)?;
     let mut cargo = cargo(&[command, "--quiet"]);
     cargo.current_dir(folder);
-    // All of it every time, in a place of its own.
+    // Every round must compile everything, without the caches of the workspace.
     cargo.env("CARGO_INCREMENTAL", "0");
     cargo.env("CARGO_TARGET_DIR", folder.join("target"));
     let start = Instant::now();
@@ -122,7 +125,7 @@ thiserror = "2"
 debug = "line-tables-only"
 "#;
 
-/// The types of the contract, with and without methods.
+/// Types that the contract uses.
 const TYPES: &str = r#"//! A contract.
 
 use hypha_rpc::prelude::*;
@@ -147,7 +150,7 @@ pub enum LabError {
 pub struct Desk;
 "#;
 
-/// The kinds of methods, in turn: what is between name and body, and the body.
+/// The kinds of methods, used in turn: the part between name and body, and the body.
 const METHODS: [(&str, &str); 5] = [
     (
         "(&self, a: f64, #[hypha(default = 1.0)] b: f64) -> Result<f64, LabError>",
@@ -171,6 +174,7 @@ const METHODS: [(&str, &str); 5] = [
     ),
 ];
 
+/// Returns the source of a crate with a contract.
 fn source(form: Form, methods: usize) -> String {
     let mut contract = String::new();
     let mut implementation = String::new();
@@ -191,7 +195,7 @@ fn source(form: Form, methods: usize) -> String {
             ),
         };
     }
-    // The service is asked for, or nothing of it would be compiled.
+    // The crate must create the service, because otherwise rustc would not compile its code.
     match form {
         Form::Trait => format!(
             "{TYPES}

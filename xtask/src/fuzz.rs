@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: hostile bytes against everything that reads them.
+//! The command `cargo xtask fuzz`: fuzzes everything that parses received bytes.
 //!
-//! The inputs worth keeping are in `tests/fuzz/corpus/<target>.hex` of the target's crate, one a
-//! line, where an ordinary test runs them. libFuzzer wants a file for each: they are unpacked
+//! The inputs worth keeping are in `tests/fuzz/corpus/<target>.hex` of the target's crate, one per
+//! line, where an ordinary test runs them. libFuzzer needs a file for each, so they are unpacked
 //! beside the targets.
 
 use std::collections::BTreeSet;
@@ -21,21 +21,22 @@ pub(crate) struct Options {
     /// Time that each target runs, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// Afterwards, keep the smallest set of inputs that reaches as much.
+    /// Afterwards, keep the smallest set of inputs with the same coverage.
     #[arg(long)]
     keep: bool,
-    /// The targets; all of them if none is named.
+    /// Targets to run. Default: all.
     targets: Vec<String>,
 }
 
-/// Longer inputs find little that shorter ones do not.
+/// Maximum length of inputs, in bytes. Longer inputs find little that shorter ones do not.
 const MAX_LEN: &str = "-max_len=4096";
-/// Of the kept inputs: they are read by people and by every test run.
+/// Maximum length of kept inputs, in bytes: people read them, and every test run executes them.
 const MAX_KEPT_LEN: &str = "-max_len=256";
-/// An input of a few kilobytes that makes us allocate this much at once is a finding.
+/// Limits in MiB and seconds. An input of a few kilobytes that leads to one such allocation is a
+/// bug.
 const LIMITS: [&str; 3] = ["-malloc_limit_mb=64", "-rss_limit_mb=1024", "-timeout=20"];
 
-/// Fuzz each target for a while; every one is run, and a finding fails the whole.
+/// Fuzzes each selected target. All of them run; the command fails if one found a bug.
 pub(crate) fn run(options: &Options) -> Result<()> {
     output(&mut cargo(&["fuzz", "--version"]))
         .context("cargo-fuzz is missing: `cargo install cargo-fuzz` (it needs a C++ compiler)")?;
@@ -72,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.finish()
 }
 
-/// The crates that have fuzz targets, in the folder `fuzz`.
+/// Crates with fuzz targets, in their folder `fuzz`.
 pub(crate) const CRATES: [&str; 2] = ["hypha-wire", "hypha-rpc"];
 
 /// A fuzz target, which is a file in its crate's `fuzz/fuzz_targets`.
@@ -111,9 +112,9 @@ impl Target {
 fn libfuzzer(target: &Target) -> Command {
     let mut command = cargo(&["fuzz", "run", "--fuzz-dir"]);
     command.arg(target.folder()).arg(&target.name);
-    // Sanitizers are not stable; the compiler has them all the same.
+    // Sanitizers are unstable, but the stable compiler contains them.
     command.env("RUSTC_BOOTSTRAP", "1");
-    // Where memory was allocated is of no interest, and takes half of the time.
+    // Recording the origin of each allocation takes half of the time and is not needed.
     command.env(
         "ASAN_OPTIONS",
         "malloc_context_size=0:quarantine_size_mb=16",
@@ -121,7 +122,8 @@ fn libfuzzer(target: &Target) -> Command {
     command
 }
 
-/// The folder with the inputs of a target: those that are kept, and what earlier runs have found.
+/// Returns the folder with the inputs of a target: the kept ones, and those that earlier runs
+/// found.
 fn unpack(target: &Target) -> Result<PathBuf> {
     let corpus = target.folder().join("corpus").join(&target.name);
     fs::create_dir_all(&corpus)?;
@@ -135,14 +137,14 @@ fn unpack(target: &Target) -> Result<PathBuf> {
     Ok(corpus)
 }
 
-/// Replaces the kept inputs by as few as reach what all of them and the new ones do.
+/// Replaces the kept inputs by the smallest set that covers the same code as they and the new ones.
 fn keep(target: &Target, corpus: &Path) -> Result<()> {
     let smallest = target
         .folder()
         .join("corpus")
         .join(format!("{}.smallest", target.name));
     fs::create_dir_all(&smallest)?;
-    // The number of times that a line is reached does not count here.
+    // Coverage counts lines, not the number of times that each is reached.
     let merge = [
         "--",
         "-merge=1",

@@ -1,4 +1,4 @@
-//! The style of imports: one `use` per module. rustfmt can hold it only on nightly, with
+//! Checks the style of imports, one `use` per module. rustfmt checks it on nightly only, with
 //! `imports_granularity = "Module"`.
 
 use std::fs;
@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 
 use crate::command::{output, root};
 
-/// Code that is not ours to format.
+/// Code whose format is part of a test.
 const FOREIGN: [&str; 2] = ["tests/ui/cases/", "tests/tests/schemas/generated/"];
 
 /// Checks all sources that git tracks.
@@ -32,7 +32,7 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// The lines of imports that name items of several modules.
+/// Returns the lines of imports that name items of several modules.
 fn nested(source: &str) -> Vec<usize> {
     let mut found = Vec::new();
     let mut lines = source.lines().enumerate();

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: what can be said about the sources without running them.
+//! The command `cargo xtask lint`: all checks of the sources that do not run them.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use clap::Args;
 use crate::command::{Steps, cargo, metadata, output, perform, root};
 use crate::{arrows, imports, package, prose};
 
-/// Paths that only exist on the machine of their author.
+/// Paths that exist only on the machine of their author.
 const MACHINE_PATHS: &str = "(^|[^A-Za-z0-9_.$}-])/(home|root|Users|tmp|work|farm|mnt)/";
 
 /// The checks to run.
@@ -22,13 +22,13 @@ pub(crate) struct Options {
     steps: Vec<String>,
 }
 
-/// Run every check; a failed one fails the whole.
+/// Runs all selected checks, also after one of them failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::only(&options.steps);
     steps.step("formatting", || {
         component("rustfmt", "fmt")?;
         perform(&mut cargo(&["fmt", "--all", "--check"]))?;
-        // The fuzz targets are no part of the workspace.
+        // The fuzz targets are not part of the workspace.
         for krate in crate::fuzz::CRATES {
             let manifest = format!("{krate}/fuzz/Cargo.toml");
             perform(cargo(&["fmt", "--check", "--manifest-path"]).arg(manifest))?;
@@ -60,15 +60,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.finish()
 }
 
-/// Say clearly that a part of the toolchain is missing.
+/// Fails with the command that installs a missing component of the toolchain.
 fn component(name: &str, subcommand: &str) -> Result<()> {
     output(&mut cargo(&[subcommand, "--version"]))
         .with_context(|| format!("{name} is missing: `rustup component add {name}`"))
         .map(drop)
 }
 
-/// Checks that every crate with features compiles with none of them, tests included, and with each
-/// one by itself. Tests are run with all features only.
+/// Checks that every crate with features compiles without features, tests included, and with each
+/// feature alone. Tests run with all features only.
 fn each_feature_alone() -> Result<()> {
     let metadata = metadata()?;
     let packages = metadata["packages"].as_array().context("no packages")?;
@@ -94,13 +94,14 @@ fn each_feature_alone() -> Result<()> {
     Ok(())
 }
 
-/// No file names a folder of the machine that it was written on.
+/// Checks that no file names a folder of the machine on which it was written.
 fn machine_paths() -> Result<()> {
     let mut grep = Command::new("git");
     grep.current_dir(root());
     grep.args(["grep", "-nIE", MACHINE_PATHS, "--", ":!*.lock", ":!vectors"]);
     let found = grep.output().context("git cannot be run")?;
-    // 1 says that nothing was found; anything else, that nothing was looked for.
+    // `git grep` exits with 1 if nothing matches; any other status but 0 means that the search
+    // failed.
     let text = String::from_utf8_lossy(&found.stdout);
     ensure!(
         found.status.code() == Some(1),

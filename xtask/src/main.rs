@@ -1,4 +1,4 @@
-//! `cargo xtask`: checks, tests and measurements of the project, one module each.
+//! The command `cargo xtask`: checks, tests and measurements of the project, one module each.
 
 mod arrows;
 mod bench;
@@ -18,7 +18,8 @@ use clap::{Parser, Subcommand};
 
 /// Runs checks, tests and measurements of the project.
 ///
-/// Before a change lands: `cargo xtask lint` and `cargo xtask test`. CONTRIBUTING.md has more.
+/// Run `cargo xtask lint` and `cargo xtask test` before a change is merged. CONTRIBUTING.md says
+/// more.
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
@@ -34,23 +35,24 @@ struct Cli {
 enum Routine {
     /// Installs the Python and JavaScript peers of the tests; with CI set, also Redis and Chromium.
     Setup,
-    /// Runs every test, or those of a package, a test program or a name.
+    /// Runs all tests, or those of a package, of a test program, or with a name.
     Test(test::Options),
     /// Checks the sources: format, layers, prose, spelling, links, packages, clippy, docs.
     Lint(lint::Options),
-    /// Feeds hostile bytes to all parsers, and keeps inputs that reach new code.
+    /// Fuzzes all parsers of received bytes, and keeps inputs that reach new code.
     Fuzz(fuzz::Options),
     /// Measures calls and payloads, beside the Python stack and a bare relay.
     Bench(bench::Options),
     /// Measures the server: start, idle clients, routing, hours under load.
     ServerFigures(bench::Options),
-    /// Attacks the server with 1,000 connections each, and measures memory, recovery and latency.
+    /// Runs each attack on the server with 1,000 connections, and measures memory, recovery and
+    /// latency.
     Hostile(bench::Options),
     /// Measures the compile time of a contract with 50 methods.
     CompileTime(compile_time::Options),
-    /// Checks metadata and contents of the published packages, and rehearses their publication.
+    /// Checks metadata and contents of the packages, and runs their publication without an upload.
     Package(package::PackageOptions),
-    /// Compares the public interface with an earlier version, or lists it.
+    /// Compares the public API with that of an earlier version, or lists it.
     Api(package::ApiOptions),
 }
 

@@ -1,5 +1,5 @@
-//! `cargo xtask package`: the packages as they would be published; and `cargo xtask api`: their
-//! public interface.
+//! The commands `cargo xtask package`, which checks the packages as they would be published, and
+//! `cargo xtask api`, which checks their public API.
 
 use std::process::Command;
 
@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::command::{Steps, cargo, metadata, output, perform};
 
-/// Beginnings of the paths that may be in a package. Everything else is ballast for its users.
+/// Paths, and folders with a final `/`, that a package may contain. Other files are useless to its
+/// users.
 const CONTENT: [&str; 9] = [
     ".cargo_vcs_info.json",
     "Cargo.lock",
@@ -22,7 +23,7 @@ const CONTENT: [&str; 9] = [
     "src/",
 ];
 
-/// Files that every package needs.
+/// Files that every package must contain.
 const NEEDED: [&str; 3] = ["LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
 /// Fields of a manifest that a registry page shows.
@@ -36,7 +37,7 @@ const FIELDS: [&str; 7] = [
     "categories",
 ];
 
-/// The packages to check.
+/// Options of `cargo xtask package`.
 #[derive(Args)]
 pub(crate) struct PackageOptions {
     /// Do not build the packages from their contents, which takes some minutes.
@@ -47,7 +48,8 @@ pub(crate) struct PackageOptions {
     allow_dirty: bool,
 }
 
-/// Checks metadata and content of all published packages, and rehearses their publication.
+/// Checks metadata and content of all published packages, and runs their publication without an
+/// upload.
 pub(crate) fn package(options: &PackageOptions) -> Result<()> {
     let mut steps = Steps::default();
     steps.step("metadata and content", content);
@@ -64,7 +66,7 @@ pub(crate) fn package(options: &PackageOptions) -> Result<()> {
     steps.finish()
 }
 
-/// Checks that every published package is described, and holds what it needs and nothing else.
+/// Checks that every published package has metadata, contains the needed files, and no others.
 pub(crate) fn content() -> Result<()> {
     let mut faults = Vec::new();
     for package in published()? {
@@ -73,7 +75,10 @@ pub(crate) fn content() -> Result<()> {
         let listed = cargo(&["package", "--list", "--allow-dirty", "--package", name]);
         let listed = output(&mut { listed })?;
         let files: Vec<&str> = listed.lines().collect();
-        faults.extend(misplaced(&files).map(|file| format!("{name}: {file} is ballast")));
+        faults.extend(
+            misplaced(&files)
+                .map(|file| format!("{name}: {file} does not belong into the package")),
+        );
         faults.extend(absent(&files).map(|file| format!("{name}: no {file}")));
         println!("{name}: {} files", files.len());
     }
@@ -81,7 +86,7 @@ pub(crate) fn content() -> Result<()> {
     Ok(())
 }
 
-/// The packages of the workspace that are published, as cargo describes them.
+/// Returns the packages of the workspace that are published, as cargo describes them.
 fn published() -> Result<Vec<Value>> {
     let mut metadata = metadata()?;
     let Value::Array(packages) = metadata["packages"].take() else {
@@ -92,6 +97,7 @@ fn published() -> Result<Vec<Value>> {
     Ok(packages.collect())
 }
 
+/// Returns the fields that the manifest lacks or leaves empty.
 fn missing_fields(package: &Value) -> impl Iterator<Item = &'static str> + '_ {
     FIELDS.into_iter().filter(|field| match &package[*field] {
         Value::String(text) => text.is_empty(),
@@ -100,6 +106,7 @@ fn missing_fields(package: &Value) -> impl Iterator<Item = &'static str> + '_ {
     })
 }
 
+/// Returns the files that do not belong into a package.
 fn misplaced<'a>(files: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     let expected = |file: &str| {
         CONTENT
@@ -112,11 +119,12 @@ fn misplaced<'a>(files: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     files.iter().copied().filter(move |file| !expected(file))
 }
 
+/// Returns the needed files that a package lacks.
 fn absent<'a>(files: &'a [&'a str]) -> impl Iterator<Item = &'static str> + 'a {
     NEEDED.into_iter().filter(|needed| !files.contains(needed))
 }
 
-/// The check of the public interface.
+/// Options of `cargo xtask api`.
 #[derive(Args)]
 pub(crate) struct ApiOptions {
     /// Revision to compare with, such as a tag. Default: the newest published version.
@@ -127,15 +135,15 @@ pub(crate) struct ApiOptions {
     list: bool,
 }
 
-/// Crates that promise a stable interface (docs/compatibility.md).
+/// Crates with a stable API (docs/compatibility.md).
 const STABLE: [&str; 2] = ["hypha-rpc", "hypha-server"];
 
-/// Compares the public interface with an earlier one, or lists it.
+/// Compares the public API with an earlier one, or lists it.
 pub(crate) fn api(options: &ApiOptions) -> Result<()> {
     if options.list {
         installed("cargo-public-api", "public-api")?;
         for krate in STABLE {
-            // Twice `-s`: without the implementations of blanket and automatic traits.
+            // `-s` twice leaves out implementations of blanket and automatic traits.
             let arguments = ["public-api", "--package", krate, "--all-features", "-ss"];
             perform(&mut cargo(&arguments))?;
         }
@@ -152,7 +160,7 @@ pub(crate) fn api(options: &ApiOptions) -> Result<()> {
     perform(&mut command)
 }
 
-/// Says how to install a subcommand of cargo that is missing.
+/// Fails with the command that installs a missing subcommand of cargo.
 fn installed(krate: &str, subcommand: &str) -> Result<()> {
     let found = Command::new(krate).args([subcommand, "--version"]).output();
     ensure!(

@@ -1,8 +1,8 @@
-//! `cargo xtask setup`: dependencies of the tests besides Rust. Installs the peers of the
-//! whole-system tests from their lock files, a browser and Redis.
+//! The command `cargo xtask setup`: installs the dependencies of tests besides Rust. These are the
+//! Python and JavaScript peers from their lock files, a browser and Redis.
 //!
-//! A record beside each installation lets a second run do nothing and a changed lock file install
-//! anew.
+//! A stamp file beside each installation contains the lock file, so that a second run does nothing
+//! and a changed lock file leads to a new installation.
 
 use std::fs;
 use std::path::Path;
@@ -12,18 +12,19 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{output, perform, root};
 
-/// Install what is missing or out of date.
+/// Installs everything that is missing or out of date.
 pub(crate) fn run() -> Result<()> {
     python()?;
     javascript()?;
     programs(&PROGRAMS)
 }
 
-/// Programs that tests start besides the peers, by the name of their executable and Debian package.
+/// Programs that tests start besides the peers, as executable and Debian package.
 const PROGRAMS: [&str; 2] = ["chromium", "redis-server"];
 
-/// Installs programs of the system where `CI` is set, and says what is missing elsewhere: there the
-/// tests that need it are skipped, since nothing is put on somebody's machine without being asked.
+/// Installs system programs if `CI` is set, and otherwise lists the missing ones. The tests that
+/// need these are skipped, because nothing may be installed on a developer's machine without a
+/// request.
 pub(crate) fn programs(names: &[&str]) -> Result<()> {
     let (found, missing): (Vec<&str>, Vec<&str>) = names
         .iter()
@@ -103,7 +104,7 @@ fn install_python() -> Result<()> {
             .arg("--requirement")
             .arg(&lock),
     )?;
-    // The lock file names everything; a hole in it shows here, not in the middle of a test.
+    // The lock file must name all dependencies. A missing one fails here instead of inside a test.
     perform(Command::new(environment.join("bin/python")).args(["-m", "pip", "check"]))?;
     Ok(fs::write(stamp, wanted)?)
 }
@@ -140,6 +141,7 @@ fn install_javascript() -> Result<()> {
     Ok(fs::write(stamp, wanted)?)
 }
 
+/// Whether the stamp file of an installation has the wanted content.
 fn is_current(stamp: &Path, wanted: &str) -> bool {
     fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted)
 }

@@ -1,17 +1,17 @@
-//! The graph of the modules inside one module: the root of a crate, or any below it.
+//! Graph of the modules inside one module: the root of a crate, or any module below it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use super::source::{Reference, Source};
 
-/// Arrows from module to module, each with the references that make it.
+/// Arrows from module to module, each with the references that cause it.
 #[derive(Debug)]
 pub(crate) struct Graph<'a> {
     arrows: BTreeMap<(String, String), Vec<&'a Reference>>,
 }
 
-/// One arrow. It is shown with the file and line of each reference.
+/// One arrow. `Display` adds the file and line of each reference.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrow<'a> {
     pub(crate) from: &'a str,
@@ -19,16 +19,17 @@ pub(crate) struct Arrow<'a> {
     references: &'a [&'a Reference],
 }
 
-/// Modules that reach each other: a shortest way round, and all arrows among them.
+/// A set of modules that reach each other: a shortest cycle, and all arrows between them.
 pub(crate) struct Cycle<'a> {
     way: Vec<&'a str>,
     arrows: Vec<Arrow<'a>>,
 }
 
 impl<'a> Graph<'a> {
-    /// Makes the graph of the child modules of `parent`, each with everything below it.
+    /// Returns the graph of the child modules of `parent`, each with everything below it.
     ///
-    /// The parent's own code is no part of it: a parent uses its children, and they use its items.
+    /// The parent's own code is not part of it, because a parent may use its children, and they its
+    /// items.
     pub(crate) fn of(source: &'a Source, parent: &[String]) -> Graph<'a> {
         let mut arrows: BTreeMap<_, Vec<&Reference>> = BTreeMap::new();
         let child_of = |module: &[String]| {
@@ -47,7 +48,7 @@ impl<'a> Graph<'a> {
             }
         }
         for references in arrows.values_mut() {
-            // A name that `use` declares is reported once, not each time it is used.
+            // A name that `use` declares is reported once, not at each place that uses it.
             if references.iter().any(|reference| reference.is_rooted()) {
                 references.retain(|reference| reference.is_rooted());
             }
@@ -98,7 +99,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// The shortest way from a module back to itself.
+/// Returns the shortest path from a module back to itself.
 fn way_round<'a>(arrows: &[Arrow<'a>], module: &'a str) -> Option<Vec<&'a str>> {
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     let mut open = VecDeque::from([module]);
@@ -121,6 +122,7 @@ fn way_round<'a>(arrows: &[Arrow<'a>], module: &'a str) -> Option<Vec<&'a str>> 
     None
 }
 
+/// Whether a path of arrows leads from one module to another.
 fn reaches(arrows: &[Arrow<'_>], from: &str, to: &str) -> bool {
     let mut seen = BTreeSet::from([from]);
     let mut open = vec![from];

@@ -1,16 +1,16 @@
-//! Rules on the arrows between modules and crates: `cargo xtask lint` checks them.
+//! Checks the dependencies between modules and crates, for `cargo xtask lint`.
 //!
-//! An arrow leads from the module that names another to the one that is named and, if that only
-//! re-exports the name, to the one that defines it. The rules:
+//! An arrow leads from a module that names another one to the named module and, if that only
+//! re-exports the name, to the module that defines it. The rules:
 //!
 //! - The child modules of one module, each taken with everything below it, form no cycle; the same
-//!   for the top-level modules of a crate. So no two files form a cycle, except a module and those
-//!   in its own folder: a `mod.rs` uses its files, and they may use its items.
+//!   holds for the top-level modules of a crate. So no two files form a cycle, except a module and
+//!   those in its own folder: a `mod.rs` uses its files, and they may use its items.
 //! - A module names only modules of lower layers ([`LAYERS`]). A module that is added to a layered
-//!   crate has to be added there as well.
+//!   crate must be added there as well.
 //! - Paths and dependencies across crates: [`FORBIDDEN_PATHS`] and [`FREE_CRATES`].
-//! - Nothing hides an arrow: no alias or glob of the root of a crate, no `include!`, no variable of
-//!   a macro in place of a module.
+//! - No construct hides an arrow: no alias or glob of the root of a crate, no `include!`, no
+//!   variable of a macro in place of a module.
 
 mod graph;
 mod source;
@@ -26,13 +26,13 @@ use crate::command::{cargo, output, root};
 use graph::Graph;
 use source::{Reference, Source};
 
-/// The layers of a crate: a module names modules of the layers before its own, and no other.
+/// The layers of a crate. A module may name only modules of the layers before its own.
 struct Layers {
     package: &'static str,
     layers: &'static [&'static [&'static str]],
 }
 
-/// The crates that are divided into layers, lowest layer first. `hypha-wire` is below all of them.
+/// Crates with layers, lowest layer first. `hypha-wire` is below all of them.
 const LAYERS: [Layers; 2] = [
     Layers {
         package: "hypha-rpc",
@@ -41,7 +41,7 @@ const LAYERS: [Layers; 2] = [
             &["crypto", "schema"],
             &["transport"],
             &["engine"],
-            // A callback is called like a method, so calls use services.
+            // Calls of a callback are handled like calls of a method, so `call` uses `service`.
             &["service"],
             &["call"],
             &["workspace"],
@@ -82,7 +82,8 @@ struct ForbiddenPath {
     path: &'static [&'static str],
 }
 
-/// The server reuses services and the manager's contract, never the engine below them.
+/// The server reuses services and the manager's contract, but must not depend on the engine below
+/// them.
 const FORBIDDEN_PATHS: [ForbiddenPath; 1] = [ForbiddenPath {
     package: "hypha-server",
     path: &["hypha_rpc", "engine"],
@@ -95,17 +96,14 @@ struct FreeCrate {
     of: &'static [&'static str],
 }
 
-/// The bytes of the protocol need no runtime, and know nothing of the crates above them.
+/// The wire format must be usable without a runtime, and must not depend on the crates above it.
 const FREE_CRATES: [FreeCrate; 1] = [FreeCrate {
     package: "hypha-wire",
     of: &["tokio", "tokio-util", "tokio-tungstenite", "futures-util"],
 }];
 
-/// Checks the arrows of every package of the workspace.
-///
-/// # Errors
-///
-/// If a rule is violated: the error names each arrow, with the file and line of every reference.
+/// Fails if a rule is violated. The error names each arrow, with the file and line of every
+/// reference.
 pub(crate) fn check() -> Result<()> {
     let metadata = output(&mut cargo(&[
         "metadata",
@@ -135,7 +133,7 @@ fn report(problems: &[String]) -> Result<()> {
     )
 }
 
-/// The violations within one package.
+/// Returns the violations within one package.
 fn violations(package: &str, source: &Source) -> Vec<String> {
     let mut problems = Vec::new();
     for parent in source.parents() {
@@ -188,8 +186,8 @@ fn violations(package: &str, source: &Source) -> Vec<String> {
     problems
 }
 
-/// Arrows that do not lead to a lower layer, modules without a layer, and items of the root: a
-/// module could use those to reach a higher layer.
+/// Returns arrows that do not lead to a lower layer, modules without a layer, and items of the
+/// root, through which a module could reach a higher layer.
 fn layer_violations(rule: &Layers, source: &Source) -> Vec<String> {
     let package = rule.package;
     let layer = |module: &str| rule.layers.iter().position(|l| l.contains(&module));
@@ -217,17 +215,17 @@ fn layer_violations(rule: &Layers, source: &Source) -> Vec<String> {
     problems
 }
 
-/// Names in [`LAYERS`] that are no modules of the package.
+/// Returns names in [`LAYERS`] that are not modules of the package.
 fn unused_layers(package: &str, source: &Source) -> Vec<String> {
     let rules = LAYERS.iter().filter(|rule| rule.package == package);
     let names = rules.flat_map(|rule| rule.layers.iter().copied().flatten());
     names
         .filter(|name| !source.modules.iter().any(|module| module == *name))
-        .map(|name| format!("{package}: a layer names `{name}`, which is no module"))
+        .map(|name| format!("{package}: a layer names `{name}`, which is not a module"))
         .collect()
 }
 
-/// The root file of each package of the workspace: that of its library, else of its binary.
+/// Returns the root file of each package of the workspace: that of its library, else of its binary.
 fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
     let mut roots = Vec::new();
     for package in members(metadata)? {
@@ -240,7 +238,7 @@ fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
         };
         let library = targets.iter().find(|t| is(t, &["lib", "proc-macro"]));
         let target = library.or_else(|| targets.iter().find(|t| is(t, &["bin"])));
-        // Packages of tests have neither.
+        // Packages of tests have neither a library nor a binary.
         if let Some(file) = target.and_then(|target| target["src_path"].as_str()) {
             roots.push((name.to_owned(), Path::new(file).to_path_buf()));
         }
@@ -248,17 +246,17 @@ fn crate_roots(metadata: &Value) -> Result<Vec<(String, PathBuf)>> {
     Ok(roots)
 }
 
-/// The packages of the workspace.
+/// Returns the packages of the workspace.
 fn members(metadata: &Value) -> Result<Vec<&Value>> {
     let packages = metadata["packages"].as_array().context("no packages")?;
-    // Only those of the workspace have no source.
+    // Only packages of the workspace have no source.
     let ours = packages
         .iter()
         .filter(|package| package["source"].is_null());
     Ok(ours.collect())
 }
 
-/// Dependencies that a restricted package must not have, with the chain that leads to each.
+/// Returns forbidden dependencies of restricted packages, with the chain that leads to each.
 fn free_crates(metadata: &Value, rules: &[FreeCrate]) -> Result<Vec<String>> {
     let ours = members(metadata)?;
     let ours: Vec<&str> = ours.iter().filter_map(|p| p["name"].as_str()).collect();
@@ -283,7 +281,7 @@ fn free_crates(metadata: &Value, rules: &[FreeCrate]) -> Result<Vec<String>> {
         while let Some((node, chain)) = open.pop() {
             for dependency in node["deps"].as_array().into_iter().flatten() {
                 let kinds = dependency["dep_kinds"].as_array();
-                // Tests and build scripts may use what they like.
+                // Tests and build scripts are not restricted.
                 let normal = kinds
                     .into_iter()
                     .flatten()

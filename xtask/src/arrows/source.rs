@@ -1,7 +1,7 @@
-//! References between the modules of one crate, read from its sources.
+//! Finds the references between the modules of one crate in its sources.
 //!
 //! The sources are read as tokens, not as syntax trees: a path means the same in a `use`, in an
-//! expression and between the tokens that are given to a macro, and all of them have to be found.
+//! expression and between the tokens that are given to a macro, and all of them must be found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -38,9 +38,10 @@ pub(crate) struct Source {
     pub(crate) modules: Vec<String>,
     /// Every path of the crate, in the order of the sources.
     pub(crate) references: Vec<Reference>,
-    /// Aliases and globs of the root of the crate. Names that come through them are not resolved.
+    /// Aliases and globs of the root of the crate. Names that they bring into scope are not
+    /// resolved.
     pub(crate) root_aliases: Vec<Reference>,
-    /// Items of the root other than modules and `use` declarations: the file and line of each.
+    /// Items of the root other than modules and `use` declarations, each with file and line.
     pub(crate) root_items: Vec<(String, usize)>,
     /// Invocations of `include!`: the included files are not read.
     pub(crate) includes: Vec<Reference>,
@@ -63,7 +64,7 @@ struct Scope {
     globs: Vec<Vec<String>>,
 }
 
-/// The end of a path.
+/// The target of a path.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum End {
     /// Another crate, or a name that no file of this one defines.
@@ -72,7 +73,7 @@ enum End {
     Module,
 }
 
-/// Re-exports can lead to re-exports, but not for ever.
+/// Maximum number of re-exports that are followed, because they may form a cycle.
 const MAX_REEXPORTS: usize = 16;
 
 impl Source {
@@ -134,7 +135,8 @@ impl Source {
         if let Some(path) = absolute(from, written) {
             return self.follow(&[], &path, left, found);
         }
-        // A name in scope, not one that a glob may bring: that is mostly a crate or a type.
+        // A name in scope, but not one from a glob: such a name is mostly that of a crate or a
+        // type.
         let Some((first, scope)) = written.first().zip(self.scopes.get(from)) else {
             return End::Nowhere;
         };
@@ -217,12 +219,12 @@ impl Source {
             }
             possible.extend(reached);
         }
-        // A macro may have defined it: any of the globs may be the one that has it.
+        // A macro may have defined the name, so any of the globs may contain it.
         found.extend(possible);
         End::Nowhere
     }
 
-    /// Notes that a path leads to `module`.
+    /// Records that a path leads to `module`.
     fn reach(&self, module: &[String], found: &mut BTreeSet<Vec<String>>) {
         if !module.is_empty() && !self.is_facade(module) {
             found.insert(module.to_vec());
@@ -236,7 +238,7 @@ fn child(module: &[String], name: &str) -> Vec<String> {
     path
 }
 
-/// Makes a path that begins with `crate`, `self` or `super` relative to the crate.
+/// Returns a path that begins with `crate`, `self` or `super` relative to the crate.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let (first, mut rest) = path.split_first()?;
     let mut base = match first.as_str() {
@@ -293,7 +295,7 @@ impl Reader<'_> {
         self.tokens(tokens, &place, true)
     }
 
-    /// Reads tokens of a module. `items` says that they are its items: only there modules are
+    /// Reads tokens of a module. `items` is true for its items, the only place where modules are
     /// declared.
     fn tokens(&mut self, tokens: TokenStream, place: &Place<'_>, items: bool) -> Result<()> {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
@@ -315,7 +317,7 @@ impl Reader<'_> {
                 at = after;
                 continue;
             }
-            // `pub(in crate::x)` says where a name is seen, not what is used.
+            // `pub(in crate::x)` restricts the visibility of a name, and uses nothing.
             if is_ident(tokens.get(at), "pub") && group(tokens.get(at + 1), Delimiter::Parenthesis)
             {
                 at += 2;
@@ -334,8 +336,8 @@ impl Reader<'_> {
             }
             // Precise capturing, `impl Trait + use<'a>`, declares nothing.
             if is_ident(tokens.get(at), "use") && !is_punct(tokens.get(at + 1), '<') {
-                // Its names are taken for names of the whole module. The paths are read as those of
-                // an expression are.
+                // Names of a `use` inside a function count as names of the whole module. Its paths
+                // are read like those of an expression.
                 let mut leaves = Vec::new();
                 // `$crate` in a macro.
                 let path = at + 1 + usize::from(is_punct(tokens.get(at + 1), '$'));
@@ -451,7 +453,7 @@ impl Reader<'_> {
         for leaf in leaves {
             self.refer(leaf.path, leaf.line, place);
         }
-        // The name of a macro is looked at by the reader.
+        // The reader handles the names of macros.
         Some(after - usize::from(is_punct(tokens.get(after), '!')))
     }
 
@@ -471,7 +473,7 @@ impl Reader<'_> {
         self.tokens(attribute, place, false)
     }
 
-    /// Notes the paths of a `use` that lead to the root itself, or to everything in it.
+    /// Records the paths of a `use` that lead to the root itself, or to everything in it.
     fn check_aliases(&mut self, leaves: &[Leaf], place: &Place<'_>) {
         for leaf in leaves {
             let path = absolute(&place.module, &leaf.path);
@@ -481,7 +483,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes `extern crate self`, which makes the name of the crate an alias of its root.
+    /// Records `extern crate self`, which makes the name of the crate an alias of its root.
     fn is_extern_self(&mut self, tokens: &[TokenTree], at: usize, place: &Place<'_>) -> bool {
         let words = ["extern", "crate", "self"];
         let found = (0..)

@@ -208,7 +208,7 @@ fn an_alias_of_a_facade_hides_nothing() {
 }
 
 #[test]
-fn what_cannot_be_read_is_forbidden() {
+fn unreadable_constructs_are_forbidden() {
     for (way, path) in [
         (
             "macro_rules! m { ($m:ident) => { crate::$m::X }; }",
@@ -271,7 +271,7 @@ fn what_cannot_be_read_is_forbidden() {
 }
 
 #[test]
-fn a_layer_of_a_module_that_is_gone_is_reported() {
+fn a_layer_of_a_missing_module_is_reported() {
     let mut root = String::new();
     let layers = LAYERS.iter().find(|rule| rule.package == "hypha-rpc");
     let names = layers.into_iter().flat_map(|rule| rule.layers.concat());
@@ -484,7 +484,7 @@ fn the_server_does_not_name_the_engine() {
 }
 
 #[test]
-fn the_bytes_need_no_runtime_and_none_of_our_crates() {
+fn the_wire_crate_has_no_runtime_and_no_crate_above_it() {
     let package = |name: &str, source: Option<&str>| {
         let targets: [&str; 0] = [];
         json!({"id": name, "name": name, "source": source, "targets": targets})

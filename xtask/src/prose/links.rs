@@ -1,4 +1,5 @@
-//! Links within the project: from page to page, to anchors, and from comments to the protocol.
+//! Checks links within the project: from page to page, to anchors, and from comments to the
+//! protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use super::{File, comment};
 use crate::command::{output, root};
 
-/// Pages that also stand on docs.rs and on the registry, where only absolute links lead anywhere.
+/// Pages that docs.rs and the registry show as well, where only absolute links work.
 const READMES: [&str; 6] = [
     "README.md",
     "hypha-cli/README.md",
@@ -19,25 +20,25 @@ const READMES: [&str; 6] = [
     "hypha-wire/README.md",
 ];
 
-/// The folder of the chapters that are also pages of rustdoc.
+/// Folder of the chapters that are also pages of rustdoc.
 const GUIDE: &str = "docs/guide/";
 
-/// The definitions that lead from chapter to chapter in rustdoc.
+/// Definitions of the links from chapter to chapter in rustdoc.
 const GUIDE_LINKS: &str = "hypha-rpc/src/guide_links.md";
 
-/// Everything that a link can lead to.
+/// All possible targets of links.
 pub(super) struct Tree {
-    /// Tracked files, and the folders that they are in.
+    /// Tracked files and their folders.
     paths: BTreeSet<String>,
-    /// The anchors of each Markdown file.
+    /// Anchors of each Markdown file.
     anchors: BTreeMap<String, BTreeSet<String>>,
-    /// The address of the repository, from the manifest of the workspace.
+    /// URL of the repository, from the manifest of the workspace.
     repository: String,
     /// Labels of [`GUIDE_LINKS`].
     guide: BTreeSet<String>,
 }
 
-/// The end of a link: a path or URL, its label if it is a definition, and its line.
+/// A link: its path or URL, its label if it is a definition, and its line.
 struct Link {
     line: usize,
     target: String,
@@ -60,7 +61,7 @@ impl Tree {
         let mut paths = BTreeSet::new();
         for path in listed {
             let mut path = path;
-            // A folder that is known has known parents.
+            // A known folder has known parents.
             while paths.insert(path.to_owned()) {
                 let Some((parent, _)) = path.rsplit_once('/') else {
                     break;
@@ -80,7 +81,7 @@ impl Tree {
         }
     }
 
-    /// Links of a file that lead nowhere.
+    /// Returns the links of a file whose target does not exist.
     pub(super) fn violations(&self, file: &File) -> Vec<String> {
         let mut found = Vec::new();
         if !file.is_markdown() {
@@ -134,7 +135,7 @@ impl Tree {
         self.fault(path, target)
     }
 
-    /// The path within the project that an absolute link leads to.
+    /// Returns the path within the project to which an absolute link leads.
     fn inside<'a>(&self, target: &'a str) -> Option<&'a str> {
         let name = self.repository.strip_prefix("https://github.com/")?;
         let page = || {
@@ -149,7 +150,7 @@ impl Tree {
         page().or_else(raw)
     }
 
-    /// The reason why a link from a page leads nowhere.
+    /// Returns the reason why the target of a link does not exist.
     fn fault(&self, page: &str, target: &str) -> Option<String> {
         let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
         let path = if path.is_empty() {
@@ -166,7 +167,7 @@ impl Tree {
     }
 }
 
-/// A path relative to a page, from the root.
+/// Returns a path relative to a page as a path from the root.
 fn joined(page: &str, path: &str) -> String {
     let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();
@@ -182,7 +183,7 @@ fn joined(page: &str, path: &str) -> String {
     parts.join("/")
 }
 
-/// The anchors of a page: those in its text, and the ones that GitHub makes of headings.
+/// Returns the anchors of a page: those in its text, and those that GitHub derives from headings.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for line in unfenced(text) {
@@ -200,7 +201,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The anchor of a heading: GitHub drops its punctuation and the targets of its links.
+/// Returns the anchor of a heading. GitHub drops its punctuation and the targets of its links.
 fn slug(heading: &str) -> String {
     let mut out = String::new();
     let mut rest = heading.trim();
@@ -217,7 +218,7 @@ fn slug(heading: &str) -> String {
     out
 }
 
-/// The lines of a page; empty ones in place of blocks of code.
+/// Returns the lines of a page, with empty ones in place of blocks of code.
 fn unfenced(text: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     text.lines().map(move |line| {
@@ -227,7 +228,7 @@ fn unfenced(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The links of a page, and the labels that its text uses, with their lines.
+/// Returns the links of a page and the labels that its text uses, with their lines.
 fn parse(text: &str) -> (Vec<Link>, Vec<(usize, String)>) {
     let mut links = Vec::new();
     let mut body = String::new();
@@ -265,13 +266,13 @@ fn parse(text: &str) -> (Vec<Link>, Vec<(usize, String)>) {
     (links, used)
 }
 
-/// A line `[label]: target`.
+/// Parses a line `[label]: target`.
 fn definition(line: &str) -> Option<(&str, &str)> {
     let (label, target) = line.strip_prefix('[')?.split_once("]: ")?;
     (!target.contains(' ')).then_some((label, target.trim_matches(['<', '>'])))
 }
 
-/// A text whose code spans hold no brackets. Labels in code keep their text.
+/// Returns a text without brackets in code spans. Labels in code keep their text.
 fn hide_code(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let parts: Vec<String> = parts
@@ -283,7 +284,7 @@ fn hide_code(text: &str) -> String {
     parts.join("`")
 }
 
-/// Paths into `docs/` that comments name, with their lines.
+/// Returns the paths into `docs/` that comments name, with their lines.
 fn citations(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -294,7 +295,7 @@ fn citations(text: &str) -> Vec<(usize, &str)> {
             let outside = |c: char| !(c.is_alphanumeric() || "/-_.#".contains(c));
             let path = prose[at..].split(outside).next().unwrap_or_default();
             let before = prose[..at].chars().next_back();
-            // Others may have a folder of that name, too.
+            // Other projects may have a folder of that name as well.
             let whole = before.is_none_or(|c| !(c.is_alphanumeric() || "/.".contains(c)));
             if whole && path.contains(".md") {
                 found.push((index + 1, path.trim_end_matches(['.', '#'])));

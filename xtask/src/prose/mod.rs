@@ -1,6 +1,7 @@
-//! Rules on prose: comments of the sources and Markdown.
+//! Checks prose, which is the comments of the sources and Markdown.
 //!
-//! Each rule is a function from a text to its violations, so that a test can plant one.
+//! Each rule is a function from a file to its violations, so that tests can check it with a text of
+//! their own.
 
 mod links;
 mod spelling;
@@ -18,7 +19,7 @@ pub(crate) use spelling::spelling;
 
 /// A file of the project.
 pub(crate) struct File {
-    /// The path from the root of the project.
+    /// Path from the root of the project.
     pub(crate) path: String,
     pub(crate) text: String,
 }
@@ -29,14 +30,15 @@ impl File {
     }
 }
 
-/// The sources and the Markdown that git tracks. A link stands for a file that is read anyway.
+/// Returns the sources and Markdown files that git tracks, without symbolic links, whose targets
+/// are tracked as well.
 fn files() -> Result<Vec<File>> {
     let mut git = Command::new("git");
     git.current_dir(root()).args(["ls-files", "*.rs", "*.md"]);
     let mut files = Vec::new();
     for path in output(&mut git)?.lines() {
         let absolute = root().join(path);
-        // A tracked file may be deleted, and not be committed yet.
+        // A tracked file may be deleted without a commit.
         if absolute.is_file() && !absolute.is_symlink() {
             files.push(File {
                 path: path.to_owned(),
@@ -52,7 +54,7 @@ pub(crate) fn width() -> Result<()> {
     report(files()?.iter().flat_map(width::violations))
 }
 
-/// Checks words, and the subjects of sentences.
+/// Checks words and the subjects of sentences.
 pub(crate) fn words() -> Result<()> {
     report(files()?.iter().flat_map(words::violations))
 }
@@ -64,6 +66,7 @@ pub(crate) fn links() -> Result<()> {
     report(files.iter().flat_map(|file| tree.violations(file)))
 }
 
+/// Fails with all violations, if there are any.
 fn report(violations: impl Iterator<Item = String>) -> Result<()> {
     let violations: Vec<String> = violations.collect();
     ensure!(
@@ -75,18 +78,18 @@ fn report(violations: impl Iterator<Item = String>) -> Result<()> {
     Ok(())
 }
 
-/// A run of prose: a paragraph, a list item, a heading or a cell of a table, without its code.
+/// A paragraph, list item, heading or cell of a table, without its code.
 struct Paragraph {
-    /// The line of its beginning, from 1.
+    /// First line, from 1.
     line: usize,
     text: String,
 }
 
-/// The prose of a file. Code spans become a single backquote.
+/// Returns the prose of a file. Code spans become a single backquote.
 fn paragraphs(file: &File) -> Vec<Paragraph> {
     let mut found: Vec<Paragraph> = Vec::new();
     let mut fenced = false;
-    // The marker of the line before, if it can be continued.
+    // Comment marker of the line before, if its paragraph may continue.
     let mut open: Option<&str> = None;
     for (index, line) in file.text.lines().enumerate() {
         let prose = if file.is_markdown() {
@@ -138,7 +141,7 @@ fn paragraphs(file: &File) -> Vec<Paragraph> {
     found
 }
 
-/// The marker and the text of a line that is a comment.
+/// Returns the marker and the text of a line that is a comment.
 fn comment(line: &str) -> Option<(&'static str, &str)> {
     let line = line.trim_start();
     ["//!", "///", "//"]
@@ -146,7 +149,7 @@ fn comment(line: &str) -> Option<(&'static str, &str)> {
         .find_map(|marker| Some((marker, line.strip_prefix(marker)?)))
 }
 
-/// The text of a list item or heading, which begins a paragraph.
+/// Returns the text of a list item or heading, which starts a paragraph.
 fn item(prose: &str) -> Option<&str> {
     let list = prose.strip_prefix("* ").or(prose.strip_prefix("- "));
     let heading = || {
@@ -164,7 +167,7 @@ fn item(prose: &str) -> Option<&str> {
     list.or_else(heading).or_else(numbered)
 }
 
-/// A text with a backquote in place of each code span.
+/// Returns a text with a backquote in place of each code span.
 fn without_code(text: &str) -> String {
     let mut out = String::new();
     for (index, part) in text.split('`').enumerate() {

@@ -1,4 +1,4 @@
-//! Spelling: `typos` where it is there, and a short list of misspellings everywhere.
+//! Checks spelling with `typos` if it is installed, else with a short list of misspellings.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use super::{File, files, paragraphs, report};
 use crate::command::{perform, root};
 
-/// The release that CI installs. Others know other words.
+/// Release that CI installs. Other releases accept other words.
 const VERSION: &str = "1.52.0";
 
-/// Frequent misspellings, and their corrections.
+/// Frequent misspellings and their corrections.
 const MISSPELLED: [(&str, &str); 16] = [
     ("accross", "across"),
     ("adress", "address"),
@@ -59,7 +59,7 @@ fn environment() -> PathBuf {
     root().join("target/typos")
 }
 
-/// Installs the program from PyPI, where it is built already: cargo takes minutes for it.
+/// Installs the program from PyPI, which has binaries: cargo would compile it for minutes.
 fn install() -> Result<PathBuf> {
     let environment = environment();
     let mut create = Command::new("python3");

@@ -1,5 +1,5 @@
-//! `cargo xtask test`: everything that can be tested on this machine, peers included, or a part of
-//! it.
+//! The command `cargo xtask test`: builds and runs all tests, or a selection, with the peers and
+//! servers that they need.
 
 mod needs;
 mod select;
@@ -34,18 +34,18 @@ the other with `cargo test` where it is not installed.")]
 pub(crate) struct Options {
     /// A package, a test program, or words in the names of tests. Default: everything.
     name: Option<String>,
-    /// Use `cargo test` even where cargo-nextest is installed.
+    /// Use `cargo test` even if cargo-nextest is installed.
     #[arg(long)]
     plain: bool,
     /// Number of tests that run at once. Default: two per processor.
     #[arg(long)]
     threads: Option<usize>,
-    /// Passed on to the tests, as after `cargo test --`: a part of their name, for example.
+    /// Arguments of the tests, as after `cargo test --`, for example a part of their names.
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-/// Sets up, builds and tests; every step is run, and a failed one fails the whole.
+/// Sets up, builds and tests. All steps run; the command fails if one of them failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let metadata = metadata()?;
     let selection = match &options.name {
@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         steps.step("build the programs of the tests", || build_programs(&needs));
     }
     if needs.contains(Need::Servers) {
-        // The Python server takes ten seconds to start: the tests are built meanwhile.
+        // The Python server takes ten seconds to start, so the tests are built meanwhile.
         steps.step("start the shared servers", || {
             servers = Some(SharedServers::start(&run.programs, &run.folder)?);
             Ok(())
@@ -111,13 +111,14 @@ fn has_nextest() -> bool {
     installed
 }
 
-/// Tests with peers wait for more than half of their time: with one thread per processor and one
-/// more, half of two processors was idle.
+/// Returns the number of tests that run at once. Tests with peers wait for more than half of their
+/// time: with one thread more than processors, two processors were half idle.
 fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     2 * cores
 }
 
+/// Installs the dependencies of the selected tests.
 fn set_up(needs: &Needs) -> Result<()> {
     if needs.contains(Need::Python) {
         setup::python()?;
@@ -130,8 +131,8 @@ fn set_up(needs: &Needs) -> Result<()> {
     setup::programs(&programs.map(|(_, name)| *name).collect::<Vec<_>>())
 }
 
-/// Builds the programs that whole-system tests start, with the features of the tests themselves, so
-/// that nothing is built twice.
+/// Builds the programs that whole-system tests start. They have the features of the tests, so that
+/// no crate is built twice.
 fn build_programs(needs: &Needs) -> Result<()> {
     let mut build = cargo(&["build", "--workspace", "--all-features"]);
     for program in needs.programs() {
@@ -146,9 +147,9 @@ struct Run<'a> {
     nextest: bool,
     threads: usize,
     arguments: &'a [String],
-    /// The folder of the built programs.
+    /// Folder of the built programs.
     programs: PathBuf,
-    /// The folder for what tests share and report.
+    /// Folder for the addresses of shared servers and the list of skipped tests.
     folder: PathBuf,
 }
 
@@ -173,7 +174,7 @@ impl Run<'_> {
         };
         tests.args(self.selection.cargo_arguments()).arg("--");
         tests.args(self.selection.filter()).args(self.arguments);
-        // The peers that were set up have to be there.
+        // The peers were set up, so a missing one is an error and not a reason to skip tests.
         tests.env("HYPHA_TEST_REQUIRE_PEERS", "1");
         tests.env("HYPHA_TEST_PROGRAMS", &self.programs);
         let skipped = self.skipped_file();
@@ -199,13 +200,13 @@ impl Run<'_> {
         self.folder.join("skipped")
     }
 
-    /// Returns the list of skipped tests, as the tests report them.
+    /// Returns the list of skipped tests with the reasons. Empty if no test wrote one.
     fn skipped(&self) -> String {
         fs::read_to_string(self.skipped_file()).unwrap_or_default()
     }
 }
 
-/// The program at `path`, once it is there.
+/// Returns a command that runs the program at `path`, which must have been built.
 fn built(path: &Path) -> Result<Command> {
     if !path.is_file() {
         bail!("{} is not built", path.display());

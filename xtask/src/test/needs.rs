@@ -1,11 +1,11 @@
-//! Dependencies of test programs besides Rust, one row each.
+//! Dependencies of test programs besides Rust, one row per program.
 
 use std::collections::BTreeSet;
 
-/// The package of the whole-system tests.
+/// Package of the whole-system tests.
 pub(super) const WHOLE_SYSTEM: &str = "hypha-rpc-tests";
 
-/// Something that has to be there before a test program runs.
+/// Something that a test program needs before it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Need {
     /// The packages of `tests/interop/requirements.lock`.
@@ -36,7 +36,7 @@ pub(super) enum ProgramKind {
 }
 
 impl ProgramKind {
-    /// The option with which cargo builds one.
+    /// Returns the option with which cargo builds a program of this kind.
     pub(super) fn option(self) -> &'static str {
         match self {
             ProgramKind::Binary => "--bin",
@@ -75,7 +75,8 @@ const SHARED: Need = binary("shared_servers");
 const CONFORMANCE: Need = example("conformance");
 const CONFORMANCE_CLIENT: Need = example("conformance_client");
 
-/// A program that is not here needs nothing. Every program of the whole-system tests is here.
+/// Test programs with dependencies. A program without a row needs none; every program of the
+/// whole-system tests has a row.
 const ROWS: &[Row] = &[
     Row {
         package: "hypha-server",
@@ -160,7 +161,7 @@ const ROWS: &[Row] = &[
 pub(super) struct Needs(BTreeSet<Need>);
 
 impl Needs {
-    /// Adds the needs of a test program.
+    /// Adds the dependencies of a test program.
     pub(super) fn add(&mut self, package: &str, program: &str) {
         let rows = ROWS.iter();
         let rows = rows.filter(|row| row.package == package && row.program == program);
@@ -174,7 +175,7 @@ impl Needs {
         self.0.contains(&need)
     }
 
-    /// The programs of this workspace among them.
+    /// Returns the programs of this workspace among them.
     pub(super) fn programs(&self) -> Vec<Program> {
         let programs = self.0.iter().filter_map(|need| match need {
             Need::Program(program) => Some(*program),
@@ -191,9 +192,9 @@ mod tests {
     use super::*;
     use crate::command::root;
 
-    /// A test program that is added, or that starts another program, needs a row that says so.
+    /// Each test program has a row with the programs and peers that it starts.
     #[test]
-    fn every_whole_system_test_says_what_it_needs() {
+    fn every_whole_system_test_has_a_row_with_its_dependencies() {
         let folder = root().join("tests/tests");
         for entry in fs::read_dir(folder).expect("the folder of the tests") {
             let path = entry.expect("an entry").path();
@@ -217,10 +218,7 @@ mod tests {
             for part in text.split("executable(\"").skip(1) {
                 let program = part.split('"').next().unwrap_or_default();
                 let listed = programs.iter().any(|listed| listed.name == program);
-                assert!(
-                    listed,
-                    "`{name}` starts `{program}`, its row does not say so"
-                );
+                assert!(listed, "`{name}` starts `{program}`, which its row lacks");
             }
             let conformance = text.contains("Host::start") || text.contains("start_client");
             let listed = needs.contains(CONFORMANCE) || needs.contains(CONFORMANCE_CLIENT);

@@ -20,7 +20,7 @@ pub(crate) struct SharedServers {
 }
 
 impl SharedServers {
-    /// Starts them; `folder` is for their addresses and output.
+    /// Starts both servers without waiting. They write their addresses and output into `folder`.
     pub(crate) fn start(programs: &Path, folder: &Path) -> Result<SharedServers> {
         let folder = folder.join("servers");
         let mut command = built(&programs.join("shared_servers"))?;
@@ -35,15 +35,15 @@ impl SharedServers {
         })
     }
 
-    /// Waits until both are ready.
+    /// Waits until both servers accept connections.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let mut line = String::new();
         self.output.read_line(&mut line)?;
-        ensure!(line.trim() == "READY", "the shared servers do not start");
+        ensure!(line.trim() == "READY", "the shared servers did not start");
         Ok(())
     }
 
-    /// The folder with the addresses and the output of the servers.
+    /// Returns the folder with the addresses and the output of the servers.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -51,9 +51,10 @@ impl SharedServers {
 
 impl Drop for SharedServers {
     fn drop(&mut self) {
+        // The end of its input tells the process to stop the servers.
         drop(self.process.stdin.take());
         if let Err(error) = self.process.wait() {
-            eprintln!("the shared servers cannot be waited for: {error}");
+            eprintln!("cannot wait for the end of the shared servers: {error}");
         }
     }
 }
