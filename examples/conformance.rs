@@ -1,4 +1,4 @@
-//! Hosts the service that any Hypha client can be checked with.
+//! Hosts the conformance service, with which any Hypha client can be checked.
 //!
 //! `cargo run -p hypha-rpc-examples --example conformance -- --server-url URL`
 
@@ -10,23 +10,23 @@ use hypha_rpc::transport::Transport;
 use hypha_rpc_examples::conformance::ConformanceService;
 use hypha_rpc_examples::host::Host;
 
-/// Hosts the service `conformance` and prints `READY <full service id>`; stays until Ctrl-C or
+/// Hosts the service `conformance` and prints `READY <full service id>`. Runs until Ctrl-C or
 /// SIGTERM.
 #[derive(Parser)]
 struct Options {
-    /// The Hypha server.
+    /// URL of the Hypha server.
     #[arg(long)]
     server_url: String,
-    /// The workspace to work in.
+    /// Workspace to connect to. Default: the user's own.
     #[arg(long)]
     workspace: Option<String>,
-    /// A token for it.
+    /// Access token for the workspace.
     #[arg(long)]
     token: Option<String>,
-    /// The id of this client.
+    /// Id of this client. Default: a random one.
     #[arg(long)]
     client_id: Option<String>,
-    /// The transport: `websocket`, `http` or `auto`.
+    /// Transport: `websocket`, `http` or `auto`.
     #[arg(long, default_value = "websocket")]
     transport: Transport,
 }

@@ -39,7 +39,7 @@ impl Microscope {
     }
 }
 
-/// Describe the service of this example.
+/// Print a description of the service in this example.
 #[derive(Parser)]
 struct Options {
     /// json, openapi, typescript, python or rust

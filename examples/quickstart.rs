@@ -1,7 +1,7 @@
 //! Offers a typed service and calls it. The README shows parts of this program.
 //!
-//! `cargo run -p hypha-rpc-examples --example quickstart` needs nothing else. `-- --server-url URL`
-//! uses another server, `--serve` keeps the service up for others.
+//! `cargo run -p hypha-rpc-examples --example quickstart` needs no other program. `-- --server-url
+//! URL` uses a running server, `--serve` keeps the service available until Ctrl-C.
 
 use clap::Parser;
 use hypha_rpc::prelude::*;
@@ -38,10 +38,10 @@ impl Calculator for Desk {
 
 #[derive(Parser)]
 struct Options {
-    /// A Hypha server; one is started in this process if none is given.
+    /// URL of a Hypha server. Default: starts one in this process.
     #[arg(long)]
     server_url: Option<String>,
-    /// Stay up until Ctrl-C.
+    /// Keep the service available until Ctrl-C.
     #[arg(long)]
     serve: bool,
 }
@@ -67,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
         (None, None) => unreachable!("one of the two is there"),
     };
 
-    // A client in another workspace calls the service, so it has to be public.
+    // The caller is in another workspace, so the service must be public.
     let host = hypha_rpc::connect(&url).await?;
     let service = host
         .register_service(CalculatorService::new(Desk))
@@ -85,7 +85,7 @@ async fn main() -> anyhow::Result<()> {
     }
     println!("greet(\"Ada\")    = {}", calculator.greet("Ada").await?);
 
-    // Other languages and language models read this.
+    // Callers in other languages and language models read this schema.
     let schema = calculator.service().schema("add").unwrap_or_default();
     println!(
         "\nthe schema of `add`:\n{}",

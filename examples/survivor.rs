@@ -1,4 +1,4 @@
-//! Calls a service all the time, and prints each change of the connection.
+//! Calls a service continuously, and prints each change of the connection.
 //!
 //! Run `cargo run -p hypha-rpc-examples --example survivor -- --server-url URL`, then kill and
 //! restart the server.
@@ -10,24 +10,24 @@ use clap::Parser;
 use hypha_rpc::client::State;
 use hypha_rpc::prelude::*;
 
-/// Calls a service of its own in a loop and shows how the connection is, in one line.
+/// Calls its own service in a loop and shows the state of the connection, on one line.
 #[derive(Parser)]
 struct Options {
-    /// The Hypha server.
+    /// URL of the Hypha server.
     #[arg(long)]
     server_url: String,
-    /// Between two calls, in milliseconds.
+    /// Pause between two calls, in milliseconds.
     #[arg(long, default_value_t = 200)]
     every: u64,
-    /// Leave after so many calls; by default Ctrl-C ends it.
+    /// Number of calls after which to exit. Default: runs until Ctrl-C.
     #[arg(long)]
     calls: Option<u64>,
 }
 
-/// A service that is still there next week.
+/// A service that survives restarts of the server.
 #[hypha_service(id = "survivor")]
 trait Survivor {
-    /// Answer with the next number.
+    /// Return the next number.
     async fn next(&self, number: u64) -> u64;
 }
 
@@ -50,7 +50,7 @@ fn shown(state: State) -> String {
     }
 }
 
-/// One line, which on a terminal takes the place of the one before.
+/// Prints one line, which replaces the previous one on a terminal.
 fn show(client: &Client, latency: Option<Duration>) -> std::io::Result<()> {
     let stats = client.stats();
     let latency = latency.map_or("-".into(), |time| {
@@ -86,7 +86,7 @@ async fn main() -> anyhow::Result<()> {
     let info = hypha.register_service(SurvivorService::new(Desk)).await?;
     let survivor: SurvivorProxy = hypha.proxy(&info.id).await?;
 
-    // The line is kept up to date also while a call waits for the server.
+    // Updates the line also while a call waits for the server.
     let watching = tokio::spawn({
         let hypha = hypha.clone();
         async move {
@@ -101,8 +101,7 @@ async fn main() -> anyhow::Result<()> {
         let mut number = 0;
         while options.calls.is_none_or(|most| number < most) {
             let begin = Instant::now();
-            // It may be made twice without harm, so it is made again when the link is lost
-            // meanwhile.
+            // Running the method twice is harmless, so the call is sent again if the link is lost.
             match survivor.next(number).idempotent().await {
                 Ok(next) => number = next,
                 Err(error) if error.is_retryable() => eprintln!("\n{error}"),

@@ -1,10 +1,11 @@
-//! The contract of the conformance service: the methods that every Hypha client is checked with.
+//! Contract of the conformance service, with which every Hypha client is checked. The services in
+//! `tests/interop` implement the same methods in Python and JavaScript.
 
 use std::collections::BTreeMap;
 
 use hypha_rpc::prelude::*;
 
-/// Somebody to be described.
+/// A person to describe.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Person {
     /// The name.
@@ -12,36 +13,36 @@ pub struct Person {
     /// In years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<i64>,
-    /// The reason of their fame.
+    /// Reason for the person's fame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
 }
 
-/// The caller.
+/// The caller of a method.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Caller {
-    /// The user the caller is connected as.
+    /// Id of the caller's user.
     pub user_id: String,
     /// The caller's workspace.
     pub workspace: String,
     /// The caller's address, `workspace/client`.
     pub from: String,
-    /// Whether it came without a token.
+    /// Whether the caller connected without a token.
     pub is_anonymous: bool,
 }
 
 /// Shape and type of an array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ArrayInfo {
-    /// The name of the type of its elements, as numpy has it.
+    /// Type of the elements in the notation of numpy.
     pub dtype: String,
     /// Its dimensions.
     pub shape: Vec<usize>,
-    /// All elements added up.
+    /// Sum of all elements.
     pub sum: f64,
 }
 
-/// Why a number cannot be divided.
+/// Error of a division.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
 pub enum DivisionError {
     /// The number to divide by is zero.
@@ -54,10 +55,10 @@ pub enum DivisionError {
     TooLarge(String),
 }
 
-/// The methods that every Hypha client is checked with.
+/// The methods with which every Hypha client is checked.
 #[hypha_service(id = "conformance", name = "Conformance")]
 pub trait Conformance {
-    /// Answer the value.
+    /// Return the value.
     async fn echo(
         &self,
         /// Anything.
@@ -83,20 +84,20 @@ pub trait Conformance {
         b: f64,
     ) -> anyhow::Result<f64>;
 
-    /// Say in a sentence who a person is.
+    /// Describe a person in a sentence.
     async fn describe(
         &self,
         /// The person.
         person: Person,
     ) -> String;
 
-    /// Say who is calling.
+    /// Describe the caller.
     async fn whoami(&self, ctx: &Context) -> Caller;
 
-    /// Sleep, and answer for how long.
+    /// Sleep, and return the time.
     async fn sleep(
         &self,
-        /// For how long, in seconds.
+        /// Time to sleep, in seconds.
         seconds: f64,
     ) -> anyhow::Result<f64>;
 
@@ -114,7 +115,7 @@ pub trait Conformance {
         data: &[u8],
     ) -> usize;
 
-    /// Panic. The caller gets an error, and the service lives on.
+    /// Panic. The caller gets an error, and the service continues.
     async fn panic_now(&self);
 
     /// Multiply every element of an array; the type of the elements stays.
@@ -142,7 +143,7 @@ pub trait Conformance {
         b: f64,
     ) -> Result<f64, DivisionError>;
 
-    /// Call a function so many times, with 0, 1, 2 and so on, and answer what it answered.
+    /// Call a function repeatedly, with 0, 1, 2 and so on, and return its results.
     async fn call_back(
         &self,
         /// The function.
@@ -151,7 +152,7 @@ pub trait Conformance {
         times: u32,
     ) -> Result<Vec<Value>, Error>;
 
-    /// Tell a function of every step, from 0 on, without waiting for what it answers; how many
+    /// Call a function for each step, from 0, without waiting for its results. Return the number of
     /// steps.
     async fn progress(
         &self,
@@ -161,7 +162,7 @@ pub trait Conformance {
         steps: u32,
     ) -> Result<u32, Error>;
 
-    /// Call functions that stand in lists in a map, each with its key; what they answered, in their
+    /// Call functions in lists in a map, each with its key, and return their results in the same
     /// places.
     async fn call_nested(
         &self,
@@ -179,7 +180,7 @@ pub trait Conformance {
         delay: f64,
     ) -> anyhow::Result<impl Stream<Item = u32> + Send>;
 
-    /// Returns the number of streams of `count` that are being read.
+    /// Return the number of streams of `count` that are being read.
     async fn open_streams(&self) -> usize;
 
     /// Count from 0, and fail instead of the number `n`.
@@ -217,21 +218,21 @@ pub trait Conformance {
     /// Make a counter that starts at 0.
     async fn make_counter(&self) -> Object<CounterProxy>;
 
-    /// Keep an object for later; it has a function `getItem(key)`.
+    /// Store an object with a function `getItem(key)`.
     async fn store(
         &self,
         /// The object.
         interface: Object<ItemsProxy>,
     );
 
-    /// Ask the kept object for an item.
+    /// Get an item of the stored object.
     async fn use_stored(
         &self,
-        /// Which.
+        /// Key of the item.
         key: Value,
     ) -> anyhow::Result<Value>;
 
-    /// Tell the owner of the kept object that it is not needed any more; it stays kept.
+    /// Release the stored object at its owner, but keep it stored.
     async fn dispose_stored(&self) -> anyhow::Result<()>;
 
     /// Read a file to its end.
@@ -245,7 +246,7 @@ pub trait Conformance {
 /// The result of `make_counter`.
 #[hypha_service]
 pub trait Counter {
-    /// Add to the counter; what it is then.
+    /// Add to the counter and return its value.
     async fn increment(
         &self,
         /// The amount.
@@ -253,14 +254,14 @@ pub trait Counter {
         by: i64,
     ) -> i64;
 
-    /// The value of the counter.
+    /// Return the value of the counter.
     async fn value(&self) -> i64;
 }
 
 /// The argument of `store`.
 #[hypha_service(rename_all = "camelCase")]
 pub trait Items {
-    /// The item of a key.
+    /// Return the item of a key.
     async fn get_item(
         &self,
         /// The key.

@@ -1,4 +1,4 @@
-//! The conformance service: what it does.
+//! Implementation of the conformance service.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::conformance::{
     ItemsProxy, Person,
 };
 
-/// The state of one conformance service.
+/// State of a conformance service.
 #[derive(Debug, Default)]
 pub struct Host {
     stored: Mutex<Option<Object<ItemsProxy>>>,
@@ -29,7 +29,7 @@ impl Host {
     }
 }
 
-/// Counts a stream for as long as it exists.
+/// Increments a count as long as it exists.
 struct Open(Arc<AtomicUsize>);
 
 impl Open {

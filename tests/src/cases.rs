@@ -1,4 +1,4 @@
-//! One case against one server, where the peers that it needs are there.
+//! Runs one test case against one server, if the peers that it needs are installed.
 
 use anyhow::Result;
 
@@ -6,12 +6,12 @@ use crate::conformance::Language;
 use crate::peers::or_skip;
 use crate::servers::{Kind, Server};
 
-/// Runs `case` against a server of this kind, unless one of `languages`, or Python for its server,
-/// is not installed: that is said then.
+/// Runs `case` against the shared server of this kind. Skips it with a message if one of
+/// `languages`, or Python for its server, is not installed.
 ///
 /// # Panics
 ///
-/// If the case fails; the server's output is shown then.
+/// Panics if the case fails, and prints the output of the server.
 pub fn run_blocking(kind: Kind, languages: &[Language], case: impl FnOnce(&Server) -> Result<()>) {
     for language in languages {
         if or_skip(language.installed()).is_none() {
@@ -26,7 +26,7 @@ pub fn run_blocking(kind: Kind, languages: &[Language], case: impl FnOnce(&Serve
     }
 }
 
-/// The same for a case that connects by itself.
+/// As [`run_blocking`], for an asynchronous case.
 ///
 /// # Panics
 ///

@@ -1,5 +1,5 @@
-//! The conformance programs: one hosts a service, another calls all its methods, in any pair of
-//! languages.
+//! Starts the conformance programs: one hosts a service, another one calls all its methods, in any
+//! pair of languages.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use crate::executables::executable;
 use crate::peers;
 use crate::process::Process;
 
-/// A host connects and registers.
+/// Time for a host to connect and register.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// A client goes through all its checks; a check has a limit of its own.
+/// Time for a client to run all its checks; each check has its own timeout.
 const CLIENT_LIMIT: Duration = Duration::from_secs(300);
-/// A host that was asked to terminate does so.
+/// Time for a host to terminate after the request to do so.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// The language of a peer.
+/// Language of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     /// Our library.
@@ -30,7 +30,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// The program that hosts the service.
+    /// Returns the program that hosts the service.
     pub fn host(self) -> Result<Command> {
         match self {
             Language::Rust => Ok(Command::new(executable("conformance")?)),
@@ -39,7 +39,7 @@ impl Language {
         }
     }
 
-    /// The program that calls a service hosted in `host`.
+    /// Returns the program that calls a service in the language `host`.
     pub fn client(self, host: Language) -> Result<Command> {
         let mut command = match self {
             Language::Rust => Command::new(executable("conformance_client")?),
@@ -55,7 +55,7 @@ impl Language {
         Ok(command)
     }
 
-    /// Whether its peer is installed.
+    /// Checks that the peer is installed.
     pub fn installed(self) -> Result<()> {
         match self {
             Language::Rust => Ok(()),
@@ -69,14 +69,14 @@ impl Language {
 #[derive(Debug)]
 pub struct Host {
     language: Language,
-    /// Its full id.
+    /// Full id of the service.
     pub service: String,
     /// The program.
     pub process: Process,
 }
 
 impl Host {
-    /// Start the service, with more `options` than the server, and wait until it is registered.
+    /// Starts the service, with `options` besides the server, and waits until it is registered.
     pub fn start(language: Language, server_url: &str, options: &[&str]) -> Result<Host> {
         let mut command = language.host()?;
         command.args(["--server-url", server_url]).args(options);
@@ -97,7 +97,8 @@ impl Host {
         })
     }
 
-    /// Have a client in `language` call it, under the id `service`; how many checks passed.
+    /// Runs a client in `language` that checks the service under the id `service`. Returns the
+    /// number of checks that passed.
     pub fn call_from(
         &self,
         language: Language,
@@ -110,7 +111,7 @@ impl Host {
             .map_err(|error| anyhow!("{error:#}\n{}", self.process.transcript(0)))
     }
 
-    /// Ask it to terminate; it does so, and successfully.
+    /// Asks the program to terminate, and checks that it does so with success.
     pub fn stop(self) -> Result<()> {
         ensure!(
             self.process.try_wait()?.is_none(),
@@ -126,7 +127,7 @@ impl Host {
     }
 }
 
-/// One check of a conformance client.
+/// Result of one check of a conformance client.
 #[derive(Debug, Deserialize)]
 struct Check {
     name: String,
@@ -135,7 +136,7 @@ struct Check {
     detail: serde_json::Value,
 }
 
-/// Start a client in `language` that checks a service in `host`.
+/// Starts a client in `language` that checks a service in the language `host`.
 pub fn start_client(
     language: Language,
     host: Language,
@@ -150,7 +151,8 @@ pub fn start_client(
     Process::start(format!("the {language:?} client"), &command)
 }
 
-/// Wait until a program that prints a line per check has ended; how many checks passed.
+/// Waits until a program that prints a line per check has ended. Returns the number of checks that
+/// passed; fails if one failed or none passed.
 pub fn passed_checks(process: &Process) -> Result<usize> {
     let status = process.wait(CLIENT_LIMIT)?;
     let mut passed = 0;

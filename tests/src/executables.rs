@@ -1,4 +1,4 @@
-//! Our own programs, built by cargo the first time that one is asked for.
+//! Programs of this workspace, which cargo builds when a test needs the first of them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::project_root;
 
-/// The programs that tests run.
+/// Programs that tests start.
 const EXAMPLES: [&str; 7] = [
     "conformance",
     "conformance_client",
@@ -22,10 +22,10 @@ const EXAMPLES: [&str; 7] = [
 ];
 const BINARIES: [&str; 2] = ["hypha", "hypha-server"];
 
-/// The path of one of our programs, by the name of its binary or example.
+/// Returns the path of a binary or example of this workspace.
 ///
-/// `HYPHA_TEST_PROGRAMS` names a folder where they are built already, examples in its folder
-/// `examples`.
+/// `HYPHA_TEST_PROGRAMS` names a folder with built programs, whose folder `examples` contains the
+/// examples. Without it, cargo builds them.
 pub fn executable(name: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("HYPHA_TEST_PROGRAMS") {
         let folder = PathBuf::from(folder);
@@ -42,7 +42,7 @@ pub fn executable(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("cargo builds no program called {name}"))
 }
 
-/// One line of cargo's machine-readable output.
+/// A line of cargo's JSON output.
 #[derive(Deserialize)]
 struct CargoMessage {
     reason: String,
@@ -55,14 +55,14 @@ struct Target {
     name: String,
 }
 
-/// Have cargo build them all. Where the tests themselves were built with them, as `cargo test` in
-/// the whole workspace does, there is nothing left to build and cargo only says where they are.
+/// Builds all programs with cargo. If the tests were built with them, as by `cargo test` for the
+/// whole workspace, cargo only prints their paths.
 fn build() -> Result<HashMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(project_root());
-    // Variables that cargo sets for this package must not reach the build scripts of others: some
-    // watch them, and everything above them would be built again each time.
+    // Variables that cargo sets for this package must not reach build scripts of other packages:
+    // some watch them, and would be rebuilt with everything that depends on them each time.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

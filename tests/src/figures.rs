@@ -1,19 +1,19 @@
-//! The figures of a stack in the benchmark, in any language.
+//! Figures of a stack in the benchmark, in any language.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The figures of one stack: service, server and caller.
+/// Figures of one stack, which is a service, a server and a caller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figures {
     /// Calls per second, one at a time.
     pub serial_rate: f64,
-    /// Their latency in microseconds: the median and the 99th percentile.
+    /// Latency of these calls in microseconds: the median and the 99th percentile.
     pub serial_us: (f64, f64),
     /// Calls per second, 64 at once.
     pub parallel_rate: f64,
-    /// Their latency in microseconds: the median and the 99th percentile.
+    /// Latency of these calls in microseconds: the median and the 99th percentile.
     pub parallel_us: (f64, f64),
     /// Echoes of 1 MB, in MB per second.
     pub mb_1: f64,
@@ -27,7 +27,7 @@ pub struct Figures {
     pub items: f64,
 }
 
-/// The median and the 99th percentile in microseconds; sorts the samples.
+/// Sorts the samples, and returns the median and the 99th percentile in microseconds.
 pub fn percentiles(samples: &mut [Duration]) -> (f64, f64) {
     samples.sort_unstable();
     let at = |share: f64| {

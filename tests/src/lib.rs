@@ -1,8 +1,8 @@
-//! The parts of the whole-system tests: the real Python server, our server, and programs in
-//! Rust, Python and JavaScript, each started on a free port, watched, and killed when it is no
-//! longer wanted.
+//! Support for the whole-system tests: starts the Python server, `hypha-server`, and programs in
+//! Rust, Python and JavaScript, each on a free port, collects their output, and kills them when
+//! they are dropped.
 //!
-//! Nothing here looks inside our own crates: servers and examples are programs to be run.
+//! This crate uses no internals of the others: servers and examples are external programs.
 
 pub mod cases;
 pub mod conformance;
@@ -16,7 +16,7 @@ pub mod servers;
 
 use std::path::{Path, PathBuf};
 
-/// The folder of the project.
+/// Returns the root folder of the project.
 #[must_use]
 pub fn project_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

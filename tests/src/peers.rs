@@ -1,7 +1,7 @@
-//! Where the Python and JavaScript peers are, and what happens when they are not there.
+//! Finds the Python and JavaScript peers, and skips tests without them.
 //!
-//! `cargo xtask setup` installs both. Without it the tests that need them are skipped, by name;
-//! with `CI` or `HYPHA_TEST_REQUIRE_PEERS` set they fail instead.
+//! `cargo xtask setup` installs both. Without it, tests that need them are skipped with a message;
+//! with `CI` or `HYPHA_TEST_REQUIRE_PEERS` set, they fail.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -13,22 +13,23 @@ use anyhow::{Context, Result, ensure};
 
 use crate::project_root;
 
-/// Names a Python interpreter that has the packages of `tests/interop/requirements.lock`.
+/// Variable with the path of a Python interpreter that has the packages of
+/// `tests/interop/requirements.lock`.
 pub const PYTHON_VARIABLE: &str = "HYPHA_TEST_PYTHON";
-/// Names a Chromium.
+/// Variable with the path of Chromium.
 pub const CHROMIUM_VARIABLE: &str = "HYPHA_TEST_CHROMIUM";
-/// Names a file that gets a line for each test that is skipped.
+/// Variable with the path of a file that gets a line for each skipped test.
 pub const SKIPPED_VARIABLE: &str = "HYPHA_TEST_SKIPPED";
-/// When set, a missing peer is a failure.
+/// Variable that makes a missing peer a failure, if set.
 pub const REQUIRE_VARIABLE: &str = "HYPHA_TEST_REQUIRE_PEERS";
 
-/// The folder of the peers' programs and lock files.
+/// Returns the folder of the peers' programs and lock files.
 #[must_use]
 pub fn interop_folder() -> PathBuf {
     project_root().join("tests").join("interop")
 }
 
-/// The Python interpreter of the tests.
+/// Returns the Python interpreter of the tests.
 pub fn python() -> Result<PathBuf> {
     let installed = || project_root().join("target/interop/venv/bin/python");
     let python = std::env::var_os(PYTHON_VARIABLE).map_or_else(installed, PathBuf::from);
@@ -40,7 +41,7 @@ pub fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Node, once the packages of the JavaScript peers are installed.
+/// Returns Node, if the packages of the JavaScript peers are installed.
 pub fn node() -> Result<PathBuf> {
     let modules = interop_folder().join("js").join("node_modules");
     ensure!(
@@ -56,7 +57,7 @@ pub fn node() -> Result<PathBuf> {
     Ok(node)
 }
 
-/// The browser.
+/// Returns the browser.
 pub fn chromium() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os(CHROMIUM_VARIABLE) {
         return Ok(named.into());
@@ -67,31 +68,34 @@ pub fn chromium() -> Result<PathBuf> {
     found.context("`chromium` is not installed")
 }
 
-/// A program of the Python peers.
+/// Returns a program of the Python peers.
 pub fn python_program(script: &str) -> Result<Command> {
     let mut command = Command::new(python()?);
-    // `-u`: lines must come at once. `-B`: the sources stay as they were checked out.
+    // `-u` writes lines without a delay. `-B` writes no files beside the sources.
     command
         .args(["-u", "-B"])
         .arg(interop_folder().join("python").join(script));
     Ok(command)
 }
 
-/// A program of the JavaScript peers.
+/// Returns a program of the JavaScript peers.
 pub fn javascript_program(script: &str) -> Result<Command> {
     let mut command = Command::new(node()?);
     command.arg(interop_folder().join("js").join(script));
     Ok(command)
 }
 
-/// Returns the found peer, or `None` after a message that this test is skipped. Panics where peers
-/// are required.
+/// Returns the found peer, or `None` after a message that this test is skipped.
+///
+/// # Panics
+///
+/// Panics if the peer is missing and peers are required.
 pub fn or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI") || is_set(REQUIRE_VARIABLE))
 }
 
-/// The same for a program of the system, which `cargo xtask setup` installs only where `CI` is set:
-/// it is required there and nowhere else.
+/// As [`or_skip`], for a system program. `cargo xtask setup` installs these only if `CI` is set, so
+/// they are required only then.
 pub fn program_or_skip<T>(found: Result<T>) -> Option<T> {
     found_or_skipped(found, is_set("CI"))
 }
@@ -106,14 +110,15 @@ fn found_or_skipped<T>(found: Result<T>, required: bool) -> Option<T> {
                 "{test} needs a peer: {error:#}; run `cargo xtask setup`"
             );
             let line = format!("{test}: {error:#}; run `cargo xtask setup`\n");
-            // `cargo xtask test` shows them together at the end.
+            // `cargo xtask test` prints these lines at the end. An error here must not fail the
+            // test.
             let file = std::env::var_os(SKIPPED_VARIABLE);
             let file = file.and_then(|file| OpenOptions::new().append(true).open(file).ok());
             if let Some(mut file) = file {
                 let _ = file.write_all(line.as_bytes());
             }
-            // Past the capture of the test runner, which would hide it; that may stand in the
-            // middle of a line.
+            // Bypasses the capture of the test runner, which would hide the message. The runner may
+            // be in the middle of a line, hence the line break.
             let line = format!("\nskipped: {line}");
             let _ = std::io::stderr().write_all(line.as_bytes());
             None

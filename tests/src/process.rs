@@ -1,4 +1,5 @@
-//! A child process: its output is kept, and shown when a test fails; it never outlives the test.
+//! A child process, whose output is kept and printed when a test fails, and which never outlives
+//! the test.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,10 +12,12 @@ use std::{fmt, thread};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs `"$@"` in the shell's own process group. A line on standard input asks the program to
-/// terminate, the end of standard input kills the whole group. The pipe ends with the process that
-/// holds it, however that one dies, so nothing is left behind by a test that is killed, nor by a
-/// server in a `static`, which is never dropped.
+/// Shell script that runs `"$@"` in the shell's own process group.
+///
+/// A line on standard input asks the program to terminate; the end of standard input kills the
+/// whole group. The kernel closes the pipe when the process that holds it dies for any reason, so
+/// no program is left behind by a test that is killed, nor by a server in a `static`, which is
+/// never dropped.
 const SUPERVISE: &str = r#"
 exec 3<&0
 "$@" 3<&- </dev/null &
@@ -31,17 +34,18 @@ kill -KILL "$watcher"
 exit "$status"
 "#;
 
-/// Variables that would change what a child does, and that belong to the user who runs the tests.
+/// Prefix of variables that would change the behavior of a child, and belong to the user who runs
+/// the tests.
 const FOREIGN_PREFIX: &str = "HYPHA_";
 
-/// Pause between two looks whether a child has ended.
+/// Interval of checks whether a child has ended.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running program.
 pub struct Process {
     name: String,
     child: Mutex<Child>,
-    /// Holding it keeps the program alive.
+    /// Standard input of the shell; the program lives as long as it is open.
     control: Mutex<Option<ChildStdin>>,
     output: Arc<Output>,
 }
@@ -55,9 +59,9 @@ struct Output {
 #[derive(Default)]
 struct Lines {
     all: Vec<Line>,
-    /// Streams that have ended, of two.
+    /// Number of streams that have ended, of two.
     ended: usize,
-    /// The file that gets every line as well.
+    /// File that gets every line as well.
     copy: Option<File>,
 }
 
@@ -83,7 +87,8 @@ enum Stream {
 }
 
 impl Process {
-    /// Start `command`, called `name` in messages. Its standard streams and process group are ours.
+    /// Starts `command`, called `name` in messages. Replaces its standard streams and process
+    /// group.
     pub fn start(name: impl Into<String>, command: &Command) -> Result<Process> {
         let name = name.into();
         let mut supervised = Command::new("sh");
@@ -99,9 +104,9 @@ impl Process {
                 supervised.env_remove(key);
             }
         }
-        // Nothing here leaves this machine; a proxy would only be in the way.
+        // All connections are local, so a proxy would break them.
         supervised.env("NO_PROXY", "*").env("no_proxy", "*");
-        // Its output is read by people in a log.
+        // People read the output in a log.
         supervised.env("NO_COLOR", "1");
         for (key, value) in command.get_envs() {
             match value {
@@ -133,7 +138,12 @@ impl Process {
         })
     }
 
-    /// Wait for the first line on standard output from which `find` makes something.
+    /// Waits for the first line on standard output for which `find` returns a value. Also considers
+    /// lines before the call.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the output of the program if it ends or `limit` elapses.
     pub fn wait_for_line<T>(
         &self,
         limit: Duration,
@@ -170,7 +180,7 @@ impl Process {
         }
     }
 
-    /// Wait for the rest of a line that begins with `prefix`.
+    /// Waits for a line with this prefix, and returns the rest of it.
     pub fn wait_for_prefix(&self, limit: Duration, prefix: &str) -> Result<String> {
         self.wait_for_line(limit, |line| {
             line.strip_prefix(prefix).map(|rest| rest.trim().into())
@@ -178,7 +188,7 @@ impl Process {
         .with_context(|| format!("waiting for a line {prefix:?}"))
     }
 
-    /// Wait until the program and its output have ended.
+    /// Waits until the program and its output have ended.
     pub fn wait(&self, limit: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
@@ -205,23 +215,23 @@ impl Process {
         }
     }
 
-    /// The id of the program itself.
+    /// Returns the process id of the program, not that of the shell.
     pub fn program(&self) -> Result<u32> {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let group = child.id();
         let children = std::fs::read_to_string(format!("/proc/{group}/task/{group}/children"))?;
-        // The shell starts it first.
+        // The program is the first child of the shell.
         let first = children.split_whitespace().next();
         Ok(first.context("the program has ended")?.parse()?)
     }
 
-    /// The exit status, if the program has ended.
+    /// Returns the exit status, if the program has ended.
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(child.try_wait()?)
     }
 
-    /// Ask the program to terminate, as a service manager does.
+    /// Sends SIGTERM to the program, as a service manager does.
     pub fn terminate(&self) -> Result<()> {
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(control) = control.as_mut() else {
@@ -231,7 +241,7 @@ impl Process {
         Ok(control.flush()?)
     }
 
-    /// Writes all output to a file as well: that so far, and each line that comes.
+    /// Writes all output to a file as well, past and future.
     pub fn copy_output(&self, file: &Path) -> Result<()> {
         let mut copy = File::create(file)?;
         let mut lines = self.output.lock();
@@ -242,19 +252,19 @@ impl Process {
         Ok(())
     }
 
-    /// The lines of standard output so far.
+    /// Returns the lines of standard output so far.
     pub fn stdout(&self) -> Vec<String> {
         let lines = self.output.lock();
         let out = lines.all.iter().filter(|line| line.stream == Stream::Out);
         out.map(|line| line.text.clone()).collect()
     }
 
-    /// Returns the number of lines so far: a mark for [`Process::transcript`].
+    /// Returns the number of lines so far, as an argument of [`Process::transcript`].
     pub fn mark(&self) -> usize {
         self.output.lock().all.len()
     }
 
-    /// Both output streams from a mark on, for a person to read.
+    /// Returns both output streams from a mark on, as text for people.
     pub fn transcript(&self, mark: usize) -> String {
         let lines = self.output.lock();
         let mut text = format!("--- output of {} ---\n", self.name);
@@ -271,7 +281,7 @@ impl Output {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Read a stream to its end in a thread of its own.
+    /// Reads a stream to its end in a thread.
     fn collect(self: Arc<Self>, stream: Stream, source: impl Read + Send + 'static) {
         thread::spawn(move || {
             let mut source = BufReader::new(source);
@@ -282,7 +292,7 @@ impl Output {
                 let line = Line { stream, text };
                 let mut lines = self.lock();
                 if let Some(copy) = &mut lines.copy {
-                    // A full disk shows elsewhere.
+                    // The copy is optional; other errors show a full disk.
                     let _ = writeln!(copy, "{line}");
                 }
                 lines.all.push(line);
@@ -308,7 +318,7 @@ impl Drop for Process {
         if thread::panicking() {
             eprint!("{}", self.transcript(0));
         }
-        // The end of its standard input makes the shell kill the group, itself included.
+        // At the end of its standard input, the shell kills its process group and itself.
         drop(
             self.control
                 .lock()

@@ -1,5 +1,4 @@
-//! A link on which things go wrong when the test says so: everything between a client and a server
-//! goes through it.
+//! A TCP proxy between clients and a server, which causes network faults on request.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,25 +12,25 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The treatment of bytes that go through.
+/// Behavior of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
-    /// It arrives.
+    /// All bytes arrive.
     Fair,
-    /// It arrives so much later.
+    /// All bytes arrive with this delay.
     Slow(Duration),
-    /// Nothing arrives, and nobody is told: a half-open connection.
+    /// No bytes arrive, and no side is notified, as with a half-open connection.
     Stalled,
     /// New connections are closed at once.
     Refusing,
-    /// As fair, but who asks for a WebSocket is turned away, as by an old proxy.
+    /// As `Fair`, but requests for a WebSocket are rejected, as by an old proxy.
     OnlyHttp,
 }
 
-/// A proxy in front of one server; it ends when it is dropped.
+/// A proxy in front of one server. Dropping it ends all connections.
 #[derive(Debug)]
 pub struct Proxy {
-    /// The address for clients.
+    /// URL for clients.
     pub url: String,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -41,9 +40,9 @@ pub struct Proxy {
 struct Shared {
     target: Mutex<SocketAddr>,
     weather: watch::Sender<Weather>,
-    /// Connections of an older age are cut.
+    /// Generation of connections. A change cuts the existing ones.
     age: watch::Sender<u64>,
-    /// Bytes of the clients that go through until everything is cut; none is cut below zero.
+    /// Bytes from clients that pass before all connections are cut. Negative: no limit.
     fuse: AtomicI64,
     accepted: Mutex<Vec<Instant>>,
 }
@@ -58,7 +57,7 @@ fn address(url: &str) -> Result<SocketAddr> {
 }
 
 impl Proxy {
-    /// Starts one in front of the server at `url`.
+    /// Starts a proxy in front of the server at `url`.
     pub async fn start(url: &str) -> Result<Proxy> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let shared = Arc::new(Shared {
@@ -75,13 +74,13 @@ impl Proxy {
         })
     }
 
-    /// Another server takes the place of the one behind.
+    /// Connects new connections to another server.
     pub fn redirect(&self, url: &str) -> Result<()> {
         *lock(&self.shared.target) = address(url)?;
         Ok(())
     }
 
-    /// Changes what happens from now on, also to the connections that there are.
+    /// Changes the behavior of existing and new connections.
     pub fn weather(&self, weather: Weather) {
         self.shared.weather.send_replace(weather);
     }
@@ -91,12 +90,12 @@ impl Proxy {
         self.shared.age.send_modify(|age| *age += 1);
     }
 
-    /// Cuts all connections when clients have sent so many more bytes.
+    /// Cuts all connections after clients have sent this number of further bytes.
     pub fn cut_after(&self, bytes: u32) {
         self.shared.fuse.store(i64::from(bytes), Ordering::SeqCst);
     }
 
-    /// When connections were accepted, or would have been.
+    /// Returns the times of all connection attempts, refused ones included.
     #[must_use]
     pub fn accepted(&self) -> Vec<Instant> {
         lock(&self.shared.accepted).clone()
@@ -167,7 +166,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared,
         match now {
             Weather::Slow(time) => tokio::time::sleep(time).await,
             Weather::Stalled => {
-                // Bytes under way when it clears up arrive late, as with TCP.
+                // Delayed bytes arrive after the fault ends, as with TCP.
                 let clear = weather.wait_for(|weather| *weather != Weather::Stalled);
                 if clear.await.is_err() {
                     return;

@@ -1,4 +1,4 @@
-//! A WebSocket peer without any manners: it sends what a test tells it to, and shows what comes.
+//! A WebSocket client that sends any bytes and shows everything that it receives.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-/// Nothing that a server owes takes longer.
+/// Timeout of everything that a server must do.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A connection to a server's `/ws`.
@@ -20,29 +20,29 @@ pub struct RawClient {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-/// A message of a server after the handshake.
+/// The message `connection_info` of a server.
 #[derive(Clone, Debug)]
 pub struct Info(Value);
 
-/// Something that a server did.
+/// An event of a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A text frame.
     Text(String),
     /// A binary frame.
     Binary(Bytes),
-    /// The end, with the code and reason of the close frame. 1006 if there was none.
+    /// End of the connection, with the code and reason of the close frame. 1006 if there was none.
     Closed(u16, String),
 }
 
 impl Info {
-    /// A string of the `connection_info`.
+    /// Returns a string of the `connection_info`, or an empty one.
     #[must_use]
     pub fn text(&self, key: &str) -> &str {
         self.0[key].as_str().unwrap_or_default()
     }
 
-    /// The peer's address, `workspace/client_id`.
+    /// Returns the address of this client, `workspace/client_id`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("{}/{}", self.text("workspace"), self.text("client_id"))
@@ -50,11 +50,12 @@ impl Info {
 }
 
 impl RawClient {
-    /// Open a socket to the server at `url`, with `query` behind the path, and say nothing.
+    /// Opens a WebSocket to the server at `url`, with `query` after the path, without sending a
+    /// frame.
     pub async fn open(url: &str, query: &str) -> Result<RawClient> {
         let address = url.strip_prefix("http://").context("not an http URL")?;
-        // Frames of every size are read. The server adds to a message that it passes on, so that
-        // one of the largest size grows beyond it.
+        // Accepts frames of any size, because the server adds to a message that it forwards, and
+        // one of the largest size becomes larger.
         let limits = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
@@ -66,7 +67,7 @@ impl RawClient {
         Ok(RawClient { socket })
     }
 
-    /// Connect as the anonymous client `client_id`.
+    /// Connects as the anonymous client `client_id`.
     pub async fn connect(url: &str, client_id: &str) -> Result<(RawClient, Info)> {
         let mut client = RawClient::open(url, "").await?;
         client
@@ -82,17 +83,17 @@ impl RawClient {
         }
     }
 
-    /// Send a text frame.
+    /// Sends a text frame.
     pub async fn send_text(&mut self, text: &str) -> Result<()> {
         Ok(self.socket.send(Message::text(text)).await?)
     }
 
-    /// Send a binary frame.
+    /// Sends a binary frame.
     pub async fn send_binary(&mut self, bytes: Vec<u8>) -> Result<()> {
         Ok(self.socket.send(Message::binary(bytes)).await?)
     }
 
-    /// Send an RPC message: its first segment, and its second if there is one.
+    /// Sends an RPC message with its first segment and an optional second one.
     pub async fn send_message(&mut self, main: &Value, extra: Option<&Value>) -> Result<()> {
         let mut frame = rmp_serde::to_vec_named(main)?;
         if let Some(extra) = extra {
@@ -101,21 +102,21 @@ impl RawClient {
         self.send_binary(frame).await
     }
 
-    /// Send a call of `method` that awaits its answer in `session`.
+    /// Sends a call of `method`, whose response goes to `session`.
     pub async fn send_call(&mut self, to: &str, method: &str, session: &str) -> Result<()> {
         let main = json!({ "type": "method", "to": to, "method": method, "session": session });
         let extra = json!({ "args": [], "promise": "*", "t": 15.0 });
         self.send_message(&main, Some(&extra)).await
     }
 
-    /// Close the connection and wait until the server has done so too.
+    /// Closes the connection and waits until the server has closed it too.
     pub async fn close(mut self) -> Result<()> {
         self.socket.close(None).await?;
         while !matches!(self.next().await?, Event::Closed(..)) {}
         Ok(())
     }
 
-    /// Returns the next message of the server, or an error if there is none.
+    /// Returns the next event. Fails after [`LIMIT`].
     pub async fn next(&mut self) -> Result<Event> {
         loop {
             let message = timeout(LIMIT, self.socket.next())
@@ -131,7 +132,7 @@ impl RawClient {
                 None | Some(Err(WsError::ConnectionClosed | WsError::AlreadyClosed)) => {
                     Event::Closed(1006, String::new())
                 }
-                // The connection went down without a close frame.
+                // The connection ended without a close frame.
                 Some(Err(WsError::Protocol(_) | WsError::Io(_))) => {
                     Event::Closed(1006, String::new())
                 }
@@ -140,7 +141,7 @@ impl RawClient {
         }
     }
 
-    /// The next RPC message: both its segments.
+    /// Returns the segments of the next RPC message.
     pub async fn next_message(&mut self) -> Result<(Value, Option<Value>)> {
         loop {
             match self.next().await? {
@@ -151,10 +152,11 @@ impl RawClient {
         }
     }
 
-    /// Send a control ping and wait for its pong; the RPC messages that came before it.
+    /// Sends a control ping and waits for its pong. Returns the RPC messages that arrived before
+    /// it.
     ///
-    /// A server handles the frames of a connection in order, so this also shows that it has dealt
-    /// with everything sent so far.
+    /// A server handles the frames of a connection in order, so the pong also shows that the server
+    /// has handled everything sent before.
     pub async fn ping(&mut self) -> Result<Vec<(Value, Option<Value>)>> {
         self.send_text(r#"{"type":"ping"}"#).await?;
         let mut messages = Vec::new();

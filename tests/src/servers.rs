@@ -1,4 +1,4 @@
-//! The two servers that every whole-system test runs against.
+//! Starts the two servers of the whole-system tests.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -18,21 +18,21 @@ use crate::process::Process;
 
 /// Time for a server to start; the Python one takes about ten seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// Between two looks at a server that is starting.
+/// Interval of checks of a server that is starting.
 const POLL: Duration = Duration::from_millis(100);
-/// A free port can be taken by somebody else before the server binds it.
+/// Another program may take a free port before the server binds it, so a start is tried again.
 const START_ATTEMPTS: usize = 3;
 
-/// The variable with the folder of servers that are shared by all test programs.
+/// Variable with the folder of the servers that all test programs share.
 pub const SERVERS_VARIABLE: &str = "HYPHA_TEST_SERVERS";
 
-/// The token of the user `root` of every server here.
+/// Token of the user `root` of every server.
 pub const ROOT_TOKEN: &str = "c4b1f09a7d3e62858f1d0b6ac79e3542";
 
-/// The secret with which every server here signs tokens, unless it has one of its own.
+/// Secret with which every server signs tokens, unless its setup has another one.
 pub const JWT_SECRET: &str = "a secret that all servers of the tests share";
 
-/// Which server.
+/// Kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The original, in Python.
@@ -53,29 +53,30 @@ impl fmt::Display for Kind {
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
-    /// Which one it is.
+    /// Kind of the server.
     pub kind: Kind,
-    /// Its address, `http://127.0.0.1:<port>`.
+    /// URL, `http://127.0.0.1:<port>`.
     pub url: String,
-    /// The program. `None` if another process has started it.
+    /// The program. `None` if another process started it.
     pub process: Option<Process>,
 }
 
-/// Differences from the usual start of a server.
+/// Options of the start of a server.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
-    /// Its port; any that is free by default.
+    /// Port. Default: any free one.
     pub port: Option<u16>,
-    /// The secret of its tokens. Default: [`JWT_SECRET`].
+    /// Secret of its tokens. Default: [`JWT_SECRET`].
     pub secret: Option<String>,
-    /// The program, if it is `hypha-server`; that of this build by default.
+    /// Program of `hypha-server`. Default: that of this build.
     pub program: Option<PathBuf>,
-    /// More arguments of the command line.
+    /// Additional arguments of the command line. Default: none.
     pub arguments: Vec<String>,
 }
 
 impl Setup {
-    /// A port that is free now, to start one server after the other on.
+    /// Returns a setup with a port that is free now, to start several servers one after the other
+    /// at the same address.
     pub fn restartable() -> Result<Setup> {
         Ok(Setup {
             port: Some(free_port()?),
@@ -132,12 +133,12 @@ impl Redis {
 }
 
 impl Server {
-    /// Start a server and wait until it is ready.
+    /// Starts a server and waits until it is ready.
     pub fn start(kind: Kind) -> Result<Server> {
         Self::start_as(kind, &Setup::default())
     }
 
-    /// The same with a port and a secret of its own.
+    /// Starts a server with these options and waits until it is ready.
     pub fn start_as(kind: Kind, setup: &Setup) -> Result<Server> {
         let mut command = match kind {
             Kind::Python => Command::new(peers::python()?),
@@ -147,12 +148,12 @@ impl Server {
             }),
         };
         if kind == Kind::Python {
-            // `-P`: the working directory is not a place for modules.
+            // `-P` keeps the working directory out of the path of modules.
             command.args(["-u", "-B", "-P", "-m", "hypha.server"]);
         }
         command.args(["--host=127.0.0.1", "--root-token", ROOT_TOKEN]);
         command.args(&setup.arguments);
-        // The tests send as fast as they can.
+        // The tests send as fast as they can, so rate limits would fail them.
         for limit in ["WS_MSG_RATE", "WS_MSG_BURST", "HTTP_RATE", "HTTP_BURST"] {
             command.env(format!("HYPHA_{limit}_LIMIT"), "1000000");
         }
@@ -203,11 +204,15 @@ impl Server {
         })
     }
 
-    /// The server that all tests share: the one that `cargo xtask test` has started for all test
-    /// programs of a run, else that of this program, started by its first test. `None` after saying
-    /// so if the test has to be skipped.
+    /// Returns the server that all tests share: the one that `cargo xtask test` has started for the
+    /// run, or that of this process, which the first test starts. `None` after a message if the
+    /// test must be skipped.
     ///
-    /// Tests do not meet there: each peer gets an anonymous workspace of its own.
+    /// Tests do not interfere there, because each peer gets an anonymous workspace of its own.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the server does not start.
     pub fn shared(kind: Kind) -> Option<ServerInUse> {
         if let Some(folder) = std::env::var_os(SERVERS_VARIABLE) {
             match ServerInUse::published(kind, Path::new(&folder)) {
@@ -225,7 +230,8 @@ impl Server {
         let server = match *place {
             Some(server) => server,
             None => match Server::start(kind) {
-                // It lives as long as this process; the pipe that it holds sees to that.
+                // The server must live as long as this process. The pipe that it holds ends the
+                // server then.
                 Ok(server) => *place.insert(Box::leak(Box::new(server))),
                 Err(error) => panic!("{kind} does not start: {error:#}"),
             },
@@ -242,15 +248,15 @@ impl Server {
     }
 }
 
-/// A shared server in the hands of one test: if the test fails, it shows what the server printed
-/// meanwhile.
+/// A shared server that one test uses. If the test fails, dropping this prints the output of the
+/// server since the start of the test.
 #[derive(Debug)]
 pub struct ServerInUse {
     server: Server,
     output: ServerOutput,
 }
 
-/// The output of a shared server, and how much of it there was when the test began.
+/// Output of a shared server, and its length at the start of the test.
 #[derive(Debug)]
 enum ServerOutput {
     Process(&'static Process, usize),
@@ -258,7 +264,7 @@ enum ServerOutput {
 }
 
 impl ServerInUse {
-    /// A server that another process has published in this folder.
+    /// Returns a server that another process has published in this folder.
     fn published(kind: Kind, folder: &Path) -> Result<ServerInUse> {
         let output = folder.join(format!("{kind:?}.output"));
         let mark = fs::metadata(&output)?.len();
@@ -298,7 +304,7 @@ impl Drop for ServerInUse {
     }
 }
 
-/// Starts a server for test programs that have [`SERVERS_VARIABLE`] set to this folder.
+/// Starts a server for test programs whose [`SERVERS_VARIABLE`] is this folder.
 pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
     let server = Server::start(kind)?;
     if let Some(process) = &server.process {
@@ -308,8 +314,8 @@ pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// Returns a free port below those that systems give to outgoing connections, one of which could
-/// take the port while its server is down.
+/// Returns a free port. It is below the range for outgoing connections, one of which could
+/// otherwise take the port while its server is down.
 fn free_port() -> Result<u16> {
     let random = || RandomState::new().build_hasher().finish();
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
@@ -317,8 +323,8 @@ fn free_port() -> Result<u16> {
     ports.take(100).find(free).context("no port is free")
 }
 
-/// Waits until the former server on the port has ended: it closes its socket some time after it was
-/// killed.
+/// Waits until the previous server on the port has ended, because a killed server closes its socket
+/// some time later.
 fn wait_until_free(port: u16) -> Result<()> {
     let deadline = Instant::now() + START_LIMIT;
     while let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
@@ -351,24 +357,24 @@ fn wait_until_ready(process: &Process, url: &str) -> Result<()> {
     }
 }
 
-/// The smallest possible HTTP client: status and body of a GET.
+/// Sends a GET request, and returns status and body.
 pub fn http_get(url: &str, path: &str) -> Result<(u16, String)> {
     let answer = http_get_with(url, path, &[])?;
     Ok((answer.status, String::from_utf8(answer.body)?))
 }
 
-/// An answer as it came.
+/// An HTTP response, with its body still encoded.
 #[derive(Debug)]
 pub struct Answer {
-    /// The code of its status.
+    /// Status code.
     pub status: u16,
     head: String,
-    /// The bytes after the empty line, in any coding.
+    /// Bytes after the empty line, in any encoding.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The value of the first header of this name.
+    /// Returns the value of the first header with this name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
@@ -377,7 +383,7 @@ impl Answer {
     }
 }
 
-/// The same with headers.
+/// Sends a GET request with headers.
 pub fn http_get_with(url: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
     let address = url.strip_prefix("http://").context("not an http URL")?;
     let mut stream = TcpStream::connect(address)?;

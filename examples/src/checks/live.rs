@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{AT_ONCE, Checks, MEGABYTE, Outcome, eventually, fails_at_once, same};
 use crate::conformance::{Items, ItemsProxy, ItemsService};
 
-/// Errors of calls of something that has ended.
+/// Error texts of calls of functions whose session or owner is gone.
 const GONE: &[&str] = &[
     "Session not found",
     "Parent session was closed",
@@ -24,7 +24,7 @@ const GONE: &[&str] = &[
     "Client disconnected",
 ];
 
-/// Answers its number and the key.
+/// Returns its number and the key.
 struct Numbered(u32);
 
 impl Items for Numbered {
@@ -38,7 +38,7 @@ fn items(number: u32) -> ItemsService<Numbered> {
     ItemsService::new(Numbered(number))
 }
 
-/// Counts a stream for as long as it exists.
+/// Decrements the count of streams when a stream is dropped.
 struct Alive(Arc<AtomicUsize>);
 
 impl Drop for Alive {
@@ -47,7 +47,7 @@ impl Drop for Alive {
     }
 }
 
-/// Ones without end; how many such streams exist.
+/// Returns an endless stream of ones, and the count of such streams that exist.
 fn endless() -> (RemoteStream<f64>, Arc<AtomicUsize>) {
     let alive = Arc::new(AtomicUsize::new(1));
     let ones = stream::unfold(Alive(Arc::clone(&alive)), async |alive| {
@@ -261,9 +261,10 @@ impl Checks {
                 async { Value::from("nobody reads this") }
             }
         });
-        // The answer is not specified.
+        // The result is not specified.
         let _: Value = self.untyped("progress", args!(record, 200)).await?;
-        // All were sent before the call has ended; the last may begin a moment later.
+        // All calls of the callback were sent before the call ended; the last may start a moment
+        // later.
         eventually("not all steps came", async || {
             Ok(seen.lock().unwrap_or_else(PoisonError::into_inner).len() == 200)
         })
@@ -272,7 +273,7 @@ impl Checks {
         same(&*seen, &Vec::from_iter(0..200))
     }
 
-    /// Functions handed over with a call end with it, and later calls of them fail at once.
+    /// Functions that were passed to a call end with it, and later calls of them fail at once.
     async fn ended_callbacks(&self) -> Outcome {
         let double: Callback<i64, i64> = Callback::new(|i| async move { 2 * i });
         let back: Function = self.untyped("echo", args!(double)).await?;
@@ -296,7 +297,7 @@ impl Checks {
         same(counter.call::<i64>("increment", args!(by = 4)).await?, 5)
     }
 
-    /// Functions belong to whom they were given.
+    /// Only the client that received a function can call it.
     async fn strangers(&self) -> Outcome {
         let other = self.options.another().await?;
         let desk = Service::new("stranger")
@@ -321,11 +322,11 @@ impl Checks {
         let counter: RemoteService = self.untyped("make_counter", args!()).await?;
         refused(counter.function("increment")).await?;
         if self.options.host_language.as_deref() != Some("rust") {
-            // They make an interface of their own of what they should answer.
+            // Hosts in other languages return an interface of their own.
             other.disconnect().await;
             return Ok(());
         }
-        // The host answers what we are known by.
+        // The host returns the interface of this client unchanged.
         let interface = Object::interface(items(1));
         let known: RemoteService = self.untyped("echo", args!(interface)).await?;
         refused(known.function("getItem")).await?;
@@ -350,7 +351,7 @@ impl Checks {
         same(self.service.open_streams().await?, 1)?;
         drop(counted);
         none_is_left().await?;
-        // While an item is waited for.
+        // Drops the stream while it waits for an item.
         let mut counted = self.service.count(1_000_000, 0.3).await?;
         same(counted.try_next().await?, Some(0))?;
         let waited = tokio::time::timeout(Duration::from_millis(50), counted.next()).await;
@@ -384,7 +385,7 @@ impl Checks {
             has_ended(&alive).await?;
         }
 
-        // A caller that goes away in the middle.
+        // Disconnects a caller in the middle of a stream.
         let (ones, alive) = endless();
         let call = self.service.sum(ones, None).into_future();
         let waited = tokio::time::timeout(Duration::from_millis(100), call).await;

@@ -1,4 +1,4 @@
-//! The checks of the conformance client, and their report.
+//! Checks of the conformance client, and their report.
 
 mod live;
 mod plain;
@@ -16,47 +16,47 @@ use serde_json::json;
 use crate::conformance::ConformanceProxy;
 
 /// Calls every method of a `conformance` service. Prints one JSON line `{"name", "ok", "detail"}`
-/// per check; the exit status is 1 if any is false.
+/// per check. The exit status is 1 if a check failed.
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
-    /// The Hypha server.
+    /// URL of the Hypha server.
     #[arg(long)]
     pub server_url: String,
-    /// The service to check, as its host prints it.
+    /// Full id of the service to check.
     #[arg(long)]
     pub service: String,
-    /// The workspace to work in.
+    /// Workspace to connect to. Default: the user's own.
     #[arg(long)]
     pub workspace: Option<String>,
-    /// A token for it.
+    /// Access token for the workspace.
     #[arg(long)]
     pub token: Option<String>,
-    /// The id of this client.
+    /// Id of this client. Default: a random one.
     #[arg(long)]
     pub client_id: Option<String>,
-    /// The transport: `websocket`, `http` or `auto`.
+    /// Transport: `websocket`, `http` or `auto`.
     #[arg(long, default_value = "websocket")]
     pub transport: Transport,
-    /// Checks to leave out, with commas.
+    /// Names of checks to skip, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub skip: Vec<String>,
-    /// Calls at the same time, in checks of concurrency. An HTTP stream of the
-    /// Python server loses messages when more than 100 come in at once.
+    /// Number of concurrent calls in checks of concurrency. An HTTP stream of the Python server
+    /// loses messages when more than 100 arrive at once.
     #[arg(long, default_value_t = 300)]
     pub burst: u32,
-    /// The language of the service: `rust`, `python` or `js`. A check that does not concern it is
-    /// left out; without this, only what holds for all of them is checked.
+    /// Language of the service: `rust`, `python` or `js`. Skips checks that do not apply to it;
+    /// without this option, only checks that apply to all languages run.
     #[arg(long)]
     pub host_language: Option<String>,
 }
 
-/// No check may take longer.
+/// Timeout of a check.
 const LIMIT: Duration = Duration::from_secs(90);
-/// Time within which a call fails that fails at once, on the slowest machine.
+/// Time within which a call must fail that fails without a timeout, on the slowest machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
 const MEGABYTE: usize = 1 << 20;
 
-/// The checks of one service.
+/// Checks of one service.
 #[derive(Debug)]
 pub struct Checks {
     options: Options,
@@ -65,7 +65,7 @@ pub struct Checks {
     all_ok: bool,
 }
 
-/// The result of one check.
+/// Result of a check.
 pub type Outcome = anyhow::Result<()>;
 
 impl Options {
@@ -83,14 +83,14 @@ impl Options {
         connect.await
     }
 
-    /// Another client, in the same workspace if it was named.
+    /// Connects another client, in the same workspace if one was given.
     async fn another(&self) -> Result<Client, Error> {
         let mut options = self.clone();
         options.client_id = None;
         options.connect().await
     }
 
-    /// JavaScript functions take whatever they are given.
+    /// JavaScript functions accept any arguments.
     fn knows_parameters(&self) -> bool {
         matches!(self.host_language.as_deref(), Some("rust" | "python"))
     }
@@ -131,14 +131,14 @@ fn short(value: &impl std::fmt::Debug) -> String {
     text
 }
 
-/// Bytes in which a shifted or repeated part shows.
+/// Returns bytes that differ from each shifted or repeated copy of their parts.
 fn pattern(size: usize) -> Vec<u8> {
     (0..size)
         .map(|i| ((i * 7) ^ (i >> 8) ^ (i >> 16)) as u8)
         .collect()
 }
 
-/// Asks until it is so; an error if it is not within some seconds.
+/// Polls until the condition holds. Fails with `what` after some seconds.
 async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
     what: &str,
     is_so: impl Fn() -> F,
@@ -151,7 +151,7 @@ async fn eventually<F: Future<Output = anyhow::Result<bool>>>(
     Ok(())
 }
 
-/// The error of `call`, which must come at once and say one of `words`.
+/// Returns the error of `call`, which must fail at once with a text that contains one of `words`.
 async fn fails_at_once<T: std::fmt::Debug, E: std::fmt::Display>(
     call: impl IntoFuture<Output = Result<T, E>>,
     words: &[&str],
@@ -173,7 +173,7 @@ impl Checks {
     ///
     /// # Errors
     ///
-    /// Either fails.
+    /// Fails if the client cannot connect or the service cannot be fetched.
     pub async fn open(options: Options) -> anyhow::Result<Self> {
         let client = options.connect().await?;
         let service = client.proxy::<ConformanceProxy>(&options.service).await?;
@@ -185,7 +185,7 @@ impl Checks {
         })
     }
 
-    /// Runs all checks and disconnects; whether all were passed.
+    /// Runs all checks, disconnects, and returns whether all checks passed.
     pub async fn run(mut self) -> bool {
         self.run_plain().await;
         self.run_values().await;
@@ -216,12 +216,12 @@ impl Checks {
         report(name, &outcome);
     }
 
-    /// Whether the service has a method that not every conformance service needs.
+    /// Whether the service has a method that is optional for conformance services.
     fn has(&self, method: &str) -> bool {
         self.service.service().has_method(method)
     }
 
-    /// Whether the service is one of this project's, whose error texts and further arguments are
+    /// Whether the service is one of this project, whose error texts and additional arguments are
     /// known.
     fn knows_texts(&self) -> bool {
         self.options.host_language.is_some()

@@ -21,7 +21,7 @@ fn person(name: &str, age: Option<i64>, tags: Option<&[&str]>) -> Person {
     }
 }
 
-/// Values of every plain kind, with names.
+/// Returns named values of every plain kind.
 fn plain_values() -> Vec<(String, Value)> {
     let mut values = vec![
         ("null".to_owned(), Value::Null),
@@ -176,7 +176,7 @@ impl Checks {
         .await;
         self.check("whoami", async |c| {
             let user = c.client.user();
-            // Over HTTP the server does not say who this is.
+            // Over HTTP, the Python server does not report the user.
             let told = c.options.transport == Transport::WebSocket;
             let id = c.service.whoami().await?.user_id;
             let wanted = Caller {
@@ -194,7 +194,7 @@ impl Checks {
         })
         .await;
         self.check("sleep_longer_than_the_silence_limit", async |c| {
-            // Heartbeats keep the call alive; without them it would end after 2 s.
+            // Heartbeats keep the call alive; without them it would fail after 2 s.
             let started = tokio::time::Instant::now();
             let slept = c
                 .service

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what a call costs, beside the Python stack and a bare WebSocket relay, in
-//! one run. Machines are noisy: compare the ratios within a run, not the figures of two.
+//! The program of `cargo xtask bench`: measures calls, beside the Python stack and a bare WebSocket
+//! relay, in one run. Figures vary between runs, so compare the ratios within a run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,13 +13,13 @@ use hypha_rpc_tests::peers::python_program;
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, Server, Setup};
 
-/// Measures calls and payloads, prints a table.
+/// Measures calls and payloads, and prints a table.
 #[derive(Parser)]
 struct Options {
     /// Seconds per figure; there are six per stack.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// The number of rounds; the best of each figure counts.
+    /// Number of rounds; the best of each figure counts.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
     /// Folder with the release programs of another build of this project, measured in the same run.
@@ -107,7 +107,7 @@ fn through_python(url: &str, seconds: f64) -> Result<Figures> {
     )
 }
 
-/// Items per second of a generator in Python, read by Rust and by Python.
+/// Returns the items per second of a generator in Python, read by Rust and by Python.
 fn python_stream(url: &str, rounds: usize) -> Result<(f64, f64)> {
     let mut host = python_program("bench_host.py")?;
     let host = start("the Python host", host.args(["--server-url", url]))?;
@@ -211,7 +211,7 @@ fn print(rows: &[(&str, Option<Figures>)]) {
         let (Some(ours), Some(other)) = (ours, find(beside)) else {
             continue;
         };
-        // The other stacks send an array as they send any payload.
+        // The other stacks send an array like any payload.
         let (array, items) = if beside == OTHER_BUILD {
             (other.mb_array, other.items)
         } else {

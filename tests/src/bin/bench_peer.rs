@@ -1,5 +1,5 @@
-//! The Rust side of the benchmark: a service and a caller of it, and the same figures for bare
-//! frames through a WebSocket relay. `bench` starts these programs; they print one line each.
+//! The Rust programs of the benchmark: a service and its caller, and the same figures for bare
+//! frames through a WebSocket relay. `bench` starts them; each prints one line.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -17,8 +17,8 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, accept_async_with_config, connect_async_with_config,
 };
 
-/// Fresh memory costs as much as copying it: the allocator of glibc gives large blocks back to the
-/// system and takes new ones, 16 MB messages are half as fast with it.
+/// The allocator of the figures. That of glibc returns large blocks to the system and requests new
+/// ones, and touching new memory costs as much as copying it: messages of 16 MB are half as fast.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -32,27 +32,28 @@ struct Options {
 enum Role {
     /// Host the service; prints `READY <id>`.
     Host { server_url: String },
-    /// Measure it; prints the figures as JSON.
+    /// Measure the service; prints the figures as JSON.
     Call {
         server_url: String,
         service: String,
         seconds: f64,
     },
-    /// Read a stream of so many items; prints items per second.
+    /// Read a stream with this number of items; prints items per second.
     Stream {
         server_url: String,
         service: String,
         items: u32,
     },
-    /// Pass frames between two connections; prints `READY <url>`.
+    /// Relay frames between two connections; prints `READY <url>`.
     Relay,
-    /// Send every frame of a relay back; prints `READY`.
+    /// Return every frame of a relay; prints `READY`.
     RelayHost { url: String },
-    /// Measure that; prints the figures as JSON.
+    /// Measure the relay; prints the figures as JSON.
     RelayCall { url: String, seconds: f64 },
-    /// Answer every message that a server routes here, unread; prints `READY <address>`.
+    /// Answer every message that a server routes here, without decoding it; prints `READY
+    /// <address>`.
     RouteHost { server_url: String },
-    /// Send messages there; prints exchanges per second, one at a time and 64 at once.
+    /// Send messages to that client; prints exchanges per second, one at a time and 64 at once.
     RouteCall {
         server_url: String,
         address: String,
@@ -65,11 +66,11 @@ enum Role {
 trait Bench {
     /// Add two numbers: a call of about 100 bytes.
     async fn add(&self, a: f64, b: f64) -> f64;
-    /// Answer the bytes.
+    /// Return the bytes.
     async fn echo(&self, data: Binary) -> Binary;
-    /// Answer the array.
+    /// Return the array.
     async fn echo_array(&self, array: NdArray) -> NdArray;
-    /// Count.
+    /// Stream numbers from 0.
     async fn numbers(&self, n: u32) -> impl Stream<Item = u32>;
 }
 
@@ -95,7 +96,7 @@ impl Bench for Service {
 
 const AT_ONCE: usize = 64;
 const MB: usize = 1 << 20;
-/// Echoes of each size that do not count: the first ones take fresh memory from the system.
+/// Echoes of each size that do not count, because the first ones take new memory from the system.
 const WARM_UP: usize = 3;
 /// Items of a stream.
 const ITEMS: u32 = 100_000;
@@ -241,7 +242,7 @@ async fn call(bench: &BenchProxy, time: Duration) -> Result<Figures> {
     })
 }
 
-/// Reads a stream of numbers, which must all be there; items per second.
+/// Reads a stream of numbers, checks that none is missing, and returns items per second.
 async fn stream(bench: &BenchProxy, items: u32) -> Result<f64> {
     let started = Instant::now();
     let mut numbers = bench.numbers(items).await?;
@@ -264,7 +265,7 @@ fn config() -> WebSocketConfig {
         .max_message_size(Some(32 * MB))
 }
 
-/// Two connections, first the host's; what comes from one goes to the other.
+/// Accepts two connections, first that of the host, and forwards the frames of each to the other.
 async fn relay() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     say(&format!("READY ws://{}", listener.local_addr()?))?;
@@ -284,7 +285,7 @@ async fn accept(listener: &TcpListener) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Passes frames on; what is there already goes out with one flush.
+/// Forwards frames. Those that have arrived are sent with one flush.
 async fn pass(
     mut from: impl futures_util::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>>
     + Unpin,
@@ -314,7 +315,7 @@ async fn relay_host(url: &str) -> Result<()> {
     pass(from, to).await
 }
 
-/// Exchanges of small frames.
+/// Rates and latencies of exchanges of small frames.
 struct Exchanges {
     rate: f64,
     took: Vec<Duration>,
@@ -342,7 +343,7 @@ async fn one_at_a_time(
     Ok(Exchanges::new(took, started))
 }
 
-/// The answers come in order, so the oldest frame out is the next one in.
+/// The replies arrive in order, so the next one belongs to the oldest frame.
 async fn many_at_once(
     socket: &mut Socket,
     frame: &bytes::Bytes,
@@ -363,7 +364,7 @@ async fn many_at_once(
         socket.next().await.context("the other end is gone")??;
         took.push(begun.elapsed());
         room += 1;
-        // Those that have come as well are answered with one flush.
+        // Frames that have arrived meanwhile are answered with the same flush.
         while let Some(next) = futures_util::FutureExt::now_or_never(socket.next()) {
             next.context("the other end is gone")??;
             let begun: Instant = out.pop_front().context("a frame that was not sent")?;
@@ -411,7 +412,7 @@ async fn exchange(socket: &mut Socket, data: bytes::Bytes) -> Result<()> {
     Ok(())
 }
 
-/// A connection to a server, and its address there.
+/// Connects to a server, and returns the connection and its address.
 async fn client(server_url: &str) -> Result<(Socket, String)> {
     let url = server_url.replacen("http", "ws", 1) + "/ws";
     let mut socket = open(&url).await?;
@@ -427,7 +428,7 @@ async fn client(server_url: &str) -> Result<(Socket, String)> {
     Ok((socket, address))
 }
 
-/// A message of about 100 bytes, as a call of two numbers or its answer is one.
+/// Returns a message of about 100 bytes, the size of a call with two numbers or of its response.
 fn message(to: &str, method: &str, session: Option<&str>) -> Result<bytes::Bytes> {
     let main =
         serde_json::json!({ "type": "method", "to": to, "method": method, "session": session });

@@ -1,5 +1,6 @@
-//! `cargo xtask server-figures`: what `hypha-server` costs: to start, to have idle clients, to
-//! route messages beside a bare relay, and over a long time in which clients come and go.
+//! The program of `cargo xtask server-figures`: measures `hypha-server`, which are its start, idle
+//! clients, the routing of messages beside a bare relay, and a long time in which clients connect
+//! and leave.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -14,19 +15,19 @@ use hypha_rpc_tests::executables::executable;
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, Server, http_get};
 
-/// Measures the server, prints a line per figure.
+/// Measures the server, and prints a line per figure.
 #[derive(Parser)]
 struct Options {
-    /// The number of idle clients.
+    /// Number of idle clients.
     #[arg(long, default_value_t = 2000)]
     clients: usize,
     /// Seconds per figure of routing.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// The number of rounds of routing; the best counts.
+    /// Number of rounds of routing; the best counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds in which clients come, register, call and go; none by default.
+    /// Seconds in which clients connect, register, call and leave. Default: skips this measurement.
     #[arg(long, default_value_t = 0.0)]
     soak: f64,
 }
@@ -61,7 +62,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// From the start of the program to the line that says it is ready.
+/// Measures the time from the start of the program to its line `READY`.
 fn start() -> Result<()> {
     let mut took = Vec::new();
     for _ in 0..STARTS {
@@ -78,7 +79,7 @@ fn start() -> Result<()> {
     Ok(())
 }
 
-/// Small messages between two clients, beside bare frames through a relay.
+/// Measures small messages between two clients, beside bare frames through a relay.
 fn routing(options: &Options) -> Result<()> {
     let peer = executable("bench_peer")?;
     let seconds = options.seconds.to_string();
@@ -133,7 +134,7 @@ fn resident(server: &Server) -> Result<u64> {
     Ok(size.context("no resident memory")?.parse()?)
 }
 
-/// A count among the server's metrics.
+/// Returns a number from the server's metrics.
 fn count(server: &Server, name: &str) -> Result<f64> {
     let (status, text) = http_get(&server.url, "/metrics")?;
     ensure!(status == 200, "metrics: {status}");
@@ -178,7 +179,7 @@ async fn idle_clients(clients: usize) -> Result<()> {
     Ok(())
 }
 
-/// One client's life: it connects, offers a service, is called by another, and goes.
+/// Runs one client: it connects, registers a service, is called by another client, and leaves.
 async fn life(url: &str, number: u64) -> Result<()> {
     let host = hypha_rpc::connect(url).await?;
     let service = AdderService::new(Sum);
@@ -192,7 +193,7 @@ async fn life(url: &str, number: u64) -> Result<()> {
         let sum = adder.add(f64::from(n), 1.0).await?;
         ensure!(sum == f64::from(n) + 1.0, "{n} + 1 is not {sum}");
     }
-    // One says goodbye, the other does not.
+    // One client disconnects, the other is dropped.
     if number.is_multiple_of(2) {
         caller.disconnect().await;
     } else {

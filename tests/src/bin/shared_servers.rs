@@ -1,7 +1,8 @@
-//! `shared_servers FOLDER`: the Python server and `hypha-server` that all tests of a run share.
+//! Runs the Python server and `hypha-server` that all tests of a run share: `shared_servers
+//! FOLDER`.
 //!
-//! `cargo xtask test` starts it and names the folder to the tests with `HYPHA_TEST_SERVERS`. Both
-//! servers end with the standard input of this program.
+//! `cargo xtask test` starts this program and passes the folder to the tests in
+//! `HYPHA_TEST_SERVERS`. Both servers end with the standard input of this program.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ fn main() -> Result<()> {
     let ours = publish(Kind::Ours, &folder)?;
     let python = python.join().map_err(|_| anyhow::anyhow!("a panic"))??;
     println!("READY");
-    // Nothing is ever written to it.
+    // Blocks until the parent closes the pipe; nothing is ever written to it.
     std::io::stdin().read_to_end(&mut Vec::new())?;
     drop((python, ours));
     Ok(())

@@ -102,6 +102,10 @@ const FREE_CRATES: [FreeCrate; 1] = [FreeCrate {
     of: &["tokio", "tokio-util", "tokio-tungstenite", "futures-util"],
 }];
 
+/// Checks the arrows of every package of the workspace.
+///
+/// # Errors
+///
 /// Fails if a rule is violated. The error names each arrow, with the file and line of every
 /// reference.
 pub(crate) fn check() -> Result<()> {

@@ -281,7 +281,7 @@ fn a_layer_of_a_missing_module_is_reported() {
     let found = unused_layers("hypha-rpc", &planted(&[("src/lib.rs", &root)]));
     assert_eq!(
         found,
-        ["hypha-rpc: a layer names `crypto`, which is no module"]
+        ["hypha-rpc: a layer names `crypto`, which is not a module"]
     );
     assert!(unused_layers("any", &planted(&[("src/lib.rs", "")])).is_empty());
 }
