@@ -1,7 +1,7 @@
-//! Answers of a server to a peer that violates the protocol, on the level of frames.
+//! Tests of the servers' responses to a client that violates the protocol, on the level of frames.
 //!
-//! Both servers are asked. Where the reference has a defect that we do not copy, the expectation
-//! differs and says so.
+//! Both servers are tested. Where the Python server has a defect that `hypha-server` does not copy,
+//! the expectation differs and a comment says so.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep};
 
 type Outcome = anyhow::Result<()>;
 
-/// The largest frame that a server accepts.
+/// Largest frame that a server accepts, in bytes.
 const FRAME_LIMIT: usize = 16 * 1024 * 1024;
-/// A close frame has room for this much text.
+/// Largest text of a close frame, in bytes.
 const REASON_LIMIT: usize = 123;
 
-/// The whole end of a connection: the error text that came, if any, then the close.
+/// End of a connection: the error text that arrived, if any, then the close frame.
 #[derive(Debug)]
 struct End {
     error: Option<String>,
@@ -25,7 +25,7 @@ struct End {
     reason: String,
 }
 
-/// Everything until the connection ends.
+/// Collects everything until the connection ends.
 async fn end_of(client: &mut RawClient) -> anyhow::Result<End> {
     let mut error = None;
     loop {
@@ -48,7 +48,7 @@ async fn end_of(client: &mut RawClient) -> anyhow::Result<End> {
 }
 
 impl End {
-    /// An error text that contains `text`, and a close with `code` that repeats it.
+    /// Expects an error text that contains `text`, and a close with `code` that repeats it.
     #[track_caller]
     fn expect(&self, code: u16, text: &str) {
         let error = self.error.as_deref().unwrap_or_default();
@@ -62,14 +62,14 @@ impl End {
         assert!(repeated, "the reason should repeat the error: {self:?}");
     }
 
-    /// The connection was dropped without a word.
+    /// Expects that the connection ended without a text or close frame.
     #[track_caller]
     fn expect_drop(&self) {
         assert_eq!((self.error.as_deref(), self.code), (None, 1006), "{self:?}");
     }
 }
 
-/// Open a connection, send one text frame, and see how it ends.
+/// Opens a connection, sends one text frame, and returns the end of the connection.
 async fn after_first_text(server: &Server, text: &str) -> anyhow::Result<End> {
     let mut client = RawClient::open(&server.url, "").await?;
     client.send_text(text).await?;
@@ -125,7 +125,7 @@ async fn peer_leaves_before_the_first_frame(server: &Server) -> Outcome {
 }
 
 async fn token_is_no_token(server: &Server) -> Outcome {
-    // Its signature is not the server's; made for this test.
+    // The signature is not the server's; the token was made for this test.
     let foreign = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
         eyJzdWIiOiJtYWxsb3J5IiwiZXhwIjo0MTAyNDQ0ODAwfQ.\
         c2lnbmVkLWJ5LW5vYm9keS1hdC1hbGwtcmVhbGx5LW5vdA";
@@ -152,7 +152,7 @@ async fn workspace_does_not_exist(server: &Server) -> Outcome {
 }
 
 async fn workspace_is_not_ours(server: &Server) -> Outcome {
-    // Kept open, so that its workspace exists.
+    // Stays connected, so that its workspace exists.
     let (_owner, info) = RawClient::connect(&server.url, "owner").await?;
     for workspace in ["public", info.text("workspace")] {
         let first = json!({ "client_id": "stranger", "workspace": workspace }).to_string();
@@ -174,7 +174,7 @@ async fn long_reasons_are_cut(server: &Server) -> Outcome {
             .expect(1001, &workspace);
         return Ok(());
     }
-    // The reference tries to send a close frame that is too long, fails, and leaves the socket
+    // The Python server tries to send a close frame that is too long, fails, and leaves the socket
     // open.
     let mut client = RawClient::open(&server.url, "").await?;
     client.send_text(&first).await?;
@@ -214,7 +214,7 @@ async fn credentials_in_the_url(server: &Server) -> Outcome {
     ] {
         let mut client = match RawClient::open(&server.url, query).await {
             Ok(client) => client,
-            // A server may also refuse the upgrade.
+            // A server may also reject the upgrade.
             Err(error) if server.kind == Kind::Ours => {
                 assert!(error.to_string().contains("400"), "{query}: {error:#}");
                 continue;
@@ -232,7 +232,7 @@ async fn credentials_in_the_url(server: &Server) -> Outcome {
     Ok(())
 }
 
-/// Frames that are no RPC messages, or cannot be delivered to anybody.
+/// Returns frames that are not RPC messages, or cannot be delivered.
 fn undeliverable() -> Vec<Vec<u8>> {
     let pack = |value: Value| rmp_serde::to_vec_named(&value).unwrap_or_default();
     vec![
@@ -257,7 +257,7 @@ fn undeliverable() -> Vec<Vec<u8>> {
         pack(json!({ "type": "method", "to": "" })),
         pack(json!({ "type": "method", "to": "/" })),
         pack(json!({ "type": "method", "to": "a/b/c" })),
-        // The keys of the map are no strings.
+        // The keys of the map are not strings.
         vec![0x81, 0x01, 0x02],
     ]
 }
@@ -314,7 +314,7 @@ async fn control_texts_that_are_no_objects(server: &Server) -> Outcome {
         let (mut client, _) = RawClient::connect(&server.url, "odd").await?;
         client.send_text(text).await?;
         match server.kind {
-            // The reference tears the connection down.
+            // The Python server closes the connection.
             Kind::Python => assert_eq!(end_of(&mut client).await?.code, 1001, "{text}"),
             Kind::Ours => {
                 client.ping().await?;
@@ -328,7 +328,7 @@ async fn largest_frame_is_accepted(server: &Server) -> Outcome {
     let (mut client, info) = RawClient::connect(&server.url, "large").await?;
     let greeting = json!({ "type": "greeting", "to": info.address() });
     let mut frame = rmp_serde::to_vec_named(&greeting)?;
-    // The server passes on what follows the first segment as it is.
+    // The server forwards everything after the first segment unchanged.
     frame.resize(FRAME_LIMIT, 0xc0);
     client.send_binary(frame).await?;
     client.ping().await.map(drop)
@@ -337,14 +337,14 @@ async fn largest_frame_is_accepted(server: &Server) -> Outcome {
 async fn oversized_frame_closes_the_connection(server: &Server) -> Outcome {
     let (mut bystander, _) = RawClient::connect(&server.url, "bystander").await?;
     let (mut client, _) = RawClient::connect(&server.url, "oversized").await?;
-    // The server may stop reading before all of it is sent.
+    // The server may stop reading before the frame is complete, so the result does not matter.
     let _ = client.send_binary(vec![0xc0; FRAME_LIMIT + 1]).await;
     assert_eq!(end_of(&mut client).await?.code, 1009);
     bystander.ping().await.map(drop)
 }
 
-/// Call `to` until the server answers that it is not connected; the rejection, or `None` if none
-/// comes within `limit`.
+/// Calls `to` until the server responds that it is not connected. Returns the rejection, or `None`
+/// if none arrives within `limit`.
 async fn rejection(
     caller: &mut RawClient,
     to: &str,
@@ -370,19 +370,20 @@ async fn rejection(
         if Instant::now() > deadline {
             break;
         }
-        // The peer's end reaches the server through another connection.
+        // The end of the peer reaches the server on another connection, so it may be later than the
+        // call.
         sleep(Duration::from_millis(50)).await;
     }
     Ok(None)
 }
 
-/// Call a peer that was connected and has left; its address, and the rejection.
+/// Calls a peer that has disconnected. Returns its address and the rejection.
 async fn rejection_of_a_gone_peer(
     server: &Server,
     caller: &mut RawClient,
 ) -> anyhow::Result<(String, Value, Value)> {
-    // The reference forgets that a peer has left when its own, belated news of the peer's arrival
-    // reaches it after that; then another peer has to leave.
+    // The Python server forgets that a peer has left if its own delayed event of the peer's arrival
+    // follows. Then the test tries another peer.
     let attempts = if server.kind == Kind::Python { 10 } else { 1 };
     for attempt in 0..attempts {
         let (mut peer, info) = RawClient::connect(&server.url, &format!("gone{attempt}")).await?;
@@ -404,10 +405,10 @@ async fn call_of_a_peer_that_is_gone(server: &Server) -> Outcome {
     let (mut caller, own) = RawClient::connect(&server.url, "caller").await?;
     let (address, main, extra) = rejection_of_a_gone_peer(server, &mut caller).await?;
     assert_eq!(main["type"], "method");
-    // The caller accepts answers from the address that it called, and from no other.
+    // The caller accepts responses only from the address that it called.
     assert_eq!(main["from"], json!(address));
     if server.kind == Kind::Ours {
-        // The reference copies the `from` of the call, which had none.
+        // The Python server copies the `from` of the call, which had none.
         assert_eq!(main["to"], json!(own.address()));
     }
     let error = &extra["args"][0];
@@ -416,7 +417,7 @@ async fn call_of_a_peer_that_is_gone(server: &Server) -> Outcome {
         error["_rvalue"],
         format!("Target peer {address} is not connected")
     );
-    // The connection goes on.
+    // The connection stays usable.
     caller
         .send_message(&json!({ "type": "note", "to": own.address() }), None)
         .await?;
@@ -428,7 +429,7 @@ async fn call_of_a_peer_that_never_was(server: &Server) -> Outcome {
     let (mut caller, own) = RawClient::connect(&server.url, "caller").await?;
     let nobody = format!("{}/nobody", own.text("workspace"));
     match server.kind {
-        // The caller is left to its time-out.
+        // The Python server sends nothing, so the caller times out.
         Kind::Python => {
             caller.send_call(&nobody, "services.x.y", "session").await?;
             assert_eq!(caller.ping().await?, []);
@@ -451,13 +452,13 @@ async fn call_of_a_peer_that_never_was(server: &Server) -> Outcome {
 
 async fn message_without_session_to_a_peer_that_is_gone(server: &Server) -> Outcome {
     let (mut caller, _) = RawClient::connect(&server.url, "caller").await?;
-    // Once a call is rejected the server knows.
+    // A rejected call shows that the server knows that the peer has left.
     let (address, ..) = rejection_of_a_gone_peer(server, &mut caller).await?;
     let main = json!({ "type": "method", "to": address, "method": "services.x.y" });
     caller
         .send_message(&main, Some(&json!({ "args": [1] })))
         .await?;
-    // Nobody waits for an answer, so there is none.
+    // A message without a session gets no response.
     assert_eq!(caller.ping().await?, []);
     Ok(())
 }

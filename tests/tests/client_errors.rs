@@ -1,5 +1,5 @@
-//! Errors of the Rust client: each mistake has its own named error within
-//! its limit, and the connection and the other calls go on. Both servers are asked.
+//! Tests of the errors of the Rust client: each mistake has its own error within its timeout, and
+//! the connection and other calls continue. Both servers are tested.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use hypha_rpc_tests::servers::{Kind, Server};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-/// Somebody to be described.
+/// A person to describe.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Person {
     name: String,
     tags: Vec<String>,
 }
 
-/// The service of the tests.
+/// Service of the tests.
 #[hypha_service(id = "target")]
 trait Target {
     /// Divide.
     async fn divide(&self, a: f64, #[hypha(default = 1.0)] b: f64) -> anyhow::Result<f64>;
     /// Describe somebody.
     async fn describe(&self, person: Person) -> String;
-    /// Never answers.
+    /// Never returns.
     async fn hang(&self);
 }
 
@@ -72,7 +72,7 @@ impl Pair {
         })
     }
 
-    /// The connection lives, and nothing is left of the call that failed.
+    /// Checks that the connection works, and that nothing is left of the failed call.
     async fn still_works(&self) -> Result<()> {
         ensure!(self.target.divide(6.0, 3.0).await? == 2.0);
         ensure!(
@@ -177,7 +177,7 @@ async fn ambiguous_service(server: &Server) -> Result<()> {
 
 async fn unknown_method(server: &Server) -> Result<()> {
     let pair = Pair::new(server).await?;
-    // The description of the service has no such method: nothing is sent.
+    // The service description has no such method, so nothing is sent.
     let text = rejected(
         pair.call("multiply", args!(1, 2)).await,
         RejectKind::UnknownMethod,
@@ -186,7 +186,8 @@ async fn unknown_method(server: &Server) -> Result<()> {
         text.contains("target.multiply") && text.contains("divide"),
         "{text}"
     );
-    // It had it, but the service is gone meanwhile: the host says so.
+    // The description had the method, but the service was removed meanwhile, so the host rejects
+    // the call.
     let temporary = pair
         .host
         .register_service(TargetService::new(Service))
@@ -280,7 +281,7 @@ async fn not_permitted(server: &Server) -> Result<()> {
         pair.caller.get_service(&private.id).await,
         RejectKind::PermissionDenied,
     )?;
-    // Also not past the manager: the host refuses by itself.
+    // The host also rejects calls that bypass the manager.
     let direct = pair.caller.get_remote_service(&private.id).await;
     rejected(direct, RejectKind::PermissionDenied)?;
     pair.still_works().await
@@ -305,7 +306,7 @@ async fn read_only_token(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The peer disconnects while a call runs, and is gone for the next one.
+/// The peer disconnects while a call runs, and is gone for the next call.
 async fn peer_gone(server: &Server) -> Result<()> {
     let first = hypha_rpc::connect(&server.url).await?;
     let token = first.manager().await?.generate_token(None).await?;
@@ -313,7 +314,7 @@ async fn peer_gone(server: &Server) -> Result<()> {
     host.register_service(TargetService::new(Service)).await?;
     let target: TargetProxy = first.proxy("target").await?;
     let pending = tokio::spawn(target.hang().into_future());
-    // Its answer shows that the call before it has been received.
+    // Its response shows that the call before it was received.
     target.divide(1.0, 1.0).await?;
     host.shutdown(Duration::ZERO).await;
     match timeout(Duration::from_secs(10), pending).await?? {
@@ -333,7 +334,8 @@ async fn peer_gone(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Nobody has ever had that address: our server says so, the Python server says nothing.
+/// No client ever had that address: `hypha-server` rejects the call, the Python server sends
+/// nothing.
 async fn peer_never_there(server: &Server) -> Result<()> {
     let caller = hypha_rpc::connect(&server.url)
         .idle_timeout(Duration::from_secs(3))

@@ -1,5 +1,5 @@
-//! The Python server and ours share a Redis: services of the clients of one are used by those of
-//! the other. Needs the program `redis-server`.
+//! Tests of a Python server and a `hypha-server` that share a Redis: clients of one use services of
+//! clients of the other. Needs the program `redis-server`.
 
 use anyhow::{Context, Result};
 use hypha_rpc_tests::conformance::{Host, Language};
@@ -10,7 +10,8 @@ fn across() -> Result<()> {
     let redis = Redis::start()?;
     let python = Server::start_as(Kind::Python, &Setup::in_cluster(&redis, "python"))?;
     let ours = Server::start_as(Kind::Ours, &Setup::in_cluster(&redis, "ours"))?;
-    // An answer within the time that the test allows is not owed to a client that has left.
+    // Skipped, because the servers need not respond within the time of this check after a client
+    // has left.
     let skip = ["--skip", "an_interface_ends_with_its_owner"];
     for (host, host_at, client, client_at) in [
         (Language::Python, &ours.url, Language::Python, &python.url),

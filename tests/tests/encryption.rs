@@ -1,5 +1,5 @@
-//! Encrypted calls between Rust, Python and JavaScript, through both servers: calls, callbacks,
-//! functions in results, streams, messages in chunks, and trusted keys.
+//! Tests of encrypted calls between Rust, Python and JavaScript, through both servers: calls,
+//! callbacks, functions in results, streams, messages in chunks, and trusted keys.
 
 use std::process::Command;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The text that is sent encrypted.
+/// Methods whose arguments and results are encrypted.
 #[hypha_service(id = "safe", visibility = "public")]
 trait Safe {
     async fn whisper(&self, text: String, ctx: &Context) -> (String, Option<String>);
@@ -66,7 +66,7 @@ fn own_key(client: &Client) -> Result<PublicKey> {
     client.public_key().context("the client has no key")
 }
 
-/// A service in Rust, called from `language`.
+/// Tests a service in Rust, called from `language`.
 async fn serve(language: Language, url: &str) -> Result<()> {
     let client = connect(url).await?;
     let info = client.register_service(SafeService::new(Impl)).await?;
@@ -97,7 +97,7 @@ async fn serve(language: Language, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// A service in `language`, called from Rust.
+/// Tests a service in `language`, called from Rust.
 async fn call(language: Language, url: &str) -> Result<()> {
     let client = connect(url).await?;
     let own = own_key(&client)?;
@@ -135,7 +135,7 @@ async fn call(language: Language, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// A service in `language` that trusts one key.
+/// Tests a service in `language` that trusts one key.
 async fn trust(language: Language, url: &str) -> Result<()> {
     let client = connect(url).await?;
     let mut command = program(language, url)?;

@@ -1,6 +1,6 @@
-//! Faults that a connection survives: servers that are killed, links that are cut, stalled or slow,
-//! a thousand clients that come back at once. Real servers, and clients in this process whose tasks
-//! are counted.
+//! Tests of faults that a connection survives: killed servers, cut, stalled or slow links, and a
+//! thousand clients that return at once. The servers are real; the clients run in this process, and
+//! their tasks are counted.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use hypha_rpc_tests::servers::{Kind, ROOT_TOKEN, Server, Setup};
 use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
 
-/// The longest that anything here takes that is to happen soon.
+/// Timeout of everything that must happen soon.
 const SOON: Duration = Duration::from_secs(90);
 
-/// Runs `work` in a runtime of its own, and counts its tasks afterwards.
+/// Runs `work` in a runtime of its own, and checks that no task is left afterwards.
 fn run<F>(kind: Kind, work: impl FnOnce() -> F)
 where
     F: Future<Output = Result<()>>,
@@ -63,25 +63,25 @@ async fn start(kind: Kind, setup: &Setup) -> Result<Server> {
     spawn_blocking(move || Server::start_as(kind, &setup)).await?
 }
 
-/// Killed with SIGKILL, at once.
+/// Kills a server with SIGKILL.
 async fn kill(server: Server) -> Result<()> {
     Ok(spawn_blocking(move || drop(server)).await?)
 }
 
-/// Age at which a connection counts as stable here.
+/// Age at which a connection counts as stable in these tests.
 const STABLE: Duration = Duration::from_millis(100);
 
-/// Lets the connections that there are become stable.
+/// Waits until the existing connections are stable.
 async fn settle() {
     tokio::time::sleep(STABLE * 2).await;
 }
 
-/// Does not wait long; what it does wait is left to chance as ever.
+/// Returns a policy with short pauses, which are random as usual.
 fn quick(kind: Kind) -> Backoff {
     let mut backoff = Backoff::default().longest(Duration::from_secs(2));
     backoff.stable = STABLE;
-    // The Python server loses a call to a client that is not back yet without a word, so a caller
-    // that is back much sooner than the host waits for its idle timeout.
+    // The Python server loses a call to a client that has not yet returned, without an error. A
+    // caller that returns much sooner than the host would then wait for its idle timeout.
     if kind == Kind::Ours {
         backoff.spread = Duration::from_millis(300);
         backoff.first = Duration::from_millis(300);
@@ -100,7 +100,7 @@ fn echo() -> Service {
         .method(echo)
 }
 
-/// A client that offers the service `echo`, and its full id.
+/// Connects a client that offers the service `echo`, and returns it with the full id.
 async fn host(server: &Server) -> Result<(Client, String)> {
     let host = hypha_rpc::connect(&server.url)
         .reconnect(quick(server.kind))
@@ -109,7 +109,8 @@ async fn host(server: &Server) -> Result<(Client, String)> {
     Ok((host, id))
 }
 
-/// A question of the server that has just come may still be ending when a client has left.
+/// Waits until nothing is left, because a call of the server that has just arrived may still be
+/// ending.
 async fn nothing_is_left(client: &Client) -> Result<()> {
     let left = async || {
         let stats = client.stats();
@@ -128,13 +129,13 @@ async fn leave(clients: impl IntoIterator<Item = Client>) -> Result<()> {
     Ok(())
 }
 
-/// The results of 64 callers.
+/// Results of 64 callers.
 #[derive(Default)]
 struct Seen {
     made: AtomicU64,
     answered: AtomicU64,
     failed: AtomicU64,
-    /// Successes of each caller.
+    /// Successful calls of each caller.
     each: Vec<AtomicU64>,
     stop: AtomicBool,
 }
@@ -155,7 +156,7 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
                 seen.answered.fetch_add(1, Ordering::SeqCst);
                 seen.each[caller].fetch_add(1, Ordering::SeqCst);
             }
-            // The host may not be back yet, or this client.
+            // The host or this client may not have returned yet.
             Err(error) if error.is_retryable() || matches!(error, Error::Rejected(_)) => {
                 seen.failed.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -166,9 +167,8 @@ async fn call_on(service: RemoteService, caller: usize, seen: Arc<Seen>) -> Resu
     Ok(())
 }
 
-/// Tests that keep all processors busy take turns; beside each other they would measure themselves.
-/// Where each test has a process of its own, the group `busy` in `.config/nextest.toml` does the
-/// same.
+/// Tests that keep all processors busy must not overlap, because they would slow each other down.
+/// With a process per test, the group `busy` in `.config/nextest.toml` does the same.
 static BUSY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn killed_under_callers(kind: Kind) -> Result<()> {
@@ -190,7 +190,7 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
     let callers = (0..CALLERS).map(|n| call_on(service.clone(), n, Arc::clone(&seen)));
     let callers: Vec<_> = callers.map(tokio::spawn).collect();
     for round in 0..rounds {
-        // The last is longer than any pause of the clients (see `quick`).
+        // The last pause is longer than any pause of the clients (see `quick`).
         let pause = Duration::from_secs([0, 1, 0, 1, 0, 1, 0, 1, 0, 3][round % 10]);
         settle().await;
         kill(server).await?;
@@ -207,7 +207,7 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
         });
         all.await
             .with_context(|| format!("round {round}: {:?}, {:?}", host.state(), caller.state()))?;
-        // Calls pass before a client counts itself as back.
+        // Calls succeed before a client counts itself as connected.
         eventually("a client has not counted its return", async || {
             let returns = [&host, &caller].map(|client| client.stats().reconnects);
             Ok(returns.iter().all(|returns| *returns > round as u64))
@@ -232,7 +232,7 @@ async fn killed_under_callers(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// A link that breaks at every part of a message sent in chunks.
+/// Cuts a link at every part of a message sent in chunks.
 async fn cut_in_the_middle(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
@@ -241,7 +241,7 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
         .reconnect(quick(kind))
         .await?;
     let service = caller.get_service(&id).await?;
-    // 1.5 MB in chunks of 256 KiB, with what is said around them.
+    // 1.5 MB in chunks of 256 KiB, with the messages around them.
     let payload: Binary = (0..1_500_000u32)
         .map(|n| n as u8)
         .collect::<Vec<u8>>()
@@ -254,7 +254,7 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
             Err(Error::Disconnected(error)) if error.lost == Lost::Link => {}
             other => bail!("cut after {cut} bytes: {:?}", other.map(|b| b.len())),
         }
-        // The next one waits until the link is back.
+        // The next call waits until the link is back.
         proxy.cut_after(cut);
         let echoed = service
             .call::<Binary>("echo", args!(payload))
@@ -272,7 +272,7 @@ async fn cut_in_the_middle(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// A link on which nothing arrives, and nobody says so.
+/// Stalls a link without closing it, then slows it down.
 async fn stalled_and_slow(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
@@ -330,7 +330,7 @@ async fn stalled_and_slow(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Where no WebSocket goes through, and the link is lost all the same.
+/// Cuts a link over HTTP, where a proxy rejects WebSockets.
 async fn over_http(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let proxy = Proxy::start(&server.url).await?;
@@ -380,7 +380,7 @@ async fn over_http(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// A server that does not know the tokens of the one before.
+/// Replaces the server by one that rejects the tokens of the first.
 async fn rejected_on_return(kind: Kind) -> Result<()> {
     let setup = Setup::restartable()?;
     let server = start(kind, &setup).await?;
@@ -413,7 +413,7 @@ async fn rejected_on_return(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// A server that has forgotten the workspace.
+/// Replaces the server by one without the workspace.
 async fn workspace_gone(kind: Kind) -> Result<()> {
     let setup = Setup::restartable()?;
     let server = start(kind, &setup).await?;
@@ -444,7 +444,7 @@ fn from_value<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result
     Ok(serde_json::from_value(json)?)
 }
 
-/// Another program comes with the same id and a reconnection token.
+/// Connects another program with the same id and a reconnection token.
 async fn taken_over(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let first = hypha_rpc::connect(&server.url).client_id("same").await?;
@@ -461,8 +461,8 @@ async fn taken_over(kind: Kind) -> Result<()> {
     kill(server).await
 }
 
-/// Two programs with one id at a server that does not tell the one why it is closed: they replace
-/// each other ever more slowly, and when one of them leaves, the other stays.
+/// Runs two programs with one id at a server that does not tell a replaced client the reason: they
+/// replace each other at growing intervals, and when one of them leaves, the other stays.
 async fn two_with_one_id(kind: Kind) -> Result<()> {
     let server = start(kind, &Setup::default()).await?;
     let connect = || hypha_rpc::connect(&server.url).client_id("same");
@@ -477,12 +477,12 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
         Ok(changes() == before)
     };
     eventually("they do not get slower", quiet).await?;
-    // Each pause is twice as long as the one before: 1, 2 and 4 seconds, varied by half.
+    // Each pause is twice as long as the one before: 1, 2 and 4 seconds, randomized by ±50 %.
     ensure!((1..=10).contains(&changes()), "{} times", changes());
     let before = first.stats().reconnects;
     leave([second]).await?;
-    // It may have replaced the first once more just before it left, and the first learns of that
-    // later.
+    // The second may have replaced the first once more just before it left, and the first learns of
+    // that later.
     let stays = async || {
         let before = first.stats().reconnects;
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -499,8 +499,8 @@ async fn two_with_one_id(kind: Kind) -> Result<()> {
 /// Largest number of attempts of a client in any second (see [`Backoff`]).
 const ATTEMPTS_PER_CLIENT: f64 = 1.5;
 
-/// The number of clients of the restart: the Python server takes minutes to have a thousand
-/// back. `HYPHA_TEST_CLIENTS` is another number of them.
+/// Returns the number of clients of the restart. The Python server needs minutes until a thousand
+/// have returned. `HYPHA_TEST_CLIENTS` sets another number.
 fn clients(kind: Kind) -> Result<usize> {
     match std::env::var("HYPHA_TEST_CLIENTS") {
         Ok(number) => Ok(number.parse()?),
@@ -524,14 +524,14 @@ async fn many_come_back(kind: Kind) -> Result<()> {
         let some = (0..50).map(|_| connect().into_future());
         clients.extend(try_join_all(some).await?);
     }
-    // As connections that have lasted.
+    // Makes the connections count as stable.
     settle().await;
     let before = proxy.accepted().len();
     let services = try_join_all(clients.iter().map(|c| c.get_service(&id).into_future())).await?;
     let begin = Instant::now();
     kill(server).await?;
     let calls = services.iter().map(|service| async {
-        // The host may come back later than the caller.
+        // The host may return later than the caller.
         let retry = hypha_rpc::Retry::times(100).first(Duration::from_millis(500));
         let call = service
             .call::<u64>("echo", args!(7))

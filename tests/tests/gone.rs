@@ -1,5 +1,5 @@
-//! The two ends of a call are in different workspaces, and one of them is killed: the other learns
-//! of it at once, in all languages and over both transports.
+//! Tests of a call between two workspaces of which one end is killed: the other end is notified at
+//! once, in all languages and over both transports.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Within this time the end that is left knows; idle callers wait for 30 s.
+/// Time within which the other end must be notified. Without notice, callers would wait for 30 s.
 const AT_ONCE: Duration = Duration::from_secs(4);
 /// Time in which a client over HTTP may open its stream again (`HYPHA_STREAM_GRACE`).
 const STREAM_GRACE: Duration = Duration::from_secs(5);
@@ -26,14 +26,14 @@ const STREAM_GRACE: Duration = Duration::from_secs(5);
 /// Methods that do not end by themselves.
 #[hypha_service(id = "gone", visibility = "public")]
 trait Endless {
-    /// Waits.
+    /// Waits without end.
     async fn wait(&self, ctx: &Context) -> u32;
 
-    /// Counts.
+    /// Counts without end.
     async fn numbers(&self) -> RemoteStream<u32>;
 }
 
-/// Reports when a call begins, is cancelled, and when a stream is dropped.
+/// Reports when a call starts or is cancelled, and when a stream is dropped.
 struct Reports(mpsc::UnboundedSender<&'static str>);
 
 /// Reports when it is dropped.
@@ -64,7 +64,7 @@ impl Endless for Reports {
 
 type Seen = mpsc::UnboundedReceiver<&'static str>;
 
-/// A program in this process. All its tasks end where they are when it is killed.
+/// A client with a runtime of its own. Killing it stops all its tasks where they are.
 struct Program {
     runtime: Runtime,
     client: Client,
@@ -78,7 +78,7 @@ impl Program {
         Ok(Program { runtime, client })
     }
 
-    /// Offers the service; returns its id and its reports.
+    /// Registers the service, and returns its id and its reports.
     fn offer(&self) -> Result<(String, Seen)> {
         let (report, reports) = mpsc::unbounded_channel();
         let service = EndlessService::new(Reports(report));
@@ -88,7 +88,7 @@ impl Program {
     }
 
     fn kill(self) -> Instant {
-        // Its last handle would disconnect it in order.
+        // Dropping the last handle would disconnect in order, so it must outlive the runtime.
         #[expect(clippy::mem_forget, reason = "a killed program runs no destructor")]
         std::mem::forget(self.client);
         self.runtime.shutdown_background();
@@ -133,7 +133,7 @@ fn in_time(killed: Instant, transport: Transport) -> Result<()> {
     Ok(())
 }
 
-/// A caller whose callee is killed.
+/// Kills the callee of a call.
 fn callee_is_killed(language: Language, caller: Transport, callee: Transport) {
     run_blocking(Kind::Ours, &[language], |server| {
         let host = Program::connect(&server.url, callee)?;
@@ -161,7 +161,7 @@ fn callee_is_killed(language: Language, caller: Transport, callee: Transport) {
     });
 }
 
-/// A callee whose caller is killed.
+/// Kills the caller of a call.
 fn caller_is_killed(language: Language, caller_over: Transport, callee: Transport) {
     run_blocking(Kind::Ours, &[language], |server| {
         let caller = Program::connect(&server.url, caller_over)?;
@@ -184,7 +184,7 @@ fn caller_is_killed(language: Language, caller_over: Transport, callee: Transpor
         read(&id)?;
         wait_for(&host.runtime, &mut reports, "begun")?;
         let killed = caller.kill();
-        // In either order.
+        // The two reports arrive in any order.
         for _ in 0..2 {
             let next = async { tokio::time::timeout(LIMIT, reports.recv()).await };
             let report = host.runtime.block_on(next)?;

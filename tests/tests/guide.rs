@@ -1,5 +1,5 @@
-//! The chapters on Python and JavaScript: their programs are taken out of the text and run, with
-//! the examples in Rust that they show.
+//! Tests of the chapters on Python and JavaScript: extracts their programs from the text and runs
+//! them, with the examples in Rust that the chapters show.
 
 use std::process::Command;
 use std::time::Duration;
@@ -18,10 +18,10 @@ fn chapter(name: &str) -> Result<String> {
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// The fenced blocks that begin with this line, one after the other.
+/// Returns the fenced blocks that start with this line, joined.
 fn blocks(text: &str, info: &str) -> Result<String> {
     let mut found = String::new();
-    // The info string of the block around a line, if it is in one.
+    // Info string of the block around the current line, if it is in one.
     let mut around: Option<&str> = None;
     for line in text.lines() {
         match (line.strip_prefix("```"), around) {
@@ -59,7 +59,7 @@ enum Language {
 }
 
 impl Language {
-    /// The programs of its chapter with this mark.
+    /// Returns the programs of the chapter with this mark, with URL and service id filled in.
     fn program(self, mark: &str, url: &str, service: &str) -> Result<String> {
         let (file, fence) = match self {
             Language::Python => ("python.md", "python"),
@@ -91,7 +91,7 @@ impl Language {
             }
             Language::JavaScript => {
                 let mut command = Command::new(node()?);
-                // Where the packages are found; and older Node has no WebSocket.
+                // Node needs the folder of the packages, and older versions have no WebSocket.
                 command.current_dir(interop_folder().join("js"));
                 command.args([
                     "--import",
@@ -107,7 +107,7 @@ impl Language {
     }
 }
 
-/// The callers of the chapter, with the service in Rust.
+/// Runs the callers of the chapter, with the service in Rust.
 fn calls_rust(language: Language, server: Kind) -> Result<()> {
     if or_skip(language.installed()).is_none() {
         return Ok(());
@@ -123,7 +123,7 @@ fn calls_rust(language: Language, server: Kind) -> Result<()> {
     let caller = language.start(&language.program("", &server.url, &id)?)?;
     let status = caller.wait(LIMIT)?;
     let transcript = caller.transcript(0);
-    // `console.assert` only prints.
+    // `console.assert` prints and does not fail.
     let failed = !status.success() || transcript.contains("Assertion failed");
     ensure!(!failed, "{status}\n{transcript}");
     let called_as = caller.stdout().join("\n");
@@ -135,7 +135,7 @@ fn calls_rust(language: Language, server: Kind) -> Result<()> {
     microscope.wait(LIMIT).map(drop)
 }
 
-/// The service of the chapter, with the caller in Rust.
+/// Runs the service of the chapter, with the caller in Rust.
 fn serves_rust(language: Language, server: Kind) -> Result<()> {
     if or_skip(language.installed()).is_none() {
         return Ok(());

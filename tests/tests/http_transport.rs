@@ -1,5 +1,5 @@
-//! The RPC transport over HTTP: services are hosted and called in all languages with `transport:
-//! "http"`, among themselves and with others on a WebSocket, through both servers.
+//! Tests of the RPC transport over HTTP: services are hosted and called in all languages with
+//! `transport: "http"`, among themselves and with peers on a WebSocket, through both servers.
 
 use hypha_rpc_tests::cases::run_blocking;
 use hypha_rpc_tests::conformance::{Host, Language};
@@ -7,20 +7,22 @@ use hypha_rpc_tests::servers::Kind;
 
 const HTTP: [&str; 2] = ["--transport", "http"];
 const WEBSOCKET: [&str; 0] = [];
-/// The transport brings POSTs in any order, and a client that goes does not say so: it is waited
-/// for.
+/// Checks to skip over HTTP: POST requests arrive in any order, and a client that leaves does not
+/// say so, so the server waits for it.
 const SKIP: &str = "progress,an_interface_ends_with_its_owner,streams_that_are_left";
-/// The Python server does not tell who the user is, and loses messages beyond a hundred at a time.
+/// Checks to skip at the Python server, which does not report the user, and loses messages beyond a
+/// hundred at a time.
 const SKIP_PYTHON: &str = "whoami,many_calls_at_once,calls_do_not_wait_for_each_other,\
     large_payloads_at_once,make_counter,count,sum,use_stored,nothing_is_left,\
     nobody_else_uses_what_was_handed_out,fail_after,blocks,streams_of_ours_that_fail,dispose_stored";
 
-/// Other clients send callbacks in any order, and nobody is told who has left.
+/// Checks to skip for the Rust client: other clients send callbacks in any order, and no client is
+/// notified when another one leaves.
 const SKIP_RUST: &str = "progress,an_interface_ends_with_its_owner";
-/// And not who the user is.
+/// As [`SKIP_RUST`], at the Python server, which does not report the user.
 const SKIP_RUST_PYTHON: &str = "progress,an_interface_ends_with_its_owner,whoami";
 
-/// Checks that a client in this language leaves out.
+/// Returns the checks that a client in this language skips.
 fn left_out(client: Language, kind: Kind) -> Vec<String> {
     let skip = match (client, kind) {
         (Language::Rust, Kind::Ours) => SKIP_RUST.into(),

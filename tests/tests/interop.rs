@@ -1,5 +1,5 @@
-//! Every language calls every other through both servers: the conformance service in one, the
-//! conformance client in the other.
+//! Tests in which every language calls every other through both servers, with the conformance
+//! service in one and the conformance client in the other.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn direction(client: Language, host: Language, url: &str) -> Result<()> {
     service.stop()
 }
 
-/// Service and client in one workspace, which both enter with a token.
+/// Runs service and client in one workspace, to which both connect with a token.
 fn with_tokens(url: &str) -> Result<()> {
     let mut command = python_program("workspace_owner.py")?;
     command.args(["--server-url", url]);
@@ -33,7 +33,7 @@ fn with_tokens(url: &str) -> Result<()> {
             "{} is not in {workspace} with the client id {id}",
             service.service
         );
-        // The full id, and the short one that stands for it within the workspace.
+        // The full id, and the short one within the workspace.
         let short = format!("{id}:conformance");
         let name = if language == Language::Rust {
             &service.service
@@ -78,7 +78,7 @@ directions! {
     python_calls_rust: Python calls Rust;
     rust_calls_javascript: Rust calls JavaScript;
     javascript_calls_rust: JavaScript calls Rust;
-    // The peers among themselves: where these fail, the fault is not in our client.
+    // The other clients among themselves: if these fail, the Rust client is not the cause.
     python_calls_javascript: Python calls JavaScript;
     javascript_calls_python: JavaScript calls Python;
 }

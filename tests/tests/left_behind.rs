@@ -1,5 +1,5 @@
-//! A service in this process after clients in all languages have used it: nothing is left of their
-//! calls, and nothing of what they were handed, however they went away.
+//! Tests of a service after clients in all languages have used it: it keeps no state of their calls
+//! or of the functions that they received, however they left.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,11 @@ use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, Server};
 use tokio::runtime::Runtime;
 
-/// A client leaves calls of a quarter of a minute alone; they go on to their end.
+/// Timeout. A client abandons calls that run for 15 s, and these run to their end.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The service, in a workspace that its callers share: only there the server tells who has left.
+/// The service, in a workspace that its callers share, because the server reports clients that
+/// leave only there.
 struct Here<'a> {
     runtime: Runtime,
     url: &'a str,
@@ -56,7 +57,7 @@ impl<'a> Here<'a> {
         (stats.sessions, stats.objects, stats.running)
     }
 
-    /// No call waits, nothing can be called, no method runs.
+    /// Checks that no call waits, no function can be called, and no method runs.
     fn nothing_is_left(&self, of: &str) -> Result<()> {
         let begun = Instant::now();
         while self.counts() != (0, 0, 0) {
@@ -68,7 +69,7 @@ impl<'a> Here<'a> {
     }
 }
 
-/// Run `work` against a server, unless `language` is not there.
+/// Runs `work` against a server, unless `language` is not installed.
 fn check(server: Kind, language: Language, work: impl FnOnce(&Here<'_>, Language) -> Result<()>) {
     if or_skip(language.installed()).is_none() {
         return;
@@ -86,21 +87,21 @@ fn check(server: Kind, language: Language, work: impl FnOnce(&Here<'_>, Language
     }
 }
 
-/// A client that has done everything and disconnects.
+/// Runs a client that passes all checks and disconnects.
 fn after_all_checks(here: &Here<'_>, language: Language) -> Result<()> {
     let client = here.start(language)?;
     passed_checks(&client)?;
     here.nothing_is_left("a client that has disconnected")
 }
 
-/// A client that is killed while it holds functions.
+/// Kills a client while it holds functions.
 fn after_a_kill(here: &Here<'_>, language: Language) -> Result<()> {
     let client = here.start(language)?;
     let counter = |line: &str| line.contains("\"make_counter\"").then_some(());
     client
         .wait_for_line(LIMIT, counter)
         .context("it does not get to the counters")?;
-    // Rust gives back what it does not use any more; others have something in their hands now.
+    // Rust releases functions that it no longer uses; other clients still hold some now.
     ensure!(
         language == Language::Rust || here.client.stats().objects > 0,
         "it holds nothing"

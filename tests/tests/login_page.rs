@@ -1,4 +1,4 @@
-//! The login page of our server, used in a real browser.
+//! Test of the login page of `hypha-server` in a real browser.
 
 use anyhow::{Context, Result};
 use hypha_rpc_tests::cases::run_blocking;

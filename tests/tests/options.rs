@@ -1,5 +1,5 @@
-//! Service options, service types and the choice among several services, with providers and callers
-//! in all languages. The same tests run against both servers.
+//! Tests of service options, service types and the selection among several services, with providers
+//! and callers in all languages, at both servers.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +17,10 @@ use hypha_wire::Case;
 use serde_json::json;
 use std::time::Duration;
 
-/// A peer connects and registers.
+/// Time for a peer to connect and register.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// The service that the peers call.
+/// Service that the peers call.
 #[hypha_service(id = "desk", service_type = "desk", singleton, flags = ["tested"], docs = "More of it.")]
 trait Desk {
     /// Read the number.
@@ -52,7 +52,7 @@ impl Desk for Here {
     }
 }
 
-/// The same names as those of the providers in other languages.
+/// Contract with the names of the providers in other languages.
 #[hypha_service(id = "number")]
 trait Number {
     async fn get_value(&self) -> i64;
@@ -77,7 +77,7 @@ impl Number for Always {
     }
 }
 
-/// A workspace, and how others get into it.
+/// A workspace, and the token that others need to connect to it.
 struct ConnectionRef {
     url: String,
     owner: Client,
@@ -97,7 +97,7 @@ impl ConnectionRef {
         Ok(connecting.client_id(client_id).await?)
     }
 
-    /// The program in Python or JavaScript.
+    /// Starts the program in Python or JavaScript.
     fn peer(&self, language: Language, client_id: &str, options: &[&str]) -> Result<Process> {
         let mut command = match language {
             Language::Python => python_program("options_peer.py")?,
@@ -112,7 +112,7 @@ impl ConnectionRef {
         Process::start(format!("the {language:?} peer {client_id}"), &command)
     }
 
-    /// A provider of `number` that answers `value`.
+    /// Starts a provider of `number` that returns `value`.
     async fn provider(&self, language: Language, id: &str, value: &str) -> Result<Process> {
         let process = self.peer(language, id, &["--value", value])?;
         waiting(move || {
@@ -122,13 +122,13 @@ impl ConnectionRef {
         .await
     }
 
-    /// Has a peer check what `host` offers.
+    /// Runs a peer that checks the service of `host`.
     async fn checked_by(&self, language: Language, host: &str) -> Result<usize> {
         let process = self.peer(language, &format!("checks-{language:?}"), &["--host", host])?;
         waiting(move || passed_checks(&process)).await
     }
 
-    /// The client that is chosen in a mode, several times.
+    /// Returns the clients that a mode selects in several lookups.
     async fn chosen(&self, id: &str, mode: &str) -> Result<BTreeSet<String>> {
         let mut chosen = BTreeSet::new();
         for _ in 0..8 {
@@ -158,7 +158,7 @@ impl ConnectionRef {
     }
 }
 
-/// Waits for a program without keeping the connections here from going on.
+/// Waits for a program in another thread, so that the connections of this one continue.
 async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -174,7 +174,7 @@ async fn selection(server: &Server) -> Result<()> {
     let rust = home.member("rust").await?;
     rust.register_service(NumberService::new(Always(20)))
         .await?;
-    // One provider: nothing has to be chosen, but a mode has to be one.
+    // With one provider, nothing needs to be selected, but the mode must be valid.
     for mode in ["exact", "random", "min_load", "select:least:get_value"] {
         ensure!(
             home.chosen("number", mode).await? == set(&["rust"]),
@@ -230,7 +230,7 @@ async fn selection(server: &Server) -> Result<()> {
         Err(Error::Rejected(refusal)) => ensure!(refusal.kind == RejectKind::Ambiguous),
         other => bail!("{other:?}"),
     }
-    // The client part of an id leaves one.
+    // With the client in the id, only one provider is left.
     let only = home.owner.get_service("javascript:number").await?;
     ensure!(only.call::<i64>("get_value", args!()).await? == 30);
     let typed: NumberProxy = home
@@ -243,7 +243,7 @@ async fn selection(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Of a client whose id says so the server counts what it sends.
+/// The server counts the messages of a client only if its id ends with `__rlb`.
 async fn least_load(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let (busy, idle) = (
@@ -270,10 +270,10 @@ async fn least_load(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// In the workspace `public` any of several will do.
+/// In the workspace `public`, the default selects any of several providers.
 async fn public_services(server: &Server) -> Result<()> {
     let root = hypha_rpc::connect(&server.url).token(ROOT_TOKEN).await?;
-    // All workspaces see this one: the id must be of this test alone.
+    // The service is visible in all workspaces, so its id must be unique to this test.
     let id = format!("number-{}", root.client_id());
     let config = TokenConfig {
         workspace: Some("public".into()),
@@ -305,7 +305,7 @@ async fn public_services(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Keys of services in other languages, converted on the way to Rust.
+/// Tests keys of services in other languages, which are converted for Rust.
 async fn converted_keys(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let _python = home.provider(Language::Python, "python", "10").await?;
@@ -349,7 +349,7 @@ async fn converted_keys(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The options of a Rust service as the other clients see them, and service types in all
+/// Tests the options of a Rust service as other clients see them, and service types in all
 /// directions.
 async fn options_elsewhere(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
@@ -385,7 +385,7 @@ async fn options_elsewhere(server: &Server) -> Result<()> {
     home.checked_by(Language::Python, "owner").await?;
     home.checked_by(Language::JavaScript, "owner").await?;
 
-    // Types from there, and services of them from here.
+    // Service types of the other language, implemented in Rust.
     let types = manager.list_service_types(None).await?;
     let ids: BTreeSet<String> = types.into_iter().map(|info| info.id).collect();
     ensure!(
@@ -441,7 +441,7 @@ async fn options_elsewhere(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The example of a service type.
+/// Example of a service type.
 #[hypha_service(id = "shutter", service_type = "shutter")]
 trait Shutter {
     /// See whether it is open.
@@ -458,7 +458,7 @@ fn shutter() -> Service {
     ShutterService::new(Here).into_service()
 }
 
-/// Options of a registration: access, and the record at the manager.
+/// Tests options of a registration: access, and the record at the manager.
 async fn registration(server: &Server) -> Result<()> {
     let home = ConnectionRef::new(server).await?;
     let other = home.member("other").await?;
@@ -490,7 +490,7 @@ async fn registration(server: &Server) -> Result<()> {
     home.owner.unregister_service("desk").await?;
     other.register_service(desk()).await?;
 
-    // The parts that the manager does not know are there all the same.
+    // Entries that the manager does not know are kept as well.
     let number = || NumberService::new(Always(1));
     home.owner.register_service(number()).notify(false).await?;
     match other.get_service("number").await {
@@ -503,7 +503,7 @@ async fn registration(server: &Server) -> Result<()> {
     home.owner.unregister_service("number").await?;
     ensure!(other.get_remote_service(&address).await.is_err());
 
-    // Other workspaces that are named may use what is protected.
+    // Clients of authorized workspaces may use a protected service.
     let friend = hypha_rpc::connect(&server.url).await?;
     let stranger = hypha_rpc::connect(&server.url).await?;
     let shared = home
@@ -517,7 +517,7 @@ async fn registration(server: &Server) -> Result<()> {
         Err(Error::Rejected(refusal)) => ensure!(refusal.kind == RejectKind::PermissionDenied),
         found => bail!("{found:?}"),
     }
-    // A token that may only read can find and call, and not offer.
+    // A read-only token allows lookups and calls, but no registration.
     let config = TokenConfig {
         permission: Some(Permission::Read.into()),
         ..TokenConfig::default()

@@ -1,7 +1,7 @@
-//! Both servers give the same results: the Python and the JavaScript client do the same things at
-//! each, over both transports and at two servers of one Redis, and the outcome of every step is
-//! compared. Where the servers differ on purpose, the difference and its reason are in
-//! `interop/deviations.json`; a deviation that no run shows fails this test as well.
+//! Compares both servers: the Python and the JavaScript client perform the same steps at each, over
+//! both transports and at two servers of one Redis, and the outcomes of all steps must be equal.
+//! `interop/deviations.json` contains the intended differences with their reasons; the test also
+//! fails if no run shows one of them.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,7 +16,7 @@ use hypha_rpc_tests::servers::{JWT_SECRET, Kind, ROOT_TOKEN, Redis, Server, Setu
 
 const LIMIT: Duration = Duration::from_secs(480);
 
-/// A way to run the steps; deviations name it.
+/// Transport and servers of a run. Deviations name it.
 #[derive(Clone, Copy, Debug)]
 enum Run {
     Websocket,
@@ -25,14 +25,14 @@ enum Run {
     Redis,
 }
 
-/// The outcomes of a run at servers of one kind, and the addresses of the servers.
+/// File with the outcomes of a run at servers of one kind, and the URLs of the servers.
 struct Outcomes {
     file: PathBuf,
     urls: String,
 }
 
-/// Runs the steps of both clients at servers of a kind. They are servers of their own: some steps
-/// list all that there is.
+/// Runs the steps of both clients at servers of a kind. The servers are not shared with other tests,
+/// because some steps list everything on a server.
 fn outcomes(run: Run, kind: Kind) -> Result<Outcomes> {
     let redis = matches!(run, Run::Redis).then(Redis::start).transpose()?;
     let servers = match &redis {
@@ -112,7 +112,7 @@ fn compare(runs: &[Run]) -> Result<()> {
 }
 
 #[test]
-fn users_cannot_tell_the_servers_from_each_other() {
+fn both_servers_have_the_same_outcomes() {
     for language in [Language::Python, Language::JavaScript] {
         if or_skip(language.installed()).is_none() {
             return;

@@ -1,5 +1,5 @@
-//! Both servers without a client: services over plain HTTP, and logging in;
-//! and that either takes the other's tokens.
+//! Tests of both servers without an RPC client: services over plain HTTP, login, and tokens of one
+//! server at the other.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// The services in Python, their workspace and a token for it.
+/// Starts the services in Python, and returns their workspace and a token for it.
 fn host(url: &str) -> Result<(Process, String, String)> {
     let mut command = python_program("http_services.py")?;
     command.args(["--server-url", url]);
@@ -109,7 +109,7 @@ fn services(kind: Kind, url: &str) -> Result<()> {
     ensure!(get("info")?.0 == 403, "strangers do not see the workspace");
     ensure!(http_get(url, "/health/liveness")?.0 == 200);
     if kind == Kind::Ours {
-        // In the Python server every generator ends in an error.
+        // The Python server ends every generator with an error.
         let (_, text) = get("services/functions/count?to=2")?;
         let events = "data: 0\n\ndata: 1\n\ndata: [DONE]\n\n";
         let got: String = text
@@ -122,11 +122,11 @@ fn services(kind: Kind, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Large answers are compressed with the best that the caller reads, small ones and those of
-/// applications are not.
+/// Large responses are compressed with the best method that the caller accepts; small ones and
+/// those of applications are not.
 fn compression(url: &str) -> Result<()> {
     let (_host, workspace, _) = host(url)?;
-    // With the quotes around it.
+    // The length includes the quotes.
     let echo = |size: usize| {
         let value = "x".repeat(size - 2);
         format!("/{workspace}/services/functions/echo?value={value}")
@@ -154,9 +154,9 @@ fn compression(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// The only piece of a chunked answer, or the whole of another; several pieces together.
+/// Returns the body of a response, with the pieces of a chunked one joined.
 fn unchunked(body: &str) -> String {
-    // Answers here are short: what is between the sizes is what counts.
+    // The responses here are short, so every second line is a piece between two sizes.
     match body.split_once("\r\n") {
         Some((size, rest)) if usize::from_str_radix(size, 16).is_ok() => {
             let whole: Vec<&str> = rest.split("\r\n").step_by(2).collect();
@@ -209,9 +209,9 @@ fn logging_in_at_our_server() {
     check(Kind::Ours, logging_in);
 }
 
-/// With one secret a token of either server is good at the other.
+/// With the same secret, each server accepts tokens of the other.
 #[test]
-fn tokens_are_good_at_both_servers() {
+fn tokens_are_valid_at_both_servers() {
     check(Kind::Python, |python| {
         let ours = Server::shared(Kind::Ours).context("no server")?;
         for (here, there) in [(python, ours.url.as_str()), (&ours.url, python)] {
@@ -222,7 +222,7 @@ fn tokens_are_good_at_both_servers() {
             let (workspace, token) = ready.split_once(' ').context("no token")?;
             let mut user = python_program("workspace_owner.py")?;
             user.args(["--server-url", there, "--token", token, "--client-id", "x"]);
-            // The workspace is one that the token's user may make there as well.
+            // The user of the token may create this workspace at the other server as well.
             let user = Process::start("who uses it elsewhere", &user)?;
             let ready = user.wait_for_prefix(READY_LIMIT, "READY ");
             let ready = ready.with_context(|| format!("{here} to {there}"))?;

@@ -1,5 +1,5 @@
-//! The first example of a newcomer: the quickstart of the README, by itself and with either server,
-//! and the lines of Python that it prints.
+//! Tests of the quickstart of the README, with its own server and with each running server, and of
+//! the lines of Python that it prints.
 
 use std::process::Command;
 use std::time::Duration;
@@ -20,15 +20,15 @@ fn start(options: &[&str]) -> Result<Process> {
     )
 }
 
-/// A text without the indentation of its lines, to compare code at different depths.
+/// Returns a text without the indentation of its lines, to compare code at different depths.
 fn unindented(text: &str) -> String {
     text.lines()
         .map(|line| line.trim().to_owned() + "\n")
         .collect()
 }
 
-/// The README has no hidden lines, so its blocks do not compile alone; they are parts of an
-/// example.
+/// The blocks of the README do not compile alone, because they have no hidden lines; they must be
+/// parts of an example, which does.
 #[test]
 fn the_readme_shows_the_example() -> Result<()> {
     let read = |path| std::fs::read_to_string(project_root().join(path));
@@ -50,7 +50,7 @@ fn the_readme_shows_the_example() -> Result<()> {
 }
 
 #[test]
-fn by_itself() -> Result<()> {
+fn with_its_own_server() -> Result<()> {
     let quickstart = start(&[])?;
     let status = quickstart.wait(LIMIT)?;
     let printed = quickstart.stdout().join("\n");
@@ -66,7 +66,7 @@ fn by_itself() -> Result<()> {
     Ok(())
 }
 
-/// It serves on a server that runs already, until it is told to stop; Python calls it meanwhile.
+/// Serves at a running server until it is asked to stop, and Python calls it meanwhile.
 fn with(server: Kind) -> Result<()> {
     let Some(python) = or_skip(python()) else {
         return Ok(());

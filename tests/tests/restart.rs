@@ -1,6 +1,6 @@
-//! A server that is asked to stop and started again at the same address: all real clients are back
-//! by themselves, with their services, and go on calling the manager. Once with the data of the
-//! former server, and once as another server that has nothing but the secret.
+//! Tests of a server that stops and starts again at the same address: all clients reconnect by
+//! themselves, register their services, and call the manager. Once with the data of the previous
+//! server, and once as a new server that only has the same secret.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use hypha_rpc_tests::servers::{JWT_SECRET, http_get};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A folder that goes with the test.
+/// A folder that is deleted at the end of the test.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -42,7 +42,7 @@ fn now() -> u128 {
     since.unwrap_or_default().as_millis()
 }
 
-/// A client, what it is called, and its workspace.
+/// A client, its name for messages, and its workspace.
 struct Returning {
     name: String,
     process: Process,
@@ -67,7 +67,7 @@ impl Returning {
         })
     }
 
-    /// Wait until the manager answers it, and it answers others.
+    /// Waits until the manager responds to it, and it responds to others.
     fn is_back(&self, url: &str, since: u128) -> Result<()> {
         let echo = self.process.wait_for_line(LIMIT, |line| {
             let at = line.strip_prefix("ECHO ")?.trim().parse::<u128>().ok()?;

@@ -1,4 +1,4 @@
-//! The example `survivor`, while its server is killed and started again.
+//! Test of the example `survivor`, whose server is killed and started again.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use hypha_rpc_tests::servers::{Kind, Server, Setup};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The number in front of which `name` stands.
+/// Returns the number after `name`.
 fn number(line: &str, name: &str) -> Option<u64> {
     let rest = line.split(&format!("{name} ")).nth(1)?;
     rest.split(' ').next()?.parse().ok()
 }
 
 #[test]
-fn it_shows_what_happens() -> Result<()> {
+fn it_reconnects_to_a_restarted_server() -> Result<()> {
     let setup = Setup::restartable()?;
     let server = Server::start_as(Kind::Ours, &setup)?;
     let mut command = Command::new(executable("survivor")?);

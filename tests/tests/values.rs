@@ -1,5 +1,5 @@
-//! Values that are more than plain data, to and from the other languages: files, types with a
-//! codec, models, sets, dates. The same tests run against both servers.
+//! Tests of values beyond plain data, to and from the other languages: files, types with a codec,
+//! models, sets, dates. Both servers are tested.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, ErrorKind, SeekFrom};
@@ -17,12 +17,12 @@ use hypha_rpc_tests::servers::{Kind, Server};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-/// A peer connects and registers.
+/// Time for a peer to connect and register.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// Size of the peers' files.
+/// Size of the peers' files, in bytes.
 const SIZE: usize = 700_000;
 
-/// A point, which all languages have a codec for.
+/// A point, for which all languages have a codec.
 #[derive(Clone, Debug, PartialEq)]
 struct Point(f64, f64);
 
@@ -52,7 +52,7 @@ impl Codec for Point {
     }
 }
 
-/// Something that only Rust has a codec for.
+/// A type for which only Rust has a codec.
 struct Shape;
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -92,7 +92,7 @@ struct Given {
     given: Option<u8>,
 }
 
-/// The service that the peers call.
+/// Service that the peers call.
 #[hypha_service(id = "values", visibility = "public")]
 trait Values {
     async fn mirrored(&self, points: Vec<Point>) -> Vec<Point>;
@@ -113,7 +113,7 @@ struct Here {
     kept: Mutex<Option<RemoteFile>>,
 }
 
-/// The third of February 2001, as the peers have it.
+/// Returns 3 February 2001, the date that the peers send.
 fn date() -> Result<Timestamp> {
     Timestamp::new(981_173_106, 500_000_000).context("no date")
 }
@@ -210,14 +210,14 @@ fn program(language: Language, server: &Server, options: &[&str]) -> Result<Proc
     Process::start(format!("the {language:?} peer"), &command)
 }
 
-/// Waits for a program without keeping the connections here from going on.
+/// Waits for a program in another thread, so that the connections of this one continue.
 async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await?
 }
 
-/// The other language checks what Rust offers.
+/// Runs a peer that checks the service of Rust.
 async fn checked_by(language: Language, server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let service = ValuesService::new(Here::default());
@@ -237,7 +237,7 @@ async fn javascript_checks(server: &Server) -> Result<()> {
     checked_by(Language::JavaScript, server).await
 }
 
-/// A service in another language, checked from here.
+/// A service in another language, checked by Rust.
 struct There {
     client: Client,
     service: RemoteService,
@@ -341,7 +341,7 @@ impl There {
         Ok(file)
     }
 
-    /// The peer reads and writes files of Rust.
+    /// Lets the peer read and write files of Rust.
     async fn lends(&self) -> Result<()> {
         let file = RemoteFile::from_bytes(payload(SIZE)).named("some file");
         let read: Binary = self.service.call("read", args!(file)).await?;

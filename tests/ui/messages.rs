@@ -1,5 +1,5 @@
-//! Messages of the compiler for wrong contracts. Every case uses the generated items afterwards: a
-//! mistake must not be reported a second time by their absence.
+//! Tests of the compiler messages for wrong contracts. Every case uses the generated items
+//! afterwards, because a mistake must not lead to further errors about missing items.
 //!
 //! After a deliberate change of a message: `TRYBUILD=overwrite cargo test -p hypha-rpc-ui`.
 
@@ -7,7 +7,8 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::Command;
 
-/// The compiler whose words were recorded. Another one has others, which is no failure.
+/// Version of the compiler whose messages were recorded. Other versions have other messages, so
+/// they skip the test.
 const RUSTC: &str = "rustc 1.95.";
 
 #[test]
@@ -17,20 +18,20 @@ fn messages() {
         let line = format!("the messages recorded are those of {RUSTC}*, this is {version}");
         assert!(std::env::var_os("CI").is_none(), "{line}");
         let line = format!("messages: {line}\n");
-        // `cargo xtask test` shows the lines of this file at the end.
+        // `cargo xtask test` prints the lines of this file at the end.
         let file = std::env::var_os("HYPHA_TEST_SKIPPED");
         let file = file.and_then(|file| OpenOptions::new().append(true).open(file).ok());
         if let Some(mut file) = file {
             let _ = file.write_all(line.as_bytes());
         }
-        // Past the capture of the test runner, which would hide it.
+        // Bypasses the capture of the test runner, which would hide the message.
         let _ = std::io::stderr().write_all(format!("\nskipped: {line}").as_bytes());
         return;
     }
     trybuild::TestCases::new().compile_fail("cases/*.rs");
 }
 
-/// The version of the compiler that compiles the cases.
+/// Returns the version of the compiler that compiles the cases.
 fn rustc_version() -> String {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("--version").output();
@@ -38,7 +39,7 @@ fn rustc_version() -> String {
 }
 
 #[test]
-fn every_case_says_what_it_is_about() {
+fn every_case_has_a_description_and_a_recorded_message() {
     let files = std::fs::read_dir("cases").expect("there are cases");
     let paths = files.map(|file| file.expect("a file").path());
     for path in paths.filter(|path| path.extension().is_some_and(|kind| kind == "rs")) {

@@ -1,4 +1,4 @@
-//! The same methods as an `impl` block: a service without a contract of its own.
+//! The methods of `shared` as an `impl` block: a service without a trait.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

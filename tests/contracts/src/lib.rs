@@ -1,6 +1,5 @@
-//! Contracts with everything that a contract can have, in both forms, under the strictest lints:
-//! what the macros generate is not the user's to explain. Services and callers are in `tests/`,
-//! which are other crates.
+//! Contracts with every feature, in both forms, under the strictest lints, because users must not
+//! see lints of generated code. Services and callers are in `tests/`, which are other crates.
 
 #![deny(
     deprecated_in_future,
@@ -48,14 +47,14 @@
     clippy::single_call_fn,
     clippy::unwrap_used
 )]
-// Of the methods themselves, which are the user's.
+// These lints apply to the methods themselves, which the user writes.
 #![allow(clippy::missing_errors_doc)]
 
 pub mod alone;
 pub mod shared;
 pub mod types;
 
-/// A contract that nobody in this crate uses: its callers and services are elsewhere.
+/// A contract without uses in this crate, because its callers and services are in other crates.
 mod private {
     use hypha_rpc::hypha_service;
 

@@ -1,4 +1,4 @@
-//! A contract for others to serve and to call.
+//! A contract that other crates implement and call.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

@@ -1,4 +1,4 @@
-//! Types that travel: every way in which serde writes an enum, and its attributes.
+//! Types of arguments and results: every representation of enums in serde, and its attributes.
 
 use std::collections::BTreeMap;
 

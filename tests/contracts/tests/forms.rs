@@ -1,4 +1,4 @@
-//! Everything that a contract can have works the same as a trait and as an `impl` block.
+//! Tests that every feature of a contract works the same in a trait and in an `impl` block.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +19,7 @@ use hypha_rpc_contracts::types::{
 };
 use serde_json::json;
 
-/// The contract of the other crate, served here.
+/// Implementation of the contract of the other crate.
 struct Served(Alone);
 
 impl Everything for Served {
@@ -160,7 +160,7 @@ fn plate() -> Plate {
     }
 }
 
-/// The tests for a service and what makes it.
+/// Generates the tests of a service, which `$service` creates.
 macro_rules! tests {
     ($form:ident, $service:expr) => {
         mod $form {
@@ -244,7 +244,7 @@ macro_rules! tests {
             }
 
             #[tokio::test]
-            async fn left_out_and_by_name() -> Result<()> {
+            async fn omitted_and_named_arguments() -> Result<()> {
                 let lab = in_process($service(lab())).await?;
                 let service = lab.service();
                 type Three = (Option<u32>, Option<u32>, String);
@@ -252,7 +252,7 @@ macro_rules! tests {
                 assert_eq!(none, (None, Some(7), "none".into()));
                 let last: Three = service.call("optional", args!(lastWord = "x", first = 1)).await?;
                 assert_eq!(last, (Some(1), Some(7), "x".into()));
-                // The proxy says what it was given.
+                // The proxy sends every argument.
                 assert_eq!(lab.optional(None, None, "").await?, (None, None, String::new()));
                 let moved: (f64, f64) = service.call("stage.moveTo", args!(1.0, y = 2.0)).await?;
                 assert_eq!(moved, (1.0, 2.0));
@@ -304,7 +304,7 @@ macro_rules! tests {
             }
 
             #[tokio::test]
-            async fn what_is_said_of_it() -> Result<()> {
+            async fn metadata_and_schemas() -> Result<()> {
                 let lab = in_process($service(lab())).await?;
                 let service = lab.service();
                 let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -359,7 +359,7 @@ macro_rules! tests {
 tests!(as_a_trait, |lab| EverythingService::new(Served(lab)));
 tests!(as_a_block, |lab: Alone| lab);
 
-/// A method, arguments that do not fit, and what the error has to say.
+/// Returns methods with invalid arguments, and the text that the error must contain.
 fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::Args, &'static str)> {
     let plate = |path: &[&str], wrong: serde_json::Value| {
         let mut plate = json!({
@@ -444,7 +444,7 @@ fn wrong_arguments() -> Vec<(&'static str, hypha_rpc::Args, &'static str)> {
             plate(&["note"], json!(3)),
             "argument `plate.note`: expected string, got integer",
         ),
-        // Inside of what serde reads into a buffer first.
+        // Errors inside values that serde buffers first.
         (
             "plate",
             plate(&["room"], json!(3)),

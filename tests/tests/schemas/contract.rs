@@ -1,5 +1,5 @@
-//! The contract whose description is compared, checked and generated again; its like in Python is
-//! in `tests/interop/python/schema_peer.py`.
+//! Contract whose description is compared, validated and generated again.
+//! `tests/interop/python/schema_peer.py` contains the same service in Python.
 
 use std::collections::BTreeMap;
 
@@ -141,7 +141,7 @@ pub(crate) trait Measure {
     async fn stage_move(&self, #[hypha(name = "toPoint")] to_point: Point);
 }
 
-/// Measures what it was told.
+/// Implementation with fixed results.
 pub(crate) struct Desk;
 
 impl Measure for Desk {

@@ -1,5 +1,5 @@
-//! Schemas that services publish, and descriptions for other languages: beside the
-//! Python client, a validator, the compilers of the languages, and real calls of real services.
+//! Tests of published schemas and of descriptions for other languages, with the Python client, a
+//! validator, the compilers of the languages, and real calls of real services.
 
 mod contract;
 mod generated;

@@ -1,4 +1,4 @@
-//! Servers, clients and programs of other languages for the tests here.
+//! Starts servers, clients and programs of other languages for the tests of schemas.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ fn program(language: Language, options: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// The services of a peer, by their full ids, for as long as the process is held.
+/// Services of a peer by their full ids. They exist as long as the process.
 pub(crate) async fn host(language: Language, server: &Server) -> Result<(Process, Vec<String>)> {
     let command = program(language, &["--server-url", &server.url])?;
     tokio::task::spawn_blocking(move || {
@@ -33,7 +33,7 @@ pub(crate) async fn host(language: Language, server: &Server) -> Result<(Process
     .await?
 }
 
-/// Runs a program to its end; the line of it that begins so.
+/// Runs a program to its end, and returns its line with this prefix.
 pub(crate) async fn finished(
     language: Language,
     options: &[&str],
@@ -53,7 +53,7 @@ pub(crate) async fn finished(
     .await?
 }
 
-/// An empty folder for the files of one test.
+/// Creates an empty folder for the files of one test.
 pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("schemas")
@@ -65,7 +65,8 @@ pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The messages of the TypeScript compiler for the files in a folder; empty if there are none.
+/// Returns the messages of the TypeScript compiler for the files in a folder, empty if there are
+/// none.
 pub(crate) fn typescript(folder: &Path, files: &[&str]) -> Result<String> {
     let compiler = interop_folder().join("js/node_modules/typescript/bin/tsc");
     let mut command = Command::new("node");
@@ -78,7 +79,7 @@ pub(crate) fn typescript(folder: &Path, files: &[&str]) -> Result<String> {
     complaint(command.args(files))
 }
 
-/// The messages of mypy for the files in a folder.
+/// Returns the messages of mypy for the files in a folder.
 pub(crate) fn mypy(folder: &Path, files: &[&str]) -> Result<String> {
     let mut command = Command::new(python()?);
     command

@@ -1,5 +1,4 @@
-//! Schemas as they are published: equal to those of the Python client, and good ones to a
-//! validator.
+//! Tests of published schemas: they equal those of the Python client, and validators accept them.
 
 use anyhow::{Context as _, Result, ensure};
 use hypha_rpc::Client;
@@ -12,7 +11,7 @@ use crate::contract::{Desk, MeasureService};
 use crate::peers::{finished, folder, host};
 use hypha_rpc_tests::cases::run;
 
-/// The record of a service at the server.
+/// Returns the record of a service at the server.
 async fn kept(client: &Client, id: &str) -> Result<Json> {
     let manager = client.manager().await?;
     let info = manager.get_service_info(id.to_owned(), None).await;
@@ -20,7 +19,7 @@ async fn kept(client: &Client, id: &str) -> Result<Json> {
     Ok(info.service_schema.context("no schema")?.to_json())
 }
 
-/// A service in Rust and one in Python, with the same types.
+/// Compares a service in Rust with one in Python that has the same types.
 async fn as_python_does(server: &Server) -> Result<()> {
     let (_python, ids) = host(Language::Python, server).await?;
     let client = hypha_rpc::connect(&server.url).await?;
@@ -37,7 +36,7 @@ async fn as_python_does(server: &Server) -> Result<()> {
             .context("no function")?
             .shift_remove("returns");
         ensure!(ours == theirs, "{name}\nRust:   {ours}\nPython: {theirs}");
-        // The attributes of the function itself.
+        // Attributes of the function itself.
         let theirs = service.schema(name).context("no schema")?.to_json();
         let mut ours = own.schema(name).context("no schema")?.to_json();
         ours.as_object_mut()
@@ -58,7 +57,7 @@ fn schemas_are_those_of_the_python_client_on_our_server() {
     run(Kind::Ours, &[Language::Python], as_python_does);
 }
 
-/// Arguments that fit and that do not.
+/// Returns valid and invalid arguments of a method.
 fn samples(method: &str) -> (Vec<Json>, Vec<Json>) {
     let node = json!({"value": 1, "children": [{"value": 2, "children": []}], "next": null});
     let (good, bad) = match method {
@@ -125,7 +124,7 @@ fn samples(method: &str) -> (Vec<Json>, Vec<Json>) {
     (list(good), list(bad))
 }
 
-/// Every schema in the tree of a service, with the name of its function.
+/// Adds every schema in the tree of a service, with the name of its function.
 fn schemas(tree: &Json, found: &mut Vec<(String, Json)>) {
     for (name, member) in tree.as_object().into_iter().flatten() {
         match member["type"].as_str() {
@@ -147,7 +146,7 @@ fn schemas(tree: &Json, found: &mut Vec<(String, Json)>) {
 }
 
 #[test]
-fn a_validator_takes_what_fits_and_nothing_else() {
+fn validators_accept_only_valid_arguments() {
     run(Kind::Ours, &[Language::Python], async |_: &Server| {
         let mut found = Vec::new();
         schemas(

@@ -1,5 +1,5 @@
-//! `::hypha_rpc` does not exist here, and the edition is not ours: what is generated may rely on
-//! neither.
+//! Tests that generated code relies neither on the name `::hypha_rpc`, which does not exist here,
+//! nor on the edition, which is another one.
 
 #![deny(
     warnings,
