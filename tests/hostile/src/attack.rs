@@ -1,4 +1,4 @@
-//! The attacking process: many connections that do the same thing again and again.
+//! The attacking process: many connections that repeat the same attempt.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,19 +15,19 @@ use tokio::time::sleep;
 
 use crate::peer::{Peer, Reply};
 
-/// Pause of a connection between two attempts, after one that failed.
+/// Pause of a connection after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Different outcomes that are counted; further ones are counted together.
+/// Number of different outcomes that are counted. Further ones are counted together.
 const OUTCOMES: usize = 24;
-/// Longest text of an outcome, in characters.
+/// Maximum length of the text of an outcome, in characters.
 const OUTCOME: usize = 70;
 
-/// Printed when every connection has done its work at least once, or was refused.
+/// Line that is printed when every connection has completed an attempt, or was refused.
 pub const READY: &str = "READY";
-/// Printed at the end, before the outcomes as JSON.
+/// Prefix of the last line, which has the outcomes as JSON.
 pub const OUTCOMES_PREFIX: &str = "OUTCOMES ";
 
-/// Where and how much.
+/// Target and size of an attack.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Address of the server.
@@ -36,21 +36,21 @@ pub struct Options {
     /// RPC address of an honest client.
     #[arg(long)]
     pub victim: String,
-    /// Connections that attack at the same time.
+    /// Number of concurrent connections.
     #[arg(long)]
     pub connections: usize,
-    /// Size of what each of them sends, in bytes.
+    /// Number of bytes that each connection sends.
     #[arg(long)]
     pub bytes: usize,
-    /// IP addresses that the connections come from.
+    /// Number of IP addresses from which the connections come.
     #[arg(long)]
     pub addresses: usize,
 }
 
-/// An attack under way, shared by its connections.
+/// State of a running attack, shared by its connections.
 #[derive(Debug)]
 pub struct Attack {
-    /// Where and how much.
+    /// Target and size.
     pub options: Options,
     payload: OnceCell<Bytes>,
     desk: OnceCell<String>,
@@ -60,7 +60,7 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// The loopback address of a connection.
+    /// Returns the loopback address of connection `n`.
     pub fn address(&self, n: usize) -> Ipv4Addr {
         let place = n % self.options.addresses.max(1);
         Ipv4Addr::new(127, 1, (place / 250) as u8, 1 + (place % 250) as u8)
@@ -71,13 +71,13 @@ impl Attack {
         Peer::enter(self.address(n), self.options.server).await
     }
 
-    /// Bytes that all connections send, made once.
+    /// Returns the bytes that all connections send, which `make` creates once.
     pub async fn payload(&self, make: impl FnOnce(usize) -> Vec<u8>) -> Bytes {
         let make = async || make(self.options.bytes).into();
         self.payload.get_or_init(make).await.clone()
     }
 
-    /// The path of a service of the attackers, made once.
+    /// Returns the path of a service of the attackers, which is registered once.
     pub async fn desk(
         &self,
         kind: &str,
@@ -94,7 +94,7 @@ impl Attack {
         self.desk.get_or_try_init(offer).await.cloned()
     }
 
-    /// The address of the client that offers the login service.
+    /// Returns the address of the client that provides the login service.
     pub async fn login(&self, peer: &mut Peer) -> Result<String> {
         let find = async || {
             let info = peer
@@ -110,7 +110,8 @@ impl Attack {
 
     /// Counts an outcome.
     pub fn count(&self, outcome: &str) {
-        // Numbers differ from attempt to attempt, but a status tells something.
+        // Numbers differ between attempts, so `#` replaces their digits. A text of three characters
+        // is an HTTP status, which is kept.
         let mut text: String = outcome.chars().take(OUTCOME).collect();
         if text.len() > 3 {
             let digit = |c: char| if c.is_ascii_digit() { '#' } else { c };
@@ -123,7 +124,7 @@ impl Attack {
         *outcomes.entry(text).or_default() += 1;
     }
 
-    /// Notes that a connection is where it wants to be.
+    /// Records that a connection has reached its goal.
     pub fn reached(&self, n: usize) {
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         if reached.insert(n) && reached.len() == self.options.connections {
@@ -138,10 +139,10 @@ impl Attack {
     }
 }
 
-/// The public name of the login service.
+/// Public name of the login service.
 const LOGIN: &str = "public/hypha-login";
 
-/// One round of a connection, which is repeated; returns its end.
+/// An attempt of a connection, which is repeated. Returns its outcome.
 pub type Attempt = fn(Arc<Attack>, usize) -> BoxFuture<'static, Result<String>>;
 
 /// Attacks until SIGTERM, then prints the outcomes.

@@ -1,4 +1,5 @@
-//! `cargo xtask hostile`: every attack at full size, and a table of what they cost.
+//! The program of `cargo xtask hostile`: runs every attack at full size, and prints a table of the
+//! effects.
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
@@ -6,24 +7,24 @@ use hypha_hostile::attack;
 use hypha_hostile::runner::{self, Form, HEAD};
 use hypha_hostile::scenarios::{self, SCENARIOS};
 
-/// Attacks a server and prints what that cost.
+/// Attacks a server and prints the effects.
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Role>,
     /// Words in the names of the scenarios to run. Default: all scenarios.
     scenarios: Vec<String>,
-    /// Use the small form: a quarter of everything, limits included.
+    /// Use the small form: a quarter of all sizes, limits included.
     #[arg(long)]
     small: bool,
-    /// Print how the attempts ended.
+    /// Print the outcomes of the attempts.
     #[arg(long)]
     outcomes: bool,
 }
 
 #[derive(Subcommand)]
 enum Role {
-    /// Be the attackers of a scenario.
+    /// Run the attackers of a scenario.
     #[command(hide = true)]
     Attack {
         name: String,
@@ -72,7 +73,7 @@ fn main() -> Result<()> {
             }
         }
     }
-    ensure!(ran > 0, "no scenario is called that");
+    ensure!(ran > 0, "no scenario has a name with these words");
     ensure!(failed == 0, "{failed} of {ran} scenarios failed");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A client that knows just enough of the protocol to call and to be called.
+//! A minimal client, which can call and be called.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,25 +12,25 @@ use tokio::time::{sleep, timeout};
 
 use crate::wire::{self, BINARY, Frame, PATIENCE, Reader, TEXT, Writer};
 
-/// Largest part of a message in chunks, in bytes.
+/// Maximum size of a chunk, in bytes.
 const CHUNK: usize = 480 * 1024;
-/// Bytes of the first chunk that are kept: they begin with the first segment of the message.
+/// Bytes of the first chunk that are kept, enough for the first segment of the message.
 const HEAD: usize = 4096;
 
 /// Time after which a receiver has handled a call, unless it is very busy.
 const SIDE_BY_SIDE: Duration = Duration::from_millis(200);
 
-/// The id of the service of every peer here.
+/// Id of the service of every peer.
 const SERVICE: &str = "desk";
-/// Its functions.
+/// Functions of the service.
 const FUNCTIONS: [&str; 4] = ["swallow", "wait", "nils", "default"];
 
-/// The result of the functions of a peer.
+/// Result of a function of a peer.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// This, in msgpack.
+    /// This value, in msgpack.
     Value(Bytes),
-    /// Nothing at all.
+    /// No response.
     Never,
 }
 
@@ -38,25 +38,25 @@ pub enum Reply {
 #[derive(Debug)]
 pub struct Peer {
     reader: Reader,
-    /// The sending half, for frames that no client would send.
+    /// Sending half, for invalid frames.
     pub writer: Writer,
-    /// `workspace/client`.
+    /// Address, `workspace/client`.
     pub address: String,
     /// Address of the manager.
     pub manager: String,
-    /// Results of its functions by name; null for those that are not here.
+    /// Results of its functions by name. Others return null.
     pub replies: HashMap<&'static str, Reply>,
     heads: HashMap<String, Bytes>,
 }
 
-/// Something that came.
+/// A received event.
 #[derive(Debug)]
 pub enum Event {
-    /// The end of a call of this peer: its session, and the result or the error.
+    /// End of a call of this peer: its session, and the result or the error.
     Answer(String, Result<Value, String>),
-    /// Anything else, which has been dealt with.
+    /// Another message, which has been handled.
     Other,
-    /// The end of the connection.
+    /// End of the connection.
     Closed(String),
 }
 
@@ -90,7 +90,7 @@ impl Peer {
         }
     }
 
-    /// Gives up the receiving half.
+    /// Drops the receiving half.
     #[must_use]
     pub fn into_halves(self) -> (Reader, Writer) {
         (self.reader, self.writer)
@@ -101,7 +101,7 @@ impl Peer {
         Ok(self.writer.frame(BINARY, message).await?)
     }
 
-    /// Calls a function and waits for the answer.
+    /// Calls a function and waits for the response.
     pub async fn call(&mut self, to: &str, method: &str, args: &[&[u8]]) -> Result<Value> {
         let session = random_id();
         self.send(&wire::message(to, method, Some(&session), args))
@@ -109,7 +109,7 @@ impl Peer {
         self.answer(&session).await
     }
 
-    /// Waits for the answer to a call.
+    /// Waits for the response to a call.
     pub async fn answer(&mut self, session: &str) -> Result<Value> {
         let waiting = async {
             loop {
@@ -132,8 +132,8 @@ impl Peer {
             .await
     }
 
-    /// Registers the built-in service and a public one of `kind`. Returns the latter's path below
-    /// the server's URL.
+    /// Registers the built-in service and a public service of `kind`. Returns the path of the
+    /// latter below the server's URL.
     pub async fn offer(&mut self, kind: &str) -> Result<String> {
         for (name, kind) in [("built-in", "built-in"), (SERVICE, kind)] {
             let id = format!("{}:{name}", self.address);
@@ -151,7 +151,7 @@ impl Peer {
         Ok(format!("/{workspace}/{place}/{client}:{SERVICE}"))
     }
 
-    /// Returns the next event. Calls of this peer are answered.
+    /// Returns the next event, after a response to calls of this peer.
     pub async fn next(&mut self) -> Result<Event> {
         match self.reader.next().await {
             Frame::Closed(code, reason) => {
@@ -166,7 +166,7 @@ impl Peer {
         }
     }
 
-    /// Answers calls until the connection ends.
+    /// Responds to calls until the connection ends.
     pub async fn serve(mut self) -> Result<String> {
         loop {
             if let Event::Closed(why) = self.next().await? {
@@ -181,7 +181,7 @@ impl Peer {
             && !method.starts_with("services.")
         {
             let result = message.extra()?.args.get::<Value>(0).transpose();
-            // A result with binary data is no JSON, and nobody looks at it.
+            // A result with binary data is not JSON, but no attack uses such a result.
             let result = result.ok().flatten().unwrap_or_default();
             return Ok(match end {
                 "resolve" => Event::Answer(session.to_owned(), Ok(result)),
@@ -254,12 +254,13 @@ impl Peer {
         if answer.len() <= CHUNK {
             return self.send(&answer).await;
         }
-        // The parts are not acknowledged here: who refuses one refuses the rest.
+        // Chunks are not checked for acknowledgement, because a receiver that rejects one rejects
+        // all.
         self.send_chunks(to, &answer).await
     }
 
-    /// Sends a message in chunks. It does not wait for their acknowledgements but for some time,
-    /// because the receiver handles calls side by side.
+    /// Sends a message in chunks. Waits for a fixed time instead of their acknowledgements, because
+    /// the receiver handles calls concurrently.
     pub async fn send_chunks(&mut self, to: &str, message: &[u8]) -> Result<()> {
         let key = wire::pack(&random_id().into());
         let path = |name: &str| format!("services.built-in.message_cache.{name}");
@@ -280,7 +281,7 @@ impl Peer {
             .await
     }
 
-    /// The description of one of its services.
+    /// Returns the description of one of its services.
     fn describe(&self, id: &str) -> Value {
         let function = |path: String| {
             json!({

@@ -1,4 +1,4 @@
-//! Runs scenarios one after the other, and judges what they cost.
+//! Runs scenarios one after the other, and compares their effects with limits.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,49 +14,50 @@ use crate::scenarios::{Bar, Scenario, Size};
 use crate::server::Server;
 use crate::victims::{Latency, Victims};
 
-/// A million bytes, the unit of the report.
+/// One million bytes, the unit of the report.
 const MB: u64 = 1_000_000;
-/// Longest time until the memory is back.
+/// Maximum time until memory has returned to the idle state.
 const RECOVERY: Duration = Duration::from_secs(10);
-/// Between two looks at the server.
+/// Interval of measurements of the server.
 const POLL: Duration = Duration::from_millis(50);
-/// Priority of the attackers: other machines would not take processor time from the server.
+/// Priority of the attackers. They must not take processor time from the server, as attackers on
+/// other machines would not.
 const NICE: &str = "19";
 
-/// The size of an attack.
+/// Sizes, times and limits of all attacks.
 #[derive(Clone, Debug)]
 pub struct Form {
-    /// Full sizes and numbers, else those of the small form.
+    /// Whether sizes and numbers are those of the full form.
     pub full: bool,
     /// Options of the server.
     pub server: Vec<String>,
-    /// Bound on the memory of all attacks that are not bounded by one input.
+    /// Limit of memory, in bytes, for attacks whose limit is not the size of an input.
     pub budget: u64,
-    /// Memory beyond four times the input that an attack may cost.
+    /// Memory beyond four times the input that an attack may cost, in bytes.
     pub slack: u64,
-    /// Memory beyond the idle state that a server may keep.
+    /// Memory beyond the idle state that a server may keep, in bytes.
     pub kept: u64,
-    /// Longest time until memory is released, whatever the scenario says.
+    /// Maximum time until memory is released, if that of the scenario is shorter.
     pub released: Duration,
-    /// Time in which the victims are alone.
+    /// Time in which only the victims run.
     pub quiet: Duration,
-    /// Time under attack once every connection is in place.
+    /// Time under attack, once every connection has reached its goal.
     pub attack: Duration,
-    /// Longest time until that.
+    /// Maximum time until every connection has reached its goal.
     pub setup: Duration,
-    /// Bounds on the latency of the victims under attack: this multiple of the quiet one, or this
-    /// many microseconds if those are more.
+    /// Limit of the latency of the victims under attack: this multiple of the latency without
+    /// attack, or this number of microseconds, whichever is more.
     pub latency: (f64, f64),
-    /// Longest time of a newcomer.
+    /// Maximum time of a new client.
     pub newcomer: Duration,
 }
 
 impl Form {
-    /// Default settings, full sizes, 1,000 connections of each kind. Only logins end sooner: by
-    /// default their keys are kept for three minutes, for every client.
+    /// Returns the full form: default settings, full sizes, 1,000 connections per attack. Only
+    /// logins expire earlier, because by default the server keeps their keys for three minutes.
     ///
-    /// Server, victims and attackers share the processors here, whose scheduler alone delays a
-    /// thread by some milliseconds.
+    /// Server, victims and attackers share the processors, whose scheduler alone delays a thread by
+    /// some milliseconds.
     #[must_use]
     pub fn full() -> Form {
         Form {
@@ -74,8 +75,8 @@ impl Form {
         }
     }
 
-    /// Everything a quarter as large or less, limits included. Latency says little about a debug
-    /// build beside other tests.
+    /// Returns the small form: a quarter of all sizes or less, limits included. Latency is not
+    /// meaningful for a debug build beside other tests.
     #[must_use]
     pub fn small() -> Form {
         let limits = [
@@ -87,21 +88,22 @@ impl Form {
         let mut server = limits
             .map(|(name, mib)| format!("--{name}={}", mib << 20))
             .to_vec();
-        // Clients over HTTP keep their messages, and logins their keys, until these have passed.
+        // The server keeps messages for clients over HTTP, and keys of logins, until these times
+        // have passed.
         server.extend(["--stream-grace=1".into(), "--login-time=1".into()]);
         Form {
             full: false,
             server,
-            // Buffers and frames on their way are no smaller, nor what the allocator keeps.
+            // Buffers, frames in transit and the reserves of the allocator are not smaller.
             budget: (64 << 20) + 48 * MB,
-            // The memory for decoded values is no smaller.
+            // The memory for decoded values is not smaller.
             slack: 48 * MB,
-            // The allocator keeps some for each thread, however large the budget is.
+            // The allocator keeps memory for each thread, independent of the budget.
             kept: 40 * MB,
             released: RECOVERY,
             quiet: Duration::from_millis(150),
             attack: Duration::from_millis(300),
-            // The attackers come after all other tests.
+            // The attackers have the lowest priority, so all other tests run before them.
             setup: Duration::from_secs(60),
             latency: (3.0, 30_000_000.0),
             newcomer: Duration::from_secs(20),
@@ -114,7 +116,7 @@ impl Form {
         self.size(scenario).connections > 0
     }
 
-    /// The size of an attack.
+    /// Returns the size of an attack in this form.
     #[must_use]
     pub fn size(&self, scenario: &Scenario) -> Size {
         match self.full {
@@ -124,39 +126,39 @@ impl Form {
     }
 }
 
-/// The figures of one scenario.
+/// Figures of one scenario.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Its name.
+    /// Name of the scenario.
     pub name: &'static str,
-    /// Most resident memory beyond the idle state, in bytes.
+    /// Maximum resident memory beyond the idle state, in bytes.
     pub peak: u64,
-    /// The bound on that.
+    /// Limit of `peak`, in bytes.
     pub bar: u64,
-    /// Most bytes on the accounts of the server.
+    /// Maximum number of bytes on the accounts of the server.
     pub charged: u64,
-    /// Time until the memory is back, once the attackers are gone.
+    /// Time until memory has returned to the idle state, after the attackers left.
     pub recovery: Option<Duration>,
-    /// Time until no memory is charged to them any more.
+    /// Time until no memory is charged to the attackers.
     pub released: Option<Duration>,
-    /// Latency of the victims alone.
+    /// Latency of the victims without attack.
     pub quiet: Latency,
     /// Latency of the victims under attack.
     pub attacked: Latency,
-    /// Time of a newcomer under attack.
+    /// Time of a new client under attack.
     pub newcomer: Option<Duration>,
-    /// The ends of the attempts.
+    /// Outcomes of the attempts, with their numbers.
     pub outcomes: BTreeMap<String, usize>,
-    /// Bars that do not hold.
+    /// Exceeded limits.
     pub failures: Vec<String>,
 }
 
-/// The head of the table.
+/// Head of the table.
 pub const HEAD: &str = "scenario                   conns  peak MB  bar MB  charged MB  back s  freed s  \
                         quiet p50/p99 ms  attack p50/p99 ms  new s";
 
 impl Report {
-    /// A line of the table.
+    /// Returns a line of the table.
     #[must_use]
     pub fn row(&self, form: &Form, scenario: &Scenario) -> String {
         let mb = |bytes: u64| bytes as f64 / MB as f64;
@@ -186,14 +188,14 @@ impl Report {
     }
 }
 
-/// Runs a scenario. `program` is the one that attacks.
+/// Runs a scenario. `program` is the attacking program.
 pub fn run(program: &Path, scenario: &Scenario, form: &Form) -> Result<Report> {
     let server = Server::start(&form.server)?;
     attack(program, scenario, form, &server)
         .with_context(|| format!("{}\n{}", scenario.name, tail(&server.transcript())))
 }
 
-/// The end of a long text.
+/// Returns the end of a long text.
 fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
@@ -201,7 +203,7 @@ fn tail(text: &str) -> String {
 
 fn attack(program: &Path, scenario: &Scenario, form: &Form, server: &Server) -> Result<Report> {
     let mut victims = Victims::enter(server)?;
-    // Code and buffers that every server needs sooner or later.
+    // Loads code and buffers that every server needs at some time, so that they do not count.
     victims.newcomer(server)?;
     let quiet = victims.measure(|elapsed| Ok(elapsed >= form.quiet))?;
     let idle = server.resident()?;
@@ -279,7 +281,7 @@ fn attack(program: &Path, scenario: &Scenario, form: &Form, server: &Server) -> 
     Ok(report)
 }
 
-/// The bars that do not hold.
+/// Returns the exceeded limits.
 fn failures(report: &Report, scenario: &Scenario, form: &Form) -> Vec<String> {
     let mut failures = Vec::new();
     let mut check = |holds: bool, what: String| {

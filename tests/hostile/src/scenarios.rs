@@ -1,4 +1,4 @@
-//! The table of attacks, and what a connection does in each.
+//! The table of attacks, and the attempt of a connection in each.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -19,19 +19,19 @@ use crate::attack::{Attack, Attempt};
 use crate::peer::{Peer, Reply};
 use crate::wire::{self, BINARY, PING, TEXT};
 
-/// Connections of an attack, and bytes that each of them sends.
+/// Number of connections of an attack, and of bytes that each sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Connections at the same time.
+    /// Number of concurrent connections.
     pub connections: usize,
     /// Bytes of one input.
     pub bytes: usize,
 }
 
-/// The bound on memory beyond the idle state.
+/// Limit of memory beyond the idle state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bar {
-    /// Four times one input and 16 MB, however many there are.
+    /// Four times one input plus 16 MB, for any number of connections.
     Input,
     /// The memory budget of the process.
     Budget,
@@ -40,24 +40,26 @@ pub enum Bar {
 /// A kind of attack.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// Its name.
+    /// Name, in kebab case.
     pub name: &'static str,
-    /// Its size in the small form. With 0 connections the small form leaves it out, because another
+    /// Size in the small form. With 0 connections, the small form skips the attack, because another
     /// one is similar.
     pub small: Size,
-    /// Its full size.
+    /// Size in the full form.
     pub full: Size,
-    /// IP addresses that the connections come from.
+    /// Number of IP addresses from which the connections come.
     pub addresses: usize,
-    /// The bound on memory.
+    /// Limit of memory.
     pub bar: Bar,
-    /// Longest time until the memory of connections that are gone is released.
+    /// Maximum time until the memory of closed connections is released.
     pub released: Duration,
-    /// The attack goes to the victims' own service, which takes turns: their share is smaller.
+    /// Whether the attack calls the victims' service. The service serves callers in turn, so the
+    /// share of the victims is smaller.
     pub shares_receiver: bool,
-    /// Parts of outcomes of which one has to come, else the attack is none.
+    /// Texts of which at least one outcome must contain one, because otherwise the attack did not
+    /// happen.
     pub expect: &'static [&'static str],
-    /// One round of a connection, which is repeated; returns its end.
+    /// Attempt of a connection, which is repeated. Returns its outcome.
     pub attempt: Attempt,
 }
 
@@ -70,13 +72,13 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const SECOND: Duration = Duration::from_secs(1);
-/// Connections of an attack of the long form.
+/// Number of connections of an attack in the full form.
 const MANY: usize = 1000;
-/// Records of services that one client registers, and the size of each.
+/// Number of services that one client registers, and the size of each record in bytes.
 const RECORDS: usize = 70;
 const RECORD: usize = 250_000;
 
-/// A scenario with connections and bytes in the small form and at full size.
+/// Returns a scenario with connections and bytes in the small and in the full form.
 const fn scenario(
     name: &'static str,
     small: (usize, usize),
@@ -101,24 +103,25 @@ const fn scenario(
 }
 
 impl Scenario {
-    /// All connections come from one address.
+    /// Lets all connections come from one address.
     const fn one_address(mut self) -> Scenario {
         self.addresses = 1;
         self
     }
 
-    /// The memory is bounded by the size of one input.
+    /// Limits memory by the size of one input.
     const fn by_input(mut self) -> Scenario {
         self.bar = Bar::Input;
         self
     }
 
-    /// The memory is released within a second.
+    /// Requires that memory is released within a second.
     const fn at_once(mut self) -> Scenario {
         self.released = SECOND;
         self
     }
 
+    /// Directs the attack at the victims' service.
     const fn to_the_victims(mut self) -> Scenario {
         self.shares_receiver = true;
         self
@@ -455,12 +458,12 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// The path of a function that does not exist.
+/// Path of a function that does not exist.
 const NOBODY: &str = "/public/services/nobody/nothing";
-/// Bytes at a time of a body or a frame that comes slowly.
+/// Pause between two bytes of a slow body or request.
 const DRIP: Duration = Duration::from_secs(1);
 
-/// A list of nils as the body of a request.
+/// Formats of a list of nils as the body of a request.
 #[derive(Clone, Copy)]
 enum Body {
     Json,
@@ -501,7 +504,7 @@ impl Body {
     }
 }
 
-/// Posts a list of nils to a function: a path, or the name of one of the attackers.
+/// Posts a list of nils to a function: a path, or the name of a function of the attackers.
 async fn post(attack: Arc<Attack>, n: usize, body: Body, function: &str) -> Result<String> {
     let path = match function.starts_with('/') {
         true => function.to_owned(),
@@ -513,7 +516,7 @@ async fn post(attack: Arc<Attack>, n: usize, body: Body, function: &str) -> Resu
     Ok(exchange.await?.0.to_string())
 }
 
-/// The attackers' service: `wait` never ends, `nils` returns many.
+/// Registers the attackers' service: `wait` never ends, `nils` returns many nils.
 async fn desk(attack: &Attack) -> Result<String> {
     let replies = |bytes| {
         let nils = Reply::Value(Bytes::from(wire::nils(bytes)));
@@ -534,7 +537,7 @@ async fn post_and_wait(attack: Arc<Attack>, n: usize) -> Result<String> {
     ended(stream).await
 }
 
-/// Waits for the end of a request, and returns its status.
+/// Waits for the response to a request, and returns its status.
 async fn ended(stream: TcpStream) -> Result<String> {
     let mut stream = BufReader::new(stream);
     Ok(wire::status(&mut stream).await?.to_string())
@@ -576,7 +579,7 @@ async fn chunked(attack: Arc<Attack>, n: usize) -> Result<String> {
 /// Calls a function that returns many nils, and reads them.
 async fn nils_read(attack: Arc<Attack>, n: usize) -> Result<String> {
     let head = wire::request("GET", &format!("{}/nils", desk(&attack).await?), "", 0);
-    // One answer takes longer than the attack.
+    // One response takes longer than the attack.
     attack.held(n);
     let exchange = wire::exchange(attack.address(n), attack.options.server, &head, b"");
     Ok(match exchange.await? {
@@ -603,7 +606,7 @@ enum Target {
     Invented,
 }
 
-/// Sends chunks of a message that never becomes complete, until they are refused.
+/// Sends chunks of a message that is never completed, until they are rejected.
 async fn unfinished(attack: Arc<Attack>, n: usize, target: Target) -> Result<String> {
     let part = wire::zeros(MIB);
     let mut peer = attack.enter(n).await?;
@@ -629,9 +632,9 @@ async fn unfinished(attack: Arc<Attack>, n: usize, target: Target) -> Result<Str
     peer.serve().await
 }
 
-/// Lists the services of a client with as many large records as it may have.
+/// Lists the services of a client with the maximum number of large records.
 async fn list(attack: Arc<Attack>, n: usize) -> Result<String> {
-    // The service of the attackers stands for all that its client registers.
+    // The service of the attackers identifies the workspace with the records.
     let owner = desk_with_records(&attack).await?;
     let mut peer = attack.enter(n).await?;
     let query = wire::pack(&json!({ "workspace": owner, "visibility": "public" }));
@@ -645,7 +648,7 @@ async fn list(attack: Arc<Attack>, n: usize) -> Result<String> {
     Ok("done".into())
 }
 
-/// Registers the records once; returns their workspace.
+/// Registers the records once, and returns their workspace.
 async fn desk_with_records(attack: &Attack) -> Result<String> {
     let path = desk(attack).await?;
     static ONCE: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
@@ -665,7 +668,7 @@ async fn desk_with_records(attack: &Attack) -> Result<String> {
     ONCE.get_or_try_init(register).await.cloned()
 }
 
-/// Registers large records until there are enough, or one is refused.
+/// Registers large records until there are enough, or one is rejected.
 async fn register_all(attack: &Attack, peer: &mut Peer) -> Result<()> {
     peer.offer("generic").await?;
     let docs = "x".repeat(RECORD);
@@ -681,7 +684,7 @@ async fn register_all(attack: &Attack, peer: &mut Peer) -> Result<()> {
     Ok(())
 }
 
-/// Registers as many large records as possible, and stays.
+/// Registers as many large records as possible, and stays connected.
 async fn records(attack: Arc<Attack>, n: usize) -> Result<String> {
     let mut peer = attack.enter(n).await?;
     register_all(&attack, &mut peer).await?;
@@ -689,7 +692,7 @@ async fn records(attack: Arc<Attack>, n: usize) -> Result<String> {
     peer.serve().await
 }
 
-/// Sends three quarters of a body at once and then a byte at a time.
+/// Sends three quarters of a body at once, and then one byte at a time.
 async fn slow_body(attack: Arc<Attack>, n: usize) -> Result<String> {
     let len = attack.options.bytes;
     let payload = attack.payload(|len| vec![b' '; len / 4 * 3]).await;
@@ -744,7 +747,8 @@ async fn partial_frame(attack: Arc<Attack>, n: usize) -> Result<String> {
     }
 }
 
-/// Sends messages to a colleague that reads none of them, on a WebSocket or a stream over HTTP.
+/// Sends messages to another attacker that reads none of them, on a WebSocket or a stream over
+/// HTTP.
 async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String> {
     let payload = attack.payload(wire::zeros).await;
     let (deaf, to) = match over_http {
@@ -762,7 +766,7 @@ async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String
             let sent = timeout(SECOND, peer.send(&message)).await;
             match sent {
                 Ok(sent) => sent?,
-                // A frame that was begun has to be completed, so this connection waits as well.
+                // A started frame must be completed, so this connection waits as well.
                 Err(_) => break,
             }
         }
@@ -774,14 +778,14 @@ async fn unread(attack: Arc<Attack>, n: usize, over_http: bool) -> Result<String
     end
 }
 
-/// A connection that is kept open.
+/// A connection that stays open.
 #[allow(dead_code, reason = "they are only held")]
 enum Deaf {
     Socket(Box<Peer>),
     Stream(TcpStream),
 }
 
-/// Opens a stream of a client over HTTP; returns its address too.
+/// Opens a stream of a client over HTTP, and returns it with its address.
 async fn stream(attack: &Attack, n: usize) -> Result<(Deaf, String)> {
     let path = format!("/rpc?client_id={}", random_id());
     let mut stream = wire::connect(attack.address(n), attack.options.server).await?;
@@ -789,7 +793,7 @@ async fn stream(attack: &Attack, n: usize) -> Result<(Deaf, String)> {
     stream.write_all(head.as_bytes()).await?;
     let status = wire::status(&mut stream).await?;
     anyhow::ensure!(status == 200, "the stream is refused: {status}");
-    // The first chunk has the first frame: it ends before the next one is sent.
+    // The first chunk contains the first frame; the server sends the next one later.
     let mut buffer = vec![0; 16 * KIB];
     let mut all = Vec::new();
     loop {
@@ -828,7 +832,7 @@ async fn never(attack: Arc<Attack>, n: usize) -> Result<String> {
     ended(stream).await
 }
 
-/// Sends calls of nobody, whose rejections repeat a long name, and reads no answer.
+/// Calls missing clients with a long name, which the rejections repeat, and reads no response.
 async fn rejections(attack: Arc<Attack>, n: usize) -> Result<String> {
     let message = attack.payload(|len| {
         let method = format!("services.{}.x", "n".repeat(len));
@@ -906,14 +910,14 @@ async fn flood(
     }
 }
 
-/// Connects and leaves.
+/// Connects and disconnects.
 async fn handshake(attack: Arc<Attack>, n: usize) -> Result<String> {
     let peer = attack.enter(n).await?;
     drop(peer);
     Ok("entered".into())
 }
 
-/// Opens a WebSocket and says nothing.
+/// Opens a WebSocket and sends nothing.
 async fn silent(attack: Arc<Attack>, n: usize) -> Result<String> {
     let (mut reader, _writer) = wire::open(attack.address(n), attack.options.server).await?;
     attack.held(n);
@@ -924,7 +928,7 @@ async fn silent(attack: Arc<Attack>, n: usize) -> Result<String> {
     }
 }
 
-/// Sends the start of a request, and then a byte at a time.
+/// Sends the start of a request, and then one byte at a time.
 async fn half_a_request(attack: Arc<Attack>, n: usize) -> Result<String> {
     let stream = wire::connect(attack.address(n), attack.options.server).await?;
     let (read, mut write) = stream.into_split();
@@ -952,7 +956,7 @@ async fn login(attack: Arc<Attack>, n: usize, function: &str, reads: bool) -> Re
     let mut peer = attack.enter(n).await?;
     let to = attack.login(&mut peer).await?;
     let key = match function {
-        // A key that is known, so that each call waits for the user.
+        // A valid key, so that each call waits for the user.
         "check" => {
             let start = peer.call(&to, "services.hypha-login.start", &[]).await;
             let start = start.context("start")?;
@@ -993,7 +997,7 @@ async fn login(attack: Arc<Attack>, n: usize, function: &str, reads: bool) -> Re
     }
 }
 
-/// Begins logins over HTTP.
+/// Starts logins over HTTP.
 async fn login_http(attack: Arc<Attack>, n: usize) -> Result<String> {
     let head = wire::request("GET", "/public/services/hypha-login/start", "", 0);
     let exchange = wire::exchange(attack.address(n), attack.options.server, &head, b"");
@@ -1024,7 +1028,7 @@ async fn endless_header(attack: Arc<Attack>, n: usize) -> Result<String> {
     Ok(exchange.await?.0.to_string())
 }
 
-/// Visits an application that answers with many headers.
+/// Requests an application that responds with many headers.
 async fn app_headers(attack: Arc<Attack>, n: usize) -> Result<String> {
     let replies = |count| {
         let headers = (0..count).map(|n| (format!("x-{n}"), json!("y")));

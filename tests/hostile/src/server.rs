@@ -1,4 +1,4 @@
-//! The server under attack, as a program whose memory the kernel counts.
+//! The server under attack, as a process whose memory the kernel reports.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,20 +10,20 @@ use hypha_rpc_tests::executables::executable;
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::http_get;
 
-/// Longest start of a server.
+/// Timeout of the start of a server.
 const START: Duration = Duration::from_secs(30);
 
 /// A running `hypha-server`.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it listens.
+    /// Address of the listener.
     pub address: SocketAddr,
     process: Process,
     id: u32,
 }
 
 impl Server {
-    /// Starts a server that keeps nothing, with default settings but for these options.
+    /// Starts a server without persistent data, with default settings except these options.
     pub fn start(options: &[String]) -> Result<Server> {
         let mut command = Command::new(executable("hypha-server")?);
         command
@@ -39,23 +39,23 @@ impl Server {
         })
     }
 
-    /// Resident memory now, in bytes.
+    /// Returns the current resident memory, in bytes.
     pub fn resident(&self) -> Result<u64> {
         self.memory("VmRSS:")
     }
 
-    /// Largest resident memory since the last reset, in bytes.
+    /// Returns the maximum resident memory since the last reset, in bytes.
     pub fn peak(&self) -> Result<u64> {
         self.memory("VmHWM:")
     }
 
-    /// Forgets the largest resident memory so far.
+    /// Resets the maximum of the resident memory.
     pub fn reset_peak(&self) -> Result<()> {
         let file = format!("/proc/{}/clear_refs", self.id);
         fs::write(&file, "5").with_context(|| format!("cannot write {file}"))
     }
 
-    /// A number among the server's metrics.
+    /// Returns a number from the server's metrics.
     pub fn metric(&self, name: &str) -> Result<u64> {
         let (_, text) = http_get(&format!("http://{}", self.address), "/metrics")?;
         let mut values = text.lines().filter_map(|line| line.split_once(' '));
@@ -63,7 +63,7 @@ impl Server {
         Ok(value.with_context(|| format!("no {name}"))?.1.parse()?)
     }
 
-    /// Everything that it has printed.
+    /// Returns all output of the server.
     pub fn transcript(&self) -> String {
         self.process.transcript(0)
     }

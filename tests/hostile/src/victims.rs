@@ -1,4 +1,4 @@
-//! An honest pair of clients, whose calls must not notice an attack.
+//! An honest pair of clients, whose calls an attack must not affect.
 
 use std::net::Ipv4Addr;
 use std::thread;
@@ -13,7 +13,7 @@ use crate::peer::Peer;
 use crate::server::Server;
 use crate::wire;
 
-/// Time from one call to the next, unless the call takes longer.
+/// Interval of calls, unless a call takes longer.
 const PACE: Duration = Duration::from_millis(2);
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const CALLER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
@@ -22,15 +22,15 @@ const NEWCOMER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 /// Latency of calls, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Latency {
-    /// The median.
+    /// Median.
     pub median: f64,
-    /// The 99th percentile.
+    /// 99th percentile.
     pub p99: f64,
-    /// Calls measured.
+    /// Number of measured calls.
     pub calls: usize,
 }
 
-/// A caller in the thread that measures; its host has a thread of its own.
+/// A caller in the measuring thread, and its host, which has a thread of its own.
 #[derive(Debug)]
 pub struct Victims {
     runtime: Runtime,
@@ -51,7 +51,7 @@ impl Victims {
         let at_host = runtime()?;
         let host = at_host.block_on(Peer::enter(HOST, server.address))?;
         let address = host.address.clone();
-        // It ends with the connection.
+        // The thread ends with the connection, so nothing waits for it.
         thread::spawn(move || at_host.block_on(host.serve()));
         let runtime = runtime()?;
         let caller = runtime.block_on(Peer::enter(CALLER, server.address))?;
@@ -62,8 +62,8 @@ impl Victims {
         })
     }
 
-    /// Calls at a steady pace until `done`. The latency of a call counts from when it was due, so
-    /// that a long call does not hide those that had to wait for it.
+    /// Calls at a steady rate until `done` returns true. The latency of a call counts from its due
+    /// time, so that a slow call does not hide the delay of those after it.
     pub fn measure(&mut self, mut done: impl FnMut(Duration) -> Result<bool>) -> Result<Latency> {
         let Victims {
             runtime,
@@ -76,7 +76,8 @@ impl Victims {
             let mut due = tokio::time::Instant::now();
             while !done(begun.elapsed())? {
                 sleep_until(due).await;
-                // The timer has a resolution of 1 ms: what it adds is no latency of the server.
+                // The timer has a resolution of 1 ms, and its error must not count as latency of
+                // the server.
                 let from = if due.elapsed() < PACE {
                     tokio::time::Instant::now()
                 } else {
@@ -94,7 +95,7 @@ impl Victims {
         Ok(Latency { median, p99, calls })
     }
 
-    /// Returns how long a new client takes to connect, to call the manager, and to begin a login.
+    /// Returns the time in which a new client connects, calls the manager and starts a login.
     pub fn newcomer(&self, server: &Server) -> Result<Duration> {
         let begun = Instant::now();
         self.runtime

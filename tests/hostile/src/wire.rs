@@ -1,4 +1,4 @@
-//! Frames of a WebSocket, RPC messages and HTTP requests, written by hand.
+//! WebSocket frames, RPC messages and HTTP requests, encoded by hand so that they can be invalid.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// Longest wait for a step of a connection that a server owes.
+/// Timeout of each step of a connection.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Opcode of a text frame.
@@ -52,7 +52,7 @@ pub async fn open(from: Ipv4Addr, to: SocketAddr) -> Result<(Reader, Writer)> {
 pub struct Writer(OwnedWriteHalf);
 
 impl Writer {
-    /// Sends a whole frame.
+    /// Sends a complete frame.
     pub async fn frame(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
         let mut frame = frame_head(opcode, payload.len());
         if payload.len() < 64 * 1024 {
@@ -63,7 +63,7 @@ impl Writer {
         self.0.write_all(payload).await
     }
 
-    /// Sends the head of a frame that announces `len` bytes.
+    /// Sends the header of a frame with a payload of `len` bytes.
     pub async fn announce(&mut self, opcode: u8, len: usize) -> io::Result<()> {
         self.0.write_all(&frame_head(opcode, len)).await
     }
@@ -74,7 +74,7 @@ impl Writer {
     }
 }
 
-/// The head of a frame. Its mask is zero, so the payload goes out as it is.
+/// Returns the header of a frame. Its mask is zero, so the payload is sent unchanged.
 fn frame_head(opcode: u8, len: usize) -> Vec<u8> {
     let mut head = vec![0x80 | opcode];
     match (u8::try_from(len), u16::try_from(len)) {
@@ -96,7 +96,7 @@ fn frame_head(opcode: u8, len: usize) -> Vec<u8> {
 #[derive(Debug)]
 pub struct Reader(BufReader<OwnedReadHalf>);
 
-/// A frame of the server.
+/// A received frame.
 #[derive(Clone, Debug)]
 pub enum Frame {
     /// Text.
@@ -105,12 +105,12 @@ pub enum Frame {
     Binary(Bytes),
     /// A ping or a pong.
     Control,
-    /// The end, with code and reason; 1006 without a close frame.
+    /// End of the connection, with code and reason; 1006 without a close frame.
     Closed(u16, String),
 }
 
 impl Reader {
-    /// Returns the next frame. The end of the connection, in whatever way, is a frame as well.
+    /// Returns the next frame. Any end of the connection is a frame as well.
     pub async fn next(&mut self) -> Frame {
         match self.read().await {
             Ok(frame) => frame,
@@ -141,20 +141,20 @@ impl Reader {
         })
     }
 
-    /// Reads and drops everything until the connection ends.
+    /// Reads and discards everything until the connection ends.
     pub async fn drain(mut self) {
         let mut buffer = vec![0; 64 * 1024];
         while matches!(self.0.read(&mut buffer).await, Ok(1..)) {}
     }
 }
 
-/// A value in msgpack.
+/// Returns a value in msgpack.
 #[must_use]
 pub fn pack(value: &Value) -> Vec<u8> {
     hypha_wire::to_vec(value).unwrap_or_default()
 }
 
-/// A list of nils, of `len` bytes.
+/// Returns a list of nils, of `len` bytes, in msgpack.
 #[must_use]
 pub fn nils(len: usize) -> Vec<u8> {
     let count = len.saturating_sub(5);
@@ -164,7 +164,7 @@ pub fn nils(len: usize) -> Vec<u8> {
     list
 }
 
-/// Binary data: `len` zeros.
+/// Returns binary data of `len` zeros, in msgpack.
 #[must_use]
 pub fn zeros(len: usize) -> Vec<u8> {
     let mut data = vec![0xc6];
@@ -173,7 +173,7 @@ pub fn zeros(len: usize) -> Vec<u8> {
     data
 }
 
-/// The bytes of binary data in msgpack.
+/// Returns the bytes of binary data in msgpack.
 pub fn unpacked(data: &Bytes) -> Bytes {
     let head = match data.first() {
         Some(0xc4) => 2,
@@ -183,7 +183,7 @@ pub fn unpacked(data: &Bytes) -> Bytes {
     data.slice(head.min(data.len())..)
 }
 
-/// An RPC message with arguments in msgpack. With a session it awaits an answer.
+/// Returns an RPC message with arguments in msgpack. With a session, it expects a response.
 #[must_use]
 pub fn message(to: &str, method: &str, session: Option<&str>, args: &[&[u8]]) -> Vec<u8> {
     let mut main = serde_json::json!({ "type": "method", "to": to, "method": method });
@@ -207,7 +207,7 @@ pub fn message(to: &str, method: &str, session: Option<&str>, args: &[&[u8]]) ->
     frame
 }
 
-/// The resolution of a call.
+/// Returns the successful response to a call.
 #[must_use]
 pub fn resolution(to: &str, session: &str, result: &[u8]) -> Vec<u8> {
     let main = serde_json::json!({
@@ -239,7 +239,7 @@ pub async fn status(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<u16> {
     Ok(status.parse()?)
 }
 
-/// The head of a request.
+/// Returns the head of a request.
 #[must_use]
 pub fn request(method: &str, path: &str, headers: &str, body: usize) -> String {
     format!(
@@ -257,7 +257,7 @@ pub async fn exchange(
 ) -> Result<(u16, Vec<u8>)> {
     let (read, mut write) = connect(from, to).await?.into_split();
     let mut read = BufReader::new(read);
-    // A server that refuses answers before it has read the body, and may close then.
+    // A server that rejects a request may respond and close before it has read the body.
     let sending = async {
         if write.write_all(head.as_bytes()).await.is_ok() {
             let _ = write.write_all(body).await;
@@ -271,7 +271,7 @@ pub async fn exchange(
         loop {
             match read.read(&mut buffer).await {
                 Ok(0) | Err(_) => return anyhow::Ok((status, all)),
-                // The start is enough.
+                // The start of a long body is enough.
                 Ok(len) if all.len() < 64 * 1024 => all.extend_from_slice(&buffer[..len]),
                 Ok(_) => {}
             }

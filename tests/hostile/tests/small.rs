@@ -1,4 +1,4 @@
-//! Every attack in its small form, each a test of its own.
+//! Runs every attack in its small form, each as a test.
 
 use std::path::Path;
 use std::process::ExitCode;
