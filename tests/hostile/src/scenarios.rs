@@ -460,7 +460,7 @@ pub const SCENARIOS: &[Scenario] = &[
 
 /// Path of a function that does not exist.
 const NOBODY: &str = "/public/services/nobody/nothing";
-/// Pause between two bytes of a slow body or request.
+/// Pause between two bytes of a slow body, frame or request.
 const DRIP: Duration = Duration::from_secs(1);
 
 /// Formats of a list of nils as the body of a request.
@@ -634,7 +634,7 @@ async fn unfinished(attack: Arc<Attack>, n: usize, target: Target) -> Result<Str
 
 /// Lists the services of a client with the maximum number of large records.
 async fn list(attack: Arc<Attack>, n: usize) -> Result<String> {
-    // The service of the attackers identifies the workspace with the records.
+    // One client registers the records; all connections list its workspace.
     let owner = desk_with_records(&attack).await?;
     let mut peer = attack.enter(n).await?;
     let query = wire::pack(&json!({ "workspace": owner, "visibility": "public" }));

@@ -1,11 +1,12 @@
-// How a check of the JavaScript conformance client says what it expects.
+// Assertions of the checks of the JavaScript conformance client.
 
 import { difference, short } from "./sample_values.mjs";
 
 export const MEGABYTE = 1024 * 1024;
-// What fails at once does so within this time, on the slowest machine.
+// Time in milliseconds within which a call must fail that fails without a timeout, on the slowest
+// machine.
 const AT_ONCE = 5_000;
-// What calls of something say that has ended.
+// Error texts of calls of functions whose session or owner is gone.
 export const GONE = [
   "Session not found",
   "Parent session was closed",
@@ -23,13 +24,13 @@ export function expectSame(got, wanted) {
   expect(found === null, found);
 }
 
-/** Fail the check unless `call` fails with a text that contains one of `words`, as a word. */
+/** Fails the check unless `call` fails with a text that contains one of `words`, as a word. */
 export async function expectError(call, ...words) {
   let got;
   try {
     got = await call;
   } catch (error) {
-    // Services can throw anything; its text is what users see.
+    // Services can throw any value; users see its text.
     const message = String(error?.message ?? error);
     expect(
       words.some((word) => new RegExp(`(?<![A-Za-z])${word}`, "i").test(message)),
@@ -40,7 +41,7 @@ export async function expectError(call, ...words) {
   throw new Error(`should have failed, answered ${short(got)}`);
 }
 
-/** As `expectError`, within a short time: a time-out is none. */
+/** As `expectError`, but fails also if the error does not come at once. */
 export async function expectFailureAtOnce(call, ...words) {
   const begun = Date.now();
   await expectError(call, ...words);
@@ -50,7 +51,7 @@ export async function expectFailureAtOnce(call, ...words) {
 
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Ask until it is so; fail if it is not within some seconds. */
+/** Polls until the condition holds, and fails the check after some seconds. */
 export async function eventually(what, isSo) {
   const begun = Date.now();
   while (!(await isSo())) {
@@ -61,14 +62,14 @@ export async function eventually(what, isSo) {
 
 export const range = (size) => Array.from({ length: size }, (_, index) => index);
 
-/** All items of a stream. */
+/** Returns all items of a stream. */
 export async function collect(stream) {
   const items = [];
   for await (const item of stream) items.push(item);
   return items;
 }
 
-/** An array of more dimensions, as it travels. */
+/** Returns an array of several dimensions in its encoded form. */
 export const ndarray = (elements, shape, dtype) => ({
   _rtype: "ndarray",
   _rvalue: new Uint8Array(elements.buffer),
@@ -76,5 +77,5 @@ export const ndarray = (elements, shape, dtype) => ({
   _rdtype: dtype,
 });
 
-/** Arguments by name, as callers in JavaScript write them. */
+/** Returns named arguments in the form of callers in JavaScript. */
 export const named = (args) => ({ ...args, _rkwargs: true });

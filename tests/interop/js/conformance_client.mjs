@@ -1,25 +1,26 @@
-// Calls every method of a `conformance` service, in whatever language it is hosted.
+// Checks every method of a `conformance` service, which may be in any language.
 //
-// Prints one JSON line `{"name", "ok", "detail"}` per check; exit status 1 if any is false.
+// Prints one JSON line `{"name", "ok", "detail"}` per check. The exit status is 1 if a check
+// failed.
 
 import { MEGABYTE, expect, expectError, expectSame, named, pause } from "./checks.mjs";
 import { liveChecks } from "./live_checks.mjs";
 import { connect, parse, say } from "./peer.mjs";
 import { difference, pattern, plain, short } from "./sample_values.mjs";
 
-// No check waits longer than this, in milliseconds.
+// Timeout of a check, in milliseconds.
 const LIMIT = 90_000;
 
 /** The checks, in the order in which they run. */
 function allChecks(options, server, service) {
   const host = options["host-language"];
-  // Python and Rust functions know their parameters; JavaScript drops what is too much.
+  // Python and Rust functions reject surplus arguments; JavaScript ignores them.
   const knowsParameters = host === "python" || host === "rust";
 
-  // The sessions of calls that are left alone.
+  // Sessions of abandoned calls.
   const leftAlone = new Set();
 
-  /** Another client, in the same workspace if it was named. */
+  /** Connects another client, in the same workspace if one was given. */
   const another = (more) => connect({ ...options, "client-id": undefined }, more);
 
   /** A method of the service that its description does not list. */
@@ -132,7 +133,7 @@ function allChecks(options, server, service) {
     },
 
     async sleep_longer_than_the_silence_limit() {
-      // Heartbeats keep the call alive; without them it would end after `method_timeout`.
+      // Heartbeats keep the call alive; without them it would fail after `method_timeout`.
       const second = await another({ method_timeout: 3 });
       try {
         const sleeper = await second.getService(options.service);
@@ -164,7 +165,7 @@ function allChecks(options, server, service) {
 
     async calls_do_not_wait_for_each_other() {
       let ended = false;
-      // It is still running when this program ends; nobody waits for it.
+      // The call still runs when this program ends, so nothing waits for it.
       const before = Object.keys(server.rpc._object_store);
       service.sleep(15).then(() => (ended = true), () => {});
       await pause(0);
@@ -256,7 +257,7 @@ function allChecks(options, server, service) {
   };
 }
 
-/** Run one check and print its line; whether it passed. */
+/** Runs one check, prints its line, and returns whether it passed. */
 async function run(name, check) {
   let timer;
   const limit = new Promise((_, reject) => {
@@ -292,5 +293,5 @@ if (ok) {
   }
   await server.disconnect();
 }
-// Calls that were left alone must not keep the program up.
+// Abandoned calls would keep the program running.
 process.exit(ok ? 0 : 1);

@@ -1,7 +1,9 @@
-// Hosts the service `conformance`, prints `READY <full service id>`, stays until told to stop.
+// Hosts the service `conformance`, prints `READY <full service id>`, and runs until it is asked to
+// stop.
 //
 // Every method is as strict as the contract: an argument of another type is an error that names it.
-// The client reads parameter names out of the source text of these functions, to map keywords.
+// The client reads the names of parameters from the source text of these functions, to map named
+// arguments, so their signatures must stay simple.
 
 import { connect, onTermination, parse, say } from "./peer.mjs";
 
@@ -12,7 +14,7 @@ function expectType(value, type, name) {
   return value;
 }
 
-/** Answer the value. */
+/** Return the value. */
 function echo(value) {
   return value;
 }
@@ -29,7 +31,7 @@ function divide(a, b) {
   return a / b;
 }
 
-/** Say in a sentence who a person `{name, age?, tags?}` is. */
+/** Describe a person `{name, age?, tags?}` in a sentence. */
 function describe(person) {
   if (typeof person !== "object" || person === null || Array.isArray(person)) {
     throw new TypeError("person: expected an object");
@@ -50,7 +52,7 @@ function describe(person) {
   return `${sentence}.`;
 }
 
-/** Say who is calling; the context is the last argument. */
+/** Describe the caller; the context is the last argument. */
 function whoami(context) {
   return {
     user_id: context.user.id,
@@ -60,7 +62,7 @@ function whoami(context) {
   };
 }
 
-/** Sleep, and answer for how long. */
+/** Sleep, and return the time. */
 async function sleep(seconds) {
   expectType(seconds, "number", "seconds");
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -75,7 +77,7 @@ function make_bytes(n) {
   return new Uint8Array(n).map((_, index) => index);
 }
 
-/** The number of bytes in `data`. */
+/** Return the number of bytes in `data`. */
 function length(data) {
   if (!(data instanceof Uint8Array)) throw new TypeError("data: expected bytes");
   return data.length;
@@ -98,8 +100,8 @@ const TYPED_ARRAYS = {
 };
 
 /**
- * An array as `{dtype, shape, elements}`: a typed array, or the map as which an array of more
- * dimensions arrives where no library for these is loaded.
+ * Returns an array as `{dtype, shape, elements}`. Accepts a typed array, or the map that the client
+ * returns for an array of several dimensions if no library for arrays is loaded.
  */
 function expectArray(value, name) {
   for (const [dtype, type] of Object.entries(TYPED_ARRAYS)) {
@@ -107,7 +109,7 @@ function expectArray(value, name) {
   }
   const type = value?._rtype === "ndarray" && TYPED_ARRAYS[value._rdtype];
   if (!type) throw new TypeError(`${name}: expected an array`);
-  // A copy: the bytes may lie anywhere in the message.
+  // A copy, because a typed array needs aligned bytes, and these may be anywhere in the message.
   const elements = new type(value._rvalue.slice().buffer);
   return { dtype: value._rdtype, shape: value._rshape, elements };
 }
@@ -125,7 +127,7 @@ function array_info(array) {
   return { dtype, shape, sum: elements.reduce((sum, element) => sum + element, 0) };
 }
 
-/** An error of a class that other languages know. */
+/** Error of a class that other languages map to a variant. */
 function failure(name, message) {
   return Object.assign(new Error(message), { name });
 }
@@ -140,21 +142,21 @@ function checked_divide(a, b) {
   return quotient;
 }
 
-/** Call a function so many times, with 0, 1, 2 and so on, and answer what it answered. */
+/** Call a function repeatedly, with 0, 1, 2 and so on, and return its results. */
 async function call_back(callback, times) {
   const answers = [];
   for (let index = 0; index < times; index++) answers.push(await callback(index));
   return answers;
 }
 
-/** Tell a function of every step, from 0 on; how many steps. Whatever it answers is ignored. */
+/** Call a function for each step, from 0, ignore its results, and return the number of steps. */
 async function progress(callback, steps) {
   const calls = Array.from({ length: steps }, (_, step) => callback(step));
   await Promise.allSettled(calls);
   return steps;
 }
 
-/** Call functions that stand in lists in a map, each with its key. */
+/** Call functions in lists in a map, each with its key. */
 async function call_nested(functions) {
   const answers = {};
   for (const [key, members] of Object.entries(functions)) {
@@ -179,7 +181,7 @@ async function* count(n, delay = 0) {
   }
 }
 
-/** How many streams of `count` somebody reads. */
+/** Return the number of streams of `count` that are being read. */
 function open_streams() {
   return openStreams;
 }
@@ -193,7 +195,7 @@ function fail_after(n) {
   return numbers();
 }
 
-/** Add up a stream of numbers, or so many of them. */
+/** Add up a stream of numbers, or the first `limit` of them. */
 async function sum(numbers, limit = null) {
   let total = 0;
   let seen = 0;
@@ -206,7 +208,7 @@ async function sum(numbers, limit = null) {
   return total;
 }
 
-/** Make blocks of bytes, as an iterator that is no generator. */
+/** Make blocks of bytes, as an iterator that is not a generator. */
 function blocks(n, size) {
   let made = 0;
   return {
@@ -238,22 +240,22 @@ function make_counter() {
 
 let stored = null;
 
-/** Keep an object for later; it has a function `getItem(key)`. */
+/** Store an object with a function `getItem(key)`. */
 function store(object) {
   stored = object;
 }
 
-/** Ask the kept object for an item. */
+/** Get an item of the stored object. */
 async function use_stored(key) {
   return await stored.getItem(key);
 }
 
-/** Tell the owner of the kept object that it is not needed any more; it stays kept. */
+/** Release the stored object at its owner, but keep it stored. */
 async function dispose_stored() {
   await stored._dispose();
 }
 
-/** Read a file to its end; those of JavaScript arrive as a Blob. */
+/** Read a file to its end. Files of JavaScript arrive as a Blob. */
 async function read_all(file) {
   return file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : await file.read();
 }

@@ -1,19 +1,19 @@
-// Hosts the service `safe` with encryption on, or calls one; prints what the Rust test compares.
+// Hosts the service `safe` with encryption, or calls one, and prints values for the Rust test.
 //
-// As a host: `READY <full service id> <public key>`, and stays until told to stop.
+// As a host: `READY <full service id> <public key>`, and runs until it is asked to stop.
 // As a caller, with `--service` and `--key`: one line of JSON.
 
-// The library looks for random numbers where a browser has them.
+// The library uses the random numbers of a browser.
 globalThis.self ??= globalThis;
 
 const { connect, onTermination, parse, say } = await import("./peer.mjs");
 
-/** Answer the text, and the key of whoever encrypted it. */
+/** Return the text, and the key of its sender. */
 function whisper(text, context) {
   return [`secret ${text}`, context.caller_public_key ?? null];
 }
 
-/** Answer what the listener says to a rumour. */
+/** Return the result of the listener for a text. */
 async function tell(listener, _context) {
   return await listener("secret rumour");
 }

@@ -16,16 +16,16 @@ import {
 } from "./checks.mjs";
 import { short } from "./sample_values.mjs";
 
-/** The second part of the checks; `another` connects one more client. */
+/** The second part of the checks. `another` connects one more client. */
 export function liveChecks({ options, server, service, another, leftAlone }) {
-  /** Wait until no stream of `count` is open at the host. */
+  /** Waits until no stream of `count` is open at the host. */
   const noStreamIsLeft = () =>
     eventually(
       "the host's stream has not been closed",
       async () => (await service.open_streams()) === 0,
     );
 
-  /** Store an interface, do something with it, and take it back. */
+  /** Stores an interface, runs a function with it, and withdraws it. */
   async function withInterface(getItem, action) {
     const interface_ = { _rintf: true, getItem };
     await service.store(interface_);
@@ -51,7 +51,7 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
     },
 
     async scale() {
-      // A typed array comes back as one, or as an array of one dimension.
+      // A typed array returns as one, or as an array of one dimension.
       const typed = await service.scale(Float32Array.of(1.5, -2), 2);
       const elements = typed._rtype ? new Float32Array(typed._rvalue.slice().buffer) : typed;
       expect(elements instanceof Float32Array, `got ${short(typed)}`);
@@ -150,7 +150,8 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
         await withInterface(
           (key) => key,
           async (id) => {
-            // Of an interface only its owner's workspace knows, so that this other one makes it up.
+            // The reference to an interface is known only in its owner's workspace, so this client
+            // builds one.
             const getItem = await other.rpc.decode({
               ...counter.value.__rpc_object__,
               _rtarget: `${workspace}/${client_id}`,
@@ -216,7 +217,7 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
           return this;
         },
       };
-      // Not `[].values()`: in Node 20 the library takes that for an empty map.
+      // Not `[].values()`, which the library treats as an empty map in Node 20.
       expectSame(await service.sum(plain([])), 0);
       expectSame(await service.sum(plain([1.5, 2.25])), 3.75);
       expectSame(await service.sum(later([1, 2.5])), 3.5);
@@ -306,7 +307,8 @@ export function liveChecks({ options, server, service, another, leftAlone }) {
     },
 
     async nothing_is_left() {
-      // Sessions in which calls wait or functions are kept. Answers leave others behind.
+      // Sessions in which calls wait or functions are stored. Responses leave others
+      // behind.
       const holds = (entry) =>
         typeof entry === "function" ||
         (entry?.constructor === Object && Object.values(entry).some(holds));

@@ -1,4 +1,4 @@
-// Logs in with the server's page in a real browser, as a user would; prints one JSON line per check.
+// Logs in with the server's page in a real browser, and prints one JSON line per check.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -33,7 +33,7 @@ const browser = await chromium.launchPersistentContext(folder, {
 });
 browser.setDefaultTimeout(5000);
 
-/** Opens an address; the page, and what the browser complains about there. */
+/** Opens a URL, and returns the page and the errors that the browser reports there. */
 async function open(address) {
   const page = await browser.newPage();
   const complaints = [];
@@ -48,7 +48,7 @@ async function open(address) {
   return { page, complaints };
 }
 
-/** A program begins to log in: where its user has to go, and the token when the program has it. */
+/** Starts a login, and returns the URL for the user and a promise of the token. */
 function begin(more = {}) {
   return new Promise((opened, failed) => {
     const callback = (context) => opened({ address: context.login_url, token: received });
@@ -58,7 +58,7 @@ function begin(more = {}) {
   });
 }
 
-/** What a user sees of the page when it asks for a token. */
+/** Returns the parts of the page that a user sees when it asks for a token. */
 function form(page) {
   return {
     field: page.getByLabel("Your token", { exact: true }),
@@ -93,7 +93,7 @@ async function ordinary() {
   await said(status, "Invalid token");
   check("wrong input is refused", (await status.getAttribute("class")) === "bad", await status.textContent());
   check("and can be corrected", (await button.isEnabled()) && (await field.inputValue()) === "no token");
-  // The browser itself says which request failed.
+  // The browser reports failed requests itself, without their URL.
   check(
     "nothing else is wrong",
     complaints.length === 1 && /status of 4\d\d .*\/report$/.test(complaints[0]),
@@ -123,7 +123,7 @@ async function forWorkspace() {
   const { page, complaints } = await open(program.address);
   const text = `A program waits for you to log in to the workspace ${workspace}.`;
   check("workspace", await page.getByText(text, { exact: true }).isVisible());
-  // Without a mouse.
+  // Uses only the keyboard.
   await page.keyboard.type(token);
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");

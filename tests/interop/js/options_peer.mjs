@@ -1,5 +1,5 @@
-// Either offers a service `number`, or checks what the options of a Rust service mean to JavaScript;
-// as the Python program of this name.
+// Registers a service `number`, or checks the options of a Rust service in JavaScript, with the
+// same options as the Python program of this name.
 
 import { connect, onTermination, parse, say } from "./peer.mjs";
 
@@ -21,7 +21,7 @@ function same(got, wanted) {
   if (a !== b) throw new Error(`got ${a}, wanted ${b}`);
 }
 
-/** `doing` fails, and says `text`. */
+/** Checks that `doing` fails with a message that contains `text`. */
 async function refused(doing, text) {
   try {
     await doing;
@@ -54,7 +54,7 @@ function checks(server, host) {
       same(await service.readNumber(true), 5);
     },
     async blocking() {
-      // Its caller gives up after a second of silence.
+      // The idle timeout of its caller is one second.
       const service = await server.getService(desk);
       same(await service.nap(2.5), "2.5 s");
       await refused(service.nap(-1.5), "cannot sleep for -1.5 s");

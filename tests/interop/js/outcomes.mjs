@@ -1,5 +1,6 @@
-// Does through the JavaScript client what a server is for, as several users, and prints what came of each step: one
-// line of JSON with `step` and `outcome`. What is right is not known here: two servers are compared.
+// Uses all functions of a server through the JavaScript client, as several users, and prints one
+// line of JSON with `step` and `outcome` per step. The outcomes of two servers are compared; this
+// program does not judge them.
 
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -10,7 +11,7 @@ const LIMIT = 20_000;
 const options = parse("root-token", "secret", "second-url");
 const table = JSON.parse(readFileSync(new URL("../outcomes.json", import.meta.url), "utf8"));
 
-/** A value as JSON can carry it, with nothing lost that a user would see. */
+/** Returns a value as JSON, without losing anything that a user would see. */
 function plain(value) {
   if (typeof value === "function") return { function: value.__name__ ?? null };
   if (value instanceof Uint8Array) return { bytes: Buffer.from(value).toString("hex") };
@@ -18,7 +19,7 @@ function plain(value) {
   if (value && typeof value === "object") {
     const entries = Object.entries(value).map(([key, item]) => [key, plain(item)]);
     const shown = Object.fromEntries(entries);
-    // The texts of the servers' own services are their own.
+    // Each server documents its own services in its own words.
     if (String(value.id).endsWith(":hypha-login")) {
       shown.service_schema = Object.keys(value.service_schema ?? {}).sort();
     }
@@ -31,7 +32,7 @@ function write(step, outcome) {
   say(JSON.stringify({ step: `javascript: ${step}`, outcome }));
 }
 
-/** Do something, and write what it answered or how it failed. */
+/** Runs an action, and prints its result or error. */
 async function step(name, action) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -46,7 +47,7 @@ async function step(name, action) {
   }
 }
 
-/** A token as the server's operator could make it: of a registered user, with no workspace named. */
+/** Returns a token of a registered user without a workspace, as the operator could create it. */
 function tokenOf(user) {
   const now = Math.floor(Date.now() / 1000);
   const names = "https://amun.ai/";
@@ -67,7 +68,7 @@ function tokenOf(user) {
   return `${signed}.${signature}`;
 }
 
-/** A value of the table with what stands in braces replaced. */
+/** Returns a value of the table with the names in braces replaced. */
 function fill(value, names) {
   if (typeof value === "string") {
     return Object.entries(names).reduce((text, [name, by]) => text.replaceAll(`{${name}}`, by), value);
@@ -81,7 +82,7 @@ function fill(value, names) {
 
 const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
 
-/** Every call of the table by one client. */
+/** Runs every call of the table with one client. */
 async function calls(who, client, names) {
   const own = { ...names, me: `js-${who}`, own: client.config.workspace, long: "x".repeat(1025) };
   for (const [method, args, named = {}, without = []] of [...table.services, ...table.calls]) {

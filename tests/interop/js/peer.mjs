@@ -1,4 +1,4 @@
-// What the JavaScript conformance programs share: their command line and how they connect.
+// Command line and connection of the JavaScript conformance programs.
 
 import { parseArgs } from "node:util";
 import WebSocket from "ws";
@@ -14,7 +14,7 @@ const { connectToServer } = await import("hypha-rpc");
 
 const COMMON = ["server-url", "workspace", "token", "client-id", "transport"];
 
-/** The options of the command line: the common ones, and those named `more`. */
+/** Returns the options of the command line: the common ones, and those named `more`. */
 export function parse(...more) {
   const names = [...COMMON, ...more];
   const options = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
@@ -23,7 +23,7 @@ export function parse(...more) {
   return values;
 }
 
-/** Connect with what the command line says and `more`. */
+/** Connects with the options of the command line and `more`. */
 export function connect(options, more = {}) {
   return connectToServer({
     server_url: options["server-url"],
@@ -35,12 +35,12 @@ export function connect(options, more = {}) {
   });
 }
 
-/** Print one line of the program's protocol. */
+/** Prints one line for the test. */
 export function say(line) {
   process.stdout.write(`${line}\n`);
 }
 
-/** Run `action` when the program is asked to stop. */
+/** Runs `action` when the program is asked to stop. */
 export function onTermination(action) {
   process.once("SIGINT", action);
   process.once("SIGTERM", action);

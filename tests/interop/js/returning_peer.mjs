@@ -1,6 +1,7 @@
-// Offers a public service and calls the manager twice a second, for as long as it is left alone.
+// Offers a public service and calls the manager twice a second, until it is killed.
 //
-// Prints `READY <workspace>`, and `ECHO <milliseconds since 1970>` whenever the manager has answered.
+// Prints `READY <workspace>`, and `ECHO <milliseconds since 1970>` after each response of the
+// manager.
 
 import { connect, parse, say } from "./peer.mjs";
 

@@ -14,7 +14,7 @@ const FLOATS = [
 // Lengths on both sides of every length prefix of the encoding.
 const LENGTHS = [0, 1, 15, 16, 31, 32, 255, 256, 65535, 65536];
 
-/** `size` bytes in which a shifted or repeated part shows. */
+/** Returns `size` bytes that differ from each shifted or repeated copy of their parts. */
 export function pattern(size, seed = 0) {
   return new Uint8Array(size).map((_, i) => {
     const place = i % 65521;
@@ -22,7 +22,7 @@ export function pattern(size, seed = 0) {
   });
 }
 
-/** Named values of every plain kind. */
+/** Returns named values of every plain kind. */
 export function* plain() {
   yield ["null", null];
   yield ["true", true];
@@ -57,14 +57,14 @@ export function* plain() {
   yield ["deep", deep];
 }
 
-/** A value for an error text. */
+/** Returns a value as a short text for errors. */
 export function short(value) {
   if (value instanceof Uint8Array) return `${value.length} bytes`;
   const shown = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? "undefined");
   return shown.length <= 200 ? shown : `${shown.slice(0, 200)}... (${shown.length} characters)`;
 }
 
-/** Where two values differ, as text; null if they do not. */
+/** Returns the first difference of two values as text, or null if they are equal. */
 export function difference(got, wanted, path = "value") {
   const complaint = `${path}: wanted ${short(wanted)}, got ${short(got)}`;
   if (wanted instanceof Uint8Array) {
@@ -72,7 +72,7 @@ export function difference(got, wanted, path = "value") {
     return same ? null : complaint;
   }
   if (typeof wanted !== "object" || wanted === null) {
-    // 0 and -0 are the same here, NaN is itself.
+    // 0 and -0 count as equal, and NaN equals itself.
     return got === wanted || Object.is(got, wanted) ? null : complaint;
   }
   const gotKeys = typeof got === "object" && got !== null ? Object.keys(got) : [];

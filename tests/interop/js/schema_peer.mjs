@@ -1,6 +1,6 @@
-// What the tests of schemas ask of JavaScript. Without options it hosts a service `plain`, whose functions have no
-// schemas and names of all kinds, and prints `READY <id>`. With `--service` it uses a service `measure` as
-// `schema_usage.mjs` does.
+// The JavaScript peer of the tests of schemas. Without options it hosts a service `plain`, whose
+// functions have no schemas and names of all kinds, and prints `READY <id>`. With `--service` it
+// uses a service `measure` as `schema_usage.mjs` does.
 
 import { connect, onTermination, parse, say } from "./peer.mjs";
 import { use } from "./schema_usage.mjs";

@@ -1,5 +1,5 @@
-// A caller of the service `measure`, as people write it: the TypeScript compiler checks it against the generated
-// declarations, and it runs.
+// A typical caller of the service `measure`. The TypeScript compiler checks it against the
+// generated declarations, and the test runs it.
 
 /**
  * @param {unknown} found

@@ -1,5 +1,5 @@
-// What the JavaScript of a chapter of the guide finds on every Node: a WebSocket, and standard output for its own
-// lines, because the library logs to the console as well.
+// Prepares Node for the JavaScript of a chapter of the guide: provides a WebSocket, and redirects
+// the logs of the library, so that only the lines of the chapter are on standard output.
 
 import WebSocket from "ws";
 

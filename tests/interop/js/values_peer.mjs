@@ -1,11 +1,11 @@
-// Either offers a service `values`, or checks the service `values` of a Rust client; as the Python
-// program of this name.
+// Registers a service `values`, or checks the service `values` of a Rust client, with the same
+// options as the Python program of this name.
 
 import { connect, onTermination, parse, say } from "./peer.mjs";
 
 const SIZE = 700_000;
 
-/** Bytes that are not the same everywhere. */
+/** Returns bytes with a pattern. */
 const payload = (size) => Uint8Array.from({ length: size }, (_, index) => index % 251);
 
 class Point {
@@ -15,7 +15,7 @@ class Point {
   }
 }
 
-/** Something that only one side has a codec for. */
+/** A type for which only one side has a codec. */
 class Shape {}
 
 function register(server) {
@@ -48,7 +48,7 @@ async function provide(server) {
     absent: {},
     numbered: { 12: 0.5 },
     date: new Date(981173106500),
-    // A codec for the points of the map applies, also inside of it.
+    // The codec applies to points inside the map as well.
     points: new Map([["p", new Point(1, 2)]]),
   };
   const info = await server.registerService({
@@ -62,7 +62,7 @@ async function provide(server) {
       kind === "blob"
         ? new Blob([payload(SIZE)], { type: "image/png" })
         : new File([payload(SIZE)], "some file"),
-    // Read a file in parts, then its end again, and all of it at once.
+    // Reads a file in parts, then its end again, and then all of it at once.
     async read(file) {
       const parts = [];
       for (let part; (part = await file.read(100_000)).length > 0; ) parts.push(part);
@@ -100,7 +100,7 @@ function same(got, wanted) {
   if (a !== b) throw new Error(`got ${a}, wanted ${b}`.slice(0, 500));
 }
 
-/** `doing` fails, and says `text`. */
+/** Checks that `doing` fails with a message that contains `text`. */
 async function refused(doing, text) {
   try {
     await doing;

@@ -1,4 +1,4 @@
-"""Measures the benchmark's service, prints the figures as one line of JSON."""
+"""Measures the service of the benchmark, and prints the figures as one line of JSON."""
 
 import asyncio
 import json
@@ -13,14 +13,14 @@ WARM_UP = 3
 
 
 def percentiles(samples):
-    """The median and the 99th percentile, in microseconds."""
+    """Return the median and the 99th percentile, in microseconds."""
     samples.sort()
     at = lambda share: samples[min(int(len(samples) * share), len(samples) - 1)] * 1e6
     return [at(0.5), at(0.99)]
 
 
 async def calls(service, seconds, latencies):
-    """Call for so long, one at a time."""
+    """Call for this time, one call at a time."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         begun = time.perf_counter()
@@ -29,7 +29,7 @@ async def calls(service, seconds, latencies):
 
 
 async def stream(service, count):
-    """Read a stream of numbers, which must all be there; items per second."""
+    """Read a stream of numbers, check that none is missing, and return items per second."""
     begun = time.perf_counter()
     read = 0
     async for number in await service.numbers(count):

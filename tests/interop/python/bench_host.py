@@ -1,4 +1,4 @@
-"""Hosts the service that the benchmark measures, prints `READY <full service id>`."""
+"""Hosts the service that the benchmark measures, and prints `READY <full service id>`."""
 
 import asyncio
 
@@ -11,12 +11,12 @@ def add(a: float, b: float):
 
 
 def echo(data: bytes):
-    """Answer the bytes."""
+    """Return the bytes."""
     return data
 
 
 def numbers(n: int):
-    """Count."""
+    """Stream numbers from 0."""
     yield from range(int(n))
 
 

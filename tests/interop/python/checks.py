@@ -1,4 +1,4 @@
-"""How a check of the Python conformance client says what it expects."""
+"""Assertions of the checks of the Python conformance client."""
 
 import asyncio
 import re
@@ -7,9 +7,10 @@ import time
 import sample_values
 
 MEGABYTE = 1024 * 1024
-# What fails at once does so within this time, on the slowest machine.
+# Time in seconds within which a call must fail that fails without a timeout, on the slowest
+# machine.
 AT_ONCE = 5
-# What calls of something say that has ended.
+# Error texts of calls of functions whose session or owner is gone.
 GONE = (
     "session not found",
     "parent session was closed",
@@ -20,7 +21,7 @@ GONE = (
 
 
 class Failed(Exception):
-    """A check that did not come out as it should."""
+    """Failure of a check."""
 
 
 def expect(condition, detail):
@@ -50,7 +51,7 @@ async def expect_error(call, *words):
 
 
 async def expect_failure_at_once(call, *words):
-    """As `expect_error`, within a short time: a time-out is none."""
+    """Fail the check also if the error does not come at once."""
     begun = time.monotonic()
     await expect_error(call, *words)
     took = time.monotonic() - begun
@@ -58,7 +59,7 @@ async def expect_failure_at_once(call, *words):
 
 
 async def eventually(what, is_so):
-    """Ask until it is so; fail if it is not within some seconds."""
+    """Poll until the condition holds, and fail the check after some seconds."""
     begun = time.monotonic()
     while not await is_so():
         expect(time.monotonic() - begun < 2 * AT_ONCE, what)
@@ -66,6 +67,6 @@ async def eventually(what, is_so):
 
 
 def short(value):
-    """A value for an error text."""
+    """Return a value as a short text for errors."""
     shown = repr(value)
     return shown if len(shown) <= 200 else f"{shown[:200]}... ({len(shown)} characters)"

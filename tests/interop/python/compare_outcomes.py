@@ -1,5 +1,6 @@
-"""Compares what came of the same steps at two servers, as `outcomes.py` and `outcomes.mjs` print it, and says every
-difference that is not in the table of deviations, and every deviation that is not there any more.
+"""Compares the outcomes of the same steps at two servers, as `outcomes.py` and `outcomes.mjs` print
+them. Prints every difference that is not in the table of deviations, and every deviation of the
+table that no longer occurs.
 """
 
 import argparse
@@ -8,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-# What differs from run to run. Users get numbers in order of appearance.
+# Texts that differ between runs. Users get numbers in the order of their appearance.
 NAMED = {
     "token": r"eyJ[\w-]+\.[\w-]+\.[\w-]+",
     "user": r"\banonymouz-[a-z]+-[a-z]+-\d{8}\b|\b[a-z]+-[a-z]+-\d{8}\b",
@@ -17,13 +18,13 @@ NAMED = {
     "id": r"(?<![\w-])[A-Za-z0-9_-]{22}(?![\w-])|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
 }
 PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in NAMED.items()))
-# Seconds since 1970 of these years.
+# Times in seconds since 1970, in these years.
 TIMES = (1.7e9, 4e9)
-# The number of a record with the id of another one.
+# Suffix of a record whose id is that of another record.
 NUMBER = re.compile(r" #\d+\]")
-# The last line of what Python writes of an exception, with which both servers tell of an error.
+# The last line of a Python exception, which both servers use for errors.
 EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Timeout)\b.*)$", re.MULTILINE)
-# What the clients put in front of an error of a server.
+# The text that the clients put in front of an error of a server.
 WRAPPING = re.compile(r"^(?:\w+: )?(?:Failed to notify workspace manager: )?RemoteError: ?")
 ABSENT = "<absent>"
 
@@ -76,7 +77,10 @@ class Normal:
 
 
 def records(items):
-    """A list of records, which come in any order, by their ids; each of two servers has some of the same id."""
+    """Return a list of records by their ids, because lists have no order.
+
+    Two servers of a cluster have some records with the same id, which get a number.
+    """
     found = {}
     for item in sorted(items, key=text_of):
         key, count = f"[{item['id']}]", 1
@@ -88,7 +92,7 @@ def records(items):
 
 
 def steps(path, urls):
-    """The outcomes of a run by the name of the step; a step that comes again gets a number."""
+    """Return the outcomes of a run by the name of the step, with a number for a repeated step."""
     lines = [json.loads(line) for line in Path(path).read_text().splitlines() if line.startswith("{")]
     known = {text: name for line in lines for text, name in line.get("known", {}).items()}
     normal, outcomes = Normal(urls.split(), known), {}
@@ -102,7 +106,7 @@ def steps(path, urls):
 
 
 def differences(path, original, ours):
-    """Where two outcomes differ, each as the path to it and the two values."""
+    """Yield the differences of two outcomes, each as its path and the two values."""
     if isinstance(original, dict) and isinstance(ours, dict):
         for key in sorted({**original, **ours}):
             below = f"{path}.{key}" if path else key
@@ -119,7 +123,7 @@ def text_of(value):
 
 
 def matcher(pattern):
-    """Whether a text is as a pattern says, in which `*` stands for anything."""
+    """Return whether a text matches a pattern, in which `*` stands for any text."""
     expression = ".*".join(map(re.escape, pattern.split("*")))
     return re.compile(expression, re.DOTALL).fullmatch
 
@@ -158,14 +162,15 @@ def main():
             for difference in differences("", original.get(step, ABSENT), ours.get(step, ABSENT)):
                 path, *values = difference
                 difference = (run, step, NUMBER.sub("]", path), *values)
-                # Each that applies, so that none is thought to be there no more for another's sake.
+                # Marks every deviation that applies, so that none counts as gone because another one
+                # applied first.
                 if not any([deviation.allows(difference) for deviation in deviations]):
                     problems += 1
                     *_, path, left, right = difference
                     print(f"{run}: {step}\n  at {path or 'the step'}\n    original: {left}\n    ours:     {right}")
     runs = {run for run, *_ in options.run}
     for deviation in deviations:
-        # Those of a race in the original show in some runs only.
+        # A deviation caused by a race in the original occurs in some runs only.
         expected = deviation.entry.get("run", "*") in {"*", *runs} and not deviation.entry.get("sometimes")
         if expected and not deviation.met:
             problems += 1

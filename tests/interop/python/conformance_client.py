@@ -1,6 +1,6 @@
-"""Calls every method of a `conformance` service, in whatever language it is hosted.
+"""Checks every method of a `conformance` service, which may be in any language.
 
-Prints one JSON line `{"name", "ok", "detail"}` per check; exit status 1 if any is false.
+Prints one JSON line `{"name", "ok", "detail"}` per check. The exit status is 1 if a check failed.
 """
 
 import asyncio
@@ -14,25 +14,25 @@ import sample_values
 from checks import MEGABYTE, Failed, expect, expect_error, expect_same, short
 from live_checks import LiveChecks
 
-# No check waits longer than this.
+# Timeout of a check, in seconds.
 LIMIT = 90
 
 
 class Checks(LiveChecks):
-    """The checks; each public coroutine method is one, in the order in which they stand here."""
+    """The checks: each public coroutine method is one, in the order of the source."""
 
     def __init__(self, options, server, service):
         self.options = options
         self.host = options.host_language
-        # Python and Rust functions know their parameters; JavaScript drops what is too much.
+        # Python and Rust functions reject surplus arguments; JavaScript ignores them.
         self.knows_parameters = self.host in ("python", "rust")
         self.server = server
         self.service = service
-        # Calls that are left alone.
+        # Abandoned calls.
         self.left_alone = set()
 
     def _sessions(self):
-        """The sessions in which calls wait or functions are kept.
+        """Return the sessions in which calls wait or functions are stored.
 
         Answers of callbacks leave others behind, with nothing in them but the name of the peer.
         """
@@ -44,7 +44,7 @@ class Checks(LiveChecks):
         return {key for key in sessions if holds(self.server.rpc._object_store[key])}
 
     def all(self):
-        """The checks, by name."""
+        """Return the checks by name."""
         members = {**vars(Checks), **vars(LiveChecks)}
         for name, member in members.items():
             if not name.startswith("_") and asyncio.iscoroutinefunction(member):
@@ -152,7 +152,7 @@ class Checks(LiveChecks):
             expect_same(await self.service.sleep(seconds), seconds)
 
     async def sleep_longer_than_the_silence_limit(self):
-        # Heartbeats keep the call alive; without them it would end after `method_timeout`.
+        # Heartbeats keep the call alive; without them it would fail after `method_timeout`.
         server = await peer.connect(self._second_client(), method_timeout=3)
         try:
             service = await server.get_service(self.options.service)
@@ -206,7 +206,7 @@ class Checks(LiveChecks):
         )
 
     def _member(self, name):
-        """A method of the service that its description does not list."""
+        """Call a method of the service that its description does not list."""
         listed = self.service.echo.__rpc_object__
         method = listed["_rmethod"].rpartition(".")[0] + "." + name
         return self.server.rpc.decode({**listed, "_rmethod": method, "_rname": name})
@@ -266,7 +266,7 @@ class Checks(LiveChecks):
             parameters = function["parameters"]
             expect_same(parameters["type"], "object")
             expect_same(list(parameters["properties"]), properties)
-            # `echo` takes any value, null too, so that some hosts do not require it.
+            # `echo` accepts null, so some hosts do not require the argument.
             if method != "echo":
                 expect_same(list(parameters.get("required", [])), required)
 
@@ -285,7 +285,7 @@ def report(name, ok, detail):
 
 
 async def run(name, check):
-    """Run one check; whether it passed."""
+    """Run one check, and return whether it passed."""
     try:
         detail = await asyncio.wait_for(check(), LIMIT)
     except asyncio.TimeoutError:

@@ -1,4 +1,6 @@
-"""Hosts the service `conformance`, prints `READY <full service id>`, stays until told to stop.
+"""Hosts the service `conformance`.
+
+Prints `READY <full service id>`, and runs until it is asked to stop.
 
 Every method is as strict as the contract: an argument of another type is an error that names it.
 """
@@ -12,21 +14,21 @@ import peer
 
 
 def number(value, name):
-    """`value`, if it is a number (a bool is not one)."""
+    """Return `value` if it is a number, which a bool is not."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
     return value
 
 
 def text(value, name):
-    """`value`, if it is a string."""
+    """Return `value` if it is a string."""
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected a string, got {type(value).__name__}")
     return value
 
 
 def echo(value):
-    """Answer the value."""
+    """Return the value."""
     return value
 
 
@@ -43,7 +45,7 @@ def divide(a: float, b: float):
 
 
 def describe(person: dict):
-    """Say in a sentence who a person `{name, age?, tags?}` is."""
+    """Describe a person `{name, age?, tags?}` in a sentence."""
     if not isinstance(person, dict):
         raise TypeError(f"person: expected an object, got {type(person).__name__}")
     if "name" not in person:
@@ -68,7 +70,7 @@ def describe(person: dict):
 
 
 def whoami(context=None):
-    """Say who is calling."""
+    """Describe the caller."""
     return {
         "user_id": context["user"]["id"],
         "workspace": context["ws"],
@@ -78,7 +80,7 @@ def whoami(context=None):
 
 
 async def sleep(seconds: float):
-    """Sleep, and answer for how long."""
+    """Sleep, and return the time."""
     await asyncio.sleep(number(seconds, "seconds"))
     return seconds
 
@@ -91,7 +93,7 @@ def make_bytes(n: int):
 
 
 def length(data: bytes):
-    """The number of bytes in `data`."""
+    """Return the number of bytes in `data`."""
     if not isinstance(data, bytes):
         raise TypeError(f"data: expected bytes, got {type(data).__name__}")
     return len(data)
@@ -103,7 +105,7 @@ def panic_now():
 
 
 def expect_array(value, name):
-    """`value`, if it is an array."""
+    """Return `value` if it is an array."""
     if not isinstance(value, (np.ndarray, np.generic)):
         raise TypeError(f"{name}: expected an array, got {type(value).__name__}")
     return value
@@ -134,26 +136,26 @@ def checked_divide(a: float, b: float):
 
 
 async def call_back(callback, times: int):
-    """Call a function so many times, with 0, 1, 2 and so on, and answer what it answered."""
+    """Call a function repeatedly, with 0, 1, 2 and so on, and return its results."""
     return [await callback(index) for index in range(times)]
 
 
 async def progress(callback, steps: int):
-    """Tell a function of every step, from 0 on; how many steps. Whatever it answers is ignored."""
+    """Call a function for each step, from 0, ignore its results, and return the number of steps."""
     calls = [callback(step) for step in range(steps)]
     await asyncio.gather(*calls, return_exceptions=True)
     return steps
 
 
 async def call_nested(functions: dict):
-    """Call functions that stand in lists in a map, each with its key."""
+    """Call functions in lists in a map, each with its key."""
     return {
         key: [await function(key) for function in members] for key, members in functions.items()
     }
 
 
 class Streams:
-    """How many streams of `count` somebody reads."""
+    """Return the number of streams of `count` that are being read."""
 
     open = 0
 
@@ -171,7 +173,7 @@ async def count(n: int, delay: float = 0.0):
 
 
 def open_streams():
-    """How many streams of `count` somebody reads."""
+    """Return the number of streams of `count` that are being read."""
     return Streams.open
 
 
@@ -186,7 +188,7 @@ def fail_after(n: int):
 
 
 async def sum_numbers(numbers, limit: int = None):
-    """Add up a stream of numbers, or so many of them."""
+    """Add up a stream of numbers, or the first `limit` of them."""
     total = 0.0
     if limit == 0:
         return total
@@ -201,7 +203,7 @@ async def sum_numbers(numbers, limit: int = None):
 
 
 def blocks(n: int, size: int):
-    """Make blocks of bytes, as an iterator that is no generator."""
+    """Make blocks of bytes, as an iterator that is not a generator."""
     return map(lambda index: bytes([index % 256]) * size, range(n))
 
 
@@ -222,23 +224,23 @@ def make_counter():
 
 
 class Stored:
-    """What `store` keeps."""
+    """The object of `store`."""
 
     interface = None
 
 
 def store(interface):
-    """Keep an object for later; it has a function `getItem(key)`."""
+    """Store an object with a function `getItem(key)`."""
     Stored.interface = interface
 
 
 async def use_stored(key):
-    """Ask the kept object for an item."""
+    """Get an item of the stored object."""
     return await Stored.interface.getItem(key)
 
 
 async def dispose_stored():
-    """Tell the owner of the kept object that it is not needed any more; it stays kept."""
+    """Release the stored object at its owner, but keep it stored."""
     await Stored.interface._dispose()
 
 

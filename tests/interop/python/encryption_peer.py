@@ -1,6 +1,6 @@
-"""Hosts the service `safe` with encryption on, or calls one; prints what the Rust test compares.
+"""Hosts the service `safe` with encryption, or calls one, and prints values for the Rust test.
 
-As a host: `READY <full service id> <public key>`, and stays until told to stop.
+As a host: `READY <full service id> <public key>`, and runs until it is asked to stop.
 As a caller, with `--service` and `--key`: one line of JSON.
 """
 
@@ -11,12 +11,12 @@ import peer
 
 
 def whisper(text, context=None):
-    """Answer the text, and the key of whoever encrypted it."""
+    """Return the text, and the key of its sender."""
     return [f"secret {text}", context.get("caller_public_key")]
 
 
 async def tell(listener, context=None):
-    """Answer what the listener says to a rumour."""
+    """Return the result of the listener for a text."""
     return await listener("secret rumour")
 
 

@@ -1,4 +1,4 @@
-"""Waits for an answer of the method `wait` of `--service`, and prints `FAILED <error>`."""
+"""Waits for the response of the method `wait` of `--service`, and prints `FAILED <error>`."""
 
 import asyncio
 

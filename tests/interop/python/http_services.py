@@ -1,6 +1,6 @@
-"""Hosts services that are used over plain HTTP: functions, a generator, an ASGI application and pages.
+"""Hosts services for plain HTTP: functions, a generator, an ASGI application and pages.
 
-Prints `READY <workspace>`, and stays.
+Prints `READY <workspace>`, and runs until it is killed.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import peer
 
 
 async def application(args):
-    """An ASGI application: says what it was asked, in two pieces."""
+    """An ASGI application that describes the request, in two pieces."""
     scope, receive, send = args["scope"], args["receive"], args["send"]
     body = b""
     while True:

@@ -14,7 +14,7 @@ from checks import expect_same, short
 
 
 class Endless:
-    """Streams of ones without end, and whether one is open."""
+    """Endless streams of ones, and the number of open ones."""
 
     def __init__(self):
         self.open = 0
@@ -39,10 +39,10 @@ class Endless:
             self.open -= 1
 
     async def has_ended(self):
-        """Fail unless it has been closed soon."""
+        """Fail unless the stream is closed soon."""
 
         async def is_so():
-            # What was not closed ends when it is collected.
+            # A generator that was not closed ends when it is collected.
             gc.collect()
             return self.open == 0
 
@@ -50,7 +50,7 @@ class Endless:
 
 
 class LiveChecks:
-    """The second part of the checks of a client; `Checks` is the first."""
+    """The second part of the checks of a client. `Checks` is the first."""
 
     async def array_info(self):
         for array in (
@@ -116,7 +116,7 @@ class LiveChecks:
 
         for callback in (fail, fail_later):
             await expect_failure_at_once(self.service.call_back(callback, 2), "no more of it")
-        # What cannot be sent.
+        # Values that cannot be sent.
         await expect_failure_at_once(self.service.call_back(lambda i: object(), 1), "unsupported")
         expect_same(await self.service.add(1.0, 2.0), 3)
 
@@ -169,7 +169,8 @@ class LiveChecks:
         interface = {"_rintf": True, "getItem": lambda key: key}
         await self.service.store(interface)
         own = self.server.config
-        # Of an interface only its owner's workspace knows, so that this other one makes it up.
+        # The reference to an interface is known only in its owner's workspace, so this client
+        # builds one.
         known = {
             **counter.value.__rpc_object__,
             "_rtarget": f"{own['workspace']}/{own['client_id']}",
@@ -208,7 +209,7 @@ class LiveChecks:
         expect_same(await self.service.open_streams(), 1)
         await stream.aclose()
         await self._no_stream_is_left()
-        # Without a word; the collector closes it.
+        # Dropped without a close; the collector closes it.
         async for item in await self.service.count(1_000_000):
             break
         await self._no_stream_is_left()

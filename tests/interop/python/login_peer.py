@@ -1,4 +1,4 @@
-"""Logs in as the library does it, with a user who reports a token; prints one JSON line per check."""
+"""Logs in with the library while a user reports a token, and prints one JSON line per check."""
 
 import asyncio
 import json

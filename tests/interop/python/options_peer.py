@@ -1,8 +1,8 @@
-"""Either offers a service `number`, or checks what the options of a Rust service mean to Python.
+"""Registers a service `number`, or checks the options of a Rust service in Python.
 
-With `--value` it registers `number`, whose `get_value` answers that JSON value, prints
-`READY <full service id>` and stays until told to stop. With `--host`, the id of a Rust client, it
-checks, and prints a line of JSON per check: `{name, ok, detail}`.
+With `--value` it registers `number`, whose `get_value` returns that JSON value, prints
+`READY <full service id>` and runs until it is asked to stop. With `--host`, the id of a Rust client,
+it runs the checks, and prints a line of JSON per check: `{name, ok, detail}`.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ def same(got, wanted):
 
 
 async def refused(doing, text):
-    """`doing` fails, and says `text`."""
+    """Check that `doing` fails with a message that contains `text`."""
     try:
         await doing
     except Exception as error:
@@ -86,7 +86,7 @@ async def check(server, host):
         same(info["docs"], "More of it.")
 
     async def blocking():
-        # Its caller gives up after a second of silence.
+        # The idle timeout of its caller is one second.
         service = await server.get_service(desk)
         same(await service.nap(2.5), "2.5 s")
         await refused(service.nap(-1.0), "cannot sleep for -1 s")
@@ -96,7 +96,7 @@ async def check(server, host):
             server.register_service({"id": "desk", "f": lambda: 1}),
             "A singleton service with the same name",
         )
-        # The refused service stays here otherwise, and would be announced again.
+        # The client keeps a rejected service, and would register it again after a reconnect.
         server.rpc._services.pop("desk")
 
     async def trusted():

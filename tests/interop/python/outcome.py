@@ -1,4 +1,4 @@
-"""What came of a step, as JSON: the peers' part of comparing two servers."""
+"""Outcomes of steps as JSON, for the comparison of two servers."""
 
 import asyncio
 import inspect
@@ -10,7 +10,7 @@ import peer
 
 
 class Recorder:
-    """Prints what came of each step."""
+    """Prints the outcome of each step."""
 
     def __init__(self, client, limit):
         self.client = client
@@ -21,11 +21,11 @@ class Recorder:
         peer.say(json.dumps(line, sort_keys=True))
 
     def knows(self, **names):
-        """Say what a text that differs from run to run is, by its name."""
+        """Name a text that differs between runs, so that the comparison can replace it."""
         peer.say(json.dumps({"known": {text: f"<{name}>" for name, text in names.items()}}))
 
     async def step(self, step, action):
-        """Await an action and write what it answered, or how it failed."""
+        """Await an action, and print its result or error."""
         try:
             if inspect.isawaitable(action):
                 action = await asyncio.wait_for(action, self.limit)
@@ -36,17 +36,17 @@ class Recorder:
 
 
 def error_of(error):
-    """The text of an error as its user sees it."""
+    """Return the text of an error as its user sees it."""
     return f"{type(error).__name__}: {error}"
 
 
 def plain(value):
-    """A value as JSON can carry it, with nothing lost that a user would see."""
+    """Return a value as JSON, without losing anything that a user would see."""
     if callable(value):
         return {"function": getattr(value, "__name__", None)}
     if isinstance(value, dict):
         if str(value.get("id")).endswith((":hypha-login", ":admin-utils")):
-            # The texts of the servers' own services are their own.
+            # Each server documents its own services in its own words.
             schemas = value.get("service_schema") or {}
             value = {**value, "service_schema": sorted(schemas)}
         return {str(key): plain(item) for key, item in value.items()}

@@ -1,5 +1,7 @@
-"""Does through the Python client and over plain HTTP what a server is for, as several users, and prints what came
-of each step: one line of JSON with `step` and `outcome`. What is right is not known here: two servers are compared.
+"""Uses all functions of a server through the Python client and over plain HTTP, as several users.
+
+Prints one line of JSON with `step` and `outcome` per step. The outcomes of two servers are compared;
+this program does not judge them.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ LIMIT = 20
 
 
 class Sessions:
-    """The connections of one run, by the name of who is connected."""
+    """The connections of one run, by the name of the user."""
 
     def __init__(self, options, secret):
         self.options = options
@@ -28,7 +30,7 @@ class Sessions:
         self.clients = {}
 
     def token_of(self, user, email=None, roles=()):
-        """A token as the server's operator could make it: of a registered user, with no workspace named."""
+        """Return a token of a registered user without a workspace, as of the operator."""
         now = int(time.time())
         names = "https://amun.ai/"
         claims = {
@@ -58,7 +60,7 @@ class Sessions:
 
 
 def fill(value, names):
-    """A value of the table with what stands in braces replaced."""
+    """Return a value of the table with the names in braces replaced."""
     if isinstance(value, str):
         for name, text in names.items():
             value = value.replace("{" + name + "}", text)
@@ -71,7 +73,7 @@ def fill(value, names):
 
 
 async def table(recorder, who, client, calls, names):
-    """Every call of the table by one client."""
+    """Run every call of the table with one client."""
     own = {**names, "me": who, "own": client.config["workspace"], "long": "x" * 1025}
     for method, args, *more in calls:
         named, without = (more + [{}, []][len(more) :])[:2]
@@ -84,9 +86,9 @@ async def table(recorder, who, client, calls, names):
 
 
 async def host_services(sessions):
-    """The services that everybody asks for, of the user alice."""
+    """Register the services of the user alice, which all others call."""
     host = await sessions.connect("host", token=sessions.token_of("alice", "alice@example.org"))
-    # Whose place somebody else will want.
+    # Another client will connect with the id of this one.
     await sessions.connect("present", token=sessions.token_of("dave"))
     other = await sessions.connect("other", token=sessions.token_of("alice", "alice@example.org"))
 
@@ -138,7 +140,7 @@ async def host_services(sessions):
 
 
 async def users(recorder, sessions, alice):
-    """The users of the table, each with what it may do in the workspace of alice."""
+    """Connect the users of the table, each with its permissions in the workspace of alice."""
     tokens = {}
     for name in ("reader", "writer"):
         permission = "read" if name == "reader" else "read_write"
@@ -161,7 +163,7 @@ async def users(recorder, sessions, alice):
 
 
 async def manager_contract(recorder, client):
-    """What the manager offers."""
+    """Call the methods of the manager."""
     service = await client.get_service("~")
     for name in sorted(service.keys()):
         if callable(service[name]) and not name.startswith("_"):
@@ -177,7 +179,7 @@ async def manager_contract(recorder, client):
 
 
 async def events(recorder, sessions):
-    """What somebody hears who listens, while others come, work and go."""
+    """Record the events that a client receives while others connect, work and leave."""
     heard = []
     alice, names = sessions.clients["admin"], ["client_connected", "client_updated"]
     names += ["client_disconnected", "service_added", "service_removed", "workspace_changed"]
@@ -230,7 +232,7 @@ async def come(sessions, name, token):
 
 
 async def refusals(recorder, sessions, tokens):
-    """Connections that fail, or do not."""
+    """Connect with valid and invalid options."""
     alice = sessions.clients["admin"]
     revoked = await alice.generate_token()
     await recorder.step("connect: revoke a token", alice.revoke_token(revoked))
@@ -274,7 +276,7 @@ async def refusals(recorder, sessions, tokens):
 
 
 async def administration(recorder, sessions):
-    """What the operator does with clients and workspaces."""
+    """Manage clients and workspaces as the operator."""
     root = sessions.clients["root"]
     # Each server has one: that of the server of root, where the unwanted client is as well.
     admin = await root.get_service(f"{root.config['server_id']}:admin-utils")
@@ -304,7 +306,7 @@ async def names(metrics):
 
 
 async def foreign_calls(recorder, sessions):
-    """Calls of the services by those who may and those who may not."""
+    """Call the services with and without permission."""
     for who in ("reader", "foreign", "anonymous"):
         client = sessions.clients[who]
         service = await client.get_service("ws-user-alice/host:open")

@@ -1,4 +1,4 @@
-"""The part of `outcomes.py` that is plain HTTP: services, pages, the login."""
+"""The part of `outcomes.py` over plain HTTP: services, pages, the login."""
 
 import base64
 import gzip
@@ -16,7 +16,7 @@ OPEN = f"{ALICE}/services/host:open"
 
 
 async def application(args):
-    """An ASGI application: says what it was asked, in two pieces."""
+    """An ASGI application that describes the request, in two pieces."""
     scope, receive, send = args["scope"], args["receive"], args["send"]
     body = b""
     while True:
@@ -42,7 +42,7 @@ async def application(args):
 
 
 async def register_pages(host):
-    """An application and pages, which answer HTTP themselves."""
+    """Register an application and pages, which respond to HTTP themselves."""
     public = {"visibility": "public"}
     asgi = {"id": "application", "type": "asgi", "config": public, "serve": application}
     await host.register_service(asgi)
@@ -79,7 +79,7 @@ async def register_pages(host):
 
 
 def shown(response):
-    """An answer as its caller sees it."""
+    """Return a response as its caller sees it."""
     kind = response.headers.get("content-type", "")
     headers = {name: response.headers[name] for name in HEADERS if name in response.headers}
     body = response.content
@@ -95,7 +95,7 @@ def shown(response):
 
 
 async def dashboards(http):
-    """The numbers that monitoring looks for, without their values."""
+    """Return the names of the metrics, without their values."""
     health = (await http.get("/health")).json()
     names = ["websocket_connections", "websocket_connections_established_total", "rpc_call_total"]
     names += ["client_requests_total", "redis_rpc_active_connections", "process_resident_memory_bytes"]
@@ -113,17 +113,17 @@ async def dashboards(http):
 
 
 async def title(http):
-    """The title by which clients and tests recognize the login page."""
+    """Return the title by which clients and tests recognize the login page."""
     page = (await http.get("/public/apps/hypha-login/")).text
     return page.partition("<title>")[2].partition("</title>")[0]
 
 
 async def requests(recorder, http, tokens):
-    """Every endpoint, asked rightly and wrongly, by nobody and by users."""
+    """Request every endpoint, with valid and invalid requests, anonymously and as users."""
 
     async def ask(step, method, path, **more):
         async def answer():
-            # On a connection of its own: a server may close one after an error.
+            # On a connection of its own, because a server may close one after an error.
             headers = {**more.pop("headers", {}), "Connection": "close"}
             return shown(await http.request(method, path, headers=headers, **more))
 
@@ -205,7 +205,7 @@ async def requests(recorder, http, tokens):
         await ask(f"{method} {add}", method, f"{add}?a=1")
     for path in ("/ws-user-alice/services", "/no/such/page/at/all", "/health/nonsense"):
         await get(path)
-    # Who is asking.
+    # Requests with different credentials.
     basic = base64.b64encode(f"x:{tokens['bob']}".encode()).decode()
     who = f"{OPEN}/who"
     for name, headers in {
@@ -236,7 +236,7 @@ async def requests(recorder, http, tokens):
 
 
 async def login(recorder, sessions, tokens):
-    """The login service, by the client and by HTTP."""
+    """Use the login service, through the client and over HTTP."""
     anonymous = sessions.clients["anonymous"]
     service = await anonymous.get_service("public/hypha-login")
     url = sessions.options.server_url

@@ -1,12 +1,12 @@
-"""What the Python conformance programs share: their command line and how they connect."""
+"""Command line and connection of the Python conformance programs."""
 
 import argparse
 import os
 import signal
 import sys
 
-# Connect options that the command line leaves out must not come from the environment of whoever
-# runs the tests.
+# Connect options that the command line leaves out must not come from the environment of the user
+# who runs the tests.
 for name in ("HYPHA_SERVER_URL", "HYPHA_TOKEN", "HYPHA_CLIENT_ID", "HYPHA_WORKSPACE"):
     os.environ.pop(name, None)
 
@@ -14,7 +14,7 @@ from hypha_rpc import connect_to_server  # noqa: E402  (reads the environment wh
 
 
 def arguments(description):
-    """The parser of the options that service and client have in common."""
+    """Return the parser of the options that service and client share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--server-url", required=True)
     parser.add_argument("--workspace")
@@ -25,7 +25,7 @@ def arguments(description):
 
 
 def connect(options, **more):
-    """Connect with what the command line says and `more`; an awaitable."""
+    """Return an awaitable that connects with the options of the command line and `more`."""
     config = {
         "server_url": options.server_url,
         "workspace": options.workspace,
@@ -38,7 +38,7 @@ def connect(options, **more):
 
 
 def say(line):
-    """Print one line of the program's protocol, at once."""
+    """Print one line for the test, without buffering."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -1,10 +1,11 @@
 """Offers a public service, and calls the manager once whenever its services have been registered.
 
-Prints `READY <workspace>`, and `ECHO <milliseconds since 1970>` whenever the manager has answered.
+Prints `READY <workspace>`, and `ECHO <milliseconds since 1970>` after each response of the manager.
 
-It makes no call while the connection is lost. A call in the moment of the loss, before the library has
-begun to reconnect, opens a connection by itself; if the server is not back yet, its failure cancels the
-reconnection that has begun meanwhile, and every later call waits for that one in vain (seen in 0.21.47).
+It makes no call while the connection is lost. A call at the moment of the loss, before the library
+starts to reconnect, opens a connection by itself. If the server is still down, its failure cancels
+the reconnection that has started meanwhile, and every later call waits for that one without end
+(seen in 0.21.47).
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 import math
 
-# What JavaScript numbers cannot hold.
+# Integers that JavaScript numbers cannot represent.
 BIG_INTEGERS = (2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1)
 
 INTEGERS = (
@@ -16,13 +16,13 @@ LENGTHS = [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536]
 
 
 def pattern(size, seed=0):
-    """`size` bytes in which a shifted or repeated part shows."""
+    """Return `size` bytes that differ from each shifted or repeated copy of their parts."""
     block = bytes((i * 7 + (i >> 8) + seed) % 256 for i in range(65_521))
     return (block * (size // len(block) + 1))[:size]
 
 
 def plain():
-    """Named values of every plain kind."""
+    """Return named values of every plain kind."""
     yield "null", None
     yield "true", True
     yield "false", False
@@ -53,7 +53,7 @@ def plain():
 
 
 def difference(got, wanted, path="value"):
-    """Where two values differ, as text; None if they do not. 1 and 1.0 are the same."""
+    """Return the first difference of two values as text, or None. 1 and 1.0 count as equal."""
     if isinstance(wanted, bool) or wanted is None or isinstance(wanted, (str, bytes)):
         same = type(got) is type(wanted) and got == wanted
     elif isinstance(wanted, (int, float)):

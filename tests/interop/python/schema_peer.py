@@ -1,9 +1,9 @@
-"""What the tests of schemas ask of Python.
+"""The Python peer of the tests of schemas.
 
-Without options it hosts two services and prints `READY <id> <id>`: `measure`, the like of the Rust contract, with
-schemas; and `plain`, functions as people write them, without. With `--service` it uses a service `measure` as
-`schema_usage.py` does. With `--validate` it tells what a validator of JSON schemas finds in a file, with `--openapi`
-what the functions of an OpenAPI document answer.
+Without options it hosts two services and prints `READY <id> <id>`: `measure`, which equals the Rust
+contract and has schemas, and `plain`, ordinary functions without schemas. With `--service` it uses a
+service `measure` as `schema_usage.py` does. With `--validate` it validates the JSON schemas in a
+file, and with `--openapi` it prints the responses of the functions of an OpenAPI document.
 """
 
 import asyncio
@@ -118,7 +118,7 @@ async def host(server):
 
 
 def openapi(path):
-    """Calls every function of an OpenAPI document with the arguments beside it, as the document says."""
+    """Call every function of an OpenAPI document as it describes, with the given arguments."""
     with open(path, encoding="utf-8") as file:
         document, calls = json.load(file)
     answers = {}
@@ -135,7 +135,7 @@ def openapi(path):
 
 
 def validate(path):
-    """Every schema has to be one, and to take and refuse these values."""
+    """Check that every schema is valid, and accepts and rejects these values."""
     with open(path, encoding="utf-8") as file:
         cases = json.load(file)
     problems = []

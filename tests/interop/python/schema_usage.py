@@ -1,4 +1,7 @@
-"""A caller of the service `measure`, as people write it: mypy checks it against the generated stub, and it runs."""
+"""A typical caller of the service `measure`.
+
+mypy checks it against the generated stub, and the test runs it.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Runs the Python of a chapter of the guide, in which `await` may stand anywhere, as in a notebook.
+"""Runs the Python of a chapter of the guide, with `await` at the top level, as in a notebook.
 
-The program is the argument.
+The argument is the source text.
 """
 
 import ast

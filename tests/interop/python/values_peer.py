@@ -1,7 +1,8 @@
-"""Either offers a service `values`, or checks the service `values` of a Rust client.
+"""Registers a service `values`, or checks the service `values` of a Rust client.
 
-With `--host`, the full id of the service, it checks, and prints a line of JSON per check: `{name, ok,
-detail}`. Without, it registers its own, prints `READY <full service id>` and stays until told to stop.
+With `--host`, the full id of the service, it runs the checks, and prints a line of JSON per check:
+`{name, ok, detail}`. Without it, it registers its own, prints `READY <full service id>` and runs
+until it is asked to stop.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ SIZE = 700_000
 
 
 def payload(size):
-    """Bytes that are not the same everywhere."""
+    """Return bytes with a pattern."""
     return bytes(i % 251 for i in range(size))
 
 
@@ -30,7 +31,7 @@ class Point:
 
 
 class Shape:
-    """Something that only one side has a codec for."""
+    """A type for which only one side has a codec."""
 
 
 class Person(BaseModel):
@@ -50,7 +51,7 @@ def register(server):
     server.register_codec(
         {"name": "shape", "type": Shape, "encoder": lambda shape: {"edges": 3, "hole": None}}
     )
-    # What an encoder answers that is no map is sent as it is.
+    # The client sends the result of an encoder unchanged if it is not a map.
     server.register_codec({"name": "complex", "type": complex, "encoder": str})
 
 
@@ -59,11 +60,11 @@ async def provide(server):
     opened = []
 
     def mirrored(points):
-        """Mirror points, which the codec has made."""
+        """Mirror points, which the codec has decoded."""
         return [Point(-point.x, point.y) for point in points]
 
     def seen(value):
-        """What a value is here."""
+        """Return the Python type of a value."""
         return f"{type(value).__name__} {json.dumps(value, sort_keys=True, default=str)}"
 
     def shape():
@@ -98,7 +99,7 @@ async def provide(server):
         return opened[-1].closed
 
     def content():
-        """What is in the file that was opened last."""
+        """Return the content of the file that was opened last."""
         opened[-1].seek(0)
         return opened[-1].read()
 
@@ -148,7 +149,7 @@ def same(got, wanted):
 
 
 async def refused(doing, text):
-    """`doing` fails, and says `text`."""
+    """Check that `doing` fails with a message that contains `text`."""
     try:
         await doing
     except Exception as error:

@@ -1,6 +1,6 @@
-"""Connects and makes a token for its workspace; prints `READY <workspace> <token>`, and stays.
+"""Connects, creates a token for its workspace, and prints `READY <workspace> <token>`.
 
-An anonymous workspace ends with its last client; this one holds it open for the others.
+It stays connected, because an anonymous workspace ends with its last client.
 """
 
 import asyncio
