@@ -1,4 +1,4 @@
-//! The program `hypha schema`, with a server in this process.
+//! Tests of the program `hypha schema`, with a server in this process.
 
 use std::process::Output;
 
@@ -21,7 +21,7 @@ impl Desk {
     pub(crate) async fn count(&self, _on_number: Callback<u32>) {}
 }
 
-/// A server, and a client that offers the service `id`.
+/// A server, and a client that registers the service `id`.
 struct Host {
     server: Server,
     client: Client,
@@ -57,7 +57,7 @@ async fn hypha(arguments: &[&str]) -> anyhow::Result<Output> {
 }
 
 #[tokio::test]
-async fn every_format_is_what_the_library_writes() -> anyhow::Result<()> {
+async fn every_format_equals_the_output_of_the_library() -> anyhow::Result<()> {
     let host = Host::start().await?;
     let live = Description::fetch(&host.client, &host.id).await?;
     for format in Format::ALL {
@@ -93,8 +93,8 @@ async fn an_empty_variable_counts_as_not_set() -> anyhow::Result<()> {
     let output = command.output().await?;
     assert!(output.status.success(), "{output:?}");
 
-    // The default URL may be that of a server of the user, so the help has to do: it shows the
-    // value of each variable that is read.
+    // The default URL may be that of a running server, so the test reads the help, which shows the
+    // value of each variable.
     let mut command = Command::new(env!("CARGO_BIN_EXE_hypha"));
     let output = command.args(["schema", "--help"]).envs(empty);
     let help = String::from_utf8(output.output().await?.stdout)?;
@@ -131,7 +131,7 @@ async fn the_description_goes_into_a_file() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The text on the standard error, after checks that there is nothing else.
+/// Checks the exit code and that the standard output is empty, and returns the standard error.
 fn error(output: &Output, code: i32) -> anyhow::Result<String> {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -151,7 +151,7 @@ async fn errors_are_one_line_with_their_causes() -> anyhow::Result<()> {
     let url = host.server.url().to_owned();
     let socket = url.replacen("http", "ws", 1);
     host.stop().await;
-    // The port is free again, and nothing listens on it.
+    // The port is free now, so nothing listens on it.
     let output = hypha(&["schema", "--server-url", &url, "--service", "desk"]).await?;
     let said = error(&output, 1)?;
     assert!(
@@ -163,7 +163,7 @@ async fn errors_are_one_line_with_their_causes() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn wrong_arguments_are_told_from_failures() -> anyhow::Result<()> {
+async fn wrong_arguments_have_another_exit_code() -> anyhow::Result<()> {
     let output = hypha(&["schema", "--service", "desk", "--format", "cobol"]).await?;
     let said = error(&output, 2)?;
     assert!(

@@ -40,7 +40,7 @@ impl Errors {
         self.unread.push(error);
     }
 
-    /// Number of errors with a message so far.
+    /// Returns the number of errors with a message so far.
     pub(crate) fn count(&self) -> usize {
         self.all.len()
     }

@@ -29,7 +29,7 @@ fn argument<T: JsonSchema>() -> Description {
     )])
 }
 
-/// A description of one argument with this schema.
+/// Returns the description of a function with one argument of this schema.
 fn schema(schema: Json) -> Description {
     let parameters = json!({"type": "object", "properties": {"it": schema}, "required": ["it"]});
     describe([method("f", json!({"name": "f", "parameters": parameters}))])

@@ -22,9 +22,9 @@ struct Person {
 /// Service of the tests.
 #[hypha_service(id = "target")]
 trait Target {
-    /// Divide.
+    /// Divide two numbers.
     async fn divide(&self, a: f64, #[hypha(default = 1.0)] b: f64) -> anyhow::Result<f64>;
-    /// Describe somebody.
+    /// Describe a person.
     async fn describe(&self, person: Person) -> String;
     /// Never returns.
     async fn hang(&self);

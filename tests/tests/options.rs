@@ -25,7 +25,7 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 trait Desk {
     /// Read the number.
     async fn read_number(&self, add_one: bool) -> i64;
-    /// Read what is deeper.
+    /// Read a nested number.
     #[hypha(name = "deep_part.read_it")]
     async fn read_it(&self) -> i64;
     /// Block a thread for some seconds.

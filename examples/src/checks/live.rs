@@ -297,7 +297,7 @@ impl Checks {
         same(counter.call::<i64>("increment", args!(by = 4)).await?, 5)
     }
 
-    /// Only the client that received a function can call it.
+    /// Checks that only the client that received a function can call it.
     async fn strangers(&self) -> Outcome {
         let other = self.options.another().await?;
         let desk = Service::new("stranger")

@@ -90,7 +90,7 @@ impl Options {
         options.connect().await
     }
 
-    /// JavaScript functions accept any arguments.
+    /// Whether the service checks its arguments. JavaScript functions accept any.
     fn knows_parameters(&self) -> bool {
         matches!(self.host_language.as_deref(), Some("rust" | "python"))
     }

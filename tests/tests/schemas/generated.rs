@@ -1,7 +1,8 @@
-//! Descriptions for other languages: their compilers accept them, and calls with them work.
+//! Tests of descriptions for other languages: their compilers accept them, and calls with them
+//! work.
 //!
-//! The contracts in `generated/` are the output for Rust. They are compiled here, used, and
-//! compared with the current output; with `HYPHA_TEST_BLESS` set they are written anew.
+//! The contracts in `generated/` are the output for Rust. They are compiled and used here, and
+//! compared with the current output; with `HYPHA_TEST_BLESS` set, they are written again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,8 +37,8 @@ generated! { measure python_measure python_plain javascript_plain nasty_service 
 
 const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];
 
-/// Compares with the file that is compiled here. The first line says where the service was, which
-/// differs.
+/// Compares a contract with the file that is compiled here, except the first line, which contains
+/// the id of the service.
 fn is_compiled_here(name: &str, text: &str) -> Result<()> {
     let (_, text) = text.split_once('\n').context("one line")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas/generated");
@@ -58,7 +59,7 @@ fn desk() -> Description {
     Description::of(contract::MeasureService::new(Desk))
 }
 
-/// An implementation of the generated contract, for its schema.
+/// Implementation of the generated contract, from which its schema is taken.
 struct Empty;
 
 impl measure::Measure for Empty {
@@ -109,7 +110,7 @@ impl measure::Measure for Empty {
 }
 
 #[test]
-fn a_contract_made_of_a_contract_publishes_the_same() {
+fn a_generated_contract_has_the_same_schema() {
     is_compiled_here("measure", &desk().rust()).expect("the same");
     let ours = contract::MeasureService::new(Desk)
         .into_service()
@@ -120,7 +121,7 @@ fn a_contract_made_of_a_contract_publishes_the_same() {
         .schema()
         .to_json();
     for (name, member) in ours.as_object().expect("members") {
-        // Visibility is not a part of the contract.
+        // Visibility is not part of the contract.
         if name != "config" {
             assert_eq!(again[name], *member, "{name}");
         }
@@ -131,7 +132,8 @@ fn a_contract_made_of_a_contract_publishes_the_same() {
     );
 }
 
-/// A service of Rust, asked for on a server, comes out as it does here, and is called with that.
+/// Fetches a service in Rust from a server, compares its contract with that of the compiled-in one,
+/// and calls the service with it.
 async fn rust_service(server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let info = client
@@ -169,16 +171,16 @@ async fn rust_service(server: &Server) -> Result<()> {
 }
 
 #[test]
-fn people_call_a_rust_service_with_what_is_written_of_it() {
+fn generated_declarations_call_a_rust_service() {
     run(Kind::Python, &BOTH, rust_service);
 }
 
 #[test]
-fn people_call_a_rust_service_with_what_is_written_of_it_on_our_server() {
+fn generated_declarations_call_a_rust_service_on_our_server() {
     run(Kind::Ours, &BOTH, rust_service);
 }
 
-/// Services of Python, with schemas and without.
+/// Tests services in Python, with and without schemas.
 async fn python_services(server: &Server) -> Result<()> {
     use python_measure::{MeasureProxy, Mode, Node, Point};
 
@@ -240,7 +242,7 @@ fn a_service_in_python_is_called_with_its_generated_contract_on_our_server() {
     run(Kind::Ours, &[Language::Python], python_services);
 }
 
-/// A service of JavaScript has no schemas, and may have any names.
+/// Tests a service in JavaScript, which has no schemas and unusual names.
 async fn javascript_service(server: &Server) -> Result<()> {
     let (_javascript, ids) = host(Language::JavaScript, server).await?;
     let client = hypha_rpc::connect(&server.url).await?;
@@ -268,7 +270,8 @@ fn a_service_in_javascript_is_called_with_its_generated_contract() {
     run(Kind::Python, &BOTH, javascript_service);
 }
 
-/// The compilers of both languages take what is written, and programs that use it; and no others.
+/// Checks that the compilers of both languages accept the declarations and correct programs, and
+/// reject wrong ones.
 fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Result<()> {
     let place = folder(&format!("{name}-{}", usages.len()))?;
     let (types, stub) = (format!("{name}.d.ts"), format!("{name}.pyi"));
@@ -283,7 +286,7 @@ fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Resu
         let source = fs::read_to_string(source)?;
         fs::write(place.join(usage), &source)?;
         let wrong = format!("wrong_{usage}");
-        // No number, where one is wanted.
+        // A text in place of a number.
         fs::write(
             place.join(&wrong),
             source.replace("sample(3,", "sample(\"3\","),
@@ -302,7 +305,7 @@ fn check(description: &Description, name: &str, usages: &[(&str, &str)]) -> Resu
 }
 
 #[test]
-fn compilers_take_what_is_written() {
+fn compilers_accept_generated_declarations() {
     run(Kind::Ours, &BOTH, async |_: &Server| {
         check(
             &desk(),
@@ -313,7 +316,7 @@ fn compilers_take_what_is_written() {
 }
 
 #[test]
-fn compilers_take_what_means_harm() {
+fn compilers_accept_hostile_names_and_texts() {
     run(Kind::Ours, &BOTH, async |_: &Server| {
         let nasty = nasty::description();
         is_compiled_here("nasty_service", &nasty.rust())?;
@@ -321,7 +324,7 @@ fn compilers_take_what_means_harm() {
     });
 }
 
-/// A document says how a server is asked.
+/// Calls a service over HTTP as its OpenAPI document describes.
 async fn over_http(server: &Server) -> Result<()> {
     let client = hypha_rpc::connect(&server.url).await?;
     let info = client
@@ -367,13 +370,13 @@ async fn over_http(server: &Server) -> Result<()> {
 }
 
 #[test]
-fn an_openapi_document_says_how_the_server_is_asked() {
+fn a_server_can_be_called_as_its_openapi_document_says() {
     run(Kind::Python, &[Language::Python], over_http);
 }
 
-/// The command writes what the library does, and says what is wrong.
+/// Checks the output of the command, and its error messages.
 #[test]
-fn the_command_writes_what_the_library_does() {
+fn the_command_writes_the_output_of_the_library() {
     run(Kind::Ours, &[], async |server: &Server| {
         let client = hypha_rpc::connect(&server.url).await?;
         let info = client
@@ -417,7 +420,7 @@ fn the_command_writes_what_the_library_does() {
     });
 }
 
-/// The output of the example of the guide, in every format.
+/// Checks the output of the example `describe`, in every format.
 #[test]
 fn the_example_describes_its_service() -> Result<()> {
     for (format, part) in [

@@ -13,13 +13,13 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 /// A path that a module names, with its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
-    /// The module that names the path, below the crate: `["client", "driver"]`.
+    /// Module that names the path, relative to the crate: `["client", "driver"]`.
     pub(crate) from: Vec<String>,
-    /// The segments of the path as they are written, `$crate` as `crate`. `*` stands for a glob.
+    /// Segments of the path as written, with `$crate` as `crate`. `*` stands for a glob.
     pub(crate) path: Vec<String>,
-    /// The file, relative to the folder that the reader was given.
+    /// File, relative to the folder given to the reader.
     pub(crate) file: String,
-    /// The line in the file, from 1.
+    /// Line in the file, from 1.
     pub(crate) line: usize,
 }
 
@@ -58,16 +58,16 @@ struct Scope {
     facade: bool,
     /// Items that the module defines.
     items: BTreeSet<String>,
-    /// The written paths of each name that `use` brings into scope.
+    /// Written paths of each name that `use` brings into scope.
     named: BTreeMap<String, Vec<Vec<String>>>,
-    /// Paths of which everything is in scope.
+    /// Paths whose items a glob brings into scope.
     globs: Vec<Vec<String>>,
 }
 
 /// The target of a path.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum End {
-    /// Another crate, or a name that no file of this one defines.
+    /// Another crate, or a name that no file of this crate defines.
     Nowhere,
     Item,
     Module,
@@ -89,10 +89,11 @@ impl Source {
         Ok(reader.source)
     }
 
-    /// Returns the modules of this crate that a reference leads to: the module that the path names,
-    /// and, if that re-exports the name, those that lead to its definition.
+    /// Returns the modules of this crate that a reference leads to: the named module and, if that
+    /// re-exports the name, those on the way to its definition.
     ///
-    /// A facade only leads on: it is never among them. A path into another crate leads nowhere.
+    /// A facade is never among them, because it only re-exports. A path into another crate leads
+    /// nowhere.
     pub(crate) fn targets(&self, reference: &Reference) -> BTreeSet<Vec<String>> {
         let mut found = BTreeSet::new();
         self.follow_written(&reference.from, &reference.path, MAX_REEXPORTS, &mut found);
@@ -266,13 +267,13 @@ struct Reader<'a> {
     source: Source,
 }
 
-/// The place of the tokens that are read.
+/// Position of the tokens that are being read.
 struct Place<'a> {
     file: &'a Path,
-    /// The folder of the files of child modules.
+    /// Folder with the files of child modules.
     children: PathBuf,
     module: Vec<String>,
-    /// The file as references name it.
+    /// File, as references name it.
     shown: String,
 }
 
@@ -351,7 +352,7 @@ impl Reader<'_> {
                 at += 3;
                 continue;
             }
-            // `std::include!` as well: its path ends here.
+            // This also finds `std::include!`, whose path ends here.
             if is_ident(tokens.get(at), "include") && is_punct(tokens.get(at + 1), '!') {
                 self.source.includes.push(Reference {
                     from: place.module.clone(),
@@ -457,7 +458,7 @@ impl Reader<'_> {
         Some(after - usize::from(is_punct(tokens.get(after), '!')))
     }
 
-    /// Reads an attribute. Those of serde and others name paths in strings.
+    /// Reads an attribute. Attributes of serde and others name paths in strings.
     fn attribute(&mut self, attribute: TokenStream, place: &Place<'_>) -> Result<()> {
         let first = attribute.clone().into_iter().next();
         if is_ident(first.as_ref(), "doc") {
@@ -537,12 +538,12 @@ impl Scope {
 /// One of the paths of a tree such as `crate::{a, b::c as d}`.
 struct Leaf {
     path: Vec<String>,
-    /// The name that it has in scope.
+    /// Name in scope.
     name: String,
     line: usize,
 }
 
-/// The segment of a path that a variable of a macro stands for.
+/// Segment of a path in place of a variable of a macro.
 const VARIABLE: &str = "$";
 
 /// Reads the tree of paths at the beginning of `tokens`, and returns the index after it.
@@ -585,7 +586,7 @@ fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) ->
                 path.push(VARIABLE.to_owned());
                 break;
             }
-            // `::<T>` or the end of something that is no path.
+            // `::<T>`, or the end of tokens that are not a path.
             _ => break,
         }
         if !separator(tokens, at) {
@@ -593,7 +594,7 @@ fn leaves_of(tokens: &[TokenTree], prefix: &[String], leaves: &mut Vec<Leaf>) ->
         }
         at += 2;
     }
-    // `a::{self}` is `a`.
+    // `a::{self}` means `a`.
     if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
         path.pop();
     }
@@ -656,7 +657,7 @@ fn begins_item(tokens: &[TokenTree], at: usize) -> bool {
     ident || macro_call
 }
 
-/// The name of the item, other than a module, that is defined at `at`.
+/// Returns the name of the item at `at`, unless it is a module.
 fn item_name(tokens: &[TokenTree], at: usize) -> Option<String> {
     let words = [
         "const", "enum", "fn", "static", "struct", "trait", "type", "union",
@@ -680,7 +681,7 @@ fn is_macro_export(attribute: &TokenStream) -> bool {
     is_ident(first.as_ref(), "macro_export")
 }
 
-/// The contents of the attribute at `at`, and the index after it.
+/// Returns the content of the attribute at `at`, and the index after it.
 fn attribute(tokens: &[TokenTree], at: usize) -> Option<(TokenStream, usize)> {
     if !is_punct(tokens.get(at), '#') {
         return None;
@@ -704,7 +705,7 @@ fn is_test_only(attribute: &TokenStream) -> bool {
     text == "cfg(test)" || text.starts_with("cfg(all(test,")
 }
 
-/// The value of the attribute `path = ".."`.
+/// Returns the value of the attribute `path = ".."`.
 fn path_of_module(attribute: &TokenStream) -> Option<String> {
     let first = attribute.clone().into_iter().next();
     if !is_ident(first.as_ref(), "path") {
@@ -713,7 +714,7 @@ fn path_of_module(attribute: &TokenStream) -> Option<String> {
     strings(attribute.clone()).into_iter().next().map(|s| s.0)
 }
 
-/// The plain string literals among tokens, with their lines.
+/// Returns the plain string literals among tokens, with their lines.
 fn strings(tokens: TokenStream) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for token in tokens {
@@ -732,12 +733,12 @@ fn strings(tokens: TokenStream) -> Vec<(String, usize)> {
     found
 }
 
-/// The index after the item, field or statement at `at`, with its other attributes.
+/// Returns the index after the item, field or statement at `at`, including its other attributes.
 fn after_item(tokens: &[TokenTree], mut at: usize) -> usize {
     while let Some((_, after)) = attribute(tokens, at) {
         at = after;
     }
-    // `fn f<A, B>()`: a comma between angle brackets ends nothing.
+    // A comma between angle brackets, as in `fn f<A, B>()`, ends nothing.
     let mut depth = 0;
     while at < tokens.len() {
         let arrow =
@@ -752,7 +753,7 @@ fn after_item(tokens: &[TokenTree], mut at: usize) -> usize {
             || group(tokens.get(at), Delimiter::Brace);
         at += 1;
         if ends {
-            // `use a::{b};` goes on after the block.
+            // `use a::{b};` continues after the block.
             return at + usize::from(is_punct(tokens.get(at), ';'));
         }
     }
@@ -765,7 +766,7 @@ fn end_of_statement(tokens: &[TokenTree], at: usize) -> usize {
     at + end.unwrap_or(rest.len())
 }
 
-/// The name of the module that is declared at `at`.
+/// Returns the name of the module that is declared at `at`.
 fn module_name(tokens: &[TokenTree], at: usize) -> Option<String> {
     if !is_ident(tokens.get(at), "mod") {
         return None;

@@ -1,4 +1,4 @@
-//! Planted violations: each is reported with its arrow, its file and its line.
+//! Tests with planted violations, each of which must be reported with its arrow, file and line.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ fn planted(files: &[(&str, &str)]) -> Source {
     from_files(files).expect("sources that can be read")
 }
 
-/// The violations of a package of this name with these sources.
+/// Returns the violations of a package with this name and these sources.
 fn found(package: &str, files: &[(&str, &str)]) -> String {
     violations(package, &planted(files)).join("\n")
 }
@@ -55,7 +55,7 @@ fn a_cycle_is_named_with_all_its_arrows() {
     );
 }
 
-/// Each way to name `b` from `a` makes a cycle, as `b` names `a`.
+/// Each way to name `b` from `a` causes a cycle, because `b` names `a`.
 #[test]
 fn every_way_to_name_a_module_is_seen() {
     let ways = [
@@ -75,7 +75,7 @@ fn every_way_to_name_a_module_is_seen() {
         "#[derive(crate::b::Derive)] struct S;",
         "mod inner { use super::super::b; }",
         "mod inner { fn f() { super::super::b::f() } }",
-        // By a name that the root or a facade re-exports.
+        // Through a name that the root or a facade re-exports.
         "use crate::B;",
         "use super::Renamed;",
         "use crate::facade::B;",
@@ -98,7 +98,7 @@ fn every_way_to_name_a_module_is_seen() {
     }
 }
 
-/// The rule for files below the top level: siblings and their descendants form no cycle.
+/// Files below the top level: siblings and their descendants form no cycle.
 #[test]
 fn files_of_one_folder_form_no_cycle() {
     let root = ("src/lib.rs", "mod a;");
@@ -134,7 +134,7 @@ fn files_of_one_folder_form_no_cycle() {
         let back = "\n  a::c -> a::b\n    src/a/c.rs:1  super::R";
         assert!(found.ends_with(back), "{way}: {found}");
     }
-    // A file may use the items of the module that it is in, and that uses the file.
+    // A file may use the items of its parent module, which uses the file.
     let files = [
         root,
         ("src/a/mod.rs", folder),
@@ -171,7 +171,7 @@ fn folders_with_all_that_is_in_them_form_no_cycle() {
     );
 }
 
-/// A facade has no layer of its own, so what it is used for has to be found.
+/// A facade has no layer of its own, so its names count for the modules that define them.
 #[test]
 fn an_alias_of_a_facade_hides_nothing() {
     let root = "mod client; mod engine; mod error;\npub use client::Client;\n\
@@ -184,7 +184,7 @@ fn an_alias_of_a_facade_hides_nothing() {
         "use crate::prelude as p; use p::Client;",
         "use crate::prelude as p; use self::p::args as a;",
         "use crate::prelude as p; mod inner { use super::p as up; fn f() { up::Client::new() } }",
-        // A macro that is exported from a module is at the root.
+        // A macro that a module exports is at the root.
         "fn f() { crate::args!(1) }",
         "use crate::args;",
         "use crate::prelude::args;",
@@ -306,7 +306,7 @@ fn tests_docs_and_visibility_are_no_arrows() {
         ("src/c.rs", ""),
     ];
     assert_eq!(found("any", &files), "");
-    // The code after them is read.
+    // The code after skipped items is read.
     let a = format!("{a}use crate::b;");
     let files = [ROOT, ("src/a.rs", &a), files[2], files[3]];
     assert!(found("any", &files).contains("a -> b\n    src/a.rs:17  crate::b"));
@@ -340,7 +340,7 @@ fn an_arrow_to_a_layer_that_is_not_below_is_forbidden() {
         "hypha-rpc: modules in a cycle: call -> engine -> call\n",
         "hypha-rpc: the layer of `call` is not below that of `engine`: engine -> call\n    \
          src/engine.rs:2  crate::Call",
-        // Those of one layer do not know each other.
+        // Modules of one layer must not name each other.
         "hypha-rpc: the layer of `schema` is not below that of `crypto`: crypto -> schema\n    \
          src/crypto.rs:2  crate::schema::Schema\n    \
          src/crypto.rs:2  crate::schema::kind",
@@ -400,7 +400,7 @@ fn aliases_and_globs_of_the_root_are_forbidden() {
         );
         assert!(found.contains(&expected), "{way}: {found}");
     }
-    // Those of the root itself serve its modules.
+    // Aliases in the root itself are allowed, because its modules need them.
     for root in [
         "extern crate self as hypha_rpc; mod error;",
         "mod error; mod prelude { pub use crate::*; }",
@@ -412,7 +412,7 @@ fn aliases_and_globs_of_the_root_are_forbidden() {
             "{root}: {found}"
         );
     }
-    // The root of another crate, and a module that is no root, hide nothing.
+    // Aliases of another crate, and of a module below the root, hide nothing.
     let a = "mod b { use super as up; use super::*; fn f<'a>() -> impl Sized + use<'a> {} }\n\
              use hypha_wire as wire;\nuse std::*;";
     let files = [("src/lib.rs", "mod error;"), ("src/error.rs", a)];

@@ -1,8 +1,8 @@
-//! Words that the style excludes, and sentences without a subject that acts.
+//! Finds words that the style excludes, and sentences without a subject that acts.
 
 use super::{File, paragraphs};
 
-/// Words and phrases, each with its replacement. The field has a term of its own for each.
+/// Words and phrases, each with its replacement, which is the term of the field.
 const REPLACED: [(&str, &str); 12] = [
     ("limit of silence", "idle timeout"),
     ("whereabouts", "address"),
@@ -18,13 +18,13 @@ const REPLACED: [(&str, &str); 12] = [
     ("nigh", "near"),
 ];
 
-/// First words of a sentence that hide what acts. A question may begin with them.
+/// First words of sentences whose subject does not act. A question may begin with them.
 const SUBJECTS: [&str; 6] = ["Who", "What", "How", "Whoever", "Whatever", "Whichever"];
 
-/// Excluded words and subjects in the prose of a file.
+/// Returns the excluded words and hidden subjects in the prose of a file.
 pub(super) fn violations(file: &File) -> Vec<String> {
     let mut found = Vec::new();
-    // The list itself.
+    // This file contains the excluded words themselves.
     if file.path == "xtask/src/prose/words.rs" {
         return found;
     }
@@ -56,7 +56,7 @@ fn contains_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// The sentences of a paragraph, with their final marks.
+/// Returns the sentences of a paragraph, with their final marks.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive(['.', '?', '!', ':', ';'])
         .map(str::trim)
