@@ -1,5 +1,9 @@
 //! Parser of the attributes `#[hypha_service(..)]`, `#[hypha(..)]` and `#[remote_error(..)]`, which
 //! are lists of `key` and `key = value`.
+//!
+//! `lower`, `inherent` and `error_derive` call it. It reports syntax and unknown keys; whether a
+//! value makes sense is for the caller to check. All spans are those of the user's tokens, so that
+//! an error underlines the key or value and not the whole attribute.
 
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
@@ -23,6 +27,7 @@ struct Entry {
 
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> syn::Result<Entry> {
+        // `parse_any`, because `crate` is a keyword of Rust.
         let Ok(key) = input.call(Ident::parse_any) else {
             return Err(input.error("write `key = value`, as in `name = \"..\"`"));
         };
@@ -30,6 +35,8 @@ impl Parse for Entry {
             Some(_) => Some(bare(input.parse()?)),
             None => None,
         };
+        // `id: "desk"` and `id("desk")` get the hint to write `=`. Before another word the comma is
+        // missing, which the parser of the list reports better.
         let ends = input.is_empty() || input.peek(Token![,]);
         if value.is_none() && !ends && !input.peek(Ident::peek_any) {
             return Err(input.error(format!("write `{key} = value`")));
@@ -152,6 +159,7 @@ impl Options {
     pub(crate) fn path(&mut self, key: &str, errors: &mut Errors) -> Option<Path> {
         let entry = self.take(key)?;
         match entry.value {
+            // `<T as Trait>::module` is not a path that `use` accepts.
             Some(Expr::Path(path)) if path.qself.is_none() => Some(path.path),
             Some(other) => {
                 errors.push(other, format!("`{key}` is the path of a crate or module"));
@@ -177,6 +185,8 @@ impl Options {
     pub(crate) fn word(&mut self, key: &str, errors: &mut Errors) -> Option<Ident> {
         let entry = self.take(key)?;
         if let Some(value) = &entry.value {
+            // The key counts as given in spite of the error, so that no further error follows from
+            // its absence.
             errors.push(value, format!("`{key}` takes no value"));
         }
         Some(entry.key)
@@ -245,6 +255,8 @@ pub(crate) fn is_doc(attr: &Attribute) -> bool {
 /// Returns the attributes that must be repeated on every item generated from this one: conditions,
 /// lint levels and deprecation.
 pub(crate) fn carried(attrs: &[Attribute]) -> Vec<Attribute> {
+    // `cfg_attr` is included because it may hold any of the others; `must_use`, `doc` and
+    // attributes of other macros would be wrong on generated items.
     const CARRIED: [&str; 4] = ["cfg", "cfg_attr", "deprecated", "allow"];
     let is_carried = |attr: &&Attribute| CARRIED.iter().any(|name| attr.path().is_ident(name));
     attrs.iter().filter(is_carried).cloned().collect()

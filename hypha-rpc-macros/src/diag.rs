@@ -1,7 +1,12 @@
 //! Collected errors of a contract, and the spans of generated code.
 //!
-//! No other module makes spans for generated code: its hygiene and the underlined text both depend
-//! on them.
+//! There are three kinds of errors. The macro's own become `compile_error!`. Errors that rustc
+//! reports by itself leave no trace except that the contract counts as wrong. Syntax errors of
+//! `syn` become a lint, because mostly rustc has reported the same one.
+//!
+//! All generated code has mixed-site hygiene, so that its local names cannot clash with those of
+//! the user, and lints know that the user did not write it. [`located`] adds the position of the
+//! user's tokens, which errors then underline.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};

@@ -1,10 +1,16 @@
-//! Doc comments, as descriptions in a schema.
+//! Turns doc comments into descriptions in a schema.
+//!
+//! rustc passes doc comments to macros as `#[doc = ".."]`: one attribute for each line of `///`,
+//! with the blank after the slashes, and a single one with line breaks for a block comment. An
+//! attribute written by hand may also contain an expression such as `include_str!(..)`, which only
+//! rustc can evaluate.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
-/// Returns the text of doc comments without their common indent.
+/// Returns the text of doc comments, joined with line breaks, without their common indent and
+/// without blanks at both ends. Attributes with an expression are left out: see [`Text`].
 pub(crate) fn text(attrs: &[Attribute]) -> String {
     let texts: Vec<String> = attrs.iter().filter_map(literal).collect();
     let mut lines: Vec<&str> = Vec::new();
@@ -23,6 +29,8 @@ pub(crate) fn text(attrs: &[Attribute]) -> String {
     }
     let unindented = lines.iter().map(|line| {
         let indent = common.min(line.len() - line.trim_start().len());
+        // `get`, because the indent in bytes may end inside a character: lines can have different
+        // blanks.
         line.get(indent..).unwrap_or(line.trim()).trim_end()
     });
     unindented.collect::<Vec<_>>().join("\n").trim().to_owned()
@@ -89,6 +97,7 @@ fn computed(attrs: &[Attribute]) -> Option<TokenStream> {
             _ => {}
         }
     }
+    // rustc evaluates `concat!` with the macros in it; `trim` runs when the service is registered.
     has_expression.then(|| quote!(::core::concat!(#(#lines),*).trim()))
 }
 
@@ -106,7 +115,8 @@ fn literal(attr: &Attribute) -> Option<String> {
     }
 }
 
-/// Returns the first paragraph on one line.
+/// Returns the first paragraph on one line. Clients show the description of a service in lists,
+/// which have no room for more.
 pub(crate) fn summary(text: &str) -> String {
     let paragraph = text.lines().take_while(|line| !line.trim().is_empty());
     paragraph.map(str::trim).collect::<Vec<_>>().join(" ")

@@ -1,5 +1,9 @@
-//! Expands `#[derive(RemoteError)]` to a table of the variants. The runtime encodes and decodes
-//! errors with that table.
+//! Expands `#[derive(RemoteError)]` to a table of the variants.
+//!
+//! The runtime encodes and decodes errors with that table, so that the generated code stays small:
+//! a program may have many error types. A Rust peer finds the variant by the name on the wire, and
+//! its fields in the encoded data. From a peer in another language comes only an exception, whose
+//! class selects the variant and whose message fills its field.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};

@@ -1,5 +1,8 @@
 //! Reads an `impl` block as the trait that has the same methods, so that `lower` is the only check
 //! of a contract.
+//!
+//! Served are the methods that are not private. Everything else in the block stays untouched, such
+//! as constants and private helpers.
 
 use proc_macro2::TokenStream;
 use syn::{
@@ -53,12 +56,15 @@ pub(crate) fn service(attr: TokenStream, block: &ItemImpl, errors: &mut Errors) 
         .items
         .iter()
         .any(|item| matches!(item, ImplItem::Verbatim(_)));
+    // If a member could not be parsed, it may be the method that seems to be missing.
     if served.is_empty() && unreachable.is_empty() && read_all {
         errors.push(
             &block.self_ty,
             "the service has no methods: make those that callers may use `pub`",
         );
     }
+    // An `impl` block has no visibility, so the proxy takes that of a `pub` method, or else of the
+    // first one.
     let public = served
         .iter()
         .find(|function| matches!(function.vis, Visibility::Public(_)));

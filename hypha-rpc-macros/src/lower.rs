@@ -59,6 +59,8 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
             format!("a description has at most {DESCRIPTION_LIMIT} characters"),
         );
     }
+    // A doc comment may be longer than a description, so it is cut. A long text in the attribute is
+    // an error instead, because the user wrote it as the description.
     let description = given_description
         .map(|text| text.value())
         .unwrap_or_else(|| {
@@ -69,6 +71,7 @@ pub(crate) fn service(attr: TokenStream, item: &ItemTrait, errors: &mut Errors) 
         .text("visibility", errors)
         .and_then(|text| visibility(&text, errors));
     let authorized = options.texts("authorized_workspaces", errors);
+    // The default visibility is `protected`.
     let closed = visibility
         .as_ref()
         .is_none_or(|variant| variant == "Protected");
@@ -271,6 +274,7 @@ fn method(
         );
     }
     let blocking = blocking(function, &mut options, understood, errors);
+    // All checks below run even if an earlier one failed, so that all errors are reported.
     let usable = signature_shape(function, errors);
     let text = MethodText::parse(&doc_text::text(&function.attrs));
     let args = arguments(function, &text, rule, errors);
@@ -514,6 +518,8 @@ fn argument(
         return Some((arg, ident.to_token_stream()));
     }
     let (wire_name, name_at) = wire_name(&mut options, ident, rule, errors);
+    // A doc comment on the parameter takes precedence over the list in the documentation of the
+    // method.
     let own_text = doc_text::text(&input.attrs);
     let listed = text
         .argument(&ident.unraw().to_string())

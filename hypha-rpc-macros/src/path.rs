@@ -1,4 +1,7 @@
 //! Path of the runtime crate in generated code.
+//!
+//! Besides `core` and `std`, generated code names no other crate, because the user's crate may not
+//! depend on it, or may have it under another name.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;

@@ -1,4 +1,8 @@
 //! Checks the return types of methods and determines their kind.
+//!
+//! Results are sent to another program, so they own their data. The one exception is a type such as
+//! `Cow<'_, str>`, which `emit` turns into its owned form for the caller. A result needs no schema,
+//! so its type is not checked for one.
 
 use proc_macro2::Span;
 use syn::{ReturnType, Type, TypeImplTrait, parse_quote_spanned};

@@ -2,7 +2,8 @@
 //!
 //! Bodies of methods are not parsed: rustc reports errors in them, and while the user types in one
 //! body, the rest of the contract must still expand. For the same reason, a member that cannot be
-//! parsed does not affect the others.
+//! parsed does not affect the others. Editors rely on this: they expand the macro after each key,
+//! and complete names of the proxy from the result.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;

@@ -144,7 +144,8 @@ pub(crate) fn is_future(ty: &TypeImplTrait) -> bool {
 }
 
 /// Whether a type that contains an `impl` is that `impl`, or a generic type with it as first
-/// argument, such as `Result<impl Stream, E>`.
+/// argument, such as `Result<impl Stream, E>`. Elsewhere the runtime could not take the stream out
+/// of the result.
 pub(crate) fn is_stream_or_result(ty: &Type) -> bool {
     if matches!(bare(ty), Type::ImplTrait(_)) {
         return true;
@@ -265,6 +266,9 @@ pub(crate) struct Found {
 }
 
 /// Returns the types inside a type that contracts restrict.
+///
+/// Visits a copy mutably, because `syn` has its visitors of shared trees behind a further feature,
+/// which would make the build of every user longer.
 pub(crate) fn inspect(ty: &Type) -> Found {
     let mut found = Found::default();
     found.visit_type_mut(&mut ty.clone());

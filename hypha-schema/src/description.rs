@@ -11,6 +11,9 @@ use crate::model::{Header, Model, Trust};
 use crate::{functions, openapi, python, rust, tree, typescript};
 
 /// The description of a service, which can be written in any [`Format`].
+///
+/// Each method such as [`typescript`](Self::typescript) builds its output from scratch; keep the
+/// text if you need it again.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// Id given to [`Description::fetch`], or that of the contract.
@@ -25,8 +28,11 @@ pub struct Description {
 }
 
 impl Description {
-    /// Describes a service of this program: a `FooService`, or a
+    /// Describes a service of this program: a `FooService`, the type of an `impl` block, or a
     /// [`Service`](hypha_rpc::Service).
+    ///
+    /// Needs no server. The description has no URL, so the OpenAPI document contains a template for
+    /// one.
     pub fn of(service: impl IntoService) -> Description {
         let service = service.into_service();
         let schema = Value::Map(service.service_schema()).to_json();
@@ -68,13 +74,26 @@ impl Description {
         }
     }
 
-    /// Returns the functions as language models take them: a list of
-    /// `{type: "function", function: {name, description, parameters}}`.
+    /// Returns the functions as language models take them: a list of `{type: "function", function:
+    /// {name, description, parameters}}`.
     ///
     /// Names consist of ASCII letters, digits, `_` and `-`, at most 60 characters; other characters
     /// become `_`, such as the dots of nested functions. A function that cannot be called with
-    /// JSON, because it needs a callback for instance, is left out;
-    /// [`omitted`](Self::omitted) lists these.
+    /// JSON, because it needs a callback for instance, is left out; [`omitted`](Self::omitted)
+    /// lists these.
+    ///
+    /// ```
+    /// # use hypha_rpc::prelude::*;
+    /// # struct Desk;
+    /// # #[hypha_service(id = "desk")]
+    /// # impl Desk {
+    /// #     #[hypha(name = "stage.move")]
+    /// #     pub async fn move_stage(&self, x: f64) {}
+    /// # }
+    /// let functions = hypha_schema::Description::of(Desk).functions();
+    /// assert_eq!(functions[0]["function"]["name"], "stage_move");
+    /// assert_eq!(functions[0]["function"]["parameters"]["required"][0], "x");
+    /// ```
     #[must_use]
     pub fn functions(&self) -> Json {
         functions::write(&self.model())
@@ -83,13 +102,18 @@ impl Description {
     /// Returns an OpenAPI 3.1 document of the paths under which a server offers the functions over
     /// HTTP.
     ///
-    /// The URL of the server is a variable in the document of a compiled-in contract.
+    /// Each function is a `POST` whose body is one JSON object with the arguments by name. The URL
+    /// of the server is a variable in the document of a compiled-in contract. A function that needs
+    /// a callback, stream, file or object is left out; [`omitted`](Self::omitted) lists these.
     #[must_use]
     pub fn openapi(&self) -> Json {
         openapi::write(&self.model())
     }
 
     /// Returns a TypeScript declaration file for the service object of the JavaScript client.
+    ///
+    /// The interface has the name of the service id in Pascal case. Methods that the declarations
+    /// can express only loosely have parameters or results of type `any`.
     #[must_use]
     pub fn typescript(&self) -> String {
         typescript::write(&self.model())
@@ -97,6 +121,9 @@ impl Description {
 
     /// Returns a Python stub file for the service object of the asynchronous Python client, as a
     /// `Protocol`.
+    ///
+    /// The class has the name of the service id in Pascal case. The stub imports numpy only if the
+    /// service uses arrays.
     #[must_use]
     pub fn python(&self) -> String {
         python::write(&self.model())
@@ -106,8 +133,8 @@ impl Description {
     /// proxy for the service.
     ///
     /// The contract of a Rust service has the same schemas as the original. That of another service
-    /// has the functions that can be called, with the types that are known. The file needs
-    /// `hypha-rpc`, `serde` and `schemars`.
+    /// has the functions that can be called, with the types that are known; unknown types are
+    /// [`Value`]. The file needs `hypha-rpc`, `serde` and `schemars`.
     #[must_use]
     pub fn rust(&self) -> String {
         rust::write(&self.model())
@@ -129,6 +156,22 @@ impl Description {
     /// Returns the methods that [`write`](Self::write) leaves out of this format, each with the
     /// reason: the path of the method, and a text such as ``argument `on_loss` needs a function,
     /// which JSON cannot hold``.
+    ///
+    /// Always empty for TypeScript, Python and Rust.
+    ///
+    /// ```
+    /// # use hypha_rpc::prelude::*;
+    /// # struct Desk;
+    /// # #[hypha_service(id = "desk")]
+    /// # impl Desk {
+    /// #     pub async fn train(&self, on_loss: Callback<f64>) {}
+    /// # }
+    /// use hypha_schema::{Description, Format};
+    ///
+    /// let omitted = Description::of(Desk).omitted(Format::Json);
+    /// assert_eq!(omitted[0].0, "train");
+    /// assert!(omitted[0].1.contains("`on_loss` needs a function"));
+    /// ```
     #[must_use]
     pub fn omitted(&self, format: Format) -> Vec<(String, String)> {
         match format {

@@ -13,7 +13,16 @@ impl Description {
     /// Fetches a service as [`Client::get_service`] does, and its record from the workspace
     /// manager.
     ///
-    /// Two or more round trips. A function without a schema takes and returns any value.
+    /// Takes two or more round trips. A function without a schema takes and returns any value.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = hypha_rpc::connect("http://localhost:9527").await?;
+    /// let desk = hypha_schema::Description::fetch(&client, "ws/client:desk").await?;
+    /// std::fs::write("desk.d.ts", desk.typescript())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

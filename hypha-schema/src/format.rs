@@ -7,6 +7,13 @@ use std::str::FromStr;
 /// Format in which a description is written.
 ///
 /// `Display` and `FromStr` use its name in lower case, such as `openapi`.
+///
+/// ```
+/// use hypha_schema::Format;
+///
+/// assert_eq!("openapi".parse::<Format>(), Ok(Format::OpenApi));
+/// assert_eq!(Format::TypeScript.to_string(), "typescript");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// A list of functions for language models, see

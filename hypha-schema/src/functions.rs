@@ -1,4 +1,7 @@
 //! Writes the list of functions for language models, as JSON.
+//!
+//! Models accept a subset of JSON Schema and of characters in names, so schemas are reduced to
+//! standard keywords, and each function has all definitions that it refers to.
 
 use std::collections::HashMap;
 
@@ -27,6 +30,7 @@ pub(crate) fn write(model: &Model) -> Json {
                     '_'
                 }
             })
+            // Common limits are 64 characters. The rest is for the number that makes a name unique.
             .take(60)
             .collect();
         let name = if name.is_empty() { "_" } else { &name };

@@ -45,6 +45,8 @@
 // A description becomes output in three steps: `table` collects the definitions of all functions,
 // `read` turns schemas into `types`, and `model` holds the result, which each format writes.
 // `keywords`, `properties`, `names` and `text` keep untrusted schemas, names and texts valid.
+// Chains of references are followed with queues and explicit stacks, because with recursion a
+// constructed schema could overflow the call stack.
 mod description;
 mod fetch;
 mod format;

@@ -22,6 +22,8 @@ pub(crate) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
         .flatten()
         .filter_map(Json::as_str)
         .enumerate();
+    // An `IndexMap`, because the order matters, and lookups in a long list would take quadratic
+    // time.
     let places: IndexMap<&str, usize> = names.map(|(place, name)| (name, place)).collect();
     let given = object.get("properties").and_then(Json::as_object);
     let is_given = |name: &str| given.is_some_and(|given| given.contains_key(name));

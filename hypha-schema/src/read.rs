@@ -1,7 +1,12 @@
 //! Turns JSON schemas into types.
 //!
 //! A schema that no type fits becomes any value, because an incomplete description is useful and a
-//! wrong one is not.
+//! wrong one is not. This holds for each part of a schema by itself, so one unusual member does not
+//! affect the others.
+//!
+//! The schemas come from `schemars`, pydantic, the Python client's guesses and hand-written code,
+//! which express the same type differently: an optional value, for example, is `anyOf` with `null`,
+//! a list of types, or a default of `null`.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,8 @@
-//! Standard JSON Schema, for language models and OpenAPI.
+//! Writes standard JSON Schema, for language models and OpenAPI.
+//!
+//! Schemas on the wire also contain the keyword for kinds of values that JSON does not have, type
+//! names of Python, and defaults with marks for values such as NaN. Validators would reject or
+//! misread these, so they are removed.
 
 use serde_json::{Map, Value as Json};
 

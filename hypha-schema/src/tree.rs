@@ -1,4 +1,7 @@
 //! The `service_schema` of a service: members by name, nested as in the service.
+//!
+//! The record of a service may lack functions, because not every client publishes schemas. `fetch`
+//! then adds the functions that the service itself lists.
 
 use serde_json::{Map, Value as Json};
 

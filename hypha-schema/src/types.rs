@@ -1,5 +1,9 @@
 //! Types of values, independent of any language. The module `read` builds them from schemas, and
 //! every format writes them.
+//!
+//! Types with a name by their author and unnamed ones that need a name share one list of
+//! definitions, the former first: an index below the number of schemas means that the name must be
+//! kept, and the others may be inlined or renamed.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,8 @@
 //! Generates the trait: the user's own, except that each `async fn` becomes a function that returns
 //! a `Send` future.
+//!
+//! The runtime spawns each call as a task, so futures must be `Send`; an `async fn` in a trait
+//! promises no such thing. Implementations may still be written as `async fn`.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -64,6 +67,7 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
     function
         .attrs
         .retain(|attr| !attrs::is_doc(attr) && !attrs::is_ours(attr));
+    // Doc comments come first, so that their order relative to each other is kept.
     function.attrs.splice(0..0, docs);
     for input in &mut function.sig.inputs {
         let FnArg::Typed(input) = input else { continue };

@@ -1,4 +1,7 @@
 //! Generates the code for an `impl` block: the block itself, and `IntoService` for its type.
+//!
+//! The methods stay as they are, because there is no trait whose signatures must match; the
+//! generated closure checks that their futures are `Send`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};

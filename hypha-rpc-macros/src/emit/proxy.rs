@@ -1,5 +1,8 @@
-//! Generates `FooProxy`, whose methods call those of a remote service. It has no inherent methods
-//! except those of the contract, so no name can clash.
+//! Generates `FooProxy`, whose methods call those of a remote service.
+//!
+//! It has no inherent methods except those of the contract, so that no name can clash: everything
+//! else is in the trait `Proxy`. A method returns a `Call`, which is lazy, takes options such as a
+//! timeout, and becomes a future with `.await`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -62,8 +65,8 @@ pub(crate) fn emit(service: &Service) -> TokenStream {
     }
 }
 
-/// Generates a method for a wrong method of the contract. It cannot be reached at run time, because
-/// the program does not compile.
+/// Generates a method for a wrong method of the contract. Its body never runs, because the program
+/// does not compile; `loop {}` has every type.
 fn one_stub(service: &Service, stub: &Stub) -> TokenStream {
     let Service { private, vis, .. } = service;
     let Stub {

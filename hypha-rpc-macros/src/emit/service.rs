@@ -1,4 +1,8 @@
 //! Generates `FooService<T>`, which makes an implementation `T` of the contract a service.
+//!
+//! A wrapper is necessary, because a blanket implementation of `IntoService` for all `T: Foo` would
+//! conflict with that of another contract. `T` has no bound on the struct itself, so that a type
+//! without the trait is reported once, at the registration.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote_spanned};

@@ -1,5 +1,9 @@
 //! Generates the parts that depend on the types of arguments and results: the codec of an argument,
 //! and the types of a result.
+//!
+//! A macro sees names only. Wherever the meaning of a type matters and its name does not decide it,
+//! the generated code contains an expression that rustc resolves, for example by the precedence of
+//! inherent over trait methods.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};

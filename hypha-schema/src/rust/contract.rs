@@ -1,4 +1,7 @@
 //! Writes the trait of a contract.
+//!
+//! Names and texts are the author's, so each name becomes an identifier, with the original as its
+//! name on the wire, and a method whose name no contract can have becomes a comment.
 
 use super::text::{NEVER_RAW, ident, literal};
 use super::writer::Writer;

@@ -1,4 +1,8 @@
 //! Writes definitions of structs and enums.
+//!
+//! The aim is a type whose schema, derived by `schemars`, equals the one that it was read from.
+//! Therefore attributes of serde are chosen by the form of the schema, and a test compares both
+//! schemas.
 
 use super::member_names::{field_names, variants};
 use super::tags::{internal_tag, is_externally_tagged, members_of_variant};
