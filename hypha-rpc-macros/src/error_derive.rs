@@ -64,6 +64,7 @@ pub(crate) fn remote_error(item: TokenStream) -> (TokenStream, Errors) {
         placeholder(&input, &private)
     };
     let import = path::import(&runtime, &alias, &[]);
+    // Inside `const _`, the import cannot clash with names of the user's module.
     let tokens = quote_spanned!(Span::mixed_site()=> const _: () = { #import #tokens };);
     (tokens, errors)
 }
@@ -160,6 +161,7 @@ fn variant(
         let span = located(ident.span());
         let mut fields = fields.iter().zip(fields.members());
         match (fields.next(), fields.next()) {
+            // Braces construct unit variants and empty tuple variants as well.
             (None, _) => Some(quote_spanned!(span=> |_| #path {})),
             (Some((field, member)), None) => {
                 Some(from_message(&path, &field.ty, &member, private, ident))
@@ -314,6 +316,7 @@ fn emit(ident: &Ident, variants: &[Variant], private: &TokenStream) -> TokenStre
     });
     let arms = variants.iter().enumerate().map(|(index, variant)| {
         let path = &variant.path;
+        // `{ .. }` matches all forms of variants.
         quote_spanned!(located(variant.ident.span())=> #path { .. } => #index)
     });
     quote_spanned! {span=>

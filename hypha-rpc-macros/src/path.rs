@@ -23,6 +23,7 @@ pub(crate) fn import(private: &TokenStream, alias: &Ident, cfgs: &[&Attribute]) 
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*
         #[allow(non_camel_case_types, unused_imports)]
+        // The traits are named `_`, because they are needed for method lookup only.
         use #private::{
             self as #alias, AnyArgument as _, AnyResult as _, AnyReturn as _, BytesReturn as _,
             SchemaReturn as _,

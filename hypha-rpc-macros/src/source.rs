@@ -31,6 +31,8 @@ const ON_MEMBERS: &str = "`#[hypha(..)]` goes on methods and their parameters";
 /// place. `None` if even the head of the item cannot be parsed.
 pub(crate) fn read(item: TokenStream, errors: &mut Errors) -> Option<Source> {
     let mut tokens: Vec<TokenTree> = item.into_iter().collect();
+    // The braces are emptied before the item is parsed, because one wrong member would otherwise
+    // make the whole item unreadable.
     let members = match tokens.last_mut() {
         Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
             let members = group.stream();
@@ -121,6 +123,7 @@ fn split(tokens: TokenStream) -> Vec<Member> {
                     TokenTree::Punct(punct) => punct.as_char() != '#',
                     _ => false,
                 };
+                // After another mark than `#`, `fn` is part of a type, as in `const F: fn() = f;`.
                 is_function |= ident == "fn" && !member.head.iter().any(is_mark);
                 false
             }
@@ -268,6 +271,7 @@ impl Member {
             word,
             "methods of a trait have the visibility of the trait; remove `pub`",
         );
+        // The group is the scope of `pub(crate)` or `pub(in path)`.
         if let Some(TokenTree::Group(_)) = self.head.get(at) {
             self.head.remove(at);
         }

@@ -102,7 +102,8 @@ pub(crate) fn result_parts(ty: &Type) -> Option<(Type, Type)> {
 }
 
 /// Whether this is certainly no alias of `Result`. Names of the prelude count as certain: an alias
-/// of `Result` that is named `String` is an error in the generated code.
+/// of `Result` that is named `String` is an error in the generated code. The answer improves
+/// documentation and messages, so an uncertain type is never treated as plain.
 pub(crate) fn is_surely_plain(ty: &Type) -> bool {
     const NAMES: [&str; 20] = [
         "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",
@@ -348,7 +349,7 @@ fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, names: &[
 }
 
 /// Returns the type with `'static` for every lifetime, as a function without parameters returns it.
-/// Of the types that hide their lifetime, only `Cow` is known.
+/// Of the types that hide their lifetime, only `Cow` is known by its name.
 pub(crate) fn with_static(ty: &Type) -> Type {
     struct Fill;
     impl VisitMut for Fill {

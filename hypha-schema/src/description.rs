@@ -134,7 +134,7 @@ impl Description {
     ///
     /// The contract of a Rust service has the same schemas as the original. That of another service
     /// has the functions that can be called, with the types that are known; unknown types are
-    /// [`Value`]. The file needs `hypha-rpc`, `serde` and `schemars`.
+    /// `Value`. The file needs `hypha-rpc`, `serde` and `schemars`.
     #[must_use]
     pub fn rust(&self) -> String {
         rust::write(&self.model())

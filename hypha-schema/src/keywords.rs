@@ -75,6 +75,7 @@ fn has_form(word: &str, value: &Json) -> bool {
         Some(Form::Text) => value.is_string(),
         Some(Form::Number) => value
             .as_f64()
+            // Validators reject a `multipleOf` that is not positive.
             .is_some_and(|number| number > 0.0 || word != "multipleOf"),
         Some(Form::Count) => value.is_u64(),
         Some(Form::Truth) => value.is_boolean(),
@@ -111,6 +112,7 @@ pub(crate) fn map_inner(
 /// Translates older notations and removes what is not valid, in this schema but not in those inside
 /// of it.
 pub(crate) fn tidy(schema: &mut Map<String, Json>) {
+    // Until draft 2019-09, a tuple was a list under `items`.
     if schema.get("items").is_some_and(Json::is_array) {
         let others = schema.shift_remove("additionalItems");
         if let Some(items) = schema.shift_remove("items") {
@@ -120,6 +122,7 @@ pub(crate) fn tidy(schema: &mut Map<String, Json>) {
             schema.insert("items".to_owned(), others);
         }
     }
+    // In draft 4, a boolean made the limit under `minimum` or `maximum` exclusive.
     for (bound, exclusive) in [
         ("minimum", "exclusiveMinimum"),
         ("maximum", "exclusiveMaximum"),
@@ -130,11 +133,13 @@ pub(crate) fn tidy(schema: &mut Map<String, Json>) {
             }
         }
     }
+    // OpenAPI 3.0 has no type `null`.
     if schema.get("nullable") == Some(&Json::Bool(true)) {
         if let Some(Json::String(kind)) = schema.get("type").cloned() {
             schema.insert("type".to_owned(), json!([kind, "null"]));
         }
     }
+    // Some drafts forbid repeated entries and empty lists.
     for word in ["required", "type"] {
         if let Some(Json::Array(names)) = schema.get_mut(word) {
             let mut known = Vec::new();
@@ -156,6 +161,7 @@ pub(crate) fn is_plain(value: &Json) -> bool {
     match value {
         Json::Array(items) => items.iter().all(is_plain),
         Json::Object(map) => {
+            // The marks of `Value::to_json` for values that JSON does not have.
             let marks = ["$float", "$bytes", "$ext", "$live"];
             let is_mark = map.len() == 1 && map.keys().all(|key| marks.contains(&key.as_str()));
             !is_mark && map.values().all(is_plain)

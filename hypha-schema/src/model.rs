@@ -113,6 +113,8 @@ impl Model {
     ) -> Model {
         let mut table = Table::default();
         let mut raw = raw_members(tree, "", trust, &mut table);
+        // All schemas must be collected before equal definitions are merged, and merged before they
+        // become types, because each type is an index into the result.
         let places = table.unify();
         each_schema(&mut raw, &mut |schema| *schema = moved(schema, &places));
         let mut types = Types::new(&table);
@@ -226,6 +228,8 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
     };
     let parameter = |property: Property<'_>| {
         let mut schema = table.collect(property.schema, parameters);
+        // The Python client guesses `string` for an argument without a type, so the type is
+        // unknown.
         if trust == Trust::Guessed && schema["type"] == "string" {
             schema = Json::Object(Map::new());
         }

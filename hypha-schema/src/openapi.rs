@@ -35,6 +35,7 @@ pub(crate) fn write(model: &Model) -> Json {
         .map(|(definition, name)| (name.clone(), standard(&definition.schema, &refer)))
         .collect();
     let mut others = Names::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    // A definition of the service may have this name.
     let failure = others.fresh("Failure");
     schemas.insert(
         failure.clone(),
@@ -77,9 +78,11 @@ pub(crate) fn write(model: &Model) -> Json {
         "info": {
             "title": model.header.short_id,
             "description": model.header.description,
+            // Required by OpenAPI, but services have no version.
             "version": "0",
         },
         "servers": [server(&model.header)],
+        // The empty alternative allows anonymous calls.
         "security": [{"token": []}, {}],
         "paths": paths,
         "components": {

@@ -88,6 +88,7 @@ pub(crate) fn write(model: &Model) -> String {
         .copied()
         .collect();
     reserved.extend(WORDS);
+    // In a class, a member would hide a type of the same name in the annotations after it.
     reserved.extend(members.iter().map(String::as_str));
     let mut taken = Names::new(&reserved);
     let service = taken.fresh(&pascal(&model.header.short_id));
@@ -163,6 +164,7 @@ impl Writer<'_> {
         for (module, names) in MODULES {
             let used = names.iter().map(|name| (*name, self.known(name)));
             let used = used.filter(|(name, known)| {
+                // The name may occur in a text only; the import is then superfluous but harmless.
                 self.text.contains(known.as_str()) && (module != "builtins" || name != known)
             });
             let used: Vec<String> = used
@@ -322,6 +324,7 @@ impl Writer<'_> {
             }
         }
         for Keyed { key, ty } in &keyed {
+            // mypy rejects a single overload.
             if keyed.len() > 1 {
                 let overload = self.known("overload");
                 self.line(1, &format!("@{overload}"));

@@ -146,6 +146,8 @@ impl Table {
 }
 
 fn hash(value: &impl Hash) -> u64 {
+    // A hasher with fixed keys, so that the output is the same in every run. A constructed
+    // collision merges two definitions of the author's own service only.
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

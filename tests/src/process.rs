@@ -118,6 +118,8 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A group of its own, so that the end of the test kills the children of the program as
+            // well.
             .process_group(0);
         let mut child = supervised
             .spawn()

@@ -128,6 +128,8 @@ async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
     let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
+    // An error here only adds latency. Without `nodelay`, small frames would wait for
+    // acknowledgements.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_server, mut to_server) = server.into_split();
     if *shared.weather.borrow() == Weather::OnlyHttp {

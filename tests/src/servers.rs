@@ -220,6 +220,7 @@ impl Server {
                 Err(error) => panic!("{kind} is not shared: {error:#}"),
             }
         }
+        // The lock is held while a server starts, so that concurrent tests do not start several.
         static PYTHON: Mutex<Option<&'static Server>> = Mutex::new(None);
         static OURS: Mutex<Option<&'static Server>> = Mutex::new(None);
         if kind == Kind::Python {

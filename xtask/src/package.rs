@@ -54,6 +54,8 @@ pub(crate) fn package(options: &PackageOptions) -> Result<()> {
     let mut steps = Steps::default();
     steps.step("metadata and content", content);
     steps.step("rehearsal", || {
+        // With `--workspace`, cargo publishes in the order of dependencies, and verifies each
+        // package against the others of this workspace instead of those in the registry.
         let mut command = cargo(&["publish", "--workspace", "--dry-run", "--locked"]);
         if options.no_verify {
             command.arg("--no-verify");

@@ -88,6 +88,7 @@ fn install_python() -> Result<()> {
     println!("installing the Python peers");
     perform(
         Command::new("python3")
+            // An environment of another Python version cannot be updated, so it is replaced.
             .args(["-m", "venv", "--clear"])
             .arg(&environment),
     )?;
@@ -99,6 +100,7 @@ fn install_python() -> Result<()> {
                 "install",
                 "--quiet",
                 "--disable-pip-version-check",
+                // The lock file lists all packages, so pip must not add others.
                 "--no-deps",
             ])
             .arg("--requirement")

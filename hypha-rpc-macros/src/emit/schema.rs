@@ -11,8 +11,9 @@ use crate::model::Method;
 
 /// Returns an expression of the schema of a method.
 ///
-/// The three references in front of `ReturnOf` select the most specific of its traits by method
-/// resolution (autoref specialization): the macro cannot tell which traits a type has.
+/// The three references in front of `ReturnOf` select the most specific of its traits: method
+/// lookup removes one reference after another, so the macro need not know which traits a type has.
+/// A result without a schema is allowed; an argument without one is an error.
 pub(crate) fn expression(private: &Ident, method: &Method) -> TokenStream {
     let span = located(method.ident.span());
     let (name, description) = (&method.wire_name, &method.description);

@@ -20,6 +20,7 @@ impl Writer<'_> {
         // written.
         let before = self.text.len();
         self.docs(0, &definition.description);
+        // Streams, files and objects can be neither cloned nor compared.
         let derives = match self.owned.is_in(&Type::Named(index)) {
             true => "Debug, Serialize, Deserialize, JsonSchema",
             false => "Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema",

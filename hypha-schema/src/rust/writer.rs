@@ -82,6 +82,7 @@ impl<'a> Writer<'a> {
     pub(super) fn new(model: &'a Model) -> (Writer<'a>, String) {
         let mut taken = Names::new(&TYPES);
         let service = taken.fresh(&pascal(&model.header.short_id));
+        // The macro generates these types beside the trait, so no definition can have their names.
         for generated in ["Service", "Proxy"] {
             taken.fresh(&format!("{service}{generated}"));
         }

@@ -87,6 +87,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             run.test(servers.as_ref())
         });
     }
+    // The documentation tests do not need the servers, which would only take memory from the
+    // compiler.
     drop(servers);
     if let Some(documentation) = selection.documentation() {
         steps.step("run the documentation tests", || {
