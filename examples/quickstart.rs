@@ -1,7 +1,8 @@
 //! Offers a typed service and calls it. The README shows parts of this program.
 //!
-//! `cargo run -p hypha-rpc-examples --example quickstart` needs no other program. `-- --server-url
-//! URL` uses a running server, `--serve` keeps the service available until Ctrl-C.
+//! Run `cargo run -p hypha-rpc-examples --example quickstart`, which needs no other program. With
+//! `-- --server-url URL` it uses a running server; with `--serve` it keeps the service available
+//! until Ctrl-C.
 
 use clap::Parser;
 use hypha_rpc::prelude::*;

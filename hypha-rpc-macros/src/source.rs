@@ -382,8 +382,8 @@ fn misplaced(attrs: &mut Vec<Attribute>, message: &str, errors: &mut Errors) {
     });
 }
 
-/// Reports and removes `#[cfg_attr(.., hypha(..))]` and, for `described` items, `#[cfg_attr(.., doc
-/// = ..)]`.
+/// Reports and removes `#[cfg_attr(.., hypha(..))]` and, for `described` items, also
+/// `#[cfg_attr(.., doc = ..)]`.
 ///
 /// rustc expands this macro before it evaluates the condition, so the macro could not tell whether
 /// the attribute applies. The schema contains the documentation of described items.

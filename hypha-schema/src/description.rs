@@ -74,8 +74,8 @@ impl Description {
         }
     }
 
-    /// Returns the functions as language models take them: a list of `{type: "function", function:
-    /// {name, description, parameters}}`.
+    /// Returns the functions as language models take them: a list of
+    /// `{type: "function", function: {name, description, parameters}}`.
     ///
     /// Names consist of ASCII letters, digits, `_` and `-`, at most 60 characters; other characters
     /// become `_`, such as the dots of nested functions. A function that cannot be called with

@@ -84,11 +84,11 @@ impl Setup {
         })
     }
 
-    /// A server of a cluster: the servers of one Redis have different ids.
+    /// Returns a setup of a server of a cluster. The servers of one Redis need different ids.
     #[must_use]
     pub fn in_cluster(redis: &Redis, id: &str) -> Setup {
         let shared = ["--redis-uri", &redis.uri, "--server-id", id];
-        // The address of the whole cluster, behind a load balancer that the tests do not need.
+        // URL of the whole cluster, behind a load balancer that the tests do not need.
         let public = ["--public-base-url", "http://hypha.example.org"];
         Setup {
             arguments: [shared.as_slice(), &public]
@@ -101,7 +101,7 @@ impl Setup {
     }
 }
 
-/// A Redis without a disk.
+/// A running Redis without persistence.
 #[derive(Debug)]
 pub struct Redis {
     uri: String,
@@ -109,13 +109,13 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Says whether the program `redis-server` can be run.
+    /// Checks that the program `redis-server` is installed.
     pub fn installed() -> Result<()> {
         let version = Command::new("redis-server").arg("--version").output();
         version.context("`redis-server` cannot be run").map(drop)
     }
 
-    /// Starts one on a free port and waits until it is ready.
+    /// Starts a Redis on a free port and waits until it is ready.
     pub fn start() -> Result<Redis> {
         let port = free_port()?;
         let mut command = Command::new("redis-server");

@@ -152,7 +152,8 @@ async def users(recorder, sessions, alice):
     await sessions.connect("root", token=sessions.options.root_token)
     for name, client in sessions.clients.items():
         recorder.knows(server=client.config["server_id"])
-        # Over HTTP the original's connection info has no user: a service says who calls it.
+        # Over HTTP, the connection info of the original has no user, so a service reports its
+        # caller.
         opened = await client.get_service("ws-user-alice/host:open")
         user = (await opened.who())["user"]["id"]
         if user not in ("alice", "bob", "root"):
@@ -194,7 +195,7 @@ async def events(recorder, sessions):
         return hear
 
     for name in names:
-        # Over HTTP the client has no `on` of its own.
+        # Over HTTP, the client has no method `on`.
         alice.rpc.on(name, listener(name))
 
     async def silence():
@@ -258,7 +259,7 @@ async def refusals(recorder, sessions, tokens):
         "an id with a slash": {"client_id": "a/b"},
         "an id in use": {"token": sessions.token_of("dave"), "client_id": "present"},
     }
-    # Over HTTP the client learns of no refusal: it waits for as long as it may.
+    # Over HTTP, the client is not notified of a rejection, and waits until its timeout.
     limit = 2 if sessions.options.transport == "http" else 5
     for name, options in attempts.items():
         options.setdefault("client_id", "comer")
@@ -266,7 +267,7 @@ async def refusals(recorder, sessions, tokens):
         async def attempt():
             client = await peer.connect(sessions.options, method_timeout=limit, **options)
             try:
-                # Over HTTP the original does not say the user.
+                # Over HTTP, the original does not report the user.
                 keep = ("workspace", "client_id", "user")
                 return {key: client.config.get(key) for key in keep}
             finally:
@@ -278,7 +279,8 @@ async def refusals(recorder, sessions, tokens):
 async def administration(recorder, sessions):
     """Manage clients and workspaces as the operator."""
     root = sessions.clients["root"]
-    # Each server has one: that of the server of root, where the unwanted client is as well.
+    # Each server has one, so the test uses that of root's server, to which the unwanted client is
+    # connected as well.
     admin = await root.get_service(f"{root.config['server_id']}:admin-utils")
     erin = sessions.token_of("erin")
     await sessions.connect("unwanted", token=erin, server_url=sessions.options.server_url)

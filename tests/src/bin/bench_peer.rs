@@ -50,8 +50,7 @@ enum Role {
     RelayHost { url: String },
     /// Measure the relay; prints the figures as JSON.
     RelayCall { url: String, seconds: f64 },
-    /// Answer every message that a server routes here, without decoding it; prints `READY
-    /// <address>`.
+    /// Answer every message that a server routes here, undecoded; prints `READY <address>`.
     RouteHost { server_url: String },
     /// Send messages to that client; prints exchanges per second, one at a time and 64 at once.
     RouteCall {

@@ -1,7 +1,6 @@
-//! Runs the Python server and `hypha-server` that all tests of a run share: `shared_servers
-//! FOLDER`.
+//! Runs the Python server and `hypha-server` that all tests of a run share.
 //!
-//! `cargo xtask test` starts this program and passes the folder to the tests in
+//! `cargo xtask test` starts it as `shared_servers FOLDER`, and passes the folder to the tests in
 //! `HYPHA_TEST_SERVERS`. Both servers end with the standard input of this program.
 
 use std::io::Read;
