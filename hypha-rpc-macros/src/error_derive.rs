@@ -266,7 +266,7 @@ fn unambiguous(variants: &[Variant], errors: &mut Errors) {
             errors.push(
                 &variant.ident,
                 format!(
-                    "the name `{}` belongs to the variant `{}` already",
+                    "the name `{}` already belongs to the variant `{}`",
                     variant.name, first.ident
                 ),
             );
@@ -290,7 +290,7 @@ fn unambiguous(variants: &[Variant], errors: &mut Errors) {
             match others {
                 Some(first) => errors.push(
                     key,
-                    format!("`other` stands on the variant `{}` already", first.ident),
+                    format!("`other` is already on the variant `{}`", first.ident),
                 ),
                 None => others = Some(variant),
             }
