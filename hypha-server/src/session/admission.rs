@@ -466,14 +466,15 @@ async fn attach(
     bus.announce(Notice::Taken {
         address: peer.address.clone(),
     });
-    if let Err(error) = workspace::open(state, workspace).await {
+    let opened = workspace::open(state, workspace).await;
+    if opened.is_err() {
         // Otherwise messages would be routed to a client that was refused.
         state.router.detach(&peer);
-        return Err(error.into());
     }
     drop(guard);
     // Closed after the attachment, so that its task finds the address taken and does not remove the
-    // services of the new connection.
+    // services of the new connection. Closed also after a refusal: no message would reach it, and
+    // its client reconnects.
     if let Some(displaced) = displaced {
         state.counters.replaced.add();
         displaced.outbox.close(CloseOrder::new(
@@ -481,6 +482,7 @@ async fn attach(
             "Replaced by a newer connection with the same id",
         ));
     }
+    opened?;
     Ok(Admitted {
         peer,
         queue,
