@@ -31,8 +31,8 @@ struct Outcomes {
     urls: String,
 }
 
-/// Runs the steps of both clients at servers of a kind. The servers are not shared with other tests,
-/// because some steps list everything on a server.
+/// Runs the steps of both clients at servers of a kind. The servers are not shared with other
+/// tests, because some steps list everything on a server.
 fn outcomes(run: Run, kind: Kind) -> Result<Outcomes> {
     let redis = matches!(run, Run::Redis).then(Redis::start).transpose()?;
     let servers = match &redis {
