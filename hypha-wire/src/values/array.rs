@@ -22,7 +22,6 @@ pub(crate) const MAX_DIMENSIONS: usize = 64;
 /// ```
 /// # use hypha_wire::NdArray;
 /// # use hypha_wire::ArrayError;
-///
 /// fn brighten(image: &NdArray, factor: f64) -> Result<NdArray, ArrayError> {
 ///     image.map_f64(|pixel| pixel * factor)
 /// }
@@ -162,7 +161,6 @@ impl NdArray {
     ///
     /// ```
     /// # use hypha_wire::{ByteOrder, DType, NdArray};
-    ///
     /// let array = NdArray::from_bytes(DType::UInt16, [2], vec![0, 1, 0, 2])?
     ///     .with_byte_order(ByteOrder::Big);
     /// assert_eq!(array.to_vec::<u16>()?, [1, 2]);
@@ -243,7 +241,6 @@ impl NdArray {
     ///
     /// ```
     /// # use hypha_wire::NdArray;
-    ///
     /// let counts = NdArray::from(vec![1i64, 2, 700]);
     /// assert_eq!(counts.to_vec::<u16>()?, [1, 2, 700]);
     /// assert_eq!(counts.to_vec::<f64>()?, [1.0, 2.0, 700.0]);
@@ -319,7 +316,6 @@ impl NdArray {
     ///
     /// ```
     /// # use hypha_wire::NdArray;
-    ///
     /// let array = NdArray::from(vec![1i16, 2, 3]);
     /// assert_eq!(array.iter_f64()?.sum::<f64>(), 6.0);
     /// # Ok::<(), hypha_wire::ArrayError>(())

@@ -14,7 +14,6 @@ impl NdArray {
     ///
     /// ```
     /// # use hypha_wire::NdArray;
-    ///
     /// let image = NdArray::from_vec([2, 3], vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
     /// let image = image.to_ndarray::<f32>()?;
     /// assert_eq!(image[[1, 0]], 4.0);

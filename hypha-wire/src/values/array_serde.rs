@@ -327,7 +327,6 @@ pub(crate) fn is_bytes(dtype: &[u8]) -> bool {
 ///
 /// ```
 /// # use hypha_wire::TypedArray;
-///
 /// let spectrum = TypedArray::try_from(vec![0.5f32, 1.5])?; // a Float32Array
 /// # Ok::<(), hypha_wire::ArrayError>(())
 /// ```

@@ -125,7 +125,6 @@ impl<C: JsonSchema> JsonSchema for Set<C> {
 ///
 /// ```
 /// # use hypha_wire::OrderedMap;
-///
 /// let names: OrderedMap<u16, &str> = [(200, "ok"), (404, "not found")].into_iter().collect();
 /// assert_eq!(names.get(&404), Some(&"not found"));
 /// ```

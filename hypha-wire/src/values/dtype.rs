@@ -88,7 +88,6 @@ impl DType {
     ///
     /// ```
     /// # use hypha_wire::{ByteOrder, DType};
-    ///
     /// assert_eq!(DType::parse("int16"), (DType::Int16, ByteOrder::Little));
     /// assert_eq!(DType::parse(">i2"), (DType::Int16, ByteOrder::Big));
     /// assert_eq!(DType::parse("<U2").0, DType::Other("<U2".to_owned()));
